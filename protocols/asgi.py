@@ -1,0 +1,363 @@
+"""Every scope and event that the servers speak, as types.
+
+HTTP, WebSocket and lifespan are asgiref's; mqtt, email and sms are ours and specified in ``docs/asgi/``. A test holds
+the key tables of those pages against the types here.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
+
+from asgiref.typing import (
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ASGIVersions,
+    HTTPScope,
+    LifespanScope,
+    WebSocketScope,
+)
+
+__all__ = [
+    "VERSIONS",
+    "Application",
+    "EmailAcceptEvent",
+    "EmailDeferEvent",
+    "EmailDisconnectEvent",
+    "EmailReceiveEvent",
+    "EmailRejectEvent",
+    "EmailScope",
+    "EmailSendEvent",
+    "HTTPScope",
+    "LifespanScope",
+    "MQTTAcceptEvent",
+    "MQTTAckEvent",
+    "MQTTConnectEvent",
+    "MQTTDisconnectEvent",
+    "MQTTDropEvent",
+    "MQTTReceiveEvent",
+    "MQTTRejectEvent",
+    "MQTTScope",
+    "MQTTSendEvent",
+    "MQTTWill",
+    "Mailbox",
+    "Media",
+    "Receive",
+    "ReceiveEvent",
+    "Routable",
+    "SMSAcceptEvent",
+    "SMSDeferEvent",
+    "SMSDisconnectEvent",
+    "SMSReceiveEvent",
+    "SMSRejectEvent",
+    "SMSScope",
+    "SMSSendEvent",
+    "SMSStatusEvent",
+    "Scope",
+    "Send",
+    "SendEvent",
+    "WebSocketScope",
+    "describe",
+]
+
+VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
+"""``scope["asgi"]`` of the mqtt, email and sms scopes."""
+
+HostPort = tuple[str, int]
+
+
+class _OurScope(TypedDict):
+    """What the mqtt, email and sms scopes share."""
+
+    asgi: ASGIVersions
+    listener: str
+    """The server's name in gateway.yaml."""
+    client: HostPort | None
+    server: HostPort | None
+    extensions: dict[str, Any]
+    state: dict[str, Any]
+    """The lifespan's state, as ASGI has it: the application's own, shared by all its scopes."""
+
+
+# mqtt: one network connection
+
+
+class MQTTWill(TypedDict):
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    properties: dict[str, Any]
+
+
+class MQTTScope(_OurScope):
+    type: Literal["mqtt"]
+    role: Literal["server", "client"]
+    """``server``: a device connected to us. ``client``: we are connected to a broker."""
+    protocol_version: Literal["3.1.1", "5.0"]
+    client_id: str
+    username: str | None
+    clean_start: bool
+    keepalive: int
+    """Seconds; 0 means none."""
+    session_present: bool
+    will: MQTTWill | None
+    properties: dict[str, Any]
+    transport: Literal["tcp", "websocket"]
+
+
+class MQTTConnectEvent(TypedDict):
+    type: Literal["mqtt.connect"]
+    username: str | None
+    password: bytes | None
+    """Here only: never in the scope, never logged."""
+
+
+class MQTTReceiveEvent(TypedDict):
+    type: Literal["mqtt.receive"]
+    topic: str
+    payload: bytes
+    qos: int
+    retain: bool
+    dup: bool
+    id: int | None
+    """What ``mqtt.ack`` names; None at QoS 0."""
+    properties: dict[str, Any]
+
+
+class MQTTDisconnectEvent(TypedDict):
+    """Received: the connection is over. Carries MQTT 5's reason code (0 and 4: the peer said goodbye)."""
+
+    type: Literal["mqtt.disconnect"]
+    reason_code: int
+    reason: str
+    clean: bool
+
+
+class MQTTAcceptEvent(TypedDict):
+    type: Literal["mqtt.accept"]
+
+
+class MQTTRejectEvent(TypedDict):
+    type: Literal["mqtt.reject"]
+    reason_code: NotRequired[int]
+    """MQTT 5's CONNACK reason code; default 0x87, not authorized. 3.1.1 peers get the nearest return code."""
+
+
+class MQTTAckEvent(TypedDict):
+    type: Literal["mqtt.ack"]
+    id: int
+    reason_code: NotRequired[int]
+
+
+class MQTTSendEvent(TypedDict):
+    type: Literal["mqtt.send"]
+    topic: str
+    payload: bytes
+    qos: NotRequired[int]
+    retain: NotRequired[bool]
+    properties: NotRequired[dict[str, Any]]
+
+
+class MQTTSubscribeEvent(TypedDict):
+    """Sent in the client role: subscribe at the broker; ``filters`` holds (filter, QoS) pairs."""
+
+    type: Literal["mqtt.subscribe"]
+    filters: list[tuple[str, int]]
+
+
+class MQTTUnsubscribeEvent(TypedDict):
+    type: Literal["mqtt.unsubscribe"]
+    filters: list[str]
+
+
+class MQTTDropEvent(TypedDict):
+    """Sent: close the connection."""
+
+    type: Literal["mqtt.disconnect"]
+    reason_code: NotRequired[int]
+
+
+# email: one message
+
+
+class Mailbox(TypedDict):
+    folder: str
+    uid: int
+    uidvalidity: int
+
+
+class EmailScope(_OurScope):
+    type: Literal["email"]
+    transport: Literal["smtp", "lmtp", "imap"]
+    mail_from: str
+    """The envelope's sender; empty for the null reverse-path (bounces)."""
+    rcpt_to: list[str]
+    headers: list[tuple[bytes, bytes]]
+    """Names lower-cased, values raw (unfolded, not decoded), in order."""
+    message_id: str | None
+    size: int
+    helo: str | None
+    user: str | None
+    mailbox: Mailbox | None
+    authentication: dict[str, str] | None
+    received_at: float
+
+
+class EmailReceiveEvent(TypedDict):
+    type: Literal["email.receive"]
+    body: bytes
+    more_body: bool
+
+
+class EmailDisconnectEvent(TypedDict):
+    type: Literal["email.disconnect"]
+
+
+class EmailAcceptEvent(TypedDict):
+    type: Literal["email.accept"]
+
+
+class EmailRejectEvent(TypedDict):
+    type: Literal["email.reject"]
+    code: NotRequired[int]
+    reason: NotRequired[str]
+
+
+class EmailDeferEvent(TypedDict):
+    type: Literal["email.defer"]
+    reason: NotRequired[str]
+    retry_after: NotRequired[float]
+
+
+class EmailSendEvent(TypedDict):
+    type: Literal["email.send"]
+    mail_from: str
+    rcpt_to: list[str]
+    message: bytes
+
+
+# sms: one webhook delivery
+
+
+class Media(TypedDict):
+    url: str
+    content_type: str
+
+
+class SMSScope(_OurScope):
+    type: Literal["sms"]
+    provider: str
+    sender: str
+    recipient: str
+    message_id: str
+    country: str | None
+    segments: int
+    fields: dict[str, str]
+
+
+class SMSReceiveEvent(TypedDict):
+    type: Literal["sms.receive"]
+    text: str
+    media: list[Media]
+
+
+class SMSStatusEvent(TypedDict):
+    type: Literal["sms.status"]
+    message_id: str
+    status: str
+    error: str | None
+
+
+class SMSDisconnectEvent(TypedDict):
+    type: Literal["sms.disconnect"]
+
+
+class SMSAcceptEvent(TypedDict):
+    type: Literal["sms.accept"]
+
+
+class SMSRejectEvent(TypedDict):
+    type: Literal["sms.reject"]
+    reason: NotRequired[str]
+
+
+class SMSDeferEvent(TypedDict):
+    type: Literal["sms.defer"]
+
+
+# "from" is a keyword, so this one type is written as a call.
+SMSSendEvent = TypedDict(
+    "SMSSendEvent",
+    {
+        "type": Literal["sms.send"],
+        "text": str,
+        "media": NotRequired[list[str]],
+        "to": NotRequired[str],
+        "from": NotRequired[str],
+    },
+)
+
+
+Scope = HTTPScope | WebSocketScope | LifespanScope | MQTTScope | EmailScope | SMSScope
+
+ReceiveEvent = (
+    ASGIReceiveEvent
+    | MQTTConnectEvent
+    | MQTTReceiveEvent
+    | MQTTDisconnectEvent
+    | EmailReceiveEvent
+    | EmailDisconnectEvent
+    | SMSReceiveEvent
+    | SMSStatusEvent
+    | SMSDisconnectEvent
+)
+
+SendEvent = (
+    ASGISendEvent
+    | MQTTAcceptEvent
+    | MQTTRejectEvent
+    | MQTTAckEvent
+    | MQTTSendEvent
+    | MQTTSubscribeEvent
+    | MQTTUnsubscribeEvent
+    | MQTTDropEvent
+    | EmailAcceptEvent
+    | EmailRejectEvent
+    | EmailDeferEvent
+    | EmailSendEvent
+    | SMSAcceptEvent
+    | SMSRejectEvent
+    | SMSDeferEvent
+    | SMSSendEvent
+)
+
+# An application is written by users, against plain dicts as often as against the types above; Any accepts both.
+Receive = Callable[[], Awaitable[Any]]
+Send = Callable[[Any], Awaitable[None]]
+Application = Callable[[Any, Receive, Send], Awaitable[None]]
+
+
+@runtime_checkable
+class Routable(Protocol):
+    """An application that can tell, before it runs, whether it has a place for a scope (our routers can).
+
+    A server asks where its protocol can refuse early (SMTP at RCPT TO); an application without it takes everything.
+    """
+
+    def routable(self, scope: Scope) -> bool: ...
+
+
+def describe(scope: Scope) -> str:
+    """``scope`` in a few words for one log line: who sent what to whom, no secrets, no content."""
+    match scope["type"]:
+        case "http":
+            return f"http {scope['method']} {scope['path']}"
+        case "websocket":
+            return f"websocket {scope['path']}"
+        case "mqtt":
+            return f"mqtt {scope['client_id']}"
+        case "email":
+            return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to'])}"
+        case "sms":
+            return f"sms {scope['sender']} -> {scope['recipient']}"
+        case _:
+            return str(scope["type"])

@@ -1,0 +1,32 @@
+"""Who erred: the application (local) or the peer (remote)."""
+
+
+class LocalProtocolError(Exception):
+    """The application broke the rules of its scope: an unknown or out-of-order event, or a missing key.
+
+    Raised out of ``send`` and ``receive``; left uncaught, it is the application's crash.
+    """
+
+
+class RemoteProtocolError(Exception):
+    """The peer broke the rules of its protocol.
+
+    ``answer`` holds the bytes, or the code, that its protocol gives such a peer before the connection closes (an HTTP
+    status, an SMTP reply code, an MQTT return code); None where the protocol closes without a word.
+    """
+
+    def __init__(self, message: str, *, answer: int | bytes | None = None) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+class Disconnected(OSError):
+    """The peer is gone: what was sent reached nobody.
+
+    An ``OSError``, as the ASGI specification (HTTP & WebSocket, 2.4) asks of ``send`` after a disconnect. An
+    application may let it pass: it is the end of the run, not a crash.
+    """
+
+
+class BindError(OSError):
+    """A listener cannot have its address; the message is one sentence for the operator."""

@@ -1,0 +1,204 @@
+"""One run of an application: from its scope to its end.
+
+Backpressure, order, legal sends, disconnect, crash and cancellation are solved here once, for all protocols. A protocol
+makes a subclass that says, in the table :attr:`Instance.sends`, which event may follow which, and has one method per
+event type that turns what the application sent into the protocol's own answer::
+
+    class Call(Instance):
+        sends = {
+            "ringing": {"call.answer": "open", "call.refuse": "over"},
+            "open": {"call.speak": "open", "call.hang_up": "over"},
+        }
+
+        def call_answer(self, event): ...           # sync, or returns an awaitable that ``send`` waits for
+
+The table is the state machine: its first key is the state at the start, a state that is only named as a target ends the
+conversation. Methods are looked up when the class is created, never by a name that came from outside.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, ClassVar
+
+from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
+from protocols.errors import Disconnected, LocalProtocolError
+
+logger = logging.getLogger(__name__)
+
+Answer = Callable[[Any, Any], Awaitable[None] | None]
+_NOTHING: dict[str, tuple[str, Answer]] = {}
+
+
+class Instance:
+    """One application run over one scope.
+
+    The server calls :meth:`feed` with what the peer says and :meth:`disconnect` once when it is gone, and awaits
+    :meth:`run`, which returns when the application has ended, however it ended. The application gets
+    :meth:`receive` and :meth:`send`.
+    """
+
+    sends: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """State -> type of the event that may be sent -> state that follows."""
+    limit: ClassVar[int] = 64
+    """Events that wait for the application before :meth:`pause` is called; half of it calls :meth:`resume`."""
+    disconnect_grace: float = 10.0
+    """Seconds without progress after a disconnect before the application is cancelled."""
+
+    _steps: ClassVar[dict[str, dict[str, tuple[str, Answer]]]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._steps = {
+            state: {event: (after, getattr(cls, event.replace(".", "_"))) for event, after in legal.items()}
+            for state, legal in cls.sends.items()
+        }
+
+    def __init__(self, app: Application, scope: Scope) -> None:
+        self.app = app
+        self.scope = scope
+        self.state = next(iter(self.sends), "")
+        self.gone = False
+        self.ended = False
+        self.error: BaseException | None = None
+        self._legal = self._steps.get(self.state, _NOTHING)
+        self._inbox: deque[ReceiveEvent] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._paused = False
+        self._received = 0
+        self._task: asyncio.Task[Any] | None = None
+        self._overdue = False
+        self._watchdog: asyncio.TimerHandle | None = None
+
+    # What the server calls.
+
+    async def run(self) -> BaseException | None:
+        """Run the application to its end. Return what it crashed with (logged here, once), or None.
+
+        Cancelling the caller cancels the application; only that ``CancelledError`` comes out of here.
+        """
+        self._task = asyncio.current_task()
+        try:
+            await self.app(self.scope, self.receive, self.send)
+        except Disconnected as error:
+            if not self.gone:
+                self._crashed(error)
+        except asyncio.CancelledError as error:
+            if self._overdue:
+                self._uncancel()
+            elif self._task is not None and self._task.cancelling():
+                raise
+            else:  # the application awaited something that somebody else cancelled
+                self._crashed(error)
+        except (Exception, SystemExit) as error:  # a handler's exit() must not take the daemon down
+            self._crashed(error)
+        finally:
+            self._finish()
+        return self.error
+
+    def feed(self, event: ReceiveEvent) -> None:
+        """Queue ``event`` for the application, which reads them in order. Never waits; see :meth:`pause`."""
+        if self.ended or self.gone:
+            return
+        self._inbox.append(event)
+        waiter = self._waiter
+        if waiter is not None:
+            if not waiter.done():
+                waiter.set_result(None)
+        elif not self._paused and len(self._inbox) >= self.limit:
+            self._paused = True
+            self.pause()
+
+    def disconnect(self, event: ReceiveEvent) -> None:
+        """The peer is gone: queue the last event, make every later ``send`` raise, bound what is left to run.
+
+        Only the first call counts. The event comes after what the peer had said before it left, and needs no room in
+        the inbox; an application that makes no progress for ``disconnect_grace`` seconds is cancelled.
+        """
+        if self.gone or self.ended:
+            return
+        self.feed(event)
+        self.gone = True
+        self._goto("gone")
+        self._watch(self._received)
+
+    def pause(self) -> None:
+        """The inbox is full: stop reading from the peer."""
+
+    def resume(self) -> None:
+        """There is room again: read on."""
+
+    # What the application calls.
+
+    async def receive(self) -> Any:
+        """The next event, in the order of arrival. After the disconnect there is none: waits until cancelled."""
+        inbox = self._inbox
+        while not inbox:
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        self._received += 1
+        event = inbox.popleft()
+        if self._paused and len(inbox) * 2 <= self.limit:
+            self._paused = False
+            self.resume()
+        return event
+
+    async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
+        """Answer the peer. Raises LocalProtocolError where the event is not legal now, Disconnected when it is gone."""
+        step = self._legal.get(event["type"])
+        if step is None:
+            raise self._illegal(event)
+        after, answer = step
+        try:
+            pending = answer(self, event)
+        except KeyError as error:
+            raise LocalProtocolError(f"{event['type']} needs the key {error}") from error
+        if after != self.state and self.state in self._steps:
+            self._goto(after)
+        if pending is not None:
+            await pending
+
+    # How it ends.
+
+    def _goto(self, state: str) -> None:
+        self.state = state
+        self._legal = self._steps.get(state, _NOTHING)
+
+    def _illegal(self, event: SendEvent | Mapping[str, Any]) -> Exception:
+        if self.gone:
+            return Disconnected(f"{event['type']}: the peer is gone")
+        if self.ended:
+            return LocalProtocolError(f"{event['type']}: the application has already returned")
+        legal = ", ".join(self._legal) or "nothing more"
+        return LocalProtocolError(f"{event['type']!r} may not be sent now (state {self.state}); legal: {legal}")
+
+    def _crashed(self, error: BaseException) -> None:
+        self.error = error
+        logger.error("%s", describe(self.scope), exc_info=error, extra={"scope": self.scope})
+
+    def _finish(self) -> None:
+        self.ended = True
+        self._goto("ended")
+        self._inbox.clear()
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+
+    def _watch(self, received: int) -> None:
+        loop = asyncio.get_running_loop()
+        self._watchdog = loop.call_later(self.disconnect_grace, self._check_progress, received)
+
+    def _check_progress(self, received: int) -> None:
+        if received != self._received:
+            self._watch(self._received)
+        elif self._task is not None:
+            logger.warning("%s: cancelled, %g s after its peer left", describe(self.scope), self.disconnect_grace)
+            self._overdue = True
+            self._task.cancel()
+
+    def _uncancel(self) -> None:
+        if self._task is not None:
+            self._task.uncancel()

@@ -1,0 +1,92 @@
+"""An application's lifespan: startup before the first scope, shutdown after the last (ASGI lifespan 2.0)."""
+
+import asyncio
+import logging
+from typing import Any
+
+from protocols.asgi import Application, LifespanScope
+from protocols.errors import LocalProtocolError
+from protocols.instance import Instance
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+
+class StartupFailed(Exception):
+    """The application said ``lifespan.startup.failed``, or crashed after it had shown that it knows lifespan."""
+
+
+class _Run(Instance):
+    sends = {
+        "starting": {"lifespan.startup.complete": "running", "lifespan.startup.failed": "over"},
+        "running": {"lifespan.shutdown.complete": "over", "lifespan.shutdown.failed": "over"},
+    }
+
+    def __init__(self, app: Application, scope: LifespanScope) -> None:
+        super().__init__(app, scope)
+        loop = asyncio.get_running_loop()
+        self.started: asyncio.Future[None] = loop.create_future()
+        self.failure: str | None = None
+
+    def lifespan_startup_complete(self, event: dict[str, Any]) -> None:
+        self.started.set_result(None)
+
+    def lifespan_startup_failed(self, event: dict[str, Any]) -> None:
+        self.started.set_exception(StartupFailed(event.get("message") or "the application did not say why"))
+
+    def lifespan_shutdown_complete(self, event: dict[str, Any]) -> None:
+        pass
+
+    def lifespan_shutdown_failed(self, event: dict[str, Any]) -> None:
+        self.failure = event.get("message") or "the application did not say why"
+
+    def _crashed(self, error: BaseException) -> None:
+        """Before startup is complete a crash means "no lifespan here", as the specification allows; later it is one."""
+        if self.started.done():
+            super()._crashed(error)
+        else:
+            self.error = error
+
+
+class Lifespan:
+    """Runs the lifespan of one application. An application without lifespan support is left alone."""
+
+    def __init__(self, app: Application, *, timeout: float = 60.0) -> None:
+        self.state: dict[str, Any] = {}
+        """What startup put there; servers hand each scope a shallow copy."""
+        self._app = app
+        self._timeout = timeout
+        self._tasks = Tasks("lifespan")
+        self._run: _Run | None = None
+        self._task: asyncio.Task[Any] | None = None
+
+    async def startup(self) -> None:
+        """Send ``lifespan.startup`` and wait for its answer. Raises StartupFailed, also after ``timeout`` seconds."""
+        scope: LifespanScope = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": "2.0"},
+            "state": self.state,
+        }
+        run = _Run(self._app, scope)
+        run.feed({"type": "lifespan.startup"})
+        task = self._tasks.spawn(run.run(), name="run")
+        await asyncio.wait({task, run.started}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        if run.started.done():
+            run.started.result()
+            self._run, self._task = run, task
+        elif not task.done():
+            await self._tasks.cancel()
+            raise StartupFailed(f"no answer to lifespan.startup within {self._timeout:g} s")
+        elif run.error is not None and not isinstance(run.error, LocalProtocolError):
+            logger.debug("no lifespan: %r", run.error)
+
+    async def shutdown(self) -> None:
+        """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds; a failure is one log line."""
+        if self._run is None or self._task is None:
+            return
+        self._run.feed({"type": "lifespan.shutdown"})
+        if await self._tasks.drain(self._timeout):
+            logger.warning("no answer to lifespan.shutdown within %g s", self._timeout)
+            await self._tasks.cancel()
+        if self._run.failure:
+            logger.error("the application's shutdown failed: %s", self._run.failure)

@@ -1,0 +1,77 @@
+"""What every protocol server is, from outside: started, ready, drained, stopped."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, ClassVar, Literal, Self
+
+from protocols.asgi import Application
+from protocols.lifespan import Lifespan
+from protocols.tasks import Tasks
+
+SETTINGS_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+"""``__pydantic_config__`` of every settings dataclass: unknown keys are errors, the docstrings are the reference."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a server is, for the start page and /readyz."""
+
+    state: Literal["starting", "ready", "connecting", "draining", "stopped"]
+    detail: str = ""
+    """A few words for the operator: ``websocket too``, ``connection refused; next try in 2 s``."""
+
+
+class Server(ABC):
+    """A protocol server over one ASGI application.
+
+    Used alone (``async with MQTTServer(app, MQTTSettings(bind="127.0.0.1:1883")) as server: ...``) it also runs the
+    application's lifespan; a daemon that runs several servers over one application runs it itself and passes ``state``.
+    """
+
+    protocol: ClassVar[str]
+    """Its name in gateway.yaml: ``http``, ``mqtt``, ``smtp`` ..."""
+    scope_types: ClassVar[tuple[str, ...]]
+    """The scope types that it makes."""
+
+    def __init__(self, app: Application, *, name: str, state: dict[str, Any] | None = None) -> None:
+        self.app = app
+        self.name = name
+        self.status = Status("starting")
+        self.tasks = Tasks(name)
+        self._lifespan: Lifespan | None = None
+        if state is None:
+            self._lifespan = Lifespan(app)
+            state = self._lifespan.state
+        self.state = state
+
+    @property
+    @abstractmethod
+    def address(self) -> str:
+        """Where it serves (``127.0.0.1:1883``), or what it is connected to (``imap.example.org``)."""
+
+    @abstractmethod
+    def active(self) -> dict[str, int]:
+        """What is in flight, by noun, for the draining line: ``{"http": 3, "websocket": 1}``. Empty when idle."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """Bind, or begin to connect (an upstream that is away is no error). Raises BindError."""
+
+    @abstractmethod
+    async def stop(self, grace: float) -> None:
+        """Accept nothing more, say goodbye, give what is in flight ``grace`` seconds to finish, then cancel it."""
+
+    async def __aenter__(self) -> Self:
+        if self._lifespan is not None:
+            await self._lifespan.startup()
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop(0.0 if error else 10.0)
+        if self._lifespan is not None:
+            await self._lifespan.shutdown()

@@ -1,0 +1,47 @@
+"""The tasks of one owner: none is lost, none fails unseen."""
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+
+class Tasks:
+    """Owns background tasks: keeps them alive, logs the one that crashes, drains or cancels them at the end.
+
+    Unlike ``asyncio.TaskGroup``, one crash does not cancel the others: a server outlives every connection.
+    """
+
+    def __init__(self, owner: str) -> None:
+        self._owner = owner
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]":
+        """Start ``coroutine``; ``name`` says in logs and shutdown lines what it does."""
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._owner}: {name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: "asyncio.Task[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("%s crashed", task.get_name(), exc_info=error)
+
+    async def drain(self, timeout: float) -> int:
+        """Wait until the tasks end, at most ``timeout`` seconds; return how many are still running."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=max(0.0, timeout))
+        return len(self._tasks)
+
+    async def cancel(self, timeout: float = 5.0) -> None:
+        """Cancel what is left and wait for it, at most ``timeout`` seconds; name what does not end."""
+        for task in self._tasks:
+            task.cancel()
+        if await self.drain(timeout):
+            logger.warning("still running after cancel: %s", ", ".join(task.get_name() for task in self._tasks))

@@ -1,0 +1,114 @@
+"""Durations, sizes and addresses as people write them, for the settings of every server.
+
+Each type below is an ordinary ``float``, ``int`` or ``str`` to the code that uses it. Where settings are read from a
+file, pydantic finds the parser in the annotation; this module does not import pydantic.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES = {"b": 1, "kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+_QUANTITY = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)")
+
+
+def _quantity(text: str, units: dict[str, float] | dict[str, int], bare: str, example: str) -> float:
+    match = _QUANTITY.fullmatch(text.strip())
+    unit = (match[2].lower() or bare) if match else ""
+    if match is None or unit not in units:
+        raise ValueError(f"{text!r} is not understood; write {example}")
+    return float(match[1]) * units[unit]
+
+
+def parse_duration(value: object) -> float:
+    """Seconds of ``5``, ``"5s"``, ``"200ms"``, ``"10m"``, ``"1h"`` or ``"2d"``. Raises ValueError."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf"):
+        return float(value)
+    return _quantity(str(value), _SECONDS, "s", "a duration such as 500ms, 5s, 10m, 1h or 2d")
+
+
+def parse_size(value: object) -> int:
+    """Bytes of ``65536``, ``"10MiB"``, ``"64kB"`` or ``"1GiB"``. Raises ValueError."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    return int(_quantity(str(value), _BYTES, "b", "a size such as 512, 64KiB, 10MiB or 1GiB"))
+
+
+@dataclass(frozen=True, slots=True)
+class TCP:
+    """A TCP address; port 0 asks the system for a free one."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Unix:
+    """A Unix socket's path."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix:{self.path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """A listening socket that the parent process opened, by file descriptor."""
+
+    fd: int
+
+    def __str__(self) -> str:
+        return f"fd:{self.fd}"
+
+
+Endpoint = TCP | Unix | Inherited
+_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>\d{1,5})")
+
+
+def parse_address(value: object) -> Endpoint:
+    """The endpoint of ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/g.sock"`` or ``"fd:3"``."""
+    text = str(value)
+    if text.startswith("unix:") and len(text) > 5:
+        return Unix(text[5:])
+    if re.fullmatch(r"fd:\d+", text):
+        return Inherited(int(text[3:]))
+    match = _TCP.fullmatch(text)
+    if match is None or int(match["port"]) > 65535:
+        raise ValueError(f"{text!r} is no address; write host:port, [::1]:8000, unix:/run/g.sock or fd:3")
+    return TCP(match["six"] or match["host"] or "0.0.0.0", int(match["port"]))  # noqa: S104 -- ':8000' says "any"
+
+
+def _address_text(value: object) -> str:
+    parse_address(value)
+    return str(value)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a setting is written: the parser and the JSON Schema, found by pydantic in ``Annotated``."""
+
+    parse: Callable[[object], Any]
+    schema: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema  # pydantic alone calls this, so it is installed then
+
+        return core_schema.no_info_plain_validator_function(
+            self.parse, serialization=core_schema.to_string_ser_schema(when_used="json")
+        )
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return dict(self.schema)
+
+
+_NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string"]}
+Seconds = Annotated[float, Unit(parse_duration, _NUMBER_OR_TEXT | {"examples": ["500ms", "10s", "5m"]})]
+Bytes = Annotated[int, Unit(parse_size, _NUMBER_OR_TEXT | {"examples": ["64KiB", "10MiB"]})]
+_ADDRESSES = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/g.sock", "fd:3"]
+Address = Annotated[str, Unit(_address_text, {"type": "string", "examples": _ADDRESSES})]
