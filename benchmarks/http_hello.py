@@ -1,0 +1,21 @@
+"""Row 1: HTTP hello-world over 64 keep-alive connections, one process each."""
+
+from benchmarks.side_by_side import Peer, client, compare, python
+
+UVICORN = ("-m", "uvicorn", "--loop=uvloop", "--http=httptools", "--no-access-log", "--log-level=warning")
+GRANIAN = ("-m", "granian", "--interface=asginl", "--workers=1", "--loop=uvloop", "--no-ws", "--log-level=warning")
+APP = "benchmarks.http_apps:hello"
+
+PEERS = [
+    Peer("ours", lambda port: python("-m", "benchmarks.http_apps", "hello", str(port))),
+    Peer("uvicorn", lambda port: python(*UVICORN, "--lifespan=off", f"--port={port}", APP)),
+    Peer("granian", lambda port: python(*GRANIAN, f"--port={port}", APP)),
+]
+
+
+def load(port: int, seconds: float) -> float:
+    return client("-m", "benchmarks.windowed", "http", str(port), "64", "1", str(seconds))
+
+
+if __name__ == "__main__":
+    compare("HTTP hello-world, 64 keep-alive connections", PEERS, load, unit="requests/s")

@@ -1,0 +1,120 @@
+"""The shared harness: servers side by side, the same load for each, alternated, the median of the rounds.
+
+A rate drifts from run to run and machine to machine; a ratio of two servers that were measured in turns, in one run, by
+one client, does not. Each server has one core to itself and the client has the others (Linux; ``--unpinned`` leaves that to
+the system, where a server with threads of its own takes several cores). A script makes its peers and one load function, and calls :func:`compare`::
+
+    compare("HTTP hello", [Peer("ours", command), Peer("uvicorn", command)], load, unit="requests/s")
+
+The first peer is ours. The last line that is printed is ``ratio ours/uvicorn 1.52, ours/granian 1.08``.
+"""
+
+import argparse
+import contextlib
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+Load = Callable[[int, float], float]
+"""(port, seconds) -> what was done per second."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A server to measure: ``command(port)`` is the argument vector that serves on 127.0.0.1:port."""
+
+    name: str
+    command: Callable[[int], Sequence[str]]
+
+
+def python(*arguments: str) -> list[str]:
+    """The argument vector of this interpreter with ``arguments``."""
+    return [sys.executable, *arguments]
+
+
+def client(*arguments: str) -> float:
+    """Run a load client in a process of its own; the last word that it prints is the rate."""
+    done = subprocess.run(python(*arguments), stdout=subprocess.PIPE, check=True, text=True)
+    return float(done.stdout.split()[-1])
+
+
+def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str) -> dict[str, float]:
+    """Measure ``peers`` in turns, print the table and the ratios of the first to each other, return the medians."""
+    options = _options(title)
+    cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" and not options.unpinned else []
+    rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
+    with contextlib.ExitStack() as stack:
+        ports = {peer.name: stack.enter_context(_running(peer, cores[:1])) for peer in peers}
+        _pin(0, cores[1:])
+        for port in ports.values():
+            load(port, min(1.0, options.seconds))  # warm up
+        for _ in range(options.rounds):
+            for name, port in ports.items():
+                rates[name].append(load(port, options.seconds))
+    return _report(title, unit, rates)
+
+
+def _options(title: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=title)
+    parser.add_argument("--quick", action="store_true", help="5 rounds of half a second")
+    parser.add_argument("--unpinned", action="store_true", help="let every process use every core")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of load in one round on one server")
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds = 5, 0.5
+    return options
+
+
+def _report(title: str, unit: str, rates: dict[str, list[float]]) -> dict[str, float]:
+    medians = {name: statistics.median(each) for name, each in rates.items()}
+    ours, *others = medians
+    print(f"{title}, {unit}, median (lowest - highest) of {len(rates[ours])} rounds")
+    for name, each in rates.items():
+        print(f"  {name:<28}{medians[name]:>12,.0f}   ({min(each):,.0f} - {max(each):,.0f})")
+    print("ratio " + ", ".join(f"{ours}/{name} {medians[ours] / medians[name]:.2f}" for name in others), flush=True)
+    return medians
+
+
+@contextlib.contextmanager
+def _running(peer: Peer, cores: Sequence[int]) -> Iterator[int]:
+    port = _free_port()
+    process = subprocess.Popen(peer.command(port), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    _pin(process.pid, cores)
+    try:
+        _wait(peer, process, port)
+        yield port
+    finally:
+        process.terminate()
+        try:
+            process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _pin(pid: int, cores: Sequence[int]) -> None:
+    if cores and sys.platform == "linux":
+        os.sched_setaffinity(pid, cores)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait(peer: Peer, process: "subprocess.Popen[str]", port: int) -> None:
+    deadline = time.monotonic() + 15
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise SystemExit(f"{peer.name} ended with {process.returncode}: {process.communicate()[1][-2000:]}")
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"{peer.name} did not listen within 15 s")

@@ -1,0 +1,112 @@
+"""The load client of the HTTP and WebSocket rows: so lean that the server is what is measured.
+
+Every connection keeps ``window`` pre-encoded requests on their way; each complete answer is replaced by one request.
+Answers are told apart by their length alone, which the first one shows. ``python -m benchmarks.windowed http PORT 64 1
+3`` prints answers per second: 64 connections, a window of 1, 3 seconds.
+"""
+
+import asyncio
+import base64
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import cast
+
+import uvloop
+
+HELLO = b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUser-Agent: load\r\nAccept: */*\r\n\r\n"
+HANDSHAKE = (
+    b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: " + base64.b64encode(os.urandom(16)) + b"\r\n\r\n"
+)
+FRAME = b"\x81\xa0\0\0\0\0" + b"x" * 32  # text, masked (by zeros, which are a mask too), 32 bytes
+
+
+class Connection(asyncio.Protocol):
+    """One connection: ``begin`` when it is made, then a constant window."""
+
+    request: bytes
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.size = 0
+        self.received = 0
+        self.done = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is no subclass
+        self.begin()
+
+    def begin(self) -> None:
+        raise NotImplementedError
+
+    def learn(self, data: bytes) -> None:
+        """Find the length of one answer in the first data."""
+        raise NotImplementedError
+
+    def data_received(self, data: bytes) -> None:
+        if not self.size:
+            self.learn(data)
+            return
+        received = self.received + len(data)
+        count, self.received = divmod(received, self.size)
+        if count:
+            self.done += count
+            self.transport.write(self.request * count)
+
+
+class Hello(Connection):
+    request = HELLO
+
+    def begin(self) -> None:
+        self.head = b""
+        self.transport.write(self.request)
+
+    def learn(self, data: bytes) -> None:
+        self.head += data
+        head, end, body = self.head.partition(b"\r\n\r\n")
+        if not end:
+            return
+        assert head.startswith(b"HTTP/1.1 200 "), head
+        length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+        size = len(head) + 4 + length
+        if len(head) + 4 + len(body) == size:
+            self.size = size
+            self.transport.write(self.request * self.window)
+
+
+class Echo(Connection):
+    request = FRAME
+
+    def begin(self) -> None:
+        self.transport.write(HANDSHAKE)
+
+    def learn(self, data: bytes) -> None:
+        assert data.startswith(b"HTTP/1.1 101 "), data
+        self.size = len(FRAME) - 4  # the answer is not masked
+        self.transport.write(self.request * self.window)
+
+
+KINDS: dict[str, Callable[[int], Connection]] = {"http": Hello, "websocket": Echo}
+
+
+async def load(kind: str, port: int, connections: int, window: int, seconds: float) -> float:
+    """Answers per second."""
+    loop = asyncio.get_running_loop()
+    made = [
+        (await loop.create_connection(lambda: KINDS[kind](window), "127.0.0.1", port))[1] for _ in range(connections)
+    ]
+    await asyncio.sleep(0.2)  # every window is full
+    before, started = sum(each.done for each in made), time.perf_counter()
+    await asyncio.sleep(seconds)
+    rate = (sum(each.done for each in made) - before) / (time.perf_counter() - started)
+    for each in made:
+        each.transport.abort()
+    assert all(each.done for each in made), "a connection got no answer"
+    return rate
+
+
+if __name__ == "__main__":
+    kind, port, connections, window, seconds = sys.argv[1:]
+    print(uvloop.run(load(kind, int(port), int(connections), int(window), float(seconds))))
