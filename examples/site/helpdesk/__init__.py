@@ -1,0 +1,1 @@
+"""The Django side of the example site: settings, tables, admin and the one page."""

@@ -1,0 +1,181 @@
+// The page: one WebSocket brings everything that is shown, another one is the chat. What comes from outside is only
+// ever set as text, never as HTML.
+
+const $ = (id) => document.getElementById(id);
+const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+
+function element(tag, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
+}
+
+// A WebSocket that comes back: after 0.5 s, then twice as long each time, 10 s at most.
+function connect(path, { open = () => {}, message, lost = () => {} }) {
+  const scheme = location.protocol === "https:" ? "wss" : "ws";
+  const link = { send: () => false };
+  let pause = 500;
+  const dial = () => {
+    const socket = new WebSocket(`${scheme}://${location.host}${path}`);
+    link.send = (text) => socket.readyState === WebSocket.OPEN && (socket.send(text), true);
+    socket.onopen = () => { pause = 500; open(); };
+    socket.onmessage = (event) => message(event.data);
+    socket.onclose = () => { lost(); setTimeout(dial, pause); pause = Math.min(pause * 2, 10000); };
+  };
+  dial();
+  return link;
+}
+
+// Lists: tickets, texts and posts. Newest first; a row that comes again replaces itself and moves to the top.
+
+const head = (title, at) =>
+  element("div", { className: "head" }, element("strong", { textContent: title }), element("time", { textContent: clock(at) }));
+
+const rows = {
+  ticket: (t) => [
+    head(`#${t.id} ${t.subject}`, t.at),
+    element("p", { textContent: `${t.sender} · ${t.mails === 1 ? "1 mail" : `${t.mails} mails`}${t.closed ? " · closed" : ""}` }),
+    element("p", { textContent: t.text }),
+  ],
+  text: (t) => [head(t.sender, t.at), element("p", { textContent: t.text }), element("p", { className: "answer", textContent: t.answer, title: t.handler })],
+  post: (p) => [head(p.author, p.at), element("p", { textContent: p.text })],
+};
+const LONGEST_LIST = 20;
+
+function show(kind, row, fresh) {
+  const list = $(`${kind}-list`);
+  const key = String(row.id);
+  [...list.children].find((item) => item.dataset.id === key)?.remove();
+  const item = element("li", { className: fresh ? "new" : "" }, ...rows[kind](row));
+  item.dataset.id = key;
+  list.prepend(item);
+  while (list.children.length > LONGEST_LIST) list.lastChild.remove();
+  list.closest(".card").querySelector(".count").textContent = list.children.length === LONGEST_LIST ? `newest ${LONGEST_LIST}` : list.children.length;
+}
+
+// Temperatures: one line a sensor.
+
+const MOST_POINTS = 300;
+const COLOURS = 6;
+let readings = new Map();
+let drawing = 0;
+
+function measured(reading) {
+  readings.set(reading.id, reading);
+  for (const id of readings.keys()) {
+    if (readings.size <= MOST_POINTS) break;
+    readings.delete(id);
+  }
+  drawing ||= requestAnimationFrame(draw);
+}
+
+function bySensor() {
+  const lines = new Map();
+  const sorted = [...readings.values()].sort((a, b) => a.at - b.at);
+  for (const reading of sorted) lines.set(reading.sensor, [...(lines.get(reading.sensor) ?? []), reading]);
+  return [...lines].sort(([a], [b]) => a.localeCompare(b));
+}
+
+// The "nice" step of an axis: 1, 2 or 5 times a power of ten, so that about `count` lines fit.
+function step(span, count) {
+  const raw = span / count;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  return power * ([1, 2, 5].find((m) => m * power >= raw) ?? 10);
+}
+
+function svg(tag, attributes, text = "") {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, value);
+  made.textContent = text;
+  return made;
+}
+
+function draw() {
+  drawing = 0;
+  const lines = bySensor();
+  const colour = (i) => `--series: var(--series-${i % COLOURS})`;
+  $("sensors").replaceChildren(...lines.map(([sensor, points], i) => {
+    const value = element("b", { textContent: `${points.at(-1).celsius.toFixed(1)} °C` });
+    const item = element("li", {}, element("span", { textContent: sensor }), value);
+    item.style = colour(i);
+    return item;
+  }));
+  const chart = $("chart");
+  chart.toggleAttribute("hidden", !lines.length);
+  if (lines.length) chart.replaceChildren(...axes(chart, lines, colour));
+}
+
+function axes(chart, lines, colour) {
+  const { width, height } = chart.getBoundingClientRect();
+  const box = { left: 34, right: width - 8, top: 8, bottom: height - 22 };
+  const all = lines.flatMap(([, points]) => points);
+  const times = all.map((r) => r.at);
+  const values = all.map((r) => r.celsius);
+  const [from, to] = [Math.min(...times), Math.max(Math.max(...times), Math.min(...times) + 10)];
+  const [low, high] = [Math.min(...values) - 0.5, Math.max(...values) + 0.5];
+  const x = (at) => box.left + ((at - from) / (to - from)) * (box.right - box.left);
+  const y = (celsius) => box.bottom - ((celsius - low) / (high - low)) * (box.bottom - box.top);
+  const drawn = [];
+  const gap = step(high - low, 4);
+  for (let value = Math.ceil(low / gap) * gap; value <= high; value += gap) {
+    drawn.push(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
+    drawn.push(svg("text", { x: box.left - 8, y: y(value) + 4, "text-anchor": "end" }, `${+value.toFixed(2)}°`));
+  }
+  const seconds = to - from < 600 ? { second: "2-digit" } : {};
+  const label = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...seconds });
+  for (const [at, anchor] of [[from, "start"], [(from + to) / 2, "middle"], [to, "end"]]) {
+    drawn.push(svg("text", { x: x(at), y: height - 3, "text-anchor": anchor }, label(at)));
+  }
+  lines.forEach(([, points], i) => {
+    const d = points.map((r, n) => `${n ? "L" : "M"}${x(r.at).toFixed(1)} ${y(r.celsius).toFixed(1)}`).join("");
+    const last = points.at(-1);
+    drawn.push(svg("path", { d, style: colour(i) }), svg("circle", { cx: x(last.at), cy: y(last.celsius), r: 3.5, style: colour(i) }));
+  });
+  return drawn;
+}
+new ResizeObserver(() => { drawing ||= requestAnimationFrame(draw); }).observe($("chart").parentElement);
+
+// What arrives.
+
+function restart(data) {
+  for (const kind of Object.keys(rows)) {
+    $(`${kind}-list`).replaceChildren();
+    data[kind].forEach((row) => show(kind, row, false));
+  }
+  readings = new Map();
+  data.reading.forEach(measured);
+}
+
+function state(name, words) {
+  $("status").dataset.state = name;
+  $("status").textContent = words;
+}
+
+connect("/live/", {
+  open: () => state("live", "live"),
+  lost: () => state("lost", "connection lost, trying again"),
+  message: (text) => {
+    const { kind, data } = JSON.parse(text);
+    if (kind === "snapshot") restart(data);
+    else if (kind === "reading") measured(data);
+    else show(kind, data, true);
+  },
+});
+
+// The chat.
+
+const LONGEST_CHAT = 200;
+const chat = connect("/chat/", {
+  message: (text) => {
+    const list = $("chat-list");
+    list.append(element("li", { textContent: text }));
+    while (list.children.length > LONGEST_CHAT) list.firstChild.remove();
+    list.scrollTop = list.scrollHeight;
+  },
+});
+$("chat-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const { name, text } = event.target.elements;
+  const said = name.value.trim() ? `${name.value.trim()}: ${text.value}` : text.value;
+  if (chat.send(said)) text.value = "";
+});

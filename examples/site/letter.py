@@ -1,0 +1,124 @@
+"""What a mail says, whatever its sender's program made of it. Reading one never raises."""
+
+import hashlib
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
+from email.message import Message
+from typing import Any
+
+LONGEST_HEADER = 1000
+LONGEST_TEXT = 50_000
+REFERENCES = 50
+MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}>")
+IN_BRACKETS = re.compile(r"<([^<>\s@]{1,64}@[^<>\s@]{1,255})>")
+BARE = re.compile(r"([^<>()\s@,;:\"]{1,64}@[^<>()\s@,;:\"]{1,255})")
+TAG = re.compile(r"\[#(\d{1,9})\]")
+ANSWER = re.compile(r"^(?:re:\s*)+", re.IGNORECASE)
+TAGS = re.compile(r"<[^<>]*>")
+SIGNATURE = re.compile(r"^-- ?\r?$", re.MULTILINE)
+ROBOTS = re.compile(r"(mailer-daemon|postmaster|no-?reply|owner-.*|.*-(request|owner|bounces?))@", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Letter:
+    sender: str
+    """An address; empty if there is none."""
+    subject: str
+    text: str
+    """The plain text, without signature."""
+    message_id: str
+    references: tuple[str, ...]
+    """The Message-IDs that it answers."""
+    digest: str
+    """The same for each delivery of the same mail."""
+    answerable: bool
+    """A person wrote it to us, so an automatic answer may go back."""
+
+    @property
+    def topic(self) -> str:
+        """The subject without its ``Re:``."""
+        return ANSWER.sub("", self.subject)
+
+    @property
+    def ticket(self) -> int | None:
+        """The number in the subject's ``[#12]``."""
+        match = TAG.search(self.subject)
+        return int(match[1]) if match else None
+
+
+def read(scope: dict[str, Any], message: Message, raw: bytes) -> Letter:
+    message_id = first_id(header(message, "message-id"))
+    sender = address(header(message, "from")) or scope["mail_from"]
+    return Letter(
+        sender=sender[:254],
+        subject=header(message, "subject")[:255],
+        text=plain_text(message),
+        message_id=message_id,
+        references=ids(f"{header(message, 'references')} {header(message, 'in-reply-to')}"),
+        digest=digest(message_id, raw),
+        answerable=bool(scope["mail_from"]) and not ROBOTS.match(sender) and not automatic(message),
+    )
+
+
+def header(message: Message, name: str) -> str:
+    """A header's words, decoded, on one line: an encoded line break must not become one in our answer."""
+    raw = str(message.get(name, ""))[:LONGEST_HEADER]
+    with suppress(HeaderParseError, LookupError, ValueError):
+        raw = str(make_header(decode_header(raw)))
+    return " ".join("".join(c if c.isprintable() else " " for c in raw).split())
+
+
+def address(text: str) -> str:
+    """The address in ``Ann <ann@example.org>``. (The standard library's parser can be made to recurse without end.)"""
+    match = IN_BRACKETS.search(text) or BARE.search(text)
+    return match[1] if match else ""
+
+
+def ids(text: str) -> tuple[str, ...]:
+    return tuple(MESSAGE_ID.findall(text)[-REFERENCES:])
+
+
+def first_id(text: str) -> str:
+    return next(iter(MESSAGE_ID.findall(text)), "")
+
+
+def digest(message_id: str, raw: bytes) -> str:
+    """Not of the whole mail: every delivery adds its own Received. Not of the Message-ID alone: some senders use one
+    for many mails."""
+    body = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[-1]
+    return hashlib.sha256(message_id.encode() + b"\n" + body).hexdigest()
+
+
+def automatic(message: Message) -> bool:
+    """A machine sent it, or it asks for no automatic answer (RFC 3834, section 2)."""
+    if header(message, "auto-submitted").lower() not in ("", "no"):
+        return True
+    if header(message, "precedence").lower() in ("bulk", "list", "junk"):
+        return True
+    suppress = header(message, "x-auto-response-suppress").lower()
+    return "list-id" in message or any(word in suppress for word in ("all", "autoreply", "oof"))
+
+
+def plain_text(message: Message) -> str:
+    """The first plain text part; without one, the first HTML part without its tags."""
+    text = text_part(message, "plain")
+    if text is None:
+        text = TAGS.sub(" ", text_part(message, "html") or "")
+    return SIGNATURE.split(text, maxsplit=1)[0].strip()[:LONGEST_TEXT]
+
+
+def text_part(message: Message, subtype: str) -> str | None:
+    parts = (part for part in message.walk() if part.get_content_type() == f"text/{subtype}")
+    return next((decoded(part) for part in parts), None)
+
+
+def decoded(part: Message) -> str:
+    payload = part.get_payload(decode=True)
+    body = payload if isinstance(payload, bytes) else b""
+    try:
+        return body.decode(part.get_content_charset() or "utf-8", "replace")
+    except LookupError:  # a charset that nobody knows
+        return body.decode("utf-8", "replace")

@@ -1,0 +1,46 @@
+"""Texts: stored, shown and answered, by a handler for each part of the world."""
+
+from typing import Any, ClassVar
+
+import live
+from helpdesk.models import Text
+
+from gateway import SMSConsumer
+
+
+class TextHandler(SMSConsumer):
+    """What the three handlers share. Sync, so it may use the ORM."""
+
+    answer: ClassVar[str]
+
+    def receive(self, text: str, media: list[dict[str, Any]]) -> None:
+        row, new = self.store(text)
+        if new:
+            self.group_send(live.GROUP, live.update("text", row.shown()))
+        self.reply(row.answer)
+
+    def store(self, text: str) -> tuple[Text, bool]:
+        """The row of this text. A provider that got no answer sends it again: it finds the row of the first time."""
+        return Text.objects.get_or_create(
+            provider=self.scope["provider"],
+            message_id=self.scope["message_id"],
+            defaults={
+                "sender": self.scope["sender"],
+                "recipient": self.scope["recipient"],
+                "text": text,
+                "answer": self.answer,
+                "handler": type(self).__name__,
+            },
+        )
+
+
+class UKTextHandler(TextHandler):
+    answer = "Thanks! Somebody in London will read this after tea."
+
+
+class USTextHandler(TextHandler):
+    answer = "Thanks! Somebody in Denver will get back to you shortly."
+
+
+class UnknownTextHandler(TextHandler):
+    answer = "Thanks! We will find somebody who speaks your language."

@@ -1,0 +1,85 @@
+"""Mail: to support it becomes a ticket and is answered, to the Twitter gateway it becomes a post."""
+
+from email.message import Message
+
+import letter
+import live
+from django.db import transaction
+from helpdesk.models import Mail, Post, Ticket
+from letter import Letter
+
+from gateway import EmailConsumer
+
+LONGEST_POST = 280
+ANSWER = """\
+Hello,
+
+thank you for your mail. It is ticket {tag} now, and somebody will read it soon.
+If you want to add something, just answer this mail.
+
+Your helpdesk
+"""
+
+
+class SupportTicketHandler(EmailConsumer):
+    """Sync, so it may use the ORM. The sender's 250 waits until the ticket is committed and our answer has left."""
+
+    def receive(self, message: Message) -> None:
+        incoming = letter.read(self.scope, message, self.raw)
+        mail, new = file(incoming)
+        if new:
+            self.group_send(live.GROUP, live.update("ticket", mail.ticket.shown()))
+        if not mail.answered:
+            self.answer(mail.ticket, incoming)
+            Mail.objects.filter(pk=mail.pk).update(answered=True)
+
+    def answer(self, ticket: Ticket, incoming: Letter) -> None:
+        """At least once: a crash before the row says "answered" answers again when the mail is delivered again."""
+        if incoming.answerable:
+            self.reply(ANSWER.format(tag=ticket.tag), subject=f"Re: {incoming.topic} {ticket.tag}")
+
+
+@transaction.atomic
+def file(incoming: Letter) -> tuple[Mail, bool]:
+    """The row of this mail, in its ticket, and whether it is new. The same mail again finds the row of the first."""
+    known = Mail.objects.filter(digest=incoming.digest).first()
+    if known is not None:
+        return known, False
+    old = ticket_of(incoming)
+    ticket = old or Ticket.objects.create(subject=incoming.subject or "(no subject)", sender=incoming.sender)
+    mail = ticket.mails.create(
+        digest=incoming.digest,
+        message_id=incoming.message_id,
+        sender=incoming.sender,
+        text=incoming.text,
+        answered=old is not None,  # only the mail that opens a ticket is answered
+    )
+    ticket.closed = False
+    ticket.save()
+    return mail, True
+
+
+def ticket_of(incoming: Letter) -> Ticket | None:
+    """The ticket that this mail belongs to: it answers one of its mails, or its sender quotes the number."""
+    ids = [each for each in (*incoming.references, incoming.message_id) if each]
+    mail = Mail.objects.filter(message_id__in=ids).select_related("ticket").last()
+    if mail is not None:
+        return mail.ticket
+    # Numbers can be guessed, so this way is only for who opened the ticket.
+    return Ticket.objects.filter(pk=incoming.ticket, sender__iexact=incoming.sender).first()
+
+
+class TwitterEmailGateway(EmailConsumer):
+    """The mail's text (or its subject, if there is none) becomes a post."""
+
+    def receive(self, message: Message) -> None:
+        incoming = letter.read(self.scope, message, self.raw)
+        text = incoming.text or incoming.subject
+        if not 0 < len(text) <= LONGEST_POST:
+            self.reject(f"a post has 1 to {LONGEST_POST} characters, not {len(text)}")
+            return
+        post, new = Post.objects.get_or_create(
+            digest=incoming.digest, defaults={"author": incoming.sender, "text": text}
+        )
+        if new:
+            self.group_send(live.GROUP, live.update("post", post.shown()))
