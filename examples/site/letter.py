@@ -120,5 +120,5 @@ def decoded(part: Message) -> str:
     body = payload if isinstance(payload, bytes) else b""
     try:
         return body.decode(part.get_content_charset() or "utf-8", "replace")
-    except LookupError:  # a charset that nobody knows
+    except (LookupError, ValueError):  # a charset that nobody knows, or no charset at all (idna)
         return body.decode("utf-8", "replace")
