@@ -1,0 +1,169 @@
+"""What a provider is: it verifies a request, says which messages it carries, and forms the answer. No I/O, no clock."""
+
+import hmac
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
+from urllib.parse import parse_qsl, urlsplit
+
+from protocols.asgi import Media
+from protocols.errors import RemoteProtocolError
+from protocols.secret import Secret
+
+
+@dataclass(frozen=True)
+class Request:
+    """A webhook's HTTP request, its body complete. Signatures are checked on these bytes, before they are parsed."""
+
+    method: str
+    url: str
+    """As the request says it: scheme, Host header, path and query, percent-encoded as they came."""
+    headers: Mapping[str, str]
+    """Names lower-cased."""
+    body: bytes = b""
+    max_fields: int = 1000
+    """More in a form or query make it malformed."""
+
+    @cached_property
+    def media_type(self) -> str:
+        """``application/json``: the content type without its parameters; empty where there is none."""
+        return self.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    @cached_property
+    def form(self) -> list[tuple[str, str]]:
+        """The form body's pairs in order, blanks kept (they are signed). Raises RemoteProtocolError."""
+        try:
+            return self._pairs(self.body.decode())
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError("the form is not UTF-8", answer=400) from error
+
+    @cached_property
+    def query(self) -> list[tuple[str, str]]:
+        """The URL's query pairs in order, blanks kept. Raises RemoteProtocolError."""
+        try:
+            return self._pairs(urlsplit(self.url).query)
+        except ValueError as error:
+            raise RemoteProtocolError("the URL is malformed", answer=400) from error
+
+    @cached_property
+    def json(self) -> Any:
+        """Raises RemoteProtocolError."""
+        try:
+            value = json.loads(self.body.decode())
+            json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair (RFC 8259, 8.2)
+            return value
+        except (ValueError, RecursionError) as error:
+            raise RemoteProtocolError("the body is not JSON", answer=400) from error
+
+    def _pairs(self, text: str) -> list[tuple[str, str]]:
+        try:
+            return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=self.max_fields)
+        except UnicodeDecodeError as error:
+            raise RemoteProtocolError("the form is not UTF-8", answer=400) from error
+        except ValueError as error:
+            raise RemoteProtocolError(f"more than {self.max_fields} fields", answer=400) from error
+
+
+@dataclass(frozen=True)
+class Message:
+    """A text that arrived."""
+
+    sender: str
+    recipient: str
+    message_id: str
+    text: str
+    media: list[Media] = field(default_factory=list)
+    segments: int = 1
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Status:
+    """A delivery receipt of a message that we had sent: ``sender`` is the party that it went to.
+
+    So a receipt takes the route of its conversation.
+    """
+
+    sender: str
+    recipient: str
+    message_id: str
+    status: str
+    error: str | None = None
+    segments: int = 1
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A text that rides in the response. ``to`` and ``sender`` are None where the application left them out."""
+
+    answers: Message
+    text: str
+    media: Sequence[str] = ()
+    to: str | None = None
+    sender: str | None = None
+
+
+@dataclass(frozen=True)
+class Response:
+    """An HTTP response. Without a body it has no content type, so that no provider takes it for a text to send."""
+
+    status: int
+    content_type: str = ""
+    body: bytes = b""
+    allow: Sequence[str] = ()
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        headers = [(b"content-length", str(len(self.body)).encode())]
+        if self.content_type:
+            headers.append((b"content-type", self.content_type.encode()))
+        if self.allow:
+            headers.append((b"allow", ", ".join(self.allow).encode()))
+        return headers
+
+
+class Provider(Protocol):
+    """One provider's scheme. Its methods are pure, and the first two never raise but RemoteProtocolError."""
+
+    name: ClassVar[str]
+    methods: ClassVar[tuple[str, ...]]
+    max_fields: int
+    """Fields that a form may have."""
+
+    def verify(self, request: Request) -> bool:
+        """Whether one of our keys signed ``request``. Raises RemoteProtocolError for a body that cannot be read."""
+        ...
+
+    def parse(self, request: Request) -> Sequence[Message | Status]:
+        """What ``request`` carries. Raises RemoteProtocolError where it is malformed."""
+        ...
+
+    def explain(self, request: Request) -> str:
+        """Why `verify` said no, for the operator: one sentence without secrets or content."""
+        ...
+
+    def answer(self, replies: Sequence[Reply]) -> Response:
+        """Accepted; with ``replies`` the provider sends them."""
+        ...
+
+    def sign(self, url: str, message: Message) -> Request:
+        """The signed request that the provider would post to ``url`` for ``message``: `verify`'s twin, for clients."""
+        ...
+
+
+def same(one: str, other: str) -> bool:
+    """Compare in constant time. Unequal, never an exception, where a header is not ASCII."""
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
+def keys_of(secrets: Secret | Sequence[Secret]) -> list[Secret]:
+    """The keys that are set: one, or several while they rotate; an empty one is none."""
+    return [secret for secret in ([secrets] if isinstance(secrets, Secret) else secrets) if secret]
+
+
+def count(text: str) -> int:
+    """Segments as a provider writes them; 1 where it is not a sensible number."""
+    return int(text) if text.isascii() and text.isdecimal() and 0 < len(text) < 4 else 1

@@ -1,0 +1,174 @@
+"""Any sender of signed JSON: a phone that runs a gateway app, a script, a provider that has no file here yet.
+
+``X-Signature`` is the HMAC-SHA256 of the raw body, in hex, with or without ``sha256=`` before it. With an
+``X-Timestamp`` header (Unix seconds) it is that of ``<timestamp>.<body>``, and the time must be near ours; taking the
+header away makes the signature wrong.
+"""
+
+import hmac
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from protocols.asgi import Media
+from protocols.errors import RemoteProtocolError
+from protocols.secret import Secret
+from protocols.server import SETTINGS_CONFIG
+from protocols.sms.provider import Message, Reply, Request, Response, Status, count, keys_of, same
+from protocols.sms.senders import as_sent
+from protocols.units import Bytes, Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenericSettings:
+    """Raises ValueError without a key, unless ``insecure`` says that this is meant."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    protocol: Literal["sms"] = "sms"
+    provider: Literal["generic"] = "generic"
+    on: str
+    """Name of the http server that carries the webhook."""
+    path: str
+    """Path of the webhook on that server: ``/hooks/sms``."""
+    secret: Secret | tuple[Secret, ...] = ()
+    """The key that signs; several (old and new) while they rotate."""
+    require_timestamp: bool = False
+    """Refuse requests without a signed X-Timestamp, which a captured request could be replayed without."""
+    tolerance: Seconds = 300.0
+    """How far a signed timestamp may be from our clock."""
+    insecure: bool = False
+    """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
+    max_body: Bytes = 256 * 1024
+    """A longer body is refused with 413."""
+    max_messages: int = 100
+    """Messages in one request; more are refused with 400."""
+    timeout: Seconds = 10.0
+    """Time for the body to arrive and the handlers to finish; then 503."""
+
+    def __post_init__(self) -> None:
+        if not (self.insecure or keys_of(self.secret)):
+            raise ValueError("secret is missing: without it anybody can post texts (insecure: true allows that)")
+
+
+class Generic:
+    name: ClassVar[str] = "generic"
+    methods: ClassVar[tuple[str, ...]] = ("POST",)
+    max_fields = 0  # it reads no form
+
+    def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
+        self._settings = settings
+        self._keys = keys_of(settings.secret)
+        self._clock = clock
+
+    def verify(self, request: Request) -> bool:
+        given = request.headers.get("x-signature", "").strip().removeprefix("sha256=").lower()
+        timestamp = request.headers.get("x-timestamp")
+        if not self._fresh(timestamp):
+            return False
+        return any(same(_signature(key, timestamp, request.body), given) for key in self._keys)
+
+    def _fresh(self, timestamp: str | None) -> bool:
+        if timestamp is None:
+            return not self._settings.require_timestamp
+        if not (timestamp.isascii() and timestamp.isdecimal() and len(timestamp) <= 12):
+            return False
+        return abs(self._clock() - int(timestamp)) <= self._settings.tolerance
+
+    def explain(self, request: Request) -> str:
+        if "x-signature" not in request.headers:
+            return "no X-Signature header"
+        if not self._fresh(request.headers.get("x-timestamp")):
+            return f"X-Timestamp is missing, or not within {self._settings.tolerance:g} s of our clock"
+        return "wrong X-Signature; is the secret the same on both sides, and the body signed as it is sent?"
+
+    def parse(self, request: Request) -> Sequence[Message | Status]:
+        items = request.json if isinstance(request.json, list) else [request.json]
+        if len(items) > self._settings.max_messages:
+            raise RemoteProtocolError(f"more than {self._settings.max_messages} messages", answer=400)
+        return [_item(item) for item in items]
+
+    def answer(self, replies: Sequence[Reply]) -> Response:
+        body = json.dumps({"replies": [_reply(reply) for reply in replies]}, ensure_ascii=False)
+        return Response(200, "application/json", body.encode("utf-8", "replace"))
+
+    def sign(self, url: str, message: Message) -> Request:
+        body = json.dumps(
+            {
+                "id": message.message_id,
+                "from": message.sender,
+                "to": message.recipient,
+                "text": message.text,
+                "media": message.media,
+            }
+        ).encode()
+        timestamp = str(int(self._clock()))
+        key = self._keys[0] if self._keys else Secret("")
+        headers = {
+            "content-type": "application/json",
+            "x-timestamp": timestamp,
+            "x-signature": _signature(key, timestamp, body),
+        }
+        return Request("POST", url, headers, body)
+
+
+def _signature(key: Secret, timestamp: str | None, body: bytes) -> str:
+    signed = body if timestamp is None else timestamp.encode() + b"." + body
+    return hmac.digest(key.reveal().encode(), signed, "sha256").hex()
+
+
+def _item(item: Any) -> Message | Status:
+    if not isinstance(item, dict):
+        raise RemoteProtocolError("a message is no JSON object", answer=400)
+    return _status(item) if "status" in item else _message(item)
+
+
+def _message(item: Mapping[str, Any]) -> Message:
+    return Message(
+        sender=as_sent(_text(item, "from")),
+        recipient=as_sent(_text(item, "to")),
+        message_id=_text(item, "id"),
+        text=_text(item, "text"),
+        media=_media(item.get("media") or []),
+        segments=count(str(item.get("segments", ""))),
+        fields=_fields(item),
+    )
+
+
+def _status(item: Mapping[str, Any]) -> Status:
+    return Status(
+        sender=as_sent(_text(item, "to")),  # the receipt is ours: its "to" is the other party
+        recipient=as_sent(_text(item, "from")),
+        message_id=_text(item, "id"),
+        status=_text(item, "status"),
+        error=_text(item, "error") if item.get("error") else None,
+        fields=_fields(item),
+    )
+
+
+def _text(item: Mapping[str, Any], key: str) -> str:
+    value = item.get(key)
+    if not isinstance(value, str):
+        raise RemoteProtocolError(f"'{key}' must be a string", answer=400)
+    return value
+
+
+def _media(items: Any) -> list[Media]:
+    if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        raise RemoteProtocolError("'media' must be a list of objects", answer=400)
+    return [{"url": _text(item, "url"), "content_type": _text(item, "content_type")} for item in items]
+
+
+def _fields(item: Mapping[str, Any]) -> dict[str, str]:
+    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in item.items()}
+
+
+def _reply(reply: Reply) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "to": reply.to or reply.answers.sender,
+        "from": reply.sender or reply.answers.recipient,
+        "text": reply.text,
+    }
+    return fields | ({"media": list(reply.media)} if reply.media else {})

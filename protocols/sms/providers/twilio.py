@@ -1,0 +1,291 @@
+"""Twilio Programmable Messaging: signed forms in, TwiML out.
+
+The signature is base64(HMAC(token, URL + every form parameter, sorted, name and value run together)): no time and no
+nonce in it, so a captured request can be replayed for ever; only deduplication on ``MessageSid`` defends against that.
+https://www.twilio.com/docs/usage/security
+"""
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
+from xml.sax.saxutils import escape, quoteattr
+
+from protocols.asgi import Media
+from protocols.errors import RemoteProtocolError
+from protocols.secret import Secret
+from protocols.server import SETTINGS_CONFIG
+from protocols.sms.provider import Message, Reply, Request, Response, Status, count, keys_of, same
+from protocols.sms.senders import as_sent
+from protocols.units import Bytes, Seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class TwilioSettings:
+    """Raises ValueError without a key, unless ``insecure`` says that this is meant."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    protocol: Literal["sms"] = "sms"
+    provider: Literal["twilio"] = "twilio"
+    on: str
+    """Name of the http server that carries the webhook."""
+    path: str
+    """Path of the webhook on that server: ``/hooks/twilio``."""
+    auth_token: Secret | tuple[Secret, ...] = ()
+    """The account's primary auth token; several (old and new, or of sub-accounts) while they rotate."""
+    shared_keys: Mapping[str, Secret] = field(default_factory=dict)
+    """Twilio's webhook shared keys, by name: what signs where the request names a key (SHA-256)."""
+    public_url: str | None = None
+    """The URL as it stands in Twilio's console, which is what Twilio signs. Needed behind a proxy that changes scheme,
+    host or path. Without a path in it, the request's own is added. Default: what the request says."""
+    insecure: bool = False
+    """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
+    max_body: Bytes = 256 * 1024
+    """A longer body is refused with 413."""
+    max_fields: int = 1000
+    """A form with more fields is refused with 400."""
+    timeout: Seconds = 10.0
+    """Time for the body to arrive and the handler to finish; then 503. Twilio itself gives up after 15 s."""
+
+    def __post_init__(self) -> None:
+        if not (self.insecure or keys_of(self.auth_token) or self.shared_keys):
+            raise ValueError("auth_token is missing: without it anybody can post texts (insecure: true allows that)")
+
+
+_ALGORITHMS = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
+_FORM = "application/x-www-form-urlencoded"
+_ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
+_BODY_LIMIT = 1600
+"""Characters that Twilio takes in one <Body>; a longer one fails as a whole (error 21617)."""
+
+
+class Twilio:
+    name: ClassVar[str] = "twilio"
+    methods: ClassVar[tuple[str, ...]] = ("POST", "GET")
+
+    def __init__(self, settings: TwilioSettings) -> None:
+        self._settings = settings
+        self._tokens = keys_of(settings.auth_token)
+        self.max_fields = settings.max_fields
+
+    def verify(self, request: Request) -> bool:
+        return self._matches(request, _signed_url(request, self._settings.public_url))
+
+    def _matches(self, request: Request, url: str) -> bool:
+        given = request.headers.get("x-twilio-signature", "")
+        keys, algorithm = self._keys(request.headers.get("x-twilio-webhooks-signature-settings", ""))
+        pairs = _signed_pairs(request)
+        if not _covers_body(url, pairs, request.body):
+            return False
+        return any(same(_signature(key, one, pairs, algorithm), given) for key in keys for one in _variants(url))
+
+    def _keys(self, header: str) -> tuple[Sequence[Secret], str]:
+        """Which keys may have signed, and how: ``key=webhooks_sharedkey_...,algorithm=HMAC_SHA256`` names one.
+
+        A request that names a shared key is held to it: the account's token is no second way in.
+        """
+        named = dict(part.strip().partition("=")[::2] for part in header.split(","))
+        algorithm = _ALGORITHMS.get(named.get("algorithm", "HMAC_SHA1").upper(), "")
+        if not algorithm:
+            return [], algorithm
+        if "key" in named:
+            return [key for name, key in self._settings.shared_keys.items() if name == named["key"] and key], algorithm
+        return self._tokens, algorithm
+
+    def explain(self, request: Request) -> str:
+        tried = _signed_url(request, self._settings.public_url)
+        if "x-twilio-signature" not in request.headers:
+            return f"no X-Twilio-Signature header (URL {_without_values(tried)})"
+        for guess in _guesses(request):
+            if self._matches(request, guess):
+                return f"signed for {_without_values(guess)}, checked against {_without_values(tried)}: set public_url"
+        return (
+            f"wrong signature for {_without_values(tried)}; is that the URL in Twilio's console, and the token right?"
+        )
+
+    def parse(self, request: Request) -> Sequence[Message | Status]:
+        fields = _fields(request)
+        try:
+            if "MessageStatus" in fields and fields.get("SmsStatus") != "received":
+                return [_status(fields)]
+            return [_message(fields)]
+        except KeyError as error:
+            raise RemoteProtocolError(f"the field {error} is missing", answer=400) from error
+
+    def answer(self, replies: Sequence[Reply]) -> Response:
+        messages = "".join(twiml for reply in replies for twiml in _messages(reply))
+        document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{messages}</Response>'
+        # Always XML: Twilio sends a text/plain answer to the user.
+        return Response(200, "text/xml; charset=utf-8", document.encode())
+
+    def sign(self, url: str, message: Message) -> Request:
+        fields = _as_form(message)
+        key = self._tokens[0] if self._tokens else Secret("")
+        headers = {
+            "content-type": _FORM,
+            "x-twilio-signature": _signature(key, url, sorted(fields.items()), "sha1"),
+        }
+        return Request("POST", url, headers, urlencode(fields).encode())
+
+
+# Signatures
+
+
+def _signature(key: Secret, url: str, pairs: Iterable[tuple[str, str]], algorithm: str) -> str:
+    text = url + "".join(name + value for name, value in pairs)
+    digest = hmac.digest(key.reveal().encode(), text.encode("utf-8", "surrogatepass"), algorithm)
+    return base64.b64encode(digest).decode()
+
+
+def _signed_pairs(request: Request) -> list[tuple[str, str]]:
+    """The form's parameters, each value once, sorted. A GET's are in its URL; JSON is signed by its hash there."""
+    return sorted(set(request.form)) if request.method == "POST" and request.media_type == _FORM else []
+
+
+def _covers_body(url: str, pairs: Sequence[tuple[str, str]], body: bytes) -> bool:
+    """Whether the signature says anything about the body.
+
+    Where there are no form parameters, the URL must carry the body's hash: else whoever saw one signed URL could post
+    any other body to it.
+    """
+    if pairs:
+        return True
+    claimed = dict(parse_qsl(_split(url).query)).get("bodySHA256")
+    return same(hashlib.sha256(body).hexdigest(), claimed) if claimed is not None else not body
+
+
+def _signed_url(request: Request, public_url: str | None) -> str:
+    if public_url is None:
+        return request.url
+    public, own = _split(public_url), _split(request.url)
+    return urlunsplit((public.scheme, public.netloc, public.path or own.path, own.query or public.query, ""))
+
+
+def _split(url: str) -> SplitResult:
+    """``urlsplit``, with nothing in the parts where a Host header makes the URL impossible."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def _variants(url: str) -> Iterable[str]:
+    """``url`` as Twilio may have signed it: with its port or without or with the default one, the query as it came,
+    normalised, or decoded and encoded again (Twilio's own side is inconsistent; its libraries try these as well)."""
+    parts = _split(url)
+    user, at, host = parts.netloc.rpartition("@")
+    bare = re.sub(r":\d*$", "", host)
+    full = host if bare != host else f"{bare}:{443 if parts.scheme == 'https' else 80}"
+    queries = dict.fromkeys((parts.query, parts.query.replace("'", "%27"), _encoded_again(parts.query)))
+    for one in dict.fromkeys((host, bare, full)):
+        for query in queries:
+            yield urlunsplit((parts.scheme, user + at + one, parts.path, query, ""))
+
+
+def _encoded_again(query: str) -> str:
+    pairs = parse_qsl(query, keep_blank_values=True)
+    return "&".join(f"{quote(name, safe='~!*()-._')}={quote(value, safe='~!*()-._')}" for name, value in pairs)
+
+
+def _guesses(request: Request) -> Iterable[str]:
+    """URLs that the provider may have been given, from what proxies add: never trusted, only to help the operator."""
+    own = _split(request.url)
+    hosts = (own.netloc, request.headers.get("x-forwarded-host", own.netloc))
+    for scheme in ("https", "http"):
+        for host in dict.fromkeys(hosts):
+            yield urlunsplit((scheme, host, own.path, own.query, ""))
+
+
+def _without_values(url: str) -> str:
+    """``url`` for the log: no password, no values of its query (a GET has the text there), bounded, one line."""
+    parts = _split(url)
+    names = "&".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
+    plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, names, ""))
+    return ascii(plain[:300])[1:-1]
+
+
+# Fields
+
+
+def _fields(request: Request) -> dict[str, str]:
+    if request.method == "GET":
+        return dict(request.query)
+    if request.media_type != "application/json":
+        return dict(request.form)
+    if not isinstance(request.json, dict):
+        raise RemoteProtocolError("the JSON is no object", answer=400)
+    return {name: value if isinstance(value, str) else str(value) for name, value in request.json.items()}
+
+
+def _message(fields: dict[str, str]) -> Message:
+    return Message(
+        sender=as_sent(fields["From"]),
+        recipient=as_sent(fields["To"]),
+        message_id=fields["MessageSid"],
+        text=fields.get("Body", ""),
+        media=_media(fields),
+        segments=count(fields.get("NumSegments", "")),
+        fields=fields,
+    )
+
+
+def _status(fields: dict[str, str]) -> Status:
+    return Status(
+        sender=as_sent(fields.get("To", "")),  # the receipt is ours: its To is the other party
+        recipient=as_sent(fields.get("From", "")),
+        message_id=fields["MessageSid"],
+        status=fields["MessageStatus"],
+        error=fields.get("ErrorCode") or None,
+        segments=count(fields.get("NumSegments", "")),
+        fields=fields,
+    )
+
+
+def _media(fields: dict[str, str]) -> list[Media]:
+    media: list[Media] = []
+    while url := fields.get(f"MediaUrl{len(media)}"):
+        media.append({"url": url, "content_type": fields.get(f"MediaContentType{len(media)}", "")})
+    return media
+
+
+def _as_form(message: Message) -> dict[str, str]:
+    form = {
+        "MessageSid": message.message_id,
+        "From": message.sender,
+        "To": message.recipient,
+        "Body": message.text,
+        "NumMedia": str(len(message.media)),
+        "NumSegments": str(message.segments),
+        "SmsStatus": "received",
+        "ApiVersion": "2010-04-01",
+    }
+    for number, media in enumerate(message.media):
+        form |= {f"MediaUrl{number}": media["url"], f"MediaContentType{number}": media["content_type"]}
+    return form | message.fields
+
+
+# TwiML
+
+
+def _messages(reply: Reply) -> Iterable[str]:
+    """One <Message> per 1600 characters; the media goes with the first."""
+    attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
+    text = _clean(reply.text)
+    parts = [text[start : start + _BODY_LIMIT] for start in range(0, len(text), _BODY_LIMIT)] or [""]
+    media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
+    for number, part in enumerate(parts):
+        yield f"<Message{attributes}><Body>{escape(part)}</Body>{media if number == 0 else ''}</Message>"
+
+
+def _attribute(name: str, value: str | None) -> str:
+    return "" if value is None else f" {name}={quoteattr(_clean(value))}"
+
+
+def _clean(text: str) -> str:
+    """Without what XML cannot hold: one such character and Twilio sends nothing (error 12100)."""
+    return _ILLEGAL_IN_XML.sub("", text)

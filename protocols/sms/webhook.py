@@ -1,0 +1,180 @@
+"""The webhook: an ASGI application that takes a provider's HTTP requests and runs another over ``sms`` scopes."""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import quote
+
+from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
+from protocols.errors import Disconnected, RemoteProtocolError
+from protocols.server import Server
+from protocols.server import Status as ServerStatus
+from protocols.sms.provider import Message, Reply, Request, Response, Status
+from protocols.sms.providers import SMSSettings, provider_for
+from protocols.sms.run import MessageRun, Run, StatusRun
+from protocols.sms.senders import country
+
+logger = logging.getLogger(__name__)
+
+UNAVAILABLE = Response(503)
+"""The one failure that asks for another try: a provider that retries does so on 5xx, and some drop a message on 4xx."""
+
+
+class SMSWebhook(Server):
+    """An ASGI application for the path that a provider posts to; whoever serves it mounts it there.
+
+    Each message in a request makes one ``sms`` scope. The request is answered when the application has ended, or after
+    ``settings.timeout`` seconds. ``lifespan`` passes through to the application, so that a webhook that is served alone
+    (``HTTPServer(SMSWebhook(app, settings), ...)``) needs nothing more.
+    """
+
+    protocol = "sms"
+    scope_types = ("sms",)
+
+    def __init__(
+        self, app: Application, settings: SMSSettings, *, name: str = "sms", state: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(app, name=name, state=state)
+        self.settings = settings
+        self.provider = provider_for(settings)
+        self._requests: set[asyncio.Task[Any]] = set()
+
+    @property
+    def address(self) -> str:
+        return f"{self.settings.on}/{self.settings.path.lstrip('/')}"
+
+    def active(self) -> dict[str, int]:
+        return {"sms": len(self._requests)} if self._requests else {}
+
+    async def start(self) -> None:
+        checked = "signatures NOT checked (insecure: true)" if self.settings.insecure else "signatures checked"
+        if self.settings.insecure:
+            logger.warning("sms %s: %s", self.name, checked)
+        self.status = ServerStatus("ready", f"{self.provider.name}, {checked}")
+
+    async def stop(self, grace: float) -> None:
+        """New requests get 503 from now on."""
+        self.status = ServerStatus("draining")
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=max(0.0, grace))
+        if self._requests:
+            for task in self._requests:
+                task.cancel()
+            await asyncio.wait(self._requests, timeout=5.0)
+        self.status = ServerStatus("stopped")
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http":
+                await self._serve(scope, receive, send)
+            case "lifespan":
+                await self.app(scope, receive, send)
+            case _:  # a WebSocket is refused: 403
+                await send({"type": f"{scope['type']}.close"})
+
+    async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._requests.add(task)
+        try:
+            response = await self._answer(scope, receive)
+            await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
+            await send({"type": "http.response.body", "body": response.body})
+        except Disconnected:
+            logger.info("sms %s: the provider left before its answer", self.name)
+        finally:
+            self._requests.discard(task)
+
+    async def _answer(self, scope: HTTPScope, receive: Receive) -> Response:
+        if self.status.state in ("draining", "stopped"):
+            return UNAVAILABLE
+        if scope["method"] not in self.provider.methods:
+            return Response(405, allow=self.provider.methods)
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                request = await self._read(scope, receive)
+                return await self._deliver(request, scope)
+        except TimeoutError:
+            logger.warning("sms %s: not done within %g s: 503", self.name, self.settings.timeout)
+            return UNAVAILABLE
+        except RemoteProtocolError as error:
+            logger.warning("sms %s: %s: %s", self.name, error, error.answer)
+            return Response(error.answer if isinstance(error.answer, int) else 400)
+
+    async def _read(self, scope: HTTPScope, receive: Receive) -> Request:
+        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        body = await self._body(receive)
+        return Request(scope["method"], _url(scope, headers), headers, body, self.provider.max_fields)
+
+    async def _body(self, receive: Receive) -> bytes:
+        body = bytearray()
+        more = True
+        while more:
+            event = await receive()
+            if event["type"] == "http.disconnect":
+                raise Disconnected("before its body was complete")
+            body += event.get("body", b"")
+            more = event.get("more_body", False)
+            if len(body) > self.settings.max_body:
+                raise RemoteProtocolError(f"a body of more than {self.settings.max_body} bytes", answer=413)
+        return bytes(body)
+
+    async def _deliver(self, request: Request, http: HTTPScope) -> Response:
+        if not self.settings.insecure and not self.provider.verify(request):
+            raise RemoteProtocolError(self.provider.explain(request), answer=403)
+        runs = [await self._run(item, http) for item in self.provider.parse(request)]
+        if None in runs:
+            return UNAVAILABLE
+        return self.provider.answer([reply for replies in runs if replies for reply in replies])
+
+    async def _run(self, item: Message | Status, http: HTTPScope) -> Sequence[Reply] | None:
+        """The replies to ``item``; None where it must come again."""
+        scope = self._scope(item, http)
+        app: object = self.app
+        if isinstance(app, Routable) and not app.routable(scope):
+            # Sending it again would not help, and 4xx makes some providers call a fallback or raise an alarm.
+            logger.warning("sms %s: no route for %s; accepted and dropped", self.name, describe(scope))
+            return []
+        run = self._instance(item, scope)
+        if await run.run() is not None:
+            return None
+        if run.deferred:
+            logger.info("%s: deferred", describe(scope))
+            return None
+        return run.replies
+
+    def _instance(self, item: Message | Status, scope: SMSScope) -> Run:
+        if isinstance(item, Message):
+            return MessageRun(self.app, scope, item)
+        return StatusRun(self.app, scope, item)
+
+    def _scope(self, item: Message | Status, http: HTTPScope) -> SMSScope:
+        return {
+            "type": "sms",
+            "asgi": VERSIONS,
+            "listener": self.name,
+            "client": _endpoint(http.get("client")),
+            "server": _endpoint(http.get("server")),
+            "extensions": {},
+            "state": self.state | http.get("state", {}),
+            "provider": self.provider.name,
+            "sender": item.sender,
+            "recipient": item.recipient,
+            "message_id": item.message_id,
+            "country": country(item.sender),
+            "segments": item.segments,
+            "fields": item.fields,
+        }
+
+
+def _endpoint(address: Any) -> tuple[str, int] | None:
+    """None for a Unix socket, which ASGI writes as ``(path, None)``."""
+    return (address[0], address[1]) if address and address[1] is not None else None
+
+
+def _url(scope: HTTPScope, headers: Mapping[str, str]) -> str:
+    raw = scope.get("raw_path")
+    path = raw.decode("latin-1") if raw else quote(scope["path"], errors="replace")
+    query = scope["query_string"].decode("utf-8", "replace")
+    return f"{scope.get('scheme', 'http')}://{headers.get('host', '')}{path}{'?' if query else ''}{query}"
