@@ -1,0 +1,117 @@
+"""What a mail says, from its bytes alone."""
+
+import email
+import sys
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+SITE = str(Path(__file__).resolve().parents[2] / "examples" / "site")
+sys.path.insert(0, SITE)
+import letter  # noqa: E402 -- the site's folder has to be on the path first
+
+sys.path.remove(SITE)
+
+
+def read(raw: bytes, mail_from: str = "ann@example.org") -> letter.Letter:
+    return letter.read({"mail_from": mail_from}, email.message_from_bytes(raw), raw)
+
+
+def mail(text: str = "Hello", **headers: str) -> bytes:
+    message = EmailMessage()
+    for name, value in ({"From": "Ann <ann@example.org>", "Message_ID": "<1@example.org>"} | headers).items():
+        message[name.replace("_", "-")] = value
+    message.set_content(text)
+    return message.as_bytes()
+
+
+def test_what_an_ordinary_mail_says() -> None:
+    found = read(mail("Hello\n-- \nAnn, the great", Subject="Größe", References="<a@b> <c@d>", In_Reply_To="<c@d>"))
+    assert found.sender == "ann@example.org"
+    assert found.subject == "Größe"
+    assert found.text == "Hello"
+    assert found.message_id == "<1@example.org>"
+    assert found.references == ("<a@b>", "<c@d>", "<c@d>")
+    assert found.answerable
+
+
+def test_html_alone_is_read_without_its_tags() -> None:
+    raw = b"From: ann@example.org\r\nContent-Type: text/html\r\n\r\n<p>Hello <b>you</b></p>"
+    assert read(raw).text.split() == ["Hello", "you"]
+
+
+@pytest.mark.parametrize("charset", ["x-unknown", "idna", "base64", "utf-7", ""])
+def test_any_charset_gives_some_text(charset: str) -> None:
+    raw = f"From: ann@example.org\r\nContent-Type: text/plain; charset={charset}\r\n\r\nHello".encode()
+    assert read(raw).text == "Hello"
+
+
+def test_a_line_break_hidden_in_a_header_does_not_come_out() -> None:
+    found = read(b"From: =?utf-8?q?a=0D=0A?= <ann@example.org>\r\nSubject: =?utf-8?q?x=0D=0ABcc=3A_eve?=\r\n\r\n")
+    assert found.subject == "x Bcc: eve"
+    assert found.sender == "ann@example.org"
+
+
+@pytest.mark.parametrize(
+    ("headers", "mail_from"),
+    [
+        ({}, ""),
+        ({"Auto_Submitted": "auto-replied"}, "ann@example.org"),
+        ({"Precedence": "bulk"}, "ann@example.org"),
+        ({"List_Id": "<all.example.org>"}, "ann@example.org"),
+        ({"X_Auto_Response_Suppress": "OOF, AutoReply"}, "ann@example.org"),
+        ({"From": "no-reply@example.org"}, "ann@example.org"),
+        ({"From": "MAILER-DAEMON@example.org"}, "ann@example.org"),
+        ({"From": "list-request@example.org"}, "ann@example.org"),
+    ],
+    ids=str,
+)
+def test_machines_get_no_answer(headers: dict[str, str], mail_from: str) -> None:
+    assert not read(mail(**headers), mail_from).answerable
+
+
+def test_auto_submitted_no_is_a_person() -> None:
+    assert read(mail(Auto_Submitted="no")).answerable
+
+
+def test_the_digest_is_the_same_for_a_second_delivery_and_another_for_another_text() -> None:
+    first = mail("Hello")
+    again = b"Received: from elsewhere\r\n" + first
+    assert read(first).digest == read(again).digest
+    assert read(first).digest != read(mail("Other")).digest
+    assert read(first).digest != read(mail("Hello", Message_ID="<2@example.org>")).digest
+
+
+@pytest.mark.parametrize(
+    ("subject", "topic", "ticket"),
+    [
+        ("My order", "My order", None),
+        ("Re: RE: re:My order [#12]", "My order [#12]", 12),
+        ("[#]", "[#]", None),
+        ("[#99999999999]", "[#99999999999]", None),
+    ],
+)
+def test_topic_and_ticket(subject: str, topic: str, ticket: int | None) -> None:
+    found = read(mail(Subject=subject))
+    assert (found.topic, found.ticket) == (topic, ticket)
+
+
+@given(
+    headers=st.dictionaries(st.sampled_from(["From", "Subject", "Content-Type", "References"]), st.binary(max_size=300))
+)
+def test_no_header_makes_it_raise(headers: dict[str, bytes]) -> None:
+    raw = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in headers.items()) + b"\r\nHello"
+    found: Any = read(raw)
+    assert "\n" not in found.subject + found.sender
+
+
+@pytest.mark.parametrize("filler", [b"(", b"<", b'"', b"a,", b"=?utf-8?q?"])
+def test_headers_that_break_parsers(filler: bytes) -> None:
+    raw = (
+        b"".join(name + b": " + filler * 3000 + b"\r\n" for name in (b"From", b"Subject", b"Message-ID")) + b"\r\nHello"
+    )
+    assert read(raw).text == "Hello"
