@@ -1,1 +1,14 @@
-"""."""
+"""Mail: SMTP and LMTP in, IMAP mailboxes in, mail out.
+
+The primitives, in the order in which a message meets them:
+
+* :mod:`~protocols.mail.path`: the addresses of an envelope (RFC 5321 Mailbox and Path), pure.
+* :mod:`~protocols.mail.data`: what follows the DATA command, pure.
+* :mod:`~protocols.mail.envelope`: raw RFC 5322 bytes to header fields, and the ``email`` scope, pure.
+* :mod:`~protocols.mail.delivery`: one message through the application, to its verdict.
+* :mod:`~protocols.mail.verdict`: accept, reject or defer.
+* :mod:`~protocols.mail.session`: one SMTP or LMTP connection, on aiosmtpd.
+* :mod:`~protocols.mail.smtp`: the server: its settings, sockets, limits and its end.
+* :mod:`~protocols.mail.imap`: a mailbox that is read instead of a port that is served.
+* :mod:`~protocols.mail.submission`: mail that applications send.
+"""

@@ -1,0 +1,100 @@
+"""One message through the application, to its verdict. SMTP, LMTP and IMAP share it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterator
+from typing import Any
+
+from protocols.asgi import (
+    Application,
+    EmailAcceptEvent,
+    EmailDeferEvent,
+    EmailRejectEvent,
+    EmailScope,
+    EmailSendEvent,
+    ReceiveEvent,
+    describe,
+)
+from protocols.errors import LocalProtocolError
+from protocols.instance import Instance
+from protocols.mail.submission import Submission
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 64 * 1024
+"""Bytes of the message in one ``email.receive``."""
+
+
+class Delivery(Instance):
+    """One run of the application over one message.
+
+    It hears the message and then ``email.disconnect``: there is nothing more to hear. A sender that leaves changes
+    nothing, since a handler that is cut half way runs twice, when the sender tries again.
+    """
+
+    sends = {
+        "open": {
+            "email.send": "open",
+            "email.accept": "decided",
+            "email.reject": "decided",
+            "email.defer": "decided",
+        },
+        "decided": {"email.send": "decided"},
+    }
+
+    def __init__(self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None) -> None:
+        super().__init__(app, scope)
+        self.verdict: Verdict = Accept()
+        self._submission = submission
+        self._events = _events(body)
+
+    async def receive(self) -> Any:
+        """The next event. The chunks are cut as they are asked for: no second copy of the message waits anywhere."""
+        event = next(self._events, None)
+        if event is None:
+            await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
+        return event
+
+    def email_accept(self, event: EmailAcceptEvent) -> None:
+        self.verdict = Accept()
+
+    def email_reject(self, event: EmailRejectEvent) -> None:
+        plain = Reject()
+        code = event.get("code", plain.code)
+        if code not in range(500, 600):
+            raise LocalProtocolError(f"email.reject: code is {code!r}; SMTP's refusals are 500 to 599")
+        self.verdict = Reject(code, event.get("reason") or plain.reason)
+
+    def email_defer(self, event: EmailDeferEvent) -> None:
+        self.verdict = Defer(event.get("reason") or Defer().reason, event.get("retry_after"))
+
+    def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
+        if self._submission is None:
+            raise LocalProtocolError("email.send: no submission server is configured")
+        return self._submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
+
+
+def _events(body: bytes) -> Iterator[ReceiveEvent]:
+    last = max(0, (len(body) - 1) // CHUNK * CHUNK)
+    for start in range(0, last + 1, CHUNK):
+        yield {"type": "email.receive", "body": body[start : start + CHUNK], "more_body": start < last}
+    yield {"type": "email.disconnect"}
+
+
+async def deliver(
+    app: Application, scope: EmailScope, body: bytes, *, timeout: float, submission: Submission | None = None
+) -> Verdict:
+    """Run ``app`` over one message and return its verdict.
+
+    An application that returns without one has accepted; one that crashes (logged, once), or is not done within
+    ``timeout`` seconds, whatever it had said, has deferred. Cancelling this cancels the application.
+    """
+    delivery = Delivery(app, scope, body, submission)
+    try:
+        async with asyncio.timeout(timeout):
+            crash = await delivery.run()
+    except TimeoutError:
+        logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
+        return Defer()
+    return Defer() if crash else delivery.verdict

@@ -1,0 +1,92 @@
+"""Raw RFC 5322 bytes to header fields, and the ``email`` scope made of them. Never raises, whatever the bytes.
+
+Nothing is parsed beyond the fields' boundaries: the standard library's structured parser takes seconds on, or raises
+at, headers that hostile and merely odd senders write.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
+
+MAX_HEADER_BLOCK = 256 * 1024
+"""Bytes of the header block that are looked at."""
+MAX_HEADERS = 1000
+"""Header lines, after unfolding, that are looked at."""
+MAX_MESSAGE_ID = 998
+"""RFC 5322 2.1.1: a line has no more characters."""
+
+_END = re.compile(rb"(?:\A|\n)\r?\n")
+_FOLD = re.compile(rb"\r?\n(?=[ \t])")
+_FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
+_MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x20\x7f]+>")
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def parse_headers(message: bytes) -> Headers:
+    """(name, value) of each header field in order: names lower-cased, values unfolded, not decoded.
+
+    Only the first 256 KiB and 1,000 lines are looked at; a line that is no field is passed over.
+    """
+    end = _END.search(message, 0, MAX_HEADER_BLOCK)
+    block = message[: end.start() if end else MAX_HEADER_BLOCK]
+    lines = _FOLD.sub(b"", block).split(b"\n", MAX_HEADERS)[:MAX_HEADERS]
+    if end is None and len(message) > MAX_HEADER_BLOCK:
+        lines.pop()  # it was cut
+    fields = (_FIELD.fullmatch(line) for line in lines)
+    return [(field[1].lower(), field[2].strip(b" \t\r")) for field in fields if field]
+
+
+def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """The value of the topmost field called ``name`` (lower case), or None."""
+    return next((value for key, value in headers if key == name), None)
+
+
+def message_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The Message-ID with its angle brackets; a malformed one as it is, without controls; None where there is none."""
+    value = first(headers, b"message-id")
+    if value is None:
+        return None
+    text = value[:MAX_MESSAGE_ID].decode("utf-8", "replace")
+    match = _MESSAGE_ID.search(text)
+    return match[0] if match else "".join(filter(str.isprintable, text)).strip() or None
+
+
+def email_scope(
+    body: bytes,
+    *,
+    transport: Literal["smtp", "lmtp", "imap"],
+    listener: str,
+    mail_from: str,
+    rcpt_to: list[str],
+    received_at: float,
+    state: dict[str, Any],
+    client: HostPort | None = None,
+    server: HostPort | None = None,
+    helo: str | None = None,
+    mailbox: Mailbox | None = None,
+) -> EmailScope:
+    """The scope of one message; ``state`` is the server's, of which the scope gets a shallow copy."""
+    headers = parse_headers(body)
+    return {
+        "type": "email",
+        "asgi": VERSIONS,
+        "listener": listener,
+        "client": client,
+        "server": server,
+        "extensions": {},
+        "state": state.copy(),
+        "transport": transport,
+        "mail_from": mail_from,
+        "rcpt_to": rcpt_to,
+        "headers": headers,
+        "message_id": message_id(headers),
+        "size": len(body),
+        "helo": helo,
+        "user": None,
+        "mailbox": mailbox,
+        "authentication": None,
+        "received_at": received_at,
+    }

@@ -1,0 +1,38 @@
+"""What became of a message: accepted, rejected or deferred."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The handler finished, and the message is its own now."""
+
+    def __str__(self) -> str:
+        return "accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The handler does not want it, now or later."""
+
+    code: int = 550
+    """An SMTP reply code, 500 to 599."""
+    reason: str = "Message refused"
+
+    def __str__(self) -> str:
+        return f"rejected, {self.code}"
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Not now: the sender, or the reader of the mailbox, keeps the message and tries again."""
+
+    reason: str = "Temporary failure, please try again later"
+    retry_after: float | None = None
+    """Seconds that the handler asked for; a mailbox reader heeds them, SMTP has no word for them."""
+
+    def __str__(self) -> str:
+        return "deferred"
+
+
+Verdict = Accept | Reject | Defer

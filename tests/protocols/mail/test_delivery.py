@@ -1,0 +1,161 @@
+"""One message through an application, to its verdict."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from protocols.errors import LocalProtocolError
+from protocols.mail.delivery import CHUNK, deliver
+from protocols.mail.envelope import email_scope
+from protocols.mail.submission import SubmissionFailed
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+
+
+class Outbox:
+    def __init__(self, error: Exception | None = None) -> None:
+        self.sent: list[tuple[str, list[str], bytes]] = []
+        self.error = error
+
+    async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
+        if self.error:
+            raise self.error
+        self.sent.append((mail_from, list(rcpt_to), message))
+
+
+async def run(app: Any, body: bytes = b"A: 1\r\n\r\n", timeout: float = 5.0, submission: Any = None) -> Verdict:
+    scope = email_scope(
+        body, transport="smtp", listener="mail", mail_from="", rcpt_to=["a@x.org"], received_at=0.0, state={}
+    )
+    return await deliver(app, scope, body, timeout=timeout, submission=submission)
+
+
+def sends(*events: dict[str, Any]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for event in events:
+            await send(event)
+
+    return app
+
+
+@pytest.mark.parametrize(
+    ("events", "expected"),
+    [
+        ([], Accept()),
+        ([{"type": "email.accept"}], Accept()),
+        ([{"type": "email.reject"}], Reject(550, "Message refused")),
+        ([{"type": "email.reject", "code": 552, "reason": "full"}], Reject(552, "full")),
+        ([{"type": "email.defer"}], Defer()),
+        ([{"type": "email.defer", "reason": "busy", "retry_after": 60}], Defer("busy", 60)),
+    ],
+)
+async def test_verdicts(events: list[dict[str, Any]], expected: Verdict) -> None:
+    assert await run(sends(*events)) == expected
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [{"type": "email.accept"}, {"type": "email.reject"}],
+        [{"type": "email.reject", "code": 250}],
+        [{"type": "email.reject", "code": "550"}],
+        [{"type": "email.send", "mail_from": "", "rcpt_to": ["a@x.org"], "message": b""}],
+        [{"type": "email.receive"}],
+    ],
+)
+async def test_what_may_not_be_sent(events: list[dict[str, Any]], caplog: pytest.LogCaptureFixture) -> None:
+    assert await run(sends(*events)) == Defer()
+    assert caplog.records[0].exc_info
+    assert isinstance(caplog.records[0].exc_info[1], LocalProtocolError)
+
+
+@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+async def test_the_body_comes_in_chunks_and_then_the_disconnect_once(size: int) -> None:
+    events: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while not events or events[-1]["type"] != "email.disconnect":
+            events.append(await receive())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await receive()
+
+    body = bytes(size)
+    assert await run(app, body) == Accept()
+    chunks = events[:-1]
+    assert b"".join(chunk["body"] for chunk in chunks) == body
+    assert [chunk["more_body"] for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
+    assert all(len(chunk["body"]) <= CHUNK for chunk in chunks)
+
+
+async def test_a_crash_defers_even_after_an_accept(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "email.accept"})
+        raise KeyError("order")
+
+    assert await run(app) == Defer()
+    assert len([record for record in caplog.records if record.exc_info]) == 1
+
+
+async def test_a_timeout_defers_even_after_an_accept(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "email.accept"})
+        await asyncio.sleep(1000)
+
+    assert await run(app, timeout=0.01) == Defer()
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_a_timeout_inside_the_application_is_its_crash(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise TimeoutError("its own")
+
+    assert await run(app) == Defer()
+    assert caplog.records[0].exc_info
+
+
+async def test_cancelling_the_delivery_cancels_the_application() -> None:
+    running, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        running.set()
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            cancelled.set()
+
+    task = asyncio.ensure_future(run(app))
+    await running.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert cancelled.is_set()
+
+
+async def test_sending_is_awaited_and_legal_before_and_after_the_verdict() -> None:
+    outbox = Outbox()
+    reply = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message": b"Subject: hi\r\n\r\n"}
+    assert await run(sends(reply, {"type": "email.reject"}, reply), submission=outbox) == Reject()
+    assert outbox.sent == [("", ["b@x.org"], b"Subject: hi\r\n\r\n")] * 2
+
+
+async def test_a_failed_submission_defers_unless_it_is_caught() -> None:
+    outbox = Outbox(SubmissionFailed("away"))
+    reply = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message": b"Subject: hi\r\n\r\n"}
+
+    async def careful(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(SubmissionFailed):
+            await send(reply)
+
+    assert await run(sends(reply), submission=outbox) == Defer()
+    assert await run(careful, submission=outbox) == Accept()
+
+
+async def test_a_missing_key_is_named() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with pytest.raises(LocalProtocolError, match="message"):
+            await send({"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"]})
+
+    assert await run(app, submission=Outbox()) == Accept()
