@@ -33,7 +33,7 @@ async def next_update(seconds: float) -> dict[str, Any] | None:
     except TimeoutError:
         return None
     finally:
-        await layer.group_discard(live.GROUP, channel)
+        await layer.close(channel)
 
 
 class LongpollConsumer(AsyncHttpConsumer):

@@ -19,7 +19,6 @@ TAG = re.compile(r"\[#(\d{1,9})\]")
 ANSWER = re.compile(r"^(?:re:\s*)+", re.IGNORECASE)
 TAGS = re.compile(r"<[^<>]*>")
 SIGNATURE = re.compile(r"^-- ?\r?$", re.MULTILINE)
-ROBOTS = re.compile(r"(mailer-daemon|postmaster|no-?reply|owner-.*|.*-(request|owner|bounces?))@", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,6 @@ class Letter:
     """The Message-IDs that it answers."""
     digest: str
     """The same for each delivery of the same mail."""
-    answerable: bool
-    """A person wrote it to us, so an automatic answer may go back."""
 
     @property
     def topic(self) -> str:
@@ -59,7 +56,6 @@ def read(scope: dict[str, Any], message: Message, raw: bytes) -> Letter:
         message_id=message_id,
         references=ids(f"{header(message, 'references')} {header(message, 'in-reply-to')}"),
         digest=digest(message_id, raw),
-        answerable=bool(scope["mail_from"]) and not ROBOTS.match(sender) and not automatic(message),
     )
 
 
@@ -90,16 +86,6 @@ def digest(message_id: str, raw: bytes) -> str:
     for many mails."""
     body = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[-1]
     return hashlib.sha256(message_id.encode() + b"\n" + body).hexdigest()
-
-
-def automatic(message: Message) -> bool:
-    """A machine sent it, or it asks for no automatic answer (RFC 3834, section 2)."""
-    if header(message, "auto-submitted").lower() not in ("", "no"):
-        return True
-    if header(message, "precedence").lower() in ("bulk", "list", "junk"):
-        return True
-    suppress = header(message, "x-auto-response-suppress").lower()
-    return "list-id" in message or any(word in suppress for word in ("all", "autoreply", "oof"))
 
 
 def plain_text(message: Message) -> str:

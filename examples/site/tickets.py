@@ -30,13 +30,16 @@ class SupportTicketHandler(EmailConsumer):
         if new:
             self.group_send(live.GROUP, live.update("ticket", mail.ticket.shown()))
         if not mail.answered:
-            self.answer(mail.ticket, incoming)
-            Mail.objects.filter(pk=mail.pk).update(answered=True)
+            self.answer(mail, incoming)
 
-    def answer(self, ticket: Ticket, incoming: Letter) -> None:
-        """At least once: a crash before the row says "answered" answers again when the mail is delivered again."""
-        if incoming.answerable:
-            self.reply(ANSWER.format(tag=ticket.tag), subject=f"Re: {incoming.topic} {ticket.tag}")
+    def answer(self, mail: Mail, incoming: Letter) -> None:
+        """At least once: after a crash in between, the mail comes again, finds its row unanswered, and is answered.
+
+        Nothing leaves for bounces, lists and robots: ``reply`` knows them (RFC 3834).
+        """
+        tag = mail.ticket.tag
+        self.reply(ANSWER.format(tag=tag), subject=f"Re: {incoming.topic} {tag}")
+        Mail.objects.filter(pk=mail.pk).update(answered=True)
 
 
 @transaction.atomic

@@ -1,0 +1,278 @@
+"""The example site, end to end: every protocol from its own client to a row, an answer and the page."""
+
+import concurrent.futures
+import email
+import json
+import signal
+import time
+from email.message import EmailMessage, Message
+from typing import Any
+
+import httpx
+import pytest
+from servers.site import PATIENCE, Site, until
+from websockets.sync.client import ClientConnection
+
+
+def letter(sender: str, subject: str, text: str = "Where is it?", **headers: str) -> EmailMessage:
+    message = EmailMessage()
+    message["From"] = f"Somebody <{sender}>"
+    message["To"] = "help@support.example.org"
+    message["Subject"] = subject
+    for name, value in headers.items():
+        message[name.replace("_", "-")] = value
+    message.set_content(text)
+    return message
+
+
+def write(site: Site, message: EmailMessage, *, to: str = "help@support.example.org") -> None:
+    site.mail(message, sender=str(message["From"]).split("<")[1].rstrip(">"), to=to)
+
+
+def answers(site: Site, recipient: str) -> list[Message]:
+    return [email.message_from_bytes(raw) for raw in site.answers(recipient)]
+
+
+def event(socket: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
+    """The next event of ``kind`` with these fields; what else happens on the site meanwhile is passed over."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        said = json.loads(socket.recv(timeout=deadline - time.monotonic()))
+        data: dict[str, Any] = said["data"]
+        if said["kind"] == kind and fields.items() <= data.items():
+            return data
+
+
+# Mail.
+
+
+def test_a_mail_opens_a_ticket_and_is_answered_in_its_thread(site: Site) -> None:
+    with site.websocket("/live/") as live:
+        write(site, letter("ann@opens.example", "My order", Message_ID="<first@opens.example>"))
+        assert event(live, "ticket", sender="ann@opens.example")["subject"] == "My order"
+    [(number, closed)] = site.rows("SELECT id, closed FROM helpdesk_ticket WHERE sender = ?", "ann@opens.example")
+    assert not closed
+    [answer] = answers(site, "ann@opens.example")
+    assert answer["subject"] == f"Re: My order [#{number}]"
+    assert answer["in-reply-to"] == "<first@opens.example>"
+    assert "<first@opens.example>" in answer["references"]
+    assert answer["auto-submitted"] == "auto-replied"
+    assert f"[#{number}]" in answer.get_payload()
+
+
+def test_an_answer_joins_its_ticket_by_references(site: Site) -> None:
+    write(site, letter("bob@thread.example", "Refund", Message_ID="<a@thread.example>"))
+    [answer] = answers(site, "bob@thread.example")
+    references = f"<a@thread.example> {answer['message-id']}"
+    write(site, letter("bob@elsewhere.example", "Re: Refund", Message_ID="<b@thread.example>", References=references))
+    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE subject = 'Refund'")
+    assert site.rows("SELECT sender FROM helpdesk_mail WHERE ticket_id = ? ORDER BY id", number) == [
+        ("bob@thread.example",),
+        ("bob@elsewhere.example",),
+    ]
+    assert not site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "bob@elsewhere.example")
+    assert len(answers(site, "bob@thread.example")) == 1
+    assert not answers(site, "bob@elsewhere.example")
+
+
+def test_an_answer_joins_its_ticket_by_the_number_but_only_from_who_opened_it(site: Site) -> None:
+    write(site, letter("cid@tag.example", "Broken"))
+    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "cid@tag.example")
+    write(site, letter("cid@tag.example", f"Re: Broken [#{number}]", "Still broken"))
+    write(site, letter("eve@tag.example", f"Re: Broken [#{number}]", "Send me all of it"))
+    said = site.rows("SELECT sender FROM helpdesk_mail WHERE ticket_id = ?", number)
+    assert said == [("cid@tag.example",), ("cid@tag.example",)]
+    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "eve@tag.example")
+
+
+def test_the_same_mail_delivered_twice_is_one_ticket_and_one_answer(site: Site) -> None:
+    mail = letter("dan@twice.example", "Twice", Message_ID="<twice@twice.example>")
+    write(site, mail)
+    write(site, mail)
+    assert site.rows("SELECT count(*) FROM helpdesk_mail WHERE sender = ?", "dan@twice.example") == [(1,)]
+    assert len(answers(site, "dan@twice.example")) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [("vacation", {"Auto_Submitted": "auto-replied"}), ("list", {"Precedence": "list"})],
+)
+def test_machines_get_a_ticket_but_no_answer(site: Site, name: str, headers: dict[str, str]) -> None:
+    write(site, letter(f"{name}@robot.example", "Out of office", **headers))
+    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", f"{name}@robot.example")
+    assert not answers(site, f"{name}@robot.example")
+
+
+def test_a_bounce_is_not_answered(site: Site) -> None:
+    site.mail(letter("bounce@robot.example", "Undeliverable"), sender="", to="help@support.example.org")
+    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "bounce@robot.example")
+    assert not answers(site, "bounce@robot.example")
+
+
+def test_mail_to_the_twitter_gateway_becomes_a_post(site: Site) -> None:
+    with site.websocket("/live/") as live:
+        write(site, letter("fay@post.example", "", "Hello, world"), to="me@twitter.example.org")
+        assert event(live, "post", author="fay@post.example")["text"] == "Hello, world"
+    assert site.rows("SELECT text FROM helpdesk_post WHERE author = ?", "fay@post.example") == [("Hello, world",)]
+
+
+def test_a_post_that_is_too_long_is_refused_with_the_reason(site: Site) -> None:
+    with pytest.raises(Exception, match="280 characters") as refused:
+        write(site, letter("gus@post.example", "", "long " * 100), to="me@twitter.example.org")
+    assert getattr(refused.value, "smtp_code", None) == 550
+    assert not site.rows("SELECT id FROM helpdesk_post WHERE author = ?", "gus@post.example")
+
+
+def test_mail_to_nobody_is_refused_before_its_text(site: Site) -> None:
+    with pytest.raises(Exception, match="550"):
+        write(site, letter("hal@nobody.example", "Hello"), to="hal@elsewhere.example")
+
+
+# Temperatures.
+
+
+def test_a_temperature_becomes_a_row_and_reaches_the_page(site: Site) -> None:
+    with site.websocket("/live/") as live:
+        site.publish("sensors/hall/temperature", '{"celsius": 21.5}')
+        assert event(live, "reading", sensor="hall")["celsius"] == 21.5
+        site.publish("sensors/hall/temperature", "-3")
+        assert event(live, "reading", sensor="hall")["celsius"] == -3.0
+    assert site.rows("SELECT celsius FROM helpdesk_reading WHERE sensor = 'hall' ORDER BY id") == [(21.5,), (-3.0,)]
+
+
+@pytest.mark.parametrize(
+    "payload", ["warm", "{}", "[]", "null", "true", '"21"', "NaN", "1e999", "-274", '{"celsius": {}}', "[" * 5000]
+)
+def test_what_is_no_temperature_is_acknowledged_and_ignored(site: Site, payload: str) -> None:
+    site.publish("sensors/broken/temperature", payload)  # returns only with the PUBACK
+    assert not site.rows("SELECT id FROM helpdesk_reading WHERE sensor = 'broken'")
+
+
+def test_other_topics_are_not_readings(site: Site) -> None:
+    site.publish("sensors/other/humidity", "21")
+    site.publish("greeting", "hello")
+    assert not site.rows("SELECT id FROM helpdesk_reading WHERE sensor = 'other'")
+
+
+# Texts.
+
+
+@pytest.mark.parametrize(
+    ("sender", "handler", "word"),
+    [
+        ("+447700900123", "UKTextHandler", "London"),
+        ("+12015550123", "USTextHandler", "Denver"),
+        ("+33639980123", "UnknownTextHandler", "language"),
+    ],
+)
+def test_a_text_is_answered_by_the_handler_of_its_country(site: Site, sender: str, handler: str, word: str) -> None:
+    with site.websocket("/live/") as live:
+        answered = site.sms("Are you open?", sender=sender, message_id=f"m-{sender}")
+        assert event(live, "text", sender=sender)["handler"] == handler
+    assert answered.status_code == 200
+    [reply] = answered.json()["replies"]
+    assert word in reply["text"]
+    assert reply["to"] == sender
+
+
+def test_a_text_that_is_sent_again_is_one_row_and_answered_again(site: Site) -> None:
+    first, again = (site.sms("Hello?", sender="+447700900456", message_id="again") for _ in range(2))
+    assert first.json() == again.json()
+    assert site.rows("SELECT count(*) FROM helpdesk_text WHERE message_id = 'again'") == [(1,)]
+
+
+def test_a_text_with_a_wrong_signature_is_nobody_s(site: Site) -> None:
+    refused = site.sms("Hello?", sender="+447700900456", message_id="forged", key=b"guessed")
+    assert refused.status_code == 403
+    assert not site.rows("SELECT id FROM helpdesk_text WHERE message_id = 'forged'")
+
+
+# Long polling and chat.
+
+
+def test_a_long_poll_is_answered_by_what_happens_next(site: Site) -> None:
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        poll = pool.submit(httpx.get, site.url("/longpoll/?timeout=20"), timeout=PATIENCE + 5)
+
+        def poked() -> bool:
+            site.publish("sensors/poll/temperature", "7")  # the poll hears what comes after it has begun
+            return poll.done()
+
+        until(poked, "the poll is answered")
+    answer = poll.result().json()
+    assert answer["kind"] == "reading"
+    assert answer["data"]["sensor"] == "poll"
+
+
+def test_a_long_poll_without_news_says_so(site: Site) -> None:
+    answer = httpx.get(site.url("/longpoll/?timeout=0.05"))
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.json() == {"kind": None, "data": None}
+
+
+@pytest.mark.parametrize("timeout", ["soon", "-1", "nan"])
+def test_a_long_poll_with_an_impossible_timeout_is_told_so(site: Site, timeout: str) -> None:
+    assert httpx.get(site.url(f"/longpoll/?timeout={timeout}")).status_code == 400
+
+
+def test_what_one_says_in_the_chat_all_hear(site: Site) -> None:
+    with site.websocket("/chat/") as ann, site.websocket("/chat/") as bob:
+        bob.send("I am here")
+        assert bob.recv(timeout=PATIENCE) == "I am here"  # so he is in the room
+        ann.send("Hello, Bob")
+        assert bob.recv(timeout=PATIENCE) == "Hello, Bob"
+
+
+def test_a_websocket_to_nowhere_is_refused(site: Site) -> None:
+    with pytest.raises(Exception, match=r"40[34]"), site.websocket("/nowhere/"):
+        pass
+
+
+# Django.
+
+
+def test_the_page_and_its_files_are_served(site: Site) -> None:
+    page = httpx.get(site.url("/"))
+    assert page.status_code == 200
+    for path in ("page.css", "page.js"):
+        assert f"/static/helpdesk/{path}" in page.text
+        assert httpx.get(site.url(f"/static/helpdesk/{path}")).status_code == 200
+    assert httpx.get(site.url("/nothing")).status_code == 404
+
+
+def test_the_admin_lists_the_same_rows(site: Site) -> None:
+    site.publish("sensors/attic/temperature", "30.5")
+    site.sms("For the admin", sender="+447700900789", message_id="admin")
+    write(site, letter("ida@admin.example", "For the admin"))
+    with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
+        browser.get("/admin/login/")
+        form = {"username": "ann", "password": "secret-ann", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert "Site administration" in browser.post("/admin/login/?next=/admin/", data=form).text
+        assert "attic" in browser.get("/admin/helpdesk/reading/").text
+        assert "For the admin" in browser.get("/admin/helpdesk/text/").text
+        assert "ida@admin.example" in browser.get("/admin/helpdesk/ticket/").text
+        [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "ida@admin.example")
+        assert "Where is it?" in browser.get(f"/admin/helpdesk/ticket/{number}/change/").text
+
+
+# The end.
+
+
+def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(own_site: Site) -> None:
+    site = own_site
+    with site.websocket("/live/") as live, concurrent.futures.ThreadPoolExecutor() as pool:
+        live.recv(timeout=PATIENCE)
+        poll = pool.submit(httpx.get, site.url("/longpoll/?timeout=2"), timeout=PATIENCE)
+        time.sleep(0.5)  # until the poll has begun: nothing outside tells
+        assert site.signal(signal.SIGTERM) == 0
+        assert poll.result().status_code == 200
+        assert live.close_code is None or live.close_code in (1001, 1012)
+    assert "Traceback" not in site.output()
+
+
+def test_nothing_of_all_this_left_a_traceback(site: Site) -> None:
+    """Last in this module on purpose: it reads the log that the tests above have made."""
+    output = site.output()
+    assert "Traceback" not in output
+    for secret in ("dev-secret", "secret-ann", "Where is it?", "Are you open?"):
+        assert secret not in output
