@@ -9,7 +9,7 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Any
 
-LONGEST_HEADER = 1000
+LONGEST_HEADER = 8000
 LONGEST_TEXT = 50_000
 REFERENCES = 50
 MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}>")
