@@ -1,1 +1,15 @@
-"""."""
+"""The gateway: routers, consumers and channel layers. Everything public is importable from here.
+
+``gateway.routing`` says which application answers a scope, ``gateway.consumers`` are the classes that handle one,
+``gateway.layers`` connects them across protocols; ``gateway.daemon`` runs it all from one file.
+"""
+
+from gateway.consumers import *  # noqa: F403 -- each of these packages states its own __all__
+from gateway.consumers import __all__ as _consumers
+from gateway.layers import *  # noqa: F403
+from gateway.layers import __all__ as _layers
+from gateway.routing import *  # noqa: F403
+from gateway.routing import __all__ as _routing
+
+__all__ = [*_consumers, *_layers, *_routing]
+__version__ = "0.1.0"

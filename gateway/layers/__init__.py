@@ -1,1 +1,43 @@
-"""."""
+"""Channel layers: groups of channels, across protocols. Optional, and apart from the path of a message.
+
+The interface is that of Channels' layers (``send``, ``receive``, ``new_channel``, ``group_add``, ``group_discard``,
+``group_send``), so that theirs fit, and ``close``.
+"""
+
+from typing import Any, Protocol
+
+from gateway.layers.memory import InMemoryChannelLayer
+
+__all__ = ["ChannelLayer", "InMemoryChannelLayer", "get_channel_layer", "set_channel_layer"]
+
+
+class ChannelLayer(Protocol):
+    """What a layer can do. Delivery is at most once: a channel that nobody reads fast enough loses messages."""
+
+    async def new_channel(self, prefix: str = "specific") -> str: ...
+
+    async def send(self, channel: str, message: dict[str, Any]) -> None: ...
+
+    async def receive(self, channel: str) -> dict[str, Any]: ...
+
+    async def group_add(self, group: str, channel: str) -> None: ...
+
+    async def group_discard(self, group: str, channel: str) -> None: ...
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
+
+    async def close(self, channel: str) -> None: ...
+
+
+class _Current:
+    layer: ChannelLayer = InMemoryChannelLayer()
+
+
+def get_channel_layer() -> ChannelLayer:
+    """The process's layer: in memory unless the configuration says otherwise."""
+    return _Current.layer
+
+
+def set_channel_layer(layer: ChannelLayer) -> None:
+    """Use ``layer`` for every consumer that connects from now on."""
+    _Current.layer = layer

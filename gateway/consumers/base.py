@@ -1,0 +1,200 @@
+"""What all consumers share: one instance per scope, events in order, a dispatch table built with the class."""
+
+import asyncio
+import contextlib
+import inspect
+from abc import abstractmethod
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, ClassVar, Generic, TypeVar
+
+from gateway.consumers.merge import merge
+from gateway.layers import ChannelLayer, get_channel_layer
+from gateway.threads import call_from_thread, run_in_thread
+from protocols.asgi import Application, Receive, Send
+
+R = TypeVar("R")
+Handler = Callable[[Any, Any], Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+RECEIVED = (
+    "http.request",
+    "http.disconnect",
+    "websocket.connect",
+    "websocket.receive",
+    "websocket.disconnect",
+    "mqtt.connect",
+    "mqtt.receive",
+    "mqtt.subscribe",
+    "mqtt.unsubscribe",
+    "mqtt.disconnect",
+    "email.receive",
+    "email.disconnect",
+    "sms.receive",
+    "sms.status",
+    "sms.disconnect",
+)
+"""The event types that a method may be named after. What comes from outside is never looked up as a name."""
+
+
+class StopConsumer(Exception):
+    """Raised by a handler to end its consumer quietly."""
+
+
+def layer_event(type: str) -> Callable[[F], F]:  # noqa: A002 -- the key's name in every event
+    """Mark the method that handles channel layer messages of one ``type``::
+
+    @layer_event("reading.new")
+    def on_reading(self, message): ...
+    """
+
+    def mark(method: F) -> F:
+        method.__dict__["layer_event"] = type
+        return method
+
+    return mark
+
+
+class Consumer(Generic[R]):
+    """One instance per scope. ``R`` is what its helpers return: None in sync consumers, an awaitable in async ones."""
+
+    scope: Any
+    channel_layer: ChannelLayer
+    channel_name: str
+    """This instance's channel, where the class has a ``@layer_event`` method."""
+
+    _handlers: ClassVar[dict[str, Handler]] = {}
+    _layer_handlers: ClassVar[dict[str, Handler]] = {}
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        methods = {kind: getattr(cls, kind.replace(".", "_"), None) for kind in RECEIVED}
+        cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
+        members = [getattr(cls, name) for name in dir(cls) if not name.startswith("__")]
+        marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
+        cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Application:
+        """An ASGI 3 application that makes one instance, with ``initkwargs``, for each scope."""
+
+        async def application(scope: Any, receive: Receive, send: Send) -> None:
+            await cls(**initkwargs).run(scope, receive, send)
+
+        application.__dict__["consumer_class"] = cls  # how routers name and recognise it
+        return application
+
+    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Handle ``scope`` to its end. Raises LookupError where the class has no method for its kind."""
+        if not any(kind.startswith(f"{scope['type']}.") for kind in self._handlers):
+            raise LookupError(f"{type(self).__name__} has no method for {scope['type']} events")
+        self.scope = scope
+        self._to_peer = send
+        self._answered = False
+        self._loop = asyncio.get_running_loop()
+        self._groups: set[str] = set()
+        with contextlib.suppress(StopConsumer):
+            await (self._serve_with_layer(receive) if self._layer_handlers else self._serve(receive))
+
+    async def _serve(self, receive: Receive) -> None:
+        while True:
+            event = await receive()
+            await self.dispatch(event)
+            if self._answered or _is_last(event):
+                return
+
+    async def _serve_with_layer(self, receive: Receive) -> None:
+        self.channel_layer = get_channel_layer()
+        self.channel_name = await self.channel_layer.new_channel()
+        try:
+            async with merge(receive, self._layer_messages) as events:
+                await self._serve(events)
+        finally:
+            for group in self._groups:
+                await self.channel_layer.group_discard(group, self.channel_name)
+            await self.channel_layer.close(self.channel_name)
+
+    async def _layer_messages(self) -> dict[str, Any]:
+        return await self.channel_layer.receive(self.channel_name)
+
+    async def dispatch(self, event: Any) -> None:
+        """Call the method for ``event``. Subclasses put around it what their protocol asks for."""
+        handler = self._handlers.get(event["type"]) or self._layer_handlers.get(event["type"])
+        if handler is not None:
+            await self._call(handler, event)
+        elif not event["type"].endswith(".disconnect"):
+            raise LookupError(f"{type(self).__name__} has no method for {event['type']}")
+
+    @abstractmethod
+    async def _call(self, handler: Handler, event: Any) -> None:
+        """Run ``handler`` where this kind of consumer runs."""
+
+    @abstractmethod
+    def perform(self, coroutine: Coroutine[Any, Any, None]) -> R:
+        """Do ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
+
+    async def _emit(self, event: Any) -> None:
+        await self._to_peer(event)
+        if event["type"] == "http.response.body" and not event.get("more_body"):
+            self._answered = True
+
+    def group_add(self, name: str) -> R:
+        """Join a group of the channel layer, until this consumer ends."""
+        return self.perform(self._group_add(name))
+
+    async def _group_add(self, name: str) -> None:
+        if not self._layer_handlers:
+            raise LookupError(f"{type(self).__name__} has no @layer_event method for what the group {name!r} sends")
+        self._groups.add(name)
+        await self.channel_layer.group_add(name, self.channel_name)
+
+    def group_send(self, name: str, message: dict[str, Any]) -> R:
+        """Send ``message``, a dict with ``type``, to everyone in a group."""
+        return self.perform(get_channel_layer().group_send(name, message))
+
+
+class AsyncForm(Consumer[Awaitable[None]]):
+    """Methods run on the loop; helpers are awaited."""
+
+    async def _call(self, handler: Handler, event: Any) -> None:
+        result = handler(self, event)
+        if result is not None:
+            await result
+
+    def perform(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None]:
+        return coroutine
+
+
+class SyncForm(Consumer[None]):
+    """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait until it is done."""
+
+    async def _call(self, handler: Handler, event: Any) -> None:
+        result = await run_in_thread(handler, self, event)
+        if inspect.iscoroutine(result):
+            result.close()
+            raise TypeError(f"{type(self).__name__} is a sync consumer with an async method: use its Async form")
+
+    def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        call_from_thread(self._loop, coroutine)
+
+
+class AsyncConsumer(AsyncForm):
+    """Raw events, one ``async`` method per event type (``websocket_receive`` for ``websocket.receive``)."""
+
+    async def send(self, event: Any) -> None:
+        """Send one raw event to the peer."""
+        await self._emit(event)
+
+
+class SyncConsumer(SyncForm):
+    """Raw events, one method per event type, called on a thread."""
+
+    def send(self, event: Any) -> None:
+        """Send one raw event to the peer, and wait until it is on its way."""
+        self.perform(self._emit(event))
+
+
+def _is_last(event: Any) -> bool:
+    kind: str = event["type"]
+    if kind == "email.receive":
+        return not event["more_body"]
+    return kind.endswith(".disconnect") or kind in ("sms.receive", "sms.status")

@@ -1,0 +1,95 @@
+"""Consumers of the email scope: one instance per message and group of recipients."""
+
+import asyncio
+import email
+import email.message
+import email.parser
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.reply import compose, may_answer
+
+R = TypeVar("R")
+
+INLINE = 64 * 1024
+"""Bytes of message that are parsed on the loop; larger ones on a thread, for hundreds of milliseconds may pass."""
+
+
+class EmailMethods(Consumer[R]):
+    """What both forms have; write ``receive``. Returning accepts; raising defers (the sender tries again)."""
+
+    raw: bytes
+    """The message as it came (RFC 5322)."""
+    message: email.message.Message
+    """The same, parsed. Never write it back out: ``raw`` is what was signed."""
+
+    def __init__(self) -> None:
+        self._chunks: list[bytes] = []
+
+    async def dispatch(self, event: Any) -> None:
+        if event["type"] == "email.receive":
+            self._chunks.append(event["body"])
+            if event["more_body"]:
+                return
+            self.raw = b"".join(self._chunks)
+            small = len(self.raw) <= INLINE
+            self.message = parse(self.raw) if small else await asyncio.to_thread(parse, self.raw)
+        await super().dispatch(event)
+
+    def email_receive(self, event: Any) -> Any:
+        return self.receive(self.message)
+
+    def receive(self, message: email.message.Message) -> Any:
+        """One message; ``self.scope["rcpt_to"]`` says for whom."""
+
+    def accept(self) -> R:
+        return self.perform(self._emit({"type": "email.accept"}))
+
+    def reject(self, reason: str = "", code: int = 550) -> R:
+        """Never: the sender's server is given ``code``, from 500 to 599, and bounces."""
+        return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}))
+
+    def defer(self, reason: str = "", retry_after: float | None = None) -> R:
+        """Not now: the sender's server keeps the message and tries again; ``retry_after`` in seconds, for mailboxes."""
+        event: dict[str, Any] = {"type": "email.defer", "reason": reason}
+        if retry_after is not None:
+            event["retry_after"] = retry_after
+        return self.perform(self._emit(event))
+
+    def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "") -> R:
+        """Send a message of your own; it has left when this returns. ``mail_from`` empty: no bounces, please."""
+        event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": list(rcpt_to), "message": message}
+        return self.perform(self._emit(event))
+
+    @property
+    def answerable(self) -> bool:
+        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves."""
+        return may_answer(self.message, self.scope["mail_from"])
+
+    def reply(self, text: str, subject: str | None = None) -> R:
+        """Answer the sender in the same thread, from the address that was written to. Nothing leaves where the message
+        is not :attr:`answerable`."""
+        return self.perform(self._reply(text, subject))
+
+    async def _reply(self, text: str, subject: str | None) -> None:
+        if self.answerable:
+            recipient, answer = compose(self.message, self.scope, text, subject)
+            await self._emit({"type": "email.send", "mail_from": "", "rcpt_to": [recipient], "message": answer})
+
+
+def parse(raw: bytes) -> email.message.Message:
+    """``raw`` as the stdlib's tolerant, lazy message. Never raises: where its body cannot be parsed (a thousand nested
+    parts), the headers are, and the body is one payload."""
+    try:
+        return email.message_from_bytes(raw)
+    except Exception:  # the parser's own faults on hostile input: RecursionError, IndexError and others
+        return email.parser.BytesHeaderParser().parsebytes(raw)
+
+
+class EmailConsumer(EmailMethods[None], SyncForm):
+    """Plain methods, called on a thread."""
+
+
+class AsyncEmailConsumer(EmailMethods[Awaitable[None]], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""

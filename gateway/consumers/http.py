@@ -1,0 +1,70 @@
+"""Consumers of the http scope: one instance per request."""
+
+from collections.abc import Awaitable, Iterable
+from typing import Any, TypeVar
+
+from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+
+R = TypeVar("R")
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+class HttpMethods(Consumer[R]):
+    """What both forms have; write ``handle``."""
+
+    def __init__(self) -> None:
+        self._body = bytearray()
+        self._started = False
+
+    async def dispatch(self, event: Any) -> None:
+        if event["type"] != "http.request":
+            await super().dispatch(event)
+            return
+        self._body += event.get("body", b"")
+        if event.get("more_body"):
+            return
+        await super().dispatch(event)
+        if not self._started and not self._layer_handlers:
+            raise RuntimeError(f"{type(self).__name__}.handle returned without a response")
+
+    def http_request(self, event: Any) -> Any:
+        return self.handle(bytes(self._body))
+
+    def http_disconnect(self, event: Any) -> Any:
+        return self.disconnect()
+
+    def handle(self, body: bytes) -> Any:
+        """One request, its body complete (the server bounds its size). Answer with ``respond``, now or later from a
+        ``@layer_event`` method."""
+
+    def disconnect(self) -> Any:
+        """The peer left before the response was complete."""
+
+    def respond(self, body: bytes | str, status: int = 200, headers: Headers = ()) -> R:
+        """Send the whole response. Text is UTF-8."""
+        return self.perform(self._respond(body.encode() if isinstance(body, str) else body, status, headers))
+
+    async def _respond(self, body: bytes, status: int, headers: Headers) -> None:
+        length = (b"content-length", str(len(body)).encode())
+        await self._start(status, [*headers, length])
+        await self._emit({"type": "http.response.body", "body": body, "more_body": False})
+
+    def start(self, status: int = 200, headers: Headers = ()) -> R:
+        """Begin a streamed response; ``write`` follows."""
+        return self.perform(self._start(status, headers))
+
+    async def _start(self, status: int, headers: Headers) -> None:
+        self._started = True
+        await self._emit({"type": "http.response.start", "status": status, "headers": list(headers), "trailers": False})
+
+    def write(self, chunk: bytes, more: bool = True) -> R:
+        """Send one part of a streamed response; ``more=False`` ends it."""
+        return self.perform(self._emit({"type": "http.response.body", "body": chunk, "more_body": more}))
+
+
+class HttpConsumer(HttpMethods[None], SyncForm):
+    """Plain methods, called on a thread."""
+
+
+class AsyncHttpConsumer(HttpMethods[Awaitable[None]], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""

@@ -1,0 +1,47 @@
+"""Consumers of the sms scope: one instance per text or delivery receipt."""
+
+from collections.abc import Awaitable, Sequence
+from typing import Any, TypeVar
+
+from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+
+R = TypeVar("R")
+
+
+class SMSMethods(Consumer[R]):
+    """What both forms have; write ``receive``, and ``status`` where receipts matter. Returning accepts."""
+
+    def sms_receive(self, event: Any) -> Any:
+        return self.receive(event["text"], event["media"])
+
+    def sms_status(self, event: Any) -> Any:
+        return self.status(event)
+
+    def receive(self, text: str, media: Sequence[Any]) -> Any:
+        """One text. ``media`` holds ``{"url", "content_type"}``; sender and recipient are in ``self.scope``."""
+
+    def status(self, message: Any) -> Any:
+        """A delivery receipt: ``message_id``, ``status``, ``error``."""
+
+    def reply(self, text: str, media: Sequence[str] = ()) -> R:
+        """Answer the sender."""
+        return self.perform(self._emit({"type": "sms.send", "text": text, "media": list(media)}))
+
+    def accept(self) -> R:
+        return self.perform(self._emit({"type": "sms.accept"}))
+
+    def reject(self, reason: str = "") -> R:
+        """Never: the provider shall not deliver this again."""
+        return self.perform(self._emit({"type": "sms.reject", "reason": reason}))
+
+    def defer(self) -> R:
+        """Not now: the provider is told to try again."""
+        return self.perform(self._emit({"type": "sms.defer"}))
+
+
+class SMSConsumer(SMSMethods[None], SyncForm):
+    """Plain methods, called on a thread."""
+
+
+class AsyncSMSConsumer(SMSMethods[Awaitable[None]], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""

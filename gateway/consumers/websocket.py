@@ -1,0 +1,51 @@
+"""Consumers of the websocket scope: one instance per connection."""
+
+from collections.abc import Awaitable
+from typing import Any, TypeVar
+
+from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+
+R = TypeVar("R")
+
+
+class WebsocketMethods(Consumer[R]):
+    """What both forms have; write ``connect``, ``receive`` and ``disconnect``."""
+
+    def websocket_connect(self, event: Any) -> Any:
+        return self.connect(event)
+
+    def websocket_receive(self, event: Any) -> Any:
+        if event.get("text") is not None:
+            return self.receive(text=event["text"])
+        return self.receive(text=None, bytes=event["bytes"])
+
+    def websocket_disconnect(self, event: Any) -> Any:
+        return self.disconnect(event.get("code", 1005))
+
+    def connect(self, message: Any) -> Any:
+        """A peer asks for a connection: ``accept`` it (the default) or ``close`` it (it gets HTTP 403)."""
+        return self.accept()
+
+    def receive(self, text: str | None, bytes: bytes | None = None) -> Any:  # noqa: A002 -- ASGI's key
+        """One message: either ``text`` or ``bytes``."""
+
+    def disconnect(self, code: int) -> Any:
+        """The connection is over, with the peer's close code (RFC 6455, section 7.4)."""
+
+    def accept(self, subprotocol: str | None = None) -> R:
+        return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}))
+
+    def send(self, text: str | None = None, bytes: bytes | None = None) -> R:  # noqa: A002
+        """Send one message: either ``text`` or ``bytes``."""
+        return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}))
+
+    def close(self, code: int = 1000, reason: str = "") -> R:
+        return self.perform(self._emit({"type": "websocket.close", "code": code, "reason": reason}))
+
+
+class WebsocketConsumer(WebsocketMethods[None], SyncForm):
+    """Plain methods, called on a thread."""
+
+
+class AsyncWebsocketConsumer(WebsocketMethods[Awaitable[None]], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""

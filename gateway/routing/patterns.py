@@ -1,0 +1,215 @@
+"""What a route matches: pure values that look at one key (a path, a topic, an address, a number) and say yes or no."""
+
+import re
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from protocols.mqtt.topics import valid_filter
+
+
+class Captures(NamedTuple):
+    """What a pattern took out of its key: unnamed and named groups, as ``scope["url_route"]`` holds them."""
+
+    args: tuple[str, ...]
+    kwargs: dict[str, str]
+
+
+NO_CAPTURES = Captures((), {})
+
+
+class Pattern(ABC):
+    """A pure value; ``str()`` is how an operator would write it. Constructors raise ValueError with one sentence."""
+
+    @abstractmethod
+    def match(self, key: str) -> Captures | None:
+        """The captures where it matches ``key`` (may be empty), else None."""
+
+    def covers(self, other: "Pattern") -> bool:
+        """Whether every key that ``other`` matches is surely matched here: behind this one, ``other`` has no turn."""
+        return self == other
+
+
+@dataclass(frozen=True)
+class Exactly(Pattern):
+    """The key itself."""
+
+    text: str
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if key == self.text else None
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Regex(Pattern):
+    """``re.search`` over the key. In paths as Django's URL patterns, in addresses without regard to case."""
+
+    text: str
+    ignore_case: bool = False
+    _compiled: "re.Pattern[str]" = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        try:
+            compiled = re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
+        except re.error as error:
+            raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
+        object.__setattr__(self, "_compiled", compiled)
+
+    def match(self, key: str) -> Captures | None:
+        found = self._compiled.search(key)
+        if found is None:
+            return None
+        kwargs = {name: value for name, value in found.groupdict().items() if value is not None}
+        return Captures(() if kwargs else found.groups(), kwargs)  # as Django: named groups hide the unnamed
+
+    def covers(self, other: Pattern) -> bool:
+        return self.text in ("", "^", ".*") or super().covers(other)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
+class Topic(Pattern):
+    """An MQTT topic filter (MQTT 3.1.1, section 4.7): ``+`` is one level, ``#`` the rest."""
+
+    filter: str
+    _compiled: "re.Pattern[str]" = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not valid_filter(self.filter):
+            raise ValueError(f"{self.filter!r} is no topic filter: '+' fills a level, '#' the last one")
+        object.__setattr__(self, "_compiled", re.compile(_topic_regex(self.filter), re.DOTALL))
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if self._compiled.fullmatch(key) else None
+
+    def covers(self, other: Pattern) -> bool:
+        """Level by level; other's wildcards count as names that are written in no filter."""
+        if not isinstance(other, Topic):
+            return False
+        if other.filter.endswith("#") and not self.filter.endswith("#"):
+            return False
+        return self.match(other.filter.replace("+", "\0").replace("#", "\0/\0")) is not None or self == other
+
+    def __str__(self) -> str:
+        return self.filter
+
+
+def _topic_regex(topic_filter: str) -> str:
+    """``a/#`` takes ``a`` too (4.7.1.2); a filter that begins with a wildcard takes no ``$`` topic (4.7.2)."""
+    levels = [r"[^/]*" if level == "+" else re.escape(level) for level in topic_filter.split("/")]
+    rest = levels.pop() == re.escape("#") if topic_filter.endswith("#") else False
+    body = "/".join(levels)
+    if rest:
+        body = rf"{body}(?:/.*)?" if levels else ".*"
+    return rf"(?!\$){body}" if topic_filter[0] in "+#" else body
+
+
+@dataclass(frozen=True)
+class Address(Pattern):
+    """One mail address, without regard to case."""
+
+    address: str
+
+    def __post_init__(self) -> None:
+        local, at, domain = self.address.rpartition("@")
+        if not (local and at and domain):
+            raise ValueError(f"{self.address!r} is no mail address; write help@example.org")
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if key.casefold() == self.address.casefold() else None
+
+    def covers(self, other: Pattern) -> bool:
+        return isinstance(other, Address) and other.address.casefold() == self.address.casefold()
+
+    def __str__(self) -> str:
+        return self.address
+
+
+@dataclass(frozen=True)
+class Domain(Pattern):
+    """Every address at one domain, and not at its subdomains."""
+
+    domain: str
+
+    def __post_init__(self) -> None:
+        if not self.domain or "@" in self.domain:
+            raise ValueError(f"{self.domain!r} is no domain; write example.org")
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if key.rpartition("@")[2].casefold() == self.domain.casefold() else None
+
+    def covers(self, other: Pattern) -> bool:
+        if isinstance(other, Domain):
+            return other.domain.casefold() == self.domain.casefold()
+        return isinstance(other, Address) and self.match(other.address) is not None
+
+    def __str__(self) -> str:
+        return f"@{self.domain}"
+
+
+@dataclass(frozen=True)
+class Phone(Pattern):
+    """An E.164 prefix, compared by digits. Short codes and alphanumeric senders are no phone numbers: never matched."""
+
+    prefix: str
+
+    def __post_init__(self) -> None:
+        digits = re.sub(r"[\s().-]", "", self.prefix)
+        if not re.fullmatch(r"\+[1-9]\d{0,14}", digits):
+            raise ValueError(f"{self.prefix!r} is no number prefix; write + and digits, such as +44")
+        object.__setattr__(self, "prefix", digits)
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if key.startswith(self.prefix) and key[1:].isdecimal() else None
+
+    def covers(self, other: Pattern) -> bool:
+        return isinstance(other, Phone) and other.prefix.startswith(self.prefix)
+
+    def __str__(self) -> str:
+        return self.prefix
+
+
+@dataclass(frozen=True)
+class Country(Pattern):
+    """A sender's region, ISO 3166 in two letters. A region, not a calling code: +44 is GB, GG, IM and JE."""
+
+    region: str
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Z]{2}", self.region):
+            raise ValueError(f"{self.region!r} is no region; write two capital letters, such as GB")
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES if key == self.region else None
+
+    def __str__(self) -> str:
+        return self.region
+
+
+@dataclass(frozen=True)
+class Default(Pattern):
+    """Everything that no route before it took."""
+
+    def match(self, key: str) -> Captures | None:
+        return NO_CAPTURES
+
+    def covers(self, other: Pattern) -> bool:
+        return True
+
+    def __str__(self) -> str:
+        return "default"
+
+
+def unreachable(patterns: "list[Pattern]") -> list[tuple[int, int]]:
+    """Pairs (index, index of the earlier pattern that takes everything it could match)."""
+    hidden = []
+    for later, pattern in enumerate(patterns):
+        earlier = next((i for i, other in enumerate(patterns[:later]) if other.covers(pattern)), None)
+        if earlier is not None:
+            hidden.append((later, earlier))
+    return hidden

@@ -1,0 +1,110 @@
+"""By recipient, for the email scope: one message, one run per group of recipients."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.routing.patterns import Pattern
+from gateway.routing.router import Route, Router
+from gateway.routing.unrouted import refuse
+from protocols.asgi import Receive, Send
+
+logger = logging.getLogger(__name__)
+
+_VERDICTS = ("email.accept", "email.reject", "email.defer")
+
+
+class EmailToRouter(Router):
+    """Groups a message's recipients by the first route that takes each, and runs each route's application once.
+
+    Each sees ``rcpt_to`` narrowed to its group. Verdicts are combined: one that defers (or crashes) defers the
+    message, since its sender can only be told one thing; it is rejected where every group rejects it.
+    """
+
+    def key(self, pattern: Pattern, scope: Any) -> str:
+        recipient: str = scope["rcpt_to"][0]
+        return recipient
+
+    def groups(self, scope: Any) -> list[tuple[Route, Any]]:
+        """(route, scope narrowed to its recipients) in the order of the first recipient of each."""
+        taken: dict[Route, list[str]] = {}
+        for recipient in scope["rcpt_to"]:
+            found = self.find({**scope, "rcpt_to": [recipient]})
+            if found is not None:
+                taken.setdefault(found[0], []).append(recipient)
+        return [(route, {**scope, "rcpt_to": recipients}) for route, recipients in taken.items()]
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] != "email":
+            await super().__call__(scope, receive, send)
+            return
+        groups = self.groups(scope)
+        if not groups:
+            await refuse(scope, receive, send)
+        elif len(groups) == 1:
+            route, narrowed = groups[0]
+            await route.run(narrowed, receive, send)
+        else:
+            await _run_all(groups, receive, send)
+
+
+async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: Send) -> None:
+    """One after the other, as a mail server delivers; a crash is raised after the others have had their turn."""
+    body = await _read(receive)
+    verdicts: list[dict[str, Any]] = []
+    crash: Exception | None = None
+    for route, scope in groups:
+        replay = _Replay(body, send)
+        try:
+            await route.run(scope, replay.receive, replay.send)
+        except Exception as error:
+            if crash is not None:
+                error.__context__ = crash  # both stand in the one log record
+            crash = error
+        verdicts.append(replay.verdict)
+    if crash is not None:
+        raise crash
+    verdict = _combine(verdicts)
+    for (_, scope), single in zip(groups, verdicts, strict=True):
+        if single["type"] == "email.reject" != verdict["type"]:
+            logger.warning("rejected for %s, yet told %s for all", ", ".join(scope["rcpt_to"]), verdict["type"])
+    await send(verdict)
+
+
+async def _read(receive: Receive) -> list[dict[str, Any]]:
+    """The whole message, as the events that brought it."""
+    events = [await receive()]
+    while events[-1].get("more_body"):
+        events.append(await receive())
+    return events
+
+
+def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    by_type = {verdict["type"]: verdict for verdict in reversed(verdicts)}
+    for kind in ("email.defer", "email.accept", "email.reject"):
+        if kind in by_type:
+            return by_type[kind]
+    return {"type": "email.accept"}
+
+
+class _Replay:
+    """Gives one group the message, and keeps its verdict for the sum."""
+
+    def __init__(self, events: Sequence[dict[str, Any]], send: Send) -> None:
+        self.verdict: dict[str, Any] = {"type": "email.accept"}
+        self._events = iter(events)
+        self._send = send
+        self._nothing_more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def receive(self) -> Any:
+        for event in self._events:
+            return event
+        await self._nothing_more  # but the end of the run
+        raise AssertionError
+
+    async def send(self, event: dict[str, Any]) -> None:
+        if event["type"] in _VERDICTS:
+            self.verdict = event
+        else:
+            await self._send(event)

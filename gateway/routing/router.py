@@ -1,0 +1,177 @@
+"""What all routers share: an ordered list of routes, of which the first that matches answers."""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.compatibility import guarantee_single_callable
+
+from gateway.routing.lifespan import run_lifespans
+from gateway.routing.patterns import (
+    Address,
+    Captures,
+    Country,
+    Default,
+    Domain,
+    Pattern,
+    Phone,
+    Regex,
+    Topic,
+    unreachable,
+)
+from gateway.routing.unrouted import refuse
+from protocols.asgi import Application, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
+
+current_route: ContextVar[str] = ContextVar("current_route", default="")
+"""The label of the route that answers the scope that runs here. Log records carry it."""
+
+
+def as_application(target: Any) -> Application:
+    """An ASGI 3 application of ``target``: a consumer class, an ASGI 3 or ASGI 2 callable, or a router.
+
+    Raises ValueError where it is none of them.
+    """
+    if isinstance(target, type) and hasattr(target, "as_asgi"):
+        application: Application = target.as_asgi()
+        return application
+    if not callable(target):
+        raise ValueError(f"{target!r} is no ASGI application")
+    single: Application = guarantee_single_callable(target)  # type: ignore[no-untyped-call]  # asgiref has no types
+    return single
+
+
+def name_of(target: Any) -> str:
+    """``tickets.SupportTicketHandler`` for a class, a function, ``as_asgi()``, or an instance's class."""
+    named = getattr(target, "consumer_class", target)
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One line of a router: a pattern and the application behind it."""
+
+    pattern: Pattern
+    app: Application
+    target: str
+    """The application's name, for people."""
+
+    @property
+    def label(self) -> str:
+        return f"{self.pattern} -> {self.target}"
+
+    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Run the application under this route's name."""
+        current_route.set(self.label)
+        await self.app(scope, receive, send)
+
+
+def _route(pattern: Pattern, target: Any) -> Route:
+    return Route(pattern, as_application(target), name_of(target))
+
+
+def url(pattern: str, target: Any) -> Route:
+    """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
+    return _route(Regex(pattern), target)
+
+
+def topic(filter: str, target: Any) -> Route:  # noqa: A002 -- MQTT's word
+    """An MQTT topic filter, with ``+`` and ``#``."""
+    return _route(Topic(filter), target)
+
+
+def regex(pattern: str, target: Any) -> Route:
+    """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
+    return _route(Regex(pattern, ignore_case=True), target)
+
+
+def address(address: str, target: Any) -> Route:
+    """One recipient."""
+    return _route(Address(address), target)
+
+
+def domain(domain: str, target: Any) -> Route:
+    """Every recipient at one domain."""
+    return _route(Domain(domain), target)
+
+
+def phone(prefix: str, target: Any) -> Route:
+    """Senders whose E.164 number begins with ``prefix``, compared by digits."""
+    return _route(Phone(prefix), target)
+
+
+def country(region: str, target: Any) -> Route:
+    """Senders whose number belongs to one region (ISO 3166)."""
+    return _route(Country(region), target)
+
+
+def default(target: Any) -> Route:
+    """Whatever no earlier route took."""
+    return _route(Default(), target)
+
+
+class Router:
+    """An ordered list of routes over one scope type. Subclasses say what they look at."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        self.routes: Sequence[Route] = tuple(routes)
+        for later, earlier in unreachable([route.pattern for route in self.routes]):
+            hidden, hiding = self.routes[later], self.routes[earlier]
+            logger.warning("route %s can never match: %s takes it all", hidden.label, hiding.label)
+
+    def key(self, pattern: Pattern, scope: Any) -> str:
+        """What ``pattern`` looks at."""
+        raise LookupError(f"{type(self).__name__} has no key for {scope['type']}")
+
+    def find(self, scope: Any) -> tuple[Route, Captures] | None:
+        """The first route that matches ``scope``, and what its pattern captured."""
+        for route in self.routes:
+            captures = route.pattern.match(self.key(route.pattern, scope))
+            if captures is not None:
+                return route, captures
+        return None
+
+    def explain(self, scope: Any) -> Route | None:
+        """The route that would answer ``scope``, looked up through the routers below; None where none would."""
+        found = self.find(scope)
+        if found is None:
+            return None
+        route, _ = found
+        return route.app.explain(scope) if isinstance(route.app, Router) else route
+
+    def routable(self, scope: Scope) -> bool:
+        found = self.find(scope)
+        if found is None:
+            return False
+        below = getattr(found[0].app, "routable", None)
+        return below is None or bool(below(scope))
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await run_lifespans(leaves(self), scope, receive, send)
+            return
+        found = self.find(scope)
+        if found is None:
+            await refuse(scope, receive, send)
+            return
+        route, captures = found
+        await route.run(self.child(scope, captures), receive, send)
+
+    def child(self, scope: Any, captures: Captures) -> Any:
+        """The scope that the route's application sees."""
+        return scope
+
+
+def leaves(router: Router) -> Iterator[Application]:
+    """The applications at the end of every branch, each once, in order."""
+    seen: set[int] = set()
+    for route in router.routes:
+        for app in leaves(route.app) if isinstance(route.app, Router) else (route.app,):
+            if id(app) not in seen:
+                seen.add(id(app))
+                yield app

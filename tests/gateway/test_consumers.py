@@ -1,0 +1,337 @@
+"""Consumers of every protocol, sync and async, in memory."""
+
+import asyncio
+import threading
+from email.message import Message
+from typing import Any
+
+import pytest
+from conversation import Conversation, scope
+
+from gateway import (
+    AsyncConsumer,
+    AsyncEmailConsumer,
+    AsyncHttpConsumer,
+    AsyncMqttConsumer,
+    AsyncWebsocketConsumer,
+    EmailConsumer,
+    HttpConsumer,
+    MqttConsumer,
+    SMSConsumer,
+    StopConsumer,
+    SyncConsumer,
+    WebsocketConsumer,
+    get_channel_layer,
+    layer_event,
+)
+
+
+class Echo(WebsocketConsumer):
+    def receive(self, text: str | None, bytes: bytes | None = None) -> None:  # noqa: A002
+        self.send(text=text, bytes=bytes)
+        if text == "bye":
+            self.close(4000)
+
+
+class AsyncEcho(AsyncWebsocketConsumer):
+    async def receive(self, text: str | None, bytes: bytes | None = None) -> None:  # noqa: A002
+        await self.send(text=text, bytes=bytes)
+        if text == "bye":
+            await self.close(4000)
+
+
+@pytest.mark.parametrize("consumer", [Echo, AsyncEcho])
+async def test_a_websocket_consumer_in_both_forms(consumer: Any) -> None:
+    async with Conversation(consumer.as_asgi(), scope("websocket")) as peer:
+        peer.say({"type": "websocket.connect"})
+        assert (await peer.hear())["type"] == "websocket.accept"
+        peer.say(
+            {"type": "websocket.receive", "text": "hi"}, {"type": "websocket.receive", "bytes": b"\0", "text": None}
+        )
+        assert (await peer.hear())["text"] == "hi"
+        assert (await peer.hear())["bytes"] == b"\0"
+        peer.say({"type": "websocket.receive", "text": "bye"})
+        assert [(await peer.hear())["type"] for _ in range(2)] == ["websocket.send", "websocket.close"]
+        peer.say({"type": "websocket.disconnect", "code": 1000})
+        await peer.end()
+
+
+class Double(MqttConsumer):
+    def receive(self, topic: str, payload: bytes) -> None:
+        self.publish(topic + "/double", str(2 * int(payload)), qos=1)
+
+
+class AsyncDouble(AsyncMqttConsumer):
+    async def receive(self, topic: str, payload: bytes) -> None:
+        await self.publish(topic + "/double", str(2 * int(payload)), qos=1)
+
+
+def publish(payload: bytes, id: int | None) -> dict[str, Any]:  # noqa: A002
+    return {"type": "mqtt.receive", "topic": "t", "payload": payload, "qos": 0 if id is None else 1, "id": id}
+
+
+@pytest.mark.parametrize("consumer", [Double, AsyncDouble])
+async def test_mqtt_is_acknowledged_after_the_handler_and_never_when_it_raised(consumer: Any) -> None:
+    with pytest.raises(ValueError, match="invalid literal"):
+        async with Conversation(consumer.as_asgi(), scope("mqtt")) as device:
+            device.say({"type": "mqtt.connect", "username": None, "password": None})
+            assert (await device.hear()) == {"type": "mqtt.accept"}
+            device.say(publish(b"21", 7), publish(b"1", None), publish(b"not a number", 8))
+            assert (await device.hear())["payload"] == b"42"
+            assert (await device.hear()) == {"type": "mqtt.ack", "id": 7}
+            assert (await device.hear())["payload"] == b"2"
+            await device.hear()
+
+
+async def test_an_mqtt_consumer_may_refuse_a_device() -> None:
+    class Door(MqttConsumer):
+        def connect(self, message: Any) -> None:
+            if message["password"] == b"s3cret":
+                self.accept()
+            else:
+                self.reject(0x86)
+
+    async with Conversation(Door.as_asgi(), scope("mqtt")) as device:
+        device.say({"type": "mqtt.connect", "username": "a", "password": b"wrong"})
+        assert await device.hear() == {"type": "mqtt.reject", "reason_code": 0x86}
+
+
+MAIL = (
+    b"From: Ann <ann@example.com>\r\nTo: help@example.org\r\nSubject: =?utf-8?q?caf=C3=A9=0A?=\r\n"
+    b"Message-ID: <2@example.com>\r\nReferences: <1@example.com>\r\n\r\nHello\r\n"
+)
+
+
+def body(raw: bytes, size: int = 20) -> list[dict[str, Any]]:
+    parts = [raw[i : i + size] for i in range(0, len(raw), size)]
+    return [{"type": "email.receive", "body": part, "more_body": part is not parts[-1]} for part in parts]
+
+
+class Desk(EmailConsumer):
+    def receive(self, message: Message) -> None:
+        assert message["From"] == "Ann <ann@example.com>"
+        assert self.raw == MAIL
+        self.reply("We are on it.")
+
+
+class AsyncDesk(AsyncEmailConsumer):
+    async def receive(self, message: Message) -> None:
+        assert message["From"] == "Ann <ann@example.com>"
+        await self.reply("We are on it.")
+        await self.accept()
+
+
+@pytest.mark.parametrize("consumer", [Desk, AsyncDesk])
+async def test_mail_is_answered_in_its_thread(consumer: Any) -> None:
+    async with Conversation(consumer.as_asgi(), scope("email")) as server:
+        server.say(*body(MAIL))
+        await server.end()
+        answer = server.heard()[0]
+    text = answer["message"].decode()
+    assert (answer["mail_from"], answer["rcpt_to"]) == ("", ["ann@example.com"])
+    assert "In-Reply-To: <2@example.com>\r\n" in text
+    assert "References: <1@example.com> <2@example.com>\r\n" in text
+    assert "Subject: Re: café\r\n" in text or "Subject: Re: =?utf-8?" in text
+    assert "Auto-Submitted: auto-replied\r\n" in text
+
+
+@pytest.mark.parametrize(
+    ("header", "mail_from"),
+    [
+        (b"", ""),
+        (b"Auto-Submitted: auto-generated\r\n", "ann@example.com"),
+        (b"List-Id: <x>\r\n", "ann@example.com"),
+        (b"Precedence: bulk\r\n", "ann@example.com"),
+        (b"X-Auto-Response-Suppress: DR, AutoReply\r\n", "ann@example.com"),
+        (b"", "MAILER-DAEMON@example.com"),
+    ],
+)
+async def test_robots_get_no_answer(header: bytes, mail_from: str) -> None:
+    class Hasty(EmailConsumer):
+        def receive(self, message: Message) -> None:
+            self.reply("no")
+
+    async with Conversation(Hasty.as_asgi(), scope("email", mail_from=mail_from)) as server:
+        server.say(*body(header + MAIL))
+        await server.end()
+        assert server.heard() == []
+
+
+async def test_texts_are_answered_and_receipts_heard() -> None:
+    seen: list[str] = []
+
+    class Texts(SMSConsumer):
+        def receive(self, text: str, media: Any) -> None:
+            self.reply(text.upper())
+
+        def status(self, message: Any) -> None:
+            seen.append(message["status"])
+
+    async with Conversation(Texts.as_asgi(), scope("sms")) as provider:
+        provider.say({"type": "sms.receive", "text": "hi", "media": []})
+        assert (await provider.hear())["text"] == "HI"
+        await provider.end()
+    async with Conversation(Texts.as_asgi(), scope("sms")) as provider:
+        provider.say({"type": "sms.status", "message_id": "1", "status": "delivered", "error": None})
+        await provider.end()
+    assert seen == ["delivered"]
+
+
+class Upper(HttpConsumer):
+    def handle(self, body: bytes) -> None:
+        self.respond(body.upper(), status=201, headers=[(b"x-a", b"b")])
+
+
+class AsyncUpper(AsyncHttpConsumer):
+    async def handle(self, body: bytes) -> None:
+        await self.start(201, [(b"x-a", b"b")])
+        await self.write(body.upper(), more=False)
+
+
+@pytest.mark.parametrize("consumer", [Upper, AsyncUpper])
+async def test_an_http_consumer_ends_with_its_response(consumer: Any) -> None:
+    async with Conversation(consumer.as_asgi(), scope("http")) as client:
+        client.say({"type": "http.request", "body": b"a", "more_body": True}, {"type": "http.request", "body": b"b"})
+        start, part = await client.hear(), await client.hear()
+        await client.end()
+    assert (start["status"], start["headers"][0], part["body"]) == (201, (b"x-a", b"b"), b"AB")
+
+
+async def test_an_http_consumer_that_says_nothing_is_a_crash() -> None:
+    class Silent(HttpConsumer):
+        def handle(self, body: bytes) -> None:
+            pass
+
+    with pytest.raises(RuntimeError, match="without a response"):
+        async with Conversation(Silent.as_asgi(), scope("http")) as client:
+            client.say({"type": "http.request", "body": b"", "more_body": False})
+            await client.end()
+
+
+class Listener(AsyncWebsocketConsumer):
+    async def connect(self, message: Any) -> None:
+        await self.accept()
+        await self.group_add("news")
+
+    @layer_event("news.item")
+    async def on_news(self, message: dict[str, Any]) -> None:
+        await self.send(text=message["text"])
+
+
+class SyncListener(WebsocketConsumer):
+    def connect(self, message: Any) -> None:
+        self.group_add("news")
+        self.accept()
+
+    @layer_event("news.item")
+    def on_news(self, message: dict[str, Any]) -> None:
+        self.send(text=message["text"])
+
+
+@pytest.mark.parametrize("consumer", [Listener, SyncListener])
+async def test_a_group_reaches_its_consumers_until_they_leave(consumer: Any) -> None:
+    class Reporter(SyncConsumer):
+        def mqtt_connect(self, message: Any) -> None:
+            self.group_send("news", {"type": "news.item", "text": "from a thread"})
+
+    layer = get_channel_layer()
+    async with Conversation(consumer.as_asgi(), scope("websocket")) as peer:
+        peer.say({"type": "websocket.connect"})
+        await peer.hear()
+        await asyncio.sleep(0.05)  # the async form joins after it has accepted
+        await layer.group_send("news", {"type": "news.item", "text": "1"})
+        assert (await peer.hear())["text"] == "1"
+        async with Conversation(Reporter.as_asgi(), scope("mqtt")) as device:
+            device.say({"type": "mqtt.connect"})
+            assert (await peer.hear())["text"] == "from a thread"
+        peer.say({"type": "websocket.disconnect", "code": 1001})
+        await peer.end()
+    assert layer._groups == {}  # type: ignore[attr-defined]
+    assert layer._channels == {}  # type: ignore[attr-defined]
+
+
+async def test_a_layer_message_calls_no_method_that_is_not_marked() -> None:
+    layer = get_channel_layer()
+    with pytest.raises(LookupError, match="close"):
+        async with Conversation(Listener.as_asgi(), scope("websocket")) as peer:
+            peer.say({"type": "websocket.connect"})
+            await peer.hear()
+            await asyncio.sleep(0.05)
+            await layer.group_send("news", {"type": "close"})
+            await peer.hear()
+
+
+async def test_raw_consumers_stop_when_they_say_so_and_name_what_they_cannot_do() -> None:
+    class Raw(AsyncConsumer):
+        async def websocket_connect(self, message: Any) -> None:
+            raise StopConsumer
+
+    async with Conversation(Raw.as_asgi(), scope("websocket")) as peer:
+        peer.say({"type": "websocket.connect"})
+        await peer.end()
+    with pytest.raises(LookupError, match="Raw has no method for sms"):
+        async with Conversation(Raw.as_asgi(), scope("sms")) as peer:
+            await peer.end()
+
+
+async def test_an_async_method_in_a_sync_consumer_is_named() -> None:
+    class Mixed(SyncConsumer):
+        async def websocket_connect(self, message: Any) -> None:
+            pass
+
+    with pytest.raises(TypeError, match="Async form"):
+        async with Conversation(Mixed.as_asgi(), scope("websocket")) as peer:
+            peer.say({"type": "websocket.connect"})
+            await peer.end()
+
+
+async def test_sync_handlers_run_in_order_in_one_instance_and_in_parallel_across_instances() -> None:
+    barrier = threading.Barrier(3, timeout=5)
+    order: list[int] = []
+
+    class Blocking(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            if payload == b"meet":
+                barrier.wait()  # passes only when three instances are here at once
+            order.append(int(topic))
+
+    peers = [Conversation(Blocking.as_asgi(), scope("mqtt")) for _ in range(3)]
+    connect = {"type": "mqtt.connect", "username": None, "password": None}
+    async with peers[0], peers[1], peers[2]:
+        for number, peer in enumerate(peers):
+            peer.say(connect, {**publish(b"meet", 1), "topic": str(number)})
+            peer.say({**publish(b"", 2), "topic": str(number + 10)})
+            peer.say({"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True})
+        for peer in peers:
+            await peer.end()
+    for number in range(3):
+        assert order.index(number) < order.index(number + 10)
+
+
+async def test_a_sync_helper_on_the_loop_says_so_instead_of_waiting_for_itself() -> None:
+    class Wrong(WebsocketConsumer):
+        async def dispatch(self, event: Any) -> None:
+            self.accept()
+
+    with pytest.raises(RuntimeError, match="own loop"):
+        async with Conversation(Wrong.as_asgi(), scope("websocket")) as peer:
+            peer.say({"type": "websocket.connect"})
+            await peer.end()
+
+
+@pytest.mark.parametrize(
+    "raw", [b"", b"\0" * 100, b"Content-Type: multipart/mixed; boundary=x\n\n" * 3000, b"Subject: \xff\n\n"]
+)
+async def test_a_mail_that_breaks_parsers_reaches_its_handler(raw: bytes) -> None:
+    seen: list[bytes] = []
+
+    class Anything(EmailConsumer):
+        def receive(self, message: Message) -> None:
+            assert isinstance(self.answerable, bool)
+            seen.append(self.raw)
+            self.reply("ok")
+
+    async with Conversation(Anything.as_asgi(), scope("email")) as server:
+        server.say(*(body(raw, 10_000) or [{"type": "email.receive", "body": b"", "more_body": False}]))
+        await server.end()
+    assert seen == [raw]

@@ -1,0 +1,336 @@
+"""Routers, in memory."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from conversation import Conversation, scope
+
+from gateway import (
+    AsyncConsumer,
+    AsyncMqttConsumer,
+    EmailToRouter,
+    ProtocolTypeRouter,
+    SMSFromRouter,
+    TopicRouter,
+    URLRouter,
+    address,
+    as_application,
+    country,
+    current_route,
+    default,
+    domain,
+    phone,
+    regex,
+    topic,
+    url,
+)
+
+
+def named(name: str, seen: list[Any]) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((name, scope))
+
+    app.__qualname__ = name
+    return app
+
+
+async def route(router: Any, scope: dict[str, Any]) -> list[dict[str, Any]]:
+    async with Conversation(router, scope) as peer:
+        await peer.end()
+        return peer.heard()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "captured"),
+    [
+        ("/longpoll/", "longpoll", {"args": (), "kwargs": {}}),
+        ("/room/7/", "room", {"args": (), "kwargs": {"id": "7"}}),
+        ("/", "rest", {"args": (), "kwargs": {}}),
+    ],
+)
+async def test_urls(path: str, name: str, captured: dict[str, Any]) -> None:
+    seen: list[Any] = []
+    router = URLRouter(
+        [
+            url("^longpoll/$", named("longpoll", seen)),
+            url(r"^room/(?P<id>\d+)/$", named("room", seen)),
+            url("^", named("rest", seen)),
+        ]
+    )
+    await route(router, scope("http", path=path))
+    assert seen[0][0] == name
+    assert seen[0][1]["url_route"] == captured
+
+
+async def test_what_no_route_takes_gets_its_protocols_refusal() -> None:
+    nothing = ProtocolTypeRouter(
+        {
+            "http": URLRouter([]),
+            "websocket": URLRouter([]),
+            "email": EmailToRouter([]),
+            "sms": SMSFromRouter([]),
+        }
+    )
+    assert (await route(nothing, scope("http")))[0]["status"] == 404
+    assert (await route(nothing, scope("websocket")))[0]["type"] == "websocket.close"
+    assert (await route(nothing, scope("email")))[0]["code"] == 550
+    assert (await route(nothing, scope("sms")))[0]["type"] == "sms.reject"
+    assert (await route(nothing, scope("mqtt")))[0]["type"] == "mqtt.reject"
+    assert not nothing.routable(scope("email"))
+
+
+@pytest.mark.parametrize(
+    ("sender", "region", "name"),
+    [
+        ("+447700900123", "GB", "uk"),
+        ("+14155550100", "US", "us"),
+        ("+33123456789", "FR", "rest"),
+        ("68849", None, "rest"),
+    ],
+)
+async def test_senders(sender: str, region: str | None, name: str) -> None:
+    seen: list[Any] = []
+    router = SMSFromRouter(
+        [phone("+44", named("uk", seen)), country("US", named("us", seen)), default(named("rest", seen))]
+    )
+    await route(router, scope("sms", sender=sender, country=region))
+    assert [name for name, _ in seen] == [name]
+
+
+def mail_router(seen: list[Any], **verdicts: Any) -> EmailToRouter:
+    def desk(name: str) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            event = await receive()
+            while event["more_body"]:
+                event = await receive()
+            seen.append((name, scope["rcpt_to"]))
+            verdict = verdicts.get(name)
+            if isinstance(verdict, Exception):
+                raise verdict
+            if verdict:
+                await send({"type": f"email.{verdict}"})
+
+        return app
+
+    return EmailToRouter(
+        [
+            address("boss@example.org", desk("boss")),
+            domain("example.org", desk("everyone")),
+            regex(r"@support\.", desk("support")),
+        ]
+    )
+
+
+PARTS = [
+    {"type": "email.receive", "body": b"a", "more_body": True},
+    {"type": "email.receive", "body": b"b", "more_body": False},
+]
+
+
+async def deliver(router: Any, *rcpt_to: str) -> list[dict[str, Any]]:
+    async with Conversation(router, scope("email", rcpt_to=list(rcpt_to))) as server:
+        server.say(*PARTS)
+        await server.end()
+        return server.heard()
+
+
+async def test_recipients_are_grouped_by_their_first_route() -> None:
+    seen: list[Any] = []
+    router = mail_router(seen)
+    await deliver(
+        router, "a@example.org", "Boss@example.org", "b@EXAMPLE.org", "x@support.example.com", "no@where.test"
+    )
+    assert seen == [
+        ("everyone", ["a@example.org", "b@EXAMPLE.org"]),
+        ("boss", ["Boss@example.org"]),
+        ("support", ["x@support.example.com"]),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "sum_of_them"),
+    [
+        ({}, "email.accept"),
+        ({"boss": "defer"}, "email.defer"),
+        ({"boss": "reject", "everyone": "reject"}, "email.reject"),
+        ({"boss": "reject"}, "email.accept"),
+        ({"boss": "defer", "everyone": "reject"}, "email.defer"),
+    ],
+)
+async def test_verdicts_are_combined(verdicts: dict[str, str], sum_of_them: str) -> None:
+    heard = await deliver(mail_router([], **verdicts), "boss@example.org", "a@example.org")
+    assert [event["type"] for event in heard] == [sum_of_them]
+
+
+async def test_a_crash_in_one_group_is_raised_after_the_others_had_their_turn() -> None:
+    seen: list[Any] = []
+    with pytest.raises(RuntimeError, match="boss fell"):
+        await deliver(mail_router(seen, boss=RuntimeError("boss fell")), "boss@example.org", "a@example.org")
+    assert [name for name, _ in seen] == ["boss", "everyone"]
+
+
+def message(topic: str, id: int | None = None) -> dict[str, Any]:  # noqa: A002
+    return {"type": "mqtt.receive", "topic": topic, "payload": b"", "qos": 0, "id": id}
+
+
+CONNECT = {"type": "mqtt.connect", "username": "u", "password": b"p"}
+DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
+
+
+async def test_topics_of_one_connection_reach_their_applications() -> None:
+    seen: list[Any] = []
+
+    class Temperature(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            seen.append(("temperature", topic, current_route.get()))
+            await self.publish("seen", topic)
+
+        async def disconnect(self, message: Any) -> None:
+            seen.append("temperature left")
+
+    class Doors(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            seen.append(("doors", topic, current_route.get()))
+
+    router = TopicRouter([topic("sensors/+/temperature", Temperature), topic("doors/#", Doors)])
+    async with Conversation(router, scope("mqtt")) as device:
+        device.say(CONNECT, message("sensors/1/temperature", 5), message("doors/a"), message("else", 6), DISCONNECT)
+        await device.end()
+        heard = device.heard()
+    assert heard[0] == {"type": "mqtt.accept"}
+    assert sorted(event["id"] for event in heard if event["type"] == "mqtt.ack") == [5, 6]
+    assert [event["topic"] for event in heard if event["type"] == "mqtt.send"] == ["seen"]
+    assert (
+        "temperature",
+        "sensors/1/temperature",
+        f"sensors/+/temperature -> {__name__}.{Temperature.__qualname__}",
+    ) in seen
+    assert ("doors", "doors/a", f"doors/# -> {__name__}.{Doors.__qualname__}") in seen
+    assert "temperature left" in seen
+
+
+async def test_a_branch_that_crashes_ends_the_connection_with_its_error() -> None:
+    class Broken(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            raise RuntimeError("branch fell")
+
+    router = TopicRouter([topic("a", Broken), topic("b", AsyncMqttConsumer)])
+    with pytest.raises(RuntimeError, match="branch fell"):
+        async with Conversation(router, scope("mqtt")) as device:
+            device.say(CONNECT, message("b", 1), message("a", 2))
+            await device.end()
+
+
+async def test_a_slow_branch_holds_back_reading_and_not_before() -> None:
+    release = asyncio.Event()
+
+    class Slow(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            await release.wait()
+
+    class Quick(AsyncMqttConsumer):
+        pass
+
+    router = TopicRouter([topic("slow", Slow), topic("quick", Quick)])
+    async with Conversation(router, scope("mqtt")) as device:
+        device.say(CONNECT, *(message("slow") for _ in range(60)), message("quick", 9))
+        assert await device.hear() == {"type": "mqtt.accept"}
+        assert await device.hear() == {"type": "mqtt.ack", "id": 9}
+        device.say(*(message("slow") for _ in range(200)))
+        await asyncio.sleep(0.05)
+        assert device.inbox.qsize() > 100
+        release.set()
+        device.say(DISCONNECT)
+        await device.end()
+
+
+class Raw(AsyncConsumer):
+    async def http_request(self, message: Any) -> None:
+        await self.send({"type": "http.response.body", "body": b"consumer"})
+
+
+async def asgi3(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.body", "body": b"asgi3"})
+
+
+class Asgi2:
+    def __init__(self, scope: Any) -> None:
+        self.scope = scope
+
+    async def __call__(self, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.body", "body": b"asgi2"})
+
+
+@pytest.mark.parametrize(
+    ("target", "body"),
+    [
+        (Raw, b"consumer"),
+        (Raw.as_asgi(), b"consumer"),
+        (asgi3, b"asgi3"),
+        (Asgi2, b"asgi2"),
+        (URLRouter([url("", asgi3)]), b"asgi3"),
+    ],
+)
+async def test_a_target_is_any_kind_of_application(target: Any, body: bytes) -> None:
+    async with Conversation(ProtocolTypeRouter({"http": target}), scope("http")) as client:
+        client.say({"type": "http.request", "body": b"", "more_body": False})
+        assert (await client.hear())["body"] == body
+
+
+def test_what_is_no_application_is_said() -> None:
+    with pytest.raises(ValueError, match="no ASGI application"):
+        as_application(42)
+
+
+def test_explain_names_the_route() -> None:
+    router = ProtocolTypeRouter({"http": URLRouter([url("^a/$", Raw), url("^b/$", asgi3)]), "mqtt": AsyncMqttConsumer})
+    assert router.explain(scope("http", path="/b/")).label == f"^b/$ -> {__name__}.asgi3"  # type: ignore[union-attr]
+    assert router.explain(scope("http", path="/c/")) is None
+    assert router.explain(scope("mqtt")).target == "gateway.consumers.mqtt.AsyncMqttConsumer"  # type: ignore[union-attr]
+
+
+async def test_the_lifespan_of_a_router_is_that_of_all_its_applications() -> None:
+    said: list[str] = []
+
+    def with_lifespan(name: str) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] == "lifespan":
+                for step in ("startup", "shutdown"):
+                    assert (await receive())["type"] == f"lifespan.{step}"
+                    scope["state"][name] = True
+                    said.append(f"{name} {step}")
+                    await send({"type": f"lifespan.{step}.complete"})
+
+        return app
+
+    async def without(scope: Any, receive: Any, send: Any) -> None:
+        raise RuntimeError("only http here")
+
+    first, second = with_lifespan("first"), with_lifespan("second")
+    router = ProtocolTypeRouter(
+        {
+            "http": URLRouter([url("^a", first), url("^b", first), url("", without)]),
+            "websocket": second,
+            "mqtt": AsyncMqttConsumer,
+        }
+    )
+    state: dict[str, Any] = {}
+    async with Conversation(router, {"type": "lifespan", "state": state}) as daemon:
+        daemon.say({"type": "lifespan.startup"})
+        assert await daemon.hear() == {"type": "lifespan.startup.complete"}
+        assert state == {"first": True, "second": True}
+        daemon.say({"type": "lifespan.shutdown"})
+        assert await daemon.hear() == {"type": "lifespan.shutdown.complete"}
+    assert said == ["first startup", "second startup", "second shutdown", "first shutdown"]
+
+
+async def test_one_application_that_cannot_start_stops_the_others() -> None:
+    async def failing(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})
+
+    router = ProtocolTypeRouter({"http": failing})
+    async with Conversation(router, {"type": "lifespan", "state": {}}) as daemon:
+        daemon.say({"type": "lifespan.startup"})
+        assert await daemon.hear() == {"type": "lifespan.startup.failed", "message": "no database"}
