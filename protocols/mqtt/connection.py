@@ -1,0 +1,158 @@
+"""One network connection, from CONNECT to its end, sans I/O: packets in, events for the application and bytes out."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protocols.asgi import MQTTReceiveEvent
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.mqtt import packets
+from protocols.mqtt.broker import REFUSED, Broker
+from protocols.mqtt.packets import (
+    PROTOCOL_ERROR,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Puback,
+    Publish,
+    Subscribe,
+    Unsubscribe,
+)
+from protocols.mqtt.session import Outlet, Session
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.topics import valid_name
+
+
+class Goodbye(Exception):
+    """The client said DISCONNECT."""
+
+
+class Connection:
+    """What a client may say once it is accepted, and what follows.
+
+    :attr:`unacked` holds the packet identifiers of QoS 1 messages that the application has not acknowledged.
+    """
+
+    def __init__(self, broker: Broker, settings: MQTTSettings, connect: Connect, outlet: Outlet) -> None:
+        self.unacked: set[int] = set()
+        self.session = Session(connect.client_id, clean=connect.clean, settings=settings)
+        self._broker = broker
+        self._match = broker.match
+        self._outlet = outlet
+        self._will = connect.will
+
+    def accept(self) -> None:
+        """The application accepts the client: take its session over, say CONNACK, resume delivery."""
+        self.session, present = self._broker.open(self.session, self._outlet)
+        self._outlet.write(packets.connack(packets.ACCEPTED, present))
+        self.session.resume(self._outlet)
+
+    def refuse(self, reason_code: int) -> None:
+        """The application, or the server, does not accept it: CONNACK with the return code nearest to MQTT 5's."""
+        code = packets.RETURN_CODES.get(reason_code, packets.UNAVAILABLE)
+        self._outlet.write(packets.connack(code))
+
+    @property
+    def open(self) -> bool:
+        """Whether it was accepted and is not over."""
+        return self.session.outlet is self._outlet
+
+    def handle(self, packet: Packet) -> MQTTReceiveEvent | None:
+        """The application's event for ``packet``, if it is one for the application.
+
+        Raises RemoteProtocolError where it breaks the rules, Goodbye at DISCONNECT.
+        """
+        return _HANDLERS[type(packet)](self, packet)
+
+    def acknowledge(self, packet_id: int) -> None:
+        """The application is done with a message: its PUBACK may leave. Raises LocalProtocolError."""
+        try:
+            self.unacked.remove(packet_id)
+        except (KeyError, TypeError):
+            raise LocalProtocolError(f"mqtt.ack: no message {packet_id!r} is waiting for it") from None
+
+    def publish(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.send``: to the matching subscribers of the server. Raises LocalProtocolError."""
+        topic, payload, qos = event["topic"], event["payload"], event.get("qos", 0)
+        if not isinstance(topic, str) or not valid_name(topic):
+            raise LocalProtocolError(f"mqtt.send: {topic!r} is no topic name")
+        if not isinstance(payload, bytes | bytearray | memoryview):
+            raise LocalProtocolError(f"mqtt.send: payload must be bytes, not {type(payload).__name__}")
+        if qos not in (0, 1):
+            raise LocalProtocolError(f"mqtt.send: QoS {qos!r} is not served; 0 and 1 are")
+        retain = bool(event.get("retain", False))
+        self._broker.publish(topic, bytes(payload), qos, retain, event.get("properties", {}))
+
+    def end(self, *, clean: bool) -> None:
+        """The connection is over. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
+        if not self.open:
+            return
+        self._broker.close(self.session)
+        if self._will is not None and not clean:
+            self._fan_out(*self._will)
+
+    def _publish(self, packet: Publish) -> MQTTReceiveEvent | None:
+        topic, payload, qos, retain, dup, packet_id, properties = packet
+        if packet_id is not None:
+            if packet_id in self.unacked:
+                _check_repeated(dup)
+                return None
+            self.unacked.add(packet_id)
+        if retain or self._match(topic):
+            self._fan_out(topic, payload, qos, retain, properties)
+        return {
+            "type": "mqtt.receive",
+            "topic": topic,
+            "payload": payload,
+            "qos": qos,
+            "retain": retain,
+            "dup": dup,
+            "id": packet_id,
+            "properties": properties,
+        }
+
+    def _fan_out(self, topic: str, payload: bytes, qos: int, retain: bool, properties: dict[str, Any]) -> None:
+        # 4.7.2: clients must not use $-topics to exchange messages. The application may.
+        if not topic.startswith("$"):
+            self._broker.publish(topic, payload, qos, retain, properties)
+
+    def _puback(self, packet: Puback) -> None:
+        self.session.acknowledged(packet.id)
+
+    def _subscribe(self, packet: Subscribe) -> None:
+        codes = self._broker.subscribe(self.session, packet.filters)
+        self._outlet.write(packets.suback(packet.id, codes))
+        for (topic_filter, _), code in zip(packet.filters, codes, strict=True):
+            if topic_filter is not None and code != REFUSED:
+                self._broker.replay(self.session, topic_filter, code)
+
+    def _unsubscribe(self, packet: Unsubscribe) -> None:
+        self._broker.unsubscribe(self.session, packet.filters)
+        self._outlet.write(packets.unsuback(packet.id))
+
+    def _pingreq(self, packet: Pingreq) -> None:
+        self._outlet.write(packets.PINGRESP)
+
+    def _disconnect(self, packet: Disconnect) -> None:
+        raise Goodbye
+
+    def _connect(self, packet: Connect) -> None:
+        raise RemoteProtocolError("a second CONNECT [MQTT-3.1.0-2]", answer=PROTOCOL_ERROR)
+
+
+def _check_repeated(dup: bool) -> None:
+    """A message that is sent again while its handler runs is answered once, by that handler. A new one under an
+    identifier in use could not be told apart."""
+    if not dup:
+        raise RemoteProtocolError("PUBLISH with a packet identifier in use [MQTT-2.3.1-2]", answer=PROTOCOL_ERROR)
+
+
+_HANDLERS: dict[type, Callable[[Connection, Any], MQTTReceiveEvent | None]] = {
+    Publish: Connection._publish,  # noqa: SLF001 -- the class's own table
+    Puback: Connection._puback,  # noqa: SLF001 -- the class's own table
+    Subscribe: Connection._subscribe,  # noqa: SLF001 -- the class's own table
+    Unsubscribe: Connection._unsubscribe,  # noqa: SLF001 -- the class's own table
+    Pingreq: Connection._pingreq,  # noqa: SLF001 -- the class's own table
+    Disconnect: Connection._disconnect,  # noqa: SLF001 -- the class's own table
+    Connect: Connection._connect,  # noqa: SLF001 -- the class's own table
+}
