@@ -116,7 +116,7 @@ function axes(chart, lines, colour) {
   const x = (at) => box.left + ((at - from) / (to - from)) * (box.right - box.left);
   const y = (celsius) => box.bottom - ((celsius - low) / (high - low)) * (box.bottom - box.top);
   const drawn = [];
-  const gap = step(high - low, 4);
+  const gap = step(high - low, 7);
   for (let value = Math.ceil(low / gap) * gap; value <= high; value += gap) {
     drawn.push(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
     drawn.push(svg("text", { x: box.left - 8, y: y(value) + 4, "text-anchor": "end" }, `${+value.toFixed(2)}°`));
