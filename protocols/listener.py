@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from protocols.errors import BindError
 from protocols.units import TCP, Endpoint, Inherited, Unix, parse_address
@@ -127,7 +127,7 @@ class _Refusal(asyncio.Protocol):
         self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         transport.write(self._answer)
         transport.close()
 
