@@ -7,7 +7,7 @@ import asyncio
 import logging
 import ssl
 import uuid
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from protocols.asgi import VERSIONS, Application, MQTTScope
 from protocols.errors import RemoteProtocolError
@@ -50,7 +50,7 @@ class Entrance(asyncio.Protocol):
         self._host = host
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
         transport.set_protocol(Arrival(self._host, transport))
 
 
