@@ -1,0 +1,121 @@
+"""The tutorial, done as a newcomer does it: its files are written, its commands run, and what it says they print is
+what they print (``…`` stands for anything)."""
+
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.site import PATIENCE, free_port, until
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (?P<name>[\w.]+)(?P<more>, continued)?\n")
+PORTS = ("8000", "1883", "8025")
+
+
+class Newcomer:
+    """Somebody with an empty folder and two terminals."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.log = folder / "terminal.log"
+        self.daemon: subprocess.Popen[bytes] | None = None
+        programs = folder / ".venv" / "bin"
+        programs.mkdir(parents=True)
+        command = programs / "gateway"  # what pip would have installed
+        command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} -m gateway "$@"\n')
+        command.chmod(0o755)
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
+
+    def write(self, text: str) -> None:
+        named = FILE.match(text)
+        assert named, f"which file is this?\n{text}"
+        with (self.folder / named["name"]).open("a" if named["more"] else "w") as file:
+            file.write(text)
+
+    def type(self, command: str) -> str:
+        """What the terminal shows for ``command``."""
+        if command == "gateway run":
+            return self.start()
+        shell = ["sh", "-c", command]
+        done = subprocess.run(
+            shell, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=PATIENCE
+        )
+        return done.stdout + done.stderr
+
+    def start(self) -> str:
+        self.stop()
+        with self.log.open("wb") as log:
+            self.daemon = subprocess.Popen(
+                ["gateway", "run"], cwd=self.folder, env=self.environment, stdout=log, stderr=log
+            )
+        return until(self.started, "the daemon has started")
+
+    def started(self) -> str:
+        """The start page, when it is complete."""
+        said = self.log.read_text()
+        assert self.daemon is not None
+        assert self.daemon.poll() is None, said
+        return said if re.search(r"^try: ", said, re.MULTILINE) else ""
+
+    def stop(self) -> None:
+        """Ctrl+C."""
+        if self.daemon is None:
+            return
+        self.daemon.send_signal(signal.SIGINT)
+        try:
+            assert self.daemon.wait(PATIENCE) == 0, self.log.read_text()
+        finally:
+            self.daemon.kill()
+            self.daemon = None
+
+
+@pytest.fixture
+def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
+    newcomer = Newcomer(tmp_path)
+    monkeypatch.setenv("PATH", newcomer.environment["PATH"])
+    yield newcomer
+    newcomer.stop()
+
+
+def commands(text: str) -> list[tuple[str, list[str]]]:
+    """The commands of a console block, each with the lines that it shows."""
+    found: list[tuple[str, list[str]]] = []
+    for line in text.splitlines():
+        if line.startswith("$ "):
+            found.append((line.removeprefix("$ "), []))
+        elif line.strip():
+            found[-1][1].append(line)
+    return found
+
+
+def pattern(line: str) -> str:
+    """A shown line, with ``…`` for anything and columns as wide as they come out (addresses differ in length)."""
+    words = " ".join(line.split())
+    return ".*".join(re.escape(part) for part in words.split("…"))
+
+
+@pytest.mark.timeout(150)
+def test_the_tutorial(newcomer: Newcomer) -> None:
+    text = (ROOT / "docs" / "tutorial.md").read_text()
+    for port in PORTS:
+        text = text.replace(port, str(free_port()))
+    for block in BLOCK.finditer(text):
+        if block["language"] in ("python", "yaml"):
+            newcomer.write(block["text"])
+        elif block["language"] == "console":
+            for command, shown in commands(block["text"]):
+                output = newcomer.type(command)
+                lines = [" ".join(line.split()) for line in output.splitlines()]
+                for line in shown:
+                    assert any(re.fullmatch(pattern(line), said) for said in lines), (
+                        f"$ {command}\n{line}\n--\n{output}"
+                    )
+    assert "house.py" in newcomer.log.read_text(), "the handler's crash names the line that failed"
