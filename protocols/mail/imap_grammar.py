@@ -1,0 +1,134 @@
+"""The little of IMAP's grammar (RFC 3501) that reading a mailbox needs: arguments out, responses in. Pure.
+
+A response is a list of lines as the client library hands them over: ``bytes`` without the leading ``* ``, and each
+literal as a ``bytearray`` of its own.
+"""
+
+import base64
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+Lines = Sequence[bytes | bytearray]
+
+_UID = re.compile(rb"\bUID (\d+)")
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
+_DATE = re.compile(rb'\bINTERNALDATE "([^"]{1,40})"')
+_UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
+_PERMANENT = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
+_FETCH = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
+_EMPTY_BODY = re.compile(rb'BODY\[\] ""', re.IGNORECASE)
+_NOT_ASCII = re.compile(r"&|[^\x20-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it lies in the mailbox."""
+
+    uid: int
+    raw: bytes
+    received_at: float | None
+    """INTERNALDATE as Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """What the server said about a folder when it was selected."""
+
+    uidvalidity: int
+    keywords: bool
+    """Whether a client may set keywords of its own."""
+    writable: bool
+
+
+def quote(text: str) -> str:
+    """``text`` as a quoted string (RFC 3501, 9)."""
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def quote_folder(name: str) -> str:
+    """A folder's name as an argument: modified UTF-7 (RFC 3501, 5.1.3), quoted."""
+    return quote(_NOT_ASCII.sub(_shift, name))
+
+
+def _shift(match: re.Match[str]) -> str:
+    if match[0] == "&":
+        return "&-"
+    coded = base64.b64encode(match[0].encode("utf-16-be")).decode().rstrip("=")
+    return f"&{coded.replace('/', ',')}-"
+
+
+def uid_set(uids: Iterable[int]) -> str:
+    """``[1, 2, 3, 7]`` as ``1:3,7``: a batch stays one short argument."""
+    ranges: list[list[int]] = []
+    for uid in sorted(uids):
+        if ranges and uid == ranges[-1][1] + 1:
+            ranges[-1][1] = uid
+        else:
+            ranges.append([uid, uid])
+    return ",".join(str(first) if first == last else f"{first}:{last}" for first, last in ranges)
+
+
+def read_search(lines: Lines) -> list[int]:
+    """The UIDs of a SEARCH response, ascending. The last line is the status text, whose words are no results."""
+    return sorted({int(word) for line in lines[:-1] for word in line.split() if word.isdigit()})
+
+
+def read_selected(lines: Lines) -> Selected:
+    """Raises ValueError where the server gives no UIDVALIDITY: its UIDs would name nothing for long."""
+    text = b"\n".join(lines)
+    uidvalidity = _UIDVALIDITY.search(text)
+    if uidvalidity is None:
+        raise ValueError("no UIDVALIDITY")
+    permanent = _PERMANENT.search(text)
+    return Selected(
+        int(uidvalidity[1]),
+        keywords=permanent is None or rb"\*" in permanent[1].split(),
+        writable=b"[READ-ONLY]" not in bytes(lines[-1]).upper(),
+    )
+
+
+def read_sizes(lines: Lines) -> dict[int, int]:
+    """UID -> RFC822.SIZE."""
+    found = ((_UID.search(text), _SIZE.search(text)) for text, _ in _fetched(lines))
+    return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
+
+
+def read_messages(lines: Lines) -> list[Message]:
+    """The messages of a FETCH response; one that vanished meanwhile (no body, ``NIL``) is not among them."""
+    messages = []
+    for text, literal in _fetched(lines):
+        uid, date = _UID.search(text), _DATE.search(text)
+        raw = b"" if literal is None and _EMPTY_BODY.search(text) else literal
+        if uid and raw is not None:
+            messages.append(Message(int(uid[1]), raw, _unix_time(date[1]) if date else None))
+    return messages
+
+
+def _fetched(lines: Lines) -> Iterator[tuple[bytes, bytes | None]]:
+    """Each FETCH response's text, its literals taken out, with the first literal (there is one: the body)."""
+    text: list[bytes] = []
+    literal: bytes | None = None
+    for line in lines:
+        if isinstance(line, bytearray):
+            literal = bytes(line) if literal is None else literal
+            continue
+        if _FETCH.match(line) and text:
+            yield b" ".join(text), literal
+            text, literal = [], None
+        text.append(bytes(line))
+    yield b" ".join(text), literal
+
+
+def _unix_time(date: bytes) -> float | None:
+    try:
+        return datetime.strptime(date.decode("ascii").strip(), "%d-%b-%Y %H:%M:%S %z").timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def words(line: bytes | bytearray) -> str:
+    """A server's words for a log line: printable, one line, not long."""
+    text = bytes(line[:200]).decode("utf-8", "replace")
+    return "".join(char if char.isprintable() else "?" for char in text).strip()

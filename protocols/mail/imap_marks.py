@@ -1,0 +1,64 @@
+"""What is done to a message in the mailbox once its verdict is known, as people write it: ``move Processed``."""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from protocols.units import Unit
+
+# RFC 3501 atoms, without the characters that some servers refuse.
+_KEYWORD = re.compile(r"\$?[A-Za-z0-9_.-]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """``target`` is the folder of a move, or the keyword."""
+
+    verb: Literal["move", "keyword", "seen", "delete", "leave"]
+    target: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.target}".strip()
+
+    @property
+    def criterion(self) -> str:
+        """What SEARCH needs so as not to find again what bears this mark and is still in the folder."""
+        return {"seen": "UNSEEN", "keyword": f"UNKEYWORD {self.target}"}.get(self.verb, "")
+
+
+def parse_mark(value: object) -> Mark:
+    """``move FOLDER``, ``keyword NAME``, ``seen``, ``delete`` or ``leave``. Raises ValueError."""
+    match str(value).split(maxsplit=1):
+        case ["move", folder] if folder.isprintable():
+            return Mark("move", folder.strip())
+        case ["keyword", name] if _KEYWORD.fullmatch(name):
+            return Mark("keyword", name)
+        case [("seen" | "delete" | "leave") as verb]:
+            return Mark(verb)
+    raise ValueError(f"{value!r} is not understood; write move FOLDER, keyword NAME, seen, delete or leave")
+
+
+def _text(value: object) -> str:
+    return str(parse_mark(value))
+
+
+def _final(value: object) -> str:
+    mark = parse_mark(value)
+    if mark.verb == "leave":
+        raise ValueError("leave would have the message read again for ever; write move FOLDER, keyword NAME or seen")
+    return str(mark)
+
+
+_MARKS = r"^(move .+|keyword \S+|seen|delete"
+_EXAMPLES = ["move Processed", "keyword $Handled", "seen", "delete"]
+FinalMark = Annotated[str, Unit(_final, {"type": "string", "pattern": _MARKS + ")$", "examples": _EXAMPLES})]
+"""A mark that takes the message out of what is read."""
+AnyMark = Annotated[
+    str, Unit(_text, {"type": "string", "pattern": _MARKS + "|leave)$", "examples": [*_EXAMPLES, "leave"]})
+]
+"""A mark, or ``leave``."""
+
+
+def check_final(value: Any) -> Mark:
+    """The mark in a :data:`FinalMark`; for settings that were made in Python. Raises ValueError."""
+    return parse_mark(_final(value))

@@ -1,0 +1,255 @@
+"""One connection's reading of one folder: find, fetch, deliver, mark, wait for news, again."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import Disconnected
+from protocols.mail.imap_errors import Refused
+from protocols.mail.imap_grammar import Message
+from protocols.mail.imap_ledger import Ledger
+from protocols.mail.imap_marks import Mark
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+
+if TYPE_CHECKING:
+    from protocols.mail.imap_client import Connection
+
+logger = logging.getLogger(__name__)
+
+BATCH = 25
+"""Messages in one command. Larger batches are slower: the client library looks through a whole answer at each line."""
+SOON = 0.1
+"""Seconds that a finished message waits for its neighbours, so that one MOVE takes them all."""
+PROGRESS = 10.0
+"""Seconds between two lines about a folder that takes long."""
+IDLE_RENEWAL = 540.0
+"""Seconds of one IDLE: servers and NATs cut silent connections from 10 minutes on (RFC 2177 says 29)."""
+IDLE_FAILURES = 3
+"""After so many IDLEs in a row that did not end well the folder is polled,"""
+IDLE_AGAIN = 3600.0
+"""and after so many seconds IDLE gets another chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What follows each verdict."""
+
+    accept: Mark
+    reject: Mark
+    failure: Mark
+    unrouted: Mark
+
+    def folders(self) -> list[str]:
+        marks = (self.accept, self.reject, self.failure, self.unrouted)
+        return sorted({mark.target for mark in marks if mark.verb == "move"})
+
+    def criteria(self) -> str:
+        """SEARCH for what bears no mark yet. \\Deleted is what a mail program, or our own COPY, is rid of."""
+        marks = (self.accept, self.reject, self.failure, self.unrouted)
+        return " ".join(["UNDELETED", *sorted({mark.criterion for mark in marks} - {""})])
+
+
+class IdleHealth:
+    """Whether IDLE is worth trying, across connections."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._again = 0.0
+
+    def usable(self, now: float) -> bool:
+        return self._failures < IDLE_FAILURES or now >= self._again
+
+    def worked(self) -> None:
+        self._failures = 0
+
+    def failed(self, now: float) -> None:
+        self._failures += 1
+        self._again = now + IDLE_AGAIN
+
+
+Running = Coroutine[Any, Any, Verdict]
+
+
+@dataclass(slots=True)
+class Reading:
+    """How a folder is read, whatever the connection."""
+
+    name: str
+    """The server's and the folder's, as log lines have it."""
+    marks: Marks
+    ledger: Ledger
+    max_message: int
+    poll: float
+    spawn: Callable[[Running, int], "asyncio.Task[Verdict]"]
+    """Make a handler's run over the message with this UID a task."""
+    idle: IdleHealth = field(default_factory=IdleHealth)
+    stopping: bool = False
+    working: bool = False
+    """Whether messages are in hand: fetched, with a handler, or not marked yet."""
+
+
+class Session:
+    """``deliver`` gives a message's way through the application, or None where no route takes it."""
+
+    def __init__(self, mailbox: "Connection", reading: Reading, deliver: Callable[[Message], Running | None]) -> None:
+        self._mailbox = mailbox
+        self._reading = reading
+        self._deliver = deliver
+        self._name = reading.name
+        self._ledger = reading.ledger
+        self._told = time.monotonic()
+
+    @property
+    def idles(self) -> bool:
+        return self._mailbox.can_idle and self._reading.idle.usable(time.monotonic())
+
+    async def run(self) -> None:
+        """Read until told to stop. Raises Disconnected and Refused."""
+        for folder in self._reading.marks.folders():
+            await self._mailbox.ensure_folder(folder)  # before any handler runs, not when its work is done
+        while not self._reading.stopping:
+            self._reading.working = True
+            try:
+                await self._drain()
+            finally:
+                self._reading.working = False
+            if not self._reading.stopping:
+                await self._wait()
+
+    # Find and fetch.
+
+    async def _drain(self) -> None:
+        uids = self._ledger.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
+        await self._settle()  # what an earlier connection could not mark
+        for start in range(0, len(uids), BATCH):
+            for group in self._groups(await self._mailbox.sizes(uids[start : start + BATCH])):
+                await self._handle_group(group)
+            await self._settle()
+            if self._reading.stopping:
+                return
+            self._tell(start + BATCH, len(uids))
+
+    def _groups(self, sizes: dict[int, int]) -> Iterator[dict[int, int]]:
+        """Messages to fetch together: no more octets than one message may have. The too large are decided at once."""
+        group: dict[int, int] = {}
+        for uid, size in sorted(sizes.items()):
+            if size > self._reading.max_message:
+                self._too_large(uid, size)
+                continue
+            if sum(group.values()) + size > self._reading.max_message:
+                yield group
+                group = {}
+            group[uid] = size
+        if group:
+            yield group
+
+    def _too_large(self, uid: int, size: int) -> None:
+        mark = self._reading.marks.failure
+        self._ledger.decide(uid, mark)
+        limit = self._reading.max_message
+        logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
+
+    async def _handle_group(self, group: dict[int, int]) -> None:
+        for message in await self._mailbox.fetch(group, sum(group.values())):
+            if self._reading.stopping:
+                return
+            await self._handle(message)
+
+    def _tell(self, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self._told > PROGRESS:
+            self._told = time.monotonic()
+            logger.info("%s: %d of %d messages done", self._name, done, total)
+
+    # Deliver.
+
+    async def _handle(self, message: Message) -> None:
+        count = self._ledger.begin(message.uid)
+        try:
+            running = self._deliver(message)
+            if running is None:
+                self._unrouted(message.uid)
+                return
+            self._decide(message.uid, count, await self._delivered(running, message.uid))
+        except Exception:  # one message that breaks us must not keep us from the next
+            logger.exception("%s: message %d", self._name, message.uid)
+            self._decide(message.uid, count, Defer())
+
+    async def _delivered(self, running: Running, uid: int) -> Verdict:
+        """The verdict. A handler that takes long does not keep its neighbours from being marked."""
+        task = self._reading.spawn(running, uid)
+        try:
+            if not (await asyncio.wait({task}, timeout=SOON))[0]:
+                with contextlib.suppress(Disconnected, Refused):  # the next command says so again
+                    await self._settle()
+            return await task
+        finally:
+            task.cancel()
+
+    def _decide(self, uid: int, count: int, verdict: Verdict) -> None:
+        marks = self._reading.marks
+        match verdict:
+            case Accept():
+                self._ledger.decide(uid, marks.accept)
+            case Reject():
+                logger.info("%s: message %d %s; %s", self._name, uid, verdict, marks.reject)
+                self._ledger.decide(uid, marks.reject)
+            case Defer(retry_after=wish):
+                self._deferred(uid, count, wish)
+
+    def _deferred(self, uid: int, count: int, wish: float | None) -> None:
+        wait = self._ledger.defer(uid, time.monotonic(), wish)
+        if wait is None:
+            mark = self._reading.marks.failure
+            self._ledger.decide(uid, mark)
+            logger.error("%s: message %d given up after %d attempts; %s", self._name, uid, count, mark)
+        else:
+            logger.warning("%s: message %d deferred (attempt %d), next in %g s", self._name, uid, count, wait)
+
+    def _unrouted(self, uid: int) -> None:
+        logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)
+        self._ledger.decide(uid, self._reading.marks.unrouted)
+
+    # Mark.
+
+    async def _settle(self) -> None:
+        """Make the marks that are owed, each kind in one command."""
+        for mark, uids in self._ledger.owed().items():
+            await self._mark(mark, uids)
+            self._ledger.marked(uids)
+
+    async def _mark(self, mark: Mark, uids: list[int]) -> None:
+        match mark.verb:
+            case "move":
+                await self._mailbox.move(uids, mark.target)
+            case "keyword":
+                await self._mailbox.flag(uids, mark.target)
+            case "seen":
+                await self._mailbox.flag(uids, "\\Seen")
+            case "delete":
+                await self._mailbox.delete(uids)
+
+    # Wait.
+
+    async def _wait(self) -> None:
+        """Until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
+        due = self._ledger.next_due()
+        seconds = IDLE_RENEWAL if self.idles else self._reading.poll
+        if due is not None:
+            seconds = min(seconds, max(0.0, due - time.monotonic()))
+        if self.idles:
+            await self._idle(seconds)
+        else:
+            await asyncio.sleep(seconds)
+            await self._mailbox.noop()
+
+    async def _idle(self, seconds: float) -> None:
+        try:
+            await self._mailbox.idle(seconds)
+        except (Disconnected, Refused):
+            self._reading.idle.failed(time.monotonic())
+            raise
+        self._reading.idle.worked()

@@ -1,0 +1,96 @@
+"""For whom a message in a mailbox is. Its envelope is gone; what the mail servers on its way wrote down is evidence.
+
+Pure, and linear in the size of the header, whatever is in it.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+
+from protocols.mail.envelope import Headers, first
+from protocols.mail.path import check_address
+
+MAX_CANDIDATES = 1000
+"""Addresses of one piece of evidence that are looked at."""
+
+# Best first. X-Original-To is Postfix's recipient before aliases; X-Gm-Original-To and X-Forwarded-To are Google's;
+# Envelope-To is Exim's; X-Delivered-To is Fastmail's; Delivered-To may be the mailbox's own name behind an alias.
+_ENVELOPE = (
+    (b"x-original-to",),
+    (b"x-gm-original-to",),
+    (b"x-forwarded-to",),
+    (b"envelope-to", b"x-envelope-to"),
+    (b"x-delivered-to",),
+    (b"delivered-to",),
+)
+# What the author wrote: anybody may write anything here, and Bcc and lists leave the recipient out.
+_AUTHOR = ((b"resent-to", b"resent-cc"), (b"to", b"cc"))
+
+# The bounds keep the search linear where a quotation or comment never ends.
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
+_COMMENT = re.compile(r"\([^()]{0,256}\)")
+_ADDRESS = re.compile(r"[^\s<>,;:()\"@]{1,64}@[^\s<>,;:()\"@]{1,255}")
+_FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
+
+
+def addresses(value: bytes) -> list[str]:
+    """The valid addresses in a field such as To, in order, their domains in lower case; display names left out."""
+    text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
+    return _valid(match[0] for match in _ADDRESS.finditer(text))
+
+
+def _valid(candidates: Iterable[str]) -> list[str]:
+    found: dict[str, None] = {}
+    for candidate in candidates:
+        if len(found) >= MAX_CANDIDATES:
+            break
+        try:
+            found[check_address(candidate)] = None
+        except ValueError:
+            continue
+    return list(found)
+
+
+def evidence(headers: Headers, *, recipient_header: str | None = None, username: str = "") -> list[list[str]]:
+    """Lists of candidate addresses, the best evidence first.
+
+    Where ``recipient_header`` is given it is the only header that counts. The login name, if it is an address, is the
+    last resort.
+    """
+    if recipient_header is not None:
+        tiers = [_fields(headers, (recipient_header.lower().encode(),))]
+    else:
+        tiers = [_fields(headers, names) for names in _ENVELOPE]
+        tiers.append(_received_for(headers))
+        tiers += [_fields(headers, names) for names in _AUTHOR]
+    tiers.append(_valid([username] if "@" in username else []))
+    return [tier for tier in tiers if tier]
+
+
+def _fields(headers: Headers, names: Sequence[bytes]) -> list[str]:
+    return _valid(address for name, value in headers if name in names for address in addresses(value))
+
+
+def _received_for(headers: Headers) -> list[str]:
+    values = (_FOR.search(value) for name, value in headers if name == b"received")
+    return _valid(match[1].decode("utf-8", "replace") for match in values if match)
+
+
+def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str]:
+    """Of the best evidence in which ``takes`` knows any address, the addresses that it knows; else none.
+
+    Worse evidence adds nothing: an address in Cc has its own copy of the message elsewhere.
+    """
+    for tier in tiers:
+        if taken := [address for address in tier if takes(address)]:
+            return taken
+    return []
+
+
+def sender(headers: Headers) -> str:
+    """The envelope's sender where the delivering server wrote it down (Return-Path; empty for a bounce), else the
+    author's address."""
+    path = first(headers, b"return-path")
+    if path is not None:
+        return next(iter(addresses(path)), "")
+    fields = (addresses(first(headers, name) or b"") for name in (b"sender", b"from"))
+    return next((found[0] for found in fields if found), "")
