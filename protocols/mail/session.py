@@ -1,0 +1,445 @@
+"""One SMTP or LMTP connection (RFC 5321, RFC 2033), on aiosmtpd.
+
+aiosmtpd reads the commands and does STARTTLS. The commands of a transaction are ours, because aiosmtpd's answer 5xx to
+what is temporary, cut the handler when the sender hangs up, and hold lines without bound.
+"""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import re
+import secrets
+import ssl
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import cast
+
+from aiosmtpd.smtp import SMTP, Session, TLSSetupException
+
+from protocols.asgi import HostPort
+from protocols.errors import RemoteProtocolError
+from protocols.mail.data import Content
+from protocols.mail.memory import Memory, Space
+from protocols.mail.path import parse_recipient, parse_sender
+from protocols.mail.settings import SMTPSettings
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+
+logger = logging.getLogger(__name__)
+
+READ = 1024**2
+"""Always more than the stream's buffer holds, so that one read empties it."""
+STUBBORN = 5.0
+"""Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
+MAX_REASON = 400
+"""Characters of an application's words in a reply (RFC 5321 4.5.3.1.5: a line has 512 octets)."""
+
+# ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
+# which Microsoft 365 adds (XOORG, XATTRDIRECT ...). SIZE, BODY and SMTPUTF8 are looked at.
+_IGNORED_OF_SENDER = frozenset({"AUTH", "RET", "ENVID"})
+_IGNORED_OF_RECIPIENT = frozenset({"NOTIFY", "ORCPT"})
+
+# We announce ENHANCEDSTATUSCODES (RFC 2034); these go before what aiosmtpd says in the old way.
+_ENHANCED = {
+    "221": "2.0.0",
+    "250": "2.0.0",
+    "451": "4.3.0",
+    "454": "4.7.0",
+    "500": "5.5.2",
+    "501": "5.5.4",
+    "502": "5.5.1",
+    "503": "5.5.1",
+    "554": "5.7.0",
+}
+_PLAIN = re.compile(r"([245]\d\d) (?!\d\.\d{1,3}\.\d{1,3} )")
+_TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
+
+
+@dataclass
+class Transaction:
+    """One MAIL command and what follows it, up to the next."""
+
+    sender: str
+    size: int = 0
+    """As declared, 0 where it was not."""
+    recipients: list[str] = field(default_factory=list)
+    id: str = field(default_factory=lambda: secrets.token_hex(4))
+    """Names it in the log, in the trace header and to the sender."""
+
+
+class Host(ABC):
+    """What a session asks of its server."""
+
+    settings: SMTPSettings
+    hostname: str
+    memory: Memory
+    starttls: ssl.SSLContext | None
+    draining: bool
+
+    @abstractmethod
+    def join(self, session: "SMTPSession", address: str | None) -> str | None:
+        """Take a new connection from an IP address, or say the answer with which it is refused."""
+
+    @abstractmethod
+    def part(self, session: "SMTPSession", address: str | None) -> None:
+        """A connection that was taken is over."""
+
+    @abstractmethod
+    def routable(self, session: "SMTPSession", transaction: Transaction, recipient: str) -> bool:
+        """Whether the application has a place for ``recipient``."""
+
+    @abstractmethod
+    def handle(self, session: "SMTPSession", transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
+        """Start the application over one message."""
+
+
+class SMTPSession(SMTP):
+    """One connection that speaks SMTP.
+
+    No properties: aiosmtpd's constructor looks at every attribute, before there is a connection.
+    """
+
+    command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
+    line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
+
+    def __init__(self, host: Host) -> None:
+        # aiosmtpd has one dictionary for all connections, which each new one clears
+        self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
+        super().__init__(
+            None,
+            hostname=host.hostname,
+            ident=self.ident,
+            loop=asyncio.get_running_loop(),
+            data_size_limit=host.settings.max_message,
+            enable_SMTPUTF8=True,
+            tls_context=host.starttls,
+            timeout=host.settings.timeout,
+        )
+        self.client: HostPort | None = None
+        self.local: HostPort | None = None
+        self._host = host
+        self._joined = False
+        self._errors = 0
+        self._transaction: Transaction | None = None
+
+    ident = "ESMTP"
+
+    def helo(self) -> str:
+        """What the peer calls itself, made harmless."""
+        return "".join(char if "!" <= char <= "~" else "?" for char in (self._said().host_name or "")[:255])
+
+    def with_protocol(self) -> str:
+        """The word for a trace header (RFC 3848)."""
+        word = "ESMTP" if self._said().extended_smtp else "SMTP"
+        return word + ("S" if self.encrypted() and word == "ESMTP" else "")
+
+    def _said(self) -> Session:
+        """What the peer told of itself; STARTTLS makes a new one (RFC 3207 4.2)."""
+        assert self.session is not None
+        return self.session
+
+    def encrypted(self) -> bool:
+        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._joined:  # STARTTLS comes here again
+            self.client = _host_port(transport.get_extra_info("peername"))
+            self.local = _host_port(transport.get_extra_info("sockname"))
+            refusal = self._host.join(self, self._ip())
+            if refusal:
+                cast("asyncio.Transport", transport).write(f"{refusal}\r\n".encode())
+                transport.close()
+                return
+            self._joined = True
+        super().connection_made(transport)
+
+    def eof_received(self) -> bool | None:
+        return super().eof_received() if self._joined else None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._joined:
+            self._joined = False
+            self._host.part(self, self._ip())
+            super().connection_lost(error)
+
+    def _ip(self) -> str | None:
+        return self.client[0] if self.client else None
+
+    def drain(self) -> None:
+        """Say goodbye: now, or where a transaction is under way when it is over."""
+        if self._transaction is None:
+            self._goodbye("421 4.3.2 Shutting down, please try again later")
+
+    def abort(self) -> None:
+        """Close without a word."""
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+
+    def _goodbye(self, answer: str) -> None:
+        if self.transport is not None and self._handler_coroutine is not None:
+            self._handler_coroutine.cancel()
+            cast("asyncio.Transport", self.transport).write(answer.encode() + b"\r\n")
+            self.transport.close()
+
+    def _timeout_cb(self) -> None:
+        logger.info("%s: dropped, silent for %g s", self, self._host.settings.timeout)
+        self._goodbye("421 4.4.2 Timeout, closing the connection")
+
+    def __str__(self) -> str:
+        return f"{self.client[0]}:{self.client[1]}" if self.client else "local"
+
+    async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
+        """Answer the peer. Every refusal counts against it."""
+        if status[0] in "45":
+            self._errors += 1
+        if self._errors > self._host.settings.max_errors:
+            logger.info("%s: closed after %d refused commands", self, self._errors)
+            self._goodbye("421 4.7.0 Too many errors, closing the connection")
+            raise asyncio.CancelledError
+        plain = _PLAIN.match(status)
+        if plain and plain[1] in _ENHANCED:
+            status = f"{plain[1]} {_ENHANCED[plain[1]]} {status[plain.end() :]}"
+        await self._write(status)
+
+    async def _write(self, status: str) -> None:
+        try:
+            await super().push(status)
+        except ConnectionError as error:  # aiosmtpd's task would die of it, unseen until it is collected
+            raise asyncio.CancelledError from error
+
+    async def handle_exception(self, error: Exception) -> str:
+        """What a failed handshake, or an error of our own, is to the peer."""
+        self._reset()
+        if isinstance(error, TLSSetupException):
+            logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
+        else:
+            logger.error("%s: session failed", self, exc_info=error)
+        return _TEMPORARY
+
+    # The commands.
+
+    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802 -- aiosmtpd finds commands by these names
+        if not hostname:
+            await self.push("501 5.5.4 Syntax: HELO hostname")
+            return
+        self._greeted(hostname, extended=False)
+        await self._write(f"250 {self.hostname}")
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+        if not hostname:
+            await self.push("501 5.5.4 Syntax: EHLO hostname")
+            return
+        self._greeted(hostname, extended=True)
+        extensions = ["PIPELINING", f"SIZE {self._host.settings.max_message}", "8BITMIME", "SMTPUTF8"]
+        if self.tls_context and not self.encrypted():
+            extensions.append("STARTTLS")
+        lines = [self.hostname, *extensions]
+        await self._write("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
+
+    def _greeted(self, hostname: str, *, extended: bool) -> None:
+        self._reset()
+        self._said().host_name = hostname
+        self._said().extended_smtp = extended
+
+    def _reset(self) -> None:
+        self._transaction = None
+        self.envelope = self._create_envelope()
+
+    async def smtp_RSET(self, argument: str | None) -> None:  # noqa: N802
+        self._reset()
+        await self.push("250 2.0.0 OK")
+
+    async def smtp_STARTTLS(self, argument: str | None) -> None:  # noqa: N802
+        if self.encrypted():
+            await self.push("503 5.5.1 TLS is on already")
+            return
+        self._transaction = None  # RFC 3207 4.2
+        await super().smtp_STARTTLS(argument)
+
+    async def smtp_VRFY(self, argument: str | None) -> None:  # noqa: N802
+        await self.push("252 2.5.0 Cannot verify the user, but will take the message")
+
+    async def smtp_HELP(self, argument: str | None) -> None:  # noqa: N802
+        await self._write("214 2.0.0 See RFC 5321")
+
+    async def smtp_AUTH(self, argument: str | None) -> None:  # noqa: N802
+        await self.push("502 5.5.1 Authentication is not offered")
+
+    async def smtp_MAIL(self, argument: str | None) -> None:  # noqa: N802
+        if await self.check_helo_needed():
+            return
+        try:
+            self._transaction = self._begin(argument or "")
+        except RemoteProtocolError as refusal:
+            await self._refuse("MAIL", refusal)
+        else:
+            await self.push("250 2.1.0 Sender OK")
+
+    def _begin(self, argument: str) -> Transaction:
+        if self._transaction is not None:
+            raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
+        sender, parameters = parse_sender(argument)
+        size = parameters.pop("SIZE", "0")
+        body = parameters.pop("BODY", "7BIT").upper()
+        parameters.pop("SMTPUTF8", None)
+        _check_ignored(parameters, _IGNORED_OF_SENDER)
+        if body not in {"7BIT", "8BITMIME"} or not (size.isascii() and size.isdigit() and len(size) <= 20):
+            raise RemoteProtocolError("5.5.4 Parameter not understood", answer=501)
+        if int(size) > self._host.settings.max_message:
+            raise RemoteProtocolError("5.3.4 Message too big", answer=552)
+        return Transaction(sender, int(size))
+
+    async def smtp_RCPT(self, argument: str | None) -> None:  # noqa: N802
+        if await self.check_helo_needed():
+            return
+        try:
+            self._add(argument or "")
+        except RemoteProtocolError as refusal:
+            await self._refuse("RCPT", refusal)
+        else:
+            await self.push("250 2.1.5 Recipient OK")
+
+    def _add(self, argument: str) -> None:
+        if self._transaction is None:
+            raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
+        recipient, parameters = parse_recipient(argument)
+        _check_ignored(parameters, _IGNORED_OF_RECIPIENT)
+        if len(self._transaction.recipients) >= self._host.settings.max_recipients:
+            raise RemoteProtocolError("4.5.3 Too many recipients", answer=452)
+        if not self._host.routable(self, self._transaction, recipient):
+            raise RemoteProtocolError(f"5.1.1 No such recipient here: {recipient}", answer=550)
+        self._transaction.recipients.append(recipient)
+
+    async def _refuse(self, command: str, refusal: RemoteProtocolError) -> None:
+        await self.push(self._refusal(command, refusal))
+
+    def _refusal(self, command: str, error: RemoteProtocolError) -> str:
+        assert isinstance(error.answer, int)
+        answer = f"{error.answer} {error}"
+        logger.info("%s: %s refused: %s", self, command, answer)
+        return answer
+
+    async def smtp_DATA(self, argument: str | None) -> None:  # noqa: N802
+        transaction = self._transaction
+        if transaction is None or not transaction.recipients:
+            await self.push(self._no_recipients(transaction))
+            return
+        if argument:
+            await self.push("501 5.5.4 Syntax: DATA")
+            return
+        await self._write("354 End data with <CR><LF>.<CR><LF>")
+        try:
+            answer = await self._answer_to_message(transaction)
+        finally:
+            self._reset()
+        await self._answer(answer, len(transaction.recipients))
+        if self._host.draining:
+            self.drain()
+
+    def _no_recipients(self, transaction: Transaction | None) -> str:
+        return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
+
+    async def _answer(self, answer: str, recipients: int) -> None:
+        await self.push(answer)
+
+    async def _answer_to_message(self, transaction: Transaction) -> str:
+        space = self._host.memory.space()
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(space.release)
+            try:
+                message = await self._read_message(space)
+            except RemoteProtocolError as refusal:
+                return self._refusal("DATA", refusal)
+            task = self._host.handle(self, transaction, message)
+            task.add_done_callback(lambda _: space.release())
+            cleanup.pop_all()  # the task holds the message now, and may outlive this connection
+        return _reply(await self._verdict(task), transaction.id)
+
+    async def _read_message(self, space: Space) -> bytes:
+        """The content of the message. Raises RemoteProtocolError."""
+        content = Content(self._host.settings.max_message)
+        try:
+            async with asyncio.timeout(self._host.settings.data_timeout):
+                await self._read_content(content, space)
+        except TimeoutError:
+            logger.info("%s: dropped, its message took over %g s", self, self._host.settings.data_timeout)
+            self._goodbye("421 4.4.2 Timeout, closing the connection")
+            raise asyncio.CancelledError from None
+        if space.refused:
+            raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
+        return content.message(self._host.settings.max_line)
+
+    async def _read_content(self, content: Content, space: Space) -> None:
+        rest: bytes | None = None
+        while rest is None:
+            data = await self._reader.read(READ)
+            if not data:
+                raise asyncio.CancelledError  # the sender hung up; aiosmtpd ends its sessions so
+            self._reset_timeout()
+            rest = content.feed(data)
+            if not space.hold(len(content)):
+                content.discard()
+        if rest and not self._reader.at_eof():
+            self._reader.feed_data(rest)  # commands that were sent along; the buffer is empty, so the order is kept
+
+    async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
+        """Wait for the handler. It goes on when this connection ends: a handler cut half way would run twice."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()  # the sender is silent because it waits for us
+        await asyncio.wait({task}, timeout=self._host.settings.handler_timeout + STUBBORN)
+        self._reset_timeout()
+        failed = not task.done() or task.cancelled() or task.exception() is not None
+        return Defer() if failed else task.result()
+
+
+class LMTPSession(SMTPSession):
+    """One connection that speaks LMTP: another greeting, and an answer for each recipient (RFC 2033 4.1, 4.2)."""
+
+    ident = "LMTP"
+
+    def with_protocol(self) -> str:
+        return "LMTPS" if self.encrypted() else "LMTP"
+
+    async def smtp_LHLO(self, hostname: str | None) -> None:  # noqa: N802
+        await super().smtp_EHLO(hostname)
+
+    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
+        await self.push("500 5.5.1 This is LMTP: say LHLO")
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+        await self.push("500 5.5.1 This is LMTP: say LHLO")
+
+    def _no_recipients(self, transaction: Transaction | None) -> str:
+        return "503 5.5.1 No valid recipients"
+
+    async def _answer(self, answer: str, recipients: int) -> None:
+        await self.push("\r\n".join([answer] * recipients))
+
+
+def _check_ignored(parameters: dict[str, str], ignored: frozenset[str]) -> None:
+    unknown = [name for name in parameters if name not in ignored and not name.startswith("X")]
+    if unknown:
+        raise RemoteProtocolError("5.5.4 Parameter not recognized", answer=555)
+
+
+def _reply(verdict: Verdict, transaction_id: str) -> str:
+    match verdict:
+        case Accept():
+            return f"250 2.0.0 Accepted as {transaction_id}"
+        case Reject(code, reason):
+            return f"{code} {_with_status(reason, '5.7.1')}"
+        case Defer(reason):
+            return f"451 {_with_status(reason, '4.3.0')}"
+
+
+def _with_status(reason: object, status: str) -> str:
+    """The application's words as one line of a reply, with their own enhanced status code or ``status``."""
+    line = "".join(char if " " <= char <= "~" else "?" for char in str(reason)[:MAX_REASON])
+    return line if re.match(rf"{status[0]}\.\d{{1,3}}\.\d{{1,3}} ", line) else f"{status} {line}"
+
+
+def _host_port(name: object) -> HostPort | None:
+    """Of a socket's name; None for a Unix socket's."""
+    return (name[0], name[1]) if isinstance(name, tuple) and len(name) >= 2 else None

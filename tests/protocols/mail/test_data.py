@@ -1,0 +1,108 @@
+"""The content of DATA: its end, its dots, its limits, in any fragments."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.errors import RemoteProtocolError
+from protocols.mail.data import Content
+
+LINE = 1 << 20
+
+
+def read(*chunks: bytes, limit: int = 1000, max_line: int = LINE) -> tuple[bytes, bytes]:
+    content = Content(limit)
+    for chunk in chunks:
+        rest = content.feed(chunk)
+        if rest is not None:
+            return content.message(max_line), rest
+    raise AssertionError("no end")
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        (b".\r\n", (b"", b"")),
+        (b"a\r\n.\r\n", (b"a\r\n", b"")),
+        (b"..\r\n.\r\n", (b".\r\n", b"")),
+        (b"a\r\n..b\r\n.c\r\n.\r\n", (b"a\r\n.b\r\nc\r\n", b"")),
+        (b"\r\n\r\n.\r\nMAIL", (b"\r\n\r\n", b"MAIL")),
+        (b"\x00\xff\r\n.\r\n.\r\n", (b"\x00\xff\r\n", b".\r\n")),
+    ],
+)
+def test_the_end_and_the_dots(sent: bytes, expected: tuple[bytes, bytes]) -> None:
+    assert read(sent) == expected
+    assert read(*(sent[i : i + 1] for i in range(len(sent))))[0] == expected[0]
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\x00.\r\n"])
+def test_no_other_end_is_taken_and_nothing_is_smuggled(end: bytes) -> None:
+    content = Content(1000)
+    assert content.feed(b"a" + end + b"MAIL FROM:<b@x.org>\r\n") is None
+    assert content.feed(b".\r\n") == b""
+    if b"\x00" not in end:
+        with pytest.raises(RemoteProtocolError) as caught:
+            content.message(LINE)
+        assert caught.value.answer == 550
+
+
+def test_a_message_of_exactly_the_limit_is_taken() -> None:
+    assert read(b"x" * 98 + b"\r\n.\r\n", limit=100)[0] == b"x" * 98 + b"\r\n"
+    assert read(b"." * 99 + b"\r\n.\r\n", limit=100)[0] == b"." * 98 + b"\r\n"
+
+
+def test_a_message_over_the_limit_is_read_to_its_end_in_bounded_memory() -> None:
+    content = Content(100)
+    for _ in range(1000):
+        assert content.feed(b"x" * 1000) is None
+        assert len(content) < 200
+    assert content.feed(b"\r") is None
+    assert content.feed(b"\n.\r") is None
+    assert content.feed(b"\nQUIT\r\n") == b"QUIT\r\n"
+    with pytest.raises(RemoteProtocolError) as caught:
+        content.message(LINE)
+    assert caught.value.answer == 552
+
+
+def test_a_message_may_be_forgotten_while_it_comes() -> None:
+    content = Content(1000)
+    content.feed(b"x" * 500)
+    content.discard()
+    assert len(content) == 4
+    assert content.feed(b"\r\n.\r\nRSET") == b"RSET"
+
+
+def test_a_long_line() -> None:
+    line = b"y" * 98 + b"\r\n"
+    assert read(line * 3 + b".\r\n", max_line=100)[0] == line * 3
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(line + b"y" + line + line + b".\r\n", max_line=100)
+    assert caught.value.answer == 500
+
+
+@given(st.binary(max_size=300), st.lists(st.integers(1, 40), max_size=40))
+def test_any_content_in_any_fragments_comes_back(raw: bytes, cuts: list[int]) -> None:
+    message = re.sub(rb"[\r\n]+", b"\r\n", raw) + b"\r\n"
+    sent = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\nrest"
+    content, rest = Content(1000), None
+    for size in [*cuts, len(sent)]:
+        rest = content.feed(sent[:size])
+        sent = sent[size:]
+        if rest is not None:
+            break
+    assert content.message(LINE) == message
+    assert (rest or b"") + sent == b"rest"
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\r\n.\r\n"])))
+def test_any_bytes_are_a_message_or_a_refusal(pieces: list[bytes]) -> None:
+    content = Content(100)
+    if content.feed(b"".join(pieces)) is None:
+        return
+    try:
+        message = content.message(20)
+    except RemoteProtocolError:
+        return
+    assert not re.search(rb"(?<!\r)\n|\r(?!\n)", message)
