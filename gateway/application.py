@@ -1,0 +1,165 @@
+"""``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.findings import Finding
+from gateway.importing import TargetError, describe_error, import_target
+from gateway.loader import Draft
+from gateway.routing import (
+    EmailToRouter,
+    ProtocolTypeRouter,
+    Route,
+    SMSFromRouter,
+    TopicRouter,
+    URLRouter,
+    address,
+    as_application,
+    country,
+    default,
+    domain,
+    phone,
+    regex,
+    topic,
+    url,
+)
+from gateway.routing.patterns import unreachable
+from gateway.yamlfile import Loc, label
+from protocols.asgi import Application
+
+_ROUTERS: dict[str, Callable[[list[Route]], Any]] = {
+    "http": URLRouter,
+    "websocket": URLRouter,
+    "mqtt": TopicRouter,
+    "email": EmailToRouter,
+    "sms": SMSFromRouter,
+}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "http": ("path",),
+    "websocket": ("path",),
+    "mqtt": ("topic",),
+    "email": ("recipient", "address", "domain", "default"),
+    "sms": ("sender", "default"),
+}
+
+
+def _sender(text: str, target: Any) -> Route:
+    return country(text, target) if text.isalpha() else phone(text, target)
+
+
+_MAKERS: dict[str, Callable[[Any, Any], Route]] = {
+    "path": url,
+    "topic": topic,
+    "recipient": regex,
+    "address": address,
+    "domain": domain,
+    "sender": _sender,
+    "default": lambda _, target: default(target),
+}
+
+
+async def _unusable(scope: Any, receive: Any, send: Any) -> None:
+    """Stands for a target that cannot be imported, so that its route is checked nevertheless."""
+
+
+@dataclass
+class ApplicationBuilder:
+    """Builds the application of ``draft``; collects in ``findings`` what is wrong with its targets and patterns."""
+
+    draft: Draft
+    findings: list[Finding] = field(default_factory=list)
+
+    def build(self) -> Application:
+        """The application; only to be run where there are no findings."""
+        settings = self.draft.settings
+        if settings.application is not None:
+            application: Application = self._import(settings.application, ("application",))
+            return application
+        routes = {kind: getattr(settings.routes, kind, None) for kind in _ROUTERS}
+        targets = {kind: self._target(kind, value) for kind, value in routes.items() if value is not None}
+        return ProtocolTypeRouter(targets) if not self.findings else _unusable
+
+    def _target(self, kind: str, value: Any) -> Any:
+        loc: Loc = ("routes", kind)
+        if isinstance(value, str):
+            return self._import(value, loc)
+        if isinstance(value, list):
+            return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
+        if not self._given(kind, value):
+            return self._import(value.app, (*loc, "app"))
+        return self._router(kind, [(loc, value)])
+
+    def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
+        made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
+        for later, earlier in unreachable([route.pattern for _, route in made]):
+            first = self.draft.document.span(made[earlier][0]).line + 1
+            message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
+            self._report(made[later][0], message)
+        return _ROUTERS[kind]([route for _, route in made]) if not self.findings else _unusable
+
+    def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
+        target = self._import(line.app, (*loc, "app"))
+        given = self._given(kind, line)
+        if not given and self.draft.spoiled(*loc):
+            return None  # a misspelt key has been reported, and was this one
+        if len(given) != 1:
+            self._report(loc, _how_many(kind, loc, given))
+            return None
+        key = given[0]
+        try:
+            return _MAKERS[key](getattr(line, key), target)
+        except ValueError as error:
+            self._report((*loc, key), str(error))
+            return None
+
+    def _given(self, kind: str, line: Any) -> list[str]:
+        return [key for key in _KEYS[kind] if getattr(line, key) is not None]
+
+    def _import(self, target: str, loc: Loc) -> Any:
+        try:
+            return self._django() if target == "django" else as_application(import_target(target))
+        except TargetError as error:
+            self._report(loc, str(error))
+        except ValueError as error:
+            self._report(loc, f"{target!r}: {error}")
+        return _unusable
+
+    def _django(self) -> Application:
+        if self.draft.settings.django is None:
+            raise TargetError("'django' needs the key django: {settings: your.settings}")
+        from gateway.django import application  # only where it is asked for: Django is optional
+
+        return application()
+
+    def _report(self, loc: Loc, message: str) -> None:
+        self.findings.append(self.draft.document.at_value(loc, message))
+
+
+def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
+    if given:
+        return f"{label(loc)} has {' and '.join(given)}; write one of them"
+    wanted = " or ".join(_KEYS[kind])
+    everything = {"http": 'path: "^"', "websocket": 'path: "^"', "mqtt": 'topic: "#"'}.get(kind, "default: true")
+    return f"{label(loc)} needs {wanted}; {everything} takes all"
+
+
+def set_up_django(draft: Draft) -> list[Finding]:
+    """Set Django up where the file asks for it; what went wrong."""
+    if draft.settings.django is None:
+        return []
+    module = draft.settings.django.settings
+    try:
+        from gateway.django import setup
+
+        setup(module)
+    except ImportError as error:
+        if error.name == "django":
+            message = "Django is not installed; pip install 'asgi-gateway[django]'"
+        else:
+            message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
+    except (Exception, SystemExit) as error:  # whatever the settings module does
+        message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
+    else:
+        return []
+    return [draft.document.at_value(("django", "settings"), message)]

@@ -1,0 +1,144 @@
+"""What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from gateway.findings import Finding, suggestion
+from gateway.loader import Draft
+from gateway.servers import SCOPE_TYPES, carrier, server_class
+from protocols.errors import BindError
+from protocols.mail.submission import open_submission
+from protocols.units import TCP, Endpoint, parse_address
+
+_ANY = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
+_EXTRAS = {"imap": "asgi-gateway[imap]"}
+
+
+def findings(draft: Draft) -> list[Finding]:
+    """Everything that is wrong between the parts of the file."""
+    return [finding for check in _CHECKS for finding in check(draft)]
+
+
+def _one_application(draft: Draft) -> Iterator[Finding]:
+    data = draft.document.data
+    if data.get("routes") and data.get("application"):
+        yield draft.document.at_key(("application",), "application and routes together; write one of them")
+    elif not (data.get("routes") or data.get("application")):
+        yield draft.document.at_value((), "nothing answers: write routes, or application")
+
+
+def _addresses(draft: Draft) -> Iterator[Finding]:
+    taken: dict[str, Endpoint] = {}
+    for name, settings in draft.settings.servers.items():
+        bind = getattr(settings, "bind", None)
+        if bind is None:
+            continue
+        endpoint = parse_address(bind)
+        for other, theirs in taken.items():
+            if _collide(endpoint, theirs):
+                yield draft.document.at_value(
+                    ("servers", name, "bind"), f"servers.{name} and servers.{other} have the same address, {endpoint}"
+                )
+                break
+        taken[name] = endpoint
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    if isinstance(one, TCP) and isinstance(other, TCP):
+        same_host = one.host == other.host or one.host in _ANY or other.host in _ANY
+        return one.port == other.port != 0 and same_host
+    return one == other
+
+
+def _carriers(draft: Draft) -> Iterator[Finding]:
+    servers = draft.settings.servers
+    taken: dict[tuple[str, str], str] = {}
+    for name, settings in servers.items():
+        place = carrier(settings)
+        if place is None:
+            continue
+        on, path = place[0], f"/{place[1].lstrip('/')}"
+        web = [other for other in servers if servers[other].protocol == "http"]
+        if on not in web and not draft.spoiled("servers", on):
+            hint = suggestion(on, web, otherwise="there is") or "; there is none"
+            yield draft.document.at_value(
+                ("servers", name, "on"), f"servers.{name}: no http server is called {on!r}{hint}"
+            )
+        elif (on, path) in taken:
+            message = f"servers.{name} and servers.{taken[on, path]} have the same path, {path}"
+            yield draft.document.at_value(("servers", name, "path"), message)
+        taken[on, path] = name
+
+
+def _libraries(draft: Draft) -> Iterator[Finding]:
+    for name, settings in draft.settings.servers.items():
+        try:
+            server_class(settings.protocol)
+        except ImportError:
+            message = f"protocol {settings.protocol} is not installed"
+            extra = _EXTRAS.get(settings.protocol)
+            hint = f"; pip install '{extra}'" if extra else ""
+            yield draft.document.at_value(("servers", name, "protocol"), message + hint)
+
+
+def _makes(draft: Draft) -> dict[str, tuple[str, ...]]:
+    """Server -> the scope types that it makes; those that cannot be imported are reported elsewhere."""
+    made = {}
+    for name, settings in draft.settings.servers.items():
+        try:
+            made[name] = server_class(settings.protocol).scope_types
+        except ImportError:
+            made[name] = SCOPE_TYPES
+    return made
+
+
+def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
+    if draft.settings.application is not None or draft.settings.routes is None:
+        return
+    made = _makes(draft)
+    routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
+    spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
+    carriers = {place[0] for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    for name, kinds in made.items():
+        if not set(kinds) & {*routed, *spoiled} and name not in carriers:
+            message = f"nothing answers servers.{name}: routes has no {' or '.join(kinds)}"
+            yield draft.document.at_key(("servers", name), message)
+    for kind in routed:
+        if not any(kind in kinds for kinds in made.values()) and not _lost_a_server(draft):
+            yield draft.document.at_key(
+                ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
+            )
+
+
+def _lost_a_server(draft: Draft) -> bool:
+    """Whether a server is missing from the settings because it is wrong: then it may be the one that makes them."""
+    return bool(set(draft.document.data.get("servers") or ()) - draft.settings.servers.keys())
+
+
+def _submission(draft: Draft) -> Iterator[Finding]:
+    if draft.settings.submission is not None:
+        try:
+            open_submission(draft.settings.submission)
+        except ValueError as error:
+            yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
+
+
+def _certificates(draft: Draft) -> Iterator[Finding]:
+    for name, settings in draft.settings.servers.items():
+        tls: Any = getattr(settings, "tls", None)
+        try:
+            if hasattr(tls, "context"):
+                tls.context()
+        except BindError as error:
+            yield draft.document.at_value(("servers", name, "tls"), str(error))
+
+
+_CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
+    _one_application,
+    _addresses,
+    _carriers,
+    _libraries,
+    _servers_and_routes,
+    _submission,
+    _certificates,
+)

@@ -1,0 +1,315 @@
+"""The command: run, check, routes, explain, send, schema."""
+
+import asyncio
+import dataclasses
+import json
+import os
+import sys
+from enum import StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from gateway import daemon, sending, startpage
+from gateway.daemon import Gateway
+from gateway.dialling import CannotSend
+from gateway.findings import ConfigErrors, Finding
+from gateway.loader import load
+from gateway.schema import json_schema, markdown
+from gateway.subjects import explain as explain_subject
+
+DEFAULT_FILE = "gateway.yaml"
+
+app = typer.Typer(
+    help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+send_app = typer.Typer(
+    help="Send something to the running gateway, with a real client of its protocol.\n\n"
+    "Example: gateway send mqtt sensors/1/temperature '{\"celsius\": 21.5}'",
+    no_args_is_help=True,
+)
+app.add_typer(send_app, name="send")
+
+File = Annotated[
+    str | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Default: ./gateway.yaml, then $GATEWAY_CONFIG."),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="NAME", help="Which server; default: the first that fits.")
+]
+
+
+class _Chosen:
+    """The file that ``gateway -c FILE COMMAND`` named, for the command that follows."""
+
+    file: str | None = None
+
+
+def _file(given: str | None) -> str:
+    if chosen := given or _Chosen.file:
+        return chosen
+    return DEFAULT_FILE if Path(DEFAULT_FILE).exists() else os.environ.get("GATEWAY_CONFIG") or DEFAULT_FILE
+
+
+def _command(given: str | None) -> str:
+    """How to call us again with the same file."""
+    file = _file(given)
+    return "gateway" if file == DEFAULT_FILE else f"gateway -c {file}"
+
+
+def _build(given: str | None) -> Gateway:
+    """Build from the file, in its folder: relative paths in it are seen from there."""
+    draft = load(_file(given))
+    os.chdir(draft.document.folder)
+    return daemon.build(draft)
+
+
+def _version() -> str:
+    try:
+        return version("asgi-gateway")
+    except PackageNotFoundError:
+        return startpage.VERSION
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        _say(f"gateway {_version()}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    config: File = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    _Chosen.file = config
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+def _print_json(data: Any) -> None:
+    _say(json.dumps(data, indent=2, ensure_ascii=False))
+
+
+@app.command()
+def run(config: File = None) -> None:
+    """Run the gateway until SIGTERM or Ctrl+C.
+
+    Exit codes: 0 stopped; 1 stopped by a second signal; 2 mistake in the file; 3 cannot start.
+
+    Example: gateway run -c /etc/gateway/gateway.yaml
+    """
+    command = _command(config)
+    code = daemon.run(_build(config), _say, command)
+    daemon.leave(code)
+
+
+@app.command()
+def check(config: File = None, as_json: AsJSON = False) -> None:
+    """Check the file: all that `run` does before it binds, every mistake at its line and column.
+
+    Example: gateway check -c gateway.yaml
+    """
+    try:
+        gateway = _build(config)
+    except ConfigErrors as errors:
+        if not as_json:
+            raise
+        _print_json({"valid": False, "findings": [_as_dict(finding) for finding in errors.findings]})
+        raise typer.Exit(daemon.MISTAKE) from errors
+    if as_json:
+        _print_json({"valid": True, "findings": []})
+    else:
+        _say(startpage.header(gateway.file, gateway.servers, gateway.app))
+
+
+def _as_dict(finding: Finding) -> dict[str, Any]:
+    return dataclasses.asdict(finding)
+
+
+@app.command()
+def routes(config: File = None, as_json: AsJSON = False) -> None:
+    """List the routes, in the order in which they are tried.
+
+    Example: gateway routes --json
+    """
+    gateway = _build(config)
+    found = startpage.routes_of(gateway.app)
+    if as_json:
+        _print_json([{"type": kind, "pattern": str(route.pattern), "target": route.target} for kind, route in found])
+        return
+    for line in startpage.route_lines(gateway.app) or [f"  everything -> {gateway.settings.application}"]:
+        _say(line)
+
+
+@app.command()
+def explain(
+    subject: Annotated[str, typer.Argument(help="What arrives, such as email:ann@example.org.")],
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Say which route and which consumer would take something, and why. Exit code 1 if none would.
+
+    Examples: gateway explain email:ann@support.example.org · sms:+447700900123 · mqtt:sensors/1/temperature ·
+    http:/longpoll/ · websocket:/chat/
+    """
+    try:
+        explanation = explain_subject(_build(config).app, subject)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        _print_json(dataclasses.asdict(explanation))
+    else:
+        _say(f"{explanation.subject} -> {explanation.target or 'nothing'}: {explanation.why}")
+    if explanation.target is None:
+        raise typer.Exit(1)
+
+
+class _Form(StrEnum):
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+@app.command()
+def schema(
+    form: Annotated[_Form, typer.Option("--format", help="json: for editors; markdown: the reference.")] = _Form.JSON,
+) -> None:
+    """Print the JSON Schema of gateway.yaml, or its reference in Markdown.
+
+    Example: gateway schema > gateway.schema.json
+    """
+    if form is _Form.JSON:
+        _print_json(json_schema())
+    else:
+        _say(markdown().rstrip())
+
+
+# gateway send
+
+
+def _send(sender: sending.Sender, config: str | None, *, as_json: bool) -> None:
+    settings = load(_file(config)).finish()
+    try:
+        sent = asyncio.run(sending.send(sender, settings.servers))
+    except CannotSend as error:
+        _fail(f"cannot send: {error}", 1)
+    if as_json:
+        _print_json(dataclasses.asdict(sent))
+    else:
+        _say(sent.summary)
+        if sent.answer:
+            _say(sent.answer)
+    if not sent.taken:
+        raise typer.Exit(1)
+
+
+@send_app.command("mqtt")
+def send_mqtt(
+    topic: Annotated[str, typer.Argument()],
+    payload: Annotated[str, typer.Argument()] = "",
+    qos: Annotated[int, typer.Option(min=0, max=1)] = 1,
+    retain: Annotated[bool, typer.Option("--retain")] = False,
+    username: Annotated[str | None, typer.Option()] = None,
+    password: Annotated[str | None, typer.Option(envvar="MQTT_PASSWORD")] = None,
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Publish a message and wait until a handler has taken it.
+
+    Example: gateway send mqtt sensors/1/temperature '{"celsius": 21.5}'
+    """
+    message = sending.MQTT(topic, payload.encode(), qos, retain, username, password, server)
+    _send(message, config, as_json=as_json)
+
+
+@send_app.command("email")
+def send_email(
+    recipient: Annotated[str, typer.Argument()],
+    text: Annotated[str, typer.Argument()] = "Hello",
+    sender: Annotated[str, typer.Option("--from")] = "ann@example.net",
+    subject: Annotated[str, typer.Option()] = "Hello",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Deliver a message, as another mail server would.
+
+    Example: gateway send email help@support.example.org 'It does not print' --subject Printer
+    """
+    _send(sending.Email(recipient, text, sender, subject, server), config, as_json=as_json)
+
+
+@send_app.command("sms", context_settings={"ignore_unknown_options": True})
+def send_sms(
+    sender: Annotated[str, typer.Argument(help="Who texts, such as +447700900123.")],
+    text: Annotated[str, typer.Argument()],
+    recipient: Annotated[str, typer.Option("--to")] = "+15005550006",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Post a text to the webhook, signed with the configured secret as its provider signs.
+
+    Example: gateway send sms +447700900123 'When do you open?'
+    """
+    _send(sending.SMS(sender, text, recipient, server), config, as_json=as_json)
+
+
+@send_app.command("http")
+def send_http(
+    path: Annotated[str, typer.Argument()],
+    body: Annotated[str, typer.Option("--data", "-d")] = "",
+    method: Annotated[str, typer.Option("--method", "-X", help="Default: GET, or POST with --data.")] = "",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Make an HTTP request.
+
+    Example: gateway send http /longpoll/
+    """
+    verb = method or ("POST" if body else "GET")
+    _send(sending.HTTP(path, verb, body.encode(), server), config, as_json=as_json)
+
+
+@send_app.command("websocket")
+def send_websocket(
+    path: Annotated[str, typer.Argument()],
+    texts: Annotated[list[str] | None, typer.Argument()] = None,
+    quiet: Annotated[float, typer.Option(help="Seconds of silence after which it hangs up.")] = 1.0,
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Connect, send texts, and print what comes back.
+
+    Example: gateway send websocket /chat/ '/name Ann' 'hello'
+    """
+    _send(sending.WebSocket(path, texts or [], quiet, server), config, as_json=as_json)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The entry point: a handled error is words and an exit code, never a traceback."""
+    try:
+        app()
+    except ConfigErrors as errors:
+        typer.echo(str(errors), err=True)
+        sys.exit(daemon.MISTAKE)
+    except KeyboardInterrupt:
+        sys.exit(1)

@@ -1,0 +1,203 @@
+"""The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway import checks, logs, startpage
+from gateway.application import ApplicationBuilder, set_up_django
+from gateway.findings import ConfigErrors
+from gateway.importing import add_to_path
+from gateway.layers import InMemoryChannelLayer, set_channel_layer
+from gateway.loader import Draft
+from gateway.notify import notify
+from gateway.servers import make_servers
+from gateway.settings import Settings
+from gateway.threads import pool
+from protocols.asgi import Application
+from protocols.errors import BindError
+from protocols.lifespan import Lifespan, StartupFailed
+from protocols.mail.submission import open_submission
+from protocols.server import Server
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
+"""Exit codes."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything that a file asks for, made, and nothing of it started."""
+
+    file: str
+    settings: Settings
+    app: Application
+    lifespan: Lifespan
+    servers: list[Server]
+
+
+def build(draft: Draft) -> Gateway:
+    """Import and make everything. Raises ConfigErrors with every mistake of the file."""
+    settings = draft.settings
+    logs.configure(settings.log, sys.stderr)
+    add_to_path(draft.folder)
+    pool.resize(settings.threads)
+    set_channel_layer(_LAYERS[settings.layer]())
+    wrong = checks.findings(draft)
+    builder = ApplicationBuilder(draft)
+    if django_wrong := set_up_django(draft):  # then models cannot be imported, and each target would fail for that
+        draft.finish([*wrong, *django_wrong])
+    app = builder.build()
+    draft.finish([*wrong, *builder.findings])
+    lifespan = Lifespan(app)
+    submission = open_submission(settings.submission) if settings.submission else None
+    try:
+        servers = make_servers(settings.servers, app, lifespan.state, submission)
+    except ValueError as error:
+        raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
+    return Gateway(draft.document.name, settings, app, lifespan, servers)
+
+
+_LAYERS = {"memory": InMemoryChannelLayer}
+
+
+class Daemon:
+    """Runs a :class:`Gateway` until a signal; ``say`` gets the lines for the operator, ``command`` names the CLI."""
+
+    def __init__(self, gateway: Gateway, say: Say, command: str = "gateway") -> None:
+        self._gateway = gateway
+        self._say = say
+        self._command = command
+        self._started: list[Server] = []
+        self._stop = asyncio.Event()
+
+    async def run(self) -> int:
+        """Start, serve, stop; the exit code."""
+        asyncio.get_running_loop().set_exception_handler(_log_crash)
+        self._handle_signals()
+        try:
+            await self._start()
+        except (StartupFailed, OSError) as error:
+            self._say(f"cannot start: {error}")
+            await self._abort()
+            return CANNOT_START
+        self._greet()
+        notify("READY=1")
+        await self._stop.wait()
+        notify("STOPPING=1")
+        await self._drain()
+        return OK
+
+    def stop(self) -> None:
+        """Begin to stop, as SIGTERM does; the next signal ends the process at once."""
+        if not self._stop.is_set():
+            self._stop.set()
+            for number in _STOPPING:
+                asyncio.get_running_loop().remove_signal_handler(number)
+                signal.signal(number, self._force)  # not through the loop: a handler may be blocking that
+
+    async def _start(self) -> None:
+        await self._gateway.lifespan.startup()
+        for server in self._gateway.servers:
+            try:
+                await server.start()
+            except OSError as error:
+                reason = str(error) if isinstance(error, BindError) else error.strerror or error
+                raise BindError(f"servers.{server.name}: {reason}") from error
+            self._started.append(server)
+
+    async def _abort(self) -> None:
+        for server in reversed(self._started):
+            await _stop(server, 0.0)
+        await self._gateway.lifespan.shutdown()
+
+    def _greet(self) -> None:
+        gateway = self._gateway
+        self._say(startpage.header(gateway.file, gateway.servers, gateway.app))
+        for line in [*startpage.server_lines(gateway.servers), *startpage.route_lines(gateway.app)]:
+            self._say(line)
+        if hint := startpage.try_line(gateway.servers, gateway.app, self._command):
+            self._say(hint)
+
+    async def _drain(self) -> None:
+        """Stop accepting, wait for what is in flight, cancel what is left, then the application's shutdown."""
+        grace = self._gateway.settings.shutdown_timeout
+        left: dict[str, int] = {}
+        loop = asyncio.get_running_loop()
+        # Asked for before the servers set their own timers, so it sees what they are about to cancel.
+        deadline = loop.call_later(grace, lambda: left.update(self._active()))
+        tasks = Tasks("shutdown")
+        tasks.spawn(self._tick(loop.time() + grace), name="ticker")
+        await asyncio.gather(*(_stop(server, grace) for server in self._started))
+        deadline.cancel()
+        await tasks.cancel()
+        await self._gateway.lifespan.shutdown()
+        pool.shutdown(wait=False)
+        self._say(f"stopped: {startpage.nouns(left)} cancelled" if left else "stopped: 0 lost")
+
+    async def _tick(self, deadline: float) -> None:
+        """Say each second what is waited for."""
+        while (left := deadline - asyncio.get_running_loop().time()) > 0:
+            if active := self._active():
+                self._say(f"draining: {startpage.nouns(active)} ({left:.0f} s left; Ctrl+C again to stop now)")
+            await asyncio.sleep(1.0)
+
+    def _active(self) -> dict[str, int]:
+        return startpage.in_flight(self._started)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in _STOPPING:
+            loop.add_signal_handler(number, self.stop)
+        loop.add_signal_handler(signal.SIGHUP, logger.warning, "SIGHUP: the file is not read again; restart for that")
+
+    def _force(self, number: int, frame: object) -> None:
+        active = self._active()
+        self._say(f"stopped now: {startpage.nouns(active) or 'nothing'} cut off")
+        leave(FORCED)
+
+
+async def _stop(server: Server, grace: float) -> None:
+    try:
+        await server.stop(grace)
+    except Exception:
+        logger.exception("%s did not stop cleanly", server.name)
+
+
+_STOPPING = (signal.SIGTERM, signal.SIGINT)
+
+
+def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A crash that nobody awaited: in a callback, or in a task that was thrown away."""
+    logger.error("%s", context.get("message", "a callback crashed"), exc_info=context.get("exception"))
+
+
+def leave(code: int) -> None:
+    """End the process without waiting for threads: a sync handler that hangs cannot be cancelled."""
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def run(gateway: Gateway, say: Say, command: str = "gateway") -> int:
+    """Run ``gateway`` on uvloop where that is installed; the exit code."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(Daemon(gateway, say, command).run())
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,57 @@
+"""Where a client of this machine finds a server of the file."""
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from protocols.units import TCP, Inherited, Unix, parse_address
+
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where a server listens everywhere, we call it here
+
+
+class CannotSend(Exception):
+    """One sentence: why a client has nowhere to go, or what went wrong on the way."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A running server: TCP or Unix socket, with TLS or without."""
+
+    settings: Any
+    endpoint: TCP | Unix
+
+    @property
+    def tls(self) -> ssl.SSLContext | None:
+        """A context that takes the server's certificate as it is: it is our own server, seldom named localhost."""
+        if not getattr(self.settings, "tls", None):
+            return None
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+
+
+def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | None) -> tuple[str, Any]:
+    """(name, settings) of the server called ``name``, or of the first that speaks one of ``protocols``."""
+    fitting = {key: settings for key, settings in servers.items() if settings.protocol in protocols}
+    if name is None and fitting:
+        return next(iter(fitting.items()))
+    if name in fitting:
+        return name, fitting[name]
+    wanted = " or ".join(protocols)
+    known = f"; there is {', '.join(fitting)}" if fitting else ""
+    called = f" called {name!r}" if name else ""
+    raise CannotSend(f"the file has no {wanted} server{called}{known}")
+
+
+def dial(name: str, settings: Any) -> Peer:
+    """Where ``settings`` listens. Raises CannotSend where that cannot be known."""
+    endpoint = parse_address(settings.bind)
+    if isinstance(endpoint, Inherited):
+        raise CannotSend(f"servers.{name} listens on an inherited socket; its address is not in the file")
+    if isinstance(endpoint, TCP):
+        if endpoint.port == 0:
+            raise CannotSend(f"servers.{name} has port 0; give it a fixed one to send to it")
+        endpoint = TCP(_LOCAL.get(endpoint.host, endpoint.host), endpoint.port)
+    return Peer(settings, endpoint)

@@ -1,0 +1,65 @@
+"""``${NAME}``, ``${NAME:-default}`` and ``${file:/run/secrets/x}`` in a text; ``$${`` is a plain ``${``."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+_REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|(?P<whole>\$\{(?P<inner>[^}]*)\}?)")
+_NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<or>:-(?P<default>.*))?", re.DOTALL)
+_FILE_LIMIT = 65536
+"""Bytes of a secret's file: a key or a token fits, a log that was named by mistake does not."""
+
+
+class Unset(Exception):
+    """A reference that has no value. ``reference`` is it as written; the message never holds a value."""
+
+    def __init__(self, reference: str, message: str) -> None:
+        super().__init__(message)
+        self.reference = reference
+
+
+def has_reference(text: str) -> bool:
+    return "${" in text
+
+
+def expand(text: str, environ: Mapping[str, str], folder: Path) -> str:
+    """``text`` with every reference replaced; relative files are looked up in ``folder``. Raises Unset."""
+
+    def value(match: re.Match[str]) -> str:
+        if match["escaped"]:
+            return "${"
+        return _value(match["whole"], match["inner"], environ, folder)
+
+    return _REFERENCE.sub(value, text)
+
+
+def _value(whole: str, inner: str, environ: Mapping[str, str], folder: Path) -> str:
+    if not whole.endswith("}"):
+        raise Unset(whole, "'${' has no '}'; write '$${' where a plain '${' is meant")
+    if inner.startswith("file:"):
+        return _content(whole, folder / inner[5:])
+    match = _NAME.fullmatch(inner)
+    if match is None:
+        raise Unset(whole, f"{whole} is not understood; write ${{NAME}}, ${{NAME:-default}} or ${{file:/path}}")
+    value = environ.get(match["name"], "")
+    if value or (match["or"] is None and match["name"] in environ):
+        return value
+    if match["or"] is None:
+        raise Unset(whole, f"{whole} is not set")
+    return match["default"]
+
+
+def _content(whole: str, path: Path) -> str:
+    try:
+        return _read(path)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise Unset(whole, f"{whole} cannot be read: {reason or 'it is not a short text file'}") from error
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        content = file.read(_FILE_LIMIT + 1)
+    if len(content) > _FILE_LIMIT:
+        raise ValueError("too long")
+    return content.decode().rstrip("\r\n")

@@ -1,0 +1,45 @@
+"""What is wrong with a configuration: every mistake with its place, in the words the operator reads."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One mistake. ``line`` and ``column`` count from 1; ``excerpt`` is the line with carets under the mistake."""
+
+    file: str
+    line: int
+    column: int
+    message: str
+    excerpt: str = field(default="", compare=False)
+
+    def __str__(self) -> str:
+        head = f"{self.file}:{self.line}:{self.column}: error: {self.message}"
+        return f"{head}\n{self.excerpt}" if self.excerpt else head
+
+
+class ConfigErrors(Exception):
+    """The file has mistakes; ``findings`` has all of them, in the file's order."""
+
+    def __init__(self, findings: Iterable[Finding]) -> None:
+        self.findings = sorted(set(findings))
+        super().__init__(self.findings)
+
+    def __str__(self) -> str:
+        return "\n".join([*map(str, self.findings), f"{count(len(self.findings), 'error')}. Nothing was started."])
+
+
+def count(number: int, noun: str) -> str:
+    """``1 error``, ``2 errors``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def suggestion(word: str, known: Iterable[str], *, otherwise: str = "it takes") -> str:
+    """``; did you mean 'topic'?`` for a near miss, else ``; it takes app, topic``, else nothing."""
+    names = sorted(known)
+    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
+        return f"; did you mean {near[0]!r}?"
+    shown = names if len(names) <= 12 else [*names[:12], "..."]
+    return f"; {otherwise} {', '.join(shown)}" if names else ""

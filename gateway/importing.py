@@ -1,0 +1,91 @@
+"""``module.attribute`` or ``module:attribute`` -> the object, with a different sentence for each way to fail."""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gateway.findings import suggestion
+
+
+class TargetError(Exception):
+    """The target cannot be imported; the message is one sentence."""
+
+
+def add_to_path(folder: Path) -> None:
+    """Look for modules in ``folder`` first."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def import_target(target: str) -> Any:
+    """Import what ``target`` names. Raises TargetError."""
+    module_name, _, attribute = target.partition(":") if ":" in target else target.rpartition(".")
+    if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
+        raise TargetError(f"{target!r} is no target; write module.attribute or module:attribute")
+    found: Any = _import(module_name, target)
+    for name in attribute.split("."):
+        if not hasattr(found, name):
+            kind = "module" if isinstance(found, ModuleType) else "object"
+            place = f"{kind} {getattr(found, '__name__', module_name)!r}"
+            raise TargetError(
+                f"{target!r}: {place} has no {name!r}{suggestion(name, _offers(found), otherwise='it has')}"
+            )
+        found = getattr(found, name)
+    return found
+
+
+def _import(name: str, target: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _failed(name, target, error) from error
+        raise TargetError(f"{target!r}: there is no module {error.name!r}{_near(error.name)}") from error
+    except (Exception, SystemExit) as error:  # whatever the module's own code does
+        raise _failed(name, target, error) from error
+
+
+def _failed(name: str, target: str, error: BaseException) -> TargetError:
+    return TargetError(f"{target!r}: importing {name!r} failed{_place(error)}: {describe_error(error)}")
+
+
+def describe_error(error: BaseException) -> str:
+    """``KeyError 'order'``: the class and the first line of what it says."""
+    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _place(error: BaseException) -> str:
+    """The line of the user's code that failed, as `` at shop/handlers.py:3``."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {_short(error.filename)}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import_machinery(frame.filename)]
+    return f" at {_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+
+
+def _is_import_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen") or filename == importlib.__file__
+
+
+def _short(filename: str) -> str:
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+
+
+def _offers(found: Any) -> list[str]:
+    """What of ``found`` a target may have meant: its own public callables."""
+    module = getattr(found, "__name__", None)
+    own = [name for name, value in vars(found).items() if getattr(value, "__module__", module) == module]
+    return [name for name in own if not name.startswith("_") and callable(vars(found)[name])]
+
+
+def _near(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [sys.path[0] or "."]
+    hint = suggestion(last, [module.name for module in pkgutil.iter_modules(paths)])
+    return hint if hint.startswith("; did") else f" in {' or '.join(paths or [])}"

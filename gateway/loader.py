@@ -1,0 +1,206 @@
+"""gateway.yaml -> settings, with every mistake at its file:line:column.
+
+A file with mistakes is still read as far as it goes: :class:`Draft` has the settings without the parts that are wrong,
+so that what is checked later (imports, patterns, addresses) is reported in the same go.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway import yamlfile
+from gateway.findings import ConfigErrors, Finding, suggestion
+from gateway.schema import Keys
+from gateway.settings import Settings, adapter
+from gateway.yamlfile import Document, Loc, label
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file that was read: the settings without the parts that are wrong, and what is wrong with those."""
+
+    settings: Settings
+    document: Document
+    findings: list[Finding]
+    removed: set[Loc]
+    """The parts that are wrong."""
+
+    @property
+    def folder(self) -> Path:
+        """Where targets are imported from."""
+        return (self.document.folder / self.settings.path).resolve()
+
+    def items(self, *loc: str | int) -> list[Loc]:
+        """Where each item of the list at ``loc`` stands in the file, wrong ones left out."""
+        return [*_kept_items(self.document.data, loc, self.removed)]
+
+    def spoiled(self, *loc: str | int) -> bool:
+        """Whether something within ``loc``, or all of it, is missing from ``settings`` because it is wrong."""
+        return any(part[: len(loc)] == loc or loc[: len(part)] == part for part in self.removed)
+
+    def finish(self, more: Iterable[Finding] = ()) -> Settings:
+        """The settings. Raises ConfigErrors if there are findings, ``more`` included."""
+        if findings := [*self.findings, *more]:
+            raise ConfigErrors(findings)
+        return self.settings
+
+
+def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Draft:
+    """Read a file. Raises ConfigErrors where nothing of it can be used."""
+    path = Path(file)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigErrors([Finding(str(file), 1, 1, f"the file is not UTF-8 text (byte {error.start})")]) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigErrors([Finding(str(file), 1, 1, f"cannot be read: {reason}")]) from error
+    return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
+
+
+def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
+    """Read ``text``; messages call it ``name``, relative paths start in ``folder``. Raises ConfigErrors."""
+    document = yamlfile.read(text, name=name, folder=folder, environ=os.environ if environ is None else environ)
+    return _Validation(document).draft()
+
+
+class _Validation:
+    """Validates, takes out what is wrong, and validates the rest until it is right."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._keys = Keys()
+        self._removed = set(document.unset)
+        self._as_text: set[Loc] = set()
+        self._findings = [document.finding(span, message) for span, message in document.problems]
+
+    def draft(self) -> Draft:
+        """Each round takes something out or turns a number into text, so this comes to an end."""
+        if not isinstance(self._document.data, dict):
+            raise ConfigErrors([*self._findings, self._document.at_value((), "the file must be a mapping, key: value")])
+        while True:
+            try:
+                settings = adapter.validate_json(json.dumps(self._rest(self._document.data, ())), strict=True)
+            except ValidationError as error:
+                self._correct(error.errors(include_url=False))
+            else:
+                return Draft(settings, self._document, self._findings, self._removed)
+
+    def _rest(self, value: Any, loc: Loc) -> Any:
+        """``value`` without what has been taken out."""
+        if isinstance(value, dict):
+            places = [(key, (*loc, key)) for key in value]
+            return {key: self._rest(value[key], place) for key, place in places if place not in self._removed}
+        if isinstance(value, list):
+            places = [(index, (*loc, index)) for index in range(len(value))]
+            return [self._rest(value[index], place) for index, place in places if place not in self._removed]
+        return self._document.texts[loc] if loc in self._as_text else value
+
+    def _correct(self, errors: list[Any]) -> None:
+        """Report what is wrong and take it out. First, where text is wanted, a number is the text that was written."""
+        mistakes = [_Mistake(item, *self._place(item["loc"])) for item in errors]
+        texts = {mistake.loc for mistake in mistakes if mistake.kind == "string_type"} & self._document.texts.keys()
+        if texts:
+            self._as_text |= texts
+            return
+        self._findings += [self._finding(mistake) for mistake in mistakes if not self._is_consequence(mistake)]
+        self._removed |= {mistake.loc for mistake in mistakes}
+        if () in self._removed:
+            raise ConfigErrors(self._findings)
+
+    def _place(self, path: tuple[str | int, ...]) -> tuple[Loc, str]:
+        """Where in the file pydantic's ``path`` points: without the names of unions; and the key that is not there."""
+        loc: Loc = ()
+        value, absent = self._document.data, ""
+        for step in path:
+            absent = ""
+            if isinstance(value, list) and isinstance(step, int):
+                loc = _kept_items(self._document.data, loc, self._removed)[step]
+            elif isinstance(value, dict) and (*loc, step) not in self._removed and step in value:
+                loc = (*loc, step)
+            else:
+                absent = str(step)
+                continue
+            value = value[loc[-1]]
+        return loc, absent
+
+    def _is_consequence(self, mistake: "_Mistake") -> bool:
+        """Whether it is only there because something has been taken out."""
+        if mistake.kind == "unexpected_keyword_argument":
+            return False
+        if mistake.key:
+            return (*mistake.loc, mistake.key) in self._removed
+        return any(part[: len(mistake.loc)] == mistake.loc for part in self._removed)
+
+    def _finding(self, mistake: "_Mistake") -> Finding:
+        loc, key = mistake.loc, mistake.key
+        if mistake.kind == "unexpected_keyword_argument":
+            known = self._keys.at(self._document.data, loc[:-1])
+            hint = suggestion(str(loc[-1]), [key for key in known if (*loc[:-1], key) not in self._document.keys])
+            return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
+        if mistake.kind == "union_tag_invalid":
+            hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
+            message = f"unknown {key} {mistake.context['tag']!r} in {label(loc)}{hint}"
+            return self._document.at_value((*loc, key), message)
+        if mistake.kind in ("missing", "union_tag_not_found"):
+            return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
+        if key == "[key]":
+            return self._document.at_key(loc, f"{loc[-1]!r} is no name; use letters, digits, - and _")
+        secret = loc in self._document.secrets
+        return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
+
+
+_WANTED = {
+    "bool_type": "must be true or false",
+    "dataclass_type": "must be a mapping, key: value",
+    "dict_type": "must be a mapping, key: value",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+
+
+class _Mistake:
+    """One of pydantic's errors, and where in the file it is."""
+
+    def __init__(self, item: Mapping[str, Any], loc: Loc, absent: str) -> None:
+        self.kind: str = item["type"]
+        self.loc = loc
+        self.context: Mapping[str, Any] = item.get("ctx", {})
+        self._value = item["input"]
+        self._text: str = item["msg"]
+        self.key = absent if self.kind == "missing" or absent == "[key]" else ""
+        """The key that it is about, where that is not the last of ``loc``."""
+        if self.kind.startswith("union_tag"):
+            self.key = str(self.context["discriminator"]).strip("'")
+
+    @property
+    def known_tags(self) -> list[str]:
+        return [tag.strip(" '") for tag in self.context["expected_tags"].split(",")]
+
+    def sentence(self, *, show_value: bool) -> str:
+        if self.kind == "value_error":
+            return str(self.context["error"])
+        wanted = _WANTED.get(self.kind, self._text.replace("Input should", "must"))
+        if self.kind == "literal_error":
+            wanted = f"must be {self.context['expected']}"
+        if not show_value or isinstance(self._value, dict | list) or wanted == "must not be empty":
+            return wanted
+        value = "empty" if self._value is None else json.dumps(self._value, ensure_ascii=False)
+        return f"{wanted}, not {value}"
+
+
+def _kept_items(data: Any, loc: Loc, removed: Set[Loc]) -> list[Loc]:
+    for step in loc:
+        data = data[step]
+    return [(*loc, index) for index in range(len(data)) if (*loc, index) not in removed]

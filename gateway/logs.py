@@ -1,0 +1,134 @@
+"""What the daemon writes to standard error: one record a fact, for people or for machines.
+
+A record that a crash made carries its scope (``extra={"scope": scope}``) and the route in ``current_route``. No record
+holds a message's body or a password: the scope is described by :func:`protocols.asgi.describe`, never printed whole.
+"""
+
+import json
+import linecache
+import logging
+import sysconfig
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TextIO
+
+from gateway.routing import current_route
+from gateway.settings import LogSettings
+
+_NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "gmqtt", "mail.debug", "mail.log")
+"""Libraries that log each connection at level info, aiosmtpd's and aioimaplib's with what was said on it."""
+_HIDDEN = (
+    str(Path(__file__).parent),
+    str(Path(__file__).parent.parent / "protocols"),
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    "<frozen",
+)
+"""Frames from here are not the user's own."""
+
+Error = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def configure(settings: LogSettings, stream: TextIO) -> None:
+    """Replace what the root logger does by ``settings``."""
+    full = settings.tracebacks == "full" or settings.level == "debug"
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSON() if settings.format == "json" else Text(full=full))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(settings.level.upper())
+    for name in _NOISY:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def error_of(record: logging.LogRecord) -> Error | None:
+    if not record.exc_info or record.exc_info[0] is None:
+        return None
+    kind, error, trace = record.exc_info
+    assert error is not None
+    return kind, error, trace
+
+
+def sentence(error: BaseException) -> str:
+    """``KeyError 'order'``: what went wrong, on one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__} {text}"[:500].rstrip()
+
+
+def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
+    """The innermost frame that is the user's own code."""
+    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_HIDDEN)]
+    return frames[-1] if frames else None
+
+
+class Text(logging.Formatter):
+    """``ERROR email ann@example.org -> tickets.Handler: KeyError 'order'``, then the line of the user's code."""
+
+    def __init__(self, *, full: bool) -> None:
+        super().__init__()
+        self._full = full
+
+    def format(self, record: logging.LogRecord) -> str:
+        error = error_of(record)
+        message = _one_line(record.getMessage())
+        if route := _route(record):
+            message += f" -> {_target(route)}"
+        head = f"{record.levelname:<7} {message}"
+        if error is None:
+            return head
+        lines = [f"{head}: {sentence(error[1])}"]
+        if self._full:
+            lines += _indented("".join(traceback.format_exception(*error)))
+        elif frame := own_frame(error[2]):
+            lines.append(f"        {_where(frame)}  {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
+        return "\n".join(lines)
+
+
+def _one_line(text: str) -> str:
+    """A log line is one line: what a peer sent cannot forge the next."""
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _indented(text: str) -> list[str]:
+    return [f"        {line}" for line in text.rstrip().splitlines()]
+
+
+def _where(frame: traceback.FrameSummary) -> str:
+    path = Path(frame.filename)
+    here = Path.cwd()
+    return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{frame.lineno}"
+
+
+def _route(record: logging.LogRecord) -> str:
+    """The label of the route, for a record that belongs to a scope."""
+    return current_route.get() if hasattr(record, "scope") else ""
+
+
+def _target(label: str) -> str:
+    return label.rpartition("-> ")[2]
+
+
+class JSON(logging.Formatter):
+    """One object a line: time, level, logger, message; and route, scope, error, traceback where there are such."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        fields: dict[str, Any] = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if route := _route(record):
+            fields["route"] = route
+        scope = getattr(record, "scope", None)
+        if isinstance(scope, dict):
+            fields["scope"] = scope["type"]
+            fields["listener"] = scope.get("listener")
+        if error := error_of(record):
+            fields["error"] = sentence(error[1])
+            fields["traceback"] = "".join(traceback.format_exception(*error))
+        return json.dumps({key: value for key, value in fields.items() if value is not None}, ensure_ascii=False)

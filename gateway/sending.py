@@ -1,0 +1,226 @@
+"""``gateway send``: real clients that talk to the running gateway, one for each protocol."""
+
+import asyncio
+import contextlib
+import secrets
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.utils import format_datetime, localtime, make_msgid
+from typing import Any, Protocol, TypeVar
+
+import aiohttp
+import aiosmtplib
+import gmqtt
+from gmqtt.mqtt.constants import MQTTv311
+from gmqtt.mqtt.handler import MQTTConnectError
+from gmqtt.storage import PersistentStorage
+
+from gateway.dialling import CannotSend, Peer, dial, find
+from protocols.sms import Message, provider_for
+from protocols.units import TCP, Unix
+
+T = TypeVar("T")
+TIMEOUT = 30.0
+"""Seconds that a server may take to answer; handlers run within that."""
+
+
+class Sender(Protocol):
+    """One message, and how it goes."""
+
+    async def send(self, servers: Mapping[str, Any]) -> "Sent": ...
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What came of it: whether the gateway took it, one line about that, and what it answered."""
+
+    taken: bool
+    summary: str
+    answer: str = ""
+
+
+def _taken(summary: str, answer: str = "") -> Sent:
+    return Sent(taken=True, summary=summary, answer=answer)
+
+
+def _refused(summary: str) -> Sent:
+    return Sent(taken=False, summary=summary)
+
+
+async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
+    """Send. Raises CannotSend with one sentence where nobody answers."""
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            return await sender.send(servers)
+    except TimeoutError as error:
+        raise CannotSend(f"no answer within {TIMEOUT:g} s") from error
+    except (aiohttp.ClientError, aiosmtplib.SMTPException, OSError) as error:
+        raise CannotSend(f"{str(error) or type(error).__name__}; is the gateway running?") from error
+
+
+@dataclass(frozen=True)
+class MQTT:
+    """Publishes one message and waits for its acknowledgement."""
+
+    topic: str
+    payload: bytes
+    qos: int = 1
+    retain: bool = False
+    username: str | None = None
+    password: str | None = None
+    server: str | None = None
+
+    async def send(self, servers: Mapping[str, Any]) -> Sent:
+        peer = dial(*find(servers, ("mqtt",), self.server))
+        if isinstance(peer.endpoint, Unix):
+            raise CannotSend("the MQTT client has no Unix sockets")
+        unacknowledged = PersistentStorage()
+        client = gmqtt.Client(f"gateway-send-{secrets.token_hex(4)}", persistent_storage=unacknowledged)
+        client.set_config({"reconnect_retries": 0})
+        client.set_auth_credentials(self.username, self.password)
+        lost = asyncio.Event()
+        client.on_disconnect = lambda *_: lost.set()
+        try:
+            await client.connect(peer.endpoint.host, peer.endpoint.port, ssl=peer.tls or False, version=MQTTv311)
+        except MQTTConnectError as error:
+            return _refused(f"refused: {error}")
+        client.publish(self.topic, self.payload, qos=self.qos, retain=self.retain)
+        acknowledged = await _first(unacknowledged.wait_empty(), lost.wait())
+        await client.disconnect()
+        if not acknowledged:
+            return _refused("not acknowledged: the gateway closed the connection")
+        return _taken("acknowledged" if self.qos else "sent; QoS 0 has no acknowledgement")
+
+
+async def _first(wanted: Any, other: Any) -> bool:
+    """Whether ``wanted`` ends before ``other``."""
+    tasks = [asyncio.ensure_future(each) for each in (wanted, other)]
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
+        task.cancel()
+    return tasks[0] in done
+
+
+@dataclass(frozen=True)
+class Email:
+    """Delivers one message, as another mail server would."""
+
+    recipient: str
+    text: str
+    sender: str = "ann@example.net"
+    subject: str = "Hello"
+    server: str | None = None
+
+    def message(self) -> EmailMessage:
+        message = EmailMessage()
+        message["From"], message["To"], message["Subject"] = self.sender, self.recipient, self.subject
+        message["Date"], message["Message-ID"] = format_datetime(localtime()), make_msgid(domain="gateway.invalid")
+        message.set_content(self.text)
+        return message
+
+    async def send(self, servers: Mapping[str, Any]) -> Sent:
+        peer = dial(*find(servers, ("smtp",), self.server))
+        async with aiosmtplib.SMTP(**_smtp_address(peer)) as session:
+            try:
+                _, answer = await session.sendmail(self.sender, [self.recipient], self.message().as_bytes())
+            except aiosmtplib.SMTPRecipientsRefused as error:
+                refusal = error.recipients[0]
+                return _refused(f"{refusal.code} {refusal.message}")
+            except aiosmtplib.SMTPResponseException as error:
+                return _refused(f"{error.code} {error.message}")
+        return _taken(f"250 {answer}")
+
+
+def _smtp_address(peer: Peer) -> dict[str, Any]:
+    options: dict[str, Any] = {"timeout": TIMEOUT, "start_tls": False, "validate_certs": False}
+    if peer.tls:
+        options |= {"use_tls": peer.settings.implicit_tls, "start_tls": None}
+    if isinstance(peer.endpoint, Unix):
+        return options | {"socket_path": peer.endpoint.path}
+    return options | {"hostname": peer.endpoint.host, "port": peer.endpoint.port}
+
+
+@dataclass(frozen=True)
+class SMS:
+    """Posts one text to the webhook, signed as its provider signs."""
+
+    sender: str
+    text: str
+    recipient: str = "+15005550006"
+    server: str | None = None
+
+    async def send(self, servers: Mapping[str, Any]) -> Sent:
+        _, settings = find(servers, ("sms",), self.server)
+        peer = dial(settings.on, servers[settings.on])
+        url = _url(peer, f"/{settings.path.lstrip('/')}")
+        message = Message(self.sender, self.recipient, f"gateway-send-{secrets.token_hex(8)}", self.text)
+        request = provider_for(settings).sign(getattr(settings, "public_url", None) or url, message)
+        async with _session(peer) as session:
+            return await _answer(session.request(request.method, url, data=request.body, headers=request.headers))
+
+
+@dataclass(frozen=True)
+class HTTP:
+    """Makes one request."""
+
+    path: str
+    method: str = "GET"
+    body: bytes = b""
+    server: str | None = None
+
+    async def send(self, servers: Mapping[str, Any]) -> Sent:
+        peer = dial(*find(servers, ("http",), self.server))
+        async with _session(peer) as session:
+            return await _answer(session.request(self.method, _url(peer, self.path), data=self.body or None))
+
+
+async def _answer(request: Any) -> Sent:
+    async with request as response:
+        text = await response.text(errors="replace")
+        return Sent(response.status < 400, f"{response.status} {response.reason}", text)
+
+
+@dataclass(frozen=True)
+class WebSocket:
+    """Connects, sends texts, and hears until the gateway has been silent for ``quiet`` seconds."""
+
+    path: str
+    texts: Sequence[str] = ()
+    quiet: float = 1.0
+    server: str | None = None
+
+    async def send(self, servers: Mapping[str, Any]) -> Sent:
+        peer = dial(*find(servers, ("http",), self.server))
+        async with _session(peer) as session:
+            try:
+                async with session.ws_connect(_url(peer, self.path)) as socket:
+                    for text in self.texts:
+                        await socket.send_str(text)
+                    return _taken("connected", "\n".join([text async for text in self._heard(socket)]))
+            except aiohttp.WSServerHandshakeError as error:
+                return _refused(f"refused: {error.status} {error.message}")
+
+    async def _heard(self, socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[str]:
+        with contextlib.suppress(TimeoutError):
+            while True:
+                message = await socket.receive(timeout=self.quiet)
+                if message.type is aiohttp.WSMsgType.TEXT:
+                    yield message.data
+                elif message.type is aiohttp.WSMsgType.BINARY:
+                    yield repr(message.data)
+                else:
+                    yield f"(closed: {socket.close_code})"
+                    return
+
+
+def _session(peer: Peer) -> aiohttp.ClientSession:
+    if isinstance(peer.endpoint, Unix):
+        return aiohttp.ClientSession(connector=aiohttp.UnixConnector(peer.endpoint.path))
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=peer.tls or False))
+
+
+def _url(peer: Peer, path: str) -> str:
+    scheme = "https" if peer.tls else "http"
+    place = peer.endpoint if isinstance(peer.endpoint, TCP) else "localhost"
+    return f"{scheme}://{place}/{path.lstrip('/')}"

@@ -1,0 +1,65 @@
+"""From a server's settings to the server."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from gateway.mounts import Mounts
+from protocols.asgi import Application
+from protocols.mail.submission import Submission
+from protocols.server import Server
+
+_CLASSES = {
+    "http": ("protocols.http.server", "HTTPServer"),
+    "mqtt": ("protocols.mqtt.server", "MQTTServer"),
+    "mqtt-client": ("protocols.mqtt.client", "MQTTClient"),
+    "smtp": ("protocols.mail.smtp", "SMTPServer"),
+    "lmtp": ("protocols.mail.smtp", "SMTPServer"),
+    "imap": ("protocols.mail.imap", "IMAPReader"),
+    "sms": ("protocols.sms.webhook", "SMSWebhook"),
+}
+"""Imported when one is configured: their libraries are not all installed everywhere, and not all light."""
+
+SCOPE_TYPES = ("http", "websocket", "mqtt", "email", "sms")
+
+
+def server_class(protocol: str) -> type[Server]:
+    """The class that serves ``protocol``. Raises ImportError where an optional library is not installed."""
+    module, name = _CLASSES[protocol]
+    found: type[Server] = getattr(import_module(module), name)
+    return found
+
+
+def carrier(settings: Any) -> tuple[str, str] | None:
+    """The http server that carries this one, and the path there; None for a server with a socket of its own."""
+    on: str | None = getattr(settings, "on", None)
+    return None if on is None else (on, settings.path)
+
+
+def make_servers(
+    servers: Mapping[str, Any], app: Application, state: dict[str, Any], submission: Submission | None
+) -> list[Server]:
+    """Every server over ``app``, in the order of the file, each http server with what it carries in front of ``app``.
+
+    Raises ValueError with one sentence where settings contradict each other, ImportError for a missing library.
+    """
+    carried = {name: _make(name, servers[name], app, state, submission) for name in servers if carrier(servers[name])}
+    made = []
+    for name, settings in servers.items():
+        if name in carried:
+            made.append(carried[name])
+            continue
+        mounts = {
+            place[1]: carried[other] for other in carried if (place := carrier(servers[other])) and place[0] == name
+        }
+        made.append(_make(name, settings, Mounts(app, mounts) if mounts else app, state, submission))
+    return made
+
+
+def _make(name: str, settings: Any, app: Any, state: dict[str, Any], submission: Submission | None) -> Server:
+    factory: Any = server_class(settings.protocol)
+    if "email" in factory.scope_types:
+        server: Server = factory(app, settings, name=name, state=state, submission=submission)
+    else:
+        server = factory(app, settings, name=name, state=state)
+    return server

@@ -1,0 +1,177 @@
+"""Everything that gateway.yaml may say, as one strict model: the servers' own settings, composed.
+
+A field is declared once, here or beside its server; that gives the parser, the default, the JSON Schema, the reference
+in ``docs/configuration.md`` and the errors.
+"""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
+
+from gateway.threads import DEFAULT_SIZE
+from protocols.http.settings import HTTPSettings
+from protocols.mail.imap import IMAPSettings
+from protocols.mail.settings import SMTPSettings
+from protocols.mail.submission import SubmissionSettings
+from protocols.mqtt.client import MQTTClientSettings
+from protocols.mqtt.settings import MQTTSettings
+from protocols.server import SETTINGS_CONFIG
+from protocols.sms import GenericSettings, TwilioSettings
+from protocols.units import Seconds
+
+SMSSettings = Annotated[TwilioSettings | GenericSettings, Field(discriminator="provider")]
+ServerSettings = Annotated[
+    HTTPSettings | MQTTSettings | MQTTClientSettings | SMTPSettings | IMAPSettings | SMSSettings,
+    Field(discriminator="protocol"),
+]
+ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True)
+class PathRoute:
+    """A route of the http or websocket scope."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute`, `module:attribute`, or `django`."""
+    path: str | None = None
+    """A regular expression, searched in the path without its leading slash, as Django does."""
+
+
+@dataclass(frozen=True)
+class TopicRoute:
+    """A route of the mqtt scope."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    topic: str | None = None
+    """An MQTT topic filter, with `+` for one level and `#` for the rest."""
+
+
+@dataclass(frozen=True)
+class RecipientRoute:
+    """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    recipient: str | None = None
+    """A regular expression, searched in the recipient's address without regard to case."""
+    address: str | None = None
+    """One address."""
+    domain: str | None = None
+    """Every address at one domain."""
+    default: Literal[True] | None = None
+    """Every recipient that no route before it took."""
+
+
+@dataclass(frozen=True)
+class SenderRoute:
+    """A route of the sms scope: by `sender` or `default`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    sender: str | None = None
+    """The beginning of an E.164 number (`+44`), or a region (`GB`)."""
+    default: Literal[True] | None = None
+    """Every sender that no route before it took."""
+
+
+R = TypeVar("R")
+
+
+def _form(value: object) -> str:
+    """Which of the three ways of writing routes this is."""
+    if isinstance(value, dict):
+        return "route"
+    return "routes" if isinstance(value, list) else "target"
+
+
+Routes = Annotated[
+    Annotated[Target, Tag("target")]
+    | Annotated[R, Tag("route")]
+    | Annotated[list[R], Tag("routes"), Field(min_length=1)],
+    Discriminator(_form),
+]
+"""A target for everything, one route, or a list of routes of which the first that matches answers."""
+
+
+@dataclass(frozen=True)
+class RoutesSettings:
+    """What answers each scope type: a target, one route, or a list of routes of which the first that matches wins."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    http: Routes[PathRoute] | None = None
+    """HTTP requests, by path."""
+    websocket: Routes[PathRoute] | None = None
+    """WebSocket connections, by path."""
+    mqtt: Routes[TopicRoute] | None = None
+    """MQTT connections, by topic."""
+    email: Routes[RecipientRoute] | None = None
+    """Messages, by recipient."""
+    sms: Routes[SenderRoute] | None = None
+    """Text messages, by sender."""
+
+
+@dataclass(frozen=True)
+class DjangoSettings:
+    """A Django project, set up before anything is imported."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    settings: Annotated[str, StringConstraints(min_length=1)]
+    """The settings module, as in `DJANGO_SETTINGS_MODULE`."""
+
+
+@dataclass(frozen=True)
+class LogSettings:
+    """What the daemon writes to standard error."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    format: Literal["text", "json"] = "text"
+    """`text` for people; `json`: one object a line, for machines."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least level that is written."""
+    tracebacks: Literal["short", "full"] = "short"
+    """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """gateway.yaml."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    servers: Annotated[dict[ServerName, ServerSettings], Field(min_length=1)]
+    """The protocol servers, by name."""
+    routes: RoutesSettings | None = None
+    """What answers each scope type. Either this or `application`."""
+    application: Target | None = None
+    """An ASGI application written in Python that answers every scope type: `module.attribute` or `module:attribute`."""
+    django: DjangoSettings | None = None
+    """A Django project, set up before anything is imported."""
+    path: str = "."
+    """Where targets are imported from, seen from the file's own folder."""
+    layer: Literal["memory"] = "memory"
+    """The channel layer that groups are made on: `memory` reaches the consumers of this process."""
+    submission: SubmissionSettings | None = None
+    """Where outgoing mail goes."""
+    threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
+    """How many synchronous handlers run at once; more wait."""
+    shutdown_timeout: Seconds = 10.0
+    """How long what is in flight may take to finish after SIGTERM or Ctrl+C; then it is cancelled."""
+    log: LogSettings = field(default_factory=LogSettings)
+    """What the daemon writes to standard error."""
+
+
+adapter: TypeAdapter[Settings] = TypeAdapter(Settings)

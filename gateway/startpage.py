@@ -1,0 +1,106 @@
+"""What the operator reads while the daemon starts and stops: one line a fact, in columns."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.findings import count
+from gateway.routing import Route, Router
+from protocols.server import Server
+
+VERSION = "0.1"
+
+
+def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
+    """``rows`` as lines whose cells stand below each other."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return [f"{indent}{'  '.join(row)}".rstrip() for row in padded]
+
+
+def routes_of(app: Any) -> list[tuple[str, Route]]:
+    """(scope type, route) for every leaf of the tree, in order; nothing for an application that is no router."""
+    if not isinstance(app, Router):
+        return []
+    return [(str(route.pattern), leaf) for route in app.routes for leaf in _leaves(route)]
+
+
+def _leaves(route: Route) -> Iterator[Route]:
+    if not isinstance(route.app, Router):
+        yield route
+        return
+    for below in route.app.routes:
+        yield from _leaves(below)
+
+
+def header(file: str, servers: Sequence[Server], app: Any) -> str:
+    routes = routes_of(app)
+    answers = count(len(routes), "route") if routes else "one application"
+    return f"gateway {VERSION}  {file}: {count(len(servers), 'server')}, {answers}, valid"
+
+
+def server_lines(servers: Iterable[Server]) -> list[str]:
+    return columns(
+        [[each.protocol, each.name, each.address, each.status.state, each.status.detail] for each in servers]
+    )
+
+
+def route_lines(app: Any) -> list[str]:
+    rows = [[kind, _pattern(kind, route), "->", route.target] for kind, route in routes_of(app)]
+    return columns(rows) if rows else []
+
+
+def _pattern(kind: str, route: Route) -> str:
+    pattern = str(route.pattern)
+    return "everything" if pattern == kind else pattern
+
+
+def try_line(servers: Sequence[Server], app: Any, command: str) -> str:
+    """What to try, built from what is there; empty where there is nothing to try."""
+    by_protocol = {server.protocol: server for server in reversed(servers)}
+    examples = _examples(by_protocol, routes_of(app), command)
+    return f"try:  {'   ·   '.join(examples)}" if examples else ""
+
+
+def _examples(servers: Mapping[str, Server], routes: Sequence[tuple[str, Route]], command: str) -> list[str]:
+    examples = []
+    if "mqtt" in servers:
+        examples.append(f"{command} send mqtt {_topic(routes)} '{{\"celsius\": 21.5}}'")
+    if "smtp" in servers:
+        examples.append(f"{command} send email {_recipient(routes)} 'Hello'")
+    if "sms" in servers:
+        examples.append(f"{command} send sms +447700900123 'Hello'")
+    if "http" in servers and not servers["http"].address.startswith(("unix:", "fd:")):
+        examples.append(f"http://{servers['http'].address}/")
+    return examples
+
+
+def _topic(routes: Sequence[tuple[str, Route]]) -> str:
+    pattern = next((str(route.pattern) for kind, route in routes if kind == "mqtt"), "mqtt")
+    if pattern in ("mqtt", "#"):
+        return "sensors/1/temperature"
+    return shlex.quote(pattern.replace("+", "1").replace("#", "1").removeprefix("$share/"))
+
+
+def _recipient(routes: Sequence[tuple[str, Route]]) -> str:
+    """An address that some route takes, where that is easily seen."""
+    for kind, route in routes:
+        text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
+        if kind == "email" and "@" in text and text.replace("@", "").replace(".", "").replace("-", "").isalnum():
+            return f"ann{text}" if text.startswith("@") else text
+    return "ann@example.org"
+
+
+def in_flight(servers: Iterable[Server]) -> dict[str, int]:
+    """What is being worked on, by noun, over all servers."""
+    total: dict[str, int] = {}
+    for server in servers:
+        for noun, number in server.active().items():
+            if number:
+                total[noun] = total.get(noun, 0) + number
+    return total
+
+
+def nouns(active: Mapping[str, int]) -> str:
+    """``3 http, 1 websocket``."""
+    return ", ".join(f"{number} {noun}" for noun, number in active.items())

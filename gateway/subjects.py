@@ -1,0 +1,58 @@
+"""``email:ann@example.org``, ``mqtt:sensors/1/temperature``: what arrives, as ``gateway explain`` is asked about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.routing import Route, Router
+from gateway.servers import SCOPE_TYPES
+from protocols.asgi import Application
+from protocols.sms.senders import as_sent, country
+
+_EXAMPLES = "email:ann@example.org, sms:+447700900123, mqtt:a/topic, http:/path or websocket:/path"
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Which route takes a subject. ``pattern`` and ``target`` are None where none does."""
+
+    subject: str
+    why: str
+    pattern: str | None = None
+    target: str | None = None
+
+
+def scope_of(subject: str) -> dict[str, Any]:
+    """As much of a scope as routers look at. Raises ValueError with one sentence."""
+    kind, colon, rest = subject.partition(":")
+    if kind not in SCOPE_TYPES or not colon or not rest:
+        raise ValueError(f"{subject!r} is not understood; write {_EXAMPLES}")
+    match kind:
+        case "http" | "websocket":
+            return {"type": kind, "path": f"/{rest.lstrip('/')}", "root_path": "", "headers": [], "query_string": b""}
+        case "mqtt":
+            return {"type": kind, "topic": rest, "client_id": ""}
+        case "email":
+            return {"type": kind, "rcpt_to": [rest], "mail_from": "", "headers": []}
+        case _:
+            return {"type": kind, "sender": as_sent(rest), "country": country(as_sent(rest))}
+
+
+def explain(app: Application, subject: str) -> Explanation:
+    """Ask the routers. Raises ValueError for a subject that is not understood."""
+    scope = scope_of(subject)
+    if not isinstance(app, Router):
+        return Explanation(subject, "application: is no router; it decides itself", None, "application")
+    route = app.explain(scope)
+    if route is None:
+        return Explanation(subject, "no route takes it")
+    return Explanation(subject, _why(scope, route), str(route.pattern), route.target)
+
+
+def _why(scope: dict[str, Any], route: Route) -> str:
+    kind = scope["type"]
+    pattern = str(route.pattern)
+    if pattern == kind:
+        return f"routes.{kind} takes everything"
+    if pattern == "default":
+        return f"no earlier route of routes.{kind} takes it, and this is the default"
+    return f"the first route of routes.{kind} that matches is {pattern}"

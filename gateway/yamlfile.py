@@ -1,0 +1,292 @@
+"""YAML text -> plain data, with the place of every key and value.
+
+Rules that differ from YAML 1.1, each because it has hurt somebody: only ``true`` and ``false`` are booleans (so ``on``,
+``no`` and ``yes`` stay text), only plain decimal numbers are numbers (so ``+15551234567``, ``0123`` and ``12:30:45``
+stay text), a key may stand once, tags are refused, and the values after following anchors are bounded.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from gateway.environment import Unset, expand, has_reference
+from gateway.findings import ConfigErrors, Finding
+
+Loc = tuple[str | int, ...]
+"""The way to a value: ``("routes", "mqtt", 0, "topic")``."""
+
+VALUES = 10_000
+DEPTH = 32
+_LENGTH = 1_000_000
+"""Bounds of a file: characters, values after following anchors, nesting."""
+
+_PLAIN = "plain"
+_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")} | {_PLAIN}
+_INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
+_WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
+
+_SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|users|api.?key|signing.?key", re.IGNORECASE)
+_SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
+_SECRET_LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
+_NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
+"""A value that names its secret and does not hold it."""
+_URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
+
+
+def label(loc: Loc) -> str:
+    """``routes.mqtt[0]``; an empty one is the file itself."""
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
+    return text.removeprefix(".") or "the file"
+
+
+def hide_passwords(text: str) -> str:
+    """``text`` with the passwords in its URLs replaced by stars."""
+    return _URL_PASSWORD.sub(r"\1***@", text)
+
+
+@dataclass(frozen=True)
+class Span:
+    """A place in the text, from 0; ``end`` is the column after it, on the same line."""
+
+    line: int
+    column: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file that was read. ``problems`` are the mistakes of form; ``data`` is the rest as plain data."""
+
+    name: str
+    folder: Path
+    lines: list[str]
+    data: Any
+    keys: dict[Loc, Span]
+    values: dict[Loc, Span]
+    texts: dict[Loc, str]
+    """Numbers and booleans as they were written, for where text is wanted."""
+    references: dict[Loc, tuple[str, str]]
+    """Values with ``${...}``: (as written, as expanded)."""
+    secrets: dict[Loc, tuple[Span, ...]]
+    """Values that no message may show."""
+    unset: set[Loc]
+    """Values that are unknown, because a problem has been reported for them."""
+    problems: list[tuple[Span, str]]
+
+    def finding(self, span: Span, message: str) -> Finding:
+        return Finding(self.name, span.line + 1, span.column + 1, hide_passwords(message), self._excerpt(span))
+
+    def at_key(self, loc: Loc, message: str) -> Finding:
+        """A finding under the key that ``loc`` ends in (under the value, for an item of a list)."""
+        return self.finding(self.keys.get(loc) or self.span(loc), message)
+
+    def at_value(self, loc: Loc, message: str) -> Finding:
+        """A finding under the value at ``loc``; where the message holds its expanded text, as written instead."""
+        if loc in self.references:
+            written, expanded = self.references[loc]
+            message = message.replace(expanded, written) if expanded else message
+        return self.finding(self.span(loc), message)
+
+    def span(self, loc: Loc) -> Span:
+        """The place of the value at ``loc``, or of the nearest value around it."""
+        while loc and loc not in self.values:
+            loc = loc[:-1]
+        return self.values.get(loc, Span(0, 0, 1))
+
+    def _excerpt(self, span: Span) -> str:
+        before = [self._line(span.line - 1)[0]] if span.line > 0 and self.values else []
+        text, moved = self._line(span.line, span.column)
+        width = max(1, min(span.end, len(self._text(span.line))) - span.column)
+        carets = " " * (span.column - moved) + "^" * min(width, max(1, len(text) - span.column + moved))
+        numbered = [f"{span.line + 1 - len(before) + n:5} | {line}" for n, line in enumerate([*before, text])]
+        return "\n".join(line.rstrip() for line in [*numbered, f"      | {carets}"])
+
+    def _text(self, line: int) -> str:
+        return self.lines[line] if line < len(self.lines) else ""
+
+    def _line(self, line: int, column: int = 0) -> tuple[str, int]:
+        """A line without secrets, and how many columns what stands at ``column`` has moved left by that."""
+        text, moved = self._text(line), 0
+        hidden = {span for spans in self.secrets.values() for span in spans if span.line == line}
+        for span in sorted(hidden, key=lambda span: -span.column):
+            text = f"{text[: span.column]}***{text[span.end :]}"
+            if span.column < column:
+                moved += min(span.end, column) - span.column - 3
+        if not self.values:  # the text did not parse: guess by the line alone
+            text = _SECRET_LINE.sub(r"\1***", text)
+        return hide_passwords(text), moved
+
+
+# In a flow mapping a brace ends a plain scalar, yet {password: ${PASSWORD}} is what people write. So the braces of
+# references pass the scanner as private characters, one for one: columns stay as they are.
+_REFERENCE = re.compile(r"\$\{([^{}\n]*)\}")
+_SHIELD = "$\ue000{}\ue001"
+_UNSHIELD = str.maketrans("\ue000\ue001", "{}")
+
+
+class _Loader(yaml.SafeLoader):
+    """Composes nodes; does not resolve plain scalars (we do), and bounds the nesting."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(_REFERENCE.sub(lambda match: _SHIELD.format(match[1]), text))
+        self._depth = 0
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
+        if kind is yaml.ScalarNode and implicit[0]:
+            return _PLAIN
+        return str(super().resolve(kind, value, (False, True)))  # type: ignore[no-untyped-call] -- PyYAML's
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        node.value = node.value.translate(_UNSHIELD)
+        return node
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > DEPTH:
+            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.get_mark())
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
+class _Reader:
+    """Walks the node tree once and fills a Document."""
+
+    def __init__(self, name: str, folder: Path, text: str, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._count = 0
+        self._document = Document(name, folder, text.splitlines(), {}, {}, {}, {}, {}, {}, set(), [])
+
+    def read(self, text: str) -> Document:
+        try:
+            root = _Loader(text).get_single_node()
+        except yaml.MarkedYAMLError as error:
+            raise self._broken(error.problem_mark, error.problem, error.context) from error
+        except yaml.reader.ReaderError as error:
+            raise self._broken(None, f"the character {chr(error.character)!r} may not stand in YAML") from error
+        except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML's own int() and chr() of what it scanned
+            raise self._broken(None, str(error)) from error
+        data = {} if root is None else self._node(root, (), secret=False)
+        return Document(**(vars(self._document) | {"data": data}))
+
+    def _broken(self, mark: yaml.Mark | None, problem: str | None, context: str | None = None) -> ConfigErrors:
+        span = Span(mark.line, mark.column, mark.column + 1) if mark else Span(0, 0, 1)
+        message = ", ".join(part for part in (problem, context) if part)
+        return ConfigErrors([self._document.finding(span, f"this is not YAML: {message}")])
+
+    def _node(self, node: yaml.Node, loc: Loc, *, secret: bool) -> Any:
+        span = self._span(node)
+        self._count += 1
+        if self._count > VALUES or len(loc) > DEPTH:
+            raise ConfigErrors([self._document.finding(span, "too many values; does an anchor repeat itself?")])
+        self._document.values[loc] = span
+        if node.tag not in _TAGS:
+            return self._problem(span, loc, f"the tag {node.tag!r} is not supported")
+        if isinstance(node, yaml.SequenceNode):
+            return [self._node(child, (*loc, index), secret=secret) for index, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, loc, secret=secret)
+        assert isinstance(node, yaml.ScalarNode)
+        return self._scalar(node, loc, secret=secret)
+
+    def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            span = self._span(key_node)
+            if not isinstance(key_node, yaml.ScalarNode) or not _is_text(key_node.value):
+                self._document.problems.append((span, "a key must be text"))
+                continue
+            key = key_node.value
+            if key in data:
+                first = self._document.keys[*loc, key].line + 1
+                self._document.problems.append((span, f"key {key!r} is here twice; the first is on line {first}"))
+                continue
+            self._document.keys[*loc, key] = span
+            data[key] = self._node(value_node, (*loc, key), secret=secret or _is_secret(key))
+        return data
+
+    def _scalar(self, node: yaml.ScalarNode, loc: Loc, *, secret: bool) -> Any:
+        text: str = node.value
+        if secret and not _NAMED_ONLY.fullmatch(text):
+            self._document.secrets[loc] = tuple(self._spans(node))
+        if not _is_text(text):
+            return self._problem(self._span(node), loc, "this is not text")
+        if has_reference(text):
+            return self._expanded(node, loc)
+        return _resolve(text, self._document.texts, loc) if node.tag == _PLAIN else text
+
+    def _expanded(self, node: yaml.ScalarNode, loc: Loc) -> Any:
+        try:
+            text = expand(node.value, self._environ, self._document.folder)
+        except Unset as error:
+            return self._problem(self._span(node, error.reference), loc, str(error))
+        if not _is_text(text):
+            return self._problem(self._span(node), loc, f"the value of {node.value} is not text")
+        self._document.references[loc] = (node.value, text)
+        value = _resolve(text, self._document.texts, loc) if node.tag == _PLAIN else text
+        return text if value is None else value
+
+    def _problem(self, span: Span, loc: Loc, message: str) -> None:
+        self._document.problems.append((span, message))
+        self._document.unset.add(loc)
+
+    def _span(self, node: yaml.Node, part: str = "") -> Span:
+        """Where ``node`` stands, or ``part`` of it where its first line holds that."""
+        start, end = node.start_mark, node.end_mark
+        line = self._document.lines[start.line] if start.line < len(self._document.lines) else ""
+        last = end.column if end.line == start.line else len(line)
+        if part and (found := line.find(part, start.column)) >= 0:
+            return Span(start.line, found, found + len(part))
+        if isinstance(node, yaml.MappingNode) and not node.flow_style:
+            last = start.column + 1
+        return Span(start.line, start.column, max(last, start.column + 1))
+
+    def _spans(self, node: yaml.Node) -> list[Span]:
+        start, end = node.start_mark, node.end_mark
+        spans = []
+        for line in range(start.line, min(end.line + 1, len(self._document.lines))):
+            text = self._document.lines[line]
+            first = start.column if line == start.line else len(text) - len(text.lstrip())
+            last = end.column if line == end.line else len(text)
+            if last > first:
+                spans.append(Span(line, first, last))
+        return spans
+
+
+def _is_secret(key: str) -> bool:
+    return bool(_SECRET.search(key) or difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
+
+
+def _is_text(value: object) -> bool:
+    """False for what cannot be written as UTF-8 (a lone surrogate out of an escape or of the environment)."""
+    return isinstance(value, str) and value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
+
+
+def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:
+    """What a plain scalar means."""
+    if text in _WORDS:
+        value: Any = _WORDS[text]
+    elif _INTEGER.fullmatch(text):
+        value = int(text)
+    elif _FLOAT.fullmatch(text):
+        value = float(text)
+    else:
+        return text
+    if value is not None:
+        texts[loc] = text
+    return value
+
+
+def read(text: str, *, name: str, folder: Path, environ: Mapping[str, str]) -> Document:
+    """Read ``text``; messages call it ``name``. Raises ConfigErrors where it is no YAML at all."""
+    reader = _Reader(name, folder, text, environ)
+    if len(text) > _LENGTH:
+        raise ConfigErrors([Finding(name, 1, 1, f"the file is longer than {_LENGTH} characters")])
+    return reader.read(text)
