@@ -23,7 +23,7 @@ class Broker:
         self._away: dict[str, Session] = {}  # in the order in which they left
         self._subscriptions: Subscriptions[Session] = Subscriptions()
         self._retained: Retained[Message] = Retained(settings.max_retained)
-        self.match = self._subscriptions.match
+        self.matches = self._subscriptions.matches
         self.unretained = 0
         """Messages that were not retained for want of room."""
 
@@ -68,7 +68,7 @@ class Broker:
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, properties: dict[str, Any]) -> None:
         """Deliver to every subscriber, now; retain where asked to."""
-        subscribers = self.match(topic)
+        subscribers = self.matches[topic]
         if subscribers:
             message = Message(topic, payload, qos, retain=False, properties=properties)
             for session, granted in subscribers:

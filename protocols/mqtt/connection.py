@@ -1,6 +1,6 @@
 """One network connection, from CONNECT to its end, sans I/O: packets in, events for the application and bytes out."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from protocols.asgi import MQTTReceiveEvent
@@ -37,7 +37,7 @@ class Connection:
         self.unacked: set[int] = set()
         self.session = Session(connect.client_id, clean=connect.clean, settings=settings)
         self._broker = broker
-        self._match = broker.match
+        self._matches = broker.matches
         self._outlet = outlet
         self._will = connect.will
 
@@ -57,12 +57,35 @@ class Connection:
         """Whether it was accepted and is not over."""
         return self.session.outlet is self._outlet
 
-    def handle(self, packet: Packet) -> MQTTReceiveEvent | None:
-        """The application's event for ``packet``, if it is one for the application.
+    def handle(self, packets: Iterable[Packet]) -> Iterator[MQTTReceiveEvent]:
+        """The application's events for ``packets``, in order; the others are answered as they come up.
 
-        Raises RemoteProtocolError where it breaks the rules, Goodbye at DISCONNECT.
+        Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a device publishes goes to
+        its subscribers here, at its arrival, whatever the application makes of it.
         """
-        return _HANDLERS[type(packet)](self, packet)
+        unacked, matches = self.unacked, self._matches
+        for packet in packets:
+            if type(packet) is not Publish:
+                _HANDLERS[type(packet)](self, packet)
+                continue
+            topic, payload, qos, retain, dup, packet_id, properties = packet
+            if packet_id is not None:
+                if packet_id in unacked:
+                    _check_repeated(dup)
+                    continue
+                unacked.add(packet_id)
+            if retain or matches[topic]:
+                self._fan_out(topic, payload, qos, retain, properties)
+            yield {
+                "type": "mqtt.receive",
+                "topic": topic,
+                "payload": payload,
+                "qos": qos,
+                "retain": retain,
+                "dup": dup,
+                "id": packet_id,
+                "properties": properties,
+            }
 
     def acknowledge(self, packet_id: int) -> None:
         """The application is done with a message: its PUBACK may leave. Raises LocalProtocolError."""
@@ -90,26 +113,6 @@ class Connection:
         self._broker.close(self.session)
         if self._will is not None and not clean:
             self._fan_out(*self._will)
-
-    def _publish(self, packet: Publish) -> MQTTReceiveEvent | None:
-        topic, payload, qos, retain, dup, packet_id, properties = packet
-        if packet_id is not None:
-            if packet_id in self.unacked:
-                _check_repeated(dup)
-                return None
-            self.unacked.add(packet_id)
-        if retain or self._match(topic):
-            self._fan_out(topic, payload, qos, retain, properties)
-        return {
-            "type": "mqtt.receive",
-            "topic": topic,
-            "payload": payload,
-            "qos": qos,
-            "retain": retain,
-            "dup": dup,
-            "id": packet_id,
-            "properties": properties,
-        }
 
     def _fan_out(self, topic: str, payload: bytes, qos: int, retain: bool, properties: dict[str, Any]) -> None:
         # 4.7.2: clients must not use $-topics to exchange messages. The application may.
@@ -147,8 +150,7 @@ def _check_repeated(dup: bool) -> None:
         raise RemoteProtocolError("PUBLISH with a packet identifier in use [MQTT-2.3.1-2]", answer=PROTOCOL_ERROR)
 
 
-_HANDLERS: dict[type, Callable[[Connection, Any], MQTTReceiveEvent | None]] = {
-    Publish: Connection._publish,  # noqa: SLF001 -- the class's own table
+_HANDLERS: dict[type, Callable[[Connection, Any], None]] = {
     Puback: Connection._puback,  # noqa: SLF001 -- the class's own table
     Subscribe: Connection._subscribe,  # noqa: SLF001 -- the class's own table
     Unsubscribe: Connection._unsubscribe,  # noqa: SLF001 -- the class's own table

@@ -50,7 +50,7 @@ class Entrance(asyncio.Protocol):
         self._host = host
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         transport.set_protocol(Arrival(self._host, transport))
 
 
@@ -251,10 +251,8 @@ class Device(Instance, asyncio.Protocol):
             parsed = parser.feed(data)
             while parsed:
                 self._heard = self._loop.time()
-                for packet in parsed:
-                    event = handle(packet)
-                    if event is not None:
-                        feed(event)
+                for event in handle(parsed):
+                    feed(event)
                 if self._held and not everything:
                     return
                 parsed = parser.feed()

@@ -97,6 +97,9 @@ MAX_CLIENT_ID = 256
 BATCH = 64
 """Packets that one call of :meth:`Parser.feed` returns at most, so that its caller can stop in between."""
 
+# A named tuple without its own __new__, which costs as much as the rest of a PUBLISH.
+_new = tuple.__new__
+
 _MAX_CACHED_TOPICS = 4096
 _MAX_CACHED_TOPIC = 256
 # C0 and C1 control characters: U+0000 is forbidden (MQTT-1.5.3-2), the others "SHOULD NOT" be there and a receiver may
@@ -170,20 +173,22 @@ class Parser:
 
     def _parse(self, packets: list[Packet], most: int) -> None:
         buffer, at, end, decoders = self._buffer, self._at, len(self._buffer), _DECODERS
-        need = 2
+        append, longest, need = packets.append, self._max, 2
         try:
-            while end - at >= need and len(packets) < most:
+            for _ in range(most):
+                if end - at < 2:
+                    break
                 first, length, body = buffer[at], buffer[at + 1], at + 2
-                decode = decoders.get(first) or _illegal(first)
+                decode = decoders[first] or _illegal(first)
                 if length > 127:
                     length, body = _remaining_length(buffer, at + 1, end)
                 stop = body + length
-                if length > self._max:
-                    raise RemoteProtocolError(f"a packet of {length} bytes; the limit is {self._max}", answer=TOO_LARGE)
+                if length > longest:
+                    raise RemoteProtocolError(f"a packet of {length} bytes; the limit is {longest}", answer=TOO_LARGE)
                 if stop > end:
                     need = stop - at
                     break
-                packets.append(decode(buffer, first, body, stop))
+                append(decode(buffer, first, body, stop))
                 at = stop
         finally:
             self._at = at
@@ -220,36 +225,32 @@ def _illegal(first: int) -> "Decoder":
 
 
 def _publish_0(buffer: bytes, first: int, body: int, stop: int) -> Publish:
-    start = body + 2
-    middle = start + (buffer[body] << 8 | buffer[body + 1]) if start <= stop else stop + 1
+    try:  # past its own end it may read the next packet's bytes: then the topic ends past it too
+        start, middle = body + 2, body + 2 + (buffer[body] << 8 | buffer[body + 1])
+    except IndexError:
+        raise _cut("PUBLISH") from None
     if middle > stop:
         raise _cut("PUBLISH")
-    return Publish(
-        _topics[buffer[start:middle]],
-        buffer[middle:stop],
-        qos=0,
-        retain=first & 1 == 1,
-        dup=False,
-        id=None,
-        properties={},
-    )
+    return _new(Publish, (_topics[buffer[start:middle]], buffer[middle:stop], 0, first == 0x31, False, None, {}))
 
 
 def _publish_1(buffer: bytes, first: int, body: int, stop: int) -> Publish:
-    start = body + 2
-    middle = start + (buffer[body] << 8 | buffer[body + 1]) if start <= stop else stop
+    try:
+        start, middle = body + 2, body + 2 + (buffer[body] << 8 | buffer[body + 1])
+    except IndexError:
+        raise _cut("PUBLISH") from None
     payload = middle + 2
     if payload > stop:
         raise _cut("PUBLISH")
-    packet_id = _nonzero(buffer[middle] << 8 | buffer[middle + 1])
+    packet_id = buffer[middle] << 8 | buffer[middle + 1] or _zero()
     topic = _topics[buffer[start:middle]]
-    return Publish(topic, buffer[payload:stop], 1, first & 1 == 1, first & 8 == 8, packet_id, {})
+    return _new(Publish, (topic, buffer[payload:stop], 1, first & 1 == 1, first & 8 == 8, packet_id, {}))
 
 
 def _puback(buffer: bytes, first: int, body: int, stop: int) -> Puback:
     if stop - body != 2:
         raise RemoteProtocolError("PUBACK whose remaining length is not 2 [3.4.1]", answer=MALFORMED)
-    return Puback(_nonzero(buffer[body] << 8 | buffer[body + 1]))
+    return _new(Puback, (buffer[body] << 8 | buffer[body + 1] or _zero(),))
 
 
 def _connect(buffer: bytes, first: int, body: int, stop: int) -> Connect:
@@ -296,7 +297,7 @@ def _check_connect_flags(flags: int) -> None:
 
 def _subscribe(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
     fields = _Fields("SUBSCRIBE", buffer, body, stop)
-    packet_id = _nonzero(fields.short())
+    packet_id = fields.short() or _zero()
     filters: list[tuple[str | None, int]] = []
     while not filters or fields.more():
         topic_filter, qos = fields.text(), fields.byte()
@@ -308,7 +309,7 @@ def _subscribe(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
 
 def _unsubscribe(buffer: bytes, first: int, body: int, stop: int) -> Unsubscribe:
     fields = _Fields("UNSUBSCRIBE", buffer, body, stop)
-    packet_id = _nonzero(fields.short())
+    packet_id = fields.short() or _zero()
     filters = [fields.text()]
     while fields.more():
         filters.append(fields.text())
@@ -373,10 +374,8 @@ def _name(text: str) -> str:
     return text
 
 
-def _nonzero(packet_id: int) -> int:
-    if not packet_id:
-        raise RemoteProtocolError("packet identifier 0 [MQTT-2.3.1-1]", answer=PROTOCOL_ERROR)
-    return packet_id
+def _zero() -> int:
+    raise RemoteProtocolError("packet identifier 0 [MQTT-2.3.1-1]", answer=PROTOCOL_ERROR)
 
 
 def _cut(kind: str) -> RemoteProtocolError:
@@ -395,7 +394,7 @@ _NAMES = (
 )
 _FROM_CLIENTS = {"CONNECT", "PUBACK", "SUBSCRIBE", "UNSUBSCRIBE", "PINGREQ", "DISCONNECT"}
 _NOT_SERVED = {"PUBLISH", "PUBREC", "PUBREL", "PUBCOMP"}
-_DECODERS: dict[int, Decoder] = {
+_BY_FIRST_BYTE: dict[int, Decoder] = {
     0x10: _connect,
     **dict.fromkeys((0x30, 0x31), _publish_0),
     **dict.fromkeys((0x32, 0x33, 0x3A, 0x3B), _publish_1),
@@ -406,6 +405,7 @@ _DECODERS: dict[int, Decoder] = {
     0xE0: _disconnect,
 }
 """First byte, flags included (2.2.2) -> the decoder of what follows: a byte that is not here is illegal."""
+_DECODERS = [_BY_FIRST_BYTE.get(first) for first in range(256)]
 
 
 # What a server sends.

@@ -1,6 +1,6 @@
 """Topic names and filters (section 4.7): validation, the tree of subscriptions, retained messages. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 MAX_LEVELS = 128
@@ -84,11 +84,12 @@ class Subscriptions(Generic[S]):
 
     def __init__(self) -> None:
         self._tree: _Tree[dict[S, int]] = _Tree()
-        self._cache: dict[str, tuple[tuple[S, int], ...]] = {}
+        self.matches: _Matches[S] = _Matches(self._find)
+        """Topic name -> its subscribers, each once, at the highest QoS of its filters that match (3.3.5)."""
 
     def add(self, topic_filter: str, subscriber: S, qos: int) -> None:
         """Subscribe; a second time replaces the QoS (MQTT-3.8.4-3)."""
-        self._cache.clear()
+        self.matches.clear()
         subscribers = self._tree.get(topic_filter)
         if subscribers is None:
             self._tree.set(topic_filter, {subscriber: qos})
@@ -100,19 +101,10 @@ class Subscriptions(Generic[S]):
         subscribers = self._tree.get(topic_filter)
         if subscribers is None or subscriber not in subscribers:
             return
-        self._cache.clear()
+        self.matches.clear()
         del subscribers[subscriber]
         if not subscribers:
             self._tree.remove(topic_filter)
-
-    def match(self, topic: str) -> tuple[tuple[S, int], ...]:
-        """The subscribers of a topic name, each once, at the highest QoS of its filters that match (3.3.5)."""
-        found = self._cache.get(topic)
-        if found is None:
-            if len(self._cache) >= _MAX_CACHED:
-                self._cache.clear()
-            found = self._cache[topic] = self._find(topic)
-        return found
 
     def _find(self, topic: str) -> tuple[tuple[S, int], ...]:
         best: dict[S, int] = {}
@@ -120,6 +112,20 @@ class Subscriptions(Generic[S]):
             for subscriber, qos in subscribers.items():
                 best[subscriber] = max(qos, best.get(subscriber, 0))
         return tuple(best.items())
+
+
+class _Matches(dict[str, tuple[tuple[S, int], ...]]):
+    """Topic name -> its subscribers, found once: devices repeat their topics, and a hit costs one look-up."""
+
+    def __init__(self, find: Callable[[str], tuple[tuple[S, int], ...]]) -> None:
+        super().__init__()
+        self._find = find
+
+    def __missing__(self, topic: str) -> tuple[tuple[S, int], ...]:
+        if len(self) >= _MAX_CACHED:
+            self.clear()
+        found = self[topic] = self._find(topic)
+        return found
 
 
 def _values_of_filters(root: _Node[V], topic: str) -> Iterator[V]:
