@@ -36,10 +36,15 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Which of ``known`` was meant by ``word``, if that can be guessed."""
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+
+
 def suggestion(word: str, known: Iterable[str], *, otherwise: str = "it takes") -> str:
     """``; did you mean 'topic'?`` for a near miss, else ``; it takes app, topic``, else nothing."""
     names = sorted(known)
-    if near := difflib.get_close_matches(word, names, n=1, cutoff=0.6):
-        return f"; did you mean {near[0]!r}?"
+    if near := nearest(word, names):
+        return f"; did you mean {near!r}?"
     shown = names if len(names) <= 12 else [*names[:12], "..."]
     return f"; {otherwise} {', '.join(shown)}" if names else ""

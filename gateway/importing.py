@@ -88,4 +88,6 @@ def _near(name: str) -> str:
     parent, _, last = name.rpartition(".")
     paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [sys.path[0] or "."]
     hint = suggestion(last, [module.name for module in pkgutil.iter_modules(paths)])
-    return hint if hint.startswith("; did") else f" in {' or '.join(paths or [])}"
+    if hint.startswith("; did"):
+        return hint
+    return f"; looked in {' and '.join(repr(_short(path)) for path in paths or [])} first"

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway import yamlfile
-from gateway.findings import ConfigErrors, Finding, suggestion
+from gateway.findings import ConfigErrors, Finding, nearest, suggestion
 from gateway.schema import Keys
 from gateway.settings import Settings, adapter
 from gateway.yamlfile import Document, Loc, label
@@ -77,6 +77,7 @@ class _Validation:
         self._keys = Keys()
         self._removed = set(document.unset)
         self._as_text: set[Loc] = set()
+        self._misspelt: set[Loc] = set()
         self._findings = [document.finding(span, message) for span, message in document.problems]
 
     def draft(self) -> Draft:
@@ -108,6 +109,9 @@ class _Validation:
         if texts:
             self._as_text |= texts
             return
+        for mistake in mistakes:
+            if mistake.kind == "unexpected_keyword_argument" and (meant := self._meant(mistake)):
+                self._misspelt.add((*mistake.loc[:-1], meant))
         self._findings += [self._finding(mistake) for mistake in mistakes if not self._is_consequence(mistake)]
         self._removed |= {mistake.loc for mistake in mistakes}
         if () in self._removed:
@@ -130,18 +134,24 @@ class _Validation:
         return loc, absent
 
     def _is_consequence(self, mistake: "_Mistake") -> bool:
-        """Whether it is only there because something has been taken out."""
+        """Whether it is only there because of another: something has been taken out, or a key is misspelt."""
         if mistake.kind == "unexpected_keyword_argument":
             return False
         if mistake.key:
-            return (*mistake.loc, mistake.key) in self._removed
+            return (*mistake.loc, mistake.key) in self._removed | self._misspelt
         return any(part[: len(mistake.loc)] == mistake.loc for part in self._removed)
+
+    def _meant(self, mistake: "_Mistake") -> str | None:
+        """Which key an unknown one was meant to be."""
+        return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
 
     def _finding(self, mistake: "_Mistake") -> Finding:
         loc, key = mistake.loc, mistake.key
         if mistake.kind == "unexpected_keyword_argument":
+            meant = self._meant(mistake)
             known = self._keys.at(self._document.data, loc[:-1])
-            hint = suggestion(str(loc[-1]), [key for key in known if (*loc[:-1], key) not in self._document.keys])
+            unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
+            hint = suggestion(str(loc[-1]), [meant] if meant else unused)
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
             hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
@@ -196,8 +206,13 @@ class _Mistake:
             wanted = f"must be {self.context['expected']}"
         if not show_value or isinstance(self._value, dict | list) or wanted == "must not be empty":
             return wanted
-        value = "empty" if self._value is None else json.dumps(self._value, ensure_ascii=False)
-        return f"{wanted}, not {value}"
+        return f"{wanted}, not {_written(self._value)}"
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "empty"
+    return repr(value) if isinstance(value, str) else json.dumps(value)
 
 
 def _kept_items(data: Any, loc: Loc, removed: Set[Loc]) -> list[Loc]:

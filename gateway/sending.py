@@ -78,7 +78,8 @@ class MQTT:
         unacknowledged = PersistentStorage()
         client = gmqtt.Client(f"gateway-send-{secrets.token_hex(4)}", persistent_storage=unacknowledged)
         client.set_config({"reconnect_retries": 0})
-        client.set_auth_credentials(self.username, self.password)
+        if self.username is not None:
+            client.set_auth_credentials(self.username, self.password)
         lost = asyncio.Event()
         client.on_disconnect = lambda *_: lost.set()
         try:

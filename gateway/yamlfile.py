@@ -125,7 +125,7 @@ class Document:
 
 # In a flow mapping a brace ends a plain scalar, yet {password: ${PASSWORD}} is what people write. So the braces of
 # references pass the scanner as private characters, one for one: columns stay as they are.
-_REFERENCE = re.compile(r"\$\{([^{}\n]*)\}")
+_REFERENCE = re.compile(r"\$\{([^{}\"'\n]*)\}")
 _SHIELD = "$\ue000{}\ue001"
 _UNSHIELD = str.maketrans("\ue000\ue001", "{}")
 
@@ -140,7 +140,8 @@ class _Loader(yaml.SafeLoader):
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
         if kind is yaml.ScalarNode and implicit[0]:
             return _PLAIN
-        return str(super().resolve(kind, value, (False, True)))  # type: ignore[no-untyped-call] -- PyYAML's
+        resolved: str = super().resolve(kind, value, (False, True))  # type: ignore[no-untyped-call]  # PyYAML's
+        return resolved
 
     def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
         node: yaml.ScalarNode = super().compose_scalar_node(anchor)
