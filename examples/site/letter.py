@@ -47,15 +47,14 @@ class Letter:
 
 
 def read(scope: dict[str, Any], message: Message, raw: bytes) -> Letter:
-    message_id = first_id(header(message, "message-id"))
     sender = address(header(message, "from")) or scope["mail_from"]
     return Letter(
         sender=sender[:254],
         subject=header(message, "subject")[:255],
         text=plain_text(message),
-        message_id=message_id,
+        message_id=first_id(header(message, "message-id")),
         references=ids(f"{header(message, 'references')} {header(message, 'in-reply-to')}"),
-        digest=digest(message_id, raw),
+        digest=digest(message, raw),
     )
 
 
@@ -81,11 +80,12 @@ def first_id(text: str) -> str:
     return next(iter(MESSAGE_ID.findall(text)), "")
 
 
-def digest(message_id: str, raw: bytes) -> str:
-    """Not of the whole mail: every delivery adds its own Received. Not of the Message-ID alone: some senders use one
-    for many mails."""
+def digest(message: Message, raw: bytes) -> str:
+    """Not of the whole mail: every delivery adds its own Received. Not of the Message-ID alone: some mails have none,
+    and some senders use one for many mails."""
+    names = ("from", "message-id", "date", "subject")
     body = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[-1]
-    return hashlib.sha256(message_id.encode() + b"\n" + body).hexdigest()
+    return hashlib.sha256("\n".join(header(message, name) for name in names).encode() + b"\n\n" + body).hexdigest()
 
 
 def plain_text(message: Message) -> str:

@@ -23,14 +23,16 @@ def read(raw: bytes) -> letter.Letter:
 
 def mail(text: str = "Hello", **headers: str) -> bytes:
     message = EmailMessage()
-    for name, value in ({"From": "Ann <ann@example.org>", "Message_ID": "<1@example.org>"} | headers).items():
-        message[name.replace("_", "-")] = value
+    for name, value in ({"From": "Ann <ann@example.org>", "Message-ID": "<1@example.org>"} | headers).items():
+        message[name] = value
     message.set_content(text)
     return message.as_bytes()
 
 
 def test_what_an_ordinary_mail_says() -> None:
-    found = read(mail("Hello\n-- \nAnn, the great", Subject="Größe", References="<a@b> <c@d>", In_Reply_To="<c@d>"))
+    found = read(
+        mail("Hello\n-- \nAnn, the great", Subject="Größe", References="<a@b> <c@d>", **{"In-Reply-To": "<c@d>"})
+    )
     assert found.sender == "ann@example.org"
     assert found.subject == "Größe"
     assert found.text == "Hello"
@@ -60,7 +62,19 @@ def test_the_digest_is_the_same_for_a_second_delivery_and_another_for_another_te
     again = b"Received: from elsewhere\r\n" + first
     assert read(first).digest == read(again).digest
     assert read(first).digest != read(mail("Other")).digest
-    assert read(first).digest != read(mail("Hello", Message_ID="<2@example.org>")).digest
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("Message-ID", "<2@example.org>"),
+        ("From", "bob@example.org"),
+        ("Subject", "Another"),
+        ("Date", "Sun, 22 Nov 2026 12:00:00 +0000"),
+    ],
+)
+def test_another_mail_has_another_digest(name: str, value: str) -> None:
+    assert read(mail()).digest != read(mail(**{name: value})).digest
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from email.message import EmailMessage
+from email.policy import SMTP
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -146,7 +147,7 @@ class Site:
         return connect(f"ws://127.0.0.1:{self.http}{path}", open_timeout=PATIENCE)
 
     def mail(self, message: EmailMessage | bytes, *, sender: str, to: str) -> None:
-        data = message if isinstance(message, bytes) else message.as_bytes()
+        data = message if isinstance(message, bytes) else message.as_bytes(policy=SMTP)
         with smtplib.SMTP("127.0.0.1", self.smtp, timeout=PATIENCE) as client:
             client.sendmail(sender, [to], data)
 

@@ -43,7 +43,9 @@ class Mail(models.Model):
     """One mail of a ticket. ``digest`` is unique: the same mail delivered twice is one row."""
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="mails")
-    digest = models.CharField(max_length=64, unique=True, help_text="SHA-256 of its Message-ID and body.")
+    digest = models.CharField(
+        max_length=64, unique=True, help_text="SHA-256 of what is the same in each delivery of it."
+    )
     message_id = models.CharField(max_length=255, db_index=True, blank=True)
     sender = models.EmailField()
     text = models.TextField(blank=True)

@@ -74,7 +74,9 @@ class Migration(migrations.Migration):
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 (
                     "digest",
-                    models.CharField(help_text="SHA-256 of its Message-ID and body.", max_length=64, unique=True),
+                    models.CharField(
+                        help_text="SHA-256 of what is the same in each delivery of it.", max_length=64, unique=True
+                    ),
                 ),
                 ("message_id", models.CharField(blank=True, db_index=True, max_length=255)),
                 ("sender", models.EmailField(max_length=254)),
