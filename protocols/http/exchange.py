@@ -1,0 +1,340 @@
+"""One HTTP request and its response: one ``http`` scope.
+
+aiohttp's ``RequestHandler`` is handed the same light object as request *and* as response. What it asks of either is the
+"surface" below and nothing else; ``tests/protocols/http/test_surface.py`` fails when a new aiohttp asks for more.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import Awaitable
+from typing import Any, ClassVar
+from urllib.parse import unquote_to_bytes
+
+from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import RequestPayloadError
+
+from protocols.asgi import describe
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.http.connection import Connection
+from protocols.http.head import encode, interim, plain, status_line
+from protocols.instance import Instance
+
+logger = logging.getLogger(__name__)
+
+_DISCONNECT: Any = {"type": "http.disconnect"}
+_PIECE = 256 * 1024
+"""Bytes of a file that are read, and sent, at once."""
+
+
+class Exchange(Instance):
+    """A request, from its head to the last byte of its answer."""
+
+    noun = "http"
+    status = 0
+    size = 0
+    """Bytes of the response's body so far."""
+    _unread = True
+    _begun = False
+    _complete = False
+    _chunked = False
+    _bodiless = False
+    _fields = b""
+    _left: int | None = None
+    sends: ClassVar[Any] = {
+        "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
+        "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
+        "streaming": {"http.response.body": "streaming"},
+    }
+
+    def __init__(self, connection: Connection, message: RawRequestMessage, payload: StreamReader) -> None:
+        self.connection = connection
+        self.message = message
+        self.payload = payload
+        self.service = connection.service
+        self._keeps = not message.should_close
+        super().__init__(connection.service.app, self._scope())
+
+    # The surface: what aiohttp's RequestHandler asks of a request and of a response.
+
+    @property
+    def keep_alive(self) -> bool:
+        return self._keeps and not self.service.draining
+
+    async def prepare(self, request: object) -> None:
+        """The application has sent everything by then."""
+
+    async def write_eof(self) -> None:
+        """As above."""
+
+    def _finish(self) -> None:
+        """Instance's and aiohttp's, to both of which it means that the handler is over. aiohttp's comes second."""
+        if not self.ended:
+            super()._finish()
+
+    def _cancel(self, error: BaseException) -> None:
+        """The connection is lost."""
+        self.payload.set_exception(ConnectionResetError("the peer is gone"))
+        if not self._complete:  # afterwards the application has had its disconnect
+            self.disconnect(self._goodbye())
+
+    # The run.
+
+    async def serve(self) -> None:
+        """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
+        running = self.service.running
+        running.add(self)
+        try:
+            self.admit()
+            error = await self.run()
+            if not self._complete:
+                self.unanswered(error)
+        except RemoteProtocolError as error:
+            self.answer(int(error.answer or 400), str(error))
+        except asyncio.CancelledError:
+            self.cut(503)
+            raise
+        finally:
+            running.discard(self)
+            if self.service.settings.access_log:
+                self._log()
+
+    def admit(self) -> None:
+        """Raise RemoteProtocolError for a request that the application must not see."""
+        message = self.message
+        if (
+            self.payload is not EMPTY_PAYLOAD
+            and int(message.headers.get("Content-Length", 0)) > self.service.settings.max_body
+        ):
+            raise RemoteProtocolError("the body is longer than max_body", answer=413)
+        if message.version is not HttpVersion11 and message.version is not HttpVersion10:
+            raise RemoteProtocolError("a version of HTTP other than 1.0 and 1.1", answer=505)
+        if message.method == "CONNECT":
+            raise RemoteProtocolError("CONNECT, which is for proxies", answer=501)
+        if "#" in message.path:  # RFC 9112, 3.2: no form of a request target has a fragment
+            raise RemoteProtocolError("a fragment in the request target", answer=400)
+
+    def unanswered(self, error: BaseException | None) -> None:
+        """The application has ended too early: its peer gets a plain 500, or is cut off where a response has begun."""
+        if error is None and not self.gone:
+            logger.error("%s: ended before its response did", describe(self.scope), extra={"scope": self.scope})
+        self.cut(500)
+
+    def cut(self, status: int) -> None:
+        """Answer ``status``; where a response has begun, abort: a truncated one must never look complete."""
+        if self._complete or self.gone:
+            return
+        if self._begun:
+            self._over()
+            self.connection.abort()
+        else:
+            self._answer(status)
+
+    def answer(self, status: int, why: str) -> None:
+        """The peer erred: a plain answer, and one line in the log."""
+        logger.info("%s: %s; answered %d", self.connection.label, why, status)
+        self._answer(status)
+
+    def malformed(self, why: str) -> None:
+        """The body can not be read on: the parser has lost the thread, and with it whatever would follow."""
+        self._keeps = False
+        self.payload.set_exception(RequestPayloadError(why))
+        self.payload.feed_eof()
+
+    @property
+    def task(self) -> "asyncio.Task[Any] | None":
+        return self._task
+
+    def cancel(self) -> None:
+        """The grace is over."""
+        if self._task is not None:
+            self._task.cancel()
+
+    def goodbye(self) -> None:
+        """The server drains: a response in flight finishes, with ``connection: close`` where it still can say so."""
+
+    def _answer(self, status: int) -> None:
+        self.status = status
+        self._keeps = False
+        if self.connection.transport is not None:
+            self.connection.write(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
+        self._over()
+
+    def _over(self) -> None:
+        """Nothing more may be sent; the application learns of it if it asks."""
+        self._complete = True
+        if not self.ended:
+            self._goto("over")
+            self.feed(self._goodbye())
+
+    def _goodbye(self) -> Any:
+        return _DISCONNECT
+
+    def _log(self) -> None:
+        scope: Any = self.scope
+        words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
+        logger.info("%s %s %r %d %d", *words)
+
+    # What the application receives.
+
+    async def receive(self) -> Any:
+        """``http.request`` while there is body, read from the socket only now; then one ``http.disconnect``."""
+        if self._unread and not self.gone:
+            event = await self._read()
+            if event is not None:
+                return event
+        if self._complete and not self._inbox and self._watchdog is None:
+            self._watch(self._received)  # it has had its last event, and must not wait here for ever
+        return await super().receive()
+
+    async def _read(self) -> Any:
+        """The next piece of the body; None where there will be none, because the peer erred or left."""
+        if self.payload is EMPTY_PAYLOAD:
+            self._unread = False
+            return {"type": "http.request", "body": b"", "more_body": False}
+        self._continue()
+        try:
+            async with asyncio.timeout(self.service.settings.stall_timeout):
+                body = await self.payload.readany()
+        except TimeoutError:
+            return self._break_off(408, "the body did not come within stall_timeout")
+        except RequestPayloadError as error:
+            return self._break_off(400, f"malformed body, {error}")
+        except ConnectionError:
+            return None
+        if self.payload.total_bytes > self.service.settings.max_body:
+            return self._break_off(413, "the body is longer than max_body")
+        self._unread = not self.payload.at_eof()
+        return {"type": "http.request", "body": body, "more_body": self._unread}
+
+    def _continue(self) -> None:
+        """The application wants the body, so the peer may send it (RFC 9110, 10.1.1)."""
+        expects = self.message.headers.get("Expect", "").lower() == "100-continue"
+        if expects and not self._begun and not self.payload.total_bytes and self.message.version is HttpVersion11:
+            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _break_off(self, status: int, why: str) -> None:
+        logger.info("%s: %s; answered %d", self.connection.label, why, status)
+        self._unread = False
+        self.cut(status)
+
+    # What the application sends.
+
+    def http_response_start(self, event: Any) -> None:
+        self.status = event["status"]
+        line = status_line(self.status)
+        fields, self._left, close = encode(event.get("headers") or ())
+        self._fields = line + fields
+        self._bodiless = self.status in (204, 304) or self.message.method == "HEAD"
+        if close or self.service.draining:
+            self._keeps = False
+
+    def http_response_early_hint(self, event: Any) -> None:
+        if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
+            self.connection.write(interim(103, [(b"link", link) for link in event["links"]]))
+
+    def http_response_body(self, event: Any) -> Awaitable[None] | None:
+        return self._push(event.get("body", b""), more=event.get("more_body", False))
+
+    def http_response_pathsend(self, event: Any) -> Awaitable[None]:
+        return self._send_file(event["path"])
+
+    def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
+        """Write the next piece, with the head where it is the first. Return what to await where the peer is slow."""
+        connection = self.connection
+        head = b"" if self._begun else self._head(None if more else len(body))
+        data = self._framed(body, more=more)
+        self._begun = True
+        if head or data:
+            connection.write(head + data)
+        if not more:
+            self._end()
+        return connection._drain_helper() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
+
+    def _head(self, length: int | None) -> bytes:
+        """The head, framed (RFC 9112, 6.3): ``length`` is the whole body's where that is known now."""
+        message = self.message
+        framing = b""
+        if self._bodiless:
+            if self._left is not None and self.status != 204:
+                framing = b"content-length: %d\r\n" % self._left
+        elif (known := length if self._left is None else self._left) is not None:
+            self._left = known
+            framing = b"content-length: %d\r\n" % known
+        elif message.version is HttpVersion11:
+            self._chunked = True
+            framing = b"transfer-encoding: chunked\r\n"
+        else:
+            self._keeps = False
+        if not self._keeps:
+            framing += b"connection: close\r\n"
+        elif message.version is HttpVersion10:
+            framing += b"connection: keep-alive\r\n"
+        return b"%b%b%b\r\n" % (self._fields, self.service.fields, framing)
+
+    def _framed(self, body: bytes, *, more: bool) -> bytes:
+        """``body`` as it goes on the wire."""
+        if self._bodiless:
+            return b""
+        size = len(body)
+        if self._left is not None:
+            if size > self._left:
+                raise LocalProtocolError(f"the body is {size - self._left} bytes longer than its content-length")
+            self._left -= size
+        self.size += size
+        if not self._chunked:
+            return body
+        chunk = b"%x\r\n%b\r\n" % (size, body) if body else b""  # an empty chunk would be the last
+        return chunk if more else chunk + b"0\r\n\r\n"
+
+    def _end(self) -> None:
+        if self._left and not self._bodiless:
+            logger.error("%s: its body ended %d bytes short", describe(self.scope), self._left)
+            self.connection.abort()
+        self._over()
+
+    async def _send_file(self, path: str) -> None:
+        """The file in pieces, read on a thread: uvloop has no sendfile, and TLS has no use for it."""
+        with await asyncio.to_thread(open, path, "rb") as file:
+            left = (await asyncio.to_thread(os.fstat, file.fileno())).st_size
+            if self._left is None:
+                self._left = left
+            while left:
+                piece = await asyncio.to_thread(file.read, min(left, _PIECE))
+                left = left - len(piece) if piece else 0  # somebody may cut the file meanwhile: _end() sees it
+                if (pending := self._push(piece, more=left > 0)) is not None:
+                    await pending
+            if not self._complete:
+                self._push(b"", more=False)
+
+    # The scope.
+
+    def _scope(self) -> Any:
+        message = self.message
+        path, raw_path, query = _target(message, self.service.settings.root_path)
+        return {
+            **self.connection.scope,
+            "type": "http",
+            "http_version": "1.0" if message.version is HttpVersion10 else "1.1",
+            "method": message.method,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "headers": [(name.lower(), value) for name, value in message.raw_headers],
+            "extensions": {"http.response.pathsend": {}, "http.response.early_hint": {}, **self.connection.extensions},
+            "state": self.service.state.copy(),
+        }
+
+
+def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:
+    """ASGI's path, raw_path and query_string of a request target (RFC 9112, 3.2)."""
+    path, _, query = message.path.partition("?")
+    if not path.startswith(("/", "*")):  # the absolute form, which proxies are sent and servers must understand
+        path = message.url.raw_path
+    raw = path.encode("utf-8", "surrogateescape")
+    if "%" in path or not path.isascii():
+        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+    if root_path:
+        path, raw = root_path + path, root_path.encode() + raw
+    return path, raw, query.encode("utf-8", "surrogateescape")

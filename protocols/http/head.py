@@ -1,0 +1,83 @@
+"""The head of a response, from ASGI's header list to bytes. Pure."""
+
+import re
+import time
+from collections.abc import Iterable
+from email.utils import formatdate
+from functools import lru_cache
+from http import HTTPStatus
+
+from protocols.errors import LocalProtocolError
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+_ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
+"""Fields that a status must have (RFC 6455, 4.4)."""
+
+# RFC 9110, 5.1 and 5.5: a name is a token; a value has visible characters, spaces, tabs and obs-text, no other control.
+_FIELD = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n")
+_OURS = frozenset({b"content-length", b"connection", b"transfer-encoding"})
+_STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
+
+
+def status_line(status: int) -> bytes:
+    """Raises LocalProtocolError for what is no final status (RFC 9110, 15)."""
+    if not 200 <= status <= 599:
+        raise LocalProtocolError(f"a response's status is from 200 to 599, not {status!r}")
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def encode(headers: Headers) -> tuple[bytes, int | None, bool]:
+    """The application's fields as bytes, its Content-Length, and whether it asks for the connection to be closed.
+
+    Framing is the server's: Content-Length, Transfer-Encoding and Connection are taken out. A Date of the application's
+    own stays. Raises LocalProtocolError for what would break the framing or smuggle a second field into the first.
+    """
+    fields = b""
+    length: int | None = None
+    close = dated = False
+    for field in headers:
+        name, line = _line(*field)
+        if name not in _OURS:
+            fields += line
+            dated = dated or name == b"date"
+        elif name == b"content-length":
+            length = _content_length(field[1], length)
+        elif name == b"connection":
+            close = close or b"close" in field[1].lower()
+    return fields if dated else fields + date(int(time.time())), length, close
+
+
+@lru_cache(maxsize=1024)
+def _line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
+    """A field's lower-case name, and the field as it goes on the wire. Applications say the same again and again."""
+    name = name.lower()  # ASGI asks applications for lower case; not every middleware knows
+    line = b"%b: %b\r\n" % (name, value)
+    if _FIELD.fullmatch(line) is None:
+        raise LocalProtocolError("a header's name is no token, or its value has a control character (RFC 9110, 5.5)")
+    return name, line
+
+
+def _content_length(value: bytes, before: int | None) -> int:
+    if not value.isdigit() or (before is not None and before != int(value)):
+        raise LocalProtocolError(f"content-length {value!r} is no length, or contradicts the one before it")
+    return int(value)
+
+
+@lru_cache(maxsize=1)
+def date(now: int) -> bytes:
+    """The Date field of the second ``now`` (Unix time)."""
+    return f"date: {formatdate(now, usegmt=True)}\r\n".encode()
+
+
+def interim(status: int, headers: Headers) -> bytes:
+    """A response that another one follows (RFC 9110, 15.2)."""
+    return _STATUS_LINES[status] + b"".join(_line(*field)[1] for field in headers) + b"\r\n"
+
+
+def plain(status: int, *, body: bool = True, fields: bytes = b"") -> bytes:
+    """A complete, short, plain-text answer of the server's own, after which the connection closes."""
+    line = status_line(status)
+    text = line[9:].strip().partition(b" ")[2]
+    framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)
+    return line + framing + _ALSO.get(status, b"") + fields + date(int(time.time())) + b"\r\n" + (text if body else b"")

@@ -1,0 +1,68 @@
+"""The HTTP and WebSocket server."""
+
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+from protocols.asgi import Application
+from protocols.http.connection import Connection
+from protocols.http.exchange import Exchange
+from protocols.http.head import plain
+from protocols.http.service import Service
+from protocols.http.settings import HTTPSettings
+from protocols.http.websocket import WebSocket, wants_websocket
+from protocols.listener import Listener
+from protocols.server import Server, Status
+
+__all__ = ["HTTPServer", "HTTPSettings"]
+
+
+class HTTPServer(Server):
+    """HTTP/1.1 and WebSocket on one address, on aiohttp's low-level server."""
+
+    protocol = "http"
+    scope_types = ("http", "websocket")
+
+    def __init__(
+        self, app: Application, settings: HTTPSettings, *, name: str = "http", state: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(app, name=name, state=state)
+        self.settings = settings
+        self._listener = Listener(settings.bind, tls=settings.tls)
+        self._service = Service(app, settings, name, self.state)
+
+    @property
+    def address(self) -> str:
+        return self._listener.address
+
+    def active(self) -> dict[str, int]:
+        return dict(Counter(each.noun for each in self._service.running))
+
+    async def start(self) -> None:
+        manager = web.Server(_serve, request_factory=_exchange)  # type: ignore[arg-type]  # the surface, not BaseRequest
+        service = self._service
+        await self._listener.start(
+            lambda: Connection(service, manager),
+            count=service.connections.__len__,
+            limit=self.settings.max_connections,
+            refusal=plain(503, fields=service.fields),
+        )
+        self.status = Status("ready", "websocket too")
+
+    async def stop(self, grace: float) -> None:
+        """As Server.stop. WebSocket peers and applications are told 1001 at once, responses say they are the last."""
+        self.status = Status("draining")
+        self._listener.stop()
+        await self._service.drain(grace)
+        self.status = Status("stopped")
+
+
+async def _serve(exchange: Exchange) -> Exchange:
+    await exchange.serve()
+    return exchange
+
+
+def _exchange(message: Any, payload: Any, connection: Any, writer: object, task: object) -> Exchange:
+    kind = WebSocket if message.upgrade and wants_websocket(message) else Exchange
+    return kind(connection, message, payload)

@@ -1,0 +1,46 @@
+"""The settings of the HTTP and WebSocket server."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from protocols.listener import TLS
+from protocols.server import SETTINGS_CONFIG
+from protocols.units import Address, Bytes, Seconds
+
+
+@dataclass(frozen=True)
+class HTTPSettings:
+    """An HTTP/1.1 and WebSocket server."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    protocol: Literal["http"] = "http"
+    """HTTP/1.1, HTTP/1.0 and WebSocket."""
+    bind: Address = "127.0.0.1:8000"
+    """Where it listens: host:port, unix:/path or fd:3."""
+    tls: TLS | None = None
+    """Certificate and key; where set, it speaks HTTPS and WSS only."""
+    root_path: str = ""
+    """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
+    max_connections: int = 10_000
+    """Connections at once; one more is answered 503."""
+    keepalive_timeout: Seconds = 75.0
+    """How long a connection may go without a complete request head: idle between two, or sending its first slowly."""
+    stall_timeout: Seconds = 30.0
+    """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
+    max_header: Bytes = 8192
+    """The longest request line and the longest header field (431); there may be 128 fields (400)."""
+    max_body: Bytes = 64 * 1024 * 1024
+    """The longest request body (413). Bodies are streamed, so that this bounds time and disk, not memory."""
+    max_message: Bytes = 1024 * 1024
+    """The longest WebSocket message (close code 1009). This one is held in memory."""
+    ping_interval: Seconds = 20.0
+    """How often a WebSocket peer is pinged; 0 for never."""
+    ping_timeout: Seconds = 20.0
+    """How long a pinged WebSocket peer may be silent before it counts as gone (1006)."""
+    compression: bool = False
+    """Offer permessage-deflate to WebSocket peers. Costs some 300 KiB of memory for each that takes it."""
+    server_header: str = ""
+    """The Server field of every response; empty for none."""
+    access_log: bool = False
+    """One log line a request: peer, method, path, status, body size, time. Never the query."""

@@ -1,0 +1,42 @@
+"""ASGI's ``tls`` extension (version 0.2) of one connection."""
+
+import ssl
+from typing import Any
+
+# RFC 4514, 3, and the attribute types that it names.
+_SHORT = {
+    "commonName": "CN",
+    "localityName": "L",
+    "stateOrProvinceName": "ST",
+    "organizationName": "O",
+    "organizationalUnitName": "OU",
+    "countryName": "C",
+    "streetAddress": "STREET",
+    "domainComponent": "DC",
+    "userId": "UID",
+}
+_VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
+
+
+def describe_tls(connection: Any) -> dict[str, Any]:
+    """``scope["extensions"]["tls"]`` of an ``ssl.SSLObject``. The server's certificate is left out, as is allowed."""
+    der = connection.getpeercert(binary_form=True)
+    return {
+        "server_cert": None,
+        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(der)] if der else [],
+        "client_cert_name": _name(connection.getpeercert()["subject"]) if der else None,
+        "client_cert_error": None,
+        "tls_version": _VERSIONS.get(connection.version()),
+        "cipher_suite": None,
+    }
+
+
+def _name(subject: tuple[tuple[tuple[str, str], ...], ...]) -> str:
+    """RFC 4514: the most specific part first."""
+    parts = ("+".join(f"{_SHORT.get(kind, kind)}={_escape(value)}" for kind, value in part) for part in subject[::-1])
+    return ",".join(parts)
+
+
+def _escape(value: str) -> str:
+    escaped = "".join(f"\\{letter}" if letter in '"+,;<>\\' else letter for letter in value)
+    return f"\\{escaped}" if escaped[:1] in ("#", " ") else escaped

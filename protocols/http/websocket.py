@@ -1,0 +1,316 @@
+"""One WebSocket: one ``websocket`` scope.
+
+It begins as an HTTP exchange, whose answer may be 101. Frames are parsed by aiohttp's reader, which pushes each message
+into the inbox: a ping is answered, and a close noticed, however slow the application is.
+"""
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import logging
+from collections.abc import Awaitable
+from struct import Struct
+from typing import Any, cast
+
+from aiohttp._websocket.reader import WebSocketDataQueue
+from aiohttp.http import HttpVersion11, RawRequestMessage
+from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebSocketWriter, ws_ext_gen, ws_ext_parse
+from aiohttp.streams import StreamReader
+
+from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.http.connection import Connection
+from protocols.http.exchange import Exchange
+from protocols.http.head import encode
+from protocols.instance import Instance
+
+logger = logging.getLogger(__name__)
+
+CLOSE_TIMEOUT = 5.0
+"""Seconds that a peer has to answer our close frame."""
+_SLICE = 8192
+"""Bytes parsed before a full inbox is noticed; in the smallest frames some 1400 messages."""
+_LARGE = 64 * 1024
+"""A message of so many bytes stops the reading by itself until the application has taken it."""
+_TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
+_SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
+
+
+def wants_websocket(message: RawRequestMessage) -> bool:
+    """Whether a request with ``Connection: upgrade`` is a WebSocket's opening handshake (RFC 6455, 4.2.1)."""
+    return message.method == "GET" and message.headers.get("Upgrade", "").strip().lower() == "websocket"
+
+
+def frame(opcode: int, payload: bytes) -> bytes:
+    """One unmasked frame, as a server sends it (RFC 6455, 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return _SHORT(0x80 | opcode, size) + payload
+    if size < 65536:
+        return _MEDIUM(0x80 | opcode, 126, size) + payload
+    return _LONG(0x80 | opcode, 127, size) + payload
+
+
+class WebSocket(Exchange):
+    """A WebSocket, from its opening handshake to the end of its connection."""
+
+    noun = "websocket"
+    limit = 32
+    sends = {
+        "waiting": {
+            "websocket.accept": "open",
+            "websocket.close": "over",
+            "websocket.http.response.start": "started",
+        },
+        "started": {"websocket.http.response.body": "streaming"},
+        "streaming": {"websocket.http.response.body": "streaming"},
+        "open": {"websocket.send": "open", "websocket.close": "over"},
+    }
+
+    websocket_http_response_start = Exchange.http_response_start
+    websocket_http_response_body = Exchange.http_response_body
+    receive = Instance.receive
+
+    def __init__(self, connection: Connection, message: RawRequestMessage, payload: StreamReader) -> None:
+        super().__init__(connection, message, payload)
+        settings = self.service.settings
+        loop = asyncio.get_running_loop()
+        offered = message.headers.get("Sec-WebSocket-Extensions") if settings.compression else None
+        compress, notakeover = ws_ext_parse(offered, isserver=True)
+        self._keeps = self._unread = False
+        self._accepted = False
+        self._code, self._reason = 1006, ""
+        self._held = b""
+        self._silent = False
+        self._lost: asyncio.Future[None] = loop.create_future()
+        self._timer: asyncio.TimerHandle | None = None
+        self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
+        self._deflate = _deflater(connection, compress, notakeover=notakeover) if compress else None
+        self._reader = WebSocketReader(_Sink(self, loop), settings.max_message + 1, bool(compress), True)  # noqa: FBT003
+
+    # The run.
+
+    def admit(self) -> None:
+        """The rules of the opening handshake (RFC 6455, 4.2.1)."""
+        super().admit()
+        headers = self.message.headers
+        if self.message.version is not HttpVersion11:
+            raise RemoteProtocolError("a WebSocket handshake in HTTP/1.0", answer=400)
+        if headers.get("Sec-WebSocket-Version") != "13":
+            raise RemoteProtocolError("a version of WebSocket other than 13", answer=426)
+        if not _is_key(headers.get("Sec-WebSocket-Key", "")):
+            raise RemoteProtocolError("Sec-WebSocket-Key is not 16 bytes in base64", answer=400)
+        self.feed({"type": "websocket.connect"})
+
+    async def run(self) -> BaseException | None:
+        """Run the application; close after it, with 1011 where it crashed; let the peer say goodbye."""
+        error = await super().run()
+        if self._accepted:
+            if not self._complete and not self.gone:
+                self._close(1011 if error else 1000, "")
+            await self._lost
+        return error
+
+    def unanswered(self, error: BaseException | None) -> None:
+        if not self._accepted:
+            super().unanswered(error)
+
+    def cut(self, status: int) -> None:
+        if not self._accepted:
+            super().cut(status)
+        elif not self._lost.done():
+            self.connection.abort()
+
+    def goodbye(self) -> None:
+        """The server drains: 1001 to the peer and to the application. One still in its handshake gets it after that."""
+        if self._accepted and not self._complete:
+            self._close(1001, "server shutting down")
+            self.disconnect(self._goodbye())
+
+    def _cancel(self, error: BaseException) -> None:
+        super()._cancel(error)
+        self._stop_timer()
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def _goodbye(self) -> Any:
+        return {"type": "websocket.disconnect", "code": self._code, "reason": self._reason}
+
+    # What the application sends.
+
+    def websocket_accept(self, event: Any) -> None:
+        lines = [
+            b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
+            b"sec-websocket-accept: %b\r\n" % _accept(self.message.headers["Sec-WebSocket-Key"]),
+        ]
+        own = [(b"sec-websocket-protocol", event["subprotocol"].encode())] if event.get("subprotocol") else []
+        if self._extension:
+            own.append((b"sec-websocket-extensions", self._extension.encode()))
+        fields, _, _ = encode([*own, *(event.get("headers") or ())])
+        self.connection.write(b"".join([*lines, fields, self.service.fields, b"\r\n"]))
+        self.status = 101
+        self._accepted = self._begun = True
+        self.connection.keep_alive(False)  # noqa: FBT003 -- aiohttp's; stops its timer
+        self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof is all that it asks
+        if self.service.draining:
+            self.goodbye()
+        elif self.service.settings.ping_interval:
+            self._next_ping()
+
+    def websocket_send(self, event: Any) -> Awaitable[None] | None:
+        text = event.get("text")
+        opcode, payload = (_BINARY, event["bytes"]) if text is None else (_TEXT, text.encode())
+        if payload is None:
+            raise LocalProtocolError("websocket.send needs text or bytes")
+        if self._deflate is not None:
+            return self._deflate.send_frame(payload, opcode)
+        self.connection.write(frame(opcode, payload))
+        return self.connection._drain_helper() if self.connection._paused else None  # noqa: SLF001 -- as in Exchange
+
+    def websocket_close(self, event: Any) -> None:
+        if self._accepted:
+            self._close(event.get("code") or 1000, event.get("reason") or "")
+        else:
+            self._answer(403)
+
+    def _close(self, code: int, reason: str) -> None:
+        """Send our close frame, tell the application, and give the peer CLOSE_TIMEOUT to answer."""
+        words = reason.encode()
+        if not (1000 <= code <= 4999 and code not in (1004, 1005, 1006, 1015)) or len(words) > 123:
+            raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
+        self._code, self._reason = code, reason
+        self.connection.write(frame(_CLOSE, code.to_bytes(2) + words))
+        self._complete = True
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.connection.abort)
+        self._over()
+
+    def _over(self) -> None:
+        super()._over()
+        if not self.ended and self._watchdog is None:
+            self._watch(self._received)
+
+    # What the peer sends: RequestHandler's "payload parser", and what the reader finds.
+
+    def feed_data(self, data: bytes) -> tuple[bool, bytes]:
+        self._silent = False
+        if self._held:
+            data = self._held + data
+        for start in range(0, len(data), _SLICE):
+            if self._paused:
+                self._held = data[start:]
+                return False, b""
+            self._reader.feed_data(data[start : start + _SLICE])
+        self._held = b""
+        return False, b""
+
+    def feed_eof(self) -> None:
+        """The connection is lost, which _cancel hears too."""
+
+    def heard(self, kind: int, content: Any, extra: Any, size: int) -> None:
+        """The reader has a whole message, or a control frame."""
+        if kind == _TEXT:
+            self._receive({"type": "websocket.receive", "text": content}, size)
+        elif kind == _BINARY:
+            self._receive({"type": "websocket.receive", "bytes": content}, size)
+        elif kind == _PING:
+            if not self.connection._paused and not self._complete:  # noqa: SLF001 -- a peer that does not read gets none
+                self.connection.write(frame(_PONG, content))
+        elif kind == _CLOSE:
+            self._closed_by_peer(content or 1005, extra)
+
+    def _receive(self, event: Any, size: int) -> None:
+        if self._complete:
+            return
+        self.feed(event)
+        if size > _LARGE and not self._paused and self._inbox:
+            self._paused = True
+            self.pause()
+
+    def _closed_by_peer(self, code: int, reason: str) -> None:
+        if not self._complete:
+            self._complete = True
+            self._code, self._reason = code, reason
+            self.connection.write(frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2)))
+            self.disconnect(self._goodbye())
+        self.connection.finish()
+
+    def failed(self, error: BaseException) -> None:
+        """The reader has met what is no WebSocket frame, or too long a message. Nothing is read after it."""
+        if self._complete:
+            return
+        code = error.code if isinstance(error, WebSocketError) else 1002
+        logger.info("%s: malformed or too long WebSocket message; closed with %d", self.connection.label, code)
+        self._close(code, "")
+
+    def pause(self) -> None:
+        self.connection.pause_reading()
+
+    def resume(self) -> None:
+        held, self._held = self._held, b""
+        if held:
+            self.feed_data(held)
+        if not self._paused:
+            self.connection.resume_reading()
+
+    # Is it still there?
+
+    def _next_ping(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_interval, self._ping)
+
+    def _ping(self) -> None:
+        self._silent = True
+        self.connection.write(frame(_PING, b""))
+        self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
+
+    def _check(self) -> None:
+        if self._silent and not self._paused:  # while we do not read, its pong may wait in the socket
+            logger.info("%s: no answer to a ping; cut off", self.connection.label)
+            self.connection.abort()
+        else:
+            self._next_ping()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _scope(self) -> Any:
+        scope = super()._scope()
+        del scope["method"]
+        offered = self.message.headers.getall("Sec-WebSocket-Protocol", ())
+        return scope | {
+            "type": "websocket",
+            "scheme": scope["scheme"].replace("http", "ws"),
+            "subprotocols": [each for line in offered for each in map(str.strip, line.split(",")) if each],
+            "extensions": {"websocket.http.response": {}, **self.connection.extensions},
+        }
+
+
+class _Sink(WebSocketDataQueue):
+    """Where aiohttp's reader puts what it has parsed: straight into the WebSocket, never into a queue of its own."""
+
+    def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(websocket.connection, _LARGE, loop=loop)
+        self._websocket = websocket
+
+    def feed_data(self, data: Any, size: int) -> None:
+        self._websocket.heard(data[0], data[1], data[2], size)
+
+    def set_exception(self, exc: BaseException, exc_cause: BaseException | None = None) -> None:
+        self._websocket.failed(exc)
+
+
+def _deflater(connection: Connection, compress: int, *, notakeover: bool) -> WebSocketWriter:
+    transport = cast("asyncio.Transport", connection.transport)  # there is one while a request is being made
+    return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except (binascii.Error, ValueError):
+        return False
+
+
+def _accept(key: str) -> bytes:
+    return base64.b64encode(hashlib.sha1(key.encode() + WS_KEY, usedforsecurity=False).digest())
