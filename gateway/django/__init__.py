@@ -1,1 +1,29 @@
-"""."""
+"""The only place that imports Django: its set-up, and its views as an application."""
+
+import os
+from typing import cast
+
+from protocols.asgi import Application
+
+
+def setup(settings_module: str) -> None:
+    """Set Django up with ``settings_module`` (dotted), before anything of the project is imported.
+
+    Raises ImportError where there is no such module, and Django's ImproperlyConfigured where it is wrong.
+    """
+    import django
+
+    os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
+    django.setup()
+
+
+def application() -> Application:
+    """Django's views as an ASGI application; with the static files of all apps while ``DEBUG``, as runserver does."""
+    from django.conf import settings
+    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
+    from django.core.asgi import get_asgi_application
+
+    views = get_asgi_application()
+    if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
+        views = ASGIStaticFilesHandler(views)
+    return cast("Application", views)

@@ -81,7 +81,7 @@ async def _read(receive: Receive) -> list[dict[str, Any]]:
 
 
 def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    by_type = {verdict["type"]: verdict for verdict in reversed(verdicts)}
+    by_type: dict[str, dict[str, Any]] = {verdict["type"]: verdict for verdict in reversed(verdicts)}
     for kind in ("email.defer", "email.accept", "email.reject"):
         if kind in by_type:
             return by_type[kind]

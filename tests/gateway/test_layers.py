@@ -1,0 +1,51 @@
+"""The in-memory channel layer."""
+
+import asyncio
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from gateway.layers.memory import InMemoryChannelLayer
+from gateway.threads import run_in_thread
+
+LIMIT = 5.0
+
+
+async def test_a_group_reaches_its_members_and_nobody_else() -> None:
+    layer = InMemoryChannelLayer()
+    first, second = await layer.new_channel(), await layer.new_channel()
+    assert first != second
+    await layer.group_add("g", first)
+    await layer.group_add("g", second)
+    await layer.group_discard("g", second)
+    await layer.group_discard("no such group", second)
+    await layer.group_send("g", {"type": "x", "n": 1})
+    assert await layer.receive(first) == {"type": "x", "n": 1}
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await layer.receive(second)
+
+
+async def test_a_channel_that_nobody_reads_is_bounded_counted_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    layer = InMemoryChannelLayer(capacity=3)
+    for number in range(10):
+        await layer.send("slow", {"type": "x", "n": number})
+    assert layer.dropped == 7
+    assert len(caplog.records) == 1
+    assert [(await layer.receive("slow"))["n"] for _ in range(3)] == [0, 1, 2]
+
+
+async def test_a_message_from_a_handlers_thread_wakes_the_reader() -> None:
+    layer = InMemoryChannelLayer()
+    reading = asyncio.ensure_future(layer.receive("c"))
+    await asyncio.sleep(0)
+    await run_in_thread(async_to_sync(layer.send), "c", {"type": "x"})
+    async with asyncio.timeout(LIMIT):
+        assert await reading == {"type": "x"}
+
+
+async def test_a_closed_channel_holds_nothing() -> None:
+    layer = InMemoryChannelLayer()
+    await layer.send("c", {"type": "x"})
+    await layer.close("c")
+    assert layer._channels == {}

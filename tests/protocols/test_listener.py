@@ -1,0 +1,120 @@
+"""Listening sockets of every kind."""
+
+import asyncio
+import socket
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from protocols.errors import BindError
+from protocols.listener import TLS, Listener
+
+LIMIT = 5.0
+
+
+class Greeter(asyncio.Protocol):
+    open = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        type(self).open += 1
+        transport.write(b"hello")
+
+    def connection_lost(self, error: Exception | None) -> None:
+        type(self).open -= 1
+
+
+async def serve(listener: Listener, limit: int = 10) -> None:
+    Greeter.open = 0
+    await listener.start(Greeter, count=lambda: Greeter.open, limit=limit, refusal=b"later")
+
+
+async def greeting(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    async with asyncio.timeout(LIMIT):
+        said = await reader.readexactly(5)
+    writer.close()
+    return said
+
+
+async def test_tcp_and_the_port_that_the_system_gave() -> None:
+    listener = Listener("127.0.0.1:0")
+    await serve(listener)
+    host, _, port = listener.address.rpartition(":")
+    assert await greeting(*await asyncio.open_connection(host, int(port))) == b"hello"
+    listener.stop()
+    listener.stop()
+    with pytest.raises(OSError, match=r".*"):
+        await asyncio.open_connection(host, int(port))
+
+
+async def test_a_unix_socket_replaces_a_dead_one_and_not_a_live_one(tmp_path: Path) -> None:
+    path = tmp_path / "g.sock"
+    dead = socket.socket(socket.AF_UNIX)
+    dead.bind(str(path))
+    dead.close()
+    listener = Listener(f"unix:{path}")
+    await serve(listener)
+    assert await greeting(*await asyncio.open_unix_connection(path)) == b"hello"
+    with pytest.raises(BindError, match="already in use"):
+        await serve(Listener(f"unix:{path}"))
+    listener.stop()
+    assert not path.exists()
+
+
+async def test_an_inherited_socket() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        listener = Listener(f"fd:{inherited.fileno()}")
+        await serve(listener)
+        assert await greeting(*await asyncio.open_connection(*inherited.getsockname())) == b"hello"
+        listener.stop()
+        inherited.detach()
+
+
+async def test_one_connection_more_than_the_limit_is_refused_and_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    listener = Listener("127.0.0.1:0")
+    await serve(listener, limit=1)
+    host, _, port = listener.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    assert await reader.readexactly(5) == b"hello"
+    for _ in range(3):
+        assert await greeting(*await asyncio.open_connection(host, int(port))) == b"later"
+    assert len(caplog.records) == 1
+    writer.close()
+    listener.stop()
+
+
+@pytest.mark.parametrize("bind", ["203.0.113.7:0", "fd:987"])
+async def test_an_address_that_cannot_be_had_is_one_sentence(bind: str) -> None:
+    with pytest.raises(BindError, match="no such"):
+        await serve(Listener(bind))
+
+
+def certificate(folder: Path) -> TLS:
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+        + ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", cert],
+        check=True,
+        capture_output=True,
+    )
+    return TLS(certificate=str(cert), key=str(key))
+
+
+async def test_tls(tmp_path: Path) -> None:
+    tls = certificate(tmp_path)
+    listener = Listener("127.0.0.1:0", tls=tls)
+    await serve(listener)
+    context = ssl.create_default_context(cafile=tls.certificate)
+    port = int(listener.address.rpartition(":")[2])
+    streams = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+    assert await greeting(*streams) == b"hello"
+    listener.stop()
+
+
+async def test_a_missing_certificate_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(BindError, match="No such file"):
+        await serve(Listener("127.0.0.1:0", tls=TLS(certificate=str(tmp_path / "none.pem"), key="none")))
