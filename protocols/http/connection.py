@@ -80,14 +80,14 @@ class Connection(RequestHandler):
 
         In aiohttp's place: its own has no bound, and shares one future that a cancelled waiter cancels for the others.
         """
-        while self._paused and self.transport is not None:
+        while self.writing_paused and self.transport is not None:
             if self._drain_waiter is None:
                 self._drain_waiter = self._loop.create_future()
             unread = self.transport.get_write_buffer_size()
             done, _ = await asyncio.wait({self._drain_waiter}, timeout=self.service.settings.stall_timeout)
             if done:
                 self._drain_waiter = None
-            elif self.transport is not None and self.transport.get_write_buffer_size() >= unread:
+            elif self.connected and self.transport.get_write_buffer_size() >= unread:
                 self.abort()
         if self.transport is None:
             raise Disconnected("the peer has left, or stopped reading")

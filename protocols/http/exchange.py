@@ -77,7 +77,7 @@ class Exchange(Instance):
         """The connection is lost."""
         self.payload.set_exception(ConnectionResetError("the peer is gone"))
         if not self._complete:  # afterwards the application has had its disconnect
-            self.disconnect(self._goodbye())
+            self.disconnect(self._farewell())
 
     # The run.
 
@@ -166,9 +166,9 @@ class Exchange(Instance):
         self._complete = True
         if not self.ended:
             self._goto("over")
-            self.feed(self._goodbye())
+            self.feed(self._farewell())
 
-    def _goodbye(self) -> Any:
+    def _farewell(self) -> Any:
         return _DISCONNECT
 
     def _log(self) -> None:

@@ -125,7 +125,7 @@ class WebSocket(Exchange):
         """The server drains: 1001 to the peer and to the application. One still in its handshake gets it after that."""
         if self._accepted and not self._complete:
             self._close(1001, "server shutting down")
-            self.disconnect(self._goodbye())
+            self.disconnect(self._farewell())
 
     def _cancel(self, error: BaseException) -> None:
         super()._cancel(error)
@@ -133,7 +133,7 @@ class WebSocket(Exchange):
         if not self._lost.done():
             self._lost.set_result(None)
 
-    def _goodbye(self) -> Any:
+    def _farewell(self) -> Any:
         return {"type": "websocket.disconnect", "code": self._code, "reason": self._reason}
 
     # What the application sends.
@@ -170,11 +170,13 @@ class WebSocket(Exchange):
     def websocket_close(self, event: Any) -> None:
         if self._accepted:
             self._close(event.get("code") or 1000, event.get("reason") or "")
+            self._over()
+            self._watch(self._received)  # it has had its last event, and must not wait for another for ever
         else:
             self._answer(403)
 
     def _close(self, code: int, reason: str) -> None:
-        """Send our close frame, tell the application, and give the peer CLOSE_TIMEOUT to answer."""
+        """Send our close frame, and give the peer CLOSE_TIMEOUT to answer."""
         words = reason.encode()
         if not (1000 <= code <= 4999 and code not in (1004, 1005, 1006, 1015)) or len(words) > 123:
             raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
@@ -183,12 +185,6 @@ class WebSocket(Exchange):
         self._complete = True
         self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.connection.abort)
-        self._over()
-
-    def _over(self) -> None:
-        super()._over()
-        if not self.ended and self._watchdog is None:
-            self._watch(self._received)
 
     # What the peer sends: RequestHandler's "payload parser", and what the reader finds.
 
@@ -232,7 +228,7 @@ class WebSocket(Exchange):
             self._complete = True
             self._code, self._reason = code, reason
             self.connection.write(frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2)))
-            self.disconnect(self._goodbye())
+            self.disconnect(self._farewell())
         self.connection.finish()
 
     def failed(self, error: BaseException) -> None:
@@ -242,6 +238,7 @@ class WebSocket(Exchange):
         code = error.code if isinstance(error, WebSocketError) else 1002
         logger.info("%s: malformed or too long WebSocket message; closed with %d", self.connection.label, code)
         self._close(code, "")
+        self.disconnect(self._farewell())
 
     def pause(self) -> None:
         self.connection.pause_reading()
