@@ -31,6 +31,8 @@ READ = 1024**2
 """Always more than the stream's buffer holds, so that one read empties it."""
 STUBBORN = 5.0
 """Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
+LINGER = 2.0
+"""Seconds that a peer has to take the last answer."""
 MAX_REASON = 400
 """Characters of an application's words in a reply (RFC 5321 4.5.3.1.5: a line has 512 octets)."""
 
@@ -178,10 +180,16 @@ class SMTPSession(SMTP):
             cast("asyncio.Transport", self.transport).abort()
 
     def _goodbye(self, answer: str) -> None:
-        if self.transport is not None and self._handler_coroutine is not None:
+        """Say ``answer`` and hang up. A peer that does not take it is cut off."""
+        if self.transport is None or self._handler_coroutine is None or self._timeout_handle is None:
+            return
+        transport = cast("asyncio.Transport", self.transport)
+        if not transport.is_closing():
             self._handler_coroutine.cancel()
-            cast("asyncio.Transport", self.transport).write(answer.encode() + b"\r\n")
-            self.transport.close()
+            transport.write(answer.encode() + b"\r\n")
+            transport.close()
+        self._timeout_handle.cancel()
+        self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
 
     def _timeout_cb(self) -> None:
         logger.info("%s: dropped, silent for %g s", self, self._host.settings.timeout)

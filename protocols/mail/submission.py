@@ -141,13 +141,14 @@ def _checked(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> tuple[st
         recipients = [check_address(recipient, max_local_part=255) for recipient in rcpt_to]
     except ValueError as error:
         raise LocalProtocolError(f"email.send: an address is malformed: {error}") from error
-    names = [name for name, _ in parse_headers(message)]
+    content = _LINE_END.sub(b"\r\n", message)
+    names = [name for name, _ in parse_headers(content)]
     if not names:
         raise LocalProtocolError("email.send: the message has no header fields")
     twice = sorted({name.decode("ascii") for name in names if name in _ONCE and names.count(name) > 1})
     if twice:
         raise LocalProtocolError(f"email.send: header field more than once: {', '.join(twice)}")
-    return sender, list(dict.fromkeys(recipients)), _LINE_END.sub(b"\r\n", message)
+    return sender, list(dict.fromkeys(recipients)), content
 
 
 def _start_tls(scheme: str, host: str, *, login: bool) -> bool | None:

@@ -1,0 +1,610 @@
+"""What the server says to whom: every fault that aiosmtpd has and real senders or attackers bring out."""
+
+import asyncio
+import logging
+import smtplib
+import ssl
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from contract import LIMIT, connect, crashes
+from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
+
+from protocols.errors import BindError
+from protocols.listener import TLS
+from protocols.mail.smtp import SMTPServer, SMTPSettings
+
+DOT = b"\r\n.\r\n"
+
+
+def verdict(**event: Any) -> Any:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(event)
+
+    return app
+
+
+class Held:
+    """An application that waits until it is released."""
+
+    def __init__(self) -> None:
+        self.running = asyncio.Event()
+        self.release = asyncio.Event()
+        self.outcome = ""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.running.set()
+        try:
+            await self.release.wait()
+            self.outcome = "finished"
+        except asyncio.CancelledError:
+            self.outcome = "cancelled"
+            raise
+
+
+# What the application makes of a message
+
+
+@pytest.mark.parametrize(
+    ("event", "answer"),
+    [
+        ({"type": "email.accept"}, "250 2.0.0 "),
+        ({"type": "email.reject"}, "550 5.7.1 Message refused\r\n"),
+        ({"type": "email.reject", "code": 552, "reason": "5.2.2 Full"}, "552 5.2.2 Full\r\n"),
+        ({"type": "email.reject", "reason": "no\r\n250 yes é"}, "550 5.7.1 no??250 yes ?\r\n"),
+        ({"type": "email.defer"}, "451 4.3.0 "),
+        ({"type": "email.defer", "reason": "busy", "retry_after": 5.0}, "451 4.3.0 busy\r\n"),
+    ],
+)
+async def test_verdicts_on_the_wire(event: dict[str, Any], answer: str) -> None:
+    async with serving(verdict(**event)) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1" + DOT)).startswith(answer)
+
+
+async def test_the_envelope_is_reset_after_a_failure(caplog: pytest.LogCaptureFixture) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        raise ValueError("secret detail")
+
+    async with serving(app) as server, peer_of(server) as peer:
+        for _ in range(2):
+            assert await peer.message(b"A: 1" + DOT) == "451 4.3.0 Temporary failure, please try again later\r\n"
+    assert len(crashes(caplog)) == 2
+
+
+async def test_a_handler_that_takes_too_long_is_cancelled_and_its_sender_told_to_try_again() -> None:
+    app = Held()
+    async with serving(app, handler_timeout=0.05) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1" + DOT)).startswith("451 4.3.0 ")
+        assert app.outcome == "cancelled"
+        assert server.active() == {}
+
+
+async def test_nothing_is_acknowledged_before_the_handler_is_done() -> None:
+    app = Held()
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        peer.writer.write(b"A: 1" + DOT)
+        await app.running.wait()
+        assert server.active() == {"smtp": 1}
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await peer.reader.read(1)
+        app.release.set()
+        assert (await peer.reply()).startswith("250 ")
+
+
+@pytest.mark.parametrize("how", ["close", "eof", "reset"])
+async def test_a_sender_that_leaves_does_not_cut_the_handler(how: str, caplog: pytest.LogCaptureFixture) -> None:
+    app = Held()
+    async with serving(app) as server:
+        async with peer_of(server) as peer:
+            await peer.ask(ENVELOPE + b"DATA\r\n")
+            peer.writer.write(b"A: 1" + DOT)
+            await app.running.wait()
+            if how == "eof":
+                peer.writer.write_eof()
+            elif how == "reset":
+                peer.writer.transport.abort()
+        await asyncio.sleep(0.05)
+        assert server.active() == {"smtp": 1}
+        app.release.set()
+        await server.tasks.drain(LIMIT)
+        assert app.outcome == "finished"
+    assert crashes(caplog) == []
+
+
+async def test_the_clock_of_the_session_stops_while_the_handler_runs() -> None:
+    app = Held()
+    async with serving(app, timeout=0.05) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        peer.writer.write(b"A: 1" + DOT)
+        await app.running.wait()
+        await asyncio.sleep(0.1)
+        app.release.set()
+        assert (await peer.reply()).startswith("250 ")
+        assert (await peer.reply()).startswith("421 4.4.2 ")
+
+
+async def test_one_log_line_a_message_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        answer = await peer.message(b"Subject: content\r\n\r\ncontent" + DOT)
+    lines = [record.getMessage() for record in caplog.records if record.name != "asyncio"]
+    assert len(lines) == 1
+    assert "email a@x.org -> b@x.org" in lines[0]
+    assert "accepted" in lines[0]
+    assert answer.split()[-1] in lines[0]
+    assert "content" not in lines[0]
+
+
+# LMTP
+
+
+async def test_lmtp_answers_for_each_recipient() -> None:
+    lhlo = b"LHLO x\r\nMAIL FROM:<>\r\n"
+    async with serving(verdict(type="email.defer"), protocol="lmtp") as server, peer_of(server) as peer:
+        await peer.ask(lhlo + b"RCPT TO:<a@x.org>\r\nRCPT TO:<bad\r\nRCPT TO:<b@x.org>\r\nDATA\r\n")
+        peer.writer.write(b"A: 1" + DOT)
+        assert [(await peer.reply())[:4] for _ in range(2)] == ["451 ", "451 "]
+        await peer.ask(b"MAIL FROM:<>\r\nRCPT TO:<a@x.org>\r\nRCPT TO:<b@x.org>\r\nDATA\r\n")
+        peer.writer.write(b"bare\nline" + DOT)
+        assert [(await peer.reply())[:10] for _ in range(2)] == ["550 5.6.11"] * 2
+        assert (await peer.ask(b"MAIL FROM:<>\r\nDATA\r\n")).startswith("503 5.5.1 ")
+
+
+async def test_lmtp_has_a_greeting_of_its_own() -> None:
+    async with serving(Inbox(), protocol="lmtp") as server, peer_of(server) as peer:
+        assert (await peer.ask(b"EHLO x\r\n")).startswith("500 5.5.1 ")
+        assert (await peer.ask(b"HELO x\r\n")).startswith("500 5.5.1 ")
+        assert "250-PIPELINING\r\n" in await peer.ask(b"LHLO x\r\n")
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        assert (await peer.ask(b"LHLO x\r\n")).startswith("500 5.5.2 ")
+
+
+async def test_lmtp_scope_and_trace() -> None:
+    app = Inbox()
+    async with serving(app, protocol="lmtp", hostname="mx.example") as server, peer_of(server) as peer:
+        await peer.message(b"A: 1" + DOT, b"LHLO relay\r\nMAIL FROM:<>\r\nRCPT TO:<a@x.org>\r\n")
+    assert app.scopes[0]["transport"] == "lmtp"
+    assert b"by mx.example with LMTP id " in app.bodies[0]
+
+
+# The scope
+
+
+async def test_the_scope_and_the_body() -> None:
+    app = Inbox()
+    async with serving(app, hostname="mx.example") as server, peer_of(server) as peer:
+        envelope = HELLO + b"MAIL FROM:<>\r\nRCPT TO:<A@X.org>\r\nRCPT TO:<A@x.ORG>\r\nRCPT TO:<postmaster>\r\n"
+        address = server.address
+        answer = await peer.message(b"Subject: s\r\nMessage-ID: <1@x>\r\n\r\n..dot\r\n\x00\xff" + DOT, envelope)
+    scope, body = app.scopes[0], app.bodies[0]
+    assert scope["mail_from"] == ""
+    assert scope["rcpt_to"] == ["A@x.org", "postmaster"]
+    assert scope["helo"] == "peer.example"
+    assert scope["message_id"] == "<1@x>"
+    assert scope["size"] == len(body)
+    assert [name for name, _ in scope["headers"]] == [b"received", b"subject", b"message-id"]
+    assert app.content() == b"Subject: s\r\nMessage-ID: <1@x>\r\n\r\n.dot\r\n\x00\xff\r\n"
+    trace = f"Received: from peer.example ([127.0.0.1])\r\n\tby mx.example with ESMTP id {answer.split()[-1]};\r\n\t"
+    assert body.startswith(trace.encode())
+    assert scope["client"][0] == "127.0.0.1"
+    assert f"127.0.0.1:{scope['server'][1]}" == address
+
+
+async def test_a_strange_helo_is_made_harmless() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        greeting = "EHLO Büro\x00(\x7f) x\r\n".encode()
+        await peer.message(b"A: 1" + DOT, greeting + b"MAIL FROM:<>\r\nRCPT TO:<a@x.org>\r\n")
+    assert app.scopes[0]["helo"] == "B?ro?(?)?x"
+
+
+async def test_over_a_unix_socket(tmp_path: Path) -> None:
+    app = Inbox()
+    server = SMTPServer(app, SMTPSettings(bind=f"unix:{tmp_path}/s"), state={})
+    async with asyncio.timeout(LIMIT), server:
+        peer = Peer(*await asyncio.open_unix_connection(f"{tmp_path}/s"))
+        await peer.reply()
+        assert (await peer.message(b"A: 1" + DOT)).startswith("250 ")
+        peer.writer.close()
+    assert app.scopes[0]["client"] is None
+    assert app.bodies[0].startswith(b"Received: from peer.example\r\n")
+
+
+# Recipients
+
+
+class Routed(Inbox):
+    asked: tuple[str, ...] = ()
+
+    def routable(self, scope: Any) -> bool:
+        self.asked += (scope["rcpt_to"][0],)
+        if scope["rcpt_to"][0].startswith("crash"):
+            raise RuntimeError("secret detail")
+        return bool(scope["rcpt_to"][0].endswith("@here.example"))
+
+
+async def test_a_recipient_without_a_route_is_refused_at_once(caplog: pytest.LogCaptureFixture) -> None:
+    app = Routed()
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(HELLO + b"MAIL FROM:<a@x.org>\r\n")
+        assert (await peer.ask(b"RCPT TO:<a@x.org>\r\n")).startswith("550 5.1.1 ")
+        assert (await peer.ask(b"DATA\r\n")).startswith("554 5.5.1 ")
+        assert (await peer.ask(b"RCPT TO:<crash@x.org>\r\n")).startswith("451 4.3.0 ")
+        assert (await peer.ask(b"RCPT TO:<a@here.example>\r\n")).startswith("250 2.1.5 ")
+        assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
+    assert app.scopes[0]["rcpt_to"] == ["a@here.example"]
+    assert app.asked == ("a@x.org", "crash@x.org", "a@here.example")
+    assert len(crashes(caplog)) == 1
+
+
+async def test_too_many_recipients_are_for_the_next_transaction() -> None:
+    async with serving(Inbox(), max_recipients=1) as server, peer_of(server) as peer:
+        assert (await peer.ask(ENVELOPE + b"RCPT TO:<c@x.org>\r\n")).startswith("452 4.5.3 ")
+        assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
+
+
+# Commands
+
+
+async def test_what_is_announced() -> None:
+    async with serving(Inbox(), max_message=1000, hostname="mx.example") as server, peer_of(server) as peer:
+        assert (await peer.ask(HELLO)).split("\r\n")[:-1] == [
+            "250-mx.example",
+            "250-PIPELINING",
+            "250-SIZE 1000",
+            "250-8BITMIME",
+            "250-SMTPUTF8",
+            "250 ENHANCEDSTATUSCODES",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("commands", "answer"),
+    [
+        (b"MAIL FROM:<a@x.org>\r\n", "503 5.5.1 "),
+        (b"RCPT TO:<a@x.org>\r\n", "503 5.5.1 "),
+        (b"DATA\r\n", "503 5.5.1 "),
+        (b"EHLO\r\n", "501 5.5.4 "),
+        (b"HELO\r\n", "501 5.5.4 "),
+        (b"HELO x\r\n", "250 "),
+        (HELLO + b"RCPT TO:<a@x.org>\r\n", "503 5.5.1 "),
+        (HELLO + b"MAIL FROM:<a@x.org>\r\nMAIL FROM:<a@x.org>\r\n", "503 5.5.1 "),
+        (HELLO + b"MAIL\r\n", "501 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org\r\n", "501 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a\x00@x.org>\r\n", "553 5.1.3 "),
+        (HELLO + b"MAIL FROM:<a@x.org> BODY=BINARYMIME\r\n", "501 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org> SIZE=x\r\n", "501 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org> SIZE=\xd9\xa3\r\n", "501 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org> NEW=1\r\n", "555 5.5.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org> SIZE=26214401\r\n", "552 5.3.4 "),
+        (HELLO + b"MAIL FROM:<a@x.org> SIZE=10 BODY=8BITMIME SMTPUTF8\r\n", "250 2.1.0 "),
+        (HELLO + b"MAIL FROM:<> AUTH=<> RET=HDRS ENVID=a+b/=@ XOORG=x.com\r\n", "250 2.1.0 "),
+        (ENVELOPE + b"RCPT TO:<c@x.org> NOTIFY=SUCCESS,FAILURE ORCPT=rfc822;c@x.org\r\n", "250 2.1.5 "),
+        (ENVELOPE + b"RCPT TO:<>\r\n", "553 5.1.3 "),
+        (ENVELOPE + b"DATA now\r\n", "501 5.5.4 "),
+        (ENVELOPE + b"RSET\r\nDATA\r\n", "503 5.5.1 "),
+        (ENVELOPE + HELLO + b"DATA\r\n", "503 5.5.1 "),
+        (HELLO + b"VRFY \xff\r\n", "252 2.5.0 "),
+        (HELLO + b"HELP\r\n", "214 2.0.0 "),
+        (HELLO + b"EXPN x\r\n", "502 5.5.1 "),
+        (HELLO + b"AUTH PLAIN AGEAYg==\r\n", "502 5.5.1 "),
+        (HELLO + b"STARTTLS\r\n", "454 4.7.0 "),
+        (HELLO + b"BDAT 10 LAST\r\n", "500 5.5.2 "),
+        (HELLO + b"NOOP\r\n", "250 2.0.0 "),
+        (b"\r\n", "500 5.5.2 "),
+        (b"\xff\r\n", "500 5.5.2 "),
+        (b"NOOP " + b"x" * 1_000_000 + b"\r\n", "500 5.5.2 "),
+    ],
+)
+async def test_commands(commands: bytes, answer: str) -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        assert (await peer.ask(commands)).startswith(answer)
+        assert (await peer.ask(b"QUIT\r\n")).startswith("221 2.0.0 ")
+        assert await peer.over()
+
+
+async def test_pipelined_commands_are_answered_in_order() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        peer.writer.write(b"A: 1" + DOT + b"MAIL FROM:<>\r\nRCPT TO:<c@x.org>\r\nDATA\r\n")
+        assert [(await peer.reply())[:3] for _ in range(4)] == ["250", "250", "250", "354"]
+        peer.writer.write(b"A: 2" + DOT + b"QUIT\r\n")
+        assert [(await peer.reply())[:3] for _ in range(2)] == ["250", "221"]
+    assert [scope["rcpt_to"] for scope in app.scopes] == [["b@x.org"], ["c@x.org"]]
+
+
+async def test_a_whole_conversation_in_one_packet() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        peer.writer.write(ENVELOPE + b"DATA\r\n" + b"A: 1" + DOT + b"QUIT\r\n")
+        assert [(await peer.reply())[:3] for _ in range(6)] == ["250", "250", "250", "354", "250", "221"]
+    assert app.content() == b"A: 1\r\n"
+
+
+# Content
+
+
+@pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r\n.\n", b"\r.\r", b"\r\n.\r"])
+async def test_nothing_is_smuggled(end: bytes) -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        answer = await peer.message(b"A: 1\r\n\r\nb" + end + b"MAIL FROM:<evil@x.org>\r\n" + DOT)
+        assert answer.startswith("550 5.6.11 ")
+        assert (await peer.ask(b"NOOP\r\n")).startswith("250 ")
+    assert app.scopes == []
+
+
+async def test_a_message_over_the_limit_is_refused_and_the_session_goes_on() -> None:
+    async with serving(Inbox(), max_message=1000) as server, peer_of(server) as peer:
+        assert (await peer.message(b"x" * 5_000_000 + DOT)).startswith("552 5.3.4 ")
+        assert server.memory.left == server.settings.max_buffered
+        assert (await peer.message(b"x" * 998 + DOT, ENVELOPE)).startswith("250 ")
+
+
+async def test_long_lines_are_taken_up_to_the_limit() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        assert (await peer.message(b"x" * (2**20 - 2) + DOT)).startswith("250 ")
+        assert len(app.content()) == 2**20
+        assert (await peer.message(b"x" * 10_000_000 + DOT)).startswith("500 5.5.2 ")
+
+
+async def test_many_big_messages_at_one_time_are_deferred() -> None:
+    app = Held()
+    async with serving(app, max_buffered=150_000) as server, peer_of(server) as first, peer_of(server) as second:
+        await first.ask(ENVELOPE + b"DATA\r\n")
+        first.writer.write(b"x" * 100_000 + DOT)
+        await app.running.wait()
+        assert (await second.message(b"x" * 100_000 + DOT)).startswith("452 4.3.1 ")
+        app.release.set()
+        assert (await first.reply()).startswith("250 ")
+        assert (await second.message(b"x" * 100_000 + DOT)).startswith("250 ")
+        assert server.memory.left == 150_000
+
+
+async def test_what_a_lost_sender_had_sent_is_given_back() -> None:
+    async with serving(Inbox()) as server:
+        async with peer_of(server) as peer:
+            await peer.ask(ENVELOPE + b"DATA\r\n")
+            peer.writer.write(b"x" * 100_000)
+            await until(lambda: server.memory.left < server.settings.max_buffered)
+        await until(lambda: server.memory.left == server.settings.max_buffered)
+
+
+# Bad company
+
+
+async def test_one_connection_too_many() -> None:
+    async with serving(Inbox(), max_connections=1) as server:
+        async with peer_of(server):
+            second = Peer(*await connect(server.address))
+            assert (await second.reply()).startswith("421 4.3.2 ")
+            assert await second.over()
+            second.writer.close()
+        await until(lambda: not server._sessions)
+        async with peer_of(server) as third:
+            assert (await third.ask(b"NOOP\r\n")).startswith("250 ")
+
+
+async def test_one_connection_too_many_from_an_address() -> None:
+    async with serving(Inbox(), max_connections_per_address=1) as server, peer_of(server) as first:
+        second = Peer(*await connect(server.address))
+        assert (await second.reply()).startswith("421 4.7.0 ")
+        assert await second.over()
+        second.writer.close()
+        assert (await first.ask(b"NOOP\r\n")).startswith("250 ")
+
+
+async def test_too_many_errors(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Inbox(), max_errors=3) as server, peer_of(server) as peer:
+        assert (await peer.ask(b"DATA\r\n" * 3)).startswith("503 ")
+        assert (await peer.ask(b"DATA\r\n")).startswith("421 4.7.0 ")
+        assert await peer.over()
+    assert crashes(caplog) == []
+
+
+async def test_a_silent_sender_is_dropped() -> None:
+    async with serving(Inbox(), timeout=0.05) as server, peer_of(server) as peer:
+        assert (await peer.reply()).startswith("421 4.4.2 ")
+        assert await peer.over()
+
+
+async def test_a_sender_that_trickles_is_dropped() -> None:
+    async with serving(Inbox(), data_timeout=0.1) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        trickle = asyncio.ensure_future(_trickle(peer))
+        assert (await peer.reply()).startswith("421 4.4.2 ")
+        trickle.cancel()
+        assert await peer.over()
+        assert server.memory.left == server.settings.max_buffered
+
+
+async def _trickle(peer: Peer) -> None:
+    while True:
+        peer.writer.write(b"x\r\n")
+        await asyncio.sleep(0.01)
+
+
+async def test_a_peer_that_does_not_read_is_dropped(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Inbox(), timeout=0.2) as server:
+        _, writer = await connect(server.address)
+        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(b"HELP\r\n" * 1_000_000)
+        await until(lambda: bool(server._sessions))
+        await until(lambda: not server._sessions)
+        writer.transport.abort()
+    assert crashes(caplog) == []
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> TLS:
+    folder = tmp_path_factory.mktemp("tls")
+    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost"
+    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
+    subprocess.run(["openssl", *command.split(), *files], check=True, capture_output=True)
+    return TLS(certificate=str(folder / "cert.pem"), key=str(folder / "key.pem"))
+
+
+def _trusting() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def test_starttls(certificate: TLS) -> None:
+    app = Inbox()
+
+    def send(host: str, port: str) -> Any:
+        with smtplib.SMTP(host, int(port), timeout=LIMIT) as client:
+            client.ehlo()
+            assert client.has_extn("starttls")
+            client.starttls(context=_trusting())
+            assert client.docmd("MAIL", "FROM:<a@x.org>")[0] == 503  # RFC 3207 4.2: what was said before is forgotten
+            client.ehlo()
+            assert not client.has_extn("starttls")
+            assert not client.has_extn("auth")
+            assert client.docmd("STARTTLS")[0] == 503
+            client.sendmail("a@x.org", ["b@x.org"], b"A: 1\r\n")
+
+    async with serving(app, tls=certificate) as server:
+        await asyncio.to_thread(send, *server.address.split(":"))
+    assert b" with ESMTPS id " in app.bodies[0]
+    assert app.content() == b"A: 1\r\n"
+
+
+async def test_commands_injected_before_the_handshake_are_dropped(certificate: TLS) -> None:
+    async with serving(Inbox(), tls=certificate) as server, peer_of(server) as peer:
+        await peer.ask(HELLO)
+        peer.writer.write(b"STARTTLS\r\nNOOP\r\nMAIL FROM:<evil@x.org>\r\n")
+        assert (await peer.reply()).startswith("220 ")
+        await peer.writer.start_tls(_trusting())
+        assert (await peer.ask(b"RCPT TO:<a@x.org>\r\n")).startswith("503 5.5.1 Error: send HELO first")
+
+
+async def test_a_failed_handshake_is_no_crash(certificate: TLS, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Inbox(), tls=certificate) as server:
+        for _ in range(2):
+            async with peer_of(server) as peer:
+                assert (await peer.ask(HELLO + b"STARTTLS\r\n")).startswith("220 ")
+                peer.writer.write(b"this is no handshake\r\n")
+                assert await peer.over()
+        async with peer_of(server) as peer:
+            assert (await peer.message(b"A: 1" + DOT)).startswith("250 ")
+    assert crashes(caplog) == []
+
+
+async def test_implicit_tls(certificate: TLS) -> None:
+    app = Inbox()
+
+    def send(host: str, port: str) -> None:
+        with smtplib.SMTP_SSL(host, int(port), timeout=LIMIT, context=_trusting()) as client:
+            client.sendmail("a@x.org", ["b@x.org"], b"A: 1\r\n")
+            assert not client.has_extn("starttls")
+
+    async with serving(app, tls=certificate, implicit_tls=True) as server:
+        await asyncio.to_thread(send, *server.address.split(":"))
+    assert b" with ESMTPS id " in app.bodies[0]
+
+
+async def test_tls_files_that_are_missing_are_one_sentence() -> None:
+    with pytest.raises(BindError, match=r"TLS: .*none\.pem"):
+        async with serving(Inbox(), tls=TLS(certificate="none.pem", key="none.pem")):
+            pass
+    with pytest.raises(ValueError, match="implicit_tls needs tls"):
+        SMTPSettings(implicit_tls=True)
+
+
+# The end
+
+
+async def test_stop_says_goodbye_to_the_idle_and_lets_a_transaction_finish() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as idle, peer_of(server) as busy:
+        await busy.ask(ENVELOPE + b"DATA\r\n")
+        stopping = asyncio.ensure_future(server.stop(LIMIT))
+        assert (await idle.reply()).startswith("421 4.3.2 ")
+        assert await idle.over()
+        assert server.status.state == "draining"
+        busy.writer.write(b"A: 1" + DOT)
+        assert (await busy.reply()).startswith("250 ")
+        assert (await busy.reply()).startswith("421 4.3.2 ")
+        await stopping
+        assert server.status.state == "stopped"
+
+
+async def test_stop_cuts_what_does_not_finish_with_a_451() -> None:
+    app = Held()
+    async with serving(app) as server, peer_of(server) as peer, peer_of(server) as slow:
+        await slow.ask(ENVELOPE + b"DATA\r\n")
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        peer.writer.write(b"A: 1" + DOT)
+        await app.running.wait()
+        await server.stop(0.05)
+        assert (await peer.reply()).startswith("451 4.3.0 ")
+        assert await slow.over()
+    assert app.outcome == "cancelled"
+
+
+# Real peers
+
+
+async def test_swaks_delivers(tmp_path: Path) -> None:
+    app = Inbox()
+    async with serving(app) as server:
+        host, port = server.address.split(":")
+        command = ["swaks", "--server", host, "--port", port, "--from", "a@x.org", "--to", "b@x.org,c@x.org"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--pipeline", "--helo", "swaks.example", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+    assert process.returncode == 0, output.decode()
+    assert app.scopes[0]["rcpt_to"] == ["b@x.org", "c@x.org"]
+    assert app.scopes[0]["helo"] == "swaks.example"
+
+
+KILLED = """
+import asyncio, sys
+from protocols.mail.smtp import SMTPServer, SMTPSettings
+
+async def app(scope, receive, send):
+    await receive()
+    print("handling", flush=True)
+    await asyncio.sleep(1000)
+
+async def main():
+    async with SMTPServer(app, SMTPSettings(bind="127.0.0.1:0"), state={}) as server:
+        print(server.address, flush=True)
+        await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+async def test_killed_in_the_middle_of_a_handler_the_sender_got_no_250() -> None:
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", KILLED, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(4 * LIMIT):
+            address = (await process.stdout.readline()).decode().strip()
+            peer = Peer(*await connect(address))
+            await peer.reply()
+            await peer.ask(ENVELOPE + b"DATA\r\n")
+            peer.writer.write(b"A: 1" + DOT)
+            assert await process.stdout.readline() == b"handling\n"
+            process.kill()
+            assert await peer.reader.read() == b""
+            peer.writer.close()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
