@@ -17,7 +17,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str, obj: object) -> None:
     """Before the items are made: a marker that comes later loses the test's own parameters, and the loops above."""
-    if collector.istestfunction(obj, name) and inspect.iscoroutinefunction(inspect.unwrap(obj)):
+    function = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
+    if collector.istestfunction(obj, name) and inspect.iscoroutinefunction(inspect.unwrap(function)):
         pytest.mark.anyio(obj)
         pytest.mark.usefixtures("anyio_backend")(obj)
 
