@@ -81,6 +81,8 @@ class Broker:
             self._retained.remove(message.topic)
         elif not self._retained.set(message.topic, message, message.size):
             self.unretained += 1
+            if not self.unretained & (self.unretained - 1):  # the first, the second, the fourth ...: a line each
+                logger.warning("retained messages are full (max_retained): %d not retained", self.unretained)
 
     def subscribe(self, session: Session, filters: Sequence[tuple[str | None, int]]) -> list[int]:
         """The SUBACK's return codes: the QoS granted, 1 at most, or 0x80."""

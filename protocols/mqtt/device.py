@@ -150,6 +150,10 @@ class Device(Instance, asyncio.Protocol):
     def mqtt_accept(self, event: dict[str, Any]) -> None:
         self._timer.cancel()
         self._connection.accept()
+        session = self._connection.session
+        if session.dropped:
+            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full")
+            session.dropped = 0
         self._heard = self._loop.time()
         if self._keepalive:
             self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
