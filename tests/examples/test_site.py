@@ -3,6 +3,7 @@
 import concurrent.futures
 import email
 import json
+import re
 import signal
 import time
 from email.message import EmailMessage, Message
@@ -10,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import PATIENCE, Site, until
+from servers.site import PATIENCE, ROOT, Site, until
 from websockets.sync.client import ClientConnection
 
 
@@ -253,6 +254,36 @@ def test_the_admin_lists_the_same_rows(site: Site) -> None:
         assert "ida@admin.example" in browser.get("/admin/helpdesk/ticket/").text
         [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "ida@admin.example")
         assert "Where is it?" in browser.get(f"/admin/helpdesk/ticket/{number}/change/").text
+
+
+# What it says.
+
+
+def blocks(language: str) -> list[list[str]]:
+    """The README's blocks of that language, each as its lines."""
+    found = re.findall(rf"^```{language}\n(.*?)^```$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return [block.splitlines() for block in found]
+
+
+def words(line: str) -> str:
+    """A line without the width of its columns: ports differ in length."""
+    return " ".join(line.split())
+
+
+def test_it_starts_with_what_the_readme_shows(site: Site) -> None:
+    said = [words(line) for line in site.output().splitlines()]
+    shown = [words(site.at_its_addresses(line)) for line in blocks("text")[0]]
+    assert said[: len(shown)] == shown
+
+
+def test_a_mistake_is_told_as_the_readme_shows(site: Site) -> None:
+    wrong = site.config.read_text().replace(f"bind: 127.0.0.1:{site.mqtt}", "bnid: 127.0.0.1:1883")
+    (site.folder / "wrong").mkdir()
+    (site.folder / "wrong" / "gateway.yaml").write_text(wrong)
+    told = site.python("-m", "gateway", "check", "-c", "wrong/gateway.yaml")
+    assert told.returncode == 2
+    shown = [site.at_its_addresses(line).replace("gateway.yaml:", "wrong/gateway.yaml:") for line in blocks("text")[1]]
+    assert (told.stdout + told.stderr).replace(":1883", f":{site.mqtt}").splitlines() == shown
 
 
 # The end.

@@ -72,17 +72,14 @@ class Site:
         self.process: subprocess.Popen[bytes] | None = None
 
     def example(self) -> str:
-        """gateway.yaml.example, but for its addresses."""
-        text = (ROOT / "gateway.yaml.example").read_text()
-        for old, new in {
-            "path: examples/site": f"path: {SITE}",
-            ":8000": f":{self.http}",
-            ":1883": f":{self.mqtt}",
-            ":8025": f":{self.smtp}",
-        }.items():
-            assert old in text
-            text = text.replace(old, new)
-        return text
+        """gateway.yaml.example, but for its addresses and its path."""
+        return self.at_its_addresses((ROOT / "gateway.yaml.example").read_text())
+
+    def at_its_addresses(self, text: str) -> str:
+        """``text`` with what differs between the example and this copy of it."""
+        ports = {8000: self.http, 1883: self.mqtt, 8025: self.smtp}
+        text = text.replace("path: examples/site", f"path: {SITE}")
+        return re.sub(r":(8000|1883|8025)\b", lambda port: f":{ports[int(port[1])]}", text)
 
     def python(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run Python to its end in the site's folder."""
@@ -97,7 +94,7 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "gateway", "run", "-c", str(self.config)]
+        command = [sys.executable, "-m", "gateway", "run"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
         until(self.ready, f"the daemon is ready\n{self.output()}")
