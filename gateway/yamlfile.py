@@ -100,6 +100,8 @@ class Document:
         return self.values.get(loc, Span(0, 0, 1))
 
     def _excerpt(self, span: Span) -> str:
+        if not self.values and not _is_harmless(self.lines, span.line):
+            return ""
         before = [self._line(span.line - 1)[0]] if span.line > 0 and self.values else []
         text, moved = self._line(span.line, span.column)
         width = max(1, min(span.end, len(self._text(span.line))) - span.column)
@@ -116,8 +118,10 @@ class Document:
         hidden = {span for spans in self.secrets.values() for span in spans if span.line == line}
         for span in sorted(hidden, key=lambda span: -span.column):
             text = f"{text[: span.column]}***{text[span.end :]}"
-            if span.column < column:
-                moved += min(span.end, column) - span.column - 3
+            if span.end <= column:
+                moved += span.end - span.column - 3
+            elif span.column < column:
+                moved += column - span.column
         if not self.values:  # the text did not parse: guess by the line alone
             text = _SECRET_LINE.sub(r"\1***", text)
         return hide_passwords(text), moved
@@ -263,6 +267,12 @@ class _Reader:
 
 def _is_secret(key: str) -> bool:
     return bool(_SECRET.search(key) or difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
+
+
+def _is_harmless(lines: list[str], line: int) -> bool:
+    """Whether a line of a text that did not parse is surely not the inside of a secret of many lines."""
+    before = next((text for text in reversed(lines[:line]) if ":" in text), "")
+    return line < len(lines) and ":" in lines[line] and not _SECRET.search(before)
 
 
 def _is_text(value: object) -> bool:

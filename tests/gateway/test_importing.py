@@ -1,0 +1,77 @@
+"""Targets: found, or one of the three sentences."""
+
+import json.decoder
+from pathlib import Path
+
+import pytest
+
+from gateway.importing import TargetError, add_to_path, import_target
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def module(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / f"{name}.py").write_text(text)
+
+
+@pytest.mark.parametrize("target", ["json.decoder.JSONDecoder", "json.decoder:JSONDecoder"])
+def test_both_ways_of_writing(target: str) -> None:
+    assert import_target(target) is json.decoder.JSONDecoder
+
+
+def test_an_attribute_of_an_attribute() -> None:
+    assert import_target("json.decoder:JSONDecoder.decode") is json.decoder.JSONDecoder.decode
+
+
+@pytest.mark.parametrize(
+    "target", ["json", "", ".", ":", "json.", ".loads", "json:", "a b.c", "../x.y", "json.decoder:a b"]
+)
+def test_what_is_no_target(target: str) -> None:
+    with pytest.raises(TargetError, match="is no target"):
+        import_target(target)
+
+
+def test_no_such_module() -> None:
+    with pytest.raises(TargetError, match="there is no module 'targets_nowhere'"):
+        import_target("targets_nowhere.x")
+
+
+def test_no_such_module_in_a_package() -> None:
+    with pytest.raises(TargetError, match=r"there is no module 'json.decodr'; did you mean 'decoder'\?"):
+        import_target("json.decodr.JSONDecoder")
+
+
+def test_no_such_attribute() -> None:
+    with pytest.raises(TargetError, match=r"module 'json' has no 'dumsp'; did you mean 'dump"):
+        import_target("json.dumsp")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("1 / 0", r"at {}.py:1: ZeroDivisionError: division by zero"),
+        ("x = 1\ndef f(:", r"at {}.py:2: SyntaxError: "),
+        ("import not_there_at_all", r"at {}.py:1: ModuleNotFoundError: No module named 'not_there_at_all'"),
+        ("raise SystemExit(3)", r"at {}.py:1: SystemExit: 3"),
+        ("import json\njson.loads('{{')", r"json/decoder.py:\d+: JSONDecodeError: "),
+    ],
+)
+def test_the_module_failed(tmp_path: Path, text: str, words: str) -> None:
+    name = f"targets_failing_{abs(hash(text))}"
+    module(tmp_path, name, text)
+    with pytest.raises(TargetError, match=f"importing '{name}' failed .*{words.format(name)}"):
+        import_target(f"{name}.x")
+
+
+def test_the_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = tmp_path / "below"
+    below.mkdir()
+    module(below, "targets_first", "x = 1")
+    module(tmp_path, "targets_first", "x = 2")
+    monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
+    add_to_path(below)
+    assert import_target("targets_first.x") == 1

@@ -1,0 +1,188 @@
+"""Reading gateway.yaml: whatever the text, the outcome is settings or findings. More is in ``tests/config/cases``."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.environment import Unset, expand
+from gateway.findings import ConfigErrors
+from gateway.loader import load, parse
+from gateway.settings import Settings
+
+MINIMAL = "servers: {web: {protocol: http}}\napplication: a.b\n"
+YAMLISH = st.text(alphabet="abc:{}[]&*!|>'\"-?#,%@`~ \n\t0123456789$${}\\xuUé\ud800\x85\ufeff", max_size=60)
+WORDS = st.lists(
+    st.sampled_from(
+        [
+            *("servers: ", "routes: ", "web:", "protocol: http", "mqtt", "  ", "\n", "{", "}", "[", "]", "&a ", "*a"),
+            *("- ", ": ", "!!int ", "${X}", "${", "http:", "app: a.b", "path: '('", "null", "true", "1", "1.5", ">"),
+            *("bind: :1", "'", '"', "<<: ", "log: "),
+        ]
+    ),
+    max_size=30,
+).map("".join)
+DATA = st.recursive(
+    st.sampled_from(["http", "x", "1", "null", "true", "1.5", "[]", "{}", "''"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{', '.join(items)}]")
+        | st.dictionaries(
+            st.sampled_from(
+                ["servers", "web", "protocol", "routes", "http", "mqtt", "app", "path", "log", "tls", "email", "x"]
+            ),
+            inner,
+            max_size=4,
+        ).map(lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items.items()) + "}")
+    ),
+    max_leaves=12,
+)
+
+
+def parsed(text: str, **environ: str) -> Settings:
+    return parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ=environ).finish()
+
+
+def errors(text: str, **environ: str) -> str:
+    with pytest.raises(ConfigErrors) as caught:
+        parsed(text, **environ)
+    return str(caught.value)
+
+
+@given(st.one_of(st.text(), YAMLISH, WORDS, DATA))
+def test_any_text_gives_settings_or_findings(text: str) -> None:
+    try:
+        assert isinstance(parsed(text, X="1"), Settings)
+    except ConfigErrors as caught:
+        count = len(caught.findings)
+        assert count
+
+
+@given(st.one_of(WORDS, DATA))
+def test_every_finding_lies_in_the_file(text: str) -> None:
+    try:
+        parsed(text)
+    except ConfigErrors as caught:
+        for finding in caught.findings:
+            assert 1 <= finding.line <= max(1, len(text.splitlines()))
+            assert finding.column >= 1
+
+
+def test_the_minimal_file() -> None:
+    assert list(parsed(MINIMAL).servers) == ["web"]
+
+
+def test_nesting_is_bounded() -> None:
+    assert "nested too deeply" in errors("[" * 5000)
+
+
+def test_a_billion_laughs_are_bounded() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 20)]
+    assert "too many values" in errors("\n".join(lines))
+
+
+def test_a_long_file_is_refused() -> None:
+    assert "longer than" in errors("#" * 1_000_001)
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigErrors, match=r"cannot be read: No such file"):
+        load(tmp_path / "no.yaml")
+
+
+def test_a_file_that_is_not_text(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigErrors, match=r"not UTF-8"):
+        load(tmp_path / "gateway.yaml")
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(MINIMAL, encoding="utf-8-sig")
+    assert load(tmp_path / "gateway.yaml").finish().application == "a.b"
+
+
+def test_a_secret_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("hunter2\n")
+    text = "servers: {s: {protocol: imap, host: h, username: u, password: '${file:password}'}}\napplication: a.b"
+    (tmp_path / "gateway.yaml").write_text(text)
+    settings = load(tmp_path / "gateway.yaml").finish()
+    assert settings.servers["s"].password.reveal() == "hunter2"
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    "value", ["true", "1234", "1.50", "null", "~", "on", "+1", "a b", "{x}", "'", "# no comment", "é"]
+)
+def test_a_value_of_the_environment_is_text_where_text_is_wanted(value: str) -> None:
+    text = "servers: {s: {protocol: imap, host: h, username: u, password: ${P}}}\napplication: a.b"
+    assert parsed(text, P=value).servers["s"].password.reveal() == value
+
+
+def test_a_value_of_the_environment_is_not_yaml() -> None:
+    settings = parsed("servers: {web: {protocol: http}}\napplication: ${A}", A="a.b, threads: 9")
+    assert settings.application == "a.b, threads: 9"
+    assert settings.threads == 32
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("${A}", "1"),
+        ("x${A}y${A}", "x1y1"),
+        ("${B:-2}", "2"),
+        ("${E:-2}", "2"),
+        ("${E}", ""),
+        ("$${A}", "${A}"),
+        ("$A", "$A"),
+    ],
+)
+def test_references(text: str, value: str) -> None:
+    assert expand(text, {"A": "1", "E": ""}, Path()) == value
+
+
+@pytest.mark.parametrize("text", ["${B}", "${a b}", "${", "${A", "${}", "${file:/no/such}", "${file:/dev/zero}"])
+def test_references_without_a_value(text: str) -> None:
+    with pytest.raises(Unset):
+        expand(text, {"A": "1"}, Path())
+
+
+@pytest.mark.parametrize("key", ["password", "auth_token", "pasword", "secret", "api_key"])
+@pytest.mark.parametrize("value", ["hunter2", "'hunter2'", "[hunter2, 'hunter2']", "{a: hunter2}"])
+def test_no_excerpt_shows_a_secret(key: str, value: str) -> None:
+    message = errors(f"servers: {{web: {{protocol: http, {key}: {value}, bnid: 1}}}}\napplication: a.b")
+    assert "hunter2" not in message
+    assert "bnid" in message
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: |\nhunter2\n",
+        "password: hunter2\n  x: [",
+        "{password: hunter2, x",
+        "password: 'hunter2",
+        "{auth: hunter2",
+    ],
+)
+def test_no_syntax_error_shows_a_secret(text: str) -> None:
+    assert "hunter2" not in errors(text)
+
+
+@pytest.mark.parametrize("text", ["password: |\n      hunter2\n      hunter2\n", "password: hunter2\n      hunter2\n"])
+def test_no_line_of_a_long_secret_is_shown(text: str) -> None:
+    message = errors(f"servers:\n  web:\n    protocol: http\n    {text}    bnid: 1\napplication: a.b")
+    assert "hunter2" not in message
+
+
+def test_carets_stand_below_the_mistake() -> None:
+    message = errors(
+        "servers: {s: {protocol: imap, host: h, username: u, password: hunter2hunter2, bnid: 1}}\napplication: a.b"
+    )
+    _, text, carets, *_ = message.splitlines()
+    assert text[carets.index("^") : carets.rindex("^") + 1] == "bnid"
+
+
+def test_a_url_with_a_password_is_shown_without_it() -> None:
+    message = errors("servers: {p: {protocol: mqtt-client, url: mqtt://ann:hunter2@h, bnid: 1}}\napplication: a.b")
+    assert "hunter2" not in message

@@ -1,0 +1,92 @@
+"""What the daemon writes to standard error."""
+
+import io
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway import logs
+from gateway.routing import current_route
+from gateway.settings import LogSettings
+
+SCOPE = {"type": "email", "mail_from": "ann@example.net", "rcpt_to": ["help@example.org"], "listener": "mail"}
+HANDLER = """
+def handle(message):
+    return message["order"]
+"""
+
+
+@pytest.fixture
+def crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BaseException:
+    """A handler's KeyError, raised in the user's own file."""
+    (tmp_path / "shop_handlers.py").write_text(HANDLER)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    import shop_handlers  # type: ignore[import-not-found]  # just written
+
+    with pytest.raises(KeyError) as caught:
+        shop_handlers.handle({})
+    return caught.value
+
+
+def written(error: BaseException | None = None, message: str = "email ann -> help", **settings: Any) -> str:
+    stream = io.StringIO()
+    logs.configure(LogSettings(**settings), stream)
+    logging.getLogger("protocols.instance").error("%s", message, exc_info=error, extra={"scope": SCOPE})
+    return stream.getvalue()
+
+
+def test_a_crash_is_its_scope_its_route_and_the_users_own_line(crash: BaseException) -> None:
+    token = current_route.set("@example.org -> shop_handlers.handle")
+    text = written(crash)
+    current_route.reset(token)
+    assert text == (
+        "ERROR   email ann -> help -> shop_handlers.handle: KeyError 'order'\n"
+        '        shop_handlers.py:3  return message["order"]\n'
+    )
+
+
+@pytest.mark.parametrize("settings", [{"tracebacks": "full"}, {"level": "debug"}])
+def test_every_frame_where_asked_for(crash: BaseException, settings: dict[str, str]) -> None:
+    assert "Traceback (most recent call last):" in written(crash, **settings)
+
+
+def test_json(crash: BaseException) -> None:
+    token = current_route.set("default -> shop_handlers.handle")
+    record = json.loads(written(crash, format="json"))
+    current_route.reset(token)
+    assert record["time"].endswith("+00:00")
+    assert record["level"] == "error"
+    assert record["logger"] == "protocols.instance"
+    assert record["message"] == "email ann -> help"
+    assert record["route"] == "default -> shop_handlers.handle"
+    assert (record["scope"], record["listener"]) == ("email", "mail")
+    assert record["error"] == "KeyError 'order'"
+    assert record["traceback"].startswith("Traceback")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_peer_cannot_forge_a_line(form: str) -> None:
+    assert written(message="x\nERROR   y\r\x1b[2J", format=form).count("\n") == 1
+
+
+def test_the_level() -> None:
+    assert written(level="error")
+    stream = io.StringIO()
+    logs.configure(LogSettings(level="warning"), stream)
+    logging.getLogger("gateway").info("not this")
+    assert stream.getvalue() == ""
+
+
+@pytest.mark.parametrize("name", ["aiohttp.access", "mail.log", "gmqtt", "aioimaplib.aioimaplib"])
+def test_libraries_are_quiet(name: str) -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(level="debug"), stream)
+    logging.getLogger(name).info("LOGIN ann hunter2")
+    logging.getLogger(name).debug("LOGIN ann hunter2")
+    assert stream.getvalue() == ""
+    logging.getLogger(name).warning("the connection is lost")
+    assert "lost" in stream.getvalue()
