@@ -1,1 +1,87 @@
-"""."""
+"""Protocol servers for any ASGI application: HTTP and WebSocket, MQTT, SMTP/LMTP, IMAP, SMS webhooks.
+
+The primitives, from the socket to the application:
+
+``listener``    opens sockets; the only code that does
+``server``      what every server is from outside: started, ready, drained, stopped
+``instance``    one run of an application over one scope: order, backpressure, legal sends, disconnect, crash
+``asgi``        the scopes and events as types; mqtt, email and sms are specified in ``docs/asgi/``
+``lifespan``    an application's startup and shutdown
+``errors``      who erred: the application (local) or the peer (remote)
+``units``, ``secret``   how settings are written; ``tasks`` owns what runs beside
+
+Each protocol has a package of its own, and a server here::
+
+    async with MQTTServer(app, MQTTSettings(bind="127.0.0.1:1883")):
+        await forever()
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import BindError, Disconnected, LocalProtocolError, RemoteProtocolError
+from protocols.listener import TLS
+from protocols.secret import Secret
+from protocols.server import Server, Status
+
+if TYPE_CHECKING:
+    from protocols.http.server import HTTPServer, HTTPSettings
+    from protocols.mail.imap import IMAPReader, IMAPSettings
+    from protocols.mail.settings import SMTPSettings
+    from protocols.mail.smtp import SMTPServer
+    from protocols.mail.submission import SubmissionSettings, open_submission
+    from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+    from protocols.mqtt.server import MQTTServer
+    from protocols.mqtt.settings import MQTTSettings
+    from protocols.sms import GenericSettings, SMSWebhook, TwilioSettings
+
+_HOMES = {
+    "HTTPServer": "http.server",
+    "HTTPSettings": "http.settings",
+    "IMAPReader": "mail.imap",
+    "IMAPSettings": "mail.imap",
+    "SMTPServer": "mail.smtp",
+    "SMTPSettings": "mail.settings",
+    "SubmissionSettings": "mail.submission",
+    "open_submission": "mail.submission",
+    "MQTTClient": "mqtt.client",
+    "MQTTClientSettings": "mqtt.client",
+    "MQTTServer": "mqtt.server",
+    "MQTTSettings": "mqtt.settings",
+    "GenericSettings": "sms",
+    "SMSWebhook": "sms",
+    "TwilioSettings": "sms",
+}
+
+__all__ = [
+    "TLS",
+    "BindError",
+    "Disconnected",
+    "GenericSettings",
+    "HTTPServer",
+    "HTTPSettings",
+    "IMAPReader",
+    "IMAPSettings",
+    "LocalProtocolError",
+    "MQTTClient",
+    "MQTTClientSettings",
+    "MQTTServer",
+    "MQTTSettings",
+    "RemoteProtocolError",
+    "SMSWebhook",
+    "SMTPServer",
+    "SMTPSettings",
+    "Secret",
+    "Server",
+    "Status",
+    "SubmissionSettings",
+    "TwilioSettings",
+    "open_submission",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """A server's module is imported when it is asked for: who serves MQTT needs neither aiohttp nor aiosmtpd."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
