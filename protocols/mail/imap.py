@@ -89,16 +89,16 @@ class IMAPSettings:
     the best evidence counts, and much of that anybody can forge."""
     max_message: Bytes = 32 * 1024 * 1024
     """Larger messages are not fetched."""
-    timeout: Seconds = 600.0
-    """For a handler; one that takes longer is cancelled and its message tried again."""
+    handler_timeout: Seconds = 120.0
+    """For the application, per message; then it is cancelled and the message tried again."""
     attempts: int = 5
     """How often a message is tried."""
     backoff: Seconds = 30.0
     """Before the second attempt; it doubles each time, to an hour at most."""
     poll: Seconds = 60.0
     """Between two looks, where the server has no IDLE or fails at it."""
-    silence: Seconds = 30.0
-    """A server that says nothing for so long, when it is its turn, is given up."""
+    timeout: Seconds = 30.0
+    """A server that is silent for so long, when it is its turn, is given up."""
     reconnect: Seconds = 1.0
     """Before the first try after a lost connection; it doubles each time, to a minute at most."""
     retry_refused: Seconds = 300.0
@@ -168,7 +168,7 @@ class IMAPReader(Server):
         except ImportError as error:
             raise BindError("IMAP needs the package aioimaplib: pip install asgi-gateway[imap]") from error
         settings = self._settings
-        reach = partial(connect, settings.host, self._port, tls=self._tls(), silence=settings.silence)
+        reach = partial(connect, settings.host, self._port, tls=self._tls(), timeout=settings.timeout)
         self.status = Status("connecting")
         self.tasks.spawn(self._run(reach), name=f"reading {settings.folder}")
 
@@ -271,7 +271,7 @@ class IMAPReader(Server):
         scope["mail_from"] = sender(scope["headers"])
         if not self._address(scope):
             return None
-        return deliver(self.app, scope, message.raw, timeout=settings.timeout, submission=self._submission)
+        return deliver(self.app, scope, message.raw, timeout=settings.handler_timeout, submission=self._submission)
 
     def _address(self, scope: EmailScope) -> bool:
         """Find out for whom it is, and whether the application takes that."""

@@ -64,7 +64,9 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
         self._command: asyncio.Timeout | None = None
         self._room = _ROOM
         self._idling = False
+        self._enough = False
         self._sasl: list[str] = []
+        self.greeted = asyncio.Event()
         self.closed = asyncio.Event()
 
     # One command at a time.
@@ -77,13 +79,15 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
         self._room = _ROOM + room
         try:
             async with asyncio.timeout(self._silence) as self._command:
-                yield
+                try:
+                    yield
+                except asyncio.CancelledError:
+                    if not self._command.expired():
+                        self.leave()
+                    raise
         except TimeoutError:
             self.give_up(f"no answer for {self._silence:g} s")
             raise Disconnected(self.reason) from None
-        except asyncio.CancelledError:
-            self.leave()
-            raise
         except Exception as error:
             # The library raises what it happens to raise (IndexError, UnicodeDecodeError) over an odd answer.
             self.give_up(f"its answer was not understood ({type(error).__name__})")
@@ -117,6 +121,7 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
     # IDLE (RFC 2177): ends itself when there is news, or is ended by a timer.
 
     async def idle_until_news(self, seconds: float) -> Any:
+        self._enough = self.changed
         timer = self.loop.call_later(seconds, self.done)
         try:
             response = await self.idle()
@@ -126,7 +131,8 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
         return response
 
     def done(self) -> None:
-        """End a running IDLE; its tagged answer is due at once."""
+        """End IDLE as soon as it has begun; its tagged answer is due at once."""
+        self._enough = True
         if self._idling:
             self._idling = False
             self.idle_done()
@@ -168,6 +174,7 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
             await super().welcome(command)
         except (aioimaplib.AioImapException, LookupError, UnicodeDecodeError):
             self.give_up(f"it answered: {words(command)}")
+        self.greeted.set()
 
     def _untagged_response(self, line: bytes) -> Any:
         command = super()._untagged_response(line)
@@ -187,7 +194,7 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
         super()._continuation(line)
         if pending is not None and pending.name == "IDLE":
             self._idling = True
-            if self.changed:
+            if self._enough:
                 self.done()
 
 
@@ -330,14 +337,14 @@ class Connection:
             self._protocol.give_up("it does not hang up")
 
 
-async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, silence: float) -> Connection:
+async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> Connection:
     """Connect and read the greeting. Raises OSError (Disconnected among them), as the network has it."""
-    protocol = _Protocol(silence)
+    protocol = _Protocol(timeout)
     try:
-        async with asyncio.timeout(silence):
+        async with asyncio.timeout(timeout):
             await asyncio.get_running_loop().create_connection(lambda: protocol, host, port, ssl=tls)
     except TimeoutError:
-        raise Disconnected(f"no connection within {silence:g} s") from None
+        raise Disconnected(f"no connection within {timeout:g} s") from None
     async with protocol.command():
-        await protocol.wait("AUTH|NONAUTH")
+        await protocol.greeted.wait()
     return Connection(protocol)

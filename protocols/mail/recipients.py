@@ -28,14 +28,14 @@ _AUTHOR = ((b"resent-to", b"resent-cc"), (b"to", b"cc"))
 # The bounds keep the search linear where a quotation or comment never ends.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
 _COMMENT = re.compile(r"\([^()]{0,256}\)")
-_ADDRESS = re.compile(r"[^\s<>,;:()\"@]{1,64}@[^\s<>,;:()\"@]{1,255}")
+_WORD = re.compile(r"[^\s<>,;:()\"]+")
 _FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
 
 
 def addresses(value: bytes) -> list[str]:
     """The valid addresses in a field such as To, in order, their domains in lower case; display names left out."""
     text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
-    return _valid(match[0] for match in _ADDRESS.finditer(text))
+    return _valid(match[0] for match in _WORD.finditer(text) if "@" in match[0])
 
 
 def _valid(candidates: Iterable[str]) -> list[str]:

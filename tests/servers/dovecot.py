@@ -195,6 +195,9 @@ class Dovecot:
             return int(bytes(lines[0] or b"").rpartition(b" ")[2].rstrip(b")")) if result == "OK" else 0
 
     def flags(self, folder: str = "INBOX", user: str = USER) -> list[bytes]:
+        """``1 (FLAGS (\\Seen))`` of each message; none in an empty folder."""
+        if not self.count(folder, user):
+            return []
         with self.program(user) as client:
             client.select(f'"{folder}"', readonly=True)
             return [bytes(line) for line in client.fetch("1:*", "(FLAGS)")[1] if isinstance(line, bytes)]

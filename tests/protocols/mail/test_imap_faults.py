@@ -1,0 +1,336 @@
+"""A mailbox whose server dies, lacks things, refuses, or lies."""
+
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from imap_desk import Desk, eventually, mail, new_user, reading, settings
+from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot, free_port
+
+from protocols.errors import BindError
+from protocols.mail import imap_session
+from protocols.mail.imap import IMAPReader, IMAPSettings
+from protocols.mail.imap_session import IDLE_AGAIN, IDLE_FAILURES, IdleHealth
+from protocols.secret import Secret
+
+pytestmark = pytest.mark.fault
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Dovecot]:
+    with dovecot() as running:
+        yield running
+
+
+@pytest.fixture
+def server() -> Iterator[Dovecot]:
+    """One that a test may kill."""
+    with dovecot() as running:
+        yield running
+
+
+@pytest.fixture
+def user() -> str:
+    return new_user()
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR]
+
+
+async def test_a_server_killed_in_idle_is_noticed_and_nothing_is_lost(
+    server: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    desk = Desk()
+    server.append(mail("before"), user=user)
+    async with reading(desk, server, user) as reader:
+        await eventually(lambda: server.count("Processed", user) == 1)
+        await asyncio.sleep(0.2)  # in IDLE
+        before = time.monotonic()
+        server.kill()
+        await eventually(lambda: reader.status.state == "connecting" and "connection refused" in reader.status.detail)
+        assert time.monotonic() - before < 5
+        assert "next try in" in reader.status.detail
+        server.start()
+        server.append(mail("meanwhile"), user=user)
+        await eventually(lambda: server.count("Processed", user) == 2)
+        assert reader.status.state == "ready"
+    assert desk.subjects == ["before", "meanwhile"]
+    assert errors(caplog) == []
+    assert sum("trying again" in record.getMessage() for record in caplog.records) <= 3, "one line for each trouble"
+    assert "connected again" in caplog.text
+
+
+async def test_a_server_killed_in_mid_handler_gets_its_mark_later_and_the_handler_runs_once(
+    server: Dovecot, user: str
+) -> None:
+    release = asyncio.Event()
+    desk = Desk(slow=release)
+    server.append(mail("slow"), mail("next"), user=user)
+    async with reading(desk, server, user):
+        await eventually(lambda: desk.subjects == ["slow"])
+        server.kill()
+        release.set()
+        await asyncio.sleep(0.3)
+        server.start()
+        await eventually(lambda: server.count("Processed", user) == 2)
+    assert sorted(desk.subjects) in (["next", "slow"], ["next", "next", "slow"])
+    assert desk.subjects.count("slow") == 1
+
+
+async def test_a_session_that_is_kicked_comes_back(shared: Dovecot, user: str) -> None:
+    desk = Desk()
+    async with reading(desk, shared, user) as reader:
+        for round_ in range(3):
+            await eventually(lambda: reader.status.state == "ready")
+            await asyncio.sleep(0.2)
+            shared.kick(user)
+            await eventually(lambda: reader.status.state == "connecting")
+            assert "goodbye" in reader.status.detail or "connection lost" in reader.status.detail
+            shared.append(mail(str(round_)), user=user)
+            await eventually(lambda: shared.count("Processed", user) == round_ + 1)  # noqa: B023 -- called at once
+    assert desk.subjects == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("missing", [["IDLE"], ["MOVE"], ["MOVE", "UIDPLUS"], ["SASL-IR", "LITERAL+", "IDLE", "MOVE"]])
+async def test_a_server_that_lacks_things(user: str, missing: list[str]) -> None:
+    with dovecot(capability=" ".join(word for word in FULL.split() if word not in missing)) as server:
+        desk = Desk(bad={"type": "email.reject"})
+        server.append(*[mail(str(number)) for number in range(30)], mail("bad"), user=user)
+        async with reading(desk, server, user, poll=0.2) as reader:
+            await eventually(lambda: server.count("Processed", user) == 30)
+            expected = "INBOX, polled every 0.2 s" if "IDLE" in missing else "INBOX, IDLE"
+            assert reader.status.detail == expected
+            server.append(mail("news"), user=user)
+            await eventually(lambda: server.count("Processed", user) == 31)
+            await eventually(lambda: server.count("Rejected", user) == 1)
+        left = server.messages("INBOX", user, ["UNDELETED"])
+        assert left == []
+        assert server.count("INBOX", user) == (31 + 1 if "UIDPLUS" in missing else 0), "no plain EXPUNGE"
+        assert len(desk.scopes) == 32
+
+
+async def test_without_uidplus_what_is_only_flagged_is_not_read_again(user: str) -> None:
+    with dovecot(capability="IMAP4rev1 IDLE") as server:
+        desk = Desk()
+        server.append(mail("one"), user=user)
+        for _ in range(2):
+            async with reading(desk, server, user) as reader:
+                await eventually(lambda: reader.status.state == "ready" and not reader.active())
+                await eventually(lambda: server.count("Processed", user) == 1)
+        assert desk.subjects == ["one"]
+
+
+async def test_wrong_credentials_are_said_and_tried_slowly(
+    shared: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    for password in ("hunter2-wrong", "hünter2 wröng", 'hunter2"\\'):
+        async with reading(Desk(), shared, user, password=Secret(password)) as reader:
+            await eventually(lambda: "login refused" in reader.status.detail)
+            assert reader.status.state == "connecting"
+            assert reader.status.detail.endswith("next try in 300 s")
+    assert "hunter2" not in caplog.text
+    assert "hünter2" not in caplog.text
+
+
+async def test_a_token_from_a_file(shared: Dovecot, user: str, tmp_path: Path) -> None:
+    token = tmp_path / "token"
+    changes: dict[str, Any] = {"password": None, "token_file": str(token), "retry_refused": 0.1}
+    shared.append(mail("one"), user=user)
+    async with reading(Desk(), shared, user, **changes) as reader:
+        await eventually(lambda: "No such file" in reader.status.detail)
+        token.write_text("expired\n")
+        await eventually(lambda: "login refused" in reader.status.detail)
+        token.write_text(f"{PASSWORD}\n")
+        await eventually(lambda: shared.count("Processed", user) == 1)
+
+
+async def test_a_folder_that_is_missing_or_cannot_be_made_is_said(shared: Dovecot, user: str) -> None:
+    async with reading(Desk(), shared, user, folder="Nowhere") as reader:
+        await eventually(lambda: "folder Nowhere: " in reader.status.detail)
+    shared.append(mail("one"), user=user)
+    desk = Desk()
+    async with reading(desk, shared, user, on_accept="move a/b") as reader:
+        await eventually(lambda: "cannot make folder a/b" in reader.status.detail)
+    assert desk.scopes == [], "found out before any handler ran"
+
+
+async def test_nobody_there(user: str) -> None:
+    port = free_port()
+    async with IMAPReader(Desk(), IMAPSettings(host="127.0.0.1", port=port, tls=False), state={}) as reader:
+        await eventually(lambda: reader.status.detail.startswith("connection refused; next try in"))
+        assert reader.address == f"127.0.0.1:{port}"
+        before = time.monotonic()
+    assert time.monotonic() - before < 2
+    assert reader.status.state == "stopped"
+
+
+async def test_tls_and_a_certificate_that_nobody_trusts(user: str) -> None:
+    with dovecot(tls=True) as server:
+        server.append(mail("one"), user=user)
+        secure: dict[str, Any] = {"host": "localhost", "port": server.tls_port, "tls": True}
+        async with reading(Desk(), server, user, **secure) as reader:
+            await eventually(lambda: "certificate is not trusted" in reader.status.detail)
+        async with reading(Desk(), server, user, **secure, ca=server.ca):
+            await eventually(lambda: server.count("Processed", user) == 1)
+            server.append(mail("two"), user=user)
+            await eventually(lambda: server.count("Processed", user) == 2)
+        with pytest.raises(BindError, match="No such file"):
+            await IMAPReader(Desk(), settings(server, user, **secure, ca="/no/such.pem"), state={}).start()
+
+
+async def test_tls_to_a_server_without_it(shared: Dovecot, user: str) -> None:
+    async with reading(Desk(), shared, user, tls=True) as reader:
+        await eventually(lambda: "TLS failed" in reader.status.detail)
+
+
+async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "protocols.mail.imap_client", raising=False)
+    monkeypatch.setitem(sys.modules, "aioimaplib", None)
+    with pytest.raises(BindError, match=r"pip install asgi-gateway\[imap\]"):
+        await IMAPReader(Desk(), IMAPSettings(), state={}).start()
+
+
+# Servers that no package has.
+
+GREETING = b"* OK ready\r\n"
+CAPABILITY = b"* CAPABILITY IMAP4rev1 IDLE MOVE UIDPLUS\r\n"
+SELECT = b"* 1 EXISTS\r\n* OK [UIDVALIDITY 7] ok\r\n"
+
+
+class Liar:
+    """Answers each command by its name: bytes to send before the tagged OK, None to say nothing, or ``b"!"`` and what
+    to say instead of it."""
+
+    def __init__(self, greeting: bytes, **answers: bytes | None) -> None:
+        self.greeting = greeting
+        self.answers = {"CAPABILITY": CAPABILITY, "SELECT": SELECT} | answers
+        self.commands: list[str] = []
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            writer.write(self.greeting)
+            while line := await reader.readline():
+                tag, _, command = line.decode().strip().partition(" ")
+                self.commands.append(command)
+                writer.write(self.reply(tag, command))
+                await writer.drain()
+        writer.close()
+
+    def reply(self, tag: str, command: str) -> bytes:
+        name = " ".join(command.split()[: 2 if command.startswith("UID") else 1]).replace(" ", "_")
+        answer = self.answers.get(name, b"")
+        if answer is None:
+            return b""
+        if answer.startswith(b"!"):
+            return answer[1:]
+        return answer + f"{tag} OK done\r\n".encode()
+
+
+@contextlib.asynccontextmanager
+async def lied_to(liar: Liar, app: Any = None, **changes: Any) -> AsyncIterator[IMAPReader]:
+    listener = await asyncio.start_server(liar, "127.0.0.1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    given = IMAPSettings(host="127.0.0.1", port=port, tls=False, username="a", password=Secret("b"), timeout=0.3)
+    given = IMAPSettings(**{**vars(given), **changes})
+    try:
+        async with IMAPReader(app or Desk(), given, name="support", state={}) as reader:
+            yield reader
+    finally:
+        listener.close()
+
+
+@pytest.mark.parametrize(
+    ("liar", "words"),
+    [
+        (Liar(b"* BYE too busy\r\n"), "it answered: * BYE too busy"),
+        (Liar(b""), "no answer for 0.3 s"),
+        (Liar(b"SSH-2.0-OpenSSH_9.2\r\n"), "it answered: SSH-2.0"),
+        (Liar(b"\x16\x03\x01\x00" * 500), "no answer for 0.3 s"),
+        (Liar(GREETING, CAPABILITY=b"!"), "no answer"),
+        (Liar(GREETING, CAPABILITY=b"* CAPABILITY \xff\xfe\r\n"), "answered"),
+        (Liar(GREETING, LOGIN=None), "no answer for 0.3 s"),
+        (Liar(GREETING, LOGIN=b"!* BYE\r\n"), "said goodbye"),
+        (Liar(GREETING, LOGIN=b"!ZZZZ9 OK done\r\n"), "not understood"),
+        (Liar(GREETING, SELECT=b"* 1 EXISTS\r\n"), "folder INBOX: no UIDVALIDITY"),
+        (Liar(GREETING, UID_SEARCH=b"* SEARCH " + b"1 " * 12_000_000 + b"\r\n"), "no end"),
+        (Liar(GREETING, UID_SEARCH=b"!* SEARCH 1"), "no answer"),
+        (Liar(GREETING, UID_SEARCH=b"\r\n" * 50_000 + b"!"), "no answer"),
+        (Liar(GREETING, UID_SEARCH=b"* SEARCH\r\n", IDLE=None), "no answer for 0.3 s"),
+        (Liar(GREETING, CAPABILITY=CAPABILITY.replace(b"IMAP4rev1", b"LOGINDISABLED IMAP4rev1")), "set tls: true"),
+    ],
+)
+async def test_a_server_that_lies(liar: Liar, words: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with lied_to(liar) as reader:
+        await eventually(lambda: words in reader.status.detail)
+    assert errors(caplog) == []
+
+
+async def test_a_message_that_vanishes_and_one_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    fetched = b"* 1 FETCH (FLAGS ())\r\n* 9 FETCH (UID 9 BODY[] {5}\r\nab\r\nc)\r\n"
+    liar = Liar(GREETING, UID_SEARCH=b"* SEARCH 1 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    desk = Desk()
+    liar.answers["UID_FETCH"] = fetched.replace(b"BODY[] {5}\r\nab\r\nc", b"RFC822.SIZE 5 BODY[] {5}\r\nab\r\nc")
+    async with lied_to(liar, desk):
+        await eventually(lambda: any(command.startswith("UID MOVE") for command in liar.commands))
+    assert desk.bodies == [b"ab\r\nc"]
+    assert 'UID MOVE 9 "Processed"' in liar.commands
+    assert errors(caplog) == []
+
+
+async def test_idle_that_fails_again_and_again_is_given_up_for_polling() -> None:
+    liar = Liar(GREETING, UID_SEARCH=b"* SEARCH\r\n", IDLE=None)
+    async with lied_to(liar, reconnect=0.01, poll=0.1) as reader:
+        await eventually(lambda: liar.commands.count("NOOP") >= 2)
+        assert reader.status.state == "ready"
+        assert "polled every 0.1 s" in reader.status.detail
+    assert liar.commands.count("IDLE") == IDLE_FAILURES
+
+
+def test_idle_gets_another_chance() -> None:
+    health = IdleHealth()
+    for _ in range(IDLE_FAILURES):
+        assert health.usable(0)
+        health.failed(0)
+    assert not health.usable(IDLE_AGAIN - 1)
+    assert health.usable(IDLE_AGAIN)
+    health.worked()
+    assert health.usable(0)
+
+
+async def test_idle_is_renewed(shared: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(imap_session, "IDLE_RENEWAL", 0.1)
+    desk = Desk()
+    async with reading(desk, shared, user) as reader:
+        await eventually(lambda: reader.status.state == "ready")
+        ready = reader.status
+        await asyncio.sleep(1)
+        shared.append(mail("one"), user=user)
+        await eventually(lambda: desk.subjects == ["one"])
+        assert reader.status is ready
+
+
+async def test_an_application_that_breaks_while_it_is_asked_for_a_route(
+    shared: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(Desk):
+        def routable(self, scope: Any) -> bool:
+            if scope["rcpt_to"] == ["bad@example.org"]:
+                raise RuntimeError("a router's bug")
+            return True
+
+    desk = Broken()
+    shared.append(mail("bad", to="bad@example.org"), mail("good"), user=user)
+    async with reading(desk, shared, user, attempts=2):
+        await eventually(lambda: shared.count("Failed", user) == 1)
+        await eventually(lambda: shared.count("Processed", user) == 1)
+    assert desk.subjects == ["good"]
+    assert "a router's bug" in caplog.text
