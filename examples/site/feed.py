@@ -7,7 +7,8 @@ from urllib.parse import parse_qs
 
 import live
 
-from gateway import AsyncHttpConsumer, get_channel_layer
+from gateway import AsyncHttpConsumer, layer_event
+from protocols.tasks import Tasks
 
 LONGEST = 25.0
 """Seconds. Proxies cut what is silent for 30."""
@@ -22,22 +23,16 @@ def patience(query: bytes) -> float:
     return min(seconds, LONGEST)
 
 
-async def next_update(seconds: float) -> dict[str, Any] | None:
-    """The next message to the group; None if there is none for so long."""
-    layer = get_channel_layer()
-    channel = await layer.new_channel()
-    await layer.group_add(live.GROUP, channel)
-    try:
-        async with asyncio.timeout(seconds):
-            return await layer.receive(channel)
-    except TimeoutError:
-        return None
-    finally:
-        await layer.close(channel)
-
-
 class LongpollConsumer(AsyncHttpConsumer):
-    """``/longpoll/?timeout=25``: ``{"kind": "reading", "data": {...}}``, or nulls when nothing happened in time."""
+    """``/longpoll/?timeout=25``: ``{"kind": "reading", "data": {...}}``, or nulls when nothing happened in time.
+
+    ``handle`` returns without a response: it comes later, with the first update. Meanwhile the consumer listens, so it
+    hears at once when its client leaves.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks = Tasks("longpoll")
 
     async def handle(self, body: bytes) -> None:
         try:
@@ -45,8 +40,20 @@ class LongpollConsumer(AsyncHttpConsumer):
         except ValueError:
             await self.answer({"error": "timeout must be a number of seconds"}, 400)
             return
-        event = await next_update(seconds) or {"kind": None, "data": None}
+        await self.group_add(live.GROUP)
+        self.tasks.spawn(self.give_up(seconds), name="timeout")
+
+    async def give_up(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        await self.channel_layer.send(self.channel_name, live.update(None, None))
+
+    @layer_event("live.update")
+    async def on_update(self, event: dict[str, Any]) -> None:
+        await self.tasks.cancel()
         await self.answer({"kind": event["kind"], "data": event["data"]})
+
+    async def disconnect(self) -> None:
+        await self.tasks.cancel()
 
     async def answer(self, value: dict[str, Any], status: int = 200) -> None:
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]

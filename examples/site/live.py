@@ -13,7 +13,7 @@ ROWS = 20
 POINTS = 300
 
 
-def update(kind: str, data: dict[str, Any]) -> dict[str, Any]:
+def update(kind: str | None, data: dict[str, Any] | None) -> dict[str, Any]:
     """The layer message that says: there is a new (or changed) ``kind``."""
     return {"type": "live.update", "kind": kind, "data": data}
 

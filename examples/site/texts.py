@@ -1,5 +1,6 @@
 """Texts: stored, shown and answered, by a handler for each part of the world."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import live
@@ -13,7 +14,7 @@ class TextHandler(SMSConsumer):
 
     answer: ClassVar[str]
 
-    def receive(self, text: str, media: list[dict[str, Any]]) -> None:
+    def receive(self, text: str, media: Sequence[Any]) -> None:
         row, new = self.store(text)
         if new:
             self.group_send(live.GROUP, live.update("text", row.shown()))

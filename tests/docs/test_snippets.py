@@ -71,6 +71,20 @@ def test_yaml_is_read_without_a_mistake(snippet: Snippet, tmp_path: Path) -> Non
     parse(text, name=str(snippet), folder=tmp_path, environ=dict.fromkeys(VARIABLE.findall(text), "given")).finish()
 
 
+def test_what_gateway_yaml_example_leaves_in_comments_is_right_too(tmp_path: Path) -> None:
+    text = re.sub(r"^  # ", "  ", (ROOT / "gateway.yaml.example").read_text(), flags=re.MULTILINE)
+    environ = dict.fromkeys(VARIABLE.findall(text), "given")
+    settings = parse(text, name="gateway.yaml.example", folder=tmp_path, environ=environ).finish()
+    assert {server.protocol for server in settings.servers.values()} == {
+        "http",
+        "mqtt",
+        "smtp",
+        "sms",
+        "imap",
+        "mqtt-client",
+    }
+
+
 def test_json_is_json() -> None:
     for snippet in (each for page in PAGES for each in snippets(page) if each.language == "json"):
         json.loads(snippet.text)
