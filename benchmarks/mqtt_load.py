@@ -46,7 +46,7 @@ class Device:
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.sendall(packet(0x10, string(b"MQTT") + b"\4\2\0\0" + string(b"load-%d" % number)))
         assert self.socket.recv(4) == b"\x20\2\0\0"
-        self.socket.setblocking(False)
+        self.socket.settimeout(0)
 
     def send(self, units: int) -> bool:
         """Send more units; whether all of it, and of what was left before, is out."""

@@ -1,5 +1,7 @@
 """Bytes <-> packets: what the standard allows, each rule that it sets, and any bytes in any cut."""
 
+from itertools import pairwise
+
 import mqtt_peer as wire
 import pytest
 from hypothesis import given
@@ -187,7 +189,7 @@ STREAM = st.lists(st.one_of(KNOWN, FRAMED, MUTATED, st.binary(max_size=10)), max
 @given(STREAM, st.lists(st.integers(0, 400), max_size=30))
 def test_any_bytes_in_any_cut_give_the_same(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [data[start:end] for start, end in pairwise(edges)]
     assert parse(*pieces) == parse(data)
     assert parse(*(data[i : i + 1] for i in range(len(data)))) == parse(data)
 
