@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from protocols.asgi import (
     VERSIONS,
@@ -37,6 +37,8 @@ from protocols.units import Bytes, Seconds
 
 logger = logging.getLogger(__name__)
 
+_OVERFLOW = 16
+"""Times the inbox that may wait while we read on, although it is full, for an answer from the broker."""
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -88,7 +90,7 @@ class MQTTClientSettings:
 
     def __post_init__(self) -> None:
         parts = urlsplit(self.url)
-        if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/"):
+        if parts.scheme not in _PORTS or not parts.hostname or parts.path not in ("", "/") or not _has_port(parts):
             raise ValueError(f"url: {parts.scheme}://... is no broker; write mqtt://host:1883 or mqtts://host:8883")
         if parts.username is not None:
             raise ValueError("url: write the user and the password as username and password")
@@ -148,7 +150,6 @@ class Run(Instance):
         self._link = link
         self._settings = settings
         self._opened = opened
-        self._full = False
         self._dropped = 0
         self.feed({"type": "mqtt.connect", "username": settings.username, "password": None})
         link.attach(self.arrived, self.lost)
@@ -159,13 +160,13 @@ class Run(Instance):
         if message.id is not None:
             self.unacknowledged.add(message.id)
             self.settled.clear()
-        elif self._full:
+        elif len(self._inbox) >= _OVERFLOW * self.limit:
             self._drop()
             return
         self.feed(_event(message))
 
     def _drop(self) -> None:
-        """QoS 0 that arrives although the inbox is full: we read on for an answer that the application waits for."""
+        """QoS 0 that arrives although the inbox overflows: we read on, for an answer that the application waits for."""
         self._dropped += 1
         if self._dropped == 1:
             logger.warning("%s: too slow; messages at QoS 0 are dropped", describe(self.scope))
@@ -177,11 +178,9 @@ class Run(Instance):
         self.disconnect({"type": "mqtt.disconnect", "reason_code": code, "reason": reason, "clean": clean})
 
     def pause(self) -> None:
-        self._full = True
         self._link.pause()
 
     def resume(self) -> None:
-        self._full = False
         self._link.resume()
 
     async def mqtt_accept(self, event: MQTTAcceptEvent) -> None:
@@ -381,6 +380,14 @@ class MQTTClient(Server):
             "properties": link.properties,
             "transport": "tcp",
         }
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """Whether its port, if it names one, is a port."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False
 
 
 def _event(message: Arrived) -> MQTTReceiveEvent:

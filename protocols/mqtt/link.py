@@ -65,7 +65,7 @@ class Refused(RemoteProtocolError):
     """The broker said no; ``answer`` is its return or reason code."""
 
     def __init__(self, what: str, code: int) -> None:
-        super().__init__(f"the broker refused {what}: {REASONS.get(code, f'code 0x{code:02X}')}", answer=code)
+        super().__init__(f"the broker refused {what}: {_words(code)}", answer=code)
         self.is_version = code in _UNSUPPORTED_VERSION
 
 
@@ -198,9 +198,9 @@ class Link:
             version=_VERSIONS[address.version],
             raise_exc=False,
         )
-        self._alive()
         if self._connack:
             raise Refused("us", self._connack)
+        self._alive()
         self._window = asyncio.Semaphore(self._publishes_at_once())
 
     def _publishes_at_once(self) -> int:
@@ -317,11 +317,9 @@ class Link:
             self._read_or_not()
 
     async def _drain(self, timeout: float) -> None:
-        protocol = self._connection._protocol
-        writer = asyncio.StreamWriter(self._transport, protocol, None, asyncio.get_running_loop())
         try:
             async with asyncio.timeout(timeout):
-                await writer.drain()
+                await self._connection._protocol._drain_helper()  # asyncio's, which StreamWriter.drain() calls
         except TimeoutError as error:
             self.drop(f"the broker has read nothing for {timeout:g} s")
             raise Disconnected("the broker does not read") from error
@@ -359,12 +357,22 @@ class Link:
                     self._on_connack(command, packet)
                 case MQTTCommands.PUBACK:
                     self._answered(struct.unpack("!H", packet[:2])[0], [packet[2] if len(packet) > 2 else 0])
-                case MQTTCommands.DISCONNECT:
-                    self._end(_goodbye(packet))
+                case MQTTCommands.DISCONNECT if packet:
+                    self._end(Lost(f"the broker closed the connection: {_words(packet[0])}", packet[0]))
+                case MQTTCommands.DISCONNECT:  # gmqtt makes an empty one of a lost connection
+                    self._read_last_words()
+                    self._end(Lost("the connection is lost"))
                 case _:
                     self._client.decode(command, packet)
         except Exception:  # struct.error, IndexError, UnicodeDecodeError, KeyError, ...
             self.drop("the broker sent a malformed packet")
+
+    def _read_last_words(self) -> None:
+        """gmqtt forgets what had arrived together with the end of the connection: perhaps the reason for it."""
+        protocol = self._connection._protocol
+        data = bytes(protocol._hard_reader._buffer)
+        if data[:1] in (b"\x20", b"\xe0"):  # CONNACK, DISCONNECT
+            protocol._read_packet(data)
 
     def _on_connack(self, command: int, packet: bytes) -> None:
         self._connack = packet[1]
@@ -402,11 +410,8 @@ def _ignore(lost: Lost) -> None:
     pass
 
 
-def _goodbye(packet: bytes) -> Lost:
-    """gmqtt makes an empty DISCONNECT of a lost connection; a broker's own carries its reason (5.0)."""
-    if not packet:
-        return Lost("the connection is lost")
-    return Lost(f"the broker closed the connection: {REASONS.get(packet[0], f'code 0x{packet[0]:02X}')}", packet[0])
+def _words(code: int) -> str:
+    return REASONS.get(code, f"code 0x{code:02X}")
 
 
 # MQTT 5's own names, where gmqtt has others.

@@ -91,9 +91,9 @@ class Mosquitto:
 
     @contextlib.contextmanager
     def subscriber(self, topic: str, count: int = 1, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """A mosquitto_sub that ends after ``count`` messages, subscribed already; its output is ``-F`` or payloads."""
-        command = [program("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic, "-C", str(count)]
-        command += ["-d", "-q", "1", "-W", str(int(LIMIT)), *options]
+        """A mosquitto_sub that ends after ``count`` messages; it has subscribed when this is entered."""
+        command = ["stdbuf", "-oL", program("mosquitto_sub"), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic]
+        command += ["-C", str(count), "-d", "-q", "1", "-W", str(int(LIMIT)), *options]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
             assert process.stdout is not None
             while b"SUBACK" not in process.stdout.readline():

@@ -1,0 +1,490 @@
+"""The client against a real Mosquitto."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import pytest
+from servers.mosquitto import Mosquitto, free_port, mosquitto
+
+from protocols.asgi import MQTTScope
+from protocols.errors import Disconnected, LocalProtocolError
+from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+from protocols.secret import Secret
+
+LIMIT = 10.0
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not condition():  # noqa: ASYNC110 -- what is waited for is on the other side of a socket
+            await asyncio.sleep(0.005)
+
+
+class App:
+    """Accepts, remembers, and acknowledges what ``handle`` (if any) did not crash on."""
+
+    def __init__(self, handle: Callable[[Any, Any], Any] | None = None) -> None:
+        self.handle = handle
+        self.scopes: list[Any] = []
+        self.events: list[Any] = []
+
+    def payloads(self) -> list[bytes]:
+        return [event["payload"] for event in self.events if event["type"] == "mqtt.receive"]
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "mqtt":
+            return
+        self.scopes.append(scope)
+        while True:
+            event = await receive()
+            self.events.append(event)
+            if event["type"] == "mqtt.connect":
+                await send({"type": "mqtt.accept"})
+            if event["type"] == "mqtt.disconnect":
+                return
+            if event["type"] == "mqtt.receive":
+                if self.handle is not None:
+                    await self.handle(event, send)
+                if event["id"] is not None:
+                    await send({"type": "mqtt.ack", "id": event["id"]})
+
+
+@pytest.fixture
+def broker() -> Iterator[Mosquitto]:
+    with mosquitto() as broker:
+        yield broker
+
+
+@pytest.fixture(autouse=True)
+def log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    caplog.set_level(logging.INFO, logger="protocols")
+    return caplog
+
+
+def lines(log: pytest.LogCaptureFixture, level: int = logging.WARNING) -> list[str]:
+    return [record.getMessage() for record in log.records if record.levelno >= level]
+
+
+def settings(url: str, **changes: Any) -> MQTTClientSettings:
+    return MQTTClientSettings(url=url, **{"subscribe": ("t/#",), "retry": 0.02, "retry_max": 0.2, **changes})
+
+
+@contextlib.asynccontextmanager
+async def client(app: Any, url: str, **changes: Any) -> AsyncIterator[MQTTClient]:
+    async with MQTTClient(app, settings(url, **changes), name="plant", state={"answer": 42}) as server:
+        yield server
+
+
+async def ready(server: MQTTClient) -> None:
+    await until(lambda: server.status.state == "ready")
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+async def test_messages_arrive_and_are_acknowledged(broker: Mosquitto, version: str) -> None:
+    app = App()
+    async with client(app, broker.url, version=version, client_id="plänt") as server:
+        await ready(server)
+        assert server.status.detail == f"{version}; 1 subscription"
+        broker.publish("t/é", "one", "-q", "1")
+        broker.publish("t/2", "two", "-q", "0")
+        await until(lambda: app.payloads() == [b"one", b"two"])
+        await until(lambda: server.active() == {})
+    [scope] = app.scopes
+    assert scope.keys() == MQTTScope.__required_keys__
+    assert (scope["role"], scope["protocol_version"], scope["client_id"]) == ("client", version, "plänt")
+    assert (scope["server"], scope["state"]) == (("127.0.0.1", broker.port), {"answer": 42})
+    connect, one, two, gone = app.events
+    assert connect == {"type": "mqtt.connect", "username": None, "password": None}
+    assert (one["topic"], one["qos"], one["id"], one["dup"], one["retain"]) == ("t/é", 1, 1, False, False)
+    assert (two["topic"], two["qos"], two["id"]) == ("t/2", 0, None)
+    assert gone == {"type": "mqtt.disconnect", "reason_code": 0, "reason": "the gateway stops", "clean": True}
+
+
+async def test_properties_have_their_mqtt_names_both_ways(broker: Mosquitto) -> None:
+    async def echo(event: Any, send: Any) -> None:
+        await send({"type": "mqtt.send", "topic": "out", "payload": b"x", "properties": event["properties"]})
+
+    app = App(echo)
+    form = ("-V", "5", "-F", "%p %P %C")
+    with broker.subscriber("out", 1, *form) as heard:
+        async with client(app, broker.url) as server:
+            await ready(server)
+            given = (("user-property", "k", "v"), ("content-type", "text/x"), ("payload-format-indicator", "1"))
+            options = [word for words in given for word in ("-D", "publish", *words)]
+            broker.publish("t", "x", "-V", "5", *options)
+            output, _ = await asyncio.to_thread(heard.communicate, None, LIMIT)
+    expected = {"user_property": [("k", "v")], "content_type": "text/x", "payload_format_indicator": 1}
+    assert app.events[1]["properties"] == expected
+    assert b"x k:v text/x" in output
+
+
+async def test_mqtt_send_reaches_a_subscriber(broker: Mosquitto) -> None:
+    async def reply(event: Any, send: Any) -> None:
+        for qos in (0, 1):
+            await send({"type": "mqtt.send", "topic": "out/é", "payload": b"reply %d" % qos, "qos": qos})
+
+    with broker.subscriber("out/#", 2) as heard:
+        async with client(App(reply), broker.url) as server:
+            await ready(server)
+            broker.publish("t", "x", "-q", "1")
+            output, _ = await asyncio.to_thread(heard.communicate, None, LIMIT)
+    assert b"reply 0" in output
+    assert b"reply 1" in output
+
+
+async def test_what_a_crash_left_unacknowledged_comes_again(broker: Mosquitto, log: pytest.LogCaptureFixture) -> None:
+    broken = [True]
+
+    async def handle(event: Any, send: Any) -> None:
+        if event["payload"] == b"two" and broken and broken.pop():
+            raise RuntimeError("handler")
+
+    app = App(handle)
+    async with client(app, broker.url) as server:
+        await ready(server)
+        for text in ("one", "two", "three"):
+            broker.publish("t", text, "-q", "1")
+        await until(lambda: app.payloads()[-1:] == [b"three"] and not server.active())
+    payloads = app.payloads()
+    assert payloads.count(b"one") == 1
+    assert payloads.count(b"two") == 2
+    assert payloads.count(b"three") == 1
+    assert len(app.scopes) == 2
+    assert app.scopes[1]["session_present"]
+    assert [event["dup"] for event in app.events if event.get("payload") == b"two"] == [False, True]
+    assert len([record for record in log.records if record.exc_info]) == 1
+    assert "the application failed (RuntimeError); next try in" in lines(log)[-1]
+
+
+async def test_a_killed_broker_is_found_again_and_nothing_is_lost(
+    broker: Mosquitto, log: pytest.LogCaptureFixture
+) -> None:
+    app = App()
+    async with client(app, broker.url) as server:
+        await ready(server)
+        broker.publish("t", "before", "-q", "1")
+        await until(lambda: app.payloads() == [b"before"])
+        broker.stop(signal.SIGKILL)
+        await until(lambda: "connection refused; next try in" in server.status.detail)
+        assert server.status.state == "connecting"
+        assert app.events[-1]["type"] == "mqtt.disconnect"
+        assert app.events[-1]["clean"] is False
+        broker.start()
+        await ready(server)
+        broker.publish("t", "after", "-q", "1")
+        await until(lambda: app.payloads() == [b"before", b"after"])
+    assert not [record for record in log.records if record.exc_info]
+
+
+async def test_what_comes_while_we_are_away_is_kept(broker: Mosquitto) -> None:
+    app = App()
+    async with client(app, broker.url) as server:
+        await ready(server)
+    for number in range(100):
+        broker.publish("t", str(number), "-q", "1")
+    async with client(app, broker.url) as server:
+        await until(lambda: len(app.payloads()) == 100)
+    assert app.payloads() == [str(number).encode() for number in range(100)]
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+async def test_a_wrong_password_is_one_clear_sentence(version: str, log: pytest.LogCaptureFixture) -> None:
+    with mosquitto({"ann": "right"}) as broker:
+        app = App()
+        async with client(app, broker.url, version=version, username="ann", password=Secret("wrong")) as server:
+            await until(lambda: "next try" in server.status.detail)
+            assert server.status.detail.startswith("the broker refused us: not authorized; next try in ")
+            assert server.status.state == "connecting"
+        assert app.scopes == []
+        assert "wrong" not in log.text
+        assert "Traceback" not in log.text
+        async with client(app, broker.url, version=version, username="ann", password=Secret("right")) as server:
+            await ready(server)
+        assert app.scopes[0]["username"] == "ann"
+        assert app.events[0] == {"type": "mqtt.connect", "username": "ann", "password": None}
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mqtt://127.0.0.1:{port}", "connection refused"),
+        ("mqtt://localhost:{port}", "connection refused"),
+        ("mqtt://no-such-host.invalid", "there is no host 'no-such-host.invalid'"),
+        (f"mqtt://{'a' * 70}.example", "there is no host"),
+    ],
+)
+async def test_a_broker_that_is_away_is_one_sentence(url: str, sentence: str, log: pytest.LogCaptureFixture) -> None:
+    async with client(App(), url.format(port=free_port())) as server:
+        await until(lambda: "next try" in server.status.detail)
+        assert server.status.detail.startswith(sentence)
+    assert "Traceback" not in log.text
+
+
+async def test_a_silent_peer_and_a_babbling_one(log: pytest.LogCaptureFixture) -> None:
+    answers = [b"", b"\x20\x03\x00\x00\x00", b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x20\x01\x00", b"\xff" * 100]
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if (answer := answers.pop(0) if answers else None) is not None:
+            writer.write(answer)
+            if answer:
+                await reader.read()
+            else:
+                await asyncio.sleep(0.2)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        port = listener.sockets[0].getsockname()[1]
+        app = App()
+        async with client(app, f"mqtt://127.0.0.1:{port}", timeout=0.1):
+            await until(lambda: not answers and len(lines(log)) >= 6)
+    assert "Traceback" not in log.text
+    assert "no answer within 0.1 s" in lines(log)[0]
+
+
+async def test_a_broker_that_refuses_5_is_asked_with_3(log: pytest.LogCaptureFixture) -> None:
+    versions: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readexactly(10)
+        versions.append(head[8])
+        refusal = b"\x20\x02\x00\x01" if head[8] == 5 else b"\x20\x02\x00\x00"
+        writer.write(refusal)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        app = App()
+        url = f"mqtt://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        async with client(app, url, subscribe=()) as server:
+            await ready(server)
+            assert server.status.detail == "3.1.1; 0 subscriptions"
+    assert versions == [5, 4]
+    assert app.scopes[0]["protocol_version"] == "3.1.1"
+
+
+async def test_a_refused_subscription_is_said_and_tried_again(log: pytest.LogCaptureFixture) -> None:
+    """The broker here grants nothing: SUBACK 0x87."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        subscribe = await reader.read(1000)
+        if subscribe:
+            writer.write(b"\x90\x04" + subscribe[2:4] + b"\x00\x87")
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        url = f"mqtt://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        async with client(App(), url) as server:
+            await until(lambda: "next try" in server.status.detail)
+            detail = server.status.detail
+    assert detail.startswith("the broker refused the subscription 't/#': not authorized; next try in ")
+    assert "Traceback" not in log.text
+
+
+async def test_rejecting_disconnects_and_tries_later(broker: Mosquitto) -> None:
+    scopes: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await receive()
+        await send({"type": "mqtt.reject"})
+
+    async with client(app, broker.url) as server:
+        await until(lambda: len(scopes) == 3)
+        await until(lambda: server.status.detail.startswith("the application rejected the connection; next try in"))
+
+
+async def test_what_may_not_be_sent_raises_out_of_send(broker: Mosquitto) -> None:
+    wrong = [
+        {"type": "mqtt.ack", "id": 99},
+        {"type": "mqtt.ack"},
+        {"type": "mqtt.send", "topic": "a/+", "payload": b""},
+        {"type": "mqtt.send", "topic": "a", "payload": "text"},
+        {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 2},
+        {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 1, "properties": {"message_expiry_interval": "x"}},
+        {"type": "mqtt.subscribe", "filters": [("a/#/b", 0)]},
+        {"type": "mqtt.suback", "id": 1, "reason_codes": [0]},
+    ]
+
+    async def handle(event: Any, send: Any) -> None:
+        for one in wrong:
+            with pytest.raises(LocalProtocolError):
+                await send(one)
+
+    app = App(handle)
+    async with client(app, broker.url) as server:
+        await ready(server)
+        broker.publish("t", "x", "-q", "1")
+        await until(lambda: app.payloads() and not server.active())
+    assert len(app.scopes) == 1
+
+
+async def test_an_application_subscribes_and_unsubscribes(broker: Mosquitto) -> None:
+    async def handle(event: Any, send: Any) -> None:
+        if event["topic"] == "t/on":
+            await send({"type": "mqtt.subscribe", "filters": [("more/é", 1)]})
+        if event["topic"] == "t/off":
+            await send({"type": "mqtt.unsubscribe", "filters": ["more/é"]})
+
+    app = App(handle)
+    async with client(app, broker.url) as server:
+        await ready(server)
+        for topic in ("t/on", "more/é", "t/off", "more/é", "t/end"):
+            broker.publish(topic, topic, "-q", "1")
+            await until(lambda topic=topic: server.active() == {})
+            await asyncio.sleep(0.05)
+        await until(lambda: app.payloads()[-1:] == [b"t/end"])
+    assert app.payloads() == [b"t/on", "more/é".encode(), b"t/off", b"t/end"]
+
+
+async def test_a_slow_application_stops_the_reading_and_still_hears_answers(broker: Mosquitto) -> None:
+    """With QoS 0 nothing but the socket holds the broker back; a PUBACK must come through nevertheless."""
+    released = asyncio.Event()
+
+    async def handle(event: Any, send: Any) -> None:
+        if event["payload"] == b"first":
+            await released.wait()
+            await send({"type": "mqtt.send", "topic": "out", "payload": b"x", "qos": 1})
+
+    app = App(handle)
+    async with client(app, broker.url, inbox=4, qos=0) as server:
+        await ready(server)
+        [run] = server._runs
+        broker.publish("t", "first")
+        await until(app.payloads)
+        for number in range(10):
+            broker.publish("t", str(number))
+        await until(lambda: not run._link._transport.is_reading())
+        released.set()
+        broker.publish("t", "last")
+        await until(lambda: app.payloads()[-1:] == [b"last"])
+    assert len(run._inbox) == 0
+
+
+async def test_stop_acknowledges_what_has_arrived(broker: Mosquitto) -> None:
+    running, release = asyncio.Event(), asyncio.Event()
+
+    async def handle(event: Any, send: Any) -> None:
+        running.set()
+        await release.wait()
+
+    app = App(handle)
+    server = MQTTClient(app, settings(broker.url), state={})
+    await server.start()
+    await ready(server)
+    broker.publish("t", "one", "-q", "1")
+    broker.publish("t", "two", "-q", "1")
+    await until(lambda: server.active() == {"mqtt": 2})
+    stopping = asyncio.ensure_future(server.stop(LIMIT))
+    await asyncio.sleep(0.02)
+    broker.publish("t", "three", "-q", "1")
+    release.set()
+    await stopping
+    assert server.status.state == "stopped"
+    assert app.payloads() == [b"one", b"two"]
+    again = App()
+    async with MQTTClient(again, settings(broker.url), state={}):
+        await until(lambda: again.payloads() == [b"three"])
+
+
+async def test_stop_gives_up_on_what_does_not_finish(broker: Mosquitto) -> None:
+    cancelled = asyncio.Event()
+
+    async def handle(event: Any, send: Any) -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    app = App(handle)
+    server = MQTTClient(app, settings(broker.url), state={})
+    await server.start()
+    await ready(server)
+    broker.publish("t", "one", "-q", "1")
+    await until(lambda: server.active() == {"mqtt": 1})
+    began = time.monotonic()
+    await server.stop(0.05)
+    assert time.monotonic() - began < LIMIT
+    assert cancelled.is_set()
+    again = App()
+    async with MQTTClient(again, settings(broker.url), state={}):
+        await until(lambda: again.payloads() == [b"one"])
+
+
+async def test_sending_to_a_lost_broker_raises_disconnected(broker: Mosquitto, log: pytest.LogCaptureFixture) -> None:
+    raised: list[BaseException] = []
+
+    async def handle(event: Any, send: Any) -> None:
+        broker.stop(signal.SIGKILL)
+        try:
+            for _ in range(100):
+                await send({"type": "mqtt.send", "topic": "out", "payload": b"x", "qos": 1})
+        except Disconnected as error:
+            raised.append(error)
+            raise
+
+    async with client(App(handle), broker.url) as server:
+        await ready(server)
+        broker.publish("t", "x", "-q", "1")
+        await until(lambda: raised)
+        await until(lambda: "next try" in server.status.detail)
+    assert not [record for record in log.records if record.exc_info]
+
+
+async def test_a_brokers_last_words_are_heard() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00")
+        await asyncio.sleep(0.02)
+        writer.write(b"\xe0\x02\x8e\x00")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as listener:
+        app = App()
+        url = f"mqtt://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+        async with client(app, url, subscribe=(), retry=5.0) as server:
+            await until(lambda: "next try" in server.status.detail)
+            assert "another client has taken over our client id" in server.status.detail
+    assert (app.events[-1]["reason_code"], app.events[-1]["clean"]) == (0x8E, False)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"url": "http://x"},
+        {"url": "mqtt://"},
+        {"url": "mqtt://ann:secret@x"},
+        {"url": "mqtt://x/path"},
+        {"url": "mqtt://x", "subscribe": ("a/#/b",)},
+        {"url": "mqtt://x:99999"},
+    ],
+)
+def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"url|subscribe") as caught:
+        MQTTClientSettings(**wrong)
+    assert "secret" not in str(caught.value)
+
+
+async def test_the_names_within_gmqtt_that_the_link_takes_over_are_there(broker: Mosquitto) -> None:
+    """A newer gmqtt without one of them would, say, acknowledge by itself again."""
+    from gmqtt import Client
+    from gmqtt.mqtt.handler import MqttPackageHandler
+
+    for name in ("_handle_packet", "_handle_qos_1_publish_packet", "_connack_properties", "id_generator"):
+        assert hasattr(Client("x")._package_handler, name)
+    assert "self._handle_packet(" in _source(MqttPackageHandler.__call__)
+    assert "self._handle_qos_1_publish_packet(" in _source(MqttPackageHandler._handle_publish_packet)
+    assert "self._connack_received.wait()" in _source(Client.connect)
+
+
+def _source(function: Any) -> str:
+    import inspect
+
+    return inspect.getsource(function)
