@@ -7,6 +7,8 @@ The primitives, in the order in which a message meets them:
 * :mod:`~protocols.mail.envelope`: raw RFC 5322 bytes to header fields, and the ``email`` scope, pure.
 * :mod:`~protocols.mail.delivery`: one message through the application, to its verdict.
 * :mod:`~protocols.mail.verdict`: accept, reject or defer.
+* :mod:`~protocols.mail.transaction`, :mod:`~protocols.mail.reply`: SMTP's commands and answers, pure.
+* :mod:`~protocols.mail.memory`: what all messages may hold at one time.
 * :mod:`~protocols.mail.session`: one SMTP or LMTP connection, on aiosmtpd.
 * :mod:`~protocols.mail.smtp`: the server: its settings, sockets, limits and its end.
 * :mod:`~protocols.mail.imap`: a mailbox that is read instead of a port that is served.

@@ -1,6 +1,7 @@
 """One message through the application, to its verdict. SMTP, LMTP and IMAP share it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Iterator
 from typing import Any
@@ -91,10 +92,10 @@ async def deliver(
     ``timeout`` seconds, whatever it had said, has deferred. Cancelling this cancels the application.
     """
     delivery = Delivery(app, scope, body, submission)
-    try:
-        async with asyncio.timeout(timeout):
+    crash: BaseException | None = None
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(timeout) as limit:
             crash = await delivery.run()
-    except TimeoutError:
+    if limit.expired():
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
-        return Defer()
-    return Defer() if crash else delivery.verdict
+    return Defer() if crash or limit.expired() else delivery.verdict

@@ -8,11 +8,8 @@ import asyncio
 import collections
 import contextlib
 import logging
-import re
-import secrets
 import ssl
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, field
 from typing import cast
 
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
@@ -21,9 +18,10 @@ from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
 from protocols.mail.data import Content
 from protocols.mail.memory import Memory, Space
-from protocols.mail.path import parse_recipient, parse_sender
+from protocols.mail.reply import enhance, verdict_reply
 from protocols.mail.settings import SMTPSettings
-from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+from protocols.mail.transaction import Transaction, begin, recipient_of
+from protocols.mail.verdict import Defer, Verdict
 
 logger = logging.getLogger(__name__)
 
@@ -33,40 +31,7 @@ STUBBORN = 5.0
 """Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
 LINGER = 2.0
 """Seconds that a peer has to take the last answer."""
-MAX_REASON = 400
-"""Characters of an application's words in a reply (RFC 5321 4.5.3.1.5: a line has 512 octets)."""
-
-# ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
-# which Microsoft 365 adds (XOORG, XATTRDIRECT ...). SIZE, BODY and SMTPUTF8 are looked at.
-_IGNORED_OF_SENDER = frozenset({"AUTH", "RET", "ENVID"})
-_IGNORED_OF_RECIPIENT = frozenset({"NOTIFY", "ORCPT"})
-
-# We announce ENHANCEDSTATUSCODES (RFC 2034); these go before what aiosmtpd says in the old way.
-_ENHANCED = {
-    "221": "2.0.0",
-    "250": "2.0.0",
-    "451": "4.3.0",
-    "454": "4.7.0",
-    "500": "5.5.2",
-    "501": "5.5.4",
-    "502": "5.5.1",
-    "503": "5.5.1",
-    "554": "5.7.0",
-}
-_PLAIN = re.compile(r"([245]\d\d) (?!\d\.\d{1,3}\.\d{1,3} )")
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
-
-
-@dataclass
-class Transaction:
-    """One MAIL command and what follows it, up to the next."""
-
-    sender: str
-    size: int = 0
-    """As declared, 0 where it was not."""
-    recipients: list[str] = field(default_factory=list)
-    id: str = field(default_factory=lambda: secrets.token_hex(4))
-    """Names it in the log, in the trace header and to the sender."""
 
 
 class Host(ABC):
@@ -206,10 +171,7 @@ class SMTPSession(SMTP):
             logger.info("%s: closed after %d refused commands", self, self._errors)
             self._goodbye("421 4.7.0 Too many errors, closing the connection")
             raise asyncio.CancelledError
-        plain = _PLAIN.match(status)
-        if plain and plain[1] in _ENHANCED:
-            status = f"{plain[1]} {_ENHANCED[plain[1]]} {status[plain.end() :]}"
-        await self._write(status)
+        await self._write(enhance(status))
 
     async def _write(self, status: str) -> None:
         try:
@@ -288,16 +250,7 @@ class SMTPSession(SMTP):
     def _begin(self, argument: str) -> Transaction:
         if self._transaction is not None:
             raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
-        sender, parameters = parse_sender(argument)
-        size = parameters.pop("SIZE", "0")
-        body = parameters.pop("BODY", "7BIT").upper()
-        parameters.pop("SMTPUTF8", None)
-        _check_ignored(parameters, _IGNORED_OF_SENDER)
-        if body not in {"7BIT", "8BITMIME"} or not (size.isascii() and size.isdigit() and len(size) <= 20):
-            raise RemoteProtocolError("5.5.4 Parameter not understood", answer=501)
-        if int(size) > self._host.settings.max_message:
-            raise RemoteProtocolError("5.3.4 Message too big", answer=552)
-        return Transaction(sender, int(size))
+        return begin(argument, max_message=self._host.settings.max_message)
 
     async def smtp_RCPT(self, argument: str | None) -> None:  # noqa: N802
         if await self.check_helo_needed():
@@ -312,8 +265,7 @@ class SMTPSession(SMTP):
     def _add(self, argument: str) -> None:
         if self._transaction is None:
             raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
-        recipient, parameters = parse_recipient(argument)
-        _check_ignored(parameters, _IGNORED_OF_RECIPIENT)
+        recipient = recipient_of(argument)
         if len(self._transaction.recipients) >= self._host.settings.max_recipients:
             raise RemoteProtocolError("4.5.3 Too many recipients", answer=452)
         if not self._host.routable(self, self._transaction, recipient):
@@ -363,7 +315,7 @@ class SMTPSession(SMTP):
             task = self._host.handle(self, transaction, message)
             task.add_done_callback(lambda _: space.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
-        return _reply(await self._verdict(task), transaction.id)
+        return verdict_reply(await self._verdict(task), transaction.id)
 
     async def _read_message(self, space: Space) -> bytes:
         """The content of the message. Raises RemoteProtocolError."""
@@ -424,28 +376,6 @@ class LMTPSession(SMTPSession):
 
     async def _answer(self, answer: str, recipients: int) -> None:
         await self.push("\r\n".join([answer] * recipients))
-
-
-def _check_ignored(parameters: dict[str, str], ignored: frozenset[str]) -> None:
-    unknown = [name for name in parameters if name not in ignored and not name.startswith("X")]
-    if unknown:
-        raise RemoteProtocolError("5.5.4 Parameter not recognized", answer=555)
-
-
-def _reply(verdict: Verdict, transaction_id: str) -> str:
-    match verdict:
-        case Accept():
-            return f"250 2.0.0 Accepted as {transaction_id}"
-        case Reject(code, reason):
-            return f"{code} {_with_status(reason, '5.7.1')}"
-        case Defer(reason):
-            return f"451 {_with_status(reason, '4.3.0')}"
-
-
-def _with_status(reason: object, status: str) -> str:
-    """The application's words as one line of a reply, with their own enhanced status code or ``status``."""
-    line = "".join(char if " " <= char <= "~" else "?" for char in str(reason)[:MAX_REASON])
-    return line if re.match(rf"{status[0]}\.\d{{1,3}}\.\d{{1,3}} ", line) else f"{status} {line}"
 
 
 def _host_port(name: object) -> HostPort | None:

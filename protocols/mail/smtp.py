@@ -20,9 +20,10 @@ from protocols.listener import Listener
 from protocols.mail.delivery import deliver
 from protocols.mail.envelope import email_scope
 from protocols.mail.memory import Memory
-from protocols.mail.session import Host, LMTPSession, SMTPSession, Transaction
+from protocols.mail.session import Host, LMTPSession, SMTPSession
 from protocols.mail.settings import SMTPSettings
 from protocols.mail.submission import Submission
+from protocols.mail.transaction import Transaction
 from protocols.mail.verdict import Verdict
 from protocols.server import Server, Status
 
@@ -86,7 +87,12 @@ class SMTPServer(Server, Host):
             limit=self.settings.max_connections,
             refusal=f"{BUSY}\r\n".encode(),
         )
-        self.status = Status("ready")
+        self.status = Status("ready", self._encryption())
+
+    def _encryption(self) -> str:
+        if self.settings.implicit_tls:
+            return "TLS"
+        return "STARTTLS" if self.starttls else "no TLS"
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more; 421 to who is in no transaction; what does not finish in time gets 451, never 250."""

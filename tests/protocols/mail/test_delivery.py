@@ -1,6 +1,7 @@
 """One message through an application, to its verdict."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -106,6 +107,15 @@ async def test_a_timeout_defers_even_after_an_accept(caplog: pytest.LogCaptureFi
 
     assert await run(app, timeout=0.01) == Defer()
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+async def test_a_handler_that_ends_late_has_deferred() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await send({"type": "email.accept"})
+
+    assert await run(app, timeout=0.01) == Defer()
 
 
 async def test_a_timeout_inside_the_application_is_its_crash(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,6 +1,7 @@
 """What the server says to whom: every fault that aiosmtpd has and real senders or attackers bring out."""
 
 import asyncio
+import contextlib
 import logging
 import smtplib
 import ssl
@@ -80,6 +81,23 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_its_sender_told_to
         assert (await peer.message(b"A: 1" + DOT)).startswith("451 4.3.0 ")
         assert app.outcome == "cancelled"
         assert server.active() == {}
+
+
+async def test_a_handler_that_cannot_be_cancelled_keeps_no_sender_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.mail.session.STUBBORN", 0.05)
+    release = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(1000)
+        await release.wait()
+
+    async with serving(app, handler_timeout=0.05) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1" + DOT)).startswith("451 4.3.0 ")
+        assert server.active() == {"smtp": 1}
+        release.set()
+        await server.tasks.drain(LIMIT)
+        assert server.memory.left == server.settings.max_buffered
 
 
 async def test_nothing_is_acknowledged_before_the_handler_is_done() -> None:
@@ -477,6 +495,7 @@ async def test_starttls(certificate: TLS) -> None:
             client.sendmail("a@x.org", ["b@x.org"], b"A: 1\r\n")
 
     async with serving(app, tls=certificate) as server:
+        assert server.status.detail == "STARTTLS"
         await asyncio.to_thread(send, *server.address.split(":"))
     assert b" with ESMTPS id " in app.bodies[0]
     assert app.content() == b"A: 1\r\n"
@@ -512,6 +531,7 @@ async def test_implicit_tls(certificate: TLS) -> None:
             assert not client.has_extn("starttls")
 
     async with serving(app, tls=certificate, implicit_tls=True) as server:
+        assert server.status.detail == "TLS"
         await asyncio.to_thread(send, *server.address.split(":"))
     assert b" with ESMTPS id " in app.bodies[0]
 
