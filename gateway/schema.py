@@ -1,7 +1,7 @@
 """The JSON Schema of gateway.yaml, and the reference that is written from it."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from gateway.settings import adapter
@@ -128,7 +128,32 @@ def _default(value: Schema) -> str:
     default = value.get("default", value.get("const"))
     if default is None or default == {}:
         return ""
+    if (unit := _unit(value)) in _WRITE:
+        return f"`{_WRITE[unit](default)}`"
     return f"`{json.dumps(default, ensure_ascii=False) if not isinstance(default, str) or not default else default}`"
+
+
+def _unit(value: Schema) -> str:
+    """``duration``, ``size`` or ``address``, told by the first example; empty for other types."""
+    return _UNITS.get(next(iter(value.get("examples", [])), ""), "")
+
+
+_UNITS = {"500ms": "duration", "64KiB": "size", "127.0.0.1:8000": "address"}
+
+
+def _duration(seconds: float) -> str:
+    whole = (f"{seconds / unit:g}{name}" for name, unit in _TIMES if seconds and not seconds % unit)
+    return next(whole, f"{seconds:g}s")
+
+
+def _size(number: int) -> str:
+    whole = (f"{number // unit}{name}" for name, unit in _SIZES if number and not number % unit)
+    return next(whole, str(number))
+
+
+_TIMES = (("d", 86400), ("h", 3600), ("m", 60))
+_SIZES = (("GiB", 1024**3), ("MiB", 1024**2), ("KiB", 1024))
+_WRITE: dict[str, Callable[[Any], str]] = {"duration": _duration, "size": _size}
 
 
 def _type(value: Schema) -> str:
@@ -141,9 +166,7 @@ def _type(value: Schema) -> str:
     if members := value.get("anyOf") or value.get("oneOf"):
         kinds = dict.fromkeys(_type(member) for member in members if member.get("type") != "null")
         return " or ".join(kinds)
-    if value.get("examples"):
-        return f"such as `{value['examples'][0]}`"
-    return _plain_type(value)
+    return _unit(value) or _plain_type(value)
 
 
 def _plain_type(value: Schema) -> str:

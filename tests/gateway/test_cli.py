@@ -1,0 +1,261 @@
+"""The command, in its own process as a user types it; `send` against a running daemon and real handlers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.site import ROOT, free_port
+from test_daemon import Daemon
+
+HANDLERS = """
+from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer
+
+class Web(AsyncHttpConsumer):
+    async def handle(self, body):
+        if self.scope["path"] == "/teapot":
+            await self.respond(b"short and stout", status=418)
+        else:
+            await self.respond(f"{self.scope['method']} {self.scope['path']} {body.decode()}".encode())
+
+class Echo(AsyncWebsocketConsumer):
+    async def connect(self, message):
+        await self.accept()
+    async def receive(self, text, bytes=None):
+        await self.send(text=f"echo {text}")
+
+class Thermometer(AsyncMqttConsumer):
+    async def receive(self, topic, payload):
+        if payload == b"wrong":
+            raise ValueError("not a temperature")
+        print("reading", topic, payload.decode(), flush=True)
+
+class Tickets(EmailConsumer):
+    def receive(self, message):
+        print("mail", self.scope["rcpt_to"], message["Subject"], flush=True)
+
+class Texts(SMSConsumer):
+    def receive(self, text, media):
+        self.reply(f"thank you for {text}")
+"""
+SENT = ("mqtt", "email", "sms", "http", "websocket")
+FILE = """
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:{http}"}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:{mqtt}"}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:{smtp}"}}
+  twilio: {{protocol: sms, provider: twilio, on: web, path: /hooks/twilio, auth_token: hunter2}}
+  generic: {{protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: hunter2}}
+routes:
+  http: cli_handlers.Web
+  websocket: [{{path: "^echo/$", app: cli_handlers.Echo}}]
+  mqtt: [{{topic: "sensors/+/temperature", app: cli_handlers.Thermometer}}]
+  email: [{{domain: example.org, app: cli_handlers.Tickets}}]
+  sms: [{{sender: +44, app: cli_handlers.Texts}}, {{default: true, app: cli_handlers.Texts}}]
+"""
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gateway", *arguments]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
+    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=40)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "cli_handlers.py").write_text(HANDLERS)
+    (folder / "gateway.yaml").write_text(FILE.format(http=free_port(), mqtt=free_port(), smtp=free_port()))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def daemon(folder: Path) -> Iterator[Daemon]:
+    daemon = Daemon(folder)
+    daemon.says("try:")
+    yield daemon
+    daemon.close()
+
+
+def test_check(folder: Path) -> None:
+    done = run(folder, "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "gateway 0.1  gateway.yaml: 5 servers, 6 routes, valid\n"
+
+
+def test_check_starts_nothing(folder: Path, daemon: Daemon) -> None:
+    assert run(folder, "check").returncode == 0, "its addresses are in use, which check must not notice"
+
+
+def test_check_with_mistakes(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: htp}}\napplication: json.dumps\n")
+    done = run(tmp_path, "check")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "gateway.yaml:1:27: error: unknown protocol 'htp'" in done.stderr
+    found = json.loads(run(tmp_path, "check", "--json").stdout)
+    assert found["valid"] is False
+    assert [(each["line"], each["column"]) for each in found["findings"]] == [(1, 27)]
+
+
+@pytest.mark.parametrize("arguments", [["-c", "other.yaml", "check"], ["check", "-c", "other.yaml"]])
+def test_another_file(folder: Path, arguments: list[str]) -> None:
+    (folder / "other.yaml").write_text((folder / "gateway.yaml").read_text())
+    assert "other.yaml: 5 servers" in run(folder, *arguments).stdout
+
+
+def test_the_file_of_the_environment(folder: Path, tmp_path: Path) -> None:
+    done = run(tmp_path, "check", GATEWAY_CONFIG=str(folder / "gateway.yaml"))
+    assert done.returncode == 0, done.stderr
+
+
+def test_no_file(tmp_path: Path) -> None:
+    done = run(tmp_path, "run")
+    assert done.returncode == 2
+    assert "gateway.yaml:1:1: error: cannot be read: No such file or directory" in done.stderr
+
+
+def test_routes(folder: Path) -> None:
+    done = run(folder, "routes")
+    assert [line.split()[0] for line in done.stdout.splitlines()] == [
+        "http",
+        "websocket",
+        "mqtt",
+        "email",
+        "sms",
+        "sms",
+    ]
+    listed = json.loads(run(folder, "routes", "--json").stdout)
+    assert listed[2] == {"type": "mqtt", "pattern": "sensors/+/temperature", "target": "cli_handlers.Thermometer"}
+
+
+@pytest.mark.parametrize(
+    ("subject", "target", "why"),
+    [
+        ("http:/anything", "cli_handlers.Web", "takes everything"),
+        ("websocket:/echo/", "cli_handlers.Echo", "^echo/$"),
+        ("mqtt:sensors/1/temperature", "cli_handlers.Thermometer", "sensors/+/temperature"),
+        ("email:ann@example.org", "cli_handlers.Tickets", "@example.org"),
+        ("sms:+447700900123", "cli_handlers.Texts", "+44"),
+        ("sms:+15005550006", "cli_handlers.Texts", "default"),
+    ],
+)
+def test_explain(folder: Path, subject: str, target: str, why: str) -> None:
+    done = run(folder, "explain", subject)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{subject} -> {target}: ")
+    assert why in done.stdout
+
+
+@pytest.mark.parametrize("subject", ["websocket:/", "mqtt:sensors/1", "email:ann@example.net"])
+def test_explain_what_no_route_takes(folder: Path, subject: str) -> None:
+    done = run(folder, "explain", subject, "--json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["target"] is None
+
+
+def test_explain_what_is_not_understood(folder: Path) -> None:
+    done = run(folder, "explain", "carrier-pigeon:3")
+    assert done.returncode == 2
+    assert "is not understood" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_send_mqtt(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "mqtt", "sensors/7/temperature", "21.5")
+    assert (done.returncode, done.stdout) == (0, "acknowledged\n"), done.stderr
+    assert "reading sensors/7/temperature 21.5" in daemon.text
+
+
+def test_send_mqtt_that_no_handler_takes(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "mqtt", "sensors/7/temperature", "wrong")
+    assert (done.returncode, done.stdout) == (1, "not acknowledged: the gateway closed the connection\n"), done.stderr
+
+
+def test_send_email(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "email", "help@example.org", "It does not print", "--subject", "Printer")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("250 ")
+    assert "mail ['help@example.org'] Printer" in daemon.text
+
+
+def test_send_email_to_nobody(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "email", "help@example.net", "--json")
+    assert done.returncode == 1
+    sent = json.loads(done.stdout)
+    assert sent["taken"] is False
+    assert sent["summary"].startswith("550 ")
+
+
+@pytest.mark.parametrize("server", ["twilio", "generic"])
+def test_send_sms(folder: Path, daemon: Daemon, server: str) -> None:
+    done = run(folder, "send", "sms", "+447700900123", "hello", "--server", server)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("200 OK\n")
+    assert "thank you for hello" in done.stdout
+
+
+def test_send_http(folder: Path, daemon: Daemon) -> None:
+    assert run(folder, "send", "http", "/a").stdout == "200 OK\nGET /a \n"
+    assert run(folder, "send", "http", "/a", "-d", "x").stdout == "200 OK\nPOST /a x\n"
+    assert run(folder, "send", "http", "/teapot").returncode == 1
+
+
+def test_send_websocket(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "websocket", "/echo/", "one", "two", "--quiet", "0.5")
+    assert (done.returncode, done.stdout) == (0, "connected\necho one\necho two\n"), done.stderr
+    assert run(folder, "send", "websocket", "/nowhere/").returncode == 1
+
+
+@pytest.mark.parametrize(
+    "what", [["mqtt", "t"], ["email", "a@example.org"], ["sms", "+44", "x"], ["http", "/"], ["websocket", "/"]]
+)
+def test_send_where_nobody_listens(tmp_path: Path, what: list[str]) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE.format(http=free_port(), mqtt=free_port(), smtp=free_port()))
+    done = run(tmp_path, "send", *what)
+    assert done.returncode == 1
+    assert re.match(r"cannot send: .*is the gateway running\?\n$", done.stderr), done.stderr
+
+
+def test_send_without_such_a_server(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\napplication: a.b\n")
+    done = run(tmp_path, "send", "mqtt", "t", "x")
+    assert (done.returncode, done.stderr) == (1, "cannot send: the file has no mqtt server\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "run",
+        "check",
+        "routes",
+        "explain",
+        "schema",
+        "send mqtt",
+        "send email",
+        "send sms",
+        "send http",
+        "send websocket",
+    ],
+)
+def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
+    done = run(tmp_path, *command.split(), "--help")
+    assert done.returncode == 0
+    assert f"gateway {command}" in done.stdout
+
+
+def test_version(tmp_path: Path) -> None:
+    assert re.fullmatch(r"gateway \d+\.\d+(\.\d+)?\n", run(tmp_path, "--version").stdout)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["bogus"], ["explain"], ["check", "--bogus"], ["send", "mqtt", "t", "x", "--qos", "7"]]
+)
+def test_mistakes_in_usage(folder: Path, arguments: list[str]) -> None:
+    done = run(folder, *arguments)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
