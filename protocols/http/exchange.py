@@ -126,7 +126,7 @@ class Exchange(Instance):
         if self._complete or self.gone:
             return
         if self._begun:
-            self._over()
+            self._complete = True
             self.connection.abort()
         else:
             self._answer(status)
@@ -157,16 +157,15 @@ class Exchange(Instance):
     def _answer(self, status: int) -> None:
         self.status = status
         self._keeps = False
-        if self.connection.transport is not None:
+        self._complete = True
+        if self.connection.connected:
             self.connection.write(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
-        self._over()
 
     def _over(self) -> None:
         """Nothing more may be sent; the application learns of it if it asks."""
         self._complete = True
-        if not self.ended:
-            self._goto("over")
-            self.feed(self._farewell())
+        self._goto("over")
+        self.feed(self._farewell())
 
     def _farewell(self) -> Any:
         return _DISCONNECT
@@ -216,8 +215,8 @@ class Exchange(Instance):
 
     def _break_off(self, status: int, why: str) -> None:
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
-        self._unread = False
         self.cut(status)
+        self.disconnect(self._farewell())
 
     # What the application sends.
 

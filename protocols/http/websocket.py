@@ -170,10 +170,10 @@ class WebSocket(Exchange):
     def websocket_close(self, event: Any) -> None:
         if self._accepted:
             self._close(event.get("code") or 1000, event.get("reason") or "")
-            self._over()
-            self._watch(self._received)  # it has had its last event, and must not wait for another for ever
         else:
             self._answer(403)
+        self._over()
+        self._watch(self._received)  # it has had its last event, and must not wait for another for ever
 
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame, and give the peer CLOSE_TIMEOUT to answer."""

@@ -1,0 +1,177 @@
+"""What an application is given: the scope and the body."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from contract import LIMIT, connect
+from http_peer import GET, Recorder, ask, read_answer, serving
+
+from protocols.http.server import HTTPServer, HTTPSettings
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "raw_path", "query"),
+    [
+        (b"/", "/", b"/", b""),
+        (b"/a%20b/%C3%A9?x=%20&y", "/a b/é", b"/a%20b/%C3%A9", b"x=%20&y"),
+        (b"/%ff", "/\N{REPLACEMENT CHARACTER}", b"/%ff", b""),
+        (b"/a%2Fb", "/a/b", b"/a%2Fb", b""),
+        (b"//double", "//double", b"//double", b""),
+        (b"/?", "/", b"/", b""),
+        (b"/a?b?c", "/a", b"/a", b"b?c"),
+        (b"http://example.org/abs%20olute?q", "/abs olute", b"/abs%20olute", b"q"),
+    ],
+)
+async def test_targets(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
+    app = Recorder()
+    async with serving(app) as server:
+        await ask(server, b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
+    scope = app.scopes[0]
+    assert (scope["path"], scope["raw_path"], scope["query_string"]) == (path, raw_path, query)
+
+
+async def test_the_scope() -> None:
+    app = Recorder()
+    async with serving(app, root_path="/app") as server:
+        server.state["pool"] = object()
+        await ask(server, b"OPTIONS * HTTP/1.0\r\nX-One:  a \r\nX-one: b\r\n\r\n")
+        await ask(server, GET)
+        host, port = server.address.split(":")
+        first, second = app.scopes
+        assert first["server"] == (host, int(port))
+        assert first["client"][0] == "127.0.0.1"
+        assert first["state"] == server.state
+        assert first["state"] is not second["state"]
+    assert first["type"] == "http"
+    assert first["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+    assert (first["http_version"], second["http_version"]) == ("1.0", "1.1")
+    assert (first["method"], first["scheme"], first["root_path"]) == ("OPTIONS", "http", "/app")
+    assert first["headers"] == [(b"x-one", b"a"), (b"x-one", b"b")]
+    assert second["path"] == "/app/"
+    assert first["extensions"].keys() == {"http.response.pathsend", "http.response.early_hint"}
+
+
+async def test_bodies_by_length_and_in_chunks() -> None:
+    app = Recorder()
+    async with serving(app) as server:
+        await ask(server, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n12345")
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+        await ask(server, chunked + b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n")
+    assert app.received == [b"12345", b"abcde"]
+
+
+async def test_a_body_that_is_not_read_holds_its_sender_back() -> None:
+    release = asyncio.Event()
+    got = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        more = True
+        while more:
+            event = await receive()
+            got.append(len(event["body"]))
+            more = event["more_body"]
+        await send({"type": "http.response.start", "status": 204})
+        await send({"type": "http.response.body"})
+
+    size = 32 * 1024 * 1024
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % size)
+        writer.write(b"x" * size)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.3):
+                await writer.drain()
+        assert writer.transport.get_write_buffer_size() > size // 2  # it stands in our buffer, not in the server's
+        release.set()
+        assert (await read_answer(reader)).status == 204
+        writer.close()
+    assert sum(got) == size
+    assert max(got) < 4 * 1024 * 1024
+
+
+async def test_100_continue_comes_when_the_body_is_asked_for() -> None:
+    app = Recorder()
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n")
+        assert (await read_answer(reader)).status == 100
+        writer.write(b"ok")
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+    assert app.received == [b"ok"]
+
+
+async def test_a_body_that_nobody_reads_does_not_become_the_next_request() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        body = b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n"
+        writer.write(b"POST /1 HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        writer.write(b"GET /2 HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert (await read_answer(reader)).body == b"/1"
+        assert (await read_answer(reader)).body == b"/2"
+        writer.close()
+
+
+async def test_pipelined_requests_are_answered_in_order() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] == "/0":
+            await asyncio.sleep(0.02)
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": scope["path"].encode()})
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"".join(b"GET /%d HTTP/1.1\r\nHost: a\r\n\r\n" % n for n in range(100)))
+        assert [(await read_answer(reader)).body for _ in range(100)] == [b"/%d" % n for n in range(100)]
+        writer.close()
+
+
+async def test_the_disconnect_reaches_an_application_that_waits_for_it_beside_its_work() -> None:
+    told = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        assert (await receive())["type"] == "http.request"
+        assert (await receive())["type"] == "http.disconnect"
+        with pytest.raises(OSError, match="gone"):
+            await send({"type": "http.response.start", "status": 200})
+        told.set()
+
+    async with serving(app) as server:
+        _, writer = await connect(server.address)
+        writer.write(GET)
+        await asyncio.sleep(0.05)
+        writer.close()
+        async with asyncio.timeout(LIMIT):
+            await told.wait()
+
+
+async def test_the_disconnect_follows_the_response() -> None:
+    events: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body"})
+        events.extend([(await receive())["type"], (await receive())["type"]])
+
+    async with serving(app) as server:
+        await ask(server, GET)
+    assert events == ["http.request", "http.disconnect"]
+
+
+async def test_a_unix_socket(tmp_path: Any) -> None:
+    app = Recorder()
+    path = str(tmp_path / "s")
+    async with asyncio.timeout(20), HTTPServer(app, HTTPSettings(bind=f"unix:{path}"), state={}) as server:
+        assert server.address == f"unix:{path}"
+        reader, writer = await asyncio.open_unix_connection(path)
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+    assert app.scopes[0]["client"] is None
+    assert app.scopes[0]["server"] == (path, None)
