@@ -152,7 +152,7 @@ class Run(Instance):
         self._opened = opened
         self._dropped = 0
         self.feed({"type": "mqtt.connect", "username": settings.username, "password": None})
-        link.attach(self.arrived, self.lost)
+        link.watch(self.lost)
 
     def arrived(self, message: Arrived) -> None:
         if self.draining:  # not acknowledged: the broker keeps it for our next connection
@@ -184,6 +184,7 @@ class Run(Instance):
         self._link.resume()
 
     async def mqtt_accept(self, event: MQTTAcceptEvent) -> None:
+        self._link.deliver(self.arrived)
         if self._settings.subscribe:
             await self._subscribe()
         self._opened()
@@ -365,8 +366,8 @@ class MQTTClient(Server):
             "type": "mqtt",
             "asgi": VERSIONS,
             "listener": self.name,
-            "client": own[:2] if own else None,
-            "server": peer[:2] if peer else None,
+            "client": peer[:2] if peer else None,
+            "server": own[:2] if own else None,
             "extensions": {"tls": {}} if urlsplit(self.settings.url).scheme == "mqtts" else {},
             "state": self.state.copy(),
             "role": "client",

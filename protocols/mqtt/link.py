@@ -149,7 +149,7 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
 
 
 class Link:
-    """A connection that is up, made by `connect`. Its owner calls `attach` for what arrives, and `close` at the end."""
+    """A connection that is up, made by `connect`. Its owner calls `watch`, `deliver`, and at the end `close`."""
 
     def __init__(self, address: Address) -> None:
         self.lost: Lost | None = None
@@ -177,16 +177,22 @@ class Link:
             raise
         return link
 
-    def attach(self, deliver: Callable[[Arrived], None], lost: Callable[[Lost], None]) -> None:
-        """From now on: what arrives, and once, before anybody who waits learns of it, that the connection is lost.
-
-        A broker sends what it kept for our session together with its CONNACK: that comes first.
-        """
-        self._deliver, self._tell = deliver, lost
-        for message in self._early:
-            deliver(message)
+    def watch(self, lost: Callable[[Lost], None]) -> None:
+        """Call ``lost`` once when the connection is over, before anybody who waits for an answer learns of it."""
+        self._tell = lost
         if self.lost:
             lost(self.lost)
+
+    def deliver(self, deliver: Callable[[Arrived], None]) -> None:
+        """Call ``deliver`` with each message from now on; until then nothing is read.
+
+        A broker may send what it kept for our session together with its CONNACK: that comes first.
+        """
+        self._deliver = deliver
+        for message in self._early:
+            deliver(message)
+        self._early.clear()
+        self.resume()
 
     async def _open(self, address: Address) -> None:
         # raise_exc=False: what is wrong is known here, in `_packet`, before gmqtt sees it.
@@ -202,6 +208,7 @@ class Link:
             raise Refused("us", self._connack)
         self._alive()
         self._window = asyncio.Semaphore(self._publishes_at_once())
+        self.pause()
 
     def _publishes_at_once(self) -> int:
         """The broker's receive maximum less two: gmqtt draws ids below it, and a SUBSCRIBE needs one as well."""

@@ -97,7 +97,7 @@ async def test_messages_arrive_and_are_acknowledged(broker: Mosquitto, version: 
     [scope] = app.scopes
     assert scope.keys() == MQTTScope.__required_keys__
     assert (scope["role"], scope["protocol_version"], scope["client_id"]) == ("client", version, "plänt")
-    assert (scope["server"], scope["state"]) == (("127.0.0.1", broker.port), {"answer": 42})
+    assert (scope["client"], scope["state"]) == (("127.0.0.1", broker.port), {"answer": 42})
     connect, one, two, gone = app.events
     assert connect == {"type": "mqtt.connect", "username": None, "password": None}
     assert (one["topic"], one["qos"], one["id"], one["dup"], one["retain"]) == ("t/é", 1, 1, False, False)
@@ -159,6 +159,25 @@ async def test_what_a_crash_left_unacknowledged_comes_again(broker: Mosquitto, l
     assert [event["dup"] for event in app.events if event.get("payload") == b"two"] == [False, True]
     assert len([record for record in log.records if record.exc_info]) == 1
     assert "the application failed (RuntimeError); next try in" in lines(log)[-1]
+
+
+async def test_nothing_arrives_before_the_application_has_accepted(broker: Mosquitto) -> None:
+    async with client(App(), broker.url) as server:
+        await ready(server)
+    broker.publish("t", "kept", "-q", "1")
+    events: list[Any] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        events.append(await receive())
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                events.append(await receive())
+        await send({"type": "mqtt.accept"})
+        events.append(await receive())
+
+    async with client(app, broker.url, retry=5.0):
+        await until(lambda: len(events) == 2)
+    assert [event["type"] for event in events] == ["mqtt.connect", "mqtt.receive"]
 
 
 async def test_a_killed_broker_is_found_again_and_nothing_is_lost(
