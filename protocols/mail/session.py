@@ -66,6 +66,7 @@ class SMTPSession(SMTP):
     No properties: aiosmtpd's constructor looks at every attribute, before there is a connection.
     """
 
+    ident = "ESMTP"  # in the greeting
     command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
     line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
 
@@ -88,8 +89,6 @@ class SMTPSession(SMTP):
         self._joined = False
         self._errors = 0
         self._transaction: Transaction | None = None
-
-    ident = "ESMTP"
 
     def helo(self) -> str:
         """What the peer calls itself, made harmless."""
