@@ -286,6 +286,19 @@ async def test_a_message_that_vanishes_and_one_that_nobody_asked_for(caplog: pyt
     assert errors(caplog) == []
 
 
+async def test_news_that_comes_outside_idle_is_not_slept_over() -> None:
+    liar = Liar(
+        GREETING,
+        UID_SEARCH=b"* SEARCH 9\r\n",
+        UID_FETCH=b"* 1 FETCH (UID 9 RFC822.SIZE 2 BODY[] {2}\r\n\r\n)\r\n",
+        UID_MOVE=b"* 1 EXPUNGE\r\n* 1 EXISTS\r\n",
+        IDLE=b"!+ idling\r\n",
+    )
+    async with lied_to(liar):
+        await eventually(lambda: liar.commands.count("UID SEARCH UNDELETED") > 1)
+    assert "IDLE" not in liar.commands
+
+
 async def test_idle_that_fails_again_and_again_is_given_up_for_polling() -> None:
     liar = Liar(GREETING, UID_SEARCH=b"* SEARCH\r\n", IDLE=None)
     async with lied_to(liar, reconnect=0.01, poll=0.1) as reader:
