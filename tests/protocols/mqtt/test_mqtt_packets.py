@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import mqtt_peer as wire
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
@@ -186,6 +186,7 @@ MUTATED = st.builds(
 STREAM = st.lists(st.one_of(KNOWN, FRAMED, MUTATED, st.binary(max_size=10)), max_size=12).map(b"".join)
 
 
+@settings(deadline=None)
 @given(STREAM, st.lists(st.integers(0, 400), max_size=30))
 def test_any_bytes_in_any_cut_give_the_same(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
@@ -197,6 +198,7 @@ def test_any_bytes_in_any_cut_give_the_same(data: bytes, cuts: list[int]) -> Non
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="+#"), min_size=1, max_size=50)
 
 
+@settings(deadline=None)
 @given(TEXT, st.binary(max_size=300), st.booleans(), st.booleans(), st.integers(1, 65535))
 def test_what_the_server_writes_a_parser_reads(
     topic: str, payload: bytes, retain: bool, dup: bool, number: int

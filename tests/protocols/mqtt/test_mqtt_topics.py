@@ -1,7 +1,7 @@
 """Names, filters and the trees, held against a naive matcher."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -153,8 +153,10 @@ class Trees(RuleBasedStateMachine):
 
 
 TestTrees = Trees.TestCase
+TestTrees.settings = settings(deadline=None)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_judged(text: str) -> None:
     assert valid_name(text) in (True, False)
