@@ -110,8 +110,7 @@ def run(config: File = None) -> None:
     Example: gateway run -c /etc/gateway/gateway.yaml
     """
     command = _command(config)
-    code = daemon.run(_build(config), _say, command)
-    daemon.leave(code)
+    daemon.run(_build(config), _say, command)
 
 
 @app.command()

@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from gateway import checks, logs, startpage
 from gateway.application import ApplicationBuilder, set_up_django
@@ -73,12 +73,13 @@ _LAYERS = {"memory": InMemoryChannelLayer}
 class Daemon:
     """Runs a :class:`Gateway` until a signal; ``say`` gets the lines for the operator, ``command`` names the CLI."""
 
-    def __init__(self, gateway: Gateway, say: Say, command: str = "gateway") -> None:
+    def __init__(self, gateway: Gateway, say: Say, command: str) -> None:
         self._gateway = gateway
         self._say = say
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
+        self._signalled = False
 
     async def run(self) -> int:
         """Start, serve, stop; the exit code."""
@@ -96,14 +97,6 @@ class Daemon:
         notify("STOPPING=1")
         await self._drain()
         return OK
-
-    def stop(self) -> None:
-        """Begin to stop, as SIGTERM does; the next signal ends the process at once."""
-        if not self._stop.is_set():
-            self._stop.set()
-            for number in _STOPPING:
-                asyncio.get_running_loop().remove_signal_handler(number)
-                signal.signal(number, self._force)  # not through the loop: a handler may be blocking that
 
     async def _start(self) -> None:
         await self._gateway.lifespan.startup()
@@ -141,6 +134,7 @@ class Daemon:
         deadline.cancel()
         await tasks.cancel()
         await self._gateway.lifespan.shutdown()
+        await _cancel_rest()
         pool.shutdown(wait=False)
         self._say(f"stopped: {startpage.nouns(left)} cancelled" if left else "stopped: 0 lost")
 
@@ -156,14 +150,31 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in _STOPPING:
-            loop.add_signal_handler(number, self.stop)
+
+        def stop(number: int, frame: object) -> None:
+            """The first begins to stop; the next ends the process."""
+            if self._signalled:
+                self._force()
+            self._signalled = True
+            loop.call_soon_threadsafe(self._stop.set)
+
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, stop)  # not add_signal_handler: a consumer may be blocking the loop
         loop.add_signal_handler(signal.SIGHUP, logger.warning, "SIGHUP: the file is not read again; restart for that")
 
-    def _force(self, number: int, frame: object) -> None:
+    def _force(self) -> NoReturn:
         active = self._active()
         self._say(f"stopped now: {startpage.nouns(active) or 'nothing'} cut off")
         leave(FORCED)
+
+
+async def _cancel_rest() -> None:
+    """Cancel what the application has started itself and left; bounded, for it may refuse."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=1.0)
 
 
 async def _stop(server: Server, grace: float) -> None:
@@ -173,15 +184,12 @@ async def _stop(server: Server, grace: float) -> None:
         logger.exception("%s did not stop cleanly", server.name)
 
 
-_STOPPING = (signal.SIGTERM, signal.SIGINT)
-
-
 def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A crash that nobody awaited: in a callback, or in a task that was thrown away."""
     logger.error("%s", context.get("message", "a callback crashed"), exc_info=context.get("exception"))
 
 
-def leave(code: int) -> None:
+def leave(code: int) -> NoReturn:
     """End the process without waiting for threads: a sync handler that hangs cannot be cancelled."""
     logging.shutdown()
     sys.stdout.flush()
@@ -189,10 +197,13 @@ def leave(code: int) -> None:
     os._exit(code)
 
 
-def run(gateway: Gateway, say: Say, command: str = "gateway") -> int:
-    """Run ``gateway`` on uvloop where that is installed; the exit code."""
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(Daemon(gateway, say, command).run())
+def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
+    """Run ``gateway`` on uvloop where that is installed, and end the process with its exit code.
+
+    The loop is not closed: that waits for every thread of ``asyncio.to_thread``, and one may hang.
+    """
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    leave(runner.run(Daemon(gateway, say, command).run()))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

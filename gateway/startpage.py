@@ -1,5 +1,6 @@
 """What the operator reads while the daemon starts and stops: one line a fact, in columns."""
 
+import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -67,7 +68,7 @@ def _examples(servers: Mapping[str, Server], routes: Sequence[tuple[str, Route]]
     if "mqtt" in servers:
         examples.append(f"{command} send mqtt {_topic(routes)} '{{\"celsius\": 21.5}}'")
     if "smtp" in servers:
-        examples.append(f"{command} send email {_recipient(routes)} 'Hello'")
+        examples += [f"{command} send email {address} 'Hello'" for address in _recipients(routes)[:1]]
     if "sms" in servers:
         examples.append(f"{command} send sms +447700900123 'Hello'")
     if "http" in servers and not servers["http"].address.startswith(("unix:", "fd:")):
@@ -82,13 +83,16 @@ def _topic(routes: Sequence[tuple[str, Route]]) -> str:
     return shlex.quote(pattern.replace("+", "1").replace("#", "1").removeprefix("$share/"))
 
 
-def _recipient(routes: Sequence[tuple[str, Route]]) -> str:
-    """An address that some route takes, where that is easily seen."""
+def _recipients(routes: Sequence[tuple[str, Route]]) -> list[str]:
+    """Addresses that some route takes, where that is easily seen."""
+    found = []
     for kind, route in routes:
         text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
-        if kind == "email" and "@" in text and text.replace("@", "").replace(".", "").replace("-", "").isalnum():
-            return f"ann{text}" if text.startswith("@") else text
-    return "ann@example.org"
+        if kind == "email" and text in ("email", "default"):
+            found.append("ann@example.org")
+        elif kind == "email" and re.fullmatch(r"[a-z0-9-]*@[a-z0-9.-]+", text):
+            found.append(f"ann{text}" if text.startswith("@") else text)
+    return found
 
 
 def in_flight(servers: Iterable[Server]) -> dict[str, int]:

@@ -26,4 +26,5 @@ def application() -> Application:
     views = get_asgi_application()
     if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
         views = ASGIStaticFilesHandler(views)
+    views.__dict__["target_name"] = "django"  # as gateway.yaml calls it
     return cast("Application", views)

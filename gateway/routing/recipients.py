@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.routing.patterns import Pattern
-from gateway.routing.router import Route, Router
+from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Send
 
@@ -54,6 +54,7 @@ async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: 
     body = await _read(receive)
     verdicts: list[dict[str, Any]] = []
     crash: Exception | None = None
+    crashed = ""
     for route, scope in groups:
         replay = _Replay(body, send)
         try:
@@ -61,9 +62,10 @@ async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: 
         except Exception as error:
             if crash is not None:
                 error.__context__ = crash  # both stand in the one log record
-            crash = error
+            crash, crashed = error, route.label
         verdicts.append(replay.verdict)
     if crash is not None:
+        current_route.set(crashed)
         raise crash
     verdict = _combine(verdicts)
     for (_, scope), single in zip(groups, verdicts, strict=True):

@@ -45,7 +45,10 @@ def as_application(target: Any) -> Application:
 
 
 def name_of(target: Any) -> str:
-    """``tickets.SupportTicketHandler`` for a class, a function, ``as_asgi()``, or an instance's class."""
+    """``tickets.SupportTicketHandler`` for a class, a function, ``as_asgi()``, or an instance's class; what has a
+    ``target_name`` is called that."""
+    if isinstance(given := getattr(target, "target_name", None), str):
+        return given
     named = getattr(target, "consumer_class", target)
     if not hasattr(named, "__qualname__"):
         named = type(named)

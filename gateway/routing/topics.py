@@ -2,10 +2,11 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from gateway.routing.patterns import Pattern
-from gateway.routing.router import Route, Router
+from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
 
@@ -40,16 +41,24 @@ class TopicRouter(Router):
             return
         connect = await receive()
         await send({"type": "mqtt.accept"})
+        branches: dict[Route, _Branch] = {}
         try:
             async with asyncio.TaskGroup() as group:
-                await self._dispatch(scope, connect, receive, send, group)
+
+                def branch(route: Route) -> _Branch:
+                    return _Branch(route, scope, connect, send, group)
+
+                await self._dispatch(branches, branch, receive, send)
         except BaseExceptionGroup as crashes:
-            raise crashes.exceptions[0] from None  # one branch crashed, and the connection with it
+            error = crashes.exceptions[0]  # one branch crashed, and the connection with it
+            for route, broken in branches.items():
+                if broken.crashed_with(error):
+                    current_route.set(route.label)
+            raise error from None
 
     async def _dispatch(
-        self, scope: Any, connect: dict[str, Any], receive: Receive, send: Send, group: asyncio.TaskGroup
+        self, branches: "dict[Route, _Branch]", make: "Callable[[Route], _Branch]", receive: Receive, send: Send
     ) -> None:
-        branches: dict[Route, _Branch] = {}
         while True:
             event = await receive()
             if event["type"] == "mqtt.disconnect":
@@ -62,7 +71,7 @@ class TopicRouter(Router):
                 continue
             route = found[0]
             if route not in branches:
-                branches[route] = _Branch(route, scope, connect, send, group)
+                branches[route] = make(route)
             await branches[route].put(event)
 
 
@@ -87,6 +96,9 @@ class _Branch:
             await self._send({"type": "mqtt.disconnect"})
             return
         await self.inbox.put(event)
+
+    def crashed_with(self, error: BaseException) -> bool:
+        return self._task.done() and not self._task.cancelled() and self._task.exception() is error
 
     async def send(self, event: dict[str, Any]) -> None:
         if event["type"] == "mqtt.accept":

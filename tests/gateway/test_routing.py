@@ -216,10 +216,19 @@ async def test_a_branch_that_crashes_ends_the_connection_with_its_error() -> Non
             raise RuntimeError("branch fell")
 
     router = TopicRouter([topic("a", Broken), topic("b", AsyncMqttConsumer)])
+    crashed: list[str] = []
+
+    async def server(scope: Any, receive: Any, send: Any) -> None:
+        try:
+            await router(scope, receive, send)
+        finally:
+            crashed.append(current_route.get())
+
     with pytest.raises(RuntimeError, match="branch fell"):
-        async with Conversation(router, scope("mqtt")) as device:
+        async with Conversation(server, scope("mqtt")) as device:
             device.say(CONNECT, message("b", 1), message("a", 2))
             await device.end()
+    assert crashed == [router.routes[0].label]
 
 
 async def test_a_slow_branch_holds_back_reading_and_not_before() -> None:
