@@ -38,6 +38,8 @@ class SMSWebhook(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.provider = provider_for(settings)
+        router: object = app
+        self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()
 
     @property
@@ -131,8 +133,7 @@ class SMSWebhook(Server):
     async def _run(self, item: Message | Status, http: HTTPScope) -> Sequence[Reply] | None:
         """The replies to ``item``; None where it must come again."""
         scope = self._scope(item, http)
-        app: object = self.app
-        if isinstance(app, Routable) and not app.routable(scope):
+        if self._router is not None and not self._router.routable(scope):
             # Sending it again would not help, and 4xx makes some providers call a fallback or raise an alarm.
             logger.warning("sms %s: no route for %s; accepted and dropped", self.name, describe(scope))
             return []

@@ -177,6 +177,7 @@ def _split(url: str) -> SplitResult:
 def _variants(url: str) -> Iterable[str]:
     """``url`` as Twilio may have signed it: with its port or without or with the default one, the query as it came,
     normalised, or decoded and encoded again (Twilio's own side is inconsistent; its libraries try these as well)."""
+    yield url
     parts = _split(url)
     user, at, host = parts.netloc.rpartition("@")
     bare = re.sub(r":\d*$", "", host)
