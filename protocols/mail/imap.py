@@ -51,14 +51,14 @@ Reach = Callable[[], Awaitable["Connection"]]
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class IMAPSettings:
     """A mailbox to read."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     protocol: Literal["imap"] = "imap"
-    host: str = "localhost"
+    host: str
     """The IMAP server."""
     port: int | None = None
     """Its port; 993 with TLS and 143 without."""
@@ -66,7 +66,7 @@ class IMAPSettings:
     """TLS from the first byte. Without it the password is readable on the wire."""
     ca: str | None = None
     """Path of a PEM file with the authorities to trust, instead of the system's."""
-    username: str = ""
+    username: str
     """Login name. If it is an address, it is also the recipient of messages that name none."""
     password: Secret | None = None
     """Its password, or the application password that the provider issues."""
@@ -108,8 +108,8 @@ class IMAPSettings:
         """Raises ValueError where two settings do not go together."""
         if self.attempts < 1:
             raise ValueError("attempts: at least 1")
-        if self.password and self.token_file:
-            raise ValueError("password and token_file: one of them")
+        if bool(self.password) == bool(self.token_file):
+            raise ValueError("password or token_file: one of them is needed")
         if self.recipient_header is not None and not _HEADER_NAME.fullmatch(self.recipient_header):
             raise ValueError(f"recipient_header: {self.recipient_header!r} is no header's name")
         if self.folder in self.marks().folders():

@@ -165,7 +165,9 @@ async def test_a_folder_that_is_missing_or_cannot_be_made_is_said(shared: Doveco
 
 async def test_nobody_there(user: str) -> None:
     port = free_port()
-    async with IMAPReader(Desk(), IMAPSettings(host="127.0.0.1", port=port, tls=False), state={}) as reader:
+    async with IMAPReader(
+        Desk(), IMAPSettings(host="127.0.0.1", port=port, tls=False, username="a", password=Secret("b")), state={}
+    ) as reader:
         await eventually(lambda: reader.status.detail.startswith("connection refused; next try in"))
         assert reader.address == f"127.0.0.1:{port}"
         before = time.monotonic()
@@ -196,7 +198,7 @@ async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "protocols.mail.imap_client", raising=False)
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
     with pytest.raises(BindError, match=r"pip install asgi-gateway\[imap\]"):
-        await IMAPReader(Desk(), IMAPSettings(), state={}).start()
+        await IMAPReader(Desk(), IMAPSettings(host="h", username="a", password=Secret("b")), state={}).start()
 
 
 # Servers that no package has.
