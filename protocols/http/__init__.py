@@ -1,9 +1,6 @@
-"""HTTP/1.1 and WebSocket on aiohttp's low-level server. From the socket to the application:
+"""HTTP/1.1 and WebSocket, on aiohttp's low-level server.
 
-``connection``   one connection: aiohttp's RequestHandler with our answers to errors, our write stall and our drain
-``exchange``     one request and its response: the ``http`` scope
-``websocket``    one WebSocket: the ``websocket`` scope
-``head``         the head of a response, as bytes, pure
-``service``      what all connections share, and the drain
-``server``       the listener and what it owns; ``settings`` and ``tls`` beside it
+``HTTPServer`` (server.py) listens. A ``Connection`` reads requests and makes of each an ``Exchange`` (one ``http``
+scope), or a ``WebSocket`` (one ``websocket`` scope), which is an exchange that may be answered 101. What all connections
+share, and how they are drained, is the ``Service``. ``head.py`` turns response heads into bytes and is pure.
 """

@@ -103,6 +103,11 @@ class Connection(RequestHandler):
         request.answer(431 if isinstance(exc, LineTooLong) else status, _words(exc))
         return request
 
+    def end_writing(self) -> None:
+        """FIN: the peer learns that nothing follows while we still read, so that no reset overtakes our last words."""
+        if self.transport is not None and self.transport.can_write_eof():  # not so with TLS
+            self.transport.write_eof()
+
     def retire(self) -> None:
         """The server drains: close now if there is nothing in flight, else after it."""
         if self._current_request is None and not self._messages:

@@ -238,6 +238,7 @@ class WebSocket(Exchange):
         code = error.code if isinstance(error, WebSocketError) else 1002
         logger.info("%s: malformed or too long WebSocket message; closed with %d", self.connection.label, code)
         self._close(code, "")
+        self.connection.end_writing()
         self.disconnect(self._farewell())
 
     def pause(self) -> None:

@@ -103,16 +103,14 @@ async def test_the_example_of_the_rfc() -> None:
     assert (answer.status, answer["sec-websocket-accept"]) == (101, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
 
 
-@pytest.mark.parametrize("window", [10, 200_000])
-async def test_compression_where_it_is_switched_on(window: int) -> None:
+@pytest.mark.parametrize("repeats", [10, 50_000])
+async def test_compression_where_it_is_switched_on(repeats: int) -> None:
     async with serving(Echo(), compression=True) as server, to(server, compression="deflate") as socket:
         assert socket.response is not None
         assert "permessage-deflate" in socket.response.headers["sec-websocket-extensions"]
         for _ in range(3):
-            await socket.send("compress me " * window)
-            assert await socket.recv() == "compress me " * window if window == 10 else True
-            if window > 10:
-                break
+            await socket.send("compress me " * repeats)
+            assert await socket.recv() == "compress me " * repeats
 
 
 async def test_a_bomb_is_not_inflated() -> None:
@@ -224,7 +222,7 @@ async def test_bad_handshakes(old: bytes, new: bytes, status: int, caplog: pytes
         (b"\x88\x81\0\0\0\0\0", 1002),
         (b"\x88\x82\0\0\0\0\x03\xed", 1002),
         (b"\x81\x81\0\0\0\0\xff", 1007),
-        (b"\x81\xff\0\0\0\0\0\x10\0\0", 1009),
+        (b"\x81\xff\0\0\0\0\0\x10\0\x01", 1009),
         (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1009),
     ],
 )

@@ -1,0 +1,50 @@
+"""Response heads, without a socket."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from protocols.errors import LocalProtocolError
+from protocols.http.head import encode, interim, plain, status_line
+
+
+def test_status_lines() -> None:
+    assert status_line(200) == b"HTTP/1.1 200 OK\r\n"
+    assert status_line(299) == b"HTTP/1.1 299 \r\n"
+
+
+@pytest.mark.parametrize("status", [0, 99, 100, 103, 199, 600, -1])
+def test_what_is_no_status(status: int) -> None:
+    with pytest.raises(LocalProtocolError):
+        status_line(status)
+
+
+def test_framing_is_taken_out() -> None:
+    fields, length, close = encode(
+        [(b"Content-Length", b"12"), (b"X-A", b"b"), (b"transfer-encoding", b"gzip"), (b"Connection", b"x, Close")]
+    )
+    assert fields.startswith(b"x-a: b\r\ndate: ")
+    assert fields.count(b"\r\n") == 2
+    assert (length, close) == (12, True)
+
+
+def test_a_date_of_the_application_stays() -> None:
+    assert encode([(b"date", b"today")]) == (b"date: today\r\n", None, False)
+
+
+def test_the_servers_own_answers() -> None:
+    assert plain(404).endswith(b"\r\n\r\nNot Found")
+    assert plain(404, body=False).endswith(b"\r\n\r\n")
+    assert interim(103, [(b"link", b"<x>")]) == b"HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n"
+
+
+@given(name=st.binary(max_size=8), value=st.binary(max_size=8))
+def test_a_field_is_one_line_or_refused(name: bytes, value: bytes) -> None:
+    try:
+        fields, _, _ = encode([(name, value), (b"date", b"")])
+    except LocalProtocolError:
+        return
+    lines = fields.split(b"\r\n")
+    assert len(lines) == 3
+    assert lines[0] == name.lower() + b": " + value
+    assert not set(value) & ({0x7F} | (set(range(0x20)) - {0x09}))

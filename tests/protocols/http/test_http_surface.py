@@ -1,0 +1,91 @@
+"""What aiohttp's RequestHandler asks of our exchange, and we of it. A new aiohttp that asks for more fails here."""
+
+import asyncio
+import sys
+from typing import Any
+
+import pytest
+from aiohttp.web_protocol import RequestHandler
+from contract import connect
+from http_peer import GET, Recorder, ask, read_answer, serving
+
+from protocols.http import server as server_module
+from protocols.http.exchange import Exchange
+from protocols.http.websocket import WebSocket
+
+OF_THE_EXCHANGE = {"_cancel", "_finish", "_task", "keep_alive", "prepare", "write_eof"}
+OF_ITS_TYPE = {"__http_exception__"}
+OF_THE_PARSER = {"feed_data", "feed_eof"}
+OF_THE_HANDLER = {
+    "_current_request",
+    "_drain_helper",
+    "_drain_waiter",
+    "_messages",
+    "_paused",
+    "_task_handler",
+    "close",
+    "force_close",
+    "handle_error",
+    "keep_alive",
+    "pause_reading",
+    "resume_reading",
+    "set_parser",
+    "transport",
+    "writing_paused",
+}
+
+
+def recording(base: type[Exchange], seen: set[str]) -> type[Exchange]:
+    """``base``, which notes each of its names that a module of aiohttp reads or writes."""
+
+    def note(name: str) -> None:
+        if sys._getframe(2).f_globals["__name__"].startswith("aiohttp."):
+            seen.add(name)
+
+    class Recording(base):  # type: ignore[misc,valid-type]
+        def __getattribute__(self, name: str) -> Any:
+            note(name)
+            return super().__getattribute__(name)
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            note(name)
+            super().__setattr__(name, value)
+
+    return Recording
+
+
+async def test_nothing_but_the_surface_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: set[str] = set()
+    monkeypatch.setattr(server_module, "Exchange", recording(Exchange, seen))
+    monkeypatch.setattr(server_module, "WebSocket", recording(WebSocket, seen))
+    upgrade = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.accept"})
+            await receive()
+        else:
+            await Recorder()(scope, receive, send)
+
+    async with serving(app) as server:
+        await ask(server, GET * 3)
+        await ask(server, b"nonsense\r\n\r\n")
+        await ask(server, upgrade + b"\r\n" + GET)
+        await ask(server, b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n")
+        for data in (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n",
+            upgrade + b"Sec-WebSocket-Key: " + b"A" * 22 + b"==\r\n\r\n",
+        ):
+            reader, writer = await connect(server.address)
+            writer.write(data)
+            if data.startswith(b"GET"):
+                assert (await read_answer(reader)).status == 101
+                writer.write(b"\x81\x80\0\0\0\0")
+            await asyncio.sleep(0.05)
+            writer.close()
+        await asyncio.sleep(0.05)
+    assert seen - OF_ITS_TYPE == OF_THE_EXCHANGE | OF_THE_PARSER
+
+
+def test_what_we_ask_of_the_handler_is_there() -> None:
+    assert {name for name in OF_THE_HANDLER if not hasattr(RequestHandler, name)} == set()
