@@ -1,8 +1,9 @@
 """The shared harness: servers side by side, the same load for each, alternated, the median of the rounds.
 
 A rate drifts from run to run and machine to machine; a ratio of two servers that were measured in turns, in one run, by
-one client, does not. Each server has one core to itself and the client has the others (Linux; ``--unpinned`` leaves that to
-the system, where a server with threads of its own takes several cores). A script makes its peers and one load function, and calls :func:`compare`::
+one client, does not. Each server has one core to itself and the client has the others (on Linux; with ``--unpinned`` the
+system decides, and a server that has threads of its own takes several). A script makes its peers and one load function,
+and calls :func:`compare`::
 
     compare("HTTP hello", [Peer("ours", command), Peer("uvicorn", command)], load, unit="requests/s")
 
