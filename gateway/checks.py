@@ -81,21 +81,19 @@ def _libraries(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("servers", name, "protocol"), message + hint)
 
 
-def _makes(draft: Draft) -> dict[str, tuple[str, ...]]:
-    """Server -> the scope types that it makes; those that cannot be imported are reported elsewhere."""
-    made = {}
-    for name, settings in draft.settings.servers.items():
-        try:
-            made[name] = server_class(settings.protocol).scope_types
-        except ImportError:
-            made[name] = SCOPE_TYPES
-    return made
+def _scope_types(protocol: object) -> tuple[str, ...]:
+    """What a server of ``protocol`` makes; anything, for one that is unknown or cannot be imported."""
+    try:
+        return server_class(str(protocol)).scope_types
+    except (ImportError, KeyError):
+        return SCOPE_TYPES
 
 
 def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
     if draft.settings.application is not None or draft.settings.routes is None:
         return
-    made = _makes(draft)
+    made = {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
+    lost = [kind for protocol in _lost_servers(draft) for kind in _scope_types(protocol)]
     routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
     spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
     carriers = {place[0] for settings in draft.settings.servers.values() if (place := carrier(settings))}
@@ -104,15 +102,17 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
             message = f"nothing answers servers.{name}: routes has no {' or '.join(kinds)}"
             yield draft.document.at_key(("servers", name), message)
     for kind in routed:
-        if not any(kind in kinds for kinds in made.values()) and not _lost_a_server(draft):
+        if kind not in lost and not any(kind in kinds for kinds in made.values()):
             yield draft.document.at_key(
                 ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
             )
 
 
-def _lost_a_server(draft: Draft) -> bool:
-    """Whether a server is missing from the settings because it is wrong: then it may be the one that makes them."""
-    return bool(set(draft.document.data.get("servers") or ()) - draft.settings.servers.keys())
+def _lost_servers(draft: Draft) -> list[object]:
+    """The protocols of the servers that are not in the settings, because something in them is wrong."""
+    written: Any = draft.document.data.get("servers")
+    lost = written.keys() - draft.settings.servers.keys() if isinstance(written, dict) else ()
+    return [written[name].get("protocol") if isinstance(written[name], dict) else None for name in lost]
 
 
 def _submission(draft: Draft) -> Iterator[Finding]:

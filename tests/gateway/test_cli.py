@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from servers.site import ROOT, free_port
 from test_daemon import Daemon
+
+from gateway.startpage import VERSION
 
 HANDLERS = """
 from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer
@@ -42,7 +45,6 @@ class Texts(SMSConsumer):
     def receive(self, text, media):
         self.reply(f"thank you for {text}")
 """
-SENT = ("mqtt", "email", "sms", "http", "websocket")
 FILE = """
 servers:
   web: {{protocol: http, bind: "127.0.0.1:{http}"}}
@@ -246,6 +248,11 @@ def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, *command.split(), "--help")
     assert done.returncode == 0
     assert f"gateway {command}" in done.stdout
+
+
+def test_there_is_one_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert version.startswith(f"{VERSION}.")
 
 
 def test_version(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 from servers.site import ROOT, free_port, until
 
 HANDLERS = """
-import asyncio, os
+import asyncio, os, time
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
@@ -33,6 +33,10 @@ async def app(scope, receive, send):
         await asyncio.sleep(1.5)
     if scope["path"] == "/forever":
         await asyncio.sleep(3600)
+    if scope["path"] == "/block":
+        time.sleep(3600)
+    if scope["path"] == "/thread":
+        await asyncio.to_thread(time.sleep, 3600)
     if scope["path"] == "/crash":
         raise KeyError("order")
     if scope["path"] == "/callback":
@@ -172,6 +176,27 @@ def test_a_second_signal_forces(start: Start) -> None:
     assert daemon.lines[-1] == "stopped now: 1 http cut off"
 
 
+def test_a_second_signal_forces_a_blocked_loop(start: Start) -> None:
+    daemon, url = start()
+    daemon.says("try:")
+    in_background(f"{url}/block", [])
+    daemon.says("handling /block")
+    daemon.process.send_signal(signal.SIGTERM)
+    daemon.process.send_signal(signal.SIGINT)
+    assert daemon.wait() == 1
+    assert daemon.lines[-1] == "stopped now: 1 http cut off"
+
+
+def test_a_thread_that_hangs_does_not_keep_it(start: Start) -> None:
+    daemon, url = start("shutdown_timeout: 200ms\n")
+    daemon.says("try:")
+    in_background(f"{url}/thread", [])
+    daemon.says("handling /thread")
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    assert daemon.lines[-1] == "stopped: 1 http cancelled"
+
+
 def test_a_port_in_use_is_one_line(start: Start) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -201,7 +226,7 @@ def test_a_crash_is_one_record_and_the_daemon_goes_on(start: Start) -> None:
     daemon.says("try:")
     assert httpx.get(f"{url}/crash").status_code == 500
     daemon.says("ERROR   http GET /crash: KeyError 'order'")
-    assert 'daemon_handlers.py:21  raise KeyError("order")' in daemon.text
+    assert 'daemon_handlers.py:25  raise KeyError("order")' in daemon.text
     assert httpx.get(f"{url}/callback").text == "done"
     daemon.says("ZeroDivisionError division by zero")
     assert httpx.get(f"{url}/").text == "done"
