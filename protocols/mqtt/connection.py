@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from protocols.asgi import MQTTReceiveEvent
+from protocols.asgi import MQTTReceiveEvent, MQTTWill
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt import packets
 from protocols.mqtt.broker import REFUSED, Broker
@@ -14,7 +14,6 @@ from protocols.mqtt.packets import (
     Packet,
     Pingreq,
     Puback,
-    Publish,
     Subscribe,
     Unsubscribe,
 )
@@ -65,27 +64,18 @@ class Connection:
         """
         unacked, matches = self.unacked, self._matches
         for packet in packets:
-            if type(packet) is not Publish:
+            if not isinstance(packet, dict):
                 _HANDLERS[type(packet)](self, packet)
                 continue
-            topic, payload, qos, retain, dup, packet_id, properties = packet
+            packet_id = packet["id"]
             if packet_id is not None:
                 if packet_id in unacked:
-                    _check_repeated(dup)
+                    _check_repeated(packet["dup"])
                     continue
                 unacked.add(packet_id)
-            if retain or matches[topic]:
-                self._fan_out(topic, payload, qos, retain, properties)
-            yield {
-                "type": "mqtt.receive",
-                "topic": topic,
-                "payload": payload,
-                "qos": qos,
-                "retain": retain,
-                "dup": dup,
-                "id": packet_id,
-                "properties": properties,
-            }
+            if packet["retain"] or matches[packet["topic"]]:
+                self._fan_out(packet)
+            yield packet
 
     def acknowledge(self, packet_id: int) -> None:
         """The application is done with a message: its PUBACK may leave. Raises LocalProtocolError."""
@@ -112,12 +102,13 @@ class Connection:
             return
         self._broker.close(self.session)
         if self._will is not None and not clean:
-            self._fan_out(*self._will)
+            self._fan_out(self._will)
 
-    def _fan_out(self, topic: str, payload: bytes, qos: int, retain: bool, properties: dict[str, Any]) -> None:
+    def _fan_out(self, message: MQTTReceiveEvent | MQTTWill) -> None:
         # 4.7.2: clients must not use $-topics to exchange messages. The application may.
-        if not topic.startswith("$"):
-            self._broker.publish(topic, payload, qos, retain, properties)
+        if not message["topic"].startswith("$"):
+            keys = message["topic"], message["payload"], message["qos"], message["retain"], message["properties"]
+            self._broker.publish(*keys)
 
     def _puback(self, packet: Puback) -> None:
         self.session.acknowledged(packet.id)

@@ -344,7 +344,6 @@ def _peer(address: Any) -> str:
 
 def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTScope:
     tls = transport.get_extra_info("ssl_object")
-    will = connect.will
     return {
         "type": "mqtt",
         "asgi": VERSIONS,
@@ -360,15 +359,7 @@ def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTSc
         "clean_start": connect.clean,
         "keepalive": connect.keepalive,
         "session_present": not connect.clean and host.broker.kept(connect.client_id),
-        "will": {
-            "topic": will.topic,
-            "payload": will.payload,
-            "qos": will.qos,
-            "retain": will.retain,
-            "properties": will.properties,
-        }
-        if will is not None
-        else None,
+        "will": connect.will and connect.will.copy(),
         "properties": connect.properties,
         "transport": "tcp",
     }

@@ -1,25 +1,19 @@
 """MQTT 3.1.1 control packets: bytes <-> packets. Pure.
 
 :class:`Parser` reads what a client may send to a server; the functions below it write what a server sends. Packets are
-tuples, the cheapest frozen thing there is; ``properties`` is MQTT 5's and empty in 3.1.1.
+tuples, the cheapest frozen thing there is, but for PUBLISH and the will: they are read right into the application's
+dicts, so that a message is one object all the way. ``properties`` is MQTT 5's and empty in 3.1.1.
 """
 
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from protocols.asgi import MQTTReceiveEvent, MQTTWill
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt.topics import valid_filter, valid_name
 
 Properties = dict[str, Any]
-
-
-class Will(NamedTuple):
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    properties: Properties
 
 
 class Connect(NamedTuple):
@@ -29,18 +23,7 @@ class Connect(NamedTuple):
     """Seconds; 0 means none."""
     username: str | None
     password: bytes | None
-    will: Will | None
-    properties: Properties
-
-
-class Publish(NamedTuple):
-    topic: str
-    payload: bytes
-    qos: int
-    retain: bool
-    dup: bool
-    id: int | None
-    """None at QoS 0."""
+    will: MQTTWill | None
     properties: Properties
 
 
@@ -67,7 +50,7 @@ class Disconnect(NamedTuple):
     pass
 
 
-Packet = Connect | Publish | Puback | Subscribe | Unsubscribe | Pingreq | Disconnect
+Packet = Connect | MQTTReceiveEvent | Puback | Subscribe | Unsubscribe | Pingreq | Disconnect
 
 # CONNACK return codes (3.2.2.3).
 ACCEPTED, UNACCEPTABLE_VERSION, IDENTIFIER_REJECTED, UNAVAILABLE, BAD_CREDENTIALS, NOT_AUTHORIZED = range(6)
@@ -96,9 +79,6 @@ MAX_CLIENT_ID = 256
 
 BATCH = 64
 """Packets that one call of :meth:`Parser.feed` returns at most, so that its caller can stop in between."""
-
-# A named tuple without its own __new__, which costs as much as the rest of a PUBLISH.
-_new = tuple.__new__
 
 _MAX_CACHED_TOPICS = 4096
 _MAX_CACHED_TOPIC = 256
@@ -224,17 +204,26 @@ def _illegal(first: int) -> "Decoder":
     raise RemoteProtocolError(f"{kind} from a client [2.2.1]", answer=PROTOCOL_ERROR)
 
 
-def _publish_0(buffer: bytes, first: int, body: int, stop: int) -> Publish:
+def _publish_0(buffer: bytes, first: int, body: int, stop: int) -> MQTTReceiveEvent:
     try:  # past its own end it may read the next packet's bytes: then the topic ends past it too
         start, middle = body + 2, body + 2 + (buffer[body] << 8 | buffer[body + 1])
     except IndexError:
         raise _cut("PUBLISH") from None
     if middle > stop:
         raise _cut("PUBLISH")
-    return _new(Publish, (_topics[buffer[start:middle]], buffer[middle:stop], 0, first == 0x31, False, None, {}))
+    return {
+        "type": "mqtt.receive",
+        "topic": _topics[buffer[start:middle]],
+        "payload": buffer[middle:stop],
+        "qos": 0,
+        "retain": first == 0x31,
+        "dup": False,
+        "id": None,
+        "properties": {},
+    }
 
 
-def _publish_1(buffer: bytes, first: int, body: int, stop: int) -> Publish:
+def _publish_1(buffer: bytes, first: int, body: int, stop: int) -> MQTTReceiveEvent:
     try:
         start, middle = body + 2, body + 2 + (buffer[body] << 8 | buffer[body + 1])
     except IndexError:
@@ -243,14 +232,22 @@ def _publish_1(buffer: bytes, first: int, body: int, stop: int) -> Publish:
     if payload > stop:
         raise _cut("PUBLISH")
     packet_id = buffer[middle] << 8 | buffer[middle + 1] or _zero()
-    topic = _topics[buffer[start:middle]]
-    return _new(Publish, (topic, buffer[payload:stop], 1, first & 1 == 1, first & 8 == 8, packet_id, {}))
+    return {
+        "type": "mqtt.receive",
+        "topic": _topics[buffer[start:middle]],
+        "payload": buffer[payload:stop],
+        "qos": 1,
+        "retain": first & 1 == 1,
+        "dup": first & 8 == 8,
+        "id": packet_id,
+        "properties": {},
+    }
 
 
 def _puback(buffer: bytes, first: int, body: int, stop: int) -> Puback:
     if stop - body != 2:
         raise RemoteProtocolError("PUBACK whose remaining length is not 2 [3.4.1]", answer=MALFORMED)
-    return _new(Puback, (buffer[body] << 8 | buffer[body + 1] or _zero(),))
+    return Puback(buffer[body] << 8 | buffer[body + 1] or _zero())
 
 
 def _connect(buffer: bytes, first: int, body: int, stop: int) -> Connect:
@@ -264,9 +261,15 @@ def _connect(buffer: bytes, first: int, body: int, stop: int) -> Connect:
         raise _refused("an empty client identifier without clean session [MQTT-3.1.3-8]", IDENTIFIER_REJECTED)
     if len(client_id) > MAX_CLIENT_ID:
         raise _refused(f"a client identifier of more than {MAX_CLIENT_ID} characters", IDENTIFIER_REJECTED)
-    will = None
+    will: MQTTWill | None = None
     if flags & 0x04:
-        will = Will(_name(fields.text()), fields.binary(), flags >> 3 & 3, flags & 0x20 != 0, {})
+        will = {
+            "topic": _name(fields.text()),
+            "payload": fields.binary(),
+            "qos": flags >> 3 & 3,
+            "retain": flags & 0x20 != 0,
+            "properties": {},
+        }
     username = fields.text() if flags & 0x80 else None
     password = fields.binary() if flags & 0x40 else None
     fields.end()
