@@ -1,8 +1,11 @@
 """What follows the DATA command: the bytes up to the final dot, in bounded memory (RFC 5321 4.1.1.4, 4.5.2)."""
 
+import re
+
 from protocols.errors import RemoteProtocolError
 
 _DOT = b"\r\n.\r\n"
+_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Content:
@@ -53,16 +56,22 @@ class Content:
         message = bytes(memoryview(unstuffed)[2:])
         if self._excess or len(message) > self._limit:
             raise RemoteProtocolError("5.3.4 Message too big", answer=552)
-        if _has_bare_line_ends(message):
-            raise RemoteProtocolError("5.6.11 Bare CR or LF in the message (RFC 5321 2.3.8)", answer=550)
+        message = _with_crlf(message)
         if _has_long_line(message, max_line):
             raise RemoteProtocolError("5.5.2 Line too long", answer=500)
         return message
 
 
-def _has_bare_line_ends(message: bytes) -> bool:
-    """Refused, never repaired: what one server repairs, the next one takes for the end of the message (smuggling)."""
-    return not message.count(b"\n") == message.count(b"\r\n") == message.count(b"\r")
+def _with_crlf(message: bytes) -> bytes:
+    """``message`` with every bare CR and bare LF made a CRLF.
+
+    RFC 5321 (2.3.8) forbids them, and scripts and devices send them all the same. They are repaired after the end of
+    the message has been found, by CRLF.CRLF alone: none passes on, so nobody behind us can take one for that end
+    ("SMTP smuggling").
+    """
+    if message.count(b"\n") == message.count(b"\r\n") == message.count(b"\r"):
+        return message
+    return _LINE_END.sub(b"\r\n", message)
 
 
 def _has_long_line(message: bytes, max_line: int) -> bool:

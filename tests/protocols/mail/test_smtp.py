@@ -163,13 +163,14 @@ async def test_one_log_line_a_message_without_its_content(caplog: pytest.LogCapt
 
 async def test_lmtp_answers_for_each_recipient() -> None:
     lhlo = b"LHLO x\r\nMAIL FROM:<>\r\n"
-    async with serving(verdict(type="email.defer"), protocol="lmtp") as server, peer_of(server) as peer:
+    app = verdict(type="email.defer")
+    async with serving(app, protocol="lmtp", max_line=1000) as server, peer_of(server) as peer:
         await peer.ask(lhlo + b"RCPT TO:<a@x.org>\r\nRCPT TO:<bad\r\nRCPT TO:<b@x.org>\r\nDATA\r\n")
         peer.writer.write(b"A: 1" + DOT)
         assert [(await peer.reply())[:4] for _ in range(2)] == ["451 ", "451 "]
         await peer.ask(b"MAIL FROM:<>\r\nRCPT TO:<a@x.org>\r\nRCPT TO:<b@x.org>\r\nDATA\r\n")
-        peer.writer.write(b"bare\nline" + DOT)
-        assert [(await peer.reply())[:10] for _ in range(2)] == ["550 5.6.11"] * 2
+        peer.writer.write(b"x" * 2000 + DOT)
+        assert [(await peer.reply())[:9] for _ in range(2)] == ["500 5.5.2"] * 2
         assert (await peer.ask(b"MAIL FROM:<>\r\nDATA\r\n")).startswith("503 5.5.1 ")
 
 
@@ -353,9 +354,17 @@ async def test_nothing_is_smuggled(end: bytes) -> None:
     app = Inbox()
     async with serving(app) as server, peer_of(server) as peer:
         answer = await peer.message(b"A: 1\r\n\r\nb" + end + b"MAIL FROM:<evil@x.org>\r\n" + DOT)
-        assert answer.startswith("550 5.6.11 ")
+        assert answer.startswith("250 ")
         assert (await peer.ask(b"NOOP\r\n")).startswith("250 ")
-    assert app.scopes == []
+    assert len(app.scopes) == 1
+    assert b"\r\nMAIL FROM:<evil@x.org>\r\n" in app.content()
+
+
+async def test_line_ends_of_scripts_are_repaired() -> None:
+    app = Inbox()
+    async with serving(app) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1\n\nb\rc\n" + DOT)).startswith("250 ")
+    assert app.content() == b"A: 1\r\n\r\nb\r\nc\r\n\r\n"
 
 
 async def test_a_message_over_the_limit_is_refused_and_the_session_goes_on() -> None:
