@@ -4,6 +4,7 @@ Without the program the tests skip and say so; where CI=true promises it they fa
 """
 
 import contextlib
+import getpass
 import os
 import shutil
 import signal
@@ -43,9 +44,9 @@ class Mosquitto:
         self.port = free_port()
         self._root = root
         self._process: subprocess.Popen[bytes] | None = None
-        root.chmod(0o777)  # started by root, Mosquitto changes to its own user
         login = [f"password_file {self._passwords(users)}"] if users else ["allow_anonymous true"]
         config = [
+            f"user {getpass.getuser()}",  # started by root it would change to its own, who may not read here
             f"listener {self.port} 127.0.0.1",
             *login,
             "persistence true",
@@ -60,7 +61,6 @@ class Mosquitto:
         path = self._root / "passwords"
         path.write_text("".join(f"{name}:{password}\n" for name, password in users.items()))
         subprocess.run([program("mosquitto_passwd"), "-U", str(path)], check=True, capture_output=True)
-        path.chmod(0o644)
         return path
 
     @property

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -304,6 +305,41 @@ async def test_a_refused_subscription_is_said_and_tried_again(log: pytest.LogCap
             await until(lambda: "next try" in server.status.detail)
             detail = server.status.detail
     assert detail.startswith("the broker refused the subscription 't/#': not authorized; next try in ")
+    assert "Traceback" not in log.text
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    root = tmp_path_factory.mktemp("tls")
+    key, certificate = str(root / "key.pem"), str(root / "certificate.pem")
+    command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
+    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate]
+    subprocess.run([*command.split(), *names], check=True, capture_output=True)
+    return certificate, key
+
+
+async def test_tls(certificate: tuple[str, str], log: pytest.LogCaptureFixture) -> None:
+    pem, key = certificate
+    tls_port = free_port()
+    lines = (f"listener {tls_port} 127.0.0.1", f"certfile {pem}", f"keyfile {key}", f"cafile {pem}",
+             "require_certificate true")  # fmt: skip
+    with mosquitto(lines=lines) as broker:
+        for changes, sentence in (
+            ({}, "TLS: self-signed certificate"),
+            ({"ca": "/no/such.pem"}, "no such file"),
+            ({"url": f"mqtts://127.0.0.1:{tls_port}", "ca": pem}, "TLS: IP address mismatch"),
+            ({"url": f"mqtts://localhost:{broker.port}", "ca": pem}, ""),
+        ):
+            given = {"url": f"mqtts://localhost:{tls_port}", **changes}
+            async with client(App(), given.pop("url"), **given) as server:
+                await until(lambda server=server: "next try" in server.status.detail)
+                assert sentence in server.status.detail
+        app = App()
+        async with client(app, f"mqtts://localhost:{tls_port}", ca=pem, certificate=pem, key=key) as server:
+            await ready(server)
+            broker.publish("t", "x", "-q", "1")
+            await until(app.payloads)
+        assert app.scopes[0]["extensions"] == {"tls": {}}
     assert "Traceback" not in log.text
 
 
