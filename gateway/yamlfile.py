@@ -182,7 +182,10 @@ class _Reader:
         return Document(**(vars(self._document) | {"data": data}))
 
     def _broken(self, mark: yaml.Mark | None, problem: str | None, context: str | None = None) -> ConfigErrors:
+        last = len(self._document.lines) - 1
         span = Span(mark.line, mark.column, mark.column + 1) if mark else Span(0, 0, 1)
+        if span.line > last >= 0:  # the end of the file: show where that is
+            span = Span(last, len(self._document.lines[last]), len(self._document.lines[last]) + 1)
         message = ", ".join(part for part in (problem, context) if part)
         return ConfigErrors([self._document.finding(span, f"this is not YAML: {message}")])
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway import checks
 from gateway.environment import Unset, expand
 from gateway.findings import ConfigErrors
 from gateway.loader import load, parse
@@ -52,7 +53,9 @@ def errors(text: str, **environ: str) -> str:
 @given(st.one_of(st.text(), YAMLISH, WORDS, DATA))
 def test_any_text_gives_settings_or_findings(text: str) -> None:
     try:
-        assert isinstance(parsed(text, X="1"), Settings)
+        draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={"X": "1"})
+        settings = draft.finish(checks.findings(draft))
+        assert isinstance(settings, Settings)
     except ConfigErrors as caught:
         count = len(caught.findings)
         assert count
