@@ -1,7 +1,7 @@
 """The shared harness: servers side by side, the same load for each, alternated, the median of the rounds.
 
 A rate drifts from run to run and machine to machine; a ratio of two servers that were measured in turns, in one run, by
-one client, does not. Each server has one core to itself and the client has the others (on Linux; with ``--unpinned`` the
+one client, does not. Each server has one core and the client has the others (on Linux; with ``--unpinned`` the
 system decides, and a server that has threads of its own takes several). A script makes its peers and one load function,
 and calls :func:`compare`::
 
