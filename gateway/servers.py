@@ -43,6 +43,7 @@ def make_servers(
 
     Raises ValueError with one sentence where settings contradict each other, ImportError for a missing library.
     """
+    servers = {name: settings for name, settings in servers.items() if getattr(settings, "configured", True)}
     carried = {name: _make(name, servers[name], app, state, submission) for name in servers if carrier(servers[name])}
     made = []
     for name, settings in servers.items():

@@ -103,9 +103,8 @@ class Instance:
             return
         self._inbox.append(event)
         waiter = self._waiter
-        if waiter is not None:
-            if not waiter.done():
-                waiter.set_result(None)
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
         elif not self._paused and len(self._inbox) >= self.limit:
             self._paused = True
             self.pause()

@@ -48,7 +48,7 @@ class TLS:
                 context.load_verify_locations(self.client_ca)
                 context.verify_mode = ssl.CERT_REQUIRED
         except (OSError, ssl.SSLError) as error:
-            raise BindError(f"TLS: {self.certificate}, {self.key}: {error}") from error
+            raise BindError(f"TLS: {self.certificate}, {self.key}: {error.strerror or error}") from error
         return context
 
 
@@ -127,7 +127,7 @@ class _Refusal(asyncio.Protocol):
         self._answer = answer
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
         transport.write(self._answer)
         transport.close()
 

@@ -32,6 +32,6 @@ class Secret:
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema  # pydantic alone calls this, so it is installed then
 
-        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema(min_length=1))
+        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
         from_python = core_schema.union_schema([core_schema.is_instance_schema(cls), from_text])
         return core_schema.json_or_python_schema(json_schema=from_text, python_schema=from_python)

@@ -58,15 +58,15 @@ class IMAPSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     protocol: Literal["imap"] = "imap"
-    host: str
-    """The IMAP server."""
+    host: str = ""
+    """The IMAP server; empty: this mailbox is not read, and not listed."""
     port: int | None = None
     """Its port; 993 with TLS and 143 without."""
     tls: bool = True
     """TLS from the first byte. Without it the password is readable on the wire."""
     ca: str | None = None
     """Path of a PEM file with the authorities to trust, instead of the system's."""
-    username: str
+    username: str = ""
     """Login name. If it is an address, it is also the recipient of messages that name none."""
     password: Secret | None = None
     """Its password, or the application password that the provider issues."""
@@ -106,14 +106,23 @@ class IMAPSettings:
 
     def __post_init__(self) -> None:
         """Raises ValueError where two settings do not go together."""
+        if not self.configured:
+            return
         if self.attempts < 1:
             raise ValueError("attempts: at least 1")
+        if not self.username:
+            raise ValueError("username: it is needed")
         if bool(self.password) == bool(self.token_file):
             raise ValueError("password or token_file: one of them is needed")
         if self.recipient_header is not None and not _HEADER_NAME.fullmatch(self.recipient_header):
             raise ValueError(f"recipient_header: {self.recipient_header!r} is no header's name")
         if self.folder in self.marks().folders():
             raise ValueError(f"{self.folder!r} is the folder that is read; messages moved to it would be read again")
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a mailbox to read: one file serves a machine that has one and a machine that has none."""
+        return bool(self.host)
 
     def marks(self) -> Marks:
         return Marks(
