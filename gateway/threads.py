@@ -72,13 +72,16 @@ def _with_database_care(function: Callable[..., R], *args: Any, **kwargs: Any) -
 
 
 def _django_cleanup() -> Callable[[], None]:
-    """Django's own cleanup where the application has imported Django, nothing otherwise.
+    """Django's own cleanup where the application has set Django up, nothing otherwise.
 
     Looked up rather than imported: this module must not make Django a dependency, and a project may set Django up
-    itself without telling the gateway.
+    itself without telling the gateway. One that has no settings (some library imported it) has no connections.
     """
-    django_db = sys.modules.get("django.db")
-    return getattr(django_db, "close_old_connections", _nothing)
+    django_conf, django_db = sys.modules.get("django.conf"), sys.modules.get("django.db")
+    if django_conf is None or django_db is None or not django_conf.settings.configured:
+        return _nothing
+    cleanup: Callable[[], None] = django_db.close_old_connections
+    return cleanup
 
 
 def _nothing() -> None:

@@ -1,0 +1,100 @@
+"""Sync code on threads: context, order of care for Django's connections, and nobody else held up."""
+
+import asyncio
+import subprocess
+import sys
+import textwrap
+import threading
+from contextvars import ContextVar
+
+import pytest
+
+from gateway.threads import call_from_thread, pool, run_in_thread
+
+LIMIT = 10.0
+word: ContextVar[str] = ContextVar("word", default="none")
+
+WITH_DJANGO = """
+    import asyncio, django, tempfile
+    from django.conf import settings
+    database = {"ENGINE": "django.db.backends.sqlite3", "NAME": tempfile.mktemp(), "CONN_MAX_AGE": %s}
+    settings.configure(DATABASES={"default": database})
+    django.setup()
+    from django.db import connection
+    from gateway.threads import pool, run_in_thread
+
+    def query():
+        connection.cursor().execute("SELECT 1")
+        return connection.connection is not None
+
+    async def main():
+        pool.resize(1)
+        assert await run_in_thread(query)
+        print(await run_in_thread(lambda: connection.connection is None))
+
+    asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("max_age", "closed"), [("0", "True"), ("None", "False")])
+def test_djangos_connections_are_closed_after_a_handler_unless_they_are_to_be_kept(max_age: str, closed: str) -> None:
+    script = textwrap.dedent(WITH_DJANGO % max_age)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout.strip(), done.stderr) == (closed, "")
+
+
+def test_a_django_without_settings_is_left_alone() -> None:
+    script = (
+        "import asyncio, django.db; from gateway.threads import run_in_thread; asyncio.run(run_in_thread(print, 1))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+async def test_the_context_reaches_the_thread_and_results_and_errors_come_back() -> None:
+    word.set("here")
+    assert await run_in_thread(lambda: (word.get(), threading.current_thread().name.startswith("handler"))) == (
+        "here",
+        True,
+    )
+    with pytest.raises(ZeroDivisionError):
+        await run_in_thread(lambda: 1 // 0)
+
+
+async def test_a_thread_may_ask_the_loop() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def answer() -> int:
+        return 42
+
+    assert await run_in_thread(lambda: call_from_thread(loop, answer())) == 42
+
+
+async def run_until_two_are_inside(most: list[int]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while most[0] < 2:  # noqa: ASYNC110 -- threads set no asyncio.Event
+            await asyncio.sleep(0.001)
+
+
+async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
+    pool.resize(2)
+    try:
+        gate, inside, most = threading.Event(), [0], [0]
+        lock = threading.Lock()
+
+        def block() -> None:
+            with lock:
+                inside[0] += 1
+                most[0] = max(most[0], inside[0])
+            gate.wait(LIMIT)
+            with lock:
+                inside[0] -= 1
+
+        calls = [asyncio.ensure_future(run_in_thread(block)) for _ in range(6)]
+        await run_until_two_are_inside(most)
+        gate.set()
+        async with asyncio.timeout(LIMIT):
+            await asyncio.gather(*calls)
+        assert most[0] == 2
+    finally:
+        pool.resize(32)
