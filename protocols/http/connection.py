@@ -1,4 +1,4 @@
-"""One connection: aiohttp's ``RequestHandler`` with our answers to errors, our write stall and our drain."""
+"""One connection: aiohttp's ``RequestHandler``, with our loop of requests, our answers to errors and our stalls."""
 
 import asyncio
 from typing import Any, cast
@@ -6,15 +6,24 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
+from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
 from protocols.errors import Disconnected
-from protocols.http.service import Service
+from protocols.http.head import plain
+from protocols.http.service import Service, logger
 from protocols.http.tls import describe_tls
+
+LINGER = 5.0
+"""Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""
 
 
 class Connection(RequestHandler):
-    """Reads requests one after the other (aiohttp does) and writes what the exchanges give it."""
+    """Reads requests (aiohttp does), runs their exchanges one after the other, and writes what they give it.
+
+    aiohttp's own loop of requests, :meth:`start`, wakes one task to make another for each request. Here the exchange's
+    task is the only one, which saves a fifth of the time of a short request.
+    """
 
     __slots__ = ("extensions", "label", "scope", "service")
 
@@ -41,7 +50,9 @@ class Connection(RequestHandler):
         self.label = f"{self.service.name} {client[0]}:{client[1]}" if client else self.service.name
         tls = transport.get_extra_info("ssl_object")
         self.scope = {
+            "type": "http",
             "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
             "scheme": "http" if tls is None else "https",
             "client": client,
             "server": _host_port(transport.get_extra_info("sockname")),
@@ -54,20 +65,80 @@ class Connection(RequestHandler):
         if self.service.draining:  # it was in the backlog when the listener stopped
             self.force_close()
 
-    def connection_lost(self, error: BaseException | None) -> None:
+    def connection_lost(self, exc: BaseException | None) -> None:
         self.service.lost(self)
-        idle = self._task_handler if self._current_request is None else None
-        super().connection_lost(error)
-        if idle is not None:  # it waits for a request, or for the rest of a body that nobody reads
-            idle.cancel()
+        super().connection_lost(exc)
+
+    async def start(self) -> None:
+        """Nothing: aiohttp runs this as a task for each connection, see above."""
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        # aiohttp queues a parser's error as the next request; the one whose body it is in would wait for ever.
         if self._messages:
-            last, request = self._messages[-1][0], cast("Any", self._current_request)
-            if request is not None and not isinstance(last, RawRequestMessage):
-                request.malformed(_words(last.exc))
+            if self._current_request is None:
+                self._next()
+            elif not isinstance(self._messages[-1][0], RawRequestMessage):
+                # The parser's error is queued behind the request that it is in, whose body would never end.
+                cast("Any", self._current_request).malformed(_words(self._messages[-1][0].exc))
+
+    def _next(self) -> None:
+        """Run the exchange of the next request. Called when there is one and none runs."""
+        message, payload = self._messages.popleft()
+        if not isinstance(message, RawRequestMessage):
+            self._refuse(message.exc)
+        elif self._request_factory is not None and self._request_handler is not None and self._parser is not None:
+            exchange: Any = self._request_factory(message, payload, self, cast("Any", None), cast("Any", None))
+            self._current_request = exchange
+            # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
+            self._loop.create_task(cast("Any", self._request_handler(exchange)))
+            self._parser.message_consumed()
+            if self._buffer_paused and len(self._messages) <= self._msg_queue_resume_size:
+                self._resume_reading_if_drained()
+
+    def served(self, payload: StreamReader, *, keep: bool) -> None:
+        """The exchange is over: run the next, or wait for it, or close."""
+        self._current_request = None
+        if not keep or self._upgraded:  # after an upgrade that was declined it is unclear who speaks what
+            self._close_after(payload)
+        elif self._messages:
+            self._next()
+        else:
+            self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+            if self._keepalive_handle is None:
+                self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
+
+    def _process_keepalive(self) -> None:
+        self._keepalive_handle = None
+        left = self._next_keepalive_close_time - self._loop.time()
+        if self._current_request is not None:
+            return  # served() winds it up again
+        if left > 0:
+            self._keepalive_handle = self._loop.call_later(left, self._process_keepalive)
+        else:
+            self.force_close()
+
+    def _refuse(self, error: BaseException) -> None:
+        """Answer bytes that are no request: a few plain words, where aiohttp has a page and a logged traceback."""
+        status = 431 if isinstance(error, LineTooLong) else 400
+        logger.info("%s: %s; answered %d", self.label, _words(error), status)
+        self.write(plain(status, fields=self.service.fields))
+        self.linger()
+
+    def _close_after(self, payload: StreamReader) -> None:
+        if payload.is_eof() and payload.exception() is None:
+            self.force_close()
+        else:
+            self.linger()
+
+    def linger(self) -> None:
+        """Send FIN and throw away what the peer still sends, until it closes or LINGER is over."""
+        if self.transport is None or not self.transport.can_write_eof():  # TLS can not
+            self.force_close()
+            return
+        self._close = True  # data_received() drops everything from now on
+        self.transport.write_eof()
+        self._resume_transport_reading()
+        self._loop.call_later(LINGER, self.abort)
 
     def write(self, data: bytes) -> None:
         """Write, or raise Disconnected where there is nobody any more."""
@@ -81,36 +152,24 @@ class Connection(RequestHandler):
         In aiohttp's place: its own has no bound, and shares one future that a cancelled waiter cancels for the others.
         """
         while self.writing_paused and self.transport is not None:
-            if self._drain_waiter is None:
-                self._drain_waiter = self._loop.create_future()
+            waiter = self._drain_waiter = self._drain_waiter or self._loop.create_future()
             unread = self.transport.get_write_buffer_size()
-            done, _ = await asyncio.wait({self._drain_waiter}, timeout=self.service.settings.stall_timeout)
+            done, _ = await asyncio.wait({waiter}, timeout=self.service.settings.stall_timeout)
             if done:
-                self._drain_waiter = None
+                waiter.exception()  # the connection is lost: said below
             elif self.connected and self.transport.get_write_buffer_size() >= unread:
                 self.abort()
         if self.transport is None:
             raise Disconnected("the peer has left, or stopped reading")
 
-    def handle_error(
-        self,
-        request: Any,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> Any:
-        """Answer bytes that are no request: a few plain words, where aiohttp has a page and a logged traceback."""
-        request.answer(431 if isinstance(exc, LineTooLong) else status, _words(exc))
-        return request
-
     def end_writing(self) -> None:
-        """FIN: the peer learns that nothing follows while we still read, so that no reset overtakes our last words."""
-        if self.transport is not None and self.transport.can_write_eof():  # not so with TLS
+        """FIN, while we still read: a peer that waits for the end of the connection need not wait longer."""
+        if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
 
     def retire(self) -> None:
         """The server drains: close now if there is nothing in flight, else after it."""
-        if self._current_request is None and not self._messages:
+        if self._current_request is None:
             self.force_close()
 
     def finish(self) -> None:
@@ -132,7 +191,7 @@ def _host_port(address: Any) -> tuple[str, int | None] | None:
     return (str(address), None) if address else None
 
 
-def _words(error: BaseException | None) -> str:
+def _words(error: BaseException) -> str:
     """What was wrong with the bytes, without a byte of them."""
     if type(error) is BadHttpMessage:
         return error.message.partition(":\n")[0]

@@ -1,7 +1,7 @@
 """One HTTP request and its response: one ``http`` scope.
 
-aiohttp's ``RequestHandler`` is handed the same light object as request *and* as response. What it asks of either is the
-"surface" below and nothing else; ``tests/protocols/http/test_surface.py`` fails when a new aiohttp asks for more.
+The same light object is request *and* response to aiohttp's ``RequestHandler``, which asks next to nothing of it;
+``tests/protocols/http/test_http_surface.py`` fails when a new aiohttp asks for more.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from protocols.instance import Instance
 
 logger = logging.getLogger(__name__)
 
+_EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.pathsend": {}, "http.response.early_hint": {}}
 _DISCONNECT: Any = {"type": "http.disconnect"}
 _PIECE = 256 * 1024
 """Bytes of a file that are read, and sent, at once."""
@@ -38,6 +39,9 @@ class Exchange(Instance):
     _unread = True
     _begun = False
     _complete = False
+    """There is an answer, or nobody to answer."""
+    _told = False
+    """The application has been given its disconnect."""
     _chunked = False
     _bodiless = False
     _fields = b""
@@ -56,64 +60,63 @@ class Exchange(Instance):
         self._keeps = not message.should_close
         super().__init__(connection.service.app, self._scope())
 
-    # The surface: what aiohttp's RequestHandler asks of a request and of a response.
-
-    @property
-    def keep_alive(self) -> bool:
-        return self._keeps and not self.service.draining
-
-    async def prepare(self, request: object) -> None:
-        """The application has sent everything by then."""
-
-    async def write_eof(self) -> None:
-        """As above."""
-
-    def _finish(self) -> None:
-        """Instance's and aiohttp's, to both of which it means that the handler is over. aiohttp's comes second."""
-        if not self.ended:
-            super()._finish()
-
-    def _cancel(self, error: BaseException) -> None:
-        """The connection is lost."""
-        self.payload.set_exception(ConnectionResetError("the peer is gone"))
-        if not self._complete:  # afterwards the application has had its disconnect
-            self.disconnect(self._farewell())
-
     # The run.
 
     async def serve(self) -> None:
         """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
-        running = self.service.running
-        running.add(self)
+        service, connection = self.service, self.connection
+        service.running.add(self)
         try:
             self.admit()
             error = await self.run()
             if not self._complete:
                 self.unanswered(error)
+            if self._keeps and not self.payload.is_eof():
+                await self._discard()
         except RemoteProtocolError as error:
             self.answer(int(error.answer or 400), str(error))
         except asyncio.CancelledError:
             self.cut(503)
             raise
         finally:
-            running.discard(self)
-            if self.service.settings.access_log:
+            service.running.discard(self)
+            connection.served(self.payload, keep=self._keeps and not service.draining)
+            if service.settings.access_log:
                 self._log()
 
     def admit(self) -> None:
         """Raise RemoteProtocolError for a request that the application must not see."""
         message = self.message
-        if (
-            self.payload is not EMPTY_PAYLOAD
-            and int(message.headers.get("Content-Length", 0)) > self.service.settings.max_body
-        ):
-            raise RemoteProtocolError("the body is longer than max_body", answer=413)
         if message.version is not HttpVersion11 and message.version is not HttpVersion10:
             raise RemoteProtocolError("a version of HTTP other than 1.0 and 1.1", answer=505)
         if message.method == "CONNECT":
             raise RemoteProtocolError("CONNECT, which is for proxies", answer=501)
         if "#" in message.path:  # RFC 9112, 3.2: no form of a request target has a fragment
             raise RemoteProtocolError("a fragment in the request target", answer=400)
+        if self.payload is not EMPTY_PAYLOAD:
+            length = int(message.headers.get("Content-Length", 0))
+            if length > self.service.settings.max_body:
+                raise RemoteProtocolError("the body is longer than max_body", answer=413)
+
+    def lost(self) -> None:
+        """The connection is lost: the application learns of it, unless it has had its last event."""
+        self.payload.set_exception(ConnectionResetError("the peer is gone"))
+        if not self._complete:
+            self.disconnect(self._farewell())
+
+    def _cancel(self, error: BaseException) -> None:
+        """All that aiohttp's RequestHandler asks of a request: it calls this when the connection is lost."""
+        self.lost()
+
+    async def _discard(self) -> None:
+        """The application has not read the whole body, and the next request comes after it."""
+        try:
+            async with asyncio.timeout(self.service.settings.stall_timeout):
+                while not self.payload.at_eof() and self.payload.total_bytes <= self.service.settings.max_body:
+                    await self.payload.readany()
+        except (TimeoutError, ConnectionError, RequestPayloadError):
+            pass
+        self._keeps = self.payload.at_eof()
 
     def unanswered(self, error: BaseException | None) -> None:
         """The application has ended too early: its peer gets a plain 500, or is cut off where a response has begun."""
@@ -127,6 +130,7 @@ class Exchange(Instance):
             return
         if self._begun:
             self._complete = True
+            self._keeps = False
             self.connection.abort()
         else:
             self._answer(status)
@@ -162,10 +166,12 @@ class Exchange(Instance):
             self.connection.write(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
 
     def _over(self) -> None:
-        """Nothing more may be sent; the application learns of it if it asks."""
+        """Nothing more may be sent. An application that waits learns of it now, another one when it asks."""
         self._complete = True
         self._goto("over")
-        self.feed(self._farewell())
+        if self._waiter is not None:
+            self._told = True
+            self.feed(self._farewell())
 
     def _farewell(self) -> Any:
         return _DISCONNECT
@@ -183,7 +189,10 @@ class Exchange(Instance):
             event = await self._read()
             if event is not None:
                 return event
-        if self._complete and not self._inbox and self._watchdog is None:
+        if self._complete and not self._told and not self.gone:
+            self._told = True
+            self.feed(self._farewell())
+        elif self._told and not self._inbox and self._watchdog is None:
             self._watch(self._received)  # it has had its last event, and must not wait here for ever
         return await super().receive()
 
@@ -243,12 +252,14 @@ class Exchange(Instance):
         """Write the next piece, with the head where it is the first. Return what to await where the peer is slow."""
         connection = self.connection
         head = b"" if self._begun else self._head(None if more else len(body))
-        data = self._framed(body, more=more)
+        data = b"" if self._bodiless else self._framed(body, more=more)
         self._begun = True
         if head or data:
             connection.write(head + data)
         if not more:
-            self._end()
+            if self._left and not self._bodiless:
+                self._ended_short(self._left)
+            self._over()
         return connection._drain_helper() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
 
     def _head(self, length: int | None) -> bytes:
@@ -274,8 +285,6 @@ class Exchange(Instance):
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:
         """``body`` as it goes on the wire."""
-        if self._bodiless:
-            return b""
         size = len(body)
         if self._left is not None:
             if size > self._left:
@@ -287,11 +296,10 @@ class Exchange(Instance):
         chunk = b"%x\r\n%b\r\n" % (size, body) if body else b""  # an empty chunk would be the last
         return chunk if more else chunk + b"0\r\n\r\n"
 
-    def _end(self) -> None:
-        if self._left and not self._bodiless:
-            logger.error("%s: its body ended %d bytes short", describe(self.scope), self._left)
-            self.connection.abort()
-        self._over()
+    def _ended_short(self, left: int) -> None:
+        logger.error("%s: its body ended %d bytes short", describe(self.scope), left)
+        self._keeps = False
+        self.connection.abort()
 
     async def _send_file(self, path: str) -> None:
         """The file in pieces, read on a thread: uvloop has no sendfile, and TLS has no use for it."""
@@ -299,9 +307,9 @@ class Exchange(Instance):
             left = (await asyncio.to_thread(os.fstat, file.fileno())).st_size
             if self._left is None:
                 self._left = left
-            while left:
+            while left and not self._bodiless:
                 piece = await asyncio.to_thread(file.read, min(left, _PIECE))
-                left = left - len(piece) if piece else 0  # somebody may cut the file meanwhile: _end() sees it
+                left = left - len(piece) if piece else 0  # somebody may cut the file meanwhile: _push() sees it
                 if (pending := self._push(piece, more=left > 0)) is not None:
                     await pending
             if not self._complete:
@@ -311,19 +319,15 @@ class Exchange(Instance):
 
     def _scope(self) -> Any:
         message = self.message
-        path, raw_path, query = _target(message, self.service.settings.root_path)
-        return {
-            **self.connection.scope,
-            "type": "http",
-            "http_version": "1.0" if message.version is HttpVersion10 else "1.1",
-            "method": message.method,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "headers": [(name.lower(), value) for name, value in message.raw_headers],
-            "extensions": {"http.response.pathsend": {}, "http.response.early_hint": {}, **self.connection.extensions},
-            "state": self.service.state.copy(),
-        }
+        scope = self.connection.scope.copy()
+        if message.version is HttpVersion10:
+            scope["http_version"] = "1.0"
+        scope["method"] = message.method
+        scope["path"], scope["raw_path"], scope["query_string"] = _target(message, scope["root_path"])
+        scope["headers"] = [(name.lower(), value) for name, value in message.raw_headers]
+        scope["extensions"] = {**_EXTENSIONS, **self.connection.extensions}
+        scope["state"] = self.service.state.copy()
+        return scope
 
 
 def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:

@@ -40,7 +40,7 @@ class HTTPServer(Server):
         return dict(Counter(each.noun for each in self._service.running))
 
     async def start(self) -> None:
-        manager = web.Server(_serve, request_factory=_exchange)  # type: ignore[arg-type]  # the surface, not BaseRequest
+        manager = web.Server(Exchange.serve, request_factory=_exchange)  # type: ignore[arg-type]  # not its BaseRequest
         service = self._service
         await self._listener.start(
             lambda: Connection(service, manager),
@@ -58,11 +58,7 @@ class HTTPServer(Server):
         self.status = Status("stopped")
 
 
-async def _serve(exchange: Exchange) -> Exchange:
-    await exchange.serve()
-    return exchange
-
-
 def _exchange(message: Any, payload: Any, connection: Any, writer: object, task: object) -> Exchange:
+    """aiohttp's request factory."""
     kind = WebSocket if message.upgrade and wants_websocket(message) else Exchange
     return kind(connection, message, payload)

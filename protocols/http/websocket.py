@@ -127,8 +127,14 @@ class WebSocket(Exchange):
             self._close(1001, "server shutting down")
             self.disconnect(self._farewell())
 
-    def _cancel(self, error: BaseException) -> None:
-        super()._cancel(error)
+    def _over(self) -> None:
+        self._complete = True
+        self._goto("over")
+        self.feed(self._farewell())
+        self._watch(self._received)  # that was its last event, and it must not wait for another for ever
+
+    def lost(self) -> None:
+        super().lost()
         self._stop_timer()
         if not self._lost.done():
             self._lost.set_result(None)
@@ -173,7 +179,6 @@ class WebSocket(Exchange):
         else:
             self._answer(403)
         self._over()
-        self._watch(self._received)  # it has had its last event, and must not wait for another for ever
 
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame, and give the peer CLOSE_TIMEOUT to answer."""
