@@ -2,6 +2,7 @@
 
 import inspect
 import logging
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -24,10 +25,12 @@ def pytest_pycollect_makeitem(collector: pytest.Module | pytest.Class, name: str
 
 
 @pytest.fixture(autouse=True)
-def _loggers_as_they_were() -> Iterator[None]:
-    """A test that configures logging leaves no trace in the next."""
+def _process_as_it_was() -> Iterator[None]:
+    """A test that configures logging, or sets Django up, leaves no trace in the next, nor in what that starts."""
     root = logging.getLogger()
-    level, handlers = root.level, list(root.handlers)
+    level, handlers, environment = root.level, list(root.handlers), dict(os.environ)
     yield
     root.setLevel(level)
     root.handlers[:] = handlers
+    os.environ.clear()
+    os.environ.update(environment)
