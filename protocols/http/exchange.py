@@ -23,7 +23,6 @@ from protocols.instance import Instance
 
 logger = logging.getLogger(__name__)
 
-_EXTENSIONS: dict[str, dict[str, Any]] = {"http.response.pathsend": {}, "http.response.early_hint": {}}
 _DISCONNECT: Any = {"type": "http.disconnect"}
 _PIECE = 256 * 1024
 """Bytes of a file that are read, and sent, at once."""
@@ -33,19 +32,10 @@ class Exchange(Instance):
     """A request, from its head to the last byte of its answer."""
 
     noun = "http"
-    status = 0
-    size = 0
-    """Bytes of the response's body so far."""
     _unread = True
-    _begun = False
-    _complete = False
-    """There is an answer, or nobody to answer."""
+    _chunked = False
     _told = False
     """The application has been given its disconnect."""
-    _chunked = False
-    _bodiless = False
-    _fields = b""
-    _left: int | None = None
     sends: ClassVar[Any] = {
         "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
         "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
@@ -57,7 +47,16 @@ class Exchange(Instance):
         self.message = message
         self.payload = payload
         self.service = connection.service
+        self.status = 0
+        self.size = 0
+        """Bytes of the response's body so far."""
         self._keeps = not message.should_close
+        self._begun = False
+        self._complete = False
+        """There is an answer, or nobody to answer."""
+        self._bodiless = False
+        self._fields = b""
+        self._left: int | None = None
         super().__init__(connection.service.app, self._scope())
 
     # The run.
@@ -252,10 +251,10 @@ class Exchange(Instance):
         """Write the next piece, with the head where it is the first. Return what to await where the peer is slow."""
         connection = self.connection
         head = b"" if self._begun else self._head(None if more else len(body))
-        data = b"" if self._bodiless else self._framed(body, more=more)
+        data = head if self._bodiless else head + self._framed(body, more=more)
         self._begun = True
-        if head or data:
-            connection.write(head + data)
+        if data:
+            connection.write(data)
         if not more:
             if self._left and not self._bodiless:
                 self._ended_short(self._left)
@@ -264,22 +263,21 @@ class Exchange(Instance):
 
     def _head(self, length: int | None) -> bytes:
         """The head, framed (RFC 9112, 6.3): ``length`` is the whole body's where that is known now."""
-        message = self.message
-        framing = b""
-        if self._bodiless:
-            if self._left is not None and self.status != 204:
-                framing = b"content-length: %d\r\n" % self._left
-        elif (known := length if self._left is None else self._left) is not None:
-            self._left = known
-            framing = b"content-length: %d\r\n" % known
-        elif message.version is HttpVersion11:
+        if self._left is None and not self._bodiless:
+            self._left = length
+        if self._left is not None and self.status != 204:
+            framing = b"content-length: %d\r\n" % self._left
+        elif self._bodiless:
+            framing = b""
+        elif self.message.version is HttpVersion11:
             self._chunked = True
             framing = b"transfer-encoding: chunked\r\n"
         else:
             self._keeps = False
+            framing = b""
         if not self._keeps:
             framing += b"connection: close\r\n"
-        elif message.version is HttpVersion10:
+        elif self.message.version is HttpVersion10:
             framing += b"connection: keep-alive\r\n"
         return b"%b%b%b\r\n" % (self._fields, self.service.fields, framing)
 
@@ -325,7 +323,7 @@ class Exchange(Instance):
         scope["method"] = message.method
         scope["path"], scope["raw_path"], scope["query_string"] = _target(message, scope["root_path"])
         scope["headers"] = [(name.lower(), value) for name, value in message.raw_headers]
-        scope["extensions"] = {**_EXTENSIONS, **self.connection.extensions}
+        scope["extensions"] = self.connection.extensions.copy()
         scope["state"] = self.service.state.copy()
         return scope
 
@@ -333,7 +331,7 @@ class Exchange(Instance):
 def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:
     """ASGI's path, raw_path and query_string of a request target (RFC 9112, 3.2)."""
     path, _, query = message.path.partition("?")
-    if not path.startswith(("/", "*")):  # the absolute form, which proxies are sent and servers must understand
+    if path[0] not in "/*":  # the absolute form, which proxies are sent and servers must understand
         path = message.url.raw_path
     raw = path.encode("utf-8", "surrogateescape")
     if "%" in path or not path.isascii():

@@ -285,7 +285,8 @@ class WebSocket(Exchange):
             "type": "websocket",
             "scheme": scope["scheme"].replace("http", "ws"),
             "subprotocols": [each for line in offered for each in map(str.strip, line.split(",")) if each],
-            "extensions": {"websocket.http.response": {}, **self.connection.extensions},
+            "extensions": {"websocket.http.response": {}}
+            | {k: v for k, v in scope["extensions"].items() if k == "tls"},
         }
 
 
