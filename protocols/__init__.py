@@ -7,6 +7,7 @@ The primitives, from the socket to the application:
 ``instance``    one run of an application over one scope: order, backpressure, legal sends, disconnect, crash
 ``asgi``        the scopes and events as types; mqtt, email and sms are specified in ``docs/asgi/``
 ``lifespan``    an application's startup and shutdown
+``ends``        what a connection tells of its two ends
 ``errors``      who erred: the application (local) or the peer (remote)
 ``units``, ``secret``   how settings are written; ``tasks`` owns what runs beside
 

@@ -27,6 +27,7 @@ __all__ = [
     "EmailScope",
     "EmailSendEvent",
     "HTTPScope",
+    "HostPort",
     "LifespanScope",
     "MQTTAcceptEvent",
     "MQTTAckEvent",

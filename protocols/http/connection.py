@@ -9,10 +9,10 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from protocols.ends import describe_tls
 from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import Service, logger
-from protocols.http.tls import describe_tls
 
 LINGER = 5.0
 """Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""

@@ -15,6 +15,7 @@ from typing import cast
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 
 from protocols.asgi import HostPort
+from protocols.ends import host_port
 from protocols.errors import RemoteProtocolError
 from protocols.mail.data import Content
 from protocols.mail.memory import Memory, Space
@@ -111,8 +112,8 @@ class SMTPSession(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         if not self._joined:  # STARTTLS comes here again
-            self.client = _host_port(transport.get_extra_info("peername"))
-            self.local = _host_port(transport.get_extra_info("sockname"))
+            self.client = host_port(transport.get_extra_info("peername"))
+            self.local = host_port(transport.get_extra_info("sockname"))
             refusal = self._host.join(self, self._ip())
             if refusal:
                 cast("asyncio.Transport", transport).write(f"{refusal}\r\n".encode())
@@ -375,8 +376,3 @@ class LMTPSession(SMTPSession):
 
     async def _answer(self, answer: str, recipients: int) -> None:
         await self.push("\r\n".join([answer] * recipients))
-
-
-def _host_port(name: object) -> HostPort | None:
-    """Of a socket's name; None for a Unix socket's."""
-    return (name[0], name[1]) if isinstance(name, tuple) and len(name) >= 2 else None

@@ -6,11 +6,11 @@
 import asyncio
 import logging
 import socket
-import ssl
 import uuid
 from typing import Any, Protocol, cast
 
 from protocols.asgi import VERSIONS, Application, MQTTScope
+from protocols.ends import describe_tls, host_port
 from protocols.errors import RemoteProtocolError
 from protocols.instance import Instance
 from protocols.mqtt import packets
@@ -348,9 +348,9 @@ def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTSc
         "type": "mqtt",
         "asgi": VERSIONS,
         "listener": host.name,
-        "client": _host_port(transport.get_extra_info("peername")),
-        "server": _host_port(transport.get_extra_info("sockname")),
-        "extensions": {"tls": _tls(tls)} if tls is not None else {},
+        "client": host_port(transport.get_extra_info("peername")),
+        "server": host_port(transport.get_extra_info("sockname")),
+        "extensions": {"tls": describe_tls(tls)} if tls is not None else {},
         "state": host.state.copy(),
         "role": "server",
         "protocol_version": "3.1.1",
@@ -362,22 +362,4 @@ def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTSc
         "will": connect.will and connect.will.copy(),
         "properties": connect.properties,
         "transport": "tcp",
-    }
-
-
-def _host_port(address: Any) -> tuple[str, int] | None:
-    return (address[0], address[1]) if isinstance(address, tuple) else None
-
-
-def _tls(connection: ssl.SSLObject) -> dict[str, Any]:
-    """ASGI's TLS extension, as far as the ssl module tells."""
-    versions = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
-    certificate = connection.getpeercert(binary_form=True)
-    return {
-        "server_cert": None,
-        "client_cert_chain": [ssl.DER_cert_to_PEM_cert(certificate)] if certificate else [],
-        "client_cert_name": None,
-        "client_cert_error": None,
-        "tls_version": versions.get(connection.version() or ""),
-        "cipher_suite": None,
     }

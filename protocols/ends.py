@@ -1,7 +1,9 @@
-"""ASGI's ``tls`` extension (version 0.2) of one connection."""
+"""What a connection tells of its two ends: addresses, and the TLS between them."""
 
 import ssl
 from typing import Any
+
+from protocols.asgi import HostPort
 
 # RFC 4514, 3, and the attribute types that it names.
 _SHORT = {
@@ -18,8 +20,14 @@ _SHORT = {
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
+def host_port(address: Any) -> HostPort | None:
+    """Of a TCP socket's name, which for IPv6 has four parts; None of a Unix socket's."""
+    return (address[0], address[1]) if isinstance(address, tuple) and len(address) >= 2 else None
+
+
 def describe_tls(connection: Any) -> dict[str, Any]:
-    """``scope["extensions"]["tls"]`` of an ``ssl.SSLObject``. The server's certificate is left out, as is allowed."""
+    """``scope["extensions"]["tls"]`` (ASGI's extension, version 0.2) of an ``ssl.SSLObject``. The server's own
+    certificate is left out, as is allowed."""
     der = connection.getpeercert(binary_form=True)
     return {
         "server_cert": None,
