@@ -1,0 +1,1 @@
+"""The one durable store: inbox, claims, dead letters, what handlers send."""

@@ -1,0 +1,180 @@
+"""What a store keeps, and what an engine does. One contract suite holds every engine to it.
+
+A message is *waiting* until a worker takes it, *running* while one has it, and then gone, waiting again, or *dead*. A
+claim is one delivery of one message by its sender, known again when the sender repeats it. An outgoing item is something
+that a handler sends; it is committed together with that handler's "done".
+
+Every method returns after its change is durable: on disk, fsynced. Many calls at once share one commit.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+
+class StoreUnavailable(Exception):
+    """The store cannot make anything durable now (disk full, read-only, damaged); the message is for the operator.
+
+    Nothing of the call that raised it was kept. Servers refuse what they would have to acknowledge.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it arrived, and how far it has come."""
+
+    id: str
+    """The event id: one per message, from the socket to the last log line."""
+    type: str
+    """Its scope's type: ``mqtt``, ``email`` or ``sms``."""
+    route: str
+    """The label of the route that took it."""
+    key: str
+    """Messages of one key are delivered in the order in which they came, where the route asks for that."""
+    received: float
+    """Unix time."""
+    content: bytes
+    """Scope and events, as :mod:`gateway.store.codec` writes them."""
+    attempts: int = 0
+    """How often its handler was started, the present run included."""
+    due: float = 0.0
+    """Unix time before which it is not tried again."""
+    error: str = ""
+    """What the last attempt failed with: the traceback."""
+    subject: str = ""
+    """Who sent what to whom, in a few words (:func:`protocols.asgi.describe`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What is known of a message that its sender may repeat."""
+
+    id: str
+    """The event id of the first delivery; the same for every repetition."""
+    state: Literal["ours", "busy", "done"]
+    """``ours``: handle it, then ``settle`` or ``release``. ``busy``: somebody alive is at it. ``done``: give ``result``."""
+    attempts: int
+    received: float
+    """Unix time of the first delivery."""
+    result: bytes = b""
+    """What ``settle`` kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """Something that a handler sends: a mail, a text, a publication."""
+
+    id: str
+    """Stable over every attempt, so that the other side can know it again."""
+    message: str
+    """The event id of the message whose handler sends it."""
+    kind: str
+    """Who takes it: ``email``, ``sms`` or ``mqtt``."""
+    content: bytes
+    attempts: int = 0
+    due: float = 0.0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of a message's story."""
+
+    at: float
+    """Unix time."""
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    waiting: int
+    running: int
+    dead: int
+    outgoing: int
+
+
+class Store(Protocol):
+    """An engine. ``open`` before, ``close`` after; everything else may be called many times at once.
+
+    What a process had taken or claimed when it died is given back by the next ``open`` of any process, or by
+    ``recover``; what a living process has is left alone.
+    """
+
+    async def open(self) -> str:
+        """Create, migrate and check. What was found, in one line; empty when all is well. Raises StoreUnavailable."""
+
+    async def close(self) -> None: ...
+
+    # Messages.
+
+    async def put(self, message: Message, *, claim: str | None = None) -> None:
+        """Keep ``message``, waiting. Where ``claim`` is given, that claim is settled in the same commit."""
+
+    async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
+        """At most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two of one
+        key. They are running and ours now; the attempt is counted."""
+
+    async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
+        """A running message is handled: forget it, keep what its handler sends."""
+
+    async def retry(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
+        """A running message failed: it waits until ``due``."""
+
+    async def bury(self, message: Message, *, error: str, claim: str | None = None) -> None:
+        """``message``, running or not yet known, is dead: kept until an operator says otherwise."""
+
+    async def next_due(self) -> float | None:
+        """When the next waiting message is due; None where none waits."""
+
+    # Claims.
+
+    async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
+        """Claim ``key`` for the new event ``id``, or learn what became of it. Where it is ours, the attempt is counted."""
+
+    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""
+
+    async def release(self, key: str, *, error: str) -> None:
+        """The claimed message failed: its repetition may claim it, and its attempts stay counted."""
+
+    # Dead letters.
+
+    async def dead(
+        self,
+        *,
+        type: str | None = None,
+        route: str | None = None,
+        limit: int = 1000,
+        after: str = "",  # noqa: A002
+    ) -> list[Message]:
+        """Dead messages, oldest first, from behind the id ``after``."""
+
+    async def revive(self, ids: Sequence[str]) -> int:
+        """Dead messages wait again, their attempts forgotten; how many there were."""
+
+    async def drop(self, ids: Sequence[str]) -> int:
+        """Dead messages are gone for good; how many there were."""
+
+    # What handlers send.
+
+    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
+        """At most ``limit`` items that are due, oldest first; ours now, the attempt counted."""
+
+    async def sent(self, id: str) -> None: ...  # noqa: A002
+
+    async def postpone(self, id: str, *, due: float, error: str) -> None: ...  # noqa: A002
+
+    # What an operator asks.
+
+    async def get(self, id: str) -> Message | None: ...  # noqa: A002
+
+    async def story(self, id: str) -> list[Step]:  # noqa: A002
+        """What happened to an event, oldest first, also after it is gone, for ``KEEP`` seconds."""
+
+    async def counts(self) -> Counts: ...
+
+    async def recover(self) -> int:
+        """Give back what dead processes had taken or claimed; how many."""
+
+    async def purge(self, *, now: float) -> int:
+        """Forget claims that have expired, and the stories of what is long gone; how many rows."""
