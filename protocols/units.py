@@ -6,7 +6,7 @@ file, pydantic finds the parser in the annotation; this module does not import p
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -94,7 +94,7 @@ class Unit:
     """How a setting is written: the parser and the JSON Schema, found by pydantic in ``Annotated``."""
 
     parse: Callable[[object], Any]
-    schema: dict[str, Any]
+    schema: dict[str, Any] = field(hash=False)  # hashable, for `Seconds | None`
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema  # pydantic alone calls this, so it is installed then
