@@ -1,8 +1,8 @@
 """What a store keeps, and what an engine does. One contract suite holds every engine to it.
 
 A message is *waiting* until a worker takes it, *running* while one has it, and then gone, waiting again, or *dead*. A
-claim is one delivery of one message by its sender, known again when the sender repeats it. An outgoing item is something
-that a handler sends; it is committed together with that handler's "done".
+claim is one delivery of one message by its sender, known again when the sender repeats it. An outgoing item is what a
+handler sends; it is committed together with that handler's "done".
 
 Every method returns after its change is durable: on disk, fsynced. Many calls at once share one commit.
 """
@@ -10,6 +10,11 @@ Every method returns after its change is durable: on disk, fsynced. Many calls a
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+KEEP = 86400.0
+"""Seconds for which the story of a message is kept after it is gone."""
+KEEP_STORIES = 200_000
+"""Stories of messages that are gone, at most: a busy gateway forgets earlier."""
 
 
 class StoreUnavailable(Exception):
@@ -52,7 +57,7 @@ class Claim:
     id: str
     """The event id of the first delivery; the same for every repetition."""
     state: Literal["ours", "busy", "done"]
-    """``ours``: handle it, then ``settle`` or ``release``. ``busy``: somebody alive is at it. ``done``: give ``result``."""
+    """``ours``: handle it, then ``settle`` or ``release``. ``busy``: somebody alive is at it. ``done``: ``result``."""
     attempts: int
     received: float
     """Unix time of the first delivery."""
@@ -129,7 +134,7 @@ class Store(Protocol):
     # Claims.
 
     async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
-        """Claim ``key`` for the new event ``id``, or learn what became of it. Where it is ours, the attempt is counted."""
+        """Claim ``key`` for the new event ``id``, or learn what became of it. Ours: the attempt is counted."""
 
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""
@@ -142,10 +147,10 @@ class Store(Protocol):
     async def dead(
         self,
         *,
-        type: str | None = None,
+        type: str | None = None,  # noqa: A002
         route: str | None = None,
         limit: int = 1000,
-        after: str = "",  # noqa: A002
+        after: str = "",
     ) -> list[Message]:
         """Dead messages, oldest first, from behind the id ``after``."""
 

@@ -1,0 +1,113 @@
+"""What is done with claims, in SQL; see :mod:`gateway.store.messages` for the shape of an operation."""
+
+# ruff: noqa: S608 -- only our own constants are written into SQL
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.store import outgoing, story
+from gateway.store.engine import Claim, Outgoing
+from gateway.store.rows import DAMAGED, checksum, listed, text
+from gateway.store.schema import BUSY, DONE, FREE
+
+logger = logging.getLogger(__name__)
+
+Database = sqlite3.Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    owner: str
+    key: str
+    id: str
+    now: float
+    ttl: float
+
+
+def claim(db: Database, calls: Sequence[Wanted]) -> list[Claim]:
+    return [_claim(db, call) for call in calls]
+
+
+def _claim(db: Database, call: Wanted) -> Claim:
+    known = _known(db, call)
+    if known is None:
+        return _first(db, call)
+    if known.state == "ours":
+        sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, story = substr(story || ?, ?)
+            WHERE key = ?"""
+        told = story.line(f"attempt {known.attempts}")
+        db.execute(sql, (call.owner, known.attempts, call.now + call.ttl, told, -story.LONGEST, text(call.key)))
+    return known
+
+
+def _known(db: Database, call: Wanted) -> Claim | None:
+    """What is still known of the key. Damage counts as nothing known: handled twice is better than answered wrongly."""
+    sql = f"""SELECT id, received, result, checksum, state, attempts FROM claims
+        WHERE key = ? AND (state = {BUSY} OR expires > ?)"""
+    row = db.execute(sql, (text(call.key), call.now)).fetchone()
+    if row is None:
+        return None
+    id_, received, result, total, state, attempts = row
+    if not isinstance(result, bytes) or checksum(result, text(call.key), id_, received) != total:
+        logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
+        return None
+    match state:
+        case 0:
+            return Claim(id_, "busy", attempts, received)
+        case 1:
+            return Claim(id_, "ours", attempts + 1, received)
+        case _:
+            return Claim(id_, "done", attempts, received, result)
+
+
+def _first(db: Database, call: Wanted) -> Claim:
+    sql = f"""INSERT OR REPLACE INTO claims
+        (key, id, state, owner, attempts, received, expires, result, checksum, story)
+        VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?)"""
+    key, id_ = text(call.key), text(call.id)
+    total = checksum(b"", key, id_, call.now)
+    db.execute(sql, (key, id_, call.owner, call.now, call.now + call.ttl, total, story.line("attempt 1")))
+    return Claim(call.id, "ours", 1, call.now)
+
+
+Settled = tuple[str, bytes, Sequence[Outgoing]]
+
+
+def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
+    sql = f"""UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = story || ?
+        WHERE seq = ?"""
+    for key, result, items in calls:
+        row = db.execute("SELECT seq, id, received FROM claims WHERE key = ?", [text(key)]).fetchone()
+        if row is not None:
+            seq, id_, received = row
+            total = checksum(result, text(key), id_, received)
+            db.execute(sql, (result, total, story.line("done"), seq))
+        outgoing.put(db, items)
+    return [None] * len(calls)
+
+
+def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
+    sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?)
+        WHERE key = ? AND state = {BUSY}"""
+    for key, error in calls:
+        db.execute(sql, (story.failed(error), -story.LONGEST, text(key)))
+    return [None] * len(calls)
+
+
+def recover(db: Database, owners: Sequence[str]) -> int:
+    sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = story || ?
+        WHERE state = {BUSY} AND owner IN (SELECT value FROM json_each(?))"""
+    return db.execute(sql, (story.line("its process died; given back"), listed(owners))).rowcount
+
+
+def owners(db: Database) -> set[Any]:
+    return {row[0] for row in db.execute(f"SELECT DISTINCT owner FROM claims WHERE state = {BUSY}")}
+
+
+def purge(db: Database, now: float, limit: int) -> int:
+    sql = f"""DELETE FROM claims WHERE seq IN
+        (SELECT seq FROM claims WHERE state IN ({FREE}, {DONE}) AND expires < ? LIMIT ?)"""
+    return db.execute(sql, (now, limit)).rowcount

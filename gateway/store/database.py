@@ -1,0 +1,125 @@
+"""The file: opened, checked, repaired and brought to today's schema, by one process at a time."""
+
+import contextlib
+import shutil
+import sqlite3
+import time
+from pathlib import Path
+
+from gateway.store import claims, messages, outgoing
+from gateway.store.engine import StoreUnavailable
+from gateway.store.journal import commits, journal_of
+from gateway.store.owner import Owner, is_alive, opening, others_alive
+from gateway.store.salvage import salvage
+from gateway.store.schema import TooNew, migrate
+
+BUSY = 5.0
+"""Seconds to wait for another process's commit."""
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+def open_database(path: Path, owner: Owner) -> tuple[sqlite3.Connection, str]:
+    """Ready for use, and what was found, in one line. Raises StoreUnavailable."""
+    try:
+        with opening(path):
+            return _opened(path, alone=not others_alive(path, owner.id))
+    except TooNew as error:
+        raise StoreUnavailable(f"{path} cannot be used: {error}") from error
+    except (OSError, sqlite3.Error) as error:
+        raise StoreUnavailable(f"{path}: {error}") from error
+
+
+def _opened(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
+    found: list[str] = []
+    try:
+        database, lost = _checked(path, alone=alone)
+        found += [lost] if lost else []
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorname", "") not in _DAMAGED:
+            raise
+        if not alone:
+            raise StoreUnavailable(f"{path} is damaged ({error}) and another process has it open: stop that") from error
+        database, said = _repaired(path, str(error))
+        found.append(said)
+    database.execute("BEGIN IMMEDIATE")
+    returned = recover(database, path)
+    database.execute("COMMIT")
+    if returned:
+        found.append(f"{returned} that a dead process had are given back")
+    return database, "; ".join(found)
+
+
+def _checked(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
+    """The database, sound and of today's version. Raises sqlite3.DatabaseError where it is damaged."""
+    with contextlib.ExitStack() as on_error:
+        database = _connected(path)
+        on_error.callback(database.close)
+        lost = _lost_commits(database, path) if alone else ""
+        said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        if said != "ok":
+            error = sqlite3.DatabaseError(said.replace("\n", " "))
+            error.sqlite_errorname = "SQLITE_CORRUPT"
+            raise error
+        migrate(database)
+        on_error.pop_all()
+        return database, lost
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
+    database.text_factory = _text
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")  # in WAL mode: fsync at every commit
+        database.execute("PRAGMA journal_size_limit = 67108864")
+        database.execute("PRAGMA wal_autocheckpoint = 4000")
+    except sqlite3.Error:
+        database.close()
+        raise
+    return database
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")  # a flipped bit is found by the checksum, not by the decoder
+
+
+def _lost_commits(database: sqlite3.Connection, path: Path) -> str:
+    """What the journal held and SQLite did not take."""
+    page_size = database.execute("PRAGMA page_size").fetchone()[0]
+    journal = journal_of(path)
+    written = commits(journal, page_size)
+    taken = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
+    lost = sum(number > taken for number in written)
+    if not lost:
+        return ""
+    kept = _aside(journal)
+    shutil.copyfile(journal, kept)
+    return f"{lost} damaged commits at the end of {journal.name}: lost, unless just being written ({kept.name})"
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(
+        f"{path.name}.damaged-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{time.time_ns() % 10**6}"
+    )
+
+
+def _repaired(path: Path, error: str) -> tuple[sqlite3.Connection, str]:
+    """A new database with what can be read of the damaged one, which is kept under another name."""
+    moved = _aside(path)
+    path.rename(moved)
+    for suffix in ("-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + suffix).rename(moved.with_name(moved.name + suffix))
+    database, _ = _checked(path, alone=False)
+    with contextlib.closing(sqlite3.connect(moved, isolation_level=None)) as old:
+        old.text_factory = _text
+        read = salvage(old, database)
+    return database, f"{path.name} was damaged ({error}) and is kept as {moved.name}; {read}"
+
+
+def recover(database: sqlite3.Connection, path: Path) -> int:
+    """Give back what dead owners had, within the present transaction; how many."""
+    tables = (messages, claims, outgoing)
+    dead = {owner for table in tables for owner in table.owners(database)}
+    dead = {owner for owner in dead if not is_alive(path, str(owner))}
+    return sum(table.recover(database, list(dead)) for table in tables) if dead else 0

@@ -1,0 +1,248 @@
+"""What is done with messages, in SQL.
+
+Each operation does all calls of it that one commit holds, and gives a result each.
+"""
+
+# ruff: noqa: S608 -- only our own constants are written into SQL
+
+import json
+import logging
+import sqlite3
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+from gateway.store import claims, outgoing, story
+from gateway.store.engine import Message, Outgoing
+from gateway.store.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
+from gateway.store.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+
+logger = logging.getLogger(__name__)
+
+Database = sqlite3.Connection
+
+TAKE_BYTES = 64 * 1024 * 1024
+"""Content that one ``take`` brings into memory, at least one message."""
+_ROWS = 64
+"""Rows of one INSERT. Between statements the event loop's thread may take the interpreter: the fewer, the faster."""
+_PUT = "INSERT INTO messages (id, type, route, key, subject, received, content, checksum, attempts, due, state) VALUES "
+_KEYED = "key <> '' AND key <> id"
+"""A message whose key is empty, or its own id, has no order to keep."""
+
+
+@lru_cache
+def _insert(rows: int) -> str:
+    return _PUT + ", ".join([f"(?,?,?,?,?,?,?,?,?,?,{WAITING})"] * rows)
+
+
+def put(db: Database, calls: Sequence[tuple[Message, str | None]]) -> list[None]:
+    """Raises ValueError where an id is already kept."""
+    try:
+        for start in range(0, len(calls), _ROWS):
+            values = [message_values(message) for message, _ in calls[start : start + _ROWS]]
+            db.execute(_insert(len(values)), [value for row in values for value in row])
+    except sqlite3.IntegrityError as error:
+        raise ValueError(f"not stored: {error}") from error
+    claims.settle(db, [(claim, b"", ()) for _, claim in calls if claim is not None])
+    return [None] * len(calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    owner: str
+    limit: int
+    now: float
+    busy: Sequence[str]
+
+
+def take(db: Database, calls: Sequence[Take]) -> list[list[Message]]:
+    return [_take(db, call) for call in calls]
+
+
+def _take(db: Database, call: Take) -> list[Message]:
+    chosen: list[int] = []
+    while found := _candidates(db, call, without=chosen):
+        free = [seq for seq, key in found if key is None or not _blocked(db, seq, key)]
+        blocked = {seq for seq, _ in found}.difference(free)
+        db.execute(
+            f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))", [listed(blocked)]
+        )
+        chosen += free
+        if not blocked:
+            break
+    return _start(db, call.owner, chosen) if chosen else []
+
+
+_DUE = f"""SELECT seq, CASE WHEN {_KEYED} THEN key END AS key, length(content) AS size FROM messages
+    WHERE state = {WAITING} AND %s AND key NOT IN (SELECT value FROM json_each(:busy))
+    AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY %s LIMIT :room"""
+_CANDIDATES = f"""SELECT json_group_array(json_array(seq, key, size)) FROM (
+    SELECT * FROM ({_DUE % ("due = 0.0", "seq")})
+    UNION ALL SELECT * FROM ({_DUE % ("due > 0.0 AND due <= :now", "due")})
+    ORDER BY seq LIMIT :room)"""
+
+
+def _candidates(db: Database, call: Take, *, without: list[int]) -> list[tuple[int, str | None]]:
+    """The oldest that are due, with the key whose order they keep."""
+    room = call.limit - len(without)
+    if room <= 0:
+        return []
+    values = {"now": call.now, "busy": listed(call.busy), "without": listed(without), "room": room}
+    found: list[tuple[int, str | None]] = []
+    size = 0
+    for seq, key, length in json.loads(db.execute(_CANDIDATES, values).fetchone()[0]):
+        size += length
+        if size > TAKE_BYTES and (found or without):
+            break
+        found.append((seq, key))
+    return found
+
+
+def _blocked(db: Database, seq: int, key: str) -> bool:
+    """Whether an older message of ``key`` is not gone yet, or a younger one (then this was revived) is running."""
+    sql = f"""SELECT EXISTS(SELECT 1 FROM messages WHERE key = ?1 AND {_KEYED} AND state < {DEAD} AND seq < ?2)
+        OR EXISTS(SELECT 1 FROM messages INDEXED BY messages_due WHERE state = {RUNNING} AND key = ?1 AND {_KEYED})"""
+    return bool(db.execute(sql, (key, seq)).fetchone()[0])
+
+
+def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
+    sql = f"""UPDATE messages SET state = {RUNNING}, owner = ?, attempts = attempts + 1,
+        story = story || ? || (attempts + 1) || char(10)
+        WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {MESSAGE}"""
+    rows = db.execute(sql, (owner, story.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
+    read = [message_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
+    for message, sound in read:
+        if not sound:
+            _put_aside(db, message)
+    return [message for message, sound in read if sound]
+
+
+def _put_aside(db: Database, message: Message) -> None:
+    """A damaged message, among the dead: as it is, so that its checksum goes on telling."""
+    logger.error("%s %s: %s; it is among the dead", message.id, message.subject, DAMAGED)
+    _leave(db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), story.line("dead: damaged"))
+
+
+def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing]]]) -> list[None]:
+    outgoing.put(db, [item for _, items in calls for item in items])
+    ids = [text(id_) for id_, _ in calls]
+    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", time.time(), story.line("done"), only=RUNNING)
+    return [None] * len(calls)
+
+
+def _leave(db: Database, ids: list[str], change: str, value: object, told: str, *, only: int | None = None) -> None:
+    """Messages that no longer wait: the next of each key may go."""
+    where = "id IN (SELECT value FROM json_each(?))" + ("" if only is None else f" AND state = {only}")
+    keys = db.execute(f"SELECT DISTINCT key FROM messages WHERE {where} AND {_KEYED}", [listed(ids)]).fetchall()
+    sql = f"UPDATE messages SET {change}, owner = '', story = story || ? WHERE {where}"
+    db.execute(sql, (value, told, listed(ids)))
+    _move_on(db, (key for (key,) in keys))
+
+
+def _move_on(db: Database, keys: Iterable[str]) -> None:
+    sql = f"""UPDATE messages SET state = {WAITING} WHERE seq = (SELECT seq FROM messages
+        WHERE key = ? AND {_KEYED} AND state < {DEAD} AND state = {BEHIND} ORDER BY seq LIMIT 1)"""
+    for key in keys:
+        db.execute(sql, [key])
+
+
+def retry(db: Database, calls: Sequence[tuple[str, float, str]]) -> list[None]:
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?)
+        WHERE id = ? AND state = {RUNNING}"""
+    for id_, due, error in calls:
+        told = story.failed(error, due)
+        db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, text(id_)))
+    return [None] * len(calls)
+
+
+def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
+    """Taken, and then whoever asked was gone: no attempt was begun."""
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', attempts = attempts - 1, story = story || ?
+        WHERE id IN (SELECT value FROM json_each(?)) AND state = {RUNNING}"""
+    for taken in calls:
+        db.execute(sql, (story.line("not begun"), listed(message.id for message in taken)))
+    return [None] * len(calls)
+
+
+_BURY = f"""INSERT INTO messages
+    (id, type, route, key, subject, received, content, checksum, attempts, due, state, error, story)
+    VALUES (?,?,?,?,?,?,?,?,?,?,{DEAD},?,?)
+    ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', error = excluded.error,
+    type = excluded.type, route = excluded.route, key = excluded.key, subject = excluded.subject,
+    received = excluded.received, content = excluded.content, checksum = excluded.checksum,
+    attempts = excluded.attempts, story = substr(story || excluded.story, {-story.LONGEST})"""
+
+
+def bury(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list[None]:
+    for message, error, _ in calls:
+        values = message_values(replace(message, due=0.0))
+        db.execute(_BURY, (*values, text(error), story.failed(error) + story.line("dead")))
+        _move_on(db, [text(message.key)])
+    claims.settle(db, [(claim, b"", ()) for _, _, claim in calls if claim is not None])
+    return [None] * len(calls)
+
+
+def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
+    due = db.execute(f"SELECT min(due) FROM messages WHERE state = {WAITING}").fetchone()[0]
+    return [due] * len(calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Which:
+    type: str | None
+    route: str | None
+    limit: int
+    after: str
+
+
+_DEAD = f"""SELECT {MESSAGE} FROM messages WHERE state = {DEAD} AND due = 0.0 AND (?1 IS NULL OR type = ?1)
+    AND (?2 IS NULL OR route = ?2) AND seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)
+    ORDER BY seq LIMIT ?3"""
+
+
+def dead(db: Database, calls: Sequence[Which]) -> list[list[Message]]:
+    return [[message_of(row)[0] for row in db.execute(_DEAD, (c.type, c.route, c.limit, text(c.after)))] for c in calls]
+
+
+def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""UPDATE messages SET state = {WAITING}, attempts = 0, due = 0.0, error = '', story = story || ?
+        WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
+    return [db.execute(sql, (story.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
+
+
+def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""UPDATE messages SET state = {GONE}, due = ?, content = x'', story = story || ?
+        WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
+    at = time.time()
+    return [db.execute(sql, (at, story.line("dropped"), listed(map(text, ids)))).rowcount for ids in calls]
+
+
+def get(db: Database, calls: Sequence[str]) -> list[Message | None]:
+    sql = f"SELECT {MESSAGE} FROM messages WHERE id = ? AND state < {GONE}"
+    rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
+    return [None if row is None else message_of(row)[0] for row in rows]
+
+
+def number(db: Database) -> dict[int, int]:
+    """How many there are in each state."""
+    counted = f"SELECT state, count(*) FROM messages WHERE state < {GONE} GROUP BY state"
+    return dict(db.execute(counted).fetchall())
+
+
+def recover(db: Database, owners: Sequence[str]) -> int:
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', story = story || ?
+        WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
+    return db.execute(sql, (story.line("its process died; given back"), listed(owners))).rowcount
+
+
+def owners(db: Database) -> set[Any]:
+    return {row[0] for row in db.execute(f"SELECT DISTINCT owner FROM messages WHERE state = {RUNNING}")}
+
+
+def purge(db: Database, before: float, keep: int, limit: int) -> int:
+    """Forget at most ``limit`` of those gone: before the time ``before``, and the oldest where more than ``keep``."""
+    sql = f"""DELETE FROM messages WHERE seq IN (SELECT seq FROM messages WHERE state = {GONE} AND due < max(?,
+        coalesce((SELECT due FROM messages WHERE state = {GONE} ORDER BY due DESC LIMIT 1 OFFSET ?), 0)) LIMIT ?)"""
+    return db.execute(sql, (before, keep, limit)).rowcount

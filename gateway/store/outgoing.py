@@ -1,0 +1,102 @@
+"""What is done with what handlers send, in SQL; see :mod:`gateway.store.messages` for the shape of an operation."""
+
+# ruff: noqa: S608 -- only our own constants are written into SQL
+
+import logging
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.store import story
+from gateway.store.engine import Outgoing
+from gateway.store.rows import DAMAGED, OUTGOING, listed, outgoing_of, outgoing_values, text
+from gateway.store.schema import DEAD, RUNNING, WAITING
+
+logger = logging.getLogger(__name__)
+
+Database = sqlite3.Connection
+
+
+def put(db: Database, items: Sequence[Outgoing]) -> None:
+    """An id that is known is the same thing to send: once."""
+    sql = f"""INSERT OR IGNORE INTO outgoing (id, message, kind, content, checksum, attempts, due, state)
+        VALUES (?,?,?,?,?,?,?,{WAITING})"""
+    for item in items:
+        db.execute(sql, outgoing_values(item))
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    owner: str
+    limit: int
+    now: float
+
+
+def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
+    return [_take(db, call) for call in calls]
+
+
+def _take(db: Database, call: Take) -> list[Outgoing]:
+    sql = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempts + 1 WHERE seq IN
+        (SELECT seq FROM outgoing WHERE state = {WAITING} AND due <= ? ORDER BY due, seq LIMIT ?)
+        RETURNING seq, {OUTGOING}"""
+    rows = db.execute(sql, (call.owner, call.now, max(0, call.limit))).fetchall()
+    read = [outgoing_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
+    for item, sound in read:
+        if not sound:
+            _put_aside(db, item)
+    return [item for item, sound in read if sound]
+
+
+def _put_aside(db: Database, item: Outgoing) -> None:
+    """Damaged: it is kept, not sent, and the story of its message says so."""
+    logger.error("%s: what a handler sends is %s; it is kept and not sent", item.id, DAMAGED)
+    db.execute(f"UPDATE outgoing SET state = {DEAD}, owner = '', error = ? WHERE id = ?", (DAMAGED, item.id))
+    _tell(db, item.message, story.line(f"not sent, damaged: {item.id}"))
+
+
+def _tell(db: Database, message: str, told: str) -> None:
+    for table in ("messages", "claims"):
+        sql = f"UPDATE {table} SET story = substr(story || ?, ?) WHERE id = ?"
+        db.execute(sql, (told, -story.LONGEST, message))
+
+
+def sent(db: Database, calls: Sequence[str]) -> list[None]:
+    for id_ in map(text, calls):
+        row = db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message", [id_]).fetchall()
+        for (message,) in row:
+            _tell(db, message, story.line(f"sent {id_}"))
+    return [None] * len(calls)
+
+
+def postpone(db: Database, calls: Sequence[tuple[str, float, str]]) -> list[None]:
+    sql = f"UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ? WHERE id = ? RETURNING message"
+    for id_, due, error in calls:
+        for (message,) in db.execute(sql, (max(0.0, due), text(error), text(id_))).fetchall():
+            _tell(db, message, story.failed(f"not sent {id_}: {error}", due))
+    return [None] * len(calls)
+
+
+def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
+    """Taken, and then whoever asked was gone: no attempt was begun."""
+    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', attempts = attempts - 1
+        WHERE state = {RUNNING} AND id IN (SELECT value FROM json_each(?))"""
+    for taken in calls:
+        db.execute(sql, [listed(item.id for item in taken)])
+    return [None] * len(calls)
+
+
+def number(db: Database) -> int:
+    """How many have not left."""
+    return int(db.execute("SELECT count(*) FROM outgoing").fetchone()[0])
+
+
+def recover(db: Database, owners: Sequence[str]) -> int:
+    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = ''
+        WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
+    return db.execute(sql, [listed(owners)]).rowcount
+
+
+def owners(db: Database) -> set[Any]:
+    return {row[0] for row in db.execute(f"SELECT DISTINCT owner FROM outgoing WHERE state = {RUNNING}")}

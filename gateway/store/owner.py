@@ -1,0 +1,80 @@
+"""Who has what: each open store is an owner, alive for as long as it holds the lock on its own file.
+
+The kernel gives the lock up when the process dies, however it dies; no heartbeat, no clock.
+"""
+
+import contextlib
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+
+class Owner:
+    """A random id and the lock beside the database that says that it lives."""
+
+    def __init__(self, database: Path) -> None:
+        """Raises OSError where the folder cannot be written."""
+        self.id = secrets.token_hex(8)
+        self._path = _lock_path(database, self.id)
+        self._fd = _locked(self._path)
+
+    def release(self) -> None:
+        """Dead from now on, to every process."""
+        self._path.unlink(missing_ok=True)
+        os.close(self._fd)
+
+
+def is_alive(database: Path, owner: str) -> bool:
+    """Whether a process holds the lock of ``owner``; the file of a dead one is removed."""
+    path = _lock_path(database, owner)
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # it cannot be told: what may be another's is left alone
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    else:
+        path.unlink(missing_ok=True)
+        return False
+    finally:
+        os.close(fd)
+
+
+def others_alive(database: Path, owner: str) -> bool:
+    """Whether anybody but ``owner`` has the database open."""
+    prefix, suffix = f"{database.name}.", ".lock"
+    ids = [path.name[len(prefix) : -len(suffix)] for path in database.parent.glob(f"{prefix}*{suffix}")]
+    alive = [each for each in ids if each not in (owner, "open") and is_alive(database, each)]
+    return bool(alive)  # all are looked at: the files of dead ones go
+
+
+@contextlib.contextmanager
+def opening(database: Path) -> Iterator[None]:
+    """One process at a time: it checks, migrates and repairs while nobody else begins to use the file."""
+    fd = os.open(_lock_path(database, "open"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock_path(database: Path, owner: str) -> Path:
+    return database.with_name(f"{database.name}.{owner}.lock")
+
+
+def _locked(path: Path) -> int:
+    """A descriptor that holds the lock on the file at ``path``."""
+    while True:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(fd).st_ino:
+                return fd
+        os.close(fd)  # somebody who looked for dead owners removed it between the open and the lock

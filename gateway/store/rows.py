@@ -1,0 +1,89 @@
+"""Between rows and what the store gives out: text that SQLite takes, checksums, and what is left of a damaged row."""
+
+import json
+import zlib
+from collections.abc import Iterable
+from typing import Any
+
+from gateway.store.engine import Message, Outgoing
+
+MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
+OUTGOING = "id, message, kind, content, checksum, attempts, due, error"
+
+DAMAGED = "damaged: what is stored is not what was put there (checksum)"
+
+
+def text(value: str) -> str:
+    """``value`` as SQLite can keep it: lone surrogates (a peer's undecodable bytes) and NUL are written out."""
+    if "\0" in value:
+        value = value.replace("\0", "\\x00")
+    return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+
+
+def checksum(content: bytes, *fields: object) -> int:
+    """Over the content and all that never changes of its row: CRC-32, which finds every single flipped bit."""
+    return zlib.crc32(content, zlib.crc32("\0".join(map(str, fields)).encode()))
+
+
+def listed(values: Iterable[object]) -> str:
+    """For ``IN (SELECT value FROM json_each(?))``: one statement, however many there are."""
+    return json.dumps(list(values))
+
+
+def message_values(message: Message) -> tuple[Any, ...]:
+    """For the columns id, type, route, key, subject, received, content, checksum, attempts, due."""
+    fields = (
+        *map(text, (message.id, message.type, message.route, message.key, message.subject)),
+        float(message.received),
+    )
+    total = checksum(message.content, *fields)
+    return (*fields, message.content, total, message.attempts, max(0.0, message.due))
+
+
+def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
+    """A row of the columns ``MESSAGE``, and whether it is as it was put."""
+    *names, received, content, total, attempts, due, error = row
+    received = _float(received)  # SQLite returns 5.0 as 5 out of an UPDATE
+    sound = isinstance(content, bytes) and checksum(content, *names, received) == total
+    id_, type_, route, key, subject = map(_str, names)
+    return (
+        Message(
+            id=id_, type=type_, route=route, key=key, subject=subject, received=received,
+            content=_bytes(content), attempts=_int(attempts), due=_float(due),
+            error=_str(error) if sound or DAMAGED in _str(error) else f"{_str(error)}\n{DAMAGED}".lstrip(),
+        ),
+        sound,
+    )  # fmt: skip
+
+
+def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
+    """For the columns id, message, kind, content, checksum, attempts, due."""
+    fields = tuple(map(text, (item.id, item.message, item.kind)))
+    return (*fields, item.content, checksum(item.content, *fields), item.attempts, max(0.0, item.due))
+
+
+def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
+    """A row of the columns ``OUTGOING``, and whether it is as it was put."""
+    *fields, content, total, attempts, due, error = row
+    sound = isinstance(content, bytes) and checksum(content, *fields) == total
+    id_, message, kind = map(_str, fields)
+    return Outgoing(id_, message, kind, _bytes(content), _int(attempts), _float(due), _str(error)), sound
+
+
+# A flipped bit may change even the type of a column.
+
+
+def _str(value: object) -> str:
+    return value if isinstance(value, str) else str(value)
+
+
+def _bytes(value: object) -> bytes:
+    return value if isinstance(value, bytes) else _str(value).encode()
+
+
+def _int(value: object) -> int:
+    return value if isinstance(value, int) else 0
+
+
+def _float(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

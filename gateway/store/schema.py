@@ -1,0 +1,51 @@
+"""The tables, and how an older file becomes one of today."""
+
+import sqlite3
+
+WAITING, RUNNING, BEHIND, DEAD, GONE = range(5)
+"""A message's state. ``BEHIND``: waits for an older one of its key; what ends that one moves it on."""
+BUSY, FREE, DONE = range(3)
+"""A claim's state."""
+
+FIRST = """
+CREATE TABLE messages (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE,
+    type TEXT NOT NULL, route TEXT NOT NULL, key TEXT NOT NULL, subject TEXT NOT NULL,
+    received REAL NOT NULL, content BLOB NOT NULL, checksum INTEGER NOT NULL,
+    state INTEGER NOT NULL, owner TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL,
+    due REAL NOT NULL, error TEXT NOT NULL DEFAULT '', story TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX messages_due ON messages (state, due);
+CREATE INDEX messages_key ON messages (key, seq) WHERE key <> '' AND state < 3;
+CREATE TABLE claims (
+    seq INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, id TEXT NOT NULL,
+    state INTEGER NOT NULL, owner TEXT NOT NULL, attempts INTEGER NOT NULL,
+    received REAL NOT NULL, expires REAL NOT NULL, result BLOB NOT NULL, checksum INTEGER NOT NULL,
+    story TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX claims_id ON claims (id);
+CREATE INDEX claims_expires ON claims (state, expires);
+CREATE TABLE outgoing (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, message TEXT NOT NULL, kind TEXT NOT NULL,
+    content BLOB NOT NULL, checksum INTEGER NOT NULL,
+    state INTEGER NOT NULL, owner TEXT NOT NULL DEFAULT '', attempts INTEGER NOT NULL,
+    due REAL NOT NULL, error TEXT NOT NULL DEFAULT ''
+);
+CREATE INDEX outgoing_due ON outgoing (state, due);
+"""
+
+MIGRATIONS = (FIRST,)
+"""Number n makes version n + 1 of version n. Never changed once released: append."""
+
+
+class TooNew(Exception):
+    """The file was written by a later release."""
+
+
+def migrate(db: sqlite3.Connection) -> None:
+    """Bring the file to today's version; all of it or nothing. Raises TooNew."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > len(MIGRATIONS):
+        raise TooNew(f"it has version {version} and this release knows {len(MIGRATIONS)}; run the newer release again")
+    for number, script in enumerate(MIGRATIONS[version:], version + 1):
+        db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")

@@ -1,0 +1,177 @@
+"""The store in one SQLite file: nothing to install, nothing to run beside the gateway."""
+
+import asyncio
+import sqlite3
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.store import claims, messages, outgoing, story
+from gateway.store.database import open_database, recover
+from gateway.store.engine import KEEP, KEEP_STORIES, Claim, Counts, Message, Outgoing, Step, StoreUnavailable
+from gateway.store.owner import Owner
+from gateway.store.rows import text
+from gateway.store.schema import BEHIND, DEAD, RUNNING, WAITING
+from gateway.store.writer import Operation, Writer
+
+Call = TypeVar("Call")
+Result = TypeVar("Result")
+
+PURGE = 10_000
+"""Rows that are forgotten in one commit: others want theirs in between."""
+
+
+class SQLiteStore:
+    """An engine; see :class:`gateway.store.engine.Store`. Several processes may have ``path`` open."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._open: tuple[Writer, Owner] | None = None
+
+    async def open(self) -> str:
+        database, owner, found = await asyncio.to_thread(self._opened)
+        self._open = Writer(database, lambda: open_database(self.path, owner)[0]), owner
+        return found
+
+    def _opened(self) -> tuple[sqlite3.Connection, Owner, str]:
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            owner = Owner(self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
+        try:
+            return (opened := open_database(self.path, owner))[0], owner, opened[1]
+        except BaseException:
+            owner.release()
+            raise
+
+    async def close(self) -> None:
+        if self._open is not None:
+            (writer, owner), self._open = self._open, None
+            await writer.close()
+            owner.release()
+
+    async def _run(
+        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+    ) -> Result:
+        if self._open is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._open[0].run(operation, call, undo=undo)
+
+    @property
+    def _owner(self) -> str:
+        return "" if self._open is None else self._open[1].id
+
+    # Messages.
+
+    async def put(self, message: Message, *, claim: str | None = None) -> None:
+        await self._run(messages.put, (message, claim))
+
+    async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
+        call = messages.Take(self._owner, limit, now, tuple(busy))
+        return await self._run(messages.take, call, undo=messages.give_back)
+
+    async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
+        await self._run(messages.finish, (id, outgoing))
+
+    async def retry(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
+        await self._run(messages.retry, (id, due, error))
+
+    async def bury(self, message: Message, *, error: str, claim: str | None = None) -> None:
+        await self._run(messages.bury, (message, error, claim))
+
+    async def next_due(self) -> float | None:
+        return await self._run(messages.next_due, None)
+
+    # Claims.
+
+    async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
+        def give_up(database: sqlite3.Connection, got: Sequence[Claim]) -> list[None]:
+            ours = [(key, "cancelled") for each in got if each.state == "ours"]
+            claims.release(database, ours)
+            return [None] * len(got)
+
+        return await self._run(claims.claim, claims.Wanted(self._owner, key, id, now, ttl), undo=give_up)
+
+    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        await self._run(claims.settle, (key, result, outgoing))
+
+    async def release(self, key: str, *, error: str) -> None:
+        await self._run(claims.release, (key, error))
+
+    # Dead letters.
+
+    async def dead(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        route: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[Message]:
+        return await self._run(messages.dead, messages.Which(type, route, limit, after))
+
+    async def revive(self, ids: Sequence[str]) -> int:
+        return await self._run(messages.revive, tuple(ids))
+
+    async def drop(self, ids: Sequence[str]) -> int:
+        return await self._run(messages.drop, tuple(ids))
+
+    # What handlers send.
+
+    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
+        return await self._run(outgoing.take, outgoing.Take(self._owner, limit, now), undo=outgoing.give_back)
+
+    async def sent(self, id: str) -> None:  # noqa: A002
+        await self._run(outgoing.sent, id)
+
+    async def postpone(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
+        await self._run(outgoing.postpone, (id, due, error))
+
+    # What an operator asks.
+
+    async def get(self, id: str) -> Message | None:  # noqa: A002
+        return await self._run(messages.get, id)
+
+    async def story(self, id: str) -> list[Step]:  # noqa: A002
+        return await self._run(_story, id)
+
+    async def counts(self) -> Counts:
+        return await self._run(_counts, None)
+
+    async def recover(self) -> int:
+        return await self._run(_recover, self.path)
+
+    async def purge(self, *, now: float) -> int:
+        total = 0
+        while count := await self._run(_purge, now):
+            total += count
+        return total
+
+
+# Operations over more than one table.
+
+
+def _story(database: sqlite3.Connection, calls: Sequence[str]) -> list[list[Step]]:
+    return [story.told(database, text(id_)) for id_ in calls]
+
+
+def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]:
+    by_state = messages.number(database)
+    counts = Counts(
+        waiting=by_state.get(WAITING, 0) + by_state.get(BEHIND, 0),
+        running=by_state.get(RUNNING, 0),
+        dead=by_state.get(DEAD, 0),
+        outgoing=outgoing.number(database),
+    )
+    return [counts] * len(calls)
+
+
+def _recover(database: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
+    return [recover(database, path) for path in calls]
+
+
+def _purge(database: sqlite3.Connection, calls: Sequence[float]) -> list[int]:
+    return [
+        messages.purge(database, now - KEEP, KEEP_STORIES, PURGE) + claims.purge(database, now, PURGE) for now in calls
+    ]

@@ -1,0 +1,175 @@
+"""The one thread that talks to the database. All calls that wait at a moment share one commit, and one fsync."""
+
+import asyncio
+import contextlib
+import logging
+import queue
+import sqlite3
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from gateway.store.engine import StoreUnavailable
+
+logger = logging.getLogger(__name__)
+
+Call = TypeVar("Call")
+Result = TypeVar("Result")
+Operation = Callable[[sqlite3.Connection, Sequence[Call]], Sequence[Result]]
+"""Does all calls of it that one commit holds, and gives a result each."""
+
+BATCH = 1000
+"""Calls in one commit, at most."""
+WAITING = 10_000
+"""Calls that wait for the thread, at most; more wait before they are queued."""
+UNDO_AGAIN = 1.0
+"""Seconds until an undo is tried once more."""
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    operation: Operation[Any, Any]
+    call: Any
+    future: "asyncio.Future[Any]"
+    undo: "Operation[Any, None] | None"
+    outcome: Any = None
+
+
+class Writer:
+    """``connect`` opens the database, and opens it anew after an error of which one does not know what it left."""
+
+    def __init__(self, database: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
+        self._connect = connect
+        self._loop = asyncio.get_running_loop()
+        self._room = asyncio.Semaphore(WAITING)
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
+        self._thread.start()
+
+    async def run(
+        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+    ) -> Result:
+        """Durable when it returns. Raises StoreUnavailable, or what the operation raised for this call.
+
+        A call is carried out even if its caller is cancelled meanwhile; ``undo`` gets a result that reaches nobody.
+        """
+        async with self._room:
+            future: asyncio.Future[Result] = self._loop.create_future()
+            self._jobs.put(Job(operation, call, future, undo))
+            try:
+                return await future
+            except asyncio.CancelledError:
+                if future.done() and not future.cancelled() and future.exception() is None and undo is not None:
+                    self._undo(undo, future.result())
+                raise
+
+    async def close(self) -> None:
+        """What is queued is done first."""
+        self._jobs.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    # In the loop's thread.
+
+    def _resolve(self, batch: list[Job]) -> None:
+        for job in batch:
+            if not job.future.done():
+                if isinstance(job.outcome, Exception):
+                    job.future.set_exception(job.outcome)
+                else:
+                    job.future.set_result(job.outcome)
+            elif job.undo is not None and not isinstance(job.outcome, Exception):
+                self._undo(job.undo, job.outcome)
+
+    def _undo(self, undo: Operation[Any, None], result: Any) -> None:
+        def undone(future: "asyncio.Future[Any]") -> None:
+            if not future.cancelled() and future.exception() is not None:
+                self._loop.call_later(UNDO_AGAIN, self._undo, undo, result)
+
+        future = self._loop.create_future()
+        future.add_done_callback(undone)
+        self._jobs.put(Job(undo, result, future, None))
+
+    # In the store's thread.
+
+    def _run(self, database: sqlite3.Connection | None) -> None:
+        closing = False
+        while not closing:
+            batch, closing = self._batch()
+            database = self._settle(database, batch)
+            try:
+                self._loop.call_soon_threadsafe(self._resolve, batch)
+            except RuntimeError:  # the loop was closed before the store: nobody is left to hear of it
+                break
+        if database is not None:
+            database.close()
+
+    def _batch(self) -> tuple[list[Job], bool]:
+        """What waits now, at least one job; and whether nothing comes after it."""
+        batch: list[Job] = []
+        while len(batch) < BATCH and (not batch or not self._jobs.empty()):
+            job = self._jobs.get()
+            if job is None:
+                return batch, True
+            batch.append(job)
+        return batch, False
+
+    def _settle(self, database: sqlite3.Connection | None, batch: list[Job]) -> sqlite3.Connection | None:
+        """Give every job its outcome. The database to go on with; None where it must be opened anew."""
+        try:
+            if database is None:
+                database = self._connect()
+            _commit(database, batch)
+        except (*_OWN_FAULT, ValueError, OverflowError, MemoryError) as error:
+            if len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
+                for job in batch:
+                    database = self._settle(database, [job])
+                return database
+            batch[0].outcome = error
+        except (sqlite3.Error, StoreUnavailable) as error:
+            return self._unavailable(database, batch, error)
+        if self._trouble:
+            logger.info("the store works again")
+            self._trouble = ""
+        return database
+
+    def _unavailable(
+        self, database: sqlite3.Connection | None, batch: list[Job], error: Exception
+    ) -> sqlite3.Connection | None:
+        trouble = str(error)
+        if trouble != self._trouble:
+            logger.error("the store is unavailable: %s", trouble)
+        self._trouble = trouble
+        for job in batch:
+            job.outcome = StoreUnavailable(trouble)
+        if database is None or getattr(error, "sqlite_errorname", "") in _PASSING:
+            return database
+        with contextlib.suppress(sqlite3.Error):
+            database.close()
+        return None
+
+
+_OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
+"""The call's, not the database's."""
+_PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
+"""After these the connection is as good as before."""
+
+
+def _commit(database: sqlite3.Connection, batch: list[Job]) -> None:
+    """Calls of one operation go together. The batch's calls overlap in time, so that any order among them is right, and
+    those of one operation keep theirs."""
+    together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
+    for job in batch:
+        together[job.operation].append(job)
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        for operation, jobs in together.items():
+            for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):
+                job.outcome = outcome
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise

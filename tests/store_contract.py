@@ -1,0 +1,381 @@
+"""What every store engine keeps. An engine's tests inherit it and give it ``make_store``::
+
+class TestSQLiteStore(StoreContract):
+    def make_store(self, place: Path) -> Store: ...
+
+Two stores of one ``place`` are what two processes have.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.store import Message, Outgoing, Store
+from gateway.store.engine import KEEP
+
+NOW = 1_800_000_000.0
+_numbers = itertools.count(1)
+
+
+def a_message(id: str = "", **fields: Any) -> Message:  # noqa: A002
+    id = id or f"m{next(_numbers)}"  # noqa: A001
+    given = {"type": "mqtt", "route": "mqtt sensors", "key": id, "received": NOW, "content": b"\x00\xff 21.5"}
+    return Message(**({"id": id, "subject": "mqtt d1 -> t"} | given | fields))
+
+
+def ids(messages: list[Message]) -> list[str]:
+    return [message.id for message in messages]
+
+
+class StoreContract:
+    def make_store(self, place: Path) -> Store:
+        raise NotImplementedError
+
+    @pytest.fixture
+    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
+        store = self.make_store(tmp_path)
+        assert await store.open() == ""
+        yield store
+        await store.close()
+
+    @pytest.fixture
+    async def other(self, tmp_path: Path, store: Store) -> AsyncIterator[Store]:
+        """A second process's."""
+        other = self.make_store(tmp_path)
+        assert await other.open() == ""
+        yield other
+        await other.close()
+
+    async def told(self, store: Store, event: str) -> list[str]:
+        return [step.what for step in await store.story(event)]
+
+    # Messages.
+
+    async def test_what_is_put_is_taken_as_it_was(self, store: Store) -> None:
+        message = a_message(key="topic/1", subject="mail \u20ac -> x")
+        await store.put(message)
+        assert await store.get(message.id) == message
+        assert await store.take(10, now=NOW) == [replace(message, attempts=1)]
+        assert await store.take(10, now=NOW) == []
+
+    async def test_text_that_is_no_unicode_is_kept_readably(self, store: Store) -> None:
+        await store.put(a_message("s1", subject="mail caf\udce9 \x00", key="k\udcff"))
+        (message,) = await store.take(1, now=NOW)
+        assert message.subject == "mail caf\\udce9 \\x00"
+        await store.bury(message, error="E: \udce9")
+        assert (await store.dead())[0].error == "E: \\udce9"
+
+    async def test_oldest_first_and_no_more_than_asked_for(self, store: Store) -> None:
+        for number in range(5):
+            await store.put(a_message(f"o{number}"))
+        assert ids(await store.take(2, now=NOW)) == ["o0", "o1"]
+        assert ids(await store.take(0, now=NOW)) == []
+        assert ids(await store.take(9, now=NOW)) == ["o2", "o3", "o4"]
+
+    async def test_calls_in_flight_together_keep_their_order(self, store: Store) -> None:
+        await asyncio.gather(*(store.put(a_message(f"t{number:03}")) for number in range(300)))
+        assert ids(await store.take(300, now=NOW)) == [f"t{number:03}" for number in range(300)]
+
+    async def test_an_id_twice_is_an_error_and_its_neighbours_do_not_suffer(self, store: Store) -> None:
+        await store.put(a_message("twice", content=b"first"))
+        calls = [store.put(a_message(id)) for id in ("n1", "twice", "n2")]  # noqa: A001
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        assert [type(result) for result in results] == [type(None), ValueError, type(None)]
+        taken = await store.take(9, now=NOW)
+        assert ids(taken) == ["twice", "n1", "n2"]
+        assert taken[0].content == b"first"
+
+    async def test_one_of_a_key_at_a_time_in_order(self, store: Store) -> None:
+        for id in ("a1", "a2", "b1", "a3", "b2"):  # noqa: A001
+            await store.put(a_message(id, key=id[0]))
+        assert ids(await store.take(9, now=NOW)) == ["a1", "b1"]
+        assert ids(await store.take(9, now=NOW)) == []
+        await store.finish("a1")
+        assert ids(await store.take(9, now=NOW)) == ["a2"]
+        await store.retry("a2", due=NOW + 10, error="E")
+        assert ids(await store.take(9, now=NOW)) == [], "a3 may not overtake a2"
+        assert ids(await store.take(9, now=NOW + 10)) == ["a2"]
+        await store.bury((await store.get("a2")) or a_message(), error="E")
+        assert ids(await store.take(9, now=NOW)) == ["a3"]
+        await store.finish("b1")
+        assert ids(await store.take(9, now=NOW)) == ["b2"]
+
+    async def test_order_holds_across_processes(self, store: Store, other: Store) -> None:
+        await store.put(a_message("c1", key="c"))
+        await other.put(a_message("c2", key="c"))
+        assert ids(await store.take(9, now=NOW)) == ["c1"]
+        assert ids(await other.take(9, now=NOW)) == []
+        await store.finish("c1")
+        assert ids(await other.take(9, now=NOW)) == ["c2"]
+
+    async def test_keys_that_are_busy_are_left(self, store: Store) -> None:
+        await store.put(a_message("k1", key="busy"))
+        await store.put(a_message("k2", key="free"))
+        assert ids(await store.take(1, now=NOW, busy=["busy"])) == ["k2"]
+        assert ids(await store.take(1, now=NOW)) == ["k1"]
+
+    async def test_many_behind_one_key_do_not_hide_the_others(self, store: Store) -> None:
+        await asyncio.gather(*(store.put(a_message(f"h{number:03}", key="hot")) for number in range(200)))
+        await store.put(a_message("cold"))
+        assert ids(await store.take(2, now=NOW)) == ["h000", "cold"]
+
+    async def test_a_failed_one_waits_until_it_is_due(self, store: Store) -> None:
+        await store.put(a_message("f"))
+        await store.take(1, now=NOW)
+        assert await store.next_due() is None
+        await store.retry("f", due=NOW + 30, error="Traceback:\n  x\nKeyError: 'order'")
+        assert await store.next_due() == NOW + 30
+        assert await store.take(1, now=NOW + 29.9) == []
+        (again,) = await store.take(1, now=NOW + 30)
+        assert again.attempts == 2
+        assert again.error.endswith("KeyError: 'order'")
+
+    async def test_finished_is_gone_and_its_story_stays(self, store: Store) -> None:
+        await store.put(a_message("g", content=b"x" * 100_000))
+        await store.take(1, now=NOW)
+        await store.retry("g", due=NOW, error="Traceback\nKeyError: 'order'")
+        await store.take(1, now=NOW)
+        await store.finish("g")
+        assert await store.get("g") is None
+        steps = await self.told(store, "g")
+        assert [step.partition(";")[0] for step in steps] == [
+            "received", "attempt 1", "failed: KeyError: 'order'", "attempt 2", "done",
+        ]  # fmt: skip
+        assert "waits until 2027-01-15T08:00:00" in steps[2]
+
+    async def test_the_story_of_nothing_is_empty(self, store: Store) -> None:
+        assert await store.story("nobody") == []
+        assert await store.get("nobody") is None
+
+    async def test_counts(self, store: Store) -> None:
+        for id in ("1", "2", "3", "4"):  # noqa: A001
+            await store.put(a_message(id, key="k" if id > "2" else id))
+        await store.take(3, now=NOW)
+        await store.bury(a_message("1"), error="E")
+        await store.finish("2", outgoing=[Outgoing("2-0", "2", "email", b"x")])
+        counts = await store.counts()
+        assert (counts.waiting, counts.running, counts.dead, counts.outgoing) == (1, 1, 1, 1)
+
+    # Claims.
+
+    async def test_a_claim_is_ours_then_busy_then_done(self, store: Store, other: Store) -> None:
+        first = await store.claim("key", id="e1", now=NOW, ttl=60)
+        assert (first.id, first.state, first.attempts, first.received) == ("e1", "ours", 1, NOW)
+        assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "busy"
+        assert (await other.claim("key", id="e3", now=NOW + 61, ttl=60)).state == "busy"
+        await store.settle("key", result=b"250")
+        again = await other.claim("key", id="e4", now=NOW + 5, ttl=60)
+        assert (again.id, again.state, again.received, again.result) == ("e1", "done", NOW, b"250")
+
+    async def test_a_released_claim_is_claimed_again_under_its_first_id(self, store: Store) -> None:
+        await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.release("key", error="KeyError: 'x'")
+        again = await store.claim("key", id="e2", now=NOW + 1, ttl=60)
+        assert (again.id, again.state, again.attempts, again.received) == ("e1", "ours", 2, NOW)
+        assert await self.told(store, "e1") == ["received", "attempt 1", "failed: KeyError: 'x'", "attempt 2"]
+
+    async def test_an_expired_claim_is_forgotten(self, store: Store) -> None:
+        await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.settle("key", result=b"")
+        again = await store.claim("key", id="e2", now=NOW + 60.1, ttl=60)
+        assert (again.id, again.state, again.attempts) == ("e2", "ours", 1)
+
+    async def test_of_many_at_once_one_has_the_claim(self, store: Store, other: Store) -> None:
+        calls = [each.claim("key", id=f"e{n}", now=NOW, ttl=60) for n in range(20) for each in (store, other)]
+        states = [claim.state for claim in await asyncio.gather(*calls)]
+        assert sorted(states) == ["busy"] * 39 + ["ours"]
+
+    async def test_a_claim_is_settled_with_what_is_put(self, store: Store) -> None:
+        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.put(a_message(claim.id), claim="key")
+        assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
+        assert ids(await store.take(9, now=NOW)) == ["e1"]
+
+    async def test_a_claim_is_settled_with_what_is_buried(self, store: Store) -> None:
+        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.bury(a_message(claim.id), error="E", claim="key")
+        assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
+        assert ids(await store.dead()) == ["e1"]
+
+    # Dead letters.
+
+    async def test_the_dead_are_listed_filtered_and_paged(self, store: Store) -> None:
+        for number in range(6):
+            kind = "email" if number % 2 else "mqtt"
+            await store.bury(
+                a_message(f"d{number}", type=kind, route=f"r{number // 3}", attempts=3), error=f"E{number}"
+            )
+        dead = await store.dead()
+        assert ids(dead) == [f"d{number}" for number in range(6)]
+        assert dead[4] == a_message("d4", type="mqtt", route="r1", attempts=3, error="E4")
+        assert ids(await store.dead(type="email")) == ["d1", "d3", "d5"]
+        assert ids(await store.dead(route="r1", type="mqtt")) == ["d4"]
+        assert ids(await store.dead(limit=2, after="d1")) == ["d2", "d3"]
+
+    async def test_paging_goes_on_behind_what_was_dropped(self, store: Store) -> None:
+        for number in range(4):
+            await store.bury(a_message(f"d{number}"), error="E")
+        assert await store.drop(["d0", "d1", "nobody"]) == 2
+        assert ids(await store.dead(after="d1")) == ["d2", "d3"]
+        assert await self.told(store, "d0") == ["received", "failed: E", "dead", "dropped"]
+        assert await store.get("d0") is None
+
+    async def test_the_revived_start_over(self, store: Store) -> None:
+        await store.put(a_message("r", key="k"))
+        (message,) = await store.take(1, now=NOW)
+        await store.bury(message, error="E")
+        assert await store.take(1, now=NOW) == []
+        await store.put(a_message("later", key="k"))
+        assert ids(await store.take(1, now=NOW)) == ["later"]
+        assert await store.revive(["r", "later"]) == 1
+        assert await store.take(9, now=NOW) == [], "one of a key at a time"
+        await store.finish("later")
+        (again,) = await store.take(9, now=NOW)
+        assert again == replace(message, attempts=1)
+        assert await store.dead() == []
+
+    # What handlers send.
+
+    async def test_what_is_sent_leaves_once(self, store: Store) -> None:
+        await store.put(a_message("o"))
+        await store.take(1, now=NOW)
+        items = [Outgoing("o-0", "o", "email", b"mail"), Outgoing("o-1", "o", "sms", b"text")]
+        await store.finish("o", outgoing=items)
+        taken = await store.take_outgoing(9, now=NOW)
+        assert taken == [replace(item, attempts=1) for item in items]
+        assert await store.take_outgoing(9, now=NOW) == []
+        await store.sent("o-0")
+        await store.postpone("o-1", due=NOW + 5, error="refused")
+        assert await store.take_outgoing(9, now=NOW) == []
+        (again,) = await store.take_outgoing(9, now=NOW + 5)
+        assert (again.id, again.attempts, again.error) == ("o-1", 2, "refused")
+        await store.sent("o-1")
+        assert (await store.counts()).outgoing == 0
+        told = await self.told(store, "o")
+        assert [step.partition(";")[0] for step in told[2:]] == [
+            "done", "sent o-0", "failed: not sent o-1: refused", "sent o-1",
+        ]  # fmt: skip
+
+    async def test_the_same_thing_to_send_is_kept_once(self, store: Store) -> None:
+        item = Outgoing("x-0", "x", "email", b"mail")
+        await store.claim("key", id="x", now=NOW, ttl=60)
+        await asyncio.gather(*(store.settle("key", result=b"", outgoing=[item]) for _ in range(3)))
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["x-0"]
+
+    # Owners.
+
+    async def test_what_a_living_process_has_is_left_alone(self, store: Store, other: Store) -> None:
+        await store.put(a_message("mine"))
+        await store.take(1, now=NOW)
+        await store.claim("key", id="e", now=NOW, ttl=60)
+        assert await store.recover() == 0
+        assert await other.recover() == 0
+        assert await other.take(1, now=NOW) == []
+
+    async def test_what_is_left_by_one_that_ended_is_given_back(self, tmp_path: Path, store: Store) -> None:
+        gone = self.make_store(tmp_path)
+        await gone.open()
+        await gone.put(a_message("left"))
+        await gone.take(1, now=NOW)
+        await gone.claim("key", id="e", now=NOW, ttl=60)
+        await gone.finish("nobody", outgoing=[Outgoing("left-0", "left", "email", b"")])
+        await gone.take_outgoing(1, now=NOW)
+        await gone.close()
+        assert await store.recover() == 3
+        assert await store.recover() == 0
+        (message,) = await store.take(1, now=NOW)
+        assert (message.id, message.attempts) == ("left", 2), "the attempt that may have killed it stays counted"
+        claim = await store.claim("key", id="e2", now=NOW, ttl=60)
+        assert (claim.id, claim.state, claim.attempts) == ("e", "ours", 2)
+        assert len(await store.take_outgoing(1, now=NOW)) == 1
+        assert "its process died; given back" in await self.told(store, "left")
+
+    async def test_no_message_is_taken_by_two(self, store: Store, other: Store) -> None:
+        await asyncio.gather(*(store.put(a_message(f"w{number}")) for number in range(200)))
+
+        async def work(store: Store) -> list[str]:
+            got = []
+            while taken := await store.take(7, now=NOW):
+                got += ids(taken)
+                await asyncio.gather(*(store.finish(id) for id in ids(taken)))  # noqa: A001
+            return got
+
+        done = await asyncio.gather(*(work(each) for each in (store, other, store, other)))
+        assert sorted(itertools.chain(*done)) == sorted(f"w{number}" for number in range(200))
+
+    # Cancelled callers.
+
+    @pytest.mark.parametrize("turns", [0, 1, 2, 5])
+    async def test_what_is_taken_for_nobody_is_taken_again(self, store: Store, turns: int) -> None:
+        await store.put(a_message("c"))
+        await self._cancelled(store.take(1, now=NOW), turns)
+        async with asyncio.timeout(5):
+            while not (taken := await store.take(1, now=NOW)):
+                pass
+        assert taken[0].attempts == 1
+
+    @pytest.mark.parametrize("turns", [0, 1, 2, 5])
+    async def test_what_is_claimed_for_nobody_is_claimed_again(self, store: Store, turns: int) -> None:
+        await self._cancelled(store.claim("key", id="e", now=NOW, ttl=60), turns)
+        async with asyncio.timeout(5):
+            while (await store.claim("key", id="e", now=NOW, ttl=60)).state == "busy":
+                pass
+
+    async def _cancelled(self, call: Any, turns: int) -> None:
+        task = asyncio.ensure_future(call)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+
+    # Forgetting.
+
+    async def test_what_is_long_over_is_forgotten(self, store: Store) -> None:
+        await store.put(a_message("done"))
+        await store.put(a_message("waits"))
+        await store.take(1, now=NOW)
+        await store.finish("done")
+        await store.claim("busy", id="b", now=NOW, ttl=1)
+        await store.claim("over", id="o", now=NOW, ttl=1)
+        await store.settle("over", result=b"")
+        await store.bury(a_message("dead"), error="E")
+        assert await store.purge(now=(await store.story("done"))[-1].at) == 0
+        later = (await store.story("done"))[-1].at + KEEP + NOW
+        assert await store.purge(now=later) == 2
+        assert await store.story("done") == []
+        assert (await store.claim("busy", id="b2", now=later, ttl=1)).state == "busy"
+        assert await store.get("waits") is not None
+        assert ids(await store.dead()) == ["dead"]
+
+    async def test_everything_is_there_after_closing_and_opening(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        await store.open()
+        await store.put(a_message("p"))
+        await store.bury(a_message("q"), error="E")
+        await store.close()
+        again = self.make_store(tmp_path)
+        assert await again.open() == ""
+        assert ids(await again.take(9, now=NOW)) == ["p"]
+        assert ids(await again.dead()) == ["q"]
+        await again.close()
+
+    async def test_closing_does_what_was_asked_for_first(self, tmp_path: Path) -> None:
+        store = self.make_store(tmp_path)
+        await store.open()
+        puts = [asyncio.ensure_future(store.put(a_message(f"z{number}"))) for number in range(50)]
+        await asyncio.sleep(0)
+        await store.close()
+        await asyncio.gather(*puts)
+        again = self.make_store(tmp_path)
+        await again.open()
+        assert (await again.counts()).waiting == 50
+        await again.close()
+
+
+def ids_of(items: list[Outgoing]) -> list[str]:
+    return [item.id for item in items]
