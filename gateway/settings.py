@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
 
+from gateway.delivery.policy import Policy
 from gateway.threads import DEFAULT_SIZE
 from protocols.http.settings import HTTPSettings
 from protocols.mail.imap import IMAPSettings
@@ -27,6 +28,16 @@ ServerSettings = Annotated[
 ]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+_POLICY_KEYS: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
+
+
+def _own_keys_first(schema: dict[str, Any]) -> None:
+    """pydantic puts a parent's fields first, and reads the docstrings of a class's own source alone."""
+    own = {key: value for key, value in schema["properties"].items() if key not in _POLICY_KEYS}
+    schema["properties"] = own | _POLICY_KEYS
+
+
+_WITH_POLICY = {**SETTINGS_CONFIG, "json_schema_extra": _own_keys_first}
 
 
 @dataclass(frozen=True)
@@ -41,11 +52,11 @@ class PathRoute:
     """A regular expression, searched in the path without its leading slash, as Django does."""
 
 
-@dataclass(frozen=True)
-class TopicRoute:
+@dataclass(frozen=True, kw_only=True)
+class TopicRoute(Policy):
     """A route of the mqtt scope."""
 
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
 
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
@@ -53,11 +64,11 @@ class TopicRoute:
     """An MQTT topic filter, with `+` for one level and `#` for the rest."""
 
 
-@dataclass(frozen=True)
-class RecipientRoute:
+@dataclass(frozen=True, kw_only=True)
+class RecipientRoute(Policy):
     """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`."""
 
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
 
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
@@ -71,11 +82,11 @@ class RecipientRoute:
     """Every recipient that no route before it took."""
 
 
-@dataclass(frozen=True)
-class SenderRoute:
+@dataclass(frozen=True, kw_only=True)
+class SenderRoute(Policy):
     """A route of the sms scope: by `sender` or `default`."""
 
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
 
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
@@ -164,6 +175,9 @@ class Settings:
     """Where targets are imported from, seen from the file's own folder."""
     layer: Literal["memory"] = "memory"
     """The channel layer that groups are made on: `memory` reaches the consumers of this process."""
+    store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
+    """The one durable store, for what is kept: messages of routes with an inbox, dead letters, what is known of
+    repetitions. `sqlite:` and a path."""
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
