@@ -7,10 +7,10 @@ PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver s
 BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 smtp sms
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
-.PHONY: help install run test check peers bench bench-quick schema
+.PHONY: help install run test faults check peers bench bench-quick schema
 
 help:
-	@echo "make run | test | check | bench | bench-quick | install | schema"
+	@echo "make run | test | faults | check | bench | bench-quick | install | schema"
 
 install: $(STAMP)
 
@@ -49,6 +49,10 @@ peers:
 
 test: install peers check
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest
+
+# kill -9 and worse, many times; `make test` does it a few times.
+faults: install peers
+	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
 
 # Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
 bench bench-quick: install

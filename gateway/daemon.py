@@ -5,19 +5,25 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gateway import checks, logs, startpage
 from gateway.application import ApplicationBuilder, set_up_django
+from gateway.delivery.guard import Guard
+from gateway.delivery.outbox import Outlet
+from gateway.delivery.service import Deliveries
 from gateway.findings import ConfigErrors
 from gateway.importing import add_to_path
 from gateway.layers import InMemoryChannelLayer, set_channel_layer
 from gateway.loader import Draft
 from gateway.notify import notify
-from gateway.servers import make_servers
+from gateway.routing import Router, leaves
+from gateway.servers import make_outlets, make_servers
 from gateway.settings import Settings
+from gateway.store import open_store
+from gateway.store.engine import StoreUnavailable
 from gateway.threads import pool
 from protocols.asgi import Application
 from protocols.errors import BindError
@@ -43,6 +49,9 @@ class Gateway:
     app: Application
     lifespan: Lifespan
     servers: list[Server]
+    deliveries: Deliveries | None
+    """Where some route has a policy; otherwise there is no store."""
+    outlets: Mapping[str, Outlet]
 
 
 def build(draft: Draft) -> Gateway:
@@ -64,7 +73,12 @@ def build(draft: Draft) -> Gateway:
         servers = make_servers(settings.servers, app, lifespan.state, submission)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    return Gateway(draft.document.name, settings, app, lifespan, servers)
+    deliveries = Deliveries(open_store(settings.store), app, lifespan.state) if _has_policies(app) else None
+    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, make_outlets(servers, submission))
+
+
+def _has_policies(app: object) -> bool:
+    return isinstance(app, Router) and any(isinstance(leaf, Guard) for leaf in leaves(app))
 
 
 _LAYERS = {"memory": InMemoryChannelLayer}
@@ -87,11 +101,11 @@ class Daemon:
         self._handle_signals()
         try:
             await self._start()
-        except (StartupFailed, OSError) as error:
+        except (StartupFailed, StoreUnavailable, OSError) as error:
             self._say(f"cannot start: {error}")
             await self._abort()
             return CANNOT_START
-        self._greet()
+        await self._greet()
         notify("READY=1")
         await self._stop.wait()
         notify("STOPPING=1")
@@ -99,7 +113,12 @@ class Daemon:
         return OK
 
     async def _start(self) -> None:
+        deliveries = self._gateway.deliveries
+        if deliveries is not None and (found := await deliveries.open()):
+            logger.warning("store: %s", found)
         await self._gateway.lifespan.startup()
+        if deliveries is not None:
+            deliveries.start(self._gateway.outlets)
         for server in self._gateway.servers:
             try:
                 await server.start()
@@ -111,11 +130,16 @@ class Daemon:
     async def _abort(self) -> None:
         for server in reversed(self._started):
             await _stop(server, 0.0)
+        if self._gateway.deliveries is not None:
+            await self._gateway.deliveries.stop(0.0)
         await self._gateway.lifespan.shutdown()
 
-    def _greet(self) -> None:
+    async def _greet(self) -> None:
         gateway = self._gateway
-        self._say(startpage.header(gateway.file, gateway.servers, gateway.app))
+        store = await gateway.deliveries.summary() if gateway.deliveries is not None else ""
+        place = gateway.settings.store.partition(":")[2]
+        kept = f"     store {place}: {store}" if store else ""
+        self._say(startpage.header(gateway.file, gateway.servers, gateway.app) + kept)
         for line in [*startpage.server_lines(gateway.servers), *startpage.route_lines(gateway.app)]:
             self._say(line)
         if hint := startpage.try_line(gateway.servers, gateway.app, self._command):
@@ -130,13 +154,18 @@ class Daemon:
         deadline = loop.call_later(grace, lambda: left.update(self._active()))
         tasks = Tasks("shutdown")
         tasks.spawn(self._tick(loop.time() + grace), name="ticker")
+        ends = loop.time() + grace
         await asyncio.gather(*(_stop(server, grace) for server in self._started))
+        if self._gateway.deliveries is not None:
+            await self._gateway.deliveries.stop(max(0.0, ends - loop.time()))
         deadline.cancel()
         await tasks.cancel()
         await self._gateway.lifespan.shutdown()
         await _cancel_rest()
         pool.shutdown(wait=False)
-        self._say(f"stopped: {startpage.nouns(left)} cancelled" if left else "stopped: 0 lost")
+        kept = await self._gateway.deliveries.close() if self._gateway.deliveries is not None else ""
+        words = [f"{startpage.nouns(left)} cancelled" if left else "0 lost", *([kept] if kept else [])]
+        self._say(f"stopped: {', '.join(words)}")
 
     async def _tick(self, deadline: float) -> None:
         """Say each second what is waited for."""
@@ -146,7 +175,8 @@ class Daemon:
             await asyncio.sleep(1.0)
 
     def _active(self) -> dict[str, int]:
-        return startpage.in_flight(self._started)
+        deliveries = self._gateway.deliveries
+        return startpage.in_flight(self._started) | (deliveries.active() if deliveries is not None else {})
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
+from gateway.delivery.event import current_event
 from gateway.routing import current_route
 from gateway.settings import LogSettings
 
@@ -65,7 +66,8 @@ def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
 
 
 class Text(logging.Formatter):
-    """``ERROR email ann@example.org -> tickets.Handler: KeyError 'order'``, then the line of the user's code."""
+    """``ERROR 7f3a9c email ann@example.org -> tickets.Handler: KeyError 'order' (attempt 2 of 5, next in 30 s)``, then
+    the line of the user's code. The id is there where the message has one."""
 
     def __init__(self, *, full: bool) -> None:
         super().__init__()
@@ -76,14 +78,19 @@ class Text(logging.Formatter):
         message = _one_line(record.getMessage())
         if route := _route(record):
             message += f" -> {_target(route)}"
+        if event := current_event.get():
+            message = f"{event} {message}"
         head = f"{record.levelname:<7} {message}"
         if error is None:
             return head
-        lines = [f"{head}: {sentence(error[1])}"]
+        note = getattr(record, "note", "")
+        lines = [f"{head}: {sentence(error[1])}" + (f" ({note})" if note else "")]
         if self._full:
             lines += _indented("".join(traceback.format_exception(*error)))
         elif frame := own_frame(error[2]):
             lines.append(f"        {_where(frame)}  {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
+        if note:
+            lines.append(f"        kept; gateway show {event}")
         return "\n".join(lines)
 
 
@@ -124,6 +131,8 @@ class JSON(logging.Formatter):
         }
         if route := _route(record):
             fields["route"] = route
+        if event := current_event.get():
+            fields["event"] = event
         scope = getattr(record, "scope", None)
         if isinstance(scope, dict):
             fields["scope"] = scope["type"]

@@ -1,9 +1,10 @@
 """From a server's settings to the server."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any
 
+from gateway.delivery.outbox import Outlet
 from gateway.mounts import Mounts
 from protocols.asgi import Application
 from protocols.mail.submission import Submission
@@ -64,3 +65,20 @@ def _make(name: str, settings: Any, app: Any, state: dict[str, Any], submission:
     else:
         server = factory(app, settings, name=name, state=state)
     return server
+
+
+def make_outlets(servers: Iterable[Server], submission: Submission | None) -> dict[str, Outlet]:
+    """By protocol, what sends for the outbox."""
+    by_name: dict[str, Any] = {server.name: server for server in servers if "mqtt" in server.scope_types}
+
+    async def publish(listener: str, event: Mapping[str, Any]) -> None:
+        if listener not in by_name:
+            raise LookupError(f"there is no MQTT server {listener!r} any more")
+        await by_name[listener].publish(event)
+
+    async def submit(listener: str, event: Mapping[str, Any]) -> None:
+        if submission is None:
+            raise LookupError("no submission server is configured")
+        await submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
+
+    return {"mqtt": publish, "email": submit}

@@ -5,6 +5,7 @@
 ``address``, ``domain``, ``phone``, ``country`` and ``default``. Patterns are pure values in ``patterns.py``.
 """
 
+from gateway.delivery.policy import Policy
 from gateway.routing.paths import URLRouter
 from gateway.routing.recipients import EmailToRouter
 from gateway.routing.router import (
@@ -29,6 +30,7 @@ from gateway.routing.topics import TopicRouter
 
 __all__ = [
     "EmailToRouter",
+    "Policy",
     "ProtocolTypeRouter",
     "Route",
     "Router",

@@ -8,6 +8,8 @@ from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
 
+from gateway.delivery.guard import guarded
+from gateway.delivery.policy import Policy
 from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import (
     Address,
@@ -25,6 +27,9 @@ from gateway.routing.unrouted import refuse
 from protocols.asgi import Application, Receive, Scope, Send
 
 logger = logging.getLogger(__name__)
+
+PLAIN = Policy()
+"""No policy: what a route has when it says nothing."""
 
 current_route: ContextVar[str] = ContextVar("current_route", default="")
 """The label of the route that answers the scope that runs here. Log records carry it."""
@@ -74,8 +79,9 @@ class Route:
         await self.app(scope, receive, send)
 
 
-def _route(pattern: Pattern, target: Any) -> Route:
-    return Route(pattern, as_application(target), name_of(target))
+def _route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
+    name = name_of(target)
+    return Route(pattern, guarded(as_application(target), policy, f"{pattern} -> {name}"), name)
 
 
 def url(pattern: str, target: Any) -> Route:
@@ -83,39 +89,39 @@ def url(pattern: str, target: Any) -> Route:
     return _route(Regex(pattern), target)
 
 
-def topic(filter: str, target: Any) -> Route:  # noqa: A002 -- MQTT's word
+def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:  # noqa: A002 -- MQTT's word
     """An MQTT topic filter, with ``+`` and ``#``."""
-    return _route(Topic(filter), target)
+    return _route(Topic(filter), target, policy)
 
 
-def regex(pattern: str, target: Any) -> Route:
+def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
     """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
-    return _route(Regex(pattern, ignore_case=True), target)
+    return _route(Regex(pattern, ignore_case=True), target, policy)
 
 
-def address(address: str, target: Any) -> Route:
+def address(address: str, target: Any, policy: Policy = PLAIN) -> Route:
     """One recipient."""
-    return _route(Address(address), target)
+    return _route(Address(address), target, policy)
 
 
-def domain(domain: str, target: Any) -> Route:
+def domain(domain: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Every recipient at one domain."""
-    return _route(Domain(domain), target)
+    return _route(Domain(domain), target, policy)
 
 
-def phone(prefix: str, target: Any) -> Route:
+def phone(prefix: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose E.164 number begins with ``prefix``, compared by digits."""
-    return _route(Phone(prefix), target)
+    return _route(Phone(prefix), target, policy)
 
 
-def country(region: str, target: Any) -> Route:
+def country(region: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose number belongs to one region (ISO 3166)."""
-    return _route(Country(region), target)
+    return _route(Country(region), target, policy)
 
 
-def default(target: Any) -> Route:
+def default(target: Any, policy: Policy = PLAIN) -> Route:
     """Whatever no earlier route took."""
-    return _route(Default(), target)
+    return _route(Default(), target, policy)
 
 
 class Router:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from gateway.delivery.running import current_running
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
@@ -76,6 +77,8 @@ class TopicRouter(Router):
 
 
 async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
+    if current_running.get() is not None:  # from the store: it was for a route, which is there no more
+        raise LookupError(f"no route for the topic {event['topic']!r}")
     logger.debug("no route for the topic %s", event["topic"])
     if event["id"] is not None:
         await send({"type": "mqtt.ack", "id": event["id"]})

@@ -1,12 +1,13 @@
 """The sessions of one server, who has subscribed to what, and what is retained. Pure."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from protocols.errors import LocalProtocolError
 from protocols.mqtt.session import Message, Outlet, Session
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.topics import Retained, Subscriptions
+from protocols.mqtt.topics import Retained, Subscriptions, valid_name
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,17 @@ class Broker:
                 session.deliver(message, granted)
         if retain:
             self._retain(Message(topic, payload, qos, retain=True, properties=properties))
+
+    def send(self, event: Mapping[str, Any]) -> None:
+        """Publish what an application sent (``mqtt.send``). Raises LocalProtocolError."""
+        topic, payload, qos = event["topic"], event["payload"], event.get("qos", 0)
+        if not isinstance(topic, str) or not valid_name(topic):
+            raise LocalProtocolError(f"mqtt.send: {topic!r} is no topic name")
+        if not isinstance(payload, bytes | bytearray | memoryview):
+            raise LocalProtocolError(f"mqtt.send: payload must be bytes, not {type(payload).__name__}")
+        if qos not in (0, 1):
+            raise LocalProtocolError(f"mqtt.send: QoS {qos!r} is not served; 0 and 1 are")
+        self.publish(topic, bytes(payload), qos, bool(event.get("retain", False)), event.get("properties", {}))
 
     def _retain(self, message: Message) -> None:
         if not message.payload:  # an empty one removes (MQTT-3.3.1-10)

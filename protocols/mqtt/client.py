@@ -8,7 +8,7 @@ import random
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 from urllib.parse import SplitResult, urlsplit
@@ -209,7 +209,7 @@ class Run(Instance):
         if not self.unacknowledged:
             self.settled.set()
 
-    async def mqtt_send(self, event: MQTTSendEvent) -> None:
+    async def mqtt_send(self, event: MQTTSendEvent | Mapping[str, Any]) -> None:
         topic, qos = event["topic"], event.get("qos", 0)
         payload: object = event["payload"]
         if not valid_name(topic) or not isinstance(payload, bytes) or qos not in (0, 1):
@@ -284,6 +284,14 @@ class MQTTClient(Server):
             await self.tasks.drain(deadline - asyncio.get_running_loop().time())
         await self.tasks.cancel()
         self.status = Status("stopped")
+
+    async def publish(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.send`` outside a run: to the broker, which has acknowledged it at QoS 1 when this returns. Raises
+        Disconnected where it is away, LocalProtocolError for what is no publication."""
+        for run in self._runs:
+            await run.mqtt_send(event)
+            return
+        raise Disconnected("the broker is away")
 
     async def _stay_connected(self) -> None:
         pauses = self._pauses()

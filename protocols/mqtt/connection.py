@@ -19,7 +19,6 @@ from protocols.mqtt.packets import (
 )
 from protocols.mqtt.session import Outlet, Session
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.topics import valid_name
 
 
 class Goodbye(Exception):
@@ -86,15 +85,7 @@ class Connection:
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send``: to the matching subscribers of the server. Raises LocalProtocolError."""
-        topic, payload, qos = event["topic"], event["payload"], event.get("qos", 0)
-        if not isinstance(topic, str) or not valid_name(topic):
-            raise LocalProtocolError(f"mqtt.send: {topic!r} is no topic name")
-        if not isinstance(payload, bytes | bytearray | memoryview):
-            raise LocalProtocolError(f"mqtt.send: payload must be bytes, not {type(payload).__name__}")
-        if qos not in (0, 1):
-            raise LocalProtocolError(f"mqtt.send: QoS {qos!r} is not served; 0 and 1 are")
-        retain = bool(event.get("retain", False))
-        self._broker.publish(topic, bytes(payload), qos, retain, event.get("properties", {}))
+        self._broker.send(event)
 
     def end(self, *, clean: bool) -> None:
         """The connection is over. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""

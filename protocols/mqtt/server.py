@@ -1,6 +1,7 @@
 """The MQTT server: MQTT 3.1.1, QoS 0 and 1, over TCP or TLS."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from protocols.asgi import Application
@@ -51,6 +52,10 @@ class MQTTServer(Server):
         await self.tasks.cancel()
         await self._disconnect_all()
         self.status = Status("stopped")
+
+    async def publish(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.send`` outside any connection: to the matching subscribers. Raises LocalProtocolError."""
+        self.broker.send(event)
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""

@@ -1,0 +1,13 @@
+"""The event id: one short id per message, from the socket to the log, the dead letter and what it makes us send."""
+
+import base64
+import secrets
+from contextvars import ContextVar
+
+current_event: ContextVar[str] = ContextVar("current_event", default="")
+"""The id of the message that is handled here. Log records carry it."""
+
+
+def new_id() -> str:
+    """Ten characters of base 32, which is 50 random bits: short enough to type, too many to meet twice."""
+    return base64.b32encode(secrets.token_bytes(7))[:10].decode().lower()

@@ -1,0 +1,47 @@
+"""What becomes of a message after an attempt. Pure, and the same for every protocol."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from gateway.delivery.attempt import Outcome
+from gateway.delivery.policy import Policy
+
+LONGEST_WISH = 86400.0
+"""Seconds that a handler may defer a message for."""
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """``done``: it is handled. ``again``: after ``wait`` seconds. ``dead``: among the dead letters. ``refused``: its
+    sender is told never to send it again."""
+
+    state: Literal["done", "again", "dead", "refused"]
+    wait: float = 0.0
+
+
+def rule(policy: Policy, outcome: Outcome, attempt: int) -> Ruling:
+    """After attempt number ``attempt``. A handler that defers is no failure, and is not counted out."""
+    if outcome.error is None and not outcome.deferred:
+        return Ruling("done")
+    if outcome.error is None and outcome.verdict is not None:
+        wish = outcome.verdict.get("retry_after")
+        wait = policy.wait(attempt) if wish is None else min(max(float(wish), 0.0), LONGEST_WISH)
+        return Ruling("again", wait)
+    if policy.on_error == "refuse":
+        return Ruling("refused")
+    if policy.on_error == "dead-letter" or (policy.attempts is not None and attempt >= policy.attempts):
+        return Ruling("dead")
+    return Ruling("again", policy.wait(attempt))
+
+
+def in_words(policy: Policy, ruling: Ruling, attempt: int) -> str:
+    """For the log line: ``attempt 2 of 5, next in 30 s``."""
+    of = f" of {policy.attempts}" if policy.attempts else ""
+    match ruling.state:
+        case "again":
+            follows = f"next in {ruling.wait:g} s"
+        case "dead":
+            follows = "now among the dead letters"
+        case _:
+            follows = "refused"
+    return f"attempt {attempt}{of}, {follows}"

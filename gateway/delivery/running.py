@@ -1,0 +1,26 @@
+"""A message that a worker delivers from the store, as those see it whom its scope passes through."""
+
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from gateway.delivery.policy import Policy
+
+
+@dataclass
+class Running:
+    """The guard of the route that takes it says here under which policy."""
+
+    attempt: int
+    policy: Policy | None = None
+    """None: no route with a policy has taken it."""
+
+
+class CutOff(Exception):
+    """Every attempt was cut off, by a kill or a timeout, before its handler could fail or succeed."""
+
+    def __init__(self, attempts: int) -> None:
+        super().__init__(f"{attempts} attempts were cut off: the process was killed, or they were cancelled")
+
+
+current_running: ContextVar[Running | None] = ContextVar("current_running", default=None)
+"""Set by the worker around each delivery; the same object in every task below it."""

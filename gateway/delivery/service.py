@@ -1,0 +1,59 @@
+"""The store, its worker and its outbox, as the daemon starts and stops them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.delivery.outbox import Outbox, Outlet
+from gateway.delivery.worker import Worker
+from gateway.store import set_store
+from gateway.store.engine import Store
+from protocols.asgi import Application
+
+
+class Deliveries:
+    """One for a daemon of which some route has a policy."""
+
+    def __init__(self, store: Store, app: Application, state: dict[str, Any]) -> None:
+        self._store = store
+        self._app = app
+        self._state = state
+        self._parts: list[tuple[Worker, Outbox]] = []
+
+    async def open(self) -> str:
+        """Open the store, before anything can arrive. What was found there, in a line. Raises StoreUnavailable."""
+        found = await self._store.open()
+        set_store(self._store)
+        return found
+
+    def start(self, outlets: Mapping[str, Outlet]) -> None:
+        """Begin to deliver what is stored, once the application has started."""
+        worker, outbox = Worker(self._store, self._app, self._state), Outbox(self._store, outlets)
+        self._parts.append((worker, outbox))
+        worker.start()
+        outbox.start()
+
+    def active(self) -> dict[str, int]:
+        return {
+            noun: number
+            for worker, outbox in self._parts
+            for noun, number in (worker.active() | outbox.active()).items()
+        }
+
+    async def stop(self, grace: float) -> None:
+        """After the servers: let what runs finish, and keep the rest."""
+        for worker, outbox in self._parts:
+            await worker.stop(grace)
+            await outbox.stop()
+
+    async def close(self) -> str:
+        """What is kept for the next start, in a few words."""
+        counts = await self._store.counts()
+        await self._store.close()
+        kept = counts.waiting + counts.running + counts.outgoing
+        return f"{kept} kept for retry" if kept else ""
+
+    async def summary(self) -> str:
+        """``3 waiting, 1 dead``, for the start page."""
+        counts = await self._store.counts()
+        waiting = counts.waiting + counts.running
+        return f"{waiting} waiting, {counts.dead} dead" + (f", {counts.outgoing} to send" if counts.outgoing else "")

@@ -1,0 +1,196 @@
+"""A route with a policy, whose sender waits for the verdict: mail and texts."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from conversation import Conversation, scope
+from gateway.store.sqlite import SQLiteStore
+
+from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
+from gateway.delivery.guard import Guard, guarded
+from gateway.store.engine import StoreUnavailable
+
+MAIL = [{"type": "email.receive", "body": b"Subject: hi\r\n\r\nhello", "more_body": False}]
+TEXT = [{"type": "sms.receive", "text": "hi", "media": []}]
+
+
+def email(**keys: Any) -> dict[str, Any]:
+    own = {"listener": "mail", "mailbox": None, "headers": [(b"subject", b"hi")], "received_at": 1.0}
+    return scope("email", **(own | keys))
+
+
+def sms(**keys: Any) -> dict[str, Any]:
+    return scope("sms", **({"listener": "texts", "message_id": "m1", "provider": "generic"} | keys))
+
+
+async def deliver(app: Any, scope: dict[str, Any], events: list[Any]) -> list[dict[str, Any]]:
+    async with Conversation(app, scope) as server:
+        server.say(*events)
+        await server.end()
+        return server.heard()
+
+
+class Fails(EmailConsumer):
+    runs = 0
+
+    def receive(self, message: Any) -> None:
+        type(self).runs += 1
+        raise KeyError("order")
+
+
+class Works(AsyncEmailConsumer):
+    runs = 0
+    seen: list[Any] = []
+
+    async def receive(self, message: Any) -> None:
+        type(self).runs += 1
+        type(self).seen.append(self.scope["extensions"]["delivery"])
+        await self.send(["c@example.com"], b"Subject: answer\r\n\r\n")
+        await self.accept()
+
+
+@pytest.fixture(autouse=True)
+def _counters() -> None:
+    Fails.runs = Works.runs = 0
+    Works.seen.clear()
+
+
+def test_no_policy_is_no_guard() -> None:
+    app = Works.as_asgi()
+    assert guarded(app, Policy(), "label") is app
+
+
+async def test_a_message_that_is_sent_again_runs_once_and_gets_the_same_answer(store: SQLiteStore) -> None:
+    app = Guard(Works.as_asgi(), Policy(attempts=3), "label")
+    for _ in range(3):
+        assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    assert Works.runs == 1
+    assert Works.seen[0]["attempt"] == 1
+    assert (await store.counts()).outgoing == 1
+
+
+async def test_what_fails_is_tried_as_often_as_said_then_it_is_a_dead_letter(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Guard(Fails.as_asgi(), Policy(attempts=3), "x -> Fails")
+    answers = [(await deliver(app, email(), MAIL))[0]["type"] for _ in range(4)]
+    assert answers == ["email.defer", "email.defer", "email.accept", "email.accept"]
+    assert Fails.runs == 3
+    [dead] = await store.dead()
+    assert (dead.attempts, dead.route, dead.type) == (3, "x -> Fails", "email")
+    assert "order" in dead.error
+    notes = [record.__dict__["note"] for record in caplog.records]
+    assert notes[0] == "attempt 1 of 3, next in 30 s"
+    assert notes[2] == "attempt 3 of 3, now among the dead letters"
+
+
+async def test_a_retry_keeps_its_event_id(store: SQLiteStore) -> None:
+    seen: list[Any] = []
+
+    class Once(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            seen.append(self.scope["extensions"]["delivery"])
+            if len(seen) == 1:
+                raise RuntimeError("not yet")
+
+    app = Guard(Once.as_asgi(), Policy(attempts=3), "label")
+    for _ in range(2):
+        await deliver(app, email(), MAIL)
+    assert seen[0]["id"] == seen[1]["id"]
+    assert [each["attempt"] for each in seen] == [1, 2]
+    assert seen[0]["first_received"] == seen[1]["first_received"]
+
+
+@pytest.mark.parametrize(
+    ("on_error", "answer", "dead"), [("refuse", "email.reject", 0), ("dead-letter", "email.accept", 1)]
+)
+async def test_what_the_route_says_about_errors(store: SQLiteStore, on_error: Any, answer: str, dead: int) -> None:
+    app = Guard(Fails.as_asgi(), Policy(on_error=on_error), "label")
+    for _ in range(2):
+        assert (await deliver(app, email(), MAIL))[0]["type"] == answer
+    assert Fails.runs == 1
+    assert (await store.counts()).dead == dead
+
+
+async def test_a_handler_that_takes_too_long_has_failed(store: SQLiteStore) -> None:
+    class Slow(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            await asyncio.sleep(100)
+
+    app = Guard(Slow.as_asgi(), Policy(attempts=1, timeout=0.01), "label")
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    [dead] = await store.dead()
+    assert "Timeout" in dead.error
+
+
+async def test_replies_are_kept_for_the_repetition(store: SQLiteStore) -> None:
+    runs: list[int] = []
+
+    class Texts(AsyncSMSConsumer):
+        async def receive(self, text: str, media: Any) -> None:
+            runs.append(1)
+            await self.reply(f"answer {len(runs)}")
+
+    app = Guard(Texts.as_asgi(), Policy(attempts=2), "label")
+    first, second = [await deliver(app, sms(), TEXT) for _ in range(2)]
+    assert first == second
+    assert first[0]["text"] == "answer 1"
+    assert (await deliver(app, sms(message_id="m2"), TEXT))[0]["text"] == "answer 2"
+
+
+async def test_a_delivery_that_is_cut_off_may_be_tried_again_and_counts(store: SQLiteStore) -> None:
+    started = asyncio.Event()
+
+    class Hangs(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            started.set()
+            await asyncio.sleep(100)
+
+    app = Guard(Hangs.as_asgi(), Policy(attempts=2), "label")
+    for _ in range(2):
+        started.clear()
+        async with Conversation(app, email()) as server:
+            server.say(*MAIL)
+            await started.wait()
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    [dead] = await store.dead()
+    assert "cut off" in dead.error
+
+
+async def test_while_one_delivery_runs_its_repetition_is_told_to_wait(store: SQLiteStore) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    class Waits(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            started.set()
+            await release.wait()
+
+    app = Guard(Waits.as_asgi(), Policy(attempts=2), "label")
+    async with Conversation(app, email()) as server:
+        server.say(*MAIL)
+        await started.wait()
+        assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
+        release.set()
+        await server.end()
+        assert server.heard() == [{"type": "email.accept"}]
+
+
+async def test_without_a_store_nothing_is_acknowledged(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*args: Any, **kwargs: Any) -> Any:
+        raise StoreUnavailable("disk full")
+
+    monkeypatch.setattr(store, "claim", full)
+    app = Guard(Works.as_asgi(), Policy(attempts=2), "label")
+    assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
+    assert Works.runs == 0
+
+
+async def test_groups_that_have_accepted_do_not_run_again_when_another_failed(store: SQLiteStore) -> None:
+    router = EmailToRouter(
+        [regex("^a@", Works, policy=Policy(attempts=5)), regex("^b@", Fails, policy=Policy(attempts=5))]
+    )
+    for _ in range(2):
+        heard = await deliver(router, email(rcpt_to=["a@x.org", "b@x.org"]), MAIL)
+        assert heard[-1]["type"] == "email.defer"
+    assert (Works.runs, Fails.runs) == (1, 2)

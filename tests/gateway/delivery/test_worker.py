@@ -1,0 +1,245 @@
+"""The inbox: stored, acknowledged, handled from the store; and what handlers send."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from conversation import Conversation, scope
+
+from gateway import (
+    AsyncEmailConsumer,
+    AsyncMqttConsumer,
+    EmailToRouter,
+    MqttConsumer,
+    Policy,
+    ProtocolTypeRouter,
+    TopicRouter,
+    regex,
+    topic,
+)
+from gateway.delivery.event import current_event
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.worker import Worker
+from gateway.store.engine import StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
+
+LIMIT = 10.0
+CONNECT = {"type": "mqtt.connect", "username": None, "password": None}
+DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
+QUICK = Policy(inbox=True, attempts=3, backoff=0.01)
+
+
+def device() -> dict[str, Any]:
+    return scope("mqtt", listener="devices", username=None)
+
+
+def message(name: str, payload: bytes, id: int | None = None) -> dict[str, Any]:  # noqa: A002
+    return {"type": "mqtt.receive", "topic": name, "payload": payload, "qos": 1, "id": id, "properties": {}}
+
+
+async def until(look: Any) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not await look():  # noqa: ASYNC110 -- what a store holds rings no bell
+            await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def working(store: SQLiteStore, app: Any) -> AsyncIterator[Worker]:
+    worker = Worker(store, app, {"shared": True})
+    worker.start()
+    yield worker
+    await worker.stop(LIMIT)
+
+
+async def publish(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    async with Conversation(app, device()) as peer:
+        peer.say(CONNECT, *messages, DISCONNECT)
+        await peer.end()
+        return peer.heard()
+
+
+def mqtt_app(consumer: Any, policy: Policy = QUICK) -> Any:
+    return ProtocolTypeRouter({"mqtt": TopicRouter([topic("#", consumer, policy=policy)])})
+
+
+async def test_an_mqtt_message_is_acknowledged_when_it_is_stored_and_handled_from_there(store: SQLiteStore) -> None:
+    seen: list[Any] = []
+
+    class Reads(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            delivery = self.scope["extensions"]["delivery"]
+            seen.append(
+                (topic, payload, self.scope["client_id"], self.scope["state"], delivery["id"] == current_event.get())
+            )
+            self.publish("answers", payload)
+
+    app = mqtt_app(Reads)
+    heard = await publish(app, message("a", b"1", 7), message("b", b"2"))
+    assert heard == [{"type": "mqtt.accept"}, {"type": "mqtt.ack", "id": 7}]
+    assert seen == []
+    assert (await store.counts()).waiting == 2
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert sorted(seen) == [("a", b"1", "t1", {"shared": True}, True), ("b", b"2", "t1", {"shared": True}, True)]
+    assert (await store.counts()).outgoing == 2
+
+
+async def done(store: SQLiteStore) -> bool:
+    counts = await store.counts()
+    return counts.waiting == counts.running == 0
+
+
+async def test_a_poison_message_is_retried_then_buried_and_blocks_nobody(store: SQLiteStore) -> None:
+    handled: list[bytes] = []
+
+    class Picky(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            if payload == b"poison":
+                raise ValueError("poison")
+            handled.append(payload)
+
+    app = mqtt_app(Picky)
+    await publish(app, message("t", b"poison", 1), message("t", b"good", 2))
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert handled == [b"good"]
+    [dead] = await store.dead()
+    assert dead.attempts == 3
+    assert "poison" in dead.error
+
+
+async def test_order_is_kept_by_key_and_keys_run_in_parallel(store: SQLiteStore) -> None:
+    handled: list[tuple[str, bytes]] = []
+    failures = [2]
+    both = asyncio.Barrier(2)
+
+    class Ordered(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            if payload == b"0":
+                async with asyncio.timeout(LIMIT):
+                    await both.wait()  # passes only when both topics are here at once
+            if (topic, payload) == ("a", b"1") and failures[0]:
+                failures[0] -= 1
+                raise ValueError("not yet")
+            handled.append((topic, payload))
+
+    app = mqtt_app(Ordered, Policy(inbox=True, backoff=0.05, order="key"))
+    await publish(app, *(message(name, b"%d" % number, number + 1) for number in range(4) for name in "ab"))
+    async with working(store, app):
+        await until(lambda: done(store))
+    for name in "ab":
+        assert [payload for topic, payload in handled if topic == name] == [b"0", b"1", b"2", b"3"]
+
+
+@pytest.mark.parametrize(
+    "today",
+    [
+        ProtocolTypeRouter({"email": EmailToRouter([])}),
+        ProtocolTypeRouter({"mqtt": TopicRouter([topic("other", AsyncMqttConsumer, policy=QUICK)])}),
+    ],
+)
+async def test_what_has_no_route_any_more_is_a_dead_letter(store: SQLiteStore, today: Any) -> None:
+    await publish(mqtt_app(AsyncMqttConsumer), message("a", b"1", 1))
+    async with working(store, today):
+        await until(lambda: has_dead(store))
+
+
+async def has_dead(store: SQLiteStore) -> bool:
+    return (await store.counts()).dead == 1
+
+
+async def test_a_dead_letter_runs_again_through_todays_routes(store: SQLiteStore) -> None:
+    handled: list[bytes] = []
+
+    class Broken(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            raise ValueError
+
+    class Mended(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            handled.append(payload)
+
+    await publish(mqtt_app(Broken, Policy(inbox=True, attempts=1)), message("a", b"1", 1))
+    async with working(store, mqtt_app(Broken, Policy(inbox=True, attempts=1))):
+        await until(lambda: has_dead(store))
+    [dead] = await store.dead()
+    assert await store.revive([dead.id]) == 1
+    async with working(store, mqtt_app(Mended, Policy(inbox=True, attempts=1))):
+        await until(lambda: done(store))
+    assert handled == [b"1"]
+
+
+async def test_mail_in_the_inbox_is_answered_through_the_outbox_once(store: SQLiteStore) -> None:
+    runs: list[int] = []
+    sent: list[Any] = []
+
+    class Desk(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            runs.append(1)
+            await self.send(["ann@example.com"], b"Subject: answer\r\n\r\n", "desk@example.org")
+            if len(runs) == 1:
+                raise RuntimeError("after it had answered")
+
+    async def submit(listener: str, event: Any) -> None:
+        sent.append((listener, event["rcpt_to"]))
+        if len(sent) == 1:
+            raise OSError("away")
+
+    app = ProtocolTypeRouter({"email": EmailToRouter([regex("@", Desk, policy=QUICK)])})
+    mail = scope("email", listener="mail", mailbox=None, received_at=1.0)
+    async with Conversation(app, mail) as server:
+        server.say({"type": "email.receive", "body": b"Subject: x\r\n\r\n", "more_body": False})
+        assert await server.hear() == {"type": "email.accept"}
+    assert runs == []
+    outbox = Outbox(store, {"email": submit})
+    outbox.backoff = Policy(backoff=0.01)
+    outbox.start()
+    async with working(store, app):
+        await until(lambda: all_sent(store, sent))
+    await outbox.stop()
+    assert len(runs) == 2
+    assert sent == [("mail", ["ann@example.com"])] * 2  # once refused, once taken; the failed attempt's is not sent
+
+
+async def all_sent(store: SQLiteStore, sent: list[Any]) -> bool:
+    counts = await store.counts()
+    return counts.outgoing == counts.waiting == counts.running == 0 and len(sent) > 1
+
+
+async def test_what_cannot_be_stored_is_not_acknowledged(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def full(*args: Any, **kwargs: Any) -> Any:
+        raise StoreUnavailable("disk full")
+
+    monkeypatch.setattr(store, "put", full)
+    async with Conversation(mqtt_app(AsyncMqttConsumer), device()) as peer:
+        peer.say(CONNECT, message("a", b"1", 1), message("a", b"2", 2))
+        assert await peer.hear() == {"type": "mqtt.accept"}
+        assert (await peer.hear())["type"] == "mqtt.disconnect"
+        peer.say(DISCONNECT)
+        await peer.end()
+        assert peer.heard() == []
+    assert len(caplog.records) == 1
+
+
+async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQLiteStore) -> None:
+    started = asyncio.Event()
+
+    class Hangs(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            started.set()
+            await asyncio.sleep(100)
+
+    app = mqtt_app(Hangs)
+    await publish(app, message("a", b"1", 1))
+    worker = Worker(store, app, {})
+    worker.start()
+    async with asyncio.timeout(LIMIT):
+        await started.wait()
+    assert worker.active() == {"stored messages": 1}
+    await worker.stop(0.01)
+    counts = await store.counts()
+    assert counts.waiting + counts.running == 1
