@@ -6,6 +6,7 @@ from typing import Any
 from gateway.findings import Finding, suggestion
 from gateway.loader import Draft
 from gateway.servers import SCOPE_TYPES, carrier, server_class
+from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
 from protocols.units import TCP, Endpoint, parse_address
@@ -123,6 +124,14 @@ def _submission(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
+def store(draft: Draft) -> Iterator[Finding]:
+    """The one thing that commands which work on the store need to be right."""
+    try:
+        open_store(draft.settings.store)
+    except ValueError as error:
+        yield draft.document.at_value(("store",), f"store: {error}")
+
+
 def _certificates(draft: Draft) -> Iterator[Finding]:
     for name, settings in draft.settings.servers.items():
         tls: Any = getattr(settings, "tls", None)
@@ -140,5 +149,6 @@ _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _libraries,
     _servers_and_routes,
     _submission,
+    store,
     _certificates,
 )

@@ -1,0 +1,94 @@
+"""What a stored message holds, as an operator may want it: told without its content, raw, or as a file."""
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.store import codec
+from gateway.store.engine import Message
+
+_CONTENT = frozenset({"body", "fields", "headers", "media", "payload", "text", "will"})
+"""Keys of scopes and events that hold what was said, or a part of it."""
+_MACHINERY = frozenset({"asgi", "extensions", "state"})
+
+
+@dataclass(frozen=True)
+class Content:
+    """A message's scope and the events that brought it."""
+
+    scope: Mapping[str, Any]
+    events: list[Any]
+
+    @classmethod
+    def of(cls, message: Message) -> "Content":
+        """Raises ValueError where the stored bytes are damaged."""
+        return cls(*codec.decode(message.content))
+
+    def told(self) -> dict[str, Any]:
+        """Who, to whom, when and how; nothing of what was said."""
+        return {"scope": _without(self.scope, _CONTENT | _MACHINERY), "events": [_sized(each) for each in self.events]}
+
+    def raw(self) -> bytes:
+        """The message itself: an RFC 5322 mail, an MQTT payload, a text (UTF-8)."""
+        return b"".join(_RAW[event["type"]](event) for event in self.events if event["type"] in _RAW)
+
+
+def file_of(message: Message) -> tuple[str, bytes]:
+    """(name, content) of the file that ``dead export`` writes. Damaged content is given as it was stored."""
+    try:
+        content = Content.of(message)
+    except ValueError:
+        return f"{message.id}.damaged", message.content
+    if message.type == "email":
+        return f"{message.id}.eml", content.raw()
+    whole = {**summary(message), "error": message.error, "scope": content.scope, "events": content.events}
+    text = json.dumps(_plain(whole), indent=2, ensure_ascii=False)
+    return f"{message.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
+
+
+def summary(message: Message) -> dict[str, Any]:
+    """For programs: one message without its content. ``received`` is Unix time."""
+    return {
+        "id": message.id,
+        "type": message.type,
+        "route": message.route,
+        "key": message.key,
+        "received": message.received,
+        "attempts": message.attempts,
+        "subject": message.subject,
+        "error": last_line(message.error),
+    }
+
+
+def last_line(text: str) -> str:
+    """Of a traceback: what went wrong."""
+    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+_RAW: dict[str, Callable[[Any], bytes]] = {
+    "email.receive": lambda event: event["body"],
+    "mqtt.receive": lambda event: event["payload"],
+    "sms.receive": lambda event: event["text"].encode(errors="surrogatepass"),
+    "sms.status": lambda event: json.dumps(_plain(event)).encode(),
+}
+
+
+def _without(data: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:
+    return {key: _plain(value) for key, value in data.items() if key not in keys}
+
+
+def _sized(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event with the lengths of what it holds."""
+    sizes = {f"{key}_length": len(event[key]) for key in sorted(event.keys() & _CONTENT) if event[key] is not None}
+    return {**_without(event, _CONTENT), **sizes}
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; bytes as ``{"base64": ...}``."""
+    if isinstance(value, bytes):
+        return {"base64": base64.b64encode(value).decode()}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
