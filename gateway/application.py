@@ -1,9 +1,11 @@
 """``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
+from gateway.delivery.guard import guarded
+from gateway.delivery.policy import Policy
 from gateway.findings import Finding
 from gateway.importing import TargetError, describe_error, import_target
 from gateway.loader import Draft
@@ -19,6 +21,7 @@ from gateway.routing import (
     country,
     default,
     domain,
+    name_of,
     phone,
     regex,
     topic,
@@ -44,18 +47,18 @@ _KEYS: dict[str, tuple[str, ...]] = {
 }
 
 
-def _sender(text: str, target: Any) -> Route:
-    return country(text, target) if text.isalpha() else phone(text, target)
+def _sender(text: str, target: Any, policy: Policy) -> Route:
+    return country(text, target, policy) if text.isalpha() else phone(text, target, policy)
 
 
-_MAKERS: dict[str, Callable[[Any, Any], Route]] = {
-    "path": url,
+_MAKERS: dict[str, Callable[[Any, Any, Policy], Route]] = {
+    "path": lambda pattern, target, _: url(pattern, target),
     "topic": topic,
     "recipient": regex,
     "address": address,
     "domain": domain,
     "sender": _sender,
-    "default": lambda _, target: default(target),
+    "default": lambda _, target, policy: default(target, policy),
 }
 
 
@@ -87,7 +90,8 @@ class ApplicationBuilder:
         if isinstance(value, list):
             return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
         if not self._given(kind, value):
-            return self._import(value.app, (*loc, "app"))
+            app = self._import(value.app, (*loc, "app"))
+            return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
         return self._router(kind, [(loc, value)])
 
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
@@ -108,7 +112,7 @@ class ApplicationBuilder:
             return None
         key = given[0]
         try:
-            return _MAKERS[key](getattr(line, key), target)
+            return _MAKERS[key](getattr(line, key), target, _policy(line))
         except ValueError as error:
             self._report((*loc, key), str(error))
             return None
@@ -134,6 +138,13 @@ class ApplicationBuilder:
 
     def _report(self, loc: Loc, message: str) -> None:
         self.findings.append(self.draft.document.at_value(loc, message))
+
+
+def _policy(line: Any) -> Policy:
+    """How the route wants its messages delivered; http and websocket have nothing to deliver."""
+    if not isinstance(line, Policy):
+        return Policy()
+    return Policy(**{key.name: getattr(line, key.name) for key in fields(Policy)})
 
 
 def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
