@@ -1,13 +1,15 @@
-"""The event id: one short id per message, from the socket to the log, the dead letter and what it makes us send."""
+"""Which message is handled here."""
 
-import base64
-import secrets
 from contextvars import ContextVar
+from typing import Any
+
+from protocols.event import new_id
 
 current_event: ContextVar[str] = ContextVar("current_event", default="")
 """The id of the message that is handled here. Log records carry it."""
 
 
-def new_id() -> str:
-    """Ten characters of base 32, which is 50 random bits: short enough to type, too many to meet twice."""
-    return base64.b32encode(secrets.token_bytes(7))[:10].decode().lower()
+def event_id(scope: Any) -> str:
+    """The id that the server gave this message, or a new one."""
+    given: str = scope["extensions"].get("event", {}).get("id", "")
+    return given or new_id()

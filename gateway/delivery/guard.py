@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.delivery import bell, verdict
 from gateway.delivery.attempt import KINDS, Event, Outcome
-from gateway.delivery.event import current_event, new_id
+from gateway.delivery.event import current_event, event_id
 from gateway.delivery.identity import claim_key, order_key
 from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.policy import Policy
@@ -69,8 +69,9 @@ class Guard:
 
     async def _delivered(self, scope: Any, events: list[Any]) -> list[Any]:
         """The events that answer the sender, once that is durable. Raises StoreUnavailable."""
-        key = claim_key(scope, events) or f"{scope['type']}:{new_id()}"  # what nothing tells apart is always new
-        claim = await get_store().claim(key, id=new_id(), now=time.time(), ttl=CLAIM_TTL)
+        own = event_id(scope)
+        key = claim_key(scope, events) or f"{scope['type']}:{own}"  # what nothing tells apart is always new
+        claim = await get_store().claim(key, id=own, now=time.time(), ttl=CLAIM_TTL)
         current_event.set(claim.id)
         if claim.state == "done":
             logger.info("%s %s: delivered again, answered as the first time", claim.id, describe(scope))
@@ -115,7 +116,7 @@ class Guard:
                 return answer
             case "again":
                 await store.release(key, error=error)
-                return [outcome.verdict or verdict.defer(kind)]
+                return [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
             case "dead":
                 await store.bury(message, error=error, claim=key)
                 return [verdict.accept(kind)]

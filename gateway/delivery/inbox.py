@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.delivery import bell
-from gateway.delivery.event import new_id
 from gateway.delivery.identity import order_key
 from gateway.delivery.policy import Policy
 from gateway.store import codec, get_store
 from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected
+from protocols.event import new_id
 
 logger = logging.getLogger(__name__)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
 
+from gateway.delivery.event import current_event
 from gateway.delivery.guard import guarded
 from gateway.delivery.policy import Policy
 from gateway.routing.lifespan import run_lifespans
@@ -76,6 +77,8 @@ class Route:
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         """Run the application under this route's name."""
         current_route.set(self.label)
+        if event := (scope.get("extensions") or {}).get("event"):
+            current_event.set(event["id"])
         await self.app(scope, receive, send)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
+from protocols.event import new_id
 
 MAX_HEADER_BLOCK = 256 * 1024
 """Bytes of the header block that are looked at."""
@@ -67,8 +68,10 @@ def email_scope(
     server: HostPort | None = None,
     helo: str | None = None,
     mailbox: Mailbox | None = None,
+    event: str | None = None,
 ) -> EmailScope:
-    """The scope of one message; ``state`` is the server's, of which the scope gets a shallow copy."""
+    """The scope of one message; ``state`` is the server's, of which the scope gets a shallow copy. ``event`` is its id
+    where it has one."""
     headers = parse_headers(body)
     return {
         "type": "email",
@@ -76,7 +79,7 @@ def email_scope(
         "listener": listener,
         "client": client,
         "server": server,
-        "extensions": {},
+        "extensions": {"event": {"id": event or new_id()}},
         "state": state.copy(),
         "transport": transport,
         "mail_from": mail_from,

@@ -65,9 +65,10 @@ class Ledger:
         return trial.count
 
     def defer(self, uid: int, now: float, retry_after: float | None) -> float | None:
-        """The attempt failed: seconds until the next (the handler's own wish comes first), None after the last."""
+        """The attempt failed: seconds until the next, None after the last. One that the handler wished for, with a
+        time, is no failure: it is always tried again."""
         trial = self._tries[uid]
-        if trial.count >= self._attempts:
+        if retry_after is None and trial.count >= self._attempts:
             return None
         if retry_after is None:
             wait = min(self._backoff * 2.0 ** (trial.count - 1), LONGEST_BACKOFF)

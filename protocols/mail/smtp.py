@@ -184,4 +184,5 @@ class SMTPServer(Server, Host):
             client=session.client,
             server=session.local,
             helo=session.helo(),
+            event=transaction.id,
         )

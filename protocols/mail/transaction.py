@@ -1,9 +1,9 @@
 """An SMTP transaction: one MAIL command, its RCPT commands, and what they may say (RFC 5321 3.3)."""
 
-import secrets
 from dataclasses import dataclass, field
 
 from protocols.errors import RemoteProtocolError
+from protocols.event import new_id
 from protocols.mail.path import parse_recipient, parse_sender
 
 # ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
@@ -20,7 +20,7 @@ class Transaction:
     size: int = 0
     """As declared, 0 where it was not."""
     recipients: list[str] = field(default_factory=list)
-    id: str = field(default_factory=lambda: secrets.token_hex(4))
+    id: str = field(default_factory=new_id)
     """Names it in the log, in the trace header and to the sender."""
 
 

@@ -114,6 +114,8 @@ class Response:
     content_type: str = ""
     body: bytes = b""
     allow: Sequence[str] = ()
+    retry_after: int | None = None
+    """Seconds, with 503."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -122,6 +124,8 @@ class Response:
             headers.append((b"content-type", self.content_type.encode()))
         if self.allow:
             headers.append((b"allow", ", ".join(self.allow).encode()))
+        if self.retry_after is not None:
+            headers.append((b"retry-after", str(self.retry_after).encode()))
         return headers
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
 from protocols.errors import Disconnected, RemoteProtocolError
+from protocols.event import new_id
 from protocols.server import Server
 from protocols.server import Status as ServerStatus
 from protocols.sms.provider import Message, Reply, Request, Response, Status
@@ -17,7 +18,7 @@ from protocols.sms.senders import country
 
 logger = logging.getLogger(__name__)
 
-UNAVAILABLE = Response(503)
+UNAVAILABLE = Response(503, retry_after=30)
 """The one failure that asks for another try: a provider that retries does so on 5xx, and some drop a message on 4xx."""
 
 
@@ -157,7 +158,7 @@ class SMSWebhook(Server):
             "listener": self.name,
             "client": _endpoint(http.get("client")),
             "server": _endpoint(http.get("server")),
-            "extensions": {},
+            "extensions": {"event": {"id": new_id()}},
             "state": self.state | http.get("state", {}),
             "provider": self.provider.name,
             "sender": item.sender,
