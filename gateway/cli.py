@@ -523,7 +523,7 @@ def show(
     if as_json:
         _print_json(deadpage.story_data(story))
     else:
-        _say("\n".join(deadpage.story(story, _command(config))))
+        _say("\n".join(deadpage.story(story, _command(config), time.time())))
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -9,6 +9,8 @@ from typing import Any
 from gateway.store import codec
 from gateway.store.engine import Message
 
+DEPTH = 100
+"""Levels of a scope; ours have four."""
 _CONTENT = frozenset({"body", "fields", "headers", "media", "payload", "text", "will"})
 """Keys of scopes and events that hold what was said, or a part of it."""
 _MACHINERY = frozenset({"asgi", "extensions", "state"})
@@ -24,7 +26,17 @@ class Content:
     @classmethod
     def of(cls, message: Message) -> "Content":
         """Raises ValueError where the stored bytes are damaged."""
-        return cls(*codec.decode(message.content))
+        content = cls(*codec.decode(message.content))
+        try:
+            content.told(), content.raw()
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            TypeError,
+        ) as error:  # readable, and yet not as it was put
+            raise ValueError("stored content is damaged: what should be in it is not") from error
+        return content
 
     def told(self) -> dict[str, Any]:
         """Who, to whom, when and how; nothing of what was said."""
@@ -38,9 +50,13 @@ class Content:
 def file_of(message: Message) -> tuple[str, bytes]:
     """(name, content) of the file that ``dead export`` writes. Damaged content is given as it was stored."""
     try:
-        content = Content.of(message)
+        return _readable(message)
     except ValueError:
         return f"{message.id}.damaged", message.content
+
+
+def _readable(message: Message) -> tuple[str, bytes]:
+    content = Content.of(message)
     if message.type == "email":
         return f"{message.id}.eml", content.raw()
     whole = {**summary(message), "error": message.error, "scope": content.scope, "events": content.events}
@@ -85,10 +101,12 @@ def _sized(event: Mapping[str, Any]) -> dict[str, Any]:
     return {**_without(event, _CONTENT), **sizes}
 
 
-def _plain(value: Any) -> Any:
-    """As JSON has it; bytes as ``{"base64": ...}``."""
+def _plain(value: Any, depth: int = 0) -> Any:
+    """As JSON has it; bytes as ``{"base64": ...}``. Raises ValueError for what is nested deeper than ``DEPTH``."""
+    if depth > DEPTH:
+        raise ValueError(f"stored content is nested deeper than {DEPTH} levels")
     if isinstance(value, bytes):
         return {"base64": base64.b64encode(value).decode()}
     if isinstance(value, Mapping):
-        return {str(key): _plain(each) for key, each in value.items()}
-    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+        return {str(key): _plain(each, depth + 1) for key, each in value.items()}
+    return [_plain(each, depth + 1) for each in value] if isinstance(value, list | tuple) else value

@@ -48,7 +48,7 @@ class Story:
 
     id: str
     message: Message | None
-    """None where it is gone: handled, or dropped."""
+    """None where the store has it no longer, or its sender has it still; then there are steps."""
     dead: bool
     steps: list[Step]
 

@@ -63,7 +63,7 @@ def letter(message: Message) -> list[str]:
     facts = {key: data[key] for key in ("id", "type", "subject", "route", "key")}
     facts |= {"received": at(message.received), "attempts": message.attempts}
     facts |= {key: value for key, value in data.get("scope", {}).items() if key != "type" and value not in (None, "")}
-    facts |= {f"{key}": value for event in data.get("events", []) for key, value in event.items() if key != "type"}
+    facts |= {key: value for event in data.get("events", []) for key, value in event.items() if key != "type"}
     if "damaged" in data:
         facts["content"] = data["damaged"]
     error = visible(message.error).rstrip().splitlines()
@@ -78,17 +78,17 @@ def _fact(value: Any) -> str:
     return " ".join(visible(str(value)).split())
 
 
-def story(told: Story, command: str) -> list[str]:
+def story(told: Story, command: str, now: float) -> list[str]:
     """When what happened, and where the message is now."""
     subject = [told.id, told.message.subject] if told.message else [told.id]
     steps = columns([[at(step.at), _fact(step.what)] for step in told.steps]) if told.steps else []
-    return ["  ".join(map(_fact, subject)), *steps, f"now: {_now(told, command)}"]
+    return ["  ".join(map(_fact, subject)), *steps, f"now: {_place(told, command, now)}"]
 
 
 def state(told: Story) -> str:
-    """``dead``; ``kept``: it waits, or is being handled; ``gone``: handled, or dropped."""
+    """``dead``; ``kept``: it waits, or is being handled; ``absent``: its last step says why."""
     if told.message is None:
-        return "gone"
+        return "absent"
     return "dead" if told.dead else "kept"
 
 
@@ -99,14 +99,15 @@ def story_data(told: Story) -> dict[str, Any]:
     return {"id": told.id, "state": state(told), "story": steps, "message": message}
 
 
-def _now(told: Story, command: str) -> str:
+def _place(told: Story, command: str, now: float) -> str:
     if told.message is None:
-        return "gone from the store"
+        return f"not in the store, after: {_fact(told.steps[-1].what)}"
     if told.dead:
         error = _cell(last_line(told.message.error))
         shown = f"{command} dead show {told.id} · {command} dead retry {told.id}"
         return f"among the dead letters after {count(told.message.attempts, 'attempt')}: {error}\n  {shown}"
-    return f"in the store, {count(told.message.attempts, 'attempt')} so far, due {at(told.message.due)}"
+    due = f", next try not before {at(told.message.due)}" if told.message.due > now else ""
+    return f"in the store, {count(told.message.attempts, 'attempt')} so far{due}"
 
 
 def at(moment: float) -> str:

@@ -426,12 +426,12 @@ def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
 
     empty.store(handle)
     gone = empty.json("show", "gone000001")
-    assert (gone["state"], gone["message"]) == ("gone", None)
+    assert (gone["state"], gone["message"]) == ("absent", None)
     assert [step["at"] for step in gone["story"]] == sorted(step["at"] for step in gone["story"])
     assert len(gone["story"]) >= 2
-    assert empty.run("show", "gone000001").stdout.splitlines()[-1] == "now: gone from the store"
+    assert empty.run("show", "gone000001").stdout.splitlines()[-1] == "now: not in the store, after: done"
     assert empty.json("show", "wait000002")["state"] == "kept"
-    assert "now: in the store, 0 attempts so far" in empty.run("show", "wait000002").stdout
+    assert empty.run("show", "wait000002").stdout.endswith("now: in the store, 0 attempts so far\n")
     done = empty.run("dead", "show", "wait000002")
     assert (done.returncode, done.stderr) == (1, "there is no dead letter 'wait000002'\n")
 
