@@ -5,14 +5,17 @@ dict; a subclass of one of them comes back as the plain type. ``scope["state"]``
 is left out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, cast
 
 import msgpack
 
 VERSION = 1
 _TUPLE = 1
-_PLAIN = (bool, int, float, str, bytes, tuple, list, dict)
+_DEEPEST = 64
+"""Tuples in tuples. Each costs a piece of the C stack, whose end no exception reports."""
+_PLAIN: tuple[type[Any], ...] = (bool, int, float, str, bytes, tuple, list, dict)
 
 
 def encode(scope: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bytes:
@@ -36,44 +39,44 @@ def decode(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise ValueError(f"stored content cannot be read: {error}") from error
 
 
-def _pack(value: Any) -> bytes:
+def _pack(value: Any, depth: int = 0) -> bytes:
     # strict_types hands tuples to _convert; surrogates are how undecodable bytes of a peer are kept in a str.
-    return cast("bytes", msgpack.packb(value, default=_convert, strict_types=True, unicode_errors="surrogatepass"))
+    convert = partial(_convert, depth)
+    return cast("bytes", msgpack.packb(value, default=convert, strict_types=True, unicode_errors="surrogatepass"))
 
 
-def _unpack(data: bytes) -> Any:
-    return msgpack.unpackb(data, ext_hook=_extension, strict_map_key=False, unicode_errors="surrogatepass")
+def _unpack(data: bytes, depth: int = 0) -> Any:
+    hook = partial(_extension, depth)
+    return msgpack.unpackb(data, ext_hook=hook, strict_map_key=False, unicode_errors="surrogatepass")
 
 
-def _convert(value: Any) -> Any:
-    if type(value) is tuple:
-        return msgpack.ExtType(_TUPLE, _pack(list(value)))
+def _convert(depth: int, value: Any) -> Any:
+    if type(value) is tuple and depth < _DEEPEST:
+        return msgpack.ExtType(_TUPLE, _pack(list(value), depth + 1))
     for plain in _PLAIN:
         if isinstance(value, plain) and type(value) is not plain:
-            return _plainly(plain, value)
-    raise TypeError(f"a {type(value).__name__} cannot be stored")
+            return str.__str__(value) if plain is str else plain(value)  # an enum's own str() is its name
+    raise TypeError(f"a {type(value).__name__} cannot be stored" + " so deep" * (depth == _DEEPEST))
 
 
-def _plainly(plain: type, value: Any) -> Any:
-    return str.__str__(value) if plain is str else plain(value)  # an enum's own str() is its name
+def _extension(depth: int, code: int, data: bytes) -> Any:
+    if code != _TUPLE or depth == _DEEPEST:
+        raise ValueError(f"type {code} is unknown" if code != _TUPLE else "tuples are nested too deep")
+    return tuple(_unpack(data, depth + 1))
 
 
-def _extension(code: int, data: bytes) -> Any:
-    if code != _TUPLE:
-        raise ValueError(f"type {code} is unknown")
-    return tuple(_unpack(data))
-
-
-def _blame(path: str, value: Any) -> str:
-    """Which part of ``value`` cannot be stored, and why; empty where all of it can."""
+def _blame(path: str, value: Any, depth: int = 10) -> str:
+    """Which part of ``value`` cannot be stored, and why; empty where all of it can. Not deeper than ``depth``: a list
+    that contains itself has no end."""
     try:
         _pack(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        if isinstance(value, Mapping):
-            parts = ((f"{path}[{key!r}]", part) for key, part in value.items())
-        elif isinstance(value, list | tuple):
-            parts = ((f"{path}[{index}]", part) for index, part in enumerate(value))
-        else:
-            return f"{path}: {error}"
-        return next(filter(None, (_blame(name, part) for name, part in parts)), f"{path}: {error}")
+        deeper = (_blame(f"{path}[{key!r}]", part, depth - 1) for key, part in _parts(value) if depth)
+        return next(filter(None, deeper), f"{path}: {error}")
     return ""
+
+
+def _parts(value: Any) -> Iterable[tuple[object, Any]]:
+    if isinstance(value, Mapping):
+        return value.items()
+    return enumerate(value) if isinstance(value, list | tuple) else ()

@@ -11,11 +11,11 @@ from gateway.store.engine import StoreUnavailable
 from gateway.store.journal import commits, journal_of
 from gateway.store.owner import Owner, is_alive, opening, others_alive
 from gateway.store.salvage import salvage
-from gateway.store.schema import TooNew, migrate
+from gateway.store.schema import TooNew, is_whole, migrate
 
 BUSY = 5.0
 """Seconds to wait for another process's commit."""
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+_DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
 def open_database(path: Path, owner: Owner) -> tuple[sqlite3.Connection, str]:
@@ -35,7 +35,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
         database, lost = _checked(path, alone=alone)
         found += [lost] if lost else []
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorname", "") not in _DAMAGED:
+        if getattr(error, "sqlite_errorname", "") not in _DAMAGE:
             raise
         if not alone:
             raise StoreUnavailable(f"{path} is damaged ({error}) and another process has it open: stop that") from error
@@ -55,14 +55,21 @@ def _checked(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
         database = _connected(path)
         on_error.callback(database.close)
         lost = _lost_commits(database, path) if alone else ""
-        said = database.execute("PRAGMA quick_check(1)").fetchone()[0]
+        said = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if said != "ok":
-            error = sqlite3.DatabaseError(said.replace("\n", " "))
-            error.sqlite_errorname = "SQLITE_CORRUPT"
-            raise error
+            raise _damaged(said.replace("\n", " "))
         migrate(database)
+        if not is_whole(database):
+            raise _damaged("its schema is not ours")
         on_error.pop_all()
         return database, lost
+
+
+def _damaged(said: str) -> sqlite3.DatabaseError:
+    """As SQLite itself says it."""
+    error = sqlite3.DatabaseError(said)
+    error.sqlite_errorname = "SQLITE_CORRUPT"
+    return error
 
 
 def _connected(path: Path) -> sqlite3.Connection:

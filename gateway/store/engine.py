@@ -115,6 +115,9 @@ class Store(Protocol):
     async def put(self, message: Message, *, claim: str | None = None) -> None:
         """Keep ``message``, waiting. Where ``claim`` is given, that claim is settled in the same commit."""
 
+    async def put_all(self, messages: Sequence[Message]) -> None:
+        """Keep all of ``messages``, waiting, in this order; all or none."""
+
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
         """At most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two of one
         key. They are running and ours now; the attempt is counted."""

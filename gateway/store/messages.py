@@ -62,17 +62,23 @@ def take(db: Database, calls: Sequence[Take]) -> list[list[Message]]:
 
 
 def _take(db: Database, call: Take) -> list[Message]:
+    while chosen := _chosen(db, call):
+        if taken := _start(db, call.owner, chosen):
+            return taken
+    return []  # not while what was due was only damaged: there may be more behind it
+
+
+def _chosen(db: Database, call: Take) -> list[int]:
     chosen: list[int] = []
     while found := _candidates(db, call, without=chosen):
         free = [seq for seq, key in found if key is None or not _blocked(db, seq, key)]
         blocked = {seq for seq, _ in found}.difference(free)
-        db.execute(
-            f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))", [listed(blocked)]
-        )
+        sql = f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))"
+        db.execute(sql, [listed(blocked)])
         chosen += free
         if not blocked:
             break
-    return _start(db, call.owner, chosen) if chosen else []
+    return chosen
 
 
 _DUE = f"""SELECT seq, CASE WHEN {_KEYED} THEN key END AS key, length(content) AS size FROM messages

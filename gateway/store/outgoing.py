@@ -38,15 +38,19 @@ def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
 
 
 def _take(db: Database, call: Take) -> list[Outgoing]:
-    sql = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempts + 1 WHERE seq IN
-        (SELECT seq FROM outgoing WHERE state = {WAITING} AND due <= ? ORDER BY due, seq LIMIT ?)
-        RETURNING seq, {OUTGOING}"""
-    rows = db.execute(sql, (call.owner, call.now, max(0, call.limit))).fetchall()
-    read = [outgoing_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
-    for item, sound in read:
-        if not sound:
-            _put_aside(db, item)
-    return [item for item, sound in read if sound]
+    while rows := db.execute(_TAKE, (call.owner, call.now, max(0, call.limit))).fetchall():
+        read = [outgoing_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
+        for item, sound in read:
+            if not sound:
+                _put_aside(db, item)
+        if taken := [item for item, sound in read if sound]:
+            return taken
+    return []
+
+
+_TAKE = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempts + 1 WHERE seq IN
+    (SELECT seq FROM outgoing WHERE state = {WAITING} AND due <= ? ORDER BY due, seq LIMIT ?)
+    RETURNING seq, {OUTGOING}"""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:

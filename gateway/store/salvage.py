@@ -11,7 +11,7 @@ from gateway.store import story
 from gateway.store.rows import DAMAGED, MESSAGE, message_of, message_values
 from gateway.store.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
 
-Row = tuple[Any, ...]
+Row = dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -31,21 +31,25 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Salvaged:
     """Into ``new``, which is empty, in one commit."""
     result = Salvaged()
     new.execute("BEGIN IMMEDIATE")
-    for row in _rows(old, "messages", f"state, owner, story, {MESSAGE}"):
+    for row in _rows(old, new, "messages"):
         result.messages += 1
         result.damaged += not _message(new, row)
     for table in ("claims", "outgoing"):
-        names = [column[1] for column in new.execute(f"PRAGMA table_info({table})") if column[1] != "seq"]
-        insert = f"INSERT OR IGNORE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"
-        for row in _rows(old, table, ", ".join(names)):
-            result.others += new.execute(insert, row).rowcount
+        for row in _rows(old, new, table):
+            result.others += _other(new, table, row)
     new.execute("COMMIT")
     return result
 
 
+def _other(new: sqlite3.Connection, table: str, row: Row) -> int:
+    sql = f"INSERT OR IGNORE INTO {table} ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})"
+    return new.execute(sql, tuple(row.values())).rowcount
+
+
 def _message(new: sqlite3.Connection, row: Row) -> bool:
     """Keep it; whether it is as it was put."""
-    state, owner, told, *columns = row
+    state, owner, told = row["state"], row["owner"], row["story"]
+    columns = [row[name] for name in MESSAGE.split(", ")]
     message, sound = message_of(tuple(columns))
     if state == GONE and not message.content:
         sound = True  # its content was forgotten; the checksum is that of what it was
@@ -64,34 +68,46 @@ def _message(new: sqlite3.Connection, row: Row) -> bool:
     return sound
 
 
-def _rows(old: sqlite3.Connection, table: str, columns: str) -> Iterator[Row]:
-    """Every readable row, in order: from the front to the first damage, then around it."""
+def _rows(old: sqlite3.Connection, new: sqlite3.Connection, table: str) -> Iterator[Row]:
+    """Every readable row, in order: from the front to the first damage, then around it.
+
+    By the columns' places: their names may be what is damaged.
+    """
+    names = [column[1] for column in new.execute(f"PRAGMA table_info({table})")]
+    select = f"SELECT * FROM {table} NOT INDEXED"
     try:
-        last = old.execute(f"SELECT max(seq) FROM {table}").fetchone()[0]
+        old.execute(f"EXPLAIN {select}")
     except sqlite3.Error:
-        last = None
-    high = last if isinstance(last, int) else _most(old)
-    return _between(old, f"SELECT seq, {columns} FROM {table} NOT INDEXED", 0, high)
+        return  # not even the table is known any more
+    for values in _between(old, select, 0, _last(old, table)):
+        yield dict(list(zip(names, values, strict=False))[1:])
 
 
-def _most(old: sqlite3.Connection) -> int:
-    """No table has more rows than its file has bytes: where the last number cannot be read, all may be tried."""
+def _last(old: sqlite3.Connection, table: str) -> int:
     try:
-        return int(old.execute("PRAGMA page_count").fetchone()[0]) * 200
+        return int(old.execute(f"SELECT max(rowid) FROM {table}").fetchone()[0] or 0)
     except sqlite3.Error:
-        return 0
+        return _MOST
 
 
-def _between(old: sqlite3.Connection, select: str, low: int, high: int) -> Iterator[Row]:
-    """Those with ``low <= seq <= high``; where reading breaks off, each half of the rest on its own."""
+_MOST = 2**40
+"""Where the last number cannot be read: more messages than a file can have had."""
+_FAILURES = 20_000
+"""Reads that may fail in one table, then the rest of it is given up; a page costs some dozens."""
+
+
+def _between(old: sqlite3.Connection, select: str, low: int, high: int) -> Iterator[tuple[Any, ...]]:
+    """Those with ``low <= rowid <= high``; where reading breaks off, each half of the rest on its own."""
     ranges = [(low, high)]
-    while ranges:
+    failures = 0
+    while ranges and failures < _FAILURES:
         low, high = ranges.pop()
         try:
-            for seq, *row in old.execute(f"{select} WHERE seq BETWEEN ? AND ? ORDER BY seq", (low, high)):
-                yield tuple(row)
-                low = seq + 1
+            for row in old.execute(f"{select} WHERE rowid BETWEEN ? AND ? ORDER BY rowid", (low, high)):
+                yield row
+                low = row[0] + 1
         except sqlite3.Error:
+            failures += 1
             if low < high:
                 middle = (low + high) // 2
                 ranges += [(middle + 1, high), (low, middle)]

@@ -67,6 +67,9 @@ class SQLiteStore:
     async def put(self, message: Message, *, claim: str | None = None) -> None:
         await self._run(messages.put, (message, claim))
 
+    async def put_all(self, messages: Sequence[Message]) -> None:
+        await self._run(_put_all, messages)
+
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
         call = messages.Take(self._owner, limit, now, tuple(busy))
         return await self._run(messages.take, call, undo=messages.give_back)
@@ -147,6 +150,11 @@ class SQLiteStore:
         while count := await self._run(_purge, now):
             total += count
         return total
+
+
+def _put_all(database: sqlite3.Connection, calls: Sequence[Sequence[Message]]) -> list[None]:
+    messages.put(database, [(message, None) for call in calls for message in call])
+    return [None] * len(calls)
 
 
 # Operations over more than one table.
