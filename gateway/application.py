@@ -91,6 +91,7 @@ class ApplicationBuilder:
             return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
         if not self._given(kind, value):
             app = self._import(value.app, (*loc, "app"))
+            self._check(kind, loc, value)
             return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
         return self._router(kind, [(loc, value)])
 
@@ -104,6 +105,7 @@ class ApplicationBuilder:
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
         target = self._import(line.app, (*loc, "app"))
+        self._check(kind, loc, line)
         given = self._given(kind, line)
         if not given and self.draft.spoiled(*loc):
             return None  # a misspelt key has been reported, and was this one
@@ -116,6 +118,12 @@ class ApplicationBuilder:
         except ValueError as error:
             self._report((*loc, key), str(error))
             return None
+
+    def _check(self, kind: str, loc: Loc, line: Any) -> None:
+        try:
+            _policy(line).check(kind)
+        except ValueError as error:
+            self._report(loc, f"{label(loc)}: {error}")
 
     def _given(self, kind: str, line: Any) -> list[str]:
         return [key for key in _KEYS[kind] if getattr(line, key) is not None]

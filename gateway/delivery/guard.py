@@ -31,7 +31,8 @@ class Guard:
         self.app = app
         self.policy = policy
         self.label = label
-        for name in ("consumer_class", "routable", "target_name"):  # it is still known for what it is
+        self.target_name = label.rpartition("-> ")[2]
+        for name in ("consumer_class", "routable"):  # it is still known for what it is
             if hasattr(app, name):
                 setattr(self, name, getattr(app, name))
 

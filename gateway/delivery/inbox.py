@@ -48,27 +48,28 @@ class InboxConnection:
                 await send({"type": "mqtt.disconnect", "reason_code": SERVER_UNAVAILABLE})
 
     async def _read(self, scope: Any, receive: Receive, send: Send, group: asyncio.TaskGroup) -> None:
-        room = asyncio.Semaphore(WINDOW)
+        """Messages that arrive while a commit is under way go together into the next."""
         events: asyncio.Queue[Any] = asyncio.Queue()
+        pile = _Pile()
         group.create_task(self._hear(scope, events, send))
+        group.create_task(self._store(scope, pile, send))
         events.put_nowait(await receive())
         while (event := await receive())["type"] == "mqtt.receive":
-            await room.acquire()
-            group.create_task(self._store(scope, event, send, room))
+            await pile.add(event)
+        await pile.end()
         events.put_nowait(event)
 
     async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send) -> None:
         await self._app(scope, events.get, send)
 
-    async def _store(self, scope: Any, event: Mapping[str, Any], send: Send, room: asyncio.Semaphore) -> None:
-        try:
-            await get_store().put(self._message(scope, event))
+    async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
+        while batch := await pile.take():
+            await get_store().put_all([self._message(scope, event) for event in batch])
             bell.stored.ring()
-        finally:
-            room.release()
-        if event["id"] is not None:
-            with contextlib.suppress(Disconnected):  # it is kept all the same; the device sends it once more
-                await send({"type": "mqtt.ack", "id": event["id"]})
+            with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
+                for event in batch:
+                    if event["id"] is not None:
+                        await send({"type": "mqtt.ack", "id": event["id"]})
 
     def _message(self, scope: Any, event: Mapping[str, Any]) -> Message:
         event_id = new_id()
@@ -81,3 +82,36 @@ class InboxConnection:
             content=codec.encode(scope, [event]),
             subject=f"{describe(scope)} {event['topic']}",
         )
+
+
+class _Pile:
+    """Messages that wait for the next commit, at most ``WINDOW``."""
+
+    def __init__(self) -> None:
+        self._events: list[Mapping[str, Any]] = []
+        self._ended = False
+        self._changed = asyncio.Condition()
+
+    async def add(self, event: Mapping[str, Any]) -> None:
+        """Waits for room."""
+        if len(self._events) >= WINDOW:
+            async with self._changed:
+                await self._changed.wait_for(lambda: len(self._events) < WINDOW)
+        self._events.append(event)
+        if len(self._events) == 1:
+            async with self._changed:
+                self._changed.notify_all()
+
+    async def end(self) -> None:
+        """There will be no more."""
+        async with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    async def take(self) -> list[Mapping[str, Any]]:
+        """All that wait, at least one; none at the end."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._events or self._ended)
+            taken, self._events = self._events, []
+            self._changed.notify_all()
+        return taken

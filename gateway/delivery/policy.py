@@ -1,7 +1,9 @@
 """How a route wants its messages delivered."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Seconds
@@ -16,7 +18,7 @@ class Policy:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    attempts: int | None = None
+    attempts: Annotated[int, Field(ge=1)] | None = None
     """How often a message's handler is started; after the last failure the message is among the dead letters. Empty:
     once an attempt, for as long as the sender repeats it."""
     backoff: Seconds = 30.0
@@ -31,10 +33,22 @@ class Policy:
     order: Literal["key", "none"] = "none"
     """`key`: messages of one MQTT topic, or of one sender, are handled in the order in which they came."""
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where two settings do not go together."""
+        if self.inbox and self.on_error == "refuse":
+            raise ValueError("on_error: refuse and inbox: true do not go together: the sender has its answer by then")
+
     @property
     def plain(self) -> bool:
         """Whether it asks for nothing: such a route is served without a store, at no cost."""
         return self == Policy()
+
+    def check(self, kind: str) -> None:
+        """Raises ValueError where messages of the scope type ``kind`` cannot be delivered so."""
+        if kind == "sms" and self.inbox:
+            raise ValueError("texts have no inbox yet: their answers ride in the webhook's response")
+        if kind == "mqtt" and self.on_error == "refuse":
+            raise ValueError("on_error: refuse is not possible: MQTT 3.1.1 cannot refuse a message")
 
     def wait(self, attempt: int) -> float:
         """Seconds between the failed attempt number ``attempt`` and the next."""

@@ -9,7 +9,7 @@ from typing import Any
 from asgiref.compatibility import guarantee_single_callable
 
 from gateway.delivery.event import current_event
-from gateway.delivery.guard import guarded
+from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
 from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import (
@@ -177,6 +177,13 @@ class Router:
     def child(self, scope: Any, captures: Captures) -> Any:
         """The scope that the route's application sees."""
         return scope
+
+
+def check_policies(routes: Iterable[Route], kind: str) -> None:
+    """Raises ValueError where a route's policy cannot be had by messages of the scope type ``kind``."""
+    for route in routes:
+        if isinstance(route.app, Guard):
+            route.app.policy.check(kind)
 
 
 def leaves(router: Router) -> Iterator[Application]:

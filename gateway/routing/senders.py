@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.delivery.guard import Guard
 from gateway.routing.patterns import Country, Pattern
-from gateway.routing.router import Route, Router
+from gateway.routing.router import Route, Router, check_policies
 
 
 class SMSFromRouter(Router):
@@ -17,11 +16,7 @@ class SMSFromRouter(Router):
 
     def __init__(self, routes: Iterable[Route]) -> None:
         super().__init__(routes)
-        for route in self.routes:
-            if isinstance(route.app, Guard) and route.app.policy.inbox:
-                raise ValueError(
-                    f"{route.label}: texts have no inbox yet: their answers ride in the webhook's response"
-                )
+        check_policies(self.routes, "sms")
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         key: str = (scope["country"] or "") if isinstance(pattern, Country) else scope["sender"]

@@ -2,12 +2,12 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from gateway.delivery.running import current_running
 from gateway.routing.patterns import Pattern
-from gateway.routing.router import Route, Router, current_route
+from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
 
@@ -25,6 +25,10 @@ class TopicRouter(Router):
     and ``mqtt.disconnect`` last. Messages of one route stay in order; routes do not wait for each other until one is
     ``WINDOW`` messages behind. A message without a route is acknowledged: it was for the subscribers alone.
     """
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        super().__init__(routes)
+        check_policies(self.routes, "mqtt")
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         topic: str = scope["topic"]

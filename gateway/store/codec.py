@@ -5,6 +5,7 @@ dict; a subclass of one of them comes back as the plain type. ``scope["state"]``
 is left out.
 """
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any, cast
@@ -15,6 +16,8 @@ VERSION = 1
 _TUPLE = 1
 _DEEPEST = 64
 """Tuples in tuples. Each costs a piece of the C stack, whose end no exception reports."""
+_own = threading.local()
+"""A thread's packers, by depth: each has a large buffer, which costs more to make than a message to pack."""
 _PLAIN: tuple[type[Any], ...] = (bool, int, float, str, bytes, tuple, list, dict)
 
 
@@ -41,8 +44,11 @@ def decode(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 def _pack(value: Any, depth: int = 0) -> bytes:
     # strict_types hands tuples to _convert; surrogates are how undecodable bytes of a peer are kept in a str.
-    convert = partial(_convert, depth)
-    return cast("bytes", msgpack.packb(value, default=convert, strict_types=True, unicode_errors="surrogatepass"))
+    packers: dict[int, Any] = _own.__dict__.setdefault("packers", {})
+    if depth not in packers:
+        convert = partial(_convert, depth)
+        packers[depth] = msgpack.Packer(default=convert, strict_types=True, unicode_errors="surrogatepass")
+    return cast("bytes", packers[depth].pack(value))
 
 
 def _unpack(data: bytes, depth: int = 0) -> Any:

@@ -214,7 +214,7 @@ async def test_what_cannot_be_stored_is_not_acknowledged(
     async def full(*args: Any, **kwargs: Any) -> Any:
         raise StoreUnavailable("disk full")
 
-    monkeypatch.setattr(store, "put", full)
+    monkeypatch.setattr(store, "put_all", full)
     async with Conversation(mqtt_app(AsyncMqttConsumer), device()) as peer:
         peer.say(CONNECT, message("a", b"1", 1), message("a", b"2", 2))
         assert await peer.hear() == {"type": "mqtt.accept"}
