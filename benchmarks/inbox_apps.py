@@ -38,7 +38,6 @@ def server(protocol: str, policy: Policy, port: int) -> tuple[Any, Server]:
 
 
 async def serve(protocol: str, kind: str, port: int) -> None:
-    Path("build").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir="build") as folder:  # on a real disk: fsync on a tmpfs costs nothing
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
@@ -51,4 +50,5 @@ async def serve(protocol: str, kind: str, port: int) -> None:
 
 
 if __name__ == "__main__":
+    Path("build").mkdir(exist_ok=True)
     uvloop.run(serve(sys.argv[1], sys.argv[2], int(sys.argv[3])))

@@ -15,7 +15,7 @@ from protocols.mail.smtp import SMTPServer, SMTPSettings
 
 CONNECTIONS = 20
 LINE = b"x" * 62 + b"\r\n"
-MESSAGE = b"Subject: hello\r\nMessage-ID: <1@x.org>\r\nFrom: a@x.org\r\n\r\n" + LINE * 15 + b".\r\n"
+MESSAGE = b"Subject: hello\r\nMessage-ID: <%d.%d@x.org>\r\nFrom: a@x.org\r\n\r\n" + LINE * 15 + b".\r\n"
 
 
 async def consumer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,7 +67,7 @@ class Sender(asyncio.Protocol):
     def _invited(self, data: bytes) -> None:
         if b"354 " in data:
             self._answer = self._accepted
-            self._write(MESSAGE)
+            self._write(MESSAGE % (id(self), self.sent))  # no two alike: a repetition is no second message
 
 
 async def send(port: int, seconds: float) -> None:
