@@ -12,9 +12,9 @@ from pathlib import Path
 
 import uvloop
 
-from gateway.delivery.event import new_id
 from gateway.store import Message, Outgoing, SQLiteStore
 from gateway.store.writer import BATCH
+from protocols.event import new_id
 
 PUTTERS = 128
 CONTENT = b"x" * 200

@@ -90,6 +90,12 @@ class StoreContract:
         assert ids(taken) == ["twice", "n1", "n2"]
         assert taken[0].content == b"first"
 
+    async def test_all_are_put_in_order_or_none(self, store: Store) -> None:
+        await store.put_all([a_message(f"p{number}") for number in range(200)])
+        with pytest.raises(ValueError, match="not stored"):
+            await store.put_all([a_message("new"), a_message("p7")])
+        assert ids(await store.take(999, now=NOW)) == [f"p{number}" for number in range(200)]
+
     async def test_one_of_a_key_at_a_time_in_order(self, store: Store) -> None:
         for id in ("a1", "a2", "b1", "a3", "b2"):  # noqa: A001
             await store.put(a_message(id, key=id[0]))
