@@ -17,7 +17,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml config/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --config-settings editable_mode=compat -c config/constraints.txt -e '.[django,imap,dev,bench]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c config/constraints.txt -e '.[django,imap,dev,bench]'
 	touch $@
 
 gateway.yaml:

@@ -78,7 +78,7 @@ class Text(logging.Formatter):
         message = _one_line(record.getMessage())
         if route := _route(record):
             message += f" -> {_target(route)}"
-        if event := current_event.get():
+        if (event := current_event.get()) and event not in message:
             message = f"{event} {message}"
         head = f"{record.levelname:<7} {message}"
         if error is None:

@@ -28,5 +28,13 @@ class Disconnected(OSError):
     """
 
 
+class NotSent(Exception):
+    """What was to be sent did not leave; the message is one sentence without secrets or content."""
+
+
+class PermanentFailure(NotSent):
+    """The other side will not take it the next time either, unless somebody changes something."""
+
+
 class BindError(OSError):
     """A listener cannot have its address; the message is one sentence for the operator."""

@@ -75,7 +75,7 @@ class Guard:
         claim = await get_store().claim(key, id=own, now=time.time(), ttl=CLAIM_TTL)
         current_event.set(claim.id)
         if claim.state == "done":
-            logger.info("%s %s: delivered again, answered as the first time", claim.id, describe(scope))
+            logger.info("%s: delivered again, answered as the first time", describe(scope))
             return list(codec.decode(claim.result)[1]) if claim.result else [verdict.accept(scope["type"])]
         if claim.state == "busy":
             return [verdict.defer(scope["type"])]
@@ -92,7 +92,7 @@ class Guard:
         outcome = await self._outcome(told, events, message, key)
         ruling = rule(self.policy, outcome, message.attempts)
         if ruling.state != "done":
-            report(scope, outcome, self.policy, ruling, message.attempts)
+            report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
         return await self._settled(scope, message, key, outcome, ruling)
 
     async def _outcome(self, scope: Any, events: list[Any], message: Message, key: str) -> Outcome:
@@ -153,9 +153,9 @@ def outgoing_of(event_id: str, scope: Any, events: Sequence[Event]) -> list[Outg
     ]
 
 
-def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt: int) -> None:
+def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt: int, *, stored: bool) -> None:
     """One log record for an attempt that did not succeed: with the traceback where it crashed."""
-    words = in_words(policy, ruling, attempt)
+    words = in_words(policy, ruling, attempt, stored=stored)
     if outcome.error is None:
         logger.info("%s: deferred (%s)", describe(scope), words)
     else:

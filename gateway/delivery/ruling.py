@@ -34,12 +34,12 @@ def rule(policy: Policy, outcome: Outcome, attempt: int) -> Ruling:
     return Ruling("again", policy.wait(attempt))
 
 
-def in_words(policy: Policy, ruling: Ruling, attempt: int) -> str:
-    """For the log line: ``attempt 2 of 5, next in 30 s``."""
+def in_words(policy: Policy, ruling: Ruling, attempt: int, *, stored: bool) -> str:
+    """For the log line: ``attempt 2 of 5, next in 30 s``. What is not ``stored`` comes again with its sender."""
     of = f" of {policy.attempts}" if policy.attempts else ""
     match ruling.state:
         case "again":
-            follows = f"next in {ruling.wait:g} s"
+            follows = f"next in {ruling.wait:g} s" if stored else "next when its sender repeats it"
         case "dead":
             follows = "now among the dead letters"
         case _:

@@ -123,7 +123,7 @@ class Worker:
         policy = running.policy or Policy()
         ruling = rule(policy, outcome, message.attempts)
         if ruling.state != "done":
-            report(scope, outcome, policy, ruling, message.attempts)
+            report(scope, outcome, policy, ruling, message.attempts, stored=True)
         match ruling.state:
             case "done":
                 await self._finish(message, scope, outcome)

@@ -1,4 +1,5 @@
-"""What a provider is: it verifies a request, says which messages it carries, and forms the answer. No I/O, no clock."""
+"""What a provider is: it verifies a request, says which messages it carries, forms the answer, and the requests that
+send a text later. No I/O, no clock."""
 
 import hmac
 import json
@@ -9,13 +10,14 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from protocols.asgi import Media
-from protocols.errors import RemoteProtocolError
+from protocols.errors import NotSent, PermanentFailure, RemoteProtocolError
 from protocols.secret import Secret
 
 
 @dataclass(frozen=True)
 class Request:
-    """A webhook's HTTP request, its body complete. Signatures are checked on these bytes, before they are parsed."""
+    """An HTTP request, its body complete: a webhook's, whose signature is checked on these bytes before they are parsed,
+    or one to the provider."""
 
     method: str
     url: str
@@ -107,6 +109,18 @@ class Reply:
 
 
 @dataclass(frozen=True)
+class Text:
+    """A text that leaves on its own, by the provider's interface."""
+
+    id: str
+    """The same each time it is tried."""
+    sender: str
+    to: str
+    text: str
+    media: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Response:
     """An HTTP response. Without a body it has no content type, so that no provider takes it for a text to send."""
 
@@ -156,6 +170,33 @@ class Provider(Protocol):
     def sign(self, url: str, message: Message) -> Request:
         """The signed request that the provider would post to ``url`` for ``message``: `verify`'s twin, for clients."""
         ...
+
+    def requests(self, text: Text) -> Sequence[Request]:
+        """What sends ``text``: one after the other, each after `judge` has passed the answer to the one before."""
+        ...
+
+    def judge(self, status: int, body: bytes) -> None:
+        """The provider's answer to one of `requests`. Raises PermanentFailure, or NotSent where a later try may do."""
+        ...
+
+
+def judge(status: int, taken: range, detail: str = "") -> None:
+    """By the status alone: 4xx is the request's own fault, but for 429, which asks for patience (RFC 6585, 4)."""
+    if status in taken:
+        return
+    permanent = 400 <= status < 500 and status != 429
+    raise (PermanentFailure if permanent else NotSent)(f"the provider answered {status}{detail}")
+
+
+def check_url(key: str, url: str) -> None:
+    """Raises ValueError where ``url`` is none that one can post to."""
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError(f"{key} is no URL; write https://www.example.org/path")
 
 
 def same(one: str, other: str) -> bool:

@@ -23,6 +23,13 @@ logger = logging.getLogger(__name__)
 _VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
 
 
+def check_text(event: Mapping[str, Any]) -> None:
+    """Raises LocalProtocolError where an ``sms.send`` has other than text in it."""
+    texts = [event["text"], *event.get("media", ()), event.get("to") or "", event.get("from") or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise LocalProtocolError("sms.send: text, media, to and from are strings")
+
+
 class Run(Instance):
     """What both kinds share: a whole delivery, and a verdict. Returning without one accepts."""
 
@@ -69,8 +76,6 @@ class MessageRun(Run):
         self._message = message
 
     def sms_send(self, event: SMSSendEvent) -> None:
+        check_text(event)
         reply = Reply(self._message, event["text"], event.get("media", ()), event.get("to"), event.get("from"))
-        texts = [reply.text, *reply.media, reply.to or "", reply.sender or ""]
-        if not all(isinstance(text, str) for text in texts):
-            raise LocalProtocolError("sms.send: text, media, to and from are strings")
         self.replies.append(reply)

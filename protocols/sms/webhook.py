@@ -7,14 +7,15 @@ from typing import Any
 from urllib.parse import quote
 
 from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
-from protocols.errors import Disconnected, RemoteProtocolError
+from protocols.errors import Disconnected, LocalProtocolError, NotSent, RemoteProtocolError
 from protocols.event import new_id
 from protocols.server import Server
 from protocols.server import Status as ServerStatus
-from protocols.sms.provider import Message, Reply, Request, Response, Status
+from protocols.sms.provider import Message, Reply, Request, Response, Status, Text
 from protocols.sms.providers import SMSSettings, provider_for
-from protocols.sms.run import MessageRun, Run, StatusRun
+from protocols.sms.run import MessageRun, Run, StatusRun, check_text
 from protocols.sms.senders import country
+from protocols.sms.sending import Sender
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class SMSWebhook(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.provider = provider_for(settings)
+        self._sender = Sender(self.provider)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()
@@ -66,6 +68,19 @@ class SMSWebhook(Server):
                 task.cancel()
             await asyncio.wait(self._requests, timeout=5.0)
         self.status = ServerStatus("stopped")
+        await self._sender.close()
+
+    async def send(self, event: Mapping[str, Any]) -> None:
+        """``sms.send`` outside any run, by the provider's own interface; it has taken the text when this returns.
+
+        ``to`` and ``from`` are required, there being no message to take them from; ``id`` (optional) is told to a
+        provider that knows repetitions by it. Raises NotSent, PermanentFailure; LocalProtocolError for what is no text.
+        """
+        if self.status.state == "stopped":
+            raise NotSent(f"sms {self.name} is stopped")
+        if lacking := self.settings.lacks_to_send:
+            raise NotSent(f"sms {self.name} cannot send: {lacking} is missing")
+        await self._sender.send(_text(event))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -173,6 +188,14 @@ class SMSWebhook(Server):
 def _endpoint(address: Any) -> tuple[str, int] | None:
     """None for a Unix socket, which ASGI writes as ``(path, None)``."""
     return (address[0], address[1]) if address and address[1] is not None else None
+
+
+def _text(event: Mapping[str, Any]) -> Text:
+    check_text(event)
+    try:
+        return Text(event.get("id") or new_id(), event["from"], event["to"], event["text"], event.get("media", ()))
+    except KeyError as error:
+        raise LocalProtocolError(f"sms.send needs the key {error}") from error
 
 
 def _url(scope: HTTPScope, headers: Mapping[str, str]) -> str:

@@ -16,7 +16,19 @@ from protocols.asgi import Media
 from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.sms.provider import Message, Reply, Request, Response, Status, count, keys_of, same
+from protocols.sms.provider import (
+    Message,
+    Reply,
+    Request,
+    Response,
+    Status,
+    Text,
+    check_url,
+    count,
+    judge,
+    keys_of,
+    same,
+)
 from protocols.sms.senders import as_sent
 from protocols.units import Bytes, Seconds
 
@@ -47,10 +59,19 @@ class GenericSettings:
     """Messages in one request; more are refused with 400."""
     timeout: Seconds = 10.0
     """Time for the body to arrive and the handlers to finish; then 503."""
+    send_url: str = ""
+    """Where texts that leave on their own (`inbox: true`) are posted, signed as the webhook's are."""
 
     def __post_init__(self) -> None:
         if not (self.insecure or keys_of(self.secret)):
             raise ValueError("secret is missing: without it anybody can post texts (insecure: true allows that)")
+        if self.send_url:
+            check_url("send_url", self.send_url)
+
+    @property
+    def lacks_to_send(self) -> str:
+        """The setting that sending needs and that is empty; nothing where texts can leave."""
+        return "" if self.send_url else "send_url"
 
 
 class Generic:
@@ -104,6 +125,16 @@ class Generic:
                 "media": message.media,
             }
         ).encode()
+        return self._signed(url, body)
+
+    def requests(self, text: Text) -> Sequence[Request]:
+        fields = {"id": text.id, "to": text.to, "from": text.sender, "text": text.text, "media": list(text.media)}
+        return [self._signed(self._settings.send_url, json.dumps(fields).encode())]
+
+    def judge(self, status: int, body: bytes) -> None:
+        judge(status, range(200, 300))
+
+    def _signed(self, url: str, body: bytes) -> Request:
         timestamp = str(int(self._clock()))
         key = self._keys[0] if self._keys else Secret("")
         headers = {

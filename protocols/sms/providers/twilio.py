@@ -1,4 +1,4 @@
-"""Twilio Programmable Messaging: signed forms in, TwiML out.
+"""Twilio Programmable Messaging: signed forms in, TwiML out, and forms to its REST interface.
 
 The signature is base64(HMAC(token, URL + every form parameter, sorted, name and value run together)): no time and no
 nonce in it, so a captured request can be replayed for ever; only deduplication on ``MessageSid`` defends against that.
@@ -8,6 +8,7 @@ https://www.twilio.com/docs/usage/security
 import base64
 import hashlib
 import hmac
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,7 +20,19 @@ from protocols.asgi import Media
 from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.sms.provider import Message, Reply, Request, Response, Status, count, keys_of, same
+from protocols.sms.provider import (
+    Message,
+    Reply,
+    Request,
+    Response,
+    Status,
+    Text,
+    check_url,
+    count,
+    judge,
+    keys_of,
+    same,
+)
 from protocols.sms.senders import as_sent
 from protocols.units import Bytes, Seconds
 
@@ -51,17 +64,31 @@ class TwilioSettings:
     """A form with more fields is refused with 400."""
     timeout: Seconds = 10.0
     """Time for the body to arrive and the handler to finish; then 503. Twilio itself gives up after 15 s."""
+    account_sid: str = ""
+    """The account (`AC...`) that texts leave by which do not ride in an answer (`inbox: true`), with the first
+    `auth_token`."""
+    api_url: str = "https://api.twilio.com"
+    """Twilio's REST interface; another for a region or a proxy."""
 
     def __post_init__(self) -> None:
         if not (self.insecure or keys_of(self.auth_token) or self.shared_keys):
             raise ValueError("auth_token is missing: without it anybody can post texts (insecure: true allows that)")
+        check_url("api_url", self.api_url)
+
+    @property
+    def lacks_to_send(self) -> str:
+        """The setting that sending needs and that is empty; nothing where texts can leave."""
+        if not self.account_sid:
+            return "account_sid"
+        return "" if keys_of(self.auth_token) else "auth_token"
 
 
 _ALGORITHMS = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 _FORM = "application/x-www-form-urlencoded"
 _ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
 _BODY_LIMIT = 1600
-"""Characters that Twilio takes in one <Body>; a longer one fails as a whole (error 21617)."""
+"""Characters that Twilio takes in one body; a longer one fails as a whole (error 21617)."""
+_CREATED = range(201, 202)
 
 
 class Twilio:
@@ -131,6 +158,17 @@ class Twilio:
             "x-twilio-signature": _signature(key, url, sorted(fields.items()), "sha1"),
         }
         return Request("POST", url, headers, urlencode(fields).encode())
+
+    def requests(self, text: Text) -> Sequence[Request]:
+        """https://www.twilio.com/docs/messaging/api/message-resource: it knows no key that makes a repetition harmless."""
+        account = quote(self._settings.account_sid, safe="")
+        url = f"{self._settings.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
+        login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()
+        headers = {"content-type": _FORM, "authorization": f"Basic {base64.b64encode(login).decode()}"}
+        return [Request("POST", url, headers, form) for form in _forms(text)]
+
+    def judge(self, status: int, body: bytes) -> None:
+        judge(status, _CREATED, _error_code(body))
 
 
 # Signatures
@@ -270,16 +308,38 @@ def _as_form(message: Message) -> dict[str, str]:
     return form | message.fields
 
 
+def _parts(text: str) -> list[str]:
+    return [text[start : start + _BODY_LIMIT] for start in range(0, len(text), _BODY_LIMIT)] or [""]
+
+
+# REST
+
+
+def _forms(text: Text) -> Iterable[bytes]:
+    """One message per 1600 characters; the media goes with the first."""
+    for number, part in enumerate(_parts(text.text)):
+        pairs = [("To", text.to), ("From", text.sender), ("Body", part)]
+        media = [("MediaUrl", url) for url in text.media] if number == 0 else []
+        yield urlencode([*pairs, *media], errors="replace").encode()
+
+
+def _error_code(body: bytes) -> str:
+    """Twilio's number for what is wrong, from its answer's JSON. Not its sentence, which may repeat what we sent."""
+    try:
+        code = json.loads(body)["code"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return f", error {code} (https://www.twilio.com/docs/api/errors/{code})" if isinstance(code, int) else ""
+
+
 # TwiML
 
 
 def _messages(reply: Reply) -> Iterable[str]:
     """One <Message> per 1600 characters; the media goes with the first."""
     attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
-    text = _clean(reply.text)
-    parts = [text[start : start + _BODY_LIMIT] for start in range(0, len(text), _BODY_LIMIT)] or [""]
     media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
-    for number, part in enumerate(parts):
+    for number, part in enumerate(_parts(_clean(reply.text))):
         yield f"<Message{attributes}><Body>{escape(part)}</Body>{media if number == 0 else ''}</Message>"
 
 

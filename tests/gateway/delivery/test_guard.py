@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
-from gateway.store.sqlite import SQLiteStore
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
 from gateway.store.engine import StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
 
 MAIL = [{"type": "email.receive", "body": b"Subject: hi\r\n\r\nhello", "more_body": False}]
 TEXT = [{"type": "sms.receive", "text": "hi", "media": []}]
@@ -81,7 +81,7 @@ async def test_what_fails_is_tried_as_often_as_said_then_it_is_a_dead_letter(
     assert (dead.attempts, dead.route, dead.type) == (3, "x -> Fails", "email")
     assert "order" in dead.error
     notes = [record.__dict__["note"] for record in caplog.records]
-    assert notes[0] == "attempt 1 of 3, next in 30 s"
+    assert notes[0] == "attempt 1 of 3, next when its sender repeats it"
     assert notes[2] == "attempt 3 of 3, now among the dead letters"
 
 

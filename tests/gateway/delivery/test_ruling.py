@@ -41,9 +41,11 @@ def test_rulings(policy: Policy, outcome: Outcome, attempt: int, ruling: Ruling)
 
 
 def test_in_words() -> None:
-    assert in_words(Policy(attempts=5), Ruling("again", 30), 2) == "attempt 2 of 5, next in 30 s"
-    assert in_words(Policy(), Ruling("dead"), 1) == "attempt 1, now among the dead letters"
-    assert in_words(Policy(), Ruling("refused"), 1) == "attempt 1, refused"
+    again = Ruling("again", 30)
+    assert in_words(Policy(attempts=5), again, 2, stored=True) == "attempt 2 of 5, next in 30 s"
+    assert in_words(Policy(attempts=5), again, 2, stored=False) == "attempt 2 of 5, next when its sender repeats it"
+    assert in_words(Policy(), Ruling("dead"), 1, stored=True) == "attempt 1, now among the dead letters"
+    assert in_words(Policy(), Ruling("refused"), 1, stored=False) == "attempt 1, refused"
 
 
 def test_a_policy_that_asks_for_nothing_is_plain() -> None:

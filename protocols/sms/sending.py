@@ -1,0 +1,78 @@
+"""Posts to a provider: the only code here that opens a connection."""
+
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from protocols.errors import NotSent
+from protocols.sms.provider import Provider, Request, Text
+
+TIMEOUT = 10.0
+"""Seconds for one request, from the connection to the end of the answer."""
+PARALLEL = 16
+"""Connections at once; more texts wait, and their time runs."""
+LONGEST_ANSWER = 64 * 1024
+"""Bytes of an answer that are read: enough for an error's code."""
+
+
+class Sender:
+    """One HTTP session, from the first text until :meth:`close`."""
+
+    def __init__(self, provider: Provider, timeout: float = TIMEOUT) -> None:
+        self._provider = provider
+        self._timeout = timeout
+        self._sessions: list[aiohttp.ClientSession] = []
+
+    async def send(self, text: Text) -> None:
+        """Returns when the provider has taken it. Raises NotSent, PermanentFailure."""
+        for request in self._provider.requests(text):
+            self._provider.judge(*await self._post(request))
+
+    async def close(self) -> None:
+        """Idempotent. A later text opens another session."""
+        while self._sessions:
+            await self._sessions.pop().close()
+
+    async def _post(self, request: Request) -> tuple[int, bytes]:
+        # No redirects: 302 would turn the POST into a GET, whose 200 says nothing, and another host must not see the login.
+        try:
+            async with self._session().request(
+                request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
+            ) as response:
+                return response.status, await _beginning(response)
+        except TimeoutError as error:
+            raise NotSent(f"{_host(request)} did not answer within {self._timeout:g} s") from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise NotSent(f"{_host(request)} gave no answer: {_reason(error)}") from error
+
+    def _session(self) -> aiohttp.ClientSession:
+        """Made where a loop runs, which is not yet so where servers are made."""
+        if not self._sessions:
+            self._sessions.append(
+                aiohttp.ClientSession(
+                    timeout=aiohttp.ClientTimeout(total=self._timeout),
+                    connector=aiohttp.TCPConnector(limit=PARALLEL),
+                    cookie_jar=aiohttp.DummyCookieJar(),
+                )
+            )
+        return self._sessions[0]
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_chunked(4096):
+        body += chunk
+        if len(body) > LONGEST_ANSWER:
+            break
+    return bytes(body[:LONGEST_ANSWER])
+
+
+def _host(request: Request) -> str | None:
+    """Of the URL this alone: its path and query may be secret."""
+    return urlsplit(request.url).hostname
+
+
+def _reason(error: Exception) -> str:
+    """In an error of the connection are only names of hosts; others may quote the URL, or what the other side said."""
+    return str(error) if isinstance(error, aiohttp.ClientConnectorError) else type(error).__name__
