@@ -124,6 +124,20 @@ def _submission(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
+def _texts(draft: Draft) -> Iterator[Finding]:
+    """A reply to a text from the inbox cannot ride in the webhook's answer: that is long given."""
+    routes = draft.settings.routes.sms if draft.settings.routes is not None else None
+    lines = routes if isinstance(routes, list) else [routes]
+    if not any(getattr(line, "inbox", False) for line in lines):
+        return
+    for name, settings in draft.settings.servers.items():
+        if settings.protocol == "sms" and settings.lacks_to_send:
+            message = (
+                f"servers.{name} needs {settings.lacks_to_send}: routes.sms has inbox: true, whose replies leave later"
+            )
+            yield draft.document.at_key(("servers", name), message)
+
+
 def store(draft: Draft) -> Iterator[Finding]:
     """The one thing that commands which work on the store need to be right."""
     try:
@@ -149,6 +163,7 @@ _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _libraries,
     _servers_and_routes,
     _submission,
+    _texts,
     store,
     _certificates,
 )

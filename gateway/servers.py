@@ -69,16 +69,23 @@ def _make(name: str, settings: Any, app: Any, state: dict[str, Any], submission:
 
 def make_outlets(servers: Iterable[Server], submission: Submission | None) -> dict[str, Outlet]:
     """By protocol, what sends for the outbox."""
-    by_name: dict[str, Any] = {server.name: server for server in servers if "mqtt" in server.scope_types}
+    by_name: dict[tuple[str, str], Any] = {
+        (kind, server.name): server for server in servers for kind in server.scope_types
+    }
 
     async def publish(listener: str, event: Mapping[str, Any]) -> None:
-        if listener not in by_name:
+        if ("mqtt", listener) not in by_name:
             raise LookupError(f"there is no MQTT server {listener!r} any more")
-        await by_name[listener].publish(event)
+        await by_name["mqtt", listener].publish(event)
+
+    async def text(listener: str, event: Mapping[str, Any]) -> None:
+        if ("sms", listener) not in by_name:
+            raise LookupError(f"there is no sms server {listener!r} any more")
+        await by_name["sms", listener].send(event)
 
     async def submit(listener: str, event: Mapping[str, Any]) -> None:
         if submission is None:
             raise LookupError("no submission server is configured")
         await submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
 
-    return {"mqtt": publish, "email": submit}
+    return {"mqtt": publish, "email": submit, "sms": text}

@@ -4,7 +4,7 @@ HTTP, WebSocket and lifespan are asgiref's; mqtt, email and sms are ours and spe
 the key tables of those pages against the types here.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from asgiref.typing import (
@@ -15,6 +15,8 @@ from asgiref.typing import (
     LifespanScope,
     WebSocketScope,
 )
+
+from protocols.errors import LocalProtocolError
 
 __all__ = [
     "VERSIONS",
@@ -56,6 +58,7 @@ __all__ = [
     "Send",
     "SendEvent",
     "WebSocketScope",
+    "check_text",
     "describe",
 ]
 
@@ -345,6 +348,13 @@ class Routable(Protocol):
     """
 
     def routable(self, scope: Scope) -> bool: ...
+
+
+def check_text(event: Mapping[str, Any]) -> None:
+    """Raises LocalProtocolError where an ``sms.send`` has other than text in it, KeyError where it has none."""
+    texts = [event["text"], *event.get("media", ()), event.get("to") or "", event.get("from") or ""]
+    if not all(isinstance(text, str) for text in texts):
+        raise LocalProtocolError("sms.send: text, media, to and from are strings")
 
 
 def describe(scope: Scope) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from protocols.asgi import Application, MQTTDisconnectEvent
+from protocols.asgi import Application, MQTTDisconnectEvent, check_text
+from protocols.errors import LocalProtocolError
 from protocols.instance import Instance
 
 Event = Mapping[str, Any]
@@ -22,7 +23,7 @@ class Outcome:
     verdict: Event | None
     """The last accept, reject or defer; None where it said nothing, which accepts."""
     replies: list[Event]
-    """What may ride in the answer to the sender (``sms.send``)."""
+    """What may ride in the answer to the sender (``sms.send``), where one still waits for it."""
     outgoing: list[Event]
     """What leaves on its own (``email.send``, ``mqtt.send``)."""
     error: BaseException | None
@@ -89,20 +90,30 @@ class EmailAttempt(Attempt):
 
 class SMSAttempt(Attempt):
     sends: ClassVar = {
-        "open": {"sms.send": "open", "sms.accept": "decided", "sms.reject": "decided", "sms.defer": "decided"},
-        "decided": {"sms.send": "decided"},
+        "open": {"sms.send": "open", "sms.accept": "accepted", "sms.reject": "over", "sms.defer": "over"},
+        "accepted": {"sms.send": "accepted"},
     }
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+        events = list(events)
         super().__init__(app, scope, [*events, {"type": "sms.disconnect"}])
+        self._answerable = all(event["type"] == "sms.receive" for event in events)
 
     def sms_send(self, event: Event) -> None:
-        self.replies.append(dict(event))
+        if not self._answerable:
+            raise LocalProtocolError("'sms.send' may not be sent now: a receipt is not answered")
+        check_text(event)
+        self.replies.append({key: event[key] for key in ("type", "text", "media", "to", "from") if key in event})
 
     def sms_accept(self, event: Event) -> None:
         self.verdict = event
 
-    sms_reject = sms_defer = sms_accept
+    sms_defer = sms_accept
+
+    def sms_reject(self, event: Event) -> None:
+        """Taken without a reply."""
+        self.replies.clear()
+        self.verdict = event
 
 
 class MQTTAttempt(Attempt):

@@ -8,9 +8,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.delivery import bell
-from gateway.delivery.policy import Policy
+from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.store import codec
 from gateway.store.engine import Outgoing, Store, StoreUnavailable
+from protocols.errors import PermanentFailure
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -19,7 +20,9 @@ PARALLEL = 16
 LOOK_AGAIN = 1.0
 
 Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises where it could not."""
+"""Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises where it could not.
+
+The event has an ``id``, the same each time it is tried."""
 
 
 class Outbox:
@@ -65,14 +68,18 @@ class Outbox:
             try:
                 await self._deliver(item)
             except Exception as error:  # whatever the other side, or its library, came up with
-                wait = self.backoff.wait(item.attempts)
+                wait = self._wait(error, item.attempts)
                 logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
                 await self._store.postpone(item.id, due=time.time() + wait, error=str(error))
             else:
                 await self._store.sent(item.id)
 
+    def _wait(self, error: Exception, attempt: int) -> float:
+        """What is refused for good is kept too, and rarely tried: somebody may repair a login or a number's rights."""
+        return LONGEST_BACKOFF if isinstance(error, PermanentFailure) else self.backoff.wait(attempt)
+
     async def _deliver(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
             raise LookupError(f"nothing here sends {item.kind}")
-        await self._outlets[item.kind](scope["listener"], events[0])
+        await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})

@@ -45,8 +45,6 @@ class Policy:
 
     def check(self, kind: str) -> None:
         """Raises ValueError where messages of the scope type ``kind`` cannot be delivered so."""
-        if kind == "sms" and self.inbox:
-            raise ValueError("texts have no inbox yet: their answers ride in the webhook's response")
         if kind == "mqtt" and self.on_error == "refuse":
             raise ValueError("on_error: refuse is not possible: MQTT 3.1.1 cannot refuse a message")
 

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from gateway.delivery import bell
-from gateway.delivery.attempt import KINDS, Outcome
+from gateway.delivery.attempt import KINDS, Event, Outcome
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import outgoing_of, report
 from gateway.delivery.policy import Policy
@@ -135,7 +135,7 @@ class Worker:
     async def _finish(self, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
-        sent = [*outcome.outgoing, *outcome.replies]
+        sent = [*outcome.outgoing, *(_addressed(reply, scope) for reply in outcome.replies)]
         await self._store.finish(message.id, outgoing=outgoing_of(message.id, scope, sent))
         bell.outgoing.ring()
 
@@ -151,3 +151,8 @@ class Worker:
                 await self._store.purge(now=time.time())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)
+
+
+def _addressed(reply: Event, scope: Any) -> Event:
+    """A reply that leaves on its own must say what the webhook's answer leaves to the provider: from whom to whom."""
+    return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}

@@ -8,6 +8,8 @@
     what kind of party an address is, and of which country
 ``run``
     one application run: its legal events, its verdict, its replies
+``sending``
+    posts texts to the provider's own interface
 ``webhook``
     the ASGI application that joins them
 """

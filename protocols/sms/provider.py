@@ -16,8 +16,8 @@ from protocols.secret import Secret
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request, its body complete: a webhook's, whose signature is checked on these bytes before they are parsed,
-    or one to the provider."""
+    """An HTTP request, its body complete: a webhook's, whose signature is checked on these bytes, before they are
+    parsed; or one of ours to the provider."""
 
     method: str
     url: str

@@ -12,22 +12,15 @@ from protocols.asgi import (
     SMSScope,
     SMSSendEvent,
     SMSStatusEvent,
+    check_text,
     describe,
 )
-from protocols.errors import LocalProtocolError
 from protocols.instance import Instance
 from protocols.sms.provider import Message, Reply, Status
 
 logger = logging.getLogger(__name__)
 
 _VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
-
-
-def check_text(event: Mapping[str, Any]) -> None:
-    """Raises LocalProtocolError where an ``sms.send`` has other than text in it."""
-    texts = [event["text"], *event.get("media", ()), event.get("to") or "", event.get("from") or ""]
-    if not all(isinstance(text, str) for text in texts):
-        raise LocalProtocolError("sms.send: text, media, to and from are strings")
 
 
 class Run(Instance):

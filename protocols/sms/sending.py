@@ -1,6 +1,5 @@
 """Posts to a provider: the only code here that opens a connection."""
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -35,7 +34,7 @@ class Sender:
             await self._sessions.pop().close()
 
     async def _post(self, request: Request) -> tuple[int, bytes]:
-        # No redirects: 302 would turn the POST into a GET, whose 200 says nothing, and another host must not see the login.
+        # No redirects: 302 would make the POST a GET, whose 200 says nothing, and no other host may see the login.
         try:
             async with self._session().request(
                 request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False

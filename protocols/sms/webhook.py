@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
+from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, check_text, describe
 from protocols.errors import Disconnected, LocalProtocolError, NotSent, RemoteProtocolError
 from protocols.event import new_id
 from protocols.server import Server
 from protocols.server import Status as ServerStatus
 from protocols.sms.provider import Message, Reply, Request, Response, Status, Text
 from protocols.sms.providers import SMSSettings, provider_for
-from protocols.sms.run import MessageRun, Run, StatusRun, check_text
+from protocols.sms.run import MessageRun, Run, StatusRun
 from protocols.sms.senders import country
 from protocols.sms.sending import Sender
 
@@ -191,8 +191,8 @@ def _endpoint(address: Any) -> tuple[str, int] | None:
 
 
 def _text(event: Mapping[str, Any]) -> Text:
-    check_text(event)
     try:
+        check_text(event)
         return Text(event.get("id") or new_id(), event["from"], event["to"], event["text"], event.get("media", ()))
     except KeyError as error:
         raise LocalProtocolError(f"sms.send needs the key {error}") from error

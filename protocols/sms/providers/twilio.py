@@ -160,7 +160,7 @@ class Twilio:
         return Request("POST", url, headers, urlencode(fields).encode())
 
     def requests(self, text: Text) -> Sequence[Request]:
-        """https://www.twilio.com/docs/messaging/api/message-resource: it knows no key that makes a repetition harmless."""
+        """https://www.twilio.com/docs/messaging/api/message-resource. There is no key by which it knows repetitions."""
         account = quote(self._settings.account_sid, safe="")
         url = f"{self._settings.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
         login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()

@@ -1,0 +1,200 @@
+"""The inbox for texts, end to end: webhook, store, worker, outbox, and the provider's REST interface."""
+
+import contextlib
+import hmac
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import parse_qsl
+
+import httpx
+import pytest
+from servers.provider import provider
+from test_worker import until, working
+
+from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.policy import LONGEST_BACKOFF
+from gateway.routing import default
+from gateway.servers import make_outlets
+from gateway.store.sqlite import SQLiteStore
+from protocols.secret import Secret
+from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
+
+INBOX = Policy(inbox=True, attempts=2, backoff=0.01)
+TEXT = Message("+447400123456", "+15005550006", "m-1", "are you open?")
+
+
+def twilio(url: str) -> TwilioSettings:
+    return TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1", api_url=url)
+
+
+def generic(url: str) -> GenericSettings:
+    return GenericSettings(on="web", path="/", secret=Secret("k"), send_url=f"{url}/send")
+
+
+def routed(target: Any) -> Any:
+    return ProtocolTypeRouter({"sms": SMSFromRouter([default(target, policy=INBOX)])})
+
+
+async def post(hook: SMSWebhook) -> httpx.Response:
+    request = hook.provider.sign("http://gateway.test/", TEXT)
+    return await call(hook, request.body, dict(request.headers))
+
+
+async def call(hook: SMSWebhook, body: bytes, headers: dict[str, str]) -> httpx.Response:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://gateway.test") as client:
+        return await client.post("/", content=body, headers=headers)
+
+
+@contextlib.asynccontextmanager
+async def running(store: SQLiteStore, app: Any, settings: SMSSettings) -> AsyncIterator[SMSWebhook]:
+    """A webhook named "texts", and what delivers behind it."""
+    async with SMSWebhook(app, settings, name="texts", state={}) as hook, working(store, app):
+        outbox = Outbox(store, make_outlets([hook], None))
+        outbox.backoff = Policy(backoff=0.01)
+        outbox.start()
+        try:
+            yield hook
+        finally:
+            await outbox.stop()
+
+
+async def quiet(store: SQLiteStore) -> bool:
+    counts = await store.counts()
+    return counts.waiting == counts.running == counts.outgoing == 0
+
+
+class Answers(AsyncSMSConsumer):
+    async def receive(self, text: str, media: Any) -> None:
+        await self.reply(f"you wrote: {text}")
+
+
+async def test_a_reply_from_the_inbox_leaves_by_twilios_interface(store: SQLiteStore) -> None:
+    async with provider((201, "{}")) as there, running(store, routed(Answers), twilio(there.url)) as hook:
+        for _ in range(2):  # the second is a repetition: acknowledged, and not handled again
+            response = await post(hook)
+            assert response.status_code == 200
+            assert b"<Message" not in response.content
+        await until(lambda: quiet(store))
+    [(path, _, body)] = there.posts
+    assert path == "/2010-04-01/Accounts/AC1/Messages.json"
+    assert dict(parse_qsl(body.decode())) == {
+        "To": TEXT.sender,
+        "From": TEXT.recipient,
+        "Body": f"you wrote: {TEXT.text}",
+    }
+
+
+async def test_several_replies_have_an_id_each_and_may_go_elsewhere(store: SQLiteStore) -> None:
+    async def tells(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "sms.send", "text": "one", "to": "+33639980123", "from": "SHOP"})
+        await send({"type": "sms.accept"})
+        await send({"type": "sms.send", "text": "two", "media": ["https://example.org/a.png"], "to": None})
+
+    async with provider((200, "")) as there, running(store, routed(tells), generic(there.url)) as hook:
+        assert (await post(hook)).json() == {"replies": []}
+        await until(lambda: quiet(store))
+    one, two = sorted((json.loads(body) for _, _, body in there.posts), key=lambda text: text["id"])
+    assert (one["to"], one["from"], one["text"]) == ("+33639980123", "SHOP", "one")
+    assert (two["to"], two["from"], two["media"]) == (TEXT.sender, TEXT.recipient, ["https://example.org/a.png"])
+    assert one["id"] != two["id"]
+
+
+async def test_only_what_the_attempt_that_succeeded_wanted_to_send_leaves(store: SQLiteStore) -> None:
+    runs: list[int] = []
+
+    class Stumbles(AsyncSMSConsumer):
+        async def receive(self, text: str, media: Any) -> None:
+            runs.append(1)
+            await self.reply(f"attempt {len(runs)}")
+            if len(runs) == 1:
+                raise ValueError("at first")
+
+    async with provider((200, "")) as there, running(store, routed(Stumbles), generic(there.url)) as hook:
+        await post(hook)
+        await until(lambda: quiet(store))
+    assert [json.loads(body)["text"] for _, _, body in there.posts] == ["attempt 2"]
+
+
+async def test_a_rejected_text_is_not_answered(store: SQLiteStore) -> None:
+    class Rejects(AsyncSMSConsumer):
+        async def receive(self, text: str, media: Any) -> None:
+            await self.reply("never mind")
+            await self.reject()
+
+    async with provider((200, "")) as there, running(store, routed(Rejects), generic(there.url)) as hook:
+        await post(hook)
+        await until(lambda: quiet(store))
+    assert there.posts == []
+
+
+@pytest.mark.parametrize("sent", [{"text": 5}, {"text": "x", "to": 5}, {}])
+async def test_a_handler_that_sends_no_text_fails(store: SQLiteStore, sent: dict[str, Any]) -> None:
+    async def errs(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "sms.send", **sent})
+
+    async with provider((200, "")) as there, running(store, routed(errs), generic(there.url)) as hook:
+        await post(hook)
+        await until(lambda: quiet(store))
+    [dead] = await store.dead()
+    assert "LocalProtocolError" in dead.error
+    assert there.posts == []
+
+
+async def test_a_receipt_is_not_answered(store: SQLiteStore) -> None:
+    class Errs(AsyncSMSConsumer):
+        async def status(self, message: Any) -> None:
+            await self.reply("thank you for delivering")
+
+    async with provider((200, "")) as there, running(store, routed(Errs), generic(there.url)) as hook:
+        receipt = {"id": "m-1", "from": TEXT.recipient, "to": TEXT.sender, "status": "delivered"}
+        body = json.dumps(receipt).encode()
+        headers = {"X-Signature": hmac.digest(b"k", body, "sha256").hex()}
+        assert (await call(hook, body, headers)).status_code == 200
+        await until(lambda: quiet(store))
+    [dead] = await store.dead()
+    assert "a receipt is not answered" in dead.error
+    assert there.posts == []
+
+
+async def test_a_provider_that_is_away_is_tried_again_under_the_same_id(store: SQLiteStore) -> None:
+    async with (
+        provider((503, ""), (429, ""), (200, "")) as there,
+        running(store, routed(Answers), generic(there.url)) as hook,
+    ):
+        await post(hook)
+        await until(lambda: quiet(store))
+    assert len(there.posts) == 3
+    assert len({body for _, _, body in there.posts}) == 1
+
+
+async def test_what_is_refused_for_good_is_kept_and_rarely_tried(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = (400, '{"code": 21211, "message": "+447400123456 is no number"}')
+    async with provider(answer) as there, running(store, routed(Answers), twilio(there.url)) as hook:
+        await post(hook)
+        await until(lambda: warned(caplog))
+    assert len(there.posts) == 1
+    assert (await store.counts()).outgoing == 1
+    assert await store.take_outgoing(1, now=time.time() + LONGEST_BACKOFF - 60) == []
+    [item] = await store.take_outgoing(1, now=time.time() + LONGEST_BACKOFF + 60)
+    assert item.kind == "sms"
+    [record] = [record for record in caplog.records if "not sent" in record.message]
+    assert record.levelno == logging.WARNING
+    assert record.message.endswith(
+        "next in 3600 s: the provider answered 400, error 21211 (https://www.twilio.com/docs/api/errors/21211)"
+    )
+
+
+async def warned(caplog: pytest.LogCaptureFixture) -> bool:
+    return any("not sent" in record.message for record in caplog.records)
+
+
+async def test_a_server_that_is_gone_from_the_file_keeps_its_texts(store: SQLiteStore) -> None:
+    outlet = make_outlets([], None)["sms"]
+    with pytest.raises(LookupError, match="no sms server 'texts' any more"):
+        await outlet("texts", {"type": "sms.send", "text": "x"})

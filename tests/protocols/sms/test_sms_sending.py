@@ -1,0 +1,208 @@
+"""Texts that leave on their own: posted to a real HTTP server, compared with what Twilio's own library posts."""
+
+import asyncio
+import json
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from servers.provider import provider
+from twilio.http.http_client import TwilioHttpClient
+from twilio.rest import Client
+
+from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
+from protocols.secret import Secret
+from protocols.sms import GenericSettings, Request, SMSSettings, SMSWebhook, TwilioSettings, provider_for
+from protocols.sms.provider import Text
+from protocols.sms.sending import LONGEST_ANSWER, Sender
+
+CREATED = (201, '{"sid": "SM1"}')
+EVENT = {
+    "type": "sms.send",
+    "id": "event-0",
+    "to": "+447400123456",
+    "from": "+15005550006",
+    "text": "Hello + wörld & co",
+    "media": ["https://example.org/a.png?x=1&y=2", "https://example.org/b.png"],
+}
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """The application, which sends nothing itself."""
+
+
+def twilio(url: str, **settings: Any) -> TwilioSettings:
+    given = {"auth_token": Secret("token-1"), "account_sid": "AC1", "api_url": url} | settings
+    return TwilioSettings(on="web", path="/", **given)
+
+
+def generic(url: str, **settings: Any) -> GenericSettings:
+    return GenericSettings(on="web", path="/", secret=Secret("key-1"), send_url=f"{url}/send?to=phone", **settings)
+
+
+async def send(settings: SMSSettings, event: dict[str, Any] = EVENT) -> None:
+    async with SMSWebhook(nothing, settings, name="texts") as hook:
+        await hook.send(event)
+
+
+class _Redirected(TwilioHttpClient):
+    """Twilio's own client, to our server."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__()
+        self._url = url
+
+    def request(self, method: str, url: str, *rest: Any, **options: Any) -> Any:
+        return super().request(method, url.replace("https://api.twilio.com", self._url), *rest, **options)
+
+
+def post_with_the_library(url: str) -> None:
+    client = Client("AC1", "token-1", http_client=_Redirected(url))
+    try:
+        client.messages.create(to=EVENT["to"], from_=EVENT["from"], body=EVENT["text"], media_url=EVENT["media"])
+    finally:
+        client.http_client.session.close()
+
+
+async def test_twilio_gets_what_its_own_library_posts() -> None:
+    async with provider(CREATED) as there:
+        await send(twilio(there.url))
+        await asyncio.to_thread(post_with_the_library, there.url)
+    (path, headers, body), (their_path, their_headers, their_body) = there.posts
+    assert path == their_path == "/2010-04-01/Accounts/AC1/Messages.json"
+    assert sorted(parse_qsl(body.decode())) == sorted(parse_qsl(their_body.decode()))
+    for name in ("authorization", "content-type"):
+        assert headers[name] == their_headers[name]
+
+
+async def test_a_long_text_goes_to_twilio_in_parts_its_media_with_the_first() -> None:
+    async with provider(CREATED) as there:
+        await send(twilio(there.url), EVENT | {"text": "x" * 1600 + "y"})
+    forms = [parse_qsl(body.decode()) for _, _, body in there.posts]
+    assert [dict(form)["Body"] for form in forms] == ["x" * 1600, "y"]
+    assert [sum(name == "MediaUrl" for name, _ in form) for form in forms] == [2, 0]
+
+
+async def test_generic_posts_json_signed_as_the_webhook_is() -> None:
+    async with provider((202, "")) as there:
+        await send(generic(there.url))
+    [(path, headers, body)] = there.posts
+    assert path == "/send?to=phone"
+    assert json.loads(body) == {key: value for key, value in EVENT.items() if key != "type"}
+    request = Request("POST", there.url, headers, body)
+    assert provider_for(generic(there.url, require_timestamp=True)).verify(request)
+    assert not provider_for(generic(there.url)).verify(Request("POST", there.url, headers, body + b" "))
+
+
+@pytest.mark.parametrize("make", [twilio, generic])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(400, PermanentFailure), (401, PermanentFailure), (404, PermanentFailure)]
+    + [(status, NotSent) for status in (302, 307, 429, 500, 503)],
+)
+async def test_an_answer_that_is_no_yes_is_permanent_or_not(make: Any, status: int, kind: type[NotSent]) -> None:
+    async with provider((status, '{"code": 21211, "message": "+447400123456 is no number"}')) as there:
+        with pytest.raises(NotSent, match=f"answered {status}") as failed:
+            await send(make(there.url))
+    assert type(failed.value) is kind
+    assert len(there.posts) == 1
+    assert "+44" not in str(failed.value)
+    assert ("21211" in str(failed.value)) == (make is twilio)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{", '{"code": "x\\ny"}', '{"code": {}}', "[" * 100_000, "x" * 10**6])
+async def test_an_error_with_any_body_is_told_by_its_status(body: str) -> None:
+    async with provider((400, body)) as there:
+        with pytest.raises(PermanentFailure, match=r"^the provider answered 400$"):
+            await send(twilio(there.url))
+    assert LONGEST_ANSWER < 10**6
+
+
+async def test_twilio_that_says_200_has_not_made_a_message() -> None:
+    async with provider((200, "{}")) as there:
+        with pytest.raises(NotSent, match="answered 200"):
+            await send(twilio(there.url))
+
+
+async def test_the_rest_of_a_long_text_does_not_leave_after_a_refusal() -> None:
+    async with provider((400, "{}")) as there:
+        with pytest.raises(PermanentFailure):
+            await send(twilio(there.url), EVENT | {"text": "x" * 4000})
+    assert len(there.posts) == 1
+
+
+async def test_a_provider_that_is_silent_is_given_up() -> None:
+    async with provider(CREATED) as there:
+        there.hangs = True
+        sender = Sender(provider_for(twilio(there.url)), timeout=0.05)
+        try:
+            with pytest.raises(NotSent, match=r"127\.0\.0\.1 did not answer within 0\.05 s") as failed:
+                await sender.send(Text("1", "+1", "+2", "x"))
+        finally:
+            await sender.close()
+    assert type(failed.value) is NotSent
+
+
+@pytest.mark.parametrize("garbage", [None, b"", b"\x00" * 1000, b"HTTP/1.1 xyz\r\n\r\n"])
+async def test_what_is_no_answer_is_temporary_and_shows_no_url(garbage: bytes | None) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(garbage or b"")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    if garbage is None:  # nobody listens
+        server.close()
+        await server.wait_closed()
+    with pytest.raises(NotSent, match=r"127\.0\.0\.1 gave no answer: ") as failed:
+        await send(generic(f"http://127.0.0.1:{port}"))
+    server.close()
+    assert type(failed.value) is NotSent
+    assert "phone" not in str(failed.value)
+
+
+async def test_one_session_serves_many_texts_and_none_after_the_end() -> None:
+    async with provider(CREATED) as there:
+        hook = SMSWebhook(nothing, twilio(there.url), name="texts")
+        async with hook:
+            await asyncio.gather(*(hook.send(EVENT) for _ in range(40)))
+        assert len(there.posts) == 40
+        with pytest.raises(NotSent, match="texts is stopped"):
+            await hook.send(EVENT)
+
+
+@pytest.mark.parametrize(
+    ("settings", "lacking"),
+    [
+        (TwilioSettings(on="web", path="/", auth_token=Secret("t")), "account_sid"),
+        (TwilioSettings(on="web", path="/", shared_keys={"k": Secret("t")}, account_sid="AC1"), "auth_token"),
+        (GenericSettings(on="web", path="/", secret=Secret("t")), "send_url"),
+    ],
+)
+async def test_without_an_account_or_a_url_nothing_can_leave(settings: SMSSettings, lacking: str) -> None:
+    with pytest.raises(NotSent, match=f"sms texts cannot send: {lacking} is missing"):
+        await send(settings)
+
+
+@pytest.mark.parametrize("wrong", [{"to": 1}, {"text": b"x"}, {"media": [1]}])
+async def test_what_is_no_text_is_not_sent(wrong: dict[str, Any]) -> None:
+    with pytest.raises(LocalProtocolError):
+        await send(twilio("http://127.0.0.1:1"), EVENT | wrong)
+
+
+@pytest.mark.parametrize("key", ["to", "from", "text"])
+async def test_a_text_needs_its_ends(key: str) -> None:
+    with pytest.raises(LocalProtocolError, match=f"needs the key '{key}'"):
+        await send(twilio("http://127.0.0.1:1"), {name: value for name, value in EVENT.items() if name != key})
+
+
+@pytest.mark.parametrize("url", ["", "api.twilio.com", "ftp://x", "https://", "http://[x", "http://x:99999"])
+def test_an_interface_that_is_no_url_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="api_url is no URL"):
+        twilio(url)
+
+
+def test_half_a_surrogate_pair_crashes_nobody() -> None:
+    for settings in (twilio("http://x"), generic("http://x")):
+        assert provider_for(settings).requests(Text("1", "+1", "+2", "a\ud800b"))
