@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from gateway.delivery import bell, verdict
@@ -11,6 +12,7 @@ from gateway.delivery.attempt import KINDS, Event, Outcome
 from gateway.delivery.event import current_event, event_id
 from gateway.delivery.identity import claim_key, order_key
 from gateway.delivery.inbox import InboxConnection
+from gateway.delivery.insist import insist, owed
 from gateway.delivery.policy import Policy
 from gateway.delivery.ruling import Ruling, in_words, rule
 from gateway.delivery.running import CutOff, current_running
@@ -79,31 +81,36 @@ class Guard:
             return list(codec.decode(claim.result)[1]) if claim.result else [verdict.accept(scope["type"])]
         if claim.state == "busy":
             return [verdict.defer(scope["type"])]
+        try:
+            return await self._claimed(scope, events, claim, key)
+        except BaseException as error:  # else nobody could have it while this process lives
+            release = partial(get_store().release, key, error=type(error).__name__)
+            owed.spawn(insist(release), name=f"release {claim.id}")
+            raise
+
+    async def _claimed(self, scope: Any, events: list[Any], claim: Claim, key: str) -> list[Any]:
         message = self._message(scope, events, claim)
-        if self.policy.inbox:
-            await get_store().put(message, claim=key)
-            bell.stored.ring()
-            return [verdict.accept(scope["type"])]
-        return await self._attempted(scope, events, message, key)
+        if not self.policy.inbox:
+            return await self._attempted(scope, events, message, key)
+        await get_store().put(message, claim=key)
+        bell.stored.ring()
+        return [verdict.accept(scope["type"])]
 
     async def _attempted(self, scope: Any, events: list[Any], message: Message, key: str) -> list[Any]:
         extension = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         told = {**scope, "extensions": {**scope["extensions"], "delivery": extension}}
-        outcome = await self._outcome(told, events, message, key)
+        outcome = await self._outcome(told, events, message)
         ruling = rule(self.policy, outcome, message.attempts)
         if ruling.state != "done":
             report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
         return await self._settled(scope, message, key, outcome, ruling)
 
-    async def _outcome(self, scope: Any, events: list[Any], message: Message, key: str) -> Outcome:
+    async def _outcome(self, scope: Any, events: list[Any], message: Message) -> Outcome:
         try:
             self._check(message.attempts)
             return await KINDS[scope["type"]](self._limited, scope, events).outcome()
         except CutOff as error:
             return Outcome(None, [], [], error)
-        except asyncio.CancelledError:  # the server's own time limit, or its end: the sender is told to try again
-            await asyncio.shield(get_store().release(key, error="cancelled"))
-            raise
 
     async def _settled(self, scope: Any, message: Message, key: str, outcome: Outcome, ruling: Ruling) -> list[Any]:
         kind, store = message.type, get_store()

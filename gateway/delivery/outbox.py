@@ -5,9 +5,11 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from gateway.delivery import bell
+from gateway.delivery.insist import insist
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.store import codec
 from gateway.store.engine import Outgoing, Store, StoreUnavailable
@@ -64,15 +66,14 @@ class Outbox:
                 await self._more.wait()
 
     async def _send(self, item: Outgoing) -> None:
-        with contextlib.suppress(StoreUnavailable):  # it is sent once more: at least once
-            try:
-                await self._deliver(item)
-            except Exception as error:  # whatever the other side, or its library, came up with
-                wait = self._wait(error, item.attempts)
-                logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-                await self._store.postpone(item.id, due=time.time() + wait, error=str(error))
-            else:
-                await self._store.sent(item.id)
+        try:
+            await self._deliver(item)
+        except Exception as error:  # whatever the other side, or its library, came up with
+            wait = self._wait(error, item.attempts)
+            logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
+            await insist(partial(self._store.postpone, item.id, due=time.time() + wait, error=str(error)))
+        else:
+            await insist(partial(self._store.sent, item.id))
 
     def _wait(self, error: Exception, attempt: int) -> float:
         """What is refused for good is kept too, and rarely tried: somebody may repair a login or a number's rights."""

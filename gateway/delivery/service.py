@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.delivery.insist import owed
 from gateway.delivery.outbox import Outbox, Outlet
 from gateway.delivery.worker import Worker
 from gateway.store import set_store
@@ -44,6 +45,7 @@ class Deliveries:
         for worker, outbox in self._parts:
             await worker.stop(grace)
             await outbox.stop()
+        await owed.cancel()
 
     async def close(self) -> str:
         """What is kept for the next start, in a few words."""

@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from gateway.delivery import bell
 from gateway.delivery.attempt import KINDS, Event, Outcome
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import outgoing_of, report
+from gateway.delivery.insist import insist
 from gateway.delivery.policy import Policy
 from gateway.delivery.ruling import rule
 from gateway.delivery.running import Running, current_running
@@ -97,8 +99,6 @@ class Worker:
         current_event.set(message.id)
         try:
             await self._deliver(message)
-        except StoreUnavailable as error:
-            logger.error("%s %s: what became of it is not kept, it runs again: %s", message.id, message.subject, error)
         finally:
             del self._running[message.id]
             self._room.set()
@@ -128,20 +128,22 @@ class Worker:
             case "done":
                 await self._finish(message, scope, outcome)
             case "again":
-                await self._store.retry(message.id, due=time.time() + ruling.wait, error=outcome.failure)
+                due = time.time() + ruling.wait
+                await insist(partial(self._store.retry, message.id, due=due, error=outcome.failure))
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
-                await self._store.bury(message, error=outcome.failure)
+                await insist(partial(self._store.bury, message, error=outcome.failure))
 
     async def _finish(self, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
         sent = [*outcome.outgoing, *(_addressed(reply, scope) for reply in outcome.replies)]
-        await self._store.finish(message.id, outgoing=outgoing_of(message.id, scope, sent))
+        outgoing = outgoing_of(message.id, scope, sent)
+        await insist(partial(self._store.finish, message.id, outgoing=outgoing))
         bell.outgoing.ring()
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
-        await self._store.bury(message, error=error)
+        await insist(partial(self._store.bury, message, error=error))
 
     async def _keep_house(self) -> None:
         while True:

@@ -4,9 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from gateway.store.sqlite import SQLiteStore
 
 from gateway.store import set_store
+from gateway.store.sqlite import SQLiteStore
 
 
 @pytest.fixture
@@ -15,4 +15,5 @@ async def store(tmp_path: Path, anyio_backend: object) -> AsyncIterator[SQLiteSt
     assert await store.open() == ""
     set_store(store)
     yield store
+    set_store(None)
     await store.close()

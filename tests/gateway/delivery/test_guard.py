@@ -8,10 +8,12 @@ from conversation import Conversation, scope
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
+from gateway.delivery.insist import owed
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 MAIL = [{"type": "email.receive", "body": b"Subject: hi\r\n\r\nhello", "more_body": False}]
+LIMIT = 5.0
 TEXT = [{"type": "sms.receive", "text": "hi", "media": []}]
 
 
@@ -184,6 +186,33 @@ async def test_without_a_store_nothing_is_acknowledged(store: SQLiteStore, monke
     app = Guard(Works.as_asgi(), Policy(attempts=2), "label")
     assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
     assert Works.runs == 0
+
+
+async def test_a_claim_that_cannot_be_settled_is_given_back_as_soon_as_the_store_works(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = [True]
+    release = store.release
+
+    async def settle(*args: Any, **kwargs: Any) -> None:
+        raise StoreUnavailable("disk full")
+
+    async def release_when_there_is_room(*args: Any, **kwargs: Any) -> None:
+        if full:
+            raise StoreUnavailable("disk full")
+        await release(*args, **kwargs)
+
+    monkeypatch.setattr("gateway.delivery.insist.PAUSE", 0.01)
+    monkeypatch.setattr(store, "release", release_when_there_is_room)
+    app = Guard(Works.as_asgi(), Policy(attempts=2), "label")
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "settle", settle)
+        assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
+    assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]  # nobody else may have it yet
+    full.clear()
+    assert await owed.drain(LIMIT) == 0
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    assert Works.runs == 2
 
 
 async def test_groups_that_have_accepted_do_not_run_again_when_another_failed(store: SQLiteStore) -> None:

@@ -225,6 +225,33 @@ async def test_what_cannot_be_stored_is_not_acknowledged(
     assert len(caplog.records) == 1
 
 
+async def test_what_became_of_a_message_is_said_until_it_is_kept(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[int] = []
+    failures = [3]
+    finish = store.finish
+
+    class Counts(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            runs.append(1)
+
+    async def sometimes(*args: Any, **kwargs: Any) -> None:
+        if failures[0]:
+            failures[0] -= 1
+            raise StoreUnavailable("disk full")
+        await finish(*args, **kwargs)
+
+    monkeypatch.setattr("gateway.delivery.insist.PAUSE", 0.01)
+    monkeypatch.setattr(store, "finish", sometimes)
+    app = mqtt_app(Counts)
+    await publish(app, message("a", b"1", 1))
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert runs == [1]
+    assert failures == [0]
+
+
 async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQLiteStore) -> None:
     started = asyncio.Event()
 
