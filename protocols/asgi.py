@@ -34,6 +34,7 @@ __all__ = [
     "MQTTAcceptEvent",
     "MQTTAckEvent",
     "MQTTConnectEvent",
+    "MQTTDeferEvent",
     "MQTTDisconnectEvent",
     "MQTTDropEvent",
     "MQTTReceiveEvent",
@@ -150,6 +151,14 @@ class MQTTAckEvent(TypedDict):
     type: Literal["mqtt.ack"]
     id: int
     reason_code: NotRequired[int]
+
+
+class MQTTDeferEvent(TypedDict):
+    """Sent: not now. For a message that comes from the gateway's store; MQTT itself has no word for it."""
+
+    type: Literal["mqtt.defer"]
+    id: int
+    retry_after: NotRequired[float]
 
 
 class MQTTSendEvent(TypedDict):
@@ -320,6 +329,7 @@ SendEvent = (
     | MQTTAcceptEvent
     | MQTTRejectEvent
     | MQTTAckEvent
+    | MQTTDeferEvent
     | MQTTSendEvent
     | MQTTSubscribeEvent
     | MQTTUnsubscribeEvent

@@ -185,6 +185,16 @@ class StoreContract:
         assert (again.id, again.state, again.attempts, again.received) == ("e1", "ours", 2, NOW)
         assert await self.told(store, "e1") == ["received", "attempt 1", "failed: KeyError: 'x'", "attempt 2"]
 
+    async def test_what_was_no_failure_is_not_counted(self, store: Store) -> None:
+        await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.release("key", error="deferred", counted=False)
+        assert (await store.claim("key", id="e2", now=NOW, ttl=60)).attempts == 1
+        await store.put(Message("m1", "mqtt", "route", "m1", NOW, b"content"))
+        for _ in range(2):
+            [taken] = await store.take(1, now=NOW)
+            assert taken.attempts == 1
+            await store.retry("m1", due=NOW, error="deferred", counted=False)
+
     async def test_an_expired_claim_is_forgotten(self, store: Store) -> None:
         await store.claim("key", id="e1", now=NOW, ttl=60)
         await store.settle("key", result=b"")

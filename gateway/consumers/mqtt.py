@@ -11,11 +11,14 @@ R = TypeVar("R")
 class MqttMethods(Consumer[R]):
     """What both forms have; write ``receive``, and ``connect`` where not everyone may."""
 
+    _verdict: dict[str, Any] | None = None
+
     async def dispatch(self, event: Any) -> None:
         """A message is acknowledged when its handler has returned; one whose handler raised is not."""
         await super().dispatch(event)
         if event["type"] == "mqtt.receive" and event["id"] is not None:
-            await self._to_peer({"type": "mqtt.ack", "id": event["id"]})
+            verdict, self._verdict = self._verdict or {"type": "mqtt.ack"}, None
+            await self._to_peer({**verdict, "id": event["id"]})
 
     def mqtt_connect(self, event: Any) -> Any:
         return self.connect(event)
@@ -49,6 +52,15 @@ class MqttMethods(Consumer[R]):
         data = payload.encode() if isinstance(payload, str) else payload
         event = {"type": "mqtt.send", "topic": topic, "payload": data, "qos": qos, "retain": retain}
         return self.perform(self._emit(event))
+
+    def defer(self, retry_after: float | None = None) -> None:
+        """Called by ``receive``: not now; try this message again after ``retry_after`` seconds, or after the route's
+        backoff. For routes with a policy: without one there is nobody who would keep it."""
+        self._verdict = {"type": "mqtt.defer"} | ({} if retry_after is None else {"retry_after": retry_after})
+
+    def refuse(self, reason_code: int = 0x80) -> None:
+        """Called by ``receive``: never. The message is acknowledged with an MQTT 5 reason code, and logged."""
+        self._verdict = {"type": "mqtt.ack", "reason_code": reason_code}
 
     def close(self, reason_code: int = 0) -> R:
         """Close the connection."""

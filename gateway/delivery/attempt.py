@@ -124,7 +124,7 @@ class MQTTAttempt(Attempt):
 
     sends: ClassVar = {
         "connecting": {"mqtt.accept": "open", "mqtt.reject": "refused"},
-        "open": {"mqtt.ack": "open", "mqtt.send": "open", "mqtt.disconnect": "over"},
+        "open": {"mqtt.ack": "open", "mqtt.defer": "open", "mqtt.send": "open", "mqtt.disconnect": "over"},
     }
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
@@ -135,7 +135,7 @@ class MQTTAttempt(Attempt):
     async def outcome(self) -> Outcome:
         await self.run()
         error = None if self._acknowledged else self.error or RuntimeError("it ended without acknowledging the message")
-        return Outcome(None, [], self.outgoing, error)
+        return Outcome(self.verdict, [], self.outgoing, error)
 
     def mqtt_accept(self, event: Event) -> None:
         pass
@@ -144,6 +144,14 @@ class MQTTAttempt(Attempt):
         self._end()
 
     def mqtt_ack(self, event: Event) -> None:
+        """With a reason code of an error (MQTT 5, from 0x80): never."""
+        if event.get("reason_code", 0) >= 0x80:
+            self.verdict = {"type": "mqtt.reject"}
+        self._acknowledged = True
+        self._end()
+
+    def mqtt_defer(self, event: Event) -> None:
+        self.verdict = event
         self._acknowledged = True
         self._end()
 

@@ -123,7 +123,7 @@ class Guard:
                 bell.outgoing.ring()
                 return answer
             case "again":
-                await store.release(key, error=error)
+                await store.release(key, error=error, counted=not outcome.deferred)
                 return [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
             case "dead":
                 await store.bury(message, error=error, claim=key)

@@ -129,7 +129,9 @@ class Worker:
                 await self._finish(message, scope, outcome)
             case "again":
                 due = time.time() + ruling.wait
-                await insist(partial(self._store.retry, message.id, due=due, error=outcome.failure))
+                await insist(
+                    partial(self._store.retry, message.id, due=due, error=outcome.failure, counted=not outcome.deferred)
+                )
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
                 await insist(partial(self._store.bury, message, error=outcome.failure))
 

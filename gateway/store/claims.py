@@ -89,11 +89,11 @@ def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
     return [None] * len(calls)
 
 
-def release(db: Database, calls: Sequence[tuple[str, str]]) -> list[None]:
-    sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?)
+def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:
+    sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?), attempts = attempts - ?
         WHERE key = ? AND state = {BUSY}"""
-    for key, error in calls:
-        db.execute(sql, (story.failed(error), -story.LONGEST, text(key)))
+    for key, error, counted in calls:
+        db.execute(sql, (story.failed(error), -story.LONGEST, not counted, text(key)))
     return [None] * len(calls)
 
 

@@ -125,8 +125,9 @@ class Store(Protocol):
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
         """A running message is handled: forget it, keep what its handler sends."""
 
-    async def retry(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
-        """A running message failed: it waits until ``due``."""
+    async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:  # noqa: A002
+        """A running message failed: it waits until ``due``. Its attempt stays counted, unless it was no failure: a
+        handler may say "not now"."""
 
     async def bury(self, message: Message, *, error: str, claim: str | None = None) -> None:
         """``message``, running or not yet known, is dead: kept until an operator says otherwise."""
@@ -142,8 +143,8 @@ class Store(Protocol):
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""
 
-    async def release(self, key: str, *, error: str) -> None:
-        """The claimed message failed: its repetition may claim it, and its attempts stay counted."""
+    async def release(self, key: str, *, error: str, counted: bool = True) -> None:
+        """The claimed message failed: its repetition may claim it. Its attempt stays counted, as with ``retry``."""
 
     # Dead letters.
 

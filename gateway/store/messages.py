@@ -154,12 +154,12 @@ def _move_on(db: Database, keys: Iterable[str]) -> None:
         db.execute(sql, [key])
 
 
-def retry(db: Database, calls: Sequence[tuple[str, float, str]]) -> list[None]:
-    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?)
-        WHERE id = ? AND state = {RUNNING}"""
-    for id_, due, error in calls:
+def retry(db: Database, calls: Sequence[tuple[str, float, str, bool]]) -> list[None]:
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
+        attempts = attempts - ? WHERE id = ? AND state = {RUNNING}"""
+    for id_, due, error, counted in calls:
         told = story.failed(error, due)
-        db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, text(id_)))
+        db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, not counted, text(id_)))
     return [None] * len(calls)
 
 

@@ -77,8 +77,8 @@ class SQLiteStore:
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
         await self._run(messages.finish, (id, outgoing))
 
-    async def retry(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
-        await self._run(messages.retry, (id, due, error))
+    async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:  # noqa: A002
+        await self._run(messages.retry, (id, due, error, counted))
 
     async def bury(self, message: Message, *, error: str, claim: str | None = None) -> None:
         await self._run(messages.bury, (message, error, claim))
@@ -90,7 +90,7 @@ class SQLiteStore:
 
     async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
         def give_up(database: sqlite3.Connection, got: Sequence[Claim]) -> list[None]:
-            ours = [(key, "cancelled") for each in got if each.state == "ours"]
+            ours = [(key, "cancelled", True) for each in got if each.state == "ours"]
             claims.release(database, ours)
             return [None] * len(got)
 
@@ -99,8 +99,8 @@ class SQLiteStore:
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(claims.settle, (key, result, outgoing))
 
-    async def release(self, key: str, *, error: str) -> None:
-        await self._run(claims.release, (key, error))
+    async def release(self, key: str, *, error: str, counted: bool = True) -> None:
+        await self._run(claims.release, (key, error, counted))
 
     # Dead letters.
 

@@ -94,10 +94,14 @@ class Site:
         assert done.returncode == 0, done.stderr
 
     def start(self) -> None:
+        self.spawn()
+        until(self.ready, f"the daemon is ready\n{self.output()}")
+
+    def spawn(self) -> None:
+        """Start the daemon, and do not wait."""
         command = [sys.executable, "-m", "gateway", "run"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, cwd=self.folder, env=self.environment, stdout=log, stderr=log)
-        until(self.ready, f"the daemon is ready\n{self.output()}")
 
     def ready(self) -> bool:
         assert self.process is not None

@@ -252,6 +252,37 @@ async def test_what_became_of_a_message_is_said_until_it_is_kept(
     assert failures == [0]
 
 
+@pytest.mark.parametrize("sync", [False, True])
+async def test_a_handler_says_not_now_or_never_without_raising(
+    store: SQLiteStore, sync: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    seen: list[bytes] = []
+
+    def judge(consumer: Any, payload: bytes) -> None:
+        seen.append(payload)
+        if payload == b"later" and seen.count(payload) < 3:
+            consumer.defer(0.01)
+        if payload == b"never":
+            consumer.refuse()
+
+    class Sync(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            judge(self, payload)
+
+    class Async(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            judge(self, payload)
+
+    app = mqtt_app(Sync if sync else Async, Policy(inbox=True, attempts=1))  # a deferral is no failure
+    await publish(app, message("a", b"later", 1), message("a", b"never", 2))
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert sorted(seen) == [b"later"] * 3 + [b"never"]
+    assert (await store.counts()).dead == 0
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert ["rejected by its handler" in warning for warning in warnings] == [True]
+
+
 async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQLiteStore) -> None:
     started = asyncio.Event()
 

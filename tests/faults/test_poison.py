@@ -1,0 +1,101 @@
+"""A message that kills the process, each time: attempts are counted before they begin, so that it is counted out."""
+
+import smtplib
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.site import PATIENCE, Site, until
+
+pytestmark = pytest.mark.fault
+
+HANDLERS = """
+import os, signal
+
+from gateway import EmailConsumer, MqttConsumer
+
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class Device(MqttConsumer):
+    def receive(self, topic, payload):
+        if payload == b"poison":
+            die()
+        open(os.environ["BOOK"], "ab").write(payload + b"\\n")
+
+
+class Mail(EmailConsumer):
+    def receive(self, message):
+        if message["Subject"] == "poison":
+            die()
+"""
+CONFIG = """
+servers:
+  web: {protocol: http, bind: "127.0.0.1:8000"}
+  devices: {protocol: mqtt, bind: "127.0.0.1:1883"}
+  mail: {protocol: smtp, bind: "127.0.0.1:8025"}
+routes:
+  http: poison_handlers.Mail
+  mqtt: {app: poison_handlers.Device, attempts: 2}
+  email: {app: poison_handlers.Mail, attempts: 2}
+log: {level: warning}
+"""
+
+
+class Poisoned(Site):
+    def example(self) -> str:
+        (self.folder / "poison_handlers.py").write_text(HANDLERS)
+        return self.at_its_addresses(CONFIG)
+
+    def died(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
+    def gateway(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "gateway", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=True,
+        )
+        return done.stdout
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Poisoned]:
+    site = Poisoned(tmp_path)
+    site.environment |= {"BOOK": str(tmp_path / "book")}
+    site.start()
+    yield site
+    site.close()
+
+
+def test_from_the_inbox(site: Poisoned) -> None:
+    site.publish("a", "poison")  # acknowledged: it is in the store
+    until(site.died, "the message kills the daemon")
+    site.spawn()
+    until(site.died, "the message kills the daemon again")
+    site.start()
+    until(lambda: "1 dead letter" in site.gateway("dead", "list"), "counted out")
+    site.publish("a", "good")
+    until((site.folder / "book").exists, "the next message is handled")
+    assert not site.died()
+
+
+def test_while_its_sender_waits(site: Poisoned) -> None:
+    poison = b"Subject: poison\r\nMessage-ID: <1@x>\r\n\r\nhi\r\n"
+    for _ in range(2):
+        with pytest.raises((smtplib.SMTPException, OSError)):
+            site.mail(poison, sender="a@example.com", to="b@example.org")
+        until(site.died, "the message kills the daemon")
+        site.start()
+    site.mail(poison, sender="a@example.com", to="b@example.org")  # taken: it is a dead letter now
+    assert "1 dead letter" in site.gateway("dead", "list")
+    assert not site.died()
