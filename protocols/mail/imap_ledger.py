@@ -14,6 +14,10 @@ LONGEST_WISH = 86400.0
 """And where it did."""
 
 
+SHORTEST_WISH = 0.2
+"""At least: each try asks the server for the folder's messages."""
+
+
 @dataclass(slots=True)
 class _Try:
     count: int = 0
@@ -73,7 +77,7 @@ class Ledger:
         if retry_after is None:
             wait = min(self._backoff * 2.0 ** (trial.count - 1), LONGEST_BACKOFF)
         else:
-            wait = min(max(retry_after, 0.0), LONGEST_WISH)
+            wait = min(max(retry_after, SHORTEST_WISH), LONGEST_WISH)
         trial.due = now + wait
         return wait
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.mail.imap import IMAPSettings
-from protocols.mail.imap_ledger import LONGEST_BACKOFF, LONGEST_WISH, Ledger
+from protocols.mail.imap_ledger import LONGEST_BACKOFF, LONGEST_WISH, SHORTEST_WISH, Ledger
 from protocols.mail.imap_marks import Mark, check_final, parse_mark
 from protocols.secret import Secret
 
@@ -33,7 +33,7 @@ def test_a_deferred_message_is_due_after_its_backoff_which_doubles(ledger: Ledge
 def test_the_last_attempt_has_no_next(ledger: Ledger) -> None:
     for _ in range(2):
         ledger.begin(1)
-        assert ledger.defer(1, 0, 0) == 0
+        assert ledger.defer(1, 0, 0) == SHORTEST_WISH
     assert ledger.begin(1) == 3
     assert ledger.defer(1, 0, None) is None
 
@@ -44,7 +44,7 @@ def test_waits_are_bounded() -> None:
         ledger.begin(1)
     assert ledger.defer(1, 0, None) == LONGEST_BACKOFF
     assert ledger.defer(1, 0, 1e12) == LONGEST_WISH
-    assert ledger.defer(1, 0, -5) == 0
+    assert ledger.defer(1, 0, -5) == SHORTEST_WISH
 
 
 def test_a_decided_message_is_not_handled_again_though_its_mark_must_wait(ledger: Ledger) -> None:
