@@ -90,7 +90,7 @@ class Text(logging.Formatter):
         elif frame := own_frame(error[2]):
             lines.append(f"        {_where(frame)}  {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
         if note:
-            lines.append(f"        kept; gateway show {event}")
+            lines.append(f"        {'kept; ' if getattr(record, 'kept', False) else ''}gateway show {event}")
         return "\n".join(lines)
 
 

@@ -166,7 +166,7 @@ def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt
     if outcome.error is None:
         logger.info("%s: deferred (%s)", describe(scope), words)
     else:
-        extra = {"scope": scope, "note": words}
+        extra = {"scope": scope, "note": words, "kept": stored or ruling.state == "dead"}
         logger.error("%s", describe(scope), exc_info=outcome.error, extra=extra)
 
 

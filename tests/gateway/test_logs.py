@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from gateway import logs
+from gateway.delivery.event import current_event
 from gateway.routing import current_route
 from gateway.settings import LogSettings
 
@@ -90,3 +91,32 @@ def test_libraries_are_quiet(name: str) -> None:
     assert stream.getvalue() == ""
     logging.getLogger(name).warning("the connection is lost")
     assert "lost" in stream.getvalue()
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(format=form), stream)  # type: ignore[arg-type]
+    token = current_event.set("lg6a7hbndv6p")
+    logging.getLogger("shop").info("the customer is known")
+    current_event.reset(token)
+    logging.getLogger("shop").info("nobody's")
+    first, second = stream.getvalue().splitlines()
+    assert "lg6a7hbndv6p" in first
+    assert "lg6a7hbndv6p" not in second
+    if form == "json":
+        assert json.loads(first)["event"] == "lg6a7hbndv6p"
+
+
+def test_what_failed_says_when_it_is_tried_again_and_where_to_look(crash: BaseException) -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(), stream)
+    token = current_event.set("lg6a7hbndv6p")
+    extra = {"scope": SCOPE, "note": "attempt 2 of 5, next in 30 s", "kept": True}
+    logging.getLogger("gateway.delivery.guard").error("email ann -> help", exc_info=crash, extra=extra)
+    current_event.reset(token)
+    assert stream.getvalue() == (
+        "ERROR   lg6a7hbndv6p email ann -> help: KeyError 'order' (attempt 2 of 5, next in 30 s)\n"
+        '        shop_handlers.py:3  return message["order"]\n'
+        "        kept; gateway show lg6a7hbndv6p\n"
+    )
