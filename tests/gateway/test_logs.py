@@ -115,8 +115,7 @@ def test_what_failed_says_when_it_is_tried_again_and_where_to_look(crash: BaseEx
     extra = {"scope": SCOPE, "note": "attempt 2 of 5, next in 30 s", "kept": True}
     logging.getLogger("gateway.delivery.guard").error("email ann -> help", exc_info=crash, extra=extra)
     current_event.reset(token)
-    assert stream.getvalue() == (
-        "ERROR   lg6a7hbndv6p email ann -> help: KeyError 'order' (attempt 2 of 5, next in 30 s)\n"
-        '        shop_handlers.py:3  return message["order"]\n'
-        "        kept; gateway show lg6a7hbndv6p\n"
-    )
+    head, line, advice = stream.getvalue().splitlines()
+    assert head == "ERROR   lg6a7hbndv6p email ann -> help: KeyError 'order' (attempt 2 of 5, next in 30 s)"
+    assert line.endswith('shop_handlers.py:3  return message["order"]')
+    assert advice == "        kept; gateway show lg6a7hbndv6p"
