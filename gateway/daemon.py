@@ -1,6 +1,7 @@
 """The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
 
 import asyncio
+import itertools
 import logging
 import os
 import signal
@@ -93,7 +94,6 @@ class Daemon:
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
-        self._signalled = False
 
     async def run(self) -> int:
         """Start, serve, stop; the exit code."""
@@ -180,12 +180,12 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
+        earlier = itertools.count()  # counts in one step: the second signal may arrive inside the first one's handler
 
         def stop(number: int, frame: object) -> None:
             """The first begins to stop; the next ends the process."""
-            if self._signalled:
+            if next(earlier):
                 self._force()
-            self._signalled = True
             loop.call_soon_threadsafe(self._stop.set)
 
         for each in (signal.SIGTERM, signal.SIGINT):
