@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -181,7 +182,9 @@ def test_a_second_signal_forces_a_blocked_loop(start: Start) -> None:
     daemon.says("try:")
     in_background(f"{url}/block", [])
     daemon.says("handling /block")
+    time.sleep(0.3)  # it blocks now
     daemon.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)  # a person's second Ctrl+C
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.wait() == 1
     assert daemon.lines[-1] == "stopped now: 1 http cut off"
