@@ -1,11 +1,15 @@
 """The settings of the MQTT server."""
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
+from protocols.mqtt.acl import Rule, check_acl
+from protocols.mqtt.users import check_users
+from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Seconds
+from protocols.units import TCP, Address, Bytes, Endpoint, Seconds, Unix, parse_address
 
 
 @dataclass(frozen=True)
@@ -20,6 +24,20 @@ class MQTTSettings:
     """Where devices connect."""
     tls: TLS | None = None
     """Certificate and key; without them the connection is plain TCP."""
+    users: dict[str, Secret] | None = None
+    """Who may connect: user names and hashes of their passwords, argon2id or bcrypt. ``gateway password`` makes one."""
+    password_file: str | None = None
+    """Path of a file of such users, a line ``name:hash`` for each; ``#`` begins a comment line. When it changes it is
+    read again. A name that is in ``users`` too has its hash from there."""
+    certificate_user: bool = False
+    """The common name of a client's certificate is its user name, and no password is asked. Needs ``tls.client_ca``."""
+    anonymous: bool | None = None
+    """Whether a client without a user name may connect. Default: where ``users``, ``password_file`` or
+    ``certificate_user`` say who may, no; otherwise the application decides who connects, which an address that other
+    machines reach has to be told by ``true``."""
+    acl: tuple[Rule, ...] | None = None
+    """Who may publish and subscribe to what. The first rule that matches decides; where none does, it is denied.
+    Default: everybody may do everything."""
     max_connections: int = 10_000
     """Connections at a time; one more is closed at once."""
     connect_timeout: Seconds = 10.0
@@ -39,3 +57,42 @@ class MQTTSettings:
     """Sessions (clean session 0) kept for devices that are away; the one that left first goes first."""
     max_retained: Bytes = 64 * 1024 * 1024
     """All retained messages together; one more is delivered, but not retained."""
+
+    def __post_init__(self) -> None:
+        if self.users is not None:
+            check_users(self.users)
+        if self.acl is not None:
+            check_acl(self.acl)
+        if self.certificate_user and not self._asks_certificates:
+            raise ValueError("certificate_user needs tls.client_ca: the authorities whose certificates name users")
+        if not self.knows_users:
+            self._check_openness()
+
+    @property
+    def knows_users(self) -> bool:
+        """Whether it is said here who may connect, and not left to the application."""
+        return self.certificate_user or self.users is not None or self.password_file is not None
+
+    @property
+    def _asks_certificates(self) -> bool:
+        return self.tls is not None and bool(self.tls.client_ca)
+
+    def _check_openness(self) -> None:
+        if self.anonymous is False:
+            raise ValueError("anonymous: false lets nobody connect: say users, password_file or certificate_user")
+        endpoint = parse_address(self.bind)
+        if not (self.anonymous or self._asks_certificates or _is_local(endpoint)):
+            raise ValueError(
+                f"bind {endpoint} lets anybody connect: say users, password_file, tls.client_ca, or anonymous: true "
+                "where the application itself decides"
+            )
+
+
+def _is_local(endpoint: Endpoint) -> bool:
+    """Whether only this machine reaches it."""
+    if not isinstance(endpoint, TCP):
+        return isinstance(endpoint, Unix)
+    try:
+        return ip_address(endpoint.host).is_loopback
+    except ValueError:
+        return endpoint.host == "localhost"
