@@ -111,8 +111,10 @@ class Parser:
     def _learn_version(self) -> None:
         """If the next packet is a complete CONNECT: it says how itself and all that follows is to be read."""
         buffer, at, end = self._buffer, self._at, len(self._buffer)
-        length, body = _remaining_length(buffer, at + 1, end, 0)
-        if length <= self._max and body + length <= end and buffer[at] == 0x10:
+        if buffer[at : at + 1] != b"\x10":
+            return
+        length, body = _remaining_length(buffer, at + 1, end, self.version)
+        if length <= self._max and body + length <= end:
             self.version = _version(Fields("CONNECT", buffer, body, body + length))
 
     def _parse(self, packets: list[Packet], most: int) -> None:

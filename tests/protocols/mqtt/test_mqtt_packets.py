@@ -1,223 +1,361 @@
-"""Bytes <-> packets: what the standard allows, each rule that it sets, and any bytes in any cut."""
+"""What a server writes, byte by byte, and a whole conversation with paho: each reads what the other writes."""
 
-from itertools import pairwise
-from typing import Any
+import socket
+from collections.abc import Iterator
+from typing import Any, Self
 
-import mqtt_peer as wire
+import paho.mqtt.client as mqtt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mqtt_bytes import VERSIONS, length, packet, pair, properties, string
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from protocols.errors import RemoteProtocolError
-from protocols.mqtt import packets
-from protocols.mqtt.packets import Parser
+from protocols.mqtt import packets, reasons
+from protocols.mqtt.packets import Connect, Disconnect, Options, Packet, Puback, Pubcomp, Pubrec, Subscribe, Unsubscribe
+from protocols.mqtt.parser import Parser
 
-LIMIT = 1000
+LIMIT = 5.0
+"""Seconds that any wait here may take."""
 
-
-def parse(*pieces: bytes) -> tuple[list[packets.Packet], str]:
-    """All packets of ``pieces`` fed one by one, and the error that ended them."""
-    parser, found = Parser(LIMIT), []
-    try:
-        for piece in pieces:
-            more = parser.feed(piece)
-            while more:
-                found += more
-                more = parser.feed()
-    except RemoteProtocolError as error:
-        return found, f"{error} {error.answer!r}"
-    return found, ""
+NONE = properties()
+WHY = {"reason_string": "why", "user_property": [("a", "b")]}
+WHY_BYTES = properties(b"\x1f" + string("why"), pair("a", "b"))
 
 
-def one(data: bytes) -> packets.Packet:
-    found, error = parse(data)
-    assert not error
-    assert len(found) == 1
-    return found[0]
+def test_connack() -> None:
+    assert packets.connack(4, 0) == b"\x20\x02\x00\x00"
+    assert packets.connack(4, 0, session_present=True, properties={"receive_maximum": 5}) == b"\x20\x02\x01\x00"
+    assert packets.connack(5, 0) == b"\x20\x03\x00\x00\x00"
+    assert packets.connack(5, 0, session_present=True) == b"\x20\x03\x01\x00\x00"
+    assert packets.connack(5, 0, properties={"receive_maximum": 5}) == b"\x20\x06\x00\x00\x03\x21\x00\x05"
+    assert packets.connack(5, reasons.BANNED, properties=WHY) == packet(0x20, b"\0\x8a", WHY_BYTES)
 
 
-def message(
-    topic: str, payload: bytes, packet_id: int | None = None, *, retain: bool, dup: bool = False
-) -> dict[str, Any]:
-    keys = {"topic": topic, "payload": payload, "retain": retain, "dup": dup, "id": packet_id}
-    return {"type": "mqtt.receive", "qos": int(packet_id is not None), "properties": {}, **keys}
-
-
-def error(data: bytes) -> str:
-    found, error = parse(data)
-    assert not found
-    return error
-
-
-def test_connect_with_everything() -> None:
-    fields = b"".join(map(wire.string, ("dev", "status", "gone", "ann", b"\x00secret")))
-    found = one(wire.packet(0x10, wire.string("MQTT") + bytes((4, 0xEE, 0, 60)) + fields))
-    will = {"topic": "status", "payload": b"gone", "qos": 1, "retain": True, "properties": {}}
-    assert found == packets.Connect("dev", True, 60, "ann", b"\x00secret", will, {})  # noqa: FBT003
-
-
-def test_publish_at_both_qualities() -> None:
-    assert one(wire.publish("a/b", b"x", retain=True)) == message("a/b", b"x", retain=True)
-    assert one(wire.publish("a/b", b"x", packet_id=513, dup=True)) == message("a/b", b"x", 513, retain=False, dup=True)
-    assert one(wire.publish("ü/☃", b"")) == message("ü/☃", b"", retain=False)
-
-
-def test_the_other_packets() -> None:
-    assert one(wire.puback(7)) == packets.Puback(7)
-    assert one(wire.subscribe(("a/#", 2), ("+", 0), ("a#", 1))) == packets.Subscribe(
-        1, [("a/#", 2), ("+", 0), (None, 1)]
-    )
-    assert one(wire.unsubscribe("a/#", "b")) == packets.Unsubscribe(1, ["a/#", "b"])
-    assert isinstance(one(wire.PINGREQ), packets.Pingreq)
-    assert isinstance(one(wire.DISCONNECT), packets.Disconnect)
-
-
-def test_a_string_may_begin_with_a_byte_order_mark() -> None:
-    """MQTT-1.5.3-3: it is kept."""
-    assert one(wire.publish("\ufeffa", b"")) == message("\ufeffa", b"", retain=False)
-
-
-MQTT = wire.string("MQTT")
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_refusal_has_no_session(version: int) -> None:
+    assert packets.connack(version, reasons.NOT_AUTHORIZED, session_present=True)[2] == 0
 
 
 @pytest.mark.parametrize(
-    ("data", "rule"),
-    [
-        (b"\x10\x7f" + b"\x00\x04HTTP" + bytes(121), "MQTT-3.1.2-1"),
-        (wire.packet(0x10, MQTT + b"\x04\x03\0\0" + wire.string("a")), "MQTT-3.1.2-3"),
-        (wire.packet(0x10, MQTT + b"\x04\x22\0\0" + wire.string("a")), "MQTT-3.1.2-11"),
-        (wire.packet(0x10, MQTT + b"\x04\x1e\0\0" + wire.string("a") * 3), "MQTT-3.1.2-14"),
-        (wire.packet(0x10, MQTT + b"\x04\x42\0\0" + wire.string("a") * 2), "MQTT-3.1.2-22"),
-        (wire.packet(0x10, MQTT + b"\x04\x06\0\0" + wire.string("a") + wire.string("w/#") * 2), "MQTT-3.3.2-2"),
-        (wire.packet(0x10, MQTT + b"\x04\x02\0\0" + wire.string("a") + b"?"), "after its last field"),
-        (wire.packet(0x10, MQTT + b"\x04\x82\0\0" + wire.string("a")), "middle of a field"),
-        (wire.packet(0x10, b""), "middle of a field"),
-        (b"\x11\x00", "MQTT-2.2.2-2"),
-        (b"\x00\x00", "packet type 0"),
-        (b"\xf0\x00", "packet type 15"),
-        (b"\x20\x02\0\0", "CONNACK from a client"),
-        (b"\x38\x03\0\1a", "MQTT-3.3.1-2"),
-        (b"\x36\x05\0\1a\0\1", "MQTT-3.3.1-4"),
-        (b"\x34\x05\0\1a\0\1", "QoS 2 is not served"),
-        (b"\x62\x02\0\1", "PUBREL: QoS 2 is not served"),
-        (b"\x41\x02\0\1", "MQTT-2.2.2-2"),
-        (b"\x80\x02\0\1", "MQTT-2.2.2-2"),
-        (b"\x30\x00", "middle of a field"),
-        (b"\x30\x01\x00", "middle of a field"),
-        (b"\x30\x03\x00\x02a", "middle of a field"),
-        (b"\x32\x03\x00\x01a", "middle of a field"),
-        (b"\x32\x04\x00\x01a\x01", "middle of a field"),
-        (wire.publish("a")[:-1] + b"\xff", "MQTT-1.5.3-1"),
-        (wire.publish(b"\xed\xa0\x80"), "MQTT-1.5.3-1"),
-        (wire.publish("a\0b"), "MQTT-1.5.3-2"),
-        (wire.publish("a\nb"), "MQTT-1.5.3-2"),
-        (wire.publish(""), "MQTT-4.7.3-1"),
-        (wire.publish("a/+"), "MQTT-3.3.2-2"),
-        (wire.publish("#"), "MQTT-3.3.2-2"),
-        (wire.publish("/" * 200), "MQTT-3.3.2-2"),
-        (b"\x32\x05\0\1a\0\0", "MQTT-2.3.1-1"),
-        (b"\x40\x02\0\0", "MQTT-2.3.1-1"),
-        (b"\x40\x03\0\1\0", "3.4.1"),
-        (b"\x82\x02\0\1", "middle of a field"),
-        (wire.subscribe(("a", 3)), "MQTT-3.8.3-4"),
-        (wire.subscribe(("a", 1), packet_id=0), "MQTT-2.3.1-1"),
-        (b"\xa2\x02\0\1", "middle of a field"),
-        (b"\xc0\x01\0", "after its last field"),
-        (b"\xe0\x01\0", "after its last field"),
-        (b"\x30\xff\xff\xff\xff\x01", "2.2.3"),
-        (b"\x30\xe9\x07", "limit is 1000"),
-    ],
+    ("code", "return_code"),
+    [(0x84, 1), (0x85, 2), (0x86, 4), (0x87, 5), (0x88, 3), (0x89, 3), (0x8A, 5), (0x8C, 4), (0x95, 3), (0x80, 3)],
 )
-def test_a_packet_that_breaks_a_rule_is_named_by_it(data: bytes, rule: str) -> None:
-    assert rule in error(data)
+def test_the_nearest_return_code_of_3_1_1(code: int, return_code: int) -> None:
+    assert packets.connack(4, code) == bytes((0x20, 2, 0, return_code))
 
 
 @pytest.mark.parametrize(
-    ("data", "answer"),
-    [
-        (wire.packet(0x10, MQTT + b"\x05\x02\0\0\0" + wire.string("a")), b"\x20\x03\x00\x84\x00"),
-        (wire.packet(0x10, MQTT + b"\x03\x02\0\0" + wire.string("a")), b"\x20\x02\x00\x01"),
-        (wire.packet(0x10, MQTT + b"\x84\x02\0\0" + wire.string("a")), b"\x20\x02\x00\x01"),
-        (wire.packet(0x10, wire.string("MQIsdp") + b"\x03\x02\0\0" + wire.string("a")), b"\x20\x02\x00\x01"),
-        (wire.connect("", clean=False), b"\x20\x02\x00\x02"),
-        (wire.connect("x" * 257), b"\x20\x02\x00\x02"),
-    ],
+    ("write", "first"),
+    [(packets.puback, 0x40), (packets.pubrec, 0x50), (packets.pubrel, 0x62), (packets.pubcomp, 0x70)],
 )
-def test_a_connect_that_is_refused_with_a_word(data: bytes, answer: bytes) -> None:
-    with pytest.raises(RemoteProtocolError) as caught:
-        Parser(LIMIT).feed(data)
-    assert caught.value.answer == answer
+def test_acknowledgements_are_as_short_as_they_may_be(write: Any, first: int) -> None:
+    assert write(4, 513) == write(5, 513) == bytes((first, 2, 2, 1))
+    assert write(4, 513, 0x92, WHY) == bytes((first, 2, 2, 1))
+    assert write(5, 513, 0x92) == bytes((first, 3, 2, 1, 0x92))
+    assert write(5, 513, 0x92, WHY) == packet(first, b"\2\1\x92", WHY_BYTES)
+    assert write(5, 513, properties=WHY) == packet(first, b"\2\1\0", WHY_BYTES)
+    with pytest.raises(ValueError, match="has no property 'topic_alias'"):
+        write(5, 513, properties={"topic_alias": 1})
 
 
-def test_what_came_before_an_error_is_not_lost() -> None:
-    found, error = parse(wire.PINGREQ + wire.publish("a") + b"\x00\x00")
-    assert found == [packets.Pingreq(), message("a", b"", retain=False)]
-    assert error
+def test_many_pubacks_at_once() -> None:
+    assert packets.pubacks([1, 513]) == packets.puback(5, 1) + packets.puback(4, 513)
+    assert packets.pubacks([]) == b""
 
 
-def test_a_batch_is_bounded_and_the_rest_is_kept() -> None:
-    parser = Parser(LIMIT)
-    assert len(parser.feed(wire.PINGREQ * 100)) == packets.BATCH
-    assert parser.waiting == 2 * (100 - packets.BATCH)
-    assert len(parser.feed(most=1)) == 1
-    assert len(parser.feed(wire.PINGREQ)) == 100 - packets.BATCH
-    assert parser.waiting == 0
+def test_suback_and_unsuback() -> None:
+    codes = [0, 1, 2, 0x8F, 0x80]
+    assert packets.suback(4, 9, codes) == b"\x90\x07\x00\x09\x00\x01\x02\x80\x80"
+    assert packets.suback(5, 9, codes) == b"\x90\x08\x00\x09\x00\x00\x01\x02\x8f\x80"
+    assert packets.suback(5, 9, iter([0]), WHY) == packet(0x90, b"\0\x09", WHY_BYTES, b"\0")
+    assert packets.unsuback(4, 9, [0, 0x11]) == b"\xb0\x02\x00\x09"
+    assert packets.unsuback(5, 9, [0, 0x11]) == b"\xb0\x05\x00\x09\x00\x00\x11"
+    assert packets.unsuback(5, 9, [0], WHY) == packet(0xB0, b"\0\x09", WHY_BYTES, b"\0")
 
 
-def test_the_longest_packet_arrives_byte_by_byte() -> None:
-    data = wire.publish("a", bytes(LIMIT - 3))
-    found, error = parse(*(data[i : i + 1] for i in range(len(data))))
-    assert found == [message("a", bytes(LIMIT - 3), retain=False)]
-    assert not error
+def test_disconnect_auth_and_pingresp() -> None:
+    assert packets.disconnect(0) == b"\xe0\x00"
+    assert packets.disconnect(0x8E) == b"\xe0\x01\x8e"
+    assert packets.disconnect(0, WHY) == packet(0xE0, b"\0", WHY_BYTES)
+    assert packets.disconnect(0x9C, {"server_reference": "b"}) == b"\xe0\x06\x9c\x04\x1c\x00\x01b"
+    assert packets.auth(0) == b"\xf0\x00"
+    assert packets.auth(0x18, {"authentication_method": "m"}) == b"\xf0\x06\x18\x04\x15\x00\x01m"
+    assert packets.PINGRESP == b"\xd0\x00"
 
 
-KNOWN = st.sampled_from(
-    [
-        wire.connect(will=("w", b"x")),
-        wire.publish("a/b", b"payload"),
-        wire.publish("a/b", b"payload", packet_id=3),
-        wire.publish("a", bytes(200), packet_id=4),
-        wire.puback(3),
-        wire.subscribe(("a/+", 1), ("x#", 0)),
-        wire.unsubscribe("a"),
-        wire.PINGREQ,
-        wire.DISCONNECT,
-    ]
-)
-FRAMED = st.builds(wire.packet, st.integers(0, 255), st.binary(max_size=40))
-MUTATED = st.builds(
-    lambda data, at, byte: data[: at % len(data)] + bytes((byte,)) + data[at % len(data) + 1 :],
-    KNOWN,
-    st.integers(0, 300),
-    st.integers(0, 255),
-)
-STREAM = st.lists(st.one_of(KNOWN, FRAMED, MUTATED, st.binary(max_size=10)), max_size=12).map(b"".join)
-
-
-@settings(deadline=None)
-@given(STREAM, st.lists(st.integers(0, 400), max_size=30))
-def test_any_bytes_in_any_cut_give_the_same(data: bytes, cuts: list[int]) -> None:
-    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    pieces = [data[start:end] for start, end in pairwise(edges)]
-    assert parse(*pieces) == parse(data)
-    assert parse(*(data[i : i + 1] for i in range(len(data)))) == parse(data)
+def test_publish_byte_by_byte() -> None:
+    assert packets.publish(4, "a", b"x") == b"\x30\x04\0\1ax"
+    assert packets.publish(5, "a", b"x") == b"\x30\x05\0\1a\0x"
+    assert packets.publish(4, "a", b"x", 1, 513, dup=True, retain=True) == b"\x3b\x06\0\1a\2\1x"
+    assert packets.publish(5, "a", b"x", 2, 513) == b"\x34\x07\0\1a\2\1\0x"
+    alias = {"topic_alias": 7}
+    assert packets.publish(5, "", b"x", properties=alias) == b"\x30\x07\0\0\3\x23\0\7x"
+    assert packets.publish(4, "a", b"x", properties={"never": "looked at"}) == b"\x30\x04\0\1ax"
+    with pytest.raises(ValueError, match="PUBLISH has no property"):
+        packets.publish_parts(5, "a", b"x", 1, properties={"never": "sent"})
 
 
 TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="+#"), min_size=1, max_size=50)
+SOME = st.fixed_dictionaries(
+    {}, optional={"content_type": TEXT, "user_property": st.lists(st.tuples(TEXT, TEXT), min_size=1)}
+)
 
 
 @settings(deadline=None)
-@given(TEXT, st.binary(max_size=300), st.booleans(), st.booleans(), st.integers(1, 65535))
-def test_what_the_server_writes_a_parser_reads(
-    topic: str, payload: bytes, retain: bool, dup: bool, number: int
+@given(
+    st.sampled_from(VERSIONS),
+    TEXT,
+    st.binary(max_size=300),
+    st.integers(0, 2),
+    st.booleans(),
+    st.integers(1, 65535),
+    SOME,
+)
+def test_what_the_server_publishes_a_parser_reads(
+    version: int, topic: str, payload: bytes, qos: int, retain: bool, number: int, some: dict[str, Any]
 ) -> None:
-    assert one(packets.publish(topic, payload, retain=retain)) == message(topic, payload, retain=retain)
-    head = packets.publish_head(topic, payload, retain=retain, dup=dup)
-    assert one(head + number.to_bytes(2, "big") + payload) == message(topic, payload, number, retain=retain, dup=dup)
+    head, tail = packets.publish_parts(version, topic, payload, qos, retain=retain, dup=qos > 0, properties=some)
+    raw = head + number.to_bytes(2, "big") + tail if qos else head + tail
+    assert raw == packets.publish(version, topic, payload, qos, number, retain=retain, dup=qos > 0, properties=some)
+    keys = {"qos": qos, "retain": retain, "dup": qos > 0, "id": number if qos else None}
+    found = {"type": "mqtt.receive", "topic": topic, "payload": payload, "properties": some if version == 5 else {}}
+    assert read(raw, version) == {**found, **keys}
 
 
-def test_the_answers() -> None:
-    assert packets.connack(0, session_present=True) == b"\x20\x02\x01\x00"
-    assert packets.pubacks([1, 513]) == b"\x40\x02\x00\x01\x40\x02\x02\x01"
-    assert packets.suback(9, [0, 1, 0x80]) == b"\x90\x05\x00\x09\x00\x01\x80"
-    assert packets.unsuback(9) == b"\xb0\x02\x00\x09"
+def read(raw: bytes, version: int) -> Packet:
+    parser = Parser(100_000)
+    parser.version = version
+    (found,) = parser.feed(raw)
+    return found
+
+
+def test_the_lengths_around_each_power_of_128() -> None:
+    for size in (0, 127, 128, 16383, 16384, 2097151, 2097152):
+        raw = packets.publish(4, "a", bytes(size))
+        assert raw[: -3 - size] == b"\x30" + length(size + 3)
+
+
+class Paho:
+    """A paho client, its bytes on one side and what it understood on the other."""
+
+    def __init__(self, version: int, client_id: str = "") -> None:
+        clean = {"clean_session": True} if version == 4 else {}
+        self.client = mqtt.Client(
+            mqtt.CallbackAPIVersion.VERSION2,
+            client_id,
+            protocol=mqtt.MQTTProtocolVersion(version),
+            reconnect_on_failure=False,
+            **clean,
+        )
+        self.version = version
+        self.heard: list[tuple[Any, ...]] = []
+        self.client.on_connect = lambda _, __, flags, code, some: self._hear(flags.session_present, code, some)
+        self.client.on_disconnect = lambda _, __, flags, code, some: self._hear(code, some)
+        self.client.on_subscribe = lambda _, __, mid, codes, some: self._hear(mid, codes, some)
+        self.client.on_unsubscribe = lambda _, __, mid, codes, some: self._hear(mid, codes, some)
+        self.client.on_publish = lambda _, __, mid, code, some: self._hear(mid, code, some)
+        self.client.on_message = lambda _, __, message: self._hear(message)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(LIMIT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.client.on_disconnect = None
+        self.client.disconnect()
+        self._connection.close()
+        self._listener.close()
+        self.client.loop_read()
+
+    def _hear(self, *what: Any) -> None:
+        self.heard.append(what)
+
+    def connects(self, **options: Any) -> Packet:
+        self.client.connect("127.0.0.1", self._listener.getsockname()[1], **options)
+        self._connection, _ = self._listener.accept()
+        self._connection.settimeout(LIMIT)
+        return self.said()
+
+    def said(self) -> Packet:
+        """The next packet that it wrote, as our parser reads it."""
+        parser = Parser(100_000)
+        parser.version = self.version
+        while not (found := parser.feed(self._connection.recv(1))):
+            assert parser.waiting
+        return found[0]
+
+    def hears(self, data: bytes) -> tuple[Any, ...]:
+        """What it makes of a packet."""
+        self._connection.sendall(data)
+        self.heard.clear()
+        assert self.client.loop_read() == mqtt.MQTT_ERR_SUCCESS
+        (what,) = self.heard
+        return what
+
+
+@pytest.fixture(params=VERSIONS)
+def paho(request: pytest.FixtureRequest) -> Iterator[Paho]:
+    with Paho(request.param) as client:
+        client.connects()
+        yield client
+
+
+def some(kind: int, **each: Any) -> Properties:
+    made = Properties(kind)
+    for name, value in each.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_paho_connects() -> None:
+    with Paho(5, "dev") as client:
+        client.client.username_pw_set("ann", "secret")
+        of_will = some(PacketTypes.WILLMESSAGE, WillDelayInterval=5, CorrelationData=b"\xff", UserProperty=("a", "1"))
+        client.client.will_set("gone", b"bye", 1, retain=True, properties=of_will)
+        own = some(
+            PacketTypes.CONNECT, SessionExpiryInterval=60, ReceiveMaximum=9, UserProperty=[("a", "1"), ("a", "2")]
+        )
+        will_properties = {"will_delay_interval": 5, "correlation_data": b"\xff", "user_property": [("a", "1")]}
+        will = {"topic": "gone", "payload": b"bye", "qos": 1, "retain": True, "properties": will_properties}
+        expected = {"session_expiry_interval": 60, "receive_maximum": 9, "user_property": [("a", "1"), ("a", "2")]}
+        assert client.connects(keepalive=33, clean_start=False, properties=own) == Connect(
+            5,
+            "dev",
+            False,  # noqa: FBT003
+            33,
+            "ann",
+            b"secret",
+            will,
+            expected,
+        )
+    with Paho(4, "dev") as client:
+        assert client.connects(keepalive=33) == Connect(4, "dev", True, 33, None, None, None, {})  # noqa: FBT003
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_paho_publishes(paho: Paho, qos: int) -> None:
+    mine = some(PacketTypes.PUBLISH, ContentType="text/plain", TopicAlias=3) if paho.version == 5 else None
+    expected = {"content_type": "text/plain", "topic_alias": 3} if mine else {}
+    info = paho.client.publish("ü", b"x" * 200, qos, retain=True, properties=mine)
+    keys = {"qos": qos, "retain": True, "dup": False, "id": info.mid if qos else None, "properties": expected}
+    assert paho.said() == {"type": "mqtt.receive", "topic": "ü", "payload": b"x" * 200, **keys}
+
+
+def test_paho_subscribes_and_unsubscribes(paho: Paho) -> None:
+    if paho.version == 4:
+        _, mid = paho.client.subscribe([("a/+", 1), ("#", 2)])
+        expected = [("a/+", Options(1, False, False, 0)), ("#", Options(2, False, False, 0))]  # noqa: FBT003
+        assert paho.said() == Subscribe(mid, expected, {})
+        _, mid = paho.client.unsubscribe(["a/+", "#"])
+        assert paho.said() == Unsubscribe(mid, ["a/+", "#"], {})
+        return
+    options = SubscribeOptions(qos=2, noLocal=True, retainAsPublished=True, retainHandling=1)
+    mine = some(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=[300], UserProperty=("a", "b"))
+    _, mid = paho.client.subscribe([("a/+", options)], properties=mine)
+    properties_ = {"subscription_identifier": 300, "user_property": [("a", "b")]}
+    assert paho.said() == Subscribe(mid, [("a/+", Options(2, True, True, 1))], properties_)  # noqa: FBT003
+    _, mid = paho.client.unsubscribe(["a/+", "#"], some(PacketTypes.UNSUBSCRIBE, UserProperty=("a", "b")))
+    assert paho.said() == Unsubscribe(mid, ["a/+", "#"], {"user_property": [("a", "b")]})
+
+
+def test_paho_says_goodbye(paho: Paho) -> None:
+    if paho.version == 4:
+        paho.client.disconnect()
+        assert paho.said() == Disconnect(0, {})
+    else:
+        why = some(PacketTypes.DISCONNECT, SessionExpiryInterval=5)
+        paho.client.disconnect(ReasonCode(PacketTypes.DISCONNECT, "Disconnect with will message"), why)
+        assert paho.said() == Disconnect(4, {"session_expiry_interval": 5})
+
+
+def json(properties_: Properties | None) -> dict[str, Any]:
+    return properties_.json() if properties_ is not None else {}
+
+
+def test_paho_hears_connack(paho: Paho) -> None:
+    mine = {"receive_maximum": 9, "assigned_client_identifier": "you", "maximum_qos": 1, "user_property": [("a", "b")]}
+    present, code, found = paho.hears(packets.connack(paho.version, 0, True, mine))  # noqa: FBT003
+    expected = {"ReceiveMaximum": 9, "AssignedClientIdentifier": "you", "MaximumQoS": 1, "UserProperty": [("a", "b")]}
+    assert (present, code, json(found)) == (True, "Success", expected if paho.version == 5 else {})
+
+
+@pytest.mark.parametrize(
+    ("code", "name"),
+    [(0x86, "Bad user name or password"), (0x87, "Not authorized"), (0x88, "Server unavailable")],
+)
+def test_paho_hears_a_refusal(paho: Paho, code: int, name: str) -> None:
+    data = packets.connack(paho.version, code)
+    paho.client.on_connect = lambda _, __, flags, code, some: paho.heard.append((str(code),))
+    paho.client.on_disconnect = None
+    paho._connection.sendall(data)
+    paho.client.loop_read()
+    assert paho.heard == [(name,)]
+
+
+@pytest.mark.parametrize("qos", [0, 1, 2])
+def test_paho_hears_what_is_published_and_answers(paho: Paho, qos: int) -> None:
+    paho.hears(packets.connack(paho.version, 0))
+    mine = {"content_type": "text/plain", "subscription_identifier": [1, 300], "user_property": [("a", "b")]}
+    data = packets.publish(paho.version, "ü/x", b"y" * 200, qos, 7, retain=True, properties=mine)
+    if qos == 2:
+        paho._connection.sendall(data)
+        paho.client.loop_read()
+        assert paho.said() == Pubrec(7, 0, {})
+        data = packets.pubrel(paho.version, 7)
+    (message,) = paho.hears(data)
+    assert (message.topic, message.payload, message.qos, message.retain) == ("ü/x", b"y" * 200, qos, True)
+    expected = {"ContentType": "text/plain", "SubscriptionIdentifier": [1, 300], "UserProperty": [("a", "b")]}
+    assert json(message.properties) == (expected if paho.version == 5 else {})
+    if qos:
+        assert paho.said() == (Puback if qos == 1 else Pubcomp)(7, 0, {})
+
+
+def test_paho_hears_acknowledgements(paho: Paho) -> None:
+    paho.hears(packets.connack(paho.version, 0))
+    mid = paho.client.publish("a", b"x", 1).mid
+    found = paho.hears(packets.puback(paho.version, mid, 0x97, WHY))
+    code, why = ("Quota exceeded", {"ReasonString": "why", "UserProperty": [("a", "b")]})
+    assert (found[0], found[1], json(found[2])) == ((mid, code, why) if paho.version == 5 else (mid, "Success", {}))
+
+
+def test_paho_hears_the_second_half_of_qos_2(paho: Paho) -> None:
+    paho.hears(packets.connack(paho.version, 0))
+    mid = paho.client.publish("a", b"x", 2).mid
+    paho.said()
+    paho._connection.sendall(packets.pubrec(paho.version, mid))
+    paho.client.loop_read()
+    assert paho.said() == packets.Pubrel(mid, 0, {})
+    assert paho.hears(packets.pubcomp(paho.version, mid))[0] == mid
+
+
+def test_paho_hears_suback_and_unsuback(paho: Paho) -> None:
+    codes = [0, 2, 0x80]
+    mid, names, found = paho.hears(packets.suback(paho.version, 7, codes, WHY))
+    assert (mid, [each.value for each in names]) == (7, codes)
+    expected = {"ReasonString": "why", "UserProperty": [("a", "b")]} if paho.version == 5 else {}
+    assert json(found) == expected
+    mid, names, found = paho.hears(packets.unsuback(paho.version, 7, [0, 0x11], WHY))
+    assert (mid, [each.value for each in names]) == (7, [0, 0x11] if paho.version == 5 else [])
+    assert json(found) == expected
+
+
+@pytest.mark.parametrize("given_", [{}, WHY])
+def test_paho_hears_goodbye(given_: dict[str, Any]) -> None:
+    with Paho(5) as client:
+        client.connects()
+        client._connection.sendall(packets.disconnect(reasons.TAKEN_OVER, given_))
+        client.client.loop_read()
+        code, found = client.heard[0]
+        assert code == "Session taken over"
+        assert json(found) == ({"ReasonString": "why", "UserProperty": [("a", "b")]} if given_ else {})
+
+
+def test_the_reason_codes_are_paho_s() -> None:
+    """Each constant has a value that paho knows, and each of paho's values has a constant."""
+    named = {value for name, value in vars(reasons).items() if name.isupper() and isinstance(value, int)}
+    assert named == set(ReasonCode(PacketTypes.CONNACK).names)
