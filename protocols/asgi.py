@@ -33,6 +33,7 @@ __all__ = [
     "LifespanScope",
     "MQTTAcceptEvent",
     "MQTTAckEvent",
+    "MQTTAuthEvent",
     "MQTTConnectEvent",
     "MQTTDeferEvent",
     "MQTTDisconnectEvent",
@@ -41,6 +42,9 @@ __all__ = [
     "MQTTRejectEvent",
     "MQTTScope",
     "MQTTSendEvent",
+    "MQTTSubackEvent",
+    "MQTTSubscribeRequestEvent",
+    "MQTTUnsubscribeRequestEvent",
     "MQTTWill",
     "Mailbox",
     "Media",
@@ -126,6 +130,37 @@ class MQTTReceiveEvent(TypedDict):
     id: int | None
     """What ``mqtt.ack`` names; None at QoS 0."""
     properties: dict[str, Any]
+    event: NotRequired[str]
+    """Server role, QoS 2: the event id, the same each time the client sends the message."""
+
+
+class MQTTSubscribeRequestEvent(TypedDict):
+    """Received, in the server role, where ``mqtt.accept`` asked for it: may the client subscribe? ``filters`` holds
+    (filter, QoS) pairs; a filter that breaks the rules is None, and refused whatever the answer."""
+
+    type: Literal["mqtt.subscribe"]
+    id: int
+    """What ``mqtt.suback`` names."""
+    filters: list[tuple[str | None, int]]
+    properties: dict[str, Any]
+
+
+class MQTTUnsubscribeRequestEvent(TypedDict):
+    """Received, in the server role, where ``mqtt.accept`` asked for it: the client has unsubscribed."""
+
+    type: Literal["mqtt.unsubscribe"]
+    filters: list[str]
+    properties: dict[str, Any]
+
+
+class MQTTAuthEvent(TypedDict):
+    """Received and sent: a step of MQTT 5's enhanced authentication (4.12)."""
+
+    type: Literal["mqtt.auth"]
+    reason_code: NotRequired[int]
+    """0x18, continue (default); 0x19 from a client that authenticates anew; 0, success, to such a one."""
+    data: NotRequired[bytes | None]
+    properties: NotRequired[dict[str, Any]]
 
 
 class MQTTDisconnectEvent(TypedDict):
@@ -139,18 +174,33 @@ class MQTTDisconnectEvent(TypedDict):
 
 class MQTTAcceptEvent(TypedDict):
     type: Literal["mqtt.accept"]
+    subscribe: NotRequired[bool]
+    """Ask the application about subscriptions (``mqtt.subscribe``); default: they are granted."""
+    properties: NotRequired[dict[str, Any]]
+    """MQTT 5's CONNACK properties, besides the server's own."""
 
 
 class MQTTRejectEvent(TypedDict):
     type: Literal["mqtt.reject"]
     reason_code: NotRequired[int]
     """MQTT 5's CONNACK reason code; default 0x87, not authorized. 3.1.1 peers get the nearest return code."""
+    properties: NotRequired[dict[str, Any]]
+    """MQTT 5's: ``reason_string``, ``server_reference`` ..."""
 
 
 class MQTTAckEvent(TypedDict):
     type: Literal["mqtt.ack"]
     id: int
     reason_code: NotRequired[int]
+    properties: NotRequired[dict[str, Any]]
+
+
+class MQTTSubackEvent(TypedDict):
+    """Sent in the server role: the answer to ``mqtt.subscribe``, a reason code for each filter."""
+
+    type: Literal["mqtt.suback"]
+    id: int
+    reason_codes: list[int]
 
 
 class MQTTDeferEvent(TypedDict):
@@ -187,6 +237,7 @@ class MQTTDropEvent(TypedDict):
 
     type: Literal["mqtt.disconnect"]
     reason_code: NotRequired[int]
+    properties: NotRequired[dict[str, Any]]
 
 
 # email: one message
@@ -316,6 +367,9 @@ ReceiveEvent = (
     ASGIReceiveEvent
     | MQTTConnectEvent
     | MQTTReceiveEvent
+    | MQTTSubscribeRequestEvent
+    | MQTTUnsubscribeRequestEvent
+    | MQTTAuthEvent
     | MQTTDisconnectEvent
     | EmailReceiveEvent
     | EmailDisconnectEvent
@@ -329,6 +383,8 @@ SendEvent = (
     | MQTTAcceptEvent
     | MQTTRejectEvent
     | MQTTAckEvent
+    | MQTTSubackEvent
+    | MQTTAuthEvent
     | MQTTDeferEvent
     | MQTTSendEvent
     | MQTTSubscribeEvent

@@ -7,16 +7,21 @@ import asyncio
 import logging
 import socket
 import uuid
+from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
-from protocols.asgi import VERSIONS, Application, MQTTScope
+from protocols.asgi import VERSIONS, Application, MQTTReceiveEvent, MQTTScope
 from protocols.ends import describe_tls, host_port
 from protocols.errors import RemoteProtocolError
 from protocols.instance import Instance
-from protocols.mqtt import packets
+from protocols.mqtt import packets, reasons
+from protocols.mqtt.access import Access
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import Connection, Goodbye
-from protocols.mqtt.packets import Connect, Parser
+from protocols.mqtt.figures import Figures
+from protocols.mqtt.packets import Connect
+from protocols.mqtt.parser import Parser
+from protocols.mqtt.rate import Rate
 from protocols.mqtt.settings import MQTTSettings
 
 logger = logging.getLogger(__name__)
@@ -27,6 +32,10 @@ COALESCE = 64 * 1024
 """Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
+UNKEPT = 10_000
+"""Changes of state that wait for the disk; then nothing more is read until they are kept."""
+
+_VERSIONS: dict[int, Any] = {4: "3.1.1", 5: "5.0"}
 
 
 class Host(Protocol):
@@ -37,6 +46,8 @@ class Host(Protocol):
     state: dict[str, Any]
     settings: MQTTSettings
     broker: Broker
+    access: Access
+    figures: Figures
 
     def arrived(self, arrival: "Arrival") -> None: ...
     def left(self, arrival: "Arrival") -> None: ...
@@ -83,17 +94,17 @@ class Arrival(asyncio.Protocol):
     def _first(self, packet: packets.Packet) -> None:
         if not isinstance(packet, Connect):
             raise RemoteProtocolError("the first packet is not CONNECT [MQTT-3.1.0-1]")
-        if not packet.client_id:  # MQTT-3.1.3-6
+        assigned = not packet.client_id  # MQTT-3.1.3-6
+        if assigned:
             packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
         self._leave()
-        device = Device(self._host, self._transport, self._parser, packet)
+        device = Device(self._host, self._transport, self._parser, packet, assigned=assigned)
         self._transport.set_protocol(device)
         self._host.connected(device)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         _log(self._host, self._transport, "", f"closed: {error}")
-        if isinstance(error.answer, bytes):
-            self._transport.write(error.answer)
+        self._transport.write(_refusal(self._parser.version, error.answer))
         self._transport.close()
 
     def _overdue(self) -> None:
@@ -106,92 +117,172 @@ class Arrival(asyncio.Protocol):
         self._host.left(self)
 
 
+def _refusal(version: int, answer: Any) -> bytes:
+    """CONNACK, where the client's version has one for this: 3.1.1 just closes for what is malformed (4.8)."""
+    if isinstance(answer, bytes):
+        return answer
+    if version == 5 or (version == 4 and answer == reasons.CLIENT_ID_INVALID):
+        return packets.connack(version, answer or reasons.PROTOCOL_ERROR)
+    return b""
+
+
 class Device(Instance, asyncio.Protocol):
     """A device that has said CONNECT, and the application's run for it."""
 
     sends = {
-        "connecting": {"mqtt.accept": "open", "mqtt.reject": "over"},
-        "open": {"mqtt.ack": "open", "mqtt.send": "open", "mqtt.disconnect": "over"},
+        "connecting": {"mqtt.accept": "open", "mqtt.reject": "over", "mqtt.auth": "connecting"},
+        "open": {
+            "mqtt.ack": "open",
+            "mqtt.send": "open",
+            "mqtt.suback": "open",
+            "mqtt.auth": "open",
+            "mqtt.disconnect": "over",
+        },
+        "gone": {"mqtt.ack": "gone"},  # at QoS 2 it still counts
     }
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
-        *("_acks", "_closed", "_congested", "_connection", "_dropped", "_heard", "_held", "_host", "_keepalive"),
-        *("_loop", "_out", "_parser", "_stopping", "_timer", "_transport", "_unsent", "client_id"),
+        *("_acks", "_assigned", "_closed", "_connect", "_connection", "_dropped", "_heard", "_held", "_host"),
+        *("_journal", "_keepalive", "_loop", "_out", "_parser", "_rate", "_stopping", "_throttle", "_timer"),
+        *("_transport", "_unsent", "client_id", "congested", "max_packet", "version"),
     )
 
-    def __init__(self, host: Host, transport: asyncio.Transport, parser: Parser, connect: Connect) -> None:
+    def __init__(
+        self, host: Host, transport: asyncio.Transport, parser: Parser, connect: Connect, *, assigned: bool
+    ) -> None:
         super().__init__(host.app, _scope(host, transport, connect))
         self.client_id = connect.client_id
+        self.version = connect.version
+        self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
+        self.congested = False
+        self._assigned = assigned
+        self._connect: Connect | None = connect
         self._host = host
         self._transport = transport
         self._parser = parser
-        self._connection = Connection(host.broker, host.settings, connect, self)
+        self._journal = host.broker.journal
         self._loop = asyncio.get_running_loop()
-        self._keepalive = connect.keepalive * 1.5
+        self._keepalive = 0.0
         self._heard = self._loop.time()
+        self._rate = Rate(host.settings.max_publish_rate) if host.settings.max_publish_rate else None
+        self._throttle: asyncio.TimerHandle | None = None
         # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
         self._held = True
         self._acks: list[int] = []
         self._out: list[bytes] = []
         self._unsent = 0
-        self._congested = False
         self._dropped = 0
         self._stopping = False
         self._closed = False
+        self._connection = Connection(host.broker, host.settings, connect, self, assigned=assigned)
         self._timer = self._loop.call_later(host.settings.connect_timeout, self._unanswered)
         # A device without an MQTT keep-alive that has gone without a word is found by TCP.
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         transport.set_write_buffer_limits(host.settings.max_unsent)
-        self.feed({"type": "mqtt.connect", "username": connect.username, "password": connect.password})
 
     # The application's side.
 
     async def serve(self) -> None:
-        """Run the application; its end is the connection's."""
+        """Ask who it is, run the application; its end is the connection's."""
         try:
-            await self.run()
+            if await self._admit():
+                await self.run()
         finally:
             if not self._closed and not self._connection.open:
-                self._connection.refuse(packets.SERVER_UNAVAILABLE)
-            self.close(packets.UNSPECIFIED, "the application has ended")
+                self._connection.refuse(reasons.SERVER_UNAVAILABLE)
+            self._connection.abandon()
+            self.close(reasons.UNSPECIFIED, "the application has ended")
+
+    async def _admit(self) -> bool:
+        """Whether the server's own users and rules let it in; the application decides then."""
+        connect, self._connect = self._connect, None
+        if connect is None:
+            return False
+        access, username = self._host.access, connect.username
+        if access.needed:
+            tls = self._transport.get_extra_info("ssl_object")
+            certificate = tls.getpeercert() if tls is not None else None
+            verdict = await access.authenticate(username, connect.password, certificate)
+            if verdict.reason_code:
+                return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
+            username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
+        self._connection.rules = access.rules_for(self.client_id, username)
+        if not self._connection.may_have_will():
+            return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
+        if self._closed:
+            return False
+        self.feed({"type": "mqtt.connect", "username": connect.username, "password": connect.password})
+        return True
+
+    def _turn_away(self, code: int, why: str) -> bool:
+        if not self._closed:
+            self._connection.refuse(code)
+            self._log(f"rejected: {why}")
+            self.close(code, why)
+        return False
 
     def mqtt_accept(self, event: dict[str, Any]) -> None:
+        self._connection.accept(event)
         self._timer.cancel()
-        self._connection.accept()
-        session = self._connection.session
-        if session.dropped:
-            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full")
-            session.dropped = 0
+        self._log_dropped()
         self._heard = self._loop.time()
+        self._keepalive = self._connection.keepalive * 1.5
         if self._keepalive:
             self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
         self._loop.call_soon(self.resume)
 
+    def _log_dropped(self) -> None:
+        session = self._connection.session
+        if session is not None and session.dropped:
+            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full")
+            session.dropped = 0
+
     def mqtt_reject(self, event: dict[str, Any]) -> None:
-        code = event.get("reason_code", 0x87)
-        self._connection.refuse(code)
+        code = event.get("reason_code", reasons.NOT_AUTHORIZED)
+        self._connection.refuse(code, event.get("properties"))
         self._log(f"rejected by the application, reason code {code:#x}")
         self.close(code, "rejected by the application")
 
     def mqtt_ack(self, event: dict[str, Any]) -> None:
         packet_id = event["id"]
-        self._connection.acknowledge(packet_id)
+        unacked, journal = self._connection.unacked, self._journal
+        if journal is not None or type(packet_id) is not int or packet_id not in unacked or len(event) > 2 or self.gone:
+            self._connection.acknowledge(event)
+            return
+        del unacked[packet_id]
         if not self._acks and not self._out:
             self._loop.call_soon(self._flush)
         self._acks.append(packet_id)
 
-    def mqtt_send(self, event: dict[str, Any]) -> None:
+    def mqtt_send(self, event: dict[str, Any]) -> Awaitable[None] | None:
         self._connection.publish(event)
+        journal = self._journal
+        if journal is None or journal.position <= journal.committed:
+            return None
+        kept = self._loop.create_future()
+        journal.when(journal.position, lambda: None if kept.done() else kept.set_result(None))
+        return kept
+
+    def mqtt_suback(self, event: dict[str, Any]) -> None:
+        self._connection.granted(event)
+
+    def mqtt_auth(self, event: dict[str, Any]) -> None:
+        self._connection.authenticate(event)
+        if self.state == "connecting":  # it may answer, and say nothing else until it is accepted
+            self._held = False
+            self._loop.call_soon(self._handle)
 
     def mqtt_disconnect(self, event: dict[str, Any]) -> None:
-        self.close(event.get("reason_code", packets.NORMAL), "closed by the application")
+        code = event.get("reason_code", reasons.SUCCESS)
+        self.close(code, "closed by the application", properties=event.get("properties"))
 
     def pause(self) -> None:
         self._held = True
 
     def resume(self) -> None:
-        if self._closed:
+        if self._closed or self._throttle is not None:
             return
         self._held = False
         self._heard = self._loop.time()  # what it said while it was held may still be in the socket
@@ -204,12 +295,13 @@ class Device(Instance, asyncio.Protocol):
     def _unanswered(self) -> None:
         timeout = self._host.settings.connect_timeout
         self._log(f"closed: the application did not answer within {timeout:g} s")
-        self._connection.refuse(packets.SERVER_UNAVAILABLE)
-        self.close(packets.SERVER_UNAVAILABLE, "the application did not answer")
+        self._connection.refuse(reasons.SERVER_UNAVAILABLE)
+        self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
 
     # The socket's side.
 
     def data_received(self, data: bytes) -> None:
+        self._host.figures.bytes_received += len(data)
         if self._held:
             self._parser.append(data)
             if self._parser.waiting > READ_AHEAD:
@@ -220,18 +312,20 @@ class Device(Instance, asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._connection.open:
             self._handle(everything=True)  # what it said before it left
-        self.close(packets.UNSPECIFIED, "connection lost")
+        self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
         self._timer.cancel()
         self._host.disconnected(self)
 
     def pause_writing(self) -> None:
-        self._congested = True
+        self.congested = True
 
     def resume_writing(self) -> None:
-        self._congested = False
+        self.congested = False
         if self._dropped:
             self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
             self._dropped = 0
+        if self._connection.open and self._connection.session is not None:
+            self._connection.session.pump()
 
     def write(self, data: bytes) -> None:
         if not self._out and not self._acks:
@@ -242,38 +336,70 @@ class Device(Instance, asyncio.Protocol):
             self._flush()
 
     def offer(self, data: bytes) -> None:
-        if self._congested:
+        if self.congested:
             self._dropped += 1
+            self._host.figures.messages_dropped += 1
         else:
             self.write(data)
+
+    def alias(self, topic: str) -> tuple[int, bool]:
+        return self._connection.alias(topic)
+
+    def again(self, event: MQTTReceiveEvent) -> None:
+        self._connection.again(event)
+
+    def tell(self, event: Any) -> None:
+        self.feed(event)
 
     def _flush(self) -> None:
         if self._acks:
             self._out.append(packets.pubacks(self._acks))
             self._acks.clear()
         if self._out and not self._transport.is_closing():
-            self._transport.write(b"".join(self._out))
+            data = b"".join(self._out)
+            self._host.figures.bytes_sent += len(data)
+            self._transport.write(data)
             self._out.clear()
             self._unsent = 0
         if self._stopping:
             self._stop_if_done()
 
     def _handle(self, data: bytes = b"", *, everything: bool = False) -> None:
+        if self._closed:
+            return
         parser, handle, feed = self._parser, self._connection.handle, self.feed
         try:
             parsed = parser.feed(data)
             while parsed:
                 self._heard = self._loop.time()
+                self._host.figures.packets_received += len(parsed)
                 for event in handle(parsed):
                     feed(event)
+                self._hold_back(len(parsed))
                 if self._held and not everything:
                     return
                 parsed = parser.feed()
-        except Goodbye:
-            self.close(packets.NORMAL, "", clean=True)
+        except Goodbye as goodbye:
+            with_will = goodbye.code == reasons.DISCONNECT_WITH_WILL
+            self.close(goodbye.code, "", clean=True, silent=True, with_will=with_will)
         except RemoteProtocolError as error:
             self._log(f"closed: {error}")
-            self.close(error.answer if isinstance(error.answer, int) else packets.PROTOCOL_ERROR, str(error))
+            code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
+            self.close(code, str(error))
+
+    def _hold_back(self, count: int) -> None:
+        """Read no more for a while where it publishes too fast, or the disk does not keep up."""
+        if self._rate is not None and (pause := self._rate.spend(count, self._loop.time())):
+            self._held = True
+            self._throttle = self._loop.call_later(pause, self._unthrottle)
+        journal = self._journal
+        if journal is not None and journal.position - journal.committed > UNKEPT:
+            self._held = True
+            journal.when(journal.position, self.resume)
+
+    def _unthrottle(self) -> None:
+        self._throttle = None
+        self.resume()
 
     def _check_keepalive(self) -> None:
         """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts."""
@@ -283,7 +409,7 @@ class Device(Instance, asyncio.Protocol):
         due = self._heard + self._keepalive
         if due <= now:
             self._log(f"closed: silent for {self._keepalive:g} s [MQTT-3.1.2-24]")
-            self.close(packets.KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
+            self.close(reasons.KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
         else:
             self._timer = self._loop.call_at(due, self._check_keepalive)
 
@@ -291,7 +417,7 @@ class Device(Instance, asyncio.Protocol):
 
     def taken_over(self) -> None:
         self._log("closed: another connection has its client identifier [MQTT-3.1.4-2]")
-        self.close(packets.TAKEN_OVER, "session taken over")
+        self.close(reasons.TAKEN_OVER, "session taken over")
 
     def overflow(self) -> None:
         """Not at once: the caller is in the middle of a delivery, and a will that is published now might overflow the
@@ -301,7 +427,7 @@ class Device(Instance, asyncio.Protocol):
     def _overflow(self) -> None:
         if not self._closed:
             self._log("closed: it does not acknowledge, and its queue is full")
-            self.close(packets.QUOTA_EXCEEDED, "its queue is full")
+            self.close(reasons.QUOTA_EXCEEDED, "its queue is full")
 
     def stop(self) -> None:
         """The server stops: take nothing more, let what has arrived be handled and acknowledged, close."""
@@ -311,20 +437,36 @@ class Device(Instance, asyncio.Protocol):
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if self._connection.open and not self._held and not self._connection.unacked:
-            self.close(packets.SHUTTING_DOWN, "server shutting down")
+        if self._connection.open and not self._held and not self._connection.busy:
+            self.close(reasons.SHUTTING_DOWN, "server shutting down")
 
     def abort(self) -> None:
         self._transport.abort()
 
-    def close(self, reason_code: int, reason: str, *, clean: bool = False) -> None:
-        """End the connection and tell the application, once. What was written still leaves."""
+    def close(
+        self,
+        reason_code: int,
+        reason: str,
+        *,
+        clean: bool = False,
+        silent: bool = False,
+        with_will: bool | None = None,
+        properties: dict[str, Any] | None = None,
+    ) -> None:
+        """End the connection and tell the application, once. What was written still leaves.
+
+        ``silent``: the client is not told why. The will is published unless the end is ``clean``, or as said.
+        """
         if self._closed:
             return
+        if not silent:
+            self._connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True
         self._timer.cancel()
-        self._connection.end(clean=clean)
+        if self._throttle is not None:
+            self._throttle.cancel()
+        self._connection.end(with_will=not clean if with_will is None else with_will)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
         self._flush()
         self._transport.close()
@@ -353,7 +495,7 @@ def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTSc
         "extensions": {"tls": describe_tls(tls)} if tls is not None else {},
         "state": host.state.copy(),
         "role": "server",
-        "protocol_version": "3.1.1",
+        "protocol_version": _VERSIONS[connect.version],
         "client_id": connect.client_id,
         "username": connect.username,
         "clean_start": connect.clean,
@@ -361,5 +503,5 @@ def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTSc
         "session_present": not connect.clean and host.broker.kept(connect.client_id),
         "will": connect.will and connect.will.copy(),
         "properties": connect.properties,
-        "transport": "tcp",
+        "transport": "websocket" if transport.get_extra_info("websocket") else "tcp",
     }

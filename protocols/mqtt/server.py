@@ -1,30 +1,54 @@
-"""The MQTT server: MQTT 3.1.1, QoS 0 and 1, over TCP or TLS."""
+"""The MQTT server: MQTT 3.1.1 and 5.0, over TCP, TLS or WebSocket."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from protocols.asgi import Application
+from protocols.errors import BindError
 from protocols.listener import Listener
+from protocols.mqtt.access import Access
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.device import Arrival, Device, Entrance
+from protocols.mqtt.figures import Figures
+from protocols.mqtt.journal import Persistence
+from protocols.mqtt.keeper import Keeper
 from protocols.mqtt.settings import MQTTSettings
 from protocols.server import Server, Status
+from protocols.tasks import Tasks
+
+TICK = 1.0
+"""Seconds between two looks at what is due: sessions, wills, retained messages that expire."""
 
 
 class MQTTServer(Server):
-    """Each connection of a device is one run of the application over an ``mqtt`` scope (see docs/asgi/mqtt.md)."""
+    """Each connection of a device is one run of the application over an ``mqtt`` scope (see docs/asgi/mqtt.md).
+
+    ``persistence``: where its state is kept, if it is.
+    """
 
     protocol = "mqtt"
     scope_types = ("mqtt",)
 
     def __init__(
-        self, app: Application, settings: MQTTSettings, *, name: str = "mqtt", state: dict[str, Any] | None = None
+        self,
+        app: Application,
+        settings: MQTTSettings,
+        *,
+        name: str = "mqtt",
+        state: dict[str, Any] | None = None,
+        persistence: Persistence | None = None,
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
-        self.broker = Broker(settings)
+        self._persistence = persistence
+        self._keeper = Keeper(persistence, name) if persistence is not None else None
+        self.broker = Broker(settings, journal=self._keeper.journal if self._keeper is not None else None)
+        self.access = Access(settings, name)
+        self.figures = Figures(time.time())
         self._listener = Listener(settings.bind, tls=settings.tls)
+        self._clock = Tasks(name)
         self._arrivals: set[Arrival] = set()
         self._devices: set[Device] = set()
         self._empty = asyncio.Event()
@@ -37,9 +61,23 @@ class MQTTServer(Server):
         return {"mqtt": len(self._devices)} if self._devices else {}
 
     async def start(self) -> None:
+        await self._restore()
         limit = self.settings.max_connections
         await self._listener.start(lambda: Entrance(self), count=self._connections, limit=limit)
-        self.status = Status("ready", "3.1.1")
+        self._clock.spawn(self._tick(), name="mqtt clock")
+        if self.settings.sys_interval:
+            self._clock.spawn(self._tell(), name="mqtt $SYS")
+        self.status = Status("ready", "3.1.1, 5.0")
+
+    async def _restore(self) -> None:
+        if self._persistence is None or self._keeper is None:
+            return
+        try:
+            kept = await self._persistence.load()
+            self.broker.restore(kept)
+        except (OSError, ValueError) as error:
+            raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
+        self._clock.spawn(self._keeper.run(), name="mqtt journal")
 
     async def stop(self, grace: float) -> None:
         self.status = Status("draining")
@@ -51,6 +89,9 @@ class MQTTServer(Server):
         await self.tasks.drain(grace)
         await self.tasks.cancel()
         await self._disconnect_all()
+        await self._clock.cancel()
+        if self._keeper is not None:
+            await self._keeper.close()
         self.status = Status("stopped")
 
     async def publish(self, event: Mapping[str, Any]) -> None:
@@ -68,6 +109,19 @@ class MQTTServer(Server):
     def _connections(self) -> int:
         return len(self._arrivals) + len(self._devices)
 
+    # The clock.
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK)
+            self.broker.tick()
+
+    async def _tell(self) -> None:
+        while True:
+            for topic, text in self.figures.topics(self.broker, len(self._devices), time.time()):
+                self.broker.publish(self.broker.message(topic, text.encode(), 0, retain=True, properties=None))
+            await asyncio.sleep(self.settings.sys_interval)
+
     # What arrivals and devices call.
 
     def arrived(self, arrival: Arrival) -> None:
@@ -78,6 +132,7 @@ class MQTTServer(Server):
 
     def connected(self, device: Device) -> None:
         self._devices.add(device)
+        self.figures.clients_total += 1
         self.tasks.spawn(device.serve(), name=f"mqtt {device.client_id}")
 
     def disconnected(self, device: Device) -> None:

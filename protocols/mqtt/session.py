@@ -1,55 +1,32 @@
 """What the server keeps for one client identifier: its subscriptions, and the messages on their way to it. Pure.
 
-The session outlives the network connection where the client asked for that (clean session 0). While there is one, the
-connection is the session's :class:`Outlet`.
+The session outlives the network connection where the client asked for that. While there is one, the connection is the
+session's :class:`Outlet`.
 """
 
-from functools import cached_property
-from typing import Any, Protocol
+from collections.abc import Callable, Iterator
+from typing import Protocol
 
-from protocols.mqtt import packets
+from protocols.asgi import MQTTReceiveEvent
+from protocols.mqtt import packets, record
+from protocols.mqtt.journal import Journal
+from protocols.mqtt.message import Message
 from protocols.mqtt.settings import MQTTSettings
-
-OVERHEAD = 256
-"""Bytes that one kept message costs besides its topic and payload, roughly: the queues' limits count it."""
-
-
-class Message:
-    """One application message on its way to any number of subscribers, encoded once for all of them."""
-
-    def __init__(self, topic: str, payload: bytes, qos: int, *, retain: bool, properties: dict[str, Any]) -> None:
-        self.topic = topic
-        self.payload = payload
-        self.qos = qos
-        self.retain = retain
-        self.properties = properties
-
-    @property
-    def size(self) -> int:
-        return OVERHEAD + len(self.topic) + len(self.payload)
-
-    @cached_property
-    def at_most_once(self) -> bytes:
-        """The packet at QoS 0."""
-        return packets.publish(self.topic, self.payload, retain=self.retain)
-
-    @cached_property
-    def head(self) -> bytes:
-        """The packet at QoS 1, up to its packet identifier."""
-        return packets.publish_head(self.topic, self.payload, retain=self.retain)
-
-    def at_least_once(self, packet_id: int) -> bytes:
-        """The packet at QoS 1."""
-        return self.head + packet_id.to_bytes(2, "big") + self.payload
-
-    def again(self, packet_id: int) -> bytes:
-        """The packet at QoS 1, delivered again (MQTT-3.3.1-1)."""
-        head = packets.publish_head(self.topic, self.payload, retain=self.retain, dup=True)
-        return head + packet_id.to_bytes(2, "big") + self.payload
+from protocols.mqtt.share import Share
+from protocols.mqtt.topics import Grant
 
 
 class Outlet(Protocol):
     """A network connection, as a session sees it."""
+
+    version: int
+    """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
+    max_packet: int
+    """Bytes of the largest packet that the client takes; 0 for any."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether the peer does not read."""
 
     def write(self, data: bytes) -> None:
         """Send ``data``."""
@@ -57,55 +34,133 @@ class Outlet(Protocol):
     def offer(self, data: bytes) -> None:
         """Send ``data``, or drop it where the peer does not read."""
 
+    def alias(self, topic: str) -> tuple[int, bool]:
+        """The topic's alias on this connection, 0 for none; and whether the peer knows it."""
+
     def overflow(self) -> None:
         """The peer does not acknowledge and its queue is full: close, soon."""
 
     def taken_over(self) -> None:
         """Another connection has come with this client identifier: close, now (MQTT-3.1.4-2)."""
 
+    def again(self, event: MQTTReceiveEvent) -> None:
+        """An earlier connection's application ended without an answer to this message of QoS 2: handle it here."""
+
+
+class Outbound:
+    """One message to one client at QoS 1 or 2."""
+
+    __slots__ = ("identifiers", "message", "number", "packet_id", "qos", "released", "retain", "share")
+
+    def __init__(
+        self, message: Message, qos: int, *, retain: bool, identifiers: tuple[int, ...], share: Share | None = None
+    ) -> None:
+        self.message = message
+        self.qos = qos
+        self.retain = retain
+        self.identifiers = identifiers
+        self.share = share
+        self.number = 0
+        """Its key in the journal; 0 where it is not kept."""
+        self.packet_id = 0
+        self.released = False
+        """QoS 2: PUBREC has come, and PUBREL is what is to be sent now (4.3.3)."""
+
+
+class Will:
+    """What is published when the connection ends without a goodbye (3.1.2.5)."""
+
+    __slots__ = ("delay", "due", "message")
+
+    def __init__(self, message: Message, delay: float) -> None:
+        self.message = message
+        self.delay = delay
+        self.due = 0.0
+
 
 class Session:
-    """Subscriptions and outbound messages of one client."""
+    """Subscriptions, outbound messages, and what is known of inbound ones at QoS 2, of one client."""
 
     __slots__ = (
-        "_last_id",
-        "_queue",
-        "_queued",
-        "_settings",
-        "clean",
-        "client_id",
-        "dropped",
-        "filters",
-        "inflight",
-        "outlet",
+        *("_clock", "_last_id", "_queue", "_queued", "_replays", "_settings", "_window", "client_id", "dropped"),
+        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "will"),
     )
 
-    def __init__(self, client_id: str, *, clean: bool, settings: MQTTSettings) -> None:
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        settings: MQTTSettings,
+        clock: Callable[[], float],
+        journal: Journal | None = None,
+    ) -> None:
         self.client_id = client_id
-        self.clean = clean
-        self.filters: set[str] = set()
-        self.inflight: dict[int, Message] = {}
-        """Sent at QoS 1 and not acknowledged, by packet identifier, in order."""
+        self.expiry = 0.0
+        """Seconds that it outlives its connection."""
+        self.ends = 0.0
+        """Unix time when it is forgotten, while the client is away."""
+        self.grants: dict[str, Grant] = {}
+        """By topic filter, ``$share/...`` included."""
+        self.inflight: dict[int, Outbound] = {}
+        """Sent and not acknowledged, by packet identifier, in order."""
+        self.inbound: dict[int, Inbound] = {}
+        """At QoS 2, from its PUBLISH to its PUBREL, by packet identifier."""
         self.outlet: Outlet | None = None
         """The connection; None while the client is away."""
         self.dropped = 0
         """Messages for which there was no room while the client was away."""
+        self.will: Will | None = None
+        self.journal = journal
+        """Where it is kept; None where it is not."""
         self._settings = settings
-        self._queue: list[Message] = []  # an empty deque would be a tenth of what an idle device costs
+        self._clock = clock
+        self._window = settings.max_inflight
+        self._queue: list[Outbound] = []  # an empty deque would be a tenth of what an idle device costs
         self._queued = 0
+        self._replays: list[Iterator[tuple[Message, Grant]]] = []
         self._last_id = 0
 
-    def deliver(self, message: Message, qos: int) -> None:
-        """Send ``message`` at the lower of its own and the granted QoS; at QoS 1, keep it until it is acknowledged."""
+    # Deliver.
+
+    def deliver(
+        self, message: Message, grant: Grant, origin: "Session | None" = None, share: Share | None = None
+    ) -> None:
+        """Send ``message`` at the lower of its own and the granted QoS; above 0, keep it until it is acknowledged."""
+        if grant.no_local and origin is self:
+            return
+        self._send(message, grant, retain=message.retain and grant.retain_as_published, share=share)
+
+    def _send(self, message: Message, grant: Grant, *, retain: bool, share: Share | None = None) -> None:
+        qos = message.qos if message.qos < grant.qos else grant.qos
+        if qos:
+            self._keep(Outbound(message, qos, retain=retain, identifiers=grant.identifiers, share=share))
+            return
         outlet = self.outlet
-        if not qos or not message.qos:
-            if outlet is not None:
-                outlet.offer(message.at_most_once)
-        elif outlet is not None and not self._queue and len(self.inflight) < self._settings.max_inflight:
-            self._transmit(message, outlet)
-        elif self._queued + message.size <= self._settings.max_queued:
-            self._queue.append(message)
-            self._queued += message.size
+        if outlet is None:
+            return
+        alias, known = outlet.alias(message.topic)
+        if alias:
+            head, tail = message.encode(
+                outlet.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
+            )
+            data = head + tail
+        else:
+            data = message.packet(outlet.version, retain=retain, identifiers=grant.identifiers, now=self._now(message))
+        if not outlet.max_packet or len(data) <= outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
+            outlet.offer(data)
+
+    def _now(self, message: Message) -> float:
+        return 0.0 if message.expires is None else self._clock()
+
+    def _keep(self, out: Outbound) -> None:
+        outlet = self.outlet
+        if outlet is not None and not self._queue and len(self.inflight) < self._window:
+            self._record(out)
+            self._transmit(out, outlet)
+        elif self._queued + out.message.size <= self._settings.max_queued:
+            self._record(out)
+            self._queue.append(out)
+            self._queued += out.message.size
         elif outlet is not None:
             outlet.overflow()
         else:
@@ -113,31 +168,192 @@ class Session:
 
     def acknowledged(self, packet_id: int) -> None:
         """A PUBACK came. One for nothing is nothing: after a reconnect it may be late."""
-        if self.inflight.pop(packet_id, None) is not None and self.outlet is not None:
-            self._refill(self.outlet)
+        out = self.inflight.get(packet_id)
+        if out is not None and out.qos == 1:
+            self._done(packet_id, out)
 
-    def resume(self, outlet: Outlet) -> None:
+    def received(self, packet_id: int, code: int) -> bool:
+        """A PUBREC came: whether there is a message that it is for. Where the client refused it, it is over."""
+        out = self.inflight.get(packet_id)
+        if out is None or out.qos != 2:
+            return False
+        if code >= 0x80 and not out.released:
+            self._done(packet_id, out)
+            return True
+        if not out.released:
+            out.released = True
+            self._record_again(out)
+        return True
+
+    def completed(self, packet_id: int) -> None:
+        """A PUBCOMP came."""
+        out = self.inflight.get(packet_id)
+        if out is not None and out.qos == 2:
+            self._done(packet_id, out)
+
+    def _done(self, packet_id: int, out: Outbound) -> None:
+        del self.inflight[packet_id]
+        self._strike(out)
+        self.pump()
+
+    def resume(self, outlet: Outlet, receive_maximum: int) -> None:
         """The client is back on ``outlet``: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outlet = outlet
-        for packet_id, message in self.inflight.items():
-            outlet.write(message.again(packet_id))
-        self._refill(outlet)
+        self._window = min(self._settings.max_inflight, receive_maximum)
+        for packet_id, out in list(self.inflight.items()):
+            if out.released:
+                outlet.write(packets.pubrel(outlet.version, packet_id))
+            else:
+                head, tail = out.message.encode(
+                    outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
+                )
+                outlet.write(head + packet_id.to_bytes(2, "big") + tail)
+        self.pump()
 
-    def _refill(self, outlet: Outlet) -> None:
-        while self._queue and len(self.inflight) < self._settings.max_inflight:
-            message = self._queue.pop(0)
-            self._queued -= message.size
-            self._transmit(message, outlet)
+    def pump(self) -> None:
+        """Send of what waits as much as the client takes: the queue, then what is retained."""
+        outlet = self.outlet
+        if outlet is None:
+            return
+        while self._queue and len(self.inflight) < self._window:
+            out = self._queue.pop(0)
+            self._queued -= out.message.size
+            if out.message.expired(self._now(out.message)):
+                self._strike(out)
+            else:
+                self._transmit(out, outlet)
+        while self._replays and not self._queue and not outlet.congested and len(self.inflight) < self._window:
+            found = next(self._replays[0], None)
+            if found is None:
+                del self._replays[0]
+            else:
+                self._send(*found, retain=True)
 
-    def _transmit(self, message: Message, outlet: Outlet) -> None:
-        packet_id = self._next_id()
-        self.inflight[packet_id] = message
-        outlet.write(message.at_least_once(packet_id))
+    def replay(self, messages: Iterator[tuple[Message, Grant]]) -> None:
+        """Send what is retained, at the pace at which the client takes it."""
+        self._replays.append(messages)
+        self.pump()
+
+    def _transmit(self, out: Outbound, outlet: Outlet) -> None:
+        packet_id = out.packet_id = self._next_id()
+        message = out.message
+        alias, known = outlet.alias(message.topic) if out.qos == 1 else (0, False)
+        if alias:
+            now = self._clock()
+            head, tail = message.encode(
+                outlet.version, out.qos, out.retain, out.identifiers, now=now, alias=alias, known=known
+            )
+        else:
+            head, tail = message.parts(outlet.version, out.qos, out.retain, out.identifiers, self._now(message))
+        if outlet.max_packet and len(head) + 2 + len(tail) > outlet.max_packet:
+            self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
+            return
+        self.inflight[packet_id] = out
+        data = head + packet_id.to_bytes(2, "big") + tail
+        if out.qos == 1 or self.journal is None:
+            outlet.write(data)
+        else:  # under this identifier and no other, also after a restart
+            self._record_again(out)
+            self.after(lambda: outlet.write(data))
+
+    def after(self, call: Callable[[], None]) -> None:
+        """``call()`` when all that has happened up to now is kept; at once where nothing is."""
+        if self.journal is None:
+            call()
+        else:
+            self.journal.when(self.journal.position, call)
 
     def _next_id(self) -> int:
-        """A packet identifier that is not in use (MQTT-2.3.1-2): 1 to 65,535, round and round."""
+        """A packet identifier that is not in use (MQTT-2.2.1-3): 1 to 65,535, round and round."""
         packet_id = self._last_id % 65535 + 1
         while packet_id in self.inflight:
             packet_id = packet_id % 65535 + 1
         self._last_id = packet_id
         return packet_id
+
+    def shared(self) -> Iterator[tuple[Share, Message]]:
+        """What it was to get as a member of a group and has not acknowledged: another member may have it (4.8.2)."""
+        for out in [*self.inflight.values(), *self._queue]:
+            if out.share is not None and not out.released:
+                yield out.share, out.message
+
+    # Keep.
+
+    def restore(self, out: Outbound) -> None:
+        """What a journal had, oldest first."""
+        if out.packet_id:
+            self.inflight[out.packet_id] = out
+            self._last_id = max(self._last_id, out.packet_id)
+        else:
+            self._queue.append(out)
+            self._queued += out.message.size
+
+    def _record(self, out: Outbound) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        message = out.message
+        if not message.number:
+            message.number = journal.number()
+            journal.put(record.message_key(message.number), record.message(message))
+        message.holders += 1
+        out.number = journal.number()
+        journal.put(record.outbound_key(out.number), record.outbound(self.client_id, out))
+
+    def _record_again(self, out: Outbound) -> None:
+        if self.journal is not None and out.number:
+            self.journal.put(record.outbound_key(out.number), record.outbound(self.client_id, out))
+
+    def _strike(self, out: Outbound) -> None:
+        journal = self.journal
+        if journal is None or not out.number:
+            return
+        journal.put(record.outbound_key(out.number), None)
+        out.message.holders -= 1
+        if not out.message.holders:
+            journal.put(record.message_key(out.message.number), None)
+            out.message.number = 0
+
+    def forget(self) -> None:
+        """It is over: nothing of it is kept."""
+        for out in [*self.inflight.values(), *self._queue]:
+            self._strike(out)
+        for packet_id in list(self.inbound):
+            self.settle(packet_id)
+        if self.journal is not None:
+            self.journal.put(record.session_key(self.client_id), None)
+
+    def save(self) -> None:
+        """Its subscriptions, will and life changed."""
+        if self.journal is not None:
+            self.journal.put(record.session_key(self.client_id), record.session(self))
+
+    def note(self, packet_id: int, inbound: "Inbound") -> None:
+        """What is known of an inbound message at QoS 2."""
+        self.inbound[packet_id] = inbound
+        if self.journal is not None:
+            self.journal.put(record.inbound_key(self.client_id, packet_id), record.inbound(inbound))
+
+    def settle(self, packet_id: int) -> bool:
+        """The inbound message is over: whether it was known."""
+        if self.inbound.pop(packet_id, None) is None:
+            return False
+        if self.journal is not None:
+            self.journal.put(record.inbound_key(self.client_id, packet_id), None)
+        return True
+
+
+class Inbound:
+    """A message at QoS 2 that the client has sent."""
+
+    __slots__ = ("again", "event", "handled", "idle")
+
+    def __init__(self, event: str, *, handled: bool = False, idle: bool = False) -> None:
+        self.event = event
+        """Its event id, the same each time the client sends it."""
+        self.handled = handled
+        """The application has acknowledged it: PUBREC was sent, or may be."""
+        self.idle = idle
+        """No application has it: the client has to send it again."""
+        self.again: MQTTReceiveEvent | None = None
+        """As the client has sent it once more, on another connection, while an earlier one's application has it."""

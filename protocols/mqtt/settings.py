@@ -14,7 +14,7 @@ from protocols.units import TCP, Address, Bytes, Endpoint, Seconds, Unix, parse_
 
 @dataclass(frozen=True)
 class MQTTSettings:
-    """An MQTT 3.1.1 server: QoS 0 and 1."""
+    """An MQTT server: 3.1.1 and 5.0."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -44,19 +44,36 @@ class MQTTSettings:
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
     max_packet: Bytes = 256 * 1024
     """The longest packet that a device may send; a longer one closes its connection."""
+    max_keepalive: Seconds = 0.0
+    """The longest keep-alive of an MQTT 5 client, which is told so where it asked for more, or for none; 0: as it
+    asks."""
+    max_session_expiry: Seconds = 7 * 86400.0
+    """How long a session, with its subscriptions and what arrives for them, outlives its connection, at most. MQTT 5
+    clients ask for a time; 3.1.1 clients that want a session (clean session 0) get this one."""
     max_subscriptions: int = 100
-    """Topic filters of one session; one more gets 0x80 in its SUBACK."""
+    """Topic filters of one session; one more is refused in its SUBACK."""
+    max_unacked: int = 256
+    """QoS 1 and 2 messages of an MQTT 5 client that the application has not acknowledged (receive maximum); one more
+    closes its connection. A 3.1.1 client, which cannot be told, is read more slowly instead."""
     max_inflight: int = 100
-    """QoS 1 messages of one session that are sent and not acknowledged yet; more wait in its queue."""
+    """QoS 1 and 2 messages to one client that are sent and not acknowledged yet; more wait in its queue."""
     max_queued: Bytes = 4 * 1024 * 1024
-    """QoS 1 messages that wait for one subscriber. One that is connected and does not keep up is disconnected; for
-    one that is away, what comes later is dropped."""
+    """QoS 1 and 2 messages that wait for one subscriber. One that is connected and does not keep up is disconnected;
+    for one that is away, what comes later is dropped."""
     max_unsent: Bytes = 256 * 1024
     """What may wait in memory for a subscriber that does not read; until it does, QoS 0 messages to it are dropped."""
     max_sessions: int = 10_000
-    """Sessions (clean session 0) kept for devices that are away; the one that left first goes first."""
+    """Sessions kept for devices that are away; the one that left first goes first."""
     max_retained: Bytes = 64 * 1024 * 1024
     """All retained messages together; one more is delivered, but not retained."""
+    max_publish_rate: int = 0
+    """Messages a second that one client may publish, on average; one that publishes faster is read more slowly. 0: any
+    number."""
+    persistence: bool = False
+    """Sessions, retained messages and whatever is on its way to a client that is away outlive the gateway's process.
+    A message at QoS 1 or 2 is then acknowledged when all that it stands for is on disk."""
+    sys_interval: Seconds = 10.0
+    """Between two publications of the server's figures under $SYS/broker; 0: none."""
 
     def __post_init__(self) -> None:
         if self.users is not None:

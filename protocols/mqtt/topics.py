@@ -1,7 +1,7 @@
 """Topic names and filters (section 4.7): validation, the tree of subscriptions, retained messages. Pure."""
 
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 MAX_LEVELS = 128
 """Levels of a name or filter: each costs memory in the trees below, and nobody's topics are that deep."""
@@ -24,10 +24,43 @@ def valid_name(topic: str) -> bool:
 
 def valid_filter(topic_filter: str) -> bool:
     """Whether ``filter`` may be subscribed to: wildcards fill a level, ``#`` the last one (4.7.1)."""
+    group, topic_filter = split_share(topic_filter)
     levels = topic_filter.split("/")
-    if not topic_filter or "\0" in topic_filter or len(levels) > MAX_LEVELS:
+    if not topic_filter or "\0" in topic_filter or len(levels) > MAX_LEVELS or not _valid_group(group):
         return False
     return not any(len(level) > 1 and ("+" in level or "#" in level) for level in levels) and "#" not in levels[:-1]
+
+
+def split_share(topic_filter: str) -> tuple[str | None, str]:
+    """The group of a shared subscription, and the filter it is for (MQTT 5, 4.8.2); None where it is not shared."""
+    if not topic_filter.startswith("$share/"):
+        return None, topic_filter
+    group, _, shared = topic_filter.removeprefix("$share/").partition("/")
+    return group, shared
+
+
+def _valid_group(group: str | None) -> bool:
+    return group is None or (group != "" and "+" not in group and "#" not in group and "\0" not in group)
+
+
+class Grant(NamedTuple):
+    """What a subscriber asked for, and got (MQTT 5, 3.8.3.1)."""
+
+    qos: int
+    no_local: bool = False
+    """Not what it has published itself."""
+    retain_as_published: bool = False
+    identifiers: tuple[int, ...] = ()
+    """The subscription identifiers to send along."""
+
+    def merged(self, other: "Grant") -> "Grant":
+        """Both filters match a topic, and the message is sent once (3.3.4): at the higher QoS, with all identifiers."""
+        return Grant(
+            max(self.qos, other.qos),
+            self.no_local and other.no_local,
+            self.retain_as_published or other.retain_as_published,
+            self.identifiers + other.identifiers,
+        )
 
 
 class _Node(Generic[V]):
@@ -80,21 +113,22 @@ class _Tree(Generic[V]):
 
 
 class Subscriptions(Generic[S]):
-    """Who has subscribed to what, and at which QoS. ``S`` is a hashable subscriber."""
+    """Who has subscribed to what, and how. ``S`` is a hashable subscriber."""
 
     def __init__(self) -> None:
-        self._tree: _Tree[dict[S, int]] = _Tree()
+        self._tree: _Tree[dict[S, Grant]] = _Tree()
+        self.count = 0
         self.matches: _Matches[S] = _Matches(self._find)
-        """Topic name -> its subscribers, each once, at the highest QoS of its filters that match (3.3.5)."""
+        """Topic name -> its subscribers, each once, with the grants of all its filters that match (3.3.5)."""
 
-    def add(self, topic_filter: str, subscriber: S, qos: int) -> None:
-        """Subscribe; a second time replaces the QoS (MQTT-3.8.4-3)."""
+    def add(self, topic_filter: str, subscriber: S, grant: Grant) -> None:
+        """Subscribe; a second time replaces the grant (MQTT-3.8.4-3)."""
         self.matches.clear()
         subscribers = self._tree.get(topic_filter)
         if subscribers is None:
-            self._tree.set(topic_filter, {subscriber: qos})
-        else:
-            subscribers[subscriber] = qos
+            self._tree.set(topic_filter, subscribers := {})
+        self.count += subscriber not in subscribers
+        subscribers[subscriber] = grant
 
     def remove(self, topic_filter: str, subscriber: S) -> None:
         """Unsubscribe; of what is not there, nothing."""
@@ -102,26 +136,28 @@ class Subscriptions(Generic[S]):
         if subscribers is None or subscriber not in subscribers:
             return
         self.matches.clear()
+        self.count -= 1
         del subscribers[subscriber]
         if not subscribers:
             self._tree.remove(topic_filter)
 
-    def _find(self, topic: str) -> tuple[tuple[S, int], ...]:
-        best: dict[S, int] = {}
+    def _find(self, topic: str) -> tuple[tuple[S, Grant], ...]:
+        grants: dict[S, Grant] = {}
         for subscribers in _values_of_filters(self._tree.root, topic):
-            for subscriber, qos in subscribers.items():
-                best[subscriber] = max(qos, best.get(subscriber, 0))
-        return tuple(best.items())
+            for subscriber, grant in subscribers.items():
+                earlier = grants.get(subscriber)
+                grants[subscriber] = grant if earlier is None else earlier.merged(grant)
+        return tuple(grants.items())
 
 
-class _Matches(dict[str, tuple[tuple[S, int], ...]]):
+class _Matches(dict[str, tuple[tuple[S, Grant], ...]]):
     """Topic name -> its subscribers, found once: devices repeat their topics, and a hit costs one look-up."""
 
-    def __init__(self, find: Callable[[str], tuple[tuple[S, int], ...]]) -> None:
+    def __init__(self, find: Callable[[str], tuple[tuple[S, Grant], ...]]) -> None:
         super().__init__()
         self._find = find
 
-    def __missing__(self, topic: str) -> tuple[tuple[S, int], ...]:
+    def __missing__(self, topic: str) -> tuple[tuple[S, Grant], ...]:
         if len(self) >= _MAX_CACHED:
             self.clear()
         found = self[topic] = self._find(topic)
@@ -155,6 +191,7 @@ class Retained(Generic[V]):
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._used = 0
+        self._count = 0
         self._tree: _Tree[tuple[V, int]] = _Tree()
 
     def set(self, topic: str, message: V, size: int) -> bool:
@@ -164,14 +201,26 @@ class Retained(Generic[V]):
         if used > self._limit:
             return False
         self._used = used
+        self._count += old is None
         self._tree.set(topic, (message, size))
         return True
 
-    def remove(self, topic: str) -> None:
+    def get(self, topic: str) -> V | None:
+        kept = self._tree.get(topic)
+        return kept[0] if kept else None
+
+    def remove(self, topic: str) -> bool:
+        """Whether there was one."""
         old = self._tree.get(topic)
-        if old is not None:
-            self._used -= old[1]
-            self._tree.remove(topic)
+        if old is None:
+            return False
+        self._used -= old[1]
+        self._count -= 1
+        self._tree.remove(topic)
+        return True
+
+    def __len__(self) -> int:
+        return self._count
 
     def match(self, topic_filter: str) -> Iterator[V]:
         """The messages of the topics that a filter matches."""

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from protocols.mqtt.topics import MAX_LEVELS, Retained, Subscriptions, valid_filter, valid_name
+from protocols.mqtt.topics import MAX_LEVELS, Grant, Retained, Subscriptions, valid_filter, valid_name
 
 
 @pytest.mark.parametrize("name", ["a", "/", "a//b", " ", "$SYS/x", "a/b/c", "x" * 65535])
@@ -72,9 +72,10 @@ def test_the_examples_of_the_standard(topic_filter: str, topic: str, expected: b
 
 def test_a_subscriber_with_two_filters_gets_the_higher_quality_once() -> None:
     subscriptions: Subscriptions[str] = Subscriptions()
-    subscriptions.add("a/#", "s", 0)
-    subscriptions.add("a/+", "s", 1)
-    assert subscriptions.matches["a/b"] == (("s", 1),)
+    subscriptions.add("a/#", "s", Grant(0, identifiers=(1,)))
+    subscriptions.add("a/+", "s", Grant(1, retain_as_published=True, identifiers=(2,)))
+    ((subscriber, grant),) = subscriptions.matches["a/b"]
+    assert (subscriber, grant.qos, grant.retain_as_published, sorted(grant.identifiers)) == ("s", 1, True, [1, 2])
 
 
 def test_the_cache_of_matches_is_bounded() -> None:
@@ -113,7 +114,7 @@ class Trees(RuleBasedStateMachine):
 
     @rule(topic_filter=FILTER, subscriber=st.integers(0, 3), qos=st.integers(0, 1))
     def subscribe(self, topic_filter: str, subscriber: int, qos: int) -> None:
-        self.subscriptions.add(topic_filter, subscriber, qos)
+        self.subscriptions.add(topic_filter, subscriber, Grant(qos))
         self.subscribed[topic_filter, subscriber] = qos
 
     @rule(topic_filter=FILTER, subscriber=st.integers(0, 3))
@@ -127,8 +128,10 @@ class Trees(RuleBasedStateMachine):
         for (topic_filter, subscriber), qos in self.subscribed.items():
             if matches(topic_filter, topic):
                 expected[subscriber] = max(qos, expected.get(subscriber, 0))
-        assert dict(self.subscriptions.matches[topic]) == expected
-        assert len(self.subscriptions.matches[topic]) == len(expected)
+        found = self.subscriptions.matches[topic]
+        assert {subscriber: grant.qos for subscriber, grant in found} == expected
+        assert len(found) == len(expected)
+        assert self.subscriptions.count == len(self.subscribed)
 
     @rule(topic=NAME)
     def retain(self, topic: str) -> None:

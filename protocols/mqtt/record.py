@@ -1,0 +1,102 @@
+"""The broker's state as records of a journal: keys and values. Pure.
+
+======================  ==========================================================
+key                     value
+======================  ==========================================================
+``session <client id>`` life, subscriptions and will of a session
+``message <number>``    a message that waits for somebody
+``out <number>``        that a message waits for a client, and how far it has come
+``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
+``retained <topic>``    a retained message
+======================  ==========================================================
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from protocols.mqtt.message import Message
+from protocols.mqtt.topics import Grant
+
+if TYPE_CHECKING:
+    from protocols.mqtt.session import Inbound, Outbound, Session, Will
+
+
+def session_key(client_id: str) -> str:
+    return f"session {client_id}"
+
+
+def message_key(number: int) -> str:
+    return f"message {number}"
+
+
+def outbound_key(number: int) -> str:
+    return f"out {number}"
+
+
+def inbound_key(client_id: str, packet_id: int) -> str:
+    return f"in {packet_id} {client_id}"
+
+
+def retained_key(topic: str) -> str:
+    return f"retained {topic}"
+
+
+def message(message: Message) -> bytes:
+    fields = (message.topic, message.payload, message.qos, message.retain, message.properties, message.expires)
+    return _pack(fields)
+
+
+def read_message(data: bytes) -> Message:
+    topic, payload, qos, retain, properties, expires = _unpack(data)
+    if pairs := properties.get("user_property"):
+        properties["user_property"] = [tuple(pair) for pair in pairs]
+    return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+
+
+def outbound(client_id: str, out: "Outbound") -> bytes:
+    number = out.message.number
+    return _pack((client_id, number, out.qos, out.retain, out.identifiers, out.packet_id, out.released))
+
+
+def read_outbound(data: bytes) -> tuple[str, int, int, bool, tuple[int, ...], int, bool]:
+    """Client id, the message's number, QoS, retain, identifiers, packet id, released."""
+    client_id, number, qos, retain, identifiers, packet_id, released = _unpack(data)
+    return client_id, number, qos, retain, tuple(identifiers), packet_id, released
+
+
+def inbound(inbound: "Inbound") -> bytes:
+    return _pack((inbound.event, inbound.handled))
+
+
+def read_inbound(data: bytes) -> tuple[str, bool]:
+    event, handled = _unpack(data)
+    return event, handled
+
+
+def session(session: "Session") -> bytes:
+    grants = {topic_filter: tuple(grant) for topic_filter, grant in session.grants.items()}
+    ends = None if session.outlet is not None else session.ends
+    return _pack((session.expiry, ends, grants, _will(session.will)))
+
+
+def read_session(data: bytes) -> tuple[float, float | None, dict[str, Grant], tuple[Message, float, float] | None]:
+    """Expiry, the Unix time of its end (None: its client was connected), grants, and the will: message, delay, due."""
+    expiry, ends, grants, will = _unpack(data)
+    read = {
+        topic_filter: Grant(grant[0], grant[1], grant[2], tuple(grant[3])) for topic_filter, grant in grants.items()
+    }
+    return expiry, ends, read, (read_message(will[0]), will[1], will[2]) if will else None
+
+
+def _will(will: "Will | None") -> tuple[bytes, float, float] | None:
+    return (message(will.message), will.delay, will.due) if will else None
+
+
+def _pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(data, strict_map_key=False)
