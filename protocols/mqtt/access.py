@@ -1,13 +1,16 @@
 """Who may connect, and what each may do then: users, certificates and rules as the settings have them."""
 
 import asyncio
+import logging
 from collections import ChainMap
 from typing import Any, NamedTuple
 
 from protocols.mqtt import reasons
 from protocols.mqtt.acl import Rules
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.users import PasswordFile, Users, verify
+from protocols.mqtt.users import PasswordFile, Unverifiable, Users, verify
+
+logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 2
 """Passwords that are checked at a time: each takes a core and some 20 MiB for tens of milliseconds."""
@@ -30,6 +33,7 @@ class Access:
         self.needed = settings.knows_users
         """Whether there is anything to judge by; where not, the application alone decides who connects."""
         self._settings = settings
+        self._name = name
         self._file = None if settings.password_file is None else PasswordFile(settings.password_file, name)
         self._slots = asyncio.Semaphore(MOST_AT_ONCE)
         self._pending = 0
@@ -46,9 +50,12 @@ class Access:
             return Verdict(reasons.BAD_CREDENTIALS, None)
         if self._pending >= MOST_AT_ONCE + MOST_WAITING:
             return Verdict(reasons.SERVER_BUSY, None)
-        if await self._verified(username, password):
-            return Verdict(reasons.SUCCESS, username)
-        return Verdict(reasons.BAD_CREDENTIALS, None)
+        try:
+            known = await self._verified(username, password)
+        except (Unverifiable, MemoryError) as error:
+            logger.error("%s: a password cannot be checked: %s", self._name, str(error) or "no memory")
+            return Verdict(reasons.SERVER_UNAVAILABLE, None)
+        return Verdict(reasons.SUCCESS, username) if known else Verdict(reasons.BAD_CREDENTIALS, None)
 
     def rules_for(self, client_id: str, username: str | None) -> Rules | None:
         """What this client may do; None where there is no acl, and everybody may do everything."""

@@ -29,8 +29,8 @@ class Rule:
     deny: Action | None = None
     """What it denies. A subscription is denied where ``topic`` has anything in common with what it asks for."""
     topic: str
-    """A topic filter; ``%c`` in it is the client id, ``%u`` the user name. ``#`` and ``+`` at its beginning match no topic
-    that begins with ``$``."""
+    """A topic filter; ``%c`` in it is the client id, ``%u`` the user name. ``#`` and ``+`` at its beginning match no
+    topic that begins with ``$``."""
     user: str | None = None
     """For this user alone, or those that a pattern with ``*``, ``?`` and ``[a-z]`` matches; ``*`` is every user, which
     nobody without a name is. Default: everybody."""

@@ -28,6 +28,10 @@ _PAUSE = 1.0
 Users = Mapping[str, Secret]
 
 
+class Unverifiable(Exception):
+    """A password cannot be held against a hash: no memory for it, or the hash makes no sense."""
+
+
 def check_users(users: Users) -> None:
     """Raises ValueError where a name is empty or a value is no hash; the message shows no value."""
     for name, value in users.items():
@@ -122,7 +126,8 @@ def verify(users: Users, name: str, password: bytes) -> bool:
     """Whether ``name`` is a user and ``password`` the user's. Tens of milliseconds of a CPU: not for the event loop.
 
     An unknown name takes as long as a wrong password: it is held against some user's hash, for each name the same one,
-    so that neither the time nor its change from one attempt to the next tells which names there are.
+    so that neither the time nor its change from one attempt to the next tells which names there are. Raises
+    Unverifiable.
     """
     some = list(islice(users.values(), 16)) or [_STRANGER]
     hashed = users.get(name, some[hash(name) % len(some)])
@@ -130,12 +135,13 @@ def verify(users: Users, name: str, password: bytes) -> bool:
 
 
 def _is_password(hashed: str, password: bytes) -> bool:
-    # Imported where a password is checked: together they take as long to import as the whole server.
-    if hashed.startswith("$2"):
-        import bcrypt
+    return _is_bcrypt(hashed, password) if hashed.startswith("$2") else _is_argon2(hashed, password)
 
-        known = bcrypt.checkpw(password[:MAX_BCRYPT], hashed.encode())  # a longer one raises
-        return known and len(password) <= MAX_BCRYPT
+
+# Both are imported where a password is checked: they take as long to import as the whole server.
+
+
+def _is_argon2(hashed: str, password: bytes) -> bool:
     from argon2.exceptions import VerificationError, VerifyMismatchError
     from argon2.low_level import Type, verify_secret
 
@@ -143,23 +149,37 @@ def _is_password(hashed: str, password: bytes) -> bool:
         return verify_secret(hashed.encode(), password, Type.ID)
     except VerifyMismatchError:
         return False
-    except VerificationError as error:  # no memory, or parameters that make no sense
-        logger.error("a password cannot be checked against its hash: %s", error)
-        return False
+    except VerificationError as error:
+        raise Unverifiable(str(error)) from error
+
+
+def _is_bcrypt(hashed: str, password: bytes) -> bool:
+    import bcrypt
+
+    try:
+        same = bcrypt.checkpw(password[:MAX_BCRYPT], hashed.encode())
+    except ValueError as error:
+        raise Unverifiable(str(error)) from error
+    return same and _fits_bcrypt(password)
+
+
+def _fits_bcrypt(password: bytes) -> bool:
+    """bcrypt repeats a key to 72 bytes, with a NUL after each turn: "a" and "a NUL a" are the same to it."""
+    return len(password) <= MAX_BCRYPT and b"\0" not in password
 
 
 def hash_password(password: bytes, *, bcrypt: bool = False) -> str:
     """A new hash of ``password``: argon2id with OWASP's least parameters, for devices come back all at once; or bcrypt.
 
-    Raises ValueError for an empty password, and one that is too long for bcrypt or for MQTT.
+    Raises ValueError for an empty password, and one that is not for bcrypt or for MQTT.
     """
     if not password:
         raise ValueError("the password is empty")
     if len(password) > 65535:  # 3.1.3.5
         raise ValueError("the password is longer than MQTT's 65,535 bytes")
     if bcrypt:
-        if len(password) > MAX_BCRYPT:
-            raise ValueError(f"the password is longer than bcrypt's {MAX_BCRYPT} bytes; use argon2id")
+        if not _fits_bcrypt(password):
+            raise ValueError(f"bcrypt takes {MAX_BCRYPT} bytes without NUL; argon2id takes any password")
         import bcrypt as library
 
         return library.hashpw(password, library.gensalt()).decode()

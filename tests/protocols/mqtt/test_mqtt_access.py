@@ -14,13 +14,14 @@ from protocols.mqtt import access as module
 from protocols.mqtt.access import MOST_AT_ONCE, MOST_WAITING, Access, Verdict, common_name
 from protocols.mqtt.acl import Rule
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.users import Unverifiable
 from protocols.secret import Secret
 
 LIMIT = 20.0
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 USERS = {"ann": Secret(CHEAP.hash("ann's"))}
 CLIENT_CA = TLS(certificate="c.pem", key="k.pem", client_ca="ca.pem")
-OK, BAD, NOBODY, BUSY = 0, 0x86, 0x87, 0x89
+OK, BAD, NOBODY, UNAVAILABLE, BUSY = 0, 0x86, 0x87, 0x88, 0x89
 
 
 def certificate(*names: str) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
 
 async def until_inside(gate: Gate, number: int) -> None:
     async with asyncio.timeout(LIMIT):
-        while gate.inside < number:
+        while gate.inside < number:  # noqa: ASYNC110 -- no asyncio.Event hears of what threads do
             await asyncio.sleep(0.001)
 
 
@@ -210,15 +211,20 @@ async def test_who_leaves_while_waiting_makes_room_and_who_leaves_while_checked_
     assert len(gate.checked) == MOST_AT_ONCE + MOST_WAITING
 
 
-async def test_a_check_that_fails_gives_its_place_back(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [MemoryError(), Unverifiable("Memory allocation error")])
+async def test_a_check_that_fails_is_the_servers_fault_and_gives_its_place_back(
+    error: Exception, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     def fail(users: object, name: str, password: bytes) -> bool:
-        raise MemoryError
+        raise error
 
     monkeypatch.setattr(module, "verify", fail)
     access = Access(MQTTSettings(users=USERS), "devices")
     async with asyncio.timeout(LIMIT):
         for _ in range(MOST_AT_ONCE + MOST_WAITING + 1):
-            assert await access.authenticate("ann", b"x", None) == (module.reasons.SERVER_UNAVAILABLE, None)
+            assert await access.authenticate("ann", b"hunter2", None) == (UNAVAILABLE, None)
+    assert "devices: a password cannot be checked: " in caplog.text
+    assert "hunter2" not in caplog.text
 
 
 # Settings.
