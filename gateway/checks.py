@@ -58,16 +58,16 @@ def _carriers(draft: Draft) -> Iterator[Finding]:
         place = carrier(settings)
         if place is None:
             continue
-        on, path = place[0], f"/{place[1].lstrip('/')}"
+        on, path, keys = place
         web = [other for other in servers if servers[other].protocol == "http"]
         if on not in web and not draft.spoiled("servers", on):
             hint = suggestion(on, web, otherwise="there is") or "; there is none"
             yield draft.document.at_value(
-                ("servers", name, "on"), f"servers.{name}: no http server is called {on!r}{hint}"
+                ("servers", name, *keys, "on"), f"servers.{name}: no http server is called {on!r}{hint}"
             )
         elif (on, path) in taken:
             message = f"servers.{name} and servers.{taken[on, path]} have the same path, {path}"
-            yield draft.document.at_value(("servers", name, "path"), message)
+            yield draft.document.at_value(("servers", name, *keys, "path"), message)
         taken[on, path] = name
 
 
@@ -97,7 +97,7 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
     lost = [kind for protocol in _lost_servers(draft) for kind in _scope_types(protocol)]
     routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
     spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
-    carriers = {place[0] for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    carriers = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
     for name, kinds in made.items():
         if not set(kinds) & {*routed, *spoiled} and name not in carriers:
             message = f"nothing answers servers.{name}: routes has no {' or '.join(kinds)}"

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.delivery.outbox import Outlet
 from gateway.mounts import Mounts
@@ -31,10 +31,32 @@ def server_class(protocol: str) -> type[Server]:
     return found
 
 
-def carrier(settings: Any) -> tuple[str, str] | None:
-    """The http server that carries this one, and the path there; None for a server with a socket of its own."""
-    on: str | None = getattr(settings, "on", None)
-    return None if on is None else (on, settings.path)
+class Place(NamedTuple):
+    """Where one server is carried by another."""
+
+    on: str
+    """The http server's name."""
+    path: str
+    keys: tuple[str, ...]
+    """Where the settings say so."""
+
+
+def carrier(settings: Any) -> Place | None:
+    """The place on an http server that this one has, alone or beside a socket of its own; None where it has none."""
+    holders: tuple[tuple[tuple[str, ...], Any], ...] = (
+        ((), settings),
+        (("websocket",), getattr(settings, "websocket", None)),
+    )
+    for keys, holder in holders:
+        if (on := getattr(holder, "on", None)) is not None:
+            return Place(on, f"/{holder.path.lstrip('/')}", keys)
+    return None
+
+
+def _mounted(server: Any) -> Application:
+    """What answers at a server's place: a webhook itself, or the part that speaks WebSocket."""
+    app: Application = server if callable(server) else server.websocket
+    return app
 
 
 def make_servers(
@@ -45,15 +67,14 @@ def make_servers(
     Raises ValueError with one sentence where settings contradict each other, ImportError for a missing library.
     """
     servers = {name: settings for name, settings in servers.items() if getattr(settings, "configured", True)}
-    carried = {name: _make(name, servers[name], app, state, submission) for name in servers if carrier(servers[name])}
+    places = {name: place for name in servers if (place := carrier(servers[name]))}
+    carried = {name: _make(name, servers[name], app, state, submission) for name in places}
     made = []
     for name, settings in servers.items():
         if name in carried:
             made.append(carried[name])
             continue
-        mounts = {
-            place[1]: carried[other] for other in carried if (place := carrier(servers[other])) and place[0] == name
-        }
+        mounts = {place.path: _mounted(carried[other]) for other, place in places.items() if place.on == name}
         made.append(_make(name, settings, Mounts(app, mounts) if mounts else app, state, submission))
     return made
 

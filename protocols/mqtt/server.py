@@ -5,9 +5,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from protocols.asgi import Application
+from protocols.asgi import Application, Receive, Send
 from protocols.errors import BindError
 from protocols.listener import Listener
+from protocols.mqtt import tunnel
 from protocols.mqtt.access import Access
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.device import Arrival, Device, Entrance
@@ -93,6 +94,17 @@ class MQTTServer(Server):
         if self._keeper is not None:
             await self._keeper.close()
         self.status = Status("stopped")
+
+    async def websocket(self, scope: Any, receive: Receive, send: Send) -> None:
+        """An ASGI application for the path where browsers connect; whoever serves it mounts it there. Plain HTTP is
+        told to upgrade."""
+        if scope["type"] != "websocket":
+            await send({"type": "http.response.start", "status": 426, "headers": [(b"upgrade", b"websocket")]})
+            await send({"type": "http.response.body", "body": b"MQTT over WebSocket\n"})
+        elif self._connections() < self.settings.max_connections and self.status.state == "ready":
+            await tunnel.serve(lambda: Entrance(self), scope, receive, send)
+        else:
+            await send({"type": "websocket.close"})
 
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside any connection: to the matching subscribers. Raises LocalProtocolError."""

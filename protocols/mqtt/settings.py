@@ -13,6 +13,18 @@ from protocols.units import TCP, Address, Bytes, Endpoint, Seconds, Unix, parse_
 
 
 @dataclass(frozen=True)
+class MQTTWebSocket:
+    """Where browsers reach an MQTT server."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    on: str
+    """Name of the http server that carries it."""
+    path: str = "/mqtt"
+    """Its path there; the WebSocket subprotocol is mqtt."""
+
+
+@dataclass(frozen=True)
 class MQTTSettings:
     """An MQTT server: 3.1.1 and 5.0."""
 
@@ -38,6 +50,8 @@ class MQTTSettings:
     acl: tuple[Rule, ...] | None = None
     """Who may publish and subscribe to what. The first rule that matches decides; where none does, it is denied.
     Default: everybody may do everything."""
+    websocket: MQTTWebSocket | None = None
+    """Serve MQTT over WebSocket too, for browsers: ``{on: web, path: /mqtt}``."""
     max_connections: int = 10_000
     """Connections at a time; one more is closed at once."""
     connect_timeout: Seconds = 10.0

@@ -1,0 +1,133 @@
+"""MQTT over WebSocket (3.1.1 and 5.0: section 6): an ASGI application whose websocket is a device's socket."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from protocols.asgi import Receive, Send
+from protocols.errors import Disconnected
+
+SUBPROTOCOL = "mqtt"
+UNSUPPORTED_DATA, GOING_AWAY, NORMAL = 1003, 1001, 1000
+
+
+class Tunnel(asyncio.Transport):
+    """The transport of a device behind a websocket."""
+
+    def __init__(self, scope: Any, send: Send, protocol: asyncio.BaseProtocol) -> None:
+        extensions = scope.get("extensions") or {}
+        super().__init__({"peername": scope["client"], "sockname": scope["server"], "websocket": True} | extensions)
+        self._send = send
+        self._protocol = cast("asyncio.Protocol", protocol)
+        self._high = 64 * 1024
+        self._out: list[bytes] = []
+        self._unsent = 0
+        self._more = asyncio.Event()
+        self._reading = asyncio.Event()
+        self._reading.set()
+        self._paused = False
+        self._closing = False
+        self._code = NORMAL
+
+    # What the websocket's side does.
+
+    async def carry(self, receive: Receive) -> None:
+        """Until either end closes."""
+        self._protocol.connection_made(self)
+        async with asyncio.TaskGroup() as group:
+            writing = group.create_task(self._write_all())
+            try:
+                await self._read_all(receive, writing)
+            finally:
+                self._closing = True
+                self._more.set()
+                self._protocol.connection_lost(None)
+
+    async def _read_all(self, receive: Receive, writing: "asyncio.Task[None]") -> None:
+        reading = asyncio.ensure_future(self._events(receive))
+        done, _ = await asyncio.wait({reading, writing}, return_when=asyncio.FIRST_COMPLETED)
+        if reading in done:
+            reading.result()
+            return
+        reading.cancel()
+        await asyncio.wait({reading})
+
+    async def _events(self, receive: Receive) -> None:
+        while True:
+            await self._reading.wait()
+            event = await receive()
+            if event["type"] == "websocket.disconnect":
+                return
+            if event.get("bytes") is None:  # MQTT-6.0.0-1
+                self._code = UNSUPPORTED_DATA
+                return
+            self._protocol.data_received(event["bytes"])
+
+    async def _write_all(self) -> None:
+        try:
+            while self._out or not self._closing:
+                if not self._out:
+                    self._more.clear()
+                    await self._more.wait()
+                    continue
+                data, self._out = b"".join(self._out), []
+                await self._send({"type": "websocket.send", "bytes": data})
+                self._unsent -= len(data)
+                self._resume_writing()
+            await self._send({"type": "websocket.close", "code": self._code})
+        except Disconnected:
+            self._out.clear()
+
+    def _resume_writing(self) -> None:
+        if self._paused and self._unsent <= self._high // 2:
+            self._paused = False
+            self._protocol.resume_writing()
+
+    # What the device's side does.
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self._protocol = cast("asyncio.Protocol", protocol)
+
+    def get_protocol(self) -> asyncio.BaseProtocol:
+        return self._protocol
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self._high = self._high if high is None else high
+
+    def write(self, data: Any) -> None:
+        if self._closing:
+            return
+        self._out.append(bytes(data))
+        self._unsent += len(data)
+        self._more.set()
+        if self._unsent > self._high and not self._paused:
+            self._paused = True
+            self._protocol.pause_writing()
+
+    def pause_reading(self) -> None:
+        self._reading.clear()
+
+    def resume_reading(self) -> None:
+        self._reading.set()
+
+    def is_closing(self) -> bool:
+        return self._closing
+
+    def close(self) -> None:
+        self._closing = True
+        self._more.set()
+
+    def abort(self) -> None:
+        self._out.clear()
+        self._code = GOING_AWAY
+        self.close()
+
+
+async def serve(factory: Callable[[], asyncio.BaseProtocol], scope: Any, receive: Receive, send: Send) -> None:
+    """Carry one device's connection over a websocket, if the client asks for the subprotocol (MQTT-6.0.0-3)."""
+    await receive()
+    if SUBPROTOCOL not in scope["subprotocols"]:
+        await send({"type": "websocket.close"})
+        return
+    await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
+    await Tunnel(scope, send, factory()).carry(receive)
