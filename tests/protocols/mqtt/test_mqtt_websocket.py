@@ -120,6 +120,7 @@ async def test_a_client_that_leaves_has_left() -> None:
         await peer.send(connect("brief"))
         await asyncio.wait_for(peer.recv(), LIMIT)
         assert server.active() == {"mqtt": 1}
+        await peer.close()
         async with asyncio.timeout(LIMIT):
             while server.active():  # noqa: ASYNC110 -- there is no event for it
                 await asyncio.sleep(0.01)
