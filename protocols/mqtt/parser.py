@@ -4,7 +4,6 @@ A rule that is broken is named by its statement or section: 3.1.1's, and 5.0's w
 """
 
 from collections.abc import Callable
-from typing import Any
 
 from protocols.asgi import MQTTReceiveEvent, MQTTWill
 from protocols.errors import RemoteProtocolError
@@ -554,5 +553,5 @@ def _table(decoders: dict[int, Decoder]) -> list[Decoder | None]:
     return [decoders.get(first) for first in range(256)]
 
 
-_DECODERS: dict[int, list[Any]] = {0: _table(_V4), 4: _table(_V4), 5: _table(_V5)}
+_DECODERS = {0: _table(_V4), 4: _table(_V4), 5: _table(_V5)}
 """By version. 0: before CONNECT, whose caller has a word for any other packet."""

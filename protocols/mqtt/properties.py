@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple, get_args
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.fields import MAX_VARIABLE, Fields, binary, string, valid_text, variable
+from protocols.mqtt.fields import MAX_VARIABLE, Fields, binary, cut, string, valid_text, variable
 from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR
 from protocols.mqtt.topics import valid_name
 
@@ -137,9 +137,9 @@ def decode(buffer: bytes, at: int, stop: int, kind: Kind) -> tuple[Properties, i
         return {}, at + 1
     fields = Fields(kind, buffer, at, stop)
     length = fields.variable()
-    end = fields.at + length
-    fields.take(length)
-    fields.at, fields.stop = end - length, end
+    end = fields.stop = fields.at + length
+    if end > stop:
+        raise cut(kind)
     found: Properties = {}
     while fields.more():
         _read(fields, _BY_IDENTIFIER[kind], found)

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mqtt_bytes import VERSIONS, connect, packet, pair, properties, short, string
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt.packets import (
@@ -48,11 +50,16 @@ def parse(*pieces: bytes, version: int = 0) -> tuple[list[Packet], str, Any, int
     return found, "", None, parser.version
 
 
-def one(data: bytes, version: int) -> Packet:
+def one(data: bytes, version: int) -> tuple[type, Packet]:
+    """The only packet, and its type: tuples are equal whatever theirs is."""
     found, error, _, _ = parse(data, version=version)
     assert not error
     assert len(found) == 1
-    return found[0]
+    return is_(found[0])
+
+
+def is_(packet: Packet) -> tuple[type, Packet]:
+    return type(packet), packet
 
 
 def message(topic: str, payload: bytes, packet_id: int | None = None, **keys: Any) -> dict[str, Any]:
@@ -68,7 +75,7 @@ def test_connect_of_3_1_1_with_everything() -> None:
     fields = map(string, ("dev", "status", "gone", "ann", b"\x00secret"))
     will = {"topic": "status", "payload": b"gone", "qos": 1, "retain": True, "properties": {}}
     found = one(connect(4, 0xEE, *fields, keepalive=60), 0)
-    assert found == Connect(4, "dev", True, 60, "ann", b"\x00secret", will, {})  # noqa: FBT003
+    assert found == is_(Connect(4, "dev", True, 60, "ann", b"\x00secret", will, {}))  # noqa: FBT003
 
 
 def test_connect_of_5_0_with_everything() -> None:
@@ -92,7 +99,7 @@ def test_connect_of_5_0_with_everything() -> None:
         "request_problem_information": 0,
         "user_property": [("a", "b")],
     }
-    assert found == Connect(5, "dev", False, 600, "ann", b"secret", will, expected)  # noqa: FBT003
+    assert found == is_(Connect(5, "dev", False, 600, "ann", b"secret", will, expected))  # noqa: FBT003
 
 
 @pytest.mark.parametrize(
@@ -103,7 +110,7 @@ def test_in_5_0_a_password_needs_no_user_name_and_an_empty_client_identifier_no_
     flags: int, fields: list[str], username: str | None, password: bytes | None
 ) -> None:
     found = one(connect(5, flags, NONE, string(""), *map(string, fields)), 0)
-    assert found == Connect(5, "", flags & 2 == 2, 0, username, password, None, {})
+    assert found == is_(Connect(5, "", flags & 2 == 2, 0, username, password, None, {}))
 
 
 WILL = string("a"), string("w"), string("")
@@ -184,6 +191,31 @@ def test_the_version_is_unknown_until_connect_is_complete() -> None:
     assert parser.version == 5
 
 
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_version_is_the_first_connect_s(version: int) -> None:
+    assert parse(HELLO[version], HELLO[9 - version])[3] == version
+    assert parse(HELLO[version], connect(6, 2, NONE, string("a")))[3] == version
+    assert parse(PINGREQ + HELLO[version] + PINGREQ)[1:] == ("", None, version)
+
+
+def test_the_version_of_a_connect_that_is_too_large_is_not_looked_at() -> None:
+    """It would depend on how much of it has come."""
+    data = connect(5, 6, NONE, string("a"), NONE, string("w"), string(bytes(LIMIT)))
+    assert parse(data)[2:] == (TOO_LARGE, 0)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_the_longest_client_identifier(version: int) -> None:
+    found, *_ = parse(connect(version, 2, *[NONE][: version - 4], string("ü" * 256)))
+    assert isinstance(found[0], Connect)
+    assert found[0].client_id == "ü" * 256
+
+
+def test_only_5_0_demands_the_shortest_remaining_length() -> None:
+    assert one(b"\xc0\x80\x00", 4) == is_(Pingreq())
+    assert parse(b"\xc0\x80\x00", version=5)[2] == MALFORMED
+
+
 # The others, in both versions
 
 ACKNOWLEDGEMENTS = [(0x40, Puback), (0x50, Pubrec), (0x62, Pubrel), (0x70, Pubcomp)]
@@ -195,10 +227,10 @@ ACKNOWLEDGEMENTS = [(0x40, Puback), (0x50, Pubrec), (0x62, Pubrel), (0x70, Pubco
 def test_publish_at_each_quality(version: int, topic: str, text: str, payload: bytes) -> None:
     """MQTT-1.5.3-3, 5.0: MQTT-1.5.4-3: a byte order mark is kept."""
     end = (NONE if version == 5 else b"") + payload
-    assert one(packet(0x31, string(topic), end), version) == message(text, payload, retain=True)
-    assert one(packet(0x3A, string(topic), short(513), end), version) == message(text, payload, 513, dup=True)
-    assert one(packet(0x3D, string(topic), short(1), end), version) == message(
-        text, payload, 1, qos=2, dup=True, retain=True
+    assert one(packet(0x31, string(topic), end), version) == is_(message(text, payload, retain=True))
+    assert one(packet(0x3A, string(topic), short(513), end), version) == is_(message(text, payload, 513, dup=True))
+    assert one(packet(0x3D, string(topic), short(1), end), version) == is_(
+        message(text, payload, 1, qos=2, dup=True, retain=True)
     )
 
 
@@ -206,8 +238,10 @@ def test_publish_with_properties() -> None:
     some = properties(b"\x23\0\x07", pair("a", "1"), b"\x03" + string("text/plain"), pair("a", "2"))
     expected = {"topic_alias": 7, "content_type": "text/plain", "user_property": [("a", "1"), ("a", "2")]}
     for topic in ("", "a/b"):
-        assert one(packet(0x30, string(topic), some, b"x"), 5) == message(topic, b"x", properties=expected)
-        assert one(packet(0x32, string(topic), short(9), some, b"x"), 5) == message(topic, b"x", 9, properties=expected)
+        assert one(packet(0x30, string(topic), some, b"x"), 5) == is_(message(topic, b"x", properties=expected))
+        assert one(packet(0x32, string(topic), short(9), some, b"x"), 5) == is_(
+            message(topic, b"x", 9, properties=expected)
+        )
 
 
 def test_nothing_that_may_be_changed_is_shared_between_packets() -> None:
@@ -220,57 +254,75 @@ def test_nothing_that_may_be_changed_is_shared_between_packets() -> None:
 @pytest.mark.parametrize(("first", "kind"), ACKNOWLEDGEMENTS)
 def test_acknowledgements(first: int, kind: Any) -> None:
     for version in VERSIONS:
-        assert one(packet(first, short(513)), version) == kind(513, 0, {})
-    assert one(packet(first, short(1), b"\x00"), 5) == kind(1, 0, {})
+        assert one(packet(first, short(513)), version) == is_(kind(513, 0, {}))
+    assert one(packet(first, short(1), b"\x00"), 5) == is_(kind(1, 0, {}))
     code = 0x97 if kind in (Puback, Pubrec) else 0x92
-    assert one(packet(first, short(1), bytes((code,))), 5) == kind(1, code, {})
-    assert one(packet(first, short(1), bytes((code,)), NONE), 5) == kind(1, code, {})
+    assert one(packet(first, short(1), bytes((code,))), 5) == is_(kind(1, code, {}))
+    assert one(packet(first, short(1), bytes((code,)), NONE), 5) == is_(kind(1, code, {}))
     some = properties(b"\x1f" + string("why"), pair("a", "b"))
     expected = {"reason_string": "why", "user_property": [("a", "b")]}
-    assert one(packet(first, short(1), bytes((code,)), some), 5) == kind(1, code, expected)
+    assert one(packet(first, short(1), bytes((code,)), some), 5) == is_(kind(1, code, expected))
+
+
+def paho_knows(kind: Any, code: int) -> bool:
+    named = ReasonCode(PacketTypes.PUBACK).names.get(code, {})
+    return any(getattr(PacketTypes, kind.__name__.upper()) in packets for packets in named.values())
+
+
+@pytest.mark.parametrize("code", range(256))
+def test_the_reason_codes_that_a_client_may_send(code: int) -> None:
+    """Of the acknowledgements those that paho has for them; of the others what the standard gives to clients."""
+    for first, kind in ACKNOWLEDGEMENTS:
+        found, _, answer, _ = parse(packet(first, short(1), bytes((code,))), version=5)
+        assert (found, answer) == (([kind(1, code, {})], None) if paho_knows(kind, code) else ([], PROTOCOL_ERROR))
+    found, *_ = parse(packet(0xE0, bytes((code,))), version=5)
+    client_may = {0, 4, 0x80, 0x81, 0x82, 0x83, 0x90, 0x93, 0x94, 0x95, 0x96, 0x97, 0x98, 0x99}  # 3.14.2.1
+    assert found == ([Disconnect(code, {})] if code in client_may else [])
+    found, *_ = parse(packet(0xF0, bytes((code,)), METHOD), version=5)
+    assert bool(found) == (code in {0x18, 0x19})  # 3.15.2.1
 
 
 def test_subscribe() -> None:
     filters = string("a/#"), b"\2", string("+"), b"\0", string("a#"), b"\1"
     expected = [("a/#", Options(2, False, False, 0)), ("+", Options(0, False, False, 0))]  # noqa: FBT003
     expected += [(None, Options(1, False, False, 0))]  # noqa: FBT003
-    assert one(packet(0x82, short(9), *filters), 4) == Subscribe(9, expected, {})
-    assert one(packet(0x82, short(9), NONE, *filters), 5) == Subscribe(9, expected, {})
+    assert one(packet(0x82, short(9), *filters), 4) == is_(Subscribe(9, expected, {}))
+    assert one(packet(0x82, short(9), NONE, *filters), 5) == is_(Subscribe(9, expected, {}))
 
 
 def test_subscription_options() -> None:
     filters = string("a"), b"\x2d", string("$share/g/a"), b"\x1a"
     some = properties(b"\x0b\x80\x01", pair("a", "b"))
     expected = [("a", Options(1, True, True, 2)), ("$share/g/a", Options(2, False, True, 1))]  # noqa: FBT003
-    assert one(packet(0x82, short(1), some, *filters), 5) == Subscribe(
-        1, expected, {"subscription_identifier": 128, "user_property": [("a", "b")]}
+    assert one(packet(0x82, short(1), some, *filters), 5) == is_(
+        Subscribe(1, expected, {"subscription_identifier": 128, "user_property": [("a", "b")]})
     )
 
 
 def test_unsubscribe() -> None:
     filters = string("a/#"), string("b")
-    assert one(packet(0xA2, short(1), *filters), 4) == Unsubscribe(1, ["a/#", "b"], {})
+    assert one(packet(0xA2, short(1), *filters), 4) == is_(Unsubscribe(1, ["a/#", "b"], {}))
     some = properties(pair("a", "b"))
-    assert one(packet(0xA2, short(1), some, *filters), 5) == Unsubscribe(
-        1, ["a/#", "b"], {"user_property": [("a", "b")]}
+    assert one(packet(0xA2, short(1), some, *filters), 5) == is_(
+        Unsubscribe(1, ["a/#", "b"], {"user_property": [("a", "b")]})
     )
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_pingreq_and_the_shortest_disconnect(version: int) -> None:
-    assert isinstance(one(PINGREQ, version), Pingreq)
-    assert one(b"\xe0\x00", version) == Disconnect(0, {})
+    assert one(PINGREQ, version) == is_(Pingreq())
+    assert one(b"\xe0\x00", version) == is_(Disconnect(0, {}))
 
 
 def test_disconnect_and_auth_of_5_0() -> None:
-    assert one(b"\xe0\x01\x04", 5) == Disconnect(4, {})
-    assert one(b"\xe0\x02\x00\x00", 5) == Disconnect(0, {})
+    assert one(b"\xe0\x01\x04", 5) == is_(Disconnect(4, {}))
+    assert one(b"\xe0\x02\x00\x00", 5) == is_(Disconnect(0, {}))
     some = properties(b"\x11\0\0\0\x05", b"\x1f" + string("bye"))
     expected = {"session_expiry_interval": 5, "reason_string": "bye"}
-    assert one(packet(0xE0, b"\x81", some), 5) == Disconnect(0x81, expected)
+    assert one(packet(0xE0, b"\x81", some), 5) == is_(Disconnect(0x81, expected))
     some = properties(b"\x15" + string("SCRAM"), b"\x16" + string(b"\xff"))
     expected = {"authentication_method": "SCRAM", "authentication_data": b"\xff"}
-    assert one(packet(0xF0, b"\x18", some), 5) == Auth(0x18, expected)
+    assert one(packet(0xF0, b"\x18", some), 5) == is_(Auth(0x18, expected))
 
 
 def publish(topic: str | bytes) -> bytes:
@@ -305,6 +357,7 @@ BAD = [  # in both versions
     (publish(b"\xed\xa0\x80"), MALFORMED, "MQTT-1.5.3-1"),
     (publish("a\0b"), MALFORMED, "MQTT-1.5.3-2"),
     (publish("a\nb"), MALFORMED, "MQTT-1.5.3-2"),
+    (publish("a\x7fb"), MALFORMED, "MQTT-1.5.3-2"),
     (publish("a\x9fb"), MALFORMED, "MQTT-1.5.3-2"),
     (publish("a/+"), TOPIC_INVALID, "MQTT-3.3.2-2"),
     (publish("#"), TOPIC_INVALID, "MQTT-3.3.2-2"),
@@ -471,6 +524,27 @@ def test_any_bytes_in_any_cut_give_the_same(version: int, data: bytes, cuts: lis
     expected = parse(data, version=version)
     assert parse(*pieces, version=version) == expected
     assert parse(*(data[i : i + 1] for i in range(len(data))), version=version) == expected
+
+
+LEGAL = {
+    4: [publish("a/b"), packet(0x32, string("a"), short(3), bytes(200)), packet(0x82, short(1), string("+"), b"\1")],
+    5: [publish("a/b"), packet(0x32, string("a"), short(3), NONE, bytes(200)), packet(0xF0, b"\x18", METHOD)],
+}
+
+
+@settings(deadline=None)
+@given(st.sampled_from(VERSIONS), st.lists(st.integers(0, 4), max_size=8), st.lists(st.integers(1, 300), max_size=12))
+def test_each_packet_is_there_as_soon_as_its_last_byte_is(version: int, which: list[int], sizes: list[int]) -> None:
+    stream = [HELLO[version], *([*LEGAL[version], PINGREQ, b"\x40\x02\0\1"][each] for each in which)]
+    data, parser, at, found = b"".join(stream), Parser(LIMIT), 0, 0
+    for size in (*sizes, len(data)):
+        more = parser.feed(data[at : at + size])
+        while more:
+            found += len(more)
+            more = parser.feed()
+        at += size
+        complete = [each for each in range(len(stream) + 1) if len(b"".join(stream[:each])) <= at]
+        assert found == complete[-1]
 
 
 @settings(deadline=None)
