@@ -24,7 +24,6 @@ from protocols.mqtt.packets import (
 )
 from protocols.mqtt.session import Inbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.topics import valid_name
 
 FOREVER = 0xFFFFFFFF
 """A session expiry interval that has no end (3.1.2.11.2)."""
@@ -238,11 +237,6 @@ class Connection:
     def _unfold(self, packet: MQTTReceiveEvent) -> None:
         """MQTT 5's properties of a PUBLISH that are between client and server."""
         properties = packet["properties"]
-        if "subscription_identifier" in properties:
-            raise _broken("PUBLISH with a subscription identifier [MQTT-3.3.4-6]")
-        response = properties.get("response_topic")
-        if response is not None and not valid_name(response):
-            raise _broken("PUBLISH whose response topic is none [MQTT-3.3.2-14]", reasons.TOPIC_INVALID)
         alias = properties.pop("topic_alias", None)
         if alias is None:
             return
@@ -454,8 +448,6 @@ class Connection:
     def _first_look(self, topic_filter: str | None, options: packets.Options) -> int:
         if topic_filter is None:
             return reasons.FILTER_INVALID
-        if options.no_local and topic_filter.startswith("$share/"):
-            raise _broken("SUBSCRIBE, shared and no local [MQTT-3.8.3-4]", reasons.PROTOCOL_ERROR)
         if self.rules is not None and not self.rules.may_subscribe(topic_filter):
             return reasons.NOT_AUTHORIZED
         return options.qos
