@@ -1,6 +1,6 @@
 """What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from gateway.findings import Finding, suggestion
@@ -9,6 +9,7 @@ from gateway.servers import SCOPE_TYPES, carrier, server_class
 from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
+from protocols.mqtt.users import PasswordFile
 from protocols.units import TCP, Endpoint, parse_address
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
@@ -156,6 +157,30 @@ def _certificates(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("servers", name, "tls"), str(error))
 
 
+def _open_websockets(draft: Draft) -> Iterator[Finding]:
+    """An MQTT server that only this machine reaches is reached by everybody through an http server that is."""
+    servers: Mapping[str, Any] = draft.settings.servers
+    for name, settings in servers.items():
+        on: str = getattr(getattr(settings, "websocket", None), "on", "")
+        web = servers.get(on)
+        if web is not None and web.protocol == "http" and settings.lets_anybody(web.bind, web.tls):
+            message = (
+                f"servers.{name}: websocket: servers.{on} on {parse_address(web.bind)} lets anybody connect: say "
+                "users, password_file, or anonymous: true where the application itself decides"
+            )
+            yield draft.document.at_value(("servers", name, "websocket"), message)
+
+
+def _password_files(draft: Draft) -> Iterator[Finding]:
+    for name, settings in draft.settings.servers.items():
+        path: str | None = getattr(settings, "password_file", None)
+        try:
+            if path is not None:
+                PasswordFile(path, name)
+        except ValueError as error:
+            yield draft.document.at_value(("servers", name, "password_file"), f"servers.{name}: {error}")
+
+
 _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _one_application,
     _addresses,
@@ -166,4 +191,6 @@ _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _texts,
     store,
     _certificates,
+    _open_websockets,
+    _password_files,
 )

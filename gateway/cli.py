@@ -1,4 +1,4 @@
-"""The command: run, check, routes, explain, send, dead, show, schema."""
+"""The command: run, check, routes, explain, send, dead, show, schema, password."""
 
 import asyncio
 import contextlib
@@ -24,6 +24,7 @@ from gateway.deadletters import Advance, DeadLetters, Filters, Unknown
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors, Finding, count
 from gateway.loader import load
+from gateway.passwords import password
 from gateway.schema import json_schema, markdown
 from gateway.store import open_store
 from gateway.store.engine import StoreUnavailable
@@ -524,6 +525,9 @@ def show(
         _print_json(deadpage.story_data(story))
     else:
         _say("\n".join(deadpage.story(story, _command(config), time.time())))
+
+
+app.command()(password)
 
 
 def _fail(message: str, code: int) -> NoReturn:

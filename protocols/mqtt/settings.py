@@ -94,29 +94,32 @@ class MQTTSettings:
             check_users(self.users)
         if self.acl is not None:
             check_acl(self.acl)
-        if self.certificate_user and not self._asks_certificates:
+        if self.certificate_user and not _asks_certificates(self.tls):
             raise ValueError("certificate_user needs tls.client_ca: the authorities whose certificates name users")
-        if not self.knows_users:
-            self._check_openness()
+        self._check_openness()
 
     @property
     def knows_users(self) -> bool:
         """Whether it is said here who may connect, and not left to the application."""
         return self.certificate_user or self.users is not None or self.password_file is not None
 
-    @property
-    def _asks_certificates(self) -> bool:
-        return self.tls is not None and bool(self.tls.client_ca)
+    def lets_anybody(self, bind: str, tls: TLS | None) -> bool:
+        """Whether anybody who reaches this address may connect, and nobody has said so."""
+        said = self.knows_users or self.anonymous or _asks_certificates(tls)
+        return not said and not _is_local(parse_address(bind))
 
     def _check_openness(self) -> None:
-        if self.anonymous is False:
+        if self.anonymous is False and not self.knows_users:
             raise ValueError("anonymous: false lets nobody connect: say users, password_file or certificate_user")
-        endpoint = parse_address(self.bind)
-        if not (self.anonymous or self._asks_certificates or _is_local(endpoint)):
+        if self.lets_anybody(self.bind, self.tls):
             raise ValueError(
-                f"bind {endpoint} lets anybody connect: say users, password_file, tls.client_ca, or anonymous: true "
-                "where the application itself decides"
+                f"bind {parse_address(self.bind)} lets anybody connect: say users, password_file, tls.client_ca, or "
+                "anonymous: true where the application itself decides"
             )
+
+
+def _asks_certificates(tls: TLS | None) -> bool:
+    return tls is not None and bool(tls.client_ca)
 
 
 def _is_local(endpoint: Endpoint) -> bool:
