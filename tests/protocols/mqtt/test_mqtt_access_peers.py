@@ -1,0 +1,93 @@
+"""Mosquitto's clients at our door: with a password, with a certificate, with rules."""
+
+import asyncio
+import subprocess
+from pathlib import Path
+
+import pytest
+from argon2 import PasswordHasher
+from mqtt_peer import LIMIT, Recorder, serving
+
+from protocols.listener import TLS
+from protocols.mqtt import MQTTServer
+from protocols.mqtt.acl import Rule
+from protocols.secret import Secret
+
+USERS = {"ann": Secret(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("ann's"))}
+ANN = ("-u", "ann", "-P", "ann's")
+
+
+async def run(program: str, server: MQTTServer, *arguments: str) -> tuple[int | None, str]:
+    process = await asyncio.create_subprocess_exec(
+        program,
+        *("-h", "localhost", "-p", server.address.rpartition(":")[2], *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(2 * LIMIT):
+            output, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    return process.returncode, output.decode()
+
+
+@pytest.mark.parametrize(("version", "anonymous", "wrong"), [("311", 5, 4), ("5", 0x87, 0x86)])
+async def test_a_password(version: str, anonymous: int, wrong: int, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(app := Recorder(), users=USERS) as server:
+        publish = ("-V", version, "-t", "a", "-m", "x", "-q", "1")
+        assert await run("mosquitto_pub", server, *publish, *ANN) == (0, "")
+        assert app.scopes[0]["username"] == "ann"
+        assert (await run("mosquitto_pub", server, *publish))[0] == anonymous
+        assert (await run("mosquitto_pub", server, *publish, "-u", "ann", "-P", "hunter2"))[0] == wrong
+        assert (await run("mosquitto_pub", server, *publish, "-u", "eve", "-P", "hunter2"))[0] == wrong
+    assert len(app.scopes) == 1  # the application never hears of the others
+    assert "hunter2" not in caplog.text
+
+
+async def test_rules() -> None:
+    acl = (
+        Rule(deny="subscribe", topic="private/#"),
+        Rule(allow="publish", topic="devices/%u/#", user="*"),
+        Rule(allow="subscribe", topic="#"),
+    )
+    async with serving(app := Recorder(), users=USERS, acl=acl) as server:
+        publish = ("-V", "5", "-m", "x", "-q", "1", *ANN)
+        assert await run("mosquitto_pub", server, *publish, "-t", "devices/ann/a") == (0, "")
+        assert "Not authorized" in (await run("mosquitto_pub", server, *publish, "-t", "devices/bob/a"))[1]
+        for asked in ("private/x", "#", "$share/group/private/#"):
+            assert "denied" in (await run("mosquitto_sub", server, "-V", "5", "-t", asked, "-W", "3", *ANN))[1]
+        will = ("--will-topic", "devices/bob/will", "-t", "devices/#", "-W", "3", "-V", "5")
+        assert (await run("mosquitto_sub", server, *will, *ANN))[0] == 0x87
+    assert [event["topic"] for event in await app.seen("mqtt.receive")] == ["devices/ann/a"]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an authority's ca.pem, the server's own certificate, and a client's."""
+    folder = tmp_path_factory.mktemp("authority")
+    key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2"
+    commands = [f"openssl req -x509 {key} -subj /CN=authority -keyout ca.key -out ca.pem"]
+    for name, subject in (("server", "/CN=localhost"), ("client", "/O=Works/CN=valve-1")):
+        signed = f"-CA ca.pem -CAkey ca.key -addext subjectAltName=DNS:localhost -keyout {name}.key -out {name}.pem"
+        commands.append(f"openssl req -x509 {key} -subj {subject} {signed}")
+    for command in commands:
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True, timeout=60)
+    return folder
+
+
+async def test_a_certificates_user(authority: Path) -> None:
+    tls = TLS(f"{authority}/server.pem", f"{authority}/server.key", f"{authority}/ca.pem")
+    acl = (Rule(allow="publish", topic="valves/%u"),)
+    async with serving(app := Recorder(), tls=tls, certificate_user=True, acl=acl) as server:
+        shown = ("--cafile", f"{authority}/ca.pem", "-V", "5", "-m", "x", "-q", "1")
+        mine = ("--cert", f"{authority}/client.pem", "--key", f"{authority}/client.key")
+        assert await run("mosquitto_pub", server, *shown, *mine, "-t", "valves/valve-1") == (0, "")
+        assert app.scopes[0]["username"] == "valve-1"
+        assert await run("mosquitto_pub", server, *shown, *mine, "-u", "root", "-t", "valves/valve-1") == (0, "")
+        assert app.scopes[1]["username"] == "valve-1"
+        assert "Not authorized" in (await run("mosquitto_pub", server, *shown, *mine, "-t", "valves/other"))[1]
+        assert (await run("mosquitto_pub", server, *shown, "-t", "valves/valve-1"))[0] != 0
+    assert len(app.scopes) == 3
