@@ -1,16 +1,16 @@
 """The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
 
 import asyncio
-import itertools
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gateway import checks, logs, startpage
+from gateway import checks, logs, signals, startpage
 from gateway.application import ApplicationBuilder, set_up_django
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
 """Exit codes."""
+LAST_WORDS = 1.0
+"""Seconds that a forced end takes, at most."""
 
 Say = Callable[[str], None]
 
@@ -94,6 +96,7 @@ class Daemon:
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
+        self._forcing = threading.Lock()
 
     async def run(self) -> int:
         """Start, serve, stop; the exit code."""
@@ -180,22 +183,20 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        earlier = itertools.count()  # counts in one step: the second signal may arrive inside the first one's handler
-
-        def stop(number: int, frame: object) -> None:
-            """The first begins to stop; the next ends the process."""
-            if next(earlier):
-                self._force()
-            loop.call_soon_threadsafe(self._stop.set)
-
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, stop)  # not add_signal_handler: a consumer may be blocking the loop
         loop.add_signal_handler(signal.SIGHUP, logger.warning, "SIGHUP: the file is not read again; restart for that")
+        signals.listen(lambda: loop.call_soon_threadsafe(self._stop.set), self._force)
 
-    def _force(self) -> NoReturn:
-        active = self._active()
-        self._say(f"stopped now: {startpage.nouns(active) or 'nothing'} cut off")
-        leave(FORCED)
+    def _force(self) -> None:
+        """End the process, from any thread; within ``LAST_WORDS`` also where the loop's thread holds a lock."""
+        if self._forcing.acquire(blocking=False):
+            words = threading.Thread(target=self._say_what_is_cut_off, name="last words", daemon=True)
+            words.start()
+            words.join(LAST_WORDS)
+            os._exit(FORCED)
+
+    def _say_what_is_cut_off(self) -> None:
+        self._say(f"stopped now: {startpage.nouns(self._active()) or 'nothing'} cut off")
+        _flush()
 
 
 async def _cancel_rest() -> None:
@@ -221,10 +222,14 @@ def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 
 def leave(code: int) -> NoReturn:
     """End the process without waiting for threads: a sync handler that hangs cannot be cancelled."""
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
 
 
 def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
