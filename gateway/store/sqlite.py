@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from gateway.store import claims, messages, outgoing, story
-from gateway.store.database import open_database, recover
+from gateway.store.connection import Connection
+from gateway.store.database import dead_owners, open_database, recover
 from gateway.store.engine import KEEP, KEEP_STORIES, Claim, Counts, Message, Outgoing, Step, StoreUnavailable
 from gateway.store.owner import Owner
 from gateway.store.rows import text
@@ -33,7 +34,7 @@ class SQLiteStore:
         self._open = Writer(database, lambda: open_database(self.path, owner)[0]), owner
         return found
 
-    def _opened(self) -> tuple[sqlite3.Connection, Owner, str]:
+    def _opened(self) -> tuple[Connection, Owner, str]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             owner = Owner(self.path)
@@ -176,7 +177,7 @@ def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]
 
 
 def _recover(database: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
-    return [recover(database, path) for path in calls]
+    return [recover(database, dead_owners(database, path)) for path in calls]
 
 
 def _purge(database: sqlite3.Connection, calls: Sequence[float]) -> list[int]:

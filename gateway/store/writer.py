@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gateway.store.connection import Connection
 from gateway.store.engine import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ class Job:
 class Writer:
     """``connect`` opens the database, and opens it anew after an error of which one does not know what it left."""
 
-    def __init__(self, database: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, database: Connection, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(WAITING)
@@ -94,7 +95,7 @@ class Writer:
 
     # In the store's thread.
 
-    def _run(self, database: sqlite3.Connection | None) -> None:
+    def _run(self, database: Connection | None) -> None:
         closing = False
         while not closing:
             batch, closing = self._batch()
@@ -116,7 +117,7 @@ class Writer:
             batch.append(job)
         return batch, False
 
-    def _settle(self, database: sqlite3.Connection | None, batch: list[Job]) -> sqlite3.Connection | None:
+    def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
         """Give every job its outcome. The database to go on with; None where it must be opened anew."""
         try:
             if database is None:
@@ -135,9 +136,7 @@ class Writer:
             self._trouble = ""
         return database
 
-    def _unavailable(
-        self, database: sqlite3.Connection | None, batch: list[Job], error: Exception
-    ) -> sqlite3.Connection | None:
+    def _unavailable(self, database: Connection | None, batch: list[Job], error: Exception) -> Connection | None:
         trouble = str(error)
         if trouble != self._trouble:
             logger.error("the store is unavailable: %s", trouble)
@@ -157,13 +156,13 @@ _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
 """After these the connection is as good as before."""
 
 
-def _commit(database: sqlite3.Connection, batch: list[Job]) -> None:
+def _commit(database: Connection, batch: list[Job]) -> None:
     """Calls of one operation go together. The batch's calls overlap in time, so that any order among them is right, and
     those of one operation keep theirs."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.execute("BEGIN IMMEDIATE")
+    database.begin()
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):
