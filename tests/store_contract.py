@@ -277,6 +277,42 @@ class StoreContract:
             "done", "sent o-0", "failed: not sent o-1: refused", "sent o-1",
         ]  # fmt: skip
 
+    async def test_a_busy_lane_holds_nobody_else_up(self, store: Store) -> None:
+        lanes = ["a", "a", "a", "b", "", "b"]
+        items = [Outgoing(f"l-{number}", "l", "sms", b"text", lane=lane) for number, lane in enumerate(lanes)]
+        await self.sends(store, items)
+        assert ids_of(await store.take_outgoing(2, now=NOW, busy=["a"])) == ["l-3", "l-4"]
+        assert ids_of(await store.take_outgoing(9, now=NOW, busy=["a", "b", "c"])) == []
+        assert ids_of(await store.take_outgoing(3, now=NOW, busy=[""])) == ["l-0", "l-1", "l-2"]
+        assert await store.take_outgoing(9, now=NOW) == [replace(items[5], attempts=1)]
+
+    async def test_what_is_due_first_leaves_first_in_whatever_lane(self, store: Store) -> None:
+        lanes = {"x-0": "b", "x-1": "a", "x-2": "b"}
+        await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])  # noqa: A001
+        await store.take_outgoing(2, now=NOW)
+        await store.postpone("x-1", due=NOW + 1, error="E")
+        await store.postpone("x-0", due=NOW + 2, error="E")
+        taken = [ids_of(await store.take_outgoing(1, now=NOW + 2)) for _ in lanes]
+        assert taken == [["x-2"], ["x-1"], ["x-0"]]
+
+    async def test_one_behind_another_leaves_when_that_is_gone(self, store: Store) -> None:
+        behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": "", "q-1": "never-kept"}
+        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id]) for id in behind])  # noqa: A001
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-0", "q-0", "q-1"]
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "not while it is on its way"
+        await store.postpone("p-0", due=NOW + 60, error="E")
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "nor while it waits"
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["p-0"]
+        await store.sent("p-0")
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-1"]
+        await store.sent("p-1")
+        (last,) = await store.take_outgoing(9, now=NOW)
+        assert (last.id, last.behind) == ("p-2", "p-1")
+
+    async def sends(self, store: Store, items: list[Outgoing]) -> None:
+        await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
+        await store.settle(items[0].message, result=b"", outgoing=items)
+
     async def test_the_same_thing_to_send_is_kept_once(self, store: Store) -> None:
         item = Outgoing("x-0", "x", "email", b"mail")
         await store.claim("key", id="x", now=NOW, ttl=60)

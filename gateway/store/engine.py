@@ -79,6 +79,10 @@ class Outgoing:
     attempts: int = 0
     due: float = 0.0
     error: str = ""
+    lane: str = ""
+    """What it leaves by, in a few words: where that is slow or away, only items of the same lane wait for it."""
+    behind: str = ""
+    """The id of the item that has to be gone before it leaves; empty where none has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,8 +170,9 @@ class Store(Protocol):
 
     # What handlers send.
 
-    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
-        """At most ``limit`` items that are due, oldest first; ours now, the attempt counted."""
+    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+        """At most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another that
+        is still there; ours now, the attempt counted."""
 
     async def sent(self, id: str) -> None: ...  # noqa: A002
 

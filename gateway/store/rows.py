@@ -8,7 +8,7 @@ from typing import Any
 from gateway.store.engine import Message, Outgoing
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
-OUTGOING = "id, message, kind, content, checksum, attempts, due, error"
+OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error"
 
 DAMAGED = "damaged: what is stored is not what was put there (checksum)"
 
@@ -57,17 +57,23 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
 
 
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
-    """For the columns id, message, kind, content, checksum, attempts, due."""
-    fields = tuple(map(text, (item.id, item.message, item.kind)))
-    return (*fields, item.content, checksum(item.content, *fields), item.attempts, max(0.0, item.due))
+    """For the columns id, message, kind, lane, behind, content, checksum, attempts, due."""
+    fields = tuple(map(text, (item.id, item.message, item.kind, item.lane, item.behind)))
+    return (*fields, item.content, _outgoing_checksum(item.content, *fields), item.attempts, max(0.0, item.due))
 
 
 def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
     """A row of the columns ``OUTGOING``, and whether it is as it was put."""
     *fields, content, total, attempts, due, error = row
-    sound = isinstance(content, bytes) and checksum(content, *fields) == total
-    id_, message, kind = map(_str, fields)
-    return Outgoing(id_, message, kind, _bytes(content), _int(attempts), _float(due), _str(error)), sound
+    sound = isinstance(content, bytes) and _outgoing_checksum(content, *fields) == total
+    id_, message, kind, lane, behind = map(_str, fields)
+    item = Outgoing(id_, message, kind, _bytes(content), _int(attempts), _float(due), _str(error), lane, behind)
+    return item, sound
+
+
+def _outgoing_checksum(content: bytes, id_: object, message: object, kind: object, *later: object) -> int:
+    """The first version's rows have nothing in its ``later`` columns, and a checksum without them."""
+    return checksum(content, id_, message, kind, *filter(None, later))
 
 
 # A flipped bit may change even the type of a column.

@@ -35,7 +35,14 @@ CREATE TABLE outgoing (
 CREATE INDEX outgoing_due ON outgoing (state, due);
 """
 
-MIGRATIONS = (FIRST,)
+LANES = """
+ALTER TABLE outgoing ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+ALTER TABLE outgoing ADD COLUMN behind TEXT NOT NULL DEFAULT '';
+DROP INDEX outgoing_due;
+CREATE INDEX outgoing_due ON outgoing (state, lane, due);
+"""
+
+MIGRATIONS = (FIRST, LANES)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

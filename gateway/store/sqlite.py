@@ -123,8 +123,9 @@ class SQLiteStore:
 
     # What handlers send.
 
-    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
-        return await self._run(outgoing.take, outgoing.Take(self._owner, limit, now), undo=outgoing.give_back)
+    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+        call = outgoing.Take(self._owner, limit, now, tuple(busy))
+        return await self._run(outgoing.take, call, undo=outgoing.give_back)
 
     async def sent(self, id: str) -> None:  # noqa: A002
         await self._run(outgoing.sent, id)
