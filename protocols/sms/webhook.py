@@ -80,7 +80,7 @@ class SMSWebhook(Server):
         provider that knows repetitions by it. Raises NotSent, PermanentFailure; LocalProtocolError for what is no text.
         """
         if self.status.state == "stopped":
-            raise NotSent(f"sms {self.name} is stopped")
+            raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one leave
         if lacking := self.settings.lacks_to_send:
             raise NotSent(f"sms {self.name} cannot send: {lacking} is missing")
         for text in _texts(event, self.provider.longest):

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from servers.provider import provider
-from test_worker import until, working
+from test_worker import LIMIT, until, working
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import Outbox
@@ -59,7 +59,7 @@ async def running(store: SQLiteStore, app: Any, settings: SMSSettings) -> AsyncI
         try:
             yield hook
         finally:
-            await outbox.stop()
+            await outbox.stop(LIMIT)
 
 
 async def quiet(store: SQLiteStore) -> bool:
