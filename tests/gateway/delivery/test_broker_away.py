@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from servers.mosquitto import mosquitto
 
-from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.servers import make_outlets
 from gateway.store import codec

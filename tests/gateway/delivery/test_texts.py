@@ -162,7 +162,7 @@ async def test_a_receipt_is_not_answered(store: SQLiteStore) -> None:
 
 async def test_a_provider_that_is_away_is_tried_again_under_the_same_id(store: SQLiteStore) -> None:
     async with (
-        provider((503, ""), (429, ""), (200, "")) as there,
+        provider((503, ""), (500, ""), (200, "")) as there,
         running(store, routed(Answers), generic(there.url)) as hook,
     ):
         await post(hook)
