@@ -22,8 +22,9 @@ from protocols.asgi import Application
 
 logger = logging.getLogger(__name__)
 
-HOUSEKEEPING = 600.0
-"""Seconds between two times of giving back what dead processes had, and forgetting what is long over."""
+HOUSEKEEPING = 10.0
+"""Seconds between two times of giving back what dead processes had, and forgetting what is long over. Some 20 ms of the
+store's time, where it holds as many stories as it keeps."""
 
 
 class Worker(Crew[Message]):
@@ -101,7 +102,9 @@ class Worker(Crew[Message]):
         while True:
             await asyncio.sleep(HOUSEKEEPING)
             try:
-                await self.store.recover()
+                if recovered := await self.store.recover():
+                    logger.warning("taken over from a process that died: %d", recovered)
+                    bell.stored.ring()
                 await self.store.purge(now=time.time())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)

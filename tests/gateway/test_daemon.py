@@ -80,8 +80,8 @@ class Daemon:
         return "\n".join(self.lines)
 
     def says(self, words: str) -> None:
-        until(lambda: words in self.text or self.process.poll() is not None, f"{words!r} in {self.text}")
-        until(lambda: words in self.text, f"{words!r} in {self.text}", 2.0)
+        until(lambda: words in self.text or self.process.poll() is not None, lambda: f"{words!r} in {self.text}")
+        until(lambda: words in self.text, lambda: f"{words!r} in {self.text}", 2.0)
 
     def wait(self) -> int:
         code = self.process.wait(20)
