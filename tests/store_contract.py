@@ -8,15 +8,16 @@ Two stores of one ``place`` are what two processes have.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from gateway.store import Message, Outgoing, Store
-from gateway.store.engine import KEEP
+from gateway.store import Message, Outgoing, OutgoingSummary, Store, Summary
+from gateway.store.engine import KEEP, LONGEST_ERROR
 
 NOW = 1_800_000_000.0
 _numbers = itertools.count(1)
@@ -28,8 +29,13 @@ def a_message(id: str = "", **fields: Any) -> Message:  # noqa: A002
     return Message(**({"id": id, "subject": "mqtt d1 -> t"} | given | fields))
 
 
-def ids(messages: list[Message]) -> list[str]:
+def ids(messages: Sequence[Message | Summary]) -> list[str]:
     return [message.id for message in messages]
+
+
+def summary_of(message: Message, state: Literal["waiting", "running", "dead"]) -> Summary:
+    fields = {key: value for key, value in asdict(message).items() if key != "content"}
+    return Summary(**fields, size=len(message.content), state=state)
 
 
 class StoreContract:
@@ -228,7 +234,7 @@ class StoreContract:
             )
         dead = await store.dead()
         assert ids(dead) == [f"d{number}" for number in range(6)]
-        assert dead[4] == a_message("d4", type="mqtt", route="r1", attempts=3, error="E4")
+        assert dead[4] == summary_of(a_message("d4", type="mqtt", route="r1", attempts=3, error="E4"), "dead")
         assert ids(await store.dead(type="email")) == ["d1", "d3", "d5"]
         assert ids(await store.dead(route="r1", type="mqtt")) == ["d4"]
         assert ids(await store.dead(limit=2, after="d1")) == ["d2", "d3"]
@@ -255,7 +261,131 @@ class StoreContract:
         assert again == replace(message, attempts=1)
         assert await store.dead() == []
 
+    async def test_a_list_has_no_content_and_of_an_error_its_end(self, store: Store) -> None:
+        error = "Traceback\n" + "x" * 100_000 + "\nKeyError: 'order'"
+        large = a_message("large", content=b"x" * 1_000_000)
+        await store.bury(large, error=error)
+        [summary] = await store.dead()
+        assert summary == summary_of(replace(large, error=error[-LONGEST_ERROR:]), "dead")
+        assert summary.size == 1_000_000
+        assert await store.summary("large") == summary
+        assert (await store.get("large")) == replace(large, error=error)
+        assert await store.summary("nobody") is None
+
+    async def test_a_list_of_large_ones_takes_little_memory(self, store: Store) -> None:
+        for number in range(10):
+            await store.bury(a_message(f"d{number}", content=b"x" * 1_000_000), error="E")
+            await store.put(a_message(f"w{number}", content=b"x" * 1_000_000))
+            await store.finish("nobody", outgoing=[Outgoing(f"o{number}", "nobody", "email", b"x" * 1_000_000)])
+        tracemalloc.start()
+        try:
+            assert [len(each) for each in (await store.dead(), await store.waiting(), await store.outgoing())] == [
+                10
+            ] * 3
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+    async def test_what_waits_is_listed_with_the_reason(self, store: Store) -> None:
+        for number in range(4):
+            await store.put(a_message(f"w{number}", type="email" if number % 2 else "mqtt"))
+        await store.bury(a_message("dead"), error="E")
+        assert ids(await store.take(2, now=NOW)) == ["w0", "w1"]
+        await store.retry("w0", due=NOW + 60, error="Traceback\nKeyError: 'order'")
+        waiting = await store.waiting()
+        assert [(each.id, each.state, each.attempts, each.due) for each in waiting] == [
+            ("w0", "waiting", 1, NOW + 60), ("w1", "running", 1, 0.0),
+            ("w2", "waiting", 0, 0.0), ("w3", "waiting", 0, 0.0),
+        ]  # fmt: skip
+        assert waiting[0].error.endswith("KeyError: 'order'")
+        assert await store.summary("w1") == waiting[1]
+        assert ids(await store.waiting(type="email")) == ["w1", "w3"]
+        assert ids(await store.waiting(limit=2, after="w0")) == ["w1", "w2"]
+        await store.finish("w1")
+        assert ids(await store.waiting(after="w1")) == ["w2", "w3"], "also behind one that is gone"
+
+    # By the beginning of an id.
+
+    async def test_an_id_is_found_by_its_beginning(self, store: Store) -> None:
+        for id in ("k1waits", "k1runs", "k1done", "k1dead", "other"):  # noqa: A001
+            await store.put(a_message(id))
+        await store.take(9, now=NOW)
+        await store.retry("k1waits", due=NOW, error="E")
+        await store.finish(
+            "k1done", outgoing=[Outgoing(f"k1done-{number}", "k1done", "sms", b"") for number in range(20)]
+        )
+        await store.bury((await store.get("k1dead")) or a_message(), error="E")
+        await store.claim("key", id="k1claim", now=NOW, ttl=60)
+        await store.settle("key", result=b"", outgoing=[Outgoing("k2-0", "k1claim", "sms", b"")])
+        assert await store.find("k1") == ["k1claim", "k1dead", "k1done", "k1runs", "k1waits"]
+        assert await store.find("k1", limit=2) == ["k1claim", "k1dead"]
+        assert await store.find("k1done") == ["k1done"], "an event and what it sends are one"
+        assert await store.find("k1done-1") == ["k1done"]
+        assert await store.find("k2") == ["k1claim"]
+        assert await store.find("k1", among="dead") == ["k1dead"]
+        assert await store.find("k1done-1", among="outgoing", limit=3) == ["k1done-1", "k1done-10", "k1done-11"]
+        assert await store.find("k1claim", among="outgoing") == []
+        for nothing in ("k1%", "k1_", "k1*", "K1", "\U0010ffff", "\udce9", "\0"):
+            assert await store.find(nothing) == []
+
     # What handlers send.
+
+    async def test_what_has_not_left_is_listed_with_the_reason(self, store: Store) -> None:
+        await store.put(a_message("o", route="r", subject="s"))
+        await store.take(1, now=NOW)
+        items = [
+            Outgoing("o-0", "o", "email", b"mail"),
+            Outgoing("o-1", "o", "sms", b"text", lane="sms texts"),
+            Outgoing("o-2", "o", "sms", b"", lane="sms texts", behind="o-1"),
+        ]
+        await store.finish("o", outgoing=items)
+        await store.claim("key", id="c", now=NOW + 1, ttl=60)
+        await store.settle("key", result=b"", outgoing=[Outgoing("c-0", "c", "email", b"")])
+        await store.finish("nobody", outgoing=[Outgoing("x-0", "x", "mqtt", b"")])
+        (taken,) = await store.take_outgoing(1, now=NOW)
+        assert taken.id == "o-0"
+        await store.take_outgoing(9, now=NOW)
+        await store.postpone("o-1", due=NOW + 60, error="x" * 1000 + "refused")
+        listed = {each.id: each for each in await store.outgoing()}
+        assert list(listed) == ["c-0", "o-0", "o-1", "o-2", "x-0"]
+        assert listed["o-1"] == OutgoingSummary(
+            id="o-1", message="o", type="sms", lane="sms texts", behind="", route="r", subject="s", received=NOW,
+            size=4, state="waiting", attempts=1, due=NOW + 60, error=("x" * 1000 + "refused")[-LONGEST_ERROR:],
+        )  # fmt: skip
+        assert (listed["o-0"].state, listed["o-2"].behind) == ("leaving", "o-1")
+        assert (listed["c-0"].received, listed["c-0"].route) == (NOW + 1, "")
+        assert listed["x-0"].received is None
+        assert ids_of(await store.outgoing(type="email")) == ["c-0", "o-0"]
+        assert ids_of(await store.outgoing(message="o")) == ["o-0", "o-1", "o-2"]
+        assert ids_of(await store.outgoing(limit=2, after="c-0")) == ["o-0", "o-1"]
+        await store.sent("o-0")
+        assert ids_of(await store.outgoing(after="o-0")) == ["o-1", "o-2", "x-0"], "also behind one that has left"
+        assert (await store.get_outgoing("o-2")) == items[2]
+        assert await store.get_outgoing("o-0") is None
+
+    async def test_what_waits_is_sent_now_if_an_operator_wants_it(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        await store.postpone("o-0", due=NOW + 60, error="refused")
+        assert await store.take_outgoing(9, now=NOW) == []
+        assert await store.revive_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
+        (again,) = await store.take_outgoing(9, now=NOW)
+        assert (again.id, again.attempts) == ("o-0", 1)
+        assert "to be sent now: o-0" in await self.told(store, "o")
+
+    async def test_what_is_dropped_is_not_sent(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        await store.postpone("o-0", due=NOW, error="refused")
+        assert await store.drop_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
+        assert await store.take_outgoing(9, now=NOW) == []
+        assert ids_of(await store.outgoing()) == ["o-1"]
+        assert (await self.told(store, "o"))[-1] == "dropped, not sent: o-0"
+
+    async def _two_outgoing(self, store: Store) -> None:
+        """Both of them leaving."""
+        await store.put(a_message("o"))
+        await store.take(1, now=NOW)
+        await store.finish("o", outgoing=[Outgoing("o-0", "o", "email", b"mail"), Outgoing("o-1", "o", "sms", b"text")])
+        assert len(await store.take_outgoing(9, now=NOW)) == 2
 
     async def test_what_is_sent_leaves_once(self, store: Store) -> None:
         await store.put(a_message("o"))
@@ -429,5 +559,5 @@ class StoreContract:
         await again.close()
 
 
-def ids_of(items: list[Outgoing]) -> list[str]:
+def ids_of(items: Sequence[Outgoing | OutgoingSummary]) -> list[str]:
     return [item.id for item in items]

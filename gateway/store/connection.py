@@ -38,8 +38,12 @@ class Connection(sqlite3.Connection):
         super().close()
         self._turnstile.close()
 
-    def begin(self) -> None:
-        """Begin to write, in turn with every other process. Raises sqlite3.OperationalError (SQLITE_BUSY)."""
+    def begin(self, *, writes: bool = True) -> None:
+        """Begin to write, in turn with every other process; or to read, for which nobody waits. Raises
+        sqlite3.OperationalError (SQLITE_BUSY)."""
+        if not writes:
+            self.execute("BEGIN")
+            return
         with self.turn():
             self.execute("BEGIN IMMEDIATE")
 

@@ -195,23 +195,6 @@ def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
     return [due] * len(calls)
 
 
-@dataclass(frozen=True, slots=True)
-class Which:
-    type: str | None
-    route: str | None
-    limit: int
-    after: str
-
-
-_DEAD = f"""SELECT {MESSAGE} FROM messages WHERE state = {DEAD} AND due = 0.0 AND (?1 IS NULL OR type = ?1)
-    AND (?2 IS NULL OR route = ?2) AND seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)
-    ORDER BY seq LIMIT ?3"""
-
-
-def dead(db: Database, calls: Sequence[Which]) -> list[list[Message]]:
-    return [[message_of(row)[0] for row in db.execute(_DEAD, (c.type, c.route, c.limit, text(c.after)))] for c in calls]
-
-
 def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {WAITING}, attempts = 0, due = 0.0, error = '', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""

@@ -108,6 +108,29 @@ def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     return [None] * len(calls)
 
 
+def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""UPDATE outgoing SET due = 0.0, attempts = 0 WHERE state = {WAITING}
+        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
+    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "to be sent now") for ids in calls]
+
+
+def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""DELETE FROM outgoing WHERE state <> {RUNNING}
+        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
+    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent") for ids in calls]
+
+
+def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
+    for id_, message in rows:
+        _tell(db, message, story.line(f"{what}: {id_}"))
+    return len(rows)
+
+
+def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
+    rows = [db.execute(f"SELECT {OUTGOING} FROM outgoing WHERE id = ?", [text(id_)]).fetchone() for id_ in calls]
+    return [None if row is None else outgoing_of(row)[0] for row in rows]
+
+
 def number(db: Database) -> int:
     """How many have not left."""
     return int(db.execute("SELECT count(*) FROM outgoing").fetchone()[0])

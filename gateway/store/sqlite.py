@@ -6,10 +6,22 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store import claims, messages, outgoing, story
+from gateway.store import claims, lookup, messages, outgoing, story
 from gateway.store.connection import Connection
 from gateway.store.database import dead_owners, open_database, recover
-from gateway.store.engine import KEEP, KEEP_STORIES, Claim, Counts, Message, Outgoing, Step, StoreUnavailable
+from gateway.store.engine import (
+    KEEP,
+    KEEP_STORIES,
+    Among,
+    Claim,
+    Counts,
+    Message,
+    Outgoing,
+    OutgoingSummary,
+    Step,
+    StoreUnavailable,
+    Summary,
+)
 from gateway.store.owner import Owner
 from gateway.store.rows import text
 from gateway.store.schema import BEHIND, DEAD, RUNNING, WAITING
@@ -59,6 +71,12 @@ class SQLiteStore:
             raise StoreUnavailable(f"{self.path} is not open")
         return await self._open[0].run(operation, call, undo=undo)
 
+    async def _ask(self, operation: Operation[Call, Result], call: Call) -> Result:
+        """For what reads only: it waits for nobody who writes, and nobody who writes waits for it."""
+        if self._open is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._open[0].run(operation, call, reads=True)
+
     @property
     def _owner(self) -> str:
         return "" if self._open is None else self._open[1].id
@@ -85,7 +103,7 @@ class SQLiteStore:
         await self._run(messages.bury, (message, error, claim))
 
     async def next_due(self) -> float | None:
-        return await self._run(messages.next_due, None)
+        return await self._ask(messages.next_due, None)
 
     # Claims.
 
@@ -112,8 +130,8 @@ class SQLiteStore:
         route: str | None = None,
         limit: int = 1000,
         after: str = "",
-    ) -> list[Message]:
-        return await self._run(messages.dead, messages.Which(type, route, limit, after))
+    ) -> list[Summary]:
+        return await self._ask(lookup.dead, lookup.Which(type, route, limit, after))
 
     async def revive(self, ids: Sequence[str]) -> int:
         return await self._run(messages.revive, tuple(ids))
@@ -133,16 +151,51 @@ class SQLiteStore:
     async def postpone(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
         await self._run(outgoing.postpone, (id, due, error))
 
+    async def revive_outgoing(self, ids: Sequence[str]) -> int:
+        return await self._run(outgoing.revive, tuple(ids))
+
+    async def drop_outgoing(self, ids: Sequence[str]) -> int:
+        return await self._run(outgoing.drop, tuple(ids))
+
     # What an operator asks.
 
+    async def waiting(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        route: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[Summary]:
+        return await self._ask(lookup.waiting, lookup.Which(type, route, limit, after))
+
+    async def outgoing(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        message: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[OutgoingSummary]:
+        return await self._ask(lookup.outgoing, lookup.WhichOutgoing(type, message, limit, after))
+
+    async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
+        return await self._ask(lookup.find, lookup.Beginning(prefix, among, limit))
+
     async def get(self, id: str) -> Message | None:  # noqa: A002
-        return await self._run(messages.get, id)
+        return await self._ask(messages.get, id)
+
+    async def summary(self, id: str) -> Summary | None:  # noqa: A002
+        return await self._ask(lookup.summary, id)
+
+    async def get_outgoing(self, id: str) -> Outgoing | None:  # noqa: A002
+        return await self._ask(outgoing.get, id)
 
     async def story(self, id: str) -> list[Step]:  # noqa: A002
-        return await self._run(_story, id)
+        return await self._ask(_story, id)
 
     async def counts(self) -> Counts:
-        return await self._run(_counts, None)
+        return await self._ask(_counts, None)
 
     async def recover(self) -> int:
         return await self._run(_recover, self.path)

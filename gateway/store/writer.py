@@ -34,7 +34,9 @@ class Job:
     operation: Operation[Any, Any]
     call: Any
     future: "asyncio.Future[Any]"
-    undo: "Operation[Any, None] | None"
+    undo: "Operation[Any, None] | None" = None
+    reads: bool = False
+    """It changes nothing."""
     outcome: Any = None
 
 
@@ -51,7 +53,12 @@ class Writer:
         self._thread.start()
 
     async def run(
-        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+        self,
+        operation: Operation[Call, Result],
+        call: Call,
+        *,
+        undo: Operation[Result, None] | None = None,
+        reads: bool = False,
     ) -> Result:
         """Durable when it returns. Raises StoreUnavailable, or what the operation raised for this call.
 
@@ -59,7 +66,7 @@ class Writer:
         """
         async with self._room:
             future: asyncio.Future[Result] = self._loop.create_future()
-            self._jobs.put(Job(operation, call, future, undo))
+            self._jobs.put(Job(operation, call, future, undo, reads))
             try:
                 return await future
             except asyncio.CancelledError:
@@ -91,7 +98,7 @@ class Writer:
 
         future = self._loop.create_future()
         future.add_done_callback(undone)
-        self._jobs.put(Job(undo, result, future, None))
+        self._jobs.put(Job(undo, result, future))
 
     # In the store's thread.
 
@@ -162,7 +169,7 @@ def _commit(database: Connection, batch: list[Job]) -> None:
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.begin()
+    database.begin(writes=not all(job.reads for job in batch))
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):

@@ -21,7 +21,7 @@ def main(path: Path, name: str, seconds: float) -> None:
     for number in itertools.takewhile(lambda _: time.monotonic() < until, itertools.count()):
         event = f"{name}-{number}"
         message = Message(event, "mqtt", name, event, 1.0, b"x" * 200)
-        _commit(database, [Job(put, (message, None), loop.create_future(), None)])
+        _commit(database, [Job(put, (message, None), loop.create_future())])
     database.close()
     owner.release()
     loop.close()

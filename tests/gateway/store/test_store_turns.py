@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Message, SQLiteStore, StoreUnavailable, connection
+from gateway.store import Counts, Message, SQLiteStore, StoreUnavailable, connection
 
 COMMITTING = Path(__file__).with_name("committing.py")
 ENOUGH = 50
@@ -80,7 +80,7 @@ async def test_three_that_never_pause(path: Path) -> None:
         await store.close()
 
 
-async def test_opening_does_not_wait_for_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_opening_and_reading_do_not_wait_for_who_writes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "BUSY", 0.05)
     first = SQLiteStore(path)
     await first.open()
@@ -90,6 +90,7 @@ async def test_opening_does_not_wait_for_who_writes(path: Path, monkeypatch: pyt
         assert await second.open() == ""
         with pytest.raises(StoreUnavailable, match="locked"):
             await second.put(a_message("m"))
+        assert (await second.counts(), await second.dead(), await second.find("m")) == (Counts(0, 0, 0, 0), [], [])
         other.execute("ROLLBACK")
     await second.put(a_message("m"))
     await second.close()
