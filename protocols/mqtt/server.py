@@ -24,7 +24,13 @@ class MQTTServer(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.broker = Broker(settings)
-        self._listener = Listener(settings.bind, tls=settings.tls)
+        self._listener = Listener(
+            settings.bind,
+            tls=settings.tls,
+            proxies=settings.proxy_protocol,
+            max_per_address=settings.max_per_address,
+            alpn=("mqtt",),
+        )
         self._arrivals: set[Arrival] = set()
         self._devices: set[Device] = set()
         self._empty = asyncio.Event()

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Seconds
+from protocols.units import Address, Bytes, Network, Seconds
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,13 @@ class MQTTSettings:
     """Where devices connect."""
     tls: TLS | None = None
     """Certificate and key; without them the connection is plain TCP."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
+    (version 1 or 2), and its addresses count; from others none is looked for."""
     max_connections: int = 10_000
-    """Connections at a time; one more is closed at once."""
+    """Connections at a time, those in their TLS handshake included; one more is closed at once."""
+    max_per_address: int = 0
+    """The same, from one client address (IPv6: /64). 0 for no bound: all devices of a site may have one address."""
     connect_timeout: Seconds = 10.0
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
     max_packet: Bytes = 256 * 1024
