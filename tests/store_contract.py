@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 import pytest
 
-from gateway.store import Message, Outgoing, OutgoingSummary, Store, Summary
+from gateway.store import Message, Outgoing, OutgoingSummary, Store, StoreUnavailable, Summary
 from gateway.store.engine import KEEP, LONGEST_ERROR
 
 NOW = 1_800_000_000.0
@@ -25,7 +25,13 @@ _numbers = itertools.count(1)
 
 def a_message(id: str = "", **fields: Any) -> Message:  # noqa: A002
     id = id or f"m{next(_numbers)}"  # noqa: A001
-    given = {"type": "mqtt", "route": "mqtt sensors", "key": id, "received": NOW, "content": b"\x00\xff 21.5"}
+    given: dict[str, Any] = {
+        "type": "mqtt",
+        "route": "mqtt sensors",
+        "key": id,
+        "received": NOW,
+        "content": b"\x00\xff 21.5",
+    }
     return Message(**({"id": id, "subject": "mqtt d1 -> t"} | given | fields))
 
 
@@ -514,6 +520,35 @@ class StoreContract:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
+
+    # What servers keep.
+
+    async def test_a_space_has_what_was_put_last(self, store: Store) -> None:
+        assert await store.load("mqtt devices") == {}
+        await store.keep("mqtt devices", {"a": b"1", "b": b"2", "\ud800\0": b""})
+        await store.keep("mqtt devices", {"a": b"3", "b": None, "c": None})
+        await store.keep("other", {"a": b"4"})
+        assert await store.load("mqtt devices") == {"a": b"3", "\\ud800\\x00": b""}
+        assert await store.load("other") == {"a": b"4"}
+
+    async def test_many_changes_are_one(self, store: Store) -> None:
+        changes = {str(number): bytes((number % 256,)) for number in range(1000)}
+        await store.keep("s", changes)
+        assert await store.load("s") == changes
+        await store.keep("s", dict.fromkeys(changes))
+        assert await store.load("s") == {}
+
+    async def test_a_space_is_one_process_s(self, tmp_path: Path) -> None:
+        one, two = self.make_store(tmp_path), self.make_store(tmp_path)
+        await one.open()
+        await two.open()
+        await one.load("s")
+        await one.keep("s", {"a": b"1"})
+        with pytest.raises(StoreUnavailable, match="another gateway"):
+            await two.load("s")
+        await one.close()
+        assert await two.load("s") == {"a": b"1"}
+        await two.close()
 
     # Forgetting.
 

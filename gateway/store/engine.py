@@ -7,7 +7,7 @@ handler sends; it is committed together with that handler's "done".
 Every method returns after its change is durable: on disk, fsynced. Many calls at once share one commit.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -230,6 +230,15 @@ class Store(Protocol):
 
     async def drop_outgoing(self, ids: Sequence[str]) -> int:
         """Not to be sent, gone for good; how many there were, without those that are leaving at this moment."""
+
+    # What a server keeps of its own state.
+
+    async def load(self, space: str) -> dict[str, bytes]:
+        """Everything in ``space``, by key. The space is this process's until it closes the store; raises
+        StoreUnavailable where another living process has it."""
+
+    async def keep(self, space: str, changes: Mapping[str, bytes | None]) -> None:
+        """Put the values and remove the keys with None, all or none."""
 
     # What an operator asks.
 

@@ -42,7 +42,15 @@ DROP INDEX outgoing_due;
 CREATE INDEX outgoing_due ON outgoing (state, lane, due);
 """
 
-MIGRATIONS = (FIRST, LANES)
+KEPT = """
+CREATE TABLE kept (
+    seq INTEGER PRIMARY KEY, space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL,
+    UNIQUE (space, key)
+);
+CREATE TABLE spaces (seq INTEGER PRIMARY KEY, space TEXT NOT NULL UNIQUE, owner TEXT NOT NULL);
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

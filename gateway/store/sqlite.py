@@ -2,11 +2,11 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store import claims, lookup, messages, outgoing, story
+from gateway.store import claims, kept, lookup, messages, outgoing, story
 from gateway.store.connection import Connection
 from gateway.store.database import dead_owners, open_database, recover
 from gateway.store.engine import (
@@ -156,6 +156,17 @@ class SQLiteStore:
 
     async def drop_outgoing(self, ids: Sequence[str]) -> int:
         return await self._run(outgoing.drop, tuple(ids))
+
+    # What a server keeps of its own state.
+
+    async def load(self, space: str) -> dict[str, bytes]:
+        try:
+            return await self._run(kept.load, kept.Opening(self.path, self._owner, space))
+        except kept.Taken as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def keep(self, space: str, changes: Mapping[str, bytes | None]) -> None:
+        await self._run(kept.keep, (space, changes))
 
     # What an operator asks.
 
