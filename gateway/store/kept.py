@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gateway.store.owner import is_alive
 from gateway.store.rows import checksum, listed, text
@@ -45,7 +46,7 @@ def _load(db: Database, call: Opening) -> dict[str, bytes]:
     return dict(_sound(space, db.execute("SELECT key, value, checksum FROM kept WHERE space = ?", [space])))
 
 
-def _sound(space: str, rows: Iterable[tuple[str, bytes, int]]) -> Iterable[tuple[str, bytes]]:
+def _sound(space: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tuple[str, bytes]]:
     damaged = 0
     for key, value, total in rows:
         if isinstance(value, bytes) and checksum(value, space, key) == total:
