@@ -57,7 +57,7 @@ class Gathering(Generic[M]):
         self._give_turns()
         if not self._parts:
             await self._tasks.cancel()
-            if self._waiting:  # of one that has come meanwhile
+            if self._waiting and not self._running:  # of one that has come meanwhile
                 self._start()
 
     async def add(self, entry: Entry[M]) -> None:
