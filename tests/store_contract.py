@@ -131,6 +131,22 @@ class StoreContract:
         await store.finish("c1")
         assert ids(await other.take(9, now=NOW)) == ["c2"]
 
+    async def test_a_revived_one_and_a_younger_one_that_fails_do_not_wait_for_each_other(
+        self, store: Store, other: Store
+    ) -> None:
+        await store.put(a_message("older", key="k"))
+        (older,) = await store.take(9, now=NOW)
+        await store.bury(older, error="E")
+        await store.put(a_message("younger", key="k"))
+        assert ids(await store.take(9, now=NOW)) == ["younger"]
+        await other.revive(["older"])
+        assert await other.take(9, now=NOW) == [], "one of a key at a time"
+        await store.retry("younger", due=NOW, error="E")
+        assert ids(await other.take(9, now=NOW)) == ["older"]
+        assert await store.take(9, now=NOW) == []
+        await other.finish("older")
+        assert ids(await store.take(9, now=NOW)) == ["younger"]
+
     async def test_keys_that_are_busy_are_left(self, store: Store) -> None:
         await store.put(a_message("k1", key="busy"))
         await store.put(a_message("k2", key="free"))
