@@ -2,8 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
-PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl
-PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl
+PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl haproxy
+PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl haproxy
 BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 smtp sms store mqtt_inbox smtp_inbox
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help

@@ -3,8 +3,10 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from gateway.delivery.guard import Guard
 from gateway.findings import Finding, suggestion
 from gateway.loader import Draft
+from gateway.routing import ProtocolTypeRouter, Router, leaves
 from gateway.servers import SCOPE_TYPES, carrier, server_class
 from gateway.store import open_store
 from protocols.errors import BindError
@@ -17,7 +19,7 @@ _EXTRAS = {"imap": "asgi-gateway[imap]"}
 
 
 def findings(draft: Draft) -> list[Finding]:
-    """Everything that is wrong between the parts of the file."""
+    """Everything that is wrong between the parts of the file; :func:`texts` needs the application as well."""
     return [finding for check in _CHECKS for finding in check(draft)]
 
 
@@ -125,18 +127,26 @@ def _submission(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
-def _texts(draft: Draft) -> Iterator[Finding]:
-    """A reply to a text from the inbox cannot ride in the webhook's answer: that is long given."""
+def texts(draft: Draft, app: object) -> Iterator[Finding]:
+    """A reply to a text from the inbox cannot ride in the webhook's answer: that is long given. ``app`` is asked too,
+    since a route may be in a router that is written in Python."""
     routes = draft.settings.routes.sms if draft.settings.routes is not None else None
     lines = routes if isinstance(routes, list) else [routes]
-    if not any(getattr(line, "inbox", False) for line in lines):
+    if not (any(getattr(line, "inbox", False) for line in lines) or _keeps_texts(app)):
         return
     for name, settings in draft.settings.servers.items():
         if settings.protocol == "sms" and settings.lacks_to_send:
-            message = (
-                f"servers.{name} needs {settings.lacks_to_send}: routes.sms has inbox: true, whose replies leave later"
-            )
+            lacking = f"servers.{name} needs {settings.lacks_to_send}"
+            message = f"{lacking}: a route for texts has inbox: true, whose replies leave later"
             yield draft.document.at_key(("servers", name), message)
+
+
+def _keeps_texts(app: object) -> bool:
+    """Whether a text may come to a route with an inbox."""
+    if isinstance(app, ProtocolTypeRouter):
+        return any(_keeps_texts(route.app) for route in app.routes if route.pattern.match("sms") is not None)
+    found = leaves(app) if isinstance(app, Router) else [app]
+    return any(isinstance(each, Guard) and each.policy.inbox for each in found)
 
 
 def store(draft: Draft) -> Iterator[Finding]:
@@ -188,7 +198,6 @@ _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _libraries,
     _servers_and_routes,
     _submission,
-    _texts,
     store,
     _certificates,
     _open_websockets,

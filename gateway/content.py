@@ -1,17 +1,17 @@
-"""What a stored message holds, as an operator may want it: told without its content, raw, or as a file."""
+"""What the store holds of a message or an outgoing item, as an operator may want it: told, raw, or as a file."""
 
 import base64
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gateway.store import codec
-from gateway.store.engine import Message
+from gateway.store.engine import Message, Outgoing, OutgoingSummary, Summary
 
 DEPTH = 100
 """Levels of a scope; ours have four."""
-_CONTENT = frozenset({"body", "fields", "headers", "media", "payload", "text", "will"})
+_CONTENT = frozenset({"body", "fields", "headers", "media", "message", "payload", "text", "will"})
 """Keys of scopes and events that hold what was said, or a part of it."""
 _MACHINERY = frozenset({"asgi", "extensions", "state"})
 
@@ -24,7 +24,7 @@ class Content:
     events: list[Any]
 
     @classmethod
-    def of(cls, message: Message) -> "Content":
+    def of(cls, message: Message | Outgoing) -> "Content":
         """Raises ValueError where the stored bytes are damaged."""
         content = cls(*codec.decode(message.content))
         try:
@@ -64,7 +64,7 @@ def _readable(message: Message) -> tuple[str, bytes]:
     return f"{message.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
 
 
-def summary(message: Message) -> dict[str, Any]:
+def summary(message: Message | Summary) -> dict[str, Any]:
     """For programs: one message without its content. ``received`` is Unix time."""
     return {
         "id": message.id,
@@ -78,6 +78,11 @@ def summary(message: Message) -> dict[str, Any]:
     }
 
 
+def listed(kept: Summary | OutgoingSummary) -> dict[str, Any]:
+    """For programs: one line of a list. ``received`` and ``due`` are Unix time."""
+    return {**asdict(kept), "error": last_line(kept.error)}
+
+
 def last_line(text: str) -> str:
     """Of a traceback: what went wrong."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
@@ -85,8 +90,11 @@ def last_line(text: str) -> str:
 
 _RAW: dict[str, Callable[[Any], bytes]] = {
     "email.receive": lambda event: event["body"],
+    "email.send": lambda event: event["message"],
     "mqtt.receive": lambda event: event["payload"],
+    "mqtt.send": lambda event: event["payload"],
     "sms.receive": lambda event: event["text"].encode(errors="surrogatepass"),
+    "sms.send": lambda event: event["text"].encode(errors="surrogatepass"),
     "sms.status": lambda event: json.dumps(_plain(event)).encode(),
 }
 

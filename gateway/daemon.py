@@ -1,16 +1,16 @@
 """The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
 
 import asyncio
-import itertools
 import logging
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from gateway import checks, logs, startpage
+from gateway import checks, logs, signals, startpage
 from gateway.application import ApplicationBuilder, set_up_django
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
@@ -21,7 +21,7 @@ from gateway.layers import InMemoryChannelLayer, set_channel_layer
 from gateway.loader import Draft
 from gateway.notify import notify
 from gateway.routing import Router, leaves
-from gateway.servers import make_outlets, make_servers
+from gateway.servers import make_outlets, make_servers, needs_store
 from gateway.settings import Settings
 from gateway.store import open_store
 from gateway.store.engine import StoreUnavailable
@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 
 OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
 """Exit codes."""
+LAST_WORDS = 1.0
+"""Seconds that a forced end takes, at most."""
 
 Say = Callable[[str], None]
 
@@ -51,7 +53,7 @@ class Gateway:
     lifespan: Lifespan
     servers: list[Server]
     deliveries: Deliveries | None
-    """Where some route has a policy; otherwise there is no store."""
+    """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
     outlets: Mapping[str, Outlet]
 
 
@@ -67,14 +69,16 @@ def build(draft: Draft) -> Gateway:
     if django_wrong := set_up_django(draft):  # then models cannot be imported, and each target would fail for that
         draft.finish([*wrong, *django_wrong])
     app = builder.build()
-    draft.finish([*wrong, *builder.findings])
+    draft.finish([*wrong, *builder.findings, *checks.texts(draft, app)])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
+    kept = any(map(needs_store, settings.servers.values()))
+    store = open_store(settings.store) if kept or _has_policies(app) else None
     try:
-        servers = make_servers(settings.servers, app, lifespan.state, submission)
+        servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    deliveries = Deliveries(open_store(settings.store), app, lifespan.state) if _has_policies(app) else None
+    deliveries = Deliveries(store, app, lifespan.state) if store is not None else None
     return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, make_outlets(servers, submission))
 
 
@@ -94,6 +98,7 @@ class Daemon:
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
+        self._forcing = threading.Lock()
 
     async def run(self) -> int:
         """Start, serve, stop; the exit code."""
@@ -180,22 +185,20 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        earlier = itertools.count()  # counts in one step: the second signal may arrive inside the first one's handler
-
-        def stop(number: int, frame: object) -> None:
-            """The first begins to stop; the next ends the process."""
-            if next(earlier):
-                self._force()
-            loop.call_soon_threadsafe(self._stop.set)
-
-        for each in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(each, stop)  # not add_signal_handler: a consumer may be blocking the loop
         loop.add_signal_handler(signal.SIGHUP, logger.warning, "SIGHUP: the file is not read again; restart for that")
+        signals.listen(lambda: loop.call_soon_threadsafe(self._stop.set), self._force)
 
-    def _force(self) -> NoReturn:
-        active = self._active()
-        self._say(f"stopped now: {startpage.nouns(active) or 'nothing'} cut off")
-        leave(FORCED)
+    def _force(self) -> None:
+        """End the process, from any thread; within ``LAST_WORDS`` also where the loop's thread holds a lock."""
+        if self._forcing.acquire(blocking=False):
+            words = threading.Thread(target=self._say_what_is_cut_off, name="last words", daemon=True)
+            words.start()
+            words.join(LAST_WORDS)
+            os._exit(FORCED)
+
+    def _say_what_is_cut_off(self) -> None:
+        self._say(f"stopped now: {startpage.nouns(self._active()) or 'nothing'} cut off")
+        _flush()
 
 
 async def _cancel_rest() -> None:
@@ -221,10 +224,14 @@ def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None
 
 def leave(code: int) -> NoReturn:
     """End the process without waiting for threads: a sync handler that hangs cannot be cancelled."""
+    _flush()
+    os._exit(code)
+
+
+def _flush() -> None:
     logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
 
 
 def run(gateway: Gateway, say: Say, command: str) -> NoReturn:

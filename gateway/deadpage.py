@@ -1,18 +1,18 @@
-"""What the operator reads about dead letters and about a message's story.
+"""What the operator reads about what the store keeps, and about a message's story.
 
 What strangers wrote into a message must not write on the operator's terminal: control characters are shown, not sent.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.content import Content, last_line, summary
+from gateway.content import Content, last_line, listed, summary
 from gateway.deadletters import Story
 from gateway.findings import count
 from gateway.startpage import columns
-from gateway.store.engine import Message
+from gateway.store.engine import Message, Outgoing, OutgoingSummary, Summary
 
 _WIDTH = 60
 """Characters of a cell."""
@@ -25,16 +25,40 @@ def visible(text: str) -> str:
     return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def table(messages: Sequence[Message], now: float) -> list[str]:
-    """One line a dead letter, and how many there are."""
-    head = ["id", "age", "type", "route", "attempts", "subject", "error"]
-    rows = [_row(message, now) for message in messages]
-    return [*(columns([head, *rows]) if rows else []), count(len(messages), "dead letter")]
+Columns = Mapping[str, Callable[[Any, float], str]]
+"""Heading, and the cell below it for one summary at the present time."""
+_ANY: Columns = {
+    "id": lambda kept, now: kept.id,
+    "age": lambda kept, now: "" if kept.received is None else age(now - kept.received),
+    "type": lambda kept, now: kept.type,
+    "route": lambda kept, now: kept.route,
+    "attempts": lambda kept, now: str(kept.attempts),
+}
+_SAID: Columns = {"subject": lambda kept, now: kept.subject, "error": lambda kept, now: last_line(kept.error)}
+_STATE: Columns = {"state": lambda kept, now: kept.state, "next try": lambda kept, now: _next(kept, now)}
+DEAD: Columns = {**_ANY, **_SAID}
+WAITING: Columns = {**_ANY, **_STATE, **_SAID}
 
 
-def _row(message: Message, now: float) -> list[str]:
-    cells = [message.id, age(now - message.received), message.type, message.route, str(message.attempts)]
-    return [_cell(each) for each in (*cells, message.subject, last_line(message.error))]
+async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, now: float) -> AsyncIterator[str]:
+    """One line each, and how many there are. Cells stand below each other within a page: no more of it is in memory."""
+    total = 0
+    async for page in pages:
+        head = [] if total else [list(shown)]
+        rows = [[_cell(show(kept, now)) for show in shown.values()] for kept in page]
+        for line in columns([*head, *rows]):
+            yield line
+        total += len(page)
+    yield count(total, noun)
+
+
+def _next(kept: Summary | OutgoingSummary, now: float) -> str:
+    """``now``, or in how long, or what has to be gone before."""
+    if kept.state != "waiting":
+        return ""
+    if isinstance(kept, OutgoingSummary) and kept.behind:
+        return f"after {kept.behind}"
+    return "now" if kept.due <= now else f"in {age(kept.due - now)}"
 
 
 def _cell(text: str) -> str:
@@ -50,23 +74,42 @@ def age(seconds: float) -> str:
 
 def told(message: Message) -> dict[str, Any]:
     """For programs: all but the content."""
+    return {**summary(message), "error": message.error, **_content(message)}
+
+
+def told_outgoing(item: Outgoing) -> dict[str, Any]:
+    """For programs: all but the content. ``due`` is Unix time."""
+    kept = {key: getattr(item, key) for key in ("id", "message", "lane", "behind", "attempts", "due", "error")}
+    return {**kept, "type": item.kind, **_content(item)}
+
+
+def _content(kept: Message | Outgoing) -> dict[str, Any]:
     try:
-        content = Content.of(message).told()
+        return Content.of(kept).told()
     except ValueError as error:
-        content = {"damaged": str(error)}
-    return {**summary(message), "error": message.error, **content}
+        return {"damaged": str(error)}
 
 
 def letter(message: Message) -> list[str]:
     """All but the content: what it is, where it came from, and what it failed with."""
     data = told(message)
     facts = {key: data[key] for key in ("id", "type", "subject", "route", "key")}
-    facts |= {"received": at(message.received), "attempts": message.attempts}
-    facts |= {key: value for key, value in data.get("scope", {}).items() if key != "type" and value not in (None, "")}
-    facts |= {key: value for event in data.get("events", []) for key, value in event.items() if key != "type"}
+    return _page(facts | {"received": at(message.received), "attempts": message.attempts}, data)
+
+
+def outgoing_letter(item: Outgoing, now: float) -> list[str]:
+    """All but the content: what it is, to whom it goes, and why it has not left."""
+    data = told_outgoing(item)
+    facts = {key: data[key] for key in ("id", "type", "message", "lane", "behind", "attempts") if data[key] != ""}
+    return _page(facts | ({"next try": at(item.due)} if item.due > now else {}), data)
+
+
+def _page(facts: dict[str, Any], data: Mapping[str, Any]) -> list[str]:
+    for told in (data.get("scope", {}), *data.get("events", [])):
+        facts |= {key: value for key, value in told.items() if key != "type" and value not in (None, "")}
     if "damaged" in data:
         facts["content"] = data["damaged"]
-    error = visible(message.error).rstrip().splitlines()
+    error = visible(data["error"]).rstrip().splitlines()
     return [*columns([[key, _fact(value)] for key, value in facts.items()]), *(["", *error] if error else [])]
 
 
@@ -82,32 +125,47 @@ def story(told: Story, command: str, now: float) -> list[str]:
     """When what happened, and where the message is now."""
     subject = [told.id, told.message.subject] if told.message else [told.id]
     steps = columns([[at(step.at), _fact(step.what)] for step in told.steps]) if told.steps else []
-    return ["  ".join(map(_fact, subject)), *steps, f"now: {_place(told, command, now)}"]
+    unsent = [_unsent(item, command, now) for item in told.outgoing]
+    return ["  ".join(map(_fact, subject)), *steps, f"now: {_place(told, command, now)}", *unsent]
 
 
 def state(told: Story) -> str:
-    """``dead``; ``kept``: it waits, or is being handled; ``absent``: its last step says why."""
-    if told.message is None:
-        return "absent"
-    return "dead" if told.dead else "kept"
+    """``waiting``, ``running``, ``dead``; ``absent``: its last step says why."""
+    return "absent" if told.message is None else told.message.state
 
 
 def story_data(told: Story) -> dict[str, Any]:
     """For programs. ``at`` is Unix time."""
-    message = summary(told.message) if told.message else None
-    steps = [{"at": step.at, "what": step.what} for step in told.steps]
-    return {"id": told.id, "state": state(told), "story": steps, "message": message}
+    return {
+        "id": told.id,
+        "state": state(told),
+        "story": [{"at": step.at, "what": step.what} for step in told.steps],
+        "message": listed(told.message) if told.message else None,
+        "outgoing": [listed(item) for item in told.outgoing],
+    }
 
 
 def _place(told: Story, command: str, now: float) -> str:
     if told.message is None:
-        return f"not in the store, after: {_fact(told.steps[-1].what)}"
-    if told.dead:
+        last = _fact(told.steps[-1].what) if told.steps else "what is forgotten"
+        return f"not in the store, after: {last}"
+    if told.message.state == "dead":
         error = _cell(last_line(told.message.error))
         shown = f"{command} dead show {told.id} · {command} dead retry {told.id}"
         return f"among the dead letters after {count(told.message.attempts, 'attempt')}: {error}\n  {shown}"
-    due = f", next try not before {at(told.message.due)}" if told.message.due > now else ""
-    return f"in the store, {count(told.message.attempts, 'attempt')} so far{due}"
+    return f"in the store, {told.message.state}, {_so_far(told.message, now)}"
+
+
+def _unsent(item: OutgoingSummary, command: str, now: float) -> str:
+    return (
+        f"to be sent: {_fact(item.id)}, {item.state}, {_so_far(item, now)}\n  {command} outgoing show {_fact(item.id)}"
+    )
+
+
+def _so_far(kept: Summary | OutgoingSummary, now: float) -> str:
+    due = f", next try not before {at(kept.due)}" if kept.due > now else ""
+    error = f": {_cell(last_line(kept.error))}" if kept.error else ""
+    return f"{count(kept.attempts, 'attempt')} so far{due}{error}"
 
 
 def at(moment: float) -> str:

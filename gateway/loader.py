@@ -151,7 +151,7 @@ class _Validation:
             meant = self._meant(mistake)
             known = self._keys.at(self._document.data, loc[:-1])
             unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
-            hint = suggestion(str(loc[-1]), [meant] if meant else unused)
+            hint = _elsewhere(loc) or suggestion(str(loc[-1]), [meant] if meant else unused)
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
             hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
@@ -163,6 +163,20 @@ class _Validation:
             return self._document.at_key(loc, f"{loc[-1]!r} is no name; use letters, digits, - and _")
         secret = loc in self._document.secrets
         return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
+
+
+_ROUTES_OWN = {
+    "attempts": "write it on the route: {app: ..., attempts: 5}",
+    "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
+    "on_failure": "write attempts: 5 on the route, and what fails so often is a dead letter (gateway dead list)",
+}
+"""Keys that people look for at a server: how often a handler is tried is its route's."""
+
+
+def _elsewhere(loc: Loc) -> str:
+    """What to write instead of the unknown key at ``loc``."""
+    words = _ROUTES_OWN.get(str(loc[-1])) if loc[0] == "servers" and len(loc) == 3 else None
+    return f"; {words}" if words else ""
 
 
 _WANTED = {

@@ -5,7 +5,9 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from gateway.delivery.outbox import Outlet
+from gateway.keeping import KeptState
 from gateway.mounts import Mounts
+from gateway.store.engine import Store
 from protocols.asgi import Application
 from protocols.mail.submission import Submission
 from protocols.server import Server
@@ -60,31 +62,46 @@ def _mounted(server: Any) -> Application:
 
 
 def make_servers(
-    servers: Mapping[str, Any], app: Application, state: dict[str, Any], submission: Submission | None
+    servers: Mapping[str, Any],
+    app: Application,
+    state: dict[str, Any],
+    submission: Submission | None,
+    store: Store | None = None,
 ) -> list[Server]:
     """Every server over ``app``, in the order of the file, each http server with what it carries in front of ``app``.
+
+    ``store`` is opened before they start; it is there where :func:`needs_store` says so.
 
     Raises ValueError with one sentence where settings contradict each other, ImportError for a missing library.
     """
     servers = {name: settings for name, settings in servers.items() if getattr(settings, "configured", True)}
     places = {name: place for name in servers if (place := carrier(servers[name]))}
-    carried = {name: _make(name, servers[name], app, state, submission) for name in places}
+    carried = {name: _make(name, servers[name], app, state, submission, store) for name in places}
     made = []
     for name, settings in servers.items():
         if name in carried:
             made.append(carried[name])
             continue
         mounts = {place.path: _mounted(carried[other]) for other, place in places.items() if place.on == name}
-        made.append(_make(name, settings, Mounts(app, mounts) if mounts else app, state, submission))
+        made.append(_make(name, settings, Mounts(app, mounts) if mounts else app, state, submission, store))
     return made
 
 
-def _make(name: str, settings: Any, app: Any, state: dict[str, Any], submission: Submission | None) -> Server:
+def needs_store(settings: Any) -> bool:
+    """Whether a server with these settings keeps state of its own."""
+    return bool(getattr(settings, "persistence", False))
+
+
+def _make(
+    name: str, settings: Any, app: Any, state: dict[str, Any], submission: Submission | None, store: Store | None
+) -> Server:
     factory: Any = server_class(settings.protocol)
+    more: dict[str, Any] = {}
     if "email" in factory.scope_types:
-        server: Server = factory(app, settings, name=name, state=state, submission=submission)
-    else:
-        server = factory(app, settings, name=name, state=state)
+        more["submission"] = submission
+    if store is not None and needs_store(settings):
+        more["persistence"] = KeptState(store, f"{settings.protocol} {name}")
+    server: Server = factory(app, settings, name=name, state=state, **more)
     return server
 
 

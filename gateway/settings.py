@@ -61,7 +61,8 @@ class TopicRoute(Policy):
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
     topic: str | None = None
-    """An MQTT topic filter, with `+` for one level and `#` for the rest."""
+    """An MQTT topic filter, with `+` for one level and `#` for the rest; `{sensor}` is one level too, and reaches the
+    handler under that name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway.findings import count
 from gateway.routing import Route, Router
+from gateway.routing.patterns import Topic
 from protocols.server import Server
 
 VERSION = "0.1"
@@ -77,7 +78,8 @@ def _examples(servers: Mapping[str, Server], routes: Sequence[tuple[str, Route]]
 
 
 def _topic(routes: Sequence[tuple[str, Route]]) -> str:
-    pattern = next((str(route.pattern) for kind, route in routes if kind == "mqtt"), "mqtt")
+    found = next((route.pattern for kind, route in routes if kind == "mqtt"), None)
+    pattern = found.filter if isinstance(found, Topic) else "mqtt"
     if pattern in ("mqtt", "#"):
         return "sensors/1/temperature"
     return shlex.quote(pattern.replace("+", "1").replace("#", "1").removeprefix("$share/"))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.routing import Route, Router
+from gateway.routing.patterns import Topic
 from gateway.servers import SCOPE_TYPES
 from protocols.asgi import Application
 from protocols.sms.senders import as_sent, country
@@ -19,6 +20,8 @@ class Explanation:
     why: str
     pattern: str | None = None
     target: str | None = None
+    captures: dict[str, str] | None = None
+    """What a topic's pattern captures of it."""
 
 
 def scope_of(subject: str) -> dict[str, Any]:
@@ -45,14 +48,17 @@ def explain(app: Application, subject: str) -> Explanation:
     route = app.explain(scope)
     if route is None:
         return Explanation(subject, "no route takes it")
-    return Explanation(subject, _why(scope, route), str(route.pattern), route.target)
+    found = route.pattern.match(scope["topic"]) if isinstance(route.pattern, Topic) else None
+    captures = found.kwargs if found else None
+    return Explanation(subject, _why(scope, route, captures), str(route.pattern), route.target, captures)
 
 
-def _why(scope: dict[str, Any], route: Route) -> str:
+def _why(scope: dict[str, Any], route: Route, captures: dict[str, str] | None) -> str:
     kind = scope["type"]
     pattern = str(route.pattern)
     if pattern == kind:
         return f"routes.{kind} takes everything"
     if pattern == "default":
         return f"no earlier route of routes.{kind} takes it, and this is the default"
-    return f"the first route of routes.{kind} that matches is {pattern}"
+    captured = ", ".join(f"{name} = {value!r}" for name, value in (captures or {}).items())
+    return f"the first route of routes.{kind} that matches is {pattern}" + (f", with {captured}" if captured else "")

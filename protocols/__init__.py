@@ -3,6 +3,7 @@
 The primitives, from the socket to the application:
 
 ``listener``    opens sockets; the only code that does
+``arrivals``    what is accepted, until it is a connection of a server: bounds, PROXY header (``proxy``), ``tls``
 ``server``      what every server is from outside: started, ready, drained, stopped
 ``instance``    one run of an application over one scope: order, backpressure, legal sends, disconnect, crash
 ``asgi``        the scopes and events as types; mqtt, email and sms are specified in ``docs/asgi/``

@@ -29,7 +29,14 @@ class Disconnected(OSError):
 
 
 class NotSent(Exception):
-    """What was to be sent did not leave; the message is one sentence without secrets or content."""
+    """What was to be sent did not leave; the message is one sentence without secrets or content.
+
+    ``retry_after`` holds the seconds for which the other side wants nothing more of us; None where it did not say.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class PermanentFailure(NotSent):

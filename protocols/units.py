@@ -4,6 +4,7 @@ Each type below is an ordinary ``float``, ``int`` or ``str`` to the code that us
 file, pydantic finds the parser in the annotation; this module does not import pydantic.
 """
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -84,6 +85,18 @@ def parse_address(value: object) -> Endpoint:
     return TCP(match["six"] or match["host"] or "0.0.0.0", int(match["port"]))  # noqa: S104 -- ':8000' says "any"
 
 
+UNIX_PEERS = "unix"
+"""In place of a network: whoever may open the Unix socket."""
+
+
+def _network_text(value: object) -> str:
+    text = str(value)
+    try:
+        return text if text == UNIX_PEERS else str(ipaddress.ip_network(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no network; write 192.0.2.1, 10.0.0.0/8, 2001:db8::/64 or unix") from None
+
+
 def _address_text(value: object) -> str:
     parse_address(value)
     return str(value)
@@ -112,3 +125,5 @@ Seconds = Annotated[float, Unit(parse_duration, _NUMBER_OR_TEXT | {"examples": [
 Bytes = Annotated[int, Unit(parse_size, _NUMBER_OR_TEXT | {"examples": ["64KiB", "10MiB"]})]
 _ADDRESSES = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/g.sock", "fd:3"]
 Address = Annotated[str, Unit(_address_text, {"type": "string", "examples": _ADDRESSES})]
+_NETWORKS = ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64", "unix"]
+Network = Annotated[str, Unit(_network_text, {"type": "string", "examples": _NETWORKS})]

@@ -8,15 +8,16 @@ Two stores of one ``place`` are what two processes have.
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator
-from dataclasses import replace
+import tracemalloc
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from gateway.store import Message, Outgoing, Store
-from gateway.store.engine import KEEP
+from gateway.store import Message, Outgoing, OutgoingSummary, Store, StoreUnavailable, Summary
+from gateway.store.engine import KEEP, LONGEST_ERROR
 
 NOW = 1_800_000_000.0
 _numbers = itertools.count(1)
@@ -24,12 +25,23 @@ _numbers = itertools.count(1)
 
 def a_message(id: str = "", **fields: Any) -> Message:  # noqa: A002
     id = id or f"m{next(_numbers)}"  # noqa: A001
-    given = {"type": "mqtt", "route": "mqtt sensors", "key": id, "received": NOW, "content": b"\x00\xff 21.5"}
+    given: dict[str, Any] = {
+        "type": "mqtt",
+        "route": "mqtt sensors",
+        "key": id,
+        "received": NOW,
+        "content": b"\x00\xff 21.5",
+    }
     return Message(**({"id": id, "subject": "mqtt d1 -> t"} | given | fields))
 
 
-def ids(messages: list[Message]) -> list[str]:
+def ids(messages: Sequence[Message | Summary]) -> list[str]:
     return [message.id for message in messages]
+
+
+def summary_of(message: Message, state: Literal["waiting", "running", "dead"]) -> Summary:
+    fields = {key: value for key, value in asdict(message).items() if key != "content"}
+    return Summary(**fields, size=len(message.content), state=state)
 
 
 class StoreContract:
@@ -118,6 +130,22 @@ class StoreContract:
         assert ids(await other.take(9, now=NOW)) == []
         await store.finish("c1")
         assert ids(await other.take(9, now=NOW)) == ["c2"]
+
+    async def test_a_revived_one_and_a_younger_one_that_fails_do_not_wait_for_each_other(
+        self, store: Store, other: Store
+    ) -> None:
+        await store.put(a_message("older", key="k"))
+        (older,) = await store.take(9, now=NOW)
+        await store.bury(older, error="E")
+        await store.put(a_message("younger", key="k"))
+        assert ids(await store.take(9, now=NOW)) == ["younger"]
+        await other.revive(["older"])
+        assert await other.take(9, now=NOW) == [], "one of a key at a time"
+        await store.retry("younger", due=NOW, error="E")
+        assert ids(await other.take(9, now=NOW)) == ["older"]
+        assert await store.take(9, now=NOW) == []
+        await other.finish("older")
+        assert ids(await store.take(9, now=NOW)) == ["younger"]
 
     async def test_keys_that_are_busy_are_left(self, store: Store) -> None:
         await store.put(a_message("k1", key="busy"))
@@ -228,7 +256,7 @@ class StoreContract:
             )
         dead = await store.dead()
         assert ids(dead) == [f"d{number}" for number in range(6)]
-        assert dead[4] == a_message("d4", type="mqtt", route="r1", attempts=3, error="E4")
+        assert dead[4] == summary_of(a_message("d4", type="mqtt", route="r1", attempts=3, error="E4"), "dead")
         assert ids(await store.dead(type="email")) == ["d1", "d3", "d5"]
         assert ids(await store.dead(route="r1", type="mqtt")) == ["d4"]
         assert ids(await store.dead(limit=2, after="d1")) == ["d2", "d3"]
@@ -255,7 +283,131 @@ class StoreContract:
         assert again == replace(message, attempts=1)
         assert await store.dead() == []
 
+    async def test_a_list_has_no_content_and_of_an_error_its_end(self, store: Store) -> None:
+        error = "Traceback\n" + "x" * 100_000 + "\nKeyError: 'order'"
+        large = a_message("large", content=b"x" * 1_000_000)
+        await store.bury(large, error=error)
+        [summary] = await store.dead()
+        assert summary == summary_of(replace(large, error=error[-LONGEST_ERROR:]), "dead")
+        assert summary.size == 1_000_000
+        assert await store.summary("large") == summary
+        assert (await store.get("large")) == replace(large, error=error)
+        assert await store.summary("nobody") is None
+
+    async def test_a_list_of_large_ones_takes_little_memory(self, store: Store) -> None:
+        for number in range(10):
+            await store.bury(a_message(f"d{number}", content=b"x" * 1_000_000), error="E")
+            await store.put(a_message(f"w{number}", content=b"x" * 1_000_000))
+            await store.finish("nobody", outgoing=[Outgoing(f"o{number}", "nobody", "email", b"x" * 1_000_000)])
+        tracemalloc.start()
+        try:
+            assert [len(each) for each in (await store.dead(), await store.waiting(), await store.outgoing())] == [
+                10
+            ] * 3
+            assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        finally:
+            tracemalloc.stop()
+
+    async def test_what_waits_is_listed_with_the_reason(self, store: Store) -> None:
+        for number in range(4):
+            await store.put(a_message(f"w{number}", type="email" if number % 2 else "mqtt"))
+        await store.bury(a_message("dead"), error="E")
+        assert ids(await store.take(2, now=NOW)) == ["w0", "w1"]
+        await store.retry("w0", due=NOW + 60, error="Traceback\nKeyError: 'order'")
+        waiting = await store.waiting()
+        assert [(each.id, each.state, each.attempts, each.due) for each in waiting] == [
+            ("w0", "waiting", 1, NOW + 60), ("w1", "running", 1, 0.0),
+            ("w2", "waiting", 0, 0.0), ("w3", "waiting", 0, 0.0),
+        ]  # fmt: skip
+        assert waiting[0].error.endswith("KeyError: 'order'")
+        assert await store.summary("w1") == waiting[1]
+        assert ids(await store.waiting(type="email")) == ["w1", "w3"]
+        assert ids(await store.waiting(limit=2, after="w0")) == ["w1", "w2"]
+        await store.finish("w1")
+        assert ids(await store.waiting(after="w1")) == ["w2", "w3"], "also behind one that is gone"
+
+    # By the beginning of an id.
+
+    async def test_an_id_is_found_by_its_beginning(self, store: Store) -> None:
+        for id in ("k1waits", "k1runs", "k1done", "k1dead", "other"):  # noqa: A001
+            await store.put(a_message(id))
+        await store.take(9, now=NOW)
+        await store.retry("k1waits", due=NOW, error="E")
+        await store.finish(
+            "k1done", outgoing=[Outgoing(f"k1done-{number}", "k1done", "sms", b"") for number in range(20)]
+        )
+        await store.bury((await store.get("k1dead")) or a_message(), error="E")
+        await store.claim("key", id="k1claim", now=NOW, ttl=60)
+        await store.settle("key", result=b"", outgoing=[Outgoing("k2-0", "k1claim", "sms", b"")])
+        assert await store.find("k1") == ["k1claim", "k1dead", "k1done", "k1runs", "k1waits"]
+        assert await store.find("k1", limit=2) == ["k1claim", "k1dead"]
+        assert await store.find("k1done") == ["k1done"], "an event and what it sends are one"
+        assert await store.find("k1done-1") == ["k1done"]
+        assert await store.find("k2") == ["k1claim"]
+        assert await store.find("k1", among="dead") == ["k1dead"]
+        assert await store.find("k1done-1", among="outgoing", limit=3) == ["k1done-1", "k1done-10", "k1done-11"]
+        assert await store.find("k1claim", among="outgoing") == []
+        for nothing in ("k1%", "k1_", "k1*", "K1", "\U0010ffff", "\udce9", "\0"):
+            assert await store.find(nothing) == []
+
     # What handlers send.
+
+    async def test_what_has_not_left_is_listed_with_the_reason(self, store: Store) -> None:
+        await store.put(a_message("o", route="r", subject="s"))
+        await store.take(1, now=NOW)
+        items = [
+            Outgoing("o-0", "o", "email", b"mail"),
+            Outgoing("o-1", "o", "sms", b"text", lane="sms texts"),
+            Outgoing("o-2", "o", "sms", b"", lane="sms texts", behind="o-1"),
+        ]
+        await store.finish("o", outgoing=items)
+        await store.claim("key", id="c", now=NOW + 1, ttl=60)
+        await store.settle("key", result=b"", outgoing=[Outgoing("c-0", "c", "email", b"")])
+        await store.finish("nobody", outgoing=[Outgoing("x-0", "x", "mqtt", b"")])
+        (taken,) = await store.take_outgoing(1, now=NOW)
+        assert taken.id == "o-0"
+        await store.take_outgoing(9, now=NOW)
+        await store.postpone("o-1", due=NOW + 60, error="x" * 1000 + "refused")
+        listed = {each.id: each for each in await store.outgoing()}
+        assert list(listed) == ["c-0", "o-0", "o-1", "o-2", "x-0"]
+        assert listed["o-1"] == OutgoingSummary(
+            id="o-1", message="o", type="sms", lane="sms texts", behind="", route="r", subject="s", received=NOW,
+            size=4, state="waiting", attempts=1, due=NOW + 60, error=("x" * 1000 + "refused")[-LONGEST_ERROR:],
+        )  # fmt: skip
+        assert (listed["o-0"].state, listed["o-2"].behind) == ("leaving", "o-1")
+        assert (listed["c-0"].received, listed["c-0"].route) == (NOW + 1, "")
+        assert listed["x-0"].received is None
+        assert ids_of(await store.outgoing(type="email")) == ["c-0", "o-0"]
+        assert ids_of(await store.outgoing(message="o")) == ["o-0", "o-1", "o-2"]
+        assert ids_of(await store.outgoing(limit=2, after="c-0")) == ["o-0", "o-1"]
+        await store.sent("o-0")
+        assert ids_of(await store.outgoing(after="o-0")) == ["o-1", "o-2", "x-0"], "also behind one that has left"
+        assert (await store.get_outgoing("o-2")) == items[2]
+        assert await store.get_outgoing("o-0") is None
+
+    async def test_what_waits_is_sent_now_if_an_operator_wants_it(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        await store.postpone("o-0", due=NOW + 60, error="refused")
+        assert await store.take_outgoing(9, now=NOW) == []
+        assert await store.revive_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
+        (again,) = await store.take_outgoing(9, now=NOW)
+        assert (again.id, again.attempts) == ("o-0", 1)
+        assert "to be sent now: o-0" in await self.told(store, "o")
+
+    async def test_what_is_dropped_is_not_sent(self, store: Store) -> None:
+        await self._two_outgoing(store)
+        await store.postpone("o-0", due=NOW, error="refused")
+        assert await store.drop_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
+        assert await store.take_outgoing(9, now=NOW) == []
+        assert ids_of(await store.outgoing()) == ["o-1"]
+        assert (await self.told(store, "o"))[-1] == "dropped, not sent: o-0"
+
+    async def _two_outgoing(self, store: Store) -> None:
+        """Both of them leaving."""
+        await store.put(a_message("o"))
+        await store.take(1, now=NOW)
+        await store.finish("o", outgoing=[Outgoing("o-0", "o", "email", b"mail"), Outgoing("o-1", "o", "sms", b"text")])
+        assert len(await store.take_outgoing(9, now=NOW)) == 2
 
     async def test_what_is_sent_leaves_once(self, store: Store) -> None:
         await store.put(a_message("o"))
@@ -276,6 +428,42 @@ class StoreContract:
         assert [step.partition(";")[0] for step in told[2:]] == [
             "done", "sent o-0", "failed: not sent o-1: refused", "sent o-1",
         ]  # fmt: skip
+
+    async def test_a_busy_lane_holds_nobody_else_up(self, store: Store) -> None:
+        lanes = ["a", "a", "a", "b", "", "b"]
+        items = [Outgoing(f"l-{number}", "l", "sms", b"text", lane=lane) for number, lane in enumerate(lanes)]
+        await self.sends(store, items)
+        assert ids_of(await store.take_outgoing(2, now=NOW, busy=["a"])) == ["l-3", "l-4"]
+        assert ids_of(await store.take_outgoing(9, now=NOW, busy=["a", "b", "c"])) == []
+        assert ids_of(await store.take_outgoing(3, now=NOW, busy=[""])) == ["l-0", "l-1", "l-2"]
+        assert await store.take_outgoing(9, now=NOW) == [replace(items[5], attempts=1)]
+
+    async def test_what_is_due_first_leaves_first_in_whatever_lane(self, store: Store) -> None:
+        lanes = {"x-0": "b", "x-1": "a", "x-2": "b"}
+        await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])  # noqa: A001
+        await store.take_outgoing(2, now=NOW)
+        await store.postpone("x-1", due=NOW + 1, error="E")
+        await store.postpone("x-0", due=NOW + 2, error="E")
+        taken = [ids_of(await store.take_outgoing(1, now=NOW + 2)) for _ in lanes]
+        assert taken == [["x-2"], ["x-1"], ["x-0"]]
+
+    async def test_one_behind_another_leaves_when_that_is_gone(self, store: Store) -> None:
+        behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": "", "q-1": "never-kept"}
+        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id]) for id in behind])  # noqa: A001
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-0", "q-0", "q-1"]
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "not while it is on its way"
+        await store.postpone("p-0", due=NOW + 60, error="E")
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "nor while it waits"
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["p-0"]
+        await store.sent("p-0")
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-1"]
+        await store.sent("p-1")
+        (last,) = await store.take_outgoing(9, now=NOW)
+        assert (last.id, last.behind) == ("p-2", "p-1")
+
+    async def sends(self, store: Store, items: list[Outgoing]) -> None:
+        await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
+        await store.settle(items[0].message, result=b"", outgoing=items)
 
     async def test_the_same_thing_to_send_is_kept_once(self, store: Store) -> None:
         item = Outgoing("x-0", "x", "email", b"mail")
@@ -349,6 +537,35 @@ class StoreContract:
         task.cancel()
         await asyncio.wait([task])
 
+    # What servers keep.
+
+    async def test_a_space_has_what_was_put_last(self, store: Store) -> None:
+        assert await store.load("mqtt devices") == {}
+        await store.keep("mqtt devices", {"a": b"1", "b": b"2", "\ud800\0": b""})
+        await store.keep("mqtt devices", {"a": b"3", "b": None, "c": None})
+        await store.keep("other", {"a": b"4"})
+        assert await store.load("mqtt devices") == {"a": b"3", "\\ud800\\x00": b""}
+        assert await store.load("other") == {"a": b"4"}
+
+    async def test_many_changes_are_one(self, store: Store) -> None:
+        changes = {str(number): bytes((number % 256,)) for number in range(1000)}
+        await store.keep("s", changes)
+        assert await store.load("s") == changes
+        await store.keep("s", dict.fromkeys(changes))
+        assert await store.load("s") == {}
+
+    async def test_a_space_is_one_process_s(self, tmp_path: Path) -> None:
+        one, two = self.make_store(tmp_path), self.make_store(tmp_path)
+        await one.open()
+        await two.open()
+        await one.load("s")
+        await one.keep("s", {"a": b"1"})
+        with pytest.raises(StoreUnavailable, match="another gateway"):
+            await two.load("s")
+        await one.close()
+        assert await two.load("s") == {"a": b"1"}
+        await two.close()
+
     # Forgetting.
 
     async def test_what_is_long_over_is_forgotten(self, store: Store) -> None:
@@ -393,5 +610,5 @@ class StoreContract:
         await again.close()
 
 
-def ids_of(items: list[Outgoing]) -> list[str]:
+def ids_of(items: Sequence[Outgoing | OutgoingSummary]) -> list[str]:
     return [item.id for item in items]

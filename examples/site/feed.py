@@ -50,7 +50,7 @@ class LongpollConsumer(AsyncHttpConsumer):
     @layer_event("live.update")
     async def on_update(self, event: dict[str, Any]) -> None:
         await self.tasks.cancel()
-        await self.answer({"kind": event["kind"], "data": event["data"]})
+        await self.answer({"kind": event["kind"], "data": event["rows"][0]})
 
     async def disconnect(self) -> None:
         await self.tasks.cancel()

@@ -13,9 +13,9 @@ ROWS = 20
 POINTS = 300
 
 
-def update(kind: str | None, data: dict[str, Any] | None) -> dict[str, Any]:
-    """The layer message that says: there is a new (or changed) ``kind``."""
-    return {"type": "live.update", "kind": kind, "data": data}
+def update(kind: str | None, *rows: dict[str, Any] | None) -> dict[str, Any]:
+    """The layer message that says: there are new (or changed) rows of one ``kind``."""
+    return {"type": "live.update", "kind": kind, "rows": rows}
 
 
 def snapshot() -> dict[str, list[dict[str, Any]]]:
@@ -40,4 +40,5 @@ class LiveConsumer(WebsocketConsumer):
 
     @layer_event("live.update")
     def on_update(self, event: dict[str, Any]) -> None:
-        self.send(text=json.dumps({"kind": event["kind"], "data": event["data"]}))
+        for row in event["rows"]:
+            self.send(text=json.dumps({"kind": event["kind"], "data": row}))

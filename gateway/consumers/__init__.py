@@ -7,7 +7,8 @@ into methods and helpers; both forms of each share one set of methods, whose hel
 from gateway.consumers.base import AsyncConsumer, Consumer, StopConsumer, SyncConsumer, layer_event
 from gateway.consumers.email import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.http import AsyncHttpConsumer, HttpConsumer
-from gateway.consumers.mqtt import AsyncMqttConsumer, MqttConsumer
+from gateway.consumers.mqtt import AsyncJsonMqttConsumer, AsyncMqttConsumer, JsonMqttConsumer, MqttConsumer
+from gateway.consumers.mqtt_batch import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
 from gateway.consumers.sms import AsyncSMSConsumer, SMSConsumer
 from gateway.consumers.websocket import AsyncWebsocketConsumer, WebsocketConsumer
 
@@ -15,13 +16,18 @@ __all__ = [
     "AsyncConsumer",
     "AsyncEmailConsumer",
     "AsyncHttpConsumer",
+    "AsyncJsonMqttConsumer",
+    "AsyncMqttBatchConsumer",
     "AsyncMqttConsumer",
     "AsyncSMSConsumer",
     "AsyncWebsocketConsumer",
     "Consumer",
     "EmailConsumer",
     "HttpConsumer",
+    "JsonMqttConsumer",
+    "MqttBatchConsumer",
     "MqttConsumer",
+    "MqttMessage",
     "SMSConsumer",
     "StopConsumer",
     "SyncConsumer",

@@ -3,21 +3,21 @@
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from gateway.delivery import bell, verdict
-from gateway.delivery.attempt import KINDS, Event, Outcome
+from gateway.delivery.attempt import KINDS, Outcome
 from gateway.delivery.event import current_event, event_id
 from gateway.delivery.identity import claim_key, order_key
 from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.insist import insist, owed
+from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.ruling import Ruling, in_words, rule
 from gateway.delivery.running import CutOff, current_running
 from gateway.store import codec, get_store
-from gateway.store.engine import Claim, Message, Outgoing, StoreUnavailable
+from gateway.store.engine import Claim, Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 
 logger = logging.getLogger(__name__)
@@ -120,7 +120,8 @@ class Guard:
                 answer = [*outcome.replies, outcome.verdict or verdict.accept(kind)]
                 outgoing = outgoing_of(message.id, scope, outcome.outgoing)
                 await store.settle(key, result=codec.encode({}, answer), outgoing=outgoing)
-                bell.outgoing.ring()
+                if outgoing:
+                    bell.outgoing.ring()
                 return answer
             case "again":
                 await store.release(key, error=error, counted=not outcome.deferred)
@@ -149,15 +150,6 @@ class Guard:
 def guarded(app: Application, policy: Policy, label: str) -> Application:
     """``app`` under ``policy``; the very ``app`` where that asks for nothing."""
     return app if policy.plain else Guard(app, policy, label)
-
-
-def outgoing_of(event_id: str, scope: Any, events: Sequence[Event]) -> list[Outgoing]:
-    """What a handler sends, under ids that are the same in every attempt, with the server that it came through."""
-    place = {"listener": scope["listener"]}
-    return [
-        Outgoing(f"{event_id}-{number}", event_id, event["type"].partition(".")[0], codec.encode(place, [event]))
-        for number, event in enumerate(events)
-    ]
 
 
 def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt: int, *, stored: bool) -> None:

@@ -1,25 +1,22 @@
 """Sends what handlers wanted sent, after it was committed with their "done": at least once, under a stable id."""
 
-import asyncio
-import contextlib
 import logging
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.delivery import bell
+from gateway.delivery.crew import Crew
+from gateway.delivery.event import current_event
 from gateway.delivery.insist import insist
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.store import codec
-from gateway.store.engine import Outgoing, Store, StoreUnavailable
-from protocols.errors import PermanentFailure
-from protocols.tasks import Tasks
+from gateway.store.engine import Outgoing, Store
+from protocols.errors import NotSent, PermanentFailure
 
 logger = logging.getLogger(__name__)
-
-PARALLEL = 16
-LOOK_AGAIN = 1.0
 
 Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises where it could not.
@@ -27,60 +24,59 @@ Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 The event has an ``id``, the same each time it is tried."""
 
 
-class Outbox:
-    """``outlets``: by protocol. What has none waits for a start that has one."""
+class Outbox(Crew[Outgoing]):
+    """``outlets``: by protocol. What has none waits for a start that has one.
+
+    A lane may have as many places as it leaves free: half of them where it is alone, so that there is room for the next
+    one, however long this one's other side is silent.
+    """
+
+    noun: ClassVar = "outgoing"
+    size: ClassVar = 32
 
     def __init__(self, store: Store, outlets: Mapping[str, Outlet]) -> None:
-        self._store = store
-        self._outlets = outlets
-        self._tasks = Tasks("outbox")
-        self._sending: set[str] = set()
+        super().__init__(store, bell.outgoing)
         self.backoff = Policy(backoff=5.0)
-        self._more = bell.outgoing.listen()
+        self._outlets = outlets
+        self._resting: dict[str, float] = {}
+        """Lanes whose other side wants nothing more for now, until when (monotonic)."""
 
-    def active(self) -> dict[str, int]:
-        return {"outgoing": len(self._sending)} if self._sending else {}
+    async def due(self, now: float) -> list[Outgoing]:
+        own = Counter(item.lane for item in self.running.values())
+        full = {lane for lane, number in own.items() if number >= self.room}
+        most = max((number for lane, number in own.items() if lane not in full), default=0)
+        limit = (self.room - most + 1) // 2  # were they all of one lane, it is just full then
+        return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest())
 
-    def start(self) -> None:
-        self._tasks.spawn(self._run(), name="send")
+    def _at_rest(self) -> set[str]:
+        now = time.monotonic()
+        self._resting = {lane: until for lane, until in self._resting.items() if until > now}
+        return set(self._resting)
 
-    async def stop(self) -> None:
-        """What has not left is sent after the next start."""
-        bell.outgoing.forget(self._more)
-        await self._tasks.cancel()
-
-    async def _run(self) -> None:
-        while True:
-            self._more.clear()
-            taken: list[Outgoing] = []
-            with contextlib.suppress(StoreUnavailable):  # the worker says so
-                taken = await self._store.take_outgoing(PARALLEL, now=time.time())
-            self._sending = {item.id for item in taken}
-            await asyncio.gather(*(self._send(item) for item in taken))
-            if not taken:
-                await self._rest()
-
-    async def _rest(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_AGAIN):
-                await self._more.wait()
+    async def handle(self, item: Outgoing) -> None:
+        current_event.set(item.message)
+        try:
+            await self._send(item)
+        except Exception as error:  # whatever the other side, or its library, came up with
+            wait = self._wait_after(error, item)
+            logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
+            await insist(partial(self.store.postpone, item.id, due=time.time() + wait, error=str(error)))
+        else:
+            await insist(partial(self.store.sent, item.id))
 
     async def _send(self, item: Outgoing) -> None:
-        try:
-            await self._deliver(item)
-        except Exception as error:  # whatever the other side, or its library, came up with
-            wait = self._wait(error, item.attempts)
-            logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-            await insist(partial(self._store.postpone, item.id, due=time.time() + wait, error=str(error)))
-        else:
-            await insist(partial(self._store.sent, item.id))
-
-    def _wait(self, error: Exception, attempt: int) -> float:
-        """What is refused for good is kept too, and rarely tried: somebody may repair a login or a number's rights."""
-        return LONGEST_BACKOFF if isinstance(error, PermanentFailure) else self.backoff.wait(attempt)
-
-    async def _deliver(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
             raise LookupError(f"nothing here sends {item.kind}")
         await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})
+
+    def _wait_after(self, error: Exception, item: Outgoing) -> float:
+        """What is refused for good is kept too, and rarely tried: somebody may repair a login or a number's rights.
+        Where the other side says when, that holds for all that goes to it."""
+        if isinstance(error, PermanentFailure):
+            return LONGEST_BACKOFF
+        if isinstance(error, NotSent) and error.retry_after is not None:
+            wait = min(max(error.retry_after, self.backoff.wait(1)), LONGEST_BACKOFF)
+            self._resting[item.lane] = time.monotonic() + wait
+            return wait
+        return self.backoff.wait(item.attempts)

@@ -1,5 +1,6 @@
 """The store, its worker and its outbox, as the daemon starts and stops them."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,9 +43,11 @@ class Deliveries:
 
     async def stop(self, grace: float) -> None:
         """After the servers: let what runs finish, and keep the rest."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace
         for worker, outbox in self._parts:
-            await worker.stop(grace)
-            await outbox.stop()
+            await worker.stop(max(0.0, ends - loop.time()))
+            await outbox.stop(max(0.0, ends - loop.time()))
         await owed.cancel()
 
     async def close(self) -> str:

@@ -1,5 +1,6 @@
 """What a route matches: pure values that look at one key (a path, a topic, an address, a number) and say yes or no."""
 
+import keyword
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
@@ -72,20 +73,39 @@ class Regex(Pattern):
         return self.text
 
 
+_NOT_CAPTURED = frozenset({"self", "topic", "payload", "content", "qos", "retain", "dup", "properties"})
+"""What handlers call the message itself."""
+
+
 @dataclass(frozen=True)
 class Topic(Pattern):
-    """An MQTT topic filter (MQTT 3.1.1, section 4.7): ``+`` is one level, ``#`` the rest."""
+    """An MQTT topic filter (MQTT 3.1.1, section 4.7): ``+`` is one level, ``#`` the rest, and
+    ``{sensor}`` one level that is captured under that name."""
 
-    filter: str
+    text: str
+    filter: str = field(init=False, repr=False)
+    """As MQTT writes it: ``+`` for each capture."""
+    names: frozenset[str] = field(init=False, compare=False, repr=False)
+    """What it captures."""
     _compiled: "re.Pattern[str]" = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not valid_filter(self.filter):
-            raise ValueError(f"{self.filter!r} is no topic filter: '+' fills a level, '#' the last one")
-        object.__setattr__(self, "_compiled", re.compile(_topic_regex(self.filter), re.DOTALL))
+        levels = [_capture(self.text, level) for level in self.text.split("/")]
+        names = [name for name, _ in levels if name]
+        topic_filter = "/".join(level for _, level in levels)
+        if not valid_filter(topic_filter):
+            raise ValueError(f"{self.text!r} is no topic filter: '+' fills a level, '#' the last one")
+        if len(names) != len(set(names)):
+            raise ValueError(f"{self.text!r} captures one name twice")
+        object.__setattr__(self, "filter", topic_filter)
+        object.__setattr__(self, "names", frozenset(names))
+        object.__setattr__(self, "_compiled", re.compile(_topic_regex(levels), re.DOTALL))
 
     def match(self, key: str) -> Captures | None:
-        return NO_CAPTURES if self._compiled.fullmatch(key) else None
+        found = self._compiled.fullmatch(key)
+        if found is None:
+            return None
+        return Captures((), found.groupdict()) if self.names else NO_CAPTURES
 
     def covers(self, other: Pattern) -> bool:
         """Level by level; other's wildcards count as names that are written in no filter."""
@@ -93,20 +113,33 @@ class Topic(Pattern):
             return False
         if other.filter.endswith("#") and not self.filter.endswith("#"):
             return False
-        return self.match(other.filter.replace("+", "\0").replace("#", "\0/\0")) is not None or self == other
+        written = other.filter.replace("+", "\0").replace("#", "\0/\0")
+        return self.match(written) is not None or self.filter == other.filter
 
     def __str__(self) -> str:
-        return self.filter
+        return self.text
 
 
-def _topic_regex(topic_filter: str) -> str:
+def _capture(text: str, level: str) -> tuple[str, str]:
+    """(name, filter) of one level; the name is empty where it captures nothing. Raises ValueError."""
+    if "{" not in level and "}" not in level:
+        return "", level
+    name = level[1:-1]
+    if level != f"{{{name}}}" or not name.isidentifier() or keyword.iskeyword(name):
+        raise ValueError(f"{text!r}: {level!r} is no capture; a name in braces fills a whole level, such as {{sensor}}")
+    if name in _NOT_CAPTURED:
+        raise ValueError(f"{text!r} cannot capture {name!r}: handlers know something else by that name")
+    return name, "+"
+
+
+def _topic_regex(levels: list[tuple[str, str]]) -> str:
     """``a/#`` takes ``a`` too (4.7.1.2); a filter that begins with a wildcard takes no ``$`` topic (4.7.2)."""
-    levels = [r"[^/]*" if level == "+" else re.escape(level) for level in topic_filter.split("/")]
-    rest = levels.pop() == re.escape("#") if topic_filter.endswith("#") else False
-    body = "/".join(levels)
+    parts = [f"(?P<{name}>[^/]*)" if name else "[^/]*" if level == "+" else re.escape(level) for name, level in levels]
+    rest = levels[-1][1] == "#"
+    body = "/".join(parts[:-1] if rest else parts)
     if rest:
-        body = rf"{body}(?:/.*)?" if levels else ".*"
-    return rf"(?!\$){body}" if topic_filter[0] in "+#" else body
+        body = rf"{body}(?:/.*)?" if parts[:-1] else ".*"
+    return rf"(?!\$){body}" if levels[0][1] in ("+", "#") else body
 
 
 @dataclass(frozen=True)

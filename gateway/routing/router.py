@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.compatibility import guarantee_single_callable
 
+from gateway.consumers.parameters import Extras
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
@@ -61,7 +62,7 @@ def name_of(target: Any) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # each is itself: hashing its pattern for every message would cost too much
 class Route:
     """One line of a router: a pattern and the application behind it."""
 
@@ -93,8 +94,14 @@ def url(pattern: str, target: Any) -> Route:
 
 
 def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:  # noqa: A002 -- MQTT's word
-    """An MQTT topic filter, with ``+`` and ``#``."""
-    return _route(Topic(filter), target, policy)
+    """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
+    capture what the consumer's handler must have."""
+    pattern = Topic(filter)
+    made = _route(pattern, target, policy)
+    wanted: Extras = getattr(getattr(made.app, "consumer_class", None), "extras", Extras())
+    for name in sorted(wanted.required - pattern.names):
+        raise ValueError(f"{filter!r} does not capture {name!r}, which {made.target} takes; write {{{name}}}")
+    return made
 
 
 def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:

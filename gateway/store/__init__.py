@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from gateway.store.engine import Claim, Counts, Message, Outgoing, Step, Store, StoreUnavailable
+from gateway.store.engine import (
+    Claim,
+    Counts,
+    Message,
+    Outgoing,
+    OutgoingSummary,
+    Step,
+    Store,
+    StoreUnavailable,
+    Summary,
+)
 from gateway.store.sqlite import SQLiteStore
 
 __all__ = [
@@ -10,10 +20,12 @@ __all__ = [
     "Counts",
     "Message",
     "Outgoing",
+    "OutgoingSummary",
     "SQLiteStore",
     "Step",
     "Store",
     "StoreUnavailable",
+    "Summary",
     "get_store",
     "open_store",
     "set_store",

@@ -4,21 +4,21 @@ import contextlib
 import shutil
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.store import claims, messages, outgoing
+from gateway.store.connection import Connection
 from gateway.store.engine import StoreUnavailable
 from gateway.store.journal import commits, journal_of
 from gateway.store.owner import Owner, is_alive, opening, others_alive
 from gateway.store.salvage import salvage
 from gateway.store.schema import TooNew, is_whole, migrate
 
-BUSY = 5.0
-"""Seconds to wait for another process's commit."""
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
-def open_database(path: Path, owner: Owner) -> tuple[sqlite3.Connection, str]:
+def open_database(path: Path, owner: Owner) -> tuple[Connection, str]:
     """Ready for use, and what was found, in one line. Raises StoreUnavailable."""
     try:
         with opening(path):
@@ -29,7 +29,7 @@ def open_database(path: Path, owner: Owner) -> tuple[sqlite3.Connection, str]:
         raise StoreUnavailable(f"{path}: {error}") from error
 
 
-def _opened(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
+def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
     found: list[str] = []
     try:
         database, lost = _checked(path, alone=alone)
@@ -41,15 +41,12 @@ def _opened(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
             raise StoreUnavailable(f"{path} is damaged ({error}) and another process has it open: stop that") from error
         database, said = _repaired(path, str(error))
         found.append(said)
-    database.execute("BEGIN IMMEDIATE")
-    returned = recover(database, path)
-    database.execute("COMMIT")
-    if returned:
-        found.append(f"{returned} that a dead process had are given back")
+    if dead := dead_owners(database, path):
+        found.append(f"{_recovered(database, dead)} that a dead process had are given back")
     return database, "; ".join(found)
 
 
-def _checked(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
+def _checked(path: Path, *, alone: bool) -> tuple[Connection, str]:
     """The database, sound and of today's version. Raises sqlite3.DatabaseError where it is damaged."""
     with contextlib.ExitStack() as on_error:
         database = _connected(path)
@@ -58,7 +55,8 @@ def _checked(path: Path, *, alone: bool) -> tuple[sqlite3.Connection, str]:
         said = database.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if said != "ok":
             raise _damaged(said.replace("\n", " "))
-        migrate(database)
+        with database.turn():
+            migrate(database)
         if not is_whole(database):
             raise _damaged("its schema is not ours")
         on_error.pop_all()
@@ -72,8 +70,8 @@ def _damaged(said: str) -> sqlite3.DatabaseError:
     return error
 
 
-def _connected(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
+def _connected(path: Path) -> Connection:
+    database = Connection(path)
     database.text_factory = _text
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -110,7 +108,7 @@ def _aside(path: Path) -> Path:
     )
 
 
-def _repaired(path: Path, error: str) -> tuple[sqlite3.Connection, str]:
+def _repaired(path: Path, error: str) -> tuple[Connection, str]:
     """A new database with what can be read of the damaged one, which is kept under another name."""
     moved = _aside(path)
     path.rename(moved)
@@ -124,9 +122,22 @@ def _repaired(path: Path, error: str) -> tuple[sqlite3.Connection, str]:
     return database, f"{path.name} was damaged ({error}) and is kept as {moved.name}; {read}"
 
 
-def recover(database: sqlite3.Connection, path: Path) -> int:
-    """Give back what dead owners had, within the present transaction; how many."""
-    tables = (messages, claims, outgoing)
-    dead = {owner for table in tables for owner in table.owners(database)}
-    dead = {owner for owner in dead if not is_alive(path, str(owner))}
-    return sum(table.recover(database, list(dead)) for table in tables) if dead else 0
+TABLES = (messages, claims, outgoing)
+
+
+def dead_owners(database: sqlite3.Connection, path: Path) -> list[str]:
+    """The owners of what is taken or claimed that are dead."""
+    owners = {owner for table in TABLES for owner in table.owners(database)}
+    return [owner for owner in owners if not is_alive(path, str(owner))]
+
+
+def recover(database: sqlite3.Connection, dead: Sequence[str]) -> int:
+    """Give back what ``dead`` owners had, within the present transaction; how many."""
+    return sum(table.recover(database, dead) for table in TABLES)
+
+
+def _recovered(database: Connection, dead: Sequence[str]) -> int:
+    database.begin()
+    returned = recover(database, dead)
+    database.execute("COMMIT")
+    return returned

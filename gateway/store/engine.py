@@ -7,7 +7,7 @@ handler sends; it is committed together with that handler's "done".
 Every method returns after its change is durable: on disk, fsynced. Many calls at once share one commit.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -15,6 +15,11 @@ KEEP = 86400.0
 """Seconds for which the story of a message is kept after it is gone."""
 KEEP_STORIES = 200_000
 """Stories of messages that are gone, at most: a busy gateway forgets earlier."""
+
+LONGEST_ERROR = 500
+"""Characters of an error in a summary: its end, which says what went wrong."""
+Among = Literal["events", "dead", "outgoing"]
+"""Where an id is looked up: among all that the store knows, the dead messages, or what is to be sent."""
 
 
 class StoreUnavailable(Exception):
@@ -79,6 +84,52 @@ class Outgoing:
     attempts: int = 0
     due: float = 0.0
     error: str = ""
+    lane: str = ""
+    """What it leaves by, in a few words: where that is slow or away, only items of the same lane wait for it."""
+    behind: str = ""
+    """The id of the item that has to be gone before it leaves; empty where none has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A message without its content, which may be large. What a field means :class:`Message` says."""
+
+    id: str
+    type: str
+    route: str
+    key: str
+    subject: str
+    received: float
+    size: int
+    """Bytes of its content."""
+    state: Literal["waiting", "running", "dead"]
+    attempts: int
+    due: float
+    error: str
+    """The last ``LONGEST_ERROR`` characters of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingSummary:
+    """Something to be sent, without its content, and what is still known of the message whose handler sends it."""
+
+    id: str
+    message: str
+    type: str
+    """Its kind: ``email``, ``sms`` or ``mqtt``."""
+    lane: str
+    behind: str
+    route: str
+    """The label of the route that took the message; empty where it is forgotten."""
+    subject: str
+    """The message's, as long as it is known."""
+    received: float | None
+    """Unix time at which the message was; None where that is forgotten."""
+    size: int
+    state: Literal["waiting", "leaving", "damaged"]
+    attempts: int
+    due: float
+    error: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +206,7 @@ class Store(Protocol):
         route: str | None = None,
         limit: int = 1000,
         after: str = "",
-    ) -> list[Message]:
+    ) -> list[Summary]:
         """Dead messages, oldest first, from behind the id ``after``."""
 
     async def revive(self, ids: Sequence[str]) -> int:
@@ -166,16 +217,61 @@ class Store(Protocol):
 
     # What handlers send.
 
-    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
-        """At most ``limit`` items that are due, oldest first; ours now, the attempt counted."""
+    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+        """At most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another that
+        is still there; ours now, the attempt counted."""
 
     async def sent(self, id: str) -> None: ...  # noqa: A002
 
     async def postpone(self, id: str, *, due: float, error: str) -> None: ...  # noqa: A002
 
+    async def revive_outgoing(self, ids: Sequence[str]) -> int:
+        """Those that wait are due now, their attempts forgotten; how many there were. What is damaged stays so."""
+
+    async def drop_outgoing(self, ids: Sequence[str]) -> int:
+        """Not to be sent, gone for good; how many there were, without those that are leaving at this moment."""
+
+    # What a server keeps of its own state.
+
+    async def load(self, space: str) -> dict[str, bytes]:
+        """Everything in ``space``, by key. The space is this process's until it closes the store; raises
+        StoreUnavailable where another living process has it."""
+
+    async def keep(self, space: str, changes: Mapping[str, bytes | None]) -> None:
+        """Put the values and remove the keys with None, all or none."""
+
     # What an operator asks.
 
+    async def waiting(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        route: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[Summary]:
+        """Messages that wait or run, oldest first, from behind the id ``after``."""
+
+    async def outgoing(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        message: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[OutgoingSummary]:
+        """What is to be sent, or is damaged; ``message``: by that one's handler. In the order of their ids, from behind
+        the id ``after``."""
+
+    async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
+        """The ids that begin with ``prefix``, in order. Of events: messages in any state, also those gone, and claims;
+        and the message of something to be sent whose own id begins so."""
+
     async def get(self, id: str) -> Message | None: ...  # noqa: A002
+
+    async def summary(self, id: str) -> Summary | None: ...  # noqa: A002
+
+    async def get_outgoing(self, id: str) -> Outgoing | None: ...  # noqa: A002
 
     async def story(self, id: str) -> list[Step]:  # noqa: A002
         """What happened to an event, oldest first, also after it is gone, for ``KEEP`` seconds."""

@@ -70,13 +70,15 @@ def _take(db: Database, call: Take) -> list[Message]:
 
 def _chosen(db: Database, call: Take) -> list[int]:
     chosen: list[int] = []
-    while found := _candidates(db, call, without=chosen):
-        free = [seq for seq, key in found if key is None or not _blocked(db, seq, key)]
-        blocked = {seq for seq, _ in found}.difference(free)
+    passed: list[int] = []  # only until the next take: what runs may have to wait again, and then moves nothing on
+    while found := _candidates(db, call, without=chosen + passed):
+        behind = [seq for seq, key in found if key is not None and _is_behind(db, seq, key)]
+        halted = [seq for seq, key in found if key is not None and seq not in behind and _is_running(db, key)]
         sql = f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))"
-        db.execute(sql, [listed(blocked)])
-        chosen += free
-        if not blocked:
+        db.execute(sql, [listed(behind)])
+        passed += halted
+        chosen += [seq for seq, _ in found if seq not in behind and seq not in halted]
+        if not behind and not halted:
             break
     return chosen
 
@@ -106,11 +108,17 @@ def _candidates(db: Database, call: Take, *, without: list[int]) -> list[tuple[i
     return found
 
 
-def _blocked(db: Database, seq: int, key: str) -> bool:
-    """Whether an older message of ``key`` is not gone yet, or a younger one (then this was revived) is running."""
-    sql = f"""SELECT EXISTS(SELECT 1 FROM messages WHERE key = ?1 AND {_KEYED} AND state < {DEAD} AND seq < ?2)
-        OR EXISTS(SELECT 1 FROM messages INDEXED BY messages_due WHERE state = {RUNNING} AND key = ?1 AND {_KEYED})"""
+def _is_behind(db: Database, seq: int, key: str) -> bool:
+    """Whether an older message of ``key`` is not gone yet."""
+    sql = f"SELECT EXISTS(SELECT 1 FROM messages WHERE key = ? AND {_KEYED} AND state < {DEAD} AND seq < ?)"
     return bool(db.execute(sql, (key, seq)).fetchone()[0])
+
+
+def _is_running(db: Database, key: str) -> bool:
+    """Whether a message of ``key`` is running: a younger one, where an older one is asked for, which was revived."""
+    sql = f"""SELECT EXISTS(SELECT 1 FROM messages INDEXED BY messages_due
+        WHERE state = {RUNNING} AND key = ? AND {_KEYED})"""
+    return bool(db.execute(sql, [key]).fetchone()[0])
 
 
 def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
@@ -193,23 +201,6 @@ def bury(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list
 def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
     due = db.execute(f"SELECT min(due) FROM messages WHERE state = {WAITING}").fetchone()[0]
     return [due] * len(calls)
-
-
-@dataclass(frozen=True, slots=True)
-class Which:
-    type: str | None
-    route: str | None
-    limit: int
-    after: str
-
-
-_DEAD = f"""SELECT {MESSAGE} FROM messages WHERE state = {DEAD} AND due = 0.0 AND (?1 IS NULL OR type = ?1)
-    AND (?2 IS NULL OR route = ?2) AND seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)
-    ORDER BY seq LIMIT ?3"""
-
-
-def dead(db: Database, calls: Sequence[Which]) -> list[list[Message]]:
-    return [[message_of(row)[0] for row in db.execute(_DEAD, (c.type, c.route, c.limit, text(c.after)))] for c in calls]
 
 
 def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:

@@ -20,8 +20,8 @@ Database = sqlite3.Connection
 
 def put(db: Database, items: Sequence[Outgoing]) -> None:
     """An id that is known is the same thing to send: once."""
-    sql = f"""INSERT OR IGNORE INTO outgoing (id, message, kind, content, checksum, attempts, due, state)
-        VALUES (?,?,?,?,?,?,?,{WAITING})"""
+    sql = f"""INSERT OR IGNORE INTO outgoing (id, message, kind, lane, behind, content, checksum, attempts, due, state)
+        VALUES (?,?,?,?,?,?,?,?,?,{WAITING})"""
     for item in items:
         db.execute(sql, outgoing_values(item))
 
@@ -31,6 +31,7 @@ class Take:
     owner: str
     limit: int
     now: float
+    busy: Sequence[str]
 
 
 def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
@@ -38,7 +39,7 @@ def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
 
 
 def _take(db: Database, call: Take) -> list[Outgoing]:
-    while rows := db.execute(_TAKE, (call.owner, call.now, max(0, call.limit))).fetchall():
+    while rows := db.execute(_TAKE, (call.owner, listed(_chosen(db, call)))).fetchall():
         read = [outgoing_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
         for item, sound in read:
             if not sound:
@@ -48,9 +49,25 @@ def _take(db: Database, call: Take) -> list[Outgoing]:
     return []
 
 
-_TAKE = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempts + 1 WHERE seq IN
-    (SELECT seq FROM outgoing WHERE state = {WAITING} AND due <= ? ORDER BY due, seq LIMIT ?)
-    RETURNING seq, {OUTGOING}"""
+_TAKE = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempts + 1
+    WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {OUTGOING}"""
+
+
+def _chosen(db: Database, call: Take) -> list[int]:
+    """Lane by lane, so that what waits in a busy one costs nothing, however much it is."""
+    limit = max(0, call.limit)
+    lanes = [lane for (lane,) in db.execute(_LANES) if lane is not None and lane not in call.busy]
+    due = [row for lane in lanes for row in db.execute(_DUE, (lane, call.now, limit))]
+    return [seq for _, seq in sorted(due)[:limit]]
+
+
+_LANES = f"""WITH RECURSIVE lanes(lane) AS (
+    SELECT min(lane) FROM outgoing WHERE state = {WAITING}
+    UNION ALL SELECT (SELECT min(lane) FROM outgoing WHERE state = {WAITING} AND lane > lanes.lane)
+    FROM lanes WHERE lanes.lane IS NOT NULL)
+    SELECT lane FROM lanes"""
+_DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ? AND due <= ?
+    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT ?"""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
@@ -89,6 +106,29 @@ def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     for taken in calls:
         db.execute(sql, [listed(item.id for item in taken)])
     return [None] * len(calls)
+
+
+def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""UPDATE outgoing SET due = 0.0, attempts = 0 WHERE state = {WAITING}
+        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
+    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "to be sent now") for ids in calls]
+
+
+def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+    sql = f"""DELETE FROM outgoing WHERE state <> {RUNNING}
+        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
+    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent") for ids in calls]
+
+
+def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
+    for id_, message in rows:
+        _tell(db, message, story.line(f"{what}: {id_}"))
+    return len(rows)
+
+
+def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
+    rows = [db.execute(f"SELECT {OUTGOING} FROM outgoing WHERE id = ?", [text(id_)]).fetchone() for id_ in calls]
+    return [None if row is None else outgoing_of(row)[0] for row in rows]
 
 
 def number(db: Database) -> int:

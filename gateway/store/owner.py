@@ -10,6 +10,9 @@ import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
+_NO_OWNERS = ("open", "next")
+"""Whose lock files are not an owner's."""
+
 
 class Owner:
     """A random id and the lock beside the database that says that it lives."""
@@ -50,7 +53,7 @@ def others_alive(database: Path, owner: str) -> bool:
     """Whether anybody but ``owner`` has the database open."""
     prefix, suffix = f"{database.name}.", ".lock"
     ids = [path.name[len(prefix) : -len(suffix)] for path in database.parent.glob(f"{prefix}*{suffix}")]
-    alive = [each for each in ids if each not in (owner, "open") and is_alive(database, each)]
+    alive = [each for each in ids if each not in (owner, *_NO_OWNERS) and is_alive(database, each)]
     return bool(alive)  # all are looked at: the files of dead ones go
 
 
@@ -63,6 +66,11 @@ def opening(database: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+def turnstile(database: Path) -> int:
+    """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.connection`."""
+    return os.open(_lock_path(database, "next"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock_path(database: Path, owner: str) -> Path:

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.store.engine import Message, Outgoing
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
-OUTGOING = "id, message, kind, content, checksum, attempts, due, error"
+OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error"
 
 DAMAGED = "damaged: what is stored is not what was put there (checksum)"
 
@@ -43,47 +43,53 @@ def message_values(message: Message) -> tuple[Any, ...]:
 def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
     """A row of the columns ``MESSAGE``, and whether it is as it was put."""
     *names, received, content, total, attempts, due, error = row
-    received = _float(received)  # SQLite returns 5.0 as 5 out of an UPDATE
+    received = as_float(received)  # SQLite returns 5.0 as 5 out of an UPDATE
     sound = isinstance(content, bytes) and checksum(content, *names, received) == total
-    id_, type_, route, key, subject = map(_str, names)
+    id_, type_, route, key, subject = map(as_str, names)
     return (
         Message(
             id=id_, type=type_, route=route, key=key, subject=subject, received=received,
-            content=_bytes(content), attempts=_int(attempts), due=_float(due),
-            error=_str(error) if sound or DAMAGED in _str(error) else f"{_str(error)}\n{DAMAGED}".lstrip(),
+            content=_bytes(content), attempts=as_int(attempts), due=as_float(due),
+            error=as_str(error) if sound or DAMAGED in as_str(error) else f"{as_str(error)}\n{DAMAGED}".lstrip(),
         ),
         sound,
     )  # fmt: skip
 
 
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
-    """For the columns id, message, kind, content, checksum, attempts, due."""
-    fields = tuple(map(text, (item.id, item.message, item.kind)))
-    return (*fields, item.content, checksum(item.content, *fields), item.attempts, max(0.0, item.due))
+    """For the columns id, message, kind, lane, behind, content, checksum, attempts, due."""
+    fields = tuple(map(text, (item.id, item.message, item.kind, item.lane, item.behind)))
+    return (*fields, item.content, _outgoing_checksum(item.content, *fields), item.attempts, max(0.0, item.due))
 
 
 def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
     """A row of the columns ``OUTGOING``, and whether it is as it was put."""
     *fields, content, total, attempts, due, error = row
-    sound = isinstance(content, bytes) and checksum(content, *fields) == total
-    id_, message, kind = map(_str, fields)
-    return Outgoing(id_, message, kind, _bytes(content), _int(attempts), _float(due), _str(error)), sound
+    sound = isinstance(content, bytes) and _outgoing_checksum(content, *fields) == total
+    id_, message, kind, lane, behind = map(as_str, fields)
+    item = Outgoing(id_, message, kind, _bytes(content), as_int(attempts), as_float(due), as_str(error), lane, behind)
+    return item, sound
+
+
+def _outgoing_checksum(content: bytes, id_: object, message: object, kind: object, *later: object) -> int:
+    """The first version's rows have nothing in its ``later`` columns, and a checksum without them."""
+    return checksum(content, id_, message, kind, *filter(None, later))
 
 
 # A flipped bit may change even the type of a column.
 
 
-def _str(value: object) -> str:
+def as_str(value: object) -> str:
     return value if isinstance(value, str) else str(value)
 
 
 def _bytes(value: object) -> bytes:
-    return value if isinstance(value, bytes) else _str(value).encode()
+    return value if isinstance(value, bytes) else as_str(value).encode()
 
 
-def _int(value: object) -> int:
+def as_int(value: object) -> int:
     return value if isinstance(value, int) else 0
 
 
-def _float(value: object) -> float:
+def as_float(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0

@@ -20,7 +20,7 @@ class Salvaged:
     damaged: int = 0
     """Of the messages: what is left of them is among the dead."""
     others: int = 0
-    """Claims, and what handlers send."""
+    """Claims, what handlers send, and what servers keep."""
 
     def __str__(self) -> str:
         damaged = f", {self.damaged} of them damaged and among the dead" if self.damaged else ""
@@ -34,7 +34,7 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Salvaged:
     for row in _rows(old, new, "messages"):
         result.messages += 1
         result.damaged += not _message(new, row)
-    for table in ("claims", "outgoing"):
+    for table in ("claims", "outgoing", "kept"):
         for row in _rows(old, new, table):
             result.others += _other(new, table, row)
     new.execute("COMMIT")

@@ -35,7 +35,22 @@ CREATE TABLE outgoing (
 CREATE INDEX outgoing_due ON outgoing (state, due);
 """
 
-MIGRATIONS = (FIRST,)
+LANES = """
+ALTER TABLE outgoing ADD COLUMN lane TEXT NOT NULL DEFAULT '';
+ALTER TABLE outgoing ADD COLUMN behind TEXT NOT NULL DEFAULT '';
+DROP INDEX outgoing_due;
+CREATE INDEX outgoing_due ON outgoing (state, lane, due);
+"""
+
+KEPT = """
+CREATE TABLE kept (
+    seq INTEGER PRIMARY KEY, space TEXT NOT NULL, key TEXT NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL,
+    UNIQUE (space, key)
+);
+CREATE TABLE spaces (seq INTEGER PRIMARY KEY, space TEXT NOT NULL UNIQUE, owner TEXT NOT NULL);
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

@@ -2,13 +2,26 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store import claims, messages, outgoing, story
-from gateway.store.database import open_database, recover
-from gateway.store.engine import KEEP, KEEP_STORIES, Claim, Counts, Message, Outgoing, Step, StoreUnavailable
+from gateway.store import claims, kept, lookup, messages, outgoing, story
+from gateway.store.connection import Connection
+from gateway.store.database import dead_owners, open_database, recover
+from gateway.store.engine import (
+    KEEP,
+    KEEP_STORIES,
+    Among,
+    Claim,
+    Counts,
+    Message,
+    Outgoing,
+    OutgoingSummary,
+    Step,
+    StoreUnavailable,
+    Summary,
+)
 from gateway.store.owner import Owner
 from gateway.store.rows import text
 from gateway.store.schema import BEHIND, DEAD, RUNNING, WAITING
@@ -33,7 +46,7 @@ class SQLiteStore:
         self._open = Writer(database, lambda: open_database(self.path, owner)[0]), owner
         return found
 
-    def _opened(self) -> tuple[sqlite3.Connection, Owner, str]:
+    def _opened(self) -> tuple[Connection, Owner, str]:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             owner = Owner(self.path)
@@ -57,6 +70,12 @@ class SQLiteStore:
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return await self._open[0].run(operation, call, undo=undo)
+
+    async def _ask(self, operation: Operation[Call, Result], call: Call) -> Result:
+        """For what reads only: it waits for nobody who writes, and nobody who writes waits for it."""
+        if self._open is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._open[0].run(operation, call, reads=True)
 
     @property
     def _owner(self) -> str:
@@ -84,7 +103,7 @@ class SQLiteStore:
         await self._run(messages.bury, (message, error, claim))
 
     async def next_due(self) -> float | None:
-        return await self._run(messages.next_due, None)
+        return await self._ask(messages.next_due, None)
 
     # Claims.
 
@@ -111,8 +130,8 @@ class SQLiteStore:
         route: str | None = None,
         limit: int = 1000,
         after: str = "",
-    ) -> list[Message]:
-        return await self._run(messages.dead, messages.Which(type, route, limit, after))
+    ) -> list[Summary]:
+        return await self._ask(lookup.dead, lookup.Which(type, route, limit, after))
 
     async def revive(self, ids: Sequence[str]) -> int:
         return await self._run(messages.revive, tuple(ids))
@@ -122,8 +141,9 @@ class SQLiteStore:
 
     # What handlers send.
 
-    async def take_outgoing(self, limit: int, *, now: float) -> list[Outgoing]:
-        return await self._run(outgoing.take, outgoing.Take(self._owner, limit, now), undo=outgoing.give_back)
+    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+        call = outgoing.Take(self._owner, limit, now, tuple(busy))
+        return await self._run(outgoing.take, call, undo=outgoing.give_back)
 
     async def sent(self, id: str) -> None:  # noqa: A002
         await self._run(outgoing.sent, id)
@@ -131,16 +151,62 @@ class SQLiteStore:
     async def postpone(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
         await self._run(outgoing.postpone, (id, due, error))
 
+    async def revive_outgoing(self, ids: Sequence[str]) -> int:
+        return await self._run(outgoing.revive, tuple(ids))
+
+    async def drop_outgoing(self, ids: Sequence[str]) -> int:
+        return await self._run(outgoing.drop, tuple(ids))
+
+    # What a server keeps of its own state.
+
+    async def load(self, space: str) -> dict[str, bytes]:
+        try:
+            return await self._run(kept.load, kept.Opening(self.path, self._owner, space))
+        except kept.Taken as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def keep(self, space: str, changes: Mapping[str, bytes | None]) -> None:
+        await self._run(kept.keep, (space, changes))
+
     # What an operator asks.
 
+    async def waiting(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        route: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[Summary]:
+        return await self._ask(lookup.waiting, lookup.Which(type, route, limit, after))
+
+    async def outgoing(
+        self,
+        *,
+        type: str | None = None,  # noqa: A002
+        message: str | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[OutgoingSummary]:
+        return await self._ask(lookup.outgoing, lookup.WhichOutgoing(type, message, limit, after))
+
+    async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
+        return await self._ask(lookup.find, lookup.Beginning(prefix, among, limit))
+
     async def get(self, id: str) -> Message | None:  # noqa: A002
-        return await self._run(messages.get, id)
+        return await self._ask(messages.get, id)
+
+    async def summary(self, id: str) -> Summary | None:  # noqa: A002
+        return await self._ask(lookup.summary, id)
+
+    async def get_outgoing(self, id: str) -> Outgoing | None:  # noqa: A002
+        return await self._ask(outgoing.get, id)
 
     async def story(self, id: str) -> list[Step]:  # noqa: A002
-        return await self._run(_story, id)
+        return await self._ask(_story, id)
 
     async def counts(self) -> Counts:
-        return await self._run(_counts, None)
+        return await self._ask(_counts, None)
 
     async def recover(self) -> int:
         return await self._run(_recover, self.path)
@@ -176,7 +242,7 @@ def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]
 
 
 def _recover(database: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
-    return [recover(database, path) for path in calls]
+    return [recover(database, dead_owners(database, path)) for path in calls]
 
 
 def _purge(database: sqlite3.Connection, calls: Sequence[float]) -> list[int]:

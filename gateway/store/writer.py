@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gateway.store.connection import Connection
 from gateway.store.engine import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -33,14 +34,16 @@ class Job:
     operation: Operation[Any, Any]
     call: Any
     future: "asyncio.Future[Any]"
-    undo: "Operation[Any, None] | None"
+    undo: "Operation[Any, None] | None" = None
+    reads: bool = False
+    """It changes nothing."""
     outcome: Any = None
 
 
 class Writer:
     """``connect`` opens the database, and opens it anew after an error of which one does not know what it left."""
 
-    def __init__(self, database: sqlite3.Connection, connect: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, database: Connection, connect: Callable[[], Connection]) -> None:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(WAITING)
@@ -50,7 +53,12 @@ class Writer:
         self._thread.start()
 
     async def run(
-        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+        self,
+        operation: Operation[Call, Result],
+        call: Call,
+        *,
+        undo: Operation[Result, None] | None = None,
+        reads: bool = False,
     ) -> Result:
         """Durable when it returns. Raises StoreUnavailable, or what the operation raised for this call.
 
@@ -58,7 +66,7 @@ class Writer:
         """
         async with self._room:
             future: asyncio.Future[Result] = self._loop.create_future()
-            self._jobs.put(Job(operation, call, future, undo))
+            self._jobs.put(Job(operation, call, future, undo, reads))
             try:
                 return await future
             except asyncio.CancelledError:
@@ -90,11 +98,11 @@ class Writer:
 
         future = self._loop.create_future()
         future.add_done_callback(undone)
-        self._jobs.put(Job(undo, result, future, None))
+        self._jobs.put(Job(undo, result, future))
 
     # In the store's thread.
 
-    def _run(self, database: sqlite3.Connection | None) -> None:
+    def _run(self, database: Connection | None) -> None:
         closing = False
         while not closing:
             batch, closing = self._batch()
@@ -116,7 +124,7 @@ class Writer:
             batch.append(job)
         return batch, False
 
-    def _settle(self, database: sqlite3.Connection | None, batch: list[Job]) -> sqlite3.Connection | None:
+    def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
         """Give every job its outcome. The database to go on with; None where it must be opened anew."""
         try:
             if database is None:
@@ -135,9 +143,7 @@ class Writer:
             self._trouble = ""
         return database
 
-    def _unavailable(
-        self, database: sqlite3.Connection | None, batch: list[Job], error: Exception
-    ) -> sqlite3.Connection | None:
+    def _unavailable(self, database: Connection | None, batch: list[Job], error: Exception) -> Connection | None:
         trouble = str(error)
         if trouble != self._trouble:
             logger.error("the store is unavailable: %s", trouble)
@@ -157,13 +163,13 @@ _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
 """After these the connection is as good as before."""
 
 
-def _commit(database: sqlite3.Connection, batch: list[Job]) -> None:
+def _commit(database: Connection, batch: list[Job]) -> None:
     """Calls of one operation go together. The batch's calls overlap in time, so that any order among them is right, and
     those of one operation keep theirs."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.execute("BEGIN IMMEDIATE")
+    database.begin(writes=not all(job.reads for job in batch))
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):

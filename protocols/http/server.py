@@ -29,7 +29,13 @@ class HTTPServer(Server):
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
-        self._listener = Listener(settings.bind, tls=settings.tls)
+        self._listener = Listener(
+            settings.bind,
+            tls=settings.tls,
+            proxies=settings.proxy_protocol,
+            max_per_address=settings.max_per_address,
+            alpn=("http/1.1",),
+        )
         self._service = Service(app, settings, name, self.state)
 
     @property

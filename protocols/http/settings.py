@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Seconds
+from protocols.units import Address, Bytes, Network, Seconds
 
 
 @dataclass(frozen=True)
@@ -20,10 +20,15 @@ class HTTPSettings:
     """Where it listens: host:port, unix:/path or fd:3."""
     tls: TLS | None = None
     """Certificate and key; where set, it speaks HTTPS and WSS only."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
+    (version 1 or 2), and its addresses count; from others none is looked for."""
     root_path: str = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
     max_connections: int = 10_000
-    """Connections at once; one more is answered 503."""
+    """Connections at once, those in their TLS handshake included; one more is answered 503, under TLS closed."""
+    max_per_address: int = 0
+    """The same, from one client address (IPv6: /64). 0 for no bound: a proxy, or a company, is one address."""
     keepalive_timeout: Seconds = 75.0
     """How long a connection may go without a complete request head: idle between two, or sending its first slowly."""
     stall_timeout: Seconds = 30.0

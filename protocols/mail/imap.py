@@ -1,6 +1,6 @@
 """Mailboxes: one reader keeps one folder of one IMAP account empty, each message an ``email`` scope.
 
-:mod:`.imap_client` is a connection, :mod:`.imap_session` what is done with one, :mod:`.imap_ledger` what outlives it,
+:mod:`.imap_client` is a connection, :mod:`.imap_session` what is done with one, :mod:`.imap_agenda` what outlives it,
 :mod:`.imap_marks` what becomes of a handled message, :mod:`.recipients` for whom it is.
 
 At least once: a message bears its mark only after its handler has finished, so a reader that is killed in between
@@ -25,9 +25,9 @@ from protocols.asgi import Application, EmailScope, HostPort, Routable
 from protocols.errors import BindError, Disconnected
 from protocols.mail.delivery import deliver
 from protocols.mail.envelope import email_scope
+from protocols.mail.imap_agenda import Agenda
 from protocols.mail.imap_errors import Refused
 from protocols.mail.imap_grammar import Message, Selected
-from protocols.mail.imap_ledger import Ledger
 from protocols.mail.imap_marks import AnyMark, FinalMark, check_final, parse_mark
 from protocols.mail.imap_session import Marks, Reading, Session
 from protocols.mail.recipients import choose, evidence, sender
@@ -79,22 +79,17 @@ class IMAPSettings:
     """What becomes of a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Folders are made
     if missing. ``seen`` leaves out what a person has opened."""
     on_reject: FinalMark = "move Rejected"
-    """The same for a message that the handler rejected."""
-    on_failure: FinalMark = "move Failed"
-    """The same for a message whose last attempt failed, or that is too large."""
+    """The same for a message that the handler rejected, or that is larger than `max_message`."""
     on_unrouted: AnyMark = "leave"
     """The same for a message that no route takes; ``leave`` looks at it again on the next connection."""
     recipient_header: str | None = None
     """The one header that names the recipient, such as Delivered-To, where it is known which the server writes. Else
     the best evidence counts, and much of that anybody can forge."""
     max_message: Bytes = 32 * 1024 * 1024
-    """Larger messages are not fetched."""
+    """Larger messages are not fetched, and no handler sees them: they get the mark of `on_reject`."""
     handler_timeout: Seconds = 120.0
-    """For the application, per message; then it is cancelled and the message tried again."""
-    attempts: int = 5
-    """How often a message is tried."""
-    backoff: Seconds = 30.0
-    """Before the second attempt; it doubles each time, to an hour at most."""
+    """For the application, per message; then it is cancelled and the message tried again, as after any failure: after
+    30 s, then twice that, to an hour at most, for as long as it is there. A route's `attempts` ends that."""
     poll: Seconds = 60.0
     """Between two looks, where the server has no IDLE or fails at it."""
     timeout: Seconds = 30.0
@@ -108,8 +103,6 @@ class IMAPSettings:
         """Raises ValueError where two settings do not go together."""
         if not self.configured:
             return
-        if self.attempts < 1:
-            raise ValueError("attempts: at least 1")
         if not self.username:
             raise ValueError("username: it is needed")
         if bool(self.password) == bool(self.token_file):
@@ -128,7 +121,6 @@ class IMAPSettings:
         return Marks(
             check_final(self.on_accept),
             check_final(self.on_reject),
-            check_final(self.on_failure),
             parse_mark(self.on_unrouted),
         )
 
@@ -155,7 +147,7 @@ class IMAPReader(Server):
         self._reading = Reading(
             name=f"{name} {settings.folder}",
             marks=settings.marks(),
-            ledger=Ledger(attempts=settings.attempts, backoff=settings.backoff),
+            agenda=Agenda(),
             max_message=settings.max_message,
             poll=settings.poll,
             spawn=lambda running, uid: self.tasks.spawn(running, name=f"message {uid}"),
@@ -228,7 +220,7 @@ class IMAPReader(Server):
             await self._login(connection)
             selected = await connection.select(self._settings.folder)
             self._check(selected)
-            self._reading.ledger.open(selected.uidvalidity)
+            self._reading.agenda.open(selected.uidvalidity)
             deliver = partial(self._deliver, uidvalidity=selected.uidvalidity, server=connection.peer)
             session = Session(connection, self._reading, deliver)
             self._ready(session.idles)

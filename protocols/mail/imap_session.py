@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from protocols.errors import Disconnected
+from protocols.mail.imap_agenda import SHORTEST_WISH, Agenda
 from protocols.mail.imap_errors import Refused
 from protocols.mail.imap_grammar import Message
-from protocols.mail.imap_ledger import Ledger
 from protocols.mail.imap_marks import Mark
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
@@ -40,16 +40,15 @@ class Marks:
 
     accept: Mark
     reject: Mark
-    failure: Mark
     unrouted: Mark
 
     def folders(self) -> list[str]:
-        marks = (self.accept, self.reject, self.failure, self.unrouted)
+        marks = (self.accept, self.reject, self.unrouted)
         return sorted({mark.target for mark in marks if mark.verb == "move"})
 
     def criteria(self) -> str:
         """SEARCH for what bears no mark yet. \\Deleted is what a mail program, or our own COPY, is rid of."""
-        marks = (self.accept, self.reject, self.failure, self.unrouted)
+        marks = (self.accept, self.reject, self.unrouted)
         return " ".join(["UNDELETED", *sorted({mark.criterion for mark in marks} - {""})])
 
 
@@ -81,7 +80,7 @@ class Reading:
     name: str
     """The server's and the folder's, as log lines have it."""
     marks: Marks
-    ledger: Ledger
+    agenda: Agenda
     max_message: int
     poll: float
     spawn: Callable[[Running, int], "asyncio.Task[Verdict]"]
@@ -100,7 +99,7 @@ class Session:
         self._reading = reading
         self._deliver = deliver
         self._name = reading.name
-        self._ledger = reading.ledger
+        self._agenda = reading.agenda
         self._told = time.monotonic()
 
     @property
@@ -123,7 +122,7 @@ class Session:
     # Find and fetch.
 
     async def _drain(self) -> None:
-        uids = self._ledger.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
+        uids = self._agenda.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
         await self._settle()  # what an earlier connection could not mark
         for start in range(0, len(uids), BATCH):
             for group in self._groups(await self._mailbox.sizes(uids[start : start + BATCH])):
@@ -148,8 +147,8 @@ class Session:
             yield group
 
     def _too_large(self, uid: int, size: int) -> None:
-        mark = self._reading.marks.failure
-        self._ledger.decide(uid, mark)
+        mark = self._reading.marks.reject
+        self._agenda.decide(uid, mark)
         limit = self._reading.max_message
         logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
 
@@ -167,16 +166,15 @@ class Session:
     # Deliver.
 
     async def _handle(self, message: Message) -> None:
-        count = self._ledger.begin(message.uid)
         try:
             running = self._deliver(message)
             if running is None:
                 self._unrouted(message.uid)
                 return
-            self._decide(message.uid, count, await self._delivered(running, message.uid))
+            self._decide(message.uid, await self._delivered(running, message.uid))
         except Exception:  # one message that breaks us must not keep us from the next
             logger.exception("%s: message %d", self._name, message.uid)
-            self._decide(message.uid, count, Defer())
+            self._decide(message.uid, Defer())
 
     async def _delivered(self, running: Running, uid: int) -> Verdict:
         """The verdict. A handler that takes long does not keep its neighbours from being marked."""
@@ -189,37 +187,32 @@ class Session:
         finally:
             task.cancel()
 
-    def _decide(self, uid: int, count: int, verdict: Verdict) -> None:
+    def _decide(self, uid: int, verdict: Verdict) -> None:
         marks = self._reading.marks
         match verdict:
             case Accept():
-                self._ledger.decide(uid, marks.accept)
+                self._agenda.decide(uid, marks.accept)
             case Reject():
                 logger.info("%s: message %d %s; %s", self._name, uid, verdict, marks.reject)
-                self._ledger.decide(uid, marks.reject)
+                self._agenda.decide(uid, marks.reject)
             case Defer(retry_after=wish):
-                self._deferred(uid, count, wish)
+                self._deferred(uid, wish)
 
-    def _deferred(self, uid: int, count: int, wish: float | None) -> None:
-        wait = self._ledger.defer(uid, time.monotonic(), wish)
-        if wait is None:
-            mark = self._reading.marks.failure
-            self._ledger.decide(uid, mark)
-            logger.error("%s: message %d given up after %d attempts; %s", self._name, uid, count, mark)
-        else:
-            logger.warning("%s: message %d deferred (attempt %d), next in %g s", self._name, uid, count, wait)
+    def _deferred(self, uid: int, wish: float | None) -> None:
+        wait = self._agenda.defer(uid, time.monotonic(), wish)
+        logger.warning("%s: message %d deferred, next in %g s", self._name, uid, wait)
 
     def _unrouted(self, uid: int) -> None:
         logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)
-        self._ledger.decide(uid, self._reading.marks.unrouted)
+        self._agenda.decide(uid, self._reading.marks.unrouted)
 
     # Mark.
 
     async def _settle(self) -> None:
         """Make the marks that are owed, each kind in one command."""
-        for mark, uids in self._ledger.owed().items():
+        for mark, uids in self._agenda.owed().items():
             await self._mark(mark, uids)
-            self._ledger.marked(uids)
+            self._agenda.marked(uids)
 
     async def _mark(self, mark: Mark, uids: list[int]) -> None:
         match mark.verb:
@@ -236,10 +229,10 @@ class Session:
 
     async def _wait(self) -> None:
         """Until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
-        due = self._ledger.next_due()
+        due = self._agenda.next_due()
         seconds = IDLE_RENEWAL if self.idles else self._reading.poll
         if due is not None:
-            seconds = min(seconds, max(0.0, due - time.monotonic()))
+            seconds = min(seconds, max(SHORTEST_WISH, due - time.monotonic()))
         if self.idles:
             await self._idle(seconds)
         else:

@@ -41,16 +41,19 @@ class Host(ABC):
     settings: SMTPSettings
     hostname: str
     memory: Memory
-    starttls: ssl.SSLContext | None
     draining: bool
 
     @abstractmethod
-    def join(self, session: "SMTPSession", address: str | None) -> str | None:
-        """Take a new connection from an IP address, or say the answer with which it is refused."""
+    def starttls(self) -> ssl.SSLContext | None:
+        """What STARTTLS speaks on a connection that begins now; None where it is not offered."""
 
     @abstractmethod
-    def part(self, session: "SMTPSession", address: str | None) -> None:
-        """A connection that was taken is over."""
+    def join(self, session: "SMTPSession") -> None:
+        """A connection begins."""
+
+    @abstractmethod
+    def part(self, session: "SMTPSession") -> None:
+        """A connection that joined is over."""
 
     @abstractmethod
     def routable(self, session: "SMTPSession", transaction: Transaction, recipient: str) -> bool:
@@ -81,7 +84,7 @@ class SMTPSession(SMTP):
             loop=asyncio.get_running_loop(),
             data_size_limit=host.settings.max_message,
             enable_SMTPUTF8=True,
-            tls_context=host.starttls,
+            tls_context=host.starttls(),
             timeout=host.settings.timeout,
         )
         self.client: HostPort | None = None
@@ -114,11 +117,7 @@ class SMTPSession(SMTP):
         if not self._joined:  # STARTTLS comes here again
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
-            refusal = self._host.join(self, self._ip())
-            if refusal:
-                cast("asyncio.Transport", transport).write(f"{refusal}\r\n".encode())
-                transport.close()
-                return
+            self._host.join(self)
             self._joined = True
         super().connection_made(transport)
 
@@ -128,11 +127,8 @@ class SMTPSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         if self._joined:
             self._joined = False
-            self._host.part(self, self._ip())
+            self._host.part(self)
             super().connection_lost(error)
-
-    def _ip(self) -> str | None:
-        return self.client[0] if self.client else None
 
     def drain(self) -> None:
         """Say goodbye: now, or where a transaction is under way when it is over."""

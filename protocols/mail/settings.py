@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Seconds
+from protocols.units import Address, Bytes, Network, Seconds
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class SMTPSettings:
     """Certificate and key: STARTTLS is offered, or see ``implicit_tls``."""
     implicit_tls: bool = False
     """TLS from the first byte, as on port 465, instead of STARTTLS. Needs ``tls``."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
+    (version 1 or 2), and its addresses count; from others none is looked for."""
     max_message: Bytes = 25 * 1024**2
     """A bigger message is refused (552) and announced as such (SIZE)."""
     max_line: Bytes = 1024**2
@@ -33,9 +36,9 @@ class SMTPSettings:
     max_recipients: int = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
     max_connections: int = 500
-    """Connections at one time; one more is told to try later (421)."""
-    max_connections_per_address: int = 100
-    """The same, from one IP address."""
+    """Connections at one time; one more is told to try later (421), with ``implicit_tls`` closed."""
+    max_per_address: int = 100
+    """The same, from one client address (IPv6: /64); 0 for no bound."""
     max_errors: int = 20
     """Refused commands on one connection before it is closed (421)."""
     timeout: Seconds = 300.0

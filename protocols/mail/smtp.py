@@ -10,7 +10,6 @@ import logging
 import socket
 import ssl
 import time
-from collections import Counter
 from email.utils import formatdate
 from typing import Any
 
@@ -26,12 +25,13 @@ from protocols.mail.submission import Submission
 from protocols.mail.transaction import Transaction
 from protocols.mail.verdict import Verdict
 from protocols.server import Server, Status
+from protocols.tls import Certificate
 
 __all__ = ["SMTPServer", "SMTPSettings"]
 
 logger = logging.getLogger(__name__)
 
-BUSY = "421 4.3.2 Too many connections, please try again later"
+BUSY = b"421 4.3.2 Too many connections, please try again later\r\n"
 FAREWELL = 1.0
 """Seconds for the last answers to leave after the handlers were cancelled."""
 
@@ -57,14 +57,18 @@ class SMTPServer(Server, Host):
         self.hostname = settings.hostname or socket.gethostname()
         self.memory = Memory(settings.max_buffered)
         self.draining = False
-        self.starttls: ssl.SSLContext | None = None
+        self._certificate: Certificate | None = None
         self._submission = submission
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._sessions: set[SMTPSession] = set()
-        self._addresses: Counter[str | None] = Counter()
         self._parted = asyncio.Event()
-        self._listener = Listener(settings.bind, tls=settings.tls if settings.implicit_tls else None)
+        self._listener = Listener(
+            settings.bind,
+            tls=settings.tls if settings.implicit_tls else None,
+            proxies=settings.proxy_protocol,
+            max_per_address=settings.max_per_address,
+        )
 
     # A server.
 
@@ -79,20 +83,20 @@ class SMTPServer(Server, Host):
         # It logs every line that it reads, which may be mail, or what people type in the wrong place.
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         if self.settings.tls is not None and not self.settings.implicit_tls:
-            self.starttls = self.settings.tls.context()
+            self._certificate = Certificate(self.settings.tls)
         session = LMTPSession if self.settings.protocol == "lmtp" else SMTPSession
         await self._listener.start(
             lambda: session(self),
             count=lambda: len(self._sessions),
             limit=self.settings.max_connections,
-            refusal=f"{BUSY}\r\n".encode(),
+            refusal=BUSY,
         )
         self.status = Status("ready", self._encryption())
 
     def _encryption(self) -> str:
         if self.settings.implicit_tls:
             return "TLS"
-        return "STARTTLS" if self.starttls else "no TLS"
+        return "STARTTLS" if self._certificate else "no TLS"
 
     async def stop(self, grace: float) -> None:
         """Accept nothing more; 421 to who is in no transaction; what does not finish in time gets 451, never 250."""
@@ -119,21 +123,14 @@ class SMTPServer(Server, Host):
 
     # What its sessions ask of it.
 
-    def join(self, session: SMTPSession, address: str | None) -> str | None:
-        if self.draining or len(self._sessions) >= self.settings.max_connections:
-            return BUSY
-        if address is not None and self._addresses[address] >= self.settings.max_connections_per_address:
-            logger.info("%s: %s refused, it has %d connections", self.name, session, self._addresses[address])
-            return "421 4.7.0 Too many connections from your address, please try again later"
-        self._sessions.add(session)
-        self._addresses[address] += 1
-        return None
+    def starttls(self) -> ssl.SSLContext | None:
+        return self._certificate.context() if self._certificate else None
 
-    def part(self, session: SMTPSession, address: str | None) -> None:
+    def join(self, session: SMTPSession) -> None:
+        self._sessions.add(session)
+
+    def part(self, session: SMTPSession) -> None:
         self._sessions.discard(session)
-        self._addresses[address] -= 1
-        if not self._addresses[address]:
-            del self._addresses[address]
         self._parted.set()
 
     def routable(self, session: SMTPSession, transaction: Transaction, recipient: str) -> bool:

@@ -48,7 +48,13 @@ class MQTTServer(Server):
         self.broker = Broker(settings, journal=self._keeper.journal if self._keeper is not None else None)
         self.access = Access(settings, name)
         self.figures = Figures(time.time())
-        self._listener = Listener(settings.bind, tls=settings.tls)
+        self._listener = Listener(
+            settings.bind,
+            tls=settings.tls,
+            proxies=settings.proxy_protocol,
+            max_per_address=settings.max_per_address,
+            alpn=("mqtt",),
+        )
         self._clock = Tasks(name)
         self._arrivals: set[Arrival] = set()
         self._devices: set[Device] = set()
@@ -107,8 +113,11 @@ class MQTTServer(Server):
             await send({"type": "websocket.close"})
 
     async def publish(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.send`` outside any connection: to the matching subscribers. Raises LocalProtocolError."""
+        """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
+        away is kept. Raises LocalProtocolError."""
         self.broker.send(event)
+        if self._keeper is not None:
+            await self._keeper.kept()
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""
@@ -130,7 +139,7 @@ class MQTTServer(Server):
 
     async def _tell(self) -> None:
         while True:
-            for topic, text in self.figures.topics(self.broker, len(self._devices), time.time()):
+            for topic, text in self.figures.topics(self.broker, time.time()):
                 self.broker.publish(self.broker.message(topic, text.encode(), 0, retain=True, properties=None))
             await asyncio.sleep(self.settings.sys_interval)
 
@@ -144,7 +153,6 @@ class MQTTServer(Server):
 
     def connected(self, device: Device) -> None:
         self._devices.add(device)
-        self.figures.clients_total += 1
         self.tasks.spawn(device.serve(), name=f"mqtt {device.client_id}")
 
     def disconnected(self, device: Device) -> None:

@@ -9,7 +9,7 @@ from protocols.mqtt.acl import Rule, check_acl
 from protocols.mqtt.users import check_users
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import TCP, Address, Bytes, Endpoint, Seconds, Unix, parse_address
+from protocols.units import TCP, Address, Bytes, Endpoint, Network, Seconds, Unix, parse_address
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,13 @@ class MQTTSettings:
     Default: everybody may do everything."""
     websocket: MQTTWebSocket | None = None
     """Serve MQTT over WebSocket too, for browsers: ``{on: web, path: /mqtt}``."""
+    proxy_protocol: tuple[Network, ...] = ()
+    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
+    (version 1 or 2), and its addresses count; from others none is looked for."""
     max_connections: int = 10_000
-    """Connections at a time; one more is closed at once."""
+    """Connections at a time, those in their TLS handshake included; one more is closed at once."""
+    max_per_address: int = 0
+    """The same, from one client address (IPv6: /64). 0 for no bound: all devices of a site may have one address."""
     connect_timeout: Seconds = 10.0
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
     max_packet: Bytes = 256 * 1024

@@ -1,5 +1,5 @@
-"""What a provider is: it verifies a request, says which messages it carries, forms the answer, and the requests that
-send a text later. No I/O, no clock."""
+"""What a provider is: it verifies a request, says which messages it carries, forms the answer, and the request that
+sends a text later. No I/O, no clock."""
 
 import hmac
 import json
@@ -143,11 +143,24 @@ class Response:
         return headers
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What the provider says to a request of ours."""
+
+    status: int
+    body: bytes = b""
+    """Its beginning."""
+    retry_after: float | None = None
+    """Seconds for which it wants no more requests, where it says so."""
+
+
 class Provider(Protocol):
     """One provider's scheme. Its methods are pure, and the first two never raise but RemoteProtocolError."""
 
     name: ClassVar[str]
     methods: ClassVar[tuple[str, ...]]
+    longest: ClassVar[int | None]
+    """Characters that one text may have; a longer one leaves in `parts`. None: as many as one likes."""
     max_fields: int
     """Fields that a form may have."""
 
@@ -171,21 +184,40 @@ class Provider(Protocol):
         """The signed request that the provider would post to ``url`` for ``message``: `verify`'s twin, for clients."""
         ...
 
-    def requests(self, text: Text) -> Sequence[Request]:
-        """What sends ``text``: one after the other, each after `judge` has passed the answer to the one before."""
+    def request(self, text: Text) -> Request:
+        """What sends ``text``, which is not longer than ``longest``."""
         ...
 
-    def judge(self, status: int, body: bytes) -> None:
-        """The provider's answer to one of `requests`. Raises PermanentFailure, or NotSent where a later try may do."""
+    def judge(self, answer: Answer) -> None:
+        """The answer to `request`. Raises PermanentFailure, or NotSent where a later try may do."""
         ...
 
 
-def judge(status: int, taken: range, detail: str = "") -> None:
+PATIENCE = 30.0
+"""Seconds for which 429 wants no more, where it says no number itself."""
+
+
+def judge(answer: Answer, taken: range, detail: str = "") -> None:
     """By the status alone: 4xx is the request's own fault, but for 429, which asks for patience (RFC 6585, 4)."""
-    if status in taken:
+    if answer.status in taken:
         return
-    permanent = 400 <= status < 500 and status != 429
-    raise (PermanentFailure if permanent else NotSent)(f"the provider answered {status}{detail}")
+    said = f"the provider answered {answer.status}{detail}"
+    if 400 <= answer.status < 500 and answer.status != 429:
+        raise PermanentFailure(said)
+    impatient = answer.status == 429 and answer.retry_after is None
+    raise NotSent(said, retry_after=PATIENCE if impatient else answer.retry_after)
+
+
+def split(text: str, longest: int | None) -> list[str]:
+    """``text`` in pieces of at most ``longest`` characters; at least one, which may be empty."""
+    step = longest or len(text) or 1
+    return [text[start : start + step] for start in range(0, len(text), step)] or [""]
+
+
+def parts(event: Mapping[str, Any], longest: int | None) -> list[dict[str, Any]]:
+    """An ``sms.send`` as the ones that leave, in their order; the media goes with the first."""
+    first, *rest = split(event["text"], longest)
+    return [{**event, "text": first}, *({**event, "text": piece, "media": []} for piece in rest)]
 
 
 def check_url(key: str, url: str) -> None:

@@ -11,7 +11,7 @@ from protocols.errors import Disconnected, LocalProtocolError, NotSent, RemotePr
 from protocols.event import new_id
 from protocols.server import Server
 from protocols.server import Status as ServerStatus
-from protocols.sms.provider import Message, Reply, Request, Response, Status, Text
+from protocols.sms.provider import Message, Reply, Request, Response, Status, Text, parts
 from protocols.sms.providers import SMSSettings, provider_for
 from protocols.sms.run import MessageRun, Run, StatusRun
 from protocols.sms.senders import country
@@ -61,6 +61,8 @@ class SMSWebhook(Server):
     async def stop(self, grace: float) -> None:
         """New requests get 503 from now on."""
         self.status = ServerStatus("draining")
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace
         if self._requests:
             await asyncio.wait(self._requests, timeout=max(0.0, grace))
         if self._requests:
@@ -68,19 +70,21 @@ class SMSWebhook(Server):
                 task.cancel()
             await asyncio.wait(self._requests, timeout=5.0)
         self.status = ServerStatus("stopped")
-        await self._sender.close()
+        await self._sender.close(max(0.0, ends - loop.time()))
 
     async def send(self, event: Mapping[str, Any]) -> None:
-        """``sms.send`` outside any run, by the provider's own interface; it has taken the text when this returns.
+        """``sms.send`` outside any run, by the provider's own interface; it has taken the text when this returns, every
+        part of it where it is too long for one: these leave one after the other, and none after one that failed.
 
         ``to`` and ``from`` are required, there being no message to take them from; ``id`` (optional) is told to a
         provider that knows repetitions by it. Raises NotSent, PermanentFailure; LocalProtocolError for what is no text.
         """
         if self.status.state == "stopped":
-            raise NotSent(f"sms {self.name} is stopped")
+            raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one leave
         if lacking := self.settings.lacks_to_send:
             raise NotSent(f"sms {self.name} cannot send: {lacking} is missing")
-        await self._sender.send(_text(event))
+        for text in _texts(event, self.provider.longest):
+            await self._sender.send(text)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -190,10 +194,13 @@ def _endpoint(address: Any) -> tuple[str, int] | None:
     return (address[0], address[1]) if address and address[1] is not None else None
 
 
-def _text(event: Mapping[str, Any]) -> Text:
+def _texts(event: Mapping[str, Any], longest: int | None) -> list[Text]:
     try:
         check_text(event)
-        return Text(event.get("id") or new_id(), event["from"], event["to"], event["text"], event.get("media", ()))
+        return [
+            Text(part.get("id") or new_id(), part["from"], part["to"], part["text"], part.get("media", ()))
+            for part in parts(event, longest)
+        ]
     except KeyError as error:
         raise LocalProtocolError(f"sms.send needs the key {error}") from error
 

@@ -220,6 +220,6 @@ async def test_a_file_of_a_later_release_is_left_alone(tmp_path: Path) -> None:
         database.execute("PRAGMA user_version = 99")
     database.close()
     before = path.read_bytes()
-    with pytest.raises(StoreUnavailable, match="it has version 99 and this release knows 1"):
+    with pytest.raises(StoreUnavailable, match="it has version 99 and this release knows 3"):
         await SQLiteStore(path).open()
     assert path.read_bytes() == before

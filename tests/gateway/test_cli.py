@@ -55,7 +55,7 @@ servers:
 routes:
   http: cli_handlers.Web
   websocket: [{{path: "^echo/$", app: cli_handlers.Echo}}]
-  mqtt: [{{topic: "sensors/+/temperature", app: cli_handlers.Thermometer}}]
+  mqtt: [{{topic: "sensors/{{sensor}}/temperature", app: cli_handlers.Thermometer}}]
   email: [{{domain: example.org, app: cli_handlers.Tickets}}]
   sms: [{{sender: +44, app: cli_handlers.Texts}}, {{default: true, app: cli_handlers.Texts}}]
 """
@@ -132,7 +132,11 @@ def test_routes(folder: Path) -> None:
         "sms",
     ]
     listed = json.loads(run(folder, "routes", "--json").stdout)
-    assert listed[2] == {"type": "mqtt", "pattern": "sensors/+/temperature", "target": "cli_handlers.Thermometer"}
+    assert listed[2] == {
+        "type": "mqtt",
+        "pattern": "sensors/{sensor}/temperature",
+        "target": "cli_handlers.Thermometer",
+    }
 
 
 @pytest.mark.parametrize(
@@ -140,7 +144,7 @@ def test_routes(folder: Path) -> None:
     [
         ("http:/anything", "cli_handlers.Web", "takes everything"),
         ("websocket:/echo/", "cli_handlers.Echo", "^echo/$"),
-        ("mqtt:sensors/1/temperature", "cli_handlers.Thermometer", "sensors/+/temperature"),
+        ("mqtt:sensors/1/temperature", "cli_handlers.Thermometer", "sensors/{sensor}/temperature, with sensor = '1'"),
         ("email:ann@example.org", "cli_handlers.Tickets", "@example.org"),
         ("sms:+447700900123", "cli_handlers.Texts", "+44"),
         ("sms:+15005550006", "cli_handlers.Texts", "default"),

@@ -18,7 +18,7 @@ import pytest
 from servers.site import ROOT
 from test_cli import run
 
-from gateway.deadletters import BATCH, PAGE
+from gateway.shelf import BATCH, PAGE
 from gateway.store import codec, open_store
 from gateway.store.engine import Message, Store
 
@@ -173,7 +173,10 @@ def test_list_for_programs(folder: Folder) -> None:
         "route": "default -> shop.EmailHandler",
         "key": "7f3a000001",
         "received": pytest.approx(NOW - 180 * 60),
+        "size": len(codec.encode(SCOPES["email"], EVENTS["email"])),
+        "state": "dead",
         "attempts": 3,
+        "due": 0.0,
         "subject": "email ann@example.net -> help@example.org",
         "error": "KeyError: 'order'",
     }
@@ -431,9 +434,9 @@ def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
     assert (gone["state"], gone["message"]) == ("absent", None)
     assert [step["at"] for step in gone["story"]] == sorted(step["at"] for step in gone["story"])
     assert len(gone["story"]) >= 2
-    assert empty.run("show", "gone000001").stdout.splitlines()[-1] == "now: not in the store, after: done"
-    assert empty.json("show", "wait000002")["state"] == "kept"
-    assert empty.run("show", "wait000002").stdout.endswith("now: in the store, 0 attempts so far\n")
+    assert empty.run("show", "GONE").stdout.splitlines()[-1] == "now: not in the store, after: done"
+    assert empty.json("show", "wait000002")["state"] == "waiting"
+    assert empty.run("show", "wait").stdout.endswith("now: in the store, waiting, 0 attempts so far\n")
     done = empty.run("dead", "show", "wait000002")
     assert (done.returncode, done.stderr) == (1, "there is no dead letter 'wait000002'\n")
 

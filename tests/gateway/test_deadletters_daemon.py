@@ -19,7 +19,7 @@ from gateway import EmailConsumer, MqttConsumer
 def handle(what):
     if not Path("mended").exists():
         raise KeyError("order")
-    print("handled", what, flush=True)
+    print(f"handled {what}\\n", end="", flush=True)  # one write: handlers run in parallel, and print is not atomic
 
 
 class Tickets(EmailConsumer):

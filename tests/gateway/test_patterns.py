@@ -31,6 +31,7 @@ from gateway.routing.patterns import (
         (Topic("+/x"), ["a/x", "/x"], ["$SYS/x", "x"]),
         (Topic("$SYS/#"), ["$SYS/a", "$SYS"], ["SYS/a"]),
         (Topic("a.b"), ["a.b"], ["aXb"]),
+        (Topic("{x}/y/#"), ["a/y", "a/y/b", "/y"], ["$SYS/y", "a/b/y"]),
         (
             Address("help@example.org"),
             ["help@example.org", "Help@Example.ORG"],
@@ -54,6 +55,13 @@ def test_what_a_pattern_takes(pattern: Pattern, takes: list[str], leaves: list[s
         (lambda: Regex("("), "not a regular expression"),
         (lambda: Topic("a/#/b"), "no topic filter"),
         (lambda: Topic(""), "no topic filter"),
+        (lambda: Topic("a/x{b}"), "fills a whole level"),
+        (lambda: Topic("a/{b"), "fills a whole level"),
+        (lambda: Topic("a/{}"), "fills a whole level"),
+        (lambda: Topic("a/{class}"), "fills a whole level"),
+        (lambda: Topic("{rest...}"), "fills a whole level"),
+        (lambda: Topic("{a}/{a}"), "one name twice"),
+        (lambda: Topic("{payload}"), "cannot capture 'payload'"),
         (lambda: Address("example.org"), "no mail address"),
         (lambda: Domain("a@example.org"), "no domain"),
         (lambda: Phone("44"), "no number prefix"),
@@ -82,6 +90,8 @@ def test_groups_are_captured_as_in_django() -> None:
         ([Domain("example.org"), Address("a@Example.org")], [(1, 0)]),
         ([Address("a@example.org"), Domain("example.org")], []),
         ([Topic("a/+"), Topic("a/b")], [(1, 0)]),
+        ([Topic("a/{x}"), Topic("a/+"), Topic("a/{y}/c")], [(1, 0)]),
+        ([Topic("a/+"), Topic("a/{x}")], [(1, 0)]),
         ([Topic("a/b"), Topic("a/+")], []),
         ([Topic("a/#"), Topic("a/+/c")], [(1, 0)]),
         ([Topic("a/+"), Topic("a/#")], []),
@@ -91,3 +101,11 @@ def test_groups_are_captured_as_in_django() -> None:
 )
 def test_a_route_without_a_turn_is_found(patterns: list[Pattern], hidden: list[tuple[int, int]]) -> None:
     assert unreachable(patterns) == hidden
+
+
+def test_a_topic_captures_levels_by_name() -> None:
+    pattern = Topic("sensors/{sensor}/+/{kind}")
+    assert pattern.filter == "sensors/+/+/+"
+    assert pattern.names == {"sensor", "kind"}
+    assert pattern.match("sensors/a b/x/") == Captures((), {"sensor": "a b", "kind": ""})
+    assert str(pattern) == "sensors/{sensor}/+/{kind}"

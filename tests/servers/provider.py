@@ -16,17 +16,32 @@ class Provider:
     answers: list[tuple[int, str]]
     posts: list[tuple[str, dict[str, str], bytes]] = field(default_factory=list)
     """Path, headers with lower-cased names, body."""
+    headers: dict[str, str] = field(default_factory=dict)
+    """Of every answer."""
     hangs: bool = False
+    """What is posted now gets no answer until `resume`."""
     url: str = ""
+    waiting: int = 0
+    """Posts that have no answer yet."""
+    _resumed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def resume(self) -> None:
+        """Answer what waits, and what comes."""
+        self.hangs = False
+        self._resumed.set()
 
     async def answer(self, request: web.Request) -> web.Response:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self.posts.append((request.raw_path, headers, await request.read()))
         if self.hangs:
-            await asyncio.Event().wait()
+            self.waiting += 1
+            try:
+                await self._resumed.wait()
+            finally:
+                self.waiting -= 1
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         location = {"location": "/elsewhere"} if status // 100 == 3 else {}
-        return web.Response(status=status, text=body, content_type="application/json", headers=location)
+        return web.Response(status=status, text=body, content_type="application/json", headers=location | self.headers)
 
 
 @contextlib.asynccontextmanager

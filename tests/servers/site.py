@@ -30,12 +30,13 @@ PATIENCE = 20.0
 T = TypeVar("T")
 
 
-def until(look: Callable[[], T], what: str, seconds: float = PATIENCE) -> T:
-    """What ``look`` returns, as soon as it is true. Fails after ``seconds``."""
+def until(look: Callable[[], T], what: str | Callable[[], str], seconds: float = PATIENCE) -> T:
+    """What ``look`` returns, as soon as it is true. Fails after ``seconds``; ``what`` may be called for the message,
+    where that shows how things stand then."""
     deadline = time.monotonic() + seconds
     while not (found := look()):
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {what}")
+            pytest.fail(f"not within {seconds:g} s: {what() if callable(what) else what}")
         time.sleep(0.02)
     return found
 
@@ -95,7 +96,7 @@ class Site:
 
     def start(self) -> None:
         self.spawn()
-        until(self.ready, f"the daemon is ready\n{self.output()}")
+        until(self.ready, lambda: f"the daemon is ready\n{self.output()}")
 
     def spawn(self) -> None:
         """Start the daemon, and do not wait."""

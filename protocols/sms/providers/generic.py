@@ -17,6 +17,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
+    Answer,
     Message,
     Reply,
     Request,
@@ -77,6 +78,7 @@ class GenericSettings:
 class Generic:
     name: ClassVar[str] = "generic"
     methods: ClassVar[tuple[str, ...]] = ("POST",)
+    longest: ClassVar[int | None] = None
     max_fields = 0  # it reads no form
 
     def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
@@ -127,12 +129,12 @@ class Generic:
         ).encode()
         return self._signed(url, body)
 
-    def requests(self, text: Text) -> Sequence[Request]:
+    def request(self, text: Text) -> Request:
         fields = {"id": text.id, "to": text.to, "from": text.sender, "text": text.text, "media": list(text.media)}
-        return [self._signed(self._settings.send_url, json.dumps(fields).encode())]
+        return self._signed(self._settings.send_url, json.dumps(fields).encode())
 
-    def judge(self, status: int, body: bytes) -> None:
-        judge(status, range(200, 300))
+    def judge(self, answer: Answer) -> None:
+        judge(answer, range(200, 300))
 
     def _signed(self, url: str, body: bytes) -> Request:
         timestamp = str(int(self._clock()))

@@ -21,6 +21,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
+    Answer,
     Message,
     Reply,
     Request,
@@ -32,6 +33,7 @@ from protocols.sms.provider import (
     judge,
     keys_of,
     same,
+    split,
 )
 from protocols.sms.senders import as_sent
 from protocols.units import Bytes, Seconds
@@ -86,14 +88,14 @@ class TwilioSettings:
 _ALGORITHMS = {"HMAC_SHA1": "sha1", "HMAC_SHA256": "sha256"}
 _FORM = "application/x-www-form-urlencoded"
 _ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")  # XML 1.0, 2.2
-_BODY_LIMIT = 1600
-"""Characters that Twilio takes in one body; a longer one fails as a whole (error 21617)."""
 _CREATED = range(201, 202)
 
 
 class Twilio:
     name: ClassVar[str] = "twilio"
     methods: ClassVar[tuple[str, ...]] = ("POST", "GET")
+    longest: ClassVar[int | None] = 1600
+    """A longer body fails as a whole (error 21617)."""
 
     def __init__(self, settings: TwilioSettings) -> None:
         self._settings = settings
@@ -159,16 +161,18 @@ class Twilio:
         }
         return Request("POST", url, headers, urlencode(fields).encode())
 
-    def requests(self, text: Text) -> Sequence[Request]:
+    def request(self, text: Text) -> Request:
         """https://www.twilio.com/docs/messaging/api/message-resource. There is no key by which it knows repetitions."""
         account = quote(self._settings.account_sid, safe="")
         url = f"{self._settings.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
         login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()
         headers = {"content-type": _FORM, "authorization": f"Basic {base64.b64encode(login).decode()}"}
-        return [Request("POST", url, headers, form) for form in _forms(text)]
+        pairs = [("To", text.to), ("From", text.sender), ("Body", text.text)]
+        media = [("MediaUrl", url) for url in text.media]
+        return Request("POST", url, headers, urlencode([*pairs, *media], errors="replace").encode())
 
-    def judge(self, status: int, body: bytes) -> None:
-        judge(status, _CREATED, _error_code(body))
+    def judge(self, answer: Answer) -> None:
+        judge(answer, _CREATED, _error_code(answer.body))
 
 
 # Signatures
@@ -308,19 +312,7 @@ def _as_form(message: Message) -> dict[str, str]:
     return form | message.fields
 
 
-def _parts(text: str) -> list[str]:
-    return [text[start : start + _BODY_LIMIT] for start in range(0, len(text), _BODY_LIMIT)] or [""]
-
-
 # REST
-
-
-def _forms(text: Text) -> Iterable[bytes]:
-    """One message per 1600 characters; the media goes with the first."""
-    for number, part in enumerate(_parts(text.text)):
-        pairs = [("To", text.to), ("From", text.sender), ("Body", part)]
-        media = [("MediaUrl", url) for url in text.media] if number == 0 else []
-        yield urlencode([*pairs, *media], errors="replace").encode()
 
 
 def _error_code(body: bytes) -> str:
@@ -339,7 +331,7 @@ def _messages(reply: Reply) -> Iterable[str]:
     """One <Message> per 1600 characters; the media goes with the first."""
     attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
     media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
-    for number, part in enumerate(_parts(_clean(reply.text))):
+    for number, part in enumerate(split(_clean(reply.text), Twilio.longest)):
         yield f"<Message{attributes}><Body>{escape(part)}</Body>{media if number == 0 else ''}</Message>"
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from servers.mosquitto import mosquitto
 
-from gateway.delivery.guard import outgoing_of
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.servers import make_outlets
 from gateway.store import codec
@@ -56,7 +56,7 @@ async def test_it_leaves_when_the_broker_is_back(store: SQLiteStore, caplog: pyt
                 heard = await asyncio.to_thread(subscriber.stdout.read)
             assert b"too hot" in heard
             await until(lambda: nothing_left(store))
-            await outbox.stop()
+            await outbox.stop(LIMIT)
             await client.stop(1.0)
 
 

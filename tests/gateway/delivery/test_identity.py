@@ -55,6 +55,15 @@ def test_a_message_of_a_mailbox_is_its_place_in_it() -> None:
     first = claim_key(email(mailbox=place), MAIL)
     assert first == claim_key(email(mailbox=dict(place)), body(b"x\r\n\r\nchanged headers"))
     assert first != claim_key(email(mailbox=place | {"uidvalidity": 3}), MAIL)
+    assert first != claim_key(email(mailbox=place | {"uid": 2}), MAIL)
+    assert first != claim_key(email(mailbox=place | {"folder": "Work"}), MAIL)
+
+
+def test_the_same_place_in_another_account_s_mailbox_is_another_message() -> None:
+    """The file names another account now: a message taken for one that is done would be moved away unhandled."""
+    place = {"folder": "INBOX", "uid": 1, "uidvalidity": 1}
+    other = email(mailbox=place, headers=[(b"message-id", b"<2@x>"), (b"date", b"today")])
+    assert claim_key(email(mailbox=place), MAIL) != claim_key(other, MAIL)
 
 
 def test_texts() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from servers.provider import provider
-from test_worker import until, working
+from test_worker import LIMIT, until, working
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import Outbox
@@ -59,7 +59,7 @@ async def running(store: SQLiteStore, app: Any, settings: SMSSettings) -> AsyncI
         try:
             yield hook
         finally:
-            await outbox.stop()
+            await outbox.stop(LIMIT)
 
 
 async def quiet(store: SQLiteStore) -> bool:
@@ -162,7 +162,7 @@ async def test_a_receipt_is_not_answered(store: SQLiteStore) -> None:
 
 async def test_a_provider_that_is_away_is_tried_again_under_the_same_id(store: SQLiteStore) -> None:
     async with (
-        provider((503, ""), (429, ""), (200, "")) as there,
+        provider((503, ""), (500, ""), (200, "")) as there,
         running(store, routed(Answers), generic(there.url)) as hook,
     ):
         await post(hook)

@@ -198,7 +198,7 @@ async def test_mail_in_the_inbox_is_answered_through_the_outbox_once(store: SQLi
     outbox.start()
     async with working(store, app):
         await until(lambda: all_sent(store, sent))
-    await outbox.stop()
+    await outbox.stop(LIMIT)
     assert len(runs) == 2
     assert sent == [("mail", ["ann@example.com"])] * 2  # once refused, once taken; the failed attempt's is not sent
 

@@ -77,7 +77,6 @@ def settings(server: Dovecot, user: str, **changes: Any) -> IMAPSettings:
         "tls": False,
         "username": user,
         "password": Secret(PASSWORD),
-        "backoff": 0.05,
         "reconnect": 0.1,
         "timeout": 5.0,
     }

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 from imap_desk import Desk, RoutedDesk, eventually, mail, new_user, reading, settings
-from servers.dovecot import PASSWORD, Dovecot, dovecot
+from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 
+from protocols.mail import imap_agenda
 from protocols.mail.imap import IMAPReader
 from protocols.mail.imap_session import IDLE_RENEWAL
 
@@ -68,30 +69,33 @@ async def test_a_message_is_marked_only_after_its_handler(server: Dovecot, user:
     assert [flags for flags in server.flags("Processed", user) if b"Seen" in flags] == []
 
 
-async def test_a_crash_keeps_the_message_and_after_the_last_attempt_it_is_set_aside(
-    server: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    monkeypatch.setattr(imap_agenda, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(imap_agenda, "LONGEST_WAIT", 0.1)
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), mail("good"), user=user)
-    async with reading(desk, server, user, attempts=3):
-        await eventually(lambda: server.count("Failed", user) == 1)
-    assert sorted(desk.subjects) == ["bad", "bad", "bad", "good"]
-    assert desk.subjects[1] == "good", "one bad message never blocks the next"
-    assert server.messages("Failed", user) == [mail("bad")]
-    assert server.messages("Processed", user) == [mail("good")]
+    async with reading(desk, server, user):
+        await eventually(lambda: desk.subjects.count("bad") > 5)
+        assert server.messages("INBOX", user) == [mail("bad")]
+        del desk.answers["bad"]  # the handler is mended
+        await eventually(lambda: server.count("Processed", user) == 2)
+    assert desk.subjects[:2] == ["bad", "good"], "one bad message never blocks the next"
+    assert desk.subjects.count("good") == 1
     assert server.count("INBOX", user) == 0
-    given_up = [record.getMessage() for record in caplog.records if "given up" in record.getMessage()]
-    assert given_up == ["support INBOX: message 1 given up after 3 attempts; move Failed"]
+    assert "support INBOX: message 1 deferred, next in 0.05 s" in caplog.text
 
 
 async def test_until_its_next_attempt_a_failed_message_stays_untouched(server: Dovecot, user: str) -> None:
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), user=user)
-    async with reading(desk, server, user, backoff=300.0):
+    async with reading(desk, server, user):
         await eventually(lambda: len(desk.scopes) == 1)
         server.append(mail("good"), user=user)
         await eventually(lambda: server.count("Processed", user) == 1)
         assert server.messages("INBOX", user) == [mail("bad")]
+        assert server.flags("INBOX", user) == [b"1 (FLAGS ())"]
     assert desk.subjects == ["bad", "good"]
 
 
@@ -101,18 +105,31 @@ async def test_a_deferred_message_is_tried_again_when_the_handler_wished_and_as_
 ) -> None:
     desk = Desk(later={"type": "email.defer", "retry_after": wish})
     server.append(mail("later"), user=user)
-    async with reading(desk, server, user, backoff=300.0, attempts=2):
+    async with reading(desk, server, user):
         await eventually(lambda: len(desk.scopes) > 3)
-    assert server.count("Failed", user) == 0
     assert server.count("INBOX", user) == 1
 
 
-async def test_a_wish_that_is_no_number_is_an_ordinary_deferral(server: Dovecot, user: str) -> None:
+@pytest.mark.parametrize("missing", ["", "IDLE"])
+async def test_what_is_due_ends_the_waiting(user: str, missing: str) -> None:
+    """Neither an IDLE of nine minutes nor an hour between two looks is waited out."""
+    with dovecot(capability=FULL.replace(missing, "")) as other:
+        desk = Desk(later={"type": "email.defer", "retry_after": 1})
+        other.append(mail("later"), user=user)
+        async with reading(desk, other, user, poll=3600) as reader:
+            await eventually(lambda: len(desk.scopes) == 3)
+            assert reader.status.detail == ("INBOX, polled every 3600 s" if missing else "INBOX, IDLE")
+
+
+async def test_a_wish_that_is_no_number_is_an_ordinary_deferral(
+    server: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
     desk = Desk(later={"type": "email.defer", "retry_after": "soon"})
     server.append(mail("later"), mail("good"), user=user)
-    async with reading(desk, server, user, attempts=2):
-        await eventually(lambda: server.count("Failed", user) == 1)
+    async with reading(desk, server, user):
         await eventually(lambda: server.count("Processed", user) == 1)
+    assert server.messages("INBOX", user) == [mail("later")]
+    assert "message 1 deferred, next in 30 s" in caplog.text
 
 
 async def test_a_rejected_message_is_moved(server: Dovecot, user: str) -> None:
@@ -127,9 +144,10 @@ async def test_a_rejected_message_is_moved(server: Dovecot, user: str) -> None:
 async def test_a_handler_that_hangs_is_cancelled_and_its_message_kept(server: Dovecot, user: str) -> None:
     desk = Desk(slow=asyncio.Event())
     server.append(mail("slow"), mail("good"), user=user)
-    async with reading(desk, server, user, handler_timeout=0.2, attempts=1):
-        await eventually(lambda: server.count("Failed", user) == 1)
+    async with reading(desk, server, user, handler_timeout=0.2):
         await eventually(lambda: server.count("Processed", user) == 1)
+    assert desk.subjects == ["slow", "good"]
+    assert server.messages("INBOX", user) == [mail("slow")]
 
 
 @pytest.mark.parametrize(
@@ -193,9 +211,10 @@ async def test_a_message_over_the_limit_is_set_aside_unread(
     server.append(big, small, small, small, user=user)
     async with reading(desk, server, user, max_message=2 * len(small)):
         await eventually(lambda: server.count("Processed", user) == 3)
-        await eventually(lambda: server.count("Failed", user) == 1)
+        await eventually(lambda: server.count("Rejected", user) == 1)
     assert desk.bodies == [small] * 3
-    assert f"support INBOX: message 1 has {len(big)} bytes, the limit is {2 * len(small)}; move Failed" in caplog.text
+    told = f"support INBOX: message 1 has {len(big)} bytes, the limit is {2 * len(small)}; move Rejected"
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [told]
 
 
 BROKEN = [

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import math
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from servers.provider import provider
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
@@ -13,9 +16,11 @@ from twilio.rest import Client
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Request, SMSSettings, SMSWebhook, TwilioSettings, provider_for
-from protocols.sms.provider import Text
-from protocols.sms.sending import LONGEST_ANSWER, Sender
+from protocols.sms.provider import PATIENCE, Text, parts
+from protocols.sms.providers import parts_of
+from protocols.sms.sending import LONGEST_ANSWER, Sender, retry_after
 
+LIMIT = 10.0
 CREATED = (201, '{"sid": "SM1"}')
 EVENT = {
     "type": "sms.send",
@@ -143,6 +148,72 @@ async def test_a_provider_that_is_silent_is_given_up() -> None:
     assert type(failed.value) is NotSent
 
 
+async def test_a_text_under_way_is_waited_for_at_the_end() -> None:
+    async with provider(CREATED) as there:
+        there.hangs = True
+        hook = SMSWebhook(nothing, twilio(there.url), name="texts")
+        await hook.start()
+        sending = asyncio.ensure_future(hook.send(EVENT))
+        async with asyncio.timeout(LIMIT):
+            while not there.waiting:  # noqa: ASYNC110 -- on the other side of a socket
+                await asyncio.sleep(0.005)
+            stopping = asyncio.ensure_future(hook.stop(LIMIT))
+            await asyncio.sleep(0)
+            there.resume()
+            await asyncio.gather(sending, stopping)
+        assert len(there.posts) == 1
+
+
+@pytest.mark.parametrize("make", [twilio, generic])
+@pytest.mark.parametrize(
+    ("status", "header", "asked"),
+    [(503, "7", 7), (429, "7", 7), (429, None, PATIENCE), (503, None, None), (429, "soon", PATIENCE), (400, "7", None)],
+)
+async def test_what_a_provider_asks_for_is_told(make: Any, status: int, header: str | None, asked: float) -> None:
+    async with provider((status, "")) as there:
+        there.headers = {} if header is None else {"retry-after": header}
+        with pytest.raises(NotSent) as failed:
+            await send(make(there.url))
+    assert failed.value.retry_after == asked
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("0", 0),
+        (" 120 ", 120),
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 60),
+        ("Wed, 21 Oct 2015 07:26:00 GMT", 0),
+        ("Wed, 21 Oct 2015 09:28:00 +0200", 60),
+        ("9" * 5000, math.inf),
+        *((header, None) for header in ("", "-1", "1.5", "soon", "Wed, 99 Oct 2015 07:28:00 GMT", "٣")),
+    ],
+)
+def test_a_wish_is_a_number_of_seconds_or_a_date(header: str, seconds: float | None) -> None:
+    assert retry_after(header, now=1445412420.0) == seconds
+
+
+@given(header=st.text(st.characters(max_codepoint=255)) | st.text("0123456789 :,+-GMTOctWed"))
+def test_any_wish_is_read_or_left(header: str) -> None:
+    seconds = retry_after(header, now=1445412420.0)
+    assert seconds is None or seconds >= 0
+
+
+@given(text=st.text(max_size=50), longest=st.none() | st.integers(1, 9))
+def test_parts_are_the_text(text: str, longest: int | None) -> None:
+    event = {"type": "sms.send", "text": text, "media": ["https://example.org/a.png"], "to": "+1"}
+    split = parts(event, longest)
+    assert "".join(part["text"] for part in split) == text
+    assert len(split) == max(1, math.ceil(len(text) / (longest or len(text) or 1)))
+    assert [part["media"] for part in split] == [event["media"], *([] for _ in split[1:])]
+    assert {part["to"] for part in split} == {"+1"}
+
+
+@pytest.mark.parametrize(("name", "number"), [("twilio", 3), ("generic", 1), ("gone", 1)])
+def test_a_provider_is_known_by_its_name(name: str, number: int) -> None:
+    assert len(parts_of({"text": "x" * 3201}, name)) == number
+
+
 @pytest.mark.parametrize("garbage", [None, b"", b"\x00" * 1000, b"HTTP/1.1 xyz\r\n\r\n"])
 async def test_what_is_no_answer_is_temporary_and_shows_no_url(garbage: bytes | None) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -205,4 +276,4 @@ def test_an_interface_that_is_no_url_is_refused_at_once(url: str) -> None:
 
 def test_half_a_surrogate_pair_crashes_nobody() -> None:
     for settings in (twilio("http://x"), generic("http://x")):
-        assert provider_for(settings).requests(Text("1", "+1", "+2", "a\ud800b"))
+        assert provider_for(settings).request(Text("1", "+1", "+2", "a\ud800b"))

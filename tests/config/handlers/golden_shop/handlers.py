@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from gateway import AsyncMqttConsumer
+
 LIMIT = 3
 
 
@@ -9,3 +11,7 @@ async def on_mail(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 async def on_order(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Orders(AsyncMqttConsumer):
+    async def receive(self, topic: str, payload: bytes, order: str) -> None: ...

@@ -1,0 +1,152 @@
+"""Consumers of the mqtt scope that handle many messages at once, whichever connection they came by."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar, TypeVar
+
+from gateway.consumers.base import AsyncForm, SyncForm
+from gateway.consumers.gathering import Gathering, Part
+from gateway.consumers.mqtt import TAKEN, MqttConnection, never, not_now
+from protocols.asgi import Application, Receive, Send
+from protocols.errors import Disconnected
+
+R = TypeVar("R")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class MqttMessage:
+    """One message of a batch."""
+
+    topic: str
+    payload: bytes
+    qos: int = 0
+    retain: bool = False
+    dup: bool = False
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    """MQTT 5's."""
+    captures: Mapping[str, str] = field(default_factory=dict)
+    """What the route's topic captured."""
+    scope: Any = None
+    """Of the connection that it came by."""
+    id: int | None = None
+    """What ``mqtt.ack`` names; None at QoS 0."""
+    verdict: Mapping[str, Any] = field(default_factory=lambda: TAKEN)
+    to_peer: Send | None = field(default=None, repr=False)
+    """Sends an event to its connection."""
+
+    def defer(self, retry_after: float | None = None) -> None:
+        """Not now: this one again, after ``retry_after`` seconds or the route's backoff. For routes with a policy."""
+        self.verdict = not_now(retry_after)
+
+    def refuse(self, reason_code: int = 0x80) -> None:
+        """Never: this one is acknowledged with an MQTT 5 reason code."""
+        self.verdict = never(reason_code)
+
+
+class MqttBatchMethods(MqttConnection[R]):
+    """What both forms have; write ``receive_batch``, and ``connect`` where not everyone may.
+
+    Each connection has an instance, as with other consumers, and so has each batch: ``receive_batch`` finds in ``self``
+    what its own call put there, the helpers ``publish`` and ``group_send``, and no ``scope``: each message has its own.
+    """
+
+    max_batch: ClassVar[int] = 100
+    """Messages at once."""
+    max_delay: ClassVar[float] = 0.05
+    """Seconds that the first of them waits for others. What comes from the store does not wait."""
+
+    gathering: Gathering[MqttMessage]
+    """Shared by the connections of one application."""
+    _part: Part[MqttMessage]
+
+    @classmethod
+    def as_asgi(cls, **initkwargs: Any) -> Application:
+        """As for all consumers; the connections of one application share its batches."""
+        make: Callable[[], MqttBatchMethods[R]] = partial(cls, **initkwargs)
+        gathering: Gathering[MqttMessage] = Gathering(lambda batch: make().handle(batch), cls.max_batch, cls.max_delay)
+
+        async def application(scope: Any, receive: Receive, send: Send) -> None:
+            consumer = make()
+            consumer.gathering = gathering
+            await consumer.run(scope, receive, send)
+
+        application.__dict__["consumer_class"] = cls
+        return application
+
+    async def _serve(self, receive: Receive) -> None:
+        delivery = self.scope["extensions"].get("delivery")
+        stored = delivery is not None
+        again = stored and delivery["attempt"] > 1  # whatever it failed with, or killed, its neighbours are spared
+        async with Part(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
+            await super()._serve(receive)
+
+    async def dispatch(self, event: Any) -> None:
+        """Messages go into the next batch; the disconnect comes when all of this connection's are handled."""
+        if event["type"] == "mqtt.receive":
+            await self._part.add(_message(event, self.scope, self._to_peer))
+            return
+        if event["type"] == "mqtt.disconnect":
+            await self._part.idle()
+        await super().dispatch(event)
+
+    def receive_batch(self, messages: Sequence[MqttMessage]) -> Any:
+        """At least one message, in the order of arrival. Their senders hear that they were taken after this has
+        returned. All or nothing: where it raises, its messages come again, one by one.
+        """
+
+    async def handle(self, messages: Sequence[MqttMessage]) -> None:
+        """Call ``receive_batch``. What it publishes leaves when it has returned, and not at all when it raises."""
+        sent: list[Any] = []
+
+        async def keep(event: Any) -> None:
+            sent.append(event)
+
+        self._to_peer = keep
+        self._answered = False
+        self._loop = asyncio.get_running_loop()
+        await self._call(type(self).receive_batch, messages)
+        for event in sent:
+            await _publish(messages, event)
+
+
+def _message(event: Mapping[str, Any], scope: Any, to_peer: Send) -> MqttMessage:
+    return MqttMessage(
+        event["topic"],
+        event["payload"],
+        event["qos"],
+        event["retain"],
+        event["dup"],
+        event["properties"],
+        event.get("captures") or {},
+        scope,
+        event["id"],
+        to_peer=to_peer,
+    )
+
+
+async def _acknowledge(message: MqttMessage) -> None:
+    if message.id is not None and message.to_peer is not None:
+        await message.to_peer({**message.verdict, "id": message.id})
+
+
+async def _publish(messages: Sequence[MqttMessage], event: Mapping[str, Any]) -> None:
+    """By the first connection of a batch that is still there: all of them reach the same subscribers."""
+    for message in messages:
+        if message.to_peer is not None:
+            with suppress(Disconnected):
+                await message.to_peer(event)
+                return
+    logger.warning("%s: not published, every device of its batch has left", event["topic"])
+
+
+class MqttBatchConsumer(MqttBatchMethods[None], SyncForm):
+    """Plain methods, called on a thread: one hop for many messages."""
+
+
+class AsyncMqttBatchConsumer(MqttBatchMethods[Awaitable[None]], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""

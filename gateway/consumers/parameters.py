@@ -1,0 +1,46 @@
+"""What a handler takes of a message beyond its first arguments: found once, in its signature."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+OF_THE_MESSAGE = ("qos", "retain", "dup", "properties")
+"""Keys of ``mqtt.receive`` that a handler may name as parameters. Every other name is one that the topic captured."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """The keyword arguments that one handler is called with."""
+
+    keys: tuple[str, ...] = ()
+    """Of :data:`OF_THE_MESSAGE`."""
+    captures: tuple[str, ...] = ()
+    """What the route's topic has to capture, or may, where the parameter has a default."""
+    required: frozenset[str] = frozenset()
+    """Those of ``captures`` that have no default."""
+    everything: bool = False
+    """It has ``**kwargs``: whatever was captured."""
+
+    def __bool__(self) -> bool:
+        return bool(self.keys or self.captures or self.everything)
+
+    def of(self, event: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments for ``event``."""
+        captured: Mapping[str, Any] = event.get("captures") or {}
+        if not self.everything:
+            captured = {name: captured[name] for name in self.captures if name in captured}
+        return {**captured, **{key: event[key] for key in self.keys}}
+
+
+def extras(handler: Callable[..., Any], *, given: int) -> Extras:
+    """Look at ``handler``, a method whose first ``given`` arguments after ``self`` it always gets."""
+    parameters = list(inspect.signature(handler).parameters.values())[1 + given :]
+    named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+    captures = [each for each in named if each.name not in OF_THE_MESSAGE]
+    return Extras(
+        keys=tuple(each.name for each in named if each.name in OF_THE_MESSAGE),
+        captures=tuple(each.name for each in captures),
+        required=frozenset(each.name for each in captures if each.default is each.empty),
+        everything=any(each.kind is each.VAR_KEYWORD for each in parameters),
+    )

@@ -1,0 +1,56 @@
+"""The signals that end the daemon, heard while the event loop is blocked.
+
+Python runs a handler only when its main thread is back in the interpreter, so that the second of two signals may wait
+for as long as a consumer blocks that thread. The byte that each signal writes to the wake-up descriptor is there at
+once, and a thread of its own reads it.
+"""
+
+import contextlib
+import itertools
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable
+
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
+Act = Callable[[], object]
+
+
+def listen(stop: Act, force: Act) -> None:
+    """At the first of SIGTERM and SIGINT call ``stop``, at each later one ``force``, both from any thread, and perhaps
+    more than once. In the main thread, while the loop runs: uvloop sets a wake-up descriptor when it begins to run."""
+    heard, told = socket.socketpair()
+    told.setblocking(False)  # noqa: FBT003 -- its only argument
+    # Counted twice: an application that calls add_signal_handler on asyncio's loop takes the wake-up descriptor away.
+    handler = _counted(stop, force)
+    for each in ENDING:
+        signal.signal(each, lambda number, frame: handler())
+    before = signal.set_wakeup_fd(told.fileno())
+    arguments = (heard, told, before, _counted(stop, force))
+    threading.Thread(target=_hear, args=arguments, name="signals", daemon=True).start()
+    os.register_at_fork(after_in_child=_forget)
+
+
+def _counted(stop: Act, force: Act) -> Act:
+    earlier = itertools.count()  # counts in one step: the second signal may arrive inside the first one's handler
+    return lambda: force() if next(earlier) else stop()
+
+
+def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -> None:
+    """Until the process ends; ``told`` is held open, and the loop's own descriptor ``before`` hears everything too."""
+    while numbers := heard.recv(4096):
+        if before != -1:
+            with contextlib.suppress(OSError):  # full: then the loop has been woken
+                os.write(before, numbers)
+        for number in numbers:
+            if number in ENDING:
+                ending()
+
+
+def _forget() -> None:
+    """A process that a consumer forks has the same descriptors: what ends it would end the daemon."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,0 +1,68 @@
+"""A connection that waits for the write lock in its turn.
+
+SQLite's own wait is to sleep and to look again. A process that commits without pause takes the lock back before the one
+that sleeps looks, and that one is told "database is locked" in the end. So there is a turnstile before the lock: a file
+that the one who is next holds flocked, from before it asks for the write lock until it has that. Whoever commits and
+wants to write again has to wait behind it.
+"""
+
+import contextlib
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.store.owner import turnstile
+
+BUSY = 5.0
+"""Seconds to wait for another process's commit."""
+LOOK_AGAIN = 0.0005
+"""Seconds between two looks at a lock that somebody else has; a commit takes longer than that on most disks."""
+
+
+class Connection(sqlite3.Connection):
+    """To the database at ``path``, each statement in its own transaction until ``begin``."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError or sqlite3.Error."""
+        super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
+        try:
+            self._turnstile = os.fdopen(turnstile(path), "rb")
+        except OSError:
+            super().close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._turnstile.close()
+
+    def begin(self, *, writes: bool = True) -> None:
+        """Begin to write, in turn with every other process; or to read, for which nobody waits. Raises
+        sqlite3.OperationalError (SQLITE_BUSY)."""
+        if not writes:
+            self.execute("BEGIN")
+            return
+        with self.turn():
+            self.execute("BEGIN IMMEDIATE")
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        """Be the next who gets the write lock. It is waited for ``BUSY`` at most: one stopped while it was next
+        does not stop the others, who then try without a turn."""
+        deadline = time.monotonic() + BUSY
+        while not (ours := self._is_ours()) and time.monotonic() < deadline:
+            time.sleep(LOOK_AGAIN)
+        try:
+            yield
+        finally:
+            if ours:
+                fcntl.flock(self._turnstile, fcntl.LOCK_UN)
+
+    def _is_ours(self) -> bool:
+        try:
+            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

@@ -1,0 +1,77 @@
+"""What every command has in common: which file, and how it answers."""
+
+import contextlib
+import json
+import os
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from gateway.shelf import Advance
+
+DEFAULT_FILE = "gateway.yaml"
+
+File = Annotated[
+    str | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Default: ./gateway.yaml, then $GATEWAY_CONFIG."),
+]
+AsJSON = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
+
+
+class Chosen:
+    """The file that ``gateway -c FILE COMMAND`` named, for the command that follows."""
+
+    file: str | None = None
+
+
+def file_of(given: str | None) -> str:
+    if chosen := given or Chosen.file:
+        return chosen
+    return DEFAULT_FILE if Path(DEFAULT_FILE).exists() else os.environ.get("GATEWAY_CONFIG") or DEFAULT_FILE
+
+
+def command_of(given: str | None) -> str:
+    """How to call us again with the same file."""
+    file = file_of(given)
+    return "gateway" if file == DEFAULT_FILE else f"gateway -c {file}"
+
+
+def say(text: str) -> None:
+    typer.echo(text)
+
+
+def print_json(data: Any) -> None:
+    say(_json(data))
+
+
+async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
+    """One JSON document, of which no more than an item is in memory."""
+    before = "["
+    async for item in items:
+        say(before)
+        typer.echo(_json(item), nl=False)
+        before = ","
+    say("[]" if before == "[" else "\n]")
+
+
+def _json(data: Any) -> str:
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return text.encode(errors="backslashreplace").decode()  # a lone surrogate, as JSON writes it
+
+
+def fail(message: str, code: int) -> NoReturn:
+    typer.echo(message, err=True)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

@@ -1,0 +1,97 @@
+"""Transport Layer Security of a listener, and certificates that change while it serves."""
+
+import logging
+import os
+import ssl
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from protocols.errors import BindError
+from protocols.units import Seconds
+
+logger = logging.getLogger(__name__)
+
+LOOK = 1.0
+"""Seconds between two looks at the files."""
+
+Stamp = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class TLS:
+    """Transport Layer Security of a listener: 1.2 and later. Files that change are used for new connections."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    certificate: str
+    """Path of the PEM file with the certificate and its chain."""
+    key: str
+    """Path of the PEM file with the private key."""
+    client_ca: str | None = None
+    """Path of a PEM file; where set, a client must show a certificate that one of these authorities signed."""
+    handshake_timeout: Seconds = 10.0
+    """How long a handshake may take; then the connection is closed."""
+
+    def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
+        """Raises BindError with one sentence where a file is missing or wrong."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if alpn:  # a client that offers none of these, or nothing, is served all the same
+            context.set_alpn_protocols(alpn)
+        try:
+            # Without a password OpenSSL would ask for one at the terminal, and everything would wait.
+            context.load_cert_chain(self.certificate, self.key, password="")
+            if self.client_ca:
+                context.load_verify_locations(self.client_ca)
+                context.verify_mode = ssl.CERT_REQUIRED
+        except (OSError, ssl.SSLError) as error:
+            raise BindError(f"TLS: {self.certificate}, {self.key}: {error.strerror or error}") from error
+        return context
+
+    def stamps(self) -> list[Stamp | None]:
+        """What tells of each file that it was changed or replaced."""
+        return [_stamp(path) for path in (self.certificate, self.key, self.client_ca) if path]
+
+
+def _stamp(path: str) -> Stamp | None:
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_mtime_ns, facts.st_ino, facts.st_size
+
+
+class Certificate:
+    """The context for new connections, made anew when its files change.
+
+    A context of its own for each state of the files, never a change of the one in use: half a pair can not get into
+    use, and session tickets that were given under other authorities are void. Raises BindError when it is made.
+    """
+
+    def __init__(self, tls: TLS, alpn: Sequence[str] = ()) -> None:
+        self.tls = tls
+        self._alpn = alpn
+        self._stamps = tls.stamps()
+        self._context = tls.context(alpn)
+        self._looked = time.monotonic()
+
+    def context(self) -> ssl.SSLContext:
+        """For a connection that is accepted now; looks at the files at most once a second."""
+        if time.monotonic() - self._looked >= LOOK:
+            self._looked = time.monotonic()
+            self._look()
+        return self._context
+
+    def _look(self) -> None:
+        stamps = self.tls.stamps()
+        if stamps == self._stamps:
+            return
+        self._stamps = stamps  # before they are read: what changes meanwhile is seen the next time
+        try:
+            self._context = self.tls.context(self._alpn)
+        except BindError as error:
+            logger.error("%s; new connections go on with what was valid before", error)
+        else:
+            logger.info("TLS: %s has changed and is used for new connections", self.tls.certificate)

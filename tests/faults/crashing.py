@@ -1,0 +1,146 @@
+"""Daemons that are killed, and senders that repeat what they say until it is acknowledged, as real ones do.
+
+Each handler writes down what it handles and under which event id. Importable by every test of this folder.
+"""
+
+import smtplib
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+import paho.mqtt.client as paho
+from servers.site import PATIENCE, Site, until
+
+HANDLERS = """
+import os, random, time
+
+from gateway import AsyncEmailConsumer, EmailConsumer, MqttConsumer, SMSConsumer
+
+SLOWEST = float(os.environ.get("SLOWEST", "0.004"))
+BOOK = os.open(os.environ["BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+def handle(consumer, what):
+    if random.random() < 0.02:
+        raise RuntimeError("now and then")
+    time.sleep(random.random() * SLOWEST)
+    event = consumer.scope["extensions"]["delivery"]["id"]
+    os.write(BOOK, f"{what} {event}\\n".encode())
+
+
+class Device(MqttConsumer):
+    def receive(self, topic, payload):
+        handle(self, payload.decode())
+
+
+class Mail(EmailConsumer):
+    def receive(self, message):
+        handle(self, message["Subject"])
+
+
+class Text(SMSConsumer):
+    def receive(self, text, media):
+        handle(self, text)
+        self.reply("taken")
+"""
+
+
+class Crashing(Site):
+    """``configure`` it before it is started; ``folder / "book"`` is its book, where no other is given."""
+
+    def example(self) -> str:
+        (self.folder / "crash_handlers.py").write_text(HANDLERS)
+        return ""
+
+    def configure(self, text: str, *, book: Path | None = None, slowest: float = 0.004) -> None:
+        """``slowest``: seconds that a handler takes, at most."""
+        self.book = book or self.folder / "book"
+        self.environment |= {"BOOK": str(self.book), "SLOWEST": str(slowest)}
+        self.config.write_text(self.at_its_addresses(text))
+
+    def handled(self) -> dict[str, set[str]]:
+        """What was handled, and the event ids it was handled under."""
+        found: defaultdict[str, set[str]] = defaultdict(set)
+        for line in self.book.read_text().splitlines() if self.book.exists() else ():
+            what, event = line.split()
+            found[what].add(event)
+        return found
+
+
+class Sender(threading.Thread):
+    """Sends ``prefix-0``, ``prefix-1`` ... each again and again until it is acknowledged."""
+
+    def __init__(self, prefix: str, send: Callable[[str], bool]) -> None:
+        super().__init__(daemon=True)
+        self.prefix = prefix
+        self._send = send
+        self.acknowledged: list[str] = []
+        self.stopping = threading.Event()
+
+    def run(self) -> None:
+        while not self.stopping.is_set():
+            what = f"{self.prefix}-{len(self.acknowledged)}"
+            while not self._taken(what):
+                time.sleep(0.05)
+            self.acknowledged.append(what)
+
+    def _taken(self, what: str) -> bool:
+        try:
+            return self._send(what)
+        except (OSError, smtplib.SMTPException, httpx.HTTPError, RuntimeError, ValueError):
+            return False
+
+
+def publish(site: Crashing, what: str) -> bool:
+    client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="", clean_session=True)
+    client.connect("127.0.0.1", site.mqtt)
+    client.loop_start()
+    try:
+        message = client.publish("sensors/1", what, qos=1)
+        message.wait_for_publish(2.0)
+        return message.is_published()
+    finally:
+        client.disconnect()
+        client.loop_stop()
+
+
+def mail(site: Crashing, what: str, to: str) -> bool:
+    text = f"Subject: {what}\r\nMessage-ID: <{what}@crash.example>\r\n\r\nhello\r\n"
+    with smtplib.SMTP("127.0.0.1", site.smtp, timeout=PATIENCE) as client:
+        client.sendmail("ann@crash.example", [to], text.encode())
+    return True
+
+
+def under_way(senders: Sequence[Sender], seconds: float = PATIENCE) -> None:
+    """Each has had a few messages acknowledged."""
+    until(
+        lambda: all(len(sender.acknowledged) > 3 for sender in senders),
+        lambda: f"all get on: {[(sender.prefix, len(sender.acknowledged)) for sender in senders]}",
+        seconds,
+    )
+
+
+def finish(senders: Sequence[Sender], seconds: float = PATIENCE) -> set[str]:
+    """Let each sender have its last message acknowledged: all that was acknowledged."""
+    under_way(senders, seconds)
+    for sender in senders:
+        sender.stopping.set()
+    for sender in senders:
+        sender.join(seconds)
+        assert not sender.is_alive(), f"{sender.prefix} gets no answer to its last message"
+    return {what for sender in senders for what in sender.acknowledged}
+
+
+def all_handled(site: Crashing, acknowledged: set[str], seconds: float = 60.0) -> None:
+    """Every one of ``acknowledged``, and twice only under one event id; but a device that repeats cannot be told apart
+    at QoS 1."""
+    until(
+        lambda: acknowledged <= site.handled().keys(),
+        lambda: f"handled: {sorted(acknowledged - site.handled().keys())[:20]}\n{site.output()[-3000:]}",
+        seconds,
+    )
+    handled = site.handled().items()
+    assert not {what: events for what, events in handled if len(events) > 1 and not what.startswith("mqtt")}
