@@ -1,14 +1,14 @@
 """The sessions of one server, who has subscribed to what, and what is retained. Pure; ``clock`` gives Unix time."""
 
-import heapq
-import itertools
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from protocols.errors import LocalProtocolError
 from protocols.mqtt import reasons, record
+from protocols.mqtt.agenda import Agenda
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
 from protocols.mqtt.packets import Options
@@ -19,8 +19,6 @@ from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant, Retained, Subscriptions, split_share, valid_name
 
 logger = logging.getLogger(__name__)
-
-NEVER = float("inf")
 
 
 class Broker:
@@ -38,11 +36,15 @@ class Broker:
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
         self._retained: Retained[Message] = Retained(settings.max_retained)
-        self._due: list[tuple[float, int, Callable[[], None]]] = []
-        self._order = itertools.count()
+        self._agenda = Agenda()
         self.matches = self._subscriptions.matches
         self.unretained = 0
         """Messages that were not retained for want of room."""
+
+    @property
+    def away(self) -> int:
+        """Sessions whose clients are away."""
+        return len(self._away)
 
     @property
     def subscriptions(self) -> int:
@@ -77,7 +79,7 @@ class Broker:
         if session is None:
             journal = self.journal if expiry else None
             session = self.sessions[client_id] = self._new(client_id, journal)
-        self._away.pop(client_id, None)
+        self._return(client_id)
         session.expiry, session.will, session.outlet = expiry, will, outlet
         session.save()
         return session, present
@@ -104,19 +106,19 @@ class Broker:
 
     def _leave(self, session: Session) -> None:
         self._away[session.client_id] = session
-        if session.ends != NEVER:
-            self._at(session.ends, lambda: self._expire(session))
+        self._agenda.at(session.ends, _ending(session.client_id), lambda: self._end(session))
         if len(self._away) > self._settings.max_sessions:
             self._end(next(iter(self._away.values())))
 
-    def _expire(self, session: Session) -> None:
-        if session.outlet is None and session.ends <= self.clock() and self.sessions.get(session.client_id) is session:
-            self._end(session)
+    def _return(self, client_id: str) -> None:
+        self._away.pop(client_id, None)
+        self._agenda.cancel(_ending(client_id))
+        self._agenda.cancel(_will(client_id))
 
     def _end(self, session: Session) -> None:
         """The session is over: its will, if it is still to come, is now published (3.1.3.2.2)."""
         self.sessions.pop(session.client_id, None)
-        self._away.pop(session.client_id, None)
+        self._return(session.client_id)
         for topic_filter in session.grants:
             self._remove(topic_filter, session)
         if session.will is not None:
@@ -128,30 +130,28 @@ class Broker:
     def _schedule_will(self, session: Session, will: Will, now: float) -> None:
         will.due = now + will.delay
         if will.delay:
-            self._at(will.due, lambda: self._will_due(session, will))
+            self._agenda.at(will.due, _will(session.client_id), lambda: self._will_due(session))
         else:
             self._publish_will(session)
 
-    def _will_due(self, session: Session, will: Will) -> None:
-        if session.outlet is None and session.will is will:
-            self._publish_will(session)
-            session.save()
+    def _will_due(self, session: Session) -> None:
+        self._publish_will(session)
+        session.save()
 
     def _publish_will(self, session: Session) -> None:
+        """Its life begins now (3.1.3.2.4). Like what a client publishes, it goes nowhere at a $ topic (4.7.2)."""
         will, session.will = session.will, None
-        if will is not None:
-            self.publish(will.message, session)
+        if will is None or will.message.topic.startswith("$"):
+            return
+        kept = will.message
+        message = self.message(kept.topic, kept.payload, kept.qos, retain=kept.retain, properties=kept.properties)
+        self.publish(message, session)
 
     # Time.
 
-    def _at(self, due: float, call: Callable[[], None]) -> None:
-        heapq.heappush(self._due, (due, next(self._order), call))
-
     def tick(self) -> None:
         """Do what is due: sessions, wills and retained messages whose time has come."""
-        now = self.clock()
-        while self._due and self._due[0][0] <= now:
-            heapq.heappop(self._due)[2]()
+        self._agenda.run(self.clock())
 
     # Messages.
 
@@ -188,28 +188,31 @@ class Broker:
         self.publish(self.message(topic, bytes(payload), qos, retain=retain, properties=properties))
 
     def _retain(self, message: Message) -> None:
-        key = record.retained_key(message.topic)
         if not message.payload:  # an empty one removes (MQTT-3.3.1-6)
-            if self._retained.remove(message.topic) and self.journal is not None:
-                self.journal.put(key, None)
+            self._unretain(message.topic)
         elif not self._retained.set(message.topic, message, message.size):
             self.unretained += 1
             if not self.unretained & (self.unretained - 1):  # the first, the second, the fourth ...: a line each
                 logger.warning("retained messages are full (max_retained): %d not retained", self.unretained)
         else:
-            if self.journal is not None:
-                self.journal.put(key, record.message(message))
+            self._keep_retained(message.topic, record.message(message))
             self._expire_retained(message)
 
-    def _expire_retained(self, message: Message) -> None:
-        def expire() -> None:
-            if self._retained.get(message.topic) is message:
-                self._retained.remove(message.topic)
-                if self.journal is not None:
-                    self.journal.put(record.retained_key(message.topic), None)
+    def _unretain(self, topic: str) -> None:
+        self._agenda.cancel(_retained(topic))
+        if self._retained.remove(topic):
+            self._keep_retained(topic, None)
 
-        if message.expires is not None:
-            self._at(message.expires, expire)
+    def _keep_retained(self, topic: str, value: bytes | None) -> None:
+        if self.journal is not None and not topic.startswith("$SYS/"):  # the figures are of this process
+            self.journal.put(record.retained_key(topic), value)
+
+    def _expire_retained(self, message: Message) -> None:
+        key = _retained(message.topic)
+        if message.expires is None:
+            self._agenda.cancel(key)
+        else:
+            self._agenda.at(message.expires, key, lambda: self._unretain(message.topic))
 
     # Subscriptions.
 
@@ -230,24 +233,26 @@ class Broker:
             return
         share = self._shares.get(topic_filter)
         if share is None:
-            share = self._shares[topic_filter] = Share()
+            share = self._shares[topic_filter] = Share(topic_filter)
             self._subscriptions.add(shared, share, _MEMBERS)
         share.add(session, grant)
 
     def replay(self, session: Session, topic_filter: str) -> None:
         """Deliver what is retained under a subscription. Shared ones get nothing of it (4.8.2)."""
         if split_share(topic_filter)[0] is None:
-            session.replay(self._replayed(topic_filter, session.grants[topic_filter]))
+            session.replay(topic_filter, self._replayed(topic_filter, session.grants[topic_filter]))
 
     def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant]]:
-        now = self.clock()
-        found = [message for message in self._retained.match(topic_filter) if not message.expired(now)]
-        return ((message, grant) for message in found)
+        """What there is when its turn comes: of many filters, only one such list is held."""
+        for message in list(self._retained.match(topic_filter)):
+            if not message.expired(self.clock()):
+                yield message, grant
 
     def unsubscribe(self, session: Session, topic_filter: str) -> int:
         """The UNSUBACK's reason code."""
         if session.grants.pop(topic_filter, None) is None:
             return reasons.NO_SUBSCRIPTION_EXISTED
+        session.unreplay(topic_filter)
         self._remove(topic_filter, session)
         return reasons.SUCCESS
 
@@ -268,53 +273,79 @@ class Broker:
         by_kind: dict[str, dict[str, bytes]] = {"session": {}, "message": {}, "out": {}, "in": {}, "retained": {}}
         for key, value in kept.items():
             kind, _, rest = key.partition(" ")
+            if kind not in by_kind:
+                raise ValueError(f"a record of the unknown kind {kind!r}")
             by_kind[kind][rest] = value
-        now = self.clock()
+        if self.journal is not None:
+            self.journal.start_after(max([0, *map(int, by_kind["out"]), *map(int, by_kind["message"])]))
         for client_id, value in by_kind["session"].items():
-            self._restore_session(client_id, value, now)
+            self._restore_session(client_id, value)
         for topic, value in by_kind["retained"].items():
-            message = record.read_message(value)
-            self._retained.set(topic, message, message.size)
-            self._expire_retained(message)
+            self._restore_retained(topic, record.read_message(value))
         self._restore_outbound(by_kind["message"], by_kind["out"])
         for key, value in by_kind["in"].items():
             packet_id, _, client_id = key.partition(" ")
             if (session := self.sessions.get(client_id)) is not None:
                 event, handled = record.read_inbound(value)
                 session.inbound[int(packet_id)] = Inbound(event, handled=handled, idle=not handled)
-        self.tick()
+        self._leave_all()
 
-    def _restore_session(self, client_id: str, value: bytes, now: float) -> None:
+    def _restore_session(self, client_id: str, value: bytes) -> None:
         expiry, ends, grants, will = record.read_session(value)
         session = self.sessions[client_id] = self._new(client_id, self.journal)
+        now = self.clock()
         session.expiry = expiry
         session.ends = now + expiry if ends is None else ends
         session.grants = grants
         for topic_filter, grant in grants.items():
             self._add(topic_filter, session, grant)
-        self._leave(session)
         if will is not None:
             message, delay, due = will
-            session.will = kept = Will(message, delay)
-            kept.due = due or now + delay
-            self._at(kept.due, lambda: self._will_due(session, kept))
+            session.will = Will(message, delay)
+            session.will.due = due or now + delay
+
+    def _restore_retained(self, topic: str, message: Message) -> None:
+        if self._retained.set(topic, message, message.size):
+            self._expire_retained(message)
+        else:  # the limit is a lower one now
+            self._keep_retained(topic, None)
 
     def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> None:
         read: dict[int, Message] = {}
         for number in sorted(map(int, outbound)):
-            client_id, of, qos, retain, identifiers, packet_id, released = record.read_outbound(outbound[str(number)])
-            session, stored = self.sessions.get(client_id), messages.get(str(of))
+            found = record.read_outbound(outbound[str(number)])
+            session, stored = self.sessions.get(found.client_id), messages.get(str(found.message))
             if session is None or stored is None:
                 continue
-            if of not in read:
-                read[of] = record.read_message(stored)
-                read[of].number = of
-            out = Outbound(read[of], qos, retain=retain, identifiers=identifiers)
-            out.number, out.packet_id, out.released = number, packet_id, released
-            read[of].holders += 1
+            message = read.get(found.message)
+            if message is None:
+                message = read[found.message] = record.read_message(stored)
+                message.number = found.message
+            message.holders += 1
+            share = self._shares.get(found.share)
+            out = Outbound(message, found.qos, retain=found.retain, identifiers=tuple(found.identifiers), share=share)
+            out.number, out.packet_id, out.released = number, found.packet_id, found.released
             session.restore(out)
-        if self.journal is not None:
-            self.journal.start_after(max([0, *map(int, outbound), *map(int, messages)]))
+
+    def _leave_all(self) -> None:
+        """All clients are away now, and what is due in the meantime happens: when everything is there again."""
+        for session in sorted(self.sessions.values(), key=lambda session: session.ends - session.expiry):
+            if (will := session.will) is not None:
+                self._agenda.at(will.due, _will(session.client_id), partial(self._will_due, session))
+            self._leave(session)
+        self.tick()
+
+
+def _ending(client_id: str) -> Hashable:
+    return "session", client_id
+
+
+def _will(client_id: str) -> Hashable:
+    return "will", client_id
+
+
+def _retained(topic: str) -> Hashable:
+    return "retained", topic
 
 
 _MEMBERS = Grant(2)

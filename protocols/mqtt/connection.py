@@ -9,6 +9,7 @@ from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolErr
 from protocols.event import new_id
 from protocols.mqtt import packets, reasons
 from protocols.mqtt.broker import Broker
+from protocols.mqtt.message import Message
 from protocols.mqtt.packets import (
     Auth,
     Connect,
@@ -25,10 +26,10 @@ from protocols.mqtt.packets import (
 from protocols.mqtt.session import Inbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
 
-FOREVER = 0xFFFFFFFF
-"""A session expiry interval that has no end (3.1.2.11.2)."""
 ALIASES = 32
 """Topic aliases that a client may use, and that we use where a client takes some."""
+UNANSWERED = 64
+"""SUBSCRIBE packets of one client that wait for the application."""
 
 P = TypeVar("P")
 Event = Any
@@ -64,7 +65,8 @@ class Connection:
     """
 
     __slots__ = (
-        *("_aliases", "_asked", "_asks", "_assigned", "_broker", "_connect", "_expiry", "_handling", "_journal"),
+        *("_aliases", "_asked", "_asks", "_assigned", "_begun", "_broker", "_connect", "_expiry", "_handling"),
+        *("_journal", "keepalive"),
         *("_matches", "_most", "_over", "_peer", "_problems", "_queue", "_settings", "_told"),
         *("refused", "rules", "session", "unacked", "version"),
     )
@@ -94,7 +96,10 @@ class Connection:
         self._problems = connect.properties.get("request_problem_information", 1) == 1
         self._most = settings.max_unacked if connect.version == 5 else 65536
         self._expiry = self._wanted_expiry()
+        self.keepalive = self._wanted_keepalive()
+        """Seconds; the client's, or what it is told (3.2.2.3.14)."""
         self._handling: set[int] = set()  # at QoS 2, with this connection's application
+        self._begun = 0  # at QoS 2, and not over: what counts for the receive maximum (4.9)
         self._aliases: dict[int, str] = {}  # the client's
         self._told: dict[str, int] = {}  # ours
         self._queue: deque[tuple[int, Event]] = deque()
@@ -126,9 +131,7 @@ class Connection:
         """Whether the application has something to answer yet."""
         return bool(self.unacked or self._handling or self._queue or self._asked)
 
-    @property
-    def keepalive(self) -> int:
-        """Seconds; the client's, or what the server says it is (3.2.2.3.14)."""
+    def _wanted_keepalive(self) -> int:
         longest = int(self._settings.max_keepalive)
         if self.version == 4 or not longest:
             return self._connect.keepalive
@@ -137,25 +140,28 @@ class Connection:
     def accept(self, event: Mapping[str, Any]) -> None:
         """The application accepts the client: take its session over, say CONNACK, resume delivery.
 
-        Raises LocalProtocolError for properties that CONNACK cannot have.
+        The application may set another keep-alive and life of the session. Raises LocalProtocolError for properties
+        that CONNACK cannot have.
         """
         connect = self._connect
-        self._asks = bool(event.get("subscribe", False))
         properties = self._connack_properties() | dict(event.get("properties") or {})
-        _legal(packets.connack, self.version, reasons.SUCCESS, properties=properties)
+        self._connack(reasons.SUCCESS, properties)  # is it legal?
+        self._asks = bool(event.get("subscribe", False))
+        if self.version == 5:
+            self._expiry = float(properties.get("session_expiry_interval", self._expiry))
+            self.keepalive = properties.get("server_keep_alive", self.keepalive)
         self.session, present = self._broker.open(
             connect.client_id, clean=connect.clean, expiry=self._expiry, will=self._will(), outlet=self._peer
         )
-        self._peer.write(packets.connack(self.version, reasons.SUCCESS, present, properties))
+        self._peer.write(self._connack(reasons.SUCCESS, properties, present=present))
         self.session.resume(self._peer, connect.properties.get("receive_maximum", 65535))
 
     def _will(self) -> Will | None:
         will = self._connect.will
         if will is None:
             return None
-        keys = will["topic"], will["payload"], will["qos"]
         properties = will["properties"]
-        message = self._broker.message(*keys, retain=will["retain"], properties=properties)
+        message = Message(will["topic"], will["payload"], will["qos"], retain=will["retain"], properties=properties)
         return Will(message, float(properties.get("will_delay_interval", 0)))
 
     def _connack_properties(self) -> dict[str, Any]:
@@ -180,7 +186,11 @@ class Connection:
 
     def refuse(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
         """The application, or the server, does not accept it. Raises LocalProtocolError for illegal properties."""
-        self._peer.write(_legal(packets.connack, self.version, reason_code, properties=dict(properties or {})))
+        _check_code("mqtt.reject", reason_code)
+        self._peer.write(self._connack(reason_code, dict(properties or {})))
+
+    def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:
+        return self._encoded(packets.connack, self.version, code, present, properties=properties)
 
     def may_have_will(self) -> bool:
         """Whether the rules let its will be published."""
@@ -197,7 +207,7 @@ class Connection:
         """
         if self.session is None:
             packets = _before_accept(packets)
-        unacked, matches, rules, most = self.unacked, self._matches, self.rules, self._most
+        unacked, handling, matches, rules, most = self.unacked, self._handling, self._matches, self.rules, self._most
         for packet in packets:
             if not isinstance(packet, dict):
                 yield from self._other(packet)
@@ -206,9 +216,10 @@ class Connection:
                 continue
             packet_id, qos = packet["id"], packet["qos"]
             if packet_id is not None:
-                if qos == 1 and packet_id not in unacked and len(unacked) < most:
+                if qos == 1 and packet_id not in unacked and len(unacked) < most and packet_id not in handling:
                     unacked[packet_id] = 0
                 elif not self._begin(packet_id, packet):
+                    yield from self._repeated(packet)
                     continue
             if packet["retain"] or matches[packet["topic"]]:
                 self._fan_out(packet)
@@ -262,37 +273,54 @@ class Connection:
     # QoS 2 inbound (4.3.3): an event once, whatever the number of PUBLISH packets.
 
     def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
-        """Whether this is new: at QoS 2, or at QoS 1 where it was not plainly so."""
+        """Whether this is new: at QoS 2, or at QoS 1 where it was not plainly so.
+
+        What is not new goes to no subscriber; it has an ``event`` where the application is to hear it all the same.
+        """
+        if packet_id in self.unacked or packet_id in self._handling:
+            _check_repeated(packet["dup"])
+            return False
         if packet["qos"] == 1:
-            if packet_id not in self.unacked:
-                raise _too_many()
-            _check_repeated(packet["dup"])
-            return False
-        session = self._session
-        known = session.inbound.get(packet_id)
+            raise _too_many()
+        known = self._session.inbound.get(packet_id)
         if known is None:
-            if len(self.unacked) + len(self._handling) >= self._most:
-                raise _too_many()
-            known = Inbound(new_id())
-            session.note(packet_id, known)
-        elif known.handled:
+            self._note(packet_id, packet)
+            return True
+        if known.handled:
             self._peer.write(packets.pubrec(self.version, packet_id))
-            return False
-        elif packet_id in self._handling:
-            _check_repeated(packet["dup"])
-            return False
-        elif not known.idle:
+        elif known.idle:
+            self._take(packet_id, packet, known)
+        else:
             known.again = packet
+        return False
+
+    def _repeated(self, packet: MQTTReceiveEvent) -> Iterator[Event]:
+        return self._in_turn(packet) if "event" in packet else iter(())
+
+    def _note(self, packet_id: int, packet: MQTTReceiveEvent) -> None:
+        if len(self.unacked) + self._begun >= self._most:
+            raise _too_many()
+        self._begun += 1
+        known = Inbound(new_id())
+        self._session.note(packet_id, known)
+        self._take(packet_id, packet, known)
+
+    def _take(self, packet_id: int, packet: MQTTReceiveEvent, known: Inbound) -> None:
+        """It is this connection's application's."""
         packet["event"] = known.event
-        if known.again is None:
-            known.idle = False
-            self._handling.add(packet_id)
-        return known.again is None
+        known.idle = False
+        self._handling.add(packet_id)
+
+    def _settle(self, packet_id: int) -> bool:
+        self._begun = max(0, self._begun - 1)
+        return self._session.settle(packet_id)
 
     def again(self, packet: MQTTReceiveEvent) -> None:
         """Nobody has it any more: it is this connection's."""
-        self._handling.add(packet["id"] or 0)
-        self._peer.tell(packet)
+        packet_id = packet["id"] or 0
+        if (known := self._session.inbound.get(packet_id)) is not None:
+            self._take(packet_id, packet, known)
+            self._peer.tell(packet)
 
     def abandon(self) -> None:
         """The application has ended: what it has not answered at QoS 2 is for whoever the client sends it to again."""
@@ -303,16 +331,18 @@ class Connection:
             inbound = session.inbound.get(packet_id)
             if inbound is None:
                 continue
-            if inbound.again is not None and session.outlet is not None:
-                packet, inbound.again = inbound.again, None
+            packet, inbound.again = inbound.again, None
+            if packet is not None and session.outlet is not None:
                 session.outlet.again(packet)
             else:
                 inbound.idle = True
         handling.clear()
 
     def _pubrel(self, packet: Pubrel) -> None:
-        found = self._session.settle(packet.id)
-        code = reasons.SUCCESS if found else reasons.PACKET_ID_NOT_FOUND
+        known = self._session.inbound.get(packet.id)
+        if known is not None and not known.handled:
+            raise _broken("PUBREL before there was a PUBREC [4.3.3]")
+        code = reasons.SUCCESS if self._settle(packet.id) else reasons.PACKET_ID_NOT_FOUND
         self._session.after(lambda: self._peer.write(packets.pubcomp(self.version, packet.id, code)))
 
     # What the application says.
@@ -326,16 +356,17 @@ class Connection:
         packet_id, code = event["id"], event.get("reason_code", reasons.SUCCESS)
         if not isinstance(packet_id, int):
             raise LocalProtocolError(f"mqtt.ack: {packet_id!r} is no id")
+        _check_code("mqtt.ack", code, reasons.SUCCESS, reasons.NO_MATCHING_SUBSCRIBERS)
         properties = dict(event.get("properties") or {}) if self._problems else {}
         if packet_id in self._handling:
             self._acknowledge_2(packet_id, code, properties)
             return
         if self._over:
             raise Disconnected("mqtt.ack: the client is gone, and sends it again")
-        position = self.unacked.pop(packet_id, None)
-        if position is None:
+        if packet_id not in self.unacked:
             raise LocalProtocolError(f"mqtt.ack: no message {packet_id!r} is waiting for it")
-        data = _legal(packets.puback, self.version, packet_id, code, properties)
+        data = self._encoded(packets.puback, self.version, packet_id, code, properties=properties)
+        position = self.unacked.pop(packet_id)
         if self._journal is None:
             self._peer.write(data)
         else:
@@ -343,13 +374,13 @@ class Connection:
 
     def _acknowledge_2(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
         session = self._session
-        data = _legal(packets.pubrec, self.version, packet_id, code, properties)
+        data = self._encoded(packets.pubrec, self.version, packet_id, code, properties=properties)
         self._handling.discard(packet_id)
         inbound = session.inbound.get(packet_id)
         if inbound is None or (session.outlet is None and not session.expiry):
             raise Disconnected("mqtt.ack: the session is over")
         if code >= 0x80 and self.version == 5:  # the exchange ends here (4.3.3)
-            session.settle(packet_id)
+            self._settle(packet_id)
         else:
             inbound.handled, inbound.again = True, None
             session.note(packet_id, inbound)
@@ -358,7 +389,10 @@ class Connection:
             if session.outlet is not None:
                 session.outlet.write(data)
 
-        session.after(answer)
+        if self._journal is None:
+            answer()
+        else:  # what others are to get of it is kept where this session itself is not
+            self._journal.when(self._journal.position, answer)
 
     def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send``: to the matching subscribers of the server. Raises LocalProtocolError."""
@@ -382,12 +416,26 @@ class Connection:
         properties = {"authentication_method": method} | dict(event.get("properties") or {})
         if event.get("data") is not None:
             properties["authentication_data"] = event["data"]
-        self._peer.write(_legal(packets.auth, event.get("reason_code", reasons.CONTINUE_AUTHENTICATION), properties))
+        if not self._problems:  # 3.1.2.11.7
+            properties = _without_problems(properties)
+        code = event.get("reason_code", reasons.CONTINUE_AUTHENTICATION)
+        self._peer.write(self._encoded(packets.auth, code, properties=properties))
 
     def goodbye(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
         """The server closes the connection, and says why where MQTT has a word for it."""
+        _check_code("mqtt.disconnect", reason_code, reasons.SUCCESS)
         if self.version == 5 and self.open:
-            self._peer.write(_legal(packets.disconnect, reason_code, dict(properties or {})))
+            self._peer.write(self._encoded(packets.disconnect, reason_code, properties=dict(properties or {})))
+
+    def _encoded(self, encode: Callable[..., bytes], *fields: Any, properties: dict[str, Any]) -> bytes:
+        """A packet; without what is for people where the client does not take it so long (MQTT-3.1.2-24).
+
+        Raises LocalProtocolError for illegal properties.
+        """
+        data = _legal(encode, *fields, properties)
+        if self._peer.max_packet and len(data) > self._peer.max_packet:
+            data = _legal(encode, *fields, _without_problems(properties))
+        return data
 
     # How it ends.
 
@@ -402,7 +450,7 @@ class Connection:
 
     def _in_turn(self, event: Event) -> Iterator[Event]:
         """``event``, now or, where something before it or itself is not kept yet, later."""
-        journal = self._session.journal
+        journal = self.session.journal if self.session is not None else None  # none before it is accepted
         position = journal.position if journal is not None else 0
         if journal is None or (not self._queue and position <= journal.committed):
             yield event
@@ -439,11 +487,18 @@ class Connection:
     def _subscribe(self, packet: Subscribe) -> Event:
         codes = [self._first_look(topic_filter, options) for topic_filter, options in packet.filters]
         if self._asks and any(code < 0x80 for code in codes):
-            self._asked[packet.id] = packet
+            self._ask(packet)
             filters = [(topic_filter, options.qos) for topic_filter, options in packet.filters]
             return {"type": "mqtt.subscribe", "id": packet.id, "filters": filters, "properties": packet.properties}
         self._grant(packet, codes)
         return None
+
+    def _ask(self, packet: Subscribe) -> None:
+        if packet.id in self._asked:  # the answer to the one would be taken for the other's
+            raise _broken("SUBSCRIBE with a packet identifier in use [MQTT-2.2.1-3]")
+        if len(self._asked) >= UNANSWERED:
+            raise _broken("too many SUBSCRIBE packets that the application has not answered", reasons.QUOTA_EXCEEDED)
+        self._asked[packet.id] = packet
 
     def _first_look(self, topic_filter: str | None, options: packets.Options) -> int:
         if topic_filter is None:
@@ -515,10 +570,11 @@ class Connection:
         known = self._told.get(topic)
         if known is not None:
             return known, True
-        if len(self._told) >= most:
-            return 0, False
-        self._told[topic] = len(self._told) + 1
-        return self._told[topic], False
+        return (0 if len(self._told) >= most else len(self._told) + 1), False
+
+    def named(self, topic: str, alias: int) -> None:
+        """The client knows it now."""
+        self._told[topic] = alias
 
 
 def _before_accept(packets: Iterable[Packet]) -> Iterator[Packet]:
@@ -535,6 +591,16 @@ def _legal(encode: Callable[..., bytes], *fields: Any, **more: Any) -> bytes:
         raise LocalProtocolError(str(error)) from error
 
 
+def _without_problems(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what is for people, and may be left out."""
+    return {key: value for key, value in properties.items() if key not in ("reason_string", "user_property")}
+
+
+def _check_code(what: str, code: Any, *legal: int) -> None:
+    if not isinstance(code, int) or not (code in legal or 0x80 <= code <= 0xFF):
+        raise LocalProtocolError(f"{what}: the reason code {code!r} is none")
+
+
 def _too_many() -> RemoteProtocolError:
     return _broken("more than the receive maximum [MQTT-3.3.4-9]", reasons.RECEIVE_MAXIMUM_EXCEEDED)
 
@@ -543,7 +609,7 @@ def _check_repeated(dup: bool) -> None:
     """A message that is sent again while its handler runs is answered once, by that handler. A new one under an
     identifier in use could not be told apart."""
     if not dup:
-        raise _broken("PUBLISH with a packet identifier in use [MQTT-2.2.1-3]", reasons.PACKET_ID_IN_USE)
+        raise _broken("PUBLISH with a packet identifier in use [MQTT-2.2.1-3]")
 
 
 def _broken(why: str, code: int = reasons.PROTOCOL_ERROR) -> RemoteProtocolError:

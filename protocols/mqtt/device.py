@@ -282,14 +282,14 @@ class Device(Instance, asyncio.Protocol):
         self._held = True
 
     def resume(self) -> None:
-        if self._closed or self._throttle is not None:
+        if self._closed or self._throttle is not None or self._paused:
             return
         self._held = False
         self._heard = self._loop.time()  # what it said while it was held may still be in the socket
         self._handle()
         if self._stopping:
             self._stop_if_done()
-        elif not self._held:
+        elif not self._held and not self.congested:
             self._transport.resume_reading()
 
     def _unanswered(self) -> None:
@@ -317,10 +317,14 @@ class Device(Instance, asyncio.Protocol):
         self._host.disconnected(self)
 
     def pause_writing(self) -> None:
+        """It does not read: what it says from now on would be answered into memory."""
         self.congested = True
+        self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self.congested = False
+        if not self._held:
+            self._transport.resume_reading()
         if self._dropped:
             self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
             self._dropped = 0
@@ -335,15 +339,19 @@ class Device(Instance, asyncio.Protocol):
         if self._unsent > COALESCE:
             self._flush()
 
-    def offer(self, data: bytes) -> None:
+    def offer(self, data: bytes) -> bool:
         if self.congested:
             self._dropped += 1
             self._host.figures.messages_dropped += 1
-        else:
-            self.write(data)
+            return False
+        self.write(data)
+        return True
 
     def alias(self, topic: str) -> tuple[int, bool]:
         return self._connection.alias(topic)
+
+    def named(self, topic: str, alias: int) -> None:
+        self._connection.named(topic, alias)
 
     def again(self, event: MQTTReceiveEvent) -> None:
         self._connection.again(event)
@@ -351,10 +359,13 @@ class Device(Instance, asyncio.Protocol):
     def tell(self, event: Any) -> None:
         self.feed(event)
 
-    def _flush(self) -> None:
+    def _collect_acks(self) -> None:
         if self._acks:
             self._out.append(packets.pubacks(self._acks))
             self._acks.clear()
+
+    def _flush(self) -> None:
+        self._collect_acks()
         if self._out and not self._transport.is_closing():
             data = b"".join(self._out)
             self._host.figures.bytes_sent += len(data)
@@ -375,23 +386,27 @@ class Device(Instance, asyncio.Protocol):
                 self._host.figures.packets_received += len(parsed)
                 for event in handle(parsed):
                     feed(event)
-                self._hold_back(len(parsed))
+                self._hold_back(parsed)
                 if self._held and not everything:
                     return
                 parsed = parser.feed()
         except Goodbye as goodbye:
-            with_will = goodbye.code == reasons.DISCONNECT_WITH_WILL
+            with_will = goodbye.code != reasons.SUCCESS  # 3.14.4: only success discards it
             self.close(goodbye.code, "", clean=True, silent=True, with_will=with_will)
         except RemoteProtocolError as error:
             self._log(f"closed: {error}")
             code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
+            if not self._connection.open:
+                self._connection.refuse(code)
             self.close(code, str(error))
 
-    def _hold_back(self, count: int) -> None:
+    def _hold_back(self, parsed: list[packets.Packet]) -> None:
         """Read no more for a while where it publishes too fast, or the disk does not keep up."""
-        if self._rate is not None and (pause := self._rate.spend(count, self._loop.time())):
-            self._held = True
-            self._throttle = self._loop.call_later(pause, self._unthrottle)
+        if self._rate is not None and self._throttle is None:
+            published = sum(isinstance(packet, dict) for packet in parsed)
+            if pause := self._rate.spend(published, self._loop.time()):
+                self._held = True
+                self._throttle = self._loop.call_later(pause, self._unthrottle)
         journal = self._journal
         if journal is not None and journal.position - journal.committed > UNKEPT:
             self._held = True
@@ -460,6 +475,7 @@ class Device(Instance, asyncio.Protocol):
         if self._closed:
             return
         if not silent:
+            self._collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
             self._connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True

@@ -8,7 +8,7 @@ from protocols.mqtt.broker import Broker
 class Figures:
     """Counted since the server started."""
 
-    __slots__ = ("_started", "bytes_received", "bytes_sent", "clients_total", "messages_dropped", "packets_received")
+    __slots__ = ("_started", "bytes_received", "bytes_sent", "messages_dropped", "packets_received")
 
     def __init__(self, started: float) -> None:
         self._started = started
@@ -16,16 +16,14 @@ class Figures:
         self.bytes_sent = 0
         self.packets_received = 0
         self.messages_dropped = 0
-        self.clients_total = 0
-        """Clients that were accepted."""
 
-    def topics(self, broker: Broker, connected: int, now: float) -> Iterator[tuple[str, str]]:
+    def topics(self, broker: Broker, now: float) -> Iterator[tuple[str, str]]:
         """Topic and text of each."""
-        sessions = len(broker.sessions)
+        sessions, away = len(broker.sessions), broker.away
         yield "$SYS/broker/version", "gateway"
         yield "$SYS/broker/uptime", f"{now - self._started:.0f} seconds"
-        yield "$SYS/broker/clients/connected", str(connected)
-        yield "$SYS/broker/clients/disconnected", str(sessions - connected)
+        yield "$SYS/broker/clients/connected", str(sessions - away)
+        yield "$SYS/broker/clients/disconnected", str(away)
         yield "$SYS/broker/clients/total", str(sessions)
         yield "$SYS/broker/subscriptions/count", str(broker.subscriptions)
         yield "$SYS/broker/retained messages/count", str(broker.retained)

@@ -30,6 +30,12 @@ class Keeper:
             await self._changed.wait()
             await self.flush()
 
+    async def kept(self) -> None:
+        """Wait until everything up to now is durable."""
+        kept = asyncio.get_running_loop().create_future()
+        self.journal.when(self.journal.position, lambda: None if kept.done() else kept.set_result(None))
+        await kept
+
     async def close(self) -> None:
         """One more try for what is not kept yet."""
         _, changes = self.journal.take()
@@ -46,6 +52,9 @@ class Keeper:
             position, changes = self.journal.take()
             try:
                 await self._persistence.commit(changes)
+            except asyncio.CancelledError:  # close() tries once more
+                self.journal.put_back(changes)
+                raise
             except OSError as error:
                 self.journal.put_back(changes)
                 self._tell(f"its state cannot be kept: {error}")

@@ -8,6 +8,9 @@ from protocols.mqtt import packets
 OVERHEAD = 256
 """Bytes that one kept message costs besides its topic and payload, roughly: the limits count it."""
 
+PAIR = 160
+"""Bytes that a user property costs besides its texts: five on the wire."""
+
 FORWARDED = frozenset(
     {
         "payload_format_indicator",
@@ -46,6 +49,8 @@ class Message:
         self.properties = {key: properties[key] for key in FORWARDED & properties.keys()} if properties else {}
         self.expires = expires
         self.size = OVERHEAD + len(topic) + len(payload)
+        if self.properties:
+            self.size += _size(self.properties)
         self.number = 0
         """Its key in the journal; 0 where it is not kept."""
         self.holders = 0
@@ -100,3 +105,13 @@ class Message:
         if alias:
             properties["topic_alias"] = alias
         return properties
+
+
+def _size(properties: Mapping[str, Any]) -> int:
+    size = 0
+    for value in properties.values():
+        if isinstance(value, str | bytes):
+            size += len(value)
+        elif isinstance(value, list | tuple):
+            size += sum(PAIR + len(name) + len(text) for name, text in value)
+    return size

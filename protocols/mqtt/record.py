@@ -11,7 +11,8 @@ key                     value
 ======================  ==========================================================
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgpack
 
@@ -55,14 +56,29 @@ def read_message(data: bytes) -> Message:
 
 
 def outbound(client_id: str, out: "Outbound") -> bytes:
-    number = out.message.number
-    return _pack((client_id, number, out.qos, out.retain, out.identifiers, out.packet_id, out.released))
+    share = out.share.topic_filter if out.share is not None else ""
+    return _pack(
+        (client_id, out.message.number, out.qos, out.retain, out.identifiers, out.packet_id, out.released, share)
+    )
 
 
-def read_outbound(data: bytes) -> tuple[str, int, int, bool, tuple[int, ...], int, bool]:
-    """Client id, the message's number, QoS, retain, identifiers, packet id, released."""
-    client_id, number, qos, retain, identifiers, packet_id, released = _unpack(data)
-    return client_id, number, qos, retain, tuple(identifiers), packet_id, released
+class Kept(NamedTuple):
+    """That a message waits for a client, as it was kept."""
+
+    client_id: str
+    message: int
+    """Its number."""
+    qos: int
+    retain: bool
+    identifiers: Sequence[int]
+    packet_id: int
+    released: bool
+    share: str
+    """The topic filter of the group as whose member the client gets it, or empty."""
+
+
+def read_outbound(data: bytes) -> Kept:
+    return Kept(*_unpack(data))
 
 
 def inbound(inbound: "Inbound") -> bytes:

@@ -31,11 +31,14 @@ class Outlet(Protocol):
     def write(self, data: bytes) -> None:
         """Send ``data``."""
 
-    def offer(self, data: bytes) -> None:
-        """Send ``data``, or drop it where the peer does not read."""
+    def offer(self, data: bytes) -> bool:
+        """Send ``data``, or drop it where the peer does not read: whether it was sent."""
 
     def alias(self, topic: str) -> tuple[int, bool]:
         """The topic's alias on this connection, 0 for none; and whether the peer knows it."""
+
+    def named(self, topic: str, alias: int) -> None:
+        """A PUBLISH with topic and alias was sent: the peer knows it now."""
 
     def overflow(self) -> None:
         """The peer does not acknowledge and its queue is full: close, soon."""
@@ -82,7 +85,18 @@ class Session:
     """Subscriptions, outbound messages, and what is known of inbound ones at QoS 2, of one client."""
 
     __slots__ = (
-        *("_clock", "_last_id", "_queue", "_queued", "_replays", "_settings", "_window", "client_id", "dropped"),
+        *(
+            "_clock",
+            "_last_id",
+            "_queue",
+            "_queued",
+            "_replays",
+            "_resends",
+            "_settings",
+            "_window",
+            "client_id",
+            "dropped",
+        ),
         *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "will"),
     )
 
@@ -117,7 +131,8 @@ class Session:
         self._window = settings.max_inflight
         self._queue: list[Outbound] = []  # an empty deque would be a tenth of what an idle device costs
         self._queued = 0
-        self._replays: list[Iterator[tuple[Message, Grant]]] = []
+        self._resends: list[int] = []  # of inflight, what the client's receive maximum does not let be sent yet
+        self._replays: dict[str, Iterator[tuple[Message, Grant]]] = {}  # by topic filter
         self._last_id = 0
 
     # Deliver.
@@ -146,8 +161,10 @@ class Session:
             data = head + tail
         else:
             data = message.packet(outlet.version, retain=retain, identifiers=grant.identifiers, now=self._now(message))
-        if not outlet.max_packet or len(data) <= outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
-            outlet.offer(data)
+        if outlet.max_packet and len(data) > outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
+            return
+        if outlet.offer(data) and alias and not known:
+            outlet.named(message.topic, alias)
 
     def _now(self, message: Message) -> float:
         return 0.0 if message.expires is None else self._clock()
@@ -193,6 +210,8 @@ class Session:
 
     def _done(self, packet_id: int, out: Outbound) -> None:
         del self.inflight[packet_id]
+        if packet_id in self._resends:
+            self._resends.remove(packet_id)
         self._strike(out)
         self.pump()
 
@@ -200,21 +219,36 @@ class Session:
         """The client is back on ``outlet``: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outlet = outlet
         self._window = min(self._settings.max_inflight, receive_maximum)
-        for packet_id, out in list(self.inflight.items()):
-            if out.released:
-                outlet.write(packets.pubrel(outlet.version, packet_id))
-            else:
-                head, tail = out.message.encode(
-                    outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
-                )
-                outlet.write(head + packet_id.to_bytes(2, "big") + tail)
+        self._resends = list(self.inflight)
         self.pump()
 
+    def _resend(self, packet_id: int, outlet: Outlet) -> None:
+        out = self.inflight[packet_id]
+        data = self._again(packet_id, out, outlet)
+        if outlet.max_packet and len(data) > outlet.max_packet:  # it was not when it was sent first
+            del self.inflight[packet_id]
+            self._strike(out)
+        elif out.qos == 1:
+            outlet.write(data)
+        else:  # that it has this identifier, or was received, may not be kept yet
+            self.after(lambda: outlet.write(data))
+
+    def _again(self, packet_id: int, out: Outbound, outlet: Outlet) -> bytes:
+        if out.released:
+            return packets.pubrel(outlet.version, packet_id)
+        head, tail = out.message.encode(
+            outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
+        )
+        return head + packet_id.to_bytes(2, "big") + tail
+
     def pump(self) -> None:
-        """Send of what waits as much as the client takes: the queue, then what is retained."""
+        """Send of what waits as much as the client takes: what it has not acknowledged on an earlier connection, the
+        queue, then what is retained."""
         outlet = self.outlet
         if outlet is None:
             return
+        while self._resends and len(self.inflight) - len(self._resends) < self._window:
+            self._resend(self._resends.pop(0), outlet)
         while self._queue and len(self.inflight) < self._window:
             out = self._queue.pop(0)
             self._queued -= out.message.size
@@ -223,16 +257,21 @@ class Session:
             else:
                 self._transmit(out, outlet)
         while self._replays and not self._queue and not outlet.congested and len(self.inflight) < self._window:
-            found = next(self._replays[0], None)
+            topic_filter = next(iter(self._replays))
+            found = next(self._replays[topic_filter], None)
             if found is None:
-                del self._replays[0]
+                del self._replays[topic_filter]
             else:
                 self._send(*found, retain=True)
 
-    def replay(self, messages: Iterator[tuple[Message, Grant]]) -> None:
-        """Send what is retained, at the pace at which the client takes it."""
-        self._replays.append(messages)
+    def replay(self, topic_filter: str, messages: Iterator[tuple[Message, Grant]]) -> None:
+        """Send what is retained under a filter, at the pace at which the client takes it."""
+        self._replays[topic_filter] = messages
         self.pump()
+
+    def unreplay(self, topic_filter: str) -> None:
+        """It has unsubscribed: what it has not got yet it does not get."""
+        self._replays.pop(topic_filter, None)
 
     def _transmit(self, out: Outbound, outlet: Outlet) -> None:
         packet_id = out.packet_id = self._next_id()
@@ -249,6 +288,8 @@ class Session:
             self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
             return
         self.inflight[packet_id] = out
+        if alias and not known:
+            outlet.named(message.topic, alias)
         data = head + packet_id.to_bytes(2, "big") + tail
         if out.qos == 1 or self.journal is None:
             outlet.write(data)
@@ -272,9 +313,10 @@ class Session:
         return packet_id
 
     def shared(self) -> Iterator[tuple[Share, Message]]:
-        """What it was to get as a member of a group and has not acknowledged: another member may have it (4.8.2)."""
+        """What it was to get as a member of a group and has not acknowledged: another member is to have it, unless it
+        was sent at QoS 2 (MQTT-4.8.2-5)."""
         for out in [*self.inflight.values(), *self._queue]:
-            if out.share is not None and not out.released:
+            if out.share is not None and (out.qos == 1 or not out.packet_id):
                 yield out.share, out.message
 
     # Keep.

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 class Share:
     """One group's subscription to one filter. Members take turns; those who are connected go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, topic_filter: str) -> None:
+        self.topic_filter = topic_filter
+        """``$share/`` and the group included."""
         self._members: dict[Session, Grant] = {}
         self._turns: list[Session] = []
         self._next = 0

@@ -4,59 +4,12 @@ from typing import Any
 
 import mqtt_peer as wire
 import pytest
+from mqtt_memory import Client
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import Connection, Goodbye
-from protocols.mqtt.packets import Connect
-from protocols.mqtt.parser import Parser
+from protocols.mqtt.connection import Goodbye
 from protocols.mqtt.settings import MQTTSettings
-
-
-class Client:
-    """A connection to a broker in memory: what it says goes in as bytes, what it hears comes out as packets."""
-
-    def __init__(self, broker: Broker, hello: bytes, **settings: Any) -> None:
-        self.out: list[bytes] = []
-        self.told: list[Any] = []
-        self.ended = ""
-        self.congested = False
-        self.parser = Parser(100_000)
-        (packet,) = self.parser.feed(hello)
-        assert isinstance(packet, Connect)
-        self.version = packet.version
-        self.max_packet = packet.properties.get("maximum_packet_size", 0)
-        self.connection = Connection(broker, MQTTSettings(**settings), packet, self)
-        self.connection.accept({})
-
-    def say(self, *data: bytes) -> list[Any]:
-        """The application's events."""
-        return list(self.connection.handle(self.parser.feed(b"".join(data))))
-
-    def heard(self) -> list[bytes]:
-        out, self.out = self.out, []
-        return out
-
-    def write(self, data: bytes) -> None:
-        self.out.append(data)
-
-    offer = write
-
-    def alias(self, topic: str) -> tuple[int, bool]:
-        return self.connection.alias(topic)
-
-    def again(self, event: Any) -> None:
-        self.connection.again(event)
-
-    def tell(self, event: Any) -> None:
-        self.told.append(event)
-
-    def overflow(self) -> None:
-        self.ended = "overflow"
-
-    def taken_over(self) -> None:
-        self.ended = "taken over"
-        self.connection.end(with_will=True)
 
 
 @pytest.fixture

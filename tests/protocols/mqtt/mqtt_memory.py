@@ -1,0 +1,104 @@
+"""A connection to a broker in memory, without sockets and clocks."""
+
+from typing import Any
+
+from protocols.mqtt.broker import Broker
+from protocols.mqtt.connection import Connection, Goodbye
+from protocols.mqtt.packets import Connect
+from protocols.mqtt.parser import Parser
+from protocols.mqtt.settings import MQTTSettings
+
+
+class Clock:
+    """Unix time that passes when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Client:
+    """What it says goes in as bytes, what it hears comes out as packets.
+
+    ``accept`` is the application's event; None: it has not answered yet.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        hello: bytes,
+        *,
+        accept: dict[str, Any] | None = {},  # noqa: B006 -- nobody writes to it
+        assigned: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.out: list[bytes] = []
+        self.told: list[Any] = []
+        self.ended = ""
+        self.congested = False
+        self.parser = Parser(100_000)
+        (packet,) = self.parser.feed(hello)
+        assert isinstance(packet, Connect)
+        if assigned:
+            packet = packet._replace(client_id="auto-1")
+        self.version = packet.version
+        self.max_packet = packet.properties.get("maximum_packet_size", 0)
+        self.connection = Connection(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
+        if accept is not None:
+            self.connection.accept(accept)
+
+    def say(self, *data: bytes) -> list[Any]:
+        """The application's events."""
+        return list(self.connection.handle(self.parser.feed(b"".join(data))))
+
+    def heard(self) -> list[bytes]:
+        out, self.out = self.out, []
+        return out
+
+    def acknowledge(self, packet_id: int, **more: Any) -> None:
+        """The application's ``mqtt.ack``."""
+        self.connection.acknowledge({"id": packet_id, **more})
+
+    def cut(self) -> None:
+        """The connection breaks; its application may still run."""
+        self.connection.end(with_will=True)
+
+    def quit(self, goodbye: bytes) -> None:
+        """It says DISCONNECT."""
+        try:
+            self.say(goodbye)
+        except Goodbye as said:
+            self.connection.end(with_will=said.code != 0)
+        else:
+            raise AssertionError("no goodbye")
+
+    # What the connection calls.
+
+    def write(self, data: bytes) -> None:
+        self.out.append(data)
+
+    def offer(self, data: bytes) -> bool:
+        if not self.congested:
+            self.out.append(data)
+        return not self.congested
+
+    def alias(self, topic: str) -> tuple[int, bool]:
+        return self.connection.alias(topic)
+
+    def named(self, topic: str, alias: int) -> None:
+        self.connection.named(topic, alias)
+
+    def again(self, event: Any) -> None:
+        self.connection.again(event)
+
+    def tell(self, event: Any) -> None:
+        self.told.append(event)
+
+    def overflow(self) -> None:
+        self.ended = "overflow"
+
+    def taken_over(self) -> None:
+        self.ended = "taken over"
+        self.connection.end(with_will=True)
