@@ -1,8 +1,10 @@
 """One network connection to a broker, on gmqtt. The only file that touches gmqtt.
 
 gmqtt's codec, keep-alive and id allocation are used as they are. What it does by itself (reconnect, acknowledge,
-replay, log) is not: a `Link` lives as long as its connection, and its owner decides. For that four of gmqtt's inner
-names are taken over below; a test holds them against the version that is installed.
+replay, log) is not: a `Link` lives as long as its connection, and its owner decides. For that some of gmqtt's inner
+names are taken over below; a test holds them against the version that is installed. gmqtt 0.8 opens TCP sockets only,
+so that it is given the stream of a websocket; and at QoS 2 it sends a PUBREC before a plain function could say that a
+message is handled, or never, and hands on one that is sent again.
 """
 
 # ruff: noqa: SLF001 -- the names within gmqtt that this file takes over
@@ -14,15 +16,24 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import gmqtt
+from gmqtt.mqtt.connection import MQTTConnection
 from gmqtt.mqtt.constants import MQTTCommands, MQTTv50, MQTTv311
+from gmqtt.mqtt.package import PublishPacket
+from gmqtt.mqtt.protocol import MQTTProtocol
 
 from protocols.errors import Disconnected, RemoteProtocolError
+from protocols.mqtt.client_session import ClientSession
+from protocols.mqtt.client_websocket import open_websocket
+from protocols.mqtt.reasons import PACKET_ID_NOT_FOUND, QOS_NOT_SUPPORTED, SUCCESS, TOO_LARGE, UNSPECIFIED
+from protocols.tasks import Tasks
 
 _VERSIONS = {"3.1.1": MQTTv311, "5.0": MQTTv50}
 _UNSUPPORTED_VERSION = (1, 0x84)
+_ALL_IDS = 65536
 
 # gmqtt tells of every oddity by log records, tracebacks included. What matters of it reaches the owner as `lost`.
 _silent = logging.getLogger("protocols.mqtt.link.gmqtt")
@@ -53,8 +64,13 @@ REASONS = {
     0x90: "it does not like the topic name",
     0x95: "packet too large",
     0x97: "quota exceeded",
+    0x98: "its operator has closed it",
+    0x99: "the payload is not what its format says",
+    0x9A: "it retains nothing",
+    0x9B: "it does not take this QoS",
     0x9C: "use another server",
     0x9D: "the server has moved",
+    0x9E: "it has no shared subscriptions",
     0x9F: "too many connections at a time",
     0xA2: "it has no wildcard subscriptions",
 }
@@ -73,9 +89,11 @@ class Refused(RemoteProtocolError):
 class Address:
     """Where a broker is and who we are to it."""
 
+    url: str
     host: str
     port: int
     client_id: str
+    websocket: bool = False
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
@@ -112,9 +130,6 @@ class Lost:
     """The broker's reason code where it gave one (5.0), else unspecified."""
 
 
-_OURS = Lost("closed by us", 0)
-
-
 class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
     """gmqtt's client, deaf and dumb but for what `Link` asks."""
 
@@ -139,24 +154,45 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
         handler = self._package_handler
         self.decode = handler._handle_packet
         handler._handle_packet = link._packet
-        handler._handle_qos_1_publish_packet = link._acknowledged
+        handler._handle_qos_1_publish_packet = partial(link._at_least_once, 1)
+        handler._handle_qos_2_publish_packet = link._exactly_once
         self.on_message = link._unacknowledged
         self.on_subscribe = link._suback
         self.on_unsubscribe = link._unsuback
+        self._open = partial(_open, address, link.tasks)
 
     async def reconnect(self, delay: bool = False) -> None:
         """gmqtt calls this whenever a connection ends; ours end for good."""
+
+    async def _create_connection(self, host: str, port: int, ssl: Any, clean_session: bool, keepalive: int) -> Any:
+        """gmqtt's own knows TCP alone."""
+        handler = self._package_handler
+        protocol = MQTTProtocol(connection_state=self._connection_state, id_generator=handler.id_generator)
+        transport = await self._open(protocol)
+        return MQTTConnection(transport, protocol, clean_session, keepalive, handler, logger=_silent)
+
+
+async def _open(address: Address, tasks: Tasks, protocol: asyncio.Protocol) -> asyncio.BaseTransport:
+    """Raises OSError."""
+    if address.websocket:
+        return await open_websocket(address.url, address.tls, address.max_packet, protocol, tasks)
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_connection(lambda: protocol, address.host, address.port, ssl=address.tls)
+    return transport
 
 
 class Link:
     """A connection that is up, made by `connect`. Its owner calls `watch`, `deliver`, and at the end `close`."""
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, session: ClientSession) -> None:
         self.lost: Lost | None = None
         """Why it is over, when it is."""
+        self.closed_by_us = False
         self.session_present = False
         self.properties: dict[str, Any] = {}
         """The CONNACK's (5.0)."""
+        self.tasks = Tasks("mqtt-client")
+        self._session = session
         self._early: list[Arrived] = []
         self._deliver: Callable[[Arrived], None] = self._early.append
         self._tell: Callable[[Lost], None] = _ignore
@@ -165,13 +201,15 @@ class Link:
         self._waiting: dict[int, asyncio.Future[Sequence[int]]] = {}
         self._window = asyncio.Semaphore(1)
         self._full = False
+        self._in_hand: set[int] = set()
+        """Messages at QoS 2 that the application has."""
 
     @classmethod
-    async def connect(cls, address: Address) -> "Link":
+    async def connect(cls, address: Address, session: ClientSession) -> "Link":
         """Connect and say who we are. Raises Refused, OSError (``ssl.SSLError`` too) or Disconnected."""
-        link = cls(address)
+        link = cls(address, session)
         try:
-            await link._open(address)
+            await link._connect(address)
         except BaseException:
             link.abort()
             raise
@@ -194,12 +232,11 @@ class Link:
         self._early.clear()
         self.resume()
 
-    async def _open(self, address: Address) -> None:
+    async def _connect(self, address: Address) -> None:
         # raise_exc=False: what is wrong is known here, in `_packet`, before gmqtt sees it.
         await self._client.connect(
             address.host,
             address.port,
-            ssl=address.tls or False,
             keepalive=address.keepalive,
             version=_VERSIONS[address.version],
             raise_exc=False,
@@ -207,16 +244,22 @@ class Link:
         if self._connack:
             raise Refused("us", self._connack)
         self._alive()
-        self._window = asyncio.Semaphore(self._publishes_at_once())
+        self._resume_session()
         self.pause()
 
-    def _publishes_at_once(self) -> int:
-        """The broker's receive maximum less two: gmqtt draws ids below it, and a SUBSCRIBE needs one as well."""
-        return max(1, int(self.properties.get("receive_maximum", 65535)) - 2)
+    def _resume_session(self) -> None:
+        """A connection's first words in a session that goes on: what was published is released (4.4).
 
-    @property
-    def closed_by_us(self) -> bool:
-        return self.lost is _OURS
+        Whoever published it was told that its fate is unknown. So a PUBREL where a PUBREC has not come, too: the broker
+        has the message, and delivers it, or answers that it has none. Either way the id is free.
+        """
+        # gmqtt draws ids below the receive maximum, which says how many, not which.
+        self._ids._max = _ALL_IDS
+        self._window = asyncio.Semaphore(min(_ALL_IDS // 2, self.properties.get("receive_maximum", _ALL_IDS)))
+        self._session.begin(self.session_present)
+        for id_ in sorted(self._session.unreleased):
+            self._ids._used_ids.add(id_)
+            self._release(id_)
 
     @property
     def names(self) -> tuple[Any, Any]:
@@ -227,38 +270,68 @@ class Link:
     # What its owner asks.
 
     def acknowledge(self, id: int, reason_code: int = 0) -> None:  # noqa: A002 -- the event's name for it
-        if not self._transport.is_closing():
-            self._client._send_command_with_mid(MQTTCommands.PUBACK, id, dup=False, reason_code=reason_code)
+        """PUBACK, or PUBREC. Of a message at QoS 2 it is remembered even where the connection is lost."""
+        if id in self._in_hand:
+            self._in_hand.discard(id)
+            self._session.handled[id] = reason_code
+            self._receive(id)
+        else:
+            self._answer(MQTTCommands.PUBACK, id, reason_code)
 
     async def publish(
         self, topic: str, payload: bytes, qos: int, retain: bool, properties: dict[str, Any], timeout: float
     ) -> None:
-        """Return when the socket has taken it (QoS 0) or the broker has (QoS 1).
+        """Return when the socket has taken it (QoS 0) or the broker has (QoS 1 and 2).
 
         Raises Refused, or Disconnected, also where there is no answer within ``timeout`` seconds.
         """
+        self._alive()
+        if qos > self.properties.get("maximum_qos", 2):
+            raise Refused(f"a message to {topic!r}", QOS_NOT_SUPPORTED)
         message = gmqtt.Message(topic, payload, qos=qos, retain=retain, **_to_gmqtt(properties))
         if qos:
             async with self._window:
-                [code] = await self._ask(lambda: self._connection.publish(message)[0], timeout)
-            if code >= 0x80:
-                raise Refused(f"a message to {topic!r}", code)
+                await self._publish(message, topic, timeout)
         else:
-            self._alive()
-            self._connection.publish(message)
+            self._send(self._encoded(message, topic)[1])
             await self._drain(timeout)
+
+    async def _publish(self, message: gmqtt.Message, topic: str, timeout: float) -> None:
+        self._alive()
+        id_, packet = self._encoded(message, topic)
+        if message.qos == 2:
+            await self._clear(id_, timeout)
+            self._session.unreleased.add(id_)
+        [code] = await self._ask(id_, lambda: self._send(packet), timeout)
+        if code >= UNSPECIFIED:
+            raise Refused(f"a message to {topic!r}", code)
+
+    async def _clear(self, id_: int, timeout: float) -> None:
+        """A process before this one may have left its own message under this id: ours would be taken for that one."""
+        if self._session.is_doubtful(id_):
+            await self._ask(id_, lambda: self._release(id_), timeout)
+            self._session.clear(id_)
+            self._ids._used_ids.add(id_)
+
+    def _encoded(self, message: gmqtt.Message, topic: str) -> tuple[int, bytes]:
+        """Raises Refused for what is larger than the broker takes (3.2.2.3.6)."""
+        id_, packet = PublishPacket.build_package(message, self._connection._protocol)
+        if len(packet) > self.properties.get("maximum_packet_size", len(packet)):
+            self._ids.free_id(id_)
+            raise Refused(f"a message to {topic!r}", TOO_LARGE)
+        return id_, packet
 
     async def subscribe(self, filters: Sequence[tuple[str, int]], timeout: float) -> None:
         """Raises Refused where the broker refuses one of them, or Disconnected."""
         subscriptions = [gmqtt.Subscription(text, qos=qos) for text, qos in filters]
-        codes = await self._ask(lambda: self._connection.subscribe(subscriptions), timeout)
+        codes = await self._ask(self._connection.subscribe(subscriptions), _nothing, timeout)
         for (text, _), code in zip(filters, codes, strict=False):
             if code >= 0x80:
                 raise Refused(f"the subscription {text!r}", code)
 
     async def unsubscribe(self, filters: Sequence[str], timeout: float) -> None:
         # Bytes, for the same reason as the client id.
-        await self._ask(lambda: self._connection.unsubscribe([text.encode() for text in filters]), timeout)
+        await self._ask(self._connection.unsubscribe([text.encode() for text in filters]), _nothing, timeout)
 
     def pause(self) -> None:
         """Read no more, but for the answers that somebody here waits for."""
@@ -278,18 +351,23 @@ class Link:
         """Say goodbye and close; bounded."""
         if not self.lost:
             self._connection.send_disconnect(reason_code=reason_code)
-            self._end(_OURS)
+            self._end_by_us(reason_code)
         self._transport.close()  # what is written leaves first
         await asyncio.wait({self._connection._protocol.closed}, timeout=1.0)
         self.abort()
+        await self.tasks.cancel()
 
     def abort(self) -> None:
         """Close at once."""
-        self._end(_OURS)
+        self._end_by_us(0)
         connection = self._client._connection
         if connection is not None:
             connection.keepalive = 0
             connection._transport.abort()
+
+    def _end_by_us(self, reason_code: int) -> None:
+        self.closed_by_us = self.closed_by_us or not self.lost
+        self._end(Lost("closed by us", reason_code))
 
     # The conversation.
 
@@ -306,11 +384,26 @@ class Link:
         if self.lost:
             raise Disconnected(self.lost.reason)
 
-    async def _ask(self, send: Callable[[], int], timeout: float) -> Sequence[int]:
+    @property
+    def _ids(self) -> Any:
+        return self._client._package_handler.id_generator
+
+    def _send(self, packet: bytes) -> None:
+        if not self._transport.is_closing():
+            self._connection.send_package(packet)
+
+    def _answer(self, command: int, id_: int, reason_code: int = SUCCESS) -> None:
+        if not self._transport.is_closing():
+            self._client._send_command_with_mid(command, id_, dup=False, reason_code=reason_code)
+
+    def _release(self, id_: int) -> None:
+        self._answer(MQTTCommands.PUBREL | 2, id_)
+
+    async def _ask(self, id_: int, send: Callable[[], None], timeout: float) -> Sequence[int]:
         """Send a packet and wait for the reason codes that answer its id."""
         self._alive()
-        id_ = send()
         answer = self._waiting[id_] = asyncio.get_running_loop().create_future()
+        send()
         self._read_or_not()
         try:
             async with asyncio.timeout(timeout):
@@ -362,8 +455,9 @@ class Link:
             match command & 0xF0:
                 case MQTTCommands.CONNACK:
                     self._on_connack(command, packet)
-                case MQTTCommands.PUBACK:
-                    self._answered(struct.unpack("!H", packet[:2])[0], [packet[2] if len(packet) > 2 else 0])
+                case MQTTCommands.PUBACK | MQTTCommands.PUBREC | MQTTCommands.PUBREL | MQTTCommands.PUBCOMP as kind:
+                    [id_] = struct.unpack("!H", packet[:2])
+                    self._on_step(kind, id_, packet[2] if len(packet) > 2 else SUCCESS)
                 case MQTTCommands.DISCONNECT if packet:
                     self._end(Lost(f"the broker closed the connection: {_words(packet[0])}", packet[0]))
                 case MQTTCommands.DISCONNECT:  # gmqtt makes an empty one of a lost connection
@@ -373,6 +467,30 @@ class Link:
                     self._client.decode(command, packet)
         except Exception:  # struct.error, IndexError, UnicodeDecodeError, KeyError, ...
             self.drop("the broker sent a malformed packet")
+
+    def _on_step(self, kind: int, id_: int, code: int) -> None:
+        """A step of a message's conversation (4.3), theirs or ours; those of QoS 2 go on whoever waits."""
+        match kind:
+            case MQTTCommands.PUBREL:
+                known = self._session.handled.pop(id_, None) is not None
+                self._answer(MQTTCommands.PUBCOMP, id_, SUCCESS if known else PACKET_ID_NOT_FOUND)
+            case MQTTCommands.PUBREC if code < UNSPECIFIED:
+                self._release(id_)
+            case MQTTCommands.PUBCOMP:
+                self._session.unreleased.discard(id_)
+                self._answered(id_, [SUCCESS])
+            case _:  # PUBACK, or a PUBREC that refuses
+                self._session.unreleased.discard(id_)
+                self._answered(id_, [code])
+
+    def _receive(self, id_: int) -> None:
+        """PUBREC, for a message that the application is done with. One that refuses ends the conversation (5.0)."""
+        if self._transport.is_closing():
+            return
+        code = self._session.handled[id_]
+        self._answer(MQTTCommands.PUBREC, id_, code)
+        if code >= UNSPECIFIED and self._connection._protocol.proto_ver == MQTTv50:
+            del self._session.handled[id_]
 
     def _read_last_words(self) -> None:
         """gmqtt forgets what had arrived together with the end of the connection: perhaps the reason for it."""
@@ -390,8 +508,16 @@ class Link:
             self._client.decode(command, packet)
             self.properties = _from_gmqtt(self._client._package_handler._connack_properties)
 
-    def _acknowledged(self, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
-        self._arrived(mid, topic, payload, 1, properties)
+    def _at_least_once(self, qos: int, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+        self._arrived(mid, topic, payload, qos, properties)
+
+    def _exactly_once(self, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
+        """Sent again after its PUBREC was lost, or (3.1.1) while the application has it, it is no new message."""
+        if mid in self._session.handled:
+            self._receive(mid)
+        elif mid not in self._in_hand:
+            self._in_hand.add(mid)
+            self._arrived(mid, topic, payload, 2, properties)
 
     def _unacknowledged(self, client: Any, topic: str, payload: bytes, qos: int, properties: dict[str, Any]) -> None:
         self._arrived(None, topic, payload, qos, properties)
@@ -407,7 +533,7 @@ class Link:
         self._answered(mid, codes)
 
     def _answered(self, mid: int, codes: Sequence[int]) -> None:
-        self._client._package_handler.id_generator.free_id(mid)
+        self._ids.free_id(mid)
         answer = self._waiting.get(mid)
         if answer is not None and not answer.done():
             answer.set_result(codes)
@@ -417,12 +543,22 @@ def _ignore(lost: Lost) -> None:
     pass
 
 
+def _nothing() -> None:
+    """gmqtt has sent the packet when it tells the id."""
+
+
 def _words(code: int) -> str:
     return REASONS.get(code, f"code 0x{code:02X}")
 
 
 # MQTT 5's own names, where gmqtt has others.
-_NAMES = {"payload_format_id": "payload_format_indicator"}
+_NAMES = {
+    "payload_format_id": "payload_format_indicator",
+    "max_qos": "maximum_qos",
+    "sub_id_available": "subscription_identifier_available",
+    "response_info": "response_information",
+    "auth_method": "authentication_method",
+}
 _THEIR_NAMES = {ours: theirs for theirs, ours in _NAMES.items()}
 _LISTS = ("user_property", "subscription_identifier")
 
@@ -435,4 +571,4 @@ def _from_gmqtt(properties: dict[str, list[Any]]) -> dict[str, Any]:
 
 
 def _to_gmqtt(properties: dict[str, Any]) -> dict[str, Any]:
-    return {_THEIR_NAMES.get(name, name): value for name, value in properties.items()}
+    return {_THEIR_NAMES.get(name, name): value for name, value in properties.items() if value not in ([], ())}

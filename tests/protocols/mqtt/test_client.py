@@ -362,22 +362,29 @@ async def test_what_may_not_be_sent_raises_out_of_send(broker: Mosquitto) -> Non
         {"type": "mqtt.ack"},
         {"type": "mqtt.send", "topic": "a/+", "payload": b""},
         {"type": "mqtt.send", "topic": "a", "payload": "text"},
-        {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 2},
+        {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 3},
         {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 1, "properties": {"message_expiry_interval": "x"}},
+        {"type": "mqtt.send", "topic": "a", "payload": b"", "qos": 1, "properties": {"no_such_property": "x"}},
         {"type": "mqtt.subscribe", "filters": [("a/#/b", 0)]},
+        {"type": "mqtt.subscribe", "filters": [("a", 3)]},
         {"type": "mqtt.suback", "id": 1, "reason_codes": [0]},
     ]
 
+    refused: list[Any] = []
+
     async def handle(event: Any, send: Any) -> None:
         for one in wrong:
-            with pytest.raises(LocalProtocolError):
+            try:
                 await send(one)
+            except LocalProtocolError:
+                refused.append(one)
 
     app = App(handle)
     async with client(app, broker.url) as server:
         await ready(server)
         broker.publish("t", "x", "-q", "1")
         await until(lambda: app.payloads() and not server.active())
+    assert refused == wrong
     assert len(app.scopes) == 1
 
 
@@ -411,7 +418,8 @@ async def test_a_slow_application_stops_the_reading_and_still_hears_answers(brok
     app = App(handle)
     async with client(app, broker.url, inbox=4, qos=0) as server:
         await ready(server)
-        [run] = server._runs
+        [connection] = server._connections
+        [run] = connection.runs
         broker.publish("t", "first")
         await until(app.payloads)
         for number in range(10):
@@ -519,10 +527,17 @@ async def test_a_brokers_last_words_are_heard() -> None:
         {"url": "mqtt://x/path"},
         {"url": "mqtt://x", "subscribe": ("a/#/b",)},
         {"url": "mqtt://x:99999"},
+        {"url": "ws://"},
+        {"url": "wss://ann:secret@x/mqtt"},
+        {"url": "mqtt://x", "parallel": 0},
+        {"url": "mqtt://x", "inbox": 0},
+        {"url": "mqtt://x", "inbox": 1000, "parallel": 100},
+        {"url": "mqtt://x", "keepalive": 65536},
+        {"url": "mqtt://x", "session_expiry": 2.0**32},
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"url|subscribe") as caught:
+    with pytest.raises(ValueError, match=r"url|subscribe|parallel|inbox|keepalive|session_expiry") as caught:
         MQTTClientSettings(**wrong)
     assert "secret" not in str(caught.value)
 
@@ -532,9 +547,13 @@ async def test_the_names_within_gmqtt_that_the_link_takes_over_are_there(broker:
     from gmqtt import Client
     from gmqtt.mqtt.handler import MqttPackageHandler
 
+    handler = Client("x")._package_handler
     for name in ("_handle_packet", "_handle_qos_1_publish_packet", "_connack_properties", "id_generator"):
-        assert hasattr(Client("x")._package_handler, name)
+        assert hasattr(handler, name)
+    assert (handler.id_generator._used_ids, handler.id_generator._max) == (set(), 65535)
     assert "self._handle_packet(" in _source(MqttPackageHandler.__call__)
+    assert "self._handle_qos_2_publish_packet(" in _source(MqttPackageHandler._handle_publish_packet)
+    assert "await self._create_connection(" in _source(Client.connect)
     assert "self._handle_qos_1_publish_packet(" in _source(MqttPackageHandler._handle_publish_packet)
     assert "self._connack_received.wait()" in _source(Client.connect)
 

@@ -1,0 +1,171 @@
+"""One run of the application over our connection to a broker."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, ClassVar, Protocol
+
+from protocols.asgi import (
+    Application,
+    MQTTAcceptEvent,
+    MQTTAckEvent,
+    MQTTDropEvent,
+    MQTTReceiveEvent,
+    MQTTRejectEvent,
+    MQTTScope,
+    MQTTSendEvent,
+    MQTTSubscribeEvent,
+    MQTTUnsubscribeEvent,
+    SendEvent,
+    describe,
+)
+from protocols.errors import LocalProtocolError
+from protocols.instance import Instance
+from protocols.mqtt.link import Arrived, Link
+from protocols.mqtt.properties import Properties, encode
+from protocols.mqtt.topics import valid_filter, valid_name
+
+logger = logging.getLogger(__name__)
+
+_OVERFLOW = 16
+"""Times the inbox that may wait while we read on, although it is full, for an answer from the broker."""
+_QOS = (0, 1, 2)
+_OF_THE_CONNECTION = ("topic_alias", "subscription_identifier")
+"""Properties that a received message may have and that say nothing on its way on (3.3.2.3.4, 3.3.4-6)."""
+
+
+class Flow(Protocol):
+    """What a run tells the connection that it is one of."""
+
+    async def accepted(self) -> None: ...
+
+    def stop_reading(self, run: "Run") -> None: ...
+
+    def read_on(self, run: "Run") -> None: ...
+
+
+class Run(Instance):
+    """``arrived`` gives it its messages; what it sends goes to the link."""
+
+    sends: ClassVar = {
+        "connecting": {"mqtt.accept": "open", "mqtt.reject": "over"},
+        "open": {
+            "mqtt.ack": "open",
+            "mqtt.send": "open",
+            "mqtt.subscribe": "open",
+            "mqtt.unsubscribe": "open",
+            "mqtt.disconnect": "over",
+        },
+    }
+
+    def __init__(
+        self, app: Application, scope: MQTTScope, link: Link, flow: Flow, *, inbox: int, timeout: float
+    ) -> None:
+        super().__init__(app, scope)
+        self.limit = inbox  # type: ignore[misc]  # the class's default, but for this run
+        self.unacknowledged: set[int] = set()
+        self.settled = asyncio.Event()
+        """Set while nothing that arrived waits for its ``mqtt.ack``."""
+        self.settled.set()
+        self.draining = False
+        self.ending = "the application has ended"
+        self._link = link
+        self._flow = flow
+        self._timeout = timeout
+        self._dropped = 0
+        self.feed({"type": "mqtt.connect", "username": scope["username"], "password": None})
+
+    def arrived(self, message: Arrived) -> None:
+        if self.draining:  # not acknowledged: the broker keeps it for our next connection
+            return
+        if message.id is not None:
+            self.unacknowledged.add(message.id)
+            self.settled.clear()
+        elif len(self._inbox) >= _OVERFLOW * self.limit:
+            self._drop()
+            return
+        self.feed(_event(message))
+
+    def _drop(self) -> None:
+        """QoS 0 that arrives although the inbox overflows: we read on, for an answer that the application waits for."""
+        self._dropped += 1
+        if self._dropped == 1:
+            logger.warning("%s: too slow; messages at QoS 0 are dropped", describe(self.scope))
+
+    def end(self, reason: str, code: int, clean: bool = False) -> None:
+        self.disconnect({"type": "mqtt.disconnect", "reason_code": code, "reason": reason, "clean": clean})
+
+    def pause(self) -> None:
+        self._flow.stop_reading(self)
+
+    def resume(self) -> None:
+        self._flow.read_on(self)
+
+    async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
+        if self.gone and event["type"] == "mqtt.ack":
+            # The connection went while its handler ran. At QoS 2 the next one has to know that it has finished.
+            self.mqtt_ack(event)
+        await super().send(event)
+
+    async def mqtt_accept(self, event: MQTTAcceptEvent) -> None:
+        await self._flow.accepted()
+
+    async def mqtt_reject(self, event: MQTTRejectEvent) -> None:
+        self.ending = "the application rejected the connection"
+        await self._link.close()
+
+    def mqtt_ack(self, event: MQTTAckEvent | Mapping[str, Any]) -> None:
+        if event["id"] not in self.unacknowledged:
+            raise LocalProtocolError(f"mqtt.ack: no message {event['id']} waits for it")
+        self.unacknowledged.discard(event["id"])
+        self._link.acknowledge(event["id"], event.get("reason_code", 0))
+        if not self.unacknowledged:
+            self.settled.set()
+
+    async def mqtt_send(self, event: MQTTSendEvent) -> None:
+        await publish(self._link, event, self._timeout)
+
+    async def mqtt_subscribe(self, event: MQTTSubscribeEvent) -> None:
+        for text, qos in event["filters"]:
+            if not valid_filter(text) or qos not in _QOS:
+                raise LocalProtocolError(f"mqtt.subscribe: {text!r} is no topic filter, or its QoS is not 0, 1 or 2")
+        await self._link.subscribe(event["filters"], self._timeout)
+
+    async def mqtt_unsubscribe(self, event: MQTTUnsubscribeEvent) -> None:
+        await self._link.unsubscribe(event["filters"], self._timeout)
+
+    async def mqtt_disconnect(self, event: MQTTDropEvent) -> None:
+        self.ending = "the application closed the connection"
+        await self._link.close(event.get("reason_code", 0))
+
+
+async def publish(link: Link, event: MQTTSendEvent | Mapping[str, Any], timeout: float) -> None:
+    """``mqtt.send``. Raises LocalProtocolError for what is no publication, Disconnected, Refused."""
+    topic, qos = event["topic"], event.get("qos", 0)
+    payload: object = event["payload"]
+    if not valid_name(topic) or not isinstance(payload, bytes) or qos not in _QOS:
+        raise LocalProtocolError(f"mqtt.send to {topic!r}: no topic name, no bytes, or a QoS that is not 0, 1 or 2")
+    await link.publish(topic, payload, qos, event.get("retain", False), _properties(event), timeout)
+
+
+def _properties(event: MQTTSendEvent | Mapping[str, Any]) -> Properties:
+    given = event.get("properties") or {}
+    try:
+        properties = {name: value for name, value in given.items() if name not in _OF_THE_CONNECTION}
+        encode(properties, "PUBLISH")
+    except (ValueError, AttributeError) as error:
+        raise LocalProtocolError(f"mqtt.send: {error}") from error
+    return properties
+
+
+def _event(message: Arrived) -> MQTTReceiveEvent:
+    return {
+        "type": "mqtt.receive",
+        "topic": message.topic,
+        "payload": message.payload,
+        "qos": message.qos,
+        "retain": message.retain,
+        "dup": message.dup,
+        "id": message.id,
+        "properties": message.properties,
+    }
