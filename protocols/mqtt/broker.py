@@ -237,10 +237,11 @@ class Broker:
             self._subscriptions.add(shared, share, _MEMBERS)
         share.add(session, grant)
 
-    def replay(self, session: Session, topic_filter: str) -> None:
-        """Deliver what is retained under a subscription. Shared ones get nothing of it (4.8.2)."""
+    def replay(self, session: Session, topic_filter: str, grant: Grant) -> None:
+        """Deliver what is retained under a subscription as ``grant`` says, which one that followed at once may have
+        replaced (MQTT-3.8.4-5). Shared ones get nothing of it (4.8.2)."""
         if split_share(topic_filter)[0] is None:
-            session.replay(topic_filter, self._replayed(topic_filter, session.grants[topic_filter]))
+            session.replay(topic_filter, self._replayed(topic_filter, grant))
 
     def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant]]:
         """What there is when its turn comes: of many filters, only one such list is held."""

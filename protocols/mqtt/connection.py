@@ -25,6 +25,7 @@ from protocols.mqtt.packets import (
 )
 from protocols.mqtt.session import Inbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.topics import Grant
 
 ALIASES = 32
 """Topic aliases that a client may use, and that we use where a client takes some."""
@@ -512,7 +513,7 @@ class Connection:
         session = self._session
         given = packet.properties.get("subscription_identifier")
         identifiers = (given,) if given else ()
-        replays: list[str] = []
+        replays: list[tuple[str, Grant]] = []
         for number, (topic_filter, options) in enumerate(packet.filters):
             if topic_filter is None or self._first_look(topic_filter, options) >= 0x80:
                 codes[number] = max(codes[number], self._first_look(topic_filter, options))
@@ -524,11 +525,11 @@ class Connection:
             codes[number] = self._broker.subscribe(session, topic_filter, granted, identifiers)
             wanted = options.retain_handling == 0 or (options.retain_handling == 1 and new)
             if codes[number] < 0x80 and wanted:
-                replays.append(topic_filter)
+                replays.append((topic_filter, session.grants[topic_filter]))
         session.save()
         session.after(lambda: self._peer.write(packets.suback(self.version, packet.id, codes)))
-        for topic_filter in replays:
-            self._broker.replay(session, topic_filter)
+        for topic_filter, grant in replays:
+            self._broker.replay(session, topic_filter, grant)
 
     def _unsubscribe(self, packet: Unsubscribe) -> Event:
         session = self._session

@@ -141,8 +141,11 @@ class Session:
         self, message: Message, grant: Grant, origin: "Session | None" = None, share: Share | None = None
     ) -> None:
         """Send ``message`` at the lower of its own and the granted QoS; above 0, keep it until it is acknowledged."""
-        if grant.no_local and origin is self:
-            return
+        if origin is self:
+            local = grant.local
+            if local is None:
+                return
+            grant = local
         self._send(message, grant, retain=message.retain and grant.retain_as_published, share=share)
 
     def _send(self, message: Message, grant: Grant, *, retain: bool, share: Share | None = None) -> None:

@@ -164,3 +164,14 @@ TestTrees.settings = settings(deadline=None)
 def test_any_text_is_judged(text: str) -> None:
     assert valid_name(text) in (True, False)
     assert valid_filter(text) in (True, False)
+
+
+def test_overlapping_filters_with_and_without_no_local() -> None:
+    far, near = Grant(2, no_local=True, identifiers=(1,)), Grant(0, identifiers=(2,))
+    other = Grant(1, identifiers=(3,))
+    both = far.merged(near).merged(other)
+    assert (both.qos, both.identifiers) == (2, (1, 2, 3))
+    assert both.local == Grant(1, identifiers=(2, 3))
+    assert near.merged(other).local == near.merged(other)
+    assert other.merged(far).local == other
+    assert far.merged(far).local is None
