@@ -64,15 +64,21 @@ class InboxConnection:
 
     async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
         while batch := await pile.take():
-            await get_store().put_all([self._message(scope, event) for event in batch])
+            new = [event for event in batch if not await self._is_known(event)]
+            await get_store().put_all([self._message(scope, event) for event in new])
             bell.stored.ring()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
                     if event["id"] is not None:
                         await send({"type": "mqtt.ack", "id": event["id"]})
 
+    async def _is_known(self, event: Mapping[str, Any]) -> bool:
+        """Whether it was put there before the gateway died, and its device could not be told (QoS 2)."""
+        known = event.get("event", "")
+        return bool(known and event["dup"] and await get_store().story(known))
+
     def _message(self, scope: Any, event: Mapping[str, Any]) -> Message:
-        event_id = new_id()
+        event_id = event.get("event") or new_id()
         return Message(
             id=event_id,
             type="mqtt",
