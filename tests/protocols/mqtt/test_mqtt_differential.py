@@ -3,10 +3,8 @@
 What may differ, and why, is in docs/mqtt-differences.md. ``MQTT_EXAMPLES=5000`` looks longer.
 """
 
-import asyncio
 import itertools
 import os
-import threading
 from collections.abc import Iterator
 
 import mqtt_raw as raw
@@ -17,9 +15,8 @@ from hypothesis import strategies as st
 from mqtt_peer import Recorder
 from mqtt_raw import Packet, Raw
 from mqtt_stage import Stage, Step
+from mqtt_thread import Threaded
 from servers.mosquitto import mosquitto
-
-from protocols.mqtt import MQTTServer, MQTTSettings
 
 EXAMPLES = int(os.environ.get("MQTT_EXAMPLES", "250"))
 
@@ -39,37 +36,10 @@ def theirs() -> Iterator[int]:
         yield broker.port
 
 
-class Running:
-    """Our server, on a thread of its own, while the test blocks on sockets."""
-
-    def __init__(self) -> None:
-        self.port = 0
-        self._ready = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
-
-    def __enter__(self) -> "Running":
-        self._thread.start()
-        assert self._ready.wait(10)
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._loop.call_soon_threadsafe(self._done.set)
-        self._thread.join(20)
-        assert not self._thread.is_alive()
-
-    async def _serve(self) -> None:
-        self._loop, self._done = asyncio.get_running_loop(), asyncio.Event()
-        settings = MQTTSettings(bind="127.0.0.1:0", sys_interval=0, max_session_expiry=10**9)
-        async with MQTTServer(Recorder(), settings, state={}) as server:
-            self.port = int(server.address.rpartition(":")[2])
-            self._ready.set()
-            await self._done.wait()
-
-
 @pytest.fixture(scope="module")
 def ours() -> Iterator[int]:
-    with Running() as running:
-        yield running.port
+    with Threaded(Recorder(), sys_interval=0, max_session_expiry=10**9) as server:
+        yield server.port
 
 
 # 3.1.1, 5.0, and one of either.
