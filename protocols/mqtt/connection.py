@@ -217,7 +217,8 @@ class Connection:
                 continue
             packet_id, qos = packet["id"], packet["qos"]
             if packet_id is not None:
-                if qos == 1 and packet_id not in unacked and len(unacked) < most and packet_id not in handling:
+                room = len(unacked) + self._begun < most
+                if qos == 1 and packet_id not in unacked and room and packet_id not in handling:
                     unacked[packet_id] = 0
                 elif not self._begin(packet_id, packet):
                     yield from self._repeated(packet)
