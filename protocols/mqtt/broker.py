@@ -61,8 +61,20 @@ class Broker:
 
     # Sessions.
 
+    def belongs_to(self, client_id: str, user: str | None) -> bool:
+        """Whether the session of this client identifier, if there is one, is not another user's."""
+        session = self.sessions.get(client_id)
+        return session is None or session.user is None or session.user == user
+
     def open(
-        self, client_id: str, *, clean: bool, expiry: float, will: Will | None, outlet: Outlet
+        self,
+        client_id: str,
+        *,
+        clean: bool,
+        expiry: float,
+        will: Will | None,
+        outlet: Outlet,
+        user: str | None = None,
     ) -> tuple[Session, bool]:
         """The client is accepted: the session to go on with, and whether it was there before (3.1.2.4).
 
@@ -80,7 +92,7 @@ class Broker:
             journal = self.journal if expiry else None
             session = self.sessions[client_id] = self._new(client_id, journal)
         self._return(client_id)
-        session.expiry, session.will, session.outlet = expiry, will, outlet
+        session.expiry, session.will, session.outlet, session.user = expiry, will, outlet, user
         session.save()
         return session, present
 
@@ -292,10 +304,10 @@ class Broker:
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:
-        expiry, ends, grants, will = record.read_session(value)
+        expiry, ends, grants, will, user = record.read_session(value)
         session = self.sessions[client_id] = self._new(client_id, self.journal)
         now = self.clock()
-        session.expiry = expiry
+        session.expiry, session.user = expiry, user
         session.ends = now + expiry if ends is None else ends
         session.grants = grants
         for topic_filter, grant in grants.items():

@@ -69,7 +69,7 @@ class Connection:
         *("_aliases", "_asked", "_asks", "_assigned", "_begun", "_broker", "_connect", "_expiry", "_handling"),
         *("_journal", "keepalive"),
         *("_matches", "_most", "_over", "_peer", "_problems", "_queue", "_settings", "_told"),
-        *("refused", "rules", "session", "unacked", "version"),
+        *("refused", "rules", "session", "unacked", "user", "version"),
     )
 
     def __init__(
@@ -92,6 +92,8 @@ class Connection:
         self._settings = settings
         self._connect = connect
         self._peer = peer
+        self.user = connect.username
+        """Who the client is, once that is known."""
         self.rules: Rules | None = None
         """What the client may do; None: everything."""
         self._problems = connect.properties.get("request_problem_information", 1) == 1
@@ -152,10 +154,23 @@ class Connection:
             self._expiry = float(properties.get("session_expiry_interval", self._expiry))
             self.keepalive = properties.get("server_keep_alive", self.keepalive)
         self.session, present = self._broker.open(
-            connect.client_id, clean=connect.clean, expiry=self._expiry, will=self._will(), outlet=self._peer
+            connect.client_id,
+            clean=connect.clean,
+            expiry=self._expiry,
+            will=self._will(),
+            outlet=self._peer,
+            user=self.user,
         )
+        self._drop_forbidden(self.session)
         self._peer.write(self._connack(reasons.SUCCESS, properties, present=present))
         self.session.resume(self._peer, connect.properties.get("receive_maximum", 65535))
+
+    def _drop_forbidden(self, session: Session) -> None:
+        """Subscriptions of a kept session that the rules allow no more."""
+        if self.rules is not None:
+            for topic_filter in [each for each in session.grants if not self.rules.may_subscribe(each)]:
+                self._broker.unsubscribe(session, topic_filter)
+            session.save()
 
     def _will(self) -> Will | None:
         will = self._connect.will

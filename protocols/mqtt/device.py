@@ -208,12 +208,15 @@ class Device(Instance, asyncio.Protocol):
             if verdict.reason_code:
                 return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
             username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
+        self._connection.user = username
         self._connection.rules = access.rules_for(self.client_id, username)
+        if not self._host.broker.belongs_to(self.client_id, username):
+            return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
         if not self._connection.may_have_will():
             return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
         if self._closed:
             return False
-        self.feed({"type": "mqtt.connect", "username": connect.username, "password": connect.password})
+        self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})
         return True
 
     def _turn_away(self, code: int, why: str) -> bool:

@@ -93,16 +93,27 @@ def read_inbound(data: bytes) -> tuple[str, bool]:
 def session(session: "Session") -> bytes:
     grants = {topic_filter: tuple(grant) for topic_filter, grant in session.grants.items()}
     ends = None if session.outlet is not None else session.ends
-    return _pack((session.expiry, ends, grants, _will(session.will)))
+    return _pack((session.expiry, ends, grants, _will(session.will), session.user))
 
 
-def read_session(data: bytes) -> tuple[float, float | None, dict[str, Grant], tuple[Message, float, float] | None]:
-    """Expiry, the Unix time of its end (None: its client was connected), grants, and the will: message, delay, due."""
-    expiry, ends, grants, will = _unpack(data)
+class KeptSession(NamedTuple):
+    """A session, as it was kept."""
+
+    expiry: float
+    ends: float | None
+    """Unix time; None: its client was connected."""
+    grants: dict[str, Grant]
+    will: tuple[Message, float, float] | None
+    """Message, delay, due."""
+    user: str | None
+
+
+def read_session(data: bytes) -> KeptSession:
+    expiry, ends, grants, will, user = _unpack(data)
     read = {
         topic_filter: Grant(grant[0], grant[1], grant[2], tuple(grant[3])) for topic_filter, grant in grants.items()
     }
-    return expiry, ends, read, (read_message(will[0]), will[1], will[2]) if will else None
+    return KeptSession(expiry, ends, read, (read_message(will[0]), will[1], will[2]) if will else None, user)
 
 
 def _will(will: "Will | None") -> tuple[bytes, float, float] | None:

@@ -97,7 +97,7 @@ class Session:
             "client_id",
             "dropped",
         ),
-        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "will"),
+        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "user", "will"),
     )
 
     def __init__(
@@ -111,6 +111,8 @@ class Session:
         self.client_id = client_id
         self.expiry = 0.0
         """Seconds that it outlives its connection."""
+        self.user: str | None = None
+        """Whose it is: nobody else gets what waits in it."""
         self.ends = 0.0
         """Unix time when it is forgotten, while the client is away."""
         self.grants: dict[str, Grant] = {}

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 from protocols.mqtt import MQTTServer, MQTTSettings
+from protocols.mqtt.journal import Changes, Persistence
 
 LIMIT = 5.0
 """Seconds that any wait here may take."""
@@ -157,8 +158,26 @@ class Recorder:
         return found
 
 
+class Kept(Persistence):
+    """State that outlives a server, in this process."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, bytes] = {}
+
+    async def load(self) -> dict[str, bytes]:
+        return dict(self.values)
+
+    async def commit(self, changes: Changes) -> None:
+        for key, value in changes.items():
+            if value is None:
+                self.values.pop(key, None)
+            else:
+                self.values[key] = value
+
+
 @contextlib.asynccontextmanager
-async def serving(app: Any, **settings: Any) -> AsyncIterator[MQTTServer]:
-    server = MQTTServer(app, MQTTSettings(bind="127.0.0.1:0", **settings), state={})
+async def serving(app: Any, persistence: Persistence | None = None, **settings: Any) -> AsyncIterator[MQTTServer]:
+    own = MQTTSettings(bind="127.0.0.1:0", **settings)
+    server = MQTTServer(app, own, state={}, persistence=persistence)
     async with asyncio.timeout(6 * LIMIT), server:
         yield server

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
-from mqtt_peer import LIMIT, Recorder, serving
+from mqtt_peer import LIMIT, Kept, Recorder, serving
 
 from protocols.listener import TLS
 from protocols.mqtt import MQTTServer
 from protocols.mqtt.acl import Rule
 from protocols.secret import Secret
 
-USERS = {"ann": Secret(PasswordHasher(time_cost=1, memory_cost=8, parallelism=1).hash("ann's"))}
+HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+USERS = {name: Secret(HASHER.hash(f"{name}'s")) for name in ("ann", "bob")}
 ANN = ("-u", "ann", "-P", "ann's")
 
 
@@ -45,6 +46,31 @@ async def test_a_password(version: str, anonymous: int, wrong: int, caplog: pyte
         assert (await run("mosquitto_pub", server, *publish, "-u", "eve", "-P", "hunter2"))[0] == wrong
     assert len(app.scopes) == 1  # the application never hears of the others
     assert "hunter2" not in caplog.text
+
+
+@pytest.mark.parametrize(("version", "refused"), [("311", 2), ("5", 0x85)])
+async def test_a_session_is_its_users_alone(version: str, refused: int) -> None:
+    """Whoever knows the client identifier of another gets nothing of what waits for that one, and ends nothing."""
+    session = ("-V", version, "-i", "meter", "-t", "private", "-q", "1", "-W", "3", "-C", "1")
+    keep = ("-x", "3600", "-c") if version == "5" else ("-c",)
+    bob = ("-u", "bob", "-P", "bob's")
+    async with serving(Recorder(), users=USERS) as server:
+        assert await run("mosquitto_sub", server, *session, *keep, *ANN, "-E") == (0, "")
+        assert (await run("mosquitto_pub", server, "-t", "private", "-m", "for ann", "-q", "1", *bob))[0] == 0
+        for how in (keep, ()):
+            assert (await run("mosquitto_sub", server, *session, *how, *bob))[0] == refused
+        assert await run("mosquitto_sub", server, *session, *keep, *ANN) == (0, "for ann\n")
+
+
+async def test_a_kept_subscription_that_is_no_longer_allowed_is_dropped(tmp_path: Path) -> None:
+    kept = Kept()
+    session = ("-V", "5", "-i", "meter", "-t", "a", "-q", "1", "-x", "3600", "-c", *ANN)
+    async with serving(Recorder(), users=USERS, persistence=kept) as server:
+        assert await run("mosquitto_sub", server, *session, "-E") == (0, "")
+    acl = (Rule(deny="subscribe", topic="a"), Rule(allow="all", topic="#"))
+    async with serving(Recorder(), users=USERS, acl=acl, persistence=kept) as server:
+        assert "denied" in (await run("mosquitto_sub", server, *session, "-W", "3"))[1]
+        assert server.broker.subscriptions == 0
 
 
 async def test_rules() -> None:
