@@ -67,14 +67,13 @@ class ClientConnection:
 
     async def _run(self, run: Run) -> None:
         error = await run.run()
-        if not self._ending:
-            self._ending = self._why(run, error)
+        self.ends_because(self._why(error))
         await self.link.close()
 
-    def _why(self, run: Run, error: BaseException | None) -> str:
+    def _why(self, error: BaseException | None) -> str:
         if self.link.lost and not self.link.closed_by_us:
             return self.link.lost.reason
-        return f"the application failed ({type(error).__name__})" if error else run.ending
+        return f"the application failed ({type(error).__name__})" if error else "the application has ended"
 
     # What the link tells.
 
@@ -96,6 +95,10 @@ class ClientConnection:
         if self._settings.subscribe:
             await self._subscribe()
         self._opened()
+
+    def ends_because(self, reason: str) -> None:
+        """Only the first reason counts: what follows is its consequence."""
+        self._ending = self._ending or reason
 
     async def _subscribe(self) -> None:
         filters = [(text, int(self._settings.qos)) for text in self._settings.subscribe]

@@ -39,6 +39,8 @@ class Flow(Protocol):
 
     async def accepted(self) -> None: ...
 
+    def ends_because(self, reason: str) -> None: ...
+
     def stop_reading(self, run: "Run") -> None: ...
 
     def read_on(self, run: "Run") -> None: ...
@@ -68,7 +70,6 @@ class Run(Instance):
         """Set while nothing that arrived waits for its ``mqtt.ack``."""
         self.settled.set()
         self.draining = False
-        self.ending = "the application has ended"
         self._link = link
         self._flow = flow
         self._timeout = timeout
@@ -111,7 +112,7 @@ class Run(Instance):
         await self._flow.accepted()
 
     async def mqtt_reject(self, event: MQTTRejectEvent) -> None:
-        self.ending = "the application rejected the connection"
+        self._flow.ends_because("the application rejected the connection")
         await self._link.close()
 
     def mqtt_ack(self, event: MQTTAckEvent | Mapping[str, Any]) -> None:
@@ -135,7 +136,7 @@ class Run(Instance):
         await self._link.unsubscribe(event["filters"], self._timeout)
 
     async def mqtt_disconnect(self, event: MQTTDropEvent) -> None:
-        self.ending = "the application closed the connection"
+        self._flow.ends_because("the application closed the connection")
         await self._link.close(event.get("reason_code", 0))
 
 

@@ -244,7 +244,6 @@ class Link:
         if self._connack:
             raise Refused("us", self._connack)
         self._alive()
-        self._resume_session()
         self.pause()
 
     def _resume_session(self) -> None:
@@ -507,6 +506,7 @@ class Link:
             self.session_present = bool(packet[0] & 1)
             self._client.decode(command, packet)
             self.properties = _from_gmqtt(self._client._package_handler._connack_properties)
+            self._resume_session()  # now: messages may have come in the same segment
 
     def _at_least_once(self, qos: int, mid: int, payload: bytes, topic: str, properties: dict[str, Any]) -> None:
         self._arrived(mid, topic, payload, qos, properties)

@@ -89,6 +89,12 @@ class Mosquitto:
         command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic, "-m", payload]
         subprocess.run([*command, *options], check=True, timeout=LIMIT, capture_output=True)
 
+    def publish_lines(self, topic: str, payloads: list[str], qos: int = 1) -> None:
+        """Many, in their order, over one connection."""
+        command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(self.port), "-t", topic, "-q", str(qos), "-l"]
+        lines = "".join(f"{payload}\n" for payload in payloads).encode()
+        subprocess.run(command, input=lines, check=True, timeout=LIMIT, capture_output=True)
+
     @contextlib.contextmanager
     def subscriber(self, topic: str, count: int = 1, *options: str) -> Iterator["subprocess.Popen[bytes]"]:
         """A mosquitto_sub that ends after ``count`` messages; it has subscribed when this is entered."""
