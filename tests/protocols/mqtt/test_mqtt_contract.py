@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any, ClassVar
 
+import mqtt5_wire
 import mqtt_peer as wire
 from contract import Driver, Outcome, ServerContract, connect
 
@@ -64,3 +65,36 @@ class MQTTDriver(Driver):
 
 class TestMQTTContract(ServerContract):
     driver_class = MQTTDriver
+
+
+class MQTT5Driver(MQTTDriver):
+    garbage: ClassVar[list[bytes]] = [
+        *MQTTDriver.garbage,
+        mqtt5_wire.connect() * 2,
+        mqtt5_wire.connect()[:-1] + b"\xff",
+        mqtt5_wire.connect() + mqtt5_wire.publish("", topic_alias=9),
+        mqtt5_wire.connect() + mqtt5_wire.pubrel(1) * 20_000,
+        mqtt5_wire.connect() + mqtt5_wire.publish("a", bytes(1000), 2, 1, dup=True) * 5000,
+        mqtt5_wire.connect() + mqtt5_wire.publish("a", user_property=[("", "")] * 40_000),
+        mqtt5_wire.connect() + mqtt5_wire.auth(0x19, authentication_method="x"),
+        mqtt5_wire.connect(authentication_method="x") + bytes(1000),
+    ]
+
+    async def exchange(self, address: str) -> Outcome:
+        async with wire.Peer(*await connect(address)) as peer:
+            await peer.say(mqtt5_wire.connect(), mqtt5_wire.publish("a", b"x", 2, 7))
+            heard = []
+            while (data := await peer.hear()) and (heard := [*heard, mqtt5_wire.read(data)])[-1].kind != "PUBREC":
+                pass
+            accepted = [each[:3] for each in heard] == [("CONNACK", 0, 0), ("PUBREC", 7, 0)]
+            await peer.say(wire.DISCONNECT)
+            return "done" if accepted else "failed"
+
+    async def leave(self, address: str, running: asyncio.Event) -> None:
+        async with wire.Peer(*await connect(address)) as peer:
+            await peer.say(mqtt5_wire.connect())
+            await running.wait()
+
+
+class TestMQTT5Contract(ServerContract):
+    driver_class = MQTT5Driver
