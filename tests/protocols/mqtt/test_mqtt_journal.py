@@ -1,5 +1,8 @@
 """What is promised outlives the process: random conversations, commits at random moments, and sudden ends."""
 
+import asyncio
+import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import mqtt5_wire as wire
@@ -12,6 +15,7 @@ from mqtt_memory import Client, Clock
 
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.journal import Journal
+from protocols.mqtt.keeper import Keeper
 from protocols.mqtt.settings import MQTTSettings
 
 SUBSCRIBERS = ("sub 1", "sub 2")
@@ -210,10 +214,11 @@ class Conversations(RuleBasedStateMachine):
 
     # Subscribers.
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(kept=st.booleans())
+    def begin(self, kept: bool) -> None:
         self.everybody()
-        self.take(whole=True)
+        if kept:
+            self.take(whole=True)
 
     @rule(name=st.sampled_from(SUBSCRIBERS))
     def subscriber_comes(self, name: str) -> None:
@@ -400,3 +405,50 @@ def test_the_servers_figures_are_not_kept() -> None:
     broker.publish(broker.message("$SYS/broker/uptime", b"1", 0, retain=True, properties=None))
     broker.publish(broker.message("a", b"1", 0, retain=True, properties=None))
     assert list(journal.take()[1]) == ["retained a"]
+
+
+class Disk:
+    """Its commits wait for ``go``."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes | None] = {}
+        self.go, self.begun = asyncio.Event(), asyncio.Event()
+
+    async def load(self) -> Mapping[str, bytes]:
+        return {}
+
+    async def commit(self, changes: Mapping[str, bytes | None]) -> None:
+        self.begun.set()
+        await self.go.wait()
+        self.kept.update(changes)
+
+
+async def test_whoever_waits_goes_on_when_it_is_kept() -> None:
+    disk = Disk()
+    keeper = Keeper(disk, "mqtt")
+    keeper.journal.put("a", b"1")
+    running, waiting = asyncio.ensure_future(keeper.run()), asyncio.ensure_future(keeper.kept())
+    await disk.begun.wait()
+    assert not waiting.done()
+    disk.go.set()
+    async with asyncio.timeout(5):
+        await waiting
+    assert disk.kept == {"a": b"1"}
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+async def test_a_commit_that_the_stop_interrupts_is_made_again() -> None:
+    disk = Disk()
+    keeper = Keeper(disk, "mqtt")
+    keeper.journal.put("a", b"1")
+    running = asyncio.ensure_future(keeper.run())
+    await disk.begun.wait()
+    keeper.journal.put("b", b"2")
+    running.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+    disk.go.set()
+    await keeper.close()
+    assert disk.kept == {"a": b"1", "b": b"2"}
