@@ -23,9 +23,11 @@ RECEIVED = (
     "websocket.receive",
     "websocket.disconnect",
     "mqtt.connect",
+    "mqtt.auth",
     "mqtt.receive",
     "mqtt.subscribe",
     "mqtt.unsubscribe",
+    "mqtt.auth",
     "mqtt.disconnect",
     "email.receive",
     "email.disconnect",
@@ -125,8 +127,8 @@ class Consumer(Generic[R]):
             raise LookupError(f"{type(self).__name__} has no method for {event['type']}")
 
     @abstractmethod
-    async def _call(self, handler: Handler, event: Any) -> None:
-        """Run ``handler`` where this kind of consumer runs."""
+    async def _call(self, handler: Handler, event: Any) -> Any:
+        """What ``handler`` returns; it runs where this kind of consumer runs."""
 
     @abstractmethod
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> R:
@@ -155,10 +157,9 @@ class Consumer(Generic[R]):
 class AsyncForm(Consumer[Awaitable[None]]):
     """Methods run on the loop; helpers are awaited."""
 
-    async def _call(self, handler: Handler, event: Any) -> None:
+    async def _call(self, handler: Handler, event: Any) -> Any:
         result = handler(self, event)
-        if result is not None:
-            await result
+        return result if result is None else await result
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None]:
         return coroutine
@@ -167,11 +168,12 @@ class AsyncForm(Consumer[Awaitable[None]]):
 class SyncForm(Consumer[None]):
     """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait until it is done."""
 
-    async def _call(self, handler: Handler, event: Any) -> None:
+    async def _call(self, handler: Handler, event: Any) -> Any:
         result = await run_in_thread(handler, self, event)
         if inspect.iscoroutine(result):
             result.close()
             raise TypeError(f"{type(self).__name__} is a sync consumer with an async method: use its Async form")
+        return result
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
         call_from_thread(self._loop, coroutine)

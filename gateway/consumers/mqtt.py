@@ -2,26 +2,66 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from gateway.consumers.base import AsyncForm, Consumer, SyncForm
 from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import describe
+from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
 from protocols.mqtt.topics import valid_name
 
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-PAYLOAD_FORMAT_INVALID = 0x99
+BAD_AUTHENTICATION_METHOD = 0x8C
+Properties = Mapping[str, Any]
+"""MQTT 5's, by the names of the specification (2.2.2.2) in lower case: ``content_type``, ``user_property`` ..."""
 TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
+
+
+def wants_authentication(scope: Any) -> bool:
+    """Whether a device asks for MQTT 5's enhanced authentication (4.12). One whose message comes from the store has
+    been through it."""
+    asks = scope["role"] == "server" and "authentication_method" in scope["properties"]
+    return asks and "delivery" not in scope["extensions"]
 
 
 class MqttConnection(Consumer[R]):
     """What all have: a connection begins and ends, and one may publish."""
 
+    asks_about_subscriptions: ClassVar[bool] = False
+    """Whether ``subscribe`` or ``unsubscribe`` is written, and the server therefore asks."""
+
+    _accepted = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.asks_about_subscriptions = (
+            cls.subscribe is not MqttConnection.subscribe or cls.unsubscribe is not MqttConnection.unsubscribe
+        )
+
+    async def dispatch(self, event: Any) -> None:
+        """A SUBSCRIBE is answered when ``subscribe`` has returned."""
+        if event["type"] != "mqtt.subscribe":
+            await super().dispatch(event)
+            return
+        codes = await self._call(self._handlers["mqtt.subscribe"], event)
+        await self._to_peer({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
+
     def mqtt_connect(self, event: Any) -> Any:
+        if wants_authentication(self.scope):
+            return self.authenticate(self.scope["properties"].get("authentication_data"))
         return self.connect(event)
+
+    def mqtt_auth(self, event: Any) -> Any:
+        return self.authenticate(event["data"])
+
+    def mqtt_subscribe(self, event: Any) -> Any:
+        return self.subscribe(_valid(event))
+
+    def mqtt_unsubscribe(self, event: Any) -> Any:
+        return self.unsubscribe(event["filters"])
 
     def mqtt_disconnect(self, event: Any) -> Any:
         return self.disconnect(event)
@@ -31,15 +71,43 @@ class MqttConnection(Consumer[R]):
         The default accepts."""
         return self.accept()
 
+    def authenticate(self, data: bytes | None) -> Any:
+        """Called instead of ``connect`` for a device that names an ``authentication_method`` (in
+        ``self.scope["properties"]``; MQTT 5, 4.12), with the data that it sends first, and with those of each further
+        step, also when it authenticates anew. Answers with ``challenge``, ``accept`` or ``reject``.
+
+        The default rejects: there is no such method.
+        """
+        return self.reject(BAD_AUTHENTICATION_METHOD)
+
+    def subscribe(self, filters: Sequence[tuple[str, int]]) -> Any:
+        """May the device subscribe to these (topic filter, QoS)? A reason code for each, 0 to 2 for the QoS that is
+        granted, 0x87 for not authorized; or None: all, as asked for. What the server's ``acl`` denies stays denied.
+
+        Only a class that has this method, or ``unsubscribe``, is asked.
+        """
+
+    def unsubscribe(self, filters: Sequence[str]) -> Any:
+        """The device has unsubscribed from these topic filters."""
+
     def disconnect(self, message: Any) -> Any:
         """The connection is over: ``reason_code``, ``reason``, ``clean``."""
 
-    def accept(self) -> R:
-        return self.perform(self._emit({"type": "mqtt.accept"}))
+    def accept(self, properties: Properties | None = None) -> R:
+        """Let the device in; ``properties`` go into the CONNACK. One that authenticates anew is told that it succeeded."""
+        if self._accepted:
+            return self._say("mqtt.auth", properties, reason_code=0)
+        self._accepted = True
+        return self._say("mqtt.accept", properties, **({"subscribe": True} if self.asks_about_subscriptions else {}))
 
-    def reject(self, reason_code: int = 0x87) -> R:
-        """Refuse the connection, with an MQTT 5 reason code (default: not authorized)."""
-        return self.perform(self._emit({"type": "mqtt.reject", "reason_code": reason_code}))
+    def reject(self, reason_code: int = NOT_AUTHORIZED, properties: Properties | None = None) -> R:
+        """Refuse the connection, with an MQTT 5 reason code. A device that belongs elsewhere gets 0x9C, and where as
+        ``{"server_reference": "other.example.org:1883"}``. One that is in already is disconnected."""
+        return self._say("mqtt.disconnect" if self._accepted else "mqtt.reject", properties, reason_code=reason_code)
+
+    def challenge(self, data: bytes, properties: Properties | None = None) -> R:
+        """Called by ``authenticate``: the device is to answer this."""
+        return self._say("mqtt.auth", properties, data=data)
 
     def publish(
         self,
@@ -47,18 +115,33 @@ class MqttConnection(Consumer[R]):
         payload: bytes | str,
         qos: int = 0,
         retain: bool = False,
-        properties: Mapping[str, Any] | None = None,
+        properties: Properties | None = None,
     ) -> R:
         """Publish to the server's subscribers, or to the broker. Text is UTF-8; ``properties`` are MQTT 5's."""
         data = payload.encode() if isinstance(payload, str) else payload
-        event = {"type": "mqtt.send", "topic": topic, "payload": data, "qos": qos, "retain": retain}
-        if properties is not None:
-            event["properties"] = dict(properties)
-        return self.perform(self._emit(event))
+        return self._say("mqtt.send", properties, topic=topic, payload=data, qos=qos, retain=retain)
 
-    def close(self, reason_code: int = 0) -> R:
-        """Close the connection."""
-        return self.perform(self._emit({"type": "mqtt.disconnect", "reason_code": reason_code}))
+    def close(self, reason_code: int = 0, properties: Properties | None = None) -> R:
+        """Close the connection; an MQTT 5 device is told the reason code."""
+        return self._say("mqtt.disconnect", properties, reason_code=reason_code)
+
+    def _say(self, type: str, properties: Properties | None, **keys: Any) -> R:  # noqa: A002 -- the key's name
+        given = {} if properties is None else {"properties": dict(properties)}
+        return self.perform(self._emit({"type": type, **keys, **given}))
+
+
+def _valid(event: Any) -> list[tuple[str, int]]:
+    """What can be asked about: the server refuses a filter that breaks the rules whatever the answer is."""
+    return [(topic_filter, qos) for topic_filter, qos in event["filters"] if topic_filter is not None]
+
+
+def _in_full(event: Any, codes: Any) -> list[int]:
+    """A code for each filter of ``event`` from those for its valid ones. Raises ValueError where that does not fit."""
+    given = iter([qos for _, qos in _valid(event)] if codes is None else codes)
+    full = [FILTER_INVALID if topic_filter is None else next(given, None) for topic_filter, _ in event["filters"]]
+    if None in full or next(given, None) is not None:
+        raise ValueError(f"subscribe: a reason code for each of {len(_valid(event))} filters, or None")
+    return [code for code in full if code is not None]
 
 
 class MqttMethods(MqttConnection[R]):
@@ -114,7 +197,7 @@ class MqttMethods(MqttConnection[R]):
         return self.publish(self._properties["response_topic"], payload, qos, retain, properties)
 
     @property
-    def _properties(self) -> Mapping[str, Any]:
+    def _properties(self) -> Properties:
         return self._message.get("properties") or {}
 
     def defer(self, retry_after: float | None = None) -> None:
@@ -122,9 +205,10 @@ class MqttMethods(MqttConnection[R]):
         backoff. For routes with a policy: without one there is nobody who would keep it."""
         self._verdict = not_now(retry_after)
 
-    def refuse(self, reason_code: int = 0x80) -> None:
-        """Called by ``receive``: never. The message is acknowledged with an MQTT 5 reason code, and logged."""
-        self._verdict = never(reason_code)
+    def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
+        """Called by ``receive``: never. The message is acknowledged with an MQTT 5 reason code, and ``reason`` for
+        people; 3.1.1 has no word for it, and says that it was taken."""
+        self._verdict = never(reason_code, reason)
 
 
 class JsonMqttMethods(MqttMethods[R]):
@@ -151,7 +235,7 @@ class JsonMqttMethods(MqttMethods[R]):
         content: Any,
         qos: int = 0,
         retain: bool = False,
-        properties: Mapping[str, Any] | None = None,
+        properties: Properties | None = None,
     ) -> R:
         """As ``publish``, with ``content`` as JSON. Raises TypeError or ValueError where it cannot be."""
         return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties)
@@ -161,8 +245,9 @@ def not_now(retry_after: float | None) -> dict[str, Any]:
     return {"type": "mqtt.defer"} | ({} if retry_after is None else {"retry_after": retry_after})
 
 
-def never(reason_code: int) -> dict[str, Any]:
-    return {"type": "mqtt.ack", "reason_code": reason_code}
+def never(reason_code: int, reason: str) -> dict[str, Any]:
+    said = {"properties": {"reason_string": reason}} if reason else {}
+    return {"type": "mqtt.ack", "reason_code": reason_code, **said}
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -43,9 +43,9 @@ class MqttMessage:
         """Not now: this one again, after ``retry_after`` seconds or the route's backoff. For routes with a policy."""
         self.verdict = not_now(retry_after)
 
-    def refuse(self, reason_code: int = 0x80) -> None:
-        """Never: this one is acknowledged with an MQTT 5 reason code."""
-        self.verdict = never(reason_code)
+    def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
+        """Never: this one is acknowledged with an MQTT 5 reason code, and ``reason`` for people."""
+        self.verdict = never(reason_code, reason)
 
 
 class MqttBatchMethods(MqttConnection[R]):

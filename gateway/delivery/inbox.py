@@ -28,7 +28,7 @@ WINDOW = 256
 
 
 class InboxConnection:
-    """``app`` itself hears the connection begin and end: it decides who may connect."""
+    """``app`` itself hears the connection begin and end, and what is no message: it decides who may connect."""
 
     def __init__(self, app: Application, label: str, policy: Policy) -> None:
         self._app = app
@@ -49,15 +49,15 @@ class InboxConnection:
 
     async def _read(self, scope: Any, receive: Receive, send: Send, group: asyncio.TaskGroup) -> None:
         """Messages that arrive while a commit is under way go together into the next."""
-        events: asyncio.Queue[Any] = asyncio.Queue()
+        events: asyncio.Queue[Any] = asyncio.Queue(WINDOW)
         pile = _Pile()
         group.create_task(self._hear(scope, events, send))
         group.create_task(self._store(scope, pile, send))
-        events.put_nowait(await receive())
-        while (event := await receive())["type"] == "mqtt.receive":
-            await pile.add(event)
+        event = {"type": ""}
+        while event["type"] != "mqtt.disconnect":
+            event = await receive()
+            await (pile.add(event) if event["type"] == "mqtt.receive" else events.put(event))
         await pile.end()
-        events.put_nowait(event)
 
     async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send) -> None:
         await self._app(scope, events.get, send)

@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Messages that wait for one branch before the connection's reading is held back."""
+BAD_AUTHENTICATION_METHOD = 0x8C
 REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
 LONGEST_REMEMBERED = 128
@@ -64,6 +65,9 @@ class TopicRouter(Router):
             await (super().__call__ if scope["type"] == "lifespan" else refuse)(scope, receive, send)
             return
         connect = await receive()
+        if "authentication_method" in (scope.get("properties") or {}):  # no route is asked about it (MQTT-4.12.0-1)
+            await send({"type": "mqtt.reject", "reason_code": BAD_AUTHENTICATION_METHOD})
+            return
         await send({"type": "mqtt.accept"})
         branches: dict[Route, _Branch] = {}
         try:

@@ -157,3 +157,29 @@ async def test_what_cannot_be_json_is_not_published() -> None:
 
     with pytest.raises(ValueError, match="JSON"):
         await say(Wrong.as_asgi(), message("n", b"1"))
+
+
+@pytest.mark.parametrize("app", [MqttConsumer, AsyncMqttConsumer, TopicRouter([topic("#", MqttConsumer)])])
+async def test_an_authentication_method_that_nobody_knows_is_refused(app: Any) -> None:
+    """MQTT-4.12.0-1: who is accepted with one was authenticated by it."""
+    app = app.as_asgi() if isinstance(app, type) else app
+    async with Conversation(app, scope("mqtt", properties={"authentication_method": "SCRAM-SHA-1"})) as device:
+        device.say(CONNECT)
+        assert await device.hear() == {"type": "mqtt.reject", "reason_code": 0x8C}
+
+
+async def test_a_consumer_that_knows_authentication_methods_gets_their_steps() -> None:
+    class Scram(AsyncMqttConsumer):
+        async def connect(self, message: Any) -> None:
+            await self._emit({"type": "mqtt.auth", "data": b"challenge"})
+
+        async def mqtt_auth(self, event: Any) -> None:
+            await (self.accept() if event["data"] == b"answer" else self.reject())
+
+    async with Conversation(Scram.as_asgi(), scope("mqtt", properties={"authentication_method": "X"})) as device:
+        device.say(CONNECT)
+        assert await device.hear() == {"type": "mqtt.auth", "data": b"challenge"}
+        device.say({"type": "mqtt.auth", "reason_code": 0x18, "data": b"answer", "properties": {}})
+        assert await device.hear() == {"type": "mqtt.accept"}
+        device.say(DISCONNECT)
+        await device.end()

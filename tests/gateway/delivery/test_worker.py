@@ -20,6 +20,7 @@ from gateway import (
     topic,
 )
 from gateway.delivery.event import current_event
+from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.worker import Worker
 from gateway.store.engine import StoreUnavailable
@@ -301,3 +302,19 @@ async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQL
     await worker.stop(0.01)
     counts = await store.counts()
     assert counts.waiting + counts.running == 1
+
+
+async def test_an_inbox_asks_the_application_about_everything_that_is_no_message(store: SQLiteStore) -> None:
+    """Subscriptions in the middle of its messages: none is lost, and reading goes on."""
+
+    async def careful(scope: Any, receive: Any, send: Any) -> None:
+        while (event := await receive())["type"] != "mqtt.disconnect":
+            if event["type"] == "mqtt.connect":
+                await send({"type": "mqtt.accept", "subscribe": True})
+            elif event["type"] == "mqtt.subscribe":
+                await send({"type": "mqtt.suback", "id": event["id"], "reason_codes": [0x87]})
+
+    asked = {"type": "mqtt.subscribe", "id": 9, "filters": [("a/#", 1)], "properties": {}}
+    heard = await publish(Guard(careful, QUICK, "mqtt -> careful"), message("a", b"1", 1), asked, message("a", b"2", 2))
+    assert {"type": "mqtt.suback", "id": 9, "reason_codes": [0x87]} in heard
+    assert [event["id"] for event in heard if event["type"] == "mqtt.ack"] == [1, 2]
