@@ -303,8 +303,8 @@ class Connection:
         if known is None:
             self._note(packet_id, packet)
             return True
-        if known.handled:
-            self._peer.write(packets.pubrec(self.version, packet_id))
+        if known.handled:  # which may not be kept yet
+            self._session.after(lambda: self._peer.write(packets.pubrec(self.version, packet_id)))
         elif known.idle:
             self._take(packet_id, packet, known)
         else:

@@ -350,7 +350,7 @@ Conversations.TestCase.settings = settings(
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=list(HealthCheck),
-    phases=[Phase.generate],
+    phases=[Phase.generate],  # to shrink takes longer than a test may
 )
 TestConversations = Conversations.TestCase
 
@@ -376,6 +376,20 @@ def test_what_a_group_was_to_get_is_the_groups_after_a_restart() -> None:
     after.tick()
     back = Client(after, wire.connect("long", clean=False))
     assert sorted(read(data).payload for data in back.heard()[1:]) == [b"0", b"1", b"2", b"3"]
+
+
+def test_a_repetition_is_not_answered_before_its_answer_is_kept() -> None:
+    journal = Journal(lambda: None)
+    broker = Broker(MQTTSettings(), journal=journal)
+    hello, said = wire.connect("ann", clean=False, session_expiry_interval=9), wire.publish("a", b"x", 2, 7, dup=True)
+    ann = Client(broker, hello)
+    ann.say(said)
+    ann.acknowledge(7)
+    back = Client(broker, hello)
+    back.say(said)
+    assert [read(data).kind for data in back.heard()] == ["CONNACK"]
+    journal.kept(journal.take()[0])
+    assert {read(data).kind for data in back.heard()} == {"PUBREC"}
 
 
 def test_more_sessions_than_are_kept_after_a_restart() -> None:
