@@ -12,7 +12,7 @@ def scope(kind: str, **keys: Any) -> dict[str, Any]:
     own: dict[str, dict[str, Any]] = {
         "http": {"path": "/", "method": "GET", "headers": []},
         "websocket": {"path": "/", "headers": [], "subprotocols": []},
-        "mqtt": {"client_id": "t1", "role": "server"},
+        "mqtt": {"client_id": "t1", "role": "server", "properties": {}},
         "email": {"mail_from": "ann@example.com", "rcpt_to": ["help@example.org"], "transport": "smtp", "headers": []},
         "sms": {"sender": "+447700900123", "recipient": "+447700900999", "country": "GB"},
     }

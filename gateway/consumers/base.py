@@ -23,7 +23,6 @@ RECEIVED = (
     "websocket.receive",
     "websocket.disconnect",
     "mqtt.connect",
-    "mqtt.auth",
     "mqtt.receive",
     "mqtt.subscribe",
     "mqtt.unsubscribe",

@@ -14,7 +14,6 @@ from protocols.mqtt.topics import valid_name
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
-BAD_AUTHENTICATION_METHOD = 0x8C
 Properties = Mapping[str, Any]
 """MQTT 5's, by the names of the specification (2.2.2.2) in lower case: ``content_type``, ``user_property`` ..."""
 TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
@@ -30,16 +29,12 @@ def wants_authentication(scope: Any) -> bool:
 class MqttConnection(Consumer[R]):
     """What all have: a connection begins and ends, and one may publish."""
 
-    asks_about_subscriptions: ClassVar[bool] = False
-    """Whether ``subscribe`` or ``unsubscribe`` is written, and the server therefore asks."""
-
     _accepted = False
 
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        cls.asks_about_subscriptions = (
-            cls.subscribe is not MqttConnection.subscribe or cls.unsubscribe is not MqttConnection.unsubscribe
-        )
+    @classmethod
+    def writes(cls, *names: str) -> list[str]:
+        """Those of these methods that this class has of its own."""
+        return [name for name in names if getattr(cls, name) is not getattr(MqttConnection, name)]
 
     async def dispatch(self, event: Any) -> None:
         """A SUBSCRIBE is answered when ``subscribe`` has returned."""
@@ -94,11 +89,13 @@ class MqttConnection(Consumer[R]):
         """The connection is over: ``reason_code``, ``reason``, ``clean``."""
 
     def accept(self, properties: Properties | None = None) -> R:
-        """Let the device in; ``properties`` go into the CONNACK. One that authenticates anew is told that it succeeded."""
+        """Let the device in; ``properties`` go into the CONNACK. One that authenticates anew is told so."""
         if self._accepted:
             return self._say("mqtt.auth", properties, reason_code=0)
         self._accepted = True
-        return self._say("mqtt.accept", properties, **({"subscribe": True} if self.asks_about_subscriptions else {}))
+        return self._say(
+            "mqtt.accept", properties, **({"subscribe": True} if self.writes("subscribe", "unsubscribe") else {})
+        )
 
     def reject(self, reason_code: int = NOT_AUTHORIZED, properties: Properties | None = None) -> R:
         """Refuse the connection, with an MQTT 5 reason code. A device that belongs elsewhere gets 0x9C, and where as

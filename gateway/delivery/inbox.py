@@ -19,12 +19,13 @@ from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected
 from protocols.event import new_id
+from protocols.mqtt.reasons import SERVER_BUSY
 
 logger = logging.getLogger(__name__)
 
-SERVER_UNAVAILABLE = 0x88
 WINDOW = 256
-"""Messages of one connection that wait for one commit; then its reading is held back."""
+"""Messages of one connection that wait for one commit, or other events for the application; then its reading is held
+back."""
 
 
 class InboxConnection:
@@ -36,31 +37,38 @@ class InboxConnection:
         self._policy = policy
 
     async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Until the device leaves. Where the store cannot keep what it says, it is disconnected without an
-        acknowledgement, and says it again on its next connection."""
+        """Until the device leaves, or the application ends. Where the store cannot keep what the device says, it is
+        disconnected without an acknowledgement, and says it again on its next connection."""
         try:
             async with asyncio.TaskGroup() as group:
-                await self._read(scope, receive, send, group)
-        except* StoreUnavailable as unavailable:
-            error = unavailable.exceptions[0]
+                self._begin(scope, receive, send, group)
+        except BaseExceptionGroup as failures:
+            error = failures.exceptions[0]
+            if not isinstance(error, StoreUnavailable):
+                raise error from None  # as if the application ran alone
             logger.error("%s: not acknowledged, the store is unavailable: %s", describe(scope), error)
-            with contextlib.suppress(Disconnected):
-                await send({"type": "mqtt.disconnect", "reason_code": SERVER_UNAVAILABLE})
+            with contextlib.suppress(Disconnected):  # 0x88, unavailable, is no word of DISCONNECT (3.14.2.1)
+                await send({"type": "mqtt.disconnect", "reason_code": SERVER_BUSY})
 
-    async def _read(self, scope: Any, receive: Receive, send: Send, group: asyncio.TaskGroup) -> None:
-        """Messages that arrive while a commit is under way go together into the next."""
+    def _begin(self, scope: Any, receive: Receive, send: Send, group: asyncio.TaskGroup) -> None:
         events: asyncio.Queue[Any] = asyncio.Queue(WINDOW)
         pile = _Pile()
-        group.create_task(self._hear(scope, events, send))
-        group.create_task(self._store(scope, pile, send))
-        event = {"type": ""}
-        while event["type"] != "mqtt.disconnect":
-            event = await receive()
-            await (pile.add(event) if event["type"] == "mqtt.receive" else events.put(event))
-        await pile.end()
+        reading = group.create_task(self._read(receive, events, pile))
+        group.create_task(self._hear(scope, events, send, reading))
+        group.create_task(self._store(_as_kept(scope), pile, send))
 
-    async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send) -> None:
+    async def _read(self, receive: Receive, events: "asyncio.Queue[Any]", pile: "_Pile") -> None:
+        """Messages that arrive while a commit is under way go together into the next; all else is the application's."""
+        try:
+            while (event := await receive())["type"] != "mqtt.disconnect":
+                await (pile.add(event) if event["type"] == "mqtt.receive" else events.put(event))
+        finally:
+            await pile.end()
+        await events.put(event)
+
+    async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send, reading: "asyncio.Task[None]") -> None:
         await self._app(scope, events.get, send)
+        reading.cancel()  # where it is not over: nobody is left who would answer
 
     async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
         while batch := await pile.take():
@@ -88,6 +96,12 @@ class InboxConnection:
             content=codec.encode(scope, [event]),
             subject=f"{describe(scope)} {event['topic']}",
         )
+
+
+def _as_kept(scope: Any) -> Any:
+    """What a client proved itself with is no more for the disk than a password is."""
+    properties = {key: value for key, value in scope["properties"].items() if key != "authentication_data"}
+    return {**scope, "properties": properties}
 
 
 class _Pile:

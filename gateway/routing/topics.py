@@ -6,17 +6,21 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gateway.consumers.mqtt import MqttConnection, wants_authentication
 from gateway.delivery.running import current_running
 from gateway.routing.patterns import Captures, Pattern
 from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
+from protocols.errors import LocalProtocolError
+from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Messages that wait for one branch before the connection's reading is held back."""
-BAD_AUTHENTICATION_METHOD = 0x8C
+_OF_CONNACK = (0x84, 0x85, 0x86, 0x88, 0x8A, 0x8C)
+"""Reason codes that DISCONNECT does not have (MQTT 5.0, 3.14.2.1)."""
 REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
 LONGEST_REMEMBERED = 128
@@ -28,14 +32,16 @@ class TopicRouter(Router):
 
     A route's application runs as if the connection were its own: it is started by the first message for it, hears
     ``mqtt.connect`` first (its ``mqtt.accept`` changes nothing: the connection is open; its ``mqtt.reject`` closes it)
-    and ``mqtt.disconnect`` last. Messages of one route stay in order; routes do not wait for each other until one is
-    ``WINDOW`` messages behind. A message without a route is acknowledged: it was for the subscribers alone.
+    and ``mqtt.disconnect`` last. No route is asked about subscriptions or an authentication method: they are about the
+    connection, and it is nobody's alone. Messages of one route stay in order; routes do not wait for each other until
+    one is ``WINDOW`` messages behind. A message without a route is acknowledged: it was for the subscribers alone.
     What the route's pattern captured is in the event's ``captures``, name -> level.
     """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         super().__init__(routes)
         check_policies(self.routes, "mqtt")
+        _check_questions(self.routes)
         self._found: dict[str, tuple[Route, Captures] | None] = {}
 
     def key(self, pattern: Pattern, scope: Any) -> str:
@@ -65,7 +71,7 @@ class TopicRouter(Router):
             await (super().__call__ if scope["type"] == "lifespan" else refuse)(scope, receive, send)
             return
         connect = await receive()
-        if "authentication_method" in (scope.get("properties") or {}):  # no route is asked about it (MQTT-4.12.0-1)
+        if wants_authentication(scope):  # no route is asked about it (MQTT-4.12.0-1)
             await send({"type": "mqtt.reject", "reason_code": BAD_AUTHENTICATION_METHOD})
             return
         await send({"type": "mqtt.accept"})
@@ -88,6 +94,8 @@ class TopicRouter(Router):
         self, branches: "dict[Route, _Branch]", make: "Callable[[Route], _Branch]", receive: Receive, send: Send
     ) -> None:
         while (event := await receive())["type"] != "mqtt.disconnect":
+            if event["type"] != "mqtt.receive":
+                continue
             found = self.find(event)
             if found is None:
                 await _acknowledge_unrouted(event, send)
@@ -160,10 +168,26 @@ class _Branch:
 
     async def send(self, event: dict[str, Any]) -> None:
         if event["type"] == "mqtt.accept":
+            if event.get("subscribe"):
+                raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
             return
-        if event["type"] == "mqtt.reject":
-            event = {"type": "mqtt.disconnect", "reason_code": event.get("reason_code", 0x87)}
-        await self._send(event)
+        await self._send(_as_disconnect(event) if event["type"] == "mqtt.reject" else event)
+
+
+def _as_disconnect(reject: dict[str, Any]) -> dict[str, Any]:
+    code = reject.get("reason_code", NOT_AUTHORIZED)
+    properties = {"properties": reject["properties"]} if "properties" in reject else {}
+    return {"type": "mqtt.disconnect", "reason_code": NOT_AUTHORIZED if code in _OF_CONNACK else code, **properties}
+
+
+def _check_questions(routes: Iterable[Route]) -> None:
+    """Raises ValueError for a consumer that believes that it is asked."""
+    for route in routes:
+        consumer = getattr(route.app, "consumer_class", None)
+        if not isinstance(consumer, type) or not issubclass(consumer, MqttConnection):
+            continue
+        for method in consumer.writes("subscribe", "unsubscribe", "authenticate"):
+            raise ValueError(f"{route.target} has {method}(), which nobody calls behind a topic; give it all of mqtt")
 
 
 def _wake(waiter: "asyncio.Future[None] | None") -> None:

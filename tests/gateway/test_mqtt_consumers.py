@@ -6,8 +6,17 @@ from typing import Any
 import pytest
 from conversation import Conversation, scope
 
-from gateway import AsyncJsonMqttConsumer, AsyncMqttConsumer, JsonMqttConsumer, MqttConsumer, TopicRouter, topic
+from gateway import (
+    AsyncJsonMqttConsumer,
+    AsyncMqttConsumer,
+    JsonMqttConsumer,
+    MqttConsumer,
+    Policy,
+    TopicRouter,
+    topic,
+)
 from gateway.consumers.parameters import Extras, extras
+from protocols import LocalProtocolError
 
 CONNECT = {"type": "mqtt.connect", "username": None, "password": None}
 DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
@@ -168,18 +177,178 @@ async def test_an_authentication_method_that_nobody_knows_is_refused(app: Any) -
         assert await device.hear() == {"type": "mqtt.reject", "reason_code": 0x8C}
 
 
-async def test_a_consumer_that_knows_authentication_methods_gets_their_steps() -> None:
-    class Scram(AsyncMqttConsumer):
-        async def connect(self, message: Any) -> None:
-            await self._emit({"type": "mqtt.auth", "data": b"challenge"})
+SCRAM = {"authentication_method": "SCRAM-SHA-256", "authentication_data": b"first"}
 
-        async def mqtt_auth(self, event: Any) -> None:
-            await (self.accept() if event["data"] == b"answer" else self.reject())
 
-    async with Conversation(Scram.as_asgi(), scope("mqtt", properties={"authentication_method": "X"})) as device:
+class Scram(MqttConsumer):
+    def connect(self, message: Any) -> None:
+        raise AssertionError("not for a device that names a method")
+
+    def authenticate(self, data: bytes | None) -> None:
+        if data == b"first":
+            self.challenge(b"challenge")
+        elif data == b"answer":
+            self.accept({"authentication_data": b"proof"})
+        else:
+            self.reject(0x86)
+
+
+class AsyncScram(AsyncMqttConsumer):
+    async def authenticate(self, data: bytes | None) -> None:
+        if data == b"first":
+            await self.challenge(b"challenge")
+        elif data == b"answer":
+            await self.accept({"authentication_data": b"proof"})
+        else:
+            await self.reject(0x86)
+
+
+def step(data: bytes, code: int = 0x18) -> dict[str, Any]:
+    return {"type": "mqtt.auth", "reason_code": code, "data": data, "properties": {}}
+
+
+@pytest.mark.parametrize("consumer", [Scram, AsyncScram])
+async def test_a_consumer_that_knows_authentication_methods_gets_their_steps(consumer: Any) -> None:
+    proof = {"authentication_data": b"proof"}
+    async with Conversation(consumer.as_asgi(), scope("mqtt", properties=SCRAM)) as device:
         device.say(CONNECT)
         assert await device.hear() == {"type": "mqtt.auth", "data": b"challenge"}
-        device.say({"type": "mqtt.auth", "reason_code": 0x18, "data": b"answer", "properties": {}})
-        assert await device.hear() == {"type": "mqtt.accept"}
+        device.say(step(b"answer"))
+        assert await device.hear() == {"type": "mqtt.accept", "properties": proof}
+        device.say(step(b"first", 0x19))  # anew
+        assert await device.hear() == {"type": "mqtt.auth", "data": b"challenge"}
+        device.say(step(b"answer"))
+        assert await device.hear() == {"type": "mqtt.auth", "reason_code": 0, "properties": proof}
+        device.say(step(b"first", 0x19), step(b"guess"))
+        await device.hear()
+        assert await device.hear() == {"type": "mqtt.disconnect", "reason_code": 0x86}
         device.say(DISCONNECT)
         await device.end()
+
+
+async def test_a_wrong_answer_is_rejected() -> None:
+    async with Conversation(Scram.as_asgi(), scope("mqtt", properties=SCRAM)) as device:
+        device.say(CONNECT, step(b"guess"))
+        assert [await device.hear(), await device.hear()] == [
+            {"type": "mqtt.auth", "data": b"challenge"},
+            {"type": "mqtt.reject", "reason_code": 0x86},
+        ]
+
+
+async def test_a_message_from_the_store_is_of_a_device_that_has_authenticated() -> None:
+    class Reads(MqttConsumer):
+        def authenticate(self, data: bytes | None) -> None:
+            raise AssertionError("there is nobody who could answer")
+
+    delivered = scope("mqtt", properties=SCRAM, extensions={"delivery": {"id": "e", "attempt": 1, "first_received": 1}})
+    async with Conversation(Reads.as_asgi(), delivered) as store:
+        store.say(CONNECT, message("a"))
+        assert [(await store.hear())["type"], (await store.hear())["type"]] == ["mqtt.accept", "mqtt.ack"]
+
+
+class Reader(MqttConsumer):
+    answer: Any = None
+
+    def subscribe(self, filters: Any) -> Any:
+        self.publish("asked", repr(filters))
+        return self.answer
+
+
+class AsyncReader(AsyncMqttConsumer):
+    answer: Any = None
+
+    async def subscribe(self, filters: Any) -> Any:
+        await self.publish("asked", repr(filters))
+        return self.answer
+
+
+def ask(id: int, *filters: tuple[str | None, int]) -> dict[str, Any]:  # noqa: A002
+    return {"type": "mqtt.subscribe", "id": id, "filters": list(filters), "properties": {}}
+
+
+@pytest.mark.parametrize("base", [Reader, AsyncReader])
+@pytest.mark.parametrize(("answer", "codes"), [(None, [2, 0x8F, 0]), ([1, 0x87], [1, 0x8F, 0x87])])
+async def test_a_consumer_with_subscribe_is_asked_before_the_device_is_answered(
+    base: Any, answer: Any, codes: list[int]
+) -> None:
+    consumer = type("Asked", (base,), {"answer": answer})
+    async with Conversation(consumer.as_asgi(), scope("mqtt")) as device:
+        device.say(CONNECT, ask(7, ("a/#", 2), (None, 1), ("b", 0)))
+        assert await device.hear() == {"type": "mqtt.accept", "subscribe": True}
+        assert (await device.hear())["payload"] == b"[('a/#', 2), ('b', 0)]"
+        assert await device.hear() == {"type": "mqtt.suback", "id": 7, "reason_codes": codes}
+
+
+@pytest.mark.parametrize("answer", [[], [0], [0, 1, 2]])
+async def test_an_answer_that_does_not_fit_is_the_consumer_s_mistake(answer: Any) -> None:
+    with pytest.raises(ValueError, match="a reason code for each of 2 filters"):
+        async with Conversation(type("Asked", (Reader,), {"answer": answer}).as_asgi(), scope("mqtt")) as device:
+            device.say(CONNECT, ask(7, ("a/#", 2), (None, 1), ("b", 0)))
+            await device.end()
+
+
+async def test_a_consumer_may_hear_who_unsubscribes() -> None:
+    left: list[Any] = []
+
+    class Hears(AsyncMqttConsumer):
+        async def unsubscribe(self, filters: Any) -> None:
+            left.extend(filters)
+
+    async with Conversation(Hears.as_asgi(), scope("mqtt")) as device:
+        device.say(
+            CONNECT, ask(1, ("a", 1)), {"type": "mqtt.unsubscribe", "filters": ["a"], "properties": {}}, DISCONNECT
+        )
+        await device.end()
+        assert [event["type"] for event in device.heard()] == ["mqtt.accept", "mqtt.suback"]
+    assert left == ["a"]
+
+
+@pytest.mark.parametrize("method", ["subscribe", "unsubscribe", "authenticate"])
+@pytest.mark.parametrize("policy", [Policy(), Policy(inbox=True)])
+def test_what_nobody_would_call_behind_a_topic_is_told_at_once(method: str, policy: Policy) -> None:
+    consumer = type("Door", (MqttConsumer,), {method: lambda self, it: None})
+    with pytest.raises(ValueError, match=rf"Door has {method}\(\), which nobody calls behind a topic"):
+        TopicRouter([topic("#", consumer, policy)])
+
+
+async def test_an_application_that_asks_behind_a_topic_is_told() -> None:
+    async def asks(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "mqtt.accept", "subscribe": True})
+
+    with pytest.raises(LocalProtocolError, match="nobody is asked"):
+        await say(TopicRouter([topic("#", asks)]), message("a"))
+
+
+async def test_what_a_consumer_says_in_words_of_mqtt_5() -> None:
+    class Words(MqttConsumer):
+        def connect(self, message: Any) -> None:
+            self.accept({"server_keep_alive": 30})
+
+        def receive(self, topic: str, payload: bytes) -> None:
+            if topic == "never":
+                self.refuse(0x97, "enough for today")
+            else:
+                self.close(0x98, {"reason_string": "come again tomorrow"})
+
+    async with Conversation(Words.as_asgi(), scope("mqtt")) as device:
+        device.say(CONNECT, message("never", id=3), message("close", id=None))
+        assert await device.hear() == {"type": "mqtt.accept", "properties": {"server_keep_alive": 30}}
+        said = {"reason_string": "enough for today"}
+        assert await device.hear() == {"type": "mqtt.ack", "id": 3, "reason_code": 0x97, "properties": said}
+        said = {"reason_string": "come again tomorrow"}
+        assert await device.hear() == {"type": "mqtt.disconnect", "reason_code": 0x98, "properties": said}
+
+
+@pytest.mark.parametrize(("code", "told"), [(0x86, 0x87), (0x9C, 0x9C)])
+async def test_a_rejection_behind_a_topic_closes_with_a_code_that_disconnect_has(code: int, told: int) -> None:
+    elsewhere = {"server_reference": "other.example.org"}
+
+    class Elsewhere(MqttConsumer):
+        def connect(self, message: Any) -> None:
+            self.reject(code, elsewhere)
+
+    async with Conversation(TopicRouter([topic("#", Elsewhere)]), scope("mqtt")) as device:
+        device.say(CONNECT, message("a"))
+        assert await device.hear() == {"type": "mqtt.accept"}
+        assert await device.hear() == {"type": "mqtt.disconnect", "reason_code": told, "properties": elsewhere}
