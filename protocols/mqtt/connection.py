@@ -27,6 +27,8 @@ from protocols.mqtt.session import Inbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.topics import Grant
 
+UNRELEASED = 4096
+"""Messages at QoS 2 of one client for which its PUBREL has not come: 3.1.1 has no receive maximum."""
 ALIASES = 32
 """Topic aliases that a client may use, and that we use where a client takes some."""
 UNANSWERED = 64
@@ -317,6 +319,8 @@ class Connection:
     def _note(self, packet_id: int, packet: MQTTReceiveEvent) -> None:
         if len(self.unacked) + self._begun >= self._most:
             raise _too_many()
+        if len(self._session.inbound) >= UNRELEASED:
+            raise _broken("too many messages at QoS 2 that it has not released", reasons.QUOTA_EXCEEDED)
         self._begun += 1
         known = Inbound(new_id())
         self._session.note(packet_id, known)

@@ -4,9 +4,12 @@ Pure: the server takes the changes, has them made durable, and says so. Where a 
 journal, and nothing here costs anything.
 """
 
+import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 Changes = Mapping[str, bytes | None]
 """By key; None removes."""
@@ -64,7 +67,10 @@ class Journal:
         self.committed = position
         waiting = self._waiting
         while waiting and waiting[0][0] <= position:
-            waiting.popleft()[1]()
+            try:
+                waiting.popleft()[1]()
+            except Exception:  # whoever waited has a fault; the others have not
+                logger.exception("the journal")
 
     def when(self, position: int, call: Callable[[], None]) -> None:
         """``call()`` once all up to ``position``, which is not beyond today's, is kept; at once where it is."""

@@ -95,6 +95,9 @@ class MQTTSettings:
     """Between two publications of the server's figures under $SYS/broker; 0: none."""
 
     def __post_init__(self) -> None:
+        for name in ("max_unacked", "max_inflight"):
+            if not 1 <= getattr(self, name) <= 65535:  # packet identifiers have two bytes
+                raise ValueError(f"{name}: 1 to 65535")
         if self.users is not None:
             check_users(self.users)
         if self.acl is not None:

@@ -10,7 +10,7 @@ from mqtt_memory import Client, Clock
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.agenda import Agenda
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import ALIASES
+from protocols.mqtt.connection import ALIASES, UNRELEASED
 from protocols.mqtt.settings import MQTTSettings
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
@@ -999,3 +999,13 @@ def test_the_agenda_does_what_is_due_once_in_order() -> None:
     agenda.run(9.0)
     assert done == ["b", "c", "later"]
     assert len(agenda) == 0
+
+
+def test_a_client_that_never_releases_is_stopped(broker: Broker) -> None:
+    ann = join(broker, version=4)
+    for packet_id in range(1, UNRELEASED + 1):
+        ann.say(wire.publish("a", version=4, qos=2, packet_id=packet_id))
+        ann.connection.acknowledge({"id": packet_id})
+    with pytest.raises(RemoteProtocolError, match="not released") as error:
+        ann.say(wire.publish("a", version=4, qos=2, packet_id=UNRELEASED + 1))
+    assert error.value.answer == 0x97
