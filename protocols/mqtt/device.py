@@ -17,7 +17,7 @@ from protocols.instance import Instance
 from protocols.mqtt import packets, reasons
 from protocols.mqtt.access import Access
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import Connection, Goodbye
+from protocols.mqtt.connection import ALIASES, Connection, Goodbye
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
@@ -145,7 +145,7 @@ class Device(Instance, asyncio.Protocol):
     __slots__ = (
         *("_acks", "_assigned", "_closed", "_connect", "_connection", "_dropped", "_heard", "_held", "_host"),
         *("_journal", "_keepalive", "_loop", "_out", "_parser", "_rate", "_stopping", "_throttle", "_timer"),
-        *("_transport", "_unsent", "client_id", "congested", "max_packet", "version"),
+        *("_transport", "_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
     )
 
     def __init__(
@@ -155,6 +155,7 @@ class Device(Instance, asyncio.Protocol):
         self.client_id = connect.client_id
         self.version = connect.version
         self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
+        self.aliases = min(connect.properties.get("topic_alias_maximum", 0), ALIASES)
         self.congested = False
         self._assigned = assigned
         self._connect: Connect | None = connect

@@ -23,6 +23,8 @@ class Outlet(Protocol):
     """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
     max_packet: int
     """Bytes of the largest packet that the client takes; 0 for any."""
+    aliases: int
+    """Topic aliases that the client takes from us; mostly 0."""
 
     @property
     def congested(self) -> bool:
@@ -158,7 +160,7 @@ class Session:
         outlet = self.outlet
         if outlet is None:
             return
-        alias, known = outlet.alias(message.topic)
+        alias, known = outlet.alias(message.topic) if outlet.aliases else (0, False)
         if alias:
             head, tail = message.encode(
                 outlet.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
@@ -281,7 +283,7 @@ class Session:
     def _transmit(self, out: Outbound, outlet: Outlet) -> None:
         packet_id = out.packet_id = self._next_id()
         message = out.message
-        alias, known = outlet.alias(message.topic) if out.qos == 1 else (0, False)
+        alias, known = outlet.alias(message.topic) if outlet.aliases and out.qos == 1 else (0, False)
         if alias:
             now = self._clock()
             head, tail = message.encode(

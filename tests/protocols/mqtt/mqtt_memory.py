@@ -3,7 +3,7 @@
 from typing import Any
 
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import Connection, Goodbye
+from protocols.mqtt.connection import ALIASES, Connection, Goodbye
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
 from protocols.mqtt.settings import MQTTSettings
@@ -45,6 +45,7 @@ class Client:
             packet = packet._replace(client_id="auto-1")
         self.version = packet.version
         self.max_packet = packet.properties.get("maximum_packet_size", 0)
+        self.aliases = min(packet.properties.get("topic_alias_maximum", 0), ALIASES)
         self.connection = Connection(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
         if accept is not None:
             self.connection.accept(accept)
