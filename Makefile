@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl haproxy
 PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl haproxy
-BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 smtp sms store mqtt_inbox mqtt_client smtp_inbox
+BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_idle smtp sms store mqtt_inbox mqtt_client smtp_inbox
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
 .PHONY: help install run test faults check peers bench bench-quick schema
@@ -56,4 +56,4 @@ faults: install peers
 
 # Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
 bench bench-quick: install
-	@for each in $(BENCHMARKS); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done
+	@for each in $(BENCHMARKS) $(if $(filter bench,$@),mqtt_soak); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done

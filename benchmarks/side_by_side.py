@@ -17,9 +17,11 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TextIO
 
 Load = Callable[[int, float], float]
 """(port, seconds) -> what was done per second."""
@@ -46,21 +48,21 @@ def client(*arguments: str) -> float:
 
 def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str) -> dict[str, float]:
     """Measure ``peers`` in turns, print the table and the ratios of the first to each other, return the medians."""
-    options = _options(title)
+    options = options_of(title)
     cores = sorted(os.sched_getaffinity(0)) if sys.platform == "linux" and not options.unpinned else []
     rates: dict[str, list[float]] = {peer.name: [] for peer in peers}
     with contextlib.ExitStack() as stack:
-        ports = {peer.name: stack.enter_context(_running(peer, cores[:1])) for peer in peers}
+        ports = {peer.name: stack.enter_context(running(peer, cores[:1]))[0] for peer in peers}
         _pin(0, cores[1:])
         for port in ports.values():
             load(port, min(1.0, options.seconds))  # warm up
         for _ in range(options.rounds):
             for name, port in ports.items():
                 rates[name].append(load(port, options.seconds))
-    return _report(title, unit, rates)
+    return report(title, unit, rates)
 
 
-def _options(title: str) -> argparse.Namespace:
+def options_of(title: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="5 rounds of half a second")
     parser.add_argument("--unpinned", action="store_true", help="let every process use every core")
@@ -72,7 +74,7 @@ def _options(title: str) -> argparse.Namespace:
     return options
 
 
-def _report(title: str, unit: str, rates: dict[str, list[float]]) -> dict[str, float]:
+def report(title: str, unit: str, rates: dict[str, list[float]]) -> dict[str, float]:
     medians = {name: statistics.median(each) for name, each in rates.items()}
     ours, *others = medians
     print(f"{title}, {unit}, median (lowest - highest) of {len(rates[ours])} rounds")
@@ -83,20 +85,22 @@ def _report(title: str, unit: str, rates: dict[str, list[float]]) -> dict[str, f
 
 
 @contextlib.contextmanager
-def _running(peer: Peer, cores: Sequence[int]) -> Iterator[int]:
+def running(peer: Peer, cores: Sequence[int] = ()) -> Iterator[tuple[int, int]]:
+    """The server, listening: its port and its process."""
     port = _free_port()
-    process = subprocess.Popen(peer.command(port), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    _pin(process.pid, cores)
-    try:
-        _wait(peer, process, port)
-        yield port
-    finally:
-        process.terminate()
+    with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would stop a server that says much
+        process = subprocess.Popen(peer.command(port), stdout=subprocess.DEVNULL, stderr=log)
+        _pin(process.pid, cores)
         try:
-            process.communicate(timeout=5)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+            _wait(peer, process, port, log)
+            yield port, process.pid
+        finally:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _pin(pid: int, cores: Sequence[int]) -> None:
@@ -110,11 +114,12 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _wait(peer: Peer, process: "subprocess.Popen[str]", port: int) -> None:
+def _wait(peer: Peer, process: "subprocess.Popen[bytes]", port: int, log: TextIO) -> None:
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise SystemExit(f"{peer.name} ended with {process.returncode}: {process.communicate()[1][-2000:]}")
+            log.seek(0)
+            raise SystemExit(f"{peer.name} ended with {process.returncode}: {log.read()[-2000:]}")
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         time.sleep(0.05)
