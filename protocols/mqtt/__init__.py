@@ -1,11 +1,17 @@
-"""MQTT 3.1.1 as a server, QoS 0 and 1. From the inside out, the first five without I/O:
+"""MQTT 3.1.1 and 5.0 as a server; as a client of a broker in ``client``. From the inside out, all above ``access``
+without I/O:
 
-``packets``      bytes <-> packets: the incremental :class:`~protocols.mqtt.packets.Parser`, and what a server writes
+``packets``      what a packet is, and the bytes of those that a server writes; ``parser``: bytes -> packets
+``properties``   MQTT 5's properties: bytes <-> dict; ``fields``, ``reasons``: what both are made of
 ``topics``       names, filters, the tree of subscriptions, retained messages
-``session``      what outlives a connection: subscriptions, messages in flight and queued
-``broker``       all sessions; fan-out
+``session``      what outlives a connection: subscriptions, messages in flight and queued; ``message``, ``share``
+``broker``       all sessions; fan-out; what is due when (``agenda``)
+``journal``      what of that has to outlive the process, as the records of ``record``
 ``connection``   one network connection: packets in, the application's events and bytes out
+``access``       who may connect, and do what: ``users``, ``acl``
+``keeper``       has the journal's changes made durable
 ``device``       the socket, the clock, and the application's run over one connection
+``tunnel``       a websocket as a device's socket
 ``server``       the listener and what it owns
 """
 

@@ -1,5 +1,5 @@
-"""The tutorials, done as a newcomer does them: their files are written, their commands run, and what they say is printed is
-what is printed (``…`` stands for anything)."""
+"""The tutorials, done as a newcomer does them: their files are written, their commands run, and what they say is
+printed is what is printed (``…`` stands for anything)."""
 
 import os
 import re
