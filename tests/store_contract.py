@@ -40,7 +40,7 @@ def ids(messages: Sequence[Message | Summary]) -> list[str]:
 
 
 def summary_of(message: Message, state: Literal["waiting", "running", "dead"]) -> Summary:
-    fields = {key: value for key, value in asdict(message).items() if key != "content"}
+    fields = {key: value for key, value in asdict(message).items() if key not in ("content", "alone")}
     return Summary(**fields, size=len(message.content), state=state)
 
 
@@ -498,6 +498,32 @@ class StoreContract:
         assert (claim.id, claim.state, claim.attempts) == ("e", "ours", 2)
         assert len(await store.take_outgoing(1, now=NOW)) == 1
         assert "its process died; given back" in await self.told(store, "left")
+
+    async def test_what_a_dead_process_had_comes_alone_in_any_process(self, tmp_path: Path, store: Store) -> None:
+        gone = self.make_store(tmp_path)
+        await gone.open()
+        await gone.put_all([a_message(f"a{number}", key="k" if number == 2 else "") for number in range(3)])
+        await gone.take(9, now=NOW)
+        await gone.close()
+        other = self.make_store(tmp_path)
+        await other.open()
+        await store.put_all([a_message("fresh1"), a_message("fresh2"), a_message("after", key="k")])
+        [first] = await store.take(9, now=NOW)
+        assert (first.id, first.attempts, first.alone) == ("a0", 2, True)
+        assert ids(await other.take(1, now=NOW)) == ["fresh1"], "no two of them at a time, anywhere"
+        await store.retry("a0", due=NOW, error="E")
+        assert ids(await other.take(9, now=NOW, busy=["k"])) == ["a1"]
+        [failed, fresh] = await store.take(9, now=NOW)
+        assert (failed.id, failed.alone, fresh.id) == ("a0", False, "fresh2"), "its attempt has ended by itself"
+        assert await store.take(9, now=NOW) == []
+        await other.finish("a1")
+        assert ids(await store.take(0, now=NOW)) == []
+        assert ids(await store.take(9, now=NOW, busy=["k"])) == []
+        assert ids(await other.take(9, now=NOW)) == ["a2"]
+        await other.bury(await other.get("a2") or a_message(), error="E")
+        assert await store.revive(["a2"]) == 1
+        assert [each.alone for each in await store.take(9, now=NOW)] == [False]
+        await other.close()
 
     async def test_no_message_is_taken_by_two(self, store: Store, other: Store) -> None:
         await asyncio.gather(*(store.put(a_message(f"w{number}")) for number in range(200)))

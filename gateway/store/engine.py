@@ -53,6 +53,8 @@ class Message:
     """What the last attempt failed with: the traceback."""
     subject: str = ""
     """Who sent what to whom, in a few words (:func:`protocols.asgi.describe`)."""
+    alone: bool = False
+    """As ``take`` gives it: a process died while it had this one, which may have been what killed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,12 @@ class Store(Protocol):
 
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
         """At most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two of one
-        key. They are running and ours now; the attempt is counted."""
+        key. They are running and ours now; the attempt is counted.
+
+        What a dead process had goes before all others and comes ``alone``, with nothing else in the list and while no
+        other such message runs in any process: the next death is then counted for the one that caused it, not for its
+        neighbours. Once an attempt has ended by itself it is a message like any other.
+        """
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
         """A running message is handled: forget it, keep what its handler sends."""
