@@ -65,10 +65,8 @@ def opening(database: Path) -> Iterator[None]:
     after ``OPENING`` if somebody else is not done by then: a process that was stopped is not waited for."""
     fd = os.open(_lock_path(database, "open"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        if not _within(OPENING, fd):
-            raise TimeoutError(
-                f"another process has been opening it for {OPENING:g} s; end it if it is stuck or stopped"
-            )
+        if not locked_within(OPENING, fd, look_again=LOOK_AGAIN):
+            raise TimeoutError(f"another process has been opening it for {OPENING:g} s; end that if it is stopped")
         yield
     finally:
         os.close(fd)
@@ -79,11 +77,11 @@ def turnstile(database: Path) -> int:
     return os.open(_lock_path(database, "next"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _within(seconds: float, fd: int) -> bool:
-    """Wait for the lock: whether it is ours."""
+def locked_within(seconds: float, fd: int, *, look_again: float) -> bool:
+    """Wait for the lock on ``fd``, so long at most; whether it is ours now."""
     deadline = time.monotonic() + seconds
     while not (ours := _is_free(fd)) and time.monotonic() < deadline:
-        time.sleep(LOOK_AGAIN)
+        time.sleep(look_again)
     return ours
 
 
