@@ -429,6 +429,16 @@ class StoreContract:
             "done", "sent o-0", "failed: not sent o-1: refused", "sent o-1",
         ]  # fmt: skip
 
+    async def test_what_has_left_in_part_is_the_rest_from_then_on(self, store: Store) -> None:
+        item = Outgoing("p-0", "p", "email", b"to two", lane="email", behind="gone")
+        await self.sends(store, [item, replace(item, id="p-1")])
+        await store.take_outgoing(9, now=NOW)
+        await store.postpone("p-0", due=NOW, error="E", content=b"to one")
+        await store.postpone("p-1", due=NOW, error="E")
+        taken = await store.take_outgoing(9, now=NOW)
+        assert [each.content for each in taken] == [b"to one", b"to two"]
+        assert taken[0] == replace(item, content=b"to one", attempts=2, due=NOW, error="E")
+
     async def test_a_busy_lane_holds_nobody_else_up(self, store: Store) -> None:
         lanes = ["a", "a", "a", "b", "", "b"]
         items = [Outgoing(f"l-{number}", "l", "sms", b"text", lane=lane) for number, lane in enumerate(lanes)]

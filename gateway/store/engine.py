@@ -230,7 +230,8 @@ class Store(Protocol):
 
     async def sent(self, id: str) -> None: ...  # noqa: A002
 
-    async def postpone(self, id: str, *, due: float, error: str) -> None: ...  # noqa: A002
+    async def postpone(self, id: str, *, due: float, error: str, content: bytes | None = None) -> None:  # noqa: A002
+        """It has not left and waits until ``due``; with ``content``, that is what is still to be sent of it."""
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
         """Those that wait are due now, their attempts forgotten; how many there were. What is damaged stays so."""
