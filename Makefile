@@ -4,7 +4,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl haproxy
 PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl haproxy
-BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 smtp sms store mqtt_inbox smtp_inbox
+BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 smtp sms store mqtt_inbox smtp_inbox mqtt_orm
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
 .PHONY: help install run test faults check peers bench bench-quick schema
