@@ -4,7 +4,8 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl haproxy
 PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl haproxy
-BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_idle smtp sms store mqtt_inbox mqtt_client smtp_inbox
+BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp sms store mqtt_inbox mqtt_client \
+	smtp_inbox
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
 .PHONY: help install run test faults check peers bench bench-quick schema

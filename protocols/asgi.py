@@ -19,6 +19,7 @@ from asgiref.typing import (
 from protocols.errors import LocalProtocolError
 
 __all__ = [
+    "LONGEST_WISH",
     "VERSIONS",
     "Application",
     "EmailAcceptEvent",
@@ -65,6 +66,7 @@ __all__ = [
     "WebSocketScope",
     "check_text",
     "describe",
+    "wish_of",
 ]
 
 VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
@@ -421,6 +423,21 @@ def check_text(event: Mapping[str, Any]) -> None:
     texts = [event["text"], *event.get("media", ()), event.get("to") or "", event.get("from") or ""]
     if not all(isinstance(text, str) for text in texts):
         raise LocalProtocolError("sms.send: text, media, to and from are strings")
+
+
+LONGEST_WISH = 86400.0
+"""Seconds that an application may defer a message for."""
+
+
+def wish_of(event: Mapping[str, Any]) -> float | None:
+    """The ``retry_after`` of a defer event: seconds from 0 to ``LONGEST_WISH``, the nearest to what was given; None
+    where nothing was. Raises LocalProtocolError where it is no number."""
+    given = event.get("retry_after")
+    if given is None:
+        return None
+    if not isinstance(given, int | float) or isinstance(given, bool) or given != given:
+        raise LocalProtocolError(f"{event['type']}: retry_after is {given!r}; it is seconds")
+    return float(min(max(given, 0), LONGEST_WISH))
 
 
 def describe(scope: Scope) -> str:

@@ -1,5 +1,8 @@
 """Who erred: the application (local) or the peer (remote)."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LocalProtocolError(Exception):
     """The application broke the rules of its scope: an unknown or out-of-order event, or a missing key.
@@ -32,11 +35,15 @@ class NotSent(Exception):
     """What was to be sent did not leave; the message is one sentence without secrets or content.
 
     ``retry_after`` holds the seconds for which the other side wants nothing more of us; None where it did not say.
+    ``left`` tells, where a part has left, what has not: the keys of the event that are different for it.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, left: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.left = left
 
 
 class PermanentFailure(NotSent):

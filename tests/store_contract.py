@@ -40,7 +40,7 @@ def ids(messages: Sequence[Message | Summary]) -> list[str]:
 
 
 def summary_of(message: Message, state: Literal["waiting", "running", "dead"]) -> Summary:
-    fields = {key: value for key, value in asdict(message).items() if key != "content"}
+    fields = {key: value for key, value in asdict(message).items() if key not in ("content", "alone")}
     return Summary(**fields, size=len(message.content), state=state)
 
 
@@ -429,6 +429,16 @@ class StoreContract:
             "done", "sent o-0", "failed: not sent o-1: refused", "sent o-1",
         ]  # fmt: skip
 
+    async def test_what_has_left_in_part_is_the_rest_from_then_on(self, store: Store) -> None:
+        item = Outgoing("p-0", "p", "email", b"to two", lane="email", behind="gone")
+        await self.sends(store, [item, replace(item, id="p-1")])
+        await store.take_outgoing(9, now=NOW)
+        await store.postpone("p-0", due=NOW, error="E", content=b"to one")
+        await store.postpone("p-1", due=NOW, error="E")
+        taken = await store.take_outgoing(9, now=NOW)
+        assert [each.content for each in taken] == [b"to one", b"to two"]
+        assert taken[0] == replace(item, content=b"to one", attempts=2, due=NOW, error="E")
+
     async def test_a_busy_lane_holds_nobody_else_up(self, store: Store) -> None:
         lanes = ["a", "a", "a", "b", "", "b"]
         items = [Outgoing(f"l-{number}", "l", "sms", b"text", lane=lane) for number, lane in enumerate(lanes)]
@@ -498,6 +508,32 @@ class StoreContract:
         assert (claim.id, claim.state, claim.attempts) == ("e", "ours", 2)
         assert len(await store.take_outgoing(1, now=NOW)) == 1
         assert "its process died; given back" in await self.told(store, "left")
+
+    async def test_what_a_dead_process_had_comes_alone_in_any_process(self, tmp_path: Path, store: Store) -> None:
+        gone = self.make_store(tmp_path)
+        await gone.open()
+        await gone.put_all([a_message(f"a{number}", key="k" if number == 2 else "") for number in range(3)])
+        await gone.take(9, now=NOW)
+        await gone.close()
+        other = self.make_store(tmp_path)
+        await other.open()
+        await store.put_all([a_message("fresh1"), a_message("fresh2"), a_message("after", key="k")])
+        [first] = await store.take(9, now=NOW)
+        assert (first.id, first.attempts, first.alone) == ("a0", 2, True)
+        assert ids(await other.take(1, now=NOW)) == ["fresh1"], "no two of them at a time, anywhere"
+        await store.retry("a0", due=NOW, error="E")
+        assert ids(await other.take(9, now=NOW, busy=["k"])) == ["a1"]
+        [failed, fresh] = await store.take(9, now=NOW)
+        assert (failed.id, failed.alone, fresh.id) == ("a0", False, "fresh2"), "its attempt has ended by itself"
+        assert await store.take(9, now=NOW) == []
+        await other.finish("a1")
+        assert ids(await store.take(0, now=NOW)) == []
+        assert ids(await store.take(9, now=NOW, busy=["k"])) == []
+        assert ids(await other.take(9, now=NOW)) == ["a2"]
+        await other.bury(await other.get("a2") or a_message(), error="E")
+        assert await store.revive(["a2"]) == 1
+        assert [each.alone for each in await store.take(9, now=NOW)] == [False]
+        await other.close()
 
     async def test_no_message_is_taken_by_two(self, store: Store, other: Store) -> None:
         await asyncio.gather(*(store.put(a_message(f"w{number}")) for number in range(200)))

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 
 from gateway.consumers.base import AsyncForm, Consumer, SyncForm
 from gateway.consumers.parameters import Extras, extras
-from protocols.asgi import describe
+from protocols.asgi import describe, wish_of
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
 from protocols.mqtt.topics import valid_name
 
@@ -239,7 +239,10 @@ class JsonMqttMethods(MqttMethods[R]):
 
 
 def not_now(retry_after: float | None) -> dict[str, Any]:
-    return {"type": "mqtt.defer"} | ({} if retry_after is None else {"retry_after": retry_after})
+    """Raises LocalProtocolError where ``retry_after`` is no number."""
+    event = {"type": "mqtt.defer"} | ({} if retry_after is None else {"retry_after": retry_after})
+    wish_of(event)
+    return event
 
 
 def never(reason_code: int, reason: str) -> dict[str, Any]:

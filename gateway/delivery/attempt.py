@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from protocols.asgi import Application, MQTTDisconnectEvent, check_text
+from protocols.asgi import Application, MQTTDisconnectEvent, check_text, wish_of
 from protocols.errors import LocalProtocolError
 from protocols.instance import Instance
 
@@ -21,7 +21,8 @@ class Outcome:
     """What came of an attempt."""
 
     verdict: Event | None
-    """The last accept, reject or defer; None where it said nothing, which accepts."""
+    """The last accept, reject or defer; None where it said nothing, which accepts. A ``retry_after`` is as
+    :func:`protocols.asgi.wish_of` bounds it, or None."""
     replies: list[Event]
     """What may ride in the answer to the sender (``sms.send``), where one still waits for it."""
     outgoing: list[Event]
@@ -64,6 +65,9 @@ class Attempt(Instance):
     def _crashed(self, error: BaseException) -> None:
         self.error = error
 
+    def defer(self, event: Event) -> None:
+        self.verdict = {**event, "retry_after": wish_of(event)}
+
 
 class EmailAttempt(Attempt):
     sends: ClassVar = {
@@ -85,7 +89,8 @@ class EmailAttempt(Attempt):
     def email_accept(self, event: Event) -> None:
         self.verdict = event
 
-    email_reject = email_defer = email_accept
+    email_reject = email_accept
+    email_defer = Attempt.defer
 
 
 class SMSAttempt(Attempt):
@@ -108,7 +113,7 @@ class SMSAttempt(Attempt):
     def sms_accept(self, event: Event) -> None:
         self.verdict = event
 
-    sms_defer = sms_accept
+    sms_defer = Attempt.defer
 
     def sms_reject(self, event: Event) -> None:
         """Taken without a reply."""
@@ -151,7 +156,7 @@ class MQTTAttempt(Attempt):
         self._end()
 
     def mqtt_defer(self, event: Event) -> None:
-        self.verdict = event
+        self.defer(event)
         self._acknowledged = True
         self._end()
 

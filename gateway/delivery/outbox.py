@@ -58,11 +58,15 @@ class Outbox(Crew[Outgoing]):
         try:
             await self._send(item)
         except Exception as error:  # whatever the other side, or its library, came up with
-            wait = self._wait_after(error, item)
-            logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-            await insist(partial(self.store.postpone, item.id, due=time.time() + wait, error=str(error)))
+            await self._stays(item, error)
         else:
             await insist(partial(self.store.sent, item.id))
+
+    async def _stays(self, item: Outgoing, error: Exception) -> None:
+        wait = self._wait_after(error, item)
+        logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
+        due, left = time.time() + wait, _left(item, error)
+        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), content=left))
 
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
@@ -80,3 +84,11 @@ class Outbox(Crew[Outgoing]):
             self._resting[item.lane] = time.monotonic() + wait
             return wait
         return self.backoff.wait(item.attempts)
+
+
+def _left(item: Outgoing, error: Exception) -> bytes | None:
+    """What is still to be sent of it, where a part of it has left."""
+    if not isinstance(error, NotSent) or error.left is None:
+        return None
+    scope, events = codec.decode(item.content)
+    return codec.encode(scope, [{**events[0], **error.left}])

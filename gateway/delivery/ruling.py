@@ -6,9 +6,6 @@ from typing import Literal
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.policy import Policy
 
-LONGEST_WISH = 86400.0
-"""Seconds that a handler may defer a message for."""
-
 
 @dataclass(frozen=True)
 class Ruling:
@@ -25,8 +22,7 @@ def rule(policy: Policy, outcome: Outcome, attempt: int) -> Ruling:
         return Ruling("done")
     if outcome.error is None and outcome.verdict is not None:
         wish = outcome.verdict.get("retry_after")
-        wait = policy.wait(attempt) if wish is None else min(max(float(wish), 0.0), LONGEST_WISH)
-        return Ruling("again", wait)
+        return Ruling("again", policy.wait(attempt) if wish is None else wish)
     if policy.on_error == "refuse":
         return Ruling("refused")
     if policy.on_error == "dead-letter" or (policy.attempts is not None and attempt >= policy.attempts):

@@ -25,6 +25,8 @@ logger = logging.getLogger(__name__)
 HOUSEKEEPING = 10.0
 """Seconds between two times of giving back what dead processes had, and forgetting what is long over. Some 20 ms of the
 store's time, where it holds as many stories as it keeps."""
+TRIAL = 1.0
+"""Seconds in which nothing is begun beside a message that a dead process had, unless it ends before."""
 
 
 class Worker(Crew[Message]):
@@ -37,17 +39,31 @@ class Worker(Crew[Message]):
         super().__init__(store, bell.stored)
         self._app = app
         self._state = state
+        self._trial_ends = 0.0
+        """Monotonic."""
 
     def start(self) -> None:
         super().start()
         self._tasks.spawn(self._keep_house(), name="housekeeping")
 
     async def due(self, now: float) -> list[Message]:
+        if self._trial() > 0:
+            return []
         busy = {message.key for message in self.running.values()}
-        return await self.store.take(self.room, now=now, busy=busy)
+        taken = await self.store.take(self.room, now=now, busy=busy)
+        if any(message.alone for message in taken):
+            self._trial_ends = time.monotonic() + TRIAL
+        return taken
+
+    def _trial(self) -> float:
+        """Seconds for which nothing is begun beside what a dead process had: were that to kill this process, the next
+        attempt of both would count."""
+        on_trial = any(message.alone for message in self.running.values())
+        return max(0.0, self._trial_ends - time.monotonic()) if on_trial else 0.0
 
     async def next_due(self) -> float | None:
-        return await self.store.next_due()
+        trial = self._trial()
+        return time.time() + trial if trial > 0 else await self.store.next_due()
 
     async def handle(self, message: Message) -> None:
         current_event.set(message.id)

@@ -8,7 +8,7 @@ from typing import Any
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
-from protocols.asgi import Receive, Send
+from protocols.asgi import Receive, Send, wish_of
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,8 @@ class EmailToRouter(Router):
     """Groups a message's recipients by the first route that takes each, and runs each route's application once.
 
     Each sees ``rcpt_to`` narrowed to its group. Verdicts are combined: one that defers (or crashes) defers the
-    message, since its sender can only be told one thing; it is rejected where every group rejects it.
+    message, since its sender can only be told one thing (and waits for the one that wishes it the soonest); it is
+    rejected where every group rejects it.
     """
 
     def key(self, pattern: Pattern, scope: Any) -> str:
@@ -84,6 +85,9 @@ async def _read(receive: Receive) -> list[dict[str, Any]]:
 
 def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_type: dict[str, dict[str, Any]] = {verdict["type"]: verdict for verdict in reversed(verdicts)}
+    wishes = [wish for verdict in verdicts if (wish := wish_of(verdict)) is not None]
+    if "email.defer" in by_type and wishes:
+        return by_type["email.defer"] | {"retry_after": min(wishes)}
     for kind in ("email.defer", "email.accept", "email.reject"):
         if kind in by_type:
             return by_type[kind]
@@ -107,6 +111,7 @@ class _Replay:
 
     async def send(self, event: dict[str, Any]) -> None:
         if event["type"] in _VERDICTS:
+            wish_of(event)
             self.verdict = event
         else:
             await self._send(event)

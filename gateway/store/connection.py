@@ -10,11 +10,10 @@ import contextlib
 import fcntl
 import os
 import sqlite3
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.store.owner import turnstile
+from gateway.store.owner import locked_within, turnstile
 
 BUSY = 5.0
 """Seconds to wait for another process's commit."""
@@ -51,18 +50,9 @@ class Connection(sqlite3.Connection):
     def turn(self) -> Iterator[None]:
         """Be the next who gets the write lock. It is waited for ``BUSY`` at most: one stopped while it was next
         does not stop the others, who then try without a turn."""
-        deadline = time.monotonic() + BUSY
-        while not (ours := self._is_ours()) and time.monotonic() < deadline:
-            time.sleep(LOOK_AGAIN)
+        ours = locked_within(BUSY, self._turnstile.fileno(), look_again=LOOK_AGAIN)
         try:
             yield
         finally:
             if ours:
                 fcntl.flock(self._turnstile, fcntl.LOCK_UN)
-
-    def _is_ours(self) -> bool:
-        try:
-            fcntl.flock(self._turnstile, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

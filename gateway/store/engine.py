@@ -53,6 +53,8 @@ class Message:
     """What the last attempt failed with: the traceback."""
     subject: str = ""
     """Who sent what to whom, in a few words (:func:`protocols.asgi.describe`)."""
+    alone: bool = False
+    """As ``take`` gives it: a process died while it had this one, which may have been what killed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,12 @@ class Store(Protocol):
 
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
         """At most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two of one
-        key. They are running and ours now; the attempt is counted."""
+        key. They are running and ours now; the attempt is counted.
+
+        What a dead process had goes before all others and comes ``alone``, with nothing else in the list and while no
+        other such message runs in any process: the next death is then counted for the one that caused it, not for its
+        neighbours. Once an attempt has ended by itself it is a message like any other.
+        """
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
         """A running message is handled: forget it, keep what its handler sends."""
@@ -223,7 +230,8 @@ class Store(Protocol):
 
     async def sent(self, id: str) -> None: ...  # noqa: A002
 
-    async def postpone(self, id: str, *, due: float, error: str) -> None: ...  # noqa: A002
+    async def postpone(self, id: str, *, due: float, error: str, content: bytes | None = None) -> None:  # noqa: A002
+        """It has not left and waits until ``due``; with ``content``, that is what is still to be sent of it."""
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
         """Those that wait are due now, their attempts forgotten; how many there were. What is damaged stays so."""

@@ -38,7 +38,7 @@ def dead(db: Database, calls: Sequence[Which]) -> list[list[Summary]]:
 
 
 def waiting(db: Database, calls: Sequence[Which]) -> list[list[Summary]]:
-    return [_page(db, f"state < {DEAD}", call) for call in calls]
+    return [_page(db, f"+state < {DEAD}", call) for call in calls]  # +: along seq; by state, each page would be sorted
 
 
 def _page(db: Database, state: str, call: Which) -> list[Summary]:

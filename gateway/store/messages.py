@@ -69,9 +69,22 @@ def _take(db: Database, call: Take) -> list[Message]:
 
 
 def _chosen(db: Database, call: Take) -> list[int]:
+    """What a dead process had: the oldest, while no other such runs. Where there is none: the rest."""
+    suspects = {state for (state,) in db.execute(_SUSPECTS)}
+    if WAITING in suspects and RUNNING not in suspects:
+        one = replace(call, limit=min(call.limit, 1))
+        return _free(db, one, _SUSPECT) or _free(db, call, _UNSUSPECTED)
+    return _free(db, call, _UNSUSPECTED)
+
+
+_SUSPECTS = "SELECT DISTINCT state FROM messages INDEXED BY messages_alone WHERE alone AND state < 2"
+
+
+def _free(db: Database, call: Take, candidates: str) -> list[int]:
+    """Those that no older or running message of their key stands before."""
     chosen: list[int] = []
     passed: list[int] = []  # only until the next take: what runs may have to wait again, and then moves nothing on
-    while found := _candidates(db, call, without=chosen + passed):
+    while found := _candidates(db, call, candidates, without=chosen + passed):
         behind = [seq for seq, key in found if key is not None and _is_behind(db, seq, key)]
         halted = [seq for seq, key in found if key is not None and seq not in behind and _is_running(db, key)]
         sql = f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))"
@@ -83,16 +96,24 @@ def _chosen(db: Database, call: Take) -> list[int]:
     return chosen
 
 
-_DUE = f"""SELECT seq, CASE WHEN {_KEYED} THEN key END AS key, length(content) AS size FROM messages
+_DUE = f"""SELECT seq, CASE WHEN {_KEYED} THEN key END AS key, length(content) AS size FROM messages INDEXED BY %s
     WHERE state = {WAITING} AND %s AND key NOT IN (SELECT value FROM json_each(:busy))
     AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY %s LIMIT :room"""
-_CANDIDATES = f"""SELECT json_group_array(json_array(seq, key, size)) FROM (
-    SELECT * FROM ({_DUE % ("due = 0.0", "seq")})
-    UNION ALL SELECT * FROM ({_DUE % ("due > 0.0 AND due <= :now", "due")})
-    ORDER BY seq LIMIT :room)"""
 
 
-def _candidates(db: Database, call: Take, *, without: list[int]) -> list[tuple[int, str | None]]:
+def _oldest(*sources: str) -> str:
+    union = " UNION ALL ".join(f"SELECT * FROM ({source})" for source in sources)
+    return f"SELECT json_group_array(json_array(seq, key, size)) FROM ({union} ORDER BY seq LIMIT :room)"
+
+
+_UNSUSPECTED = _oldest(
+    _DUE % ("messages_due", "due = 0.0 AND NOT alone", "seq"),
+    _DUE % ("messages_due", "due > 0.0 AND due <= :now AND NOT alone", "due"),
+)
+_SUSPECT = _oldest(_DUE % ("messages_alone", "alone AND state < 2 AND due <= :now", "seq"))
+
+
+def _candidates(db: Database, call: Take, sql: str, *, without: list[int]) -> list[tuple[int, str | None]]:
     """The oldest that are due, with the key whose order they keep."""
     room = call.limit - len(without)
     if room <= 0:
@@ -100,7 +121,7 @@ def _candidates(db: Database, call: Take, *, without: list[int]) -> list[tuple[i
     values = {"now": call.now, "busy": listed(call.busy), "without": listed(without), "room": room}
     found: list[tuple[int, str | None]] = []
     size = 0
-    for seq, key, length in json.loads(db.execute(_CANDIDATES, values).fetchone()[0]):
+    for seq, key, length in json.loads(db.execute(sql, values).fetchone()[0]):
         size += length
         if size > TAKE_BYTES and (found or without):
             break
@@ -124,13 +145,13 @@ def _is_running(db: Database, key: str) -> bool:
 def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
     sql = f"""UPDATE messages SET state = {RUNNING}, owner = ?, attempts = attempts + 1,
         story = story || ? || (attempts + 1) || char(10)
-        WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, {MESSAGE}"""
+        WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, alone, {MESSAGE}"""
     rows = db.execute(sql, (owner, story.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
-    read = [message_of(row[1:]) for row in sorted(rows, key=lambda row: int(row[0]))]
-    for message, sound in read:
+    read = [(bool(row[1]), *message_of(row[2:])) for row in sorted(rows, key=lambda row: int(row[0]))]
+    for _, message, sound in read:
         if not sound:
             _put_aside(db, message)
-    return [message for message, sound in read if sound]
+    return [replace(message, alone=True) if alone else message for alone, message, sound in read if sound]
 
 
 def _put_aside(db: Database, message: Message) -> None:
@@ -164,7 +185,7 @@ def _move_on(db: Database, keys: Iterable[str]) -> None:
 
 def retry(db: Database, calls: Sequence[tuple[str, float, str, bool]]) -> list[None]:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
-        attempts = attempts - ? WHERE id = ? AND state = {RUNNING}"""
+        attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
     for id_, due, error, counted in calls:
         told = story.failed(error, due)
         db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, not counted, text(id_)))
@@ -183,7 +204,7 @@ def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
 _BURY = f"""INSERT INTO messages
     (id, type, route, key, subject, received, content, checksum, attempts, due, state, error, story)
     VALUES (?,?,?,?,?,?,?,?,?,?,{DEAD},?,?)
-    ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', error = excluded.error,
+    ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', alone = 0, error = excluded.error,
     type = excluded.type, route = excluded.route, key = excluded.key, subject = excluded.subject,
     received = excluded.received, content = excluded.content, checksum = excluded.checksum,
     attempts = excluded.attempts, story = substr(story || excluded.story, {-story.LONGEST})"""
@@ -229,7 +250,7 @@ def number(db: Database) -> dict[int, int]:
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
-    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', story = story || ?
+    sql = f"""UPDATE messages SET state = {WAITING}, owner = '', alone = 1, story = story || ?
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
     return db.execute(sql, (story.line("its process died; given back"), listed(owners))).rowcount
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from gateway.store import story
 from gateway.store.engine import Outgoing
-from gateway.store.rows import DAMAGED, OUTGOING, listed, outgoing_of, outgoing_values, text
+from gateway.store.rows import DAMAGED, OUTGOING, listed, outgoing_checksum, outgoing_of, outgoing_values, text
 from gateway.store.schema import DEAD, RUNNING, WAITING
 
 logger = logging.getLogger(__name__)
@@ -91,12 +91,20 @@ def sent(db: Database, calls: Sequence[str]) -> list[None]:
     return [None] * len(calls)
 
 
-def postpone(db: Database, calls: Sequence[tuple[str, float, str]]) -> list[None]:
+def postpone(db: Database, calls: Sequence[tuple[str, float, str, bytes | None]]) -> list[None]:
     sql = f"UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ? WHERE id = ? RETURNING message"
-    for id_, due, error in calls:
+    for id_, due, error, content in calls:
         for (message,) in db.execute(sql, (max(0.0, due), text(error), text(id_))).fetchall():
             _tell(db, message, story.failed(f"not sent {id_}: {error}", due))
+        if content is not None:
+            _replace(db, text(id_), content)
     return [None] * len(calls)
+
+
+def _replace(db: Database, id_: str, content: bytes) -> None:
+    for fields in db.execute("SELECT id, message, kind, lane, behind FROM outgoing WHERE id = ?", [id_]).fetchall():
+        values = (content, outgoing_checksum(content, *fields), id_)
+        db.execute("UPDATE outgoing SET content = ?, checksum = ? WHERE id = ?", values)
 
 
 def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:

@@ -7,11 +7,16 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 _NO_OWNERS = ("open", "next")
 """Whose lock files are not an owner's."""
+OPENING = 60.0
+"""Seconds to wait for others that open the file. A check takes some 5 s a gigabyte."""
+LOOK_AGAIN = 0.02
+"""Seconds between two looks at a lock that somebody else has."""
 
 
 class Owner:
@@ -39,12 +44,9 @@ def is_alive(database: Path, owner: str) -> bool:
     except OSError:
         return True  # it cannot be told: what may be another's is left alone
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    else:
-        path.unlink(missing_ok=True)
-        return False
+        if free := _is_free(fd):
+            path.unlink(missing_ok=True)
+        return not free
     finally:
         os.close(fd)
 
@@ -59,10 +61,12 @@ def others_alive(database: Path, owner: str) -> bool:
 
 @contextlib.contextmanager
 def opening(database: Path) -> Iterator[None]:
-    """One process at a time: it checks, migrates and repairs while nobody else begins to use the file."""
+    """One process at a time: it checks, migrates and repairs while nobody else begins to use the file. Raises OSError,
+    after ``OPENING`` if somebody else is not done by then: a process that was stopped is not waited for."""
     fd = os.open(_lock_path(database, "open"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        if not locked_within(OPENING, fd, look_again=LOOK_AGAIN):
+            raise TimeoutError(f"another process has been opening it for {OPENING:g} s; end that if it is stopped")
         yield
     finally:
         os.close(fd)
@@ -71,6 +75,23 @@ def opening(database: Path) -> Iterator[None]:
 def turnstile(database: Path) -> int:
     """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.connection`."""
     return os.open(_lock_path(database, "next"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def locked_within(seconds: float, fd: int, *, look_again: float) -> bool:
+    """Wait for the lock on ``fd``, so long at most; whether it is ours now."""
+    deadline = time.monotonic() + seconds
+    while not (ours := _is_free(fd)) and time.monotonic() < deadline:
+        time.sleep(look_again)
+    return ours
+
+
+def _is_free(fd: int) -> bool:
+    """Whether nobody else has the lock: then it is ours now."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _lock_path(database: Path, owner: str) -> Path:

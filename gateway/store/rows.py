@@ -59,19 +59,19 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
     """For the columns id, message, kind, lane, behind, content, checksum, attempts, due."""
     fields = tuple(map(text, (item.id, item.message, item.kind, item.lane, item.behind)))
-    return (*fields, item.content, _outgoing_checksum(item.content, *fields), item.attempts, max(0.0, item.due))
+    return (*fields, item.content, outgoing_checksum(item.content, *fields), item.attempts, max(0.0, item.due))
 
 
 def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
     """A row of the columns ``OUTGOING``, and whether it is as it was put."""
     *fields, content, total, attempts, due, error = row
-    sound = isinstance(content, bytes) and _outgoing_checksum(content, *fields) == total
+    sound = isinstance(content, bytes) and outgoing_checksum(content, *fields) == total
     id_, message, kind, lane, behind = map(as_str, fields)
     item = Outgoing(id_, message, kind, _bytes(content), as_int(attempts), as_float(due), as_str(error), lane, behind)
     return item, sound
 
 
-def _outgoing_checksum(content: bytes, id_: object, message: object, kind: object, *later: object) -> int:
+def outgoing_checksum(content: bytes, id_: object, message: object, kind: object, *later: object) -> int:
     """The first version's rows have nothing in its ``later`` columns, and a checksum without them."""
     return checksum(content, id_, message, kind, *filter(None, later))
 

@@ -50,7 +50,12 @@ CREATE TABLE kept (
 CREATE TABLE spaces (seq INTEGER PRIMARY KEY, space TEXT NOT NULL UNIQUE, owner TEXT NOT NULL);
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT)
+ALONE = """
+ALTER TABLE messages ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX messages_alone ON messages (state) WHERE alone AND state < 2;
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

@@ -148,8 +148,8 @@ class SQLiteStore:
     async def sent(self, id: str) -> None:  # noqa: A002
         await self._run(outgoing.sent, id)
 
-    async def postpone(self, id: str, *, due: float, error: str) -> None:  # noqa: A002
-        await self._run(outgoing.postpone, (id, due, error))
+    async def postpone(self, id: str, *, due: float, error: str, content: bytes | None = None) -> None:  # noqa: A002
+        await self._run(outgoing.postpone, (id, due, error, content))
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
         return await self._run(outgoing.revive, tuple(ids))

@@ -15,6 +15,7 @@ from protocols.asgi import (
     EmailSendEvent,
     ReceiveEvent,
     describe,
+    wish_of,
 )
 from protocols.errors import LocalProtocolError
 from protocols.instance import Instance
@@ -68,7 +69,7 @@ class Delivery(Instance):
         self.verdict = Reject(code, event.get("reason") or plain.reason)
 
     def email_defer(self, event: EmailDeferEvent) -> None:
-        self.verdict = Defer(event.get("reason") or Defer().reason, event.get("retry_after"))
+        self.verdict = Defer(event.get("reason") or Defer().reason, wish_of(event))
 
     def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
         if self._submission is None:

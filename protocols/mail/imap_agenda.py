@@ -14,9 +14,7 @@ FIRST_WAIT = 30.0
 LONGEST_WAIT = 3600.0
 """to so many at most. Where the application says when, it is then,"""
 SHORTEST_WISH = 0.2
-"""but in so many seconds at least, since each try asks the server for the folder's messages,"""
-LONGEST_WISH = 86400.0
-"""and at most."""
+"""but in so many seconds at least, since each try asks the server for the folder's messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Agenda:
         if wish is None:
             wait = step = min(max(FIRST_WAIT, 2 * step), LONGEST_WAIT)
         else:
-            wait = min(max(SHORTEST_WISH, wish), LONGEST_WISH)
+            wait = max(SHORTEST_WISH, wish)
         self._again[uid] = _Again(now + wait, step)
         return wait
 

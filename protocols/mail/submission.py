@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiosmtplib
 
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, NotSent
 from protocols.mail.envelope import parse_headers
 from protocols.mail.path import check_address
 from protocols.secret import Secret
@@ -27,8 +27,9 @@ _LINE_END = re.compile(rb"\r\n|\r|\n")
 _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
 
 
-class SubmissionFailed(Exception):
-    """The message was not taken. Left uncaught it is the handler's crash, so that the sender tries again."""
+class SubmissionFailed(NotSent):
+    """The message was not taken; or, where ``left`` has a ``rcpt_to``, not for those. Left uncaught it is the handler's
+    crash, so that the sender tries again."""
 
 
 class Submission(Protocol):
@@ -103,7 +104,8 @@ class SMTPSubmission:
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise SubmissionFailed(f"{self._options['hostname']}: {_reason(error)}") from error
         if refused:
-            raise SubmissionFailed(f"{self._options['hostname']} refused {', '.join(refused)}; the others were sent")
+            said = f"{self._options['hostname']} refused {', '.join(refused)}; the others were sent"
+            raise SubmissionFailed(said, left={"rcpt_to": list(refused)})
 
 
 class DirectorySubmission:

@@ -12,9 +12,9 @@ from servers.site import PATIENCE, Site, until
 pytestmark = pytest.mark.fault
 
 HANDLERS = """
-import os, signal
+import asyncio, os, signal
 
-from gateway import EmailConsumer, MqttConsumer
+from gateway import AsyncMqttConsumer, EmailConsumer, MqttConsumer
 
 
 def die():
@@ -25,6 +25,20 @@ class Device(MqttConsumer):
     def receive(self, topic, payload):
         if payload == b"poison":
             die()
+        open(os.environ["BOOK"], "ab").write(payload + b"\\n")
+
+
+class Together(AsyncMqttConsumer):
+    begun = 0
+
+    async def receive(self, topic, payload):
+        first = self.scope["extensions"]["delivery"]["attempt"] == 1
+        Together.begun += 1
+        while first and (payload != b"poison" or Together.begun <= 5):
+            await asyncio.sleep(0.01)
+        if payload == b"poison":
+            die()
+        await asyncio.sleep(0.1)
         open(os.environ["BOOK"], "ab").write(payload + b"\\n")
 
 
@@ -40,7 +54,9 @@ servers:
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
 routes:
   http: poison_handlers.Mail
-  mqtt: {app: poison_handlers.Device, attempts: 2}
+  mqtt:
+    - {topic: together, app: poison_handlers.Together, attempts: 2}
+    - {topic: "#", app: poison_handlers.Device, attempts: 2}
   email: {app: poison_handlers.Mail, attempts: 2}
 log: {level: warning}
 """
@@ -87,6 +103,22 @@ def test_from_the_inbox(site: Poisoned) -> None:
     site.publish("a", "good")
     until((site.folder / "book").exists, "the next message is handled")
     assert not site.died()
+
+
+def test_its_neighbours_do_not_pay_for_it(site: Poisoned) -> None:
+    neighbours = [f"neighbour {number}" for number in range(5)]
+    for payload in ("poison", *neighbours):
+        site.publish("together", payload)  # the last of them lets it kill the daemon, and all of them are at work
+    until(site.died, "the message kills the daemon")
+    site.spawn()
+    until(site.died, "the message kills the daemon again")
+    site.start()
+    book = site.folder / "book"
+    until(lambda: book.exists() and len(book.read_text().splitlines()) == 5, "its neighbours are handled")
+    assert sorted(book.read_text().splitlines()) == neighbours
+    listed = site.gateway("dead", "list")
+    assert "1 dead letter" in listed
+    assert "were cut off" in listed
 
 
 def test_while_its_sender_waits(site: Poisoned) -> None:

@@ -163,6 +163,23 @@ async def test_verdicts_are_combined(verdicts: dict[str, str], sum_of_them: str)
     assert [event["type"] for event in heard] == [sum_of_them]
 
 
+@pytest.mark.parametrize(
+    ("wishes", "soonest"), [((60, 5), 5.0), ((5, 60), 5.0), ((None, 60), 60.0), ((None, None), None), ((-1, 1e9), 0.0)]
+)
+async def test_a_deferred_mail_comes_again_for_the_group_that_wishes_it_the_soonest(
+    wishes: tuple[float | None, float | None], soonest: float | None
+) -> None:
+    def defers(wish: float | None) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "email.defer"} | ({} if wish is None else {"retry_after": wish}))
+
+        return app
+
+    router = EmailToRouter([address("boss@example.org", defers(wishes[0])), domain("example.org", defers(wishes[1]))])
+    [verdict] = await deliver(router, "boss@example.org", "a@example.org")
+    assert (verdict["type"], verdict.get("retry_after")) == ("email.defer", soonest)
+
+
 async def test_a_crash_in_one_group_is_raised_after_the_others_had_their_turn() -> None:
     seen: list[Any] = []
     with pytest.raises(RuntimeError, match="boss fell"):

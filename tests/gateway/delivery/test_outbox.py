@@ -21,6 +21,7 @@ from gateway.servers import make_outlets
 from gateway.store import set_store
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
+from protocols import SMTPServer, SMTPSettings, SubmissionSettings, open_submission
 from protocols.secret import Secret
 from protocols.sms import SMSWebhook, TwilioSettings
 
@@ -239,6 +240,41 @@ async def opened(folder: Path) -> SQLiteStore:
     store = SQLiteStore(folder / "gateway.db")
     await store.open()
     return store
+
+
+class Recipients:
+    """A mail server's application, which knows these addresses only."""
+
+    def __init__(self, *known: str) -> None:
+        self.known = set(known)
+        self.taken: list[list[str]] = []
+
+    def routable(self, scope: Any) -> bool:
+        return self.known.issuperset(scope["rcpt_to"])
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.taken.append(scope["rcpt_to"])
+
+
+async def test_a_mail_that_one_recipient_is_refused_for_is_sent_again_to_that_one_alone(store: SQLiteStore) -> None:
+    desk = Recipients("a@x.org", "c@x.org")
+    mail = {"type": "email.send", "mail_from": "", "rcpt_to": ["a@x.org", "b@x.org", "c@x.org"], "message": b"A: 1\n\n"}
+    async with SMTPServer(desk, SMTPSettings(bind="127.0.0.1:0")) as server:
+        submission = open_submission(SubmissionSettings(f"smtp://{server.address}"))
+        outbox = Outbox(store, make_outlets([], submission))
+        outbox.backoff = Policy(backoff=0.01)
+        await store.claim("e", id="e", now=1.0, ttl=60.0)
+        await store.settle("e", result=b"", outgoing=outgoing_of("e", {"listener": "mail"}, [mail]))
+        outbox.start()
+
+        async def refused() -> bool:
+            return any("refused b@x.org" in step.what for step in await store.story("e"))
+
+        await until(refused)
+        desk.known.add("b@x.org")
+        await left(store, 0)
+        await outbox.stop(LIMIT)
+    assert desk.taken == [["a@x.org", "c@x.org"], ["b@x.org"]]
 
 
 async def test_stopping_waits_for_what_is_under_way_and_begins_nothing(store: SQLiteStore) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -282,6 +283,68 @@ async def test_a_handler_says_not_now_or_never_without_raising(
     assert (await store.counts()).dead == 0
     warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert ["rejected by its handler" in warning for warning in warnings] == [True]
+
+
+@pytest.mark.parametrize("wish", [float("nan"), "soon"])
+async def test_a_wish_that_is_no_number_is_the_handler_s_failure(store: SQLiteStore, wish: Any) -> None:
+    class Wishes(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            self.defer(wish)
+
+    app = mqtt_app(Wishes, Policy(inbox=True, attempts=1))
+    await publish(app, message("a", b"1", 1))
+    async with working(store, app):
+        await until(lambda: done(store))
+    [dead] = await store.dead()
+    assert "LocalProtocolError: mqtt.defer: retry_after is" in dead.error
+
+
+async def test_nothing_is_begun_beside_what_a_dead_process_had(store: SQLiteStore) -> None:
+    seen: list[bytes] = []
+
+    class Slow(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            if payload == b"suspect":
+                for _ in range(20):
+                    await store.counts()
+            seen.append(payload)
+
+    app = mqtt_app(Slow)
+    await of_a_dead_process(store, app, b"suspect")
+    await publish(app, *(message("a", payload, 1) for payload in (b"1", b"2")))
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert seen[0] == b"suspect"
+    assert sorted(seen[1:]) == [b"1", b"2"]
+
+
+async def test_what_a_dead_process_had_does_not_hold_the_others_up_for_long(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.delivery.worker.TRIAL", 0.01)
+    another = asyncio.Event()
+
+    class Waits(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            if payload == b"suspect":
+                await another.wait()
+            another.set()
+
+    app = mqtt_app(Waits)
+    await of_a_dead_process(store, app, b"suspect")
+    await publish(app, message("a", b"another", 1))
+    async with working(store, app):
+        await until(lambda: done(store))
+
+
+async def of_a_dead_process(store: SQLiteStore, app: Any, payload: bytes) -> None:
+    """A message that a process had taken when it ended."""
+    await publish(app, message("a", payload, 1))
+    gone = SQLiteStore(store.path)
+    await gone.open()
+    await gone.take(1, now=time.time())
+    await gone.close()
+    assert await store.recover() == 1
 
 
 async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQLiteStore) -> None:

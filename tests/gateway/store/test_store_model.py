@@ -26,6 +26,7 @@ class Modelled:
         self.state = "waiting"
         self.attempts = 0
         self.due = 0.0
+        self.alone = False
 
     @property
     def ordered(self) -> bool:
@@ -72,7 +73,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(0, 9), busy=st.sets(st.sampled_from(["a", "b"])))
     def take(self, limit: int, busy: set[str]) -> None:
         taken = self.run(self.store.take(limit, now=self.now, busy=busy))
-        free = [each for each in self.in_state("waiting") if self.may_go(each, busy)]
+        free = self.free(busy)
         assert len(taken) == min(limit, len(free))
         assert [int(each.id[1:]) for each in taken] == sorted(int(each.id[1:]) for each in taken)
         assert {each.id for each in taken} <= {each.message.id for each in free}
@@ -80,9 +81,15 @@ class StoreMachine(RuleBasedStateMachine):
             known = self.model[each.id]
             known.state = "running"
             known.attempts += 1
-            given = (each.content, each.key, each.subject, each.attempts, each.received)
+            given = (each.content, each.key, each.subject, each.attempts, each.received, each.alone)
             put = known.message
-            assert given == (put.content, put.key, put.subject, known.attempts, put.received)
+            assert given == (put.content, put.key, put.subject, known.attempts, put.received, known.alone)
+
+    def free(self, busy: set[str]) -> list[Modelled]:
+        free = [each for each in self.in_state("waiting") if self.may_go(each, busy)]
+        one_runs = any(each.alone for each in self.in_state("running"))
+        suspects = [each for each in free if each.alone and not one_runs]
+        return suspects[:1] or [each for each in free if not each.alone]
 
     def may_go(self, wanted: Modelled, busy: set[str]) -> bool:
         if wanted.due > self.now or wanted.message.key in busy:
@@ -104,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
     def retry(self, which: int, wait: float) -> None:
         known = self.one("running", which)
         self.run(self.store.retry(known.message.id, due=self.now + wait, error="E"))
-        known.state, known.due = "waiting", self.now + wait
+        known.state, known.due, known.alone = "waiting", self.now + wait, False
 
     @precondition(lambda self: self.in_state("running"))
     @rule(which=WHICH)
@@ -113,7 +120,7 @@ class StoreMachine(RuleBasedStateMachine):
         message = self.run(self.store.get(known.message.id))
         assert message is not None
         self.run(self.store.bury(message, error="E"))
-        known.state = "dead"
+        known.state, known.alone = "dead", False
 
     @precondition(lambda self: self.in_state("dead"))
     @rule(which=WHICH)
@@ -155,7 +162,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.store = SQLiteStore(self.path)
         self.run(self.store.open())
         for each in self.in_state("running"):
-            each.state = "waiting"
+            each.state, each.alone = "waiting", True
         for key, (event, state, attempts) in self.claims.items():
             self.claims[key] = (event, "free" if state == "busy" else state, attempts)
 

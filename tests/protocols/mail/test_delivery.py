@@ -50,6 +50,7 @@ def sends(*events: dict[str, Any]) -> Any:
         ([{"type": "email.reject", "code": 552, "reason": "full"}], Reject(552, "full")),
         ([{"type": "email.defer"}], Defer()),
         ([{"type": "email.defer", "reason": "busy", "retry_after": 60}], Defer("busy", 60)),
+        ([{"type": "email.defer", "retry_after": 1e9}], Defer(retry_after=86400)),
     ],
 )
 async def test_verdicts(events: list[dict[str, Any]], expected: Verdict) -> None:
@@ -62,6 +63,7 @@ async def test_verdicts(events: list[dict[str, Any]], expected: Verdict) -> None
         [{"type": "email.accept"}, {"type": "email.reject"}],
         [{"type": "email.reject", "code": 250}],
         [{"type": "email.reject", "code": "550"}],
+        [{"type": "email.defer", "retry_after": float("nan")}],
         [{"type": "email.send", "mail_from": "", "rcpt_to": ["a@x.org"], "message": b""}],
         [{"type": "email.receive"}],
     ],

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.mail.imap import IMAPSettings
-from protocols.mail.imap_agenda import LONGEST_WAIT, LONGEST_WISH, SHORTEST_WISH, Agenda
+from protocols.mail.imap_agenda import LONGEST_WAIT, SHORTEST_WISH, Agenda
 from protocols.mail.imap_marks import Mark, check_final, parse_mark
 from protocols.secret import Secret
 
@@ -37,9 +37,9 @@ def test_nobody_is_given_up_and_the_wait_stays_bounded(agenda: Agenda) -> None:
 
 @pytest.mark.parametrize(
     ("wish", "wait"),
-    [(5, 5), (0, SHORTEST_WISH), (-5, SHORTEST_WISH), (1e12, LONGEST_WISH), (float("nan"), SHORTEST_WISH)],
+    [(5, 5), (0, SHORTEST_WISH), (86400, 86400)],
 )
-def test_the_application_s_wish_is_heeded_within_bounds(agenda: Agenda, wish: float, wait: float) -> None:
+def test_the_application_s_wish_is_heeded_if_it_is_not_too_soon(agenda: Agenda, wish: float, wait: float) -> None:
     assert agenda.defer(1, 100, wish) == wait
     assert agenda.next_due() == 100 + wait
 

@@ -121,10 +121,11 @@ async def test_what_is_due_ends_the_waiting(user: str, missing: str) -> None:
             assert reader.status.detail == ("INBOX, polled every 3600 s" if missing else "INBOX, IDLE")
 
 
-async def test_a_wish_that_is_no_number_is_an_ordinary_deferral(
-    server: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("wish", ["soon", float("nan")])
+async def test_a_wish_that_is_no_number_is_a_crash_and_an_ordinary_deferral(
+    server: Dovecot, user: str, caplog: pytest.LogCaptureFixture, wish: object
 ) -> None:
-    desk = Desk(later={"type": "email.defer", "retry_after": "soon"})
+    desk = Desk(later={"type": "email.defer", "retry_after": wish})
     server.append(mail("later"), mail("good"), user=user)
     async with reading(desk, server, user):
         await eventually(lambda: server.count("Processed", user) == 1)

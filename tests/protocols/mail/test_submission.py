@@ -94,10 +94,11 @@ async def test_what_the_server_refuses_is_said_and_nothing_is_lost() -> None:
 
     app = Routed()
     async with serving(app) as server:
-        with pytest.raises(SubmissionFailed, match=r"refused other@x\.org"):
+        with pytest.raises(SubmissionFailed, match=r"refused other@x\.org") as partly:
             await by_smtp(server.address).submit("", ["b@x.org", "other@x.org"], REPLY)
-        with pytest.raises(SubmissionFailed):
+        with pytest.raises(SubmissionFailed) as wholly:
             await by_smtp(server.address).submit("", ["other@x.org"], REPLY)
+    assert (partly.value.left, wholly.value.left) == ({"rcpt_to": ["other@x.org"]}, None)
     assert len(app.scopes) == 1
 
 

@@ -1,0 +1,30 @@
+"""Lists go along an index, page by page: what is behind a page is not read, let alone sorted, for it."""
+
+import contextlib
+import sqlite3
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from gateway.store import lookup
+from gateway.store.schema import migrate
+
+LISTS: list[tuple[Callable[..., Any], Any]] = [
+    (lookup.waiting, lookup.Which("mqtt", None, 1000, "m7")),
+    (lookup.dead, lookup.Which(None, None, 1000, "m7")),
+    (lookup.outgoing, lookup.WhichOutgoing(None, None, 1000, "m7")),
+]
+
+
+@pytest.mark.parametrize(("operation", "call"), LISTS, ids=["waiting", "dead", "outgoing"])
+def test_a_page_is_not_sorted(operation: Callable[..., Any], call: Any) -> None:
+    asked: list[str] = []
+    with contextlib.closing(sqlite3.connect(":memory:", isolation_level=None)) as database:
+        migrate(database)
+        database.set_trace_callback(asked.append)
+        assert operation(database, [call]) == [[]]
+        database.set_trace_callback(None)
+        plan = [row[3] for sql in asked for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
+    assert plan
+    assert not [step for step in plan if "TEMP B-TREE" in step or step.startswith("SCAN")]

@@ -1,0 +1,21 @@
+"""One process opens the file at a time, and nobody waits for it for ever."""
+
+import fcntl
+from pathlib import Path
+
+import pytest
+
+from gateway.store import SQLiteStore, StoreUnavailable
+
+
+async def test_one_that_is_stopped_while_it_opens_does_not_hold_the_others_up_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.store.owner.OPENING", 0.1)
+    store = SQLiteStore(tmp_path / "gateway.db")
+    with (tmp_path / "gateway.db.open.lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(StoreUnavailable, match=r"gateway\.db: another process has been opening it for 0\.1 s"):
+            await store.open()
+    assert await store.open() == ""
+    await store.close()
