@@ -13,6 +13,7 @@ from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
 from protocols.mqtt.packets import Options
 from protocols.mqtt.properties import encode
+from protocols.mqtt.room import Room
 from protocols.mqtt.session import Inbound, Outbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
@@ -37,6 +38,8 @@ class Broker:
         self._shares: dict[str, Share] = {}
         self._retained: Retained[Message] = Retained(settings.max_retained)
         self._agenda = Agenda()
+        self.queued = Room(settings.max_queued_all)
+        """What waits for clients, of all sessions together."""
         self.matches = self._subscriptions.matches
         self.unretained = 0
         """Messages that were not retained for want of room."""
@@ -97,7 +100,7 @@ class Broker:
         return session, present
 
     def _new(self, client_id: str, journal: Journal | None) -> Session:
-        return Session(client_id, settings=self._settings, clock=self.clock, journal=journal)
+        return Session(client_id, settings=self._settings, room=self.queued, clock=self.clock, journal=journal)
 
     def close(self, session: Session, *, with_will: bool, expiry: float | None = None) -> None:
         """The client's connection is over; ``expiry`` where it said another at its end."""

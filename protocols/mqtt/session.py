@@ -11,6 +11,7 @@ from protocols.asgi import MQTTReceiveEvent
 from protocols.mqtt import packets, record
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
+from protocols.mqtt.room import Room
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant
@@ -94,6 +95,7 @@ class Session:
             "_queued",
             "_replays",
             "_resends",
+            "_room",
             "_settings",
             "_window",
             "client_id",
@@ -107,6 +109,7 @@ class Session:
         client_id: str,
         *,
         settings: MQTTSettings,
+        room: Room,
         clock: Callable[[], float],
         journal: Journal | None = None,
     ) -> None:
@@ -131,6 +134,7 @@ class Session:
         self.journal = journal
         """Where it is kept; None where it is not."""
         self._settings = settings
+        self._room = room  # for what waits in all sessions together
         self._clock = clock
         self._window = settings.max_inflight
         self._queue: list[Outbound] = []  # an empty deque would be a tenth of what an idle device costs
@@ -181,7 +185,7 @@ class Session:
         if outlet is not None and not self._queue and len(self.inflight) < self._window:
             self._record(out)
             self._transmit(out, outlet)
-        elif self._queued + out.message.size <= self._settings.max_queued:
+        elif self._queued + out.message.size <= self._settings.max_queued and self._room.take(out.message.size):
             self._record(out)
             self._queue.append(out)
             self._queued += out.message.size
@@ -259,6 +263,7 @@ class Session:
         while self._queue and len(self.inflight) < self._window:
             out = self._queue.pop(0)
             self._queued -= out.message.size
+            self._room.give(out.message.size)
             if out.message.expired(self._now(out.message)):
                 self._strike(out)
             else:
@@ -336,6 +341,7 @@ class Session:
         else:
             self._queue.append(out)
             self._queued += out.message.size
+            self._room.used += out.message.size  # kept before, whatever the limit is now
 
     def _record(self, out: Outbound) -> None:
         journal = self.journal
@@ -367,6 +373,7 @@ class Session:
         """It is over: nothing of it is kept."""
         for out in [*self.inflight.values(), *self._queue]:
             self._strike(out)
+        self._room.give(self._queued)
         for packet_id in list(self.inbound):
             self.settle(packet_id)
         if self.journal is not None:

@@ -79,6 +79,8 @@ class MQTTSettings:
     max_queued: Bytes = 4 * 1024 * 1024
     """QoS 1 and 2 messages that wait for one subscriber. One that is connected and does not keep up is disconnected;
     for one that is away, what comes later is dropped."""
+    max_queued_all: Bytes = 512 * 1024 * 1024
+    """The same, of all subscribers together."""
     max_unsent: Bytes = 256 * 1024
     """What may wait in memory for a subscriber that does not read; until it does, QoS 0 messages to it are dropped."""
     max_sessions: int = 10_000

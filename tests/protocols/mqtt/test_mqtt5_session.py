@@ -11,6 +11,7 @@ from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolErr
 from protocols.mqtt.agenda import Agenda
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import ALIASES, UNRELEASED
+from protocols.mqtt.message import OVERHEAD
 from protocols.mqtt.settings import MQTTSettings
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
@@ -1009,3 +1010,23 @@ def test_a_client_that_never_releases_is_stopped(broker: Broker) -> None:
     with pytest.raises(RemoteProtocolError, match="not released") as error:
         ann.say(wire.publish("a", version=4, qos=2, packet_id=UNRELEASED + 1))
     assert error.value.answer == 0x97
+
+
+def test_all_queues_together_have_a_limit() -> None:
+    broker = Broker(MQTTSettings(max_queued_all=3000))
+    for name in ("one", "two"):
+        stay(broker, name).say(wire.subscribe("#", qos=1))
+    ann = join(broker, "pub")
+    for client in list(broker.sessions.values()):
+        if client.client_id != "pub":
+            broker.close(client, with_will=False)
+    for packet_id in range(1, 11):
+        ann.say(wire.publish("a", bytes(500), 1, packet_id))
+        ann.connection.acknowledge({"id": packet_id})
+    sessions = [broker.sessions[name] for name in ("one", "two")]
+    assert 0 < broker.queued.used <= 3000
+    assert sum(session.dropped for session in sessions) == 20 - broker.queued.used // (500 + OVERHEAD)
+    stay(broker, "one")
+    assert sessions[0].inflight
+    broker.open("two", clean=True, expiry=0.0, will=None, outlet=ann)
+    assert broker.queued.used == 0, "what was sent, and what was forgotten, takes no room"
