@@ -74,7 +74,7 @@ class MQTTServer(Server):
         self._clock.spawn(self._tick(), name="mqtt clock")
         if self.settings.sys_interval:
             self._clock.spawn(self._tell(), name="mqtt $SYS")
-        self.status = Status("ready", "3.1.1, 5.0")
+        self.status = Status("ready", _detail(self.settings))
 
     async def _restore(self) -> None:
         if self._persistence is None or self._keeper is None:
@@ -108,7 +108,8 @@ class MQTTServer(Server):
             await send({"type": "http.response.start", "status": 426, "headers": [(b"upgrade", b"websocket")]})
             await send({"type": "http.response.body", "body": b"MQTT over WebSocket\n"})
         elif self._connections() < self.settings.max_connections and self.status.state == "ready":
-            await tunnel.serve(lambda: Entrance(self), scope, receive, send)
+            place = self.settings.websocket
+            await tunnel.serve(lambda: Entrance(self), place.origins if place else (), scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
@@ -159,3 +160,15 @@ class MQTTServer(Server):
         self._devices.discard(device)
         if not self._devices:
             self._empty.set()
+
+
+def _detail(settings: MQTTSettings) -> str:
+    """``3.1.1, 5.0; anonymous: yes; persistent; ws web/mqtt``."""
+    facts = ["3.1.1, 5.0", f"anonymous: {'yes' if settings.anonymous or not settings.knows_users else 'no'}"]
+    if settings.tls is not None and settings.tls.client_ca:
+        facts.append("client certificates")
+    if settings.persistence:
+        facts.append("persistent")
+    if settings.websocket is not None:
+        facts.append(f"ws {settings.websocket.on}/{settings.websocket.path.lstrip('/')}")
+    return "; ".join(facts)

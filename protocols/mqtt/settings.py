@@ -22,6 +22,9 @@ class MQTTWebSocket:
     """Name of the http server that carries it."""
     path: str = "/mqtt"
     """Its path there; the WebSocket subprotocol is mqtt."""
+    origins: tuple[str, ...] = ()
+    """Other sites whose pages may connect, such as https://app.example.org; ``*`` for all. Pages of the http server
+    itself may."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """MQTT over WebSocket (3.1.1 and 5.0: section 6): an ASGI application whose websocket is a device's socket."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, cast
 
 from protocols.asgi import Receive, Send
@@ -123,11 +123,23 @@ class Tunnel(asyncio.Transport):
         self.close()
 
 
-async def serve(factory: Callable[[], asyncio.BaseProtocol], scope: Any, receive: Receive, send: Send) -> None:
-    """Carry one device's connection over a websocket, if the client asks for the subprotocol (MQTT-6.0.0-3)."""
+async def serve(
+    factory: Callable[[], asyncio.BaseProtocol], origins: Collection[str], scope: Any, receive: Receive, send: Send
+) -> None:
+    """Carry one device's connection over a websocket, if the client asks for the subprotocol (MQTT-6.0.0-3) and its
+    page, if it has one, is our own or among ``origins``."""
     await receive()
-    if SUBPROTOCOL not in scope["subprotocols"]:
+    if SUBPROTOCOL not in scope["subprotocols"] or not _is_welcome(scope, origins):
         await send({"type": "websocket.close"})
         return
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
     await Tunnel(scope, send, factory()).carry(receive)
+
+
+def _is_welcome(scope: Any, origins: Collection[str]) -> bool:
+    """A browser says from which page it comes (RFC 6455, 10.2); other clients need not. Without this, any page that
+    somebody on this machine or in this network looks at could talk to the devices."""
+    headers = dict(scope["headers"])
+    origin = headers.get(b"origin", b"").decode("latin-1")
+    own = origin.partition("://")[2].lower() == headers.get(b"host", b"").decode("latin-1").lower()
+    return not origin or own or "*" in origins or origin in origins

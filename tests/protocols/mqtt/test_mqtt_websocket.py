@@ -15,6 +15,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from protocols import HTTPServer, HTTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
+from protocols.mqtt.settings import MQTTWebSocket
 
 LIMIT = 5.0
 
@@ -105,6 +106,23 @@ async def test_who_does_not_speak_it_is_told() -> None:
             await websockets.connect(f"ws://{address}/mqtt")
         async with httpx.AsyncClient() as client:
             assert (await client.get(f"http://{address}/mqtt")).status_code == 426
+
+
+@pytest.mark.parametrize(
+    ("origin", "welcome"),
+    [("http://HOST", True), ("https://HOST", True), ("https://app.example", True), ("https://evil.example", False)],
+)
+async def test_pages_of_other_sites_are_refused(origin: str, welcome: bool) -> None:
+    place = MQTTWebSocket(on="web", origins=("https://app.example",))
+    async with serving(websocket=place) as (_, address, _):
+        page = origin.replace("HOST", address)
+        connecting = websockets.connect(f"ws://{address}/mqtt", subprotocols=["mqtt"], origin=page)  # type: ignore[list-item,arg-type]
+        if welcome:
+            async with connecting as peer:
+                assert peer.subprotocol == "mqtt"
+        else:
+            with pytest.raises(websockets.InvalidStatus):
+                await connecting
 
 
 async def test_the_limit_of_connections_is_one() -> None:
