@@ -182,23 +182,30 @@ def _send(sender: sending.Sender, config: str | None, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
+class _Version(StrEnum):
+    OLD = "3.1.1"
+    NEW = "5.0"
+
+
 @send_app.command("mqtt")
 def send_mqtt(
     topic: Annotated[str, typer.Argument()],
     payload: Annotated[str, typer.Argument()] = "",
-    qos: Annotated[int, typer.Option(min=0, max=1)] = 1,
-    retain: Annotated[bool, typer.Option("--retain")] = False,
+    qos: Annotated[int, typer.Option(min=0, max=2)] = 1,
+    retain: Annotated[bool, typer.Option("--retain", help="The server keeps it for who subscribes later.")] = False,
+    mqtt_version: Annotated[_Version, typer.Option(help="5.0 is told why, where it is refused.")] = _Version.NEW,
     username: Annotated[str | None, typer.Option()] = None,
     password: Annotated[str | None, typer.Option(envvar="MQTT_PASSWORD")] = None,
     server: ServerOption = None,
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:
-    """Publish a message and wait until a handler has taken it.
+    """Publish a message and wait until a handler has taken it. With TLS where the server has it.
 
     Example: gateway send mqtt sensors/1/temperature '{"celsius": 21.5}'
     """
-    message = sending.MQTT(topic, payload.encode(), qos, retain, username, password, server)
+    version = mqtt_version.value
+    message = sending.MQTT(topic, payload.encode(), qos, retain, version, username, password, server)
     _send(message, config, as_json=as_json)
 
 

@@ -7,20 +7,20 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime, make_msgid
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import aiohttp
 import aiosmtplib
-import gmqtt
-from gmqtt.mqtt.constants import MQTTv311
-from gmqtt.mqtt.handler import MQTTConnectError
-from gmqtt.storage import PersistentStorage
 
 from gateway.dialling import CannotSend, Peer, dial, find
+from protocols.errors import Disconnected
+from protocols.mqtt.client_session import ClientSession
+from protocols.mqtt.link import REASONS, Address, Link, Refused
+from protocols.mqtt.reasons import UNSPECIFIED
+from protocols.mqtt.topics import valid_name
 from protocols.sms import Message, provider_for
 from protocols.units import TCP, Unix
 
-T = TypeVar("T")
 TIMEOUT = 30.0
 """Seconds that a server may take to answer; handlers run within that."""
 
@@ -67,6 +67,8 @@ class MQTT:
     payload: bytes
     qos: int = 1
     retain: bool = False
+    version: str = "5.0"
+    """Or 3.1.1."""
     username: str | None = None
     password: str | None = None
     server: str | None = None
@@ -75,32 +77,46 @@ class MQTT:
         peer = dial(*find(servers, ("mqtt",), self.server))
         if isinstance(peer.endpoint, Unix):
             raise CannotSend("the MQTT client has no Unix sockets")
-        unacknowledged = PersistentStorage()
-        client = gmqtt.Client(f"gateway-send-{secrets.token_hex(4)}", persistent_storage=unacknowledged)
-        client.set_config({"reconnect_retries": 0})
-        if self.username is not None:
-            client.set_auth_credentials(self.username, self.password)
-        lost = asyncio.Event()
-        client.on_disconnect = lambda *_: lost.set()
+        if not valid_name(self.topic):
+            raise CannotSend(f"{self.topic!r} is no topic name: + and # are for subscribers")
         try:
-            await client.connect(peer.endpoint.host, peer.endpoint.port, ssl=peer.tls or False, version=MQTTv311)
-        except MQTTConnectError as error:
-            return _refused(f"refused: {error}")
-        client.publish(self.topic, self.payload, qos=self.qos, retain=self.retain)
-        acknowledged = await _first(unacknowledged.wait_empty(), lost.wait())
-        await client.disconnect()
-        if not acknowledged:
-            return _refused("not acknowledged: the gateway closed the connection")
+            link = await Link.connect(self._address(peer, peer.endpoint), ClientSession())
+        except Refused as error:
+            return _refused(f"refused: {_reason(error.answer)}")
+        link.deliver(lambda message: None)
+        try:
+            return await self._published(link)
+        finally:
+            await link.close()
+
+    def _address(self, peer: Peer, place: TCP) -> Address:
+        return Address(
+            f"mqtt://{place}",
+            place.host,
+            place.port,
+            f"gateway-send-{secrets.token_hex(4)}",
+            username=self.username,
+            password=self.password,
+            tls=peer.tls,
+            version=self.version,
+            clean_start=True,
+        )
+
+    async def _published(self, link: Link) -> Sent:
+        try:
+            await link.publish(self.topic, self.payload, self.qos, self.retain, {}, TIMEOUT)
+        except Refused as error:
+            return _refused(f"refused: {_reason(error.answer)}")
+        except Disconnected:
+            code = link.lost.code if link.lost else UNSPECIFIED
+            why = "" if code == UNSPECIFIED else f": {_reason(code)}"
+            return _refused(f"not acknowledged: the gateway closed the connection{why}")
         return _taken("acknowledged" if self.qos else "sent; QoS 0 has no acknowledgement")
 
 
-async def _first(wanted: Any, other: Any) -> bool:
-    """Whether ``wanted`` ends before ``other``."""
-    tasks = [asyncio.ensure_future(each) for each in (wanted, other)]
-    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in pending:
-        task.cancel()
-    return tasks[0] in done
+def _reason(code: Any) -> str:
+    """In words, with MQTT's number for them."""
+    return f"{REASONS.get(code, 'for a reason without words here')} (0x{code:02X})"
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Policy:
     def check(self, kind: str) -> None:
         """Raises ValueError where messages of the scope type ``kind`` cannot be delivered so."""
         if kind == "mqtt" and self.on_error == "refuse":
-            raise ValueError("on_error: refuse is not possible: MQTT 3.1.1 cannot refuse a message")
+            raise ValueError("on_error: refuse is not possible: the device has its acknowledgement by then")
 
     def wait(self, attempt: int) -> float:
         """Seconds between the failed attempt number ``attempt`` and the next."""

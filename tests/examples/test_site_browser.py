@@ -5,7 +5,7 @@ from email.message import EmailMessage
 
 import pytest
 from servers.browser import Browser, browser
-from servers.site import Site
+from servers.site import Site, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -44,6 +44,42 @@ def test_the_chat(site: Site, page: Browser) -> None:
         assert bob.recv(timeout=20) == "Ann: Hi"
         bob.send("Bob: Hi, Ann")
         page.shows("#chat-list", "Bob: Hi, Ann")
+
+
+SPEAKS_MQTT = """
+const [version, sensor, celsius] = arguments;
+const bytes = (text) => [...new TextEncoder().encode(text)];
+const string = (text) => [0, bytes(text).length, ...bytes(text)];
+const none = version === 5 ? [0] : [];                                            // no properties
+const topic = `sensors/${sensor}/temperature`;
+const socket = new WebSocket(`ws://${location.host}/mqtt`, "mqtt");
+const say = (first, ...body) => socket.send(new Uint8Array([first, body.length, ...body]));
+let left = [];
+window.heard = [];
+socket.binaryType = "arraybuffer";
+socket.onopen = () => say(0x10, ...string("MQTT"), version, 2, 0, 60, ...none, ...string(`browser-${version}`));
+socket.onmessage = (event) => {
+  left.push(...new Uint8Array(event.data));
+  while (left.length > 1 && left.length >= left[1] + 2) {                         // all are short: a length of one byte
+    const [first, , ...packet] = left.splice(0, left[1] + 2);
+    window.heard.push({first, end: String.fromCharCode(...packet.slice(-celsius.length))});
+    if (first === 0x20) say(0x82, 0, 1, ...none, ...string(topic), 1);            // CONNACK: SUBSCRIBE at QoS 1
+    if (first === 0x90) say(0x32, ...string(topic), 0, 2, ...none, ...bytes(celsius));  // SUBACK: PUBLISH at QoS 1
+  }
+};
+"""
+
+
+@pytest.mark.parametrize("version", [4, 5])
+def test_a_page_speaks_mqtt(site: Site, page: Browser, version: int) -> None:
+    """CONNECT, SUBSCRIBE, PUBLISH as bytes over a WebSocket; the reading is handled, and comes back as a message."""
+    page.run(SPEAKS_MQTT, version, f"browser-{version}", f"23.{version}")
+    until(lambda: len(page.run("return window.heard")) == 4, lambda: str(page.run("return window.heard")))
+    connack, suback, *both = page.run("return window.heard")
+    assert (connack["first"], suback["first"]) == (0x20, 0x90)
+    assert sorted(each["first"] for each in both) == [0x32, 0x40]  # the message itself, and its PUBACK
+    assert [each["end"] for each in both if each["first"] == 0x32] == [f"23.{version}"]
+    page.shows("#sensors", f"23.{version} °C")
 
 
 def test_it_fits_a_phone(page: Browser) -> None:
