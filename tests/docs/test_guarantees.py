@@ -18,7 +18,6 @@ def test_the_table_is_read() -> None:
 def test_what_shows_it_is_there_once(failure: str, shown: str) -> None:
     named = re.findall(r"`([^`]+)`", shown)
     assert named, f"nothing shows: {failure}"
-    found = {
-        name: [path for path in (ROOT / "tests").rglob("*.py") if f"/{path}".endswith(f"/{name}")] for name in named
-    }
-    assert {name: len(paths) for name, paths in found.items()} == dict.fromkeys(named, 1)
+    tests = [f"/{path}" for path in (ROOT / "tests").rglob("*.py")]
+    found = {name: sum(path.endswith(f"/{name}") for path in tests) for name in named}
+    assert found == dict.fromkeys(named, 1)

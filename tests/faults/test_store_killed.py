@@ -55,6 +55,7 @@ async def test_what_a_put_had_answered_is_there(tmp_path: Path, seed: int) -> No
     kept = {}
     while taken := await store.take(1000, now=time.time()):
         kept |= {message.id: message.content for message in taken}
+        await asyncio.gather(*(store.finish(message.id) for message in taken))
     await store.close()
     assert answered <= kept.keys()
     assert all(content == event.encode() * (1 + int(event.split("-")[1]) % 50) for event, content in kept.items())
