@@ -45,6 +45,8 @@ class MqttConnection(Consumer[R]):
         await self._to_peer({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
 
     def mqtt_connect(self, event: Any) -> Any:
+        if "delivery" in self.scope["extensions"]:  # let in when it connected; its password is kept nowhere
+            return self.accept()
         if wants_authentication(self.scope):
             return self.authenticate(self.scope["properties"].get("authentication_data"))
         return self.connect(event)
@@ -63,7 +65,7 @@ class MqttConnection(Consumer[R]):
 
     def connect(self, message: Any) -> Any:
         """A device asks to connect, with ``message["username"]`` and ``["password"]`` (bytes), both may be None.
-        The default accepts."""
+        The default accepts. Not called for a message that comes from the store: its device was let in."""
         return self.accept()
 
     def authenticate(self, data: bytes | None) -> Any:

@@ -88,6 +88,30 @@ async def test_an_mqtt_message_is_acknowledged_when_it_is_stored_and_handled_fro
     assert (await store.counts()).outgoing == 2
 
 
+async def test_a_consumer_that_asks_for_a_password_is_not_asked_again_for_what_is_stored(store: SQLiteStore) -> None:
+    seen: list[bytes] = []
+
+    class Guarded(MqttConsumer):
+        def connect(self, message: Any) -> None:
+            if message["password"] is None:
+                self.reject(0x86)
+            else:
+                self.accept()
+
+        def receive(self, topic: str, payload: bytes) -> None:
+            seen.append(payload)
+
+    app = ProtocolTypeRouter({"mqtt": Guard(Guarded.as_asgi(), QUICK, "mqtt -> Guarded")})
+    async with Conversation(app, device()) as peer:
+        peer.say({**CONNECT, "password": b"secret"}, message("a", b"1", 7), DISCONNECT)
+        await peer.end()
+        assert peer.heard() == [{"type": "mqtt.accept"}, {"type": "mqtt.ack", "id": 7}]
+    async with working(store, app):
+        await until(lambda: done(store))
+    assert seen == [b"1"]
+    assert await store.dead() == []
+
+
 async def done(store: SQLiteStore) -> bool:
     counts = await store.counts()
     return counts.waiting == counts.running == 0
