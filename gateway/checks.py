@@ -8,6 +8,7 @@ from gateway.findings import Finding, suggestion
 from gateway.loader import Draft
 from gateway.routing import ProtocolTypeRouter, Router, leaves
 from gateway.servers import SCOPE_TYPES, carrier, server_class
+from gateway.settings import Settings
 from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
@@ -33,18 +34,32 @@ def _one_application(draft: Draft) -> Iterator[Finding]:
 
 def _addresses(draft: Draft) -> Iterator[Finding]:
     taken: dict[str, Endpoint] = {}
-    for name, settings in draft.settings.servers.items():
+    for keys, settings in _listening(draft.settings):
         bind = getattr(settings, "bind", None)
         if bind is None:
             continue
-        endpoint = parse_address(bind)
+        name, endpoint = ".".join(keys), parse_address(bind)
         for other, theirs in taken.items():
             if _collide(endpoint, theirs):
-                yield draft.document.at_value(
-                    ("servers", name, "bind"), f"servers.{name} and servers.{other} have the same address, {endpoint}"
-                )
+                message = f"{name} and {other} have the same address, {endpoint}"
+                yield draft.document.at_value((*keys, "bind"), message)
                 break
         taken[name] = endpoint
+
+
+def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, server in settings.servers.items():
+        yield ("servers", name), server
+    if settings.console is not None:
+        yield ("console",), settings.console
+
+
+def _required(draft: Draft) -> Iterator[Finding]:
+    names = draft.settings.servers
+    for number, name in enumerate(draft.settings.console.required if draft.settings.console else ()):
+        if name not in names and not draft.spoiled("servers", name):
+            hint = suggestion(name, list(names), otherwise="there is")
+            yield draft.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
 
 
 def _collide(one: Endpoint, other: Endpoint) -> bool:
@@ -194,6 +209,7 @@ def _password_files(draft: Draft) -> Iterator[Finding]:
 _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _one_application,
     _addresses,
+    _required,
     _carriers,
     _libraries,
     _servers_and_routes,

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from gateway import checks, logs, signals, startpage
 from gateway.application import ApplicationBuilder, set_up_django
+from gateway.console import ConsoleServer
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries
@@ -55,6 +56,7 @@ class Gateway:
     deliveries: Deliveries | None
     """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
     outlets: Mapping[str, Outlet]
+    console: ConsoleServer | None
 
 
 def build(draft: Draft) -> Gateway:
@@ -79,7 +81,13 @@ def build(draft: Draft) -> Gateway:
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
     deliveries = Deliveries(store, app, lifespan.state) if store is not None else None
-    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, make_outlets(servers, submission))
+    outlets, console = make_outlets(servers, submission), _console(settings, servers)
+    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
+
+
+def _console(settings: Settings, servers: list[Server]) -> ConsoleServer | None:
+    asked = settings.console
+    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required)
 
 
 def _has_policies(app: object) -> bool:
@@ -118,6 +126,8 @@ class Daemon:
         return OK
 
     async def _start(self) -> None:
+        if self._gateway.console is not None:
+            await _bind(self._gateway.console, "console")
         deliveries = self._gateway.deliveries
         if deliveries is not None and (found := await deliveries.open()):
             logger.warning("store: %s", found)
@@ -125,11 +135,7 @@ class Daemon:
         if deliveries is not None:
             deliveries.start(self._gateway.outlets)
         for server in self._gateway.servers:
-            try:
-                await server.start()
-            except OSError as error:
-                reason = str(error) if isinstance(error, BindError) else error.strerror or error
-                raise BindError(f"servers.{server.name}: {reason}") from error
+            await _bind(server, f"servers.{server.name}")
             self._started.append(server)
 
     async def _abort(self) -> None:
@@ -138,6 +144,8 @@ class Daemon:
         if self._gateway.deliveries is not None:
             await self._gateway.deliveries.stop(0.0)
         await self._gateway.lifespan.shutdown()
+        if self._gateway.console is not None:
+            await _stop(self._gateway.console, 0.0)
 
     async def _greet(self) -> None:
         gateway = self._gateway
@@ -145,7 +153,8 @@ class Daemon:
         place = gateway.settings.store.partition(":")[2]
         kept = f"     store {place}: {store}" if store else ""
         self._say(startpage.header(gateway.file, gateway.servers, gateway.app) + kept)
-        for line in [*startpage.server_lines(gateway.servers), *startpage.route_lines(gateway.app)]:
+        listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
+        for line in [*startpage.server_lines(listed), *startpage.route_lines(gateway.app)]:
             self._say(line)
         if hint := startpage.try_line(gateway.servers, gateway.app, self._command):
             self._say(hint)
@@ -166,6 +175,8 @@ class Daemon:
         deadline.cancel()
         await tasks.cancel()
         await self._gateway.lifespan.shutdown()
+        if self._gateway.console is not None:
+            await _stop(self._gateway.console, 0.0)
         await _cancel_rest()
         pool.shutdown(wait=False)
         kept = await self._gateway.deliveries.close() if self._gateway.deliveries is not None else ""
@@ -208,6 +219,15 @@ async def _cancel_rest() -> None:
         task.cancel()
     if rest:
         await asyncio.wait(rest, timeout=1.0)
+
+
+async def _bind(server: Server, what: str) -> None:
+    """Raises BindError with the place in the file."""
+    try:
+        await server.start()
+    except OSError as error:
+        reason = str(error) if isinstance(error, BindError) else error.strerror or error
+        raise BindError(f"{what}: {reason}") from error
 
 
 async def _stop(server: Server, grace: float) -> None:

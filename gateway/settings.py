@@ -19,7 +19,7 @@ from protocols.mqtt.client import MQTTClientSettings
 from protocols.mqtt.settings import MQTTSettings
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms import GenericSettings, TwilioSettings
-from protocols.units import Seconds
+from protocols.units import Address, Seconds
 
 SMSSettings = Annotated[TwilioSettings | GenericSettings, Field(discriminator="provider")]
 ServerSettings = Annotated[
@@ -145,6 +145,19 @@ class DjangoSettings:
 
 
 @dataclass(frozen=True)
+class ConsoleSettings:
+    """What a supervisor asks over HTTP: `/healthz`, `/readyz`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    bind: Address = "127.0.0.1:9000"
+    """Where it listens. It tells the servers' names, addresses and troubles: not for the public."""
+    required: tuple[ServerName, ...] = ()
+    """Servers that count for `/readyz` also while their upstream (a broker, a mailbox) is away. Those that listen count
+    always."""
+
+
+@dataclass(frozen=True)
 class LogSettings:
     """What the daemon writes to standard error."""
 
@@ -185,6 +198,8 @@ class Settings:
     """How many synchronous handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0
     """How long what is in flight may take to finish after SIGTERM or Ctrl+C; then it is cancelled."""
+    console: ConsoleSettings | None = None
+    """Health and readiness over HTTP, for a supervisor or a load balancer; without it, none."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""
 

@@ -1,0 +1,70 @@
+"""What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
+
+import json
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from protocols.asgi import Receive, Send
+from protocols.http.server import HTTPServer
+from protocols.http.settings import HTTPSettings
+from protocols.server import Server, Status
+
+PATHS = "/healthz, /readyz"
+
+
+class Console:
+    """An ASGI application over the daemon's ``servers``.
+
+    ``/healthz`` is answered as long as the event loop runs. ``/readyz`` is 200 when every server serves, and 503 before
+    and while it drains; one that waits for its upstream (a broker, a mailbox) counts where ``required`` names it.
+    """
+
+    def __init__(self, servers: Sequence[Server], required: Collection[str]) -> None:
+        self._servers = servers
+        self._required = required
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        status, body = self._answer(scope["method"], scope["path"])
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(body, indent=2).encode() + b"\n"})
+
+    def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
+        if method not in ("GET", "HEAD"):
+            return 405, {"error": "GET only"}
+        if path == "/healthz":
+            return 200, {"alive": True}
+        if path == "/readyz":
+            return self._readiness()
+        return 404, {"error": f"there are {PATHS}"}
+
+    def _readiness(self) -> tuple[int, dict[str, Any]]:
+        servers = {
+            server.name: {
+                "protocol": server.protocol,
+                "address": server.address,
+                "state": server.status.state,
+                "detail": server.status.detail,
+                "required": self._is_required(server),
+            }
+            for server in self._servers
+        }
+        ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
+        return (200 if ready else 503), {"ready": ready, "servers": servers}
+
+    def _is_required(self, server: Server) -> bool:
+        return server.status.state != "connecting" or server.name in self._required
+
+
+class ConsoleServer(HTTPServer):
+    """Serves a :class:`Console`."""
+
+    def __init__(self, bind: str, servers: Sequence[Server], required: Collection[str]) -> None:
+        super().__init__(Console(servers, required), HTTPSettings(bind=bind), name="console", state={})
+
+    async def start(self) -> None:
+        await super().start()
+        self.status = Status("ready", PATHS)
