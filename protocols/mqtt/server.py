@@ -81,8 +81,11 @@ class MQTTServer(Server):
             return
         try:
             kept = await self._persistence.load()
+        except OSError as error:
+            raise BindError(f"its sessions: {error}") from error
+        try:
             self.broker.restore(kept)
-        except (OSError, ValueError) as error:
+        except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
         self._clock.spawn(self._keeper.run(), name="mqtt journal")
 

@@ -365,3 +365,25 @@ def test_send_says_in_words_why_it_was_refused(shop: Shop, arguments: list[str],
 def test_what_is_no_topic_name_is_told_before_it_leaves(shop: Shop) -> None:
     code, words = shop.send("orders/#", "x")
     assert (code, words) == (1, "cannot send: 'orders/#' is no topic name: + and # are for subscribers\n")
+
+
+def test_two_gateways_do_not_keep_the_sessions_of_one_server(tmp_path: Path) -> None:
+    (tmp_path / "shop_handlers.py").write_text(HANDLERS)
+    text = (
+        "store: sqlite:gateway.db\nservers: {{devices: {{protocol: mqtt, bind: '127.0.0.1:{}', persistence: true}}}}\n"
+    )
+    for name in ("one.yaml", "two.yaml"):
+        (tmp_path / name).write_text(text.format(free_port()) + "routes: {mqtt: shop_handlers.Shop}\n")
+    first = Daemon(tmp_path, "one.yaml")
+    try:
+        first.says("persistent")
+        second = Daemon(tmp_path, "two.yaml")
+        try:
+            assert second.wait() == 3
+            assert second.lines == [
+                "cannot start: servers.devices: its sessions: mqtt devices is kept by another gateway that is running"
+            ]
+        finally:
+            second.close()
+    finally:
+        first.close()
