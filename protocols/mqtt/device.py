@@ -251,14 +251,18 @@ class Device(Instance, asyncio.Protocol):
 
     def mqtt_ack(self, event: dict[str, Any]) -> None:
         packet_id = event["id"]
-        unacked, journal = self._connection.unacked, self._journal
-        if journal is not None or type(packet_id) is not int or packet_id not in unacked or len(event) > 2 or self.gone:
+        unacked = self._connection.unacked
+        position = unacked.get(packet_id) if type(packet_id) is int else None
+        if position is None or len(event) > 2 or self.gone or (position and not self._is_kept(position)):
             self._connection.acknowledge(event)
             return
         del unacked[packet_id]
         if not self._acks and not self._out:
             self._loop.call_soon(self._flush)
         self._acks.append(packet_id)
+
+    def _is_kept(self, position: int) -> bool:
+        return self._journal is None or position <= self._journal.committed
 
     def mqtt_send(self, event: dict[str, Any]) -> Awaitable[None] | None:
         self._connection.publish(event)
