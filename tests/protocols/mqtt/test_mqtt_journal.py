@@ -27,8 +27,10 @@ EXPIRY = 10_000
 class Sent:
     """One message of a publisher: sent until it is over."""
 
-    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool) -> None:
+    def __init__(self, topic: str, payload: bytes, qos: int, retain: bool, audience: "list[Subscriber]") -> None:
         self.topic, self.payload, self.qos, self.retain = topic, payload, qos, retain
+        self.audience = audience
+        """Who had subscribed when it was sent first: a repetition at QoS 2 that is known goes to nobody new."""
         self.received = False
         """PUBREC has come."""
 
@@ -62,7 +64,7 @@ class Subscriber:
         self.answers: list[bytes] = []
         """What it will say."""
         self.owed: set[bytes] = set()
-        """Acknowledged to their publishers while it was subscribed."""
+        """Acknowledged to their publishers, and sent when it had subscribed."""
         self.got: list[tuple[int, bytes]] = []
 
 
@@ -178,7 +180,8 @@ class Conversations(RuleBasedStateMachine):
             publisher.client.say(wire.publish(topic, payload, retain=retain))
         else:
             packet_id = self.numbers % 5000 + 1
-            publisher.sent[packet_id] = Sent(topic, payload, qos, retain)
+            audience = [subscriber for subscriber in self.subscribers.values() if subscriber.wanted]
+            publisher.sent[packet_id] = Sent(topic, payload, qos, retain, audience)
             self.publish(publisher, packet_id, dup=False)
         self.listen()
 
@@ -278,9 +281,8 @@ class Conversations(RuleBasedStateMachine):
             del publisher.sent[heard.id]
 
     def acknowledged(self, sent: Sent) -> None:
-        for subscriber in self.subscribers.values():
-            if subscriber.wanted:
-                subscriber.owed.add(sent.payload)
+        for subscriber in sent.audience:
+            subscriber.owed.add(sent.payload)
         if self.last.get(sent.topic) is sent:
             self.retained[sent.topic] = sent.payload
 
