@@ -490,6 +490,8 @@ class Device(Instance, asyncio.Protocol):
         self._timer.cancel()
         if self._throttle is not None:
             self._throttle.cancel()
+        if self._connection.refused:
+            self._log(f"{self._connection.refused} messages of it were not published: the acl does not allow them")
         self._connection.end(with_will=not clean if with_will is None else with_will)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
         self._flush()

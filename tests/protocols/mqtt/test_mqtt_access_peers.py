@@ -73,7 +73,7 @@ async def test_a_kept_subscription_that_is_no_longer_allowed_is_dropped(tmp_path
         assert server.broker.subscriptions == 0
 
 
-async def test_rules() -> None:
+async def test_rules(caplog: pytest.LogCaptureFixture) -> None:
     acl = (
         Rule(deny="subscribe", topic="private/#"),
         Rule(allow="publish", topic="devices/%u/#", user="*"),
@@ -88,6 +88,7 @@ async def test_rules() -> None:
         will = ("--will-topic", "devices/bob/will", "-t", "devices/#", "-W", "3", "-V", "5")
         assert (await run("mosquitto_sub", server, *will, *ANN))[0] == 0x87
     assert [event["topic"] for event in await app.seen("mqtt.receive")] == ["devices/ann/a"]
+    assert "1 messages of it were not published: the acl does not allow them" in caplog.text
 
 
 @pytest.fixture(scope="module")
