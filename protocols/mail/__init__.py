@@ -4,6 +4,7 @@ The primitives, in the order in which a message meets them:
 
 * :mod:`~protocols.mail.path`: the addresses of an envelope (RFC 5321 Mailbox and Path), pure.
 * :mod:`~protocols.mail.data`: what follows the DATA command, pure.
+* :mod:`~protocols.mail.line_ends`: CRLF for every bare CR and LF, pure.
 * :mod:`~protocols.mail.envelope`: raw RFC 5322 bytes to header fields, and the ``email`` scope, pure.
 * :mod:`~protocols.mail.delivery`: one message through the application, to its verdict.
 * :mod:`~protocols.mail.verdict`: accept, reject or defer.

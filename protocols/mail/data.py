@@ -1,11 +1,9 @@
 """What follows the DATA command: the bytes up to the final dot, in bounded memory (RFC 5321 4.1.1.4, 4.5.2)."""
 
-import re
-
 from protocols.errors import RemoteProtocolError
+from protocols.mail.line_ends import bare, with_crlf
 
 _DOT = b"\r\n.\r\n"
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 
 
 class Content:
@@ -50,28 +48,20 @@ class Content:
             del self._buffer[: 1 - len(_DOT)]
 
     def message(self, max_line: int) -> bytes:
-        """The message without its dot-stuffing, after the final dot. Raises RemoteProtocolError."""
+        """The message without its dot-stuffing, after the final dot. Raises RemoteProtocolError.
+
+        Bare line ends, which RFC 5321 (2.3.8) forbids, are repaired now that its end is found, by CRLF.CRLF alone: none
+        passes on, so nobody behind us can take one for that end ("SMTP smuggling").
+        """
         unstuffed = self._buffer.replace(b"\r\n.", b"\r\n")
         self._buffer.clear()
         message = bytes(memoryview(unstuffed)[2:])
-        if self._excess or len(message) > self._limit:
+        if self._excess or len(message) + bare(message) > self._limit:
             raise RemoteProtocolError("5.3.4 Message too big", answer=552)
-        message = _with_crlf(message)
+        message = with_crlf(message)
         if _has_long_line(message, max_line):
             raise RemoteProtocolError("5.5.2 Line too long", answer=500)
         return message
-
-
-def _with_crlf(message: bytes) -> bytes:
-    """``message`` with every bare CR and bare LF made a CRLF.
-
-    RFC 5321 (2.3.8) forbids them, and scripts and devices send them all the same. They are repaired after the end of
-    the message has been found, by CRLF.CRLF alone: none passes on, so nobody behind us can take one for that end
-    ("SMTP smuggling").
-    """
-    if message.count(b"\n") == message.count(b"\r\n") == message.count(b"\r"):
-        return message
-    return _LINE_END.sub(b"\r\n", message)
 
 
 def _has_long_line(message: bytes, max_line: int) -> bool:

@@ -32,6 +32,8 @@ STUBBORN = 5.0
 """Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
 LINGER = 2.0
 """Seconds that a peer has to take the last answer."""
+FAIR = 20
+"""Answers to commands that were sent together, before other connections have a turn."""
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
 
 
@@ -92,6 +94,7 @@ class SMTPSession(SMTP):
         self._host = host
         self._joined = False
         self._errors = 0
+        self._answers = 0
         self._transaction: Transaction | None = None
 
     def helo(self) -> str:
@@ -133,7 +136,11 @@ class SMTPSession(SMTP):
     def drain(self) -> None:
         """Say goodbye: now, or where a transaction is under way when it is over."""
         if self._transaction is None:
-            self._goodbye("421 4.3.2 Shutting down, please try again later")
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """Say goodbye now, whatever is under way."""
+        self._goodbye("421 4.3.2 Shutting down, please try again later")
 
     def abort(self) -> None:
         """Close without a word."""
@@ -160,8 +167,8 @@ class SMTPSession(SMTP):
         return f"{self.client[0]}:{self.client[1]}" if self.client else "local"
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
-        """Answer the peer. Every refusal counts against it."""
-        if status[0] in "45":
+        """Answer a command. What is refused for good counts against the peer; one recipient too many is no attack."""
+        if status[0] == "5":
             self._errors += 1
         if self._errors > self._host.settings.max_errors:
             logger.info("%s: closed after %d refused commands", self, self._errors)
@@ -170,6 +177,11 @@ class SMTPSession(SMTP):
         await self._write(enhance(status))
 
     async def _write(self, status: str) -> None:
+        """Answer, whatever it is. A flood of commands keeps nobody else waiting: to read what is there already and to
+        write what the socket takes does not stop a task."""
+        self._answers += 1
+        if self._answers % FAIR == 0:
+            await asyncio.sleep(0)
         try:
             await super().push(status)
         except ConnectionError as error:  # aiosmtpd's task would die of it, unseen until it is collected
@@ -298,7 +310,8 @@ class SMTPSession(SMTP):
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
     async def _answer(self, answer: str, recipients: int) -> None:
-        await self.push(answer)
+        """Answer to a message. The application's refusal is no error of a sender that may have many for it."""
+        await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
         space = self._host.memory.space()
@@ -371,4 +384,4 @@ class LMTPSession(SMTPSession):
         return "503 5.5.1 No valid recipients"
 
     async def _answer(self, answer: str, recipients: int) -> None:
-        await self.push("\r\n".join([answer] * recipients))
+        await self._write("\r\n".join([answer] * recipients))

@@ -99,7 +99,8 @@ class SMTPServer(Server, Host):
         return "STARTTLS" if self._certificate else "no TLS"
 
     async def stop(self, grace: float) -> None:
-        """Accept nothing more; 421 to who is in no transaction; what does not finish in time gets 451, never 250."""
+        """Accept nothing more; 421 to who is in no transaction; to what does not finish in time 451, never 250, and 421
+        where its message had not come whole."""
         end = asyncio.get_running_loop().time() + grace
         self.draining = True
         self.status = Status("draining")
@@ -109,6 +110,9 @@ class SMTPServer(Server, Host):
         await self._wait_for_sessions(grace)
         await self.tasks.drain(end - asyncio.get_running_loop().time())
         await self.tasks.cancel()
+        await self._wait_for_sessions(FAREWELL)  # those whose handler was cut say so
+        for session in list(self._sessions):
+            session.dismiss()
         await self._wait_for_sessions(FAREWELL)
         for session in list(self._sessions):
             session.abort()

@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import os
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -16,13 +15,13 @@ import aiosmtplib
 
 from protocols.errors import LocalProtocolError, NotSent
 from protocols.mail.envelope import parse_headers
+from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Seconds
 
 _PORTS = {"smtp": 587, "smtps": 465}
-_LINE_END = re.compile(rb"\r\n|\r|\n")
 # RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
 _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
 
@@ -143,7 +142,7 @@ def _checked(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> tuple[st
         recipients = [check_address(recipient, max_local_part=255) for recipient in rcpt_to]
     except ValueError as error:
         raise LocalProtocolError(f"email.send: an address is malformed: {error}") from error
-    content = _LINE_END.sub(b"\r\n", message)
+    content = with_crlf(message)
     names = [name for name, _ in parse_headers(content)]
     if not names:
         raise LocalProtocolError("email.send: the message has no header fields")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
 from protocols.mail.data import Content
+from protocols.mail.line_ends import bare, with_crlf
 
 LINE = 1 << 20
 
@@ -51,6 +52,13 @@ def test_no_other_end_is_taken_and_nothing_is_smuggled(end: bytes) -> None:
 def test_a_message_of_exactly_the_limit_is_taken() -> None:
     assert read(b"x" * 98 + b"\r\n.\r\n", limit=100)[0] == b"x" * 98 + b"\r\n"
     assert read(b"." * 99 + b"\r\n.\r\n", limit=100)[0] == b"." * 98 + b"\r\n"
+
+
+def test_bare_line_ends_count_twice_since_they_are_repaired() -> None:
+    assert read(b"\n" * 49 + b"\r\n.\r\n", limit=100)[0] == b"\r\n" * 50
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(b"\n" * 50 + b"\r\n.\r\n", limit=100)
+    assert caught.value.answer == 552
 
 
 def test_a_message_over_the_limit_is_read_to_its_end_in_bounded_memory() -> None:
@@ -106,3 +114,10 @@ def test_any_bytes_are_a_message_or_a_refusal(pieces: list[bytes]) -> None:
     except RemoteProtocolError:
         return
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", message)
+
+
+@given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"])).map(b"".join))
+def test_bare_line_ends_are_repaired_and_counted(message: bytes) -> None:
+    repaired = with_crlf(message)
+    assert repaired == re.sub(rb"\r\n|\r|\n", b"\r\n", message)
+    assert bare(message) == len(repaired) - len(message)

@@ -16,6 +16,7 @@ from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
 
 from protocols.errors import BindError
 from protocols.listener import TLS
+from protocols.mail.session import SMTPSession
 from protocols.mail.smtp import SMTPServer, SMTPSettings
 
 DOT = b"\r\n.\r\n"
@@ -267,6 +268,19 @@ async def test_too_many_recipients_are_for_the_next_transaction() -> None:
         assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
 
 
+async def test_a_sender_with_far_too_many_recipients_is_not_taken_for_an_attacker() -> None:
+    """smtplib and others name all of them on one connection; those that were taken get their message."""
+    app = Inbox()
+    everybody = b"".join(b"RCPT TO:<%d@x.org>\r\n" % number for number in range(10_000))
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(HELLO + b"MAIL FROM:<a@x.org>\r\n")
+        peer.writer.write(everybody)
+        answers = [(await peer.reply())[:9] for _ in range(10_000)]
+        assert answers == ["250 2.1.5"] * 100 + ["452 4.5.3"] * 9_900
+        assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
+    assert len(app.scopes[0]["rcpt_to"]) == 100
+
+
 # Commands
 
 
@@ -436,6 +450,39 @@ async def test_too_many_errors(caplog: pytest.LogCaptureFixture) -> None:
     assert crashes(caplog) == []
 
 
+@pytest.mark.parametrize("protocol", ["smtp", "lmtp"])
+async def test_what_the_application_refuses_is_no_error_of_the_sender(protocol: str) -> None:
+    """A relay keeps its connection for many messages; each of them hears the verdict."""
+    app = verdict(type="email.reject")
+    hello = b"LHLO x\r\n" if protocol == "lmtp" else HELLO
+    async with serving(app, max_errors=3, protocol=protocol) as server, peer_of(server) as peer:
+        await peer.ask(hello)
+        for _ in range(6):
+            answer = await peer.message(b"A: 1" + DOT, b"MAIL FROM:<>\r\nRCPT TO:<b@x.org>\r\n")
+            assert answer.startswith("550 5.7.1 ")
+
+
+async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many came together, everything else has a turn after a few."""
+    answers, most = 0, 0
+    write = SMTPSession._write
+
+    async def counted(session: SMTPSession, status: str) -> None:
+        nonlocal answers
+        answers += 1
+        await write(session, status)
+
+    monkeypatch.setattr(SMTPSession, "_write", counted)
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        peer.writer.write(b"NOOP\r\n" * 5000)
+        async with asyncio.timeout(LIMIT):
+            while answers < 5000:
+                before = answers
+                await asyncio.sleep(0)
+                most = max(most, answers - before)
+    assert 1 < most < 100
+
+
 async def test_a_silent_sender_is_dropped() -> None:
     async with serving(Inbox(), timeout=0.05) as server, peer_of(server) as peer:
         assert (await peer.reply()).startswith("421 4.4.2 ")
@@ -583,6 +630,8 @@ async def test_stop_cuts_what_does_not_finish_with_a_451() -> None:
         await app.running.wait()
         await server.stop(0.05)
         assert (await peer.reply()).startswith("451 4.3.0 ")
+        assert (await peer.reply()).startswith("421 4.3.2 ")
+        assert (await slow.reply()).startswith("421 4.3.2 ")
         assert await slow.over()
     assert app.outcome == "cancelled"
 
