@@ -167,8 +167,8 @@ class SMTPSession(SMTP):
         return f"{self.client[0]}:{self.client[1]}" if self.client else "local"
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
-        """Answer a command. What is refused for good counts against the peer; one recipient too many is no attack."""
-        if status[0] == "5":
+        """Answer a command. A refusal counts against the peer."""
+        if status[0] in "45":
             self._errors += 1
         if self._errors > self._host.settings.max_errors:
             logger.info("%s: closed after %d refused commands", self, self._errors)
@@ -263,6 +263,9 @@ class SMTPSession(SMTP):
     async def smtp_RCPT(self, argument: str | None) -> None:  # noqa: N802
         if await self.check_helo_needed():
             return
+        if self._is_full():
+            await self._write("452 4.5.3 Too many recipients")  # a sender of many mails to many is no attacker
+            return
         try:
             self._add(argument or "")
         except RemoteProtocolError as refusal:
@@ -270,12 +273,20 @@ class SMTPSession(SMTP):
         else:
             await self.push("250 2.1.5 Recipient OK")
 
+    def _is_full(self) -> bool:
+        """Whether the transaction has all the recipients that it may have; logged when it is found out."""
+        transaction, most = self._transaction, self._host.settings.max_recipients
+        if transaction is None or len(transaction.recipients) < most:
+            return False
+        if not transaction.full:
+            transaction.full = True
+            logger.info("%s: more than %d recipients, told to send the rest in another transaction", self, most)
+        return True
+
     def _add(self, argument: str) -> None:
         if self._transaction is None:
             raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
         recipient = recipient_of(argument)
-        if len(self._transaction.recipients) >= self._host.settings.max_recipients:
-            raise RemoteProtocolError("4.5.3 Too many recipients", answer=452)
         if not self._host.routable(self, self._transaction, recipient):
             raise RemoteProtocolError(f"5.1.1 No such recipient here: {recipient}", answer=550)
         self._transaction.recipients.append(recipient)

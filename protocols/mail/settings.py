@@ -40,7 +40,7 @@ class SMTPSettings:
     max_per_address: int = 100
     """The same, from one client address (IPv6: /64); 0 for no bound."""
     max_errors: int = 20
-    """Commands refused for good (5xx) on one connection before it is closed (421)."""
+    """Refused commands on one connection before it is closed (421)."""
     timeout: Seconds = 300.0
     """A sender that is silent for so long is dropped (421)."""
     data_timeout: Seconds = 600.0

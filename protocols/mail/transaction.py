@@ -20,6 +20,8 @@ class Transaction:
     size: int = 0
     """As declared, 0 where it was not."""
     recipients: list[str] = field(default_factory=list)
+    full: bool = False
+    """Whether its sender was told that these are too many."""
     id: str = field(default_factory=new_id)
     """Names it in the log, in the trace header and to the sender."""
 

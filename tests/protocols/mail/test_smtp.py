@@ -268,8 +268,11 @@ async def test_too_many_recipients_are_for_the_next_transaction() -> None:
         assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
 
 
-async def test_a_sender_with_far_too_many_recipients_is_not_taken_for_an_attacker() -> None:
+async def test_a_sender_with_far_too_many_recipients_is_not_taken_for_an_attacker(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     """smtplib and others name all of them on one connection; those that were taken get their message."""
+    caplog.set_level(logging.INFO)
     app = Inbox()
     everybody = b"".join(b"RCPT TO:<%d@x.org>\r\n" % number for number in range(10_000))
     async with serving(app) as server, peer_of(server) as peer:
@@ -279,6 +282,7 @@ async def test_a_sender_with_far_too_many_recipients_is_not_taken_for_an_attacke
         assert answers == ["250 2.1.5"] * 100 + ["452 4.5.3"] * 9_900
         assert (await peer.message(b"A: 1" + DOT, b"")).startswith("250 ")
     assert len(app.scopes[0]["rcpt_to"]) == 100
+    assert caplog.text.count("recipients") == 1
 
 
 # Commands
