@@ -9,6 +9,8 @@ from email.header import decode_header, make_header
 from email.message import Message
 from typing import Any
 
+import markup
+
 LONGEST_HEADER = 8000
 LONGEST_TEXT = 50_000
 REFERENCES = 50
@@ -17,7 +19,6 @@ IN_BRACKETS = re.compile(r"<([^<>\s@]{1,64}@[^<>\s@]{1,255})>")
 BARE = re.compile(r"([^<>()\s@,;:\"]{1,64}@[^<>()\s@,;:\"]{1,255})")
 TAG = re.compile(r"\[#(\d{1,9})\]")
 ANSWER = re.compile(r"^(?:re:\s*)+", re.IGNORECASE)
-TAGS = re.compile(r"<[^<>]*>")
 SIGNATURE = re.compile(r"^-- ?\r?$", re.MULTILINE)
 
 
@@ -89,22 +90,24 @@ def digest(message: Message, raw: bytes) -> str:
 
 
 def plain_text(message: Message) -> str:
-    """The first plain text part; without one, the first HTML part without its tags."""
+    """The first plain text part; without one, what the first HTML part says."""
     text = text_part(message, "plain")
     if text is None:
-        text = TAGS.sub(" ", text_part(message, "html") or "")
+        text = markup.words(text_part(message, "html") or "")
     return SIGNATURE.split(text, maxsplit=1)[0].strip()[:LONGEST_TEXT]
 
 
 def text_part(message: Message, subtype: str) -> str | None:
+    """The first part of that type which is no attachment."""
     parts = (part for part in message.walk() if part.get_content_type() == f"text/{subtype}")
-    return next((decoded(part) for part in parts), None)
+    return next((decoded(part) for part in parts if part.get_content_disposition() != "attachment"), None)
 
 
 def decoded(part: Message) -> str:
     payload = part.get_payload(decode=True)
     body = payload if isinstance(payload, bytes) else b""
     try:
-        return body.decode(part.get_content_charset() or "utf-8", "replace")
+        text = body.decode(part.get_content_charset() or "utf-8", "replace")
     except (LookupError, ValueError):  # a charset that nobody knows, or no charset at all (idna)
-        return body.decode("utf-8", "replace")
+        text = body.decode("utf-8", "replace")
+    return text.encode("utf-8", "replace").decode()  # UTF-7 can say half a character, which no database takes

@@ -106,3 +106,45 @@ def test_headers_that_break_parsers(filler: bytes) -> None:
         b"".join(name + b": " + filler * 3000 + b"\r\n" for name in (b"From", b"Subject", b"Message-ID")) + b"\r\nHello"
     )
     assert read(raw).text == "Hello"
+
+
+def part(kind: str, text: str, disposition: str = "inline") -> bytes:
+    return f"--B\r\nContent-Type: text/{kind}\r\nContent-Disposition: {disposition}\r\n\r\n{text}\r\n".encode()
+
+
+def mixed(*parts: bytes) -> bytes:
+    return b"Content-Type: multipart/mixed; boundary=B\r\n\r\n" + b"".join(parts) + b"--B--\r\n"
+
+
+def test_an_attachment_is_not_what_the_mail_says() -> None:
+    assert read(mixed(part("html", "<p>Hello"), part("plain", "log", "attachment; filename=log.txt"))).text == "Hello"
+    assert read(mixed(part("plain", "log", "attachment"), part("plain", "Hello"))).text == "Hello"
+    assert read(mixed(part("plain", "log", "attachment"))).text == ""
+
+
+def test_half_a_character_does_not_come_out() -> None:
+    raw = b"Subject: =?utf-7?q?a+2AA-b?=\r\nContent-Type: text/plain; charset=utf-7\r\n\r\na +2AA- b"
+    found = read(raw)
+    assert found.text == "a ? b"
+    assert (found.subject + found.text).encode()
+
+
+@pytest.mark.parametrize(
+    ("html", "words"),
+    [
+        ("<p>Fish &amp; chips,<br>a b<i>i</i>t &lt;b&gt;</p><p>Ann</p>", "Fish & chips,\na bit <b>\nAnn"),
+        ("<head><title>T</title><STYLE>p > a {color: red}</STYLE></head><body>Hello\r\n  you", "Hello you"),
+        ("<!--[if gte mso 9]><xml><o:Pixels>96</o:Pixels></xml><![endif]-->Hello<script>1 < 2</script>", "Hello"),
+        ("1 < 2 and 2 > 1", "1 < 2 and 2 > 1"),
+        ("<style>never closed", ""),
+        ("&#xD800;&nbsp;&unknown;", "\ufffd &unknown;"),
+    ],
+)
+def test_what_html_says(html: str, words: str) -> None:
+    assert read(b"Content-Type: text/html\r\n\r\n" + html.encode()).text == words
+
+
+@pytest.mark.parametrize("filler", ["<", "<a", "a", "<style>", "</", "<!--", "&#", " ", "<p>"])
+def test_no_html_takes_long(filler: str) -> None:
+    """The suite's own timeout is the bound: what backtracks takes hours for this."""
+    read(b"Content-Type: text/html\r\n\r\n" + filler.encode() * 500_000)
