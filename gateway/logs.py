@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, TextIO
 
 from gateway.delivery.event import current_event
+from gateway.flood import Flood
 from gateway.routing import current_route
 from gateway.settings import LogSettings
 
@@ -38,6 +39,8 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     full = settings.tracebacks == "full" or settings.level == "debug"
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSON() if settings.format == "json" else Text(full=full))
+    if settings.level != "debug":
+        handler.addFilter(Flood())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
@@ -80,7 +83,8 @@ class Text(logging.Formatter):
             message += f" -> {_target(route)}"
         if (event := current_event.get()) and event not in message:
             message = f"{event} {message}"
-        head = f"{record.levelname:<7} {message}"
+        flood = f" ({record.flood})" if hasattr(record, "flood") else ""
+        head = f"{record.levelname:<7} {message}{flood}"
         if error is None:
             return head
         note = getattr(record, "note", "")
@@ -133,6 +137,7 @@ class JSON(logging.Formatter):
             fields["route"] = route
         if event := current_event.get():
             fields["event"] = event
+        fields["flood"] = getattr(record, "flood", None)
         scope = getattr(record, "scope", None)
         if isinstance(scope, dict):
             fields["scope"] = scope["type"]

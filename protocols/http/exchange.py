@@ -22,6 +22,7 @@ from protocols.http.head import encode, interim, plain, status_line
 from protocols.instance import Instance
 
 logger = logging.getLogger(__name__)
+access = logging.getLogger("protocols.http.access")
 
 _DISCONNECT: Any = {"type": "http.disconnect"}
 _PIECE = 256 * 1024
@@ -178,7 +179,7 @@ class Exchange(Instance):
     def _log(self) -> None:
         scope: Any = self.scope
         words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
-        logger.info("%s %s %r %d %d", *words)
+        access.info("%s %s %r %d %d", *words)
 
     # What the application receives.
 

@@ -30,6 +30,7 @@ from protocols.tls import Certificate
 __all__ = ["SMTPServer", "SMTPSettings"]
 
 logger = logging.getLogger(__name__)
+traffic = logging.getLogger("protocols.mail.traffic")
 
 BUSY = b"421 4.3.2 Too many connections, please try again later\r\n"
 FAREWELL = 1.0
@@ -162,7 +163,7 @@ class SMTPServer(Server, Host):
         except asyncio.CancelledError:
             logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)
             raise
-        logger.info("%s: %s %s, %d bytes: %s", *facts, verdict)
+        traffic.info("%s: %s %s, %d bytes: %s", *facts, verdict)
         return verdict
 
     def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
