@@ -18,6 +18,7 @@ from gateway.routing import (
     URLRouter,
     address,
     as_application,
+    check_answers,
     country,
     default,
     domain,
@@ -86,11 +87,11 @@ class ApplicationBuilder:
     def _target(self, kind: str, value: Any) -> Any:
         loc: Loc = ("routes", kind)
         if isinstance(value, str):
-            return self._import(value, loc)
+            return self._answering(kind, value, loc)
         if isinstance(value, list):
             return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
         if not self._given(kind, value):
-            app = self._import(value.app, (*loc, "app"))
+            app = self._answering(kind, value.app, (*loc, "app"))
             self._check(kind, loc, value)
             return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
         return self._router(kind, [(loc, value)])
@@ -104,7 +105,7 @@ class ApplicationBuilder:
         return _ROUTERS[kind]([route for _, route in made]) if not self.findings else _unusable
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
-        target = self._import(line.app, (*loc, "app"))
+        target = self._answering(kind, line.app, (*loc, "app"))
         self._check(kind, loc, line)
         given = self._given(kind, line)
         if not given and self.draft.spoiled(*loc):
@@ -127,6 +128,14 @@ class ApplicationBuilder:
 
     def _given(self, kind: str, line: Any) -> list[str]:
         return [key for key in _KEYS[kind] if getattr(line, key) is not None]
+
+    def _answering(self, kind: str, target: str, loc: Loc) -> Any:
+        app = self._import(target, loc)
+        try:
+            check_answers(app, kind)
+        except ValueError as error:
+            self._report(loc, str(error))
+        return app
 
     def _import(self, target: str, loc: Loc) -> Any:
         try:

@@ -6,8 +6,9 @@ from typing import Any
 from gateway.delivery.guard import Guard
 from gateway.findings import Finding, suggestion
 from gateway.loader import Draft
-from gateway.routing import ProtocolTypeRouter, Router, leaves
-from gateway.servers import SCOPE_TYPES, carrier, server_class
+from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
+from gateway.routing.scope_types import SCOPE_TYPES
+from gateway.servers import carrier, server_class
 from gateway.settings import Settings
 from gateway.store import open_store
 from protocols.errors import BindError
@@ -111,20 +112,44 @@ def _scope_types(protocol: object) -> tuple[str, ...]:
 def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
     if draft.settings.application is not None or draft.settings.routes is None:
         return
-    made = {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
+    made = _made(draft)
     lost = [kind for protocol in _lost_servers(draft) for kind in _scope_types(protocol)]
     routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
     spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
-    carriers = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
-    for name, kinds in made.items():
-        if not set(kinds) & {*routed, *spoiled} and name not in carriers:
-            message = f"nothing answers servers.{name}: routes has no {' or '.join(kinds)}"
-            yield draft.document.at_key(("servers", name), message)
+    yield from _unanswered(draft, {*routed, *spoiled}, "routes")
     for kind in routed:
         if kind not in lost and not any(kind in kinds for kinds in made.values()):
             yield draft.document.at_key(
                 ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
             )
+
+
+def answers(draft: Draft, app: object) -> Iterator[Finding]:
+    """The same of an application that is written in Python, as far as that shows what it answers."""
+    if draft.settings.application is not None:
+        yield from _unanswered(draft, {kind for kind in SCOPE_TYPES if _answers(app, kind)}, "application")
+
+
+def _answers(app: Any, kind: str) -> bool:
+    if isinstance(app, ProtocolTypeRouter):
+        return any(route.pattern.match(kind) is not None for route in app.routes)
+    try:
+        check_answers(app, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def _made(draft: Draft) -> dict[str, tuple[str, ...]]:
+    return {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
+
+
+def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Finding]:
+    carriers = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    for name, kinds in _made(draft).items():
+        if not set(kinds) & answered and name not in carriers:
+            message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}"
+            yield draft.document.at_key(("servers", name), message)
 
 
 def _lost_servers(draft: Draft) -> list[object]:

@@ -71,7 +71,7 @@ def build(draft: Draft) -> Gateway:
     if django_wrong := set_up_django(draft):  # then models cannot be imported, and each target would fail for that
         draft.finish([*wrong, *django_wrong])
     app = builder.build()
-    draft.finish([*wrong, *builder.findings, *checks.texts(draft, app)])
+    draft.finish([*wrong, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from gateway.findings import suggestion
+from gateway.frames import own_frame, short
 
 
 class TargetError(Exception):
@@ -61,20 +62,16 @@ def describe_error(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The line of the user's code that failed, as `` at shop/handlers.py:3``."""
+    """The line of the user's code that failed, as `` at shop/handlers.py:3``; a library's, where none is theirs."""
     if isinstance(error, SyntaxError) and error.filename:
-        return f" at {_short(error.filename)}:{error.lineno}"
+        return f" at {short(error.filename)}:{error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import_machinery(frame.filename)]
-    return f" at {_short(frames[-1].filename)}:{frames[-1].lineno}" if frames else ""
+    frame = own_frame(error.__traceback__) or (frames[-1] if frames else None)
+    return f" at {short(frame.filename)}:{frame.lineno}" if frame else ""
 
 
 def _is_import_machinery(filename: str) -> bool:
     return filename == __file__ or filename.startswith("<frozen") or filename == importlib.__file__
-
-
-def _short(filename: str) -> str:
-    path = Path(filename)
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
 
 
 def _offers(found: Any) -> list[str]:
@@ -90,4 +87,4 @@ def _near(name: str) -> str:
     hint = suggestion(last, [module.name for module in pkgutil.iter_modules(paths)])
     if hint.startswith("; did"):
         return hint
-    return f"; looked in {' and '.join(repr(_short(path)) for path in paths or [])} first"
+    return f"; looked in {' and '.join(repr(short(path)) for path in paths or [])} first"

@@ -7,30 +7,19 @@ holds a message's body or a password: the scope is described by :func:`protocols
 import json
 import linecache
 import logging
-import sysconfig
 import traceback
 from datetime import UTC, datetime
-from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 from gateway.delivery.event import current_event
 from gateway.flood import Flood
+from gateway.frames import own_frame, short
 from gateway.routing import current_route
 from gateway.settings import LogSettings
 
 _NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "gmqtt", "mail.debug", "mail.log")
 """Libraries that log each connection at level info, aiosmtpd's and aioimaplib's with what was said on it."""
-_HIDDEN = (
-    str(Path(__file__).parent),
-    str(Path(__file__).parent.parent / "protocols"),
-    sysconfig.get_path("stdlib"),
-    sysconfig.get_path("purelib"),
-    sysconfig.get_path("platlib"),
-    "<frozen",
-)
-"""Frames from here are not the user's own."""
-
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -62,12 +51,6 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__} {text}"[:500].rstrip()
 
 
-def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """The innermost frame that is the user's own code."""
-    frames = [frame for frame in traceback.extract_tb(trace) if not frame.filename.startswith(_HIDDEN)]
-    return frames[-1] if frames else None
-
-
 class Text(logging.Formatter):
     """``ERROR 7f3a9c email ann@example.org -> tickets.Handler: KeyError 'order' (attempt 2 of 5, next in 30 s)``, then
     the line of the user's code. The id is there where the message has one."""
@@ -92,7 +75,8 @@ class Text(logging.Formatter):
         if self._full:
             lines += _indented("".join(traceback.format_exception(*error)))
         elif frame := own_frame(error[2]):
-            lines.append(f"        {_where(frame)}  {linecache.getline(frame.filename, frame.lineno or 0).strip()}")
+            line = linecache.getline(frame.filename, frame.lineno or 0).strip()
+            lines.append(f"        {short(frame.filename)}:{frame.lineno}  {line}")
         if note:
             lines.append(f"        {'kept; ' if getattr(record, 'kept', False) else ''}gateway show {event}")
         return "\n".join(lines)
@@ -105,12 +89,6 @@ def _one_line(text: str) -> str:
 
 def _indented(text: str) -> list[str]:
     return [f"        {line}" for line in text.rstrip().splitlines()]
-
-
-def _where(frame: traceback.FrameSummary) -> str:
-    path = Path(frame.filename)
-    here = Path.cwd()
-    return f"{path.relative_to(here) if path.is_relative_to(here) else path}:{frame.lineno}"
 
 
 def _route(record: logging.LogRecord) -> str:

@@ -23,8 +23,6 @@ _CLASSES = {
 }
 """Imported when one is configured: their libraries are not all installed everywhere, and not all light."""
 
-SCOPE_TYPES = ("http", "websocket", "mqtt", "email", "sms")
-
 
 def server_class(protocol: str) -> type[Server]:
     """The class that serves ``protocol``. Raises ImportError where an optional library is not installed."""

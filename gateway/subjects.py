@@ -5,7 +5,7 @@ from typing import Any
 
 from gateway.routing import Route, Router
 from gateway.routing.patterns import Topic
-from gateway.servers import SCOPE_TYPES
+from gateway.routing.scope_types import SCOPE_TYPES
 from protocols.asgi import Application
 from protocols.sms.senders import as_sent, country
 

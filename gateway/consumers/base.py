@@ -64,15 +64,22 @@ class Consumer(Generic[R]):
     """This instance's channel, where the class has a ``@layer_event`` method."""
 
     _handlers: ClassVar[dict[str, Handler]] = {}
+    _kinds: ClassVar[frozenset[str]] = frozenset()
     _layer_handlers: ClassVar[dict[str, Handler]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         methods = {kind: getattr(cls, kind.replace(".", "_"), None) for kind in RECEIVED}
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
+        cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
         members = [getattr(cls, name) for name in dir(cls) if not name.startswith("__")]
         marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
         cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
+
+    @classmethod
+    def answers(cls, kind: str) -> bool:
+        """Whether it has a method for scopes of the type ``kind``."""
+        return kind in cls._kinds
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
@@ -86,7 +93,7 @@ class Consumer(Generic[R]):
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         """Handle ``scope`` to its end. Raises LookupError where the class has no method for its kind."""
-        if not any(kind.startswith(f"{scope['type']}.") for kind in self._handlers):
+        if not self.answers(scope["type"]):
             raise LookupError(f"{type(self).__name__} has no method for {scope['type']} events")
         self.scope = scope
         self._to_peer = send

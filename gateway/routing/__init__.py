@@ -12,13 +12,12 @@ from gateway.routing.router import (
     Route,
     Router,
     address,
-    as_application,
+    check_answers,
     country,
     current_route,
     default,
     domain,
     leaves,
-    name_of,
     phone,
     regex,
     topic,
@@ -26,6 +25,7 @@ from gateway.routing.router import (
 )
 from gateway.routing.scope_types import ProtocolTypeRouter
 from gateway.routing.senders import SMSFromRouter
+from gateway.routing.targets import as_application, name_of
 from gateway.routing.topics import TopicRouter
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "URLRouter",
     "address",
     "as_application",
+    "check_answers",
     "country",
     "current_route",
     "default",

@@ -14,6 +14,8 @@ class Captures(NamedTuple):
 
     args: tuple[str, ...]
     kwargs: dict[str, str]
+    rest: str = ""
+    """What of a path comes after the match: for the routers below."""
 
 
 NO_CAPTURES = Captures((), {})
@@ -64,7 +66,8 @@ class Regex(Pattern):
         if found is None:
             return None
         kwargs = {name: value for name, value in found.groupdict().items() if value is not None}
-        return Captures(() if kwargs else found.groups(), kwargs)  # as Django: named groups hide the unnamed
+        args = () if self._compiled.groupindex else found.groups()  # as Django: named groups hide the unnamed
+        return Captures(args, kwargs, key[found.end() :])
 
     def covers(self, other: Pattern) -> bool:
         return self.text in ("", "^", ".*") or super().covers(other)
@@ -216,6 +219,12 @@ class Country(Pattern):
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z]{2}", self.region):
             raise ValueError(f"{self.region!r} is no region; write two capital letters, such as GB")
+        from phonenumbers import SUPPORTED_REGIONS  # takes a tenth of a second, and most files name none
+
+        if self.region not in SUPPORTED_REGIONS:
+            raise ValueError(
+                f"{self.region!r} is no region that has phone numbers; write its ISO 3166 code, such as GB"
+            )
 
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key == self.region else None
@@ -229,7 +238,7 @@ class Default(Pattern):
     """Everything that no route before it took."""
 
     def match(self, key: str) -> Captures | None:
-        return NO_CAPTURES
+        return Captures((), {}, key)
 
     def covers(self, other: Pattern) -> bool:
         return True

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.routing.patterns import Pattern
+from gateway.routing.patterns import Address, Default, Domain, Pattern, Regex
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Send, wish_of
@@ -22,6 +22,9 @@ class EmailToRouter(Router):
     message, since its sender can only be told one thing (and waits for the one that wishes it the soonest); it is
     rejected where every group rejects it.
     """
+
+    scope_types = ("email",)
+    patterns = (Address, Domain, Regex, Default)
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         recipient: str = scope["rcpt_to"][0]

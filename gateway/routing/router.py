@@ -4,10 +4,9 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from asgiref.compatibility import guarantee_single_callable
-
+from gateway.consumers import Consumer
 from gateway.consumers.parameters import Extras
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import Guard, guarded
@@ -25,6 +24,7 @@ from gateway.routing.patterns import (
     Topic,
     unreachable,
 )
+from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Application, Receive, Scope, Send
 
@@ -35,31 +35,6 @@ PLAIN = Policy()
 
 current_route: ContextVar[str] = ContextVar("current_route", default="")
 """The label of the route that answers the scope that runs here. Log records carry it."""
-
-
-def as_application(target: Any) -> Application:
-    """An ASGI 3 application of ``target``: a consumer class, an ASGI 3 or ASGI 2 callable, or a router.
-
-    Raises ValueError where it is none of them.
-    """
-    if isinstance(target, type) and hasattr(target, "as_asgi"):
-        application: Application = target.as_asgi()
-        return application
-    if not callable(target):
-        raise ValueError(f"{target!r} is no ASGI application")
-    single: Application = guarantee_single_callable(target)  # type: ignore[no-untyped-call]  # asgiref has no types
-    return single
-
-
-def name_of(target: Any) -> str:
-    """``tickets.SupportTicketHandler`` for a class, a function, ``as_asgi()``, or an instance's class; what has a
-    ``target_name`` is called that."""
-    if isinstance(given := getattr(target, "target_name", None), str):
-        return given
-    named = getattr(target, "consumer_class", target)
-    if not hasattr(named, "__qualname__"):
-        named = type(named)
-    return f"{named.__module__}.{named.__qualname__}"
 
 
 @dataclass(frozen=True, eq=False)  # each is itself: hashing its pattern for every message would cost too much
@@ -88,15 +63,22 @@ def _route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
     return Route(pattern, guarded(as_application(target), policy, f"{pattern} -> {name}"), name)
 
 
+def _text(written: str) -> str:
+    """Raises ValueError where it is a number, None or whatever else Python lets through."""
+    if not isinstance(written, str):
+        raise ValueError(f"{written!r} is no text; write it in quotes")
+    return written
+
+
 def url(pattern: str, target: Any) -> Route:
     """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
-    return _route(Regex(pattern), target)
+    return _route(Regex(_text(pattern)), target)
 
 
 def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:  # noqa: A002 -- MQTT's word
     """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
     capture what the consumer's handler must have."""
-    pattern = Topic(filter)
+    pattern = Topic(_text(filter))
     made = _route(pattern, target, policy)
     wanted: Extras = getattr(getattr(made.app, "consumer_class", None), "extras", Extras())
     for name in sorted(wanted.required - pattern.names):
@@ -106,27 +88,27 @@ def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:  # noqa: A
 
 def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
     """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
-    return _route(Regex(pattern, ignore_case=True), target, policy)
+    return _route(Regex(_text(pattern), ignore_case=True), target, policy)
 
 
 def address(address: str, target: Any, policy: Policy = PLAIN) -> Route:
     """One recipient."""
-    return _route(Address(address), target, policy)
+    return _route(Address(_text(address)), target, policy)
 
 
 def domain(domain: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Every recipient at one domain."""
-    return _route(Domain(domain), target, policy)
+    return _route(Domain(_text(domain)), target, policy)
 
 
 def phone(prefix: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose E.164 number begins with ``prefix``, compared by digits."""
-    return _route(Phone(prefix), target, policy)
+    return _route(Phone(_text(prefix)), target, policy)
 
 
 def country(region: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose number belongs to one region (ISO 3166)."""
-    return _route(Country(region), target, policy)
+    return _route(Country(_text(region)), target, policy)
 
 
 def default(target: Any, policy: Policy = PLAIN) -> Route:
@@ -137,11 +119,40 @@ def default(target: Any, policy: Policy = PLAIN) -> Route:
 class Router:
     """An ordered list of routes over one scope type. Subclasses say what they look at."""
 
+    scope_types: ClassVar[tuple[str, ...]] = ()
+    """What it can route."""
+    patterns: ClassVar[tuple[type[Pattern], ...]] = ()
+    """What its routes may look for."""
+
     def __init__(self, routes: Iterable[Route]) -> None:
-        self.routes: Sequence[Route] = tuple(routes)
+        """Raises ValueError where one is no route, or not one for this router."""
+        self.routes: Sequence[Route] = tuple(map(self._own, self._listed(routes)))
         for later, earlier in unreachable([route.pattern for route in self.routes]):
             hidden, hiding = self.routes[later], self.routes[earlier]
             logger.warning("route %s can never match: %s takes it all", hidden.label, hiding.label)
+
+    def _listed(self, routes: Any) -> Iterable[Any]:
+        if not isinstance(routes, Iterable):
+            raise ValueError(f"{type(self).__name__} takes a list of routes")
+        return routes
+
+    def _own(self, route: Route) -> Route:
+        if not isinstance(route, Route):
+            raise ValueError(f"{type(self).__name__} takes routes, which url() and others make, not {route!r}")
+        if not isinstance(route.pattern, self.patterns):
+            raise ValueError(
+                f"{type(self).__name__} has no route by {type(route.pattern).__name__.lower()}: {route.label}"
+            )
+        if len(self.scope_types) == 1:
+            check_answers(route.app, *self.scope_types)
+        return route
+
+    def check(self, kind: str) -> None:
+        """Raises ValueError where scopes of the type ``kind`` cannot be answered here, or by what is below."""
+        if kind not in self.scope_types:
+            raise ValueError(f"{type(self).__name__} does not route {kind}")
+        for route in self.routes:
+            check_answers(route.app, kind)
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         """What ``pattern`` looks at."""
@@ -160,15 +171,16 @@ class Router:
         found = self.find(scope)
         if found is None:
             return None
-        route, _ = found
-        return route.app.explain(scope) if isinstance(route.app, Router) else route
+        route, captures = found
+        return route.app.explain(self.child(scope, captures)) if isinstance(route.app, Router) else route
 
     def routable(self, scope: Scope) -> bool:
         found = self.find(scope)
         if found is None:
             return False
-        below = getattr(found[0].app, "routable", None)
-        return below is None or bool(below(scope))
+        route, captures = found
+        below = getattr(route.app, "routable", None)
+        return below is None or bool(below(self.child(scope, captures)))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -184,6 +196,15 @@ class Router:
     def child(self, scope: Any, captures: Captures) -> Any:
         """The scope that the route's application sees."""
         return scope
+
+
+def check_answers(app: Application, kind: str) -> None:
+    """Raises ValueError where ``app`` surely has no answer for scopes of the type ``kind``."""
+    if isinstance(app, Router):
+        app.check(kind)
+    consumer = getattr(app, "consumer_class", None)  # Channels' consumers have it, too
+    if isinstance(consumer, type) and issubclass(consumer, Consumer) and not consumer.answers(kind):
+        raise ValueError(f"{name_of(app)} has no method for {kind} events")
 
 
 def check_policies(routes: Iterable[Route], kind: str) -> None:

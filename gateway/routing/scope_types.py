@@ -4,18 +4,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.routing.patterns import NO_CAPTURES, Captures, Exactly, Pattern
-from gateway.routing.router import Route, Router, as_application, name_of
+from gateway.routing.router import Route, Router, check_answers
+from gateway.routing.targets import as_application, name_of
+
+SCOPE_TYPES = ("http", "websocket", "mqtt", "email", "sms")
 
 
 class ProtocolTypeRouter(Router):
     """One application per scope type. Its lifespan is that of every application below it that has one."""
 
+    patterns = (Exactly,)
+
     def __init__(self, application_mapping: Mapping[str, Any]) -> None:
-        self._by_type = {
-            kind: Route(Exactly(kind), as_application(target), name_of(target))
-            for kind, target in application_mapping.items()
-        }
+        """Raises ValueError for what is no scope type, and for an application that does not answer its own."""
+        self._by_type = {kind: _branch(kind, target) for kind, target in _mapping(application_mapping).items()}
         super().__init__(self._by_type.values())
+
+    def check(self, kind: str) -> None:
+        """All branches have been looked at; a type without one is refused in its own way."""
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         kind: str = scope["type"]
@@ -24,3 +30,17 @@ class ProtocolTypeRouter(Router):
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
         route = self._by_type.get(scope["type"])
         return None if route is None else (route, NO_CAPTURES)
+
+
+def _mapping(given: Any) -> Mapping[str, Any]:
+    if not isinstance(given, Mapping):
+        raise ValueError(f"ProtocolTypeRouter takes a dict, scope type -> application, not {given!r}")
+    return given
+
+
+def _branch(kind: str, target: Any) -> Route:
+    if kind not in (*SCOPE_TYPES, "lifespan"):
+        raise ValueError(f"{kind!r} is no scope type; there are {', '.join(SCOPE_TYPES)}")
+    app = as_application(target)
+    check_answers(app, kind)
+    return Route(Exactly(kind), app, name_of(target))

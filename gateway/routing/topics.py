@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.consumers.mqtt import MqttConnection, wants_authentication
 from gateway.delivery.running import current_running
-from gateway.routing.patterns import Captures, Pattern
+from gateway.routing.patterns import Captures, Default, Pattern, Topic
 from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
@@ -37,6 +37,9 @@ class TopicRouter(Router):
     one is ``WINDOW`` messages behind. A message without a route is acknowledged: it was for the subscribers alone.
     What the route's pattern captured is in the event's ``captures``, name -> level.
     """
+
+    scope_types = ("mqtt",)
+    patterns = (Topic, Default)
 
     def __init__(self, routes: Iterable[Route]) -> None:
         super().__init__(routes)

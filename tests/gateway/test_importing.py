@@ -57,7 +57,7 @@ def test_no_such_attribute() -> None:
         ("x = 1\ndef f(:", r"at {}.py:2: SyntaxError: "),
         ("import not_there_at_all", r"at {}.py:1: ModuleNotFoundError: No module named 'not_there_at_all'"),
         ("raise SystemExit(3)", r"at {}.py:1: SystemExit: 3"),
-        ("import json\njson.loads('{{')", r"json/decoder.py:\d+: JSONDecodeError: "),
+        ("import json\njson.loads('{{')", r"at {}.py:2: JSONDecodeError: "),
     ],
 )
 def test_the_module_failed(tmp_path: Path, text: str, words: str) -> None:

@@ -1,6 +1,8 @@
 """Routers, in memory."""
 
 import asyncio
+import re
+from functools import partial
 from typing import Any
 
 import pytest
@@ -25,6 +27,7 @@ from gateway import (
     topic,
     url,
 )
+from gateway.routing.patterns import Regex
 
 
 def named(name: str, seen: list[Any]) -> Any:
@@ -60,7 +63,59 @@ async def test_urls(path: str, name: str, captured: dict[str, Any]) -> None:
     )
     await route(router, scope("http", path=path))
     assert seen[0][0] == name
-    assert seen[0][1]["url_route"] == captured
+    assert {key: seen[0][1]["url_route"][key] for key in captured} == captured
+
+
+NESTED = URLRouter(
+    [
+        url(
+            r"^shops/(?P<shop>\w+)/",
+            ProtocolTypeRouter(
+                {"http": URLRouter([url(r"^items/(?P<item>\d+)/$", named("item", [])), url("^$", named("shop", []))])}
+            ),
+        ),
+        url(r"^(\w+)/", URLRouter([url(r"^(\d+)$", named("numbered", [])), default(named("rest", []))])),
+        url(r"^maybe/(\d+)/?(?P<word>[a-z]+)?", named("maybe", [])),
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "args", "kwargs"),
+    [
+        ("/shops/a/items/7/", "item", (), {"shop": "a", "item": "7"}),
+        ("/shops/a/", "shop", (), {"shop": "a"}),
+        ("/n/5", "numbered", ("n", "5"), {}),
+        ("/n/x", "rest", ("n",), {}),
+    ],
+)
+async def test_a_url_router_below_another_looks_at_the_rest_and_adds_to_its_captures(
+    path: str, name: str, args: tuple[str, ...], kwargs: dict[str, str]
+) -> None:
+    seen: list[Any] = []
+    app = ProtocolTypeRouter({"http": NESTED})
+    asked = scope("http", path=path)
+    found = app.explain(asked)
+    assert found is not None
+    assert found.target == f"{__name__}.{name}"
+    assert app.routable(asked)
+
+    async def look(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope)
+
+    object.__setattr__(found, "app", look)
+    await route(app, asked)
+    assert (seen[0]["path"], seen[0]["url_route"]["args"], seen[0]["url_route"]["kwargs"]) == (path, args, kwargs)
+
+
+async def test_what_a_nested_router_does_not_know_is_not_found() -> None:
+    app = ProtocolTypeRouter({"http": NESTED})
+    assert (await route(app, scope("http", path="/shops/a/nothing")))[0]["status"] == 404
+    assert not app.routable(scope("http", path="/shops/a/nothing"))
+
+
+def test_an_optional_name_that_is_not_there_hides_the_unnamed_groups_all_the_same() -> None:
+    assert Regex(r"^maybe/(\d+)/?(?P<word>[a-z]+)?").match("maybe/7") == ((), {}, "")
 
 
 async def test_what_no_route_takes_gets_its_protocols_refusal() -> None:
@@ -288,14 +343,44 @@ class Asgi2:
         await send({"type": "http.response.body", "body": b"asgi2"})
 
 
+async def after(word: str, scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.body", "body": word.encode()})
+
+
+def asgi2(scope: Any) -> Any:
+    return partial(asgi3, scope)
+
+
+class Instance:
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await asgi3(scope, receive, send)
+
+
+class Endpoint:
+    """As Starlette's: a class that is an ASGI 3 application."""
+
+    def __init__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.arguments = (scope, receive, send)
+
+    def __await__(self) -> Any:
+        return asgi3(*self.arguments).__await__()
+
+
 @pytest.mark.parametrize(
     ("target", "body"),
     [
+        (partial(after, "partial"), b"partial"),
+        (partial(Instance()), b"asgi3"),
+        (Instance(), b"asgi3"),
+        (Instance().__call__, b"asgi3"),
+        (Endpoint, b"asgi3"),
+        (asgi2, b"asgi3"),
         (Raw, b"consumer"),
         (Raw.as_asgi(), b"consumer"),
         (asgi3, b"asgi3"),
         (Asgi2, b"asgi2"),
         (URLRouter([url("", asgi3)]), b"asgi3"),
+        (URLRouter([url("", Endpoint)]), b"asgi3"),
     ],
 )
 async def test_a_target_is_any_kind_of_application(target: Any, body: bytes) -> None:
@@ -304,9 +389,57 @@ async def test_a_target_is_any_kind_of_application(target: Any, body: bytes) -> 
         assert (await client.hear())["body"] == body
 
 
-def test_what_is_no_application_is_said() -> None:
-    with pytest.raises(ValueError, match="no ASGI application"):
-        as_application(42)
+class Plain:
+    pass
+
+
+def not_async(scope: Any, receive: Any, send: Any) -> None:
+    pass
+
+
+async def too_few(scope: Any) -> None:
+    pass
+
+
+@pytest.mark.parametrize("target", [42, "app.a", None, Plain, Plain(), not_async, too_few, lambda a, b: a], ids=str)
+def test_what_is_no_application_is_said(target: Any) -> None:
+    with pytest.raises(ValueError, match="is no ASGI application"):
+        as_application(target)
+
+
+def test_a_consumers_instance_is_not_its_class() -> None:
+    with pytest.raises(ValueError, match=r"an instance of Raw serves one scope: give the class, or Raw.as_asgi"):
+        as_application(Raw())
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: url("^(", asgi3), "'^(' is not a regular expression"),
+        (lambda: phone("44", asgi3), "'44' is no number prefix; write + and digits, such as +44"),
+        (lambda: phone("+", asgi3), "'+' is no number prefix"),
+        (lambda: phone(44, asgi3), "44 is no text; write it in quotes"),  # type: ignore[arg-type]
+        (lambda: country("XX", asgi3), "'XX' is no region that has phone numbers"),
+        (lambda: country("UK", asgi3), "'UK' is no region that has phone numbers"),
+        (lambda: topic("a/#/b", asgi3), "'a/#/b' is no topic filter"),
+        (lambda: address("ann", asgi3), "'ann' is no mail address"),
+        (lambda: URLRouter([asgi3]), "URLRouter takes routes, which url() and others make, not <function asgi3"),  # type: ignore[list-item]
+        (lambda: URLRouter(url("^", asgi3)), "URLRouter takes a list of routes"),  # type: ignore[arg-type]
+        (lambda: URLRouter([phone("+44", asgi3)]), f"URLRouter has no route by phone: +44 -> {__name__}.asgi3"),
+        (lambda: SMSFromRouter([default(Raw)]), f"{__name__}.Raw has no method for sms events"),
+        (lambda: ProtocolTypeRouter({"mqtt": Raw}), f"{__name__}.Raw has no method for mqtt events"),
+        (
+            lambda: ProtocolTypeRouter({"websocket": URLRouter([url("", Raw)])}),
+            "Raw has no method for websocket events",
+        ),
+        (lambda: ProtocolTypeRouter({"email": SMSFromRouter([])}), "SMSFromRouter does not route email"),
+        (lambda: ProtocolTypeRouter({"htp": asgi3}), "'htp' is no scope type; there are http, websocket, mqtt, "),
+        (lambda: ProtocolTypeRouter([("http", asgi3)]), "ProtocolTypeRouter takes a dict"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_mistake_in_a_router_is_one_sentence_when_it_is_made(make: Any, sentence: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(sentence)):
+        make()
 
 
 def test_explain_names_the_route() -> None:

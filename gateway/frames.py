@@ -1,0 +1,32 @@
+"""Which line of a traceback is the user's own, and how a place in a file is written."""
+
+import sysconfig
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+_HIDDEN = (
+    str(Path(__file__).parent),
+    str(Path(__file__).parent.parent / "protocols"),
+    sysconfig.get_path("stdlib"),
+    sysconfig.get_path("purelib"),
+    sysconfig.get_path("platlib"),
+    "<",
+)
+"""Frames from here are not the user's own; the last is code without a file, such as a dataclass's __init__."""
+
+
+def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
+    """The innermost frame that is the user's own code."""
+    frames = [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename)]
+    return frames[-1] if frames else None
+
+
+def is_own(filename: str) -> bool:
+    return not filename.startswith(_HIDDEN)
+
+
+def short(filename: str) -> str:
+    """Below the current folder: from there on."""
+    path = Path(filename)
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

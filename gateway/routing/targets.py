@@ -1,0 +1,82 @@
+"""What may stand behind a route: a consumer class, an ASGI 3 or ASGI 2 callable; each becomes an ASGI 3 application."""
+
+import functools
+import inspect
+from collections.abc import Iterable
+from typing import Any
+
+from asgiref.compatibility import double_to_single_callable, is_double_callable
+
+from gateway.consumers.base import Consumer
+from protocols.asgi import Application
+
+SINGLE, DOUBLE = 3, 1
+"""Arguments of an ASGI 3 application (scope, receive, send) and of the first call to an ASGI 2 one (scope)."""
+
+
+def as_application(target: Any) -> Application:
+    """An ASGI 3 application of ``target``: a consumer class, an ASGI 3 or ASGI 2 callable, or a router.
+
+    Raises ValueError where it is none of them, as far as that can be seen before it is called.
+    """
+    if isinstance(target, type) and hasattr(target, "as_asgi"):
+        application: Application = target.as_asgi()
+        return application
+    if isinstance(target, Consumer):
+        name = type(target).__name__
+        raise ValueError(f"an instance of {name} serves one scope: give the class, or {name}.as_asgi(...)")
+    if not callable(target):
+        raise ValueError(f"{target!r} is no ASGI application")
+    return double_to_single_callable(target) if _is_double(target) else target  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _is_double(target: Any) -> bool:
+    """Whether it is an ASGI 2 application: as asgiref sees it, if its arguments fit. Raises ValueError."""
+    takes = _fitting(target, (SINGLE, DOUBLE))
+    double: bool = is_double_callable(_innermost(target))  # type: ignore[no-untyped-call]  # asgiref has no types
+    if isinstance(target, type):  # Starlette's endpoints are awaitable: a class, and a single callable
+        double = DOUBLE in takes and _has(target, "__call__")
+        takes = takes if double or _has(target, "__await__") else []
+    if (DOUBLE if double else SINGLE) not in takes:
+        wanted = "which is async and takes scope, receive and send"
+        raise ValueError(f"{name_of(target)} is no ASGI application, {wanted}")
+    return double
+
+
+def _has(kind: type, method: str) -> bool:
+    return any(method in base.__dict__ for base in kind.__mro__)
+
+
+def _fitting(target: Any, counts: Iterable[int]) -> list[int]:
+    """Those of ``counts`` that ``target`` may be called with; all of them where it does not say."""
+    try:
+        signature = inspect.signature(target)
+    except (TypeError, ValueError):
+        return list(counts)
+    return [count for count in counts if _binds(signature, count)]
+
+
+def _binds(signature: inspect.Signature, count: int) -> bool:
+    try:
+        signature.bind(*range(count))
+    except TypeError:
+        return False
+    return True
+
+
+def _innermost(target: Any) -> Any:
+    """What a ``functools.partial`` calls in the end."""
+    while isinstance(target, functools.partial):
+        target = target.func
+    return target
+
+
+def name_of(target: Any) -> str:
+    """``tickets.SupportTicketHandler`` for a class, a function, ``as_asgi()``, a partial, or an instance's class; what
+    has a ``target_name`` is called that."""
+    if isinstance(given := getattr(target, "target_name", None), str):
+        return given
+    named = _innermost(getattr(target, "consumer_class", target))
+    if not hasattr(named, "__qualname__"):
+        named = type(named)
+    return f"{named.__module__}.{named.__qualname__}"
