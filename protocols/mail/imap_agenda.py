@@ -4,7 +4,7 @@ It is kept in memory, and nothing depends on that: a reader that is killed reads
 given up here. A mailbox is its own queue, and how often is enough is for the application to say (it accepts then).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from protocols.mail.imap_marks import Mark
@@ -32,6 +32,7 @@ class Agenda:
         self._again: dict[int, _Again] = {}
         self._owed: dict[int, Mark] = {}
         self._left: set[int] = set()
+        self._suspects: set[int] = set()
 
     def open(self, uidvalidity: int) -> None:
         """A new connection. Where the UIDs name other messages now (RFC 3501, 2.3.1.1), all is forgotten.
@@ -43,6 +44,7 @@ class Agenda:
             self._uidvalidity = uidvalidity
             self._again.clear()
             self._owed.clear()
+            self._suspects.clear()
 
     def due(self, uids: Iterable[int], now: float) -> list[int]:
         """Of all messages in the folder, those to handle now. What is no longer there is forgotten."""
@@ -50,8 +52,31 @@ class Agenda:
         self._again = {uid: again for uid, again in self._again.items() if uid in there}
         self._owed = {uid: mark for uid, mark in self._owed.items() if uid in there}
         self._left &= there
+        self._suspects &= there
         waiting = {uid for uid, again in self._again.items() if again.due > now}
         return sorted(there - self._left - self._owed.keys() - waiting)
+
+    def batches(self, uids: Iterable[int], size: int) -> Iterator[list[int]]:
+        """``uids`` to fetch together, in order; each suspect alone."""
+        batch: list[int] = []
+        for uid in uids:
+            if batch and (len(batch) == size or not self._suspects.isdisjoint((uid, batch[-1]))):
+                yield batch
+                batch = []
+            batch.append(uid)
+        if batch:
+            yield batch
+
+    def suspect(self, uids: Iterable[int]) -> None:
+        """The server did not give these together. One of them may be damaged, and must not keep it from the others."""
+        self._suspects.update(uids)
+
+    def suspected(self, uids: Iterable[int]) -> bool:
+        return self._suspects.issuperset(uids)
+
+    def fetched(self, uids: Iterable[int]) -> None:
+        """The server gave these."""
+        self._suspects.difference_update(uids)
 
     def next_due(self) -> float | None:
         """When the next message is to be tried again."""

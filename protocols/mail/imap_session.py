@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -124,13 +124,20 @@ class Session:
     async def _drain(self) -> None:
         uids = self._agenda.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
         await self._settle()  # what an earlier connection could not mark
-        for start in range(0, len(uids), BATCH):
-            for group in self._groups(await self._mailbox.sizes(uids[start : start + BATCH])):
-                await self._handle_group(group)
+        done = 0
+        for batch in self._agenda.batches(uids, BATCH):
+            await self._handle_batch(batch)
             await self._settle()
             if self._reading.stopping:
                 return
-            self._tell(start + BATCH, len(uids))
+            done += len(batch)
+            self._tell(done, len(uids))
+
+    async def _handle_batch(self, uids: list[int]) -> None:
+        with self._fetching(uids):
+            sizes = await self._mailbox.sizes(uids)
+        for group in self._groups(sizes):
+            await self._handle_group(group)
 
     def _groups(self, sizes: dict[int, int]) -> Iterator[dict[int, int]]:
         """Messages to fetch together: no more octets than one message may have. The too large are decided at once."""
@@ -153,10 +160,28 @@ class Session:
         logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
 
     async def _handle_group(self, group: dict[int, int]) -> None:
-        for message in await self._mailbox.fetch(group, sum(group.values())):
+        with self._fetching(group):
+            messages = await self._mailbox.fetch(group, sum(group.values()))
+        self._agenda.fetched(group)
+        for uid in group.keys() - {message.uid for message in messages}:
+            self._deferred(uid, None, "it vanished, or the server gives no content")
+        for message in messages:
             if self._reading.stopping:
                 return
             await self._handle(message)
+
+    @contextlib.contextmanager
+    def _fetching(self, uids: Collection[int]) -> Iterator[None]:
+        """Some servers say no where a message is damaged, others hang up, and its neighbours would never come through. So
+        what fails together is fetched alone by the next connection, and what fails alone has to wait."""
+        try:
+            yield
+        except (Disconnected, Refused) as error:
+            if self._agenda.suspected(uids):  # there is one, then
+                for uid in uids:
+                    self._deferred(uid, None, f"it was not given: {error}")
+            self._agenda.suspect(uids)
+            raise Disconnected(str(error)) from error
 
     def _tell(self, done: int, total: int) -> None:
         if done < total and time.monotonic() - self._told > PROGRESS:
@@ -198,9 +223,10 @@ class Session:
             case Defer(retry_after=wish):
                 self._deferred(uid, wish)
 
-    def _deferred(self, uid: int, wish: float | None) -> None:
+    def _deferred(self, uid: int, wish: float | None, why: str = "") -> None:
         wait = self._agenda.defer(uid, time.monotonic(), wish)
-        logger.warning("%s: message %d deferred, next in %g s", self._name, uid, wait)
+        reason = f" ({why})" if why else ""
+        logger.warning("%s: message %d deferred%s, next in %g s", self._name, uid, reason, wait)
 
     def _unrouted(self, uid: int) -> None:
         logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)

@@ -86,6 +86,24 @@ def test_what_vanished_is_forgotten(agenda: Agenda) -> None:
     assert agenda.due([1, 2, 3], 0) == [1, 2, 3]
 
 
+def test_what_could_not_be_fetched_together_is_fetched_alone() -> None:
+    agenda = Agenda()
+    agenda.open(1)
+    assert list(agenda.batches([1, 2, 3, 4, 5], 2)) == [[1, 2], [3, 4], [5]]
+    agenda.suspect([2, 3])
+    assert list(agenda.batches([1, 2, 3, 4, 5], 2)) == [[1], [2], [3], [4, 5]]
+    assert agenda.suspected([2])
+    assert not agenda.suspected([1, 2])
+    agenda.fetched([2])
+    assert list(agenda.batches([1, 2, 3, 4, 5], 2)) == [[1, 2], [3], [4, 5]]
+    agenda.due([1, 2, 4, 5], 0)
+    assert list(agenda.batches([], 2)) == []
+    assert not agenda.suspected([3])
+    agenda.suspect([4])
+    agenda.open(2)
+    assert not agenda.suspected([4])
+
+
 @pytest.mark.parametrize(
     ("text", "mark", "criterion"),
     [

@@ -288,6 +288,62 @@ async def test_a_message_that_vanishes_and_one_that_nobody_asked_for(caplog: pyt
     assert errors(caplog) == []
 
 
+async def test_a_message_that_the_server_cannot_read_keeps_nobody_from_the_others(
+    shared: Dovecot, user: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Dovecot hangs up where it cannot read a file. To fetch all that is there in one command would fail for ever."""
+    shared.append(*[mail(str(number)) for number in range(5)], user=user)
+    with shared.program(user) as program:
+        program.select()
+        program.store("3", "+FLAGS", "(x)")
+    damaged = sorted((shared.root / "mail" / user / "Maildir" / "cur").iterdir())[2]
+    damaged.chmod(0)
+    desk = Desk()
+    async with reading(desk, shared, user) as reader:
+        await eventually(lambda: desk.subjects == ["0", "1", "3", "4"])
+        await eventually(lambda: reader.status.state == "ready")
+        shared.append(mail("news"), user=user)
+        await eventually(lambda: shared.count("Processed", user) == 5)
+    assert "message 3 deferred (it was not given: " in caplog.text
+    damaged.chmod(0o600)
+    async with reading(desk, shared, user):
+        await eventually(lambda: desk.subjects[-1] == "2")
+
+
+@pytest.mark.parametrize("answer", [b"!{tag} NO [SERVERBUG] cannot\r\n", b"!* BYE cannot\r\n"])
+async def test_sizes_that_are_not_given_are_asked_for_one_by_one(answer: bytes) -> None:
+    class Damaged(Liar):
+        def reply(self, tag: str, command: str) -> bytes:
+            if not command.startswith("UID FETCH"):
+                return super().reply(tag, command)
+            uids = command.split()[2]
+            if uids not in ("8", "9"):
+                return answer[1:].replace(b"{tag}", tag.encode())
+            fetched = f"* 1 FETCH (UID {uids} RFC822.SIZE 2 BODY[] {{2}}\r\n\r\n)\r\n"
+            return (fetched + f"{tag} OK done\r\n").encode()
+
+    liar = Damaged(GREETING, UID_SEARCH=b"* SEARCH 7 8 9\r\n", IDLE=b"!+ idling\r\n")
+    desk = Desk()
+    async with lied_to(liar, desk, reconnect=0.01) as reader:
+        await eventually(lambda: reader.status.state == "ready" and len(desk.scopes) == 2)
+        await eventually(lambda: liar.commands[-1] == "IDLE")
+    assert [scope["mailbox"]["uid"] for scope in desk.scopes] == [8, 9]
+
+
+async def test_a_message_without_content_is_said_and_not_asked_for_again_at_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    liar = Liar(
+        GREETING,
+        UID_SEARCH=b"* SEARCH 9\r\n",
+        UID_FETCH=b"* 1 FETCH (UID 9 RFC822.SIZE 2 BODY[] NIL)\r\n",
+        IDLE=b"!+ idling\r\n",
+    )
+    async with lied_to(liar):
+        await eventually(lambda: "IDLE" in liar.commands)
+    assert "message 9 deferred (it vanished, or the server gives no content), next in 30 s" in caplog.text
+
+
 async def test_news_that_comes_outside_idle_is_not_slept_over() -> None:
     liar = Liar(
         GREETING,
