@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import hosts
+
 from gateway import AsyncConsumer, layer_event
 
 ROOM = "chat"
@@ -12,6 +14,9 @@ class AsyncChatConsumer(AsyncConsumer):
     """``/chat/``, on raw events: one method per event type."""
 
     async def websocket_connect(self, message: dict[str, Any]) -> None:
+        if not hosts.welcome(self.scope):
+            await self.send({"type": "websocket.close"})
+            return
         await self.send({"type": "websocket.accept"})
         await self.group_add(ROOM)
 

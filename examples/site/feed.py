@@ -5,6 +5,7 @@ import json
 from typing import Any
 from urllib.parse import parse_qs
 
+import hosts
 import live
 
 from gateway import AsyncHttpConsumer, layer_event
@@ -35,6 +36,9 @@ class LongpollConsumer(AsyncHttpConsumer):
         self.tasks = Tasks("longpoll")
 
     async def handle(self, body: bytes) -> None:
+        if not hosts.welcome(self.scope):
+            await self.answer({"error": "this host is not in ALLOWED_HOSTS"}, 400)
+            return
         try:
             seconds = patience(self.scope["query_string"])
         except ValueError:

@@ -1,16 +1,25 @@
 """What the page shows, over one WebSocket: everything at first, then each change as it happens."""
 
 import json
-from typing import Any
+from collections.abc import Iterable
+from itertools import islice
+from typing import Any, Protocol
 
-from helpdesk.models import Post, Reading, Text, Ticket
+import hosts
+from helpdesk.models import Post, Reading, Text, Ticket, sensors
 
 from gateway import WebsocketConsumer, layer_event
 
 GROUP = "live"
 """The layer's group that hears of every change. Handlers of every protocol send to it."""
 ROWS = 20
-POINTS = 300
+SENSORS = 12
+POINTS = 200
+"""Of each sensor. The page knows the same three numbers."""
+
+
+class Row(Protocol):
+    def shown(self) -> dict[str, Any]: ...
 
 
 def update(kind: str | None, *rows: dict[str, Any] | None) -> dict[str, Any]:
@@ -18,21 +27,29 @@ def update(kind: str | None, *rows: dict[str, Any] | None) -> dict[str, Any]:
     return {"type": "live.update", "kind": kind, "rows": rows}
 
 
+def oldest_first(newest: Iterable[Row]) -> list[dict[str, Any]]:
+    return [row.shown() for row in newest][::-1]
+
+
 def snapshot() -> dict[str, list[dict[str, Any]]]:
-    """The newest rows of every kind, oldest first."""
-    newest = {
-        "ticket": Ticket.objects.prefetch_related("mails")[:ROWS],
-        "text": Text.objects.all()[:ROWS],
-        "post": Post.objects.all()[:ROWS],
-        "reading": Reading.objects.all()[:POINTS],
+    """The newest rows of every kind, and of every sensor."""
+    readings = [Reading.objects.filter(sensor=name)[:POINTS] for name in islice(sensors(), SENSORS)]
+    return {
+        "ticket": oldest_first(Ticket.objects.prefetch_related("mails")[:ROWS]),
+        "text": oldest_first(Text.objects.all()[:ROWS]),
+        "post": oldest_first(Post.objects.all()[:ROWS]),
+        "reading": [row for newest in readings for row in oldest_first(newest)],
     }
-    return {kind: [row.shown() for row in rows][::-1] for kind, rows in newest.items()}
 
 
 class LiveConsumer(WebsocketConsumer):
-    """``/live/``: JSON texts ``{"kind": "snapshot" | "ticket" | "text" | "post" | "reading", "data": ...}``."""
+    """``/live/``: ``{"kind": "snapshot", "data": {"ticket": [...], ...}}``, then each change as ``{"kind": "ticket",
+    "data": [...]}``."""
 
     def connect(self, message: dict[str, Any]) -> None:
+        if not hosts.welcome(self.scope):
+            self.close()
+            return
         # In this order nothing falls between: a change during the snapshot arrives twice, and has the same id.
         self.group_add(GROUP)
         self.accept()
@@ -40,5 +57,4 @@ class LiveConsumer(WebsocketConsumer):
 
     @layer_event("live.update")
     def on_update(self, event: dict[str, Any]) -> None:
-        for row in event["rows"]:
-            self.send(text=json.dumps({"kind": event["kind"], "data": row}))
+        self.send(text=json.dumps({"kind": event["kind"], "data": event["rows"]}))

@@ -14,7 +14,7 @@ LONGEST_POST = 280
 ANSWER = """\
 Hello,
 
-thank you for your mail. It is ticket {tag} now, and somebody will read it soon.
+thank you for your mail. It is ticket {tag} now, somebody will read it soon.
 If you want to add something, just answer this mail.
 
 Your helpdesk
@@ -68,6 +68,8 @@ def ticket_of(incoming: Letter) -> Ticket | None:
     mail = Mail.objects.filter(message_id__in=ids).select_related("ticket").last()
     if mail is not None:
         return mail.ticket
+    if incoming.ticket is None:
+        return None
     # Numbers can be guessed, so this way is only for who opened the ticket.
     return Ticket.objects.filter(pk=incoming.ticket, sender__iexact=incoming.sender).first()
 

@@ -1,18 +1,22 @@
 """The example site, end to end: every protocol from its own client to a row, an answer and the page."""
 
+import base64
 import concurrent.futures
 import email
 import json
 import re
 import signal
+import subprocess
 import time
 from email.message import EmailMessage, Message
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from servers.site import PATIENCE, ROOT, Site, until
-from websockets.sync.client import ClientConnection
+from servers.site import PATIENCE, ROOT, Site, program, until
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin
 
 
 def letter(sender: str, subject: str, text: str = "Where is it?", **headers: str) -> EmailMessage:
@@ -39,9 +43,9 @@ def event(socket: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
     deadline = time.monotonic() + PATIENCE
     while True:
         said = json.loads(socket.recv(timeout=deadline - time.monotonic()))
-        data: dict[str, Any] = said["data"]
-        if said["kind"] == kind and fields.items() <= data.items():
-            return data
+        for row in said["data"] if said["kind"] == kind else ():
+            if fields.items() <= row.items():
+                return dict(row)
 
 
 # Mail.
@@ -141,6 +145,18 @@ def test_a_temperature_becomes_a_row_and_reaches_the_page(site: Site) -> None:
     assert site.rows("SELECT celsius FROM helpdesk_reading WHERE sensor = 'hall' ORDER BY id") == [(21.5,), (-3.0,)]
 
 
+def test_a_quiet_sensor_is_shown_beside_a_busy_one(site: Site) -> None:
+    site.publish("sensors/quiet/temperature", "4")
+    many = "\n".join(map(str, range(250)))
+    client = [program("mosquitto_pub"), "-p", str(site.mqtt), "-q", "1", "-t", "sensors/busy/temperature", "-l"]
+    subprocess.run(client, input=many, text=True, check=True, timeout=PATIENCE)
+    until(lambda: site.rows("SELECT count(*) FROM helpdesk_reading WHERE sensor = 'busy'") == [(250,)], "all are rows")
+    with site.websocket("/live/") as live:
+        readings = json.loads(live.recv(timeout=PATIENCE))["data"]["reading"]
+    assert [each["celsius"] for each in readings if each["sensor"] == "quiet"] == [4.0]
+    assert [each["celsius"] for each in readings if each["sensor"] == "busy"] == list(range(50, 250))
+
+
 @pytest.mark.parametrize(
     "payload", ["warm", "{}", "[]", "null", "true", '"21"', "NaN", "1e999", "-274", '{"celsius": {}}', "[" * 5000]
 )
@@ -229,6 +245,33 @@ def test_a_websocket_to_nowhere_is_refused(site: Site) -> None:
         pass
 
 
+# Pages of others.
+
+
+@pytest.mark.parametrize("path", ["/live/", "/chat/"])
+@pytest.mark.parametrize("origin", ["https://evil.example", "http://127.0.0.1.evil.example", "null", "127.0.0.1"])
+def test_a_page_of_another_site_gets_no_websocket(site: Site, path: str, origin: str) -> None:
+    address = f"ws://127.0.0.1:{site.http}{path}"
+    with pytest.raises(Exception, match="403"), connect(address, origin=Origin(origin), open_timeout=PATIENCE):
+        pass
+
+
+@pytest.mark.parametrize("path", ["/live/", "/chat/"])
+def test_our_own_page_gets_one(site: Site, path: str) -> None:
+    own = Origin(f"http://localhost:{site.http}")
+    with connect(f"ws://127.0.0.1:{site.http}{path}", origin=own, open_timeout=PATIENCE):
+        pass
+
+
+@pytest.mark.parametrize("path", ["/live/", "/chat/", "/longpoll/?timeout=0", "/"])
+def test_a_name_that_somebody_else_points_at_us_is_not_ours(site: Site, path: str) -> None:
+    upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+    key = {"sec-websocket-key": base64.b64encode(bytes(16)).decode()}
+    more = upgrade | key if path in ("/live/", "/chat/") else {}
+    answer = httpx.get(site.url(path), headers={"host": "evil.example"} | more, timeout=PATIENCE)
+    assert answer.status_code in (400, 403)
+
+
 # Django.
 
 
@@ -246,14 +289,40 @@ def test_the_admin_lists_the_same_rows(site: Site) -> None:
     site.sms("For the admin", sender="+447700900789", message_id="admin")
     write(site, letter("ida@admin.example", "For the admin"))
     with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
-        browser.get("/admin/login/")
-        form = {"username": "ann", "password": "secret-ann", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-        assert "Site administration" in browser.post("/admin/login/?next=/admin/", data=form).text
+        signed_in(browser)
         assert "attic" in browser.get("/admin/helpdesk/reading/").text
         assert "For the admin" in browser.get("/admin/helpdesk/text/").text
         assert "ida@admin.example" in browser.get("/admin/helpdesk/ticket/").text
         [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "ida@admin.example")
         assert "Where is it?" in browser.get(f"/admin/helpdesk/ticket/{number}/change/").text
+
+
+def signed_in(browser: httpx.Client) -> None:
+    browser.get("/admin/login/")
+    form = {"username": "ann", "password": "secret-ann", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+    assert "Site administration" in browser.post("/admin/login/?next=/admin/", data=form).text
+
+
+def test_a_ticket_that_is_closed_in_the_admin_is_closed_on_the_page(site: Site) -> None:
+    write(site, letter("joe@admin.example", "Close me"))
+    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "joe@admin.example")
+    with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
+        signed_in(browser)
+        form = {"subject": "Close me", "sender": "joe@admin.example", "closed": "on"}
+        form |= {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        form |= {f"mails-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
+        with site.websocket("/live/") as live:
+            browser.post(f"/admin/helpdesk/ticket/{number}/change/", data=form)
+            assert event(live, "ticket", id=number)["closed"]
+
+
+@pytest.mark.parametrize(("environment", "code"), [({}, 2), ({"SITE_SECRET_KEY": "long and random"}, 0)])
+def test_without_debug_it_wants_a_key_of_its_own(tmp_path: Path, environment: dict[str, str], code: int) -> None:
+    site = Site(tmp_path)
+    site.environment |= {"SITE_DEBUG": "0"} | environment
+    told = site.python("-m", "gateway", "check")
+    assert told.returncode == code, told.stderr
+    assert ("SECRET_KEY" in told.stdout + told.stderr) == bool(code)
 
 
 # What it says.

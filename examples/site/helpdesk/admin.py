@@ -1,5 +1,12 @@
-from django.contrib import admin
+from typing import Any
 
+import live
+from asgiref.sync import async_to_sync
+from django.contrib import admin
+from django.db import transaction
+from django.http import HttpRequest
+
+from gateway import get_channel_layer
 from helpdesk.models import Mail, Post, Reading, Text, Ticket
 
 
@@ -17,6 +24,12 @@ class TicketAdmin(admin.ModelAdmin):
     list_filter = ("closed",)
     search_fields = ("subject", "sender")
     inlines = (MailInline,)
+
+    def save_model(self, request: HttpRequest, obj: Ticket, form: Any, change: bool) -> None:
+        """Views are in the gateway's process too, so they reach the page by the same layer as handlers."""
+        super().save_model(request, obj, form, change)
+        tell = async_to_sync(get_channel_layer().group_send)
+        transaction.on_commit(lambda: tell(live.GROUP, live.update("ticket", obj.shown())))
 
 
 @admin.register(Post)

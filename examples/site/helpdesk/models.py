@@ -1,5 +1,6 @@
 """What the site remembers: tickets with their mails, posts, temperatures and texts."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.db import models
@@ -85,8 +86,8 @@ class Reading(models.Model):
     measured_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        ordering = ["-measured_at", "-pk"]
-        indexes = [models.Index(fields=["sensor", "-measured_at"])]
+        ordering = ["-id"]  # as they came: clocks are set back, and times need an index of their own
+        indexes = [models.Index(fields=["sensor", "-id"])]
 
     def __str__(self) -> str:
         return f"{self.sensor} {self.celsius:.1f} °C"
@@ -98,6 +99,15 @@ class Reading(models.Model):
             "celsius": self.celsius,
             "at": self.measured_at.timestamp(),
         }
+
+
+def sensors() -> Iterator[str]:
+    """The names, in order: for each a look into the index, where DISTINCT reads every row."""
+    name: str | None = ""
+    while name is not None:
+        name = Reading.objects.filter(sensor__gt=name).order_by("sensor").values_list("sensor", flat=True).first()
+        if name is not None:
+            yield name
 
 
 class Text(models.Model):

@@ -1,7 +1,10 @@
-"""Django's settings, for a laptop: DEBUG, SQLite, no account anywhere. ``SITE_*`` variables change them."""
+"""Django's settings, for a laptop: DEBUG, SQLite, no account anywhere. ``SITE_*`` variables change them for a server:
+see docs/django.md."""
 
 import os
 from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("SITE_VAR", BASE_DIR / "var"))
@@ -10,6 +13,9 @@ VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 DEBUG = os.environ.get("SITE_DEBUG", "1") == "1"
 SECRET_KEY = os.environ.get("SITE_SECRET_KEY", "for development only")
+if not (DEBUG or os.environ.get("SITE_SECRET_KEY")):
+    raise ImproperlyConfigured("SITE_SECRET_KEY must be set where SITE_DEBUG is 0")
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 ALLOWED_HOSTS = os.environ.get("SITE_HOSTS", "localhost 127.0.0.1 [::1]").split()
 
 INSTALLED_APPS = [
@@ -71,4 +77,5 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
 LOGGING_CONFIG = None  # the gateway has set logging up

@@ -2,7 +2,15 @@
 // ever set as text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
-const clock = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const DAY = { day: "numeric", month: "short" };
+const MINUTE = { hour: "2-digit", minute: "2-digit" };
+const today = (date) => date.toDateString() === new Date().toDateString();
+
+function clock(at) {
+  const date = new Date(at * 1000);
+  const textContent = date.toLocaleString([], today(date) ? MINUTE : { ...DAY, ...MINUTE });
+  return element("time", { textContent, dateTime: date.toISOString(), title: date.toLocaleString() });
+}
 
 function element(tag, properties = {}, ...children) {
   const made = Object.assign(document.createElement(tag), properties);
@@ -29,7 +37,7 @@ function connect(path, { open = () => {}, message, lost = () => {} }) {
 // Lists: tickets, texts and posts. Newest first; a row that comes again replaces itself and moves to the top.
 
 const head = (title, at) =>
-  element("div", { className: "head" }, element("strong", { textContent: title }), element("time", { textContent: clock(at) }));
+  element("div", { className: "head" }, element("strong", { textContent: title, title }), clock(at));
 
 const rows = {
   ticket: (t) => [
@@ -53,27 +61,22 @@ function show(kind, row, fresh) {
   list.closest(".card").querySelector(".count").textContent = list.children.length === LONGEST_LIST ? `newest ${LONGEST_LIST}` : list.children.length;
 }
 
-// Temperatures: one line a sensor.
+// Temperatures: one line a sensor, of the first sensors by name.
 
-const MOST_POINTS = 300;
+const MOST_SENSORS = 12;
+const MOST_POINTS = 200;
 const COLOURS = 6;
-let readings = new Map();
+let sensors = new Map(); // name -> its newest readings, oldest first
 let drawing = 0;
 
 function measured(reading) {
-  readings.set(reading.id, reading);
-  for (const id of readings.keys()) {
-    if (readings.size <= MOST_POINTS) break;
-    readings.delete(id);
-  }
+  const points = sensors.get(reading.sensor) ?? [];
+  if (points.length && points.at(-1).id >= reading.id) return; // told twice
+  points.push(reading);
+  if (points.length > MOST_POINTS) points.shift();
+  sensors.set(reading.sensor, points);
+  if (sensors.size > MOST_SENSORS) sensors.delete([...sensors.keys()].sort().at(-1));
   drawing ||= requestAnimationFrame(draw);
-}
-
-function bySensor() {
-  const lines = new Map();
-  const sorted = [...readings.values()].sort((a, b) => a.at - b.at);
-  for (const reading of sorted) lines.set(reading.sensor, [...(lines.get(reading.sensor) ?? []), reading]);
-  return [...lines].sort(([a], [b]) => a.localeCompare(b));
 }
 
 // The "nice" step of an axis: 1, 2 or 5 times a power of ten, so that about `count` lines fit.
@@ -92,8 +95,9 @@ function svg(tag, attributes, text = "") {
 
 function draw() {
   drawing = 0;
-  const lines = bySensor();
-  const colour = (i) => `--series: var(--series-${i % COLOURS})`;
+  const lines = [...sensors].sort(([a], [b]) => (a < b ? -1 : 1));
+  const colour = (i) => `--series: var(--series-${i % COLOURS}); --dash: ${i < COLOURS ? "none" : "6 5"}`;
+  $("temperatures").querySelector(".count").textContent = lines.length === MOST_SENSORS ? `first ${MOST_SENSORS}` : "";
   $("sensors").replaceChildren(...lines.map(([sensor, points], i) => {
     const value = element("b", { textContent: `${points.at(-1).celsius.toFixed(1)} °C` });
     const item = element("li", {}, element("span", { textContent: sensor }), value);
@@ -121,8 +125,8 @@ function axes(chart, lines, colour) {
     drawn.push(svg("line", { class: "grid", x1: box.left, x2: box.right, y1: y(value), y2: y(value) }));
     drawn.push(svg("text", { x: box.left - 8, y: y(value) + 4, "text-anchor": "end" }, `${+value.toFixed(2)}°`));
   }
-  const seconds = to - from < 600 ? { second: "2-digit" } : {};
-  const label = (at) => new Date(at * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", ...seconds });
+  const more = to - from < 600 ? { second: "2-digit" } : today(new Date(from * 1000)) ? {} : DAY;
+  const label = (at) => new Date(at * 1000).toLocaleString([], { ...MINUTE, ...more });
   for (const [at, anchor] of [[from, "start"], [(from + to) / 2, "middle"], [to, "end"]]) {
     drawn.push(svg("text", { x: x(at), y: height - 3, "text-anchor": anchor }, label(at)));
   }
@@ -142,8 +146,9 @@ function restart(data) {
     $(`${kind}-list`).replaceChildren();
     data[kind].forEach((row) => show(kind, row, false));
   }
-  readings = new Map();
+  sensors = new Map();
   data.reading.forEach(measured);
+  drawing ||= requestAnimationFrame(draw);
 }
 
 function state(name, words) {
@@ -157,15 +162,18 @@ connect("/live/", {
   message: (text) => {
     const { kind, data } = JSON.parse(text);
     if (kind === "snapshot") restart(data);
-    else if (kind === "reading") measured(data);
-    else show(kind, data, true);
+    else if (kind === "reading") data.forEach(measured);
+    else data.forEach((row) => show(kind, row, true));
   },
 });
 
 // The chat.
 
 const LONGEST_CHAT = 200;
+const button = $("chat-form").querySelector("button");
 const chat = connect("/chat/", {
+  open: () => { button.disabled = false; },
+  lost: () => { button.disabled = true; }, // and what was written waits in its field
   message: (text) => {
     const list = $("chat-list");
     list.append(element("li", { textContent: text }));
