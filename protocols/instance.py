@@ -82,7 +82,7 @@ class Instance:
         try:
             await self.app(self.scope, self.receive, self.send)
         except Disconnected as error:
-            if not self.gone:
+            if self.reachable():
                 self._crashed(error)
         except asyncio.CancelledError as error:
             if self._overdue:
@@ -96,6 +96,10 @@ class Instance:
         finally:
             self._finish()
         return self.error
+
+    def reachable(self) -> bool:
+        """Whether the peer is there: then a Disconnected that comes out of the application is another one's."""
+        return not self.gone
 
     def feed(self, event: ReceiveEvent) -> None:
         """Queue ``event`` for the application, which reads them in order. Never waits; see :meth:`pause`."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
 
+from aiohttp.hdrs import TRANSFER_ENCODING
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
@@ -93,10 +94,24 @@ class Exchange(Instance):
             raise RemoteProtocolError("CONNECT, which is for proxies", answer=501)
         if "#" in message.path:  # RFC 9112, 3.2: no form of a request target has a fragment
             raise RemoteProtocolError("a fragment in the request target", answer=400)
-        if self.payload is not EMPTY_PAYLOAD:
+        if TRANSFER_ENCODING in message.headers:
+            self._admit_coding(message.headers[TRANSFER_ENCODING])
+        elif self.payload is not EMPTY_PAYLOAD:
             length = int(message.headers.get("Content-Length", 0))
             if length > self.service.settings.max_body:
                 raise RemoteProtocolError("the body is longer than max_body", answer=413)
+
+    def _admit_coding(self, coding: str) -> None:
+        """RFC 9112, 6.1: what another server on the way may have framed otherwise is not for us to guess."""
+        if self.message.version is HttpVersion10:
+            raise RemoteProtocolError("a Transfer-Encoding in HTTP/1.0", answer=400)
+        if not coding:
+            raise RemoteProtocolError("an empty Transfer-Encoding", answer=400)
+        if coding.lower() != "chunked":
+            raise RemoteProtocolError("a Transfer-Encoding other than chunked", answer=501)
+
+    def reachable(self) -> bool:
+        return not self.gone and self.connection.connected
 
     def lost(self) -> None:
         """The connection is lost: the application learns of it, unless it has had its last event."""
@@ -120,7 +135,7 @@ class Exchange(Instance):
 
     def unanswered(self, error: BaseException | None) -> None:
         """The application has ended too early: its peer gets a plain 500, or is cut off where a response has begun."""
-        if error is None and not self.gone:
+        if error is None and self.reachable():
             logger.error("%s: ended before its response did", describe(self.scope), extra={"scope": self.scope})
         self.cut(500)
 
@@ -217,10 +232,14 @@ class Exchange(Instance):
         return {"type": "http.request", "body": body, "more_body": self._unread}
 
     def _continue(self) -> None:
-        """The application wants the body, so the peer may send it (RFC 9110, 10.1.1)."""
-        expects = self.message.headers.get("Expect", "").lower() == "100-continue"
-        if expects and not self._begun and not self.payload.total_bytes and self.message.version is HttpVersion11:
+        """The application wants the body, so the peer may send it."""
+        if not self._begun and self._is_awaited():
             self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _is_awaited(self) -> bool:
+        """Whether the peer holds its body back until it hears 100 Continue (RFC 9110, 10.1.1)."""
+        expects = self.message.headers.get("Expect", "").lower() == "100-continue"
+        return expects and not self.payload.total_bytes and self.message.version is HttpVersion11
 
     def _break_off(self, status: int, why: str) -> None:
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
@@ -264,6 +283,8 @@ class Exchange(Instance):
 
     def _head(self, length: int | None) -> bytes:
         """The head, framed (RFC 9112, 6.3): ``length`` is the whole body's where that is known now."""
+        if self._unread and self.payload is not EMPTY_PAYLOAD and self._is_awaited():
+            self._keeps = False  # the peer may send its body now, or not: what comes next could be either
         if self._left is None and not self._bodiless:
             self._left = length
         if self._left is not None and self.status != 204:
@@ -324,6 +345,9 @@ class Exchange(Instance):
         scope["method"] = message.method
         scope["path"], scope["raw_path"], scope["query_string"] = _target(message, scope["root_path"])
         scope["headers"] = [(name.lower(), value) for name, value in message.raw_headers]
+        if message.path[0] not in "/*":  # RFC 9112, 3.2.2: then the target's authority counts, whatever Host says
+            host = (b"host", (message.url.host_port_subcomponent or "").encode())
+            scope["headers"] = [host, *(field for field in scope["headers"] if field[0] != b"host")]
         scope["extensions"] = self.connection.extensions.copy()
         scope["state"] = self.service.state.copy()
         return scope

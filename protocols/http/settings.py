@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Network, Seconds
+from protocols.units import Address, Bound, Bytes, Count, Length, Network, Seconds, Timeout
 
 
 @dataclass(frozen=True)
@@ -25,23 +25,23 @@ class HTTPSettings:
     (version 1 or 2), and its addresses count; from others none is looked for."""
     root_path: str = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
-    max_connections: int = 10_000
+    max_connections: Count = 10_000
     """Connections at once, those in their TLS handshake included; one more is answered 503, under TLS closed."""
-    max_per_address: int = 0
+    max_per_address: Bound = 0
     """The same, from one client address (IPv6: /64). 0 for no bound: a proxy, or a company, is one address."""
-    keepalive_timeout: Seconds = 75.0
+    keepalive_timeout: Timeout = 75.0
     """How long a connection may go without a complete request head: idle between two, or sending its first slowly."""
-    stall_timeout: Seconds = 30.0
+    stall_timeout: Timeout = 30.0
     """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
-    max_header: Bytes = 8192
+    max_header: Length = 8192
     """The longest request line and the longest header field (431); there may be 128 fields (400)."""
     max_body: Bytes = 64 * 1024 * 1024
     """The longest request body (413). Bodies are streamed, so that this bounds time and disk, not memory."""
-    max_message: Bytes = 1024 * 1024
+    max_message: Length = 1024 * 1024
     """The longest WebSocket message (close code 1009). This one is held in memory."""
     ping_interval: Seconds = 20.0
     """How often a WebSocket peer is pinged; 0 for never."""
-    ping_timeout: Seconds = 20.0
+    ping_timeout: Timeout = 20.0
     """How long a pinged WebSocket peer may be silent before it counts as gone (1006)."""
     compression: bool = False
     """Offer permessage-deflate to WebSocket peers. Costs some 300 KiB of memory for each that takes it."""

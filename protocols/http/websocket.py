@@ -16,9 +16,9 @@ from typing import Any, cast
 from aiohttp._websocket.reader import WebSocketDataQueue
 from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebSocketWriter, ws_ext_gen, ws_ext_parse
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.http.connection import Connection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
@@ -81,7 +81,7 @@ class WebSocket(Exchange):
         self._accepted = False
         self._code, self._reason = 1006, ""
         self._held = b""
-        self._silent = False
+        self._silent = self._masks = False
         self._lost: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
@@ -94,6 +94,8 @@ class WebSocket(Exchange):
         """The rules of the opening handshake (RFC 6455, 4.2.1)."""
         super().admit()
         headers = self.message.headers
+        if self.payload is not EMPTY_PAYLOAD:  # or one of us takes for frames what another takes for a body
+            raise RemoteProtocolError("a WebSocket handshake with a body", answer=400)
         if self.message.version is not HttpVersion11:
             raise RemoteProtocolError("a WebSocket handshake in HTTP/1.0", answer=400)
         if headers.get("Sec-WebSocket-Version") != "13":
@@ -106,7 +108,7 @@ class WebSocket(Exchange):
         """Run the application; close after it, with 1011 where it crashed; let the peer say goodbye."""
         error = await super().run()
         if self._accepted:
-            if not self._complete and not self.gone:
+            if not self._complete and self.reachable():
                 self._close(1011 if error else 1000, "")
             await self._lost
         return error
@@ -123,7 +125,7 @@ class WebSocket(Exchange):
 
     def goodbye(self) -> None:
         """The server drains: 1001 to the peer and to the application. One still in its handshake gets it after that."""
-        if self._accepted and not self._complete:
+        if self._accepted and not self._complete and self.reachable():
             self._close(1001, "server shutting down")
             self.disconnect(self._farewell())
 
@@ -169,7 +171,7 @@ class WebSocket(Exchange):
         if payload is None:
             raise LocalProtocolError("websocket.send needs text or bytes")
         if self._deflate is not None:
-            return self._deflate.send_frame(payload, opcode)
+            return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
         return self.connection._drain_helper() if self.connection._paused else None  # noqa: SLF001 -- as in Exchange
 
@@ -183,7 +185,7 @@ class WebSocket(Exchange):
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame, and give the peer CLOSE_TIMEOUT to answer."""
         words = reason.encode()
-        if not (1000 <= code <= 4999 and code not in (1004, 1005, 1006, 1015)) or len(words) > 123:
+        if not _is_sendable(code) or len(words) > 123:
             raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
         self._code, self._reason = code, reason
         self.connection.write(frame(_CLOSE, code.to_bytes(2) + words))
@@ -197,6 +199,14 @@ class WebSocket(Exchange):
         self._silent = False
         if self._held:
             data = self._held + data
+        if not self._masks:
+            if len(data) < 2:
+                self._held = data
+                return False, b""
+            if data[1] < 0x80:  # a client masks all frames, or none: the first one tells
+                self.failed(WebSocketError(1002, "a frame that is not masked (RFC 6455, 5.1)"))
+                return False, b""
+            self._masks = True
         for start in range(0, len(data), _SLICE):
             if self._paused:
                 self._held = data[start:]
@@ -218,7 +228,7 @@ class WebSocket(Exchange):
             if not self.connection._paused and not self._complete:  # noqa: SLF001 -- a peer that does not read gets none
                 self.connection.write(frame(_PONG, content))
         elif kind == _CLOSE:
-            self._closed_by_peer(content or 1005, extra)
+            self._closed_by_peer(int(content or 1005), extra)
 
     def _receive(self, event: Any, size: int) -> None:
         if self._complete:
@@ -229,6 +239,9 @@ class WebSocket(Exchange):
             self.pause()
 
     def _closed_by_peer(self, code: int, reason: str) -> None:
+        if not self._complete and code != 1005 and not _is_sendable(code):  # aiohttp's reader lets some of them pass
+            self.failed(WebSocketError(1002, "a close code that may not be sent"))
+            return
         if not self._complete:
             self._complete = True
             self._code, self._reason = code, reason
@@ -240,7 +253,7 @@ class WebSocket(Exchange):
         """The reader has met what is no WebSocket frame, or too long a message. Nothing is read after it."""
         if self._complete:
             return
-        code = error.code if isinstance(error, WebSocketError) else 1002
+        code = int(error.code) if isinstance(error, WebSocketError) else 1002
         logger.info("%s: malformed or too long WebSocket message; closed with %d", self.connection.label, code)
         self._close(code, "")
         self.connection.end_writing()
@@ -262,6 +275,8 @@ class WebSocket(Exchange):
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
+        if not self.reachable():
+            return
         self._silent = True
         self.connection.write(frame(_PING, b""))
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
@@ -307,6 +322,19 @@ class _Sink(WebSocketDataQueue):
 def _deflater(connection: Connection, compress: int, *, notakeover: bool) -> WebSocketWriter:
     transport = cast("asyncio.Transport", connection.transport)  # there is one while a request is being made
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
+
+
+def _is_sendable(code: int) -> bool:
+    """Whether a close frame may have ``code`` (RFC 6455, 7.4, and IANA's registry)."""
+    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+
+
+async def _told(sending: Awaitable[None]) -> None:
+    """Send, and say in our own words that there is nobody any more."""
+    try:
+        await sending
+    except ConnectionError as error:
+        raise Disconnected("the peer is gone") from error
 
 
 def _is_key(key: str) -> bool:

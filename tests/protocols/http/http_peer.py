@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,12 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
         assert await reader.readexactly(2) == b"\r\n"
     assert await reader.readexactly(2) == b"\r\n"
     return body
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not condition():  # noqa: ASYNC110 -- nothing tells of it
+            await asyncio.sleep(0.001)
 
 
 async def ask(server: HTTPServer, data: bytes, *, body: bool = True) -> tuple[Answer, bool]:

@@ -40,7 +40,7 @@ def post(fields: bytes, body: bytes = b"") -> bytes:
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: a\r\n secret: folded\r\n\r\n", 400),
         (b"GET / HTTP/1.1\r\nHost: a\r\n: secret\r\n\r\n", 400),
         (b"GET / HTTP/1.1\nHost: a\n\n", 400),
-        (b"GET /" + b"s" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
+        (b"GET /" + b"s" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", 414),
         (b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"s" * 9000 + b"\r\n\r\n", 431),
         (b"GET / HTTP/1.1\r\nHost: a\r\n" + b"X: secret\r\n" * 200 + b"\r\n", 400),
         (post(b"Content-Length: -1\r\n"), 400),
@@ -50,6 +50,26 @@ def post(fields: bytes, body: bytes = b"") -> bytes:
         (post(b"Content-Length: 6\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"), 400),
         (post(b"Transfer-Encoding: chunked, identity\r\n", b"0\r\n\r\n"), 400),
         (post(b"Transfer-Encoding: xchunked\r\n", b"0\r\n\r\n"), 400),
+        (post(b"Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"), 400),
+        (post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"), 501),
+        (post(b"Transfer-Encoding:\r\n", b"0\r\n\r\n"), 400),
+        (b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        *(
+            (post(b"Transfer-Encoding: chunked\r\n", chunks), 400)
+            for chunks in (
+                b"3\nabc\r\n0\r\n\r\n",
+                b"3\r\nabc\n0\r\n\r\n",
+                b"0x3\r\nabc\r\n0\r\n\r\n",
+                b"+3\r\nabc\r\n0\r\n\r\n",
+                b"3 \r\nabc\r\n0\r\n\r\n",
+                b"3_0\r\nabc\r\n0\r\n\r\n",
+                b"fffffffffffffffff\r\nabc",
+                b"3;x\ny\r\nabc\r\n0\r\n\r\n",
+                b"3;x\ry\r\nabc\r\n0\r\n\r\n",
+                b"3\r\nabc\r\n0\n\n",
+                b"0\r\nContent-Length: 5\r\n\r\n",
+            )
+        ),
         (post(b"Content-Length: 99999999999\r\n"), 413),
         (post(b"Transfer-Encoding: chunked\r\n", b"secret\r\n"), 400),
         (post(b"Transfer-Encoding: chunked\r\n", b"3\r\nsecret\r\n"), 400),
@@ -93,6 +113,20 @@ async def test_a_malformed_body_reaches_an_application_that_is_reading_it() -> N
         assert await reader.read() == b""
         writer.close()
     assert events == ["http.request", "http.disconnect"]
+
+
+async def test_who_goes_on_after_a_malformed_body_is_answered_once(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Recorder()) as server:
+        reader, writer = await connect(server.address)
+        writer.write(post(b"Transfer-Encoding: chunked\r\n", b"zz\r\n"))
+        assert (await read_answer(reader)).status == 400
+        with contextlib.suppress(OSError):
+            for _ in range(3):
+                writer.write(b"zz\r\n" + GET)
+                await asyncio.sleep(0.02)
+            assert await reader.read() == b""
+        writer.close()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_slow_head_is_cut_off() -> None:

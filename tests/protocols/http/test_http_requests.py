@@ -21,6 +21,7 @@ from protocols.http.server import HTTPServer, HTTPSettings
         (b"/?", "/", b"/", b""),
         (b"/a?b?c", "/a", b"/a", b"b?c"),
         (b"http://example.org/abs%20olute?q", "/abs olute", b"/abs%20olute", b"q"),
+        (b"http://example.org", "/", b"/", b""),
     ],
 )
 async def test_targets(target: bytes, path: str, raw_path: bytes, query: bytes) -> None:
@@ -50,6 +51,13 @@ async def test_the_scope() -> None:
     assert first["headers"] == [(b"x-one", b"a"), (b"x-one", b"b")]
     assert second["path"] == "/app/"
     assert first["extensions"].keys() == {"http.response.pathsend", "http.response.early_hint"}
+
+
+async def test_the_host_of_an_absolute_target_counts() -> None:
+    app = Recorder()
+    async with serving(app) as server:
+        await ask(server, b"GET http://Example.org:81/ HTTP/1.1\r\nX: 1\r\nHost: a\r\n\r\n")
+    assert app.scopes[0]["headers"] == [(b"host", b"Example.org:81"), (b"x", b"1")]
 
 
 async def test_bodies_by_length_and_in_chunks() -> None:
@@ -101,6 +109,21 @@ async def test_100_continue_comes_when_the_body_is_asked_for() -> None:
         assert (await read_answer(reader)).status == 200
         writer.close()
     assert app.received == [b"ok"]
+
+
+async def test_a_body_that_was_neither_sent_nor_asked_for_ends_the_connection() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 403})
+        await send({"type": "http.response.body"})
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 40\r\nExpect: 100-continue\r\n\r\n")
+        answer = await read_answer(reader)
+        assert (answer.status, answer["connection"]) == (403, "close")
+        writer.write(GET)  # is it a body, or a request?
+        assert await reader.read() == b""
+        writer.close()
 
 
 async def test_a_body_that_nobody_reads_does_not_become_the_next_request() -> None:

@@ -6,12 +6,12 @@ import logging
 import os
 import socket
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import pytest
 from contract import LIMIT, connect, crashes
-from http_peer import GET, Recorder, ask, read_answer, serving
+from http_peer import GET, Recorder, ask, read_answer, serving, until
 
 from protocols.errors import LocalProtocolError
 
@@ -190,7 +190,8 @@ async def test_a_slow_reader_holds_the_application_back() -> None:
         writer.close()
 
 
-async def test_a_peer_that_stops_reading_is_cut_off() -> None:
+async def test_a_peer_that_stops_reading_is_cut_off(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
     outcome: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -209,6 +210,44 @@ async def test_a_peer_that_stops_reading_is_cut_off() -> None:
         async with asyncio.timeout(LIMIT):
             assert "stopped reading" in str(await outcome)
         writer.close()
+    assert [record.levelno for record in caplog.records if record.name.startswith("protocols")] == [logging.INFO]
+
+
+@pytest.mark.parametrize("more", [True, False])
+async def test_a_peer_that_leaves_a_download_is_no_crash(caplog: pytest.LogCaptureFixture, *, more: bool) -> None:
+    ended = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(start())
+        try:
+            await send(piece(b"x" * 16 * 1024 * 1024, more=more))
+        finally:
+            ended.set()
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(GET)
+        await reader.readexactly(100)
+        writer.transport.abort()
+        async with asyncio.timeout(LIMIT):
+            await ended.wait()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_what_is_left_in_the_buffer_does_not_keep_a_connection_for_ever() -> None:
+    async with serving(Recorder(body=b"x" * 30_000), stall_timeout=0.3, keepalive_timeout=0.1) as server:
+        host, port = server.address.split(":")
+        for last in (GET, GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")):
+            with socket.socket() as peer:
+                peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+                peer.connect((host, int(port)))
+                await until(lambda: server._service.connections)
+                (connection,) = cast("Any", server._service.connections)
+                while not connection.transport.get_write_buffer_size():
+                    peer.sendall(GET)
+                    await asyncio.sleep(0.001)
+                peer.sendall(last)
+                await until(lambda: not server._service.connections)
 
 
 @pytest.mark.parametrize("size", [0, 5, 1_000_000])

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ def one(*events: dict[str, Any], then: Exception | None = None) -> Any:
 
 
 ACCEPT = {"type": "websocket.accept"}
+BAD_CODES = (0, 999, 1004, 1005, 1006, 1015, 1016, 2999, 5000, 65535)
 
 
 async def test_echo_of_text_and_bytes_of_every_length() -> None:
@@ -152,7 +154,11 @@ async def test_the_peer_is_cut_off() -> None:
         (one(ACCEPT, {"type": "websocket.close"}), 1000, ""),
         (one(ACCEPT), 1000, ""),
         (one(ACCEPT, then=RuntimeError()), 1011, ""),
+        (one(ACCEPT, {"type": "websocket.close", "code": 1014}), 1014, ""),
         (one(ACCEPT, {"type": "websocket.close", "code": 1006}), 1011, ""),
+        (one(ACCEPT, {"type": "websocket.close", "code": 1016}), 1011, ""),
+        (one(ACCEPT, {"type": "websocket.close", "code": 2999}), 1011, ""),
+        (one(ACCEPT, {"type": "websocket.close", "code": 5000}), 1011, ""),
         (one(ACCEPT, {"type": "websocket.close", "reason": "x" * 124}), 1011, ""),
         (one(ACCEPT, {"type": "websocket.send"}), 1011, ""),
         (one(ACCEPT, {"type": "websocket.send", "text": None, "bytes": None}), 1011, ""),
@@ -199,6 +205,8 @@ async def test_the_denial_response() -> None:
         (b"Key: dGhl", b"Key: ", 400),
         (b"Key: dGhl", b"Key: \xff", 400),
         (b"GET / HTTP/1.1", b"GET / HTTP/1.0", 400),
+        (b"Host: a", b"Host: a\r\nContent-Length: 3", 400),
+        (b"Host: a", b"Host: a\r\nTransfer-Encoding: chunked", 400),
     ],
 )
 async def test_bad_handshakes(old: bytes, new: bytes, status: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -220,13 +228,21 @@ async def test_bad_handshakes(old: bytes, new: bytes, status: int, caplog: pytes
         (b"\x80\x80\0\0\0\0", 1002),
         (b"\x89\xfe\0\x7e\0\0\0\0", 1002),
         (b"\x88\x81\0\0\0\0\0", 1002),
-        (b"\x88\x82\0\0\0\0\x03\xed", 1002),
+        (b"\x81\x01a", 1002),
+        (b"\x01\x81\0\0\0\0a\x81\x81\0\0\0\0b", 1002),
+        *((b"\x88\x82\0\0\0\0" + bad.to_bytes(2), 1002) for bad in BAD_CODES),
+        (b"\x88\x84\0\0\0\0\x03\xe8\xc3\x28", 1007),
+        (b"\x01\x81\0\0\0\0\xc3\x80\x81\0\0\0\0\x28", 1007),
+        (b"\x81\x82\0\0\0\0\xc0\xaf", 1007),
+        (b"\x81\x83\0\0\0\0\xed\xa0\x80", 1007),
+        (b"\x81\x84\0\0\0\0\xf4\x90\x80\x80", 1007),
         (b"\x81\x81\0\0\0\0\xff", 1007),
         (b"\x81\xff\0\0\0\0\0\x10\0\x01", 1009),
         (b"\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff", 1009),
     ],
 )
-async def test_bad_frames(frames: bytes, code: int, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("at_once", [True, False])
+async def test_bad_frames(frames: bytes, code: int, caplog: pytest.LogCaptureFixture, *, at_once: bool) -> None:
     caplog.set_level(logging.INFO)
     told: list[Any] = []
 
@@ -239,12 +255,16 @@ async def test_bad_frames(frames: bytes, code: int, caplog: pytest.LogCaptureFix
 
     async with serving(app) as server:
         reader, writer = await connect(server.address)
-        writer.write(HANDSHAKE + frames)  # in one packet with the handshake, which nothing forbids
+        writer.write(HANDSHAKE + frames if at_once else HANDSHAKE)  # in one packet, which nothing forbids
         assert (await read_answer(reader)).status == 101
+        for byte in b"" if at_once else frames:
+            writer.write(bytes([byte]))
+            await asyncio.sleep(0.001)
         assert await reader.readexactly(4) == b"\x88\x02" + code.to_bytes(2)
         writer.write(b"\x88\x82\0\0\0\0" + code.to_bytes(2) + b"anything after it")
         writer.close()
     assert told == [{"type": "websocket.disconnect", "code": code, "reason": ""}]
+    assert type(told[0]["code"]) is int
     assert len([record for record in caplog.records if "closed with" in record.getMessage()]) == 1
     assert [record for record in caplog.records if record.exc_info] == []
 
@@ -306,8 +326,12 @@ async def test_a_full_inbox_stops_the_reading_and_loses_nothing() -> None:
     assert got == [f"{n:1000}" for n in range(count)]
 
 
-async def test_a_peer_that_does_not_read_holds_the_application_back_and_is_cut_off() -> None:
+@pytest.mark.parametrize("compression", [True, False])
+async def test_a_peer_that_does_not_read_holds_the_application_back_and_is_cut_off(
+    caplog: pytest.LogCaptureFixture, *, compression: bool
+) -> None:
     sent = 0
+    piece = os.urandom(65536)
     over = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -315,20 +339,44 @@ async def test_a_peer_that_does_not_read_holds_the_application_back_and_is_cut_o
         await send(ACCEPT)
         try:
             while True:
-                await send({"type": "websocket.send", "bytes": b"x" * 65536})
+                await send({"type": "websocket.send", "bytes": piece})
                 sent += 1
         finally:
             over.set()
 
-    async with serving(app, stall_timeout=0.2) as server:
+    offer = b"Key: dGhl", b"Extensions: permessage-deflate\r\nSec-WebSocket-Key: dGhl"
+    async with serving(app, stall_timeout=0.2, compression=compression) as server:
         reader, writer = await connect(server.address)
-        writer.write(HANDSHAKE)
+        writer.write(HANDSHAKE.replace(*offer))
         await read_answer(reader)
         writer.transport.pause_reading()
         async with asyncio.timeout(LIMIT):
             await over.wait()
         writer.close()
     assert sent < 500
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+async def test_a_peer_that_leaves_while_a_message_is_compressed_is_no_crash(caplog: pytest.LogCaptureFixture) -> None:
+    over = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send(ACCEPT)
+        try:
+            while True:
+                await send({"type": "websocket.send", "bytes": bytes(8 * 1024 * 1024)})  # on aiohttp's thread
+        finally:
+            over.set()
+
+    async with serving(app, compression=True) as server:
+        reader, writer = await connect(server.address)
+        writer.write(HANDSHAKE.replace(b"Key: dGhl", b"Extensions: permessage-deflate\r\nSec-WebSocket-Key: dGhl"))
+        await read_answer(reader)
+        await asyncio.sleep(0.05)
+        writer.transport.abort()
+        async with asyncio.timeout(LIMIT):
+            await over.wait()
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_stop_says_1001_to_both_before_anything_is_cancelled() -> None:
