@@ -1,9 +1,10 @@
 # `make run` and `make test` need Python 3.11 or later and nothing else; they make .venv themselves.
 PYTHON ?= python3
 BIN := .venv/bin
+RUNS := .venv/.runs
 STAMP := .venv/.installed
-PEERS := mosquitto mosquitto-clients dovecot-imapd dovecot-lmtpd redis-server chromium chromium-driver swaks curl haproxy
-PROGRAMS := mosquitto mosquitto_pub dovecot redis-server chromium chromedriver swaks curl haproxy
+PIP := $(BIN)/python -m pip
+INSTALL := $(PIP) install --quiet --disable-pip-version-check --use-pep517 -c config/constraints.txt -e
 BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp sms store mqtt_inbox mqtt_client \
 	smtp_inbox
 SITE := examples/site/manage.py
@@ -11,21 +12,37 @@ SITE := examples/site/manage.py
 .PHONY: help install run test faults check peers bench bench-quick schema
 
 help:
-	@echo "make run | test | faults | check | bench | bench-quick | install | schema"
+	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
+	@echo "make test         everything that CI runs; on Debian and Ubuntu it installs the servers that tests talk to"
+	@echo "make check        ruff, mypy, import contracts, generated files: seconds"
+	@echo "make faults       kill -9 and worse, SEEDS=20 times"
+	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
+	@echo "make install      .venv with every extra"
+	@echo "make schema       writes the JSON Schema and the reference of gateway.yaml again"
 
 install: $(STAMP)
 
-$(STAMP): pyproject.toml config/constraints.txt
+# A .venv without a working pip was interrupted. Debian keeps ensurepip in python3-venv; without it, the system's pip will do.
+$(RUNS): pyproject.toml config/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c config/constraints.txt -e '.[django,imap,dev,bench]'
-	touch $@
+	@echo "Installing into .venv: half a minute, longer on a slow line."
+	@$(PIP) install --help >/dev/null 2>&1 || \
+	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear .venv; \
+	else $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
+	fi || { echo "No pip for .venv. On Debian and Ubuntu: apt install python3-venv, then make $(MAKECMDGOALS) again."; exit 1; }
+	@$(INSTALL) '.[django,imap]'
+	@touch $@
+
+$(STAMP): $(RUNS)
+	@echo "Installing what tests and benchmarks need: a minute, longer on a slow line."
+	@$(INSTALL) '.[django,imap,dev,bench]'
+	@touch $@
 
 gateway.yaml:
 	cp gateway.yaml.example $@
 
-run: install gateway.yaml
-	$(BIN)/python $(SITE) migrate --verbosity 0
+run: $(RUNS) gateway.yaml
+	@$(BIN)/python $(SITE) migrate --verbosity 0
 	@exec $(BIN)/gateway run
 
 check: install
@@ -42,11 +59,7 @@ schema: install
 
 # The real servers that tests talk to. Tests whose peer is missing are skipped, loudly; with CI=true they fail.
 peers:
-	@missing=$$(for each in $(PROGRAMS); do PATH=$$PATH:/usr/sbin command -v $$each >/dev/null || echo $$each; done); \
-	test -z "$$missing" && exit 0; \
-	sudo=$$(test "$$(id -u)" = 0 || echo "sudo -n"); \
-	$$sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$sudo apt-get install -qq -y --no-install-recommends $(PEERS) && exit 0; \
-	echo "MISSING, AND NOT INSTALLED:" $$missing; test "$$CI" != true
+	@PATH=$$PATH:/usr/sbin .ci/peers
 
 test: install peers check
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest
