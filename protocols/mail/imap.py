@@ -35,7 +35,8 @@ from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdict
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG, Server, Status
-from protocols.units import Bytes, Seconds
+from protocols.tls import client_context
+from protocols.units import Host, Length, Port, Timeout
 
 if TYPE_CHECKING:
     from protocols.mail.imap_client import Connection
@@ -48,6 +49,8 @@ STEADY = 30.0
 """A connection that lasted so many seconds was a good one: the next loss begins with the shortest wait again."""
 Reach = Callable[[], Awaitable["Connection"]]
 """Connects."""
+_NUMBERS = re.compile(r"\d+")
+"""What differs in a server's words from one time to the next: clocks, durations, names of sessions."""
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
 
 
@@ -58,9 +61,9 @@ class IMAPSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     protocol: Literal["imap"] = "imap"
-    host: str = ""
+    host: Host = ""
     """The IMAP server; empty: this mailbox is not read, and not listed."""
-    port: int | None = None
+    port: Port | None = None
     """Its port; 993 with TLS and 143 without."""
     tls: bool = True
     """TLS from the first byte. Without it the password is readable on the wire."""
@@ -85,18 +88,18 @@ class IMAPSettings:
     recipient_header: str | None = None
     """The one header that names the recipient, such as Delivered-To, where it is known which the server writes. Else
     the best evidence counts, and much of that anybody can forge."""
-    max_message: Bytes = 32 * 1024 * 1024
+    max_message: Length = 32 * 1024 * 1024
     """Larger messages are not fetched, and no handler sees them: they get the mark of `on_reject`."""
-    handler_timeout: Seconds = 120.0
+    handler_timeout: Timeout = 120.0
     """For the application, per message; then it is cancelled and the message tried again, as after any failure: after
     30 s, then twice that, to an hour at most, for as long as it is there. A route's `attempts` ends that."""
-    poll: Seconds = 60.0
+    poll: Timeout = 60.0
     """Between two looks, where the server has no IDLE or fails at it."""
-    timeout: Seconds = 30.0
+    timeout: Timeout = 30.0
     """A server that is silent for so long, when it is its turn, is given up."""
-    reconnect: Seconds = 1.0
+    reconnect: Timeout = 1.0
     """Before the first try after a lost connection; it doubles each time, to a minute at most."""
-    retry_refused: Seconds = 300.0
+    retry_refused: Timeout = 300.0
     """Before the next try after the server refused the login or a folder."""
 
     def __post_init__(self) -> None:
@@ -111,6 +114,10 @@ class IMAPSettings:
             raise ValueError(f"recipient_header: {self.recipient_header!r} is no header's name")
         if self.folder in self.marks().folders():
             raise ValueError(f"{self.folder!r} is the folder that is read; messages moved to it would be read again")
+
+    def context(self) -> ssl.SSLContext | None:
+        """Raises BindError where a file is missing or wrong."""
+        return client_context(self.ca) if self.configured and self.tls else None
 
     @property
     def configured(self) -> bool:
@@ -167,9 +174,9 @@ class IMAPReader(Server):
         try:
             from protocols.mail.imap_client import connect
         except ImportError as error:
-            raise BindError("IMAP needs the package aioimaplib: pip install asgi-gateway[imap]") from error
+            raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
         settings = self._settings
-        reach = partial(connect, settings.host, self._port, tls=self._tls(), timeout=settings.timeout)
+        reach = partial(connect, settings.host, self._port, tls=settings.context(), timeout=settings.timeout)
         self.status = Status("connecting")
         self.tasks.spawn(self._run(reach), name=f"reading {settings.folder}")
 
@@ -181,14 +188,6 @@ class IMAPReader(Server):
             await self.tasks.drain(grace)
         await self.tasks.cancel()
         self.status = Status("stopped")
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self._settings.tls:
-            return None
-        try:
-            return ssl.create_default_context(cafile=self._settings.ca)
-        except OSError as error:
-            raise BindError(f"{self._settings.ca}: {error.strerror or error}") from error
 
     # The connection, again and again.
 
@@ -208,8 +207,9 @@ class IMAPReader(Server):
 
     async def _pause(self, reason: str, seconds: float) -> None:
         """One log line for each trouble, not for each try."""
-        if reason != self._trouble:
-            self._trouble = reason
+        trouble = _NUMBERS.sub("", reason)
+        if trouble != self._trouble:
+            self._trouble = trouble
             logger.warning("%s at %s: %s; trying again", self._reading.name, self.address, reason)
         self.status = Status("connecting", f"{reason}; next try in {seconds:.3g} s")
         await asyncio.sleep(seconds)

@@ -283,6 +283,13 @@ class Connection:
     async def search(self, criteria: str) -> list[int]:
         """UIDs, ascending. Clears what :meth:`wait` waits for: what comes later is news."""
         self._protocol.changed = False
+        return await self._search(criteria)
+
+    async def present(self, uids: Iterable[int]) -> list[int]:
+        """Those of ``uids`` that are still in the folder."""
+        return await self._search(f"UID {uid_set(uids)}")
+
+    async def _search(self, criteria: str) -> list[int]:
         # No charset: Exchange and Yahoo refuse one.
         return read_search(await self._run("search", self._protocol.search(criteria, charset=None, by_uid=True)))
 

@@ -172,8 +172,8 @@ class Session:
 
     @contextlib.contextmanager
     def _fetching(self, uids: Collection[int]) -> Iterator[None]:
-        """Some servers say no where a message is damaged, others hang up, and its neighbours would never come through. So
-        what fails together is fetched alone by the next connection, and what fails alone has to wait."""
+        """Where a message is damaged some servers say no, others hang up, and its neighbours would never come through.
+        So what fails together is fetched alone by the next connection, and what fails alone has to wait."""
         try:
             yield
         except (Disconnected, Refused) as error:
@@ -237,8 +237,19 @@ class Session:
     async def _settle(self) -> None:
         """Make the marks that are owed, each kind in one command."""
         for mark, uids in self._agenda.owed().items():
-            await self._mark(mark, uids)
+            try:
+                await self._mark(mark, uids)
+            except Refused:
+                await self._mark_those_there(mark, uids)
             self._agenda.marked(uids)
+
+    async def _mark_those_there(self, mark: Mark, uids: list[int]) -> None:
+        """Once more: somebody may have deleted some of the messages, or the folder that they are to go to."""
+        there = await self._mailbox.present(uids)
+        if mark.verb == "move":
+            await self._mailbox.ensure_folder(mark.target)
+        if there:
+            await self._mark(mark, there)
 
     async def _mark(self, mark: Mark, uids: list[int]) -> None:
         match mark.verb:

@@ -121,8 +121,15 @@ class SMTPSession(SMTP):
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
             self._host.join(self)
-            self._joined = True
         super().connection_made(transport)
+        if not self._joined and self._handler_coroutine is not None:
+            self._joined = True
+            self._handler_coroutine.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        """Aiosmtpd does not hang up on a peer that left before it was greeted: its task was cancelled before it began."""
+        if self.transport is not None:
+            self.transport.close()
 
     def eof_received(self) -> bool | None:
         return super().eof_received() if self._joined else None

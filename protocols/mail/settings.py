@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Bytes, Network, Seconds
+from protocols.units import Address, Bound, Count, Length, Network, Timeout
 
 
 @dataclass(frozen=True)
@@ -27,25 +27,25 @@ class SMTPSettings:
     proxy_protocol: tuple[Network, ...] = ()
     """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
     (version 1 or 2), and its addresses count; from others none is looked for."""
-    max_message: Bytes = 25 * 1024**2
+    max_message: Length = 25 * 1024**2
     """A bigger message is refused (552) and announced as such (SIZE)."""
-    max_line: Bytes = 1024**2
+    max_line: Length = 1024**2
     """A message with a longer line is refused (500). RFC 5321's 1,000 would refuse one in a hundred real messages."""
-    max_buffered: Bytes = 256 * 1024**2
+    max_buffered: Length = 256 * 1024**2
     """Bytes of all messages that are being received or handled at one time; what does not fit is deferred (452)."""
-    max_recipients: int = 100
+    max_recipients: Count = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
-    max_connections: int = 500
+    max_connections: Count = 500
     """Connections at one time; one more is told to try later (421), with ``implicit_tls`` closed."""
-    max_per_address: int = 100
+    max_per_address: Bound = 100
     """The same, from one client address (IPv6: /64); 0 for no bound."""
-    max_errors: int = 20
+    max_errors: Count = 20
     """Refused commands on one connection before it is closed (421)."""
-    timeout: Seconds = 300.0
+    timeout: Timeout = 300.0
     """A sender that is silent for so long is dropped (421)."""
-    data_timeout: Seconds = 600.0
+    data_timeout: Timeout = 600.0
     """For the whole content of one message, however steadily it trickles in."""
-    handler_timeout: Seconds = 120.0
+    handler_timeout: Timeout = 120.0
     """For the application, per message; then the sender is told to try again (451). Senders wait 10 minutes at most."""
 
     def __post_init__(self) -> None:

@@ -19,7 +19,7 @@ from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Seconds
+from protocols.units import Count, Timeout
 
 _PORTS = {"smtp": 587, "smtps": 465}
 # RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
@@ -57,9 +57,9 @@ class SubmissionSettings:
     """Its password."""
     ca: str | None = None
     """Path of a PEM file with the authorities to trust, instead of the system's."""
-    timeout: Seconds = 30.0
+    timeout: Timeout = 30.0
     """For each step of the conversation with the server."""
-    max_connections: int = 5
+    max_connections: Count = 5
     """Messages that are sent at the same time; more wait."""
 
 

@@ -197,7 +197,7 @@ async def test_tls_to_a_server_without_it(shared: Dovecot, user: str) -> None:
 async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "protocols.mail.imap_client", raising=False)
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
-    with pytest.raises(BindError, match=r"pip install asgi-gateway\[imap\]"):
+    with pytest.raises(BindError, match=r"pip install 'asgi-gateway\[imap\]'"):
         await IMAPReader(Desk(), IMAPSettings(host="h", username="a", password=Secret("b")), state={}).start()
 
 
@@ -308,6 +308,79 @@ async def test_a_message_that_the_server_cannot_read_keeps_nobody_from_the_other
     damaged.chmod(0o600)
     async with reading(desk, shared, user):
         await eventually(lambda: desk.subjects[-1] == "2")
+
+
+async def test_messages_that_somebody_deletes_while_they_are_handled_stop_nothing(shared: Dovecot, user: str) -> None:
+    """A server may refuse a MOVE of which one message is gone."""
+    release = asyncio.Event()
+    desk = Desk(slow=release)
+    shared.append(mail("slow"), *[mail(str(number)) for number in range(40)], user=user)
+    async with reading(desk, shared, user) as reader:
+        await eventually(lambda: desk.subjects == ["slow"])
+        with shared.program(user) as program:
+            program.select()
+            program.store("1,30:41", "+FLAGS", "\\Deleted")
+            program.expunge()
+        release.set()
+        await eventually(lambda: shared.count("Processed", user) == 28)
+        assert reader.status.state == "ready"
+        assert shared.count("INBOX", user) == 0
+    assert desk.subjects == ["slow", *map(str, range(28))]
+
+
+async def test_a_target_that_somebody_deletes_is_made_again(shared: Dovecot, user: str) -> None:
+    release = asyncio.Event()
+    desk = Desk(slow=release)
+    shared.append(mail("slow"), user=user)
+    async with reading(desk, shared, user) as reader:
+        await eventually(lambda: desk.subjects == ["slow"])
+        with shared.program(user) as program:
+            assert program.delete("Processed")[0] == "OK"
+        release.set()
+        await eventually(lambda: shared.count("Processed", user) == 1)
+        assert reader.status.state == "ready"
+    assert desk.subjects == ["slow"]
+
+
+async def test_two_readers_of_one_folder_lose_nothing(shared: Dovecot, user: str) -> None:
+    """It is not meant to be, and it happens: each may handle each message, and neither stops."""
+    one, other = Desk(), Desk()
+    shared.append(*[mail(str(number)) for number in range(60)], user=user)
+    async with reading(one, shared, user) as first, reading(other, shared, user) as second:
+        await eventually(lambda: shared.count("INBOX", user) == 0)
+        await eventually(lambda: not (first.active() or second.active()))
+        assert (first.status.state, second.status.state) == ("ready", "ready")
+    assert {*one.subjects, *other.subjects} == {str(number) for number in range(60)}
+
+
+async def test_a_mark_that_is_refused_again_is_said() -> None:
+    class Full(Liar):
+        def reply(self, tag: str, command: str) -> bytes:
+            if command.startswith("UID MOVE"):
+                return f"{tag} NO [OVERQUOTA] no room\r\n".encode()
+            return super().reply(tag, command)
+
+    fetched = b"* 1 FETCH (UID 9 RFC822.SIZE 2 BODY[] {2}\r\n\r\n)\r\n"
+    liar = Full(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    desk = Desk()
+    async with lied_to(liar, desk, retry_refused=0.05) as reader:
+        await eventually(lambda: "move to Processed: [OVERQUOTA] no room" in reader.status.detail)
+        await eventually(lambda: liar.commands.count('UID MOVE 9 "Processed"') > 5)
+    assert len(desk.scopes) == 1
+    assert "UID SEARCH UID 9" in liar.commands
+
+
+async def test_a_trouble_that_lasts_is_one_line_though_its_words_hold_a_clock(caplog: pytest.LogCaptureFixture) -> None:
+    class Clock(Liar):
+        def reply(self, tag: str, command: str) -> bytes:
+            if command.startswith("LOGIN"):
+                return f"{tag} NO [AUTHENTICATIONFAILED] no (0.00{len(self.commands)} secs)\r\n".encode()
+            return super().reply(tag, command)
+
+    liar = Clock(GREETING)
+    async with lied_to(liar, retry_refused=0.01):
+        await eventually(lambda: sum(command.startswith("LOGIN") for command in liar.commands) > 5)
+    assert caplog.text.count("AUTHENTICATIONFAILED") == 1
 
 
 @pytest.mark.parametrize("answer", [b"!{tag} NO [SERVERBUG] cannot\r\n", b"!* BYE cannot\r\n"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import smtplib
+import socket
 import ssl
 import subprocess
 import sys
@@ -221,6 +222,19 @@ async def test_a_strange_helo_is_made_harmless() -> None:
         greeting = "EHLO Büro\x00(\x7f) x\r\n".encode()
         await peer.message(b"A: 1" + DOT, greeting + b"MAIL FROM:<>\r\nRCPT TO:<a@x.org>\r\n")
     assert app.scopes[0]["helo"] == "B?ro?(?)?x"
+
+
+async def test_a_peer_that_is_done_before_it_was_greeted_is_hung_up_on() -> None:
+    """A proxy's health check, many times an hour: each would be a connection of its address, until ``timeout``."""
+    async with serving(Inbox()) as server:
+        loop = asyncio.get_running_loop()
+        for _ in range(5):
+            with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2]))) as peer:
+                peer.shutdown(socket.SHUT_WR)
+                peer.setblocking(False)
+                async with asyncio.timeout(LIMIT):
+                    while await loop.sock_recv(peer, 100):
+                        pass
 
 
 async def test_over_a_unix_socket(tmp_path: Path) -> None:
