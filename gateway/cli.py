@@ -19,7 +19,7 @@ from gateway.passwords import password
 from gateway.schema import json_schema, markdown
 from gateway.storecommands import dead_app, outgoing_app, show, waiting
 from gateway.subjects import explain as explain_subject
-from gateway.terminal import AsJSON, Chosen, File, command_of, fail, file_of, print_json, say
+from gateway.terminal import AsJSON, Chosen, File, command_of, fail, file_of, fill_standard_streams, print_json, say
 
 app = typer.Typer(
     help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
@@ -282,6 +282,7 @@ app.command()(password)
 
 def main() -> None:
     """The entry point: a handled error is words and an exit code, never a traceback."""
+    fill_standard_streams()
     try:
         app()
     except ConfigErrors as errors:

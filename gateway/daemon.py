@@ -1,12 +1,14 @@
 """The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
 
 import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -20,7 +22,7 @@ from gateway.findings import ConfigErrors
 from gateway.importing import add_to_path
 from gateway.layers import InMemoryChannelLayer, set_channel_layer
 from gateway.loader import Draft
-from gateway.notify import notify
+from gateway.notify import keep_alive, notify
 from gateway.routing import Router, leaves
 from gateway.servers import make_outlets, make_servers, needs_store
 from gateway.settings import Settings
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
 """Exit codes."""
+DESCRIPTORS = 65536
+"""How many file descriptors are asked for where the hard limit allows it."""
 LAST_WORDS = 1.0
 """Seconds that a forced end takes, at most."""
 
@@ -102,22 +106,29 @@ class Daemon:
 
     def __init__(self, gateway: Gateway, say: Say, command: str) -> None:
         self._gateway = gateway
-        self._say = say
+        self._say = _unheard(say)
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
+        self._tasks = Tasks("daemon")
         self._forcing = threading.Lock()
 
     async def run(self) -> int:
         """Start, serve, stop; the exit code."""
         asyncio.get_running_loop().set_exception_handler(_log_crash)
         self._handle_signals()
+        self._tasks.spawn(keep_alive(), name="watchdog")
         try:
-            await self._start()
+            ready = await _unless(self._stop, self._start())
         except (StartupFailed, StoreUnavailable, OSError) as error:
-            self._say(f"cannot start: {error}")
+            _complain(f"cannot start: {error}")
             await self._abort()
             return CANNOT_START
+        if not ready:
+            notify("STOPPING=1")
+            await self._abort()
+            self._say("stopped: before it was ready")
+            return OK
         await self._greet()
         notify("READY=1")
         await self._stop.wait()
@@ -143,7 +154,7 @@ class Daemon:
             await _stop(server, 0.0)
         if self._gateway.deliveries is not None:
             await self._gateway.deliveries.stop(0.0)
-        await self._gateway.lifespan.shutdown()
+        await self._shut_application_down()
         if self._gateway.console is not None:
             await _stop(self._gateway.console, 0.0)
 
@@ -166,15 +177,14 @@ class Daemon:
         loop = asyncio.get_running_loop()
         # Asked for before the servers set their own timers, so it sees what they are about to cancel.
         deadline = loop.call_later(grace, lambda: left.update(self._active()))
-        tasks = Tasks("shutdown")
-        tasks.spawn(self._tick(loop.time() + grace), name="ticker")
+        ticker = self._tasks.spawn(self._tick(lambda: startpage.nouns(self._active()), grace), name="ticker")
         ends = loop.time() + grace
         await asyncio.gather(*(_stop(server, grace) for server in self._started))
         if self._gateway.deliveries is not None:
             await self._gateway.deliveries.stop(max(0.0, ends - loop.time()))
         deadline.cancel()
-        await tasks.cancel()
-        await self._gateway.lifespan.shutdown()
+        ticker.cancel()
+        await self._shut_application_down()
         if self._gateway.console is not None:
             await _stop(self._gateway.console, 0.0)
         await _cancel_rest()
@@ -183,11 +193,21 @@ class Daemon:
         words = [f"{startpage.nouns(left)} cancelled" if left else "0 lost", *([kept] if kept else [])]
         self._say(f"stopped: {', '.join(words)}")
 
-    async def _tick(self, deadline: float) -> None:
-        """Say each second what is waited for."""
+    async def _shut_application_down(self) -> None:
+        lifespan = self._gateway.lifespan
+        ticker = self._tasks.spawn(
+            self._tick(lambda: "the application's shutdown", lifespan.timeout, 1.0), name="ticker"
+        )
+        await lifespan.shutdown()
+        ticker.cancel()
+
+    async def _tick(self, waited_for: Callable[[], str], seconds: float, quiet: float = 0.0) -> None:
+        """Say each second what is waited for, after the first ``quiet`` ones."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        await asyncio.sleep(quiet)
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
-            if active := self._active():
-                self._say(f"draining: {startpage.nouns(active)} ({left:.0f} s left; Ctrl+C again to stop now)")
+            if what := waited_for():
+                self._say(f"draining: {what} ({left:.0f} s left; Ctrl+C again to stop now)")
             await asyncio.sleep(1.0)
 
     def _active(self) -> dict[str, int]:
@@ -210,6 +230,19 @@ class Daemon:
     def _say_what_is_cut_off(self) -> None:
         self._say(f"stopped now: {startpage.nouns(self._active()) or 'nothing'} cut off")
         _flush()
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Whether ``work`` came to its end before ``stop`` was set; else it is cancelled. Raises what ``work`` raises."""
+    working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
+    await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        working.result()
+        return True
+    working.cancel()
+    await asyncio.wait({working})
+    return False
 
 
 async def _cancel_rest() -> None:
@@ -250,8 +283,25 @@ def leave(code: int) -> NoReturn:
 
 def _flush() -> None:
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+
+
+def _unheard(say: Say) -> Say:
+    """``say``, where that nobody can hear it is no reason to stop: a full disk, a pipe whose reader is gone."""
+
+    def said(text: str) -> None:
+        with contextlib.suppress(OSError):
+            say(text)
+
+    return said
+
+
+def _complain(text: str) -> None:
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()
 
 
 def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
@@ -259,8 +309,16 @@ def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
 
     The loop is not closed: that waits for every thread of ``asyncio.to_thread``, and one may hang.
     """
+    _raise_descriptor_limit()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     leave(runner.run(Daemon(gateway, say, command).run()))
+
+
+def _raise_descriptor_limit() -> None:
+    """A connection is a descriptor, and 1,024 of them, the usual soft limit, is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system whose own limit is below the hard one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, DESCRIPTORS)), hard))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -1,5 +1,6 @@
 """Tells systemd how the daemon is (sd_notify, Type=notify)."""
 
+import asyncio
 import contextlib
 import os
 import socket
@@ -13,3 +14,16 @@ def notify(state: str) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
         channel.sendall(state.encode())
+
+
+async def keep_alive() -> None:
+    """Send ``WATCHDOG=1`` from the event loop, twice as often as the unit's ``WatchdogSec=`` asks.
+
+    Where a handler blocks the loop it stays away, and systemd starts the daemon again. Returns where nobody asked.
+    """
+    interval = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6
+    if not interval or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return
+    while True:
+        notify("WATCHDOG=1")
+        await asyncio.sleep(interval)

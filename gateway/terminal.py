@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -13,6 +14,7 @@ from rich.progress import Progress
 
 from gateway.shelf import Advance
 
+_STDERR = 2
 DEFAULT_FILE = "gateway.yaml"
 
 File = Annotated[
@@ -38,6 +40,16 @@ def command_of(given: str | None) -> str:
     """How to call us again with the same file."""
     file = file_of(given)
     return "gateway" if file == DEFAULT_FILE else f"gateway -c {file}"
+
+
+def fill_standard_streams() -> None:
+    """Make of those that are closed the null device: else the first socket would get the number of one, and with it
+    what a library writes there."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(free)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
 
 
 def say(text: str) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import resource
 import socket
 import time
 from collections.abc import Callable
@@ -21,6 +22,10 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header: proxies send it with their first packet, which TCP may have to send again (2)."""
+
+
+_LAST = 8
+"""How many of the process's file descriptors are the last ones, of which it is said that they are."""
 
 
 class Seldom:
@@ -67,6 +72,7 @@ class Arrivals:
         self._tasks = Tasks(label)
         self._coming: dict[socket.socket, asyncio.Task[None]] = {}
         self._closed = False
+        self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         self.log = Seldom(label)
 
     @property
@@ -77,7 +83,12 @@ class Arrivals:
     def greet(self, transport: asyncio.Transport) -> None:
         """A connection was made that needs neither a header nor a handshake."""
         client = host_port(transport.get_extra_info("peername"))
-        if self._has_room() and self._admits(client, transport.get_extra_info("socket")):
+        connection = transport.get_extra_info("socket")
+        if connection.fileno() + _LAST >= self._descriptors:  # the loop says nothing when there are none left
+            self.log.warn(
+                "%d file descriptors, the limit, are nearly used up; then connections are dropped", self._descriptors
+            )
+        if self._has_room() and self._admits(client, connection):
             self._serve(transport, transport)
         else:
             transport.write(self._refusal)

@@ -32,20 +32,28 @@ class _Run(Instance):
         self.started.set_result(None)
 
     def lifespan_startup_failed(self, event: dict[str, Any]) -> None:
-        self.started.set_exception(StartupFailed(event.get("message") or "the application did not say why"))
+        self.started.set_exception(StartupFailed(_why(event)))
 
     def lifespan_shutdown_complete(self, event: dict[str, Any]) -> None:
         pass
 
     def lifespan_shutdown_failed(self, event: dict[str, Any]) -> None:
-        self.failure = event.get("message") or "the application did not say why"
+        self.failure = _why(event)
 
     def _crashed(self, error: BaseException) -> None:
-        """Before startup is complete a crash means "no lifespan here", as the specification allows; later it is one."""
-        if self.started.done():
+        """A crash means "no lifespan here", as the specification allows, where the application has not asked for an
+        event, or answers as if it were another scope's. Otherwise it is one, and the gateway goes on."""
+        asked = self._received and not isinstance(error, LocalProtocolError)
+        if asked or self.started.done():
             super()._crashed(error)
         else:
-            self.error = error
+            logger.debug("no lifespan: %r", error)
+
+
+def _why(event: dict[str, Any]) -> str:
+    """What the application says. Starlette sends a whole traceback, and raises what that is about: its last line."""
+    lines = str(event.get("message") or "").strip().splitlines() or ["the application did not say why"]
+    return lines[-1] if lines[0].startswith("Traceback (") else "\n".join(lines)
 
 
 class Lifespan:
@@ -55,10 +63,10 @@ class Lifespan:
         self.state: dict[str, Any] = {}
         """What startup put there; servers hand each scope a shallow copy."""
         self._app = app
-        self._timeout = timeout
+        self.timeout = timeout
+        """Seconds that startup may take, and shutdown."""
         self._tasks = Tasks("lifespan")
         self._run: _Run | None = None
-        self._task: asyncio.Task[Any] | None = None
 
     async def startup(self) -> None:
         """Send ``lifespan.startup`` and wait for its answer. Raises StartupFailed, also after ``timeout`` seconds."""
@@ -70,23 +78,24 @@ class Lifespan:
         run = _Run(self._app, scope)
         run.feed({"type": "lifespan.startup"})
         task = self._tasks.spawn(run.run(), name="run")
-        await asyncio.wait({task, run.started}, timeout=self._timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, run.started}, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)
         if run.started.done():
             run.started.result()
-            self._run, self._task = run, task
+            self._run = run
         elif not task.done():
             await self._tasks.cancel()
-            raise StartupFailed(f"no answer to lifespan.startup within {self._timeout:g} s")
-        elif run.error is not None and not isinstance(run.error, LocalProtocolError):
-            logger.debug("no lifespan: %r", run.error)
+            raise StartupFailed(f"no answer to lifespan.startup within {self.timeout:g} s")
 
     async def shutdown(self) -> None:
-        """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds; a failure is one log line."""
-        if self._run is None or self._task is None:
+        """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds; a failure is one log line.
+
+        A startup that was interrupted is cancelled."""
+        if self._run is None:
+            await self._tasks.cancel()
             return
         self._run.feed({"type": "lifespan.shutdown"})
-        if await self._tasks.drain(self._timeout):
-            logger.warning("no answer to lifespan.shutdown within %g s", self._timeout)
+        if await self._tasks.drain(self.timeout):
+            logger.warning("no answer to lifespan.shutdown within %g s", self.timeout)
             await self._tasks.cancel()
         if self._run.failure:
             logger.error("the application's shutdown failed: %s", self._run.failure)

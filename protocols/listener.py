@@ -5,6 +5,7 @@ import contextlib
 import errno
 import os
 import socket
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
@@ -18,7 +19,7 @@ __all__ = ["TLS", "Listener"]
 
 _REASONS = {
     errno.EADDRINUSE: "the address is already in use; stop the program that has it or choose another",
-    errno.EACCES: "permission denied; ports below 1024 need a privilege",
+    errno.EACCES: "permission denied",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EBADF: "no such file descriptor was inherited",
     errno.ENOTSOCK: "the inherited file descriptor is not a socket",
@@ -73,7 +74,7 @@ class Listener:
         try:
             self._sockets = await _bind(self.endpoint, self._backlog)
         except OSError as error:
-            raise BindError(f"{self.endpoint}: {_REASONS.get(error.errno or 0, error.strerror or error)}") from error
+            raise BindError(f"{self.endpoint}: {_reason(self.endpoint, error)}") from error
         arrivals = Arrivals(
             factory,
             label=self.address,
@@ -93,7 +94,8 @@ class Listener:
     async def _serve(self, listening: socket.socket, arrivals: Arrivals) -> None:
         loop = asyncio.get_running_loop()
         self._open.callback(listening.close)
-        if arrivals.direct:  # the loop's own way, which takes half the time
+        # uvloop's own way takes half the time; asyncio's, out of descriptors, tries a thousand times and logs each.
+        if arrivals.direct and not isinstance(loop, asyncio.BaseEventLoop):
             serve = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
             server = await serve(partial(Entrance, arrivals.greet), sock=listening, backlog=self._backlog)
             self._open.callback(server.close)
@@ -112,6 +114,12 @@ class Listener:
         """Accept no more; established connections go on. Idempotent."""
         self._open.close()
         self._sockets = []
+
+
+def _reason(endpoint: Endpoint, error: OSError) -> str:
+    if error.errno == errno.EACCES and isinstance(endpoint, TCP):
+        return "permission denied; ports below 1024 need a privilege"
+    return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
 async def _bind(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
@@ -178,13 +186,19 @@ def _unlink(path: str) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that a killed process left behind; one that somebody serves is in use."""
+    """Remove a socket file that a killed process left behind; one that somebody serves is in use, and what is no socket
+    is somebody's."""
     if not os.path.exists(path):
         return
+    if not stat.S_ISSOCK(os.stat(path).st_mode):
+        raise OSError(errno.EEXIST, "there is a file of this name, and it is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(0)
         try:
             probe.connect(path)
         except ConnectionRefusedError:
             os.unlink(path)
-        else:
-            raise OSError(errno.EADDRINUSE, "in use")
+            return
+        except BlockingIOError:
+            pass  # served, by somebody who is slow to accept
+    raise OSError(errno.EADDRINUSE, "in use")

@@ -1,10 +1,12 @@
 """Listening sockets of every kind."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
@@ -63,6 +65,42 @@ async def test_a_unix_socket_replaces_a_dead_one_and_not_a_live_one(tmp_path: Pa
         await serve(Listener(f"unix:{path}"))
     listener.stop()
     assert not path.exists()
+
+
+async def test_a_unix_socket_whose_server_does_not_come_to_accept_is_not_replaced(tmp_path: Path) -> None:
+    path = str(tmp_path / "g.sock")
+    with socket.socket(socket.AF_UNIX) as busy, socket.socket(socket.AF_UNIX) as waiting:
+        busy.bind(path)
+        busy.listen(0)
+        waiting.connect(path)  # its backlog is full: the next one would wait
+        async with asyncio.timeout(LIMIT):
+            with pytest.raises(BindError, match="already in use"):
+                await serve(Listener(f"unix:{path}"))
+
+
+async def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not to be lost")
+    with pytest.raises(BindError, match="not a socket"):
+        await serve(Listener(f"unix:{path}"))
+    assert path.read_text() == "not to be lost"
+
+
+@contextlib.contextmanager
+def nobody() -> Iterator[None]:
+    """Without root's rights, to whom nothing is denied."""
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
+
+
+async def test_a_folder_where_no_socket_may_be_made() -> None:
+    with nobody(), pytest.raises(BindError, match=r"^unix:/etc/g\.sock: permission denied$"):
+        await serve(Listener("unix:/etc/g.sock"))
 
 
 async def test_an_inherited_socket() -> None:

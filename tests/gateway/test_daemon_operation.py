@@ -1,0 +1,212 @@
+"""The daemon and who operates it: signals while it starts, output that nobody hears, systemd's watchdog, limits."""
+
+import contextlib
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from servers.site import ROOT, free_port, until
+
+HANDLERS = """
+import asyncio, os, time
+
+async def app(scope, receive, send):
+    wish = os.environ.get("WISH", "")
+    if scope["type"] == "lifespan":
+        await receive()
+        if wish == "crash in startup":
+            raise KeyError("settings")
+        if wish == "hang in startup":
+            open("starting", "w").close()
+            await asyncio.sleep(3600)
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        if wish == "slow shutdown":
+            await asyncio.sleep(1.5)
+        await send({"type": "lifespan.shutdown.complete"})
+        return
+    if scope["path"] == "/block":
+        time.sleep(2)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"done"})
+"""
+
+
+class Run:
+    """``gateway run`` over one http server, what it says in two files unless ``streams`` says otherwise."""
+
+    def __init__(self, folder: Path, *, port: int = 0, **streams: Any) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.url = f"http://127.0.0.1:{self.port}/"
+        (folder / "operated_handlers.py").write_text(HANDLERS)
+        (folder / "gateway.yaml").write_text(
+            f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}'}}}}\napplication: operated_handlers.app\n"
+        )
+        environment = os.environ | {"PYTHONPATH": str(ROOT)} | streams.pop("env", {})
+        with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
+            streams = {"stdout": out, "stderr": err} | streams
+            command = [sys.executable, "-m", "gateway", "run"]
+            self.process = subprocess.Popen(command, cwd=folder, env=environment, **streams)
+
+    @property
+    def out(self) -> str:
+        return (self.folder / "out").read_text()
+
+    @property
+    def err(self) -> str:
+        return (self.folder / "err").read_text()
+
+    def serves(self) -> None:
+        until(lambda: self.answers() or self.process.poll() is not None, lambda: f"it serves: {self.err}")
+        assert httpx.get(self.url).text == "done"
+
+    def answers(self) -> bool:
+        with contextlib.suppress(httpx.ConnectError):
+            return httpx.get(self.url).text == "done"
+        return False
+
+    def ended_by(self, number: signal.Signals) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(20)
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started = []
+
+    def run(**options: Any) -> Run:
+        started.append(Run(tmp_path, **options))
+        return started[-1]
+
+    yield run
+    for each in started:
+        each.process.kill()
+        each.process.wait(10)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_a_startup_that_hangs(start: Start, number: signal.Signals) -> None:
+    run = start(env={"WISH": "hang in startup"})
+    until((run.folder / "starting").exists, "the startup is under way")
+    assert run.ended_by(number) == 0
+    assert (run.out, run.err) == ("stopped: before it was ready\n", "")
+
+
+def test_what_waits_for_the_applications_shutdown_is_told_so(start: Start) -> None:
+    run = start(env={"WISH": "slow shutdown"})
+    run.serves()
+    assert run.ended_by(signal.SIGTERM) == 0
+    assert run.out.splitlines()[-2:] == [
+        "draining: the application's shutdown (59 s left; Ctrl+C again to stop now)",
+        "stopped: 0 lost",
+    ]
+
+
+def test_a_startup_that_crashes_is_one_record_and_the_gateway_goes_on(start: Start) -> None:
+    run = start(env={"WISH": "crash in startup"})
+    run.serves()
+    assert run.ended_by(signal.SIGTERM) == 0
+    assert run.err.splitlines() == [
+        "ERROR   lifespan: KeyError 'settings'",
+        '        operated_handlers.py:9  raise KeyError("settings")',
+    ]
+
+
+def test_what_cannot_start_says_so_on_standard_error(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        run = start(port=taken.getsockname()[1])
+        assert run.process.wait(20) == 3
+    assert run.out == ""
+    assert run.err.startswith(f"cannot start: servers.web: 127.0.0.1:{run.port}: the address is already in use")
+
+
+@pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")])
+def test_a_full_disk_behind_its_output_stops_nothing(start: Start, streams: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        run = start(**dict.fromkeys(streams, full))
+    run.serves()
+    assert run.ended_by(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("streams", [(1,), (2,), (0, 1, 2)])
+def test_closed_standard_streams_stop_nothing(start: Start, streams: tuple[int, ...]) -> None:
+    run = start(preexec_fn=lambda: [os.close(each) for each in streams], stdin=subprocess.DEVNULL)
+    run.serves()
+    kept = {os.readlink(f"/proc/{run.process.pid}/fd/{each}") for each in streams}
+    assert kept == {"/dev/null"}
+    assert run.ended_by(signal.SIGTERM) == 0
+
+
+def test_a_reader_that_is_gone_stops_nothing(start: Start) -> None:
+    run = start(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert run.process.stdout is not None
+    assert run.process.stderr is not None
+    run.process.stdout.close()
+    run.process.stderr.close()
+    run.serves()
+    assert run.ended_by(signal.SIGTERM) == 0
+
+
+def test_the_watchdog_is_fed_by_the_event_loop(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(15)
+        run = start(env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
+        said = [systemd.recv(100) for _ in range(4)]
+        assert b"READY=1" in said
+        assert said.count(b"WATCHDOG=1") == 3
+        with contextlib.suppress(httpx.ReadTimeout):
+            httpx.get(f"{run.url}block", timeout=0.5)
+        systemd.settimeout(0)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                systemd.recv(100)  # what was sent before it blocked
+        systemd.settimeout(0.5)
+        with pytest.raises(TimeoutError):
+            systemd.recv(100)
+
+
+def test_a_watchdog_that_is_somebody_elses_is_not_fed(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(15)
+        watched = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}
+        run = start(env=watched)
+        assert systemd.recv(100) == b"READY=1"
+        assert run.ended_by(signal.SIGTERM) == 0
+        assert systemd.recv(100) == b"STOPPING=1"
+
+
+def test_it_takes_the_descriptors_that_it_may_have(start: Start) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    run = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard)))
+    run.serves()
+    assert resource.prlimit(run.process.pid, resource.RLIMIT_NOFILE) == (max(256, min(hard, 65536)), hard)
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_out_of_descriptors_is_one_line_and_it_goes_on(start: Start, tmp_path: Path, loop: str) -> None:
+    if loop == "asyncio":
+        (tmp_path / "uvloop.py").write_text("raise ImportError")
+    run = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    run.serves()
+    with contextlib.ExitStack() as crowd:
+        for _ in range(100):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", run.port)))
+        until(lambda: run.err != "", "it says so")
+    until(run.answers, "it serves again")
+    assert run.ended_by(signal.SIGTERM) == 0
+    assert run.err.count("\n") == 1
+    assert run.err.startswith(f"WARNING 127.0.0.1:{run.port}: ")
