@@ -127,7 +127,7 @@ class SMTPSession(SMTP):
             self._handler_coroutine.add_done_callback(self._ended)
 
     def _ended(self, _: object) -> None:
-        """Aiosmtpd does not hang up on a peer that left before it was greeted: its task was cancelled before it began."""
+        """Aiosmtpd does not hang up on a peer that left before its greeting: the task was cancelled before it began."""
         if self.transport is not None:
             self.transport.close()
 

@@ -231,7 +231,7 @@ async def test_a_peer_that_is_done_before_it_was_greeted_is_hung_up_on() -> None
         for _ in range(5):
             with socket.create_connection(("127.0.0.1", int(server.address.rpartition(":")[2]))) as peer:
                 peer.shutdown(socket.SHUT_WR)
-                peer.setblocking(False)
+                peer.settimeout(0)
                 async with asyncio.timeout(LIMIT):
                     while await loop.sock_recv(peer, 100):
                         pass
