@@ -1,6 +1,7 @@
 """What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
 
 from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from gateway.delivery.guard import Guard
@@ -17,7 +18,8 @@ from protocols.mqtt.users import PasswordFile
 from protocols.units import TCP, Endpoint, parse_address
 
 _ANY = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
-_EXTRAS = {"imap": "asgi-gateway[imap]"}
+_EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
+"""By protocol, the package that is not installed with us, and what installs it."""
 
 
 def findings(draft: Draft) -> list[Finding]:
@@ -91,21 +93,19 @@ def _carriers(draft: Draft) -> Iterator[Finding]:
 
 
 def _libraries(draft: Draft) -> Iterator[Finding]:
+    """An optional package is looked for and not imported: see the README on its licence."""
     for name, settings in draft.settings.servers.items():
-        try:
-            server_class(settings.protocol)
-        except ImportError:
-            message = f"protocol {settings.protocol} is not installed"
-            extra = _EXTRAS.get(settings.protocol)
-            hint = f"; pip install '{extra}'" if extra else ""
-            yield draft.document.at_value(("servers", name, "protocol"), message + hint)
+        package, extra = _EXTRAS.get(settings.protocol, ("", ""))
+        if package and getattr(settings, "configured", True) and find_spec(package) is None:
+            message = f"{package} is not installed; pip install '{extra}'"
+            yield draft.document.at_value(("servers", name, "protocol"), message)
 
 
 def _scope_types(protocol: object) -> tuple[str, ...]:
-    """What a server of ``protocol`` makes; anything, for one that is unknown or cannot be imported."""
+    """What a server of ``protocol`` makes; anything, for one that is unknown."""
     try:
         return server_class(str(protocol)).scope_types
-    except (ImportError, KeyError):
+    except KeyError:
         return SCOPE_TYPES
 
 

@@ -21,11 +21,11 @@ _CLASSES = {
     "imap": ("protocols.mail.imap", "IMAPReader"),
     "sms": ("protocols.sms.webhook", "SMSWebhook"),
 }
-"""Imported when one is configured: their libraries are not all installed everywhere, and not all light."""
+"""Imported when one is configured: their libraries are not all light."""
 
 
 def server_class(protocol: str) -> type[Server]:
-    """The class that serves ``protocol``. Raises ImportError where an optional library is not installed."""
+    """The class that serves ``protocol``. Raises KeyError where there is none."""
     module, name = _CLASSES[protocol]
     found: type[Server] = getattr(import_module(module), name)
     return found
@@ -70,7 +70,7 @@ def make_servers(
 
     ``store`` is opened before they start; it is there where :func:`needs_store` says so.
 
-    Raises ValueError with one sentence where settings contradict each other, ImportError for a missing library.
+    Raises ValueError with one sentence where settings contradict each other.
     """
     servers = {name: settings for name, settings in servers.items() if getattr(settings, "configured", True)}
     places = {name: place for name in servers if (place := carrier(servers[name]))}

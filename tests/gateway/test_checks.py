@@ -1,0 +1,35 @@
+"""What only the machine can get wrong: the rest of the checks is in ``tests/config/cases``."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gateway import checks
+from gateway.findings import ConfigErrors
+from gateway.loader import parse
+
+MAILBOX = """
+servers:
+  support: {{protocol: imap, host: "{host}", username: ann, password: hunter2}}
+  mail: {{protocol: smtp}}
+routes: {{email: a.b}}
+"""
+
+
+def check(text: str) -> None:
+    draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    draft.finish(checks.findings(draft))
+
+
+def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aioimaplib", None)
+    with pytest.raises(ConfigErrors) as caught:
+        check(MAILBOX.format(host="imap.example.org"))
+    sentence = "gateway.yaml:3:23: error: aioimaplib is not installed; pip install 'asgi-gateway[imap]'"
+    assert str(caught.value).splitlines()[0] == sentence
+
+
+def test_an_extra_that_nothing_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "aioimaplib", None)
+    check(MAILBOX.format(host=""))
