@@ -255,8 +255,10 @@ def test_a_timestamp_can_be_required_and_not_be_taken_away() -> None:
         b'{"from": 1}',
         b"\xff",
         b'{"from":"\\ud800","to":"","id":"","text":""}',
-        b'{"from":"","to":"","id":"","text":"","media":1}',
-        b'{"from":"","to":"","id":"","text":"","media":[{}]}',
+        b'{"from":"","to":"","id":"","text":""}',
+        b'{"status":"sent","from":"","to":"","id":""}',
+        b'{"from":"","to":"","id":"1","text":"","media":1}',
+        b'{"from":"","to":"","id":"1","text":"","media":[{}]}',
         b"[" + b"{}," * 100 + b"{}]",
     ],
 )
