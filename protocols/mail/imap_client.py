@@ -273,12 +273,22 @@ class Connection:
     async def ensure_folder(self, name: str) -> None:
         """Make the folder unless it is there."""
         folder = quote_folder(name)
+        if await self._exists(folder):
+            return
         try:
-            await self._run(name, self._protocol.simple_command("STATUS", folder, "(UIDVALIDITY)"))
-        except Refused:
             await self._run(f"cannot make folder {name}", self._protocol.simple_command("CREATE", folder))
-            with contextlib.suppress(Refused):  # so that mail programs show it; some servers have no subscriptions
-                await self._run(name, self._protocol.simple_command("SUBSCRIBE", folder))
+        except Refused:
+            if not await self._exists(folder):  # another reader may have been quicker
+                raise
+        with contextlib.suppress(Refused):  # so that mail programs show it; some servers have no subscriptions
+            await self._run(name, self._protocol.simple_command("SUBSCRIBE", folder))
+
+    async def _exists(self, folder: str) -> bool:
+        try:
+            await self._run(folder, self._protocol.simple_command("STATUS", folder, "(UIDVALIDITY)"))
+        except Refused:
+            return False
+        return True
 
     async def search(self, criteria: str) -> list[int]:
         """UIDs, ascending. Clears what :meth:`wait` waits for: what comes later is news."""
