@@ -67,7 +67,7 @@ def try_line(servers: Sequence[Server], app: Any, command: str) -> str:
 def _examples(servers: Mapping[str, Server], routes: Sequence[tuple[str, Route]], command: str) -> list[str]:
     examples = []
     if "mqtt" in servers:
-        examples.append(f"{command} send mqtt {_topic(routes)} '{{\"celsius\": 21.5}}'")
+        examples.append(f"{command} send mqtt {_topic(routes)} 21.5")
     if "smtp" in servers:
         examples += [f"{command} send email {address} 'Hello'" for address in _recipients(routes)[:1]]
     if "sms" in servers:

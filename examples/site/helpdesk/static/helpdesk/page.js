@@ -97,7 +97,7 @@ function draw() {
   drawing = 0;
   const lines = [...sensors].sort(([a], [b]) => (a < b ? -1 : 1));
   const colour = (i) => `--series: var(--series-${i % COLOURS}); --dash: ${i < COLOURS ? "none" : "6 5"}`;
-  $("temperatures").querySelector(".count").textContent = lines.length === MOST_SENSORS ? `first ${MOST_SENSORS}` : "";
+  $("temperatures").querySelector(".count").textContent = lines.length === MOST_SENSORS ? `first ${MOST_SENSORS} by name` : "";
   $("sensors").replaceChildren(...lines.map(([sensor, points], i) => {
     const value = element("b", { textContent: `${points.at(-1).celsius.toFixed(1)} °C` });
     const item = element("li", {}, element("span", { textContent: sensor }), value);
