@@ -5,12 +5,11 @@ import dataclasses
 import os
 import sys
 from enum import StrEnum
-from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated, Any
 
 import typer
 
-from gateway import daemon, sending, startpage
+from gateway import __version__, daemon, sending, startpage
 from gateway.daemon import Gateway
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors, Finding
@@ -48,16 +47,9 @@ def _build(given: str | None) -> Gateway:
     return daemon.build(draft)
 
 
-def _version() -> str:
-    try:
-        return version("asgi-gateway")
-    except PackageNotFoundError:
-        return startpage.VERSION
-
-
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"gateway {_version()}")
+        say(f"gateway {__version__}")
         raise typer.Exit
 
 

@@ -5,12 +5,13 @@ import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway import __version__
 from gateway.findings import count
 from gateway.routing import Route, Router
 from gateway.routing.patterns import Topic
 from protocols.server import Server
 
-VERSION = "0.1"
+VERSION = __version__.rpartition(".")[0]
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:

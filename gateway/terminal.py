@@ -3,6 +3,8 @@
 import contextlib
 import json
 import os
+import shlex
+import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -39,7 +41,13 @@ def file_of(given: str | None) -> str:
 def command_of(given: str | None) -> str:
     """How to call us again with the same file."""
     file = file_of(given)
-    return "gateway" if file == DEFAULT_FILE else f"gateway -c {file}"
+    return _called() if file == DEFAULT_FILE else f"{_called()} -c {shlex.quote(file)}"
+
+
+def _called() -> str:
+    """``gateway``, or what a shell would not find by that name: ``.venv/bin/gateway``."""
+    name = sys.argv[0]
+    return name if Path(name).name == "gateway" and shutil.which("gateway") is None else "gateway"
 
 
 def fill_standard_streams() -> None:

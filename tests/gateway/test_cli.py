@@ -13,7 +13,9 @@ import pytest
 from servers.site import ROOT, free_port
 from test_daemon import Daemon
 
+from gateway import __version__
 from gateway.startpage import VERSION
+from gateway.terminal import command_of
 
 HANDLERS = """
 from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer
@@ -254,13 +256,32 @@ def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
     assert f"gateway {command}" in done.stdout
 
 
-def test_there_is_one_version() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert version.startswith(f"{VERSION}.")
+def test_there_is_one_version(tmp_path: Path) -> None:
+    assert run(tmp_path, "--version").stdout == f"gateway {__version__}\n"
+    assert __version__.startswith(f"{VERSION}.")
+    newest = re.search(r"^## \[(.+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == __version__
+    package = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" not in package["project"]
+    assert package["tool"]["hatch"]["version"]["path"] == "gateway/__init__.py"
 
 
-def test_version(tmp_path: Path) -> None:
-    assert re.fullmatch(r"gateway \d+\.\d+(\.\d+)?\n", run(tmp_path, "--version").stdout)
+@pytest.mark.parametrize(
+    ("called", "path", "hint"),
+    [
+        (".venv/bin/gateway", "/nowhere", ".venv/bin/gateway -c 'my files/gateway.yaml'"),
+        (".venv/bin/gateway", "{here}", "gateway -c 'my files/gateway.yaml'"),
+        ("gateway/__main__.py", "/nowhere", "gateway -c 'my files/gateway.yaml'"),
+    ],
+)
+def test_hints_can_be_pasted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, called: str, path: str, hint: str
+) -> None:
+    (tmp_path / "gateway").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [called])
+    monkeypatch.setenv("PATH", path.format(here=tmp_path))
+    assert command_of("my files/gateway.yaml") == hint
 
 
 @pytest.mark.parametrize(
