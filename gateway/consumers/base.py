@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import inspect
 from abc import abstractmethod
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
+from gateway.consumers.hooks import Call, check, require
 from gateway.consumers.merge import merge
 from gateway.layers import ChannelLayer, get_channel_layer
 from gateway.threads import call_from_thread, run_in_thread
@@ -14,6 +15,8 @@ from protocols.asgi import Application, Receive, Send
 
 R = TypeVar("R")
 Handler = Callable[[Any, Any], Any]
+Awaited = Coroutine[Any, Any, None]
+"""What an async consumer's helpers return; a type checker tells where ``await`` was forgotten."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 RECEIVED = (
@@ -35,6 +38,8 @@ RECEIVED = (
     "sms.disconnect",
 )
 """The event types that a method may be named after. What comes from outside is never looked up as a name."""
+METHODS = tuple(kind.replace(".", "_") for kind in RECEIVED)
+"""Their names."""
 
 
 class StopConsumer(Exception):
@@ -63,12 +68,18 @@ class Consumer(Generic[R]):
     channel_name: str
     """This instance's channel, where the class has a ``@layer_event`` method."""
 
+    _hooks: ClassVar[Mapping[str, Call]] = {}
+    """The methods that its author writes, beside those named after events."""
+    _required: ClassVar[tuple[str, ...]] = ()
+    """One of these there has to be, for the class to be of any use."""
+
     _handlers: ClassVar[dict[str, Handler]] = {}
     _kinds: ClassVar[frozenset[str]] = frozenset()
     _layer_handlers: ClassVar[dict[str, Handler]] = {}
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        check(cls, dict.fromkeys(METHODS, Call()) | dict(cls._hooks))
         methods = {kind: getattr(cls, kind.replace(".", "_"), None) for kind in RECEIVED}
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
         cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
@@ -83,7 +94,11 @@ class Consumer(Generic[R]):
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
-        """An ASGI 3 application that makes one instance, with ``initkwargs``, for each scope."""
+        """An ASGI 3 application that makes one instance, with ``initkwargs``, for each scope.
+
+        Raises ValueError where the class has no method that it has to have.
+        """
+        require(cls, cls._required)
 
         async def application(scope: Any, receive: Receive, send: Send) -> None:
             await cls(**initkwargs).run(scope, receive, send)
@@ -160,25 +175,33 @@ class Consumer(Generic[R]):
         return self.perform(get_channel_layer().group_send(name, message))
 
 
-class AsyncForm(Consumer[Awaitable[None]]):
+class AsyncForm(Consumer[Awaited]):
     """Methods run on the loop; helpers are awaited."""
 
     async def _call(self, handler: Handler, event: Any) -> Any:
         result = handler(self, event)
         return result if result is None else await result
 
-    def perform(self, coroutine: Coroutine[Any, Any, None]) -> Awaitable[None]:
+    def perform(self, coroutine: Awaited) -> Awaited:
         return coroutine
 
 
 class SyncForm(Consumer[None]):
     """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait until it is done."""
 
+    def __init_subclass__(cls) -> None:
+        """Raises TypeError for an ``async`` method, which a thread cannot run."""
+        super().__init_subclass__()
+        called = [getattr(cls, name, None) for name in (*cls._hooks, *METHODS)]
+        for method in (*called, *cls._layer_handlers.values()):
+            if method is not None and inspect.iscoroutinefunction(method):
+                raise TypeError(f"{cls.__name__}.{method.__name__} is async in a sync consumer: use the Async form")
+
     async def _call(self, handler: Handler, event: Any) -> Any:
         result = await run_in_thread(handler, self, event)
-        if inspect.iscoroutine(result):
+        if inspect.iscoroutine(result):  # of a method that is not async itself
             result.close()
-            raise TypeError(f"{type(self).__name__} is a sync consumer with an async method: use its Async form")
+            raise TypeError(f"{type(self).__name__} is a sync consumer, and returned a coroutine: use the Async form")
         return result
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
@@ -188,6 +211,8 @@ class SyncForm(Consumer[None]):
 class AsyncConsumer(AsyncForm):
     """Raw events, one ``async`` method per event type (``websocket_receive`` for ``websocket.receive``)."""
 
+    _required = METHODS
+
     async def send(self, event: Any) -> None:
         """Send one raw event to the peer."""
         await self._emit(event)
@@ -195,6 +220,8 @@ class AsyncConsumer(AsyncForm):
 
 class SyncConsumer(SyncForm):
     """Raw events, one method per event type, called on a thread."""
+
+    _required = METHODS
 
     def send(self, event: Any) -> None:
         """Send one raw event to the peer, and wait until it is on its way."""

@@ -4,11 +4,13 @@ import asyncio
 import email
 import email.message
 import email.parser
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.hooks import Call
 from gateway.consumers.reply import compose, may_answer
+from protocols.asgi import Receive, Send
 
 R = TypeVar("R")
 
@@ -19,13 +21,17 @@ INLINE = 64 * 1024
 class EmailMethods(Consumer[R]):
     """What both forms have; write ``receive``. Returning accepts; raising defers (the sender tries again)."""
 
+    _hooks = {"receive": Call()}
+    _required = ("receive", "email_receive", "dispatch")
+
     raw: bytes
     """The message as it came (RFC 5322)."""
     message: email.message.Message
     """The same, parsed. Never write it back out: ``raw`` is what was signed."""
 
-    def __init__(self) -> None:
+    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
+        await super().run(scope, receive, send)
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] == "email.receive":
@@ -91,5 +97,5 @@ class EmailConsumer(EmailMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncEmailConsumer(EmailMethods[Awaitable[None]], AsyncForm):
+class AsyncEmailConsumer(EmailMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

@@ -1,9 +1,11 @@
 """Consumers of the http scope: one instance per request."""
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.hooks import Call
+from protocols.asgi import Receive, Send
 
 R = TypeVar("R")
 Headers = Iterable[tuple[bytes, bytes]]
@@ -12,9 +14,13 @@ Headers = Iterable[tuple[bytes, bytes]]
 class HttpMethods(Consumer[R]):
     """What both forms have; write ``handle``."""
 
-    def __init__(self) -> None:
+    _hooks = {"handle": Call(("body",)), "disconnect": Call(())}
+    _required = ("handle", "http_request", "dispatch")
+
+    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         self._body = bytearray()
         self._started = False
+        await super().run(scope, receive, send)
 
     async def dispatch(self, event: Any) -> None:
         if event["type"] != "http.request":
@@ -66,5 +72,5 @@ class HttpConsumer(HttpMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncHttpConsumer(HttpMethods[Awaitable[None]], AsyncForm):
+class AsyncHttpConsumer(HttpMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

@@ -2,10 +2,11 @@
 
 import json
 import logging
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 
-from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import describe, wish_of
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
@@ -16,6 +17,13 @@ logger = logging.getLogger(__name__)
 
 Properties = Mapping[str, Any]
 """MQTT 5's, by the names of the specification (2.2.2.2) in lower case: ``content_type``, ``user_property`` ..."""
+OF_A_CONNECTION = {
+    "connect": Call(),
+    "disconnect": Call(),
+    "subscribe": Call(("filters",)),
+    "unsubscribe": Call(("filters",)),
+    "authenticate": Call(("data",)),
+}
 TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
 
 
@@ -28,6 +36,8 @@ def wants_authentication(scope: Any) -> bool:
 
 class MqttConnection(Consumer[R]):
     """What all have: a connection begins and ends, and one may publish."""
+
+    _hooks = OF_A_CONNECTION
 
     _accepted = False
 
@@ -77,14 +87,14 @@ class MqttConnection(Consumer[R]):
         """
         return self.reject(BAD_AUTHENTICATION_METHOD)
 
-    def subscribe(self, filters: Sequence[tuple[str, int]]) -> Any:
+    def subscribe(self, filters: list[tuple[str, int]]) -> Any:
         """May the device subscribe to these (topic filter, QoS)? A reason code for each, 0 to 2 for the QoS that is
         granted, 0x87 for not authorized; or None: all, as asked for. What the server's ``acl`` denies stays denied.
 
         Only a class that has this method, or ``unsubscribe``, is asked.
         """
 
-    def unsubscribe(self, filters: Sequence[str]) -> Any:
+    def unsubscribe(self, filters: list[str]) -> Any:
         """The device has unsubscribed from these topic filters."""
 
     def disconnect(self, message: Any) -> Any:
@@ -145,6 +155,8 @@ def _in_full(event: Any, codes: Any) -> list[int]:
 
 class MqttMethods(MqttConnection[R]):
     """What both forms have; write ``receive``, and ``connect`` where not everyone may."""
+
+    _hooks = {**OF_A_CONNECTION, "receive": Call(("topic", "payload"), more=True)}
 
     handler: ClassVar[str] = "receive"
     """The method that gets each message."""
@@ -213,6 +225,9 @@ class MqttMethods(MqttConnection[R]):
 class JsonMqttMethods(MqttMethods[R]):
     """Payloads are JSON; write ``receive_json``. A payload that is none is refused, with a line in the log."""
 
+    _hooks = {**OF_A_CONNECTION, "receive_json": Call(("topic", "content"), more=True)}
+    _required = ("receive_json", "mqtt_receive", "dispatch")
+
     handler = "receive_json"
 
     def mqtt_receive(self, event: Any) -> Any:
@@ -265,7 +280,7 @@ class MqttConsumer(MqttMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncMqttConsumer(MqttMethods[Awaitable[None]], AsyncForm):
+class AsyncMqttConsumer(MqttMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""
 
 
@@ -273,5 +288,5 @@ class JsonMqttConsumer(JsonMqttMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncJsonMqttConsumer(JsonMqttMethods[Awaitable[None]], AsyncForm):
+class AsyncJsonMqttConsumer(JsonMqttMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, SyncForm
 from gateway.consumers.gathering import Gathering, Part
-from gateway.consumers.mqtt import TAKEN, MqttConnection, never, not_now
+from gateway.consumers.hooks import Call, require
+from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from protocols.asgi import Application, Receive, Send
 from protocols.errors import Disconnected
 
@@ -55,6 +56,9 @@ class MqttBatchMethods(MqttConnection[R]):
     what its own call put there, the helpers ``publish`` and ``group_send``, and no ``scope``: each message has its own.
     """
 
+    _hooks = {**OF_A_CONNECTION, "receive_batch": Call(("messages",))}
+    _required = ("receive_batch", "handle", "dispatch")
+
     max_batch: ClassVar[int] = 100
     """Messages at once."""
     max_delay: ClassVar[float] = 0.05
@@ -67,6 +71,7 @@ class MqttBatchMethods(MqttConnection[R]):
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
         """As for all consumers; the connections of one application share its batches."""
+        require(cls, cls._required)
         make: Callable[[], MqttBatchMethods[R]] = partial(cls, **initkwargs)
         gathering: Gathering[MqttMessage] = Gathering(lambda batch: make().handle(batch), cls.max_batch, cls.max_delay)
 
@@ -148,5 +153,5 @@ class MqttBatchConsumer(MqttBatchMethods[None], SyncForm):
     """Plain methods, called on a thread: one hop for many messages."""
 
 
-class AsyncMqttBatchConsumer(MqttBatchMethods[Awaitable[None]], AsyncForm):
+class AsyncMqttBatchConsumer(MqttBatchMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

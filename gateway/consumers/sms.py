@@ -1,9 +1,10 @@
 """Consumers of the sms scope: one instance per text or delivery receipt."""
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.hooks import Call
 
 R = TypeVar("R")
 
@@ -11,13 +12,16 @@ R = TypeVar("R")
 class SMSMethods(Consumer[R]):
     """What both forms have; write ``receive``, and ``status`` where receipts matter. Returning accepts."""
 
+    _hooks = {"receive": Call(("text", "media")), "status": Call()}
+    _required = ("receive", "status", "sms_receive", "sms_status", "dispatch")
+
     def sms_receive(self, event: Any) -> Any:
         return self.receive(event["text"], event["media"])
 
     def sms_status(self, event: Any) -> Any:
         return self.status(event)
 
-    def receive(self, text: str, media: Sequence[Any]) -> Any:
+    def receive(self, text: str, media: list[Any]) -> Any:
         """One text. ``media`` holds ``{"url", "content_type"}``; sender and recipient are in ``self.scope``."""
 
     def status(self, message: Any) -> Any:
@@ -43,5 +47,5 @@ class SMSConsumer(SMSMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncSMSConsumer(SMSMethods[Awaitable[None]], AsyncForm):
+class AsyncSMSConsumer(SMSMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

@@ -1,15 +1,17 @@
 """Consumers of the websocket scope: one instance per connection."""
 
-from collections.abc import Awaitable
 from typing import Any, TypeVar
 
-from gateway.consumers.base import AsyncForm, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.hooks import Call
 
 R = TypeVar("R")
 
 
 class WebsocketMethods(Consumer[R]):
     """What both forms have; write ``connect``, ``receive`` and ``disconnect``."""
+
+    _hooks = {"connect": Call(), "receive": Call(("text", "bytes"), by_name=True), "disconnect": Call(("code",))}
 
     def websocket_connect(self, event: Any) -> Any:
         return self.connect(event)
@@ -47,5 +49,5 @@ class WebsocketConsumer(WebsocketMethods[None], SyncForm):
     """Plain methods, called on a thread."""
 
 
-class AsyncWebsocketConsumer(WebsocketMethods[Awaitable[None]], AsyncForm):
+class AsyncWebsocketConsumer(WebsocketMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

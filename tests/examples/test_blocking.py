@@ -38,7 +38,8 @@ class Taken(MqttConsumer):
 
 
 class Read(EmailConsumer):
-    pass
+    def receive(self, message):
+        pass
 """
 CONFIG = """
 servers:

@@ -1,6 +1,7 @@
 """Consumers of every protocol, sync and async, in memory."""
 
 import asyncio
+import re
 import threading
 from email.message import Message
 from typing import Any
@@ -16,6 +17,8 @@ from gateway import (
     AsyncWebsocketConsumer,
     EmailConsumer,
     HttpConsumer,
+    JsonMqttConsumer,
+    MqttBatchConsumer,
     MqttConsumer,
     SMSConsumer,
     StopConsumer,
@@ -274,12 +277,102 @@ async def test_raw_consumers_stop_when_they_say_so_and_name_what_they_cannot_do(
             await peer.end()
 
 
-async def test_an_async_method_in_a_sync_consumer_is_named() -> None:
-    class Mixed(SyncConsumer):
-        async def websocket_connect(self, message: Any) -> None:
-            pass
+def mistaken(base: type, text: str) -> Any:
+    """The class ``C`` that somebody wrote with ``text`` in it."""
+    names: dict[str, Any] = {"Base": base, "layer_event": layer_event}
+    exec(f"class C(Base):\n    {text}", names)  # noqa: S102 -- as in a user's module
+    return names["C"]
 
-    with pytest.raises(TypeError, match="Async form"):
+
+@pytest.mark.parametrize(
+    ("base", "text", "sentence"),
+    [
+        (EmailConsumer, "def recieve(self, message): ...", "C.recieve is never called; did you mean receive?"),
+        (MqttConsumer, "def conect(self, message): ...", "C.conect is never called; did you mean connect?"),
+        (AsyncHttpConsumer, "async def handel(self, body): ...", "C.handel is never called; did you mean handle?"),
+        (AsyncConsumer, "async def websocket_recieve(self, e): ...", "did you mean websocket_receive?"),
+        (
+            MqttConsumer,
+            "def receive(self, topic): ...",
+            "called with topic, payload; it takes (self, topic)",
+        ),
+        (HttpConsumer, "def handle(self): ...", "C.handle is called with body; it takes (self)"),
+        (HttpConsumer, "def disconnect(self, code): ...", "C.disconnect is called with nothing; it takes (self, code)"),
+        (WebsocketConsumer, "def connect(self): ...", "C.connect is called with message; it takes (self)"),
+        (
+            WebsocketConsumer,
+            "def receive(self, text_data, bytes_data): ...",
+            "C.receive is called with text, bytes",
+        ),
+        (SyncConsumer, "def sms_receive(self): ...", "C.sms_receive is called with message; it takes (self)"),
+        (
+            SyncConsumer,
+            "async def sms_receive(self, e): ...",
+            "C.sms_receive is async in a sync consumer",
+        ),
+        (HttpConsumer, "async def handle(self, body): ...", "C.handle is async in a sync consumer: use the Async form"),
+        (HttpConsumer, "@layer_event('a.b')\n    async def on(self, e): ...", "C.on is async in a sync consumer"),
+    ],
+)
+def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: type, text: str, sentence: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(sentence)):
+        mistaken(base, text)
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [
+        (SMSConsumer, "def stats(self): ..."),
+        (WebsocketConsumer, "def connected(self): ..."),
+        (EmailConsumer, "def receive(self, *args, **kwargs): ..."),
+        (EmailConsumer, "def receive(self, mail, spam=False): ..."),
+        (WebsocketConsumer, "def receive(self, bytes=None, text=None): ..."),
+        (AsyncMqttConsumer, "def receive(self, topic, payload): return self.publish(topic, payload)"),
+        (MqttConsumer, "receive = staticmethod(lambda topic, payload: None)"),
+    ],
+)
+def test_what_can_be_called_is_let_be(base: type, text: str) -> None:
+    mistaken(base, text)
+
+
+@pytest.mark.parametrize(
+    ("base", "sentence"),
+    [
+        (EmailConsumer, "C handles nothing; write a method such as receive"),
+        (AsyncHttpConsumer, "C handles nothing; write a method such as handle"),
+        (SMSConsumer, "C handles nothing; write a method such as receive"),
+        (JsonMqttConsumer, "C handles nothing; write a method such as receive_json"),
+        (MqttBatchConsumer, "C handles nothing; write a method such as receive_batch"),
+        (AsyncConsumer, "C handles nothing; write a method such as http_request"),
+    ],
+)
+def test_a_consumer_that_would_take_everything_and_do_nothing_is_no_application(base: type, sentence: str) -> None:
+    empty = mistaken(base, "limit = 1")
+    with pytest.raises(ValueError, match=sentence):
+        empty.as_asgi()
+
+
+async def test_an_init_of_ones_own_needs_no_super() -> None:
+    class Counting(HttpConsumer):
+        def __init__(self, start: int) -> None:
+            self.count = start
+
+        def handle(self, body: bytes) -> None:
+            self.respond(str(self.count))
+
+    async with Conversation(Counting.as_asgi(start=7), scope("http")) as client:
+        client.say({"type": "http.request", "body": b"", "more_body": False})
+        assert [(await client.hear())["type"], (await client.hear())["body"]] == ["http.response.start", b"7"]
+
+
+async def test_a_coroutine_from_a_sync_method_is_not_lost() -> None:
+    class Mixed(SyncConsumer):
+        def websocket_connect(self, message: Any) -> Any:
+            return self.later()
+
+        async def later(self) -> None: ...
+
+    with pytest.raises(TypeError, match="returned a coroutine: use the Async form"):
         async with Conversation(Mixed.as_asgi(), scope("websocket")) as peer:
             peer.say({"type": "websocket.connect"})
             await peer.end()
