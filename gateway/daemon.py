@@ -29,6 +29,7 @@ from gateway.settings import Settings
 from gateway.store import open_store
 from gateway.store.engine import StoreUnavailable
 from gateway.threads import pool
+from gateway.watch import Watch
 from protocols.asgi import Application
 from protocols.errors import BindError
 from protocols.lifespan import Lifespan, StartupFailed
@@ -117,6 +118,7 @@ class Daemon:
         """Start, serve, stop; the exit code."""
         asyncio.get_running_loop().set_exception_handler(_log_crash)
         self._handle_signals()
+        Watch(asyncio.get_running_loop()).start()
         self._tasks.spawn(keep_alive(), name="watchdog")
         try:
             ready = await _unless(self._stop, self._start())

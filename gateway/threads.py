@@ -1,21 +1,24 @@
 """Where synchronous handlers run: one bounded pool of threads.
 
 In order within one instance (its consumer awaits each call), in parallel across instances. Django's connections are
-closed around each call when they are broken or too old, as Django does around a request.
+closed around each call when they are broken or too old, as Django does around a request. The way there and back is
+asgiref's: what a handler sets in context variables its instance keeps, and ``async_to_sync`` in it runs on our loop.
 """
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
-from functools import partial
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar
+
+from asgiref.sync import SyncToAsync
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_SIZE = 32
+NAME = "handler"
+"""How the names of the threads begin."""
 
 
 class _Pool:
@@ -24,21 +27,32 @@ class _Pool:
     def __init__(self) -> None:
         self._size = DEFAULT_SIZE
         self._executor: ThreadPoolExecutor | None = None
+        self._bridge: SyncToAsync[..., Any] | None = None
 
     def resize(self, size: int) -> None:
         """Use ``size`` threads from now on; calls that run in the old pool finish there."""
         self.shutdown(wait=False)
         self._size = size
 
-    def get(self) -> ThreadPoolExecutor:
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._size, thread_name_prefix="handler")
-        return self._executor
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def bridge(self) -> SyncToAsync[..., Any]:
+        """What takes a call to a thread."""
+        if self._bridge is None:
+            self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=NAME)
+            self._bridge = SyncToAsync(_call, thread_sensitive=False, executor=self._executor)
+        return self._bridge
+
+    def probe(self) -> "Future[None] | None":
+        """Done when a thread has been free; None where nothing has asked for one yet."""
+        return self._executor.submit(_nothing) if self._executor is not None else None
 
     def shutdown(self, *, wait: bool) -> None:
         if self._executor is not None:
             self._executor.shutdown(wait=wait)
-            self._executor = None
+            self._executor = self._bridge = None
 
 
 pool = _Pool()
@@ -49,9 +63,8 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
 
     A thread cannot be interrupted: when the caller is cancelled, the call still runs to its end.
     """
-    call = partial(_with_database_care, function, *args, **kwargs)
-    context = copy_context()
-    return await asyncio.get_running_loop().run_in_executor(pool.get(), context.run, call)
+    result: R = await pool.bridge()(function, args, kwargs)
+    return result
 
 
 def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> R:
@@ -62,11 +75,13 @@ def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, 
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
 
-def _with_database_care(function: Callable[..., R], *args: Any, **kwargs: Any) -> R:
+def _call(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
     close_old_connections = _django_cleanup()
     close_old_connections()
     try:
         return function(*args, **kwargs)
+    except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
+        raise RuntimeError("the handler raised StopIteration") from error
     finally:
         close_old_connections()
 

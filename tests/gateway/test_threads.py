@@ -8,6 +8,8 @@ import threading
 from contextvars import ContextVar
 
 import pytest
+from asgiref.local import Local
+from asgiref.sync import async_to_sync, sync_to_async
 
 from gateway.threads import call_from_thread, pool, run_in_thread
 
@@ -59,6 +61,57 @@ async def test_the_context_reaches_the_thread_and_results_and_errors_come_back()
     )
     with pytest.raises(ZeroDivisionError):
         await run_in_thread(lambda: 1 // 0)
+
+
+async def test_what_a_handler_sets_in_its_context_its_instance_keeps() -> None:
+    local = Local()
+
+    def connect() -> None:
+        word.set("from connect")
+        local.user = "ann"
+
+    def receive() -> tuple[str, str]:
+        return word.get(), local.user
+
+    await run_in_thread(connect)
+    assert word.get() == "from connect"
+    assert await run_in_thread(receive) == ("from connect", "ann")
+
+
+async def test_async_code_in_a_sync_handler_runs_on_the_same_loop_and_may_come_back() -> None:
+    loop = asyncio.get_running_loop()
+
+    async def answer() -> tuple[bool, str, int]:
+        thread = await sync_to_async(lambda: threading.current_thread().name)()
+        return asyncio.get_running_loop() is loop, thread, threading.get_ident()
+
+    def handler() -> tuple[tuple[bool, str, int], str]:
+        return async_to_sync(answer)(), threading.current_thread().name
+
+    (same, thread, ident), own = await run_in_thread(handler)
+    assert (same, thread, ident) == (True, own, threading.get_ident())
+
+
+async def test_a_handler_that_raises_stop_iteration_ends() -> None:
+    with pytest.raises(RuntimeError, match="the handler raised StopIteration"):
+        async with asyncio.timeout(LIMIT):
+            await run_in_thread(next, iter([]))
+
+
+async def test_a_cancelled_call_does_not_wait_for_its_thread() -> None:
+    started, release = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        started.set()
+        release.wait(LIMIT)
+
+    call = asyncio.ensure_future(run_in_thread(hold))
+    await asyncio.to_thread(started.wait, LIMIT)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(LIMIT / 2):
+            await call
+    release.set()
 
 
 async def test_a_thread_may_ask_the_loop() -> None:

@@ -1,0 +1,59 @@
+"""A blocked event loop and an exhausted pool are said in the log, with the place in the code."""
+
+import asyncio
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from gateway import watch
+from gateway.threads import DEFAULT_SIZE, pool, run_in_thread
+from gateway.watch import Watch
+
+LIMIT = 10.0
+
+
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    monkeypatch.setattr(watch, "INTERVAL", 0.01)
+    caplog.set_level(logging.WARNING, "gateway.watch")
+    yield
+    pool.resize(DEFAULT_SIZE)
+
+
+def block_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    ends = time.monotonic() + LIMIT
+    while said not in caplog.text and time.monotonic() < ends:
+        time.sleep(0.01)
+
+
+async def wait_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with asyncio.timeout(LIMIT):
+        while said not in caplog.text:  # noqa: ASYNC110 -- a thread writes it
+            await asyncio.sleep(0.01)
+
+
+async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    Watch(asyncio.get_running_loop(), blocked=0.05).start()
+    await asyncio.sleep(0)
+    block_until("blocked", caplog)
+    await wait_until("the event loop goes on", caplog)
+    [said, over] = [record.getMessage() for record in caplog.records]
+    assert re.search(r"the event loop is blocked, .* at \S*test_watch.py:\d+; block in a sync consumer", said)
+    assert re.match(r"the event loop goes on, after \d+\.\d s", over)
+
+
+async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    pool.resize(2)
+    release = threading.Event()
+    stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
+    await asyncio.sleep(0)
+    Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
+    await wait_until("all 2 threads are busy", caplog)
+    assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
+    release.set()
+    await asyncio.gather(*stuck)
+    await wait_until("a thread is free again", caplog)
