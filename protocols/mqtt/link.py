@@ -351,7 +351,8 @@ class Link:
         if not self.lost:
             self._connection.send_disconnect(reason_code=reason_code)
             self._end_by_us(reason_code)
-        self._transport.close()  # what is written leaves first
+        if not self._transport.is_closing():  # TLS in asyncio that is closed twice can be aborted no more
+            self._transport.close()  # what is written leaves first
         await asyncio.wait({self._connection._protocol.closed}, timeout=1.0)
         self.abort()
         await self.tasks.cancel()
