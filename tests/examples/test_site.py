@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import PATIENCE, ROOT, Site, program, until
+from servers.site import PATIENCE, ROOT, Site, program, running, until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -323,6 +323,19 @@ def test_without_debug_it_wants_a_key_of_its_own(tmp_path: Path, environment: di
     told = site.python("-m", "gateway", "check")
     assert told.returncode == code, told.stderr
     assert ("SECRET_KEY" in told.stdout + told.stderr) == bool(code)
+
+
+def test_behind_a_proxy_that_speaks_tls_one_can_sign_in(tmp_path: Path, tables: Path) -> None:
+    server = {"SITE_DEBUG": "0", "SITE_SECRET_KEY": "long and random", "SITE_HOSTS": "helpdesk.example.org"}
+    with running(tmp_path, tables, **server) as site, httpx.Client(base_url=site.url(""), timeout=PATIENCE) as browser:
+        public = {"host": "helpdesk.example.org", "origin": "https://helpdesk.example.org"}
+        token = browser.get("/admin/login/", headers=public).cookies["csrftoken"]
+        form = {"username": "ann", "password": "secret-ann", "csrfmiddlewaretoken": token}
+        sent = public | {"cookie": f"csrftoken={token}"}
+        answer = browser.post("/admin/login/?next=/admin/", data=form, headers=sent)
+        assert answer.status_code == 302, answer.text
+        assert "Secure" in answer.headers["set-cookie"]
+        assert browser.get("/admin/login/").status_code == 400  # 127.0.0.1 is not its name
 
 
 # What it says.

@@ -165,8 +165,9 @@ class Site:
 
 
 @contextlib.contextmanager
-def running(folder: Path, tables: Path) -> Iterator[Site]:
+def running(folder: Path, tables: Path, **environment: str) -> Iterator[Site]:
     site = Site(folder)
+    site.environment |= environment
     site.database.parent.mkdir()
     shutil.copy(tables, site.database)
     site.start()

@@ -12,11 +12,12 @@ VAR_DIR = Path(os.environ.get("SITE_VAR", BASE_DIR / "var"))
 VAR_DIR.mkdir(parents=True, exist_ok=True)
 
 DEBUG = os.environ.get("SITE_DEBUG", "1") == "1"
+ALLOWED_HOSTS = os.environ.get("SITE_HOSTS", "localhost 127.0.0.1 [::1]").split()
 SECRET_KEY = os.environ.get("SITE_SECRET_KEY", "for development only")
 if not (DEBUG or os.environ.get("SITE_SECRET_KEY")):
     raise ImproperlyConfigured("SITE_SECRET_KEY must be set where SITE_DEBUG is 0")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
-ALLOWED_HOSTS = os.environ.get("SITE_HOSTS", "localhost 127.0.0.1 [::1]").split()
+CSRF_TRUSTED_ORIGINS = [] if DEBUG else [f"https://{host}" for host in ALLOWED_HOSTS]  # TLS may end before us
 
 INSTALLED_APPS = [
     "helpdesk",
