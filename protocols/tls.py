@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from protocols.errors import BindError
-from protocols.units import Seconds
+from protocols.units import Timeout
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ class TLS:
     """Path of the PEM file with the private key."""
     client_ca: str | None = None
     """Path of a PEM file; where set, a client must show a certificate that one of these authorities signed."""
-    handshake_timeout: Seconds = 10.0
+    handshake_timeout: Timeout = 10.0
     """How long a handshake may take; then the connection is closed."""
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
@@ -40,19 +40,55 @@ class TLS:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if alpn:  # a client that offers none of these, or nothing, is served all the same
             context.set_alpn_protocols(alpn)
-        try:
-            # Without a password OpenSSL would ask for one at the terminal, and everything would wait.
-            context.load_cert_chain(self.certificate, self.key, password="")
-            if self.client_ca:
-                context.load_verify_locations(self.client_ca)
-                context.verify_mode = ssl.CERT_REQUIRED
-        except (OSError, ssl.SSLError) as error:
-            raise BindError(f"TLS: {self.certificate}, {self.key}: {error.strerror or error}") from error
+        _load_pair(context, self.certificate, self.key)
+        if self.client_ca:
+            _load_authorities(context, self.client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
         return context
 
     def stamps(self) -> list[Stamp | None]:
         """What tells of each file that it was changed or replaced."""
         return [_stamp(path) for path in (self.certificate, self.key, self.client_ca) if path]
+
+
+def client_context(ca: str | None, certificate: str | None = None, key: str | None = None) -> ssl.SSLContext:
+    """For a connection to a server that the authorities in ``ca`` vouch for (none: the system's). Raises BindError."""
+    if ca is not None:
+        _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)  # for its sentence
+    context = ssl.create_default_context(cafile=ca)
+    if certificate:
+        _load_pair(context, certificate, key or certificate)
+    return context
+
+
+def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
+    _check_readable(certificate, key)
+    try:
+        # Without a password OpenSSL would ask for one at the terminal, and everything would wait.
+        context.load_cert_chain(certificate, key, password="")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise BindError(f"TLS: {key} is not the key of {certificate}") from error
+        reason = "they must be PEM files, and the key one without a password"
+        raise BindError(f"TLS: {certificate}, {key}: {reason}") from error
+
+
+def _load_authorities(context: ssl.SSLContext, path: str) -> None:
+    _check_readable(path)
+    try:
+        context.load_verify_locations(path)
+    except ssl.SSLError as error:
+        raise BindError(f"TLS: {path}: there is no certificate in it; it must be a PEM file") from error
+
+
+def _check_readable(*paths: str) -> None:
+    """OpenSSL does not say which file it is."""
+    for path in paths:
+        try:
+            with open(path, "rb") as file:
+                file.read(1)
+        except OSError as error:
+            raise BindError(f"TLS: {path}: {error.strerror}") from error
 
 
 def _stamp(path: str) -> Stamp | None:

@@ -77,7 +77,7 @@ def parse_address(value: object) -> Endpoint:
     text = str(value)
     if text.startswith("unix:") and len(text) > 5:
         return Unix(text[5:])
-    if re.fullmatch(r"fd:\d+", text):
+    if re.fullmatch(r"fd:\d{1,9}", text):
         return Inherited(int(text[3:]))
     match = _TCP.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
@@ -102,11 +102,32 @@ def _address_text(value: object) -> str:
     return str(value)
 
 
+def _more_than_nothing(parse: Callable[[object], Any]) -> Callable[[object], Any]:
+    def parsed(value: object) -> Any:
+        if not (found := parse(value)):
+            raise ValueError("must be more than 0")
+        return found
+
+    return parsed
+
+
+_HOST = re.compile(r"(?!-)[A-Za-z0-9_.-]{1,253}")
+
+
+def _host_text(text: str) -> str:
+    if text and not _HOST.fullmatch(text):
+        try:
+            ipaddress.ip_address(text)
+        except ValueError:
+            raise ValueError(f"{text!r} is no host; write mail.example.org or an address, without a port") from None
+    return text
+
+
 @dataclass(frozen=True)
 class Unit:
     """How a setting is written: the parser and the JSON Schema, found by pydantic in ``Annotated``."""
 
-    parse: Callable[[object], Any]
+    parse: Callable[[Any], Any]
     schema: dict[str, Any] = field(hash=False)  # hashable, for `Seconds | None`
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
@@ -120,9 +141,42 @@ class Unit:
         return dict(self.schema)
 
 
-_NUMBER_OR_TEXT: dict[str, Any] = {"type": ["number", "string"]}
-Seconds = Annotated[float, Unit(parse_duration, _NUMBER_OR_TEXT | {"examples": ["500ms", "10s", "5m"]})]
-Bytes = Annotated[int, Unit(parse_size, _NUMBER_OR_TEXT | {"examples": ["64KiB", "10MiB"]})]
+@dataclass(frozen=True)
+class TextUnit(Unit):
+    """A unit of which numbers are no form: ``1.10`` is text."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.no_info_after_validator_function(self.parse, core_schema.str_schema())
+
+
+@dataclass(frozen=True)
+class Between:
+    """The least and the greatest value of a whole number, found by pydantic as a :class:`Unit` is."""
+
+    least: int
+    greatest: int | None = None
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        return core_schema.int_schema(ge=self.least, le=self.greatest)
+
+
+Count = Annotated[int, Between(1)]
+Bound = Annotated[int, Between(0)]
+"""A count of which 0 says that there is no bound, or none of it."""
+Port = Annotated[int, Between(1, 65535)]
+
+_DURATION: dict[str, Any] = {"type": ["number", "string"], "minimum": 0, "examples": ["500ms", "10s", "5m"]}
+_SIZE: dict[str, Any] = {"type": ["integer", "string"], "minimum": 0, "examples": ["64KiB", "10MiB"]}
+_POSITIVE = {"exclusiveMinimum": 0}
+Seconds = Annotated[float, Unit(parse_duration, _DURATION)]
+Timeout = Annotated[float, Unit(_more_than_nothing(parse_duration), _DURATION | _POSITIVE)]
+Bytes = Annotated[int, Unit(parse_size, _SIZE)]
+Length = Annotated[int, Unit(_more_than_nothing(parse_size), _SIZE | _POSITIVE)]
+Host = Annotated[str, TextUnit(_host_text, {"type": "string"})]
 _ADDRESSES = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/g.sock", "fd:3"]
 Address = Annotated[str, Unit(_address_text, {"type": "string", "examples": _ADDRESSES})]
 _NETWORKS = ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64", "unix"]

@@ -1,12 +1,10 @@
 """How a route wants its messages delivered."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
-
-from pydantic import Field
+from typing import Any, ClassVar, Literal
 
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Seconds
+from protocols.units import Count, Seconds, Timeout
 
 LONGEST_BACKOFF = 3600.0
 """Seconds between two attempts, at most."""
@@ -18,12 +16,12 @@ class Policy:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    attempts: Annotated[int, Field(ge=1)] | None = None
+    attempts: Count | None = None
     """How often a message's handler is started; after the last failure the message is among the dead letters. Empty:
     once an attempt, for as long as the sender repeats it."""
     backoff: Seconds = 30.0
     """Before the second attempt; it doubles each time, to an hour at most."""
-    timeout: Seconds | None = None
+    timeout: Timeout | None = None
     """How long the handler may take; then it is cancelled and the attempt has failed."""
     on_error: Literal["retry", "dead-letter", "refuse"] = "retry"
     """After a failure: `retry` until `attempts` are used up; `dead-letter`: at once, and the sender is told that it was

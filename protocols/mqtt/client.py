@@ -151,7 +151,7 @@ class MQTTClient(Server):
             client_id=settings.client_id or f"{self.name}-{socket.gethostname()}",
             username=settings.username,
             password=settings.password.reveal() if settings.password else None,
-            tls=settings.tls(),
+            tls=settings.context(),
             version=self._version,
             keepalive=settings.keepalive,
             clean_start=settings.clean_start,
@@ -196,8 +196,6 @@ def _sentence(error: Exception, settings: MQTTClientSettings) -> str:
             return f"TLS: {error.verify_message}"
         case ssl.SSLError():
             return f"TLS: {error.reason or 'handshake failed'}"
-        case FileNotFoundError():
-            return f"{error.filename}: no such file"
         case ConnectionRefusedError():
             return "connection refused"
         case _:  # asyncio makes one OSError of many where a name has several addresses

@@ -8,7 +8,8 @@ from urllib.parse import SplitResult, urlsplit
 from protocols.mqtt.topics import valid_filter
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Bytes, Seconds
+from protocols.tls import client_context
+from protocols.units import Count, Length, Seconds, Timeout
 
 _PORTS = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
 _WEBSOCKET = ("ws", "wss")
@@ -17,7 +18,7 @@ _SECURE = ("mqtts", "wss")
 
 @dataclass(frozen=True, kw_only=True)
 class MQTTClientSettings:
-    """Raises ValueError for a URL or a topic filter that cannot be one, and for numbers that MQTT has no room for."""
+    """A client of a broker that others run: its messages come to the application as those of devices do."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -30,7 +31,7 @@ class MQTTClientSettings:
     qos: Literal[0, 1, 2] = 1
     """QoS of the subscriptions. 1: the broker keeps a message until it is acknowledged. 2: and it is handled once, as
     long as this process lives. 0: it may be lost."""
-    parallel: int = 1
+    parallel: Count = 1
     """Instances of the application, which handle messages at the same time; those of one topic always go to the same
     one, in their order."""
     username: str | None = None
@@ -49,10 +50,10 @@ class MQTTClientSettings:
     session_expiry: Seconds = 86400.0
     """How long the broker keeps our session, and what arrives for it, while we are away (5.0; a 3.1.1 broker decides
     for itself). Of a shared subscription too: what we had not acknowledged, few brokers give to another member."""
-    inbox: int = 64
+    inbox: Count = 64
     """Messages that may wait for each instance of the application. Then reading stops (5.0: and the broker sends no
     more than these)."""
-    max_packet: Bytes = 1024 * 1024
+    max_packet: Length = 1024 * 1024
     """Largest packet that the broker may send us (5.0)."""
     ca: str | None = None
     """Path of a PEM file with the authorities that may sign the broker's certificate. Default: the system's."""
@@ -60,14 +61,15 @@ class MQTTClientSettings:
     """Path of the PEM file with our own certificate and its chain, for brokers that ask for one."""
     key: str | None = None
     """Path of the PEM file with our private key; goes with ``certificate``."""
-    timeout: Seconds = 10.0
+    timeout: Timeout = 10.0
     """How long to wait for the broker: to connect, and for each answer."""
-    retry: Seconds = 1.0
+    retry: Timeout = 1.0
     """Pause before the second attempt to connect; it doubles with each one that fails."""
-    retry_max: Seconds = 60.0
+    retry_max: Timeout = 60.0
     """The longest pause."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError for a URL or a topic filter that is none, and for numbers that MQTT has no room for."""
         self._check_url(urlsplit(self.url))
         for text in self.subscribe:
             if not valid_filter(text):
@@ -110,14 +112,9 @@ class MQTTClientSettings:
         """Unacknowledged messages that the broker may have sent us (5.0)."""
         return self.inbox * self.parallel
 
-    def tls(self) -> ssl.SSLContext | None:
-        """Raises OSError where a file is missing or wrong."""
-        if not self.is_secure:
-            return None
-        context = ssl.create_default_context(cafile=self.ca)
-        if self.certificate:
-            context.load_cert_chain(self.certificate, self.key, password="")
-        return context
+    def context(self) -> ssl.SSLContext | None:
+        """Raises BindError where a file is missing or wrong."""
+        return client_context(self.ca, self.certificate, self.key) if self.is_secure else None
 
 
 def _has_port(parts: SplitResult) -> bool:

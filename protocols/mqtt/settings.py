@@ -9,7 +9,20 @@ from protocols.mqtt.acl import Rule, check_acl
 from protocols.mqtt.users import check_users
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import TCP, Address, Bytes, Endpoint, Network, Seconds, Unix, parse_address
+from protocols.units import (
+    TCP,
+    Address,
+    Bound,
+    Bytes,
+    Count,
+    Endpoint,
+    Length,
+    Network,
+    Seconds,
+    Timeout,
+    Unix,
+    parse_address,
+)
 
 
 @dataclass(frozen=True)
@@ -58,13 +71,13 @@ class MQTTSettings:
     proxy_protocol: tuple[Network, ...] = ()
     """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
     (version 1 or 2), and its addresses count; from others none is looked for."""
-    max_connections: int = 10_000
+    max_connections: Count = 10_000
     """Connections at a time, those in their TLS handshake included; one more is closed at once."""
-    max_per_address: int = 0
+    max_per_address: Bound = 0
     """The same, from one client address (IPv6: /64). 0 for no bound: all devices of a site may have one address."""
-    connect_timeout: Seconds = 10.0
+    connect_timeout: Timeout = 10.0
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
-    max_packet: Bytes = 256 * 1024
+    max_packet: Length = 256 * 1024
     """The longest packet that a device may send; a longer one closes its connection."""
     max_keepalive: Seconds = 0.0
     """The longest keep-alive of an MQTT 5 client, which is told so where it asked for more, or for none; 0: as it
@@ -72,7 +85,7 @@ class MQTTSettings:
     max_session_expiry: Seconds = 7 * 86400.0
     """How long a session, with its subscriptions and what arrives for them, outlives its connection, at most. MQTT 5
     clients ask for a time; 3.1.1 clients that want a session (clean session 0) get this one."""
-    max_subscriptions: int = 100
+    max_subscriptions: Count = 100
     """Topic filters of one session; one more is refused in its SUBACK."""
     max_unacked: int = 256
     """QoS 1 and 2 messages of an MQTT 5 client that the application has not acknowledged (receive maximum); one more
@@ -86,11 +99,11 @@ class MQTTSettings:
     """The same, of all subscribers together."""
     max_unsent: Bytes = 256 * 1024
     """What may wait in memory for a subscriber that does not read; until it does, QoS 0 messages to it are dropped."""
-    max_sessions: int = 10_000
+    max_sessions: Bound = 10_000
     """Sessions kept for devices that are away; the one that left first goes first."""
     max_retained: Bytes = 64 * 1024 * 1024
     """All retained messages together; one more is delivered, but not retained."""
-    max_publish_rate: int = 0
+    max_publish_rate: Bound = 0
     """Messages a second that one client may publish, on average; one that publishes faster is read more slowly. 0: any
     number."""
     persistence: bool = False

@@ -16,7 +16,7 @@ from servers.certificates import make
 
 from protocols.errors import BindError
 from protocols.listener import Listener
-from protocols.tls import LOOK, TLS, Certificate
+from protocols.tls import LOOK, TLS, Certificate, client_context
 
 LIMIT = 10.0
 
@@ -123,7 +123,7 @@ async def test_a_broken_pair_changes_nothing_and_is_one_line(
         assert await shown(listener) == old
     [line] = caplog.records
     assert line.levelname == "ERROR"
-    assert "KEY_VALUES_MISMATCH" in line.getMessage() or "key values mismatch" in line.getMessage().lower()
+    assert "used.key is not the key of" in line.getMessage()
     shutil.copy(second.key, tls.key)
     for _ in range(3):
         clock.now += LOOK
@@ -204,3 +204,27 @@ def test_a_key_with_a_password_is_an_error_and_asks_nobody(tls: TLS) -> None:
     subprocess.run(command, check=True, capture_output=True)
     with pytest.raises(BindError, match="TLS"):
         replace(tls, key=f"{tls.key}.locked").context()
+
+
+@pytest.mark.parametrize("part", ["certificate", "key", "client_ca"])
+def test_the_file_that_is_missing_is_named(tls: TLS, part: str) -> None:
+    with pytest.raises(BindError, match=r"^TLS: /none\.pem: No such file or directory$"):
+        replace(tls, **{part: "/none.pem"}).context()
+
+
+def test_authorities_that_are_none(tls: TLS) -> None:
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key: there is no certificate in it; it must be a PEM file$"):
+        replace(tls, client_ca=tls.key).context()
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key: there is no certificate in it"):
+        client_context(tls.key)
+
+
+def test_a_pair_that_is_none(tls: TLS) -> None:
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key, .*used\.pem: they must be PEM files, and the key one"):
+        TLS(tls.key, tls.certificate).context()
+
+
+def test_a_clients_files(tls: TLS) -> None:
+    assert client_context(tls.certificate, tls.certificate, tls.key).check_hostname
+    with pytest.raises(BindError, match=r"^TLS: /none\.pem: No such file"):
+        client_context(None, "/none.pem", tls.key)

@@ -31,12 +31,12 @@ from protocols.sms.provider import (
     same,
 )
 from protocols.sms.senders import as_sent
-from protocols.units import Bytes, Seconds
+from protocols.units import Count, Length, Timeout
 
 
 @dataclass(frozen=True, kw_only=True)
 class GenericSettings:
-    """Raises ValueError without a key, unless ``insecure`` says that this is meant."""
+    """Texts as JSON, signed with HMAC-SHA256: for a provider or a program of your own."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -50,20 +50,21 @@ class GenericSettings:
     """The key that signs; several (old and new) while they rotate."""
     require_timestamp: bool = False
     """Refuse requests without a signed X-Timestamp, which a captured request could be replayed without."""
-    tolerance: Seconds = 300.0
+    tolerance: Timeout = 300.0
     """How far a signed timestamp may be from our clock."""
     insecure: bool = False
     """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
-    max_body: Bytes = 256 * 1024
+    max_body: Length = 256 * 1024
     """A longer body is refused with 413."""
-    max_messages: int = 100
+    max_messages: Count = 100
     """Messages in one request; more are refused with 400."""
-    timeout: Seconds = 10.0
+    timeout: Timeout = 10.0
     """Time for the body to arrive and the handlers to finish; then 503."""
     send_url: str = ""
     """Where texts that leave on their own (`inbox: true`) are posted, signed as the webhook's are."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError without a key, unless ``insecure`` says that this is meant, and for what is no URL."""
         if not (self.insecure or keys_of(self.secret)):
             raise ValueError("secret is missing: without it anybody can post texts (insecure: true allows that)")
         if self.send_url:

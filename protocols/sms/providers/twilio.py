@@ -36,12 +36,12 @@ from protocols.sms.provider import (
     split,
 )
 from protocols.sms.senders import as_sent
-from protocols.units import Bytes, Seconds
+from protocols.units import Count, Length, Timeout
 
 
 @dataclass(frozen=True, kw_only=True)
 class TwilioSettings:
-    """Raises ValueError without a key, unless ``insecure`` says that this is meant."""
+    """Texts by way of Twilio: its webhook, and its REST interface for what leaves later."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -60,11 +60,11 @@ class TwilioSettings:
     host or path. Without a path in it, the request's own is added. Default: what the request says."""
     insecure: bool = False
     """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
-    max_body: Bytes = 256 * 1024
+    max_body: Length = 256 * 1024
     """A longer body is refused with 413."""
-    max_fields: int = 1000
+    max_fields: Count = 1000
     """A form with more fields is refused with 400."""
-    timeout: Seconds = 10.0
+    timeout: Timeout = 10.0
     """Time for the body to arrive and the handler to finish; then 503. Twilio itself gives up after 15 s."""
     account_sid: str = ""
     """The account (`AC...`) that texts leave by which do not ride in an answer (`inbox: true`), with the first
@@ -73,9 +73,12 @@ class TwilioSettings:
     """Twilio's REST interface; another for a region or a proxy."""
 
     def __post_init__(self) -> None:
+        """Raises ValueError without a key, unless ``insecure`` says that this is meant, and for what is no URL."""
         if not (self.insecure or keys_of(self.auth_token) or self.shared_keys):
             raise ValueError("auth_token is missing: without it anybody can post texts (insecure: true allows that)")
         check_url("api_url", self.api_url)
+        if self.public_url:
+            check_url("public_url", self.public_url)
 
     @property
     def lacks_to_send(self) -> str:
