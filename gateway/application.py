@@ -1,13 +1,13 @@
 """``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from gateway.delivery.guard import guarded
 from gateway.delivery.policy import Policy
 from gateway.findings import Finding
-from gateway.importing import TargetError, describe_error, import_target
+from gateway.importing import TargetError, add_to_path, describe_error, import_target
 from gateway.loader import Draft
 from gateway.routing import (
     EmailToRouter,
@@ -52,8 +52,15 @@ def _sender(text: str, target: Any, policy: Policy) -> Route:
     return country(text, target, policy) if text.isalpha() else phone(text, target, policy)
 
 
+def _path(pattern: str, target: Any) -> Route:
+    if pattern.startswith("^/"):
+        hint = f"paths are matched without their leading slash; write {'^' + pattern[2:]!r}"
+        raise ValueError(f"{pattern!r} can never match: {hint}")
+    return url(pattern, target)
+
+
 _MAKERS: dict[str, Callable[[Any, Any, Policy], Route]] = {
-    "path": lambda pattern, target, _: url(pattern, target),
+    "path": lambda pattern, target, _: _path(pattern, target),
     "topic": topic,
     "recipient": regex,
     "address": address,
@@ -69,9 +76,13 @@ async def _unusable(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class ApplicationBuilder:
-    """Builds the application of ``draft``; collects in ``findings`` what is wrong with its targets and patterns."""
+    """Builds the application of ``draft``; collects in ``findings`` what is wrong with its targets and patterns.
+
+    Where nothing is ``importable``, each target would fail for the same reason: only the patterns are looked at.
+    """
 
     draft: Draft
+    importable: bool = True
     findings: list[Finding] = field(default_factory=list)
 
     def build(self) -> Application:
@@ -138,10 +149,12 @@ class ApplicationBuilder:
         return app
 
     def _import(self, target: str, loc: Loc) -> Any:
+        if not self.importable:
+            return _unusable
         try:
             return self._django() if target == "django" else as_application(import_target(target))
         except TargetError as error:
-            self._report(loc, str(error))
+            self._report(loc, str(error), error.trace)
         except ValueError as error:
             self._report(loc, f"{target!r}: {error}")
         return _unusable
@@ -153,8 +166,10 @@ class ApplicationBuilder:
 
         return application()
 
-    def _report(self, loc: Loc, message: str) -> None:
-        self.findings.append(self.draft.document.at_value(loc, message))
+    def _report(self, loc: Loc, message: str, trace: Sequence[str] = ()) -> None:
+        finding = self.draft.document.at_value(loc, message)
+        excerpt = "\n".join([finding.excerpt, *(f"        {line}" for line in trace)])
+        self.findings.append(replace(finding, excerpt=excerpt))
 
 
 def _policy(line: Any) -> Policy:
@@ -172,11 +187,15 @@ def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
     return f"{label(loc)} needs {wanted}; {everything} takes all"
 
 
-def set_up_django(draft: Draft) -> list[Finding]:
-    """Set Django up where the file asks for it; what went wrong."""
-    if draft.settings.django is None:
-        return []
-    module = draft.settings.django.settings
+def prepare_imports(draft: Draft) -> list[Finding]:
+    """Look for modules in the folder that the file names, and set Django up where it asks for that; what went wrong."""
+    if not draft.folder.is_dir():
+        return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]
+    add_to_path(draft.folder)
+    return [] if draft.settings.django is None else _set_up_django(draft, draft.settings.django.settings)
+
+
+def _set_up_django(draft: Draft, module: str) -> list[Finding]:
     try:
         from gateway.django import setup
 

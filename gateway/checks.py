@@ -1,5 +1,7 @@
 """What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
 
+import ipaddress
+import os
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
 from typing import Any
@@ -15,9 +17,8 @@ from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
 from protocols.mqtt.users import PasswordFile
-from protocols.units import TCP, Endpoint, parse_address
+from protocols.units import TCP, Endpoint, Unix, parse_address
 
-_ANY = ("0.0.0.0", "::")  # noqa: S104 -- compared, not bound
 _EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
 """By protocol, the package that is not installed with us, and what installs it."""
 
@@ -31,7 +32,7 @@ def _one_application(draft: Draft) -> Iterator[Finding]:
     data = draft.document.data
     if data.get("routes") and data.get("application"):
         yield draft.document.at_key(("application",), "application and routes together; write one of them")
-    elif not (data.get("routes") or data.get("application")):
+    elif not (data.get("routes") or data.get("application") or draft.spoiled("routes") or draft.spoiled("application")):
         yield draft.document.at_value((), "nothing answers: write routes, or application")
 
 
@@ -39,13 +40,14 @@ def _addresses(draft: Draft) -> Iterator[Finding]:
     taken: dict[str, Endpoint] = {}
     for keys, settings in _listening(draft.settings):
         bind = getattr(settings, "bind", None)
-        if bind is None:
+        if bind is None or draft.spoiled(*keys, "bind"):  # then it is the default, which nobody meant
             continue
         name, endpoint = ".".join(keys), parse_address(bind)
         for other, theirs in taken.items():
             if _collide(endpoint, theirs):
                 message = f"{name} and {other} have the same address, {endpoint}"
-                yield draft.document.at_value((*keys, "bind"), message)
+                overlap = f"{name} ({endpoint}) and {other} ({theirs}) have an address in common"
+                yield draft.document.at_value((*keys, "bind"), message if endpoint == theirs else overlap)
                 break
         taken[name] = endpoint
 
@@ -67,9 +69,26 @@ def _required(draft: Draft) -> Iterator[Finding]:
 
 def _collide(one: Endpoint, other: Endpoint) -> bool:
     if isinstance(one, TCP) and isinstance(other, TCP):
-        same_host = one.host == other.host or one.host in _ANY or other.host in _ANY
-        return one.port == other.port != 0 and same_host
+        return one.port == other.port != 0 and _same_host(one.host, other.host)
+    if isinstance(one, Unix) and isinstance(other, Unix):
+        return os.path.abspath(one.path) == os.path.abspath(other.path)
     return one == other
+
+
+def _same_host(one: str, other: str) -> bool:
+    """``0.0.0.0`` is every IPv4 address, ``::`` every IPv6 address, and a name may be any of them."""
+    hosts = [_ip(one), _ip(other)]
+    addresses = [host for host in hosts if not isinstance(host, str)]
+    one_family = len({host.version for host in addresses}) == 1
+    return hosts[0] == hosts[1] or (one_family and any(host.is_unspecified for host in addresses))
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
+    """The address that ``host`` is, however that is written, or its name."""
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host.lower() == "localhost" else host.partition("%")[0])
+    except ValueError:
+        return host.lower()
 
 
 def _carriers(draft: Draft) -> Iterator[Finding]:
@@ -110,7 +129,7 @@ def _scope_types(protocol: object) -> tuple[str, ...]:
 
 
 def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
-    if draft.settings.application is not None or draft.settings.routes is None:
+    if draft.settings.application is not None or draft.settings.routes is None or ("servers",) in draft.removed:
         return
     made = _made(draft)
     lost = [kind for protocol in _lost_servers(draft) for kind in _scope_types(protocol)]
@@ -199,12 +218,12 @@ def store(draft: Draft) -> Iterator[Finding]:
 
 def _certificates(draft: Draft) -> Iterator[Finding]:
     for name, settings in draft.settings.servers.items():
-        tls: Any = getattr(settings, "tls", None)
+        holder: Any = settings if hasattr(settings, "context") else getattr(settings, "tls", None)
         try:
-            if hasattr(tls, "context"):
-                tls.context()
+            if hasattr(holder, "context"):
+                holder.context()
         except BindError as error:
-            yield draft.document.at_value(("servers", name, "tls"), str(error))
+            yield draft.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
 
 
 def _open_websockets(draft: Draft) -> Iterator[Finding]:

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from gateway import checks, logs, signals, startpage
-from gateway.application import ApplicationBuilder, set_up_django
+from gateway.application import ApplicationBuilder, prepare_imports
 from gateway.console import ConsoleServer
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries
 from gateway.findings import ConfigErrors
-from gateway.importing import add_to_path
 from gateway.layers import InMemoryChannelLayer, set_channel_layer
 from gateway.loader import Draft
 from gateway.notify import keep_alive, notify
@@ -68,15 +67,13 @@ def build(draft: Draft) -> Gateway:
     """Import and make everything. Raises ConfigErrors with every mistake of the file."""
     settings = draft.settings
     logs.configure(settings.log, sys.stderr)
-    add_to_path(draft.folder)
     pool.resize(settings.threads)
     set_channel_layer(_LAYERS[settings.layer]())
     wrong = checks.findings(draft)
-    builder = ApplicationBuilder(draft)
-    if django_wrong := set_up_django(draft):  # then models cannot be imported, and each target would fail for that
-        draft.finish([*wrong, *django_wrong])
+    unprepared = prepare_imports(draft)
+    builder = ApplicationBuilder(draft, importable=not unprepared)
     app = builder.build()
-    draft.finish([*wrong, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
+    draft.finish([*wrong, *unprepared, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))

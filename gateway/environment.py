@@ -22,20 +22,24 @@ def has_reference(text: str) -> bool:
     return "${" in text
 
 
-def expand(text: str, environ: Mapping[str, str], folder: Path) -> str:
-    """``text`` with every reference replaced; relative files are looked up in ``folder``. Raises Unset."""
+def expand(text: str, environ: Mapping[str, str], folder: Path) -> tuple[str, dict[str, str]]:
+    """``text`` with every reference replaced, and by what; relative files are looked up in ``folder``. Raises Unset."""
+    values: dict[str, str] = {}
 
     def value(match: re.Match[str]) -> str:
         if match["escaped"]:
             return "${"
-        return _value(match["whole"], match["inner"], environ, folder)
+        values[match["whole"]] = _value(match["whole"], match["inner"], environ, folder)
+        return values[match["whole"]]
 
-    return _REFERENCE.sub(value, text)
+    return _REFERENCE.sub(value, text), values
 
 
 def _value(whole: str, inner: str, environ: Mapping[str, str], folder: Path) -> str:
     if not whole.endswith("}"):
         raise Unset(whole, "'${' has no '}'; write '$${' where a plain '${' is meant")
+    if "${" in inner:
+        raise Unset(whole, "one ${...} inside another is not understood")
     if inner.startswith("file:"):
         return _content(whole, folder / inner[5:])
     match = _NAME.fullmatch(inner)

@@ -38,7 +38,7 @@ def count(number: int, noun: str) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Which of ``known`` was meant by ``word``, if that can be guessed."""
-    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.6)), None)
+    return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.65)), None)
 
 
 def suggestion(word: str, known: Iterable[str], *, otherwise: str = "it takes") -> str:

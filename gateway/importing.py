@@ -5,16 +5,24 @@ import importlib.util
 import pkgutil
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from gateway.findings import suggestion
-from gateway.frames import own_frame, short
+from gateway.frames import is_own, own_frame, short
+
+_FRAMES = 5
+"""The user's own frames that are shown of a module that failed; the last ones."""
 
 
 class TargetError(Exception):
-    """The target cannot be imported; the message is one sentence."""
+    """The target cannot be imported; the message is one sentence. ``trace``: where in the user's own code it failed."""
+
+    def __init__(self, message: str, trace: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.trace = trace
 
 
 def add_to_path(folder: Path) -> None:
@@ -30,13 +38,15 @@ def import_target(target: str) -> Any:
         raise TargetError(f"{target!r} is no target; write module.attribute or module:attribute")
     found: Any = _import(module_name, target)
     for name in attribute.split("."):
-        if not hasattr(found, name):
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
             kind = "module" if isinstance(found, ModuleType) else "object"
             place = f"{kind} {getattr(found, '__name__', module_name)!r}"
-            raise TargetError(
-                f"{target!r}: {place} has no {name!r}{suggestion(name, _offers(found), otherwise='it has')}"
-            )
-        found = getattr(found, name)
+            hint = suggestion(name, _offers(found), otherwise="it has")
+            raise TargetError(f"{target!r}: {place} has no {name!r}{hint}") from error
+        except Exception as error:  # a module's own __getattr__, a property
+            raise _failed(module_name, target, error) from error
     return found
 
 
@@ -47,17 +57,26 @@ def _import(name: str, target: str) -> ModuleType:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _failed(name, target, error) from error
         raise TargetError(f"{target!r}: there is no module {error.name!r}{_near(error.name)}") from error
-    except (Exception, SystemExit) as error:  # whatever the module's own code does
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the module's own code does
         raise _failed(name, target, error) from error
 
 
 def _failed(name: str, target: str, error: BaseException) -> TargetError:
-    return TargetError(f"{target!r}: importing {name!r} failed{_place(error)}: {describe_error(error)}")
+    sentence = f"{target!r}: importing {name!r} failed{_place(error)}: {describe_error(error)}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
+    return TargetError(
+        sentence, [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
+    )
 
 
 def describe_error(error: BaseException) -> str:
     """``KeyError 'order'``: the class and the first line of what it says."""
-    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
+    try:
+        text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
+    except Exception:  # its own __str__
+        text = ""
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
@@ -87,4 +106,4 @@ def _near(name: str) -> str:
     hint = suggestion(last, [module.name for module in pkgutil.iter_modules(paths)])
     if hint.startswith("; did"):
         return hint
-    return f"; looked in {' and '.join(repr(short(path)) for path in paths or [])} first"
+    return f"; looked in {' and '.join(repr(short(path)) for path in paths or [])}{'' if parent else ' first'}"

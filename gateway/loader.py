@@ -4,6 +4,8 @@ A file with mistakes is still read as far as it goes: :class:`Draft` has the set
 so that what is checked later (imports, patterns, addresses) is reported in the same go.
 """
 
+import codecs
+import dataclasses
 import json
 import os
 from collections.abc import Iterable, Mapping, Set
@@ -56,11 +58,19 @@ def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigErrors([Finding(str(file), 1, 1, f"the file is not UTF-8 text (byte {error.start})")]) from error
+        raise ConfigErrors([_not_text(str(file), error)]) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise ConfigErrors([Finding(str(file), 1, 1, f"cannot be read: {reason}")]) from error
     return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
+
+
+def _not_text(name: str, error: UnicodeDecodeError) -> Finding:
+    if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Finding(name, 1, 1, "the file is UTF-16; save it as UTF-8")
+    before = error.object[: error.start].decode("utf-8-sig").split("\n")
+    what = f"the file is not UTF-8 text here (byte 0x{error.object[error.start]:02x}); save it as UTF-8"
+    return Finding(name, len(before), len(before[-1]) + 1, what)
 
 
 def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
@@ -78,19 +88,30 @@ class _Validation:
         self._removed = set(document.unset)
         self._as_text: set[Loc] = set()
         self._misspelt: set[Loc] = set()
+        self._reported: set[tuple[int, int, str, str]] = set()
         self._findings = [document.finding(span, message) for span, message in document.problems]
 
     def draft(self) -> Draft:
         """Each round takes something out or turns a number into text, so this comes to an end."""
+        if () in self._removed:
+            raise ConfigErrors(self._findings)
         if not isinstance(self._document.data, dict):
             raise ConfigErrors([*self._findings, self._document.at_value((), "the file must be a mapping, key: value")])
         while True:
             try:
-                settings = adapter.validate_json(json.dumps(self._rest(self._document.data, ())), strict=True)
+                settings = self._settings()
             except ValidationError as error:
                 self._correct(error.errors(include_url=False))
             else:
-                return Draft(settings, self._document, self._findings, self._removed)
+                return Draft(settings, self._document, self._findings, self._removed | self._misspelt)
+
+    def _settings(self) -> Settings:
+        """What is left, without servers where they are wrong altogether: the rest is checked all the same."""
+        rest = self._rest(self._document.data, ())
+        if ("servers",) not in self._removed:
+            return adapter.validate_json(json.dumps(rest), strict=True)
+        settings = adapter.validate_json(json.dumps(rest | _SOME_SERVERS), strict=True)
+        return dataclasses.replace(settings, servers={})
 
     def _rest(self, value: Any, loc: Loc) -> Any:
         """``value`` without what has been taken out."""
@@ -112,10 +133,19 @@ class _Validation:
         for mistake in mistakes:
             if mistake.kind == "unexpected_keyword_argument" and (meant := self._meant(mistake)):
                 self._misspelt.add((*mistake.loc[:-1], meant))
-        self._findings += [self._finding(mistake) for mistake in mistakes if not self._is_consequence(mistake)]
-        self._removed |= {mistake.loc for mistake in mistakes}
-        if () in self._removed:
-            raise ConfigErrors(self._findings)
+        for mistake in mistakes:
+            if not self._is_consequence(mistake):
+                self._report(mistake)
+        self._removed |= {mistake.loc or (mistake.key,) for mistake in mistakes}
+
+    def _report(self, mistake: "_Mistake") -> None:
+        """Once, where a value stands for several (an alias), or could be of several types (a union)."""
+        finding = self._finding(mistake)
+        kind = "type" if mistake.kind.endswith("_type") else mistake.kind
+        what = (finding.line, finding.column, kind, mistake.key)
+        if what not in self._reported:
+            self._reported.add(what)
+            self._findings.append(finding)
 
     def _place(self, path: tuple[str | int, ...]) -> tuple[Loc, str]:
         """Where in the file pydantic's ``path`` points: without the names of unions; and the key that is not there."""
@@ -164,6 +194,8 @@ class _Validation:
         secret = loc in self._document.secrets
         return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
 
+
+_SOME_SERVERS = {"servers": {"any": {"protocol": "http"}}}
 
 _ROUTES_OWN = {
     "attempts": "write it on the route: {app: ..., attempts: 5}",
@@ -214,13 +246,22 @@ class _Mistake:
 
     def sentence(self, *, show_value: bool) -> str:
         if self.kind == "value_error":
-            return str(self.context["error"])
-        wanted = _WANTED.get(self.kind, self._text.replace("Input should", "must"))
-        if self.kind == "literal_error":
-            wanted = f"must be {self.context['expected']}"
+            return "must not be empty" if self._value is None else str(self.context["error"])
+        wanted = self._wanted
         if not show_value or isinstance(self._value, dict | list) or wanted == "must not be empty":
             return wanted
         return f"{wanted}, not {_written(self._value)}"
+
+    @property
+    def _wanted(self) -> str:
+        match self.kind:
+            case "literal_error":
+                return f"must be {str(self.context['expected']).replace('True', 'true')}"
+            case "greater_than_equal":
+                return f"must be {self.context['ge']} or more"
+            case "less_than_equal":
+                return f"must be {self.context['le']} or less"
+        return _WANTED.get(self.kind, self._text.replace("Input should", "must"))
 
 
 def _written(value: object) -> str:

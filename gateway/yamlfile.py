@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from rich.cells import cell_len
 
 from gateway.environment import Unset, expand, has_reference
 from gateway.findings import ConfigErrors, Finding
@@ -37,6 +38,26 @@ _SECRET_LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re
 _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
 """A value that names its secret and does not hold it."""
 _URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
+_LEAST_SECRET = 4
+"""Characters; what is shorter is told by nothing, and stands in every sentence by chance."""
+
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's own
+_SHOWN = 120
+"""Columns of a line that an excerpt shows."""
+_LONGEST = 500
+"""Characters of a message."""
+
+_HINTS = (
+    ("'\\t' that cannot start", "indent with spaces"),
+    ("cannot start any token", "put the value in quotes"),
+    ("unknown escape", "in double quotes write \\\\ for a backslash; in single quotes it stands for itself"),
+    ("alias", "a value that begins with * needs quotes"),
+    ("anchor", "a value that begins with & needs quotes"),
+    ("mapping values", "is a ':' missing in the line before, or one too many in a value without quotes?"),
+    ("but got '{'", "a value with braces needs quotes"),
+    ("another document", "leave out what comes after '---'"),
+)
+"""What to do about PyYAML's sentences, by a part of them."""
 
 
 def label(loc: Loc) -> str:
@@ -71,8 +92,8 @@ class Document:
     values: dict[Loc, Span]
     texts: dict[Loc, str]
     """Numbers and booleans as they were written, for where text is wanted."""
-    references: dict[Loc, tuple[str, str]]
-    """Values with ``${...}``: (as written, as expanded)."""
+    references: dict[Loc, dict[str, str]]
+    """Values with ``${...}``: all of it and each reference, as written and as expanded."""
     secrets: dict[Loc, tuple[Span, ...]]
     """Values that no message may show."""
     unset: set[Loc]
@@ -80,18 +101,27 @@ class Document:
     problems: list[tuple[Span, str]]
 
     def finding(self, span: Span, message: str) -> Finding:
-        return Finding(self.name, span.line + 1, span.column + 1, hide_passwords(message), self._excerpt(span))
+        text = hide_passwords(message)
+        short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        return Finding(self.name, span.line + 1, span.column + 1, short, self._excerpt(span))
 
     def at_key(self, loc: Loc, message: str) -> Finding:
         """A finding under the key that ``loc`` ends in (under the value, for an item of a list)."""
-        return self.finding(self.keys.get(loc) or self.span(loc), message)
+        return self.finding(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
 
     def at_value(self, loc: Loc, message: str) -> Finding:
-        """A finding under the value at ``loc``; where the message holds its expanded text, as written instead."""
-        if loc in self.references:
-            written, expanded = self.references[loc]
-            message = message.replace(expanded, written) if expanded else message
-        return self.finding(self.span(loc), message)
+        """A finding under the value at ``loc``."""
+        return self.finding(self.span(loc), self._as_written(loc, message))
+
+    def _as_written(self, loc: Loc, message: str) -> str:
+        """``message`` with references where it holds what they stand for, at ``loc`` or below."""
+        for place, values in self.references.items():
+            if place[: len(loc)] == loc:
+                least = 1 if place == loc else _LEAST_SECRET
+                for written, expanded in values.items():
+                    if len(expanded) >= least:
+                        message = message.replace(expanded, written).replace(repr(expanded)[1:-1], written)
+        return message
 
     def span(self, loc: Loc) -> Span:
         """The place of the value at ``loc``, or of the nearest value around it."""
@@ -104,10 +134,14 @@ class Document:
             return ""
         before = [self._line(span.line - 1)[0]] if span.line > 0 and self.values else []
         text, moved = self._line(span.line, span.column)
+        column = span.column - moved
         width = max(1, min(span.end, len(self._text(span.line))) - span.column)
-        carets = " " * (span.column - moved) + "^" * min(width, max(1, len(text) - span.column + moved))
-        numbered = [f"{span.line + 1 - len(before) + n:5} | {line}" for n, line in enumerate([*before, text])]
-        return "\n".join(line.rstrip() for line in [*numbered, f"      | {carets}"])
+        first = max(0, column - _SHOWN // 2) if len(text) > _SHOWN else 0
+        shown = [_window(line, first) for line in [*before, text]]
+        carets = shown[-1][column - first :][: min(width, max(1, len(text) - column))] or "^"
+        under = " " * cell_len(shown[-1][: column - first]) + "^" * cell_len(carets)
+        numbered = [f"{span.line + 1 - len(before) + n:5} | {line}" for n, line in enumerate(shown)]
+        return "\n".join(line.rstrip() for line in [*numbered, f"      | {under}"])
 
     def _text(self, line: int) -> str:
         return self.lines[line] if line < len(self.lines) else ""
@@ -125,6 +159,13 @@ class Document:
         if not self.values:  # the text did not parse: guess by the line alone
             text = _SECRET_LINE.sub(r"\1***", text)
         return hide_passwords(text), moved
+
+
+def _window(text: str, first: int) -> str:
+    """What an excerpt shows of a line, beginning with column ``first``, one for one: nothing that moves a cursor."""
+    plain = "".join(char if char.isprintable() else " " if char == "\t" else "\ufffd" for char in text)
+    head = "..." + plain[first + 3 :] if first else plain
+    return head if len(head) <= _SHOWN else f"{head[:_SHOWN]}..."
 
 
 # In a flow mapping a brace ends a plain scalar, yet {password: ${PASSWORD}} is what people write. So the braces of
@@ -167,26 +208,30 @@ class _Reader:
     def __init__(self, name: str, folder: Path, text: str, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._count = 0
-        self._document = Document(name, folder, text.splitlines(), {}, {}, {}, {}, {}, {}, set(), [])
+        lines = _LINE_END.split(text)
+        if not lines[-1]:  # the last line has an end
+            lines.pop()
+        self._document = Document(name, folder, lines, {}, {}, {}, {}, {}, {}, set(), [])
 
     def read(self, text: str) -> Document:
         try:
             root = _Loader(text).get_single_node()
         except yaml.MarkedYAMLError as error:
-            raise self._broken(error.problem_mark, error.problem, error.context) from error
+            raise self._broken(error.problem_mark, _sentence(error)) from error
         except yaml.reader.ReaderError as error:
-            raise self._broken(None, f"the character {chr(error.character)!r} may not stand in YAML") from error
+            lines = _LINE_END.split(text[: error.position])
+            mark = yaml.Mark("", 0, len(lines) - 1, len(lines[-1]), None, 0)
+            raise self._broken(mark, f"the character {chr(error.character)!r} may not stand in YAML") from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML's own int() and chr() of what it scanned
             raise self._broken(None, str(error)) from error
         data = {} if root is None else self._node(root, (), secret=False)
         return Document(**(vars(self._document) | {"data": data}))
 
-    def _broken(self, mark: yaml.Mark | None, problem: str | None, context: str | None = None) -> ConfigErrors:
+    def _broken(self, mark: yaml.Mark | None, message: str) -> ConfigErrors:
         last = len(self._document.lines) - 1
         span = Span(mark.line, mark.column, mark.column + 1) if mark else Span(0, 0, 1)
         if span.line > last >= 0:  # the end of the file: show where that is
             span = Span(last, len(self._document.lines[last]), len(self._document.lines[last]) + 1)
-        message = ", ".join(part for part in (problem, context) if part)
         return ConfigErrors([self._document.finding(span, f"this is not YAML: {message}")])
 
     def _node(self, node: yaml.Node, loc: Loc, *, secret: bool) -> Any:
@@ -204,7 +249,7 @@ class _Reader:
         assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, loc, secret=secret)
 
-    def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool) -> dict[str, Any]:
+    def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool) -> dict[str, Any] | None:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             span = self._span(key_node)
@@ -212,6 +257,9 @@ class _Reader:
                 self._document.problems.append((span, "a key must be text"))
                 continue
             key = key_node.value
+            if mistake := _mistake_of_form(key_node, value_node, flow=node.flow_style):
+                self._problem(span, loc, mistake)
+                return None
             if key in data:
                 first = self._document.keys[*loc, key].line + 1
                 self._document.problems.append((span, f"key {key!r} is here twice; the first is on line {first}"))
@@ -232,12 +280,12 @@ class _Reader:
 
     def _expanded(self, node: yaml.ScalarNode, loc: Loc) -> Any:
         try:
-            text = expand(node.value, self._environ, self._document.folder)
+            text, values = expand(node.value, self._environ, self._document.folder)
         except Unset as error:
             return self._problem(self._span(node, error.reference), loc, str(error))
         if not _is_text(text):
             return self._problem(self._span(node), loc, f"the value of {node.value} is not text")
-        self._document.references[loc] = (node.value, text)
+        self._document.references[loc] = {node.value: text} | values
         value = _resolve(text, self._document.texts, loc) if node.tag == _PLAIN else text
         return text if value is None else value
 
@@ -268,6 +316,25 @@ class _Reader:
         return spans
 
 
+def _sentence(error: yaml.MarkedYAMLError) -> str:
+    """What PyYAML says, where that began, and what to do about it."""
+    problem, context = (error.problem or "").removeprefix("but "), error.context or ""
+    if error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:
+        context += f" that begins on line {error.context_mark.line + 1}"
+    text = ", ".join(part for part in (problem, context) if part)
+    hint = next((hint for part, hint in _HINTS if part in text), "")
+    return f"{text}; {hint}" if hint else text
+
+
+def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> str | None:
+    """What is no mistake to YAML, and never what was meant."""
+    if key.tag == _PLAIN and key.value == "<<":
+        return "merge keys (<<) are not supported; write the keys themselves"
+    if flow and key.tag == _PLAIN and ":" in key.value and value.tag == _PLAIN and not value.value:
+        return f"write a space after the colon: {key.value.replace(':', ': ', 1)}"
+    return None
+
+
 def _is_secret(key: str) -> bool:
     return bool(_SECRET.search(key) or difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
 
@@ -279,8 +346,11 @@ def _is_harmless(lines: list[str], line: int) -> bool:
 
 
 def _is_text(value: object) -> bool:
-    """False for what cannot be written as UTF-8 (a lone surrogate out of an escape or of the environment)."""
-    return isinstance(value, str) and value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
+    """False for what no name of a file and no message can hold: U+0000, and what cannot be written as UTF-8 (a lone
+    surrogate out of an escape or of the environment)."""
+    if not isinstance(value, str) or "\0" in value:
+        return False
+    return value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
 
 
 def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:

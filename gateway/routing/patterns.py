@@ -57,7 +57,7 @@ class Regex(Pattern):
     def __post_init__(self) -> None:
         try:
             compiled = re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
-        except re.error as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
         object.__setattr__(self, "_compiled", compiled)
 
@@ -145,6 +145,10 @@ def _topic_regex(levels: list[tuple[str, str]]) -> str:
     return rf"(?!\$){body}" if levels[0][1] in ("+", "#") else body
 
 
+_NOT_IN_ADDRESSES = re.compile(r"[\s<>,]")
+"""What a header has around addresses, and no recipient in an envelope."""
+
+
 @dataclass(frozen=True)
 class Address(Pattern):
     """One mail address, without regard to case."""
@@ -153,7 +157,7 @@ class Address(Pattern):
 
     def __post_init__(self) -> None:
         local, at, domain = self.address.rpartition("@")
-        if not (local and at and domain):
+        if not (local and at and domain) or _NOT_IN_ADDRESSES.search(self.address):
             raise ValueError(f"{self.address!r} is no mail address; write help@example.org")
 
     def match(self, key: str) -> Captures | None:
@@ -173,7 +177,7 @@ class Domain(Pattern):
     domain: str
 
     def __post_init__(self) -> None:
-        if not self.domain or "@" in self.domain:
+        if not self.domain or "@" in self.domain or _NOT_IN_ADDRESSES.search(self.domain):
             raise ValueError(f"{self.domain!r} is no domain; write example.org")
 
     def match(self, key: str) -> Captures | None:

@@ -58,6 +58,10 @@ def test_no_such_attribute() -> None:
         ("import not_there_at_all", r"at {}.py:1: ModuleNotFoundError: No module named 'not_there_at_all'"),
         ("raise SystemExit(3)", r"at {}.py:1: SystemExit: 3"),
         ("import json\njson.loads('{{')", r"at {}.py:2: JSONDecodeError: "),
+        ("class E(BaseException): ...\nraise E('first\\nsecond')", r"at {}.py:2: E: first$"),
+        ("class E(Exception):\n  def __str__(self): 1 / 0\nraise E", r"at {}.py:3: E$"),
+        ("def f(): f()\nf()", r"at {}.py:1: RecursionError: "),
+        ("def __getattr__(name): raise LookupError(name)", r"at {}.py:1: LookupError: x$"),
     ],
 )
 def test_the_module_failed(tmp_path: Path, text: str, words: str) -> None:
@@ -65,6 +69,22 @@ def test_the_module_failed(tmp_path: Path, text: str, words: str) -> None:
     module(tmp_path, name, text)
     with pytest.raises(TargetError, match=f"importing '{name}' failed .*{words.format(name)}"):
         import_target(f"{name}.x")
+
+
+def test_the_users_own_lines_are_the_trace(tmp_path: Path) -> None:
+    module(tmp_path, "targets_inner", "def limit(text):\n    return int(text)")
+    module(tmp_path, "targets_outer", "import targets_inner\n\nLIMIT = targets_inner.limit('three')")
+    with pytest.raises(TargetError) as caught:
+        import_target("targets_outer.x")
+    places = [line.rpartition("/")[2] for line in caught.value.trace]
+    expected = ["targets_outer.py:3  LIMIT = targets_inner.limit('three')", "targets_inner.py:2  return int(text)"]
+    assert places == expected
+
+
+def test_ctrl_c_during_an_import_is_no_mistake_of_the_module(tmp_path: Path) -> None:
+    module(tmp_path, "targets_interrupted", "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        import_target("targets_interrupted.x")
 
 
 def test_the_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

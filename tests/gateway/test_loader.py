@@ -95,8 +95,15 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_file_that_is_not_text(tmp_path: Path) -> None:
-    (tmp_path / "gateway.yaml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigErrors, match=r"not UTF-8"):
+    (tmp_path / "gateway.yaml").write_bytes(b"servers:\r\n  caf\xc3\xa9\xe9: {}\r\n")
+    with pytest.raises(ConfigErrors, match=r"gateway\.yaml:2:7: error: the file is not UTF-8 text here \(byte 0xe9\)"):
+        load(tmp_path / "gateway.yaml")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_a_file_in_another_encoding(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "gateway.yaml").write_text("\ufeff" * (encoding != "utf-16") + MINIMAL, encoding=encoding)
+    with pytest.raises(ConfigErrors, match=r"1:1: error: the file is UTF-16; save it as UTF-8"):
         load(tmp_path / "gateway.yaml")
 
 
@@ -141,7 +148,7 @@ def test_a_value_of_the_environment_is_not_yaml() -> None:
     ],
 )
 def test_references(text: str, value: str) -> None:
-    assert expand(text, {"A": "1", "E": ""}, Path()) == value
+    assert expand(text, {"A": "1", "E": ""}, Path())[0] == value
 
 
 @pytest.mark.parametrize("text", ["${B}", "${a b}", "${", "${A", "${}", "${file:/no/such}", "${file:/dev/zero}"])
