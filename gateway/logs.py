@@ -74,7 +74,7 @@ class Text(logging.Formatter):
         lines = [f"{head}: {sentence(error[1])}" + (f" ({note})" if note else "")]
         if self._full:
             lines += _indented("".join(traceback.format_exception(*error)))
-        elif frame := own_frame(error[2]):
+        elif frame := own_frame(error[2]) or _innermost(error[2]):
             line = linecache.getline(frame.filename, frame.lineno or 0).strip()
             lines.append(f"        {short(frame.filename)}:{frame.lineno}  {line}")
         if note:
@@ -85,6 +85,11 @@ class Text(logging.Formatter):
 def _one_line(text: str) -> str:
     """A log line is one line: what a peer sent cannot forge the next."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+
+
+def _innermost(trace: TracebackType | None) -> traceback.FrameSummary | None:
+    """Where a library failed, or we did, and the user's own code has no part in it."""
+    return next(reversed(traceback.extract_tb(trace)), None)
 
 
 def _indented(text: str) -> list[str]:

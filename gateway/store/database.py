@@ -42,7 +42,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
         database, said = _repaired(path, str(error))
         found.append(said)
     if dead := dead_owners(database, path):
-        found.append(f"{_recovered(database, dead)} that a dead process had are given back")
+        found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
     return database, "; ".join(found)
 
 

@@ -50,6 +50,14 @@ def test_a_crash_is_its_scope_its_route_and_the_users_own_line(crash: BaseExcept
     )
 
 
+def test_a_crash_without_the_users_own_code_has_its_place_nevertheless() -> None:
+    with pytest.raises(json.JSONDecodeError) as caught:
+        json.loads("{")
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # without this file
+    _, place = written(caught.value).splitlines()
+    assert "json/decoder.py:" in place
+
+
 @pytest.mark.parametrize("settings", [{"tracebacks": "full"}, {"level": "debug"}])
 def test_every_frame_where_asked_for(crash: BaseException, settings: dict[str, str]) -> None:
     assert "Traceback (most recent call last):" in written(crash, **settings)
