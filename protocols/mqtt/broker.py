@@ -9,12 +9,13 @@ from typing import Any
 from protocols.errors import LocalProtocolError
 from protocols.mqtt import reasons, record
 from protocols.mqtt.agenda import Agenda
+from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
 from protocols.mqtt.packets import Options
 from protocols.mqtt.properties import encode
 from protocols.mqtt.room import Room
-from protocols.mqtt.session import Inbound, Outbound, Outlet, Session, Will
+from protocols.mqtt.session import Outbound, Outlet, Session, Will
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant, Retained, Subscriptions, split_share, valid_name
@@ -102,12 +103,10 @@ class Broker:
     def _new(self, client_id: str, journal: Journal | None) -> Session:
         return Session(client_id, settings=self._settings, room=self.queued, clock=self.clock, journal=journal)
 
-    def close(self, session: Session, *, with_will: bool, expiry: float | None = None) -> None:
-        """The client's connection is over; ``expiry`` where it said another at its end."""
+    def close(self, session: Session, *, with_will: bool) -> None:
+        """The client's connection is over."""
         session.outlet = None
         now = self.clock()
-        if expiry is not None:
-            session.expiry = expiry
         session.ends = now + session.expiry
         if session.will is not None and not with_will:
             session.will = None
@@ -303,7 +302,7 @@ class Broker:
             packet_id, _, client_id = key.partition(" ")
             if (session := self.sessions.get(client_id)) is not None:
                 event, handled = record.read_inbound(value)
-                session.inbound[int(packet_id)] = Inbound(event, handled=handled, idle=not handled)
+                session.inbound[int(packet_id)] = Inbound(event, handled=handled)
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:

@@ -1,27 +1,27 @@
-"""One device on one socket: the application's run over the connection, and the socket's side of it.
-
-:class:`Arrival` is the socket's protocol until CONNECT is complete, :class:`Device` from then on.
-"""
+"""One device on one socket, from its CONNECT on: the application's run, and the socket's side of the connection."""
 
 import asyncio
 import logging
 import socket
-import uuid
 from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
-from protocols.asgi import VERSIONS, Application, MQTTReceiveEvent, MQTTScope
+from protocols.asgi import VERSIONS, Application, MQTTScope
 from protocols.ends import describe_tls, host_port
 from protocols.errors import RemoteProtocolError
 from protocols.instance import Instance
 from protocols.mqtt import packets, reasons
 from protocols.mqtt.access import Access
+from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import ALIASES, Connection, Goodbye
+from protocols.mqtt.connection import Connection
 from protocols.mqtt.figures import Figures
+from protocols.mqtt.handshake import Handshake
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
+from protocols.mqtt.peer import Goodbye
 from protocols.mqtt.rate import Rate
+from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
 
 logger = logging.getLogger(__name__)
@@ -49,81 +49,7 @@ class Host(Protocol):
     access: Access
     figures: Figures
 
-    def arrived(self, arrival: "Arrival") -> None: ...
-    def left(self, arrival: "Arrival") -> None: ...
-    def connected(self, device: "Device") -> None: ...
     def disconnected(self, device: "Device") -> None: ...
-
-
-class Entrance(asyncio.Protocol):
-    """Makes an :class:`Arrival` as soon as there is a transport."""
-
-    def __init__(self, host: Host) -> None:
-        self._host = host
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        transport.set_protocol(Arrival(self._host, transport))
-
-
-class Arrival(asyncio.Protocol):
-    """A socket that has not said CONNECT yet."""
-
-    def __init__(self, host: Host, transport: asyncio.Transport) -> None:
-        self._host = host
-        self._transport = transport
-        self._parser = Parser(host.settings.max_packet)
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(host.settings.connect_timeout, self._overdue)
-        host.arrived(self)
-
-    def data_received(self, data: bytes) -> None:
-        try:
-            for packet in self._parser.feed(data, most=1):
-                self._first(packet)
-        except RemoteProtocolError as error:
-            self._refuse(error)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        self._leave()
-
-    def close(self) -> None:
-        """The server stops."""
-        self._transport.abort()
-
-    def _first(self, packet: packets.Packet) -> None:
-        if not isinstance(packet, Connect):
-            raise RemoteProtocolError("the first packet is not CONNECT [MQTT-3.1.0-1]")
-        assigned = not packet.client_id  # MQTT-3.1.3-6
-        if assigned:
-            packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
-        self._leave()
-        device = Device(self._host, self._transport, self._parser, packet, assigned=assigned)
-        self._transport.set_protocol(device)
-        self._host.connected(device)
-
-    def _refuse(self, error: RemoteProtocolError) -> None:
-        _log(self._host, self._transport, "", f"closed: {error}")
-        self._transport.write(_refusal(self._parser.version, error.answer))
-        self._transport.close()
-
-    def _overdue(self) -> None:
-        timeout = self._host.settings.connect_timeout
-        _log(self._host, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
-        self._transport.abort()
-
-    def _leave(self) -> None:
-        self._timer.cancel()
-        self._host.left(self)
-
-
-def _refusal(version: int, answer: Any) -> bytes:
-    """CONNACK, where the client's version has one for this: 3.1.1 just closes for what is malformed (4.8)."""
-    if isinstance(answer, bytes):
-        return answer
-    if version == 5 or (version == 4 and answer == reasons.CLIENT_ID_INVALID):
-        return packets.connack(version, answer or reasons.PROTOCOL_ERROR)
-    return b""
 
 
 class Device(Instance, asyncio.Protocol):
@@ -143,9 +69,9 @@ class Device(Instance, asyncio.Protocol):
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
-        *("_acks", "_assigned", "_closed", "_connect", "_connection", "_dropped", "_heard", "_held", "_host"),
-        *("_journal", "_keepalive", "_loop", "_out", "_parser", "_rate", "_stopping", "_throttle", "_timer"),
-        *("_transport", "_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
+        *("_acks", "_closed", "_connect", "_dropped", "_heard", "_held", "_host", "_journal", "_keepalive", "_loop"),
+        *("_out", "_parser", "_phase", "_rate", "_stopping", "_throttle", "_timer", "_transport", "_unacked"),
+        *("_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
     )
 
     def __init__(
@@ -155,9 +81,9 @@ class Device(Instance, asyncio.Protocol):
         self.client_id = connect.client_id
         self.version = connect.version
         self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
-        self.aliases = min(connect.properties.get("topic_alias_maximum", 0), ALIASES)
+        taken = connect.properties.get("topic_alias_maximum", 0)
+        self.aliases = Aliases(taken) if taken else None
         self.congested = False
-        self._assigned = assigned
         self._connect: Connect | None = connect
         self._host = host
         self._transport = transport
@@ -176,7 +102,8 @@ class Device(Instance, asyncio.Protocol):
         self._dropped = 0
         self._stopping = False
         self._closed = False
-        self._connection = Connection(host.broker, host.settings, connect, self, assigned=assigned)
+        self._phase: Handshake | Connection = Handshake(host.broker, host.settings, connect, self, assigned=assigned)
+        self._unacked: dict[int, int] = {}  # the connection's, when there is one
         self._timer = self._loop.call_later(host.settings.connect_timeout, self._unanswered)
         # A device without an MQTT keep-alive that has gone without a word is found by TCP.
         if (sock := transport.get_extra_info("socket")) is not None:
@@ -191,10 +118,16 @@ class Device(Instance, asyncio.Protocol):
             if await self._admit():
                 await self.run()
         finally:
-            if not self._closed and not self._connection.open:
-                self._connection.refuse(reasons.SERVER_UNAVAILABLE)
-            self._connection.abandon()
+            if isinstance(self._phase, Connection):
+                self._phase.abandon()
+            elif not self._closed:
+                self._phase.refuse(reasons.SERVER_UNAVAILABLE)
             self.close(reasons.UNSPECIFIED, "the application has ended")
+
+    @property
+    def _handshake(self) -> Handshake:
+        """For what is only done before it is accepted: the table above lets nothing else through."""
+        return cast("Handshake", self._phase)
 
     async def _admit(self) -> bool:
         """Whether the server's own users and rules let it in; the application decides then."""
@@ -209,11 +142,11 @@ class Device(Instance, asyncio.Protocol):
             if verdict.reason_code:
                 return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
             username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
-        self._connection.user = username
-        self._connection.rules = access.rules_for(self.client_id, username)
+        self._handshake.user = username
+        self._handshake.rules = access.rules_for(self.client_id, username)
         if not self._host.broker.belongs_to(self.client_id, username):
             return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
-        if not self._connection.may_have_will():
+        if not self._handshake.may_have_will():
             return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
         if self._closed:
             return False
@@ -222,39 +155,40 @@ class Device(Instance, asyncio.Protocol):
 
     def _turn_away(self, code: int, why: str) -> bool:
         if not self._closed:
-            self._connection.refuse(code)
+            self._handshake.refuse(code)
             self._log(f"rejected: {why}")
             self.close(code, why)
         return False
 
     def mqtt_accept(self, event: dict[str, Any]) -> None:
-        self._connection.accept(event)
+        handshake = self._handshake
+        connection = self._phase = handshake.accept(event)
+        self._unacked = connection.unacked
         self._timer.cancel()
-        self._log_dropped()
+        self._log_dropped(connection.session)
         self._heard = self._loop.time()
-        self._keepalive = self._connection.keepalive * 1.5
+        self._keepalive = handshake.keepalive * 1.5
         if self._keepalive:
             self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
         self._loop.call_soon(self.resume)
 
-    def _log_dropped(self) -> None:
-        session = self._connection.session
-        if session is not None and session.dropped:
+    def _log_dropped(self, session: Session) -> None:
+        if session.dropped:
             self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full")
             session.dropped = 0
 
     def mqtt_reject(self, event: dict[str, Any]) -> None:
         code = event.get("reason_code", reasons.NOT_AUTHORIZED)
-        self._connection.refuse(code, event.get("properties"))
+        self._handshake.refuse(code, event.get("properties"))
         self._log(f"rejected by the application, reason code {code:#x}")
         self.close(code, "rejected by the application")
 
     def mqtt_ack(self, event: dict[str, Any]) -> None:
         packet_id = event["id"]
-        unacked = self._connection.unacked
+        unacked = self._unacked
         position = unacked.get(packet_id) if type(packet_id) is int else None
         if position is None or len(event) > 2 or self.gone or (position and not self._is_kept(position)):
-            self._connection.acknowledge(event)
+            self._phase.acknowledge(event)
             return
         del unacked[packet_id]
         if not self._acks and not self._out:
@@ -265,7 +199,7 @@ class Device(Instance, asyncio.Protocol):
         return self._journal is None or position <= self._journal.committed
 
     def mqtt_send(self, event: dict[str, Any]) -> Awaitable[None] | None:
-        self._connection.publish(event)
+        self._host.broker.send(event)
         journal = self._journal
         if journal is None or journal.position <= journal.committed:
             return None
@@ -274,10 +208,10 @@ class Device(Instance, asyncio.Protocol):
         return kept
 
     def mqtt_suback(self, event: dict[str, Any]) -> None:
-        self._connection.granted(event)
+        cast("Connection", self._phase).granted(event)  # only in the state "open"
 
     def mqtt_auth(self, event: dict[str, Any]) -> None:
-        self._connection.authenticate(event)
+        self._phase.authenticate(event)
         if self.state == "connecting":  # it may answer, and say nothing else until it is accepted
             self._held = False
             self._loop.call_soon(self._handle)
@@ -303,7 +237,7 @@ class Device(Instance, asyncio.Protocol):
     def _unanswered(self) -> None:
         timeout = self._host.settings.connect_timeout
         self._log(f"closed: the application did not answer within {timeout:g} s")
-        self._connection.refuse(reasons.SERVER_UNAVAILABLE)
+        self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
         self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
 
     # The socket's side.
@@ -318,7 +252,7 @@ class Device(Instance, asyncio.Protocol):
             self._handle(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        if self._connection.open:
+        if isinstance(self._phase, Connection):
             self._handle(everything=True)  # what it said before it left
         self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
         self._timer.cancel()
@@ -336,8 +270,8 @@ class Device(Instance, asyncio.Protocol):
         if self._dropped:
             self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
             self._dropped = 0
-        if self._connection.open and self._connection.session is not None:
-            self._connection.session.pump()
+        if isinstance(self._phase, Connection) and not self._closed:
+            self._phase.session.pump()
 
     def write(self, data: bytes) -> None:
         if not self._out and not self._acks:
@@ -354,15 +288,6 @@ class Device(Instance, asyncio.Protocol):
             return False
         self.write(data)
         return True
-
-    def alias(self, topic: str) -> tuple[int, bool]:
-        return self._connection.alias(topic)
-
-    def named(self, topic: str, alias: int) -> None:
-        self._connection.named(topic, alias)
-
-    def again(self, event: MQTTReceiveEvent) -> None:
-        self._connection.again(event)
 
     def tell(self, event: Any) -> None:
         self.feed(event)
@@ -386,7 +311,7 @@ class Device(Instance, asyncio.Protocol):
     def _handle(self, data: bytes = b"", *, everything: bool = False) -> None:
         if self._closed:
             return
-        parser, handle, feed = self._parser, self._connection.handle, self.feed
+        parser, handle, feed = self._parser, self._phase.handle, self.feed
         try:
             parsed = parser.feed(data)
             while parsed:
@@ -404,8 +329,8 @@ class Device(Instance, asyncio.Protocol):
         except RemoteProtocolError as error:
             self._log(f"closed: {error}")
             code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
-            if not self._connection.open:
-                self._connection.refuse(code)
+            if isinstance(self._phase, Handshake):
+                self._phase.refuse(code)
             self.close(code, str(error))
 
     def _hold_back(self, parsed: list[packets.Packet]) -> None:
@@ -460,7 +385,7 @@ class Device(Instance, asyncio.Protocol):
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if self._connection.open and not self._held and not self._connection.busy:
+        if isinstance(self._phase, Connection) and not self._held and not self._phase.busy:
             self.close(reasons.SHUTTING_DOWN, "server shutting down")
 
     def abort(self) -> None:
@@ -482,27 +407,29 @@ class Device(Instance, asyncio.Protocol):
         """
         if self._closed:
             return
-        if not silent:
+        connection = self._phase if isinstance(self._phase, Connection) else None
+        if connection is not None and not silent:
             self._collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
-            self._connection.goodbye(reason_code, properties)
+            connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True
         self._timer.cancel()
         if self._throttle is not None:
             self._throttle.cancel()
-        if self._connection.refused:
-            self._log(f"{self._connection.refused} messages of it were not published: the acl does not allow them")
-        self._connection.end(with_will=not clean if with_will is None else with_will)
+        if connection is not None:
+            if connection.refused:
+                self._log(f"{connection.refused} messages of it were not published: the acl does not allow them")
+            connection.end(with_will=not clean if with_will is None else with_will)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
         self._flush()
         self._transport.close()
         self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
     def _log(self, what: str) -> None:
-        _log(self._host, self._transport, f" ({self.client_id})", what)
+        log(self._host, self._transport, f" ({self.client_id})", what)
 
 
-def _log(host: Host, transport: asyncio.Transport, who: str, what: str) -> None:
+def log(host: Host, transport: asyncio.Transport, who: str, what: str) -> None:
     logger.warning("%s: %s%s %s", host.name, _peer(transport.get_extra_info("peername")), who, what)
 
 

@@ -20,7 +20,8 @@ from protocols.mqtt.message import Message
 from protocols.mqtt.topics import Grant
 
 if TYPE_CHECKING:
-    from protocols.mqtt.session import Inbound, Outbound, Session, Will
+    from protocols.mqtt.inbound import Inbound
+    from protocols.mqtt.session import Outbound, Session, Will
 
 
 def session_key(client_id: str) -> str:

@@ -10,8 +10,9 @@ from protocols.errors import BindError
 from protocols.listener import Listener
 from protocols.mqtt import tunnel
 from protocols.mqtt.access import Access
+from protocols.mqtt.arrival import Arrival, Entrance
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.device import Arrival, Device, Entrance
+from protocols.mqtt.device import Device
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.journal import Persistence
 from protocols.mqtt.keeper import Keeper

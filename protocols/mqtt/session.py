@@ -7,8 +7,9 @@ session's :class:`Outlet`.
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from protocols.asgi import MQTTReceiveEvent
 from protocols.mqtt import packets, record
+from protocols.mqtt.aliases import Aliases
+from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
 from protocols.mqtt.room import Room
@@ -24,8 +25,8 @@ class Outlet(Protocol):
     """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
     max_packet: int
     """Bytes of the largest packet that the client takes; 0 for any."""
-    aliases: int
-    """Topic aliases that the client takes from us; mostly 0."""
+    aliases: Aliases | None
+    """Of topics that are sent to it; mostly the client takes none."""
 
     @property
     def congested(self) -> bool:
@@ -37,20 +38,11 @@ class Outlet(Protocol):
     def offer(self, data: bytes) -> bool:
         """Send ``data``, or drop it where the peer does not read: whether it was sent."""
 
-    def alias(self, topic: str) -> tuple[int, bool]:
-        """The topic's alias on this connection, 0 for none; and whether the peer knows it."""
-
-    def named(self, topic: str, alias: int) -> None:
-        """A PUBLISH with topic and alias was sent: the peer knows it now."""
-
     def overflow(self) -> None:
         """The peer does not acknowledge and its queue is full: close, soon."""
 
     def taken_over(self) -> None:
         """Another connection has come with this client identifier: close, now (MQTT-3.1.4-2)."""
-
-    def again(self, event: MQTTReceiveEvent) -> None:
-        """An earlier connection's application ended without an answer to this message of QoS 2: handle it here."""
 
 
 class Outbound:
@@ -164,7 +156,8 @@ class Session:
         outlet = self.outlet
         if outlet is None:
             return
-        alias, known = outlet.alias(message.topic) if outlet.aliases else (0, False)
+        aliases = outlet.aliases
+        alias, known = aliases.alias(message.topic) if aliases is not None else (0, False)
         if alias:
             head, tail = message.encode(
                 outlet.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
@@ -174,8 +167,8 @@ class Session:
             data = message.packet(outlet.version, retain=retain, identifiers=grant.identifiers, now=self._now(message))
         if outlet.max_packet and len(data) > outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
             return
-        if outlet.offer(data) and alias and not known:
-            outlet.named(message.topic, alias)
+        if outlet.offer(data) and aliases is not None and alias and not known:
+            aliases.named(message.topic, alias)
 
     def _now(self, message: Message) -> float:
         return 0.0 if message.expires is None else self._clock()
@@ -288,7 +281,8 @@ class Session:
     def _transmit(self, out: Outbound, outlet: Outlet) -> None:
         packet_id = out.packet_id = self._next_id()
         message = out.message
-        alias, known = outlet.alias(message.topic) if outlet.aliases and out.qos == 1 else (0, False)
+        aliases = outlet.aliases
+        alias, known = aliases.alias(message.topic) if aliases is not None and out.qos == 1 else (0, False)
         if alias:
             now = self._clock()
             head, tail = message.encode(
@@ -300,8 +294,8 @@ class Session:
             self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
             return
         self.inflight[packet_id] = out
-        if alias and not known:
-            outlet.named(message.topic, alias)
+        if aliases is not None and alias and not known:
+            aliases.named(message.topic, alias)
         data = head + packet_id.to_bytes(2, "big") + tail
         if out.qos == 1 or self.journal is None:
             outlet.write(data)
@@ -384,7 +378,7 @@ class Session:
         if self.journal is not None:
             self.journal.put(record.session_key(self.client_id), record.session(self))
 
-    def note(self, packet_id: int, inbound: "Inbound") -> None:
+    def note(self, packet_id: int, inbound: Inbound) -> None:
         """What is known of an inbound message at QoS 2."""
         self.inbound[packet_id] = inbound
         if self.journal is not None:
@@ -397,19 +391,3 @@ class Session:
         if self.journal is not None:
             self.journal.put(record.inbound_key(self.client_id, packet_id), None)
         return True
-
-
-class Inbound:
-    """A message at QoS 2 that the client has sent."""
-
-    __slots__ = ("again", "event", "handled", "idle")
-
-    def __init__(self, event: str, *, handled: bool = False, idle: bool = False) -> None:
-        self.event = event
-        """Its event id, the same each time the client sends it."""
-        self.handled = handled
-        """The application has acknowledged it: PUBREC was sent, or may be."""
-        self.idle = idle
-        """No application has it: the client has to send it again."""
-        self.again: MQTTReceiveEvent | None = None
-        """As the client has sent it once more, on another connection, while an earlier one's application has it."""

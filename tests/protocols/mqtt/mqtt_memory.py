@@ -2,10 +2,13 @@
 
 from typing import Any
 
+from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import ALIASES, Connection, Goodbye
+from protocols.mqtt.connection import Connection
+from protocols.mqtt.handshake import Handshake
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
+from protocols.mqtt.peer import Goodbye
 from protocols.mqtt.settings import MQTTSettings
 
 
@@ -45,14 +48,20 @@ class Client:
             packet = packet._replace(client_id="auto-1")
         self.version = packet.version
         self.max_packet = packet.properties.get("maximum_packet_size", 0)
-        self.aliases = min(packet.properties.get("topic_alias_maximum", 0), ALIASES)
-        self.connection = Connection(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
+        taken = packet.properties.get("topic_alias_maximum", 0)
+        self.aliases = Aliases(taken) if taken else None
+        self.phase: Handshake | Connection
+        self.phase = self.handshake = Handshake(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
         if accept is not None:
-            self.connection.accept(accept)
+            self.accept(accept)
+
+    def accept(self, event: dict[str, Any]) -> None:
+        """The application's ``mqtt.accept``."""
+        self.phase = self.connection = self.handshake.accept(event)
 
     def say(self, *data: bytes) -> list[Any]:
         """The application's events."""
-        return list(self.connection.handle(self.parser.feed(b"".join(data))))
+        return list(self.phase.handle(self.parser.feed(b"".join(data))))
 
     def heard(self) -> list[bytes]:
         out, self.out = self.out, []
@@ -84,15 +93,6 @@ class Client:
         if not self.congested:
             self.out.append(data)
         return not self.congested
-
-    def alias(self, topic: str) -> tuple[int, bool]:
-        return self.connection.alias(topic)
-
-    def named(self, topic: str, alias: int) -> None:
-        self.connection.named(topic, alias)
-
-    def again(self, event: Any) -> None:
-        self.connection.again(event)
 
     def tell(self, event: Any) -> None:
         self.told.append(event)

@@ -9,8 +9,9 @@ from mqtt_memory import Client, Clock
 
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.agenda import Agenda
+from protocols.mqtt.aliases import ALIASES
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import ALIASES, UNRELEASED
+from protocols.mqtt.exactly_once import UNRELEASED
 from protocols.mqtt.message import OVERHEAD
 from protocols.mqtt.settings import MQTTSettings
 
@@ -830,16 +831,16 @@ def test_what_connack_says(clock: Clock) -> None:
     }
     for asked, kept in ((120, 60), (0, 60), (60, 60), (5, 5)):
         client = Client(broker, wire.connect(keepalive=asked), **settings)
-        assert client.connection.keepalive == kept
+        assert client.handshake.keepalive == kept
         assert ("server_keep_alive" in hears(client)[0].properties) is (asked != kept)
-    assert Client(broker, wire.connect(version=4, keepalive=120), **settings).connection.keepalive == 120
+    assert Client(broker, wire.connect(version=4, keepalive=120), **settings).handshake.keepalive == 120
 
 
 def test_the_application_adds_to_connack(broker: Broker, clock: Clock) -> None:
     more = {"user_property": [("a", "b")], "server_keep_alive": 7, "session_expiry_interval": 5}
     ann = Client(broker, wire.connect(), accept={"properties": more})
     assert more.items() <= hears(ann)[0].properties.items()
-    assert ann.connection.keepalive == 7
+    assert ann.handshake.keepalive == 7
     ann.cut()
     assert broker.kept("ann")
     clock.now += 5
@@ -850,16 +851,16 @@ def test_the_application_adds_to_connack(broker: Broker, clock: Clock) -> None:
 def test_connack_has_no_property_of_another_packet(broker: Broker) -> None:
     ann = Client(broker, wire.connect(), accept=None)
     with pytest.raises(LocalProtocolError):
-        ann.connection.accept({"properties": {"topic_alias": 1}})
+        ann.accept({"properties": {"topic_alias": 1}})
     assert not broker.sessions
     assert ann.out == []
-    ann.connection.accept({})
+    ann.accept({})
 
 
 @pytest.mark.parametrize("code", [0x9C, 0x9D])
 def test_redirects(broker: Broker, code: int) -> None:
     refused = Client(broker, wire.connect(), accept=None)
-    refused.connection.refuse(code, {"server_reference": "other.example:1883", "reason_string": "moved"})
+    refused.handshake.refuse(code, {"server_reference": "other.example:1883", "reason_string": "moved"})
     assert hears(refused) == [
         Heard("CONNACK", code=code, properties={"server_reference": "other.example:1883", "reason_string": "moved"})
     ]
@@ -872,7 +873,7 @@ def test_redirects(broker: Broker, code: int) -> None:
 def test_reason_codes_that_are_none_are_the_applications_error(broker: Broker, code: Any) -> None:
     refused = Client(broker, wire.connect(), accept=None)
     with pytest.raises(LocalProtocolError):
-        refused.connection.refuse(code)
+        refused.handshake.refuse(code)
     ann = join(broker)
     ann.say(wire.publish("a", b"x", 1, 1))
     for call in (
@@ -891,7 +892,7 @@ def test_request_problem_information(broker: Broker) -> None:
         why = {"reason_string": "why", "user_property": [("a", "b")]}
         for packet_id in (1, 2):
             ann.acknowledge(packet_id, reason_code=0x83, properties=why)
-        ann.connection.authenticate({"properties": why})
+        ann.phase.authenticate({"properties": why})
         heard = hears(ann)
         assert [each.code for each in heard] == [0x83, 0x83, 0x18]
         assert [("reason_string" in each.properties, "user_property" in each.properties) for each in heard] == [
@@ -907,18 +908,18 @@ def test_request_problem_information(broker: Broker) -> None:
 def test_a_client_authenticates(broker: Broker) -> None:
     hello = wire.connect(authentication_method="M", authentication_data=b"1", session_expiry_interval=9)
     ann = Client(broker, hello, accept=None)
-    ann.connection.authenticate({"data": b"2"})
+    ann.phase.authenticate({"data": b"2"})
     assert hears(ann) == [
         Heard("AUTH", code=0x18, properties={"authentication_method": "M", "authentication_data": b"2"})
     ]
     (event,) = ann.say(wire.auth(0x18, authentication_method="M", authentication_data=b"3"))
     assert (event["type"], event["reason_code"], event["data"]) == ("mqtt.auth", 0x18, b"3")
-    ann.connection.accept({"properties": {"authentication_data": b"4"}})
+    ann.accept({"properties": {"authentication_data": b"4"}})
     connack = hears(ann)[0]
     assert (connack.properties["authentication_method"], connack.properties["authentication_data"]) == ("M", b"4")
     (event,) = ann.say(wire.auth(0x19, authentication_method="M"))
     assert (event["reason_code"], event["data"]) == (0x19, None)
-    ann.connection.authenticate({"reason_code": 0})
+    ann.phase.authenticate({"reason_code": 0})
     assert hears(ann) == [Heard("AUTH", code=0, properties={"authentication_method": "M"})]
 
 
@@ -937,7 +938,7 @@ def test_auth_of_another_method(broker: Broker, hello: bytes) -> None:
 
 def test_the_application_authenticates_only_who_asked_for_it(broker: Broker) -> None:
     with pytest.raises(LocalProtocolError, match=r"4\.12\.0-6"):
-        join(broker).connection.authenticate({})
+        join(broker).phase.authenticate({})
 
 
 # The application decides about subscriptions.

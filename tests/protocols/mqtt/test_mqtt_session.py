@@ -8,7 +8,7 @@ from mqtt_memory import Client
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import Goodbye
+from protocols.mqtt.peer import Goodbye
 from protocols.mqtt.settings import MQTTSettings
 
 
@@ -77,7 +77,7 @@ def test_dollar_topics_are_the_applications_alone(broker: Broker) -> None:
     (event,) = ann.say(wire.publish("$SYS/x", b"fake", retain=True))
     assert event["topic"] == "$SYS/x"
     assert ann.heard()[1:] == [sub(1, 1)]
-    ann.connection.publish({"topic": "$SYS/x", "payload": b"true"})
+    broker.send({"topic": "$SYS/x", "payload": b"true"})
     assert ann.heard() == [wire.publish("$SYS/x", b"true")]
 
 
@@ -173,7 +173,7 @@ def test_identifiers_in_flight_are_not_used_again() -> None:
     ann = Client(broker, wire.connect("ann"), max_inflight=3)
     ann.say(wire.subscribe(("a", 1)), wire.publish("a", b"held"))
     for i in range(70_000):
-        ann.connection.publish({"topic": "a", "payload": b"", "qos": 1})
+        broker.send({"topic": "a", "payload": b"", "qos": 1})
         ids = list(ann.connection.session.inflight)
         assert len(ids) == len(set(ids))
         if len(ids) == 2:
@@ -214,7 +214,7 @@ def test_a_second_connect_is_an_error(broker: Broker) -> None:
 )
 def test_the_application_is_told_what_it_may_not_publish(broker: Broker, event: dict[str, Any]) -> None:
     with pytest.raises(LocalProtocolError, match=r"mqtt\.send"):
-        Client(broker, wire.connect()).connection.publish(event)
+        broker.send(event)
 
 
 @pytest.mark.parametrize("packet_id", [1, None, "x", []])
