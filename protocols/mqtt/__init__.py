@@ -4,7 +4,8 @@ without I/O:
 ``packets``      what a packet is, and the bytes of those that a server writes; ``parser``: bytes -> packets
 ``properties``   MQTT 5's properties: bytes <-> dict; ``fields``, ``reasons``: what both are made of
 ``topics``       names, filters, the tree of subscriptions, retained messages
-``session``      what outlives a connection: subscriptions, messages in flight and queued; ``message``, ``share``, ``inbound``
+``session``      what outlives a connection: subscriptions, messages in flight and queued
+                 (``message``, ``share``, ``inbound``)
 ``broker``       all sessions; fan-out; what is due when (``agenda``)
 ``journal``      what of that has to outlive the process, as the records of ``record``
 ``handshake``    a network connection from CONNECT to CONNACK; ``authentication``: the AUTH packets of it
