@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 from gateway.consumers import Consumer
@@ -46,7 +47,7 @@ class Route:
     target: str
     """The application's name, for people."""
 
-    @property
+    @cached_property  # asked for by every message
     def label(self) -> str:
         return f"{self.pattern} -> {self.target}"
 
