@@ -1,7 +1,8 @@
 """MQTT 3.1.1 and 5.0 as a server; as a client of a broker in ``client``. From the inside out, all above ``access``
 without I/O:
 
-``packets``      what a packet is, and the bytes of those that a server writes; ``parser``: bytes -> packets
+``packets``      what a packet is, and the bytes of those that a server writes; ``parser``: bytes -> packets,
+                 each by its one of ``decoders``, or of ``publish``
 ``properties``   MQTT 5's properties: bytes <-> dict; ``fields``, ``reasons``: what both are made of
 ``topics``       names, filters, the tree of subscriptions, retained messages
 ``session``      what outlives a connection: subscriptions, messages in flight and queued

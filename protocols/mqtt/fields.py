@@ -1,7 +1,9 @@
 """Data representation (section 1.5 of both versions): the fields that packets are made of. Pure."""
 
+from typing import NoReturn
+
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.reasons import MALFORMED
+from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR
 
 MAX_VARIABLE = 0x0FFF_FFFF
 """The largest Variable Byte Integer, and so the largest remaining length (5.0: 1.5.5; 3.1.1: 2.2.3)."""
@@ -34,6 +36,9 @@ class Fields:
 
     def short(self) -> int:
         return int.from_bytes(self.take(2), "big")
+
+    def packet_id(self) -> int:
+        return self.short() or zero()
 
     def long(self) -> int:
         return int.from_bytes(self.take(4), "big")
@@ -93,6 +98,10 @@ def _has_control(text: str) -> bool:
 
 def cut(kind: str) -> RemoteProtocolError:
     return RemoteProtocolError(f"{kind} that ends in the middle of a field [2.2.3]", answer=MALFORMED)
+
+
+def zero() -> NoReturn:
+    raise RemoteProtocolError("packet identifier 0 [MQTT-2.3.1-1, 5.0: 2.2.1-3]", answer=PROTOCOL_ERROR)
 
 
 def overlong(kind: str) -> RemoteProtocolError:
