@@ -5,8 +5,24 @@ import contextlib
 from collections.abc import Mapping
 
 import pytest
+from mqtt_peer import (
+    CONNACK,
+    DISCONNECT,
+    PINGREQ,
+    PINGRESP,
+    Kept,
+    Recorder,
+    connect,
+    connected,
+    dial,
+    packet,
+    serving,
+    string,
+    subscribe,
+)
 
 from protocols.mqtt import keeper as module
+from protocols.mqtt.journal import Changes
 from protocols.mqtt.keeper import Keeper
 
 
@@ -54,3 +70,37 @@ async def test_nothing_is_acknowledged_while_the_disk_is_full(
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
+
+
+class SlowDisk(Kept):
+    """Commits when it is let to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = asyncio.Event()
+        self.free.set()
+
+    async def commit(self, changes: Changes) -> None:
+        await self.free.wait()
+        await super().commit(changes)
+
+
+@pytest.mark.parametrize(("qos", "answer"), [(1, 0x40), (2, 0x50)], ids=["PUBACK", "PUBREC"])
+async def test_an_acknowledgement_waits_for_the_disk_where_somebody_is_owed_the_message(qos: int, answer: int) -> None:
+    disk, app = SlowDisk(), Recorder()
+    async with serving(app, persistence=disk) as server:
+        async with await dial(server) as subscriber:
+            await subscriber.ask(connect("subscriber", clean=False), CONNACK)
+            await subscriber.ask(subscribe(("a", qos)), b"\x90\x03\x00\x01" + bytes([qos]))
+            await subscriber.say(DISCONNECT)
+        async with connected(server) as publisher:
+            disk.free.clear()
+            try:
+                await publisher.say(packet(0x30 | qos << 1, string("a") + b"\x00\x07" + b"owed"))
+                await app.seen("mqtt.receive")
+                for _ in range(3):  # by now the handler's mqtt.ack has been looked at
+                    await publisher.ask(PINGREQ, PINGRESP)
+            finally:
+                disk.free.set()
+            await publisher.expect(bytes([answer, 2, 0, 7]))
+        assert any(b"owed" in value for value in disk.values.values())
