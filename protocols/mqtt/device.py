@@ -386,7 +386,11 @@ class Device(Instance, asyncio.Protocol):
 
     def _stop_if_done(self) -> None:
         if isinstance(self._phase, Connection) and not self._held and not self._phase.busy:
-            self.close(reasons.SHUTTING_DOWN, "server shutting down")
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """The server stops, whatever is under way."""
+        self.close(reasons.SHUTTING_DOWN, "server shutting down")
 
     def abort(self) -> None:
         self._transport.abort()

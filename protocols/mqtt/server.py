@@ -98,6 +98,8 @@ class MQTTServer(Server):
         for device in list(self._devices):
             device.stop()
         await self.tasks.drain(grace)
+        for device in list(self._devices):
+            device.dismiss()
         await self.tasks.cancel()
         await self._disconnect_all()
         await self._clock.cancel()

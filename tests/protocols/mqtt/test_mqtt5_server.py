@@ -197,6 +197,25 @@ async def test_stopping_says_why(app: Recorder) -> None:
         assert read(await peer.hear()).code == 0x8B
 
 
+async def test_at_the_end_of_the_grace_it_is_told_before_its_handler_is_cancelled() -> None:
+    received = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "mqtt.accept"})
+        await receive()
+        received.set()
+        await asyncio.Event().wait()
+
+    async with serving(app) as server, await joined(server) as peer:
+        await peer.say(wire.publish("a", b"x", 1, 1))
+        await received.wait()
+        await server.stop(0.05)
+        goodbye = read(await peer.hear())
+        assert (goodbye.kind, goodbye.code) == ("DISCONNECT", 0x8B)
+        assert await peer.hear() == b""
+
+
 # Too much.
 
 
