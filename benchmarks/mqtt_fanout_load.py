@@ -1,9 +1,10 @@
 """The fan-out's load: one publisher, many subscribers, raw sockets. Prints deliveries per second.
 
-    python -m benchmarks.mqtt_fanout_load QOS PORT SUBSCRIBERS WINDOW SECONDS
+    python -m benchmarks.mqtt_fanout_load QOS PORT SUBSCRIBERS WINDOW SECONDS [kept]
 
 The publisher keeps WINDOW messages on their way: it sends the next ones as the last ones have reached everybody, so
-that nobody has a reason to drop any. At QoS 1 every subscriber acknowledges what it gets.
+that nobody has a reason to drop any. At QoS 1 every subscriber acknowledges what it gets. ``kept``: the subscribers
+have sessions that outlive their connections.
 """
 
 import os
@@ -20,10 +21,12 @@ PATIENCE = 60.0
 """Seconds for an answer: amqtt is busy for a while after the last load."""
 
 
-def dial(port: int, name: bytes) -> socket.socket:
+def dial(port: int, name: bytes, *, kept: bool = False) -> socket.socket:
     made = socket.create_connection(("127.0.0.1", port), PATIENCE)
     made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    made.sendall(packet(0x10, string(b"MQTT") + b"\4\2\0\0" + string(b"%d-%s" % (os.getpid(), name))))
+    made.sendall(
+        packet(0x10, string(b"MQTT") + (b"\4\0\0\0" if kept else b"\4\2\0\0") + string(b"%d-%s" % (os.getpid(), name)))
+    )
     assert made.recv(4) == b"\x20\2\0\0"
     return made
 
@@ -31,8 +34,8 @@ def dial(port: int, name: bytes) -> socket.socket:
 class Subscriber:
     """Counts what comes by its length, which is always the same."""
 
-    def __init__(self, port: int, number: int, qos: int) -> None:
-        self.socket = dial(port, b"subscriber-%d" % number)
+    def __init__(self, port: int, number: int, qos: int, *, kept: bool) -> None:
+        self.socket = dial(port, b"subscriber-%d" % number, kept=kept)
         self.socket.sendall(packet(0x82, b"\0\1" + string(TOPIC) + bytes((qos,))))
         assert self.socket.recv(5) == bytes((0x90, 3, 0, 1, qos))
         self.socket.settimeout(0)
@@ -98,5 +101,5 @@ def run(publisher: Publisher, subscribers: list[Subscriber], window: int, second
 
 if __name__ == "__main__":
     qos, port, count, window = map(int, sys.argv[1:5])
-    everybody = [Subscriber(port, number, qos) for number in range(count)]
+    everybody = [Subscriber(port, number, qos, kept="kept" in sys.argv) for number in range(count)]
     print(run(Publisher(port, qos), everybody, window, float(sys.argv[5])))
