@@ -71,6 +71,7 @@ async def claims(store: SQLiteStore, count: int) -> float:
 
 
 async def measure(count: int) -> None:
+    HERE.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=HERE) as folder:
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
