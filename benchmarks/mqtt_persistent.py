@@ -1,4 +1,4 @@
-"""What ``persistence: true`` costs: QoS 1 to 10 subscribers whose sessions are kept, each message on disk before its PUBACK.
+"""What ``persistence: true`` costs: QoS 1 to 10 subscribers with kept sessions, each message on disk before its PUBACK.
 
 Mosquitto, where it keeps anything, writes its memory out every half an hour and at its end.
 """
