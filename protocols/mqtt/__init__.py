@@ -6,11 +6,11 @@ without I/O:
 ``properties``   MQTT 5's properties: bytes <-> dict; ``fields``, ``reasons``: what both are made of
 ``topics``       names, filters, the tree of subscriptions, retained messages
 ``session``      what outlives a connection: subscriptions, messages in flight and queued
-                 (``message``, ``share``, ``inbound``)
+                 (``message``, ``outbound``, ``inbound``, ``share``, ``will``)
 ``broker``       all sessions; fan-out; what is due when (``agenda``)
 ``journal``      what of that has to outlive the process, as the records of ``record``
 ``handshake``    a network connection from CONNECT to CONNACK; ``authentication``: the AUTH packets of it
-``connection``   the same from then on: packets in, the application's events and bytes out. Of it, ``subscriptions``;
+``connection``   the same from then on: packets in, the application's events and bytes out. Of it, ``subscribing``;
                  ``exactly_once``: QoS 2 from the client; ``aliases`` of topics; ``peer``: the other end
 ``access``       who may connect, and do what: ``users``, ``acl``
 ``keeper``       has the journal's changes made durable

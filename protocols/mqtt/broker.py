@@ -12,13 +12,16 @@ from protocols.mqtt.agenda import Agenda
 from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
+from protocols.mqtt.outbound import Outbound
 from protocols.mqtt.packets import Options
+from protocols.mqtt.peer import Outlet
 from protocols.mqtt.properties import encode
 from protocols.mqtt.room import Room
-from protocols.mqtt.session import Outbound, Outlet, Session, Will
+from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant, Retained, Subscriptions, split_share, valid_name
+from protocols.mqtt.will import Will
 
 logger = logging.getLogger(__name__)
 

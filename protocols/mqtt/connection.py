@@ -26,7 +26,7 @@ from protocols.mqtt.packets import (
 from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, check_code, encoded
 from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.subscriptions import Subscriptions
+from protocols.mqtt.subscribing import Subscribing
 
 Event = Any
 
@@ -40,7 +40,7 @@ class Connection:
 
     __slots__ = (
         *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
-        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscriptions"),
+        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
         *("refused", "session", "unacked"),
     )
 
@@ -69,7 +69,7 @@ class Connection:
         self._most = settings.max_unacked if peer.version == 5 else 65536
         self._longest = settings.max_session_expiry
         self._authentication = authentication
-        self._subscriptions = Subscriptions(broker, session, peer, rules, asks=asks)
+        self._subscribing = Subscribing(broker, session, peer, rules, asks=asks)
         self._exactly_once = ExactlyOnce(session, peer, broker.journal)
         self._aliases: dict[int, str] = {}  # the client's
         self._queue: list[tuple[int, Event]] = []  # as the session's: an empty deque is a tenth of an idle device
@@ -78,7 +78,7 @@ class Connection:
     @property
     def busy(self) -> bool:
         """Whether the application has something to answer yet."""
-        return bool(self.unacked or self._queue or self._exactly_once.busy or self._subscriptions.busy)
+        return bool(self.unacked or self._queue or self._exactly_once.busy or self._subscribing.busy)
 
     # Packets.
 
@@ -173,10 +173,10 @@ class Connection:
         self.session.completed(packet.id)
 
     def _subscribe(self, packet: Subscribe) -> Event:
-        return self._subscriptions.subscribe(packet)
+        return self._subscribing.subscribe(packet)
 
     def _unsubscribe(self, packet: Unsubscribe) -> Event:
-        return self._subscriptions.unsubscribe(packet)
+        return self._subscribing.unsubscribe(packet)
 
     def _pingreq(self, packet: Pingreq) -> None:
         self._peer.write(packets.PINGRESP)
@@ -228,7 +228,7 @@ class Connection:
 
     def granted(self, event: Mapping[str, Any]) -> None:
         """``mqtt.suback``: the application has decided about a SUBSCRIBE. Raises LocalProtocolError."""
-        self._subscriptions.granted(event)
+        self._subscribing.granted(event)
 
     def authenticate(self, event: Mapping[str, Any]) -> None:
         """``mqtt.auth``: a step of authenticating again (4.12.1). Raises LocalProtocolError."""

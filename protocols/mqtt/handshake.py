@@ -12,8 +12,9 @@ from protocols.mqtt.connection import Connection
 from protocols.mqtt.message import Message
 from protocols.mqtt.packets import Auth, Connect, Disconnect, Packet
 from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, check_code, encoded
-from protocols.mqtt.session import Session, Will
+from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.will import Will
 
 
 class Handshake:

@@ -5,7 +5,34 @@ from typing import Any, Protocol
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt import reasons
-from protocols.mqtt.session import Outlet
+from protocols.mqtt.aliases import Aliases
+
+
+class Outlet(Protocol):
+    """A network connection, as a session sees it."""
+
+    version: int
+    """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
+    max_packet: int
+    """Bytes of the largest packet that the client takes; 0 for any."""
+    aliases: Aliases | None
+    """Of topics that are sent to it; mostly the client takes none."""
+
+    @property
+    def congested(self) -> bool:
+        """Whether the peer does not read."""
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+
+    def offer(self, data: bytes) -> bool:
+        """Send ``data``, or drop it where the peer does not read: whether it was sent."""
+
+    def overflow(self) -> None:
+        """The peer does not acknowledge and its queue is full: close, soon."""
+
+    def taken_over(self) -> None:
+        """Another connection has come with this client identifier: close, now (MQTT-3.1.4-2)."""
 
 
 class Peer(Outlet, Protocol):

@@ -11,17 +11,16 @@ key                     value
 ======================  ==========================================================
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgpack
 
+from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.message import Message
+from protocols.mqtt.outbound import Outbound
 from protocols.mqtt.topics import Grant
-
-if TYPE_CHECKING:
-    from protocols.mqtt.inbound import Inbound
-    from protocols.mqtt.session import Outbound, Session, Will
+from protocols.mqtt.will import Will
 
 
 def session_key(client_id: str) -> str:
@@ -56,7 +55,7 @@ def read_message(data: bytes) -> Message:
     return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
 
 
-def outbound(client_id: str, out: "Outbound") -> bytes:
+def outbound(client_id: str, out: Outbound) -> bytes:
     share = out.share.topic_filter if out.share is not None else ""
     return _pack(
         (client_id, out.message.number, out.qos, out.retain, out.identifiers, out.packet_id, out.released, share)
@@ -82,7 +81,7 @@ def read_outbound(data: bytes) -> Kept:
     return Kept(*_unpack(data))
 
 
-def inbound(inbound: "Inbound") -> bytes:
+def inbound(inbound: Inbound) -> bytes:
     return _pack((inbound.event, inbound.handled))
 
 
@@ -91,10 +90,12 @@ def read_inbound(data: bytes) -> tuple[str, bool]:
     return event, handled
 
 
-def session(session: "Session") -> bytes:
-    grants = {topic_filter: tuple(grant) for topic_filter, grant in session.grants.items()}
-    ends = None if session.outlet is not None else session.ends
-    return _pack((session.expiry, ends, grants, _will(session.will), session.user))
+def session(
+    expiry: float, ends: float | None, grants: Mapping[str, Grant], will: Will | None, user: str | None
+) -> bytes:
+    """See :class:`KeptSession`."""
+    pairs = {topic_filter: tuple(grant) for topic_filter, grant in grants.items()}
+    return _pack((expiry, ends, pairs, _will(will), user))
 
 
 class KeptSession(NamedTuple):
@@ -117,7 +118,7 @@ def read_session(data: bytes) -> KeptSession:
     return KeptSession(expiry, ends, read, (read_message(will[0]), will[1], will[2]) if will else None, user)
 
 
-def _will(will: "Will | None") -> tuple[bytes, float, float] | None:
+def _will(will: Will | None) -> tuple[bytes, float, float] | None:
     return (message(will.message), will.delay, will.due) if will else None
 
 

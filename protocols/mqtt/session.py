@@ -5,75 +5,18 @@ session's :class:`Outlet`.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 from protocols.mqtt import packets, record
-from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
+from protocols.mqtt.outbound import Outbound
+from protocols.mqtt.peer import Outlet
 from protocols.mqtt.room import Room
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant
-
-
-class Outlet(Protocol):
-    """A network connection, as a session sees it."""
-
-    version: int
-    """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
-    max_packet: int
-    """Bytes of the largest packet that the client takes; 0 for any."""
-    aliases: Aliases | None
-    """Of topics that are sent to it; mostly the client takes none."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether the peer does not read."""
-
-    def write(self, data: bytes) -> None:
-        """Send ``data``."""
-
-    def offer(self, data: bytes) -> bool:
-        """Send ``data``, or drop it where the peer does not read: whether it was sent."""
-
-    def overflow(self) -> None:
-        """The peer does not acknowledge and its queue is full: close, soon."""
-
-    def taken_over(self) -> None:
-        """Another connection has come with this client identifier: close, now (MQTT-3.1.4-2)."""
-
-
-class Outbound:
-    """One message to one client at QoS 1 or 2."""
-
-    __slots__ = ("identifiers", "message", "number", "packet_id", "qos", "released", "retain", "share")
-
-    def __init__(
-        self, message: Message, qos: int, *, retain: bool, identifiers: tuple[int, ...], share: Share | None = None
-    ) -> None:
-        self.message = message
-        self.qos = qos
-        self.retain = retain
-        self.identifiers = identifiers
-        self.share = share
-        self.number = 0
-        """Its key in the journal; 0 where it is not kept."""
-        self.packet_id = 0
-        self.released = False
-        """QoS 2: PUBREC has come, and PUBREL is what is to be sent now (4.3.3)."""
-
-
-class Will:
-    """What is published when the connection ends without a goodbye (3.1.2.5)."""
-
-    __slots__ = ("delay", "due", "message")
-
-    def __init__(self, message: Message, delay: float) -> None:
-        self.message = message
-        self.delay = delay
-        self.due = 0.0
+from protocols.mqtt.will import Will
 
 
 class Session:
@@ -137,9 +80,7 @@ class Session:
 
     # Deliver.
 
-    def deliver(
-        self, message: Message, grant: Grant, origin: "Session | None" = None, share: Share | None = None
-    ) -> None:
+    def deliver(self, message: Message, grant: Grant, origin: object = None, share: Share | None = None) -> None:
         """Send ``message`` at the lower of its own and the granted QoS; above 0, keep it until it is acknowledged."""
         if origin is self:
             local = grant.local
@@ -376,7 +317,9 @@ class Session:
     def save(self) -> None:
         """Its subscriptions, will and life changed."""
         if self.journal is not None:
-            self.journal.put(record.session_key(self.client_id), record.session(self))
+            ends = None if self.outlet is not None else self.ends
+            kept = record.session(self.expiry, ends, self.grants, self.will, self.user)
+            self.journal.put(record.session_key(self.client_id), kept)
 
     def note(self, packet_id: int, inbound: Inbound) -> None:
         """What is known of an inbound message at QoS 2."""

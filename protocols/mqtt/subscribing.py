@@ -15,7 +15,7 @@ UNANSWERED = 64
 """SUBSCRIBE packets of one client that wait for the application."""
 
 
-class Subscriptions:
+class Subscribing:
     """``asks``: the application decides about each, and hears of the ends."""
 
     __slots__ = ("_asked", "_asks", "_broker", "_peer", "_rules", "_session")
