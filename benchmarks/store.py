@@ -70,9 +70,13 @@ async def claims(store: SQLiteStore, count: int) -> float:
     return await every(count, deliver)
 
 
-async def measure(count: int) -> None:
+def place() -> tempfile.TemporaryDirectory[str]:
     HERE.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=HERE) as folder:
+    return tempfile.TemporaryDirectory(dir=HERE)
+
+
+async def measure(count: int) -> None:
+    with place() as folder:
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
         await put(store, count // 10)
