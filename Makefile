@@ -5,7 +5,7 @@ RUNS := .venv/.runs
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip
 INSTALL := $(PIP) install --quiet --disable-pip-version-check --use-pep517 -c config/constraints.txt -e
-BENCHMARKS := http_hello http_routed websocket_echo sync_consumers mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp sms \
+BENCHMARKS := http_hello http_routed websocket_echo sync_consumers mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp imap sms \
 	store mqtt_inbox mqtt_persistent mqtt_client smtp_inbox
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help

@@ -150,6 +150,8 @@ class IMAPReader(Server):
         super().__init__(app, name=name, state=state)
         self._settings = settings
         self._submission = submission
+        router: object = app  # asked once: isinstance() with a Protocol is slow
+        self._router = router if isinstance(router, Routable) else None
         self._port = settings.port or (993 if settings.tls else 143)
         self._reading = Reading(
             name=f"{name} {settings.folder}",
@@ -276,19 +278,18 @@ class IMAPReader(Server):
 
     def _address(self, scope: EmailScope) -> bool:
         """Find out for whom it is, and whether the application takes that."""
-        settings = self._settings
-        app: Any = self.app
+        settings, router = self._settings, self._router
         tiers = evidence(scope["headers"], recipient_header=settings.recipient_header, username=settings.username)
-        if not isinstance(app, Routable):
+        if router is None:
             scope["rcpt_to"] = tiers[0] if tiers else []
             return True
 
         def takes(address: str) -> bool:
             scope["rcpt_to"] = [address]
-            return bool(app.routable(scope))
+            return router.routable(scope)
 
         scope["rcpt_to"] = choose(tiers, takes)
-        return bool(scope["rcpt_to"]) or (not tiers and bool(app.routable(scope)))
+        return bool(scope["rcpt_to"]) or (not tiers and router.routable(scope))
 
 
 class _Backoff:

@@ -5,6 +5,7 @@ starts. The repairs, each for a fault that was seen to hang or crash a reader:
 
 * a lost connection, a BYE, and silence all end the command that waits (the library would wait on);
 * its parser recurses once a line: it is fed few lines at a time;
+* its FETCH looks at all lines for each line: ours looks at the new ones;
 * a command that was cancelled or timed out leaves its connection unusable: that connection is aborted;
 * EXISTS is noted whenever it comes, not only in IDLE;
 * SASL goes by continuation, so that any characters of a password, and the server's refusal of a token, are answered.
@@ -22,7 +23,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 
 import aioimaplib
-from aioimaplib.aioimaplib import Command, IMAP4ClientProtocol
+from aioimaplib.aioimaplib import Command, FetchCommand, IMAP4ClientProtocol
 
 from protocols.errors import Disconnected
 from protocols.mail.imap_errors import Refused
@@ -49,6 +50,24 @@ _ROOM = 16 * 1024 * 1024
 """Bytes that one answer may have besides message bodies: a SEARCH over two million messages."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 120_000}
 """A peer that vanished without a word is noticed within two minutes, also in IDLE."""
+
+
+class _Fetch(FetchCommand):  # type: ignore[misc]
+    """The library's FETCH looks through the whole answer at each line; this one at what is new."""
+
+    def __init__(self, tag: str, uids: Iterable[int], what: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(tag, uid_set(uids), what, prefix="UID", untagged_resp_name="FETCH", loop=loop)
+        self._looked_at = 0
+        self._open = 0
+
+    def wait_data(self) -> bool:
+        """Whether the last message's parentheses are still open."""
+        for line in self._resp_lines[self._looked_at :]:
+            if isinstance(line, bytes):  # a literal is a bytearray
+                begins = self.FETCH_MESSAGE_DATA_RE.match(line) is not None
+                self._open = line.count(b"(") - line.count(b")") + (0 if begins else self._open)
+        self._looked_at = len(self._resp_lines)
+        return self._open != 0
 
 
 class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
@@ -143,6 +162,9 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
     async def authenticate(self, mechanism: str, response: str) -> Any:
         self._sasl = [base64.b64encode(response.encode()).decode()]
         return await self.execute(Command("AUTHENTICATE", self.new_tag(), mechanism, loop=self.loop))
+
+    async def fetch_uids(self, uids: Iterable[int], what: str) -> Any:
+        return await self.execute(_Fetch(self.new_tag(), uids, what, self.loop))
 
     # What the transport and the library's parser call.
 
@@ -305,12 +327,11 @@ class Connection:
 
     async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
         """UID -> octets, of those that are still there."""
-        call = self._protocol.fetch(uid_set(uids), "(UID RFC822.SIZE)", by_uid=True)
-        return read_sizes(await self._run("fetch", call))
+        return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))
 
     async def fetch(self, uids: Iterable[int], octets: int) -> list[Message]:
         """Those that are still there, ``octets`` together, untouched (PEEK: not even \\Seen)."""
-        call = self._protocol.fetch(uid_set(uids), "(UID INTERNALDATE BODY.PEEK[])", by_uid=True)
+        call = self._protocol.fetch_uids(uids, "(UID INTERNALDATE BODY.PEEK[])")
         return read_messages(await self._run("fetch", call, room=octets))
 
     async def flag(self, uids: Iterable[int], flag: str) -> None:

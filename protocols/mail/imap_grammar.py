@@ -8,13 +8,14 @@ import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 Lines = Sequence[bytes | bytearray]
 
 _UID = re.compile(rb"\bUID (\d+)")
 _SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
-_DATE = re.compile(rb'\bINTERNALDATE "([^"]{1,40})"')
+_DATE = re.compile(rb'\bINTERNALDATE " ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"')
+_MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 _UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
 _PERMANENT = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 _FETCH = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
@@ -102,7 +103,7 @@ def read_messages(lines: Lines) -> list[Message]:
         uid, date = _UID.search(text), _DATE.search(text)
         raw = b"" if literal is None and _EMPTY_BODY.search(text) else literal
         if uid and raw is not None:
-            messages.append(Message(int(uid[1]), raw, _unix_time(date[1]) if date else None))
+            messages.append(Message(int(uid[1]), raw, _unix_time(date) if date else None))
     return messages
 
 
@@ -121,11 +122,17 @@ def _fetched(lines: Lines) -> Iterator[tuple[bytes, bytes | None]]:
     yield b" ".join(text), literal
 
 
-def _unix_time(date: bytes) -> float | None:
+def _unix_time(date: re.Match[bytes]) -> float | None:
+    """Several times as fast as strptime."""
+    day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = date.groups()
     try:
-        return datetime.strptime(date.decode("ascii").strip(), "%d-%b-%Y %H:%M:%S %z").timestamp()
-    except (ValueError, OverflowError):
+        local = datetime(
+            int(year), _MONTHS.index(month.lower()) + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC
+        )
+    except ValueError:
         return None
+    offset = 3600 * int(zone_hours) + 60 * int(zone_minutes)
+    return local.timestamp() - (offset if sign == b"+" else -offset)
 
 
 def words(line: bytes | bytearray) -> str:

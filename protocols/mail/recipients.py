@@ -59,9 +59,10 @@ def evidence(headers: Headers, *, recipient_header: str | None = None, username:
     if recipient_header is not None:
         tiers = [_fields(headers, (recipient_header.lower().encode(),))]
     else:
-        tiers = [_fields(headers, names) for names in _ENVELOPE]
+        there = {name for name, _ in headers}  # few messages have more than two of them
+        tiers = [_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names)]
         tiers.append(_received_for(headers))
-        tiers += [_fields(headers, names) for names in _AUTHOR]
+        tiers += [_fields(headers, names) for names in _AUTHOR if not there.isdisjoint(names)]
     tiers.append(_valid([username] if "@" in username else []))
     return [tier for tier in tiers if tier]
 

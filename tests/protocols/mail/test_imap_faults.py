@@ -16,7 +16,7 @@ from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot, free_port
 from protocols.errors import BindError
 from protocols.mail import imap_session
 from protocols.mail.imap import IMAPReader, IMAPSettings
-from protocols.mail.imap_session import IDLE_AGAIN, IDLE_FAILURES, IdleHealth
+from protocols.mail.imap_session import BATCH, IDLE_AGAIN, IDLE_FAILURES, IdleHealth
 from protocols.secret import Secret
 
 pytestmark = pytest.mark.fault
@@ -314,18 +314,18 @@ async def test_messages_that_somebody_deletes_while_they_are_handled_stop_nothin
     """A server may refuse a MOVE of which one message is gone."""
     release = asyncio.Event()
     desk = Desk(slow=release)
-    shared.append(mail("slow"), *[mail(str(number)) for number in range(40)], user=user)
+    shared.append(mail("slow"), *[mail(str(number)) for number in range(BATCH + 20)], user=user)
     async with reading(desk, shared, user) as reader:
         await eventually(lambda: desk.subjects == ["slow"])
         with shared.program(user) as program:
             program.select()
-            program.store("1,30:41", "+FLAGS", "\\Deleted")
+            program.store(f"1,{BATCH + 5}:{BATCH + 21}", "+FLAGS", "\\Deleted")
             program.expunge()
         release.set()
-        await eventually(lambda: shared.count("Processed", user) == 28)
+        await eventually(lambda: shared.count("Processed", user) == BATCH + 3)
         assert reader.status.state == "ready"
         assert shared.count("INBOX", user) == 0
-    assert desk.subjects == ["slow", *map(str, range(28))]
+    assert desk.subjects == ["slow", *map(str, range(BATCH + 3))]
 
 
 async def test_a_target_that_somebody_deletes_is_made_again(shared: Dovecot, user: str) -> None:

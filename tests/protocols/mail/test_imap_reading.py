@@ -69,6 +69,21 @@ async def test_a_message_is_marked_only_after_its_handler(server: Dovecot, user:
     assert [flags for flags in server.flags("Processed", user) if b"Seen" in flags] == []
 
 
+async def test_marks_do_not_wait_for_the_end_of_a_batch(server: Dovecot, user: str) -> None:
+    """Handlers that are quick each, and many, must not leave a whole batch to be read again after a crash."""
+    desk = Desk()
+
+    async def unhurried(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.04)
+        if len(desk.scopes) == 8:
+            assert server.count("Processed", user) >= 4
+        await desk(scope, receive, send)
+
+    server.append(*[mail(str(number)) for number in range(10)], user=user)
+    async with reading(unhurried, server, user):
+        await eventually(lambda: server.count("Processed", user) == 10)
+
+
 async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
     server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
