@@ -44,8 +44,8 @@ servers:
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
   support: {protocol: imap, host: 127.0.0.1, port: PORT, tls: false, username: USER, password: PASSWORD}
 routes:
-  http: mailbox_handlers.Mail
-  mqtt: mailbox_handlers.Mail
+  websocket: gateway.WebsocketConsumer
+  mqtt: gateway.MqttConsumer
   email: {app: mailbox_handlers.Mail, attempts: 3, backoff: 300ms}
 """
 

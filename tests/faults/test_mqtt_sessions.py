@@ -31,7 +31,7 @@ servers:
   devices: {protocol: mqtt, bind: "127.0.0.1:1883", persistence: true}
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
 routes:
-  http: crash_handlers.Mail
+  websocket: gateway.WebsocketConsumer
   email: crash_handlers.Mail
   mqtt: [{topic: "#", app: crash_handlers.Device, inbox: true, attempts: 50, backoff: 50ms}]
 log: {level: warning}

@@ -53,7 +53,7 @@ servers:
   devices: {protocol: mqtt, bind: "127.0.0.1:1883"}
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
 routes:
-  http: poison_handlers.Mail
+  websocket: gateway.WebsocketConsumer
   mqtt:
     - {topic: together, app: poison_handlers.Together, attempts: 2}
     - {topic: "#", app: poison_handlers.Device, attempts: 2}

@@ -20,7 +20,7 @@ servers:
   devices: {protocol: mqtt, bind: "127.0.0.1:1883"}
   mail: {protocol: smtp, bind: "127.0.0.1:8025"}
 routes:
-  http: crash_handlers.Mail
+  websocket: gateway.WebsocketConsumer
   mqtt: {app: crash_handlers.Device, attempts: 50, backoff: 50ms}
   email:
     - {recipient: "^inbox@", app: crash_handlers.Mail, inbox: true, attempts: 50, backoff: 50ms}
