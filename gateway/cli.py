@@ -1,6 +1,7 @@
 """The command: run, check, routes, explain, send, schema, password; what works on the store is in `storecommands`."""
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import sys
@@ -13,12 +14,13 @@ from gateway import __version__, daemon, sending, startpage
 from gateway.daemon import Gateway
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors, Finding
+from gateway.importing import place_of
 from gateway.loader import load
 from gateway.passwords import password
 from gateway.schema import json_schema, markdown
 from gateway.storecommands import dead_app, outgoing_app, show, waiting
 from gateway.subjects import explain as explain_subject
-from gateway.terminal import AsJSON, Chosen, File, command_of, fail, file_of, fill_standard_streams, print_json, say
+from gateway.terminal import AsJSON, Chosen, File, command_of, fail, file_of, prepare_standard_streams, print_json, say
 
 app = typer.Typer(
     help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
@@ -35,6 +37,9 @@ app.add_typer(send_app, name="send")
 app.add_typer(dead_app, name="dead")
 app.add_typer(outgoing_app, name="outgoing")
 
+INTERRUPTED = 130
+"""As shells have it for a command that Ctrl+C ended."""
+
 ServerOption = Annotated[
     str | None, typer.Option("--server", metavar="NAME", help="Which server; default: the first that fits.")
 ]
@@ -44,7 +49,16 @@ def _build(given: str | None) -> Gateway:
     """Build from the file, in its folder: relative paths in it are seen from there."""
     draft = load(file_of(given))
     os.chdir(draft.document.folder)
-    return daemon.build(draft)
+    try:
+        return daemon.build(draft)
+    except KeyboardInterrupt as error:  # what it waits for is a handler's module
+        fail(f"interrupted{place_of(error)}", INTERRUPTED)
+
+
+def _build_to_answer(given: str | None) -> Gateway:
+    """The same, for commands that answer on standard output: what modules print there goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return _build(given)
 
 
 def _print_version(wanted: bool) -> None:
@@ -82,7 +96,7 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
     Example: gateway check -c gateway.yaml
     """
     try:
-        gateway = _build(config)
+        gateway = _build_to_answer(config)
     except ConfigErrors as errors:
         if not as_json:
             raise
@@ -104,7 +118,7 @@ def routes(config: File = None, as_json: AsJSON = False) -> None:
 
     Example: gateway routes --json
     """
-    gateway = _build(config)
+    gateway = _build_to_answer(config)
     found = startpage.routes_of(gateway.app)
     if as_json:
         print_json([{"type": kind, "pattern": str(route.pattern), "target": route.target} for kind, route in found])
@@ -125,7 +139,7 @@ def explain(
     http:/longpoll/ · websocket:/chat/
     """
     try:
-        explanation = explain_subject(_build(config).app, subject)
+        explanation = explain_subject(_build_to_answer(config).app, subject)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if as_json:
@@ -159,11 +173,14 @@ def schema(
 
 
 def _send(sender: sending.Sender, config: str | None, *, as_json: bool) -> None:
-    settings = load(file_of(config)).finish()
+    draft = load(file_of(config))
+    os.chdir(draft.document.folder)
     try:
-        sent = asyncio.run(sending.send(sender, settings.servers))
+        sent = asyncio.run(sending.send(sender, draft.finish().servers))
     except CannotSend as error:
-        fail(f"cannot send: {error}", 1)
+        if not as_json:
+            fail(f"cannot send: {error}", 1)
+        sent = sending.Sent(taken=False, summary=f"cannot send: {error}")
     if as_json:
         print_json(dataclasses.asdict(sent))
     else:
@@ -274,11 +291,9 @@ app.command()(password)
 
 def main() -> None:
     """The entry point: a handled error is words and an exit code, never a traceback."""
-    fill_standard_streams()
+    prepare_standard_streams()
     try:
         app()
     except ConfigErrors as errors:
         typer.echo(str(errors), err=True)
         sys.exit(daemon.MISTAKE)
-    except KeyboardInterrupt:
-        sys.exit(1)

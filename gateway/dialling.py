@@ -18,8 +18,11 @@ class CannotSend(Exception):
 class Peer:
     """A running server: TCP or Unix socket, with TLS or without."""
 
+    name: str
     settings: Any
     endpoint: TCP | Unix
+    carried: Any = None
+    """The settings of the webhook that is meant, where the server carries it."""
 
     @property
     def tls(self) -> ssl.SSLContext | None:
@@ -54,4 +57,4 @@ def dial(name: str, settings: Any) -> Peer:
         if endpoint.port == 0:
             raise CannotSend(f"servers.{name} has port 0; give it a fixed one to send to it")
         endpoint = TCP(_LOCAL.get(endpoint.host, endpoint.host), endpoint.port)
-    return Peer(settings, endpoint)
+    return Peer(name, settings, endpoint)

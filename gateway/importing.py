@@ -64,7 +64,7 @@ def _import(name: str, target: str) -> ModuleType:
 
 
 def _failed(name: str, target: str, error: BaseException) -> TargetError:
-    sentence = f"{target!r}: importing {name!r} failed{_place(error)}: {describe_error(error)}"
+    sentence = f"{target!r}: importing {name!r} failed{place_of(error)}: {describe_error(error)}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
     return TargetError(
         sentence, [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
@@ -80,7 +80,7 @@ def describe_error(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """The line of the user's code that failed, as `` at shop/handlers.py:3``; a library's, where none is theirs."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {short(error.filename)}:{error.lineno}"

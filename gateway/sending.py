@@ -2,9 +2,11 @@
 
 import asyncio
 import contextlib
+import os
+import re
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime, make_msgid
 from typing import Any, Protocol
@@ -28,7 +30,10 @@ TIMEOUT = 30.0
 class Sender(Protocol):
     """One message, and how it goes."""
 
-    async def send(self, servers: Mapping[str, Any]) -> "Sent": ...
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        """To which server. Raises CannotSend."""
+
+    async def send(self, peer: Peer) -> "Sent": ...
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,25 @@ def _refused(summary: str) -> Sent:
 
 async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
     """Send. Raises CannotSend with one sentence where nobody answers."""
+    peer = sender.peer(servers)
+    place = f"servers.{peer.name} at {peer.endpoint}"
     try:
         async with asyncio.timeout(TIMEOUT):
-            return await sender.send(servers)
+            return await sender.send(peer)
     except TimeoutError as error:
-        raise CannotSend(f"no answer within {TIMEOUT:g} s") from error
+        raise CannotSend(f"{place}: no answer within {TIMEOUT:g} s") from error
     except (aiohttp.ClientError, aiosmtplib.SMTPException, OSError) as error:
-        raise CannotSend(f"{str(error) or type(error).__name__}; is the gateway running?") from error
+        raise CannotSend(f"{place}: {_reason(error)}; is the gateway running?") from error
+    except ValueError as error:  # a client's own opinion of what it was given
+        raise CannotSend(str(error)) from error
+
+
+def _reason(error: Exception) -> str:
+    """What the system says, without what each library writes around it."""
+    cause = getattr(error, "os_error", None) or error.__cause__ or error
+    found = re.search(r"\[Errno (\d+)\]", str(cause))  # asyncio makes one error of several, where a name has addresses
+    number = getattr(cause, "errno", None) or (int(found[1]) if found else 0)
+    return os.strerror(number) if number > 0 else str(error) or type(error).__name__
 
 
 @dataclass(frozen=True)
@@ -73,16 +90,18 @@ class MQTT:
     password: str | None = None
     server: str | None = None
 
-    async def send(self, servers: Mapping[str, Any]) -> Sent:
-        peer = dial(*find(servers, ("mqtt",), self.server))
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        return dial(*find(servers, ("mqtt",), self.server))
+
+    async def send(self, peer: Peer) -> Sent:
         if isinstance(peer.endpoint, Unix):
             raise CannotSend("the MQTT client has no Unix sockets")
         if not valid_name(self.topic):
-            raise CannotSend(f"{self.topic!r} is no topic name: + and # are for subscribers")
+            raise CannotSend(f"{self.topic!r} is no topic to publish to: + and # are for subscribers")
         try:
             link = await Link.connect(self._address(peer, peer.endpoint), ClientSession())
         except Refused as error:
-            return _refused(f"refused: {_reason(error.answer)}")
+            return _refused(f"refused: {_code(error.answer)}")
         link.deliver(lambda message: None)
         try:
             return await self._published(link)
@@ -106,15 +125,15 @@ class MQTT:
         try:
             await link.publish(self.topic, self.payload, self.qos, self.retain, {}, TIMEOUT)
         except Refused as error:
-            return _refused(f"refused: {_reason(error.answer)}")
+            return _refused(f"refused: {_code(error.answer)}")
         except Disconnected:
             code = link.lost.code if link.lost else UNSPECIFIED
-            why = "" if code == UNSPECIFIED else f": {_reason(code)}"
+            why = "" if code == UNSPECIFIED else f": {_code(code)}"
             return _refused(f"not acknowledged: the gateway closed the connection{why}")
         return _taken("acknowledged" if self.qos else "sent; QoS 0 has no acknowledgement")
 
 
-def _reason(code: Any) -> str:
+def _code(code: Any) -> str:
     """In words, with MQTT's number for them."""
     return f"{REASONS.get(code, 'for a reason without words here')} (0x{code:02X})"
 
@@ -136,11 +155,14 @@ class Email:
         message.set_content(self.text)
         return message
 
-    async def send(self, servers: Mapping[str, Any]) -> Sent:
-        peer = dial(*find(servers, ("smtp",), self.server))
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        return dial(*find(servers, ("smtp",), self.server))
+
+    async def send(self, peer: Peer) -> Sent:
+        message = self.message()
         async with aiosmtplib.SMTP(**_smtp_address(peer)) as session:
             try:
-                _, answer = await session.sendmail(self.sender, [self.recipient], self.message().as_bytes())
+                _, answer = await session.send_message(message, sender=self.sender, recipients=[self.recipient])
             except aiosmtplib.SMTPRecipientsRefused as error:
                 refusal = error.recipients[0]
                 return _refused(f"{refusal.code} {refusal.message}")
@@ -167,9 +189,12 @@ class SMS:
     recipient: str = "+15005550006"
     server: str | None = None
 
-    async def send(self, servers: Mapping[str, Any]) -> Sent:
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
         _, settings = find(servers, ("sms",), self.server)
-        peer = dial(settings.on, servers[settings.on])
+        return replace(dial(settings.on, servers[settings.on]), carried=settings)
+
+    async def send(self, peer: Peer) -> Sent:
+        settings = peer.carried
         url = _url(peer, f"/{settings.path.lstrip('/')}")
         message = Message(self.sender, self.recipient, f"gateway-send-{secrets.token_hex(8)}", self.text)
         request = provider_for(settings).sign(getattr(settings, "public_url", None) or url, message)
@@ -186,8 +211,10 @@ class HTTP:
     body: bytes = b""
     server: str | None = None
 
-    async def send(self, servers: Mapping[str, Any]) -> Sent:
-        peer = dial(*find(servers, ("http",), self.server))
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        return dial(*find(servers, ("http",), self.server))
+
+    async def send(self, peer: Peer) -> Sent:
         async with _session(peer) as session:
             return await _answer(session.request(self.method, _url(peer, self.path), data=self.body or None))
 
@@ -207,8 +234,10 @@ class WebSocket:
     quiet: float = 1.0
     server: str | None = None
 
-    async def send(self, servers: Mapping[str, Any]) -> Sent:
-        peer = dial(*find(servers, ("http",), self.server))
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        return dial(*find(servers, ("http",), self.server))
+
+    async def send(self, peer: Peer) -> Sent:
         async with _session(peer) as session:
             try:
                 async with session.ws_connect(_url(peer, self.path)) as socket:

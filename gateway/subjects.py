@@ -1,12 +1,15 @@
 """``email:ann@example.org``, ``mqtt:sensors/1/temperature``: what arrives, as ``gateway explain`` is asked about it."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from gateway.routing import Route, Router
 from gateway.routing.patterns import Topic
 from gateway.routing.scope_types import SCOPE_TYPES
 from protocols.asgi import Application
+from protocols.mqtt.topics import valid_name
 from protocols.sms.senders import as_sent, country
 
 _EXAMPLES = "email:ann@example.org, sms:+447700900123, mqtt:a/topic, http:/path or websocket:/path"
@@ -31,13 +34,24 @@ def scope_of(subject: str) -> dict[str, Any]:
         raise ValueError(f"{subject!r} is not understood; write {_EXAMPLES}")
     match kind:
         case "http" | "websocket":
-            return {"type": kind, "path": f"/{rest.lstrip('/')}", "root_path": "", "headers": [], "query_string": b""}
+            return {"type": kind, "path": _path(subject, rest), "root_path": "", "headers": [], "query_string": b""}
         case "mqtt":
+            if not valid_name(rest):
+                raise ValueError(f"{rest!r} is no topic: + and # are for subscribers; write mqtt:a/topic")
             return {"type": kind, "topic": rest, "client_id": ""}
         case "email":
+            if not all(rest.rpartition("@")) or re.search(r"[\s<>]", rest):
+                raise ValueError(f"{rest!r} is no mail address; write email:ann@example.org")
             return {"type": kind, "rcpt_to": [rest], "mail_from": "", "headers": []}
         case _:
             return {"type": kind, "sender": as_sent(rest), "country": country(as_sent(rest))}
+
+
+def _path(subject: str, rest: str) -> str:
+    """As a server hands it on: without the query, and decoded."""
+    if rest.startswith("//"):
+        raise ValueError(f"{subject!r} is a URL; write the path alone, such as http:/path")
+    return "/" + unquote(rest.partition("?")[0].partition("#")[0]).lstrip("/")
 
 
 def explain(app: Application, subject: str) -> Explanation:

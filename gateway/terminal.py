@@ -1,6 +1,7 @@
 """What every command has in common: which file, and how it answers."""
 
 import contextlib
+import io
 import json
 import os
 import shlex
@@ -50,14 +51,17 @@ def _called() -> str:
     return name if Path(name).name == "gateway" and shutil.which("gateway") is None else "gateway"
 
 
-def fill_standard_streams() -> None:
+def prepare_standard_streams() -> None:
     """Make of those that are closed the null device: else the first socket would get the number of one, and with it
-    what a library writes there."""
+    what a library writes there. What their encoding lacks is written as an escape."""
     while (free := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(free)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(text: str) -> None:
@@ -79,7 +83,7 @@ async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
 
 
 def _json(data: Any) -> str:
-    text = json.dumps(data, indent=2, ensure_ascii=False)
+    text = json.dumps(data, indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
     return text.encode(errors="backslashreplace").decode()  # a lone surrogate, as JSON writes it
 
 

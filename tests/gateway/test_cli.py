@@ -3,6 +3,8 @@
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
 import tomllib
@@ -66,7 +68,9 @@ routes:
 def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     command = [sys.executable, "-m", "gateway", *arguments]
     environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
-    return subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, timeout=40)
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace", timeout=40
+    )
 
 
 @pytest.fixture(scope="module")
@@ -166,11 +170,79 @@ def test_explain_what_no_route_takes(folder: Path, subject: str) -> None:
     assert json.loads(done.stdout)["target"] is None
 
 
-def test_explain_what_is_not_understood(folder: Path) -> None:
-    done = run(folder, "explain", "carrier-pigeon:3")
-    assert done.returncode == 2
-    assert "is not understood" in done.stderr
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("carrier-pigeon:3", "is not understood"),
+        ("email:", "is not understood"),
+        ("email:ann", "'ann' is no mail address"),
+        ("email:Ann <ann@example.org>", "'Ann <ann@example.org>' is no mail address"),
+        ("mqtt:sensors/+", "'sensors/+' is no topic"),
+        ("http://127.0.0.1:8000/x", "is a URL; write the path alone"),
+        ("websocket://x", "is a URL"),
+    ],
+)
+def test_explain_what_is_not_understood(folder: Path, subject: str, words: str) -> None:
+    done = run(folder, "explain", subject)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert words in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_explain_sees_a_path_as_a_server_does(folder: Path) -> None:
+    done = run(folder, "explain", "websocket:/%65cho/?token=1#top", "--json")
+    assert json.loads(done.stdout)["target"] == "cli_handlers.Echo"
+
+
+@pytest.mark.parametrize("command", [["check"], ["routes"], ["explain", "http:/x"]])
+def test_what_a_module_prints_is_not_the_answer(tmp_path: Path, command: list[str]) -> None:
+    (tmp_path / "cli_printing.py").write_text("print('hello')\nasync def app(scope, receive, send): ...")
+    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\nroutes: {http: cli_printing.app}")
+    done = run(tmp_path, *command, "--json")
+    assert done.returncode == 0
+    assert json.loads(done.stdout)
+    assert done.stderr == "hello\n"
+
+
+def test_ctrl_c_says_which_module_it_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "cli_slow.py").write_text("import time\nprint('waiting', flush=True)\ntime.sleep(60)")
+    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\nroutes: {http: cli_slow.app}")
+    command = [sys.executable, "-m", "gateway", "run"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        _, error = process.communicate(timeout=40)
+    assert process.returncode == 130
+    assert re.fullmatch(r"interrupted at cli_slow\.py:[23]\n", error)
+
+
+def test_a_reader_that_leaves(tmp_path: Path) -> None:
+    lines = "".join(f"  - {{topic: 'x/{n}', app: cli_many.app}}\n" for n in range(3000))
+    (tmp_path / "cli_many.py").write_text("async def app(scope, receive, send): ...")
+    (tmp_path / "gateway.yaml").write_text(f"servers: {{d: {{protocol: mqtt}}}}\nroutes:\n mqtt:\n{lines}")
+    command = [sys.executable, "-m", "gateway", "routes"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "x/0" in process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+    assert process.returncode == 1
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"PYTHONIOENCODING": "cp1252"}, {"PYTHONIOENCODING": "ascii"}])
+def test_words_in_any_locale(folder: Path, tmp_path: Path, locale: dict[str, str]) -> None:
+    (tmp_path / "gateway.yaml").write_text("servers: {日本: {protocol: http}}\nroutes: {http: a.日本}")
+    for command in (["check"], ["check", "--json"], ["--help"], ["explain", "--help"], ["bogus"]):
+        done = run(tmp_path, *command, **locale)
+        assert "Traceback" not in done.stderr
+        assert done.stdout or done.stderr
+        assert "--json" not in command or json.loads(done.stdout)["findings"][0]["message"].startswith(
+            "'日本' is no name"
+        )
 
 
 def test_send_mqtt(folder: Path, daemon: Daemon) -> None:
@@ -225,8 +297,47 @@ def test_send_websocket(folder: Path, daemon: Daemon) -> None:
 def test_send_where_nobody_listens(tmp_path: Path, what: list[str]) -> None:
     (tmp_path / "gateway.yaml").write_text(FILE.format(http=free_port(), mqtt=free_port(), smtp=free_port()))
     done = run(tmp_path, "send", *what)
-    assert done.returncode == 1
-    assert re.match(r"cannot send: .*is the gateway running\?\n$", done.stderr), done.stderr
+    assert (done.returncode, done.stdout) == (1, "")
+    sentence = r"servers\.(web|devices|mail) at 127\.0\.0\.1:\d+: Connection refused; is the gateway running\?"
+    assert re.fullmatch(rf"cannot send: {sentence}\n", done.stderr), done.stderr
+    done = run(tmp_path, "send", *what, "--json")
+    answer = json.loads(done.stdout)
+    assert (done.returncode, done.stderr, answer["taken"]) == (1, "", False)
+    assert re.fullmatch(rf"cannot send: {sentence}", answer["summary"])
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        (["http", "/", "-X", "NO METHOD"], "Method cannot contain"),
+        (["email", "ann@example.org", "--subject", "Hello\nBcc: bob@example.org"], "Header values may not contain"),
+        (["email", "ann\n@example.org"], "Header values may not contain"),
+        (["mqtt", "sensors/#", "1"], "'sensors/#' is no topic to publish to"),
+    ],
+)
+def test_send_what_no_client_sends(folder: Path, daemon: Daemon, what: list[str], words: str) -> None:
+    done = run(folder, "send", *what)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(rf"cannot send: .*{re.escape(words)}.*\n", done.stderr), done.stderr
+
+
+def test_send_email_in_any_language(folder: Path, daemon: Daemon) -> None:
+    done = run(folder, "send", "email", "jürgen@example.org", "Grüße", "--from", "ä@ö.example", "--subject", "Größe")
+    assert (done.returncode, done.stdout[:4]) == (0, "250 "), done.stderr
+    daemon.says("jürgen@example.org")
+
+
+def test_send_from_another_folder(tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "gateway.yaml").write_text(
+        "servers: {web: {protocol: http, bind: 'unix:no.sock'}}\napplication: a.b\n"
+    )
+    done = run(tmp_path, "send", "http", "/", "-c", "site/gateway.yaml")
+    assert "servers.web at unix:no.sock: No such file" in done.stderr
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(tmp_path / "site" / "no.sock"))
+        done = run(tmp_path, "send", "http", "/", "-c", "site/gateway.yaml")
+        assert "servers.web at unix:no.sock: Connection refused" in done.stderr
 
 
 def test_send_without_such_a_server(tmp_path: Path) -> None:
