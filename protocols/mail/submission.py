@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import os
+import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from protocols.units import Count, Timeout
 _PORTS = {"smtp": 587, "smtps": 465}
 # RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
 _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
+
+_BLIND = re.compile(rb"^(?:resent-)?bcc[ \t]*:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULTILINE)
 
 
 class SubmissionFailed(NotSent):
@@ -149,7 +152,13 @@ def _checked(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> tuple[st
     twice = sorted({name.decode("ascii") for name in names if name in _ONCE and names.count(name) > 1})
     if twice:
         raise LocalProtocolError(f"email.send: header field more than once: {', '.join(twice)}")
-    return sender, list(dict.fromkeys(recipients)), content
+    return sender, list(dict.fromkeys(recipients)), _without_bcc(content)
+
+
+def _without_bcc(content: bytes) -> bytes:
+    """RFC 5322 3.6.3: nobody is to read for whom the blind copies are; few submission servers take the field out."""
+    head, blank, body = content.partition(b"\r\n\r\n")
+    return _BLIND.sub(b"", head + b"\r\n")[:-2] + blank + body
 
 
 def _start_tls(scheme: str, host: str, *, login: bool) -> bool | None:

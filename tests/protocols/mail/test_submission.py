@@ -208,6 +208,19 @@ async def test_injection_is_refused(
     assert files(tmp_path) == []
 
 
+@pytest.mark.parametrize("field", [b"Bcc: c@x.org", b"bcc : c@x.org,\n\tc2@x.org", b"Resent-BCC:\n c@x.org\n c2@x.org"])
+@pytest.mark.parametrize("body", [b"\nBcc: c@x.org\n", b"\n", b""])
+async def test_blind_copies_stay_blind(field: bytes, body: bytes, tmp_path: Path) -> None:
+    before, after = b"From: a@x.org\n", b"Subject: hi\n more\n"
+    for message in (before + field + b"\n" + after, field + b"\n" + before + after, before + after + field + b"\n"):
+        outbox = DirectorySubmission(str(tmp_path))
+        await outbox.submit("", ["b@x.org", "c@x.org"], message + body)
+        (written,) = files(tmp_path)
+        content = written.read_bytes().split(b"\r\n", 2)[2]
+        assert content == (before + after + body).replace(b"\n", b"\r\n")
+        written.unlink()
+
+
 async def test_an_application_answers_a_message(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "email.send", "mail_from": "", "rcpt_to": [scope["mail_from"]], "message": REPLY})
