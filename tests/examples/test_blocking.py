@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import PATIENCE, Site, until
+from servers.site import PATIENCE, Site, program, until
 
 HANDLERS = """
 import pathlib, time
@@ -60,6 +60,7 @@ class Blocked(Site):
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Blocked]:
+    program("mosquitto_pub")  # or skip now: in the middle of the test it would leave a thread that waits
     site = Blocked(tmp_path)
     site.start()
     yield site
