@@ -47,6 +47,7 @@ class Instance:
     """Seconds without progress after a disconnect before the application is cancelled."""
 
     _steps: ClassVar[dict[str, dict[str, tuple[str, Answer]]]] = {}
+    _start: ClassVar[tuple[str, dict[str, tuple[str, Answer]]]] = ("", _NOTHING)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -54,15 +55,16 @@ class Instance:
             state: {event: (after, getattr(cls, event.replace(".", "_"))) for event, after in legal.items()}
             for state, legal in cls.sends.items()
         }
+        first = next(iter(cls.sends), "")
+        cls._start = first, cls._steps.get(first, _NOTHING)
 
     def __init__(self, app: Application, scope: Scope) -> None:
         self.app = app
         self.scope = scope
-        self.state = next(iter(self.sends), "")
+        self.state, self._legal = self._start
         self.gone = False
         self.ended = False
         self.error: BaseException | None = None
-        self._legal = self._steps.get(self.state, _NOTHING)
         self._inbox: deque[ReceiveEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
@@ -78,7 +80,8 @@ class Instance:
 
         Cancelling the caller cancels the application; only that ``CancelledError`` comes out of here.
         """
-        self._task = asyncio.current_task()
+        if self._task is None:  # who has made it may have said so, which is cheaper
+            self._task = asyncio.current_task()
         try:
             await self.app(self.scope, self.receive, self.send)
         except Disconnected as error:
@@ -185,7 +188,7 @@ class Instance:
 
     def _finish(self) -> None:
         self.ended = True
-        self._goto("ended")
+        self.state, self._legal = "ended", _NOTHING
         self._inbox.clear()
         if self._watchdog is not None:
             self._watchdog.cancel()

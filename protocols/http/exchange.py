@@ -63,6 +63,10 @@ class Exchange(Instance):
 
     # The run.
 
+    def begin(self) -> None:
+        # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
+        self._task = asyncio.get_running_loop().create_task(self.serve())
+
     async def serve(self) -> None:
         """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
         service, connection = self.service, self.connection
@@ -250,9 +254,8 @@ class Exchange(Instance):
 
     def http_response_start(self, event: Any) -> None:
         self.status = event["status"]
-        line = status_line(self.status)
         fields, self._left, close = encode(event.get("headers") or ())
-        self._fields = line + fields
+        self._fields = status_line(self.status) + fields
         self._bodiless = self.status in (204, 304) or self.message.method == "HEAD"
         if close or self.service.draining:
             self._keeps = False
@@ -340,7 +343,7 @@ class Exchange(Instance):
     def _scope(self) -> Any:
         message = self.message
         scope = self.connection.scope.copy()
-        if message.version is HttpVersion10:
+        if message.version is not HttpVersion11:
             scope["http_version"] = "1.0"
         scope["method"] = message.method
         scope["path"], scope["raw_path"], scope["query_string"] = _target(message, scope["root_path"])

@@ -16,7 +16,7 @@ _ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
 
 # RFC 9110, 5.1 and 5.5: a name is a token; a value has visible characters, spaces, tabs and obs-text, no other control.
 _FIELD = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n")
-_OURS = frozenset({b"content-length", b"connection", b"transfer-encoding"})
+_OURS = frozenset({b"content-length", b"connection", b"transfer-encoding", b"date"})
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
@@ -36,31 +36,38 @@ def encode(headers: Headers) -> tuple[bytes, int | None, bool]:
     fields = b""
     length: int | None = None
     close = dated = False
-    for field in headers:
-        name, line = _line(*field)
-        if name not in _OURS:
+    for name, value in headers:
+        line, ours, said = _line(name, value)
+        if ours is None:
             fields += line
-            dated = dated or name == b"date"
-        elif name == b"content-length":
-            length = _content_length(field[1], length)
-        elif name == b"connection":
-            close = close or b"close" in field[1].lower()
+        elif ours == b"content-length":
+            if length is not None and length != said:
+                raise LocalProtocolError(f"content-length {value!r} contradicts the one before it")
+            length = said
+        elif ours == b"connection":
+            close = close or b"close" in value.lower()
+        elif ours == b"date":
+            fields += line
+            dated = True
     return fields if dated else fields + date(int(time.time())), length, close
 
 
 @lru_cache(maxsize=1024)
-def _line(name: bytes, value: bytes) -> tuple[bytes, bytes]:
-    """A field's lower-case name, and the field as it goes on the wire. Applications say the same again and again."""
+def _line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
+    """The field as it goes on the wire; its lower-case name where it is the server's affair; a length that it says.
+
+    Applications say the same again and again.
+    """
     name = name.lower()  # ASGI asks applications for lower case; not every middleware knows
     line = b"%b: %b\r\n" % (name, value)
     if _FIELD.fullmatch(line) is None:
         raise LocalProtocolError("a header's name is no token, or its value has a control character (RFC 9110, 5.5)")
-    return name, line
+    return line, name if name in _OURS else None, _length(value) if name == b"content-length" else None
 
 
-def _content_length(value: bytes, before: int | None) -> int:
-    if not value.isdigit() or (before is not None and before != int(value)):
-        raise LocalProtocolError(f"content-length {value!r} is no length, or contradicts the one before it")
+def _length(value: bytes) -> int:
+    if not value.isdigit():
+        raise LocalProtocolError(f"content-length {value!r} is no length")
     return int(value)
 
 
@@ -72,7 +79,7 @@ def date(now: int) -> bytes:
 
 def interim(status: int, headers: Headers) -> bytes:
     """A response that another one follows (RFC 9110, 15.2)."""
-    return _STATUS_LINES[status] + b"".join(_line(*field)[1] for field in headers) + b"\r\n"
+    return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
 
 
 def plain(status: int, *, body: bool = True, fields: bytes = b"") -> bytes:

@@ -4,6 +4,8 @@ from collections import Counter
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
 
 from protocols.asgi import Application
 from protocols.http.connection import Connection
@@ -46,10 +48,10 @@ class HTTPServer(Server):
         return dict(Counter(each.noun for each in self._service.running))
 
     async def start(self) -> None:
-        manager = web.Server(Exchange.serve, request_factory=_exchange)  # type: ignore[arg-type]  # not its BaseRequest
+        manager = web.Server(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
         service = self._service
         await self._listener.start(
-            lambda: Connection(service, manager),
+            lambda: Connection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.fields),
@@ -64,7 +66,8 @@ class HTTPServer(Server):
         self.status = Status("stopped")
 
 
-def _exchange(message: Any, payload: Any, connection: Any, writer: object, task: object) -> Exchange:
-    """aiohttp's request factory."""
+def _begin(message: RawRequestMessage, payload: StreamReader, connection: Connection) -> Exchange:
     kind = WebSocket if message.upgrade and wants_websocket(message) else Exchange
-    return kind(connection, message, payload)
+    exchange = kind(connection, message, payload)
+    exchange.begin()
+    return exchange

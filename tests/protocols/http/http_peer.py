@@ -70,12 +70,12 @@ async def read_answer(reader: asyncio.StreamReader, *, body: bool = True) -> Ans
 
 
 async def _chunks(reader: asyncio.StreamReader) -> bytes:
-    body = b""
+    body = bytearray()  # grows in place: megabytes that are copied for each chunk take seconds
     while size := int(await reader.readuntil(b"\r\n"), 16):
         body += await reader.readexactly(size)
         assert await reader.readexactly(2) == b"\r\n"
     assert await reader.readexactly(2) == b"\r\n"
-    return body
+    return bytes(body)
 
 
 async def until(condition: Callable[[], Any]) -> None:

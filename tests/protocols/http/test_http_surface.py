@@ -30,8 +30,6 @@ OF_THE_HANDLER = {
     "_parser",
     "_paused",
     "_process_keepalive",
-    "_request_factory",
-    "_request_handler",
     "_resume_reading_if_drained",
     "_resume_transport_reading",
     "_upgraded",
