@@ -5,8 +5,9 @@ RUNS := .venv/.runs
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip
 INSTALL := $(PIP) install --quiet --disable-pip-version-check --use-pep517 -c config/constraints.txt -e
-BENCHMARKS := http_hello http_routed websocket_echo sync_consumers mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp imap sms \
+BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp imap sms \
 	store mqtt_inbox mqtt_persistent mqtt_client smtp_inbox
+LONG_BENCHMARKS := http_routed sync_consumers mqtt_soak
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
 .PHONY: help install run test faults check peers bench bench-quick schema
@@ -70,4 +71,4 @@ faults: install peers
 
 # Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
 bench bench-quick: install
-	@for each in $(BENCHMARKS) $(if $(filter bench,$@),mqtt_soak); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done
+	@for each in $(BENCHMARKS) $(if $(filter bench,$@),$(LONG_BENCHMARKS)); do $(BIN)/python -m benchmarks.$$each $(if $(filter bench-quick,$@),--quick) || exit 1; done
