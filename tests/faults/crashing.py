@@ -1,6 +1,7 @@
 """Daemons that are killed, and senders that repeat what they say until it is acknowledged, as real ones do.
 
-Each handler writes down what it handles and under which event id. Importable by every test of this folder.
+Each handler writes down what it handles and, where there is one, under which event id. Importable by every test of this
+folder.
 """
 
 import smtplib
@@ -20,14 +21,15 @@ import os, random, time
 from gateway import AsyncEmailConsumer, EmailConsumer, MqttConsumer, SMSConsumer
 
 SLOWEST = float(os.environ.get("SLOWEST", "0.004"))
+FAILING = float(os.environ.get("FAILING", "0.02"))
 BOOK = os.open(os.environ["BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def handle(consumer, what):
-    if random.random() < 0.02:
+    if random.random() < FAILING:
         raise RuntimeError("now and then")
     time.sleep(random.random() * SLOWEST)
-    event = consumer.scope["extensions"]["delivery"]["id"]
+    event = consumer.scope["extensions"].get("delivery", {"id": "-"})["id"]
     os.write(BOOK, f"{what} {event}\\n".encode())
 
 
@@ -55,10 +57,10 @@ class Crashing(Site):
         (self.folder / "crash_handlers.py").write_text(HANDLERS)
         return ""
 
-    def configure(self, text: str, *, book: Path | None = None, slowest: float = 0.004) -> None:
-        """``slowest``: seconds that a handler takes, at most."""
+    def configure(self, text: str, *, book: Path | None = None, slowest: float = 0.004, failing: float = 0.02) -> None:
+        """``slowest``: seconds that a handler takes, at most. ``failing``: how many of them raise."""
         self.book = book or self.folder / "book"
-        self.environment |= {"BOOK": str(self.book), "SLOWEST": str(slowest)}
+        self.environment |= {"BOOK": str(self.book), "SLOWEST": str(slowest), "FAILING": str(failing)}
         self.config.write_text(self.at_its_addresses(text))
 
     def handled(self) -> dict[str, set[str]]:
@@ -136,7 +138,7 @@ def finish(senders: Sequence[Sender], seconds: float = PATIENCE) -> set[str]:
 
 def all_handled(site: Crashing, acknowledged: set[str], seconds: float = 60.0) -> None:
     """Every one of ``acknowledged``, and twice only under one event id; but a device that repeats cannot be told apart
-    at QoS 1."""
+    at QoS 1. Without a policy there is no event id, and nobody knows."""
     until(
         lambda: acknowledged <= site.handled().keys(),
         lambda: f"handled: {sorted(acknowledged - site.handled().keys())[:20]}\n{site.output()[-3000:]}",
