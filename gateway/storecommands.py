@@ -25,17 +25,6 @@ from protocols.units import parse_duration
 
 T = TypeVar("T")
 
-dead_app = typer.Typer(
-    help="Work on dead letters: messages whose last attempt failed. Safe while the gateway runs.\n\n"
-    "Example: gateway dead list --since 2h && gateway dead retry --since 2h",
-    no_args_is_help=True,
-)
-outgoing_app = typer.Typer(
-    help="Work on what handlers sent and what has not left: it waits, or is damaged. Safe while the gateway runs.\n\n"
-    "Example: gateway outgoing list --type email && gateway outgoing retry --type email",
-    no_args_is_help=True,
-)
-
 
 class _Type(StrEnum):
     EMAIL = "email"
@@ -108,25 +97,103 @@ async def _opened(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
         await store.close()
 
 
-# What all of them do alike.
+# What the groups of commands have alike: list, show, retry, drop.
 
 
 @dataclass(frozen=True)
-class _List:
-    """A list on the terminal, or for programs."""
+class _Group:
+    """What a group of commands works on, and how it talks about that. ``help`` has its own words for each command."""
 
-    columns: deadpage.Columns
     noun: str
-    filters: Filters
-    as_json: bool
+    columns: deadpage.Columns
+    listed: Callable[[Store], Listed[Any]]
+    shelf: Callable[[Store], Shelf[Any, Any]]
+    data: Callable[[Any], dict[str, Any]]
+    lines: Callable[[Any], list[str]]
+    retried: Callable[[int], str]
+    help: dict[str, str]
 
-    async def print(self, kept: Listed[Any]) -> None:
-        found = pages(kept, self.filters)
-        if self.as_json:
+    def app(self) -> typer.Typer:
+        app = typer.Typer(help=self.help[""], no_args_is_help=True)
+        commands = {"list": self._list(), "show": self._show(), "retry": self._retry(), "drop": self._drop()}
+        for name, command in commands.items():
+            app.command(name, help=self.help[name])(command)
+        return app
+
+    def _list(self) -> Callable[..., None]:
+        def command(
+            kind: OfType = None,
+            route: OfRoute = None,
+            since: Since = None,
+            config: File = None,
+            as_json: AsJSON = False,
+        ) -> None:
+            _list(config, self.listed, self.columns, self.noun, _filters(kind, route, since), as_json=as_json)
+
+        return command
+
+    def _show(self) -> Callable[..., None]:
+        def command(id: ID, content: Raw = False, config: File = None, as_json: AsJSON = False) -> None:  # noqa: A002
+            kept = _with_store(config, lambda store: self.shelf(store).get(id))
+            if content:
+                _print_content(kept)
+            elif as_json:
+                print_json(self.data(kept))
+            else:
+                say("\n".join(self.lines(kept)))
+
+        return command
+
+    def _retry(self) -> Callable[..., None]:
+        def command(
+            ids: IDs = None,
+            everything: All = False,
+            kind: OfType = None,
+            route: OfRoute = None,
+            since: Since = None,
+            config: File = None,
+        ) -> None:
+            choice = _choice(ids, _filters(kind, route, since), everything=everything)
+            say(self.retried(_with_store(config, lambda store: _retry(self.shelf(store), choice))))
+
+        return command
+
+    def _drop(self) -> Callable[..., None]:
+        def command(
+            ids: IDs = None,
+            everything: All = False,
+            kind: OfType = None,
+            route: OfRoute = None,
+            since: Since = None,
+            yes: Yes = False,
+            config: File = None,
+        ) -> None:
+            choice = _choice(ids, _filters(kind, route, since), everything=everything)
+            say(f"{_with_store(config, lambda store: _drop(self.shelf(store), choice, yes=yes))} dropped")
+
+        return command
+
+
+def _list(
+    config: str | None,
+    kept: Callable[[Store], Listed[Any]],
+    columns: deadpage.Columns,
+    noun: str,
+    filters: Filters,
+    *,
+    as_json: bool,
+) -> None:
+    """On the terminal, or for programs."""
+
+    async def work(store: Store) -> None:
+        found = pages(kept(store), filters)
+        if as_json:
             await print_list(_items(found))
             return
-        async for line in deadpage.table(found, self.columns, self.noun, time.time()):
+        async for line in deadpage.table(found, columns, noun, time.time()):
             say(line)
+
+    _with_store(config, work)
 
 
 async def _items(found: AsyncIterator[list[Any]]) -> AsyncIterator[dict[str, Any]]:
@@ -156,78 +223,51 @@ def _print_content(kept: Message | Outgoing) -> None:
         fail(f"{kept.id}: {error}", 1)
 
 
-def _say_again(number: int) -> None:
-    say(f"{number} {'waits' if number == 1 else 'wait'} again")
+# gateway dead, gateway outgoing
 
-
-# gateway dead
-
-
-@dead_app.command("list")
-def dead_list(
-    kind: OfType = None, route: OfRoute = None, since: Since = None, config: File = None, as_json: AsJSON = False
-) -> None:
-    """List the dead letters, oldest first.
-
-    Examples: gateway dead list --type email --since 2h · gateway dead list --json
-    """
-    listing = _List(deadpage.DEAD, "dead letter", _filters(kind, route, since), as_json)
-    _with_store(config, lambda store: listing.print(store.dead))
-
-
-@dead_app.command("show")
-def dead_show(
-    id: ID,  # noqa: A002
-    content: Raw = False,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Show all of a dead letter but its content: where it came from, and what it failed with.
-
-    Examples: gateway dead show 7f3a · gateway dead show 7f3a --content > message.eml
-    """
-    message = _with_store(config, lambda store: dead_letters(store).get(id))
-    if content:
-        _print_content(message)
-    elif as_json:
-        print_json(deadpage.told(message))
-    else:
-        say("\n".join(deadpage.letter(message)))
-
-
-@dead_app.command("retry")
-def dead_retry(
-    ids: IDs = None,
-    everything: All = False,
-    kind: OfType = None,
-    route: OfRoute = None,
-    since: Since = None,
-    config: File = None,
-) -> None:
-    """Let dead letters wait again: they run through today's routes when the daemon runs, with all their attempts.
-
-    Examples: gateway dead retry 7f3a · gateway dead retry --route tickets --since 2h · gateway dead retry --all
-    """
-    choice = _choice(ids, _filters(kind, route, since), everything=everything)
-    _say_again(_with_store(config, lambda store: _retry(dead_letters(store), choice)))
-
-
-@dead_app.command("drop")
-def dead_drop(
-    ids: IDs = None,
-    everything: All = False,
-    kind: OfType = None,
-    route: OfRoute = None,
-    since: Since = None,
-    yes: Yes = False,
-    config: File = None,
-) -> None:
-    """Drop dead letters for good. Asks first; exit code 1 where the answer is no.
-
-    Examples: gateway dead drop 7f3a · gateway dead drop --type mqtt --yes
-    """
-    choice = _choice(ids, _filters(kind, route, since), everything=everything)
-    say(f"{_with_store(config, lambda store: _drop(dead_letters(store), choice, yes=yes))} dropped")
+dead_app = _Group(
+    "dead letter",
+    deadpage.DEAD,
+    lambda store: store.dead,
+    dead_letters,
+    deadpage.told,
+    deadpage.letter,
+    lambda number: f"{number} {'waits' if number == 1 else 'wait'} again",
+    {
+        "": "Work on dead letters: messages whose last attempt failed. Safe while the gateway runs.\n\n"
+        "Example: gateway dead list --since 2h && gateway dead retry --since 2h",
+        "list": "List the dead letters, oldest first.\n\n"
+        "Examples: gateway dead list --type email --since 2h · gateway dead list --json",
+        "show": "Show all of a dead letter but its content: where it came from, and what it failed with.\n\n"
+        "Examples: gateway dead show 7f3a · gateway dead show 7f3a --content > message.eml",
+        "retry": "Let dead letters wait again: they run through today's routes when the daemon runs, with all their "
+        "attempts.\n\n"
+        "Examples: gateway dead retry 7f3a · gateway dead retry --route tickets --since 2h · gateway dead retry --all",
+        "drop": "Drop dead letters for good. Asks first; exit code 1 where the answer is no.\n\n"
+        "Examples: gateway dead drop 7f3a · gateway dead drop --type mqtt --yes",
+    },
+).app()
+outgoing_app = _Group(
+    "outgoing item",
+    deadpage.WAITING,
+    lambda store: store.outgoing,
+    outgoing_items,
+    deadpage.told_outgoing,
+    lambda item: deadpage.outgoing_letter(item, time.time()),
+    lambda number: f"{number} to be tried now",
+    {
+        "": "Work on what handlers sent and what has not left: it waits, or is damaged. Safe while the gateway runs."
+        "\n\nExample: gateway outgoing list --type email && gateway outgoing retry --type email",
+        "list": "List what has not left, and why: attempts, next try, the last error.\n\n"
+        "Examples: gateway outgoing list --type sms · gateway outgoing list --json",
+        "show": "Show all of an outgoing item but its content: to whom it goes, and why it has not left.\n\n"
+        "Examples: gateway outgoing show 7f3a · gateway outgoing show 7f3a --content > message.eml",
+        "retry": "Try what waits now, and not only when its time has come. What is damaged cannot be sent.\n\n"
+        "Examples: gateway outgoing retry 7f3a · gateway outgoing retry --type sms",
+        "drop": "Drop outgoing items for good: they are never sent. Asks first; exit code 1 where the answer is no."
+        "\n\nExamples: gateway outgoing drop 7f3a · gateway outgoing drop --type mqtt --yes",
+    },
+).app()
 
 
 @dead_app.command("export")
@@ -257,76 +297,6 @@ def dead_export(
         fail(f"{error.filename}: {error.strerror}", 1)
 
 
-# gateway outgoing
-
-
-@outgoing_app.command("list")
-def outgoing_list(
-    kind: OfType = None, route: OfRoute = None, since: Since = None, config: File = None, as_json: AsJSON = False
-) -> None:
-    """List what has not left, and why: attempts, next try, the last error.
-
-    Examples: gateway outgoing list --type sms · gateway outgoing list --json
-    """
-    listing = _List(deadpage.WAITING, "outgoing item", _filters(kind, route, since), as_json)
-    _with_store(config, lambda store: listing.print(store.outgoing))
-
-
-@outgoing_app.command("show")
-def outgoing_show(
-    id: ID,  # noqa: A002
-    content: Raw = False,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Show all of an outgoing item but its content: to whom it goes, and why it has not left.
-
-    Examples: gateway outgoing show 7f3a · gateway outgoing show 7f3a --content > message.eml
-    """
-    item = _with_store(config, lambda store: outgoing_items(store).get(id))
-    if content:
-        _print_content(item)
-    elif as_json:
-        print_json(deadpage.told_outgoing(item))
-    else:
-        say("\n".join(deadpage.outgoing_letter(item, time.time())))
-
-
-@outgoing_app.command("retry")
-def outgoing_retry(
-    ids: IDs = None,
-    everything: All = False,
-    kind: OfType = None,
-    route: OfRoute = None,
-    since: Since = None,
-    config: File = None,
-) -> None:
-    """Try what waits now, and not only when its time has come. What is damaged cannot be sent.
-
-    Examples: gateway outgoing retry 7f3a · gateway outgoing retry --type sms
-    """
-    choice = _choice(ids, _filters(kind, route, since), everything=everything)
-    say(f"{_with_store(config, lambda store: _retry(outgoing_items(store), choice))} to be tried now")
-
-
-@outgoing_app.command("drop")
-def outgoing_drop(
-    ids: IDs = None,
-    everything: All = False,
-    kind: OfType = None,
-    route: OfRoute = None,
-    since: Since = None,
-    yes: Yes = False,
-    config: File = None,
-) -> None:
-    """Drop outgoing items for good: they are never sent. Asks first; exit code 1 where the answer is no.
-
-    Examples: gateway outgoing drop 7f3a · gateway outgoing drop --type mqtt --yes
-    """
-    choice = _choice(ids, _filters(kind, route, since), everything=everything)
-    say(f"{_with_store(config, lambda store: _drop(outgoing_items(store), choice, yes=yes))} dropped")
-
-
 # gateway waiting, gateway show
 
 
@@ -337,8 +307,8 @@ def waiting(
 
     Examples: gateway waiting --type mqtt · gateway waiting --json
     """
-    listing = _List(deadpage.WAITING, "message", _filters(kind, route, since), as_json)
-    _with_store(config, lambda store: listing.print(store.waiting))
+    filters = _filters(kind, route, since)
+    _list(config, lambda store: store.waiting, deadpage.WAITING, "message", filters, as_json=as_json)
 
 
 def show(
