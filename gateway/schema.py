@@ -11,8 +11,34 @@ Schema = dict[str, Any]
 
 def json_schema() -> Schema:
     """For editors: completion, descriptions and errors while a gateway.yaml is written."""
-    schema = adapter.json_schema(by_alias=True)
+    schema = _for_editors(adapter.json_schema(by_alias=True))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gateway.yaml"}
+
+
+def _for_editors(value: Any) -> Any:
+    """What validators know of ``value``: they pass over ``discriminator``, and names that fit no pattern."""
+    if isinstance(value, list):
+        return [_for_editors(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "discriminator" in value:
+        return _by_tag(value)
+    strict = {"additionalProperties": False} if "patternProperties" in value else {}
+    return {key: _for_editors(below) for key, below in value.items()} | strict
+
+
+def _by_tag(union: Schema) -> Schema:
+    """Its tag says which member a value is, so that what is wrong within that is told, and not that none fits."""
+    tag, mapping = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
+    in_order = sorted(mapping.items(), key=lambda item: union["oneOf"].index(_reference(item[1])))
+    members = [
+        {
+            "if": {"required": [tag], "properties": {tag: {"const": name}}},
+            "then": _for_editors(_reference(target)),
+        }
+        for name, target in in_order
+    ]
+    return {"type": "object", "required": [tag], "properties": {tag: {"enum": [*mapping]}}, "allOf": members}
 
 
 class Keys:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jsonschema  # type: ignore[import-untyped]  # has no types
 import pytest
+from test_cases import CASES, ENVIRON, SEPARATOR
 
 from gateway import yamlfile
 from gateway.schema import json_schema, markdown
@@ -35,6 +36,38 @@ def test_the_example_is_right_by_the_schema() -> None:
 def test_an_editor_sees_mistakes(text: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(data(text), json_schema())
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [
+        ("servers: {web: {bind: ':80'}}", "servers/web", "'protocol' is a required property"),
+        ("servers: {web: {acl: []}}", "servers/web", "'protocol' is a required property"),
+        ("servers: {web: {protocol: htpp}}", "servers/web/protocol", "'htpp' is not one of ['http', "),
+        ("servers: {web: {protocol: http, bnid: x}}", "servers/web", "('bnid' was unexpected)"),
+        ("servers: {web: {protocol: http, max_connections: 0}}", "servers/web/max_connections", "0 is less than"),
+        ("servers: {t: {protocol: sms, provider: nobody}}", "servers/t/provider", "'nobody' is not one of"),
+        ("servers: {t: {protocol: sms, provider: generic}}", "servers/t", "'on' is a required property"),
+        ("servers: {'my web': {protocol: http}}", "servers", "'my web' does not match"),
+    ],
+)
+def test_an_editor_says_where_and_what(text: str, place: str, words: str) -> None:
+    errors = list(jsonschema.Draft202012Validator(json_schema()).iter_errors(data(text)))
+    assert [("/".join(error.absolute_path), words in error.message) for error in errors][:1] == [(place, True)], errors
+
+
+def cases() -> list[tuple[str, str]]:
+    texts = [path.read_text().partition(SEPARATOR) for path in CASES]
+    return [(text, path.stem) for path, (text, _, result) in zip(CASES, texts, strict=True) if result.startswith("{")]
+
+
+@pytest.mark.parametrize(
+    "text", [pytest.param(text, id=name) for text, name in cases() if not name.startswith("numbers")]
+)
+def test_what_check_finds_right_is_right_by_the_schema(text: str) -> None:
+    """But for numbers that stand for text, which editors are right to frown at."""
+    document = yamlfile.read(text, name="gateway.yaml", folder=ROOT, environ=ENVIRON)
+    jsonschema.validate(document.data, json_schema())
 
 
 def test_every_key_has_its_words() -> None:
