@@ -160,7 +160,7 @@ class Provider(Protocol):
     name: ClassVar[str]
     methods: ClassVar[tuple[str, ...]]
     longest: ClassVar[int | None]
-    """Characters that one text may have; a longer one leaves in `parts`. None: as many as one likes."""
+    """Characters that one text may have, see `split`; a longer one leaves in `parts`. None: as many as one likes."""
     max_fields: int
     """Fields that a form may have."""
 
@@ -209,9 +209,20 @@ def judge(answer: Answer, taken: range, detail: str = "") -> None:
 
 
 def split(text: str, longest: int | None) -> list[str]:
-    """``text`` in pieces of at most ``longest`` characters; at least one, which may be empty."""
-    step = longest or len(text) or 1
-    return [text[start : start + step] for start in range(0, len(text), step)] or [""]
+    """``text`` in pieces of at most ``longest`` characters; at least one, which may be empty.
+
+    They are counted in UTF-16, as the networks count them: an emoji is two, which stay together.
+    """
+    if longest is None or 2 * len(text) <= longest:
+        return [text]
+    pieces, start, room = [], 0, longest
+    for at, character in enumerate(text):
+        size = 2 if character > "\uffff" else 1
+        if size > room and at > start:
+            pieces.append(text[start:at])
+            start, room = at, longest
+        room -= size
+    return [*pieces, text[start:]]
 
 
 def parts(event: Mapping[str, Any], longest: int | None) -> list[dict[str, Any]]:

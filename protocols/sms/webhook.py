@@ -118,10 +118,10 @@ class SMSWebhook(Server):
                 request = await self._read(scope, receive)
                 return await self._deliver(request, scope)
         except TimeoutError:
-            logger.warning("sms %s: not done within %g s: 503", self.name, self.settings.timeout)
+            logger.warning("sms %s: not done within %g s; answered 503", self.name, self.settings.timeout)
             return UNAVAILABLE
         except RemoteProtocolError as error:
-            logger.warning("sms %s: %s: %s", self.name, error, error.answer)
+            logger.warning("sms %s: %s; answered %s", self.name, error, error.answer)
             return Response(error.answer if isinstance(error.answer, int) else 400)
 
     async def _read(self, scope: HTTPScope, receive: Receive) -> Request:

@@ -106,7 +106,7 @@ class Generic:
             return "no X-Signature header"
         if not self._fresh(request.headers.get("x-timestamp")):
             return f"X-Timestamp is missing, or not within {self._settings.tolerance:g} s of our clock"
-        return "wrong X-Signature; is the secret the same on both sides, and the body signed as it is sent?"
+        return "wrong X-Signature: another secret, or a body that was not signed as it is sent"
 
     def parse(self, request: Request) -> Sequence[Message | Status]:
         items = request.json if isinstance(request.json, list) else [request.json]

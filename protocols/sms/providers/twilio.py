@@ -133,12 +133,12 @@ class Twilio:
         tried = _signed_url(request, self._settings.public_url)
         if "x-twilio-signature" not in request.headers:
             return f"no X-Twilio-Signature header (URL {_without_values(tried)})"
+        if not _covers_body(tried, _signed_pairs(request), request.body):
+            return f"the body is no form, and {_without_values(tried)} has no bodySHA256 of it: nobody signed it"
         for guess in _guesses(request):
             if self._matches(request, guess):
                 return f"signed for {_without_values(guess)}, checked against {_without_values(tried)}: set public_url"
-        return (
-            f"wrong signature for {_without_values(tried)}; is that the URL in Twilio's console, and the token right?"
-        )
+        return f"wrong signature for {_without_values(tried)}: another URL than in Twilio's console, or another token"
 
     def parse(self, request: Request) -> Sequence[Message | Status]:
         fields = _fields(request)
@@ -265,7 +265,7 @@ def _fields(request: Request) -> dict[str, str]:
         return dict(request.form)
     if not isinstance(request.json, dict):
         raise RemoteProtocolError("the JSON is no object", answer=400)
-    return {name: value if isinstance(value, str) else str(value) for name, value in request.json.items()}
+    return {name: str(value) for name, value in request.json.items() if value is not None}
 
 
 def _message(fields: dict[str, str]) -> Message:
@@ -331,7 +331,7 @@ def _error_code(body: bytes) -> str:
 
 
 def _messages(reply: Reply) -> Iterable[str]:
-    """One <Message> per 1600 characters; the media goes with the first."""
+    """One <Message> for each part; the media goes with the first."""
     attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
     media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
     for number, part in enumerate(split(_clean(reply.text), Twilio.longest)):

@@ -117,6 +117,16 @@ def test_a_body_that_the_signature_does_not_cover_is_refused() -> None:
     signature = RequestValidator(TOKEN).compute_signature(URL, {})
     request = Request("POST", URL, {"content-type": "application/json", "x-twilio-signature": signature}, b'{"a": "b"}')
     assert not twilio().verify(request)
+    assert twilio().explain(request).startswith(f"the body is no form, and {URL} has no bodySHA256 of it")
+
+
+def test_what_json_leaves_empty_is_not_there() -> None:
+    body = json.dumps({**FORM, "Body": None, "NumSegments": 2}).encode()
+    [message] = twilio().parse(Request("POST", URL, {"content-type": "application/json"}, body))
+    assert isinstance(message, Message)
+    assert (message.text, message.segments) == ("", 2)
+    with pytest.raises(RemoteProtocolError, match="From"):
+        twilio().parse(Request("POST", URL, {"content-type": "application/json"}, b'{"From": null}'))
 
 
 def test_get_is_signed_by_its_url() -> None:
@@ -203,6 +213,13 @@ def test_twiml_without_a_reply_is_empty_and_a_long_one_is_split() -> None:
     document = ElementTree.fromstring(twilio().answer([Reply(message, "x" * 3201, ["m"])]).body)  # noqa: S314
     assert [len(body.text or "") for body in document.iter("Body")] == [1600, 1600, 1]
     assert len(list(document.iter("Media"))) == 1
+
+
+def test_an_emoji_is_two_characters_to_twilio() -> None:
+    """Counted as one, 1600 of them would be refused as a whole (error 21617)."""
+    [message] = twilio().parse(posted(FORM))
+    document = ElementTree.fromstring(twilio().answer([Reply(message, "\U0001f44b" * 1000)]).body)  # noqa: S314
+    assert [len(body.text or "") for body in document.iter("Body")] == [800, 200]
 
 
 @given(st.text())

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import math
+from itertools import pairwise
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -199,14 +200,22 @@ def test_any_wish_is_read_or_left(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-@given(text=st.text(max_size=50), longest=st.none() | st.integers(1, 9))
+@given(text=st.text(max_size=50) | st.text("a\u4e2d\U0001f44b", max_size=50), longest=st.none() | st.integers(2, 9))
 def test_parts_are_the_text(text: str, longest: int | None) -> None:
     event = {"type": "sms.send", "text": text, "media": ["https://example.org/a.png"], "to": "+1"}
     split = parts(event, longest)
     assert "".join(part["text"] for part in split) == text
-    assert len(split) == max(1, math.ceil(len(text) / (longest or len(text) or 1)))
+    texts = [part["text"] for part in split]
+    assert longest is not None or texts == [text]
+    assert all(_units(each) <= (longest or _units(text)) for each in texts)
+    assert all(_units(each + after[0]) > (longest or 0) for each, after in pairwise(texts))  # no more than it takes
     assert [part["media"] for part in split] == [event["media"], *([] for _ in split[1:])]
     assert {part["to"] for part in split} == {"+1"}
+
+
+def _units(text: str) -> int:
+    """As a network counts."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 @pytest.mark.parametrize(("name", "number"), [("twilio", 3), ("generic", 1), ("gone", 1)])
