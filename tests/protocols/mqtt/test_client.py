@@ -271,7 +271,7 @@ async def test_tls(certificate: tuple[str, str], log: pytest.LogCaptureFixture) 
     with mosquitto(lines=lines) as broker:
         for changes, sentence in (
             ({}, "TLS: self-signed certificate"),
-            ({"ca": "/no/such.pem"}, "no such file"),
+            ({"ca": "/no/such.pem"}, "TLS: /no/such.pem: No such file"),
             ({"url": f"mqtts://127.0.0.1:{tls_port}", "ca": pem}, "TLS: IP address mismatch"),
             ({"url": f"mqtts://localhost:{broker.port}", "ca": pem}, ""),
         ):
