@@ -166,8 +166,8 @@ class LogSettings:
     format: Literal["text", "json"] = "text"
     """`text` for people; `json`: one object a line, for machines."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is written. Of our own lines below `error`, 100 of a kind within 10 s at most: what a flood of
-    bad input is beyond that is counted in the next line of its kind. At `debug` all are written."""
+    """The least level that is written. Of our own lines below `error`, 100 of a kind within 10 s at most: what a flood
+    of bad input is beyond that is counted in the next line of its kind. At `debug` all are written."""
     tracebacks: Literal["short", "full"] = "short"
     """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
 
