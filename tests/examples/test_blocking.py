@@ -6,7 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import PATIENCE, Site, program, until
+from servers.programs import program
+from servers.site import PATIENCE, Site, until
 
 HANDLERS = """
 import pathlib, time

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import PATIENCE, ROOT, Site, program, running, until
+from servers.programs import program
+from servers.site import PATIENCE, ROOT, Site, running, until
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 

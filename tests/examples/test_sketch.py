@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import PATIENCE, ROOT, Site, program
+from servers.programs import program
+from servers.site import PATIENCE, ROOT, Site
 
 SERVERS = f"""
 path: {ROOT / "examples"}

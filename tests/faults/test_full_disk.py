@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.site import Site, program, until
+from servers.programs import program
+from servers.site import Site, until
 
 pytestmark = pytest.mark.fault
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from servers.site import PATIENCE, free_port, program, until
+from servers.programs import program
+from servers.site import PATIENCE, free_port, until
 
 FLAGS = [
     "--headless=new",

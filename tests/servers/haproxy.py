@@ -4,8 +4,6 @@ Without the program the tests skip and say so; where CI=true promises it they fa
 """
 
 import contextlib
-import os
-import shutil
 import socket
 import subprocess
 import tempfile
@@ -14,8 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.programs import program
 
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 LIMIT = 10.0
 CONFIG = """
 defaults
@@ -29,19 +27,10 @@ listen front
 """
 
 
-def program() -> str:
-    path = shutil.which("haproxy", path=PATH)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail("haproxy is not installed (Debian: haproxy)")
-    if path is None:
-        pytest.skip("haproxy IS NOT INSTALLED: this test has not run")
-    return path
-
-
 @contextlib.contextmanager
 def haproxy(target: str, send: str) -> Iterator[int]:
     """Its port; what connects there it gives to ``target`` (host:port). ``send``: send-proxy or send-proxy-v2."""
-    path = program()
+    path = program("haproxy")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -5,8 +5,6 @@ Without the program the tests skip and say so; where CI=true promises it they fa
 
 import contextlib
 import getpass
-import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,18 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.programs import program
 
-PATH = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
 LIMIT = 10.0
-
-
-def program(name: str) -> str:
-    path = shutil.which(name, path=PATH)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed (Debian: mosquitto, mosquitto-clients)")
-    if path is None:
-        pytest.skip(f"{name} IS NOT INSTALLED: this test has not run")
-    return path
 
 
 def free_port() -> int:

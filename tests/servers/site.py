@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from servers.programs import program
 from websockets.sync.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,16 +40,6 @@ def until(look: Callable[[], T], what: str | Callable[[], str], seconds: float =
             pytest.fail(f"not within {seconds:g} s: {what() if callable(what) else what}")
         time.sleep(0.02)
     return found
-
-
-def program(name: str) -> str:
-    """The path of a program from Debian; without it the test is skipped, or fails where CI=true promises it."""
-    path = shutil.which(name)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{name} is not installed")
-    if path is None:
-        pytest.skip(f"{name} IS NOT INSTALLED: this test has not run")
-    return path
 
 
 def free_port() -> int:

@@ -17,6 +17,7 @@ PROGRAMS = (
     "chromedriver",
     "swaks",
     "curl",
+    "openssl",
 )
 
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from contract import LIMIT, connect, crashes
 from http_peer import GET, Recorder, ask, read_answer, serving, until
+from servers.programs import program
 
 from protocols.errors import LocalProtocolError
 
@@ -286,7 +287,7 @@ async def test_curl() -> None:
     async with serving(app) as server:
         for options in ([], ["-0"], ["-d", "@-"], ["-T", "-"], ["-H", "Expect: 100-continue", "-d", "x"]):
             curl = await asyncio.create_subprocess_exec(
-                "curl", "-sS", "-m", "5", *options, f"http://{server.address}/", stdin=-1, stdout=-1, stderr=-1
+                program("curl"), "-sS", "-m", "5", *options, f"http://{server.address}/", stdin=-1, stdout=-1, stderr=-1
             )
             out, err = await curl.communicate(b"y" * 100_000)
             assert (curl.returncode, out, err) == (0, app.body, b""), options

@@ -10,6 +10,7 @@ import pytest
 import websockets
 from contract import say
 from http_peer import GET, serving
+from servers.programs import program
 
 from protocols.errors import BindError
 from protocols.http.server import HTTPServer, HTTPSettings
@@ -17,7 +18,7 @@ from protocols.listener import TLS
 
 
 async def run(*command: str) -> bytes:
-    process = await asyncio.create_subprocess_exec(*command, stdout=-1, stderr=-1)
+    process = await asyncio.create_subprocess_exec(program(command[0]), *command[1:], stdout=-1, stderr=-1)
     out, err = await process.communicate()
     assert process.returncode == 0, err
     return out

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from contract import LIMIT, connect, crashes
+from servers.programs import program
 from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
 
 from protocols.errors import BindError
@@ -661,7 +662,7 @@ async def test_swaks_delivers(tmp_path: Path) -> None:
     app = Inbox()
     async with serving(app) as server:
         host, port = server.address.split(":")
-        command = ["swaks", "--server", host, "--port", port, "--from", "a@x.org", "--to", "b@x.org,c@x.org"]
+        command = [program("swaks"), "--server", host, "--port", port, "--from", "a@x.org", "--to", "b@x.org,c@x.org"]
         process = await asyncio.create_subprocess_exec(
             *command, "--pipeline", "--helo", "swaks.example", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from argon2 import PasswordHasher
 from mqtt_peer import LIMIT, Kept, Recorder, serving
+from servers.programs import program
 
 from protocols.listener import TLS
 from protocols.mqtt import MQTTServer
@@ -18,9 +19,9 @@ USERS = {name: Secret(HASHER.hash(f"{name}'s")) for name in ("ann", "bob")}
 ANN = ("-u", "ann", "-P", "ann's")
 
 
-async def run(program: str, server: MQTTServer, *arguments: str) -> tuple[int | None, str]:
+async def run(name: str, server: MQTTServer, *arguments: str) -> tuple[int | None, str]:
     process = await asyncio.create_subprocess_exec(
-        program,
+        program(name),
         *("-h", "localhost", "-p", server.address.rpartition(":")[2], *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,

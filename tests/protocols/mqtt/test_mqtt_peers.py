@@ -11,6 +11,7 @@ import pytest
 from mqtt_peer import LIMIT, Recorder, serving
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
+from servers.programs import program
 
 from protocols.mqtt import MQTTServer
 
@@ -25,10 +26,10 @@ def port(server: MQTTServer) -> str:
     return server.address.rpartition(":")[2]
 
 
-async def run(program: str, server: MQTTServer, *arguments: str, wait: float = LIMIT) -> tuple[int | None, str]:
+async def run(name: str, server: MQTTServer, *arguments: str, wait: float = LIMIT) -> tuple[int | None, str]:
     """The exit code (None: killed after ``wait`` seconds) and what the program printed."""
     process = await asyncio.create_subprocess_exec(
-        program, "-p", port(server), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        program(name), "-p", port(server), *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
     )
     try:
         async with asyncio.timeout(wait):
@@ -43,6 +44,7 @@ async def run(program: str, server: MQTTServer, *arguments: str, wait: float = L
 @contextlib.asynccontextmanager
 async def subscriber(server: MQTTServer, *arguments: str) -> AsyncIterator[asyncio.Task[tuple[int | None, str]]]:
     """mosquitto_sub, subscribed."""
+    program("mosquitto_sub")
     before = len(server.broker.matches["probe/x"])
     task = asyncio.ensure_future(run("mosquitto_sub", server, "-t", "probe/x", *arguments, wait=2 * LIMIT))
     async with asyncio.timeout(LIMIT):
