@@ -19,6 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import path, re_path
 
 from gateway import AsyncHttpConsumer, ProtocolTypeRouter, URLRouter, url
+from gateway.django import application
 
 BODY = b"Hello, world!"
 
@@ -56,6 +57,8 @@ async def hello(request: HttpRequest) -> HttpResponse:
 
 urlpatterns = [path("", hello)]
 views: Any = get_asgi_application()
+django_target = application()
+"""What the target ``django`` is in a gateway.yaml."""
 
 
 def ours(target: Any) -> ProtocolTypeRouter:
@@ -79,4 +82,4 @@ def serve(target: str, port: int) -> None:
 
 
 if __name__ == "__main__":
-    serve({"consumer": "Hello", "view": "views"}[sys.argv[1]], int(sys.argv[2]))
+    serve({"consumer": "Hello", "view": "django_target"}[sys.argv[1]], int(sys.argv[2]))

@@ -3,6 +3,7 @@
 import os
 from typing import cast
 
+from gateway.django.views import Views
 from protocols.asgi import Application
 
 
@@ -26,5 +27,4 @@ def application() -> Application:
     views = get_asgi_application()
     if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
         views = ASGIStaticFilesHandler(views)
-    views.__dict__["target_name"] = "django"  # as gateway.yaml calls it
-    return cast("Application", views)
+    return Views(cast("Application", views))
