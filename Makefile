@@ -1,8 +1,10 @@
 # `make run` and `make test` need Python 3.11 or later and nothing else; they make .venv themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-RUNS := .venv/.runs
-STAMP := .venv/.installed
+# What is installed knows its folder: in one that was moved it is installed again.
+HERE := $(shell pwd | cksum | cut -d' ' -f1)
+RUNS := .venv/.runs-$(HERE)
+STAMP := .venv/.installed-$(HERE)
 PIP := $(BIN)/python -m pip
 INSTALL := $(PIP) install --quiet --disable-pip-version-check --use-pep517 -c config/constraints.txt -e
 BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_orm mqtt_idle smtp imap sms \
