@@ -1,7 +1,7 @@
 # `make run` and `make test` need Python 3.11 or later and nothing else; they make .venv themselves.
 PYTHON ?= python3
 BIN := .venv/bin
-# What is installed knows its folder: in one that was moved it is installed again.
+# What is installed knows its folder: where that was moved, .venv is made anew.
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
 RUNS := .venv/.runs-$(HERE)
 STAMP := .venv/.installed-$(HERE)
@@ -29,7 +29,7 @@ install: $(STAMP)
 $(RUNS): pyproject.toml config/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or later is needed: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	@echo "Installing into .venv: half a minute, longer on a slow line."
-	@$(PIP) install --help >/dev/null 2>&1 || \
+	@test -e $@ || { ! ls .venv/.runs-* && $(PIP) install --help; } >/dev/null 2>&1 || \
 	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear .venv; \
 	else $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
 	fi || { echo "No pip for .venv. On Debian and Ubuntu: apt install python3-venv, then make $(MAKECMDGOALS) again."; exit 1; }

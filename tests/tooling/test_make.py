@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers.site import ROOT
 
-RUNS = ".venv/.runs"
+RUNS = ("RUNS=.venv/.runs", ".venv/.runs")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def ours(folder: Path) -> str:
 
 def works(folder: Path) -> bool:
     pip = subprocess.run([".venv/bin/python", "-m", "pip", "--version"], cwd=folder, capture_output=True, check=False)
-    return pip.returncode == 0 and (folder / RUNS).exists()
+    return pip.returncode == 0 and (folder / RUNS[1]).exists()
 
 
 def test_it_says_what_it_can_do(clone: Path) -> None:
@@ -56,7 +56,7 @@ def test_it_says_what_it_can_do(clone: Path) -> None:
 
 def test_an_interrupted_environment_is_made_again(clone: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", ".venv"], cwd=clone, timeout=50, check=True)
-    done = make(clone, ours(clone), RUNS)
+    done = make(clone, ours(clone), *RUNS)
     assert done.returncode == 0, done.stderr
     assert works(clone)
 
@@ -64,14 +64,26 @@ def test_an_interrupted_environment_is_made_again(clone: Path) -> None:
 def test_an_environment_that_works_is_kept(clone: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", ".venv"], cwd=clone, timeout=50, check=True)
     (clone / ".venv/mine").touch()
-    assert make(clone, ours(clone), RUNS).returncode == 0
+    assert make(clone, ours(clone), *RUNS).returncode == 0
     assert (clone / ".venv/mine").exists()
+
+
+def test_a_clone_that_was_moved_is_made_anew(clone: Path) -> None:
+    """What pip writes into it names the folder."""
+    (clone / "moved.mk").write_text("include Makefile\ninstalled: $(RUNS)\n")
+    assert make(clone, ours(clone), "-f", "moved.mk", "installed").returncode == 0
+    (clone / ".venv/mine").touch()
+    assert make(clone, ours(clone), "-f", "moved.mk", "installed").returncode == 0
+    assert (clone / ".venv/mine").exists()
+    moved = clone.rename(clone.with_name("moved"))
+    assert make(moved, ours(moved), "-f", "moved.mk", "installed").returncode == 0
+    assert not (moved / ".venv/mine").exists()
 
 
 def test_debian_without_python3_venv(clone: Path) -> None:
     """The pip of the system brings one into .venv."""
     body = '*ensurepip*) exit 1;;\n"-m pip"*) echo "$@"; exit;;'
-    done = make(clone, python(clone, body), RUNS)
+    done = make(clone, python(clone, body), *RUNS)
     assert done.returncode == 0, done.stderr
     assert "-m pip --python .venv/bin/python install --quiet pip\ninstalling .[django,imap]\n" in done.stdout
     assert (clone / ".venv/bin/python").exists()
@@ -85,7 +97,7 @@ def test_debian_without_python3_venv_and_pip(clone: Path) -> None:
         assert done.returncode != 0
         assert "apt install python3-venv, then make run again." in done.stdout
         assert "installing" not in done.stdout
-    assert make(clone, ours(clone), RUNS).returncode == 0
+    assert make(clone, ours(clone), *RUNS).returncode == 0
     assert works(clone)
 
 
