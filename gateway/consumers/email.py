@@ -5,6 +5,7 @@ import email
 import email.message
 import email.parser
 from collections.abc import Sequence
+from email.policy import Compat32
 from typing import Any, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
@@ -27,7 +28,7 @@ class EmailMethods(Consumer[R]):
     raw: bytes
     """The message as it came (RFC 5322)."""
     message: email.message.Message
-    """The same, parsed. Never write it back out: ``raw`` is what was signed."""
+    """The same, parsed; each header is a str. Never write it back out: ``raw`` is what was signed."""
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
@@ -84,13 +85,24 @@ class EmailMethods(Consumer[R]):
             await self._emit({"type": "email.send", "mail_from": "", "rcpt_to": [recipient], "message": answer})
 
 
+class _Text(Compat32):
+    """Headers are text, also where they came as UTF-8 (RFC 6532), for which the stdlib gives a row of U+FFFD; a byte
+    that is no UTF-8 is one of those."""
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+_TEXT = _Text()
+
+
 def parse(raw: bytes) -> email.message.Message:
     """``raw`` as the stdlib's tolerant, lazy message. Never raises: where its body cannot be parsed (a thousand nested
     parts), the headers are, and the body is one payload."""
     try:
-        return email.message_from_bytes(raw)
+        return email.message_from_bytes(raw, policy=_TEXT)
     except Exception:  # the parser's own faults on hostile input: RecursionError, IndexError and others
-        return email.parser.BytesHeaderParser().parsebytes(raw)
+        return email.parser.BytesHeaderParser(policy=_TEXT).parsebytes(raw)
 
 
 class EmailConsumer(EmailMethods[None], SyncForm):

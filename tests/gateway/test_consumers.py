@@ -143,6 +143,14 @@ async def test_mail_is_answered_in_its_thread(consumer: Any) -> None:
     [
         (b"", ""),
         (b"Auto-Submitted: auto-generated\r\n", "ann@example.com"),
+        (b"Auto-Submitted: Auto-Replied; owner=ann\r\n", "ann@example.com"),
+        (b"X-Autoreply: yes\r\n", "ann@example.com"),
+        (b"X-Autorespond: On holiday\r\n", "ann@example.com"),
+        (b"Content-Type: multipart/report; report-type=delivery-status\r\n", "ann@example.com"),
+        (b"X-BeenThere: friends@example.com\r\n", "ann@example.com"),
+        (b"Precedence: auto_reply\r\n", "ann@example.com"),
+        (b"From: Shop <no_reply+7@shop.example>\r\n", "shop@example.com"),
+        (b"", "bounces+7=ann@example.com"),
         (b"List-Id: <x>\r\n", "ann@example.com"),
         (b"Precedence: bulk\r\n", "ann@example.com"),
         (b"X-Auto-Response-Suppress: DR, AutoReply\r\n", "ann@example.com"),
@@ -158,6 +166,71 @@ async def test_robots_get_no_answer(header: bytes, mail_from: str) -> None:
         server.say(*body(header + MAIL))
         await server.end()
         assert server.heard() == []
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Auto-Submitted: no (a person wrote this)\r\n",
+        b"X-Autoreply: no\r\n",
+        b"X-Auto-Response-Suppress: DR, RN\r\n",
+        b"From: Noreen <noreen@example.com>\r\n",
+    ],
+)
+async def test_people_get_one(header: bytes) -> None:
+    async with Conversation(AsyncPolite.as_asgi(), scope("email", mail_from="ann@example.com")) as server:
+        server.say(*body(header + MAIL))
+        await server.end()
+        assert [event["rcpt_to"] for event in server.heard()[:1]] == [["ann@example.com"]]
+
+
+class AsyncPolite(AsyncEmailConsumer):
+    async def receive(self, message: Message) -> None:
+        await self.reply("Thank you.")
+
+
+async def test_headers_in_utf_8_are_text_and_so_is_the_answer() -> None:
+    """RFC 6532; and where an address needs that, the answer is such a message too."""
+    seen: list[str] = []
+
+    class Reader(EmailConsumer):
+        def receive(self, message: Message) -> None:
+            seen.extend([message["From"], message["Subject"], *(part.get_filename("") for part in message.walk())])
+            self.reply("Danke")
+
+    raw = (
+        "From: Jörg Müller <jörg@exämple.de>\r\nSubject: Grüße =?utf-8?q?=C3=BC?=\r\nMessage-ID: <ü@exämple.de>\r\n"
+        'Content-Disposition: attachment; filename="Ärger.txt"\r\n\r\nHallo\r\n'
+    ).encode()
+    envelope = {"mail_from": "jörg@exämple.de", "rcpt_to": ["hilfe@exämple.org"]}
+    async with Conversation(Reader.as_asgi(), scope("email", **envelope)) as server:
+        server.say(*body(raw))
+        await server.end()
+        answer = server.heard()[0]["message"].decode()
+    assert seen == ["Jörg Müller <jörg@exämple.de>", "Grüße =?utf-8?q?=C3=BC?=", "Ärger.txt"]
+    assert "To: jörg@exämple.de\r\nSubject: Re: Grüße ü\r\n" in answer
+    assert "In-Reply-To: <ü@exämple.de>\r\n" in answer
+
+
+async def test_an_answer_to_an_address_in_ascii_is_ascii_above_its_text() -> None:
+    raw = "Subject: =?utf-7?q?+2AA-?= Grüße\r\nMessage-ID: <ü@x>\r\n\r\n".encode()
+    async with Conversation(AsyncPolite.as_asgi(), scope("email", mail_from="ann@example.com")) as server:
+        server.say(*body(raw))
+        await server.end()
+        assert server.heard()[0]["message"].isascii()
+
+
+async def test_a_header_that_is_no_utf_8_is_text_too() -> None:
+    seen: list[str] = []
+
+    class Reader(EmailConsumer):
+        def receive(self, message: Message) -> None:
+            seen.append(message["Subject"].upper())
+
+    async with Conversation(Reader.as_asgi(), scope("email")) as server:
+        server.say(*body(b"Subject: gr\xfc\xdfe\r\n\r\n"))
+        await server.end()
+    assert seen == ["GR\ufffd\ufffdE"]
 
 
 async def test_texts_are_answered_and_receipts_heard() -> None:
