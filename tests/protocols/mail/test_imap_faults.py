@@ -4,13 +4,12 @@ import asyncio
 import contextlib
 import logging
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from imap_desk import Desk, eventually, mail, new_user, reading, settings
+from imap_desk import LIMIT, Desk, eventually, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot, free_port
 
 from protocols.errors import BindError
@@ -53,10 +52,8 @@ async def test_a_server_killed_in_idle_is_noticed_and_nothing_is_lost(
     async with reading(desk, server, user) as reader:
         await eventually(lambda: server.count("Processed", user) == 1)
         await asyncio.sleep(0.2)  # in IDLE
-        before = time.monotonic()
         server.kill()
         await eventually(lambda: reader.status.state == "connecting" and "connection refused" in reader.status.detail)
-        assert time.monotonic() - before < 5
         assert "next try in" in reader.status.detail
         server.start()
         server.append(mail("meanwhile"), user=user)
@@ -164,14 +161,17 @@ async def test_a_folder_that_is_missing_or_cannot_be_made_is_said(shared: Doveco
 
 
 async def test_nobody_there(user: str) -> None:
+    """Its end does not wait for the next try."""
     port = free_port()
-    async with IMAPReader(
-        Desk(), IMAPSettings(host="127.0.0.1", port=port, tls=False, username="a", password=Secret("b")), state={}
-    ) as reader:
-        await eventually(lambda: reader.status.detail.startswith("connection refused; next try in"))
-        assert reader.address == f"127.0.0.1:{port}"
-        before = time.monotonic()
-    assert time.monotonic() - before < 2
+    settings = IMAPSettings(
+        host="127.0.0.1", port=port, tls=False, username="a", password=Secret("b"), reconnect=10 * LIMIT
+    )
+    reader = IMAPReader(Desk(), settings, state={})
+    await reader.start()
+    await eventually(lambda: reader.status.detail.startswith("connection refused; next try in"))
+    assert reader.address == f"127.0.0.1:{port}"
+    async with asyncio.timeout(LIMIT):
+        await reader.stop(10 * LIMIT)
     assert reader.status.state == "stopped"
 
 
