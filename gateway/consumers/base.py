@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
-from gateway.consumers.hooks import Call, check, require
+from gateway.consumers.hooks import Call, check, does_all_itself, require
 from gateway.consumers.merge import merge
 from gateway.layers import ChannelLayer, get_channel_layer
 from gateway.threads import call_from_thread, run_in_thread
@@ -83,14 +83,14 @@ class Consumer(Generic[R]):
         methods = {kind: getattr(cls, kind.replace(".", "_"), None) for kind in RECEIVED}
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
         cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
-        members = [getattr(cls, name) for name in dir(cls) if not name.startswith("__")]
+        members = [getattr(cls, name, None) for name in dir(cls) if not name.startswith("__")]
         marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
         cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
 
     @classmethod
     def answers(cls, kind: str) -> bool:
-        """Whether it has a method for scopes of the type ``kind``."""
-        return kind in cls._kinds
+        """Whether it has a method for scopes of the type ``kind``, or does without such methods."""
+        return kind in cls._kinds or (not cls._kinds and does_all_itself(cls))
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:

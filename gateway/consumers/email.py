@@ -23,7 +23,7 @@ class EmailMethods(Consumer[R]):
     """What both forms have; write ``receive``. Returning accepts; raising defers (the sender tries again)."""
 
     _hooks = {"receive": Call()}
-    _required = ("receive", "email_receive", "dispatch")
+    _required = ("receive", "email_receive")
 
     raw: bytes
     """The message as it came (RFC 5322)."""

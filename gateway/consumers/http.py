@@ -15,7 +15,7 @@ class HttpMethods(Consumer[R]):
     """What both forms have; write ``handle``."""
 
     _hooks = {"handle": Call(("body",)), "disconnect": Call(())}
-    _required = ("handle", "http_request", "dispatch")
+    _required = ("handle", "http_request")
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
         self._body = bytearray()

@@ -226,7 +226,7 @@ class JsonMqttMethods(MqttMethods[R]):
     """Payloads are JSON; write ``receive_json``. A payload that is none is refused, with a line in the log."""
 
     _hooks = {**OF_A_CONNECTION, "receive_json": Call(("topic", "content"), more=True)}
-    _required = ("receive_json", "mqtt_receive", "dispatch")
+    _required = ("receive_json", "mqtt_receive")
 
     handler = "receive_json"
 

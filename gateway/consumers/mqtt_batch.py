@@ -57,7 +57,7 @@ class MqttBatchMethods(MqttConnection[R]):
     """
 
     _hooks = {**OF_A_CONNECTION, "receive_batch": Call(("messages",))}
-    _required = ("receive_batch", "handle", "dispatch")
+    _required = ("receive_batch", "handle")
 
     max_batch: ClassVar[int] = 100
     """Messages at once."""

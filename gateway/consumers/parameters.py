@@ -34,13 +34,18 @@ class Extras:
 
 
 def extras(handler: Callable[..., Any], *, given: int) -> Extras:
-    """Look at ``handler``, a method whose first ``given`` arguments after ``self`` it always gets."""
-    parameters = list(inspect.signature(handler).parameters.values())[1 + given :]
+    """Look at ``handler``, a method whose first ``given`` arguments after ``self`` it always gets. One that does not
+    say what it takes gets those alone; what only a method behind a decorator takes, the decorator may pass."""
+    try:
+        parameters = list(inspect.signature(handler).parameters.values())[1 + given :]
+        asked = inspect.signature(handler, follow_wrapped=False).parameters
+    except (TypeError, ValueError):
+        return Extras()
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     captures = [each for each in named if each.name not in OF_THE_MESSAGE]
     return Extras(
         keys=tuple(each.name for each in named if each.name in OF_THE_MESSAGE),
         captures=tuple(each.name for each in captures),
-        required=frozenset(each.name for each in captures if each.default is each.empty),
+        required=frozenset(each.name for each in captures if each.default is each.empty and each.name in asked),
         everything=any(each.kind is each.VAR_KEYWORD for each in parameters),
     )

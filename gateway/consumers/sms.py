@@ -13,7 +13,7 @@ class SMSMethods(Consumer[R]):
     """What both forms have; write ``receive``, and ``status`` where receipts matter. Returning accepts."""
 
     _hooks = {"receive": Call(("text", "media")), "status": Call()}
-    _required = ("receive", "status", "sms_receive", "sms_status", "dispatch")
+    _required = ("receive", "status", "sms_receive", "sms_status")
 
     def sms_receive(self, event: Any) -> Any:
         return self.receive(event["text"], event["media"])

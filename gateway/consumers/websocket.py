@@ -1,17 +1,27 @@
 """Consumers of the websocket scope: one instance per connection."""
 
-from typing import Any, TypeVar
+import inspect
+from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
-from gateway.consumers.hooks import Call
+from gateway.consumers.hooks import Call, takes
 
 R = TypeVar("R")
+
+UNSUPPORTED_DATA = 1003
+"""RFC 6455, section 7.4.1."""
+_BYTES = Call(("text", "bytes"), by_name=True)
 
 
 class WebsocketMethods(Consumer[R]):
     """What both forms have; write ``connect``, ``receive`` and ``disconnect``."""
 
-    _hooks = {"connect": Call(), "receive": Call(("text", "bytes"), by_name=True), "disconnect": Call(("code",))}
+    _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
+    _text_only: ClassVar[bool] = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._text_only = inspect.isfunction(cls.receive) and not takes(cls.receive, _BYTES)
 
     def websocket_connect(self, event: Any) -> Any:
         return self.connect(event)
@@ -19,6 +29,8 @@ class WebsocketMethods(Consumer[R]):
     def websocket_receive(self, event: Any) -> Any:
         if event.get("text") is not None:
             return self.receive(text=event["text"])
+        if self._text_only:
+            return self.close(UNSUPPORTED_DATA, "text only")
         return self.receive(text=None, bytes=event["bytes"])
 
     def websocket_disconnect(self, event: Any) -> Any:
@@ -29,7 +41,8 @@ class WebsocketMethods(Consumer[R]):
         return self.accept()
 
     def receive(self, text: str | None, bytes: bytes | None = None) -> Any:  # noqa: A002 -- ASGI's key
-        """One message: either ``text`` or ``bytes``."""
+        """One message: either ``text`` or ``bytes``. One that takes no ``bytes`` gets none: a peer that sends them is
+        hung up on."""
 
     def disconnect(self, code: int) -> Any:
         """The connection is over, with the peer's close code (RFC 6455, section 7.4)."""

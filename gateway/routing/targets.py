@@ -33,13 +33,19 @@ def as_application(target: Any) -> Application:
 def _is_double(target: Any) -> bool:
     """Whether it is an ASGI 2 application: as asgiref sees it, if its arguments fit. Raises ValueError."""
     takes = _fitting(target, (SINGLE, DOUBLE))
-    double: bool = is_double_callable(_innermost(target))  # type: ignore[no-untyped-call]  # asgiref has no types
+    called = _innermost(target)
+    double = _called_twice(called) and _called_twice(inspect.unwrap(called))  # what a decorator calls tells, too
     if isinstance(target, type):  # Starlette's endpoints are awaitable: a class, and a single callable
         double = DOUBLE in takes and _has(target, "__call__")
         takes = takes if double or _has(target, "__await__") else []
     if (DOUBLE if double else SINGLE) not in takes:
         wanted = "which is async and takes scope, receive and send"
         raise ValueError(f"{name_of(target)} is no ASGI application, {wanted}")
+    return double
+
+
+def _called_twice(target: Any) -> bool:
+    double: bool = is_double_callable(target)  # type: ignore[no-untyped-call]  # asgiref has no types
     return double
 
 
@@ -50,7 +56,7 @@ def _has(kind: type, method: str) -> bool:
 def _fitting(target: Any, counts: Iterable[int]) -> list[int]:
     """Those of ``counts`` that ``target`` may be called with; all of them where it does not say."""
     try:
-        signature = inspect.signature(target)
+        signature = inspect.signature(target, follow_wrapped=False)
     except (TypeError, ValueError):
         return list(counts)
     return [count for count in counts if _binds(signature, count)]

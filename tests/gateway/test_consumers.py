@@ -4,6 +4,7 @@ import asyncio
 import re
 import threading
 from email.message import Message
+from functools import partialmethod, wraps
 from typing import Any
 
 import pytest
@@ -20,12 +21,14 @@ from gateway import (
     JsonMqttConsumer,
     MqttBatchConsumer,
     MqttConsumer,
+    ProtocolTypeRouter,
     SMSConsumer,
     StopConsumer,
     SyncConsumer,
     WebsocketConsumer,
     get_channel_layer,
     layer_event,
+    topic,
 )
 
 
@@ -350,9 +353,24 @@ async def test_raw_consumers_stop_when_they_say_so_and_name_what_they_cannot_do(
             await peer.end()
 
 
+def with_user(method: Any) -> Any:
+    """A decorator that passes more than it is given."""
+
+    @wraps(method)
+    def wrapper(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return method(self, *args, user="ann", **kwargs)
+
+    return wrapper
+
+
 def mistaken(base: type, text: str) -> Any:
     """The class ``C`` that somebody wrote with ``text`` in it."""
-    names: dict[str, Any] = {"Base": base, "layer_event": layer_event}
+    names: dict[str, Any] = {
+        "Base": base,
+        "layer_event": layer_event,
+        "partialmethod": partialmethod,
+        "with_user": with_user,
+    }
     exec(f"class C(Base):\n    {text}", names)  # noqa: S102 -- as in a user's module
     return names["C"]
 
@@ -375,7 +393,7 @@ def mistaken(base: type, text: str) -> Any:
         (
             WebsocketConsumer,
             "def receive(self, text_data, bytes_data): ...",
-            "C.receive is called with text, bytes",
+            "C.receive is called with text; it takes (self, text_data, bytes_data)",
         ),
         (SyncConsumer, "def sms_receive(self): ...", "C.sms_receive is called with message; it takes (self)"),
         (
@@ -401,11 +419,62 @@ def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: typ
         (EmailConsumer, "def receive(self, mail, spam=False): ..."),
         (WebsocketConsumer, "def receive(self, bytes=None, text=None): ..."),
         (AsyncMqttConsumer, "def receive(self, topic, payload): return self.publish(topic, payload)"),
+        (WebsocketConsumer, "def receive(self, text): ..."),
+        (AsyncWebsocketConsumer, "async def receive(self, *, text=None, bytes=None): ..."),
         (MqttConsumer, "receive = staticmethod(lambda topic, payload: None)"),
+        (MqttConsumer, "receive = classmethod(lambda cls, topic, payload: None)"),
+        (MqttConsumer, "receive = property(lambda self: print)"),
+        (MqttConsumer, "receive = partialmethod(lambda self, kind, topic, payload: None, 'x')"),
+        (HttpConsumer, "@with_user\n    def handle(self, body, user): ..."),
+        (EmailConsumer, "@with_user\n    def receive(self, message, *, user): ..."),
+        (AsyncMqttConsumer, "def mqtt_reconnect(self): ..."),
+        (MqttConsumer, "def mqtt_resubscribe(self): ..."),
+        (AsyncWebsocketConsumer, "async def websocket_reconnect(self): ..."),
     ],
 )
 def test_what_can_be_called_is_let_be(base: type, text: str) -> None:
     mistaken(base, text)
+
+
+@pytest.mark.parametrize(
+    ("base", "text"),
+    [
+        (AsyncConsumer, "async def dispatch(self, event): ..."),
+        (AsyncConsumer, "async def run(self, scope, receive, send): ..."),
+        (HttpConsumer, "async def run(self, scope, receive, send): ..."),
+    ],
+)
+def test_a_class_that_does_all_itself_may_stand_in_a_router(base: type, text: str) -> None:
+    ProtocolTypeRouter({"http": mistaken(base, text)})
+
+
+def test_what_a_decorator_passes_no_topic_has_to_capture() -> None:
+    topic("sensors/+", mistaken(MqttConsumer, "@with_user\n    def receive(self, topic, payload, user): ..."))
+
+
+async def test_a_consumer_without_event_methods_may_dispatch_by_itself() -> None:
+    class Own(AsyncConsumer):
+        async def dispatch(self, event: Any) -> None:
+            await self.send({"type": "seen", "event": event["type"]})
+            raise StopConsumer
+
+    async with Conversation(Own.as_asgi(), scope("sms")) as peer:
+        peer.say({"type": "sms.receive"})
+        assert await peer.hear() == {"type": "seen", "event": "sms.receive"}
+
+
+async def test_bytes_for_a_consumer_of_texts_are_no_crash() -> None:
+    class Texts(AsyncWebsocketConsumer):
+        async def receive(self, text: str) -> None:  # type: ignore[override]
+            await self.send(text)
+
+    async with Conversation(Texts.as_asgi(), scope("websocket")) as peer:
+        peer.say({"type": "websocket.connect"})
+        assert (await peer.hear())["type"] == "websocket.accept"
+        peer.say({"type": "websocket.receive", "text": "hello", "bytes": None})
+        assert (await peer.hear())["text"] == "hello"
+        peer.say({"type": "websocket.receive", "text": None, "bytes": b"\x00"})
+        assert await peer.hear() == {"type": "websocket.close", "code": 1003, "reason": "text only"}
 
 
 @pytest.mark.parametrize(

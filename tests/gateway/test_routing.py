@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pytest
@@ -347,6 +347,26 @@ async def after(word: str, scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body", "body": word.encode()})
 
 
+def passing(method: Any) -> Any:
+    """A decorator that is not async itself."""
+
+    @wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return method(*args, **kwargs)
+
+    return wrapper
+
+
+def adding(method: Any) -> Any:
+    """A decorator that passes more than it is given."""
+
+    @wraps(method)
+    async def wrapper(scope: Any, receive: Any, send: Any) -> None:
+        await method("added", scope, receive, send)
+
+    return wrapper
+
+
 def asgi2(scope: Any) -> Any:
     return partial(asgi3, scope)
 
@@ -373,6 +393,9 @@ class Endpoint:
         (partial(Instance()), b"asgi3"),
         (Instance(), b"asgi3"),
         (Instance().__call__, b"asgi3"),
+        (passing(asgi3), b"asgi3"),
+        (passing(asgi2), b"asgi3"),
+        (adding(after), b"added"),
         (Endpoint, b"asgi3"),
         (asgi2, b"asgi3"),
         (Raw, b"consumer"),
