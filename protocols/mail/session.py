@@ -32,6 +32,8 @@ STUBBORN = 5.0
 """Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
 LINGER = 2.0
 """Seconds that a peer has to take the last answer."""
+IDLE = 100
+"""Commands that bring no mail forward, such as NOOP, before a message comes; Postfix's junk_command_limit."""
 FAIR = 20
 """Answers to commands that were sent together, before other connections have a turn."""
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
@@ -93,7 +95,9 @@ class SMTPSession(SMTP):
         self.local: HostPort | None = None
         self._host = host
         self._joined = False
+        self._encrypted = False
         self._errors = 0
+        self._idle = 0
         self._answers = 0
         self._transaction: Transaction | None = None
 
@@ -112,7 +116,7 @@ class SMTPSession(SMTP):
         return self.session
 
     def encrypted(self) -> bool:
-        return self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+        return self._encrypted
 
     # The connection.
 
@@ -121,18 +125,26 @@ class SMTPSession(SMTP):
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
             self._host.join(self)
+        self._encrypted = transport.get_extra_info("ssl_object") is not None
         super().connection_made(transport)
         if not self._joined and self._handler_coroutine is not None:
             self._joined = True
             self._handler_coroutine.add_done_callback(self._ended)
 
     def _ended(self, _: object) -> None:
-        """Aiosmtpd does not hang up on a peer that left before its greeting: the task was cancelled before it began."""
+        """Aiosmtpd does not always hang up when its task ends: not when that was cancelled before it began."""
         if self.transport is not None:
             self.transport.close()
 
     def eof_received(self) -> bool | None:
-        return super().eof_received() if self._joined else None
+        """What was sent is answered: ``nc -N`` and scripts close their half and listen. TLS has no halves."""
+        if not self._joined:
+            return None
+        return super().eof_received() if self._encrypted else asyncio.StreamReaderProtocol.eof_received(self)
+
+    def receiving(self) -> bool:
+        """Whether a transaction is under way whose message has not come whole."""
+        return self._transaction is not None and not self._transaction.whole
 
     def connection_lost(self, error: Exception | None) -> None:
         if self._joined:
@@ -174,7 +186,9 @@ class SMTPSession(SMTP):
         return f"{self.client[0]}:{self.client[1]}" if self.client else "local"
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
-        """Answer a command. A refusal counts against the peer."""
+        """Answer a command; nothing where it did not come whole. A refusal counts against the peer."""
+        if not status:
+            raise asyncio.CancelledError
         if status[0] in "45":
             self._errors += 1
         if self._errors > self._host.settings.max_errors:
@@ -182,6 +196,15 @@ class SMTPSession(SMTP):
             self._goodbye("421 4.7.0 Too many errors, closing the connection")
             raise asyncio.CancelledError
         await self._write(enhance(status))
+
+    async def _pass(self, status: str) -> None:
+        """Answer a command that brings no mail forward. Nobody keeps a connection with them for ever."""
+        self._idle += 1
+        if self._idle > IDLE:
+            logger.info("%s: closed after %d commands without a message", self, self._idle)
+            self._goodbye("421 4.7.0 Too many commands without a message, closing the connection")
+            raise asyncio.CancelledError
+        await self._write(status)
 
     async def _write(self, status: str) -> None:
         """Answer, whatever it is. A flood of commands keeps nobody else waiting: to read what is there already and to
@@ -195,8 +218,10 @@ class SMTPSession(SMTP):
             raise asyncio.CancelledError from error
 
     async def handle_exception(self, error: Exception) -> str:
-        """What a failed handshake, or an error of our own, is to the peer."""
+        """What a failed handshake, or an error of our own, is to the peer; nothing where it will say no more."""
         self._reset()
+        if isinstance(error, asyncio.IncompleteReadError):
+            return ""
         if isinstance(error, TLSSetupException):
             logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
         else:
@@ -210,7 +235,7 @@ class SMTPSession(SMTP):
             await self.push("501 5.5.4 Syntax: HELO hostname")
             return
         self._greeted(hostname, extended=False)
-        await self._write(f"250 {self.hostname}")
+        await self._pass(f"250 {self.hostname}")
 
     async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
         if not hostname:
@@ -221,7 +246,7 @@ class SMTPSession(SMTP):
         if self.tls_context and not self.encrypted():
             extensions.append("STARTTLS")
         lines = [self.hostname, *extensions]
-        await self._write("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
+        await self._pass("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
 
     def _greeted(self, hostname: str, *, extended: bool) -> None:
         self._reset()
@@ -234,7 +259,10 @@ class SMTPSession(SMTP):
 
     async def smtp_RSET(self, argument: str | None) -> None:  # noqa: N802
         self._reset()
-        await self.push("250 2.0.0 OK")
+        await self._pass("250 2.0.0 OK")
+
+    async def smtp_NOOP(self, argument: str | None) -> None:  # noqa: N802
+        await self._pass("250 2.0.0 OK")
 
     async def smtp_STARTTLS(self, argument: str | None) -> None:  # noqa: N802
         if self.encrypted():
@@ -244,10 +272,10 @@ class SMTPSession(SMTP):
         await super().smtp_STARTTLS(argument)
 
     async def smtp_VRFY(self, argument: str | None) -> None:  # noqa: N802
-        await self.push("252 2.5.0 Cannot verify the user, but will take the message")
+        await self._pass("252 2.5.0 Cannot verify the user, but will take the message")
 
     async def smtp_HELP(self, argument: str | None) -> None:  # noqa: N802
-        await self._write("214 2.0.0 See RFC 5321")
+        await self._pass("214 2.0.0 See RFC 5321")
 
     async def smtp_AUTH(self, argument: str | None) -> None:  # noqa: N802
         await self.push("502 5.5.1 Authentication is not offered")
@@ -339,6 +367,7 @@ class SMTPSession(SMTP):
                 message = await self._read_message(space)
             except RemoteProtocolError as refusal:
                 return self._refusal("DATA", refusal)
+            transaction.whole, self._idle = True, 0
             task = self._host.handle(self, transaction, message)
             task.add_done_callback(lambda _: space.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
@@ -368,8 +397,14 @@ class SMTPSession(SMTP):
             rest = content.feed(data)
             if not space.hold(len(content)):
                 content.discard()
-        if rest and not self._reader.at_eof():
-            self._reader.feed_data(rest)  # commands that were sent along; the buffer is empty, so the order is kept
+        if rest:  # commands that were sent along; the buffer is empty, so the order is kept
+            self._give_back(rest)
+
+    def _give_back(self, rest: bytes) -> None:
+        if self._reader.at_eof():  # where it takes no more
+            self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001
+        else:
+            self._reader.feed_data(rest)
 
     async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
         """Wait for the handler. It goes on when this connection ends: a handler cut half way would run twice."""

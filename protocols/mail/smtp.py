@@ -78,7 +78,9 @@ class SMTPServer(Server, Host):
         return self._listener.address
 
     def active(self) -> dict[str, int]:
-        return {self.settings.protocol: len(self.tasks)} if len(self.tasks) else {}
+        """Messages that are handled, and those that are on their way to us."""
+        number = len(self.tasks) + sum(session.receiving() for session in self._sessions)
+        return {self.settings.protocol: number} if number else {}
 
     async def start(self) -> None:
         # It logs every line that it reads, which may be mail, or what people type in the wrong place.

@@ -22,6 +22,8 @@ class Transaction:
     recipients: list[str] = field(default_factory=list)
     full: bool = False
     """Whether its sender was told that these are too many."""
+    whole: bool = False
+    """Whether its message has come."""
     id: str = field(default_factory=new_id)
     """Names it in the log, in the trace header and to the sender."""
 

@@ -137,6 +137,38 @@ async def test_a_sender_that_leaves_does_not_cut_the_handler(how: str, caplog: p
     assert crashes(caplog) == []
 
 
+@pytest.mark.parametrize("moment", ["at once", "in the handler"])
+async def test_who_closes_its_half_hears_the_answers(moment: str, caplog: pytest.LogCaptureFixture) -> None:
+    """``nc -N``, and scripts: a message and more, and then the end of what they have to say."""
+    app = Held()
+    message = b"MAIL FROM:<a@x.org>\r\nRCPT TO:<b@x.org>\r\nDATA\r\nA: 1" + DOT
+    async with serving(app) as server, peer_of(server) as peer:
+        peer.writer.write(HELLO + message + message + b"QUIT\r\n")
+        if moment == "at once":
+            peer.writer.write_eof()
+        await app.running.wait()
+        if moment == "in the handler":
+            peer.writer.write_eof()
+        app.release.set()
+        answers = [(await peer.reply())[:3] for _ in range(10)]
+        assert answers == ["250", "250", "250", "354", "250", "250", "250", "354", "250", "221"]
+        assert await peer.over()
+    assert crashes(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "said", [b"", b"NOOP\r\n", b"NOO", b"X" * 200_000, HELLO + b"MAIL FROM:<>\r\n", ENVELOPE + b"DATA\r\nA: 1\r\n"]
+)
+async def test_who_closes_its_half_in_the_middle_is_hung_up_on(said: bytes, caplog: pytest.LogCaptureFixture) -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        peer.writer.write(said)
+        peer.writer.write_eof()
+        assert await peer.over()
+        await until(lambda: not server._sessions)
+        assert server.memory.left == server.settings.max_buffered
+    assert crashes(caplog) == []
+
+
 async def test_the_clock_of_the_session_stops_while_the_handler_runs() -> None:
     app = Held()
     async with serving(app, timeout=0.05) as server, peer_of(server) as peer:
@@ -147,6 +179,40 @@ async def test_the_clock_of_the_session_stops_while_the_handler_runs() -> None:
         app.release.set()
         assert (await peer.reply()).startswith("250 ")
         assert (await peer.reply()).startswith("421 4.4.2 ")
+
+
+async def test_the_clock_of_the_session_stops_while_the_handler_runs() -> None:
+    app = Held()
+    async with serving(app, timeout=0.05) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE + b"DATA\r\n")
+        peer.writer.write(b"A: 1" + DOT)
+        await app.running.wait()
+        await asyncio.sleep(0.1)
+        app.release.set()
+        assert (await peer.reply()).startswith("250 ")
+        assert (await peer.reply()).startswith("421 4.4.2 ")
+
+
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01secret", "(it looks like TLS: is implicit_tls: missing?)"),
+        (b"POST / HTTP/1.1\r\n\r\n" + ENVELOPE + b"DATA\r\nSubject: secret" + DOT, "(it looks like HTTP)"),
+    ],
+)
+async def test_who_speaks_another_protocol_is_hung_up_on_at_once(
+    data: bytes, hint: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    inbox = Inbox()
+    async with serving(inbox) as server, peer_of(server) as peer:
+        peer.writer.write(data)
+        assert (await peer.reply()).startswith("554 5.5.1 ")
+        assert await peer.over()
+        port = peer.writer.get_extra_info("sockname")[1]
+    assert inbox.bodies == []
+    lines = [record.getMessage() for record in caplog.records if record.name.startswith("protocols")]
+    assert lines == [f"smtp 127.0.0.1:{port}: closed: not SMTP {hint}"]
 
 
 async def test_one_log_line_a_message_without_its_content(caplog: pytest.LogCaptureFixture) -> None:
@@ -492,6 +558,7 @@ async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.Monk
         await write(session, status)
 
     monkeypatch.setattr(SMTPSession, "_write", counted)
+    monkeypatch.setattr("protocols.mail.session.IDLE", 5000)
     async with serving(Inbox()) as server, peer_of(server) as peer:
         peer.writer.write(b"NOOP\r\n" * 5000)
         async with asyncio.timeout(LIMIT):
@@ -500,6 +567,21 @@ async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.Monk
                 await asyncio.sleep(0)
                 most = max(most, answers - before)
     assert 1 < most < 100
+
+
+@pytest.mark.parametrize("command", [b"NOOP", b"RSET", b"VRFY a", b"HELP", b"HELO x", b"EHLO x"])
+async def test_commands_without_mail_keep_no_connection_for_ever(command: bytes) -> None:
+    async with serving(Inbox(), timeout=LIMIT) as server, peer_of(server) as peer:
+        assert (await peer.ask((command + b"\r\n") * 100))[:1] == "2"
+        assert (await peer.ask(command + b"\r\n")).startswith("421 4.7.0 Too many commands")
+        assert await peer.over()
+
+
+async def test_a_relay_may_keep_its_connection_between_messages() -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        for _ in range(3):
+            await peer.ask(b"NOOP\r\n" * 60 + b"RSET\r\n")
+            assert (await peer.message(b"A: 1" + DOT)).startswith("250 ")
 
 
 async def test_a_silent_sender_is_dropped() -> None:
@@ -633,6 +715,7 @@ async def test_stop_says_goodbye_to_the_idle_and_lets_a_transaction_finish() -> 
         assert (await idle.reply()).startswith("421 4.3.2 ")
         assert await idle.over()
         assert server.status.state == "draining"
+        assert server.active() == {"smtp": 1}  # what the grace may be spent on
         busy.writer.write(b"A: 1" + DOT)
         assert (await busy.reply()).startswith("250 ")
         assert (await busy.reply()).startswith("421 4.3.2 ")

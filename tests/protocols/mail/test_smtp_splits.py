@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from smtp_peer import ENVELOPE, HELLO, Inbox, serving
 
 COMMANDS = st.one_of(
-    st.binary(max_size=40).map(lambda line: line + b"\r\n"),
+    # After QUIT the connection is gone, and with it what had not been read.
+    st.binary(max_size=40).filter(lambda line: b"quit" not in line.lower()).map(lambda line: line + b"\r\n"),
     st.sampled_from(
         [
             HELLO,
