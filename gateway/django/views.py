@@ -47,20 +47,23 @@ class _Thread(ThreadPoolExecutor):
 
     def __init__(self) -> None:
         super().__init__(max_workers=1, thread_name_prefix="django")
-        self._last: Future[Any] | None = None
+        self._calls: list[Future[Any]] = []
+        """Those that have not ended. More than the last: of several at once, that may be cancelled and others run."""
 
     def submit(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> "Future[R]":
         future = super().submit(function, *args, **kwargs)
-        self._last = future
+        self._calls = [*self._unfinished(), future]
         return future
 
     def when_idle(self, call: Callable[[], None]) -> None:
         """``call()`` now or, where a view still runs whose client has left, on the thread when it has ended."""
-        last, self._last = self._last, None
-        if last is None or last.done():
-            call()
+        if self._unfinished():
+            super().submit(call)
         else:
-            last.add_done_callback(lambda _: call())
+            call()
+
+    def _unfinished(self) -> list[Future[Any]]:
+        return [each for each in self._calls if not each.done()]
 
 
 class _RequestContext(ThreadSensitiveContext):

@@ -90,6 +90,33 @@ async def test_a_thread_that_still_runs_a_view_is_no_other_requests() -> None:
     go_on.set()
 
 
+async def test_nor_is_one_where_a_later_call_of_that_view_was_cancelled() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+
+    async def two(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.gather(sync_to_async(wait)(), sync_to_async(threading.get_ident)())
+
+    async def one(scope: Any, receive: Any, send: Any) -> None:
+        await send(await sync_to_async(threading.get_ident)())
+
+    apps = [two, one]
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await apps.pop(0)(scope, receive, send)
+
+    views = Views(app)
+    left = asyncio.ensure_future(ask(views))
+    await asyncio.to_thread(begun.wait, PATIENCE)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    assert isinstance((await ask(views))[0], int)
+    go_on.set()
+
+
 async def test_no_more_threads_are_kept_than_the_pool_has() -> None:
     together = threading.Barrier(pool.size + 3, timeout=PATIENCE)
     views = calling(together.wait)
