@@ -9,8 +9,14 @@ MOST = 100
 """Lines of one kind,"""
 PERIOD = 10.0
 """within so many seconds; what is beyond is counted."""
-_WHOLE = ("protocols.http.access", "protocols.mail.traffic")
-"""Accounts: one line for each request or mail, which is what they are for."""
+_WHOLE = (
+    "protocols.http.access",
+    "protocols.mail.traffic",
+    "protocols.mail.imap_session",
+    "protocols.sms.run",
+    "gateway.delivery",
+)
+"""Accounts: what became of each request, mail, text and kept message, which nobody who sends rubbish may hide."""
 
 
 @dataclass(slots=True)
@@ -22,7 +28,7 @@ class _Kind:
 
 class Flood(logging.Filter):
     """Of our own lines below ERROR, at most `MOST` of each kind within `PERIOD`. A kind is a logger's message before
-    its arguments are put in.
+    its arguments are put in. What says that something is lost (``extra={"lost": True}``) is always written.
 
     The last line before the rest is left out says so, and the first after it how many there were: ``record.flood``.
     """
@@ -33,7 +39,7 @@ class Flood(logging.Filter):
         self._kinds: dict[tuple[str, str], _Kind] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR or not _ours(record.name):
+        if record.levelno >= logging.ERROR or not _ours(record.name) or hasattr(record, "lost"):
             return True
         now, key = self._clock(), (record.name, str(record.msg))
         kind = self._kinds.get(key)
@@ -51,4 +57,4 @@ class Flood(logging.Filter):
 
 
 def _ours(name: str) -> bool:
-    return name.startswith(("protocols.", "gateway.")) and name not in _WHOLE
+    return name.startswith(("protocols.", "gateway.")) and not name.startswith(_WHOLE)

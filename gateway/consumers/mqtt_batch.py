@@ -146,7 +146,7 @@ async def _publish(messages: Sequence[MqttMessage], event: Mapping[str, Any]) ->
             with suppress(Disconnected):
                 await message.to_peer(event)
                 return
-    logger.warning("%s: not published, every device of its batch has left", event["topic"])
+    logger.warning("%s: not published, every device of its batch has left", event["topic"], extra={"lost": True})
 
 
 class MqttBatchConsumer(MqttBatchMethods[None], SyncForm):

@@ -44,7 +44,8 @@ class InMemoryChannelLayer:
         self.dropped += 1
         if channel not in self._slow:
             self._slow.add(channel)
-            logger.warning("channel %s: %d messages unread, the limit; newer ones are dropped", channel, self.capacity)
+            said = "channel %s: %d messages unread, the limit; newer ones are dropped"
+            logger.warning(said, channel, self.capacity, extra={"lost": True})
 
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one. All readers are on one loop, the gateway's."""

@@ -210,7 +210,8 @@ class Broker:
         elif not self._retained.set(message.topic, message, message.size):
             self.unretained += 1
             if not self.unretained & (self.unretained - 1):  # the first, the second, the fourth ...: a line each
-                logger.warning("retained messages are full (max_retained): %d not retained", self.unretained)
+                said = "retained messages are full (max_retained): %d not retained"
+                logger.warning(said, self.unretained, extra={"lost": True})
         else:
             self._keep_retained(message.topic, record.message(message))
             self._expire_retained(message)

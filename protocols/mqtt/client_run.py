@@ -91,7 +91,8 @@ class Run(Instance):
         """QoS 0 that arrives although the inbox overflows: we read on, for an answer that the application waits for."""
         self._dropped += 1
         if self._dropped == 1:
-            logger.warning("%s: too slow; messages at QoS 0 are dropped", describe(self.scope))
+            said = "%s: too slow; messages at QoS 0 are dropped"
+            logger.warning(said, describe(self.scope), extra={"lost": True})
 
     def end(self, reason: str, code: int, clean: bool = False) -> None:
         self.disconnect({"type": "mqtt.disconnect", "reason_code": code, "reason": reason, "clean": clean})

@@ -155,7 +155,8 @@ class SMSWebhook(Server):
         scope = self._scope(item, http)
         if self._router is not None and not self._router.routable(scope):
             # Sending it again would not help, and 4xx makes some providers call a fallback or raise an alarm.
-            logger.warning("sms %s: no route for %s; accepted and dropped", self.name, describe(scope))
+            said = "sms %s: no route for %s; accepted and dropped"
+            logger.warning(said, self.name, describe(scope), extra={"lost": True})
             return []
         run = self._instance(item, scope)
         if await run.run() is not None:

@@ -70,11 +70,21 @@ def test_a_flood_hides_no_line_of_another_kind(clock: Clock) -> None:
         ("protocols.instance", logging.ERROR),
         ("protocols.http.access", logging.INFO),
         ("protocols.mail.traffic", logging.INFO),
+        ("protocols.mail.imap_session", logging.WARNING),
+        ("gateway.delivery.outbox", logging.WARNING),
         ("shop.handlers", logging.INFO),
     ],
 )
 def test_crashes_accounts_and_the_users_own_lines_are_all_written(clock: Clock, name: str, level: int) -> None:
     assert len(written(1000, configured(), logging.getLogger(name), level)) == 1000
+
+
+def test_what_is_lost_is_said_each_time(clock: Clock) -> None:
+    stream = configured()
+    written(1000, stream)
+    for number in range(1000):
+        PEER.warning("accepted and dropped: %s", number, extra={"lost": True})
+    assert stream.getvalue().count("accepted and dropped") == 1000
 
 
 def test_at_level_debug_everything_is() -> None:
