@@ -47,7 +47,8 @@ class _Pool:
 
     def probe(self) -> "Future[None] | None":
         """Done when a thread has been free; None where nothing has asked for one yet."""
-        return self._executor.submit(_nothing) if self._executor is not None else None
+        executor = self._executor  # read once: this is the watch's thread, and the loop's may end the pool meanwhile
+        return executor.submit(_nothing) if executor is not None else None
 
     def shutdown(self, *, wait: bool) -> None:
         if self._executor is not None:
