@@ -196,7 +196,9 @@ class WebSocket(Exchange):
     # What the peer sends: RequestHandler's "payload parser", and what the reader finds.
 
     def feed_data(self, data: bytes) -> tuple[bool, bytes]:
-        self._silent = False
+        if self._silent:
+            self._silent = False
+            self._next_ping()
         if self._held:
             data = self._held + data
         if not self._masks:
@@ -272,6 +274,7 @@ class WebSocket(Exchange):
     # Is it still there?
 
     def _next_ping(self) -> None:
+        self._stop_timer()
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_interval, self._ping)
 
     def _ping(self) -> None:
@@ -282,11 +285,12 @@ class WebSocket(Exchange):
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
 
     def _check(self) -> None:
-        if self._silent and not self._paused:  # while we do not read, its pong may wait in the socket
+        """Nothing has come since the ping."""
+        if self._paused:  # while we do not read, its pong may wait in the socket
+            self._next_ping()
+        else:
             logger.info("%s: no answer to a ping; cut off", self.connection.label)
             self.connection.abort()
-        else:
-            self._next_ping()
 
     def _stop_timer(self) -> None:
         if self._timer is not None:

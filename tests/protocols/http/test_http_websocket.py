@@ -298,6 +298,19 @@ async def test_silent_peers_are_cut_off_and_living_ones_are_not() -> None:
     assert {"type": "websocket.disconnect", "code": 1006, "reason": ""} in app.events
 
 
+async def test_the_next_ping_waits_for_the_interval_alone_once_a_ping_is_answered() -> None:
+    """A proxy between us counts on that: nginx closes a WebSocket on which nothing moved for a minute."""
+    async with serving(Echo(), ping_interval=0.05, ping_timeout=3600) as server:
+        reader, writer = await connect(server.address)
+        writer.write(HANDSHAKE)
+        assert (await read_answer(reader)).status == 101
+        async with asyncio.timeout(LIMIT):
+            for _ in range(3):
+                assert await reader.readexactly(2) == b"\x89\x00"
+                writer.write(b"\x8a\x80\x00\x00\x00\x00")
+        writer.close()
+
+
 async def test_a_full_inbox_stops_the_reading_and_loses_nothing() -> None:
     release, count = asyncio.Event(), 20_000
     got: list[str] = []
