@@ -210,10 +210,10 @@ class IMAPReader(Server):
     async def _pause(self, reason: str, seconds: float) -> None:
         """One log line for each trouble, not for each try."""
         trouble = _NUMBERS.sub("", reason)
+        self.status = Status("connecting", f"{reason}; next try in {seconds:.3g} s")
         if trouble != self._trouble:
             self._trouble = trouble
-            logger.warning("%s at %s: %s; trying again", self._reading.name, self.address, reason)
-        self.status = Status("connecting", f"{reason}; next try in {seconds:.3g} s")
+            logger.warning("%s at %s: %s", self._reading.name, self.address, self.status.detail)
         await asyncio.sleep(seconds)
 
     async def _read(self, reach: Reach) -> None:

@@ -134,7 +134,7 @@ def test_killed_between_the_handler_and_the_mark_it_is_marked_and_not_handled_ag
     mailbox.kill()
     (site.folder / "go").touch()
     # The reader sees that the connection is lost when it comes to mark: the handler's "done" is in the store.
-    until(lambda: "trying again" in site.output(), "the mark cannot be made")
+    until(lambda: "next try in" in site.output(), "the mark cannot be made")
     site.signal(signal.SIGKILL)
     mailbox.start()
     assert mailbox.messages("INBOX") == [letter("slow")]
