@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header: proxies send it with their first packet, which TCP may have to send again (2)."""
-
-
 _LAST = 8
 """How many of the process's file descriptors are the last ones, of which it is said that they are."""
 

@@ -14,10 +14,10 @@ from protocols.ends import describe_tls
 from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import Service, logger
+from protocols.stranger import likeness
 
 LINGER = 5.0
 """Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""
-
 
 Begin = Callable[[RawRequestMessage, StreamReader, "Connection"], Any]
 """Makes the exchange of a request, and starts it."""
@@ -90,16 +90,16 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._messages:
             if self._current_request is None:
-                self._next()
+                self._next(data)
             elif not isinstance(self._messages[-1][0], RawRequestMessage):
                 # The parser's error is queued behind the request that it is in, whose body would never end.
                 cast("Any", self._current_request).malformed(_words(self._messages[-1][0].exc))
 
-    def _next(self) -> None:
-        """Run the exchange of the next request. Called when there is one and none runs."""
+    def _next(self, data: bytes = b"") -> None:
+        """Run the exchange of the next request. Called when there is one and none runs. ``data``: what it came in."""
         message, payload = self._messages.popleft()
         if not isinstance(message, RawRequestMessage):
-            self._refuse(message.exc)
+            self._refuse(message.exc, data)
         elif self._parser is not None:
             self._current_request = self._begin(message, payload, self)
             self._parser.message_consumed()
@@ -128,12 +128,12 @@ class Connection(RequestHandler):
         else:
             self.force_close()
 
-    def _refuse(self, error: BaseException) -> None:
+    def _refuse(self, error: BaseException, data: bytes) -> None:
         """Answer bytes that are no request: a few plain words, where aiohttp has a page and a logged traceback."""
         status = 400
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
-        logger.info("%s: %s; answered %d", self.label, _words(error), status)
+        logger.info("%s: %s%s; answered %d", self.label, _words(error), likeness(data, "HTTP"), status)
         self.write(plain(status, fields=self.service.fields))
         self.linger()
 
@@ -225,5 +225,5 @@ def _host_port(address: Any) -> tuple[str, int | None] | None:
 def _words(error: BaseException) -> str:
     """What was wrong with the bytes, without a byte of them."""
     if type(error) is BadHttpMessage:
-        return error.message.partition(":\n")[0]
+        return error.message.partition(":\n")[0].rstrip(".")
     return type(error).__name__

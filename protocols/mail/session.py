@@ -23,6 +23,7 @@ from protocols.mail.reply import enhance, verdict_reply
 from protocols.mail.settings import SMTPSettings
 from protocols.mail.transaction import Transaction, begin, recipient_of
 from protocols.mail.verdict import Defer, Verdict
+from protocols.stranger import likeness
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +43,7 @@ _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
 class Host(ABC):
     """What a session asks of its server."""
 
+    name: str
     settings: SMTPSettings
     hostname: str
     memory: Memory
@@ -95,6 +97,7 @@ class SMTPSession(SMTP):
         self.local: HostPort | None = None
         self._host = host
         self._joined = False
+        self._heard = False
         self._encrypted = False
         self._errors = 0
         self._idle = 0
@@ -135,6 +138,15 @@ class SMTPSession(SMTP):
         """Aiosmtpd does not always hang up when its task ends: not when that was cancelled before it began."""
         if self.transport is not None:
             self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._heard:
+            self._heard = True
+            if stranger := likeness(data, "SMTP", tls="implicit_tls"):  # in what a browser posts there may be commands
+                logger.info("%s: closed: not %s%s", self, self._host.settings.protocol.upper(), stranger)
+                self._goodbye("554 5.5.1 This is a mail server")
+                return
+        super().data_received(data)
 
     def eof_received(self) -> bool | None:
         """What was sent is answered: ``nc -N`` and scripts close their half and listen. TLS has no halves."""
@@ -183,7 +195,7 @@ class SMTPSession(SMTP):
         self._goodbye("421 4.4.2 Timeout, closing the connection")
 
     def __str__(self) -> str:
-        return f"{self.client[0]}:{self.client[1]}" if self.client else "local"
+        return f"{self._host.name} {self.client[0]}:{self.client[1]}" if self.client else self._host.name
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
         """Answer a command; nothing where it did not come whole. A refusal counts against the peer."""

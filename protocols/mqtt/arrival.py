@@ -9,6 +9,10 @@ from protocols.mqtt import device, packets, reasons
 from protocols.mqtt.device import Device, log
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
+from protocols.stranger import likeness
+
+_CONNECT = 0x10
+"""The first byte of every conversation (3.1.1)."""
 
 
 class Host(device.Host, Protocol):
@@ -42,9 +46,13 @@ class Arrival(asyncio.Protocol):
         host.arrived(self)
 
     def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():  # TLS gives what came before it was closed
+            return
         try:
+            if not self._parser.waiting:
+                _check_begins(data)
             for packet in self._parser.feed(data, most=1):
-                self._first(packet)
+                self._first(cast("Connect", packet))
         except RemoteProtocolError as error:
             self._refuse(error)
 
@@ -55,9 +63,7 @@ class Arrival(asyncio.Protocol):
         """The server stops."""
         self._transport.abort()
 
-    def _first(self, packet: packets.Packet) -> None:
-        if not isinstance(packet, Connect):
-            raise RemoteProtocolError("the first packet is not CONNECT [MQTT-3.1.0-1]")
+    def _first(self, packet: Connect) -> None:
         assigned = not packet.client_id  # MQTT-3.1.3-6
         if assigned:
             packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
@@ -72,13 +78,20 @@ class Arrival(asyncio.Protocol):
         self._transport.close()
 
     def _overdue(self) -> None:
-        timeout = self._host.settings.connect_timeout
-        log(self._host, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
+        if not self._transport.is_closing():
+            timeout = self._host.settings.connect_timeout
+            log(self._host, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
         self._transport.abort()
 
     def _leave(self) -> None:
         self._timer.cancel()
         self._host.left(self)
+
+
+def _check_begins(data: bytes) -> None:
+    """At the first byte: much else has the shape of a packet, and would be waited for or be told of its flags."""
+    if data[0] != _CONNECT:
+        raise RemoteProtocolError(f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{likeness(data, 'MQTT')}")
 
 
 def _refusal(version: int, answer: Any) -> bytes:

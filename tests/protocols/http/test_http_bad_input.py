@@ -94,6 +94,27 @@ async def test_what_is_refused(data: bytes, status: int, caplog: pytest.LogCaptu
     assert "secret" not in caplog.text.lower()
 
 
+@pytest.mark.parametrize(
+    ("data", "hint"),
+    [
+        (
+            b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03secret",
+            "BadHttpMethod (it looks like TLS: is tls: missing?); answered 400",
+        ),
+        (b"SSH-2.0-secret\r\n", "(it looks like SSH); answered 400"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", "proxy_protocol:?); answered"),
+        (b"GET /secret HTTP/1.1\r\n\r\n", ": Missing 'Host' header in request; answered 400"),
+    ],
+)
+async def test_who_has_come_to_the_wrong_port(data: bytes, hint: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(Recorder()) as server:
+        assert (await ask(server, data))[0].status in (400, 505)
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("protocols"))
+    assert hint in line
+    assert "secret" not in line
+
+
 async def test_a_malformed_body_reaches_an_application_that_is_reading_it() -> None:
     events: list[str] = []
     running = asyncio.Event()

@@ -248,7 +248,12 @@ async def test_the_application_publishes_to_subscribers(app: Recorder) -> None:
 @pytest.mark.parametrize(
     ("data", "answer", "rule"),
     [
-        (wire.PINGREQ, b"", "MQTT-3.1.0-1"),
+        (wire.PINGREQ, b"", "not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]"),
+        (b"\x16\x03\x01\x02\x00\x01private", b"", "(it looks like TLS: is tls: missing?)"),
+        (b"GET /private HTTP/1.1\r\n\r\n", b"", "(it looks like HTTP)"),
+        (b"POST / HTTP/1.1\r\n\r\n", b"", "(it looks like HTTP)"),  # the length of a PUBREC that has not come whole
+        (b"SSH-2.0-private\r\n", b"", "(it looks like SSH)"),
+        (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", b"", "proxy_protocol"),
         (wire.connect() * 2, wire.CONNACK, "MQTT-3.1.0-2"),
         (wire.connect("", clean=False), b"\x20\x02\x00\x02", "MQTT-3.1.3-8"),
         (
@@ -435,6 +440,20 @@ async def test_stop_lets_acknowledgements_leave_and_says_goodbye() -> None:
         await stopping
     assert events[0]["reason_code"] == 0x8B
     assert server.status.state == "stopped"
+
+
+async def test_stop_refuses_who_is_not_accepted_yet() -> None:
+    asked = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with serving(app) as server, await dial(server) as peer:
+        await peer.say(wire.connect())
+        await asked.wait()
+        await server.stop(0.05)
+        await peer.expect(b"\x20\x02\x00\x03", b"")  # server unavailable
 
 
 async def test_stop_does_not_wait_for_a_socket_that_said_nothing(app: Recorder) -> None:
