@@ -389,8 +389,9 @@ class Device(Instance, asyncio.Protocol):
             self.dismiss()
 
     def dismiss(self) -> None:
-        """The server stops, whatever is under way."""
-        self.close(reasons.SHUTTING_DOWN, "server shutting down")
+        """The server stops, whatever is under way. Who is not accepted yet is refused when its handler has ended."""
+        if isinstance(self._phase, Connection):
+            self.close(reasons.SHUTTING_DOWN, "server shutting down")
 
     def abort(self) -> None:
         self._transport.abort()
