@@ -34,7 +34,7 @@ class HTTPSettings:
     stall_timeout: Timeout = 30.0
     """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
     max_header: Length = 8192
-    """The longest request line and the longest header field (431); there may be 128 fields (400)."""
+    """The longest request line (414) and the longest header field (431); there may be 128 fields (400)."""
     max_body: Bytes = 64 * 1024 * 1024
     """The longest request body (413). Bodies are streamed, so that this bounds time and disk, not memory."""
     max_message: Length = 1024 * 1024
