@@ -1,18 +1,19 @@
 """Which line of a traceback is the user's own, and how a place in a file is written."""
 
+import os
 import sysconfig
 import traceback
 from pathlib import Path
 from types import TracebackType
 
-_HIDDEN = (
+_FOLDERS = (
     str(Path(__file__).parent),
     str(Path(__file__).parent.parent / "protocols"),
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("purelib"),
     sysconfig.get_path("platlib"),
-    "<",
 )
+_HIDDEN = (*(f"{folder}{os.sep}" for folder in _FOLDERS), "<")
 """Frames from here are not the user's own; the last is code without a file, such as a dataclass's __init__."""
 
 

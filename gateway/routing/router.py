@@ -121,8 +121,8 @@ class Router:
     """An ordered list of routes over one scope type. Subclasses say what they look at."""
 
     scope_types: ClassVar[tuple[str, ...]] = ()
-    """What it can route."""
-    patterns: ClassVar[tuple[type[Pattern], ...]] = ()
+    """What it can route; empty for whatever comes."""
+    patterns: ClassVar[tuple[type[Pattern], ...]] = (Pattern,)
     """What its routes may look for."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
@@ -150,7 +150,7 @@ class Router:
 
     def check(self, kind: str) -> None:
         """Raises ValueError where scopes of the type ``kind`` cannot be answered here, or by what is below."""
-        if kind not in self.scope_types:
+        if self.scope_types and kind not in self.scope_types:
             raise ValueError(f"{type(self).__name__} does not route {kind}")
         for route in self.routes:
             check_answers(route.app, kind)

@@ -13,6 +13,7 @@ from gateway import (
     AsyncMqttConsumer,
     EmailToRouter,
     ProtocolTypeRouter,
+    Router,
     SMSFromRouter,
     TopicRouter,
     URLRouter,
@@ -463,6 +464,18 @@ def test_a_consumers_instance_is_not_its_class() -> None:
 def test_a_mistake_in_a_router_is_one_sentence_when_it_is_made(make: Any, sentence: str) -> None:
     with pytest.raises(ValueError, match=re.escape(sentence)):
         make()
+
+
+async def test_a_router_of_ones_own_says_what_it_looks_at() -> None:
+    class UserRouter(Router):
+        def key(self, pattern: Any, scope: Any) -> str:
+            key: str = scope["client_id"]
+            return key
+
+    seen: list[Any] = []
+    router = ProtocolTypeRouter({"mqtt": UserRouter([regex("^car-", named("car", seen)), default(asgi3)])})
+    await route(router, scope("mqtt", client_id="car-7"))
+    assert [name for name, _ in seen] == ["car"]
 
 
 def test_explain_names_the_route() -> None:
