@@ -125,6 +125,16 @@ def test_the_readme_s_example_is_right(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_what_the_page_on_testing_tests_passes(tmp_path: Path) -> None:
+    """With warnings as errors: what it shows is what others copy."""
+    write_files(ROOT / "docs" / "testing.md", tmp_path)
+    pytest_as_it_comes = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        pytest_as_it_comes, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=30
+    )
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_somewhere(page: Path) -> None:
     targets = [(page.parent / link if link else page, anchor) for link, anchor in LINK.findall(page.read_text())]
