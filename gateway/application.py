@@ -6,6 +6,7 @@ from typing import Any
 
 from gateway.delivery.guard import guarded
 from gateway.delivery.policy import Policy
+from gateway.document import Loc, label
 from gateway.findings import Finding
 from gateway.importing import TargetError, add_to_path, describe_error, import_target
 from gateway.loader import Draft
@@ -29,7 +30,6 @@ from gateway.routing import (
     url,
 )
 from gateway.routing.patterns import unreachable
-from gateway.yamlfile import Loc, label
 from protocols.asgi import Application
 
 _ROUTERS: dict[str, Callable[[list[Route]], Any]] = {

@@ -16,10 +16,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway import yamlfile
+from gateway.document import Document, Loc, label
 from gateway.findings import ConfigErrors, Finding, nearest, suggestion
 from gateway.schema import Keys
 from gateway.settings import Settings, adapter
-from gateway.yamlfile import Document, Loc, label
 
 
 @dataclass(frozen=True)

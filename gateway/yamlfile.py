@@ -1,25 +1,21 @@
-"""YAML text -> plain data, with the place of every key and value.
+"""YAML text -> a Document: plain data, with the place of every key and value.
 
 Rules that differ from YAML 1.1, each because it has hurt somebody: only ``true`` and ``false`` are booleans (so ``on``,
 ``no`` and ``yes`` stay text), only plain decimal numbers are numbers (so ``+15551234567``, ``0123`` and ``12:30:45``
 stay text), a key may stand once, tags are refused, and the values after following anchors are bounded.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.cells import cell_len
 
+from gateway.document import Document, Loc, Span
 from gateway.environment import Unset, expand, has_reference
 from gateway.findings import ConfigErrors, Finding
-
-Loc = tuple[str | int, ...]
-"""The way to a value: ``("routes", "mqtt", 0, "topic")``."""
+from gateway.masking import holds_secret, names_only
 
 VALUES = 10_000
 DEPTH = 32
@@ -32,21 +28,7 @@ _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
-_SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|users|api.?key|signing.?key", re.IGNORECASE)
-_SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
-_SECRET_LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
-_NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
-"""A value that names its secret and does not hold it."""
-_URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
-_LEAST_SECRET = 4
-"""Characters; what is shorter is told by nothing, and stands in every sentence by chance."""
-
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's own
-_SHOWN = 120
-"""Columns of a line that an excerpt shows."""
-_LONGEST = 500
-"""Characters of a message."""
-
 _HINTS = (
     ("'\\t' that cannot start", "indent with spaces"),
     ("cannot start any token", "put the value in quotes"),
@@ -58,115 +40,6 @@ _HINTS = (
     ("another document", "leave out what comes after '---'"),
 )
 """What to do about PyYAML's sentences, by a part of them."""
-
-
-def label(loc: Loc) -> str:
-    """``routes.mqtt[0]``; an empty one is the file itself."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
-    return text.removeprefix(".") or "the file"
-
-
-def hide_passwords(text: str) -> str:
-    """``text`` with the passwords in its URLs replaced by stars."""
-    return _URL_PASSWORD.sub(r"\1***@", text)
-
-
-@dataclass(frozen=True)
-class Span:
-    """A place in the text, from 0; ``end`` is the column after it, on the same line."""
-
-    line: int
-    column: int
-    end: int
-
-
-@dataclass(frozen=True)
-class Document:
-    """A file that was read. ``problems`` are the mistakes of form; ``data`` is the rest as plain data."""
-
-    name: str
-    folder: Path
-    lines: list[str]
-    data: Any
-    keys: dict[Loc, Span]
-    values: dict[Loc, Span]
-    texts: dict[Loc, str]
-    """Numbers and booleans as they were written, for where text is wanted."""
-    references: dict[Loc, dict[str, str]]
-    """Values with ``${...}``: all of it and each reference, as written and as expanded."""
-    secrets: dict[Loc, tuple[Span, ...]]
-    """Values that no message may show."""
-    unset: set[Loc]
-    """Values that are unknown, because a problem has been reported for them."""
-    problems: list[tuple[Span, str]]
-
-    def finding(self, span: Span, message: str) -> Finding:
-        text = hide_passwords(message)
-        short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        return Finding(self.name, span.line + 1, span.column + 1, short, self._excerpt(span))
-
-    def at_key(self, loc: Loc, message: str) -> Finding:
-        """A finding under the key that ``loc`` ends in (under the value, for an item of a list)."""
-        return self.finding(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
-
-    def at_value(self, loc: Loc, message: str) -> Finding:
-        """A finding under the value at ``loc``."""
-        return self.finding(self.span(loc), self._as_written(loc, message))
-
-    def _as_written(self, loc: Loc, message: str) -> str:
-        """``message`` with references where it holds what they stand for, at ``loc`` or below."""
-        for place, values in self.references.items():
-            if place[: len(loc)] == loc:
-                least = 1 if place == loc else _LEAST_SECRET
-                for written, expanded in values.items():
-                    if len(expanded) >= least:
-                        message = message.replace(expanded, written).replace(repr(expanded)[1:-1], written)
-        return message
-
-    def span(self, loc: Loc) -> Span:
-        """The place of the value at ``loc``, or of the nearest value around it."""
-        while loc and loc not in self.values:
-            loc = loc[:-1]
-        return self.values.get(loc, Span(0, 0, 1))
-
-    def _excerpt(self, span: Span) -> str:
-        if not self.values and not _is_harmless(self.lines, span.line):
-            return ""
-        before = [self._line(span.line - 1)[0]] if span.line > 0 and self.values else []
-        text, moved = self._line(span.line, span.column)
-        column = span.column - moved
-        width = max(1, min(span.end, len(self._text(span.line))) - span.column)
-        first = max(0, column - _SHOWN // 2) if len(text) > _SHOWN else 0
-        shown = [_window(line, first) for line in [*before, text]]
-        carets = shown[-1][column - first :][: min(width, max(1, len(text) - column))] or "^"
-        under = " " * cell_len(shown[-1][: column - first]) + "^" * cell_len(carets)
-        numbered = [f"{span.line + 1 - len(before) + n:5} | {line}" for n, line in enumerate(shown)]
-        return "\n".join(line.rstrip() for line in [*numbered, f"      | {under}"])
-
-    def _text(self, line: int) -> str:
-        return self.lines[line] if line < len(self.lines) else ""
-
-    def _line(self, line: int, column: int = 0) -> tuple[str, int]:
-        """A line without secrets, and how many columns what stands at ``column`` has moved left by that."""
-        text, moved = self._text(line), 0
-        hidden = {span for spans in self.secrets.values() for span in spans if span.line == line}
-        for span in sorted(hidden, key=lambda span: -span.column):
-            text = f"{text[: span.column]}***{text[span.end :]}"
-            if span.end <= column:
-                moved += span.end - span.column - 3
-            elif span.column < column:
-                moved += column - span.column
-        if not self.values:  # the text did not parse: guess by the line alone
-            text = _SECRET_LINE.sub(r"\1***", text)
-        return hide_passwords(text), moved
-
-
-def _window(text: str, first: int) -> str:
-    """What an excerpt shows of a line, beginning with column ``first``, one for one: nothing that moves a cursor."""
-    plain = "".join(char if char.isprintable() else " " if char == "\t" else "\ufffd" for char in text)
-    head = "..." + plain[first + 3 :] if first else plain
-    return head if len(head) <= _SHOWN else f"{head[:_SHOWN]}..."
-
 
 # In a flow mapping a brace ends a plain scalar, yet {password: ${PASSWORD}} is what people write. So the braces of
 # references pass the scanner as private characters, one for one: columns stay as they are.
@@ -265,12 +138,12 @@ class _Reader:
                 self._document.problems.append((span, f"key {key!r} is here twice; the first is on line {first}"))
                 continue
             self._document.keys[*loc, key] = span
-            data[key] = self._node(value_node, (*loc, key), secret=secret or _is_secret(key))
+            data[key] = self._node(value_node, (*loc, key), secret=secret or holds_secret(key))
         return data
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc, *, secret: bool) -> Any:
         text: str = node.value
-        if secret and not _NAMED_ONLY.fullmatch(text):
+        if secret and not names_only(text):
             self._document.secrets[loc] = tuple(self._spans(node))
         if not _is_text(text):
             return self._problem(self._span(node), loc, "this is not text")
@@ -333,16 +206,6 @@ def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> s
     if flow and key.tag == _PLAIN and ":" in key.value and value.tag == _PLAIN and not value.value:
         return f"write a space after the colon: {key.value.replace(':', ': ', 1)}"
     return None
-
-
-def _is_secret(key: str) -> bool:
-    return bool(_SECRET.search(key) or difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
-
-
-def _is_harmless(lines: list[str], line: int) -> bool:
-    """Whether a line of a text that did not parse is surely not the inside of a secret of many lines."""
-    before = next((text for text in reversed(lines[:line]) if ":" in text), "")
-    return line < len(lines) and ":" in lines[line] and not _SECRET.search(before)
 
 
 def _is_text(value: object) -> bool:

@@ -1,0 +1,34 @@
+"""What no message may show: which values are secrets, and how a text reads without them."""
+
+import difflib
+import re
+
+_SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|users|api.?key|signing.?key", re.IGNORECASE)
+_SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
+_LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
+_NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
+_URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
+
+
+def holds_secret(key: str) -> bool:
+    """Whether the value of ``key`` is one, also where it is misspelt."""
+    return speaks_of_secret(key) or bool(difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
+
+
+def speaks_of_secret(text: str) -> bool:
+    return _SECRET.search(text) is not None
+
+
+def names_only(value: str) -> bool:
+    """Whether ``value`` says where its secret is, and does not hold it."""
+    return _NAMED_ONLY.fullmatch(value) is not None
+
+
+def hide_passwords(text: str) -> str:
+    """``text`` with the passwords in its URLs replaced by stars."""
+    return _URL_PASSWORD.sub(r"\1***@", text)
+
+
+def hide_by_key(line: str) -> str:
+    """A line of YAML without its value, where its key says that this is a secret."""
+    return _LINE.sub(r"\1***", line)
