@@ -4,6 +4,7 @@ Each handler writes down what it handles and, where there is one, under which ev
 folder.
 """
 
+import os
 import smtplib
 import threading
 import time
@@ -14,6 +15,9 @@ from pathlib import Path
 import httpx
 import paho.mqtt.client as paho
 from servers.site import PATIENCE, Site, until
+
+SEEDS = range(int(os.environ.get("FAULT_SEEDS", "1")))
+"""``make faults`` sets many."""
 
 HANDLERS = """
 import os, random, time

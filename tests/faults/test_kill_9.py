@@ -1,9 +1,5 @@
-"""kill -9 at random moments under load on MQTT, SMTP, IMAP and SMS at once: nothing acknowledged is lost.
+"""kill -9 at random moments under load on MQTT, SMTP, IMAP and SMS at once: nothing acknowledged is lost."""
 
-``FAULT_SEEDS`` says how many times (``make faults`` sets many).
-"""
-
-import os
 import random
 import signal
 import time
@@ -11,12 +7,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from crashing import Crashing, Sender, all_handled, finish, mail, publish
+from crashing import SEEDS, Crashing, Sender, all_handled, finish, mail, publish
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
-SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 KILLS = 3
 CONFIG = """
 servers:

@@ -1,7 +1,6 @@
 """kill -9 at random moments, and devices with sessions: what was acknowledged reaches its subscriber and its handler,
 at QoS 2 once."""
 
-import os
 import random
 import re
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 
 import paho.mqtt.client as paho
 import pytest
-from crashing import Crashing
+from crashing import SEEDS, Crashing
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -23,7 +22,6 @@ from servers.site import PATIENCE, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
-SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 KILLS = 3
 CONFIG = """
 servers:

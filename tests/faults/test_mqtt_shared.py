@@ -16,12 +16,12 @@ from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
+from crashing import SEEDS
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.site import PATIENCE, ROOT, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
-SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 COUNT = 400
 HANDLERS = """
 import os, time

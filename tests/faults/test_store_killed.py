@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+from crashing import SEEDS
 
 from gateway.store import SQLiteStore
 
 pytestmark = pytest.mark.fault
-SEEDS = int(os.environ.get("FAULT_SEEDS", "3"))
 PUTTING = Path(__file__).with_name("putting.py")
 
 
@@ -31,7 +31,7 @@ def wait_until_open(output: Path) -> None:
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 async def test_what_a_put_had_answered_is_there(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "gateway.db"
     moments = random.Random(seed)

@@ -1,6 +1,5 @@
 """Two daemons on one store, one of them killed: the other handles what it had, and nothing acknowledged is lost."""
 
-import os
 import random
 import signal
 import time
@@ -8,11 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import Crashing, Sender, all_handled, finish, mail, publish, under_way
+from crashing import SEEDS, Crashing, Sender, all_handled, finish, mail, publish, under_way
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
-SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 CONFIG = """
 store: sqlite:STORE
 servers:

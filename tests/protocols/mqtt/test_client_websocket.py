@@ -152,7 +152,8 @@ async def test_a_broker_that_does_not_read_does_not_hold_up_the_end() -> None:
         socket.transport.pause_reading()
         await socket.wait_closed()
 
-    async with websockets.serve(silent, "127.0.0.1", 0, subprotocols=["mqtt"]) as listener:  # type: ignore[list-item]
+    broker = websockets.serve(silent, "127.0.0.1", 0, subprotocols=["mqtt"], close_timeout=0.1)  # type: ignore[list-item]
+    async with broker as listener:
         url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         async with client(App(), url, subscribe=(), timeout=0.2) as server:
             await ready(server)
