@@ -64,13 +64,14 @@ class Exchange(Instance):
     # The run.
 
     def begin(self) -> None:
+        """Serve. In flight from now on: a server that stops in this turn of the loop waits for it, too."""
         # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
+        self.service.running.add(self)
         self._task = asyncio.get_running_loop().create_task(self.serve())
 
     async def serve(self) -> None:
         """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
         service, connection = self.service, self.connection
-        service.running.add(self)
         try:
             self.admit()
             error = await self.run()

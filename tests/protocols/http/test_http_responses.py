@@ -303,6 +303,18 @@ async def test_httpx_on_one_connection() -> None:
     assert len({scope["client"] for scope in app.scopes}) == 1
 
 
+async def test_stop_answers_a_request_that_has_only_just_come() -> None:
+    async with serving(Recorder()) as server:
+        reader, writer = await connect(server.address)
+        writer.write(GET)
+        assert (await read_answer(reader)).status == 200
+        (connection,) = cast("Any", server._service.connections)
+        connection.data_received(GET)  # in the turn of the loop in which a signal is heard
+        await server.stop(LIMIT)
+        assert (await read_answer(reader)).status == 200
+        writer.close()
+
+
 async def test_stop_closes_idle_connections_and_ends_busy_ones_after_their_response() -> None:
     running, release = asyncio.Event(), asyncio.Event()
 
