@@ -144,12 +144,13 @@ class Client:
     """paho, on its own thread; what it hears is in queues."""
 
     def __init__(self, port: int, version: MQTTProtocolVersion, *, username: str = "", session: str = "") -> None:
-        """With a ``session`` it comes back by itself, a second later, and says again what was not acknowledged."""
+        """With a ``session`` it comes back by itself, soon, and says again what was not acknowledged."""
         self.heard: queue.Queue[tuple[str, Any]] = queue.Queue()
         clean: dict[str, Any] = {} if version == VERSION_5 else {"clean_session": not session}
         self.paho = paho.Client(
             CallbackAPIVersion.VERSION2, session, protocol=version, reconnect_on_failure=bool(session), **clean
         )
+        self.paho.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # it counts in floats
         if username:
             self.paho.username_pw_set(username, "x")
         self.paho.on_connect = lambda client, data, flags, code, told: self._say("connack", (code.value, told))
