@@ -5,6 +5,7 @@ import contextlib
 import logging
 import resource
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from functools import partial
@@ -24,6 +25,8 @@ HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header: proxies send it with their first packet, which TCP may have to send again (2)."""
 _LAST = 8
 """How many of the process's file descriptors are the last ones, of which it is said that they are."""
+_NO_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
+"""What OpenSSL says of a peer that speaks something else."""
 
 
 class Seldom:
@@ -133,7 +136,7 @@ class Arrivals:
         except RemoteProtocolError as error:
             self.log.warn("closed a connection from the proxy %s: %s", _name(peer), error)
         except OSError as error:
-            logger.info("%s: %s: closed before it said anything: %s", self._label, _name(peer), error)
+            logger.info("%s: %s: closed: %s", self._label, _name(peer), _reason(error))
 
     async def _ends(self, accepted: socket.socket) -> Ends | None:
         try:
@@ -184,6 +187,15 @@ class Entrance(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._enter(cast("asyncio.Transport", transport))  # uvloop's is none by inheritance
+
+
+def _reason(error: OSError) -> str:
+    if not isinstance(error, ssl.SSLError):
+        return str(error)
+    if error.reason in _NO_TLS:
+        return "it does not speak TLS"
+    detail = getattr(error, "verify_message", "") or (error.reason or "no reason given").lower().replace("_", " ")
+    return f"its TLS handshake failed: {detail}"
 
 
 def _name(peer: Any) -> str:

@@ -108,6 +108,15 @@ async def test_handshakes_count_and_have_a_timeout(tls: TLS, caplog: pytest.LogC
     assert not [record for record in caplog.records if record.exc_info]
 
 
+@pytest.mark.parametrize("said", [b"GET /secret HTTP/1.1\r\n\r\n", b"EHLO secret\r\n", b"\x10\x0c\0\4MQTTsecret"])
+async def test_who_does_not_speak_tls(said: bytes, tls: TLS, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "protocols.arrivals")
+    async with serving(tls=tls) as listener, dialled(listener, said) as peer:
+        assert await line(peer[0]) == b""
+        await until(lambda: bool(caplog.records))
+        assert caplog.messages == [f"{listener.address}: 127.0.0.1: closed: it does not speak TLS"]
+
+
 async def greeted(listener: Listener, tls: TLS) -> None:
     """A connection comes through, if not the first: the places of those that were closed are free a moment later."""
     port = int(listener.address.rpartition(":")[2])
