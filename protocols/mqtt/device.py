@@ -174,7 +174,7 @@ class Device(Instance, asyncio.Protocol):
 
     def _log_dropped(self, session: Session) -> None:
         if session.dropped:
-            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full")
+            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full", lost=True)
             session.dropped = 0
 
     def mqtt_reject(self, event: dict[str, Any]) -> None:
@@ -430,12 +430,14 @@ class Device(Instance, asyncio.Protocol):
         self._transport.close()
         self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
-    def _log(self, what: str) -> None:
-        log(self._host, self._transport, f" ({self.client_id})", what)
+    def _log(self, what: str, *, lost: bool = False) -> None:
+        log(self._host, self._transport, f" ({self.client_id})", what, lost=lost)
 
 
-def log(host: Host, transport: asyncio.Transport, who: str, what: str) -> None:
-    logger.warning("%s: %s%s %s", host.name, _peer(transport.get_extra_info("peername")), who, what)
+def log(host: Host, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
+    """``lost``: this is said whatever else there is to say."""
+    extra = {"lost": True} if lost else None
+    logger.warning("%s: %s%s %s", host.name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
 
 
 def _peer(address: Any) -> str:

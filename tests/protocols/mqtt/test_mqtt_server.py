@@ -410,6 +410,23 @@ async def test_drops_are_logged_when_the_subscriber_reads_again(
     assert 0 < received < 1000
 
 
+async def test_what_was_dropped_while_a_device_was_away_is_told_as_a_loss(
+    app: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No flood of other lines hides it."""
+    async with serving(app, max_queued=600) as server, connected(server, "loud") as loud:
+        async with connected(server, "away", clean=False) as away:
+            await away.ask(wire.subscribe(("a", 1)), b"\x90\x03\x00\x01\x01")
+            await away.say(wire.DISCONNECT)
+            await away.hear()
+        for number in range(1, 10):
+            await loud.ask(wire.publish("a", bytes(100), packet_id=number), wire.puback(number))
+        async with await dial(server) as back:
+            await back.ask(wire.connect("away", clean=False), b"\x20\x02\x01\x00")
+    [told] = [record for record in caplog.records if "dropped while it was away" in record.getMessage()]
+    assert hasattr(told, "lost")
+
+
 async def test_one_connection_too_many_is_closed(app: Recorder) -> None:
     async with serving(app, max_connections=1) as server, connected(server), await dial(server) as second:
         await second.say(wire.connect("other"))
