@@ -213,6 +213,8 @@ def send_mqtt(
 
     Example: gateway send mqtt sensors/1/temperature '{"celsius": 21.5}'
     """
+    if username is not None and password is None and sys.stdin.isatty():
+        password = typer.prompt(f"Password of {username}", default="", show_default=False, hide_input=True, err=True)
     version = mqtt_version.value
     message = sending.MQTT(topic, payload.encode(), qos, retain, version, username, password, server)
     _send(message, config, as_json=as_json)

@@ -166,7 +166,7 @@ class Daemon:
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
         for line in [*startpage.server_lines(listed), *startpage.route_lines(gateway.app)]:
             self._say(line)
-        if hint := startpage.try_line(gateway.servers, gateway.app, self._command):
+        if hint := startpage.try_line(gateway.servers, gateway.settings.servers, gateway.app, self._command):
             self._say(hint)
 
     async def _drain(self) -> None:

@@ -4,6 +4,7 @@ import os
 import select
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from servers.site import ROOT
@@ -22,10 +23,11 @@ def piped(data: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
 class Terminal:
     """The command at a terminal; :attr:`shown` is what a person sees there."""
 
-    def __init__(self) -> None:
+    def __init__(self, command: list[str] = COMMAND, folder: Path = ROOT) -> None:
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
         self._ours, theirs = os.openpty()
         self.process = subprocess.Popen(
-            COMMAND, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, cwd=ROOT, start_new_session=True
+            command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, cwd=folder, env=env, start_new_session=True
         )
         os.close(theirs)
         self.shown = b""
