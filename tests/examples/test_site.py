@@ -16,6 +16,7 @@ import httpx
 import pytest
 from servers.programs import program
 from servers.site import PATIENCE, ROOT, Site, running, until
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
@@ -375,13 +376,18 @@ def test_a_mistake_is_told_as_the_readme_shows(site: Site) -> None:
 
 def test_sigterm_finishes_what_is_in_flight_and_exits_with_0(own_site: Site) -> None:
     site = own_site
-    with site.websocket("/live/") as live, concurrent.futures.ThreadPoolExecutor() as pool:
+    client = httpx.Client(timeout=PATIENCE)
+    with client, site.websocket("/live/") as live, concurrent.futures.ThreadPoolExecutor() as pool:
         live.recv(timeout=PATIENCE)
-        poll = pool.submit(httpx.get, site.url("/longpoll/?timeout=2"), timeout=PATIENCE)
+        client.get(site.url("/"))  # connects, so that the next one is only a line to send
+        poll = pool.submit(client.get, site.url("/longpoll/?timeout=2"))
         time.sleep(0.5)  # until the poll has begun: nothing outside tells
         assert site.signal(signal.SIGTERM) == 0
         assert poll.result().status_code == 200
-        assert live.close_code is None or live.close_code in (1001, 1012)
+        with pytest.raises(ConnectionClosed):
+            while True:
+                live.recv(timeout=PATIENCE)
+        assert live.close_code in (1001, 1012)
     assert "Traceback" not in site.output()
 
 

@@ -117,6 +117,7 @@ def test_what_a_handler_had_not_finished_was_not_acknowledged(own_site: Site) ->
         senders = {"mail": Sender(mail(own_site)), "text": Sender(text(own_site)), "reading": Sender(publish)}
         for sender in senders.values():
             sender.start()
+        until(lambda: all(sender.sent for sender in senders.values()), "every sender has begun")
         until(lambda: still(senders.values()), "every sender waits for its handler")
         assert [sender.sent for sender in senders.values()] == [1, 1, 1]
         own_site.signal(signal.SIGKILL)
