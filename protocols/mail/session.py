@@ -10,7 +10,7 @@ import contextlib
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from typing import cast
+from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 
@@ -70,6 +70,13 @@ class Host(ABC):
         """Start the application over one message."""
 
 
+class _Commands(dict[str, Any]):
+    """aiosmtpd's table of them. A word that is not in it is ours, too: aiosmtpd hangs up after five, and says nothing."""
+
+    def get(self, command: str, default: Any = None) -> Any:
+        return super().get(command) or self["UNKNOWN"]
+
+
 class SMTPSession(SMTP):
     """One connection that speaks SMTP.
 
@@ -93,6 +100,7 @@ class SMTPSession(SMTP):
             tls_context=host.starttls(),
             timeout=host.settings.timeout,
         )
+        self._smtp_methods = _Commands(self._smtp_methods, UNKNOWN=self._unknown)
         self.client: HostPort | None = None
         self.local: HostPort | None = None
         self._host = host
@@ -291,6 +299,9 @@ class SMTPSession(SMTP):
 
     async def smtp_AUTH(self, argument: str | None) -> None:  # noqa: N802
         await self.push("502 5.5.1 Authentication is not offered")
+
+    async def _unknown(self, argument: str | None) -> None:
+        await self.push("500 5.5.2 Command not recognized")
 
     async def smtp_MAIL(self, argument: str | None) -> None:  # noqa: N802
         if await self.check_helo_needed():

@@ -557,6 +557,17 @@ async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.Monk
     assert 1 < most < 100
 
 
+async def test_commands_that_are_none_count_like_any_refusal(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with serving(Inbox(), max_errors=8) as server, peer_of(server) as peer:
+        for _ in range(8):
+            assert (await peer.ask(b"XSECRET secret\r\n")) == "500 5.5.2 Command not recognized\r\n"
+        assert (await peer.ask(b"XSECRET secret\r\n")).startswith("421 4.7.0 Too many errors")
+        assert await peer.over()
+    (line,) = (record.getMessage() for record in caplog.records if record.name.startswith("protocols"))
+    assert line.endswith(": closed after 9 refused commands")
+
+
 @pytest.mark.parametrize("command", [b"NOOP", b"RSET", b"VRFY a", b"HELP", b"HELO x", b"EHLO x"])
 async def test_commands_without_mail_keep_no_connection_for_ever(command: bytes) -> None:
     async with serving(Inbox(), timeout=LIMIT) as server, peer_of(server) as peer:
