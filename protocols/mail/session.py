@@ -71,7 +71,7 @@ class Host(ABC):
 
 
 class _Commands(dict[str, Any]):
-    """aiosmtpd's table. A word that is not in it is ours, too: aiosmtpd hangs up after five of them and says nothing."""
+    """aiosmtpd's table. A word that is not in it is ours, too: aiosmtpd hangs up after five, and says nothing."""
 
     def get(self, command: str, default: Any = None) -> Any:
         return super().get(command) or self["UNKNOWN"]
