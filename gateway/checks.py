@@ -132,7 +132,7 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
     if draft.settings.application is not None or draft.settings.routes is None or ("servers",) in draft.removed:
         return
     made = _made(draft)
-    lost = [kind for protocol in _lost_servers(draft) for kind in _scope_types(protocol)]
+    lost = [kind for server in _lost_servers(draft) for kind in _scope_types(server.get("protocol"))]
     routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
     spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
     yield from _unanswered(draft, {*routed, *spoiled}, "routes")
@@ -163,19 +163,26 @@ def _made(draft: Draft) -> dict[str, tuple[str, ...]]:
     return {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
 
 
+def _carrying(draft: Draft) -> set[str]:
+    """The http servers that carry others, also where something is wrong in those."""
+    whole = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    places = [place for server in _lost_servers(draft) for place in (server, server.get("websocket"))]
+    return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
+
+
 def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Finding]:
-    carriers = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    carriers = _carrying(draft)
     for name, kinds in _made(draft).items():
         if not set(kinds) & answered and name not in carriers:
             message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}"
             yield draft.document.at_key(("servers", name), message)
 
 
-def _lost_servers(draft: Draft) -> list[object]:
-    """The protocols of the servers that are not in the settings, because something in them is wrong."""
+def _lost_servers(draft: Draft) -> list[dict[str, Any]]:
+    """What is written of the servers that are not in the settings, because something in them is wrong."""
     written: Any = draft.document.data.get("servers")
     lost = written.keys() - draft.settings.servers.keys() if isinstance(written, dict) else ()
-    return [written[name].get("protocol") if isinstance(written[name], dict) else None for name in lost]
+    return [written[name] if isinstance(written[name], dict) else {} for name in lost]
 
 
 def _submission(draft: Draft) -> Iterator[Finding]:
