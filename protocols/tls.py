@@ -71,6 +71,8 @@ def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
             raise BindError(f"TLS: {key} is not the key of {certificate}") from error
         reason = "they must be PEM files, and the key one without a password"
         raise BindError(f"TLS: {certificate}, {key}: {reason}") from error
+    except OSError as error:  # gone since it was looked at
+        raise BindError(f"TLS: {certificate}, {key}: {error.strerror}") from error
 
 
 def _load_authorities(context: ssl.SSLContext, path: str) -> None:
@@ -79,6 +81,8 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
         raise BindError(f"TLS: {path}: there is no certificate in it; it must be a PEM file") from error
+    except OSError as error:  # gone since it was looked at
+        raise BindError(f"TLS: {path}: {error.strerror}") from error
 
 
 def _check_readable(*paths: str) -> None:

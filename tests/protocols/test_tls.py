@@ -135,6 +135,21 @@ async def test_a_broken_pair_changes_nothing_and_is_one_line(
     assert "No such file" in caplog.records[-1].getMessage()
 
 
+@pytest.mark.parametrize("part", ["certificate", "client_ca"])
+def test_a_file_that_goes_while_it_is_read_changes_nothing(
+    clock: Clock, tls: TLS, part: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorities = tmp_path / "authorities.pem"
+    shutil.copy(tls.certificate, authorities)
+    certificate = Certificate(replace(tls, client_ca=str(authorities)))
+    context = certificate.context()
+    path = Path(getattr(certificate.tls, part))
+    path.touch()
+    monkeypatch.setattr("protocols.tls._check_readable", lambda *paths: str(path) in paths and path.unlink())
+    clock.now += LOOK
+    assert certificate.context() is context
+
+
 def test_a_pair_that_is_as_it_was_is_not_read_again(clock: Clock, tls: TLS) -> None:
     certificate = Certificate(tls)
     context = certificate.context()
