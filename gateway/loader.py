@@ -19,7 +19,7 @@ from gateway import yamlfile
 from gateway.document import Document, Loc, label
 from gateway.findings import ConfigErrors, Finding, nearest, suggestion
 from gateway.schema import Keys
-from gateway.settings import Settings, adapter
+from gateway.settings import NAME_RULE, Settings, adapter
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class _Validation:
         if mistake.kind in ("missing", "union_tag_not_found"):
             return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
         if key == "[key]":
-            return self._document.at_key(loc, f"{loc[-1]!r} is no name; use letters, digits, - and _")
+            return self._document.at_key(loc, f"{loc[-1]!r} is no name: {NAME_RULE}")
         secret = loc in self._document.secrets
         return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
 

@@ -27,6 +27,7 @@ ServerSettings = Annotated[
     Field(discriminator="protocol"),
 ]
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"
 Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 _POLICY_KEYS: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
 
