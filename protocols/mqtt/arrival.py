@@ -49,7 +49,7 @@ class Arrival(asyncio.Protocol):
         if self._transport.is_closing():  # TLS gives what came before it was closed
             return
         try:
-            if not self._parser.waiting:
+            if data and not self._parser.waiting:  # a WebSocket's frame may be empty
                 _check_begins(data)
             for packet in self._parser.feed(data, most=1):
                 self._first(cast("Connect", packet))

@@ -83,6 +83,7 @@ async def test_paho(version: MQTTProtocolVersion) -> None:
 async def test_frames_may_hold_any_part_of_packets() -> None:
     async with serving() as (_, address, _), browser(address) as peer:
         for byte in connect("slow") + PINGREQ:
+            await peer.send(b"")
             await peer.send(bytes((byte,)))
         heard = b""
         while not heard.endswith(PINGRESP):
