@@ -46,7 +46,7 @@ class Arrival(asyncio.Protocol):
         host.arrived(self)
 
     def data_received(self, data: bytes) -> None:
-        if self._transport.is_closing():  # TLS gives what came before it was closed
+        if self._transport.is_closing():  # TLS and WebSocket give what came before that
             return
         try:
             if data and not self._parser.waiting:  # a WebSocket's frame may be empty

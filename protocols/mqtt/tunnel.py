@@ -95,7 +95,7 @@ class Tunnel(asyncio.Transport):
         self._high = self._high if high is None else high
 
     def write(self, data: Any) -> None:
-        if self._closing:
+        if self._closing or not data:
             return
         self._out.append(bytes(data))
         self._unsent += len(data)

@@ -101,6 +101,17 @@ async def test_text_is_no_mqtt() -> None:
     assert closed.value.rcvd.code == 1003
 
 
+async def test_what_is_no_mqtt_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async with serving() as (_, address, _), browser(address) as peer:
+        for _ in range(20):
+            await peer.send(b"GET / HTTP/1.1")
+        with pytest.raises(websockets.ConnectionClosed):
+            await asyncio.wait_for(peer.recv(), LIMIT)
+    (line,) = caplog.messages
+    assert "not MQTT" in line
+    assert line.endswith("(it looks like HTTP)")
+
+
 async def test_who_does_not_speak_it_is_told() -> None:
     async with serving() as (_, address, _):
         with pytest.raises(websockets.InvalidStatus):
