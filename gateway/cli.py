@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway import __version__, daemon, sending, startpage
-from gateway.daemon import Gateway
+from gateway.assembly import Gateway, build
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors, Finding
 from gateway.importing import place_of
@@ -50,7 +50,7 @@ def _build(given: str | None) -> Gateway:
     draft = load(file_of(given))
     os.chdir(draft.document.folder)
     try:
-        return daemon.build(draft)
+        return build(draft)
     except KeyboardInterrupt as error:  # what it waits for is a handler's module
         fail(f"interrupted{place_of(error)}", INTERRUPTED)
 

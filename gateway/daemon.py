@@ -1,4 +1,4 @@
-"""The daemon: built from a file, started, drained, stopped. ``gateway check`` is this, stopped before it binds."""
+"""The daemon: what a file asks for, started, drained, stopped."""
 
 import asyncio
 import contextlib
@@ -8,31 +8,17 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from gateway import checks, logs, signals, startpage
-from gateway.application import ApplicationBuilder, prepare_imports
-from gateway.console import ConsoleServer
-from gateway.delivery.guard import Guard
-from gateway.delivery.outbox import Outlet
-from gateway.delivery.service import Deliveries
-from gateway.findings import ConfigErrors
-from gateway.layers import InMemoryChannelLayer, set_channel_layer
-from gateway.loader import Draft
+from gateway import signals, startpage
+from gateway.assembly import Gateway
 from gateway.notify import keep_alive, notify
-from gateway.routing import Router, leaves
-from gateway.servers import make_outlets, make_servers, needs_store
-from gateway.settings import Settings
-from gateway.store import open_store
 from gateway.store.engine import StoreUnavailable
 from gateway.threads import pool
 from gateway.watch import Watch
-from protocols.asgi import Application
 from protocols.errors import BindError
-from protocols.lifespan import Lifespan, StartupFailed
-from protocols.mail.submission import open_submission
+from protocols.lifespan import StartupFailed
 from protocols.server import Server
 from protocols.tasks import Tasks
 
@@ -46,57 +32,6 @@ LAST_WORDS = 1.0
 """Seconds that a forced end takes, at most."""
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Gateway:
-    """Everything that a file asks for, made, and nothing of it started."""
-
-    file: str
-    settings: Settings
-    app: Application
-    lifespan: Lifespan
-    servers: list[Server]
-    deliveries: Deliveries | None
-    """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
-    outlets: Mapping[str, Outlet]
-    console: ConsoleServer | None
-
-
-def build(draft: Draft) -> Gateway:
-    """Import and make everything. Raises ConfigErrors with every mistake of the file."""
-    settings = draft.settings
-    logs.configure(settings.log, sys.stderr)
-    pool.resize(settings.threads)
-    set_channel_layer(_LAYERS[settings.layer]())
-    wrong = checks.findings(draft)
-    unprepared = prepare_imports(draft)
-    builder = ApplicationBuilder(draft, importable=not unprepared)
-    app = builder.build()
-    draft.finish([*wrong, *unprepared, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
-    lifespan = Lifespan(app)
-    submission = open_submission(settings.submission) if settings.submission else None
-    kept = any(map(needs_store, settings.servers.values()))
-    store = open_store(settings.store) if kept or _has_policies(app) else None
-    try:
-        servers = make_servers(settings.servers, app, lifespan.state, submission, store)
-    except ValueError as error:
-        raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    deliveries = Deliveries(store, app, lifespan.state) if store is not None else None
-    outlets, console = make_outlets(servers, submission), _console(settings, servers)
-    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
-
-
-def _console(settings: Settings, servers: list[Server]) -> ConsoleServer | None:
-    asked = settings.console
-    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required)
-
-
-def _has_policies(app: object) -> bool:
-    return isinstance(app, Router) and any(isinstance(leaf, Guard) for leaf in leaves(app))
-
-
-_LAYERS = {"memory": InMemoryChannelLayer}
 
 
 class Daemon:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from gateway.daemon import build
+from gateway.assembly import build
 from gateway.findings import ConfigErrors
 from gateway.loader import parse
 

@@ -1,0 +1,74 @@
+"""Everything that a file asks for, made. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway import checks, logs
+from gateway.application import ApplicationBuilder, prepare_imports
+from gateway.console import ConsoleServer
+from gateway.delivery.guard import Guard
+from gateway.delivery.outbox import Outlet
+from gateway.delivery.service import Deliveries
+from gateway.findings import ConfigErrors
+from gateway.layers import InMemoryChannelLayer, set_channel_layer
+from gateway.loader import Draft
+from gateway.routing import Router, leaves
+from gateway.servers import make_outlets, make_servers, needs_store
+from gateway.settings import Settings
+from gateway.store import open_store
+from gateway.threads import pool
+from protocols.asgi import Application
+from protocols.lifespan import Lifespan
+from protocols.mail.submission import open_submission
+from protocols.server import Server
+
+_LAYERS = {"memory": InMemoryChannelLayer}
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything that a file asks for, made, and nothing of it started."""
+
+    file: str
+    settings: Settings
+    app: Application
+    lifespan: Lifespan
+    servers: list[Server]
+    deliveries: Deliveries | None
+    """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
+    outlets: Mapping[str, Outlet]
+    console: ConsoleServer | None
+
+
+def build(draft: Draft) -> Gateway:
+    """Import and make everything. Raises ConfigErrors with every mistake of the file."""
+    settings = draft.settings
+    logs.configure(settings.log, sys.stderr)
+    pool.resize(settings.threads)
+    set_channel_layer(_LAYERS[settings.layer]())
+    wrong = checks.findings(draft)
+    unprepared = prepare_imports(draft)
+    builder = ApplicationBuilder(draft, importable=not unprepared)
+    app = builder.build()
+    draft.finish([*wrong, *unprepared, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
+    lifespan = Lifespan(app)
+    submission = open_submission(settings.submission) if settings.submission else None
+    kept = any(map(needs_store, settings.servers.values()))
+    store = open_store(settings.store) if kept or _has_policies(app) else None
+    try:
+        servers = make_servers(settings.servers, app, lifespan.state, submission, store)
+    except ValueError as error:
+        raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
+    deliveries = Deliveries(store, app, lifespan.state) if store is not None else None
+    outlets, console = make_outlets(servers, submission), _console(settings, servers)
+    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
+
+
+def _console(settings: Settings, servers: list[Server]) -> ConsoleServer | None:
+    asked = settings.console
+    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required)
+
+
+def _has_policies(app: object) -> bool:
+    return isinstance(app, Router) and any(isinstance(leaf, Guard) for leaf in leaves(app))
