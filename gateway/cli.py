@@ -6,14 +6,14 @@ import dataclasses
 import os
 import sys
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from gateway import __version__, daemon, sending, startpage
 from gateway.assembly import Gateway, build
 from gateway.dialling import CannotSend
-from gateway.findings import ConfigErrors, Finding
+from gateway.findings import ConfigErrors
 from gateway.importing import place_of
 from gateway.loader import load
 from gateway.passwords import password
@@ -95,21 +95,11 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
 
     Example: gateway check -c gateway.yaml
     """
-    try:
-        gateway = _build_to_answer(config)
-    except ConfigErrors as errors:
-        if not as_json:
-            raise
-        print_json({"valid": False, "findings": [_as_dict(finding) for finding in errors.findings]})
-        raise typer.Exit(daemon.MISTAKE) from errors
+    gateway = _build_to_answer(config)
     if as_json:
         print_json({"valid": True, "findings": []})
     else:
         say(startpage.header(gateway.file, gateway.servers, gateway.app))
-
-
-def _as_dict(finding: Finding) -> dict[str, Any]:
-    return dataclasses.asdict(finding)
 
 
 @app.command()
@@ -297,5 +287,8 @@ def main() -> None:
     try:
         app()
     except ConfigErrors as errors:
-        typer.echo(str(errors), err=True)
+        if Chosen.as_json:
+            print_json({"valid": False, "findings": [dataclasses.asdict(finding) for finding in errors.findings]})
+        else:
+            typer.echo(str(errors), err=True)
         sys.exit(daemon.MISTAKE)

@@ -24,13 +24,25 @@ File = Annotated[
     str | None,
     typer.Option("-c", "--config", metavar="FILE", help="Default: ./gateway.yaml, then $GATEWAY_CONFIG."),
 ]
-AsJSON = Annotated[bool, typer.Option("--json", help="For programs: one JSON document on standard output.")]
 
 
 class Chosen:
-    """The file that ``gateway -c FILE COMMAND`` named, for the command that follows."""
+    """What the whole command goes by."""
 
     file: str | None = None
+    """What ``gateway -c FILE COMMAND`` named, for the command that follows."""
+    as_json = False
+    """Whether it answers with JSON, also where the file has mistakes."""
+
+
+def _choose_json(wanted: bool) -> bool:
+    Chosen.as_json = wanted
+    return wanted
+
+
+AsJSON = Annotated[
+    bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON document on standard output.")
+]
 
 
 def file_of(given: str | None) -> str:

@@ -110,6 +110,29 @@ def test_check_with_mistakes(tmp_path: Path) -> None:
     assert [(each["line"], each["column"]) for each in found["findings"]] == [(1, 27)]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        "check",
+        "routes",
+        "explain http:/",
+        "send http /",
+        "waiting",
+        "show x",
+        "dead list",
+        "dead show x",
+        "outgoing list",
+    ],
+)
+def test_mistakes_in_the_file_are_json_where_json_is_asked_for(tmp_path: Path, command: str) -> None:
+    (tmp_path / "gateway.yaml").write_text("store: 5\nservers: {web: {protocol: htp}}\napplication: json.dumps\n")
+    done = run(tmp_path, *command.split(), "--json")
+    assert (done.returncode, done.stderr) == (2, "")
+    found = json.loads(done.stdout)
+    assert found["valid"] is False
+    assert found["findings"][0]["file"] == "gateway.yaml"
+
+
 @pytest.mark.parametrize("arguments", [["-c", "other.yaml", "check"], ["check", "-c", "other.yaml"]])
 def test_another_file(folder: Path, arguments: list[str]) -> None:
     (folder / "other.yaml").write_text((folder / "gateway.yaml").read_text())
