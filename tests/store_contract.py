@@ -507,7 +507,7 @@ class StoreContract:
         claim = await store.claim("key", id="e2", now=NOW, ttl=60)
         assert (claim.id, claim.state, claim.attempts) == ("e", "ours", 2)
         assert len(await store.take_outgoing(1, now=NOW)) == 1
-        assert "its process died; given back" in await self.told(store, "left")
+        assert "its process ended; given back" in await self.told(store, "left")
 
     async def test_what_a_dead_process_had_comes_alone_in_any_process(self, tmp_path: Path, store: Store) -> None:
         gone = self.make_store(tmp_path)

@@ -100,7 +100,7 @@ def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = story || ?
         WHERE state = {BUSY} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (story.line("its process died; given back"), listed(owners))).rowcount
+    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:

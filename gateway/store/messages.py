@@ -252,7 +252,7 @@ def number(db: Database) -> dict[int, int]:
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', alone = 1, story = story || ?
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (story.line("its process died; given back"), listed(owners))).rowcount
+    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:
