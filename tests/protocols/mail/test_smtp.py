@@ -171,11 +171,11 @@ async def test_who_closes_its_half_in_the_middle_is_hung_up_on(said: bytes, capl
 
 async def test_the_clock_of_the_session_stops_while_the_handler_runs() -> None:
     app = Held()
-    async with serving(app, timeout=0.05) as server, peer_of(server) as peer:
+    async with serving(app, timeout=0.5) as server, peer_of(server) as peer:
         await peer.ask(ENVELOPE + b"DATA\r\n")
         peer.writer.write(b"A: 1" + DOT)
         await app.running.wait()
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.6)
         app.release.set()
         assert (await peer.reply()).startswith("250 ")
         assert (await peer.reply()).startswith("421 4.4.2 ")
