@@ -94,6 +94,8 @@ def run(publisher: Publisher, subscribers: list[Subscriber], window: int, second
     rate = delivered / elapsed
     while delivered < publisher.sent * len(subscribers) and (ready := selector.select(PATIENCE)):
         delivered += sum(key.data() for key, _ in ready)
+    for each in subscribers:  # where its session is kept, nothing is to wait for it
+        each.socket.sendall(packet(0xA2, b"\0\1" + string(TOPIC)))
     for each in (publisher, *subscribers):  # amqtt stops for good over one who left without a word
         each.socket.sendall(packet(0xE0, b""))
     return rate

@@ -36,6 +36,8 @@ class MqttMessage:
     """Of the connection that it came by."""
     id: int | None = None
     """What ``mqtt.ack`` names; None at QoS 0."""
+    event: str | None = None
+    """Its event id, the same each time it is delivered: at QoS 2, and on routes with a policy. Store under it."""
     verdict: Mapping[str, Any] = field(default_factory=lambda: TAKEN)
     to_peer: Send | None = field(default=None, repr=False)
     """Sends an event to its connection."""
@@ -130,6 +132,7 @@ def _message(event: Mapping[str, Any], scope: Any, to_peer: Send) -> MqttMessage
         event.get("captures") or {},
         scope,
         event["id"],
+        event.get("event") or scope["extensions"].get("delivery", {}).get("id"),
         to_peer=to_peer,
     )
 

@@ -240,6 +240,20 @@ async def test_a_batch_knows_what_its_topics_captured_and_each_route_has_its_own
     assert sorted(captured, key=str) == [[{"place": "yard"}], [{"room": "hall"}]]
 
 
+@pytest.mark.parametrize(
+    ("extensions", "said", "event"),
+    [({}, {}, None), ({}, {"event": "e1"}, "e1"), ({"delivery": {"id": "e2", "attempt": 1}}, {}, "e2")],
+    ids=["QoS 1", "QoS 2", "policy"],
+)
+async def test_a_message_has_its_event_id(extensions: Any, said: dict[str, str], event: str | None) -> None:
+    batches: list[list[MqttMessage]] = []
+    quick = type("Quick", (Keeps,), {"max_delay": 0.0})
+    async with Conversation(quick.as_asgi(batches=batches), scope("mqtt", extensions=extensions)) as device:
+        device.say(CONNECT, message("a", **said), DISCONNECT)
+        await device.end()
+    assert [[each.event for each in batch] for batch in batches] == [[event]]
+
+
 def test_a_batch_is_tested_without_a_gateway() -> None:
     class Rows(MqttBatchConsumer):
         rows: list[bytes] = []
