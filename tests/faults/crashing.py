@@ -16,7 +16,7 @@ import httpx
 import paho.mqtt.client as paho
 from servers.site import PATIENCE, Site, until
 
-SEEDS = range(int(os.environ.get("FAULT_SEEDS", "1")))
+SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 """``make faults`` sets many."""
 
 HANDLERS = """

@@ -32,9 +32,9 @@ def wait_until_open(output: Path) -> None:
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-async def test_what_a_put_had_answered_is_there(tmp_path: Path, seed: int) -> None:
+async def test_what_a_put_had_answered_is_there(tmp_path: Path, seed: int, anyio_backend: object) -> None:
     path = tmp_path / "gateway.db"
-    moments = random.Random(seed)
+    moments = random.Random(f"{seed} {anyio_backend}")  # others on each loop
     outputs = [tmp_path / f"{name}{turn}" for turn in range(3) for name in "ab"]
     for turn in range(3):
         pair = outputs[2 * turn : 2 * turn + 2]

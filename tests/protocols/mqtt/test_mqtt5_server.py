@@ -234,7 +234,6 @@ async def test_floods_of_connections_that_never_say_connect(app: Recorder, hello
     assert len(app.scopes) == 1
 
 
-@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # what takes its time is the same on each loop
 @pytest.mark.parametrize("version", [4, 5])
 async def test_a_million_subscriptions(app: Recorder, version: int) -> None:
     async with serving(app, max_subscriptions=100) as server, await dial(server) as peer:
