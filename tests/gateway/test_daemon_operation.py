@@ -1,5 +1,6 @@
 """The daemon and who operates it: signals while it starts, output that nobody hears, systemd's watchdog, limits."""
 
+import asyncio
 import contextlib
 import os
 import resource
@@ -14,6 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from servers.site import ROOT, free_port, until
+
+from gateway.daemon import _unless
 
 HANDLERS = """
 import asyncio, os, time
@@ -102,6 +105,23 @@ def test_a_signal_ends_a_startup_that_hangs(start: Start, number: signal.Signals
     until((run.folder / "starting").exists, "the startup is under way")
     assert run.ended_by(number) == 0
     assert (run.out, run.err) == ("stopped: before it was ready\n", "")
+
+
+async def test_a_start_ends_with_whoever_waits_for_it() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def start() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    waiting = asyncio.ensure_future(_unless(asyncio.Event(), start()))
+    await begun.wait()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert ended.is_set()
 
 
 def test_what_waits_for_the_applications_shutdown_is_told_so(start: Start) -> None:
