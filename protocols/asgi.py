@@ -450,7 +450,7 @@ def describe(scope: Scope) -> str:
         case "mqtt":
             return f"mqtt {scope['client_id']}"
         case "email":
-            return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to'])}"
+            return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to']) or '(no recipient)'}"
         case "sms":
             return f"sms {scope['sender']} -> {scope['recipient']}"
         case _:

@@ -71,8 +71,9 @@ class EmailMethods(Consumer[R]):
 
     @property
     def answerable(self) -> bool:
-        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves."""
-        return may_answer(self.message, self.scope["mail_from"])
+        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves, nor where no
+        recipient is known, whose address the answer would come from."""
+        return bool(self.scope["rcpt_to"]) and may_answer(self.message, self.scope["mail_from"])
 
     def reply(self, text: str, subject: str | None = None) -> R:
         """Answer the sender in the same thread, from the address that was written to. Nothing leaves where the message

@@ -27,16 +27,17 @@ class EmailToRouter(Router):
     patterns = (Address, Domain, Regex, Default)
 
     def key(self, pattern: Pattern, scope: Any) -> str:
-        recipient: str = scope["rcpt_to"][0]
+        """The recipient; empty where a mailbox's message names nobody, which a route for everything takes."""
+        recipient: str = scope["rcpt_to"][0] if scope["rcpt_to"] else ""
         return recipient
 
     def groups(self, scope: Any) -> list[tuple[Route, Any]]:
         """(route, scope narrowed to its recipients) in the order of the first recipient of each."""
         taken: dict[Route, list[str]] = {}
-        for recipient in scope["rcpt_to"]:
-            found = self.find({**scope, "rcpt_to": [recipient]})
+        for named in [[recipient] for recipient in scope["rcpt_to"]] or [[]]:
+            found = self.find({**scope, "rcpt_to": named})
             if found is not None:
-                taken.setdefault(found[0], []).append(recipient)
+                taken.setdefault(found[0], []).extend(named)
         return [(route, {**scope, "rcpt_to": recipients}) for route, recipients in taken.items()]
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
