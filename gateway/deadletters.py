@@ -8,6 +8,7 @@ from pathlib import Path
 from gateway.content import file_of
 from gateway.shelf import CANDIDATES, Advance, meant
 from gateway.store.engine import Message, OutgoingSummary, Step, Store, Summary
+from protocols import private
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,5 @@ async def export(store: Store, folder: Path, ids: Sequence[str], advance: Advanc
 def _write(folder: Path, message: Message) -> None:
     """For its owner's eyes alone."""
     name, content = file_of(message)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / name
-    file.touch(mode=0o600)
-    file.write_bytes(content)
+    private.make_folder(folder)
+    private.write(folder / name, content)

@@ -4,7 +4,7 @@ import contextlib
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.store import claims, messages, outgoing
@@ -14,6 +14,7 @@ from gateway.store.journal import commits, journal_of
 from gateway.store.owner import Owner, is_alive, opening, others_alive
 from gateway.store.salvage import salvage
 from gateway.store.schema import TooNew, is_whole, migrate
+from protocols import private
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -30,7 +31,7 @@ def open_database(path: Path, owner: Owner) -> tuple[Connection, str]:
 
 
 def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
-    found: list[str] = []
+    found = [*_tightened(path)]
     try:
         database, lost = _checked(path, alone=alone)
         found += [lost] if lost else []
@@ -44,6 +45,20 @@ def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
     if dead := dead_owners(database, path):
         found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
     return database, "; ".join(found)
+
+
+def _tightened(path: Path) -> Iterator[str]:
+    """What earlier releases made for all to read becomes its owner's. A group that an operator gave it stays."""
+    ours = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
+    ours += path.parent.glob(f"{path.name}*.damaged-*")
+    if readable := [each for each in ours if private.is_open_to_all(each)]:
+        names = ", ".join(sorted(each.name for each in readable))
+        try:
+            for each in readable:
+                private.tighten(each)
+            yield f"every user of this machine could read {names}: now its owner alone can (mode 600)"
+        except OSError as error:
+            yield f"every user of this machine can read {names}: {error.strerror}; give it mode 600"
 
 
 def _checked(path: Path, *, alone: bool) -> tuple[Connection, str]:
@@ -71,6 +86,7 @@ def _damaged(said: str) -> sqlite3.DatabaseError:
 
 
 def _connected(path: Path) -> Connection:
+    private.create(path)  # its journal and the index of that have its mode
     database = Connection(path)
     database.text_factory = _text
     try:
@@ -98,6 +114,7 @@ def _lost_commits(database: sqlite3.Connection, path: Path) -> str:
     if not lost:
         return ""
     kept = _aside(journal)
+    private.create(kept)
     shutil.copyfile(journal, kept)
     return f"{lost} damaged commits at the end of {journal.name}: lost, unless just being written ({kept.name})"
 

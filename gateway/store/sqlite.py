@@ -26,6 +26,7 @@ from gateway.store.owner import Owner
 from gateway.store.rows import text
 from gateway.store.schema import BEHIND, DEAD, RUNNING, WAITING
 from gateway.store.writer import Operation, Writer
+from protocols import private
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
@@ -48,7 +49,7 @@ class SQLiteStore:
 
     def _opened(self) -> tuple[Connection, Owner, str]:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            private.make_folder(self.path.parent)
             owner = Owner(self.path)
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error

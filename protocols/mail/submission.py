@@ -14,6 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiosmtplib
 
+from protocols import private
 from protocols.errors import LocalProtocolError, NotSent
 from protocols.mail.envelope import parse_headers
 from protocols.mail.line_ends import with_crlf
@@ -126,11 +127,11 @@ class DirectorySubmission:
 
     def _write(self, content: bytes) -> None:
         """A reader of the folder sees the whole file or none."""
-        self._directory.mkdir(parents=True, exist_ok=True)
+        private.make_folder(self._directory)
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
         unfinished = self._directory / f".{name}.part"
         try:
-            unfinished.write_bytes(content)
+            private.write(unfinished, content)
             os.replace(unfinished, self._directory / f"{name}.eml")
         finally:
             unfinished.unlink(missing_ok=True)

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 BASE_DIR = Path(__file__).resolve().parent.parent
 VAR_DIR = Path(os.environ.get("SITE_VAR", BASE_DIR / "var"))
 """Where the database lives. Not in git."""
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+VAR_DIR.mkdir(0o700, parents=True, exist_ok=True)
 
 DEBUG = os.environ.get("SITE_DEBUG", "1") == "1"
 ALLOWED_HOSTS = os.environ.get("SITE_HOSTS", "localhost 127.0.0.1 [::1]").split()

@@ -19,6 +19,7 @@ async def test_what_a_file_without_lanes_holds_leaves(tmp_path: Path) -> None:
             "INSERT INTO outgoing (id, message, kind, content, checksum, state, attempts, due) VALUES (?,?,?,?,?,0,2,0)"
         )
         old.execute(sql, ("e-0", "e", "sms", b"text", checksum(b"text", "e-0", "e", "sms")))
+    path.chmod(0o600)
     store = SQLiteStore(path)
     assert await store.open() == ""
     assert await store.take_outgoing(9, now=NOW) == [Outgoing("e-0", "e", "sms", b"text", attempts=3)]

@@ -1,0 +1,42 @@
+"""Files and folders that their owner alone may read, whatever the umask: what we write is people's mail and texts."""
+
+import contextlib
+import os
+from pathlib import Path
+
+_FILE, _FOLDER = 0o600, 0o700
+
+
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and what is missing above it. A folder that is there keeps its mode. Raises OSError."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(_FOLDER)
+
+
+def create(path: Path) -> None:
+    """An empty file, where there is none yet. Raises OSError."""
+    # One that is there is not opened: to close it again would give up the locks that SQLite has on it (fcntl(2)).
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE))
+
+
+def write(path: Path, content: bytes) -> None:
+    """``content`` becomes the file at ``path``. Raises OSError."""
+    create(path)
+    tighten(path)
+    path.write_bytes(content)
+
+
+def is_open_to_all(path: Path) -> bool:
+    """Whether users who are neither the file's owner nor in its group may do something with it."""
+    try:
+        return bool(path.stat().st_mode & 0o007)
+    except FileNotFoundError:
+        return False
+
+
+def tighten(path: Path) -> None:
+    """Raises OSError, where the file is another user's."""
+    path.chmod(_FILE)
