@@ -18,6 +18,7 @@ PROGRAMS = (
     "swaks",
     "curl",
     "openssl",
+    "systemd-analyze",
 )
 
 

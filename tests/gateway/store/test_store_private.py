@@ -32,7 +32,7 @@ def wider(folder: Path) -> dict[str, str]:
 
 
 def a_message() -> Message:
-    return Message("7f3a000001", "email", "route", "key", 1.0, b"x" * 200)
+    return Message("7f3a000001", "mqtt", "route", "key", 1.0, b"x" * 200)
 
 
 async def test_a_new_store_is_its_owners_alone(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ async def test_mail_in_a_folder_and_exported_dead_letters(tmp_path: Path) -> Non
     await store.bury(a_message(), error="x")
     letters = tmp_path / "letters"
     letters.mkdir()
-    (letters / "7f3a000001.eml").touch(0o644)
+    (letters / "7f3a000001.damaged").touch(0o644)
     await export(store, letters, ["7f3a000001"], lambda _: None)
     await store.close()
-    assert modes(letters)["letters/7f3a000001.eml"] == 0o600
+    assert modes(letters)["letters/7f3a000001.damaged"] == 0o600
