@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from gateway import __version__, daemon, sending, startpage
+from gateway import __version__, daemon, sending, signals, startpage
 from gateway.assembly import Gateway, build
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors
@@ -85,6 +85,7 @@ def run(config: File = None) -> None:
 
     Example: gateway run -c /etc/gateway/gateway.yaml
     """
+    signals.ignore()  # before anything is imported, so that a module's own handler stays
     command = command_of(config)
     daemon.run(_build(config), say, command)
 

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import resource
-import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine
@@ -150,7 +149,6 @@ class Daemon:
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, logger.warning, "SIGHUP: the file is not read again; restart for that")
         signals.listen(lambda: loop.call_soon_threadsafe(self._stop.set), self._force)
 
     def _force(self) -> None:

@@ -1,4 +1,4 @@
-"""The signals that end the daemon, heard while the event loop is blocked.
+"""Signals: those that end the daemon are heard while the event loop is blocked, some others are only logged.
 
 Python runs a handler only when its main thread is back in the interpreter, so that the second of two signals may wait
 for as long as a consumer blocks that thread. The byte that each signal writes to the wake-up descriptor is there at
@@ -7,15 +7,37 @@ once, and a thread of its own reads it.
 
 import contextlib
 import itertools
+import logging
 import os
 import signal
 import socket
 import threading
 from collections.abc import Callable
 
+logger = logging.getLogger(__name__)
+
 ENDING = (signal.SIGTERM, signal.SIGINT)
+IGNORED = {
+    signal.SIGHUP: "the file is not read again; restart for that",
+    signal.SIGUSR1: "it means nothing here, and nothing is done",
+    signal.SIGUSR2: "it means nothing here, and nothing is done",
+}
+"""Signals that other daemons reload, reopen or tell their state at. Unless somebody handles them they kill a process at
+once, in the midst of its work. SIGQUIT and SIGABRT are left alone: who sends them wants a core dump now."""
 
 Act = Callable[[], object]
+
+
+def ignore() -> None:
+    """Let nothing in ``IGNORED`` kill this process. An application that handles one itself, from now on, has it."""
+    for number in IGNORED:
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _nothing)
+            signal.siginterrupt(number, False)  # noqa: FBT003 -- takes no keywords
+
+
+def _nothing(number: int, frame: object) -> None:
+    """Stands for "not ours": the line is written by the thread that hears of it, never within a handler."""
 
 
 def listen(stop: Act, force: Act) -> None:
@@ -47,6 +69,8 @@ def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -
         for number in numbers:
             if number in ENDING:
                 ending()
+            elif number in IGNORED and signal.getsignal(number) is _nothing:
+                logger.warning("%s: %s", signal.Signals(number).name, IGNORED[signal.Signals(number)])
 
 
 def _forget() -> None:
@@ -54,3 +78,6 @@ def _forget() -> None:
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in IGNORED:
+        if signal.getsignal(number) is _nothing:
+            signal.signal(number, signal.SIG_DFL)

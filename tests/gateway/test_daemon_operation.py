@@ -19,7 +19,16 @@ from servers.site import ROOT, free_port, until
 from gateway.daemon import _unless
 
 HANDLERS = """
-import asyncio, os, time
+import asyncio, faulthandler, os, signal, sys, time
+
+if os.environ.get("WISH") == "wait in import":
+    open("importing", "w").close()
+    while os.path.exists("importing"):
+        time.sleep(0.01)
+if os.environ.get("WISH") == "handle by signal":
+    signal.signal(signal.SIGUSR1, lambda *_: os.write(2, b"handled by us\\n"))
+if os.environ.get("WISH") == "handle by faulthandler":
+    faulthandler.register(signal.SIGUSR1)
 
 async def app(scope, receive, send):
     wish = os.environ.get("WISH", "")
@@ -140,7 +149,7 @@ def test_a_startup_that_crashes_is_one_record_and_the_gateway_goes_on(start: Sta
     assert run.ended_by(signal.SIGTERM) == 0
     assert run.err.splitlines() == [
         "ERROR   lifespan: KeyError 'settings'",
-        '        operated_handlers.py:9  raise KeyError("settings")',
+        '        operated_handlers.py:18  raise KeyError("settings")',
     ]
 
 
