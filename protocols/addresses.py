@@ -63,7 +63,7 @@ class Crowd:
             return True
         if self._added >= self._kept + SWEEP:
             self._sweep()
-        place = self._open.setdefault(_place(host), [])
+        place = self._open.setdefault(place_of(host), [])
         if len(place) >= self._limit:
             place[:] = _still_open(place)
         if len(place) >= self._limit:
@@ -78,7 +78,8 @@ class Crowd:
         self._kept, self._added = sum(map(len, self._open.values())), 0
 
 
-def _place(host: str) -> str:
+def place_of(host: str) -> str:
+    """What counts as one address: an IPv4 address, or an IPv6 /64."""
     if ":" not in host:
         return host
     address = _plain(host)

@@ -12,7 +12,8 @@ without I/O:
 ``handshake``    a network connection from CONNECT to CONNACK; ``authentication``: the AUTH packets of it
 ``connection``   the same from then on: packets in, the application's events and bytes out. Of it, ``subscribing``;
                  ``exactly_once``: QoS 2 from the client; ``aliases`` of topics; ``peer``: the other end
-``access``       who may connect, and do what: ``users``, ``acl``
+``access``       who may connect, and do what: ``users``, ``acl``. ``login_queue``: whose password is checked next;
+                 ``login_cache``, ``saved_login``: right passwords that are remembered; ``login_failures``: wrong ones
 ``keeper``       has the journal's changes made durable
 ``arrival``      a socket until it has said CONNECT
 ``device``       the socket, the clock, and the application's run over one connection

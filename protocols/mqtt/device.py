@@ -11,7 +11,7 @@ from protocols.ends import describe_tls, host_port
 from protocols.errors import RemoteProtocolError
 from protocols.instance import Instance
 from protocols.mqtt import packets, reasons
-from protocols.mqtt.access import Access
+from protocols.mqtt.access import Access, Verdict
 from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import Connection
@@ -69,9 +69,9 @@ class Device(Instance, asyncio.Protocol):
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
-        *("_acks", "_closed", "_connect", "_dropped", "_heard", "_held", "_host", "_journal", "_keepalive", "_loop"),
-        *("_out", "_parser", "_phase", "_rate", "_stopping", "_throttle", "_timer", "_transport", "_unacked"),
-        *("_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
+        *("_acks", "_admission", "_closed", "_connect", "_dropped", "_heard", "_held", "_host", "_journal"),
+        *("_keepalive", "_loop", "_out", "_parser", "_phase", "_rate", "_stopping", "_throttle", "_timer"),
+        *("_transport", "_unacked", "_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
     )
 
     def __init__(
@@ -96,6 +96,7 @@ class Device(Instance, asyncio.Protocol):
         self._throttle: asyncio.TimerHandle | None = None
         # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
         self._held = True
+        self._admission: asyncio.Task[Any] | None = None
         self._acks: list[int] = []
         self._out: list[bytes] = []
         self._unsent = 0
@@ -138,7 +139,7 @@ class Device(Instance, asyncio.Protocol):
         if access.needed:
             tls = self._transport.get_extra_info("ssl_object")
             certificate = tls.getpeercert() if tls is not None else None
-            verdict = await access.authenticate(username, connect.password, certificate)
+            verdict = await self._authenticate(username, connect.password, certificate)
             if verdict.reason_code:
                 return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
             username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
@@ -152,6 +153,20 @@ class Device(Instance, asyncio.Protocol):
             return False
         self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})
         return True
+
+    async def _authenticate(self, username: str | None, password: bytes | None, certificate: Any) -> Verdict:
+        """Neither the client nor the application is late while it waits for us."""
+        self._timer.cancel()
+        client = host_port(self._transport.get_extra_info("peername"))
+        self._admission = asyncio.current_task()
+        try:
+            host = client[0] if client is not None else ""
+            verdict = await self._host.access.authenticate(username, password, certificate, host)
+        finally:
+            self._admission = None
+        if not self._closed:
+            self._timer = self._loop.call_later(self._host.settings.connect_timeout, self._unanswered)
+        return verdict
 
     def _turn_away(self, code: int, why: str) -> bool:
         if not self._closed:
@@ -418,6 +433,8 @@ class Device(Instance, asyncio.Protocol):
             connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True
+        if self._admission is not None:
+            self._admission.cancel()
         self._timer.cancel()
         if self._throttle is not None:
             self._throttle.cancel()

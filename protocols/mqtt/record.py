@@ -8,6 +8,7 @@ key                     value
 ``out <number>``        that a message waits for a client, and how far it has come
 ``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
 ``retained <topic>``    a retained message
+``login <user name>``   that a password was right (:mod:`protocols.mqtt.saved_login`)
 ======================  ==========================================================
 """
 
@@ -41,6 +42,13 @@ def inbound_key(client_id: str, packet_id: int) -> str:
 
 def retained_key(topic: str) -> str:
     return f"retained {topic}"
+
+
+LOGIN = "login "
+
+
+def login_key(username: str) -> str:
+    return f"{LOGIN}{username}"
 
 
 def message(message: Message) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 from protocols.asgi import Application, Receive, Send
 from protocols.errors import BindError
 from protocols.listener import Listener
-from protocols.mqtt import tunnel
+from protocols.mqtt import record, tunnel
 from protocols.mqtt.access import Access
 from protocols.mqtt.arrival import Arrival, Entrance
 from protocols.mqtt.broker import Broker
@@ -47,7 +47,7 @@ class MQTTServer(Server):
         self._persistence = persistence
         self._keeper = Keeper(persistence, name) if persistence is not None else None
         self.broker = Broker(settings, journal=self._keeper.journal if self._keeper is not None else None)
-        self.access = Access(settings, name)
+        self.access = Access(settings, name, self._save_login)
         self.figures = Figures(time.time())
         self._listener = Listener(
             settings.bind,
@@ -85,10 +85,16 @@ class MQTTServer(Server):
         except OSError as error:
             raise BindError(f"its sessions: {error}") from error
         try:
-            self.broker.restore(kept)
+            logins = {key: value for key, value in kept.items() if key.startswith(record.LOGIN)}
+            self.broker.restore({key: value for key, value in kept.items() if key not in logins})
+            self.access.restore({key.removeprefix(record.LOGIN): value.decode() for key, value in logins.items()})
         except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
         self._clock.spawn(self._keeper.run(), name="mqtt journal")
+
+    def _save_login(self, username: str, login: str | None) -> None:
+        if self._keeper is not None:
+            self._keeper.journal.put(record.login_key(username), None if login is None else login.encode())
 
     async def stop(self, grace: float) -> None:
         self.status = Status("draining")

@@ -57,6 +57,11 @@ class MQTTSettings:
     password_file: str | None = None
     """Path of a file of such users, a line ``name:hash`` for each; ``#`` begins a comment line. When it changes it is
     read again. A name that is in ``users`` too has its hash from there."""
+    remember_logins: Literal["disk", "memory"] = "disk"
+    """Where the server remembers that a password was right, so that the same login costs next to nothing the next time.
+    ``memory``: until the process ends. ``disk``: with ``persistence: true`` also in the store, as an argon2id hash that
+    is some 40 times cheaper than that of ``gateway password``. Devices are back at once after a restart; passwords are
+    easier to guess from a stolen store."""
     certificate_user: bool = False
     """The common name of a client's certificate is its user name, and no password is asked. Needs ``tls.client_ca``."""
     anonymous: bool | None = None

@@ -22,6 +22,7 @@ _HASH = re.compile(
 )
 _STRANGER = Secret("$argon2id$v=19$m=19456,t=2,p=1$JUmzhYuv7Z5g1WT7Bykw0w$bXyAbR5uBuDZqVVs2ZY6LPvKUqbe1xY2mJ3oDPbG6Cg")
 """What the password of an unknown user is held against where there are no users at all."""
+_PARAMETERS = re.compile(r"m=(\d+),t=(\d+)", re.ASCII)
 _PAUSE = 1.0
 """Seconds between two looks at a file."""
 
@@ -78,6 +79,8 @@ class PasswordFile:
             self._users = _read(path)
         except ValueError as error:
             raise ValueError(f"password_file: {path}: {error}") from error
+        self.slowest = slowest(self._users)
+        """Seconds, see :func:`slowest`."""
 
     def users(self) -> dict[str, Secret]:
         """The users of now. Reads the disk, at most once a second."""
@@ -87,6 +90,16 @@ class PasswordFile:
                 self._looked = now
                 self._look()
             return self._users
+
+    @property
+    def overdue(self) -> bool:
+        """Whether :meth:`users` would look at the disk."""
+        return self._clock() - self._looked >= _PAUSE
+
+    @property
+    def last(self) -> dict[str, Secret]:
+        """The users when the file was looked at last."""
+        return self._users
 
     def _look(self) -> None:
         # Before the reading: what is written in between is seen the next time.
@@ -99,6 +112,7 @@ class PasswordFile:
         except ValueError as error:
             logger.error("%s: password_file: %s: %s; the last good one counts", self._owner, self._path, error)
         else:
+            self.slowest = slowest(self._users)
             logger.info("%s: password_file: %s: read again, %d users", self._owner, self._path, len(self._users))
 
 
@@ -132,6 +146,18 @@ def verify(users: Users, name: str, password: bytes) -> bool:
     some = list(islice(users.values(), 16)) or [_STRANGER]
     hashed = users.get(name, some[hash(name) % len(some)])
     return _is_password(hashed.reveal(), password) and name in users
+
+
+def slowest(users: Users) -> float:
+    """About how many seconds of a CPU the most expensive check of a password takes among ``users``."""
+    return max(map(_cost, {value.reveal()[:32] for value in users.values()}), default=_cost(_STRANGER.reveal()))
+
+
+def _cost(hashed: str) -> float:
+    if hashed.startswith("$2"):
+        return 60e-6 * 2.0 ** int(hashed[4:6])
+    found = _PARAMETERS.search(hashed)
+    return 0.65e-6 * int(found[1]) * int(found[2]) if found else 0.0
 
 
 def _is_password(hashed: str, password: bytes) -> bool:

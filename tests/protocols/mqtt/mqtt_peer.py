@@ -177,7 +177,7 @@ class Kept(Persistence):
 
 @contextlib.asynccontextmanager
 async def serving(app: Any, persistence: Persistence | None = None, **settings: Any) -> AsyncIterator[MQTTServer]:
-    own = MQTTSettings(bind="127.0.0.1:0", **settings)
+    own = MQTTSettings(bind="127.0.0.1:0", persistence=persistence is not None, **settings)
     server = MQTTServer(app, own, state={}, persistence=persistence)
     async with asyncio.timeout(6 * LIMIT), server:
         yield server

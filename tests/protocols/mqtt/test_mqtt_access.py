@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from argon2 import PasswordHasher
 
 from protocols.listener import TLS
 from protocols.mqtt import access as module
-from protocols.mqtt.access import MOST_AT_ONCE, MOST_WAITING, Access, Verdict, common_name
+from protocols.mqtt.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
 from protocols.mqtt.acl import Rule
+from protocols.mqtt.login_failures import LONGEST
+from protocols.mqtt.saved_login import save_login
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.users import Unverifiable
+from protocols.mqtt.users import Unverifiable, slowest
 from protocols.secret import Secret
 
 LIMIT = 20.0
@@ -137,7 +140,7 @@ def test_rules_are_for_one_client() -> None:
     assert not mine.may_publish("ann/c2")
 
 
-# A flood.
+# Many logins, right and wrong.
 
 
 class Gate:
@@ -158,7 +161,7 @@ class Gate:
         assert self.opened.wait(LIMIT)
         with self.lock:
             self.inside -= 1
-        return True
+        return password == b"right"
 
 
 @pytest.fixture
@@ -169,46 +172,193 @@ def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
     made.opened.set()
 
 
+def users_of(*names: str) -> dict[str, Secret]:
+    return dict.fromkeys(names, USERS["ann"])
+
+
 async def until_inside(gate: Gate, number: int) -> None:
     async with asyncio.timeout(LIMIT):
         while gate.inside < number:  # noqa: ASYNC110 -- no asyncio.Event hears of what threads do
             await asyncio.sleep(0.001)
 
 
-async def test_a_flood_is_told_that_the_server_is_busy(gate: Gate) -> None:
-    access = Access(MQTTSettings(users=USERS), "devices")
+async def test_nobody_with_the_right_password_is_refused_because_many_come(gate: Gate) -> None:
+    names = [f"u{number}" for number in range(1000)]
+    access = Access(MQTTSettings(users=users_of(*names)), "devices")
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
-        room = MOST_AT_ONCE + MOST_WAITING
-        taken = [group.create_task(access.authenticate(f"u{number}", b"x", None)) for number in range(room)]
+        tasks = [group.create_task(access.authenticate(name, b"right", None, "192.0.2.1")) for name in names]
         await until_inside(gate, MOST_AT_ONCE)
-        assert await access.authenticate("late", b"x", None) == (BUSY, None)
-        assert await access.authenticate(None, None, None) == (NOBODY, None)
         gate.opened.set()
-    assert [task.result() for task in taken] == [(OK, f"u{number}") for number in range(room)]
+    assert [task.result() for task in tasks] == [(OK, name) for name in names]
     assert gate.most == MOST_AT_ONCE
-    assert "late" not in gate.checked
-    assert await access.authenticate("later", b"x", None) == (OK, "later")
+    assert sorted(gate.checked) == sorted(names)
 
 
-async def test_who_leaves_while_waiting_makes_room_and_who_leaves_while_checked_does_not(gate: Gate) -> None:
-    access = Access(MQTTSettings(users=USERS), "devices")
+async def test_a_right_password_does_not_wait_behind_wrong_ones_of_another_address(gate: Gate) -> None:
+    access = Access(MQTTSettings(users=users_of("ann", "bob")), "devices")
     async with asyncio.timeout(LIMIT):
-        room = MOST_AT_ONCE + MOST_WAITING
-        tasks = [asyncio.ensure_future(access.authenticate(f"u{number}", b"x", None)) for number in range(room)]
+        wrong = [
+            asyncio.ensure_future(access.authenticate("ann", b"%d" % number, None, "192.0.2.1"))
+            for number in range(200)
+        ]
+        await until_inside(gate, MOST_AT_ONCE)
+        right = asyncio.ensure_future(access.authenticate("bob", b"right", None, "192.0.2.2"))
+        await asyncio.sleep(0)
+        gate.opened.set()
+        assert await right == (OK, "bob")
+        assert "bob" in gate.checked[: 2 * MOST_AT_ONCE + 2]
+        for task in wrong:
+            task.cancel()
+        await asyncio.gather(*wrong, return_exceptions=True)
+
+
+async def test_long_passwords_have_a_bound_of_their_own(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_LONG", most := 3)
+    access = Access(MQTTSettings(users=users_of("ann")), "devices")
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        long = [b"%d " % number + b"x" * LONG for number in range(most)]
+        tasks = [group.create_task(access.authenticate("ann", each, None)) for each in long]
+        await until_inside(gate, MOST_AT_ONCE)
+        assert await access.authenticate("ann", b"x" * (LONG + 1), None) == (BUSY, None)
+        tasks.append(group.create_task(access.authenticate("ann", b"right", None)))
+        await asyncio.sleep(0)
+        gate.opened.set()
+    assert tasks[-1].result() == (OK, "ann")
+    assert await access.authenticate("ann", b"x" * (LONG + 1), None) == (BAD, None)  # there is room again
+
+
+async def test_who_leaves_while_waiting_is_not_checked(gate: Gate) -> None:
+    access = Access(MQTTSettings(users=users_of("ann")), "devices")
+    async with asyncio.timeout(LIMIT):
+        tasks = [asyncio.ensure_future(access.authenticate(f"u{number}", b"x", None)) for number in range(100)]
         await until_inside(gate, MOST_AT_ONCE)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert all(task.cancelled() for task in tasks)
-        # The threads are still at work, so whoever comes now waits for them.
-        again = [asyncio.ensure_future(access.authenticate(f"v{number}", b"x", None)) for number in range(MOST_WAITING)]
-        await asyncio.sleep(0)
-        assert await access.authenticate("late", b"x", None) == (BUSY, None)
-        assert gate.inside == MOST_AT_ONCE
         gate.opened.set()
-        assert {verdict.reason_code for verdict in await asyncio.gather(*again)} == {OK}
-    assert gate.most == MOST_AT_ONCE
-    assert len(gate.checked) == MOST_AT_ONCE + MOST_WAITING
+        assert await access.authenticate("ann", b"right", None) == (OK, "ann")
+    assert len(gate.checked) == MOST_AT_ONCE + 1
+
+
+async def test_a_password_that_was_verified_is_not_verified_again(gate: Gate) -> None:
+    gate.opened.set()
+    access = Access(MQTTSettings(users=users_of("ann", "bob")), "devices")
+    for _ in range(3):
+        assert await access.authenticate("ann", b"right", None) == (OK, "ann")
+    assert gate.checked == ["ann"]
+    assert await access.authenticate("ann", b"right ", None) == (BAD, None)
+    assert await access.authenticate("bob", b"right", None) == (OK, "bob")
+    assert gate.checked == ["ann", "ann", "bob"]
+
+
+async def test_a_wrong_password_that_is_repeated_is_not_computed_again(gate: Gate) -> None:
+    gate.opened.set()
+    access = Access(MQTTSettings(users=USERS), "devices")
+    for _ in range(3):
+        assert await access.authenticate("ann", b"old", None) == (BAD, None)
+    assert gate.checked == ["ann"]
+
+
+async def test_who_comes_at_once_with_one_login_is_checked_once(gate: Gate) -> None:
+    access = Access(MQTTSettings(users=USERS), "devices")
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        tasks = [group.create_task(access.authenticate("ann", b"right", None, f"192.0.2.{n}")) for n in range(200)]
+        await until_inside(gate, 1)
+        gate.opened.set()
+    assert {task.result() for task in tasks} == {(OK, "ann")}
+    assert gate.checked == ["ann"]
+
+
+async def test_a_new_hash_or_none_ends_what_was_remembered(tmp_path: Path) -> None:
+    path = tmp_path / "users"
+    path.write_text(f"ann:{CHEAP.hash('old')}\n")
+    access = Access(MQTTSettings(password_file=str(path)), "devices")
+    file = access._file
+    assert file is not None
+    file._clock = lambda: time.monotonic() * 1e6  # each look finds that a second has passed
+    assert await access.authenticate("ann", b"old", None) == (OK, "ann")
+    assert await access.authenticate("ann", b"new", None) == (BAD, None)
+    path.write_text(f"ann:{CHEAP.hash('new')}\n\n")
+    assert await access.authenticate("ann", b"old", None) == (BAD, None)
+    assert await access.authenticate("ann", b"new", None) == (OK, "ann")
+    path.write_text("# nobody\n")
+    assert await access.authenticate("ann", b"new", None) == (BAD, None)
+
+
+MIXED = {
+    "argon": Secret(CHEAP.hash("x")),
+    "bcrypt": Secret("$2b$10$gX5Ggd0WAodjmjkqKYdNRuZEsCYwBqMH4CHf0iKZN0Sow0tAmQ6j2"),
+}
+
+
+async def test_the_answer_to_a_wrong_login_does_not_tell_who_exists(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is due at one time after the check began, whatever the hash."""
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(module, "verify", lambda users, name, password: False)
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    access = Access(MQTTSettings(users=MIXED), "devices")
+    for number, name in enumerate(["argon", "bcrypt", *(f"stranger {each}" for each in range(20))]):
+        assert await access.authenticate(name, b"wrong", None, f"192.0.2.{number}") == (BAD, None)
+    due = 2 * slowest(MIXED)
+    assert due > 2 * 0.05  # bcrypt's, at 10 rounds
+    assert all(due - 0.05 < seconds <= due for seconds in slept)
+
+
+async def test_wrong_logins_are_slowed_by_address_and_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr(module, "verify", lambda users, name, password: password == b"right")
+    monkeypatch.setattr(module.asyncio, "sleep", sleep)
+    access = Access(MQTTSettings(users=users_of("ann", "bob", "eve")), "devices")
+    for number in range(20):
+        await access.authenticate("ann", b"%d" % number, None, "192.0.2.1")
+    assert slept[1] <= SOONEST < slept[4] < slept[6] < slept[8]
+    assert slept[-1] > LONGEST
+    by_name, by_address, neither = ("ann", "192.0.2.2"), ("bob", "192.0.2.1"), ("eve", "192.0.2.3")
+    for name, host in (by_name, by_address, neither):
+        await access.authenticate(name, b"wrong", None, host)
+    assert slept[-3] > 1 < slept[-2]
+    assert slept[-1] <= SOONEST
+    assert await access.authenticate("ann", b"right", None, "192.0.2.1") == (OK, "ann")  # and does not wait
+    assert len(slept) == 23
+
+
+async def test_a_restart_remembers_who_was_right(gate: Gate) -> None:
+    gate.opened.set()
+    saved: dict[str, str | None] = {}
+    settings = MQTTSettings(users=users_of("ann", "bob"), persistence=True)
+    first = Access(settings, "devices", saved.__setitem__)
+    for name in ("ann", "bob"):
+        assert await first.authenticate(name, b"right", None) == (OK, name)
+    assert await first.authenticate("ann", b"wrong", None) == (BAD, None)
+    kept = {name: record for name, record in saved.items() if record is not None}
+    assert set(kept) == {"ann", "bob"}
+    assert all(b"right" not in record.encode() for record in kept.values())
+
+    gate.checked.clear()
+    second = Access(MQTTSettings(users=users_of("ann"), persistence=True), "devices", saved.__setitem__)
+    second.restore(kept)
+    assert await second.authenticate("ann", b"right", None) == (OK, "ann")
+    assert gate.checked == []
+    assert saved["bob"] is None  # he is no user any more
+    assert await second.authenticate("ann", b"wrong", None) == (BAD, None)
+    assert gate.checked == ["ann"]
+
+
+@pytest.mark.parametrize("record", ["", "nonsense", "$argon2id$v=19$m=1024,t=1,p=1$c2FsdHNhbHQ$AAAA"])
+async def test_a_record_that_does_not_fit_says_nothing(record: str) -> None:
+    changed = {"ann": Secret(CHEAP.hash("new"))}
+    access = Access(MQTTSettings(users=changed, persistence=True), "devices")
+    access.restore({"ann": record or save_login(USERS["ann"], b"ann's")})
+    assert await access.authenticate("ann", b"ann's", None) == (BAD, None)
+    assert await access.authenticate("ann", b"new", None) == (OK, "ann")
 
 
 @pytest.mark.parametrize("error", [MemoryError(), Unverifiable("Memory allocation error")])
@@ -221,7 +371,7 @@ async def test_a_check_that_fails_is_the_servers_fault_and_gives_its_place_back(
     monkeypatch.setattr(module, "verify", fail)
     access = Access(MQTTSettings(users=USERS), "devices")
     async with asyncio.timeout(LIMIT):
-        for _ in range(MOST_AT_ONCE + MOST_WAITING + 1):
+        for _ in range(MOST_AT_ONCE + 1):
             assert await access.authenticate("ann", b"hunter2", None) == (UNAVAILABLE, None)
     assert "devices: a password cannot be checked: " in caplog.text
     assert "hunter2" not in caplog.text

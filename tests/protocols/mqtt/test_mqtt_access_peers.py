@@ -2,16 +2,19 @@
 
 import asyncio
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 from argon2 import PasswordHasher
+from mqtt_bytes import connect, string
 from mqtt_peer import LIMIT, Kept, Recorder, serving
 from servers.programs import program
 
 from protocols.listener import TLS
-from protocols.mqtt import MQTTServer
+from protocols.mqtt import MQTTServer, access
 from protocols.mqtt.acl import Rule
+from protocols.mqtt.users import Users
 from protocols.secret import Secret
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -72,6 +75,58 @@ async def test_a_kept_subscription_that_is_no_longer_allowed_is_dropped(tmp_path
     async with serving(Recorder(), users=USERS, acl=acl, persistence=kept) as server:
         assert "denied" in (await run("mosquitto_sub", server, *session, "-W", "3"))[1]
         assert server.broker.subscriptions == 0
+
+
+async def test_a_device_waits_for_its_turn_longer_than_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = threading.Event()
+    verify = access.verify
+    monkeypatch.setattr(access, "verify", lambda *who: opened.wait(LIMIT) and verify(*who))
+    async with serving(Recorder(), users=USERS, connect_timeout=0.2) as server:
+        asyncio.get_running_loop().call_later(0.5, opened.set)
+        assert await run("mosquitto_pub", server, "-t", "a", "-m", "x", "-q", "1", *ANN) == (0, "")
+
+
+async def test_devices_that_leave_while_they_wait_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = threading.Event()
+    checked: list[bytes] = []
+    verify = access.verify
+
+    def wait(users: Users, name: str, password: bytes) -> bool:
+        checked.append(password)
+        return opened.wait(LIMIT) and verify(users, name, password)
+
+    monkeypatch.setattr(access, "verify", wait)
+    async with serving(Recorder(), users=USERS) as server:
+        port = int(server.address.rpartition(":")[2])
+        for number in range(20):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(connect(4, 0xC2, string(f"d{number}"), string("ann"), string(f"wrong {number}")))
+            await writer.drain()
+            writer.close()
+        async with asyncio.timeout(LIMIT):
+            while server.active() or not checked:  # noqa: ASYNC110 -- the server tells nobody
+                await asyncio.sleep(0.01)
+        opened.set()
+        assert await run("mosquitto_pub", server, "-t", "a", "-m", "x", "-q", "1", *ANN) == (0, "")
+    assert len(checked) < 10
+
+
+async def test_logins_are_remembered_over_a_restart_with_persistence(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, checked = Kept(), list[str]()
+    verify = access.verify
+    monkeypatch.setattr(access, "verify", lambda users, name, word: checked.append(name) or verify(users, name, word))
+    publish = ("-t", "a", "-m", "x", "-q", "1")
+    for _ in range(2):
+        async with serving(Recorder(), users=USERS, persistence=kept) as server:
+            assert await run("mosquitto_pub", server, *publish, *ANN) == (0, "")
+            assert await run("mosquitto_pub", server, *publish, *ANN) == (0, "")
+    assert checked == ["ann"]
+    async with serving(Recorder(), users=USERS, persistence=kept, remember_logins="memory") as server:
+        assert await run("mosquitto_pub", server, *publish, *ANN) == (0, "")
+    assert checked == ["ann", "ann"]
+    assert not [key for key in kept.values if key.startswith("login ")]  # and what was kept is removed
+    async with serving(Recorder(), users={"bob": USERS["ann"]}, persistence=kept) as server:
+        assert (await run("mosquitto_pub", server, *publish, *ANN))[0] != 0
 
 
 async def test_rules(caplog: pytest.LogCaptureFixture) -> None:
