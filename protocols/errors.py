@@ -31,6 +31,25 @@ class Disconnected(OSError):
     """
 
 
+_MISTAKES = (NameError, AttributeError, TypeError, LookupError, ArithmeticError, AssertionError)
+"""What code raises that is wrong. Raised while a Disconnected is handled, it is a crash in the clean-up."""
+
+
+def is_disconnect(error: BaseException) -> bool:
+    """Whether ``error`` is a Disconnected, or one that a framework has put in its place: its own raised from ours, or
+    while it handles ours, or a group of nothing else."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        seen.add(id(found))
+        if isinstance(found, Disconnected):
+            return True
+        if isinstance(found, BaseExceptionGroup):
+            return all(is_disconnect(each) for each in found.exceptions)
+        found = found.__cause__ or (None if isinstance(found, _MISTAKES) else found.__context__)
+    return False
+
+
 class NotSent(Exception):
     """What was to be sent did not leave; the message is one sentence without secrets or content.
 

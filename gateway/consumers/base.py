@@ -3,15 +3,21 @@
 import asyncio
 import contextlib
 import inspect
+import logging
+import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, TypeVar
 
 from gateway.consumers.hooks import Call, check, does_all_itself, require
 from gateway.consumers.merge import merge
-from gateway.layers import ChannelLayer, get_channel_layer
+from gateway.layers import ChannelLayer, Forgetful, get_channel_layer
 from gateway.threads import call_from_thread, run_in_thread
-from protocols.asgi import Application, Receive, Send
+from protocols.asgi import Application, Receive, Send, describe
+from protocols.errors import Disconnected, is_disconnect
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Handler = Callable[[Any, Any], Any]
@@ -40,6 +46,26 @@ RECEIVED = (
 """The event types that a method may be named after. What comes from outside is never looked up as a name."""
 METHODS = tuple(kind.replace(".", "_") for kind in RECEIVED)
 """Their names."""
+CLEAN_UP = 2.0
+"""Seconds for ``disconnect``, and again for the channel layer, once a run is cancelled."""
+_AT_HAND = 0.05
+"""Seconds for an event that is already there to pass through the routers above."""
+_DISCONNECTS: Mapping[str, Any] = {
+    "http.disconnect": {"type": "http.disconnect"},
+    "websocket.disconnect": {"type": "websocket.disconnect", "code": 1011, "reason": ""},
+    "mqtt.disconnect": {
+        "type": "mqtt.disconnect",
+        "reason_code": 0x80,
+        "reason": "the application has ended",
+        "clean": False,
+    },
+    "email.disconnect": {"type": "email.disconnect"},
+    "sms.disconnect": {"type": "sms.disconnect"},
+}
+"""The last events, as a server that closes after a crash sends them."""
+_CONNECTIONS = ("http", "websocket", "mqtt")
+"""Scopes that go on when a handler has met a peer that left. A handler of a mail or a text that did not come to its end
+has not taken it."""
 
 
 class StopConsumer(Exception):
@@ -76,6 +102,11 @@ class Consumer(Generic[R]):
     _handlers: ClassVar[dict[str, Handler]] = {}
     _kinds: ClassVar[frozenset[str]] = frozenset()
     _layer_handlers: ClassVar[dict[str, Handler]] = {}
+
+    _told = False
+    """The method for the disconnect has been called, or need not be."""
+    _left = False
+    """The peer has left, and ``send`` has said so."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -116,28 +147,96 @@ class Consumer(Generic[R]):
         self._loop = asyncio.get_running_loop()
         self._groups: set[str] = set()
         with contextlib.suppress(StopConsumer):
-            await (self._serve_with_layer(receive) if self._layer_handlers else self._serve(receive))
+            await (self._live_with_layer(receive) if self._layer_handlers else self._live(receive))
 
-    async def _serve(self, receive: Receive) -> None:
-        while True:
-            event = await receive()
-            await self.dispatch(event)
-            if self._answered or _is_last(event):
-                return
-
-    async def _serve_with_layer(self, receive: Receive) -> None:
+    async def _live_with_layer(self, receive: Receive) -> None:
         self.channel_layer = get_channel_layer()
         self.channel_name = await self.channel_layer.new_channel()
         try:
             async with merge(receive, self._layer_messages) as events:
-                await self._serve(events)
+                await self._live(events)
         finally:
-            for group in self._groups:
-                await self.channel_layer.group_discard(group, self.channel_name)
-            await self.channel_layer.close(self.channel_name)
+            await self._leave_layer()
 
     async def _layer_messages(self) -> dict[str, Any]:
         return await self.channel_layer.receive(self.channel_name)
+
+    async def _leave_layer(self) -> None:
+        """Leave the groups. A layer that fails, or hangs, is one line in the log, and the connection is over."""
+        try:
+            async with asyncio.timeout(CLEAN_UP):
+                for group in self._groups:
+                    await self.channel_layer.group_discard(group, self.channel_name)
+                if isinstance(self.channel_layer, Forgetful):
+                    await self.channel_layer.forget(self.channel_name)
+        except Exception as error:
+            said = "%s: the channel layer did not let it leave its groups: %s %s"
+            logger.warning(said, describe(self.scope), type(error).__name__, error)
+
+    async def _live(self, receive: Receive) -> None:
+        """Serve, and call the method for the disconnect, once, also where no such event can be waited for."""
+        try:
+            await self._serve(receive)
+        except asyncio.CancelledError:
+            await self._end(await self._last_event(receive))
+            raise
+        except StopConsumer:
+            raise
+        except (Exception, SystemExit):
+            if self.scope["type"] != "http":  # its peer is still there, and gets a 500
+                await self._end(_last_event_of(self.scope))
+            raise
+
+    async def _serve(self, receive: Receive) -> None:
+        last = False
+        while not last and not self._answered:
+            event = await receive()
+            last = self._is_last(event)
+            self._told = event["type"] in _DISCONNECTS
+            try:
+                await self.dispatch(event)
+            except Exception as error:
+                if not (self._left and is_disconnect(error)):
+                    raise
+                # The peer has left, and this handler has ended where it would have told it something. What the peer
+                # had said before is still to be handled, and then the disconnect.
+
+    def _is_last(self, event: Any) -> bool:
+        kind: str = event["type"]
+        if kind in _DISCONNECTS:
+            return True
+        if kind == "email.receive":
+            return not event["more_body"] and "email.disconnect" not in self._handlers
+        return kind in ("sms.receive", "sms.status") and "sms.disconnect" not in self._handlers
+
+    async def _last_event(self, receive: Receive) -> Any:
+        """The disconnect, which may wait behind what nobody will handle any more."""
+        kind = f"{self.scope['type']}.disconnect"
+        event: Any = None
+        if kind in ("websocket.disconnect", "mqtt.disconnect") and not self._told:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_AT_HAND):
+                    while event is None or event["type"] != kind:
+                        event = await receive()
+        return event if event is not None and event["type"] == kind else _last_event_of(self.scope)
+
+    async def _end(self, event: Any) -> None:
+        """Call the method for the disconnect where it has not been called: the run has failed, or is cancelled."""
+        handler = self._handlers.get(event["type"])
+        if handler is None or self._told:
+            return
+        self._told = True
+        try:
+            async with asyncio.timeout(CLEAN_UP):
+                await self._call_last(handler, event)
+        except (StopConsumer, Disconnected):
+            pass
+        except Exception as error:
+            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
+
+    async def _call_last(self, handler: Handler, event: Any) -> None:
+        """As ``_call``, of a run that is cancelled."""
+        await self._call(handler, event)
 
     async def dispatch(self, event: Any) -> None:
         """Call the method for ``event``. Subclasses put around it what their protocol asks for."""
@@ -156,7 +255,12 @@ class Consumer(Generic[R]):
         """Do ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
 
     async def _emit(self, event: Any) -> None:
-        await self._to_peer(event)
+        """Send; every event goes this way, so that a peer that has left is told from another failure."""
+        try:
+            await self._to_peer(event)
+        except Disconnected:
+            self._left = self.scope["type"] in _CONNECTIONS
+            raise
         if event["type"] == "http.response.body" and not event.get("more_body"):
             self._answered = True
 
@@ -186,8 +290,20 @@ class AsyncForm(Consumer[Awaited]):
         return coroutine
 
 
+_turn = threading.Lock()
+"""Held for a moment, while a thread begins or ends a method of a sync consumer."""
+_last_calls = Tasks("sync consumers")
+
+
 class SyncForm(Consumer[None]):
     """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait until it is done."""
+
+    _at_work = False
+    """A thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
+    _over = False
+    """The run is over: a method that still waits for a thread is not called any more."""
+    _late: tuple[Handler, Any] | None = None
+    """What the thread that is at work has to call then."""
 
     def __init_subclass__(cls) -> None:
         """Raises TypeError for an ``async`` method, which a thread cannot run."""
@@ -198,11 +314,44 @@ class SyncForm(Consumer[None]):
                 raise TypeError(f"{cls.__name__}.{method.__name__} is async in a sync consumer: use the Async form")
 
     async def _call(self, handler: Handler, event: Any) -> Any:
-        result = await run_in_thread(handler, self, event)
+        result = await run_in_thread(self._work, handler, event)
         if inspect.iscoroutine(result):  # of a method that is not async itself
             result.close()
             raise TypeError(f"{type(self).__name__} is a sync consumer, and returned a coroutine: use the Async form")
         return result
+
+    def _work(self, handler: Handler, event: Any) -> Any:
+        """Called on the thread."""
+        with _turn:
+            if self._over:
+                return None
+            self._at_work = True
+        try:
+            return handler(self, event)
+        finally:
+            with _turn:
+                self._at_work = False
+            if self._late is not None:
+                self._catch_up(*self._late)
+
+    def _catch_up(self, handler: Handler, event: Any) -> None:
+        try:
+            handler(self, event)
+        except (StopConsumer, Disconnected):
+            pass
+        except Exception as error:
+            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
+
+    async def _call_last(self, handler: Handler, event: Any) -> None:
+        """Two methods of one instance never overlap: where a thread is still at work, it calls this one as its last.
+        Where none is free, this one is called when there is."""
+        with _turn:
+            self._over = True
+            if self._at_work:
+                self._late = handler, event
+                return
+        call = _last_calls.spawn(run_in_thread(self._catch_up, handler, event), name="disconnect")
+        await asyncio.wait({call}, timeout=CLEAN_UP)
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
         call_from_thread(self._loop, coroutine)
@@ -228,8 +377,6 @@ class SyncConsumer(SyncForm):
         self.perform(self._emit(event))
 
 
-def _is_last(event: Any) -> bool:
-    kind: str = event["type"]
-    if kind == "email.receive":
-        return not event["more_body"]
-    return kind.endswith(".disconnect") or kind in ("sms.receive", "sms.status")
+def _last_event_of(scope: Any) -> Any:
+    kind = f"{scope['type']}.disconnect"
+    return _DISCONNECTS.get(kind, {"type": kind})

@@ -52,7 +52,7 @@ class MqttConnection(Consumer[R]):
             await super().dispatch(event)
             return
         codes = await self._call(self._handlers["mqtt.subscribe"], event)
-        await self._to_peer({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
+        await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
 
     def mqtt_connect(self, event: Any) -> Any:
         if "delivery" in self.scope["extensions"]:  # let in when it connected; its password is kept nowhere
@@ -178,7 +178,7 @@ class MqttMethods(MqttConnection[R]):
         self._message, self._verdict = event, TAKEN
         await self._call(self._handlers["mqtt.receive"], event)
         if event["id"] is not None:
-            await self._to_peer({**self._verdict, "id": event["id"]})
+            await self._emit({**self._verdict, "id": event["id"]})
 
     def mqtt_receive(self, event: Any) -> Any:
         if self.extras:

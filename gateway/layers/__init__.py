@@ -1,14 +1,14 @@
 """Channel layers: groups of channels, across protocols. Optional, and apart from the path of a message.
 
 The interface is that of Channels' layers (``send``, ``receive``, ``new_channel``, ``group_add``, ``group_discard``,
-``group_send``), so that theirs fit, and ``close``.
+``group_send``), so that theirs fit.
 """
 
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from gateway.layers.memory import InMemoryChannelLayer
 
-__all__ = ["ChannelLayer", "InMemoryChannelLayer", "get_channel_layer", "set_channel_layer"]
+__all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer", "set_channel_layer"]
 
 
 class ChannelLayer(Protocol):
@@ -26,7 +26,12 @@ class ChannelLayer(Protocol):
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None: ...
 
-    async def close(self, channel: str) -> None: ...
+
+@runtime_checkable
+class Forgetful(Protocol):
+    """A layer that would keep what nobody will read, unless it is told. Those of Channels let messages expire."""
+
+    async def forget(self, channel: str) -> None: ...
 
 
 class _Current:

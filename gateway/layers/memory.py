@@ -67,7 +67,7 @@ class InMemoryChannelLayer:
         for channel in list(self._groups.get(group, ())):
             await self.send(channel, message)
 
-    async def close(self, channel: str) -> None:
+    async def forget(self, channel: str) -> None:
         """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""
         self._channels.pop(channel, None)
         self._slow.discard(channel)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any
 
 from gateway.consumers.mqtt import MqttConnection, wants_authentication
@@ -12,7 +13,7 @@ from gateway.routing.patterns import Captures, Default, Pattern, Topic
 from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
-from protocols.errors import LocalProtocolError
+from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
 
 logger = logging.getLogger(__name__)
@@ -109,7 +110,8 @@ class TopicRouter(Router):
             if branch.full:
                 await branch.room()
             if branch.ended:  # an application that has returned gets no more: it closes
-                await send({"type": "mqtt.disconnect"})
+                with suppress(Disconnected):
+                    await send({"type": "mqtt.disconnect"})
             else:
                 branch.put(event)
         for branch in branches.values():
@@ -121,21 +123,31 @@ async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
         raise LookupError(f"no route for the topic {event['topic']!r}")
     logger.debug("no route for the topic %s", event["topic"])
     if event["id"] is not None:
-        await send({"type": "mqtt.ack", "id": event["id"]})
+        with suppress(Disconnected):  # of the other routes' messages none is lost because of it
+            await send({"type": "mqtt.ack", "id": event["id"]})
 
 
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_events", "_room", "_send", "_task", "_waiter")
+    __slots__ = ("_events", "_left", "_room", "_send", "_task", "_waiter")
 
     def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
         self._events = deque([connect])
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._send = send
-        self._task = group.create_task(route.run(scope, self.receive, self.send))
+        self._left = False
+        self._task = group.create_task(self._run(route, scope))
         self._task.add_done_callback(lambda _: _wake(self._room))
+
+    async def _run(self, route: Route, scope: Any) -> None:
+        """That the device has left ends this application, and none of its neighbours, who have messages of theirs."""
+        try:
+            await route.run(scope, self.receive, self.send)
+        except Exception as error:
+            if not (self._left and is_disconnect(error)):
+                raise
 
     @property
     def full(self) -> bool:
@@ -174,7 +186,11 @@ class _Branch:
             if event.get("subscribe"):
                 raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
             return
-        await self._send(_as_disconnect(event) if event["type"] == "mqtt.reject" else event)
+        try:
+            await self._send(_as_disconnect(event) if event["type"] == "mqtt.reject" else event)
+        except Disconnected:
+            self._left = True
+            raise
 
 
 def _as_disconnect(reject: dict[str, Any]) -> dict[str, Any]:

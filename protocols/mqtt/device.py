@@ -64,7 +64,8 @@ class Device(Instance, asyncio.Protocol):
             "mqtt.auth": "open",
             "mqtt.disconnect": "over",
         },
-        "gone": {"mqtt.ack": "gone"},  # at QoS 2 it still counts
+        # At QoS 2 an acknowledgement still counts; and what is published goes to others than the device.
+        "gone": {"mqtt.ack": "gone", "mqtt.send": "gone"},
     }
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.

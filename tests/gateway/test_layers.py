@@ -44,8 +44,8 @@ async def test_a_message_from_a_handlers_thread_wakes_the_reader() -> None:
         assert await reading == {"type": "x"}
 
 
-async def test_a_closed_channel_holds_nothing() -> None:
+async def test_a_forgotten_channel_holds_nothing() -> None:
     layer = InMemoryChannelLayer()
     await layer.send("c", {"type": "x"})
-    await layer.close("c")
+    await layer.forget("c")
     assert layer._channels == {}

@@ -1,0 +1,192 @@
+"""Channels' own layers under our consumers: nothing is asked of a layer that Channels does not promise."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from channels.layers import InMemoryChannelLayer as ChannelsInMemoryLayer
+from channels_redis.core import RedisChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer
+from conversation import Conversation, scope
+from servers.programs import program
+
+from gateway import AsyncWebsocketConsumer, WebsocketConsumer, get_channel_layer, layer_event, set_channel_layer
+from gateway.consumers import base
+from gateway.layers import InMemoryChannelLayer
+
+LIMIT = 10.0
+
+
+@pytest.fixture(scope="module")
+def redis() -> Iterator[str]:
+    """A server on a Unix socket of its own."""
+    executable = program("redis-server")
+    folder = Path(tempfile.mkdtemp(prefix="redis", dir="/tmp"))  # a socket's path has 107 characters at most
+    path = folder / "socket"
+    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
+    process = subprocess.Popen([executable, *arguments], stdout=subprocess.DEVNULL)
+    with socket.socket(socket.AF_UNIX) as trial:
+        deadline = time.monotonic() + LIMIT
+        while trial.connect_ex(str(path)):
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+    yield f"unix://{path}"
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder)
+
+
+@contextlib.asynccontextmanager
+async def layer_of(kind: str, redis: str) -> AsyncIterator[Any]:
+    before = get_channel_layer()
+    layers: dict[str, Callable[[], Any]] = {
+        "ours": InMemoryChannelLayer,
+        "channels": ChannelsInMemoryLayer,
+        "redis": lambda: RedisChannelLayer(hosts=[redis], prefix=f"t{id(before)}"),
+        "redis pubsub": lambda: RedisPubSubChannelLayer(hosts=[redis], prefix=f"t{id(before)}"),
+    }
+    layer = layers[kind]()
+    set_channel_layer(layer)
+    try:
+        yield layer
+    finally:
+        set_channel_layer(before)
+        if kind.startswith("redis"):
+            await layer.flush()
+            if kind == "redis":
+                await layer.close_pools()
+
+
+class Member(WebsocketConsumer):
+    def connect(self, message: Any) -> None:
+        self.group_add("room")
+        self.accept()
+
+    def receive(self, text: str) -> None:  # type: ignore[override]
+        self.group_send("room", {"type": "room.said", "text": text})
+
+    @layer_event("room.said")
+    def on_said(self, message: Any) -> None:
+        self.send(message["text"])
+
+
+class AsyncMember(AsyncWebsocketConsumer):
+    async def connect(self, message: Any) -> None:
+        await self.group_add("room")
+        await self.accept()
+
+    async def receive(self, text: str) -> None:  # type: ignore[override]
+        await self.group_send("room", {"type": "room.said", "text": text})
+
+    async def disconnect(self, code: int) -> None:
+        await self.group_send("room", {"type": "room.said", "text": f"left with {code}"})
+
+    @layer_event("room.said")
+    async def on_said(self, message: Any) -> None:
+        await self.send(message["text"])
+
+
+async def texts(peer: Conversation, count: int) -> list[Any]:
+    return [(await peer.hear())["text"] for _ in range(count)]
+
+
+@pytest.mark.parametrize("kind", ["ours", "channels", "redis", "redis pubsub"])
+async def test_groups(kind: str, redis: str, caplog: pytest.LogCaptureFixture) -> None:
+    async with (
+        layer_of(kind, redis),
+        Conversation(AsyncMember.as_asgi(), scope("websocket")) as ann,
+        Conversation(Member.as_asgi(), scope("websocket")) as bob,
+    ):
+        for peer in (ann, bob):
+            peer.say({"type": "websocket.connect"})
+            assert (await peer.hear())["type"] == "websocket.accept"
+        for number in range(20):
+            ann.say({"type": "websocket.receive", "text": str(number)})
+        expected = [str(number) for number in range(20)]
+        assert await texts(ann, 20) == await texts(bob, 20) == expected
+        ann.say({"type": "websocket.disconnect", "code": 4007})
+        await ann.end()
+        assert await texts(bob, 1) == ["left with 4007"]
+        bob.say({"type": "websocket.receive", "text": "alone"})
+        assert await texts(bob, 1) == ["alone"]
+        bob.say({"type": "websocket.disconnect", "code": 1000})
+        await bob.end()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+class Failing(InMemoryChannelLayer):
+    """A layer whose server goes away."""
+
+    def __init__(self, call: str, how: str) -> None:
+        super().__init__()
+        self.call = call
+        self.how = how
+        self.gone = False
+
+    async def _perhaps(self, call: str) -> None:
+        if self.gone and call == self.call:
+            if self.how == "hangs":
+                await asyncio.sleep(1000)
+            raise ConnectionError("the layer's server is away")
+
+    async def group_discard(self, group: str, channel: str) -> None:
+        await self._perhaps("group_discard")
+        await super().group_discard(group, channel)
+
+    async def receive(self, channel: str) -> dict[str, Any]:
+        message = await super().receive(channel)
+        await self._perhaps("receive")
+        return message
+
+
+class Telling(AsyncMember):
+    codes: list[int] = []
+
+    async def disconnect(self, code: int) -> None:
+        self.codes.append(code)
+
+
+@pytest.mark.parametrize("how", ["raises", "hangs"])
+async def test_a_layer_that_fails_at_the_end_is_one_line_and_nothing_else(
+    how: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(base, "CLEAN_UP", 0.05)
+    Telling.codes.clear()
+    async with layer_of("ours", ""):
+        layer = Failing("group_discard", how)
+        set_channel_layer(layer)
+        async with Conversation(Telling.as_asgi(), scope("websocket")) as peer:
+            peer.say({"type": "websocket.connect"})
+            await peer.hear()
+            layer.gone = True
+            peer.say({"type": "websocket.disconnect", "code": 4001})
+            await peer.end()
+    assert Telling.codes == [4001]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "the channel layer did not let it leave its groups" in record.getMessage()
+
+
+async def test_a_layer_that_fails_while_it_is_read_ends_the_run_after_what_the_peer_had_said() -> None:
+    Telling.codes.clear()
+    layer = Failing("receive", "raises")
+    async with layer_of("ours", ""):
+        set_channel_layer(layer)
+        with pytest.raises(ConnectionError):
+            async with Conversation(Telling.as_asgi(), scope("websocket")) as peer:
+                peer.say({"type": "websocket.connect"})
+                await peer.hear()
+                layer.gone = True
+                await layer.group_send("room", {"type": "room.said", "text": "x"})
+                await peer.end()
+    assert Telling.codes == [1011]
