@@ -128,7 +128,7 @@ class ApplicationBuilder:
         try:
             return _MAKERS[key](getattr(line, key), target, _policy(line))
         except ValueError as error:
-            self._report((*loc, key), str(error))
+            self._report((*loc, key), str(error), part=getattr(error, "part", ""))
             return None
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
@@ -166,8 +166,8 @@ class ApplicationBuilder:
 
         return application()
 
-    def _report(self, loc: Loc, message: str, trace: Sequence[str] = ()) -> None:
-        finding = self.draft.document.at_value(loc, message)
+    def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
+        finding = self.draft.document.at_value(loc, message, part)
         excerpt = "\n".join([finding.excerpt, *(f"        {line}" for line in trace)])
         self.findings.append(replace(finding, excerpt=excerpt))
 

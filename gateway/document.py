@@ -64,9 +64,16 @@ class Document:
         """A finding under the key that ``loc`` ends in (under the value, for an item of a list)."""
         return self.finding(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
 
-    def at_value(self, loc: Loc, message: str) -> Finding:
-        """A finding under the value at ``loc``."""
-        return self.finding(self.span(loc), self._as_written(loc, message))
+    def at_value(self, loc: Loc, message: str, part: str = "") -> Finding:
+        """A finding under the value at ``loc``, or under ``part`` of it where the line shows that."""
+        return self.finding(self._within(self.span(loc), part), self._as_written(loc, message))
+
+    def _within(self, span: Span, part: str) -> Span:
+        for written in (part, part.replace("\\", "\\\\")):  # between double quotes a backslash is written twice
+            found = self._text(span.line).find(written, span.column, span.end) if part else -1
+            if found >= 0:
+                return Span(span.line, found, found + len(written))
+        return span
 
     def _as_written(self, loc: Loc, message: str) -> str:
         """``message`` with references where it holds what they stand for, at ``loc`` or below."""

@@ -34,7 +34,8 @@ def scope_of(subject: str) -> dict[str, Any]:
         raise ValueError(f"{subject!r} is not understood; write {_EXAMPLES}")
     match kind:
         case "http" | "websocket":
-            return {"type": kind, "path": _path(subject, rest), "root_path": "", "headers": [], "query_string": b""}
+            path = _path(subject, rest)
+            return {"type": kind, "method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}
         case "mqtt":
             if not valid_name(rest):
                 raise ValueError(f"{rest!r} is no topic: + and # are for subscribers; write mqtt:a/topic")

@@ -4,8 +4,11 @@ import keyword
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
+from gateway.routing import bounded
+from gateway.routing.ambiguity import judge, parse
 from protocols.mqtt.topics import valid_filter
 
 
@@ -46,23 +49,53 @@ class Exactly(Pattern):
         return self.text
 
 
+class DangerousPattern(ValueError):
+    """A regular expression that can stop everything; ``part`` of it is why."""
+
+    def __init__(self, text: str, part: str) -> None:
+        where = "it" if part == text else f"{part!r}"
+        super().__init__(
+            f"{text!r} can take for ever: {where} can match the same text in many ways, and all of them are tried; "
+            "leave one way, such as '[a-z]+' for '([a-z]+)+'"
+        )
+        self.part = part
+
+
+_PLAIN = re.compile(r"\^?(?:[\w@/ -]|\\[^\w\s])*\$?")
+"""Regular expressions that match one text: there are many of them in a long file, and nothing in them to judge."""
+_STEPS = 1_000_000
+"""Steps of a search that are taken without a watch on the time: some milliseconds."""
+
+
 @dataclass(frozen=True)
 class Regex(Pattern):
     """``re.search`` over the key. In paths as Django's URL patterns, in addresses without regard to case."""
 
     text: str
     ignore_case: bool = False
-    _compiled: "re.Pattern[str]" = field(init=False, compare=False, repr=False)
+    _quick: int = field(init=False, compare=False, repr=False)
+    """Characters of a key up to which a search surely takes a moment only."""
 
     def __post_init__(self) -> None:
-        try:
-            compiled = re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
-        object.__setattr__(self, "_compiled", compiled)
+        quick = _STEPS
+        if _PLAIN.fullmatch(self.text) is None:
+            try:
+                judged = judge(self.text, parse(self._compiled.pattern, self._compiled.flags))
+            except (re.error, OverflowError, RecursionError) as error:
+                raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
+            if judged.dangerous is not None:
+                raise DangerousPattern(self.text, judged.dangerous)
+            quick = int(_STEPS ** (1 / judged.degree)) if judged.degree else _STEPS if judged.degree == 0 else 0
+        object.__setattr__(self, "_quick", quick)
+
+    @cached_property
+    def _compiled(self) -> "re.Pattern[str]":
+        return re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
 
     def match(self, key: str) -> Captures | None:
-        found = self._compiled.search(key)
+        """Raises TookTooLong where it does not come to an end."""
+        compiled = self._compiled
+        found = compiled.search(key) if len(key) <= self._quick else bounded.search(compiled, key)
         if found is None:
             return None
         kwargs = {name: value for name, value in found.groupdict().items() if value is not None}

@@ -12,6 +12,7 @@ from gateway.consumers.parameters import Extras
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
+from gateway.routing.bounded import SECONDS, TookTooLong
 from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import (
     Address,
@@ -27,7 +28,7 @@ from gateway.routing.patterns import (
 )
 from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
-from protocols.asgi import Application, Receive, Scope, Send
+from protocols.asgi import Application, Receive, Scope, Send, describe
 
 logger = logging.getLogger(__name__)
 
@@ -160,9 +161,15 @@ class Router:
         raise LookupError(f"{type(self).__name__} has no key for {scope['type']}")
 
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
-        """The first route that matches ``scope``, and what its pattern captured."""
+        """The first route that matches ``scope``, and what its pattern captured. None where a search takes too long:
+        the routes after that one are for what it does not match, which nobody knows."""
         for route in self.routes:
-            captures = route.pattern.match(self.key(route.pattern, scope))
+            try:
+                captures = route.pattern.match(self.key(route.pattern, scope))
+            except TookTooLong:
+                seconds, named = 1000 * SECONDS, describe(scope)
+                logger.warning("%s: no route; %s was not done after %g ms of CPU", named, route.label, seconds)
+                return None
             if captures is not None:
                 return route, captures
         return None

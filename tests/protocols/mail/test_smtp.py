@@ -16,6 +16,7 @@ from contract import LIMIT, connect, crashes
 from servers.programs import program
 from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
 
+from gateway import EmailToRouter, regex
 from protocols.errors import BindError
 from protocols.listener import TLS
 from protocols.mail.session import SMTPSession
@@ -329,6 +330,14 @@ async def test_a_recipient_without_a_route_is_refused_at_once(caplog: pytest.Log
     assert app.scopes[0]["rcpt_to"] == ["a@here.example"]
     assert app.asked == ("a@x.org", "crash@x.org", "a@here.example")
     assert len(crashes(caplog)) == 1
+
+
+async def test_a_recipient_that_a_route_comes_to_no_end_with_is_refused() -> None:
+    app = EmailToRouter([regex(r"^(?:(?=a)a+)+@here\.example$", Inbox())])
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(HELLO + b"MAIL FROM:<a@x.org>\r\n")
+        assert (await peer.ask(b"RCPT TO:<%b@there.example>\r\n" % (b"a" * 60))).startswith("550 5.1.1 ")
+        assert (await peer.ask(b"RCPT TO:<aa@here.example>\r\n")).startswith("250 2.1.5 ")
 
 
 async def test_too_many_recipients_are_for_the_next_transaction() -> None:

@@ -1,0 +1,53 @@
+"""A search with a regular expression that ends in time, whatever the expression and the text are.
+
+``re`` holds the interpreter while it searches, but looks for signals every few thousand steps. So a timer of the
+process's CPU time interrupts it. This works in the main thread, where the daemon's event loop runs; elsewhere, and
+where the program uses SIGVTALRM itself, a search is not bounded.
+"""
+
+import re
+import signal
+import threading
+from types import FrameType
+
+SECONDS = 0.05
+"""CPU time that one search may take: thousands of times what an ordinary one takes."""
+
+
+class TookTooLong(Exception):
+    """The search was stopped: nobody knows whether the text matches."""
+
+
+class _Timer:
+    """SIGVTALRM is ours from the first search that needs it."""
+
+    def __init__(self) -> None:
+        self._running = False
+        self._ours: bool | None = None
+
+    def search(self, pattern: "re.Pattern[str]", text: str) -> "re.Match[str] | None":
+        if threading.get_ident() != threading.main_thread().ident or not self._prepared():
+            return pattern.search(text)
+        try:
+            self._running = True
+            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+            return pattern.search(text)
+        finally:
+            self._running = False
+            signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+
+    def _prepared(self) -> bool:
+        if self._ours is None:
+            self._ours = signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
+            if self._ours:
+                signal.signal(signal.SIGVTALRM, self._ring)
+        return self._ours
+
+    def _ring(self, number: int, frame: FrameType | None) -> None:
+        if self._running:  # else it came just after the search
+            self._running = False
+            raise TookTooLong
+
+
+search = _Timer().search
+"""``pattern.search(text)``. Raises TookTooLong after ``SECONDS``."""
