@@ -64,7 +64,6 @@ __all__ = [
     "Send",
     "SendEvent",
     "WebSocketScope",
-    "check_text",
     "describe",
     "wish_of",
 ]
@@ -348,6 +347,7 @@ class SMSRejectEvent(TypedDict):
 
 class SMSDeferEvent(TypedDict):
     type: Literal["sms.defer"]
+    retry_after: NotRequired[float]
 
 
 # "from" is a keyword, so this one type is written as a call.
@@ -416,13 +416,6 @@ class Routable(Protocol):
     """
 
     def routable(self, scope: Scope) -> bool: ...
-
-
-def check_text(event: Mapping[str, Any]) -> None:
-    """Raises LocalProtocolError where an ``sms.send`` has other than text in it, KeyError where it has none."""
-    texts = [event["text"], *event.get("media", ()), event.get("to") or "", event.get("from") or ""]
-    if not all(isinstance(text, str) for text in texts):
-        raise LocalProtocolError("sms.send: text, media, to and from are strings")
 
 
 LONGEST_WISH = 86400.0

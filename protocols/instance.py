@@ -9,11 +9,13 @@ event type that turns what the application sent into the protocol's own answer::
             "ringing": {"call.answer": "open", "call.refuse": "over"},
             "open": {"call.speak": "open", "call.hang_up": "over"},
         }
+        checks = {"call.speak": speak}              # see protocols.events
 
         def call_answer(self, event): ...           # sync, or returns an awaitable that ``send`` waits for
 
 The table is the state machine: its first key is the state at the start, a state that is only named as a target ends the
-conversation. Methods are looked up when the class is created, never by a name that came from outside.
+conversation. Methods are looked up when the class is created, never by a name that came from outside. They get
+the event as its check returned it.
 """
 
 import asyncio
@@ -24,11 +26,14 @@ from typing import Any, ClassVar
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
 from protocols.errors import Disconnected, LocalProtocolError
+from protocols.events import Check, Checks, Table, illegal, missing, type_of
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[Any, Any], Awaitable[None] | None]
-_NOTHING: dict[str, tuple[str, Answer]] = {}
+Step = tuple[str, Answer, Check | None]
+"""The state that follows, what does it, what checks the event before."""
+_NOTHING: dict[str, Step] = {}
 
 
 class Instance:
@@ -39,20 +44,25 @@ class Instance:
     :meth:`receive` and :meth:`send`.
     """
 
-    sends: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    sends: ClassVar[Table] = {}
     """State -> type of the event that may be sent -> state that follows."""
+    checks: ClassVar[Checks] = {}
+    """By event type: what makes it valid. An event without one goes to its method as it is."""
     limit: ClassVar[int] = 64
     """Events that wait for the application before :meth:`pause` is called; half of it calls :meth:`resume`."""
     disconnect_grace: float = 10.0
     """Seconds without progress after a disconnect before the application is cancelled."""
 
-    _steps: ClassVar[dict[str, dict[str, tuple[str, Answer]]]] = {}
-    _start: ClassVar[tuple[str, dict[str, tuple[str, Answer]]]] = ("", _NOTHING)
+    _steps: ClassVar[dict[str, dict[str, Step]]] = {}
+    _start: ClassVar[tuple[str, dict[str, Step]]] = ("", _NOTHING)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls._steps = {
-            state: {event: (after, getattr(cls, event.replace(".", "_"))) for event, after in legal.items()}
+            state: {
+                event: (after, getattr(cls, event.replace(".", "_")), cls.checks.get(event))
+                for event, after in legal.items()
+            }
             for state, legal in cls.sends.items()
         }
         first = next(iter(cls.sends), "")
@@ -154,15 +164,19 @@ class Instance:
         return event
 
     async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
-        """Answer the peer. Raises LocalProtocolError where the event is not legal now, Disconnected when it is gone."""
-        step = self._legal.get(event["type"])
-        if step is None:
-            raise self._illegal(event)
-        after, answer = step
+        """Answer the peer. Raises LocalProtocolError where the event is not legal now, or not valid; Disconnected when
+        the peer is gone."""
         try:
-            pending = answer(self, event)
+            step = self._legal.get(event["type"])
+        except (KeyError, TypeError):
+            step = None
+        if step is None:
+            raise self._illegal(type_of(event))
+        after, answer, check = step
+        try:
+            pending = answer(self, event if check is None else check(event))
         except KeyError as error:
-            raise LocalProtocolError(f"{event['type']} needs the key {error}") from error
+            raise missing(event, error) from error
         if after != self.state and self.state in self._steps:
             self._goto(after)
         if pending is not None:
@@ -174,13 +188,12 @@ class Instance:
         self.state = state
         self._legal = self._steps.get(state, _NOTHING)
 
-    def _illegal(self, event: SendEvent | Mapping[str, Any]) -> Exception:
+    def _illegal(self, kind: str) -> Exception:
         if self.gone:
-            return Disconnected(f"{event['type']}: the peer is gone")
+            return Disconnected(f"{kind}: the peer is gone")
         if self.ended:
-            return LocalProtocolError(f"{event['type']}: the application has already returned")
-        legal = ", ".join(self._legal) or "nothing more"
-        return LocalProtocolError(f"{event['type']!r} may not be sent now (state {self.state}); legal: {legal}")
+            return LocalProtocolError(f"{kind}: the application has already returned")
+        return illegal(kind, self.state, self._legal)
 
     def _crashed(self, error: BaseException) -> None:
         self.error = error

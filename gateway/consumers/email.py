@@ -66,7 +66,7 @@ class EmailMethods(Consumer[R]):
 
     def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "") -> R:
         """Send a message of your own; it has left when this returns. ``mail_from`` empty: no bounces, please."""
-        event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": list(rcpt_to), "message": message}
+        event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": _listed(rcpt_to), "message": message}
         return self.perform(self._emit(event))
 
     @property
@@ -84,6 +84,11 @@ class EmailMethods(Consumer[R]):
         if self.answerable:
             recipient, answer = compose(self.message, self.scope, text, subject)
             await self._emit({"type": "email.send", "mail_from": "", "rcpt_to": [recipient], "message": answer})
+
+
+def _listed(rcpt_to: Any) -> Any:
+    """A text is no list of its characters."""
+    return rcpt_to if isinstance(rcpt_to, str | bytes) else list(rcpt_to)
 
 
 class _Text(Compat32):

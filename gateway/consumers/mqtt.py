@@ -8,7 +8,10 @@ from typing import Any, ClassVar, NoReturn, TypeVar
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import Extras, extras
-from protocols.asgi import describe, wish_of
+from protocols.asgi import describe
+from protocols.errors import LocalProtocolError
+from protocols.events import checked
+from protocols.mqtt.events import CHECKS
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
 from protocols.mqtt.topics import valid_name
 
@@ -214,7 +217,7 @@ class MqttMethods(MqttConnection[R]):
     def defer(self, retry_after: float | None = None) -> None:
         """Called by ``receive``: not now; try this message again after ``retry_after`` seconds, or after the route's
         backoff. For routes with a policy: without one there is nobody who would keep it."""
-        self._verdict = not_now(retry_after)
+        self._verdict = not_now(self.scope, retry_after)
 
     def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
         """Called by ``receive``: never. The message is acknowledged with an MQTT 5 reason code, and ``reason`` for
@@ -255,16 +258,23 @@ class JsonMqttMethods(MqttMethods[R]):
         return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties)
 
 
-def not_now(retry_after: float | None) -> dict[str, Any]:
-    """Raises LocalProtocolError where ``retry_after`` is no number."""
-    event = {"type": "mqtt.defer"} | ({} if retry_after is None else {"retry_after": retry_after})
-    wish_of(event)
-    return event
+def not_now(scope: Any, retry_after: float | None) -> dict[str, Any]:
+    """Raises LocalProtocolError where ``retry_after`` is no number, or nobody would keep the message."""
+    if scope is not None and "delivery" not in scope["extensions"]:
+        raise LocalProtocolError("defer: nobody keeps this message; give its route a policy, inbox: true for one")
+    return _verdict({"type": "mqtt.defer", "retry_after": retry_after})
 
 
 def never(reason_code: int, reason: str) -> dict[str, Any]:
+    """Raises LocalProtocolError where an acknowledgement cannot say this."""
     said = {"properties": {"reason_string": reason}} if reason else {}
-    return {"type": "mqtt.ack", "reason_code": reason_code, **said}
+    return _verdict({"type": "mqtt.ack", "reason_code": reason_code, **said})
+
+
+def _verdict(event: dict[str, Any]) -> dict[str, Any]:
+    """``event``, which is sent when the handler has returned, checked while it runs."""
+    checked(CHECKS, {**event, "id": 1})
+    return event
 
 
 def _no_constant(name: str) -> NoReturn:

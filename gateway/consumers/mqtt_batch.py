@@ -14,6 +14,8 @@ from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from protocols.asgi import Application, Receive, Send
 from protocols.errors import Disconnected
+from protocols.events import step
+from protocols.mqtt.events import BATCH, CHECKS
 
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
@@ -44,7 +46,7 @@ class MqttMessage:
 
     def defer(self, retry_after: float | None = None) -> None:
         """Not now: this one again, after ``retry_after`` seconds or the route's backoff. For routes with a policy."""
-        self.verdict = not_now(retry_after)
+        self.verdict = not_now(self.scope, retry_after)
 
     def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
         """Never: this one is acknowledged with an MQTT 5 reason code, and ``reason`` for people."""
@@ -111,7 +113,7 @@ class MqttBatchMethods(MqttConnection[R]):
         sent: list[Any] = []
 
         async def keep(event: Any) -> None:
-            sent.append(event)
+            sent.append(step(BATCH, CHECKS, "open", event)[1])
 
         self._to_peer = keep
         self._answered = False

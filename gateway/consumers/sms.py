@@ -29,7 +29,11 @@ class SMSMethods(Consumer[R]):
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
         """Answer the sender."""
-        return self.perform(self._emit({"type": "sms.send", "text": text, "media": list(media)}))
+        return self.perform(
+            self._emit(
+                {"type": "sms.send", "text": text, "media": media if isinstance(media, str | bytes) else list(media)}
+            )
+        )
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "sms.accept"}))

@@ -2,15 +2,18 @@
 
 import asyncio
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from protocols.asgi import Application, MQTTDisconnectEvent, check_text, wish_of
+from protocols.asgi import Application, MQTTDisconnectEvent
 from protocols.errors import LocalProtocolError
+from protocols.events import Event, checked
 from protocols.instance import Instance
+from protocols.mail import events as mail_events
+from protocols.mqtt import events as mqtt_events
+from protocols.sms import events as sms_events
 
-Event = Mapping[str, Any]
 LONGEST_FAILURE = 8000
 """Characters of a traceback that are kept, from its end."""
 _DISCONNECT: MQTTDisconnectEvent = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
@@ -21,8 +24,7 @@ class Outcome:
     """What came of an attempt."""
 
     verdict: Event | None
-    """The last accept, reject or defer; None where it said nothing, which accepts. A ``retry_after`` is as
-    :func:`protocols.asgi.wish_of` bounds it, or None."""
+    """The last accept, reject or defer; None where it said nothing, which accepts."""
     replies: list[Event]
     """What may ride in the answer to the sender (``sms.send``), where one still waits for it."""
     outgoing: list[Event]
@@ -47,7 +49,7 @@ class Outcome:
 
 
 class Attempt(Instance):
-    """The table of what may be sent is that of the scope's own server; see the subclasses."""
+    """What may be sent, and what makes it valid, is the scope's own, as a server has it; see the subclasses."""
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         super().__init__(app, scope)
@@ -65,60 +67,55 @@ class Attempt(Instance):
     def _crashed(self, error: BaseException) -> None:
         self.error = error
 
-    def defer(self, event: Event) -> None:
-        self.verdict = {**event, "retry_after": wish_of(event)}
-
 
 class EmailAttempt(Attempt):
-    sends: ClassVar = {
-        "open": {
-            "email.send": "open",
-            "email.accept": "decided",
-            "email.reject": "decided",
-            "email.defer": "decided",
-        },
-        "decided": {"email.send": "decided"},
-    }
+    sends: ClassVar = mail_events.SENDS
+    checks: ClassVar = mail_events.CHECKS
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         super().__init__(app, scope, [*events, {"type": "email.disconnect"}])
 
     def email_send(self, event: Event) -> None:
-        self.outgoing.append({key: event[key] for key in ("type", "mail_from", "rcpt_to", "message")})
+        self.outgoing.append(event)
 
     def email_accept(self, event: Event) -> None:
         self.verdict = event
 
     email_reject = email_accept
-    email_defer = Attempt.defer
+    email_defer = email_accept
 
 
 class SMSAttempt(Attempt):
-    sends: ClassVar = {
-        "open": {"sms.send": "open", "sms.accept": "accepted", "sms.reject": "over", "sms.defer": "over"},
-        "accepted": {"sms.send": "accepted"},
-    }
+    """Over a text; see :class:`StatusAttempt`."""
+
+    sends: ClassVar = sms_events.MESSAGE
+    checks: ClassVar = sms_events.CHECKS
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
-        events = list(events)
         super().__init__(app, scope, [*events, {"type": "sms.disconnect"}])
-        self._answerable = all(event["type"] == "sms.receive" for event in events)
 
     def sms_send(self, event: Event) -> None:
-        if not self._answerable:
-            raise LocalProtocolError("'sms.send' may not be sent now: a receipt is not answered")
-        check_text(event)
-        self.replies.append({key: event[key] for key in ("type", "text", "media", "to", "from") if key in event})
+        self.replies.append(event)
 
     def sms_accept(self, event: Event) -> None:
         self.verdict = event
 
-    sms_defer = Attempt.defer
+    sms_defer = sms_accept
 
     def sms_reject(self, event: Event) -> None:
         """Taken without a reply."""
         self.replies.clear()
         self.verdict = event
+
+
+class StatusAttempt(SMSAttempt):
+    """Over a delivery receipt, which is not answered."""
+
+    sends: ClassVar = sms_events.STATUS
+
+
+_ID = 1
+"""What the message is acknowledged by."""
 
 
 class MQTTAttempt(Attempt):
@@ -127,14 +124,12 @@ class MQTTAttempt(Attempt):
     The message has an ``id`` here whatever its QoS was, since the store waits for the acknowledgement.
     """
 
-    sends: ClassVar = {
-        "connecting": {"mqtt.accept": "open", "mqtt.reject": "refused"},
-        "open": {"mqtt.ack": "open", "mqtt.defer": "open", "mqtt.send": "open", "mqtt.disconnect": "over"},
-    }
+    sends: ClassVar = mqtt_events.STORED
+    checks: ClassVar = mqtt_events.CHECKS
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         connect = {"type": "mqtt.connect", "username": scope["username"], "password": None}
-        super().__init__(app, scope, [connect, *({**event, "id": 1} for event in events)])
+        super().__init__(app, scope, [connect, *({**event, "id": _ID} for event in events)])
         self._acknowledged = False
 
     async def outcome(self) -> Outcome:
@@ -150,19 +145,22 @@ class MQTTAttempt(Attempt):
 
     def mqtt_ack(self, event: Event) -> None:
         """With a reason code of an error (MQTT 5, from 0x80): never."""
+        self._answered(event)
         if event.get("reason_code", 0) >= 0x80:
             self.verdict = {"type": "mqtt.reject"}
-        self._acknowledged = True
-        self._end()
 
     def mqtt_defer(self, event: Event) -> None:
-        self.defer(event)
+        self._answered(event)
+        self.verdict = event
+
+    def _answered(self, event: Event) -> None:
+        if event["id"] != _ID or self._acknowledged:
+            raise LocalProtocolError(f"{event['type']}: no message {event['id']} is waiting for it")
         self._acknowledged = True
         self._end()
 
     def mqtt_send(self, event: Event) -> None:
-        kept = ("type", "topic", "payload", "qos", "retain", "properties")
-        self.outgoing.append({key: event[key] for key in kept if key in event})
+        self.outgoing.append(event)
 
     def mqtt_disconnect(self, event: Event) -> None:
         self._end()
@@ -171,5 +169,22 @@ class MQTTAttempt(Attempt):
         asyncio.get_running_loop().call_soon(lambda: self.disconnect(_DISCONNECT))
 
 
-KINDS: dict[str, type[Attempt]] = {"email": EmailAttempt, "sms": SMSAttempt, "mqtt": MQTTAttempt}
+def _sms_attempt(app: Application, scope: Any, events: Sequence[Any]) -> SMSAttempt:
+    return (StatusAttempt if events[0]["type"] == "sms.status" else SMSAttempt)(app, scope, events)
+
+
+KINDS: dict[str, Callable[[Application, Any, Sequence[Any]], Attempt]] = {
+    "email": EmailAttempt,
+    "sms": _sms_attempt,
+    "mqtt": MQTTAttempt,
+}
 """By scope type."""
+
+
+def checked_again(events: Iterable[Event]) -> list[Event]:
+    """Events that were kept, as they may be sent today: an older version may have kept what nobody can speak. Raises
+    LocalProtocolError."""
+    return [checked(_CHECKS[event["type"].partition(".")[0]], event) for event in events]
+
+
+_CHECKS = {"email": mail_events.CHECKS, "sms": sms_events.CHECKS, "mqtt": mqtt_events.CHECKS}

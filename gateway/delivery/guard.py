@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from gateway.delivery import bell, verdict
-from gateway.delivery.attempt import KINDS, Outcome
+from gateway.delivery.attempt import KINDS, Outcome, checked_again
 from gateway.delivery.event import current_event, event_id
 from gateway.delivery.identity import claim_key, order_key
 from gateway.delivery.inbox import InboxConnection
@@ -19,6 +19,7 @@ from gateway.delivery.running import CutOff, current_running
 from gateway.store import codec, get_store
 from gateway.store.engine import Claim, Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
+from protocols.errors import LocalProtocolError
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,7 @@ class Guard:
         current_event.set(claim.id)
         if claim.state == "done":
             logger.info("%s: delivered again, answered as the first time", describe(scope))
-            return list(codec.decode(claim.result)[1]) if claim.result else [verdict.accept(scope["type"])]
+            return await self._repeated(scope, events, claim, key)
         if claim.state == "busy":
             return [verdict.defer(scope["type"])]
         try:
@@ -87,6 +88,17 @@ class Guard:
             release = partial(get_store().release, key, error=type(error).__name__)
             owed.spawn(insist(release), name=f"release {claim.id}")
             raise
+
+    async def _repeated(self, scope: Any, events: list[Any], claim: Claim, key: str) -> list[Any]:
+        """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
+        taken = [verdict.accept(scope["type"])]
+        try:
+            return checked_again(codec.decode(claim.result)[1]) if claim.result else taken
+        except LocalProtocolError as error:
+            logger.error("%s: now among the dead letters, its answer cannot be given: %s", describe(scope), error)
+            message = self._message(scope, events, claim)
+            await get_store().bury(message, error=f"its handler's answer cannot be given: {error}", claim=key)
+            return taken
 
     async def _claimed(self, scope: Any, events: list[Any], claim: Claim, key: str) -> list[Any]:
         message = self._message(scope, events, claim)

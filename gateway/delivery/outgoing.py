@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.delivery.attempt import Event
 from gateway.store import codec
 from gateway.store.engine import Outgoing
+from protocols.events import Event
 
 
 def outgoing_of(event_id: str, scope: Any, events: Sequence[Event]) -> list[Outgoing]:

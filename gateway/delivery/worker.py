@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gateway.delivery import bell
-from gateway.delivery.attempt import KINDS, Event, Outcome
+from gateway.delivery.attempt import KINDS, Outcome
 from gateway.delivery.crew import Crew
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import report
@@ -19,6 +19,7 @@ from gateway.delivery.running import Running, current_running
 from gateway.store import codec
 from gateway.store.engine import Message, Store, StoreUnavailable
 from protocols.asgi import Application
+from protocols.events import Event
 
 logger = logging.getLogger(__name__)
 

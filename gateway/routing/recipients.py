@@ -8,11 +8,11 @@ from typing import Any
 from gateway.routing.patterns import Address, Default, Domain, Pattern, Regex
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
-from protocols.asgi import Receive, Send, wish_of
+from protocols.asgi import Receive, Send
+from protocols.events import step, type_of
+from protocols.mail.events import CHECKS, SENDS
 
 logger = logging.getLogger(__name__)
-
-_VERDICTS = ("email.accept", "email.reject", "email.defer")
 
 
 class EmailToRouter(Router):
@@ -89,7 +89,7 @@ async def _read(receive: Receive) -> list[dict[str, Any]]:
 
 def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     by_type: dict[str, dict[str, Any]] = {verdict["type"]: verdict for verdict in reversed(verdicts)}
-    wishes = [wish for verdict in verdicts if (wish := wish_of(verdict)) is not None]
+    wishes = [verdict["retry_after"] for verdict in verdicts if "retry_after" in verdict]
     if "email.defer" in by_type and wishes:
         return by_type["email.defer"] | {"retry_after": min(wishes)}
     for kind in ("email.defer", "email.accept", "email.reject"):
@@ -103,6 +103,7 @@ class _Replay:
 
     def __init__(self, events: Sequence[dict[str, Any]], send: Send) -> None:
         self.verdict: dict[str, Any] = {"type": "email.accept"}
+        self._state = "open"
         self._events = iter(events)
         self._send = send
         self._nothing_more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -114,8 +115,8 @@ class _Replay:
         raise AssertionError
 
     async def send(self, event: dict[str, Any]) -> None:
-        if event["type"] in _VERDICTS:
-            wish_of(event)
-            self.verdict = event
-        else:
+        """What the peer's own run would not take is not taken here either."""
+        if type_of(event) == "email.send":
             await self._send(event)
+        else:
+            self._state, self.verdict = step(SENDS, CHECKS, self._state, event)

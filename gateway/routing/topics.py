@@ -14,6 +14,7 @@ from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
+from protocols.events import type_of
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
 
 logger = logging.getLogger(__name__)
@@ -182,12 +183,13 @@ class _Branch:
         return events.popleft()
 
     async def send(self, event: dict[str, Any]) -> None:
-        if event["type"] == "mqtt.accept":
+        kind = type_of(event)
+        if kind == "mqtt.accept":
             if event.get("subscribe"):
                 raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
             return
         try:
-            await self._send(_as_disconnect(event) if event["type"] == "mqtt.reject" else event)
+            await self._send(_as_disconnect(event) if kind == "mqtt.reject" else event)
         except Disconnected:
             self._left = True
             raise

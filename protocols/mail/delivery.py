@@ -15,10 +15,10 @@ from protocols.asgi import (
     EmailSendEvent,
     ReceiveEvent,
     describe,
-    wish_of,
 )
 from protocols.errors import LocalProtocolError
 from protocols.instance import Instance
+from protocols.mail import events
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
@@ -35,15 +35,8 @@ class Delivery(Instance):
     nothing, since a handler that is cut half way runs twice, when the sender tries again.
     """
 
-    sends = {
-        "open": {
-            "email.send": "open",
-            "email.accept": "decided",
-            "email.reject": "decided",
-            "email.defer": "decided",
-        },
-        "decided": {"email.send": "decided"},
-    }
+    sends = events.SENDS
+    checks = events.CHECKS
 
     def __init__(self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None) -> None:
         super().__init__(app, scope)
@@ -62,14 +55,10 @@ class Delivery(Instance):
         self.verdict = Accept()
 
     def email_reject(self, event: EmailRejectEvent) -> None:
-        plain = Reject()
-        code = event.get("code", plain.code)
-        if code not in range(500, 600):
-            raise LocalProtocolError(f"email.reject: code is {code!r}; SMTP's refusals are 500 to 599")
-        self.verdict = Reject(code, event.get("reason") or plain.reason)
+        self.verdict = Reject(event["code"], event["reason"] or Reject().reason)
 
     def email_defer(self, event: EmailDeferEvent) -> None:
-        self.verdict = Defer(event.get("reason") or Defer().reason, wish_of(event))
+        self.verdict = Defer(event["reason"] or Defer().reason, event.get("retry_after"))
 
     def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
         if self._submission is None:

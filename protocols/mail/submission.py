@@ -3,7 +3,6 @@
 import asyncio
 import ipaddress
 import os
-import re
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,19 +14,12 @@ from urllib.parse import SplitResult, urlsplit
 import aiosmtplib
 
 from protocols import private
-from protocols.errors import LocalProtocolError, NotSent
-from protocols.mail.envelope import parse_headers
-from protocols.mail.line_ends import with_crlf
-from protocols.mail.path import check_address
+from protocols.errors import NotSent
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Count, Timeout
 
 _PORTS = {"smtp": 587, "smtps": 465}
-# RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
-_ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
-
-_BLIND = re.compile(rb"^(?:resent-)?bcc[ \t]*:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULTILINE)
 
 
 class SubmissionFailed(NotSent):
@@ -41,8 +33,10 @@ class Submission(Protocol):
     async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
         """Return when the message is taken for every recipient.
 
-        ``mail_from`` may be empty (the null reverse-path, for automatic replies). Raises LocalProtocolError where an
-        address or the header block is malformed, SubmissionFailed where it was not taken.
+        Envelope and message are as :func:`protocols.mail.events.send` returns them. ``mail_from`` may be empty (the
+        null reverse-path, for automatic replies).
+
+        Raises SubmissionFailed where it was not taken.
         """
 
 
@@ -95,9 +89,8 @@ class SMTPSubmission:
         self._turn = asyncio.Semaphore(settings.max_connections)
 
     async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
-        sender, recipients, content = _checked(mail_from, rcpt_to, message)
         async with self._turn:
-            await self._send(sender, recipients, content)
+            await self._send(mail_from, list(rcpt_to), message)
 
     async def _send(self, sender: str, recipients: list[str], content: bytes) -> None:
         utf8 = [] if "".join([sender, *recipients]).isascii() else ["SMTPUTF8"]
@@ -118,10 +111,9 @@ class DirectorySubmission:
         self._directory = Path(directory)
 
     async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
-        sender, recipients, content = _checked(mail_from, rcpt_to, message)
-        envelope = f"Return-Path: <{sender}>\r\nX-Envelope-To: {', '.join(recipients)}\r\n".encode()
+        envelope = f"Return-Path: <{mail_from}>\r\nX-Envelope-To: {', '.join(rcpt_to)}\r\n".encode()
         try:
-            await asyncio.to_thread(self._write, envelope + content)
+            await asyncio.to_thread(self._write, envelope + message)
         except OSError as error:
             raise SubmissionFailed(f"{self._directory}: {error.strerror or error}") from error
 
@@ -135,31 +127,6 @@ class DirectorySubmission:
             os.replace(unfinished, self._directory / f"{name}.eml")
         finally:
             unfinished.unlink(missing_ok=True)
-
-
-def _checked(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> tuple[str, list[str], bytes]:
-    """Envelope and message as they may go on the wire. Raises LocalProtocolError."""
-    if isinstance(rcpt_to, str) or not rcpt_to:
-        raise LocalProtocolError("email.send: rcpt_to is a list of one or more addresses")
-    try:
-        sender = mail_from and check_address(mail_from, max_local_part=255)
-        recipients = [check_address(recipient, max_local_part=255) for recipient in rcpt_to]
-    except ValueError as error:
-        raise LocalProtocolError(f"email.send: an address is malformed: {error}") from error
-    content = with_crlf(message)
-    names = [name for name, _ in parse_headers(content)]
-    if not names:
-        raise LocalProtocolError("email.send: the message has no header fields")
-    twice = sorted({name.decode("ascii") for name in names if name in _ONCE and names.count(name) > 1})
-    if twice:
-        raise LocalProtocolError(f"email.send: header field more than once: {', '.join(twice)}")
-    return sender, list(dict.fromkeys(recipients)), _without_bcc(content)
-
-
-def _without_bcc(content: bytes) -> bytes:
-    """RFC 5322 3.6.3: nobody is to read for whom the blind copies are; few submission servers take the field out."""
-    head, blank, body = content.partition(b"\r\n\r\n")
-    return _BLIND.sub(b"", head + b"\r\n")[:-2] + blank + body
 
 
 def _start_tls(scheme: str, host: str, *, login: bool) -> bool | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
-from protocols.errors import LocalProtocolError
+from protocols.asgi import MQTTSendEvent
 from protocols.mqtt import reasons, record
 from protocols.mqtt.agenda import Agenda
 from protocols.mqtt.inbound import Inbound
@@ -15,12 +15,11 @@ from protocols.mqtt.message import Message
 from protocols.mqtt.outbound import Outbound
 from protocols.mqtt.packets import Options
 from protocols.mqtt.peer import Outlet
-from protocols.mqtt.properties import encode
 from protocols.mqtt.room import Room
 from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.share import Share
-from protocols.mqtt.topics import Grant, Retained, Subscriptions, split_share, valid_name
+from protocols.mqtt.topics import Grant, Retained, Subscriptions, split_share
 from protocols.mqtt.will import Will
 
 logger = logging.getLogger(__name__)
@@ -186,23 +185,10 @@ class Broker:
         expires = None if life is None else self.clock() + life
         return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
 
-    def send(self, event: Mapping[str, Any]) -> None:
-        """Publish what an application sent (``mqtt.send``). Raises LocalProtocolError."""
-        topic, payload, qos = event["topic"], event["payload"], event.get("qos", 0)
-        if not isinstance(topic, str) or not valid_name(topic):
-            raise LocalProtocolError(f"mqtt.send: {topic!r} is no topic name")
-        if not isinstance(payload, bytes | bytearray | memoryview):
-            raise LocalProtocolError(f"mqtt.send: payload must be bytes, not {type(payload).__name__}")
-        if qos not in (0, 1, 2):
-            raise LocalProtocolError(f"mqtt.send: QoS {qos!r}; there are 0, 1 and 2")
-        properties = event.get("properties") or None
-        if properties:
-            try:
-                encode(properties, "PUBLISH")
-            except ValueError as error:
-                raise LocalProtocolError(f"mqtt.send: {error}") from error
-        retain = bool(event.get("retain", False))
-        self.publish(self.message(topic, bytes(payload), qos, retain=retain, properties=properties))
+    def send(self, event: MQTTSendEvent) -> None:
+        """Publish what an application sent (``mqtt.send``)."""
+        topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
+        self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
 
     def _retain(self, message: Message) -> None:
         if not message.payload:  # an empty one removes (MQTT-3.3.1-6)

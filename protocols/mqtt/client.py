@@ -21,10 +21,12 @@ from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, Application, MQTTScope
 from protocols.errors import Disconnected
+from protocols.events import checked
 from protocols.mqtt.client_connection import ClientConnection
 from protocols.mqtt.client_run import publish
 from protocols.mqtt.client_session import ClientSession
 from protocols.mqtt.client_settings import MQTTClientSettings
+from protocols.mqtt.events import CHECKS
 from protocols.mqtt.link import Address, Link, Refused
 from protocols.server import Server, Status
 
@@ -85,8 +87,9 @@ class MQTTClient(Server):
         """``mqtt.send`` outside a run: to the broker, which has taken it at QoS 1 and 2 when this returns. Raises
         Disconnected where it is away, Refused where it does not want it, LocalProtocolError for what is no publication.
         """
+        publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
-            await publish(connection.link, event, self.settings.timeout)
+            await publish(connection.link, publication, self.settings.timeout)
             return
         raise Disconnected("the broker is away")
 

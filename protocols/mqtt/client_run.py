@@ -20,18 +20,15 @@ from protocols.asgi import (
     describe,
 )
 from protocols.errors import LocalProtocolError
+from protocols.events import checked, type_of
 from protocols.instance import Instance
+from protocols.mqtt import events
 from protocols.mqtt.link import Arrived, Link
-from protocols.mqtt.properties import Properties, encode
-from protocols.mqtt.topics import valid_filter, valid_name
 
 logger = logging.getLogger(__name__)
 
 _OVERFLOW = 16
 """Times the inbox that may wait while we read on, although it is full, for an answer from the broker."""
-_QOS = (0, 1, 2)
-_OF_THE_CONNECTION = ("topic_alias", "subscription_identifier")
-"""Properties that a received message may have and that say nothing on its way on (3.3.2.3.4, 3.3.4-6)."""
 
 
 class Flow(Protocol):
@@ -49,16 +46,8 @@ class Flow(Protocol):
 class Run(Instance):
     """``arrived`` gives it its messages; what it sends goes to the link."""
 
-    sends: ClassVar = {
-        "connecting": {"mqtt.accept": "open", "mqtt.reject": "over"},
-        "open": {
-            "mqtt.ack": "open",
-            "mqtt.send": "open",
-            "mqtt.subscribe": "open",
-            "mqtt.unsubscribe": "open",
-            "mqtt.disconnect": "over",
-        },
-    }
+    sends: ClassVar = events.CLIENT
+    checks: ClassVar = events.CHECKS
 
     def __init__(
         self, app: Application, scope: MQTTScope, link: Link, flow: Flow, *, inbox: int, timeout: float
@@ -104,9 +93,9 @@ class Run(Instance):
         self._flow.read_on(self)
 
     async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
-        if self.gone and event["type"] == "mqtt.ack":
+        if self.gone and type_of(event) == "mqtt.ack":
             # The connection went while its handler ran. At QoS 2 the next one has to know that it has finished.
-            self.mqtt_ack(event)
+            self.mqtt_ack(checked(self.checks, event))
         await super().send(event)
 
     async def mqtt_accept(self, event: MQTTAcceptEvent) -> None:
@@ -128,9 +117,6 @@ class Run(Instance):
         await publish(self._link, event, self._timeout)
 
     async def mqtt_subscribe(self, event: MQTTSubscribeEvent) -> None:
-        for text, qos in event["filters"]:
-            if not valid_filter(text) or qos not in _QOS:
-                raise LocalProtocolError(f"mqtt.subscribe: {text!r} is no topic filter, or its QoS is not 0, 1 or 2")
         await self._link.subscribe(event["filters"], self._timeout)
 
     async def mqtt_unsubscribe(self, event: MQTTUnsubscribeEvent) -> None:
@@ -138,26 +124,12 @@ class Run(Instance):
 
     async def mqtt_disconnect(self, event: MQTTDropEvent) -> None:
         self._flow.ends_because("the application closed the connection")
-        await self._link.close(event.get("reason_code", 0))
+        await self._link.close(event["reason_code"])
 
 
-async def publish(link: Link, event: MQTTSendEvent | Mapping[str, Any], timeout: float) -> None:
-    """``mqtt.send``. Raises LocalProtocolError for what is no publication, Disconnected, Refused."""
-    topic, qos = event["topic"], event.get("qos", 0)
-    payload: object = event["payload"]
-    if not valid_name(topic) or not isinstance(payload, bytes) or qos not in _QOS:
-        raise LocalProtocolError(f"mqtt.send to {topic!r}: no topic name, no bytes, or a QoS that is not 0, 1 or 2")
-    await link.publish(topic, payload, qos, event.get("retain", False), _properties(event), timeout)
-
-
-def _properties(event: MQTTSendEvent | Mapping[str, Any]) -> Properties:
-    given = event.get("properties") or {}
-    try:
-        properties = {name: value for name, value in given.items() if name not in _OF_THE_CONNECTION}
-        encode(properties, "PUBLISH")
-    except (ValueError, AttributeError) as error:
-        raise LocalProtocolError(f"mqtt.send: {error}") from error
-    return properties
+async def publish(link: Link, event: MQTTSendEvent, timeout: float) -> None:
+    """``mqtt.send``. Raises Disconnected, Refused."""
+    await link.publish(event["topic"], event["payload"], event["qos"], event["retain"], event["properties"], timeout)
 
 
 def _event(message: Arrived) -> MQTTReceiveEvent:

@@ -23,7 +23,7 @@ from protocols.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
-from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, check_code, encoded
+from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, encoded
 from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.subscribing import Subscribing
@@ -204,9 +204,6 @@ class Connection:
         Disconnected where it comes too late.
         """
         packet_id, code = event["id"], event.get("reason_code", reasons.SUCCESS)
-        if not isinstance(packet_id, int):
-            raise LocalProtocolError(f"mqtt.ack: {packet_id!r} is no id")
-        check_code("mqtt.ack", code, reasons.SUCCESS, reasons.NO_MATCHING_SUBSCRIBERS)
         properties = dict(event.get("properties") or {}) if self._problems else {}
         if self._exactly_once.owns(packet_id):
             self._exactly_once.acknowledge(packet_id, code, properties)
@@ -236,7 +233,6 @@ class Connection:
 
     def goodbye(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
         """The server closes the connection, and says why where MQTT has a word for it."""
-        check_code("mqtt.disconnect", reason_code, reasons.SUCCESS)
         if self._peer.version == 5 and not self._over:
             self._peer.write(encoded(self._peer, packets.disconnect, reason_code, properties=dict(properties or {})))
 

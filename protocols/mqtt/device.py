@@ -6,11 +6,11 @@ import socket
 from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
-from protocols.asgi import VERSIONS, Application, MQTTScope
+from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
 from protocols.ends import describe_tls, host_port
 from protocols.errors import RemoteProtocolError
 from protocols.instance import Instance
-from protocols.mqtt import packets, reasons
+from protocols.mqtt import events, packets, reasons
 from protocols.mqtt.access import Access, Verdict
 from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.broker import Broker
@@ -55,18 +55,8 @@ class Host(Protocol):
 class Device(Instance, asyncio.Protocol):
     """A device that has said CONNECT, and the application's run for it."""
 
-    sends = {
-        "connecting": {"mqtt.accept": "open", "mqtt.reject": "over", "mqtt.auth": "connecting"},
-        "open": {
-            "mqtt.ack": "open",
-            "mqtt.send": "open",
-            "mqtt.suback": "open",
-            "mqtt.auth": "open",
-            "mqtt.disconnect": "over",
-        },
-        # At QoS 2 an acknowledgement still counts; and what is published goes to others than the device.
-        "gone": {"mqtt.ack": "gone", "mqtt.send": "gone"},
-    }
+    sends = events.SERVER
+    checks = events.CHECKS
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
@@ -194,15 +184,15 @@ class Device(Instance, asyncio.Protocol):
             session.dropped = 0
 
     def mqtt_reject(self, event: dict[str, Any]) -> None:
-        code = event.get("reason_code", reasons.NOT_AUTHORIZED)
-        self._handshake.refuse(code, event.get("properties"))
+        code = event["reason_code"]
+        self._handshake.refuse(code, event["properties"])
         self._log(f"rejected by the application, reason code {code:#x}")
         self.close(code, "rejected by the application")
 
     def mqtt_ack(self, event: dict[str, Any]) -> None:
         packet_id = event["id"]
         unacked = self._unacked
-        position = unacked.get(packet_id) if type(packet_id) is int else None
+        position = unacked.get(packet_id)
         if position is None or len(event) > 2 or self.gone or (position and not self._is_kept(position)):
             self._phase.acknowledge(event)
             return
@@ -214,7 +204,7 @@ class Device(Instance, asyncio.Protocol):
     def _is_kept(self, position: int) -> bool:
         return self._journal is None or position <= self._journal.committed
 
-    def mqtt_send(self, event: dict[str, Any]) -> Awaitable[None] | None:
+    def mqtt_send(self, event: MQTTSendEvent) -> Awaitable[None] | None:
         self._host.broker.send(event)
         journal = self._journal
         if journal is None or journal.position <= journal.committed:
@@ -233,8 +223,7 @@ class Device(Instance, asyncio.Protocol):
             self._loop.call_soon(self._handle)
 
     def mqtt_disconnect(self, event: dict[str, Any]) -> None:
-        code = event.get("reason_code", reasons.SUCCESS)
-        self.close(code, "closed by the application", properties=event.get("properties"))
+        self.close(event["reason_code"], "closed by the application", properties=event["properties"])
 
     def pause(self) -> None:
         self._held = True

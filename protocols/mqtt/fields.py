@@ -77,14 +77,14 @@ def read_text(raw: bytes) -> str:
         text = raw.decode()
     except UnicodeDecodeError:
         raise RemoteProtocolError("a string that is not UTF-8 [MQTT-1.5.3-1, 5.0: 1.5.4-1]", answer=MALFORMED) from None
-    if _has_control(text):
+    if has_control(text):
         raise RemoteProtocolError("a string with a control character [MQTT-1.5.3-2, 5.0: 1.5.4-2]", answer=MALFORMED)
     return text
 
 
 def valid_text(text: object) -> bool:
     """Whether ``text`` may be written: what a peer may not send to us is not sent to it either."""
-    if not isinstance(text, str) or _has_control(text):
+    if not isinstance(text, str) or has_control(text):
         return False
     try:
         return len(text.encode()) < 65536
@@ -92,7 +92,7 @@ def valid_text(text: object) -> bool:
         return False
 
 
-def _has_control(text: str) -> bool:
+def has_control(text: str) -> bool:
     return not text.isprintable() and not _CONTROLS.isdisjoint(text)
 
 

@@ -11,7 +11,7 @@ from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import Connection
 from protocols.mqtt.message import Message
 from protocols.mqtt.packets import Auth, Connect, Disconnect, Packet
-from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, check_code, encoded
+from protocols.mqtt.peer import Goodbye, Peer, Rules, broken, encoded
 from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.will import Will
@@ -153,7 +153,6 @@ class Handshake:
 
     def refuse(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
         """The application, or the server, does not accept it. Raises LocalProtocolError for illegal properties."""
-        check_code("mqtt.reject", reason_code)
         self._peer.write(self._connack(reason_code, dict(properties or {})))
 
     def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:

@@ -62,12 +62,6 @@ def broken(why: str, code: int = reasons.PROTOCOL_ERROR) -> RemoteProtocolError:
     return RemoteProtocolError(why, answer=code)
 
 
-def check_code(what: str, code: Any, *legal: int) -> None:
-    """Raise LocalProtocolError unless ``code`` is a reason code for a refusal, or one of ``legal``."""
-    if not isinstance(code, int) or not (code in legal or 0x80 <= code <= 0xFF):
-        raise LocalProtocolError(f"{what}: the reason code {code!r} is none")
-
-
 def encoded(peer: Outlet, encode: Callable[..., bytes], *fields: Any, properties: dict[str, Any]) -> bytes:
     """A packet; without what is for people where the client does not take it so long (MQTT-3.1.2-24).
 

@@ -7,12 +7,14 @@ from typing import Any
 
 from protocols.asgi import Application, Receive, Send
 from protocols.errors import BindError
+from protocols.events import checked
 from protocols.listener import Listener
 from protocols.mqtt import record, tunnel
 from protocols.mqtt.access import Access
 from protocols.mqtt.arrival import Arrival, Entrance
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.device import Device
+from protocols.mqtt.events import CHECKS
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.journal import Persistence
 from protocols.mqtt.keeper import Keeper
@@ -128,7 +130,7 @@ class MQTTServer(Server):
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
         away is kept. Raises LocalProtocolError."""
-        self.broker.send(event)
+        self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"}))
         if self._keeper is not None:
             await self._keeper.kept()
 

@@ -62,9 +62,9 @@ class Subscribing:
         packet = self._asked.pop(event["id"], None)
         if packet is None:
             raise LocalProtocolError(f"mqtt.suback: no mqtt.subscribe {event['id']!r} is waiting for it")
-        codes = list(event["reason_codes"])
-        if len(codes) != len(packet.filters) or not all(code in (0, 1, 2) or 0x80 <= code <= 0xFF for code in codes):
-            raise LocalProtocolError("mqtt.suback: a reason code for each filter: 0, 1, 2, or 0x80 and above")
+        codes = event["reason_codes"]
+        if len(codes) != len(packet.filters):
+            raise LocalProtocolError(f"mqtt.suback: {len(codes)} reason codes for {len(packet.filters)} filters")
         looks = (self._first_look(topic_filter, options) for topic_filter, options in packet.filters)
         self._grant(packet, [look if look >= 0x80 > code else code for code, look in zip(codes, looks, strict=True)])
 

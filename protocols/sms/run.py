@@ -12,19 +12,19 @@ from protocols.asgi import (
     SMSScope,
     SMSSendEvent,
     SMSStatusEvent,
-    check_text,
     describe,
 )
 from protocols.instance import Instance
+from protocols.sms import events
 from protocols.sms.provider import Message, Reply, Status
 
 logger = logging.getLogger(__name__)
 
-_VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
-
 
 class Run(Instance):
     """What both kinds share: a whole delivery, and a verdict. Returning without one accepts."""
+
+    checks: ClassVar = events.CHECKS
 
     def __init__(self, app: Application, scope: SMSScope, event: SMSReceiveEvent | SMSStatusEvent) -> None:
         super().__init__(app, scope)
@@ -40,7 +40,7 @@ class Run(Instance):
     def sms_reject(self, event: SMSRejectEvent) -> None:
         """Not wanted, and sending it again would not help: taken without a reply."""
         self.replies.clear()
-        logger.info("%s: rejected: %s", describe(self.scope), event.get("reason") or "no reason given")
+        logger.info("%s: rejected: %s", describe(self.scope), event["reason"] or "no reason given")
 
     def sms_defer(self, event: SMSDeferEvent) -> None:
         self.deferred = True
@@ -49,7 +49,7 @@ class Run(Instance):
 class StatusRun(Run):
     """A delivery receipt. No provider reads a reply from its answer, so that there is no ``sms.send``."""
 
-    sends: ClassVar = {"open": _VERDICTS}
+    sends: ClassVar = events.STATUS
 
     def __init__(self, app: Application, scope: SMSScope, status: Status) -> None:
         super().__init__(
@@ -62,13 +62,12 @@ class StatusRun(Run):
 class MessageRun(Run):
     """A text. Replies ride in the webhook's answer, until the application ends."""
 
-    sends: ClassVar = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
+    sends: ClassVar = events.MESSAGE
 
     def __init__(self, app: Application, scope: SMSScope, message: Message) -> None:
         super().__init__(app, scope, {"type": "sms.receive", "text": message.text, "media": message.media})
         self._message = message
 
     def sms_send(self, event: SMSSendEvent) -> None:
-        check_text(event)
-        reply = Reply(self._message, event["text"], event.get("media", ()), event.get("to"), event.get("from"))
+        reply = Reply(self._message, event["text"], event["media"], event.get("to"), event.get("from"))
         self.replies.append(reply)

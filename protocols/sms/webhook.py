@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, check_text, describe
-from protocols.errors import Disconnected, LocalProtocolError, NotSent, RemoteProtocolError
+from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
+from protocols.errors import Disconnected, NotSent, RemoteProtocolError
 from protocols.event import new_id
+from protocols.events import checked, missing
 from protocols.server import Server
 from protocols.server import Status as ServerStatus
+from protocols.sms.events import CHECKS
 from protocols.sms.provider import Message, Reply, Request, Response, Status, Text, parts
 from protocols.sms.providers import SMSSettings, provider_for
 from protocols.sms.run import MessageRun, Run, StatusRun
@@ -81,9 +83,10 @@ class SMSWebhook(Server):
         """
         if self.status.state == "stopped":
             raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one leave
+        texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
             raise NotSent(f"sms {self.name} cannot send: {lacking} is missing")
-        for text in _texts(event, self.provider.longest):
+        for text in texts:
             await self._sender.send(text)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -196,14 +199,13 @@ def _endpoint(address: Any) -> tuple[str, int] | None:
 
 
 def _texts(event: Mapping[str, Any], longest: int | None) -> list[Text]:
+    clean = checked(CHECKS, {**event, "type": "sms.send"})
     try:
-        check_text(event)
-        return [
-            Text(part.get("id") or new_id(), part["from"], part["to"], part["text"], part.get("media", ()))
-            for part in parts(event, longest)
-        ]
+        sender, to = clean["from"], clean["to"]
     except KeyError as error:
-        raise LocalProtocolError(f"sms.send needs the key {error}") from error
+        raise missing(clean, error) from error
+    id_ = event.get("id")
+    return [Text(id_ or new_id(), sender, to, part["text"], part["media"]) for part in parts(clean, longest)]
 
 
 def _url(scope: HTTPScope, headers: Mapping[str, str]) -> str:

@@ -154,7 +154,8 @@ async def test_messages_may_be_refused_or_deferred_one_by_one() -> None:
             messages[0].refuse(0x99)
             messages[1].defer(5)
 
-    assert await say(Picky.as_asgi(), *(message("a", id=id) for id in (1, 2, 3))) == [  # noqa: A001
+    stored = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}  # where there is somebody to keep it
+    assert await say(Picky.as_asgi(), *(message("a", id=id) for id in (1, 2, 3)), extensions=stored) == [  # noqa: A001
         {"type": "mqtt.ack", "reason_code": 0x99, "id": 1},
         {"type": "mqtt.defer", "retry_after": 5, "id": 2},
         {"type": "mqtt.ack", "id": 3},

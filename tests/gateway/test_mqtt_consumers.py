@@ -28,8 +28,8 @@ def message(topic: str, payload: bytes = b"", id: int | None = 1, **keys: Any) -
     return {**event, "id": id, "properties": {}, **keys}
 
 
-async def say(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
-    async with Conversation(app, scope("mqtt")) as device:
+async def say(app: Any, *messages: dict[str, Any], **keys: Any) -> list[dict[str, Any]]:
+    async with Conversation(app, scope("mqtt", **keys)) as device:
         device.say(CONNECT, *messages, DISCONNECT)
         await device.end()
         return [event for event in device.heard() if event["type"] != "mqtt.accept"]

@@ -156,7 +156,7 @@ async def test_a_receipt_is_not_answered(store: SQLiteStore) -> None:
         assert (await call(hook, body, headers)).status_code == 200
         await until(lambda: quiet(store))
     [dead] = await store.dead()
-    assert "a receipt is not answered" in dead.error
+    assert "'sms.send' may not be sent now (state receipt)" in dead.error
     assert there.posts == []
 
 

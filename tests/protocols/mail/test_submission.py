@@ -11,9 +11,12 @@ from contract import LIMIT
 from smtp_peer import Inbox, peer_of, serving
 
 from protocols.errors import LocalProtocolError
+from protocols.events import checked
+from protocols.mail.events import CHECKS
 from protocols.mail.submission import (
     DirectorySubmission,
     SMTPSubmission,
+    Submission,
     SubmissionFailed,
     SubmissionSettings,
     open_submission,
@@ -70,11 +73,18 @@ def test_a_login_never_leaves_the_machine_in_clear(
     assert (options["port"], options["use_tls"], options["start_tls"]) == (port, tls, starttls)
 
 
+async def submit(submission: Submission, mail_from: str, rcpt_to: Any, message: bytes) -> None:
+    """As everybody does it."""
+    event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": rcpt_to, "message": message}
+    mail = checked(CHECKS, event)
+    await submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"])
+
+
 async def test_by_a_server() -> None:
     app = Inbox()
     async with serving(app) as server:
         submission = by_smtp(server.address)
-        await submission.submit("", ["B@X.org", "B@x.org", "c@x.org"], REPLY)
+        await submit(submission, "", ["B@X.org", "B@x.org", "c@x.org"], REPLY)
     assert app.scopes[0]["mail_from"] == ""
     assert app.scopes[0]["rcpt_to"] == ["B@x.org", "c@x.org"]
     assert app.content() == REPLY.replace(b"\n", b"\r\n")
@@ -83,7 +93,7 @@ async def test_by_a_server() -> None:
 async def test_addresses_that_are_not_ascii() -> None:
     app = Inbox()
     async with serving(app) as server:
-        await by_smtp(server.address).submit("ünï@bücher.example", ["b@x.org"], REPLY)
+        await submit(by_smtp(server.address), "ünï@bücher.example", ["b@x.org"], REPLY)
     assert app.scopes[0]["mail_from"] == "ünï@xn--bcher-kva.example"
 
 
@@ -175,7 +185,7 @@ async def test_no_more_connections_than_allowed() -> None:
 async def test_into_a_folder(tmp_path: Path) -> None:
     submission = open_submission(SubmissionSettings(f"file:{tmp_path}/var/outbox"))
     assert isinstance(submission, DirectorySubmission)
-    await asyncio.gather(*(submission.submit("a@x.org", ["b@x.org", "c@X.org"], REPLY) for _ in range(3)))
+    await asyncio.gather(*(submit(submission, "a@x.org", ["b@x.org", "c@X.org"], REPLY) for _ in range(3)))
     written = files(tmp_path / "var" / "outbox")
     assert [path.suffix for path in written] == [".eml"] * 3
     envelope = b"Return-Path: <a@x.org>\r\nX-Envelope-To: b@x.org, c@x.org\r\n"
@@ -204,7 +214,7 @@ async def test_injection_is_refused(
     mail_from: str, rcpt_to: Any, message: bytes, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(LocalProtocolError, match=sentence):
-        await DirectorySubmission(str(tmp_path)).submit(mail_from, rcpt_to, message)
+        await submit(DirectorySubmission(str(tmp_path)), mail_from, rcpt_to, message)
     assert files(tmp_path) == []
 
 
@@ -214,7 +224,7 @@ async def test_blind_copies_stay_blind(field: bytes, body: bytes, tmp_path: Path
     before, after = b"From: a@x.org\n", b"Subject: hi\n more\n"
     for message in (before + field + b"\n" + after, field + b"\n" + before + after, before + after + field + b"\n"):
         outbox = DirectorySubmission(str(tmp_path))
-        await outbox.submit("", ["b@x.org", "c@x.org"], message + body)
+        await submit(outbox, "", ["b@x.org", "c@x.org"], message + body)
         (written,) = files(tmp_path)
         content = written.read_bytes().split(b"\r\n", 2)[2]
         assert content == (before + after + body).replace(b"\n", b"\r\n")

@@ -1,0 +1,103 @@
+"""What an application may send in an ``email`` scope. Pure; see :mod:`protocols.events`."""
+
+import re
+from typing import Any
+
+from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent, wish_of
+from protocols.errors import LocalProtocolError
+from protocols.events import Event, wrong
+from protocols.mail.envelope import parse_headers
+from protocols.mail.line_ends import with_crlf
+from protocols.mail.path import check_address
+
+SENDS = {
+    "open": {
+        "email.send": "open",
+        "email.accept": "decided",
+        "email.reject": "decided",
+        "email.defer": "decided",
+    },
+    "decided": {"email.send": "decided"},
+}
+
+LONGEST_MESSAGE = 150 * 1024 * 1024
+"""Bytes: more than any mail service takes, and what a store keeps in one piece."""
+
+# RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
+_ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
+_BLIND = re.compile(rb"^(?:resent-)?bcc[ \t]*:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULTILINE)
+
+
+def accept(event: Event) -> EmailAcceptEvent:
+    return {"type": "email.accept"}
+
+
+def reject(event: Event) -> EmailRejectEvent:
+    code = event.get("code", 550)
+    if not isinstance(code, int) or not 500 <= code <= 599:
+        raise wrong(event, "code", "an integer from 500 to 599, SMTP's refusals; email.defer asks for another try")
+    return {"type": "email.reject", "code": int(code), "reason": _reason(event)}
+
+
+def defer(event: Event) -> EmailDeferEvent:
+    reason, wish = _reason(event), wish_of(event)
+    if wish is None:
+        return {"type": "email.defer", "reason": reason}
+    return {"type": "email.defer", "reason": reason, "retry_after": wish}
+
+
+def send(event: Event) -> EmailSendEvent:
+    """Line ends are CRLF after it, each recipient is there once, and blind copies are nobody else's to read."""
+    sender, recipients = event["mail_from"], event["rcpt_to"]
+    if not isinstance(recipients, list | tuple) or not recipients:
+        raise wrong(event, "rcpt_to", "a list of one or more addresses")
+    return {
+        "type": "email.send",
+        "mail_from": sender and _address(sender),
+        "rcpt_to": list(dict.fromkeys(map(_address, recipients))),
+        "message": _message(event),
+    }
+
+
+CHECKS = {"email.accept": accept, "email.reject": reject, "email.defer": defer, "email.send": send}
+
+
+def _reason(event: Event) -> str:
+    """On one line; empty where the application leaves the words to the server."""
+    given = event.get("reason")
+    if given is None:
+        return ""
+    if isinstance(given, bytes | bytearray | int | float | list | tuple | dict):  # texts that are made late are none
+        raise wrong(event, "reason", "one line of text")
+    return " ".join(str(given).split())
+
+
+def _address(given: Any) -> str:
+    if not isinstance(given, str):
+        raise LocalProtocolError(f"email.send: an address is a {type(given).__name__}; write text")
+    try:
+        return check_address(given, max_local_part=255)
+    except ValueError as error:
+        raise LocalProtocolError(f"email.send: an address is malformed: {error}") from error
+
+
+def _message(event: Event) -> bytes:
+    given = event["message"]
+    if not isinstance(given, bytes | bytearray | memoryview):
+        raise wrong(event, "message", "the bytes of an RFC 5322 message")
+    content = with_crlf(bytes(given))
+    if len(content) > LONGEST_MESSAGE:
+        raise LocalProtocolError(f"email.send: the message has {len(content)} bytes; {LONGEST_MESSAGE} is the most")
+    names = [name for name, _ in parse_headers(content)]
+    if not names:
+        raise LocalProtocolError("email.send: the message has no header fields")
+    twice = sorted({name.decode("ascii") for name in names if name in _ONCE and names.count(name) > 1})
+    if twice:
+        raise LocalProtocolError(f"email.send: header field more than once: {', '.join(twice)}")
+    return _without_bcc(content)
+
+
+def _without_bcc(content: bytes) -> bytes:
+    """RFC 5322 3.6.3: nobody is to read for whom the blind copies are; few submission servers take the field out."""
+    head, blank, body = content.partition(b"\r\n\r\n")
+    return _BLIND.sub(b"", head + b"\r\n")[:-2] + blank + body

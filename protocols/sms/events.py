@@ -1,0 +1,80 @@
+"""What an application may send in an ``sms`` scope. Pure; see :mod:`protocols.events`."""
+
+from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent, wish_of
+from protocols.errors import LocalProtocolError
+from protocols.events import Event, wrong
+
+_VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
+MESSAGE = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
+"""Of a text."""
+STATUS = {"receipt": _VERDICTS}
+"""Of a delivery receipt: no provider reads a reply from its answer."""
+
+LONGEST_ADDRESS = 255
+
+
+def accept(event: Event) -> SMSAcceptEvent:
+    return {"type": "sms.accept"}
+
+
+def reject(event: Event) -> SMSRejectEvent:
+    reason = event.get("reason") or ""
+    if isinstance(reason, bytes | bytearray | int | float | list | tuple | dict):  # texts that are made late are none
+        raise wrong(event, "reason", "text")
+    return {"type": "sms.reject", "reason": str(reason)}
+
+
+def defer(event: Event) -> SMSDeferEvent:
+    wish = wish_of(event)
+    return {"type": "sms.defer"} if wish is None else {"type": "sms.defer", "retry_after": wish}
+
+
+def send(event: Event) -> SMSSendEvent:
+    """``to`` and ``from`` are in it where they are given."""
+    text, media = event["text"], _media(event)
+    if not isinstance(text, str) or not _is_unicode(text):
+        raise wrong(event, "text", "text without half characters")
+    if not media and not any(map(_is_visible, text)):
+        raise LocalProtocolError("sms.send: there is nothing to read in text, and no media; a text needs one of them")
+    clean: SMSSendEvent = {"type": "sms.send", "text": str(text), "media": media}
+    if event.get("to") not in (None, ""):
+        clean["to"] = _address(event, "to")
+    if event.get("from") not in (None, ""):
+        clean["from"] = _address(event, "from")
+    return clean
+
+
+CHECKS = {"sms.accept": accept, "sms.reject": reject, "sms.defer": defer, "sms.send": send}
+
+
+def _media(event: Event) -> list[str]:
+    given = event.get("media")
+    if given is None:
+        return []
+    if not isinstance(given, list | tuple) or not all(isinstance(url, str) and _is_url(url) for url in given):
+        raise wrong(event, "media", "a list of URLs")
+    return [str(url) for url in given]
+
+
+def _is_url(url: str) -> bool:
+    return url != "" and url.isprintable() and " " not in url
+
+
+def _address(event: Event, key: str) -> str:
+    given = event[key]
+    if not isinstance(given, str) or not given.isprintable() or not given.strip() or len(given) > LONGEST_ADDRESS:
+        raise wrong(event, key, "a number or a name")
+    return str(given)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be written: no half of a surrogate pair is in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_visible(character: str) -> bool:
+    return character.isprintable() and not character.isspace()

@@ -1,0 +1,162 @@
+"""An answer that cannot be given is a failed attempt, whoever runs the handler; what was kept before has an end."""
+
+import logging
+from typing import Any
+
+import aiosmtplib
+import pytest
+from test_guard import MAIL, deliver, email
+from test_worker import QUICK, done, message, mqtt_app, publish, until, working
+
+from gateway import (
+    AsyncMqttBatchConsumer,
+    AsyncMqttConsumer,
+    EmailConsumer,
+    EmailToRouter,
+    MqttConsumer,
+    Policy,
+    ProtocolTypeRouter,
+    regex,
+)
+from gateway.delivery.guard import Guard
+from gateway.delivery.identity import claim_key
+from gateway.servers import make_outlets
+from gateway.store import codec
+from gateway.store.sqlite import SQLiteStore
+from protocols.errors import PermanentFailure
+from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.submission import DirectorySubmission
+from protocols.mqtt.server import MQTTServer
+from protocols.mqtt.settings import MQTTSettings
+from protocols.secret import Secret
+from protocols.sms import SMSWebhook, TwilioSettings
+
+IDENTITY = b"From: a@x.org\r\nMessage-ID: <1@x.org>\r\nDate: Sat, 28 Nov 2026 10:00:00 +0000\r\n\r\nhello\r\n"
+
+
+async def answer_to(app: Any) -> int:
+    """What an SMTP server over ``app`` says to one mail."""
+    server = SMTPServer(app, SMTPSettings(bind="127.0.0.1:0"), name="mail", state={})
+    async with server:
+        host, _, port = server.address.rpartition(":")
+        client = aiosmtplib.SMTP(hostname=host, port=int(port), start_tls=False)
+        await client.connect()
+        await client.mail("a@x.org")
+        await client.rcpt("b@x.org")
+        try:
+            return (await client.data(IDENTITY)).code
+        except aiosmtplib.SMTPDataError as error:
+            return error.code
+        finally:
+            await client.quit()
+
+
+async def test_a_code_that_is_no_refusal_fails_its_attempts_and_is_a_dead_letter(store: SQLiteStore) -> None:
+    runs: list[int] = []
+
+    class Accepts(EmailConsumer):
+        def receive(self, message: Any) -> None:
+            runs.append(1)
+            self.reject(code=250)
+
+    app = ProtocolTypeRouter({"email": EmailToRouter([regex(".*", Accepts, policy=Policy(attempts=3))])})
+    answers = [await answer_to(app) for _ in range(4)]
+    assert answers == [451, 451, 250, 250]
+    assert len(runs) == 3
+    [dead] = await store.dead()
+    assert "email.reject: code is 250; write an integer from 500 to 599" in dead.error
+
+
+@pytest.mark.parametrize(
+    ("keys", "sentence"),
+    [
+        ({"topic": "bad/#", "payload": b""}, "topic is 'bad/#'"),
+        ({"topic": "t", "payload": b"", "qos": 7}, "qos is 7"),
+        ({"topic": "t", "payload": 7}, "payload is 7"),
+        ({"topic": "t", "payload": b"", "properties": {"content_type": 5}}, "content_type is not text"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["sync", "async", "batch"])
+async def test_what_is_no_publication_is_never_kept(
+    store: SQLiteStore, kind: str, keys: dict[str, Any], sentence: str
+) -> None:
+    class Sync(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            self.publish(**keys)
+
+    class Async(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            await self.publish(**keys)
+
+    class Batch(AsyncMqttBatchConsumer):
+        async def receive_batch(self, messages: Any) -> None:
+            await self.publish(**keys)
+
+    app = mqtt_app({"sync": Sync, "async": Async, "batch": Batch}[kind])
+    await publish(app, message("a", b"1", 7) | {"retain": False, "dup": False})
+    async with working(store, app):
+        await until(lambda: done(store))
+    [dead] = await store.dead()
+    assert sentence in dead.error
+    assert (await store.counts()).outgoing == 0
+
+
+async def test_a_reason_code_that_no_puback_has_is_a_failure_too(store: SQLiteStore) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (event := await receive())["type"] != "mqtt.disconnect":
+            if event["type"] == "mqtt.connect":
+                await send({"type": "mqtt.accept"})
+            else:
+                await send({"type": "mqtt.ack", "id": event["id"], "reason_code": 5})
+
+    app = ProtocolTypeRouter({"mqtt": Guard(app, QUICK, "mqtt -> app")})
+    await publish(app, message("a", b"1", 7))
+    async with working(store, app):
+        await until(lambda: done(store))
+    [dead] = await store.dead()
+    assert "mqtt.ack: reason_code is 5; write one of" in dead.error
+
+
+async def test_a_verdict_of_an_older_version_that_cannot_be_given_is_a_dead_letter(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def never(scope: Any, receive: Any, send: Any) -> None:
+        raise AssertionError("it has run already")
+
+    own = email(headers=[(b"message-id", b"<1@x>"), (b"date", b"now"), (b"subject", b"hi")])
+    events = [{**MAIL[0], "body": b"Message-ID: <1@x>\r\nDate: now\r\nSubject: hi\r\n\r\nhello"}]
+    key = claim_key(own, events)
+    assert key is not None
+    await store.claim(key, id="old", now=1e12, ttl=1e12)
+    await store.settle(key, result=codec.encode({}, [{"type": "email.reject", "code": 250, "reason": "x"}]))
+    for _ in range(2):
+        assert await deliver(Guard(never, Policy(attempts=3), "label"), own, events) == [{"type": "email.accept"}]
+    [dead] = await store.dead()
+    assert dead.error == (
+        "its handler's answer cannot be given: email.reject: code is 250; write an integer from 500 to 599, "
+        "SMTP's refusals; email.defer asks for another try"
+    )
+    assert [record.levelno for record in caplog.records if "dead letters" in record.message] == [logging.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("kind", "event"),
+    [
+        ("mqtt", {"type": "mqtt.send", "topic": "bad/#", "payload": b""}),
+        ("mqtt", {"type": "mqtt.send", "topic": "t", "payload": "text"}),
+        ("email", {"type": "email.send", "mail_from": "", "rcpt_to": ["a"], "message": b"A: b\r\n\r\n"}),
+        ("email", {"type": "email.send", "mail_from": "", "rcpt_to": ["a@x.org"], "message": b""}),
+        ("sms", {"type": "sms.send", "text": "", "media": [], "to": "+447400123456", "from": "+447400123457"}),
+    ],
+)
+async def test_what_an_older_version_kept_and_nobody_can_send_is_a_permanent_failure(
+    kind: str, event: dict[str, Any], tmp_path: Any
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None: ...
+
+    devices = MQTTServer(app, MQTTSettings(bind="127.0.0.1:0"), name="devices", state={})
+    texts = SMSWebhook(app, TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1"), name="texts")
+    outlets = make_outlets([devices, texts], DirectorySubmission(str(tmp_path)))
+    with pytest.raises(PermanentFailure, match=event["type"]):
+        await outlets[kind]({"mqtt": "devices", "email": "mail", "sms": "texts"}[kind], {**event, "id": "e-0"})
+    assert list(tmp_path.iterdir()) == []
