@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
+import logging
 import os
 import sys
 from enum import StrEnum
@@ -10,17 +11,30 @@ from typing import Annotated
 
 import typer
 
-from gateway import __version__, daemon, sending, signals, startpage
+from gateway import __version__, daemon, logs, sending, signals, startpage
 from gateway.assembly import Gateway, build
 from gateway.dialling import CannotSend
 from gateway.findings import ConfigErrors
 from gateway.importing import place_of
-from gateway.loader import load
+from gateway.loader import Draft, load
 from gateway.passwords import password
 from gateway.schema import json_schema, markdown
 from gateway.storecommands import dead_app, outgoing_app, show, waiting
 from gateway.subjects import explain as explain_subject
-from gateway.terminal import AsJSON, Chosen, File, command_of, fail, file_of, prepare_standard_streams, print_json, say
+from gateway.terminal import (
+    AsJSON,
+    Chosen,
+    File,
+    command_of,
+    complain,
+    fail,
+    file_of,
+    prepare_standard_streams,
+    print_json,
+    say,
+)
+
+logger = logging.getLogger(__name__)
 
 app = typer.Typer(
     help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
@@ -45,9 +59,8 @@ ServerOption = Annotated[
 ]
 
 
-def _build(given: str | None) -> Gateway:
-    """Build from the file, in its folder: relative paths in it are seen from there."""
-    draft = load(file_of(given))
+def _build(draft: Draft) -> Gateway:
+    """Build what the file asks for, in its folder: relative paths in it are seen from there."""
     os.chdir(draft.document.folder)
     try:
         return build(draft)
@@ -55,10 +68,22 @@ def _build(given: str | None) -> Gateway:
         fail(f"interrupted{place_of(error)}", INTERRUPTED)
 
 
+def _build_to_run(draft: Draft) -> Gateway:
+    """The same for a process whose every line may have to be a record."""
+    try:
+        return _build(draft)
+    except ConfigErrors as errors:
+        if draft.settings.log.format == "text":
+            raise
+        for finding in errors.findings:
+            logger.error("%s", dataclasses.replace(finding, excerpt=""))
+        sys.exit(daemon.MISTAKE)
+
+
 def _build_to_answer(given: str | None) -> Gateway:
     """The same, for commands that answer on standard output: what modules print there goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
-        return _build(given)
+        return _build(load(file_of(given)))
 
 
 def _print_version(wanted: bool) -> None:
@@ -86,8 +111,9 @@ def run(config: File = None) -> None:
     Example: gateway run -c /etc/gateway/gateway.yaml
     """
     signals.ignore()  # before anything is imported, so that a module's own handler stays
+    logs.take_over()
     command = command_of(config)
-    daemon.run(_build(config), say, command)
+    daemon.run(_build_to_run(load(file_of(config))), say, command)
 
 
 @app.command()
@@ -291,5 +317,5 @@ def main() -> None:
         if Chosen.as_json:
             print_json({"valid": False, "findings": [dataclasses.asdict(finding) for finding in errors.findings]})
         else:
-            typer.echo(str(errors), err=True)
+            complain(str(errors))
         sys.exit(daemon.MISTAKE)

@@ -1,9 +1,9 @@
 """What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
 
-import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from gateway.escaping import json_text
 from protocols.asgi import Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
@@ -30,7 +30,7 @@ class Console:
         status, body = self._answer(scope["method"], scope["path"])
         headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(body, indent=2).encode() + b"\n"})
+        await send({"type": "http.response.body", "body": json_text(body, indent=2, ascii_only=True).encode() + b"\n"})
 
     def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         if method not in ("GET", "HEAD"):

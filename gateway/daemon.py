@@ -34,11 +34,11 @@ Say = Callable[[str], None]
 
 
 class Daemon:
-    """Runs a :class:`Gateway` until a signal; ``say`` gets the lines for the operator, ``command`` names the CLI."""
+    """Runs a :class:`Gateway` until a signal; ``say`` gets the start page, ``command`` names the CLI."""
 
     def __init__(self, gateway: Gateway, say: Say, command: str) -> None:
         self._gateway = gateway
-        self._say = _unheard(say)
+        self._say = _as_record if gateway.settings.log.format == "json" else _unheard(say)
         self._command = command
         self._started: list[Server] = []
         self._stop = asyncio.Event()
@@ -54,13 +54,13 @@ class Daemon:
         try:
             ready = await _unless(self._stop, self._start())
         except (StartupFailed, StoreUnavailable, OSError) as error:
-            _complain(f"cannot start: {error}")
+            logger.error("cannot start: %s", error)
             await self._abort()
             return CANNOT_START
         if not ready:
             notify("STOPPING=1")
             await self._abort()
-            self._say("stopped: before it was ready")
+            logger.info("stopped: before it was ready")
             return OK
         await self._greet()
         notify("READY=1")
@@ -124,7 +124,7 @@ class Daemon:
         pool.shutdown(wait=False)
         kept = await self._gateway.deliveries.close() if self._gateway.deliveries is not None else ""
         words = [f"{startpage.nouns(left)} cancelled" if left else "0 lost", *([kept] if kept else [])]
-        self._say(f"stopped: {', '.join(words)}")
+        logger.info("stopped: %s", ", ".join(words))
 
     async def _shut_application_down(self) -> None:
         lifespan = self._gateway.lifespan
@@ -140,7 +140,7 @@ class Daemon:
         await asyncio.sleep(quiet)
         while (left := deadline - asyncio.get_running_loop().time()) > 0:
             if what := waited_for():
-                self._say(f"draining: {what} ({left:.0f} s left; Ctrl+C again to stop now)")
+                logger.info("draining: %s (%.0f s left; Ctrl+C again to stop now)", what, left)
             await asyncio.sleep(1.0)
 
     def _active(self) -> dict[str, int]:
@@ -160,7 +160,7 @@ class Daemon:
             os._exit(FORCED)
 
     def _say_what_is_cut_off(self) -> None:
-        self._say(f"stopped now: {startpage.nouns(self._active()) or 'nothing'} cut off")
+        logger.warning("stopped now: %s cut off", startpage.nouns(self._active()) or "nothing")
         _flush()
 
 
@@ -231,10 +231,9 @@ def _unheard(say: Say) -> Say:
     return said
 
 
-def _complain(text: str) -> None:
-    with contextlib.suppress(OSError):
-        sys.stderr.write(f"{text}\n")
-        sys.stderr.flush()
+def _as_record(text: str) -> None:
+    """A line of the start page, where every line of the process is one of the log."""
+    logger.info("%s", " ".join(text.split()))
 
 
 def run(gateway: Gateway, say: Say, command: str) -> NoReturn:

@@ -3,26 +3,20 @@
 What strangers wrote into a message must not write on the operator's terminal: control characters are shown, not sent.
 """
 
-import re
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from gateway.content import Content, last_line, listed, summary
 from gateway.deadletters import Story
+from gateway.escaping import visible
 from gateway.findings import count
 from gateway.startpage import columns
 from gateway.store.engine import Message, Outgoing, OutgoingSummary, Summary
 
 _WIDTH = 60
 """Characters of a cell."""
-_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters, bidirectional overrides and surrogates as escapes; line ends stay."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 Columns = Mapping[str, Callable[[Any, float], str]]

@@ -14,6 +14,7 @@ _WHOLE = (
     "protocols.mail.traffic",
     "protocols.mail.imap_session",
     "protocols.sms.run",
+    "protocols.sms.traffic",
     "gateway.delivery",
 )
 """Accounts: what became of each request, mail, text and kept message, which nobody who sends rubbish may hide."""

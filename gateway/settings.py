@@ -166,6 +166,9 @@ class LogSettings:
 
     format: Literal["text", "json"] = "text"
     """`text` for people; `json`: one object a line, for machines."""
+    timestamps: bool | None = None
+    """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. By default
+    it does, unless systemd's journal reads it, which has its own. In `json` it is a field."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written. Of our own lines below `error`, 100 of a kind within 10 s at most: what a flood
     of bad input is beyond that is counted in the next line of its kind. At `debug` all are written."""

@@ -20,7 +20,7 @@ from gateway.loader import load
 from gateway.shelf import Filters, Listed, Shelf, Unknown, dead_letters, outgoing_items, pages
 from gateway.store import open_store
 from gateway.store.engine import Message, Outgoing, Store, StoreUnavailable
-from gateway.terminal import AsJSON, File, command_of, fail, file_of, print_json, print_list, progress, say
+from gateway.terminal import AsJSON, File, command_of, complain, fail, file_of, print_json, print_list, progress, say
 from protocols.units import parse_duration
 
 T = TypeVar("T")
@@ -90,7 +90,7 @@ def _with_store(config: str | None, work: Callable[[Store], Awaitable[T]]) -> T:
 async def _opened(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
     store = open_store(url)
     if found := await store.open():
-        typer.echo(found, err=True)
+        complain(found)
     try:
         return await work(store)
     finally:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import json
 import os
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
+from gateway.escaping import json_text, visible
 from gateway.shelf import Advance
 
 _STDERR = 2
@@ -77,7 +77,13 @@ def prepare_standard_streams() -> None:
 
 
 def say(text: str) -> None:
-    typer.echo(text)
+    """A line or several; what strangers wrote in it writes nothing on the terminal but itself."""
+    typer.echo(visible(text))
+
+
+def complain(text: str) -> None:
+    """The same, on standard error."""
+    typer.echo(visible(text), err=True)
 
 
 def print_json(data: Any) -> None:
@@ -95,12 +101,11 @@ async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
 
 
 def _json(data: Any) -> str:
-    text = json.dumps(data, indent=2, ensure_ascii=not (sys.stdout.encoding or "").lower().startswith("utf"))
-    return text.encode(errors="backslashreplace").decode()  # a lone surrogate, as JSON writes it
+    return json_text(data, indent=2, ascii_only=not (sys.stdout.encoding or "").lower().startswith("utf"))
 
 
 def fail(message: str, code: int) -> NoReturn:
-    typer.echo(message, err=True)
+    complain(message)
     raise typer.Exit(code)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NoReturn, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import describe
@@ -179,7 +180,11 @@ class MqttMethods(MqttConnection[R]):
             await super().dispatch(event)
             return
         self._message, self._verdict = event, TAKEN
-        await self._call(self._handlers["mqtt.receive"], event)
+        try:
+            await self._call(self._handlers["mqtt.receive"], event)
+        except Exception as error:
+            failed_with(error, event["topic"])
+            raise
         if event["id"] is not None:
             await self._emit({**self._verdict, "id": event["id"]})
 

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, SyncForm
+from gateway.consumers.failure import failed_with
 from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
@@ -118,7 +119,12 @@ class MqttBatchMethods(MqttConnection[R]):
         self._to_peer = keep
         self._answered = False
         self._loop = asyncio.get_running_loop()
-        await self._call(type(self).receive_batch, messages)
+        try:
+            await self._call(type(self).receive_batch, messages)
+        except Exception as error:
+            if len(messages) == 1:  # of more they are tried one by one
+                failed_with(error, messages[0].topic)
+            raise
         for event in sent:
             await _publish(messages, event)
 

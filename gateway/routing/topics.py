@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
+from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, wants_authentication
 from gateway.delivery.running import current_running
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
@@ -131,10 +132,11 @@ async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_events", "_left", "_room", "_send", "_task", "_waiter")
+    __slots__ = ("_events", "_left", "_room", "_send", "_task", "_topic", "_waiter")
 
     def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
         self._events = deque([connect])
+        self._topic = ""
         self._waiter: asyncio.Future[None] | None = None
         self._room: asyncio.Future[None] | None = None
         self._send = send
@@ -169,7 +171,10 @@ class _Branch:
         _wake(self._waiter)
 
     def crashed_with(self, error: BaseException) -> bool:
-        return self._task.done() and not self._task.cancelled() and self._task.exception() is error
+        crashed = self._task.done() and not self._task.cancelled() and self._task.exception() is error
+        if crashed and self._topic:
+            failed_with(error, self._topic)
+        return crashed
 
     # What the application calls.
 
@@ -180,7 +185,9 @@ class _Branch:
             await self._waiter
         if self._room is not None and len(events) * 2 <= WINDOW:
             _wake(self._room)
-        return events.popleft()
+        event = events.popleft()
+        self._topic = event.get("topic", "")
+        return event
 
     async def send(self, event: dict[str, Any]) -> None:
         kind = type_of(event)

@@ -7,6 +7,7 @@ The same light object is request *and* response to aiohttp's ``RequestHandler``,
 import asyncio
 import logging
 import os
+import time
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 from urllib.parse import unquote_to_bytes
@@ -36,6 +37,8 @@ class Exchange(Instance):
     noun = "http"
     _unread = True
     _chunked = False
+    _since = 0.0
+    """When it began, where the access log is to say how long it took."""
     _told = False
     """The application has been given its disconnect."""
     sends: ClassVar[Any] = {
@@ -65,6 +68,8 @@ class Exchange(Instance):
 
     def begin(self) -> None:
         """Serve. In flight from now on: a server that stops in this turn of the loop waits for it, too."""
+        if self.service.settings.access_log:
+            self._since = time.monotonic()
         # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
         self.service.running.add(self)
         self._task = asyncio.get_running_loop().create_task(self.serve())
@@ -199,7 +204,7 @@ class Exchange(Instance):
     def _log(self) -> None:
         scope: Any = self.scope
         words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
-        access.info("%s %s %r %d %d", *words)
+        access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
 
     # What the application receives.
 

@@ -198,10 +198,12 @@ class Session:
             if running is None:
                 self._unrouted(message.uid)
                 return
-            self._decide(message.uid, await self._delivered(running, message.uid))
+            began = time.monotonic()
+            verdict = await self._delivered(running, message.uid)
+            self._decide(message.uid, verdict, (time.monotonic() - began) * 1000)
         except Exception:  # one message that breaks us must not keep us from the next
             logger.exception("%s: message %d", self._name, message.uid)
-            self._decide(message.uid, Defer())
+            self._deferred(message.uid, None)
 
     async def _delivered(self, running: Running, uid: int) -> Verdict:
         """The verdict. A handler that takes long does not keep its neighbours from being marked."""
@@ -214,13 +216,15 @@ class Session:
         finally:
             task.cancel()
 
-    def _decide(self, uid: int, verdict: Verdict) -> None:
+    def _decide(self, uid: int, verdict: Verdict, took: float) -> None:
+        """``took``: milliseconds."""
         marks = self._reading.marks
         match verdict:
             case Accept():
+                logger.info("%s: message %d accepted, %.0f ms; %s", self._name, uid, took, marks.accept)
                 self._agenda.decide(uid, marks.accept)
             case Reject():
-                logger.info("%s: message %d %s; %s", self._name, uid, verdict, marks.reject)
+                logger.info("%s: message %d %s, %.0f ms; %s", self._name, uid, verdict, took, marks.reject)
                 self._agenda.decide(uid, marks.reject)
             case Defer(retry_after=wish):
                 self._deferred(uid, wish)

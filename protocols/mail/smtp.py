@@ -157,7 +157,7 @@ class SMTPServer(Server, Host):
         return self.tasks.spawn(self._run(scope, body, transaction.id), name=f"message {transaction.id}")
 
     async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdict:
-        facts = (self.name, transaction_id, describe(scope), len(body))
+        facts, began = (self.name, transaction_id, describe(scope), len(body)), time.monotonic()
         try:
             verdict = await deliver(
                 self.app, scope, body, timeout=self.settings.handler_timeout, submission=self._submission
@@ -165,7 +165,7 @@ class SMTPServer(Server, Host):
         except asyncio.CancelledError:
             logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)
             raise
-        traffic.info("%s: %s %s, %d bytes: %s", *facts, verdict)
+        traffic.info("%s: %s %s, %d bytes: %s, %.0f ms", *facts, verdict, (time.monotonic() - began) * 1000)
         return verdict
 
     def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:

@@ -29,6 +29,7 @@ class Run(Instance):
     def __init__(self, app: Application, scope: SMSScope, event: SMSReceiveEvent | SMSStatusEvent) -> None:
         super().__init__(app, scope)
         self.deferred = False
+        self.rejected = False
         self.replies: list[Reply] = []
         self.feed(event)
         # Nothing more can come, and an application that reads on learns so at once.
@@ -39,6 +40,7 @@ class Run(Instance):
 
     def sms_reject(self, event: SMSRejectEvent) -> None:
         """Not wanted, and sending it again would not help: taken without a reply."""
+        self.rejected = True
         self.replies.clear()
         logger.info("%s: rejected: %s", describe(self.scope), event["reason"] or "no reason given")
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ from protocols.sms.senders import country
 from protocols.sms.sending import Sender
 
 logger = logging.getLogger(__name__)
+traffic = logging.getLogger("protocols.sms.traffic")
 
 UNAVAILABLE = Response(503, retry_after=30)
 """The one failure that asks for another try: a provider that retries does so on 5xx, and some drop a message on 4xx."""
@@ -161,12 +163,15 @@ class SMSWebhook(Server):
             said = "sms %s: no route for %s; accepted and dropped"
             logger.warning(said, self.name, describe(scope), extra={"lost": True})
             return []
-        run = self._instance(item, scope)
+        run, began = self._instance(item, scope), time.monotonic()
         if await run.run() is not None:
             return None
         if run.deferred:
             logger.info("%s: deferred", describe(scope))
             return None
+        if not run.rejected:  # that has been said, and why
+            facts = (self.name, scope["extensions"]["event"]["id"], describe(scope), _what(item, run.replies))
+            traffic.info("%s: %s %s: %s, %.0f ms", *facts, (time.monotonic() - began) * 1000)
         return run.replies
 
     def _instance(self, item: Message | Status, scope: SMSScope) -> Run:
@@ -191,6 +196,12 @@ class SMSWebhook(Server):
             "segments": item.segments,
             "fields": item.fields,
         }
+
+
+def _what(item: Message | Status, replies: Sequence[Reply]) -> str:
+    if isinstance(item, Status):
+        return f"status {item.status} of {item.message_id} accepted"
+    return f"accepted, {len(replies)} {'reply' if len(replies) == 1 else 'replies'}"
 
 
 def _endpoint(address: Any) -> tuple[str, int] | None:

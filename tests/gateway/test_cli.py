@@ -393,7 +393,7 @@ def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
 def test_there_is_one_version(tmp_path: Path) -> None:
     assert run(tmp_path, "--version").stdout == f"gateway {__version__}\n"
     assert __version__.startswith(f"{VERSION}.")
-    newest = re.search(r"^## \[(.+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    newest = re.search(r"^## \[(\d.+)\]", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert newest is not None
     assert newest[1] == __version__
     package = tomllib.loads((ROOT / "pyproject.toml").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import ROOT, free_port, until
+from servers.site import ROOT, free_port, unstamped, until
 
 HANDLERS = """
 import asyncio, os, time
@@ -73,7 +73,7 @@ class Daemon:
     def _read(self) -> None:
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            self.lines.append(line.rstrip("\n"))
+            self.lines.append(unstamped(line.rstrip("\n")))
 
     @property
     def text(self) -> str:
@@ -150,7 +150,7 @@ def test_what_it_prints_and_how_it_stops(start: Start) -> None:
     assert httpx.get(f"{url}/").text == "done"
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert daemon.lines[-2:] == ["shutdown", "stopped: 0 lost"]
+    assert daemon.lines[-2:] == ["shutdown", "INFO    stopped: 0 lost"]
 
 
 def test_what_is_in_flight_is_finished(start: Start) -> None:
@@ -166,7 +166,7 @@ def test_what_is_in_flight_is_finished(start: Start) -> None:
     request.join(10)
     assert outcomes == ["done"]
     assert daemon.wait() == 0
-    assert daemon.lines[-1] == "stopped: 0 lost"
+    assert daemon.lines[-1] == "INFO    stopped: 0 lost"
 
 
 def test_what_does_not_finish_is_cancelled_and_counted(start: Start) -> None:
@@ -177,7 +177,7 @@ def test_what_does_not_finish_is_cancelled_and_counted(start: Start) -> None:
     daemon.says("handling /forever")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert daemon.lines[-2:] == ["shutdown", "stopped: 1 http cancelled"]
+    assert daemon.lines[-2:] == ["shutdown", "INFO    stopped: 1 http cancelled"]
     request.join(10)
     assert outcomes != ["done"]
 
@@ -193,7 +193,7 @@ def test_a_second_signal_forces(start: Start) -> None:
     daemon.says("draining: 1 http")
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.wait() == 1
-    assert daemon.lines[-1] == "stopped now: 1 http cut off"
+    assert daemon.lines[-1] == "WARNING stopped now: 1 http cut off"
 
 
 @on_both_loops
@@ -207,7 +207,7 @@ def test_a_second_signal_forces_a_blocked_loop(start: Start) -> None:
     daemon.process.send_signal(signal.SIGTERM)
     daemon.process.send_signal(signal.SIGINT)
     assert daemon.wait() == 1
-    assert daemon.lines[-1] == "stopped now: 1 http cut off"
+    assert daemon.lines[-1] == "WARNING stopped now: 1 http cut off"
 
 
 def test_a_thread_that_hangs_does_not_keep_it(start: Start) -> None:
@@ -217,7 +217,7 @@ def test_a_thread_that_hangs_does_not_keep_it(start: Start) -> None:
     daemon.says("handling /thread")
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert daemon.lines[-1] == "stopped: 1 http cancelled"
+    assert daemon.lines[-1] == "INFO    stopped: 1 http cancelled"
 
 
 def test_a_port_in_use_is_one_line(start: Start) -> None:
@@ -226,7 +226,7 @@ def test_a_port_in_use_is_one_line(start: Start) -> None:
         taken.listen()
         daemon, _ = start(port=taken.getsockname()[1])
         assert daemon.wait() == 3
-    assert [line.startswith("cannot start: servers.web: 127.0.0.1:") for line in daemon.lines] == [True, False]
+    assert [line.startswith("ERROR   cannot start: servers.web: 127.0.0.1:") for line in daemon.lines] == [True, False]
     assert "already in use" in daemon.lines[0]
     assert daemon.lines[1] == "shutdown"
 
@@ -234,7 +234,7 @@ def test_a_port_in_use_is_one_line(start: Start) -> None:
 def test_a_startup_that_fails_is_one_line(start: Start) -> None:
     daemon, _ = start(FAIL_STARTUP="1")
     assert daemon.wait() == 3
-    assert daemon.lines == ["cannot start: the database is away"]
+    assert daemon.lines == ["ERROR   cannot start: the database is away"]
 
 
 def test_mistakes_in_the_file(start: Start) -> None:
@@ -266,7 +266,7 @@ def test_what_ends_a_forked_child_does_not_end_the_daemon(start: Start) -> None:
     assert httpx.get(f"{url}/").text == "done"
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.wait() == 0
-    assert daemon.lines[-1] == "stopped: 0 lost"
+    assert daemon.lines[-1] == "INFO    stopped: 0 lost"
 
 
 @on_both_loops

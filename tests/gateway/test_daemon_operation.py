@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import ROOT, free_port, until
+from servers.site import ROOT, free_port, unstamped, until
 
 from gateway.daemon import _unless
 
@@ -55,13 +55,16 @@ async def app(scope, receive, send):
 class Run:
     """``gateway run`` over one http server, what it says in two files unless ``streams`` says otherwise."""
 
-    def __init__(self, folder: Path, *, port: int = 0, **streams: Any) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, more: str = "", handlers: str = HANDLERS, **streams: Any
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.url = f"http://127.0.0.1:{self.port}/"
-        (folder / "operated_handlers.py").write_text(HANDLERS)
+        (folder / "operated_handlers.py").write_text(handlers)
         (folder / "gateway.yaml").write_text(
-            f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}'}}}}\napplication: operated_handlers.app\n"
+            f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}'}}}}\n"
+            f"application: operated_handlers.app\n{more}"
         )
         environment = os.environ | {"PYTHONPATH": str(ROOT)} | streams.pop("env", {})
         with (folder / "out").open("w") as out, (folder / "err").open("w") as err:
@@ -75,7 +78,7 @@ class Run:
 
     @property
     def err(self) -> str:
-        return (self.folder / "err").read_text()
+        return unstamped((self.folder / "err").read_text())
 
     def serves(self) -> None:
         until(lambda: self.answers() or self.process.poll() is not None, lambda: f"it serves: {self.err}")
@@ -113,7 +116,7 @@ def test_a_signal_ends_a_startup_that_hangs(start: Start, number: signal.Signals
     run = start(env={"WISH": "hang in startup"})
     until((run.folder / "starting").exists, "the startup is under way")
     assert run.ended_by(number) == 0
-    assert (run.out, run.err) == ("stopped: before it was ready\n", "")
+    assert (run.out, run.err) == ("", "INFO    stopped: before it was ready\n")
 
 
 async def test_a_start_ends_with_whoever_waits_for_it() -> None:
@@ -137,9 +140,9 @@ def test_what_waits_for_the_applications_shutdown_is_told_so(start: Start) -> No
     run = start(env={"WISH": "slow shutdown"})
     run.serves()
     assert run.ended_by(signal.SIGTERM) == 0
-    assert run.out.splitlines()[-2:] == [
-        "draining: the application's shutdown (59 s left; Ctrl+C again to stop now)",
-        "stopped: 0 lost",
+    assert run.err.splitlines() == [
+        "INFO    draining: the application's shutdown (59 s left; Ctrl+C again to stop now)",
+        "INFO    stopped: 0 lost",
     ]
 
 
@@ -150,6 +153,7 @@ def test_a_startup_that_crashes_is_one_record_and_the_gateway_goes_on(start: Sta
     assert run.err.splitlines() == [
         "ERROR   lifespan: KeyError 'settings'",
         '        operated_handlers.py:18  raise KeyError("settings")',
+        "INFO    stopped: 0 lost",
     ]
 
 
@@ -158,7 +162,7 @@ def test_what_cannot_start_says_so_on_standard_error(start: Start) -> None:
         run = start(port=taken.getsockname()[1])
         assert run.process.wait(20) == 3
     assert run.out == ""
-    assert run.err.startswith(f"cannot start: servers.web: 127.0.0.1:{run.port}: the address is already in use")
+    assert run.err.startswith(f"ERROR   cannot start: servers.web: 127.0.0.1:{run.port}: the address is already in use")
 
 
 @pytest.mark.parametrize("streams", [("stdout",), ("stderr",), ("stdout", "stderr")])

@@ -37,7 +37,7 @@ def written(times: int, stream: io.StringIO, logger: logging.Logger = PEER, leve
 
 def configured(**settings: str) -> io.StringIO:
     stream = io.StringIO()
-    logs.configure(LogSettings(**settings), stream)  # type: ignore[arg-type]
+    logs.configure(LogSettings(**{"timestamps": False, **settings}), stream)  # type: ignore[arg-type]
     return stream
 
 

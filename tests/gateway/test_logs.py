@@ -3,12 +3,15 @@
 import io
 import json
 import logging
+import os
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway import logs
+from gateway.consumers.failure import failed_with
 from gateway.delivery.event import current_event
 from gateway.routing import current_route
 from gateway.settings import LogSettings
@@ -35,7 +38,7 @@ def crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BaseException:
 
 def written(error: BaseException | None = None, message: str = "email ann -> help", **settings: Any) -> str:
     stream = io.StringIO()
-    logs.configure(LogSettings(**settings), stream)
+    logs.configure(LogSettings(**{"timestamps": False, **settings}), stream)
     logging.getLogger("protocols.instance").error("%s", message, exc_info=error, extra={"scope": SCOPE})
     return stream.getvalue()
 
@@ -77,9 +80,67 @@ def test_json(crash: BaseException) -> None:
     assert record["traceback"].startswith("Traceback")
 
 
+NASTY = "x\nERROR   y\r\t\x1b[2J\x7f\x9b\u200e\u2028\u2029\u202e\u2066\u061c\ufeff\udc80\U000e0041"
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
-def test_a_peer_cannot_forge_a_line(form: str) -> None:
-    assert written(message="x\nERROR   y\r\x1b[2J", format=form).count("\n") == 1
+@pytest.mark.parametrize("tracebacks", ["short", "full"])
+def test_a_peer_can_neither_forge_a_line_nor_write_on_the_terminal(form: str, tracebacks: str) -> None:
+    """Neither by what the record says, nor by what its handler's exception does."""
+    token = current_event.set("lg6a7hbndv6p")
+    text = written(ValueError(NASTY), message=NASTY, format=form, tracebacks=tracebacks)
+    current_event.reset(token)
+    lines = text.removesuffix("\n").split("\n")
+    assert all(line.isprintable() for line in lines), text
+    assert not any(line.startswith("ERROR   y") for line in lines)
+    if form == "json":
+        assert json.loads(text)["message"] == NASTY
+
+
+def test_what_people_write_is_not_escaped() -> None:
+    said = "Grüße, 東京 \u3000\xa0 \N{FAMILY} \N{WOMAN}\u200d\N{PERSONAL COMPUTER} \u0645\u06cc\u200c\u062e"
+    assert said in written(message=said)
+    assert said in written(message=said, format="json")
+
+
+def test_a_line_begins_with_the_time_and_its_zone() -> None:
+    [stamp, rest] = written(timestamps=None).rstrip("\n").split(" ", 1)
+    assert datetime.fromisoformat(stamp).utcoffset() is not None
+    assert abs(datetime.now(UTC) - datetime.fromisoformat(stamp)) < timedelta(minutes=1)
+    assert rest == "ERROR   email ann -> help"
+
+
+@pytest.mark.parametrize(("wish", "stamped"), [(None, False), (True, True)])
+def test_the_journal_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wish: bool, stamped: bool) -> None:
+    with (tmp_path / "journal").open("w+") as journal:
+        facts = os.fstat(journal.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{facts.st_dev}:{facts.st_ino}")
+        logs.configure(LogSettings(timestamps=wish), journal)
+        logging.getLogger("shop").error("sold out")
+        journal.seek(0)
+        assert (journal.read() != "ERROR   sold out\n") == stamped
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_a_log_call_that_fails_is_one_line_too(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stream = io.StringIO()
+    logs.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
+    logging.getLogger("shop").info("%d sold", "many")
+    [line] = stream.getvalue().splitlines()
+    assert "test_logs.py:" in line
+    assert "TypeError" in line
+    assert (json.loads(line)["level"] if form == "json" else line[:5]) == ("error" if form == "json" else "ERROR")
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_line_of_a_handler_of_devices_names_the_topic(crash: BaseException, form: str) -> None:
+    failed_with(crash, "sensors/1/temperature")
+    text = written(crash, message="mqtt thermometer-1", format=form)
+    if form == "json":
+        assert json.loads(text)["topic"] == "sensors/1/temperature"
+    else:
+        assert text.startswith("ERROR   mqtt thermometer-1 sensors/1/temperature: KeyError 'order'\n")
 
 
 def test_the_level() -> None:
@@ -118,7 +179,7 @@ def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
 
 def test_what_failed_says_when_it_is_tried_again_and_where_to_look(crash: BaseException) -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(), stream)
+    logs.configure(LogSettings(timestamps=False), stream)
     token = current_event.set("lg6a7hbndv6p")
     extra = {"scope": SCOPE, "note": "attempt 2 of 5, next in 30 s", "kept": True}
     logging.getLogger("gateway.delivery.guard").error("email ann -> help", exc_info=crash, extra=extra)

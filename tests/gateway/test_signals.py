@@ -34,7 +34,7 @@ def test_they_are_one_line_each_and_nothing_stops(start: Start) -> None:
         until(lambda number=number: f"{number.name}: " in run.err, f"{number.name} is logged")  # type: ignore[misc]
     assert run.answers()
     assert run.ended_by(signal.SIGTERM) == 0
-    assert len(run.err.splitlines()) == len(IGNORED)
+    assert len(run.err.splitlines()) == len(IGNORED) + 1, "and that it has stopped"
 
 
 @pytest.mark.parametrize("number", IGNORED)

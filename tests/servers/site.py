@@ -31,6 +31,14 @@ PATIENCE = 20.0
 T = TypeVar("T")
 
 
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d ", re.MULTILINE)
+
+
+def unstamped(text: str) -> str:
+    """Log lines without the time that each begins with."""
+    return _STAMP.sub("", text)
+
+
 def until(look: Callable[[], T], what: str | Callable[[], str], seconds: float = PATIENCE) -> T:
     """What ``look`` returns, as soon as it is true. Fails after ``seconds``; ``what`` may be called for the message,
     where that shows how things stand then."""
@@ -118,7 +126,7 @@ class Site:
             self.process.wait(PATIENCE)
 
     def output(self) -> str:
-        return self.log.read_text() if self.log.exists() else ""
+        return unstamped(self.log.read_text()) if self.log.exists() else ""
 
     # What is in its tables, and what it has sent.
 

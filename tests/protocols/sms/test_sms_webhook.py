@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 from xml.etree import ElementTree
@@ -221,6 +222,25 @@ async def test_no_route_takes_the_text_and_says_so(log: pytest.LogCaptureFixture
     response = await post(SMSWebhook(app, TWILIO, name="texts"))
     assert (response.status_code, bodies(response), app.scopes) == (200, [], [])
     assert lines(log) == ["sms texts: no route for sms +447400123456 -> +15005550006; accepted and dropped"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ([], r"texts: \w+ sms \+447400123456 -> \+15005550006: accepted, 0 replies, \d+ ms"),
+        ([{"type": "sms.send", "text": "yes"}], r"texts: \w+ sms .*: accepted, 1 reply, \d+ ms"),
+        ([{"type": "sms.reject", "reason": "spam"}], r"sms .*: rejected: spam"),
+        ([{"type": "sms.defer"}], r"sms .*: deferred"),
+        ([ValueError("no")], r"sms \+447400123456 -> \+15005550006"),
+    ],
+)
+async def test_what_became_of_each_text_is_one_line(
+    answer: list[Any], said: str, log: pytest.LogCaptureFixture
+) -> None:
+    await post(SMSWebhook(App(*answer), GENERIC, name="texts"))
+    [line] = [record.getMessage() for record in log.records if record.name.startswith("protocols.")]
+    assert re.fullmatch(said, line)
+    assert TEXT.text not in log.text
 
 
 async def test_draining_finishes_what_runs_and_takes_nothing_new() -> None:

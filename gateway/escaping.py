@@ -1,0 +1,42 @@
+"""Text from strangers, shown to people and programs: what could write on a terminal, forge a line or turn the reading
+direction around is shown as an escape (``\\x1b``, ``\\u202e``)."""
+
+import json
+import unicodedata
+from typing import Any
+
+_SPACES = "Zs"
+_JOINERS = "\u200c\u200d"
+"""Persian, Indic scripts and emoji need them; they do nothing to other characters."""
+
+
+def one_line(text: str) -> str:
+    """``text`` as one line: line ends are escaped too."""
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def visible(text: str) -> str:
+    """``text`` with its line ends and tabs, and everything else that does not show as an escape."""
+    return text if text.isprintable() else "".join(each if each in "\n\t" else _escaped(each) for each in text)
+
+
+def json_text(data: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
+    """JSON in which no character is left that does not show; a reader gets the same data."""
+    text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
+    lines = text.split("\n")  # the document's own: within strings they are escaped
+    return "\n".join(line if line.isprintable() else "".join(map(_json_escaped, line)) for line in lines)
+
+
+def _shows(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == _SPACES
+
+
+def _escaped(character: str) -> str:
+    return character if _shows(character) else character.encode("unicode_escape").decode()
+
+
+def _json_escaped(character: str) -> str:
+    if _shows(character):
+        return character
+    units = character.encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
