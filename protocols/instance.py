@@ -25,14 +25,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
-from protocols.errors import Disconnected, LocalProtocolError
+from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import Check, Checks, Table, illegal, missing, type_of
+from protocols.turn import checkpoint, turn
 
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[Any, Any], Awaitable[None] | None]
 Step = tuple[str, Answer, Check | None]
 """The state that follows, what does it, what checks the event before."""
+DISCONNECT_GRACE = 10.0
+"""Of a server without such a setting."""
 _NOTHING: dict[str, Step] = {}
 
 
@@ -50,9 +53,6 @@ class Instance:
     """By event type: what makes it valid. An event without one goes to its method as it is."""
     limit: ClassVar[int] = 64
     """Events that wait for the application before :meth:`pause` is called; half of it calls :meth:`resume`."""
-    disconnect_grace: float = 10.0
-    """Seconds without progress after a disconnect before the application is cancelled."""
-
     _steps: ClassVar[dict[str, dict[str, Step]]] = {}
     _start: ClassVar[tuple[str, dict[str, Step]]] = ("", _NOTHING)
 
@@ -83,6 +83,11 @@ class Instance:
         self._overdue = False
         self._watchdog: asyncio.TimerHandle | None = None
 
+    @property
+    def disconnect_grace(self) -> float:
+        """Seconds without progress after a disconnect before the application is cancelled; 0 for never."""
+        return DISCONNECT_GRACE
+
     # What the server calls.
 
     async def run(self) -> BaseException | None:
@@ -94,9 +99,6 @@ class Instance:
             self._task = asyncio.current_task()
         try:
             await self.app(self.scope, self.receive, self.send)
-        except Disconnected as error:
-            if self.reachable():
-                self._crashed(error)
         except asyncio.CancelledError as error:
             if self._overdue:
                 self._uncancel()
@@ -104,8 +106,11 @@ class Instance:
                 raise
             else:  # the application awaited something that somebody else cancelled
                 self._crashed(error)
-        except (Exception, SystemExit) as error:  # a handler's exit() must not take the daemon down
-            self._crashed(error)
+        except (Exception, BaseExceptionGroup, SystemExit) as error:  # a handler's exit() must not take the daemon down
+            if is_disconnect(error) and not self.reachable():
+                logger.debug("%s: ended, its peer is gone", describe(self.scope), exc_info=error)
+            else:
+                self._crashed(error)
         finally:
             self._finish()
         return self.error
@@ -135,6 +140,10 @@ class Instance:
         if self.gone or self.ended:
             return
         self.feed(event)
+        self._leave()
+
+    def _leave(self) -> None:
+        """The peer is gone, which the application has been told."""
         self.gone = True
         self._goto("gone")
         self._watch(self._received)
@@ -150,6 +159,10 @@ class Instance:
     async def receive(self) -> Any:
         """The next event, in the order of arrival. After the disconnect there is none: waits until cancelled."""
         inbox = self._inbox
+        if inbox:
+            turn.left -= 1
+            if turn.left < 0:
+                await turn.checkpoint()  # before the event is taken, or who cancels this here would lose it
         while not inbox:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
@@ -170,6 +183,23 @@ class Instance:
             step = self._legal.get(event["type"])
         except (KeyError, TypeError):
             step = None
+        try:
+            if step is not None and step[0] == self.state:  # what can be sent on and on
+                turn.left -= 1
+                if turn.left < 0:
+                    await turn.checkpoint()
+                    step = self._legal.get(event["type"])
+            if (pending := self._act(step, event)) is not None:
+                await pending
+        except Disconnected:
+            await asyncio.sleep(0)  # whoever goes on, and on; and whoever waits in receive hears of it first
+            if self.is_to_hear(event):
+                raise
+        except Exception:
+            await checkpoint()  # whoever tries again, and again
+            raise
+
+    def _act(self, step: Step | None, event: SendEvent | Mapping[str, Any]) -> Awaitable[None] | None:
         if step is None:
             raise self._illegal(type_of(event))
         after, answer, check = step
@@ -179,8 +209,11 @@ class Instance:
             raise missing(event, error) from error
         if after != self.state and self.state in self._steps:
             self._goto(after)
-        if pending is not None:
-            await pending
+        return pending
+
+    def is_to_hear(self, event: SendEvent | Mapping[str, Any]) -> bool:
+        """Whether Disconnected is raised out of the ``send`` of ``event``, which reached nobody."""
+        return True
 
     # How it ends.
 
@@ -207,14 +240,15 @@ class Instance:
             self._watchdog.cancel()
 
     def _watch(self, received: int) -> None:
-        loop = asyncio.get_running_loop()
-        self._watchdog = loop.call_later(self.disconnect_grace, self._check_progress, received)
+        if grace := self.disconnect_grace:
+            self._watchdog = asyncio.get_running_loop().call_later(grace, self._check_progress, received)
 
     def _check_progress(self, received: int) -> None:
         if received != self._received:
             self._watch(self._received)
         elif self._task is not None:
-            logger.warning("%s: cancelled, %g s after its peer left", describe(self.scope), self.disconnect_grace)
+            said = "%s: cancelled, %g s (disconnect_grace) after its peer left"
+            logger.warning(said, describe(self.scope), self.disconnect_grace)
             self._overdue = True
             self._task.cancel()
 

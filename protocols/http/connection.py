@@ -13,11 +13,14 @@ from aiohttp.web_protocol import RequestHandler
 from protocols.ends import describe_tls
 from protocols.errors import Disconnected
 from protocols.http.head import plain
-from protocols.http.service import Service, logger
+from protocols.http.service import InFlight, Service, logger
 from protocols.stranger import likeness
 
 LINGER = 5.0
 """Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""
+
+_LEFT = 100
+"""Applications that go on after their answers, on one connection; then the next request waits until one has ended."""
 
 Begin = Callable[[RawRequestMessage, StreamReader, "Connection"], Any]
 """Makes the exchange of a request, and starts it."""
@@ -30,7 +33,7 @@ class Connection(RequestHandler):
     task is the only one, which saves a fifth of the time of a short request.
     """
 
-    __slots__ = ("_begin", "_closing", "extensions", "label", "scope", "service", "tls")
+    __slots__ = ("_begin", "_closing", "_held", "_left", "extensions", "label", "scope", "service", "tls")
 
     def __init__(self, service: Service, manager: web.Server, begin: Begin) -> None:
         settings = service.settings
@@ -45,6 +48,9 @@ class Connection(RequestHandler):
         )
         self.service = service
         self._begin = begin
+        self._left = 0
+        self._held: InFlight | None = None
+        """The exchange that the next request waits for, there being so many before it."""
         self._closing: asyncio.Transport | None = None
         """What is closed, and has not sent everything yet."""
         self.label = service.name
@@ -61,7 +67,8 @@ class Connection(RequestHandler):
         tls = transport.get_extra_info("ssl_object")
         self.scope = {
             "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            # Frameworks that read 2.4 here stop to listen for http.disconnect (docs/decisions/0008).
+            "asgi": {"version": "3.0", "spec_version": "2.3"},
             "http_version": "1.1",
             "scheme": "http" if tls is None else "https",
             "client": client,
@@ -107,8 +114,8 @@ class Connection(RequestHandler):
                 self._resume_reading_if_drained()
 
     def served(self, payload: StreamReader, *, keep: bool) -> None:
-        """The exchange is over: run the next, or wait for it, or close."""
-        self._current_request = None
+        """The request is answered: run the next, or wait for it, or close."""
+        self._current_request = self._held = None
         if not keep or self._upgraded:  # after an upgrade that was declined it is unclear who speaks what
             self._close_after(payload)
         elif self._messages:
@@ -117,6 +124,20 @@ class Connection(RequestHandler):
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
                 self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
+
+    def may_leave(self, exchange: InFlight) -> bool:
+        """Whether ``exchange``, which is answered, may go on beside the next. If not, it is freed when another ends."""
+        if self._left < _LEFT:
+            self._left += 1
+            return True
+        self._held = exchange
+        return False
+
+    def ended(self) -> None:
+        """An exchange that went on has ended."""
+        self._left -= 1
+        if self._held is not None:
+            self._held.free()
 
     def _process_keepalive(self) -> None:
         self._keepalive_handle = None
@@ -134,7 +155,7 @@ class Connection(RequestHandler):
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
         logger.info("%s: %s%s; answered %d", self.label, _words(error), likeness(data, "HTTP"), status)
-        self.write(plain(status, fields=self.service.fields))
+        self.say(plain(status, fields=self.service.fields))
         self.linger()
 
     def _close_after(self, payload: StreamReader) -> None:
@@ -154,10 +175,25 @@ class Connection(RequestHandler):
         self._loop.call_later(LINGER, self.abort)
 
     def write(self, data: bytes) -> None:
-        """Write, or raise Disconnected where there is nobody any more."""
-        if self.transport is None:
+        """Write, or raise Disconnected where there is nobody any more.
+
+        A transport that is closing (a write has failed, or reading) takes what is written, throws it away and never
+        asks to wait.
+        """
+        transport = self.transport
+        if transport is None or transport.is_closing():
             raise Disconnected("the peer is gone")
-        self.transport.write(data)
+        transport.write(data)
+
+    def say(self, data: bytes) -> None:
+        """Write what nobody waits for, if there is somebody."""
+        if self.connected:
+            self.write(data)
+
+    @property
+    def connected(self) -> bool:
+        transport = self.transport
+        return transport is not None and not transport.is_closing()
 
     async def _drain_helper(self) -> None:
         """Wait until the peer has read enough; one that reads nothing for ``stall_timeout`` is cut off.

@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
 
 _DISCONNECT: Any = {"type": "http.disconnect"}
+_ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
 _PIECE = 256 * 1024
 """Bytes of a file that are read, and sent, at once."""
 
@@ -41,6 +42,12 @@ class Exchange(Instance):
     """When it began, where the access log is to say how long it took."""
     _told = False
     """The application has been given its disconnect."""
+    _warned = False
+    """The same, because the server stops."""
+    _waits = False
+    """It is the application's own task that waits in ``receive``, and not another one beside it."""
+    _is_freed = False
+    """Its connection does not wait for the application."""
     sends: ClassVar[Any] = {
         "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
         "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
@@ -82,7 +89,7 @@ class Exchange(Instance):
             error = await self.run()
             if not self._complete:
                 self.unanswered(error)
-            if self._keeps and not self.payload.is_eof():
+            if self._keeps and not self._is_freed and not self.payload.is_eof():
                 await self._discard()
         except RemoteProtocolError as error:
             self.answer(int(error.answer or 400), str(error))
@@ -91,9 +98,33 @@ class Exchange(Instance):
             raise
         finally:
             service.running.discard(self)
-            connection.served(self.payload, keep=self._keeps and not service.draining)
-            if service.settings.access_log:
-                self._log()
+            if self._is_freed:
+                connection.ended()
+            else:
+                self._release()
+
+    def free(self) -> None:
+        """The answer is written. The connection serves the next request, however long the application goes on (with a
+        background task, say), unless too many do."""
+        if self._is_freed or not self.connection.may_leave(self):
+            return
+        self._is_freed = True
+        if self.payload.is_eof() or not self._keeps:
+            self._release()
+        else:
+            self._unread = False  # what it has not read is thrown away from now on
+            self.service.tasks.spawn(self._discard_and_release(), name="throw a body away")
+
+    async def _discard_and_release(self) -> None:
+        try:
+            await self._discard()
+        finally:
+            self._release()
+
+    def _release(self) -> None:
+        self.connection.served(self.payload, keep=self._keeps and not self.service.draining)
+        if self.service.settings.access_log:
+            self._log()
 
     def admit(self) -> None:
         """Raise RemoteProtocolError for a request that the application must not see."""
@@ -127,7 +158,14 @@ class Exchange(Instance):
         """The connection is lost: the application learns of it, unless it has had its last event."""
         self.payload.set_exception(ConnectionResetError("the peer is gone"))
         if not self._complete:
+            self._leave_told()
+
+    def _leave_told(self) -> None:
+        """The peer is gone; the application is told so once."""
+        if not self._warned:
             self.disconnect(self._farewell())
+        elif not self.gone:
+            self._leave()
 
     def _cancel(self, error: BaseException) -> None:
         """All that aiohttp's RequestHandler asks of a request: it calls this when the connection is lost."""
@@ -145,9 +183,22 @@ class Exchange(Instance):
 
     def unanswered(self, error: BaseException | None) -> None:
         """The application has ended too early: its peer gets a plain 500, or is cut off where a response has begun."""
+        if self._warned and error is None:
+            self._end_stream()
+            return
         if error is None and self.reachable():
             logger.error("%s: ended before its response did", describe(self.scope), extra={"scope": self.scope})
         self.cut(500)
+
+    def _end_stream(self) -> None:
+        """It has heard that the server stops, and has ended. What it has sent still leaves, where the missing last
+        chunk tells that it was not all."""
+        if self._begun and self._chunked:
+            self._complete = True
+            self._keeps = False
+            self.connection.finish()
+        else:
+            self.cut(503)
 
     def cut(self, status: int) -> None:
         """Answer ``status``; where a response has begun, abort: a truncated one must never look complete."""
@@ -181,14 +232,38 @@ class Exchange(Instance):
             self._task.cancel()
 
     def goodbye(self) -> None:
-        """The server drains: a response in flight finishes, with ``connection: close`` where it still can say so."""
+        """The server drains: a response in flight finishes, with ``connection: close`` where it still can say so. What
+        would never finish hears ``http.disconnect`` at once: an event stream, and a long poll, whose application has
+        nothing else to do than to wait for its end."""
+        if b"\r\ncontent-type: text/event-stream" in self._fields or (self._waits and not self.status):
+            self.warn()
+
+    def warn(self) -> None:
+        """The server drains, and will not wait much longer. The peer is there: the application may still answer."""
+        if self._complete or self._told or self.gone:
+            return
+        self._told = self._warned = True
+        self.feed(self._farewell())
+        if self._unread and self.payload is not EMPTY_PAYLOAD:
+            self.payload.set_exception(ConnectionResetError("the server stops"))
+
+    @property
+    def disconnect_grace(self) -> float:
+        return self.service.settings.disconnect_grace
+
+    def flush_head(self) -> None:
+        """No piece of the body has come in the turn of the loop in which the head came."""
+        if self.state == "started" and not self._begun and self.connection.connected:
+            if self.service.draining:
+                self._keeps = False
+            self._begun = True
+            self.connection.write(self._head(None))
 
     def _answer(self, status: int) -> None:
         self.status = status
         self._keeps = False
         self._complete = True
-        if self.connection.connected:
-            self.connection.write(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
+        self.connection.say(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
 
     def _over(self) -> None:
         """Nothing more may be sent. An application that waits learns of it now, another one when it asks."""
@@ -206,6 +281,18 @@ class Exchange(Instance):
         words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
         access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
 
+    def is_to_hear(self, event: Any) -> bool:
+        """What ends soon by itself does not hear that it reached nobody, as in ASGI 2.3: or what an application does
+        after its answer is never done, and a task of its own beside it (which a framework may not look after) dies.
+
+        What would go on hears it: the next piece of a stream, and who sends on after its run.
+        """
+        if not self.gone:  # the transport knows already
+            self._leave_told()
+        if self.ended or event["type"] not in _ANSWERS:
+            return True
+        return bool(event.get("more_body")) and asyncio.current_task() is self._task
+
     # What the application receives.
 
     async def receive(self) -> Any:
@@ -219,7 +306,11 @@ class Exchange(Instance):
             self.feed(self._farewell())
         elif self._told and not self._inbox and self._watchdog is None:
             self._watch(self._received)  # it has had its last event, and must not wait here for ever
-        return await super().receive()
+        self._waits = asyncio.current_task() is self._task
+        try:
+            return await super().receive()
+        finally:
+            self._waits = False
 
     async def _read(self) -> Any:
         """The next piece of the body; None where there will be none, because the peer erred or left."""
@@ -244,7 +335,7 @@ class Exchange(Instance):
     def _continue(self) -> None:
         """The application wants the body, so the peer may send it."""
         if not self._begun and self._is_awaited():
-            self.connection.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self.connection.say(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _is_awaited(self) -> bool:
         """Whether the peer holds its body back until it hears 100 Continue (RFC 9110, 10.1.1)."""
@@ -265,6 +356,7 @@ class Exchange(Instance):
         self._bodiless = self.status in (204, 304) or self.message.method == "HEAD"
         if close or self.service.draining:
             self._keeps = False
+        self.service.head_waits(self)
 
     def http_response_early_hint(self, event: Any) -> None:
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
@@ -288,7 +380,15 @@ class Exchange(Instance):
             if self._left and not self._bodiless:
                 self._ended_short(self._left)
             self._over()
+            if not connection._paused:  # noqa: SLF001 -- as below
+                self.free()
+                return None
+            return self._drain_and_free()
         return connection._drain_helper() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
+
+    async def _drain_and_free(self) -> None:
+        await self.connection._drain_helper()  # noqa: SLF001 -- or answers to pipelined requests would fill the memory
+        self.free()
 
     def _head(self, length: int | None) -> bytes:
         """The head, framed (RFC 9112, 6.3): ``length`` is the whole body's where that is known now."""
@@ -341,8 +441,8 @@ class Exchange(Instance):
                 left = left - len(piece) if piece else 0  # somebody may cut the file meanwhile: _push() sees it
                 if (pending := self._push(piece, more=left > 0)) is not None:
                     await pending
-            if not self._complete:
-                self._push(b"", more=False)
+            if not self._complete and (pending := self._push(b"", more=False)) is not None:
+                await pending
 
     # The scope.
 

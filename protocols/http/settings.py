@@ -33,6 +33,9 @@ class HTTPSettings:
     """How long a connection may go without a complete request head: idle between two, or sending its first slowly."""
     stall_timeout: Timeout = 30.0
     """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
+    disconnect_grace: Seconds = 10.0
+    """How long an application whose peer has left may go on without asking for another event, before it is cancelled;
+    0 for as long as it likes."""
     max_header: Length = 8192
     """The longest request line (414) and the longest header field (431); there may be 128 fields (400)."""
     max_body: Bytes = 64 * 1024 * 1024

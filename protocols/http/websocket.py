@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 CLOSE_TIMEOUT = 5.0
 """Seconds that a peer has to answer our close frame."""
+GOODBYE_TIMEOUT = 1.0
+"""The same, where the server stops."""
 _SLICE = 8192
 """Bytes parsed before a full inbox is noticed; in the smallest frames some 1400 messages."""
 _LARGE = 64 * 1024
@@ -127,7 +129,19 @@ class WebSocket(Exchange):
         """The server drains: 1001 to the peer and to the application. One still in its handshake gets it after that."""
         if self._accepted and not self._complete and self.reachable():
             self._close(1001, "server shutting down")
-            self.disconnect(self._farewell())
+            self._leave_told()
+        if self._accepted and self._complete:  # by either side, perhaps long ago
+            self._abort_in(GOODBYE_TIMEOUT)
+
+    def warn(self) -> None:
+        """One that is not accepted yet hears 1001, too, before it is cancelled."""
+        if not self._accepted:
+            self._code, self._reason = 1001, "server shutting down"
+            super().warn()
+
+    def is_to_hear(self, event: Any) -> bool:
+        """Always, as in ASGI 2.4, which websocket scopes say."""
+        return True
 
     def _over(self) -> None:
         self._complete = True
@@ -188,10 +202,13 @@ class WebSocket(Exchange):
         if not _is_sendable(code) or len(words) > 123:
             raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
         self._code, self._reason = code, reason
-        self.connection.write(frame(_CLOSE, code.to_bytes(2) + words))
+        self.connection.say(frame(_CLOSE, code.to_bytes(2) + words))
         self._complete = True
+        self._abort_in(CLOSE_TIMEOUT)
+
+    def _abort_in(self, seconds: float) -> None:
         self._stop_timer()
-        self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT, self.connection.abort)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.connection.abort)
 
     # What the peer sends: RequestHandler's "payload parser", and what the reader finds.
 
@@ -228,7 +245,7 @@ class WebSocket(Exchange):
             self._receive({"type": "websocket.receive", "bytes": content}, size)
         elif kind == _PING:
             if not self.connection._paused and not self._complete:  # noqa: SLF001 -- a peer that does not read gets none
-                self.connection.write(frame(_PONG, content))
+                self.connection.say(frame(_PONG, content))
         elif kind == _CLOSE:
             self._closed_by_peer(int(content or 1005), extra)
 
@@ -247,7 +264,7 @@ class WebSocket(Exchange):
         if not self._complete:
             self._complete = True
             self._code, self._reason = code, reason
-            self.connection.write(frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2)))
+            self.connection.say(frame(_CLOSE, b"" if code == 1005 else code.to_bytes(2)))
             self.disconnect(self._farewell())
         self.connection.finish()
 
@@ -281,7 +298,7 @@ class WebSocket(Exchange):
         if not self.reachable():
             return
         self._silent = True
-        self.connection.write(frame(_PING, b""))
+        self.connection.say(frame(_PING, b""))
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
 
     def _check(self) -> None:
@@ -304,6 +321,7 @@ class WebSocket(Exchange):
             "type": "websocket",
             "scheme": scope["scheme"].replace("http", "ws"),
             "subprotocols": [each for line in offered for each in map(str.strip, line.split(",")) if each],
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
             "extensions": {"websocket.http.response": {}}
             | {k: v for k, v in scope["extensions"].items() if k == "tls"},
         }

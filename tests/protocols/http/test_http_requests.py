@@ -45,7 +45,7 @@ async def test_the_scope() -> None:
         assert first["state"] == server.state
         assert first["state"] is not second["state"]
     assert first["type"] == "http"
-    assert first["asgi"] == {"version": "3.0", "spec_version": "2.4"}
+    assert first["asgi"] == {"version": "3.0", "spec_version": "2.3"}
     assert (first["http_version"], second["http_version"]) == ("1.0", "1.1")
     assert (first["method"], first["scheme"], first["root_path"]) == ("OPTIONS", "http", "/app")
     assert first["headers"] == [(b"x-one", b"a"), (b"x-one", b"b")]
@@ -161,8 +161,9 @@ async def test_the_disconnect_reaches_an_application_that_waits_for_it_beside_it
     async def app(scope: Any, receive: Any, send: Any) -> None:
         assert (await receive())["type"] == "http.request"
         assert (await receive())["type"] == "http.disconnect"
+        await send({"type": "http.response.start", "status": 200})
         with pytest.raises(OSError, match="gone"):
-            await send({"type": "http.response.start", "status": 200})
+            await send({"type": "http.response.body", "body": b"1", "more_body": True})
         told.set()
 
     async with serving(app) as server:
