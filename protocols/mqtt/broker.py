@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from protocols.asgi import MQTTSendEvent
 from protocols.mqtt import reasons, record
 from protocols.mqtt.agenda import Agenda
+from protocols.mqtt.backlog import Backlog
+from protocols.mqtt.fan_out import AT_ONCE, FanOut, FanOuts
 from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
@@ -29,21 +32,30 @@ class Broker:
     """Takes messages from connections and the application, and hands them to the sessions that subscribed."""
 
     def __init__(
-        self, settings: MQTTSettings, *, journal: Journal | None = None, clock: Callable[[], float] = time.time
+        self,
+        settings: MQTTSettings,
+        *,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.time,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
+        """``wake`` is called when there is something to do in :attr:`backlog`."""
         self.clock = clock
         self.journal = journal
         self.sessions: dict[str, Session] = {}
         """By client identifier, whether the client is there or away."""
         self._settings = settings
-        self._away: dict[str, Session] = {}  # in the order in which they left
+        self._away: OrderedDict[str, Session] = OrderedDict()  # in the order in which they left
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
         self._retained: Retained[Message] = Retained(settings.max_retained)
         self._agenda = Agenda()
         self.queued = Room(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
+        self.backlog = Backlog(wake)
+        """What takes longer than one turn of the event loop may."""
         self.matches = self._subscriptions.matches
+        self._fan_outs = FanOuts(self.backlog, self.matches)
         self.unretained = 0
         """Messages that were not retained for want of room."""
 
@@ -99,11 +111,15 @@ class Broker:
             session = self.sessions[client_id] = self._new(client_id, journal)
         self._return(client_id)
         session.expiry, session.will, session.outlet, session.user = expiry, will, outlet, user
+        self._move_within_shares(session)
         session.save()
         return session, present
 
     def _new(self, client_id: str, journal: Journal | None) -> Session:
-        return Session(client_id, settings=self._settings, room=self.queued, clock=self.clock, journal=journal)
+        room, backlog = self.queued, self.backlog
+        return Session(
+            client_id, settings=self._settings, room=room, backlog=backlog, clock=self.clock, journal=journal
+        )
 
     def close(self, session: Session, *, with_will: bool) -> None:
         """The client's connection is over."""
@@ -118,7 +134,14 @@ class Broker:
             self._end(session)
             return
         session.save()
+        self._move_within_shares(session)
         self._leave(session)
+
+    def _move_within_shares(self, session: Session) -> None:
+        """Its client is there, or away: the groups that it is a member of have to know."""
+        for topic_filter, grant in session.grants.items():
+            if (share := self._shares.get(topic_filter)) is not None:
+                share.add(session, grant)
 
     def _leave(self, session: Session) -> None:
         self._away[session.client_id] = session
@@ -171,12 +194,20 @@ class Broker:
 
     # Messages.
 
-    def publish(self, message: Message, origin: Session | None = None) -> None:
-        """Deliver to every subscriber, now; retain where asked to."""
-        for target, grant in self.matches[message.topic]:
-            target.deliver(message, grant, origin)
+    def publish(self, message: Message, origin: Session | None = None) -> FanOut | None:
+        """Retain where asked to; deliver to every subscriber. Where those are many, it goes on after this returns.
+
+        It is retained at once: who subscribes meanwhile gets it as a retained one.
+        """
+        topic = message.topic
         if message.retain:
             self._retain(message)
+        subscribers = self.matches[topic]
+        if len(subscribers) > AT_ONCE or topic in self._fan_outs:
+            return self._fan_outs.begin(message, origin)
+        for target, grant in subscribers.items():
+            target.deliver(message, grant, origin)
+        return None
 
     def message(
         self, topic: str, payload: bytes, qos: int, *, retain: bool, properties: Mapping[str, Any] | None
@@ -185,10 +216,10 @@ class Broker:
         expires = None if life is None else self.clock() + life
         return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
 
-    def send(self, event: MQTTSendEvent) -> None:
-        """Publish what an application sent (``mqtt.send``)."""
+    def send(self, event: MQTTSendEvent) -> FanOut | None:
+        """Publish what an application sent (``mqtt.send``), as :meth:`publish` does."""
         topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
-        self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
+        return self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
 
     def _retain(self, message: Message) -> None:
         if not message.payload:  # an empty one removes (MQTT-3.3.1-6)
@@ -247,11 +278,10 @@ class Broker:
         if split_share(topic_filter)[0] is None:
             session.replay(topic_filter, self._replayed(topic_filter, grant))
 
-    def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant]]:
-        """What there is when its turn comes: of many filters, only one such list is held."""
-        for message in list(self._retained.match(topic_filter)):
-            if not message.expired(self.clock()):
-                yield message, grant
+    def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant] | None]:
+        """What there is when its turn comes."""
+        for message in self._retained.match(topic_filter):
+            yield None if message is None or message.expired(self.clock()) else (message, grant)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> int:
         """The UNSUBACK's reason code."""

@@ -1,5 +1,6 @@
 """One accepted connection to its end, sans I/O: packets in, events for the application and bytes out."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -10,6 +11,7 @@ from protocols.mqtt.aliases import resolve
 from protocols.mqtt.authentication import Authentication
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.exactly_once import ExactlyOnce
+from protocols.mqtt.fan_out import FanOut
 from protocols.mqtt.packets import (
     Auth,
     Connect,
@@ -30,6 +32,9 @@ from protocols.mqtt.subscribing import Subscribing
 
 Event = Any
 
+MOST_DELIVERIES = 500
+"""What one connection publishes is delivered so many times, more or less, until others have their turn."""
+
 
 class Connection:
     """What a client may say once it is accepted, and what follows.
@@ -40,8 +45,8 @@ class Connection:
 
     __slots__ = (
         *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
-        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
-        *("refused", "session", "unacked"),
+        *("_deliveries", "_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
+        *("fan_out", "refused", "session", "unacked"),
     )
 
     def __init__(
@@ -60,6 +65,9 @@ class Connection:
         self.unacked: dict[int, int] = {}
         self.refused = 0
         """Messages that the rules did not let through."""
+        self.fan_out: FanOut | None = None
+        """Of the last message, where its subscribers are many."""
+        self._deliveries = 0
         self._broker = broker
         self._journal = broker.journal
         self._matches = broker.matches
@@ -72,7 +80,7 @@ class Connection:
         self._subscribing = Subscribing(broker, session, peer, rules, asks=asks)
         self._exactly_once = ExactlyOnce(session, peer, broker.journal)
         self._aliases: dict[int, str] = {}  # the client's
-        self._queue: list[tuple[int, Event]] = []  # as the session's: an empty deque is a tenth of an idle device
+        self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle device
         self._over = False
 
     @property
@@ -82,11 +90,12 @@ class Connection:
 
     # Packets.
 
-    def handle(self, packets: Iterable[Packet]) -> Iterator[Event]:
+    def handle(self, packets: Iterable[Packet]) -> Iterator[Event | None]:
         """The application's events for ``packets``, in order; the others are answered as they come up.
 
-        Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a device publishes goes to
-        its subscribers here, at its arrival, whatever the application makes of it.
+        None between them asks for a pause, that others may have their turn: until :attr:`fan_out` is done, where there
+        is one. Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a device publishes
+        goes to its subscribers here, at its arrival, whatever the application makes of it.
         """
         unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules
         exactly_once, most = self._exactly_once, self._most
@@ -105,7 +114,7 @@ class Connection:
                     yield from self._repeated(packet)
                     continue
             if packet["retain"] or matches[packet["topic"]]:
-                self._fan_out(packet)
+                yield from self._fan_out(packet)
             if self._queue or qos == 2:
                 yield from self._in_turn(packet)
             else:
@@ -146,13 +155,18 @@ class Connection:
     def _repeated(self, packet: MQTTReceiveEvent) -> Iterator[Event]:
         return self._in_turn(packet) if "event" in packet else iter(())
 
-    def _fan_out(self, message: MQTTReceiveEvent) -> None:
+    def _fan_out(self, message: MQTTReceiveEvent) -> Iterator[None]:
+        """Asks for a pause where that takes time, or many together have taken it."""
         # 4.7.2: clients must not use $-topics to exchange messages. The application may.
         if message["topic"].startswith("$"):
             return
         keys = message["topic"], message["payload"], message["qos"]
         sent = self._broker.message(*keys, retain=message["retain"], properties=message["properties"])
-        self._broker.publish(sent, self.session)
+        self.fan_out = self._broker.publish(sent, self.session)
+        self._deliveries += 1 + len(self._matches[message["topic"]])
+        if self.fan_out is not None or self._deliveries > MOST_DELIVERIES:
+            self._deliveries = 0
+            yield None
         if self._journal is not None and message["id"] in self.unacked:
             self.unacked[message["id"]] = self._journal.position
 
@@ -242,7 +256,7 @@ class Connection:
         """The connection is over. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
         if not self._over:
             self._over = True
-            self._queue.clear()
+            self._queue = None
             self._broker.close(self.session, with_will=with_will)
 
     def abandon(self) -> None:
@@ -258,13 +272,15 @@ class Connection:
         if journal is None or (not self._queue and position <= journal.committed):
             yield event
             return
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append((position, event))
         journal.when(position, self._release)
 
     def _release(self) -> None:
         journal, queue = self.session.journal, self._queue
         while journal is not None and queue and queue[0][0] <= journal.committed:
-            self._peer.tell(queue.pop(0)[1])
+            self._peer.tell(queue.popleft()[1])
 
 
 def _check_repeated(dup: bool) -> None:

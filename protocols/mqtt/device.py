@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol, cast
 
 from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
@@ -15,8 +15,10 @@ from protocols.mqtt.access import Access, Verdict
 from protocols.mqtt.aliases import Aliases
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import Connection
+from protocols.mqtt.fan_out import FanOut
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.handshake import Handshake
+from protocols.mqtt.journal import Journal
 from protocols.mqtt.packets import Connect
 from protocols.mqtt.parser import Parser
 from protocols.mqtt.peer import Goodbye
@@ -32,6 +34,8 @@ COALESCE = 64 * 1024
 """Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
+TURN = 500
+"""Packets of one device that are worked through before others have their turn: a read may bring 17,000 small ones."""
 UNKEPT = 10_000
 """Changes of state that wait for the disk; then nothing more is read until they are kept."""
 
@@ -49,6 +53,12 @@ class Host(Protocol):
     access: Access
     figures: Figures
 
+    async def until_gone(self, client_id: str) -> None:
+        """Wait until what this client said on its last connection, which is lost, has been looked at."""
+
+    def leaving(self, device: "Device") -> None:
+        """Its connection is lost, and what it said is still to be looked at."""
+
     def disconnected(self, device: "Device") -> None: ...
 
 
@@ -60,9 +70,10 @@ class Device(Instance, asyncio.Protocol):
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
-        *("_acks", "_admission", "_closed", "_connect", "_dropped", "_heard", "_held", "_host", "_journal"),
-        *("_keepalive", "_loop", "_out", "_parser", "_phase", "_rate", "_stopping", "_throttle", "_timer"),
-        *("_transport", "_unacked", "_unsent", "aliases", "client_id", "congested", "max_packet", "version"),
+        *("_acks", "_admission", "_closed", "_connect", "_dropped", "_events", "_heard", "_held", "_host", "_journal"),
+        *("_keepalive", "_loop", "_lost", "_out", "_parser", "_phase", "_rate", "_resting", "_stopping", "_throttle"),
+        *("_timer", "_transport", "_turn", "_unacked", "_unsent"),
+        *("aliases", "client_id", "congested", "max_packet", "version"),
     )
 
     def __init__(
@@ -87,6 +98,11 @@ class Device(Instance, asyncio.Protocol):
         self._throttle: asyncio.TimerHandle | None = None
         # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
         self._held = True
+        # While it rests, others have their turn; then it goes on with what is left of its events and packets.
+        self._resting = False
+        self._events: Iterator[Any] | None = None
+        self._turn = TURN
+        self._lost = False
         self._admission: asyncio.Task[Any] | None = None
         self._acks: list[int] = []
         self._out: list[bytes] = []
@@ -126,6 +142,7 @@ class Device(Instance, asyncio.Protocol):
         connect, self._connect = self._connect, None
         if connect is None:
             return False
+        await self._host.until_gone(self.client_id)
         access, username = self._host.access, connect.username
         if access.needed:
             tls = self._transport.get_extra_info("ssl_object")
@@ -205,13 +222,10 @@ class Device(Instance, asyncio.Protocol):
         return self._journal is None or position <= self._journal.committed
 
     def mqtt_send(self, event: MQTTSendEvent) -> Awaitable[None] | None:
-        self._host.broker.send(event)
-        journal = self._journal
-        if journal is None or journal.position <= journal.committed:
+        fan_out, journal = self._host.broker.send(event), self._journal
+        if fan_out is None and (journal is None or journal.position <= journal.committed):
             return None
-        kept = self._loop.create_future()
-        journal.when(journal.position, lambda: None if kept.done() else kept.set_result(None))
-        return kept
+        return delivered(fan_out, journal)
 
     def mqtt_suback(self, event: dict[str, Any]) -> None:
         cast("Connection", self._phase).granted(event)  # only in the state "open"
@@ -229,7 +243,7 @@ class Device(Instance, asyncio.Protocol):
         self._held = True
 
     def resume(self) -> None:
-        if self._closed or self._throttle is not None or self._paused:
+        if self._closed or self._lost or self._resting or self._throttle is not None or self._paused:
             return
         self._held = False
         self._heard = self._loop.time()  # what it said while it was held may still be in the socket
@@ -257,8 +271,20 @@ class Device(Instance, asyncio.Protocol):
             self._handle(data)
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._lost = True
+        if not self._resting:
+            self._leave()
+        elif not self._closed:
+            self._host.leaving(self)
+
+    def _leave(self) -> None:
+        """What it said before it left, a turn at a time and whether the application is ready for it or not; then it is
+        gone."""
         if isinstance(self._phase, Connection):
-            self._handle(everything=True)  # what it said before it left
+            self._handle()
+        if self._resting and not self._closed:
+            self._host.leaving(self)
+            return
         self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
         self._timer.cancel()
         self._host.disconnected(self)
@@ -313,21 +339,11 @@ class Device(Instance, asyncio.Protocol):
         if self._stopping:
             self._stop_if_done()
 
-    def _handle(self, data: bytes = b"", *, everything: bool = False) -> None:
+    def _handle(self, data: bytes = b"") -> None:
         if self._closed:
             return
-        parser, handle, feed = self._parser, self._phase.handle, self.feed
         try:
-            parsed = parser.feed(data)
-            while parsed:
-                self._heard = self._loop.time()
-                self._host.figures.packets_received += len(parsed)
-                for event in handle(parsed):
-                    feed(event)
-                self._hold_back(parsed)
-                if self._held and not everything:
-                    return
-                parsed = parser.feed()
+            self._work(data)
         except Goodbye as goodbye:
             with_will = goodbye.code != reasons.SUCCESS  # 3.14.4: only success discards it
             self.close(goodbye.code, "", clean=True, silent=True, with_will=with_will)
@@ -338,9 +354,58 @@ class Device(Instance, asyncio.Protocol):
                 self._phase.refuse(code)
             self.close(code, str(error))
 
+    def _work(self, data: bytes) -> None:
+        """Look at packets until there are none, the application's inbox is full, or others are to have their turn."""
+        parser, handle, feed = self._parser, self._phase.handle, self.feed
+        events, self._events = self._events, None
+        while True:
+            if events is None:
+                parsed = parser.feed(data)
+                if not parsed:
+                    return
+                data = b""
+                self._heard = self._loop.time()
+                self._host.figures.packets_received += len(parsed)
+                self._turn -= len(parsed)
+                self._hold_back(parsed)
+                events = handle(parsed)
+            for event in events:
+                if event is None:
+                    self._events = events
+                    self._rest(cast("Connection", self._phase).fan_out)
+                    return
+                feed(event)
+            if self._turn <= 0:
+                self._rest()
+                return
+            if self._held and not self._lost:
+                return
+            events = None
+
+    def _rest(self, fan_out: FanOut | None = None) -> None:
+        """Let others have their turn; go on after that, or when everybody has the last message."""
+        self._held = self._resting = True
+        if self._parser.waiting > READ_AHEAD and not self._lost:
+            self._transport.pause_reading()
+        if fan_out is None:
+            self._go_on_soon()
+        else:
+            fan_out.when_done(self._go_on_soon)
+
+    def _go_on_soon(self) -> None:
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        self._turn = TURN
+        if self._lost:
+            self._leave()
+        else:
+            self.resume()
+
     def _hold_back(self, parsed: list[packets.Packet]) -> None:
         """Read no more for a while where it publishes too fast, or the disk does not keep up."""
-        if self._rate is not None and self._throttle is None:
+        if self._rate is not None and self._throttle is None and not self._lost:
             published = sum(isinstance(packet, dict) for packet in parsed)
             if pause := self._rate.spend(published, self._loop.time()):
                 self._held = True
@@ -439,6 +504,19 @@ class Device(Instance, asyncio.Protocol):
 
     def _log(self, what: str, *, lost: bool = False) -> None:
         log(self._host, self._transport, f" ({self.client_id})", what, lost=lost)
+
+
+async def delivered(fan_out: FanOut | None, journal: Journal | None) -> None:
+    """Wait until every subscriber has a message, and all that this changed is kept."""
+    loop = asyncio.get_running_loop()
+    if fan_out is not None:
+        done = loop.create_future()
+        fan_out.when_done(lambda: None if done.done() else done.set_result(None))
+        await done
+    if journal is not None:
+        kept = loop.create_future()
+        journal.when(journal.position, lambda: None if kept.done() else kept.set_result(None))
+        await kept
 
 
 def log(host: Host, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:

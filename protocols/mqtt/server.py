@@ -13,7 +13,7 @@ from protocols.mqtt import record, tunnel
 from protocols.mqtt.access import Access
 from protocols.mqtt.arrival import Arrival, Entrance
 from protocols.mqtt.broker import Broker
-from protocols.mqtt.device import Device
+from protocols.mqtt.device import Device, delivered
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.journal import Persistence
@@ -48,7 +48,8 @@ class MQTTServer(Server):
         self.settings = settings
         self._persistence = persistence
         self._keeper = Keeper(persistence, name) if persistence is not None else None
-        self.broker = Broker(settings, journal=self._keeper.journal if self._keeper is not None else None)
+        self._journal = self._keeper.journal if self._keeper is not None else None
+        self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
         self.figures = Figures(time.time())
         self._listener = Listener(
@@ -61,6 +62,7 @@ class MQTTServer(Server):
         self._clock = Tasks(name)
         self._arrivals: set[Arrival] = set()
         self._devices: set[Device] = set()
+        self._leaving: dict[str, tuple[Device, asyncio.Event]] = {}
         self._empty = asyncio.Event()
 
     @property
@@ -130,9 +132,7 @@ class MQTTServer(Server):
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
         away is kept. Raises LocalProtocolError."""
-        self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"}))
-        if self._keeper is not None:
-            await self._keeper.kept()
+        await delivered(self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"})), self._journal)
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""
@@ -145,7 +145,15 @@ class MQTTServer(Server):
     def _connections(self) -> int:
         return len(self._arrivals) + len(self._devices)
 
-    # The clock.
+    # What takes long, and the clock.
+
+    def _work_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._work)
+
+    def _work(self) -> None:
+        """One slice; then everybody else has a turn."""
+        if self.broker.backlog.run():
+            self._work_soon()
 
     async def _tick(self) -> None:
         while True:
@@ -170,8 +178,19 @@ class MQTTServer(Server):
         self._devices.add(device)
         self.tasks.spawn(device.serve(), name=f"mqtt {device.client_id}")
 
+    async def until_gone(self, client_id: str) -> None:
+        if client_id in self._leaving:
+            await self._leaving[client_id][1].wait()
+
+    def leaving(self, device: Device) -> None:
+        self._leaving.setdefault(device.client_id, (device, asyncio.Event()))
+
     def disconnected(self, device: Device) -> None:
         self._devices.discard(device)
+        who, over = self._leaving.get(device.client_id, (None, None))
+        if who is device and over is not None:
+            del self._leaving[device.client_id]
+            over.set()
         if not self._devices:
             self._empty.set()
 

@@ -4,9 +4,12 @@ The session outlives the network connection where the client asked for that. Whi
 session's :class:`Outlet`.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from protocols.mqtt import packets, record
+from protocols.mqtt.backlog import Backlog
 from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.message import Message
@@ -18,12 +21,20 @@ from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant
 from protocols.mqtt.will import Will
 
+SLICE = 64
+"""Messages that wait, or steps of the search for retained ones, that are worked through without a pause."""
+
+_EMPTY: deque[Any] = deque()
+"""What nothing waits in: a deque of its own would be a tenth of what an idle device costs. Never written to."""
+_NONE_LEFT: Iterator[Any] = iter(())
+
 
 class Session:
     """Subscriptions, outbound messages, and what is known of inbound ones at QoS 2, of one client."""
 
     __slots__ = (
         *(
+            "_backlog",
             "_clock",
             "_last_id",
             "_queue",
@@ -32,6 +43,7 @@ class Session:
             "_resends",
             "_room",
             "_settings",
+            "_unsent",
             "_window",
             "client_id",
             "dropped",
@@ -45,6 +57,7 @@ class Session:
         *,
         settings: MQTTSettings,
         room: Room,
+        backlog: Backlog,
         clock: Callable[[], float],
         journal: Journal | None = None,
     ) -> None:
@@ -70,12 +83,14 @@ class Session:
         """Where it is kept; None where it is not."""
         self._settings = settings
         self._room = room  # for what waits in all sessions together
+        self._backlog = backlog  # for what takes long to send
         self._clock = clock
         self._window = settings.max_inflight
-        self._queue: list[Outbound] = []  # an empty deque would be a tenth of what an idle device costs
+        self._queue: deque[Outbound] = _EMPTY
         self._queued = 0
-        self._resends: list[int] = []  # of inflight, what the client's receive maximum does not let be sent yet
-        self._replays: dict[str, Iterator[tuple[Message, Grant]]] = {}  # by topic filter
+        self._resends: dict[int, None] = {}  # of inflight, what was not sent yet on this connection, in order
+        self._unsent: Iterator[int] = _NONE_LEFT  # over the same, and what has been sent or acknowledged since
+        self._replays: dict[str, Iterator[tuple[Message, Grant] | None]] = {}  # by topic filter
         self._last_id = 0
 
     # Deliver.
@@ -121,12 +136,17 @@ class Session:
             self._transmit(out, outlet)
         elif self._queued + out.message.size <= self._settings.max_queued and self._room.take(out.message.size):
             self._record(out)
-            self._queue.append(out)
-            self._queued += out.message.size
+            self._append(out)
         elif outlet is not None:
             outlet.overflow()
         else:
             self.dropped += 1
+
+    def _append(self, out: Outbound) -> None:
+        if self._queue is _EMPTY:
+            self._queue = deque()
+        self._queue.append(out)
+        self._queued += out.message.size
 
     def acknowledged(self, packet_id: int) -> None:
         """A PUBACK came. One for nothing is nothing: after a reconnect it may be late."""
@@ -155,8 +175,7 @@ class Session:
 
     def _done(self, packet_id: int, out: Outbound) -> None:
         del self.inflight[packet_id]
-        if packet_id in self._resends:
-            self._resends.remove(packet_id)
+        self._resends.pop(packet_id, None)
         self._strike(out)
         self.pump()
 
@@ -164,10 +183,13 @@ class Session:
         """The client is back on ``outlet``: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outlet = outlet
         self._window = min(self._settings.max_inflight, receive_maximum)
-        self._resends = list(self.inflight)
+        self._resends = dict.fromkeys(self.inflight)
+        self._unsent = iter(list(self._resends)) if self._resends else _NONE_LEFT
         self.pump()
 
-    def _resend(self, packet_id: int, outlet: Outlet) -> None:
+    def _resend(self, outlet: Outlet) -> None:
+        packet_id = next(id_ for id_ in self._unsent if id_ in self._resends)
+        del self._resends[packet_id]
         out = self.inflight[packet_id]
         data = self._again(packet_id, out, outlet)
         if outlet.max_packet and len(data) > outlet.max_packet:  # it was not when it was sent first
@@ -188,32 +210,59 @@ class Session:
 
     def pump(self) -> None:
         """Send of what waits as much as the client takes: what it has not acknowledged on an earlier connection, the
-        queue, then what is retained."""
-        outlet = self.outlet
+        queue, then what is retained. What takes long goes on later."""
+        if (self._queue or self._resends or self._replays) and self._send_slice():
+            self._backlog.add(self, self._send_slice)
+
+    def _send_slice(self) -> bool:
+        """Whether there is more that the client takes."""
+        return all(self._send_next() for _ in range(SLICE))
+
+    def _send_next(self) -> bool:
+        """Whether there was something that the client takes."""
+        outlet, inflight, window = self.outlet, len(self.inflight), self._window
         if outlet is None:
-            return
-        while self._resends and len(self.inflight) - len(self._resends) < self._window:
-            self._resend(self._resends.pop(0), outlet)
-        while self._queue and len(self.inflight) < self._window:
-            out = self._queue.pop(0)
-            self._queued -= out.message.size
-            self._room.give(out.message.size)
-            if out.message.expired(self._now(out.message)):
-                self._strike(out)
-            else:
-                self._transmit(out, outlet)
-        while self._replays and not self._queue and not outlet.congested and len(self.inflight) < self._window:
-            topic_filter = next(iter(self._replays))
-            found = next(self._replays[topic_filter], None)
-            if found is None:
-                del self._replays[topic_filter]
-            else:
+            return False
+        if self._resends and inflight - len(self._resends) < window:
+            self._resend(outlet)
+        elif inflight >= window:
+            return False
+        elif self._queue:
+            self._send_queued(outlet)
+        elif self._replays and not outlet.congested:
+            self._send_retained()
+        else:
+            return False
+        return True
+
+    def _send_queued(self, outlet: Outlet) -> None:
+        out = self._queue.popleft()
+        if not self._queue:
+            self._queue = _EMPTY
+        self._queued -= out.message.size
+        self._room.give(out.message.size)
+        if out.message.expired(self._now(out.message)):
+            self._strike(out)
+        else:
+            self._transmit(out, outlet)
+
+    def _send_retained(self) -> None:
+        """One of them, or look for one for a while."""
+        topic_filter = next(iter(self._replays))
+        try:
+            found = next(self._replays[topic_filter])
+        except StopIteration:
+            del self._replays[topic_filter]
+        else:
+            if found is not None:
                 self._send(*found, retain=True)
 
-    def replay(self, topic_filter: str, messages: Iterator[tuple[Message, Grant]]) -> None:
-        """Send what is retained under a filter, at the pace at which the client takes it."""
+    def replay(self, topic_filter: str, messages: Iterator[tuple[Message, Grant] | None]) -> None:
+        """Send what is retained under a filter, at the pace at which the client takes it: ``messages`` gives None where
+        it has found nothing for a while."""
         self._replays[topic_filter] = messages
-        self.pump()
+        if len(self._replays) == 1:  # else the others go first
+            self.pump()
 
     def unreplay(self, topic_filter: str) -> None:
         """It has unsubscribed: what it has not got yet it does not get."""
@@ -274,8 +323,7 @@ class Session:
             self.inflight[out.packet_id] = out
             self._last_id = max(self._last_id, out.packet_id)
         else:
-            self._queue.append(out)
-            self._queued += out.message.size
+            self._append(out)
             self._room.used += out.message.size  # kept before, whatever the limit is now
 
     def _record(self, out: Outbound) -> None:

@@ -1,5 +1,6 @@
 """A shared subscription (MQTT 5, 4.8.2): each message goes to one of its members. Pure."""
 
+from collections import OrderedDict
 from typing import Protocol
 
 from protocols.mqtt.message import Message
@@ -22,35 +23,29 @@ class Share:
     def __init__(self, topic_filter: str) -> None:
         self.topic_filter = topic_filter
         """``$share/`` and the group included."""
-        self._members: dict[Member, Grant] = {}
-        self._turns: list[Member] = []
-        self._next = 0
+        self._here: OrderedDict[Member, Grant] = OrderedDict()
+        """Connected, in the order of their turns."""
+        self._away: dict[Member, Grant] = {}
 
     def __bool__(self) -> bool:
-        return bool(self._members)
+        return bool(self._here or self._away)
 
     def add(self, member: Member, grant: Grant) -> None:
-        if member not in self._members:
-            self._turns.append(member)
-        self._members[member] = grant
+        """Also where its client comes or goes."""
+        into, other = (self._away, self._here) if member.outlet is None else (self._here, self._away)
+        other.pop(member, None)
+        into[member] = grant
 
     def remove(self, member: Member) -> None:
-        if self._members.pop(member, None) is not None:
-            self._turns.remove(member)
+        self._here.pop(member, None)
+        self._away.pop(member, None)
 
     def deliver(self, message: Message, grant: Grant, origin: object = None) -> None:
         """``grant`` is the group's place among the subscribers, and says nothing: each member has its own."""
-        member = self._choose()
-        if member is not None:
-            member.deliver(message, self._members[member], origin, share=self)
-
-    def _choose(self) -> Member | None:
-        turns = self._turns
-        away = None
-        for step in range(len(turns)):
-            at = (self._next + step) % len(turns)
-            if turns[at].outlet is not None:
-                self._next = at + 1
-                return turns[at]
-            away = away or turns[at]
-        return away
+        if self._here:
+            member = next(iter(self._here))
+            self._here.move_to_end(member)
+            member.deliver(message, self._here[member], origin, share=self)
+        elif self._away:
+            member = next(iter(self._away))
+            member.deliver(message, self._away[member], origin, share=self)

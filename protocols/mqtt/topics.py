@@ -1,12 +1,14 @@
 """Topic names and filters (section 4.7): validation, the tree of subscriptions, retained messages. Pure."""
 
-from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
 
 MAX_LEVELS = 128
 """Levels of a name or filter: each costs memory in the trees below, and nobody's topics are that deep."""
 
 _MAX_CACHED = 4096
+_LOOKED_AT = 64
+"""Nodes of the tree that a search looks at without finding anything, before it lets its caller do other things."""
 
 S = TypeVar("S")
 V = TypeVar("V")
@@ -83,8 +85,18 @@ class _Node(Generic[V]):
     __slots__ = ("children", "value")
 
     def __init__(self) -> None:
-        self.children: dict[str, _Node[V]] = {}
+        self.children: dict[str, _Node[V]] = _CHILDLESS
         self.value: V | None = None
+
+    def add(self, level: str) -> "_Node[V]":
+        if self.children is _CHILDLESS:
+            self.children = {}
+        child = self.children[level] = _Node()
+        return child
+
+
+_CHILDLESS: dict[str, Any] = {}
+"""Of every leaf: a million topics do not need a million empty dictionaries. Never written to."""
 
 
 class _Tree(Generic[V]):
@@ -105,10 +117,7 @@ class _Tree(Generic[V]):
     def set(self, topic: str, value: V) -> None:
         node = self.root
         for level in topic.split("/"):
-            child = node.children.get(level)
-            if child is None:
-                child = node.children[level] = _Node()
-            node = child
+            node = node.children.get(level) or node.add(level)
         node.value = value
 
     def remove(self, topic: str) -> None:
@@ -126,21 +135,34 @@ class _Tree(Generic[V]):
             del parent.children[level]
 
 
+class _Subscribers(dict[S, Grant]):
+    """Those of one filter."""
+
+    __slots__ = ("copies",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.copies: set[str] | None = None
+        """Names of topics whose entry in the cache of matches is a copy that has these subscribers in it."""
+
+
 class Subscriptions(Generic[S]):
     """Who has subscribed to what, and how. ``S`` is a hashable subscriber."""
 
     def __init__(self) -> None:
-        self._tree: _Tree[dict[S, Grant]] = _Tree()
+        self._tree: _Tree[_Subscribers[S]] = _Tree()
         self.count = 0
         self.matches: _Matches[S] = _Matches(self._find)
         """Topic name -> its subscribers, each once, with the grants of all its filters that match (3.3.5)."""
 
     def add(self, topic_filter: str, subscriber: S, grant: Grant) -> None:
         """Subscribe; a second time replaces the grant (MQTT-3.8.4-3)."""
-        self.matches.clear()
         subscribers = self._tree.get(topic_filter)
         if subscribers is None:
-            self._tree.set(topic_filter, subscribers := {})
+            self._tree.set(topic_filter, subscribers := _Subscribers())
+            self.matches.forget(topic_filter)
+        else:
+            self.matches.forget_copies(subscribers)
         self.count += subscriber not in subscribers
         subscribers[subscriber] = grant
 
@@ -149,33 +171,89 @@ class Subscriptions(Generic[S]):
         subscribers = self._tree.get(topic_filter)
         if subscribers is None or subscriber not in subscribers:
             return
-        self.matches.clear()
         self.count -= 1
         del subscribers[subscriber]
-        if not subscribers:
+        if subscribers:
+            self.matches.forget_copies(subscribers)
+        else:
             self._tree.remove(topic_filter)
+            self.matches.forget(topic_filter)
 
-    def _find(self, topic: str) -> tuple[tuple[S, Grant], ...]:
-        grants: dict[S, Grant] = {}
-        for subscribers in _values_of_filters(self._tree.root, topic):
+    def _find(self, topic: str) -> list[_Subscribers[S]]:
+        return list(_values_of_filters(self._tree.root, topic))
+
+
+class _Matches(dict[str, dict[S, Grant]]):
+    """Topic name -> its subscribers, found once: devices repeat their topics, and a hit costs one look-up.
+
+    Where one filter matches, the entry is that filter's own dictionary: ten thousand may subscribe to it, and nothing
+    is copied or forgotten when one of them comes or goes. Where several match, it is a copy that merges them, forgotten
+    when one of them changes. A filter that comes or goes has the entries forgotten that it may match, and no others.
+    """
+
+    def __init__(self, find: Callable[[str], Sequence[_Subscribers[S]]]) -> None:
+        super().__init__()
+        self._find = find
+        self._found = 0
+        self._places: dict[str, set[str]] = {}  # the first two levels -> the topics that begin with them
+        self._copied: list[_Subscribers[S]] = []  # those that may have copies
+
+    def __missing__(self, topic: str) -> dict[S, Grant]:
+        if self._found >= _MAX_CACHED:
+            self._forget_all()
+        self._found += 1
+        place = _place(topic.split("/", 2))
+        topics = self._places.get(place)
+        if topics is None:
+            self._places[place] = {topic}
+        else:
+            topics.add(topic)
+        filters = self._find(topic)
+        found = self[topic] = self._merge(topic, filters) if len(filters) > 1 else filters[0] if filters else {}
+        return found
+
+    def _merge(self, topic: str, filters: Sequence[_Subscribers[S]]) -> dict[S, Grant]:
+        grants = dict(filters[0])
+        for subscribers in filters[1:]:
             for subscriber, grant in subscribers.items():
                 earlier = grants.get(subscriber)
                 grants[subscriber] = grant if earlier is None else earlier.merged(grant)
-        return tuple(grants.items())
+        for subscribers in filters:
+            if subscribers.copies is None:
+                subscribers.copies = set()
+                self._copied.append(subscribers)
+            subscribers.copies.add(topic)
+        return grants
+
+    def forget_copies(self, subscribers: _Subscribers[S]) -> None:
+        """They change."""
+        if subscribers.copies:
+            for topic in subscribers.copies:
+                self.pop(topic, None)
+            subscribers.copies.clear()  # it stays among _copied
+
+    def forget(self, topic_filter: str) -> None:
+        """It has come, or gone."""
+        levels = topic_filter.split("/", 2)
+        if "+" not in topic_filter and "#" not in topic_filter:
+            self.pop(topic_filter, None)
+        elif len(levels) > 2 and not {"+", "#"} & {levels[0], levels[1]}:
+            for topic in self._places.pop(_place(levels), ()):
+                self.pop(topic, None)
+        else:
+            self._forget_all()
+
+    def _forget_all(self) -> None:
+        self.clear()
+        self._found = 0
+        self._places.clear()
+        for subscribers in self._copied:
+            subscribers.copies = None
+        self._copied.clear()
 
 
-class _Matches(dict[str, tuple[tuple[S, Grant], ...]]):
-    """Topic name -> its subscribers, found once: devices repeat their topics, and a hit costs one look-up."""
-
-    def __init__(self, find: Callable[[str], tuple[tuple[S, Grant], ...]]) -> None:
-        super().__init__()
-        self._find = find
-
-    def __missing__(self, topic: str) -> tuple[tuple[S, Grant], ...]:
-        if len(self) >= _MAX_CACHED:
-            self.clear()
-        found = self[topic] = self._find(topic)
-        return found
+def _place(levels: Sequence[str]) -> str:
+    return f"{levels[0]}/{levels[1]}" if len(levels) > 1 else levels[0]
 
 
 def _values_of_filters(root: _Node[V], topic: str) -> Iterator[V]:
@@ -236,28 +314,36 @@ class Retained(Generic[V]):
     def __len__(self) -> int:
         return self._count
 
-    def match(self, topic_filter: str) -> Iterator[V]:
-        """The messages of the topics that a filter matches."""
-        nodes = [self._tree.root]
+    def match(self, topic_filter: str) -> Iterator[V | None]:
+        """The messages of the topics that a filter matches, as they are when their turn comes; what is set or removed
+        meanwhile may or may not be among them. None now and then while none is found: the caller may go on later.
+        """
         levels = topic_filter.split("/")
-        for depth, level in enumerate(levels):
-            if level == "#":
-                return (value[0] for value in _values_below(nodes, at_root=depth == 0))
-            nodes = [child for node in nodes for child in _children(node, level, at_root=depth == 0)]
-        return (node.value[0] for node in nodes if node.value is not None)
+        # Iterators over nodes that are still to be looked at, and which level of the filter is for what is below them.
+        pending: list[tuple[Iterator[_Node[tuple[V, int]]], int]] = [(iter((self._tree.root,)), 0)]
+        looked_at = 0
+        while pending:
+            nodes, depth = pending[-1]
+            node = next(nodes, None)
+            if node is None:
+                pending.pop()
+                continue
+            level = levels[depth] if depth < len(levels) else ""
+            at_end, below = depth == len(levels), level == "#"
+            if node.value is not None and (at_end or below):
+                looked_at = 0
+                yield node.value[0]
+            elif (looked_at := looked_at + 1) % _LOOKED_AT == 0:
+                yield None
+            if not at_end and node.children:
+                children = _children(node, "+" if below else level, at_root=node is self._tree.root)
+                pending.append((iter(children), depth if below else depth + 1))
 
 
-def _children(node: _Node[V], level: str, *, at_root: bool) -> list[_Node[V]]:
+def _children(node: _Node[V], level: str, *, at_root: bool) -> Sequence[_Node[V]]:
+    """Of now: a tree that is walked through in several slices may change between them."""
     if level != "+":
-        return [child] if (child := node.children.get(level)) is not None else []
-    return [child for name, child in node.children.items() if not (at_root and name.startswith("$"))]
-
-
-def _values_below(nodes: list[_Node[V]], *, at_root: bool) -> Iterator[V]:
-    """The values of ``nodes`` and of everything under them."""
-    pending = _children(nodes[0], "+", at_root=True) if at_root else list(nodes)
-    while pending:
-        node = pending.pop()
-        if node.value is not None:
-            yield node.value
-        pending += node.children.values()
+        return (child,) if (child := node.children.get(level)) is not None else ()
+    if not at_root:
+        return list(node.children.values())
+    return [child for name, child in node.children.items() if not name.startswith("$")]
