@@ -32,8 +32,8 @@ from protocols.mqtt.subscribing import Subscribing
 
 Event = Any
 
-MOST_DELIVERIES = 500
-"""What one connection publishes is delivered so many times, more or less, until others have their turn."""
+MOST_DELIVERIES = 4096
+"""What one connection publishes is delivered so many times, more or less, before others have their turn."""
 
 
 class Connection:
@@ -45,8 +45,8 @@ class Connection:
 
     __slots__ = (
         *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
-        *("_deliveries", "_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
-        *("fan_out", "refused", "session", "unacked"),
+        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
+        *("deliveries", "fan_out", "refused", "session", "unacked"),
     )
 
     def __init__(
@@ -67,7 +67,8 @@ class Connection:
         """Messages that the rules did not let through."""
         self.fan_out: FanOut | None = None
         """Of the last message, where its subscribers are many."""
-        self._deliveries = 0
+        self.deliveries = 0
+        """Of what it published, since others had their turn."""
         self._broker = broker
         self._journal = broker.journal
         self._matches = broker.matches
@@ -163,9 +164,8 @@ class Connection:
         keys = message["topic"], message["payload"], message["qos"]
         sent = self._broker.message(*keys, retain=message["retain"], properties=message["properties"])
         self.fan_out = self._broker.publish(sent, self.session)
-        self._deliveries += 1 + len(self._matches[message["topic"]])
-        if self.fan_out is not None or self._deliveries > MOST_DELIVERIES:
-            self._deliveries = 0
+        self.deliveries += len(self._matches[message["topic"]])
+        if self.fan_out is not None or self.deliveries > MOST_DELIVERIES:
             yield None
         if self._journal is not None and message["id"] in self.unacked:
             self.unacked[message["id"]] = self._journal.position

@@ -268,7 +268,13 @@ class Device(Instance, asyncio.Protocol):
             if self._parser.waiting > READ_AHEAD:
                 self._transport.pause_reading()
         else:
+            self._begin_turn()
             self._handle(data)
+
+    def _begin_turn(self) -> None:
+        self._turn = TURN
+        if isinstance(self._phase, Connection):
+            self._phase.deliveries = 0
 
     def connection_lost(self, error: Exception | None) -> None:
         self._lost = True
@@ -397,7 +403,7 @@ class Device(Instance, asyncio.Protocol):
 
     def _go_on(self) -> None:
         self._resting = False
-        self._turn = TURN
+        self._begin_turn()
         if self._lost:
             self._leave()
         else:
