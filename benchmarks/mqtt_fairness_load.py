@@ -1,7 +1,7 @@
 """The quiet pair, and the client that does its worst, raw sockets. Prints the pair's p99 in ms.
 
-    python -m benchmarks.mqtt_fairness_load KIND PORT SECONDS
-    python -m benchmarks.mqtt_fairness_load KIND PORT SECONDS flood
+python -m benchmarks.mqtt_fairness_load KIND PORT SECONDS
+python -m benchmarks.mqtt_fairness_load KIND PORT SECONDS flood
 """
 
 import selectors

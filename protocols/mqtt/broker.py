@@ -190,7 +190,8 @@ class Broker:
 
     def tick(self) -> None:
         """Do what is due: sessions, wills and retained messages whose time has come."""
-        self._agenda.run(self.clock())
+        if self._agenda.run(self.clock()):
+            self.backlog.add("agenda", lambda: self._agenda.run(self.clock()))
 
     # Messages.
 
@@ -305,19 +306,27 @@ class Broker:
 
     def restore(self, kept: Mapping[str, bytes]) -> None:
         """Everything that a journal had. Raises ValueError for what cannot be read."""
+        for _ in self.restoring(kept):
+            pass
+
+    def restoring(self, kept: Mapping[str, bytes]) -> Iterator[None]:
+        """The same, record by record: there may be a million."""
         by_kind: dict[str, dict[str, bytes]] = {"session": {}, "message": {}, "out": {}, "in": {}, "retained": {}}
         for key, value in kept.items():
             kind, _, rest = key.partition(" ")
             if kind not in by_kind:
                 raise ValueError(f"a record of the unknown kind {kind!r}")
             by_kind[kind][rest] = value
+            yield
         if self.journal is not None:
             self.journal.start_after(max([0, *map(int, by_kind["out"]), *map(int, by_kind["message"])]))
         for client_id, value in by_kind["session"].items():
             self._restore_session(client_id, value)
+            yield
         for topic, value in by_kind["retained"].items():
             self._restore_retained(topic, record.read_message(value))
-        self._restore_outbound(by_kind["message"], by_kind["out"])
+            yield
+        yield from self._restore_outbound(by_kind["message"], by_kind["out"])
         for key, value in by_kind["in"].items():
             packet_id, _, client_id = key.partition(" ")
             if (session := self.sessions.get(client_id)) is not None:
@@ -345,9 +354,10 @@ class Broker:
         else:  # the limit is a lower one now
             self._keep_retained(topic, None)
 
-    def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> None:
+    def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> Iterator[None]:
         read: dict[int, Message] = {}
         for number in sorted(map(int, outbound)):
+            yield
             found = record.read_outbound(outbound[str(number)])
             session, stored = self.sessions.get(found.client_id), messages.get(str(found.message))
             if session is None or stored is None:

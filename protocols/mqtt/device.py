@@ -142,7 +142,6 @@ class Device(Instance, asyncio.Protocol):
         connect, self._connect = self._connect, None
         if connect is None:
             return False
-        await self._host.until_gone(self.client_id)
         access, username = self._host.access, connect.username
         if access.needed:
             tls = self._transport.get_extra_info("ssl_object")
@@ -157,6 +156,7 @@ class Device(Instance, asyncio.Protocol):
             return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
         if not self._handshake.may_have_will():
             return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
+        await self._host.until_gone(self.client_id)
         if self._closed:
             return False
         self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})

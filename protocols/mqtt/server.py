@@ -1,6 +1,7 @@
 """The MQTT server: MQTT 3.1.1 and 5.0, over TCP, TLS or WebSocket."""
 
 import asyncio
+import gc
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -24,6 +25,8 @@ from protocols.tasks import Tasks
 
 TICK = 1.0
 """Seconds between two looks at what is due: sessions, wills, retained messages that expire."""
+RESTORED = 1000
+"""Records that are read without a pause at the start: some milliseconds."""
 
 
 class MQTTServer(Server):
@@ -89,12 +92,21 @@ class MQTTServer(Server):
         except OSError as error:
             raise BindError(f"its sessions: {error}") from error
         try:
-            logins = {key: value for key, value in kept.items() if key.startswith(record.LOGIN)}
-            self.broker.restore({key: value for key, value in kept.items() if key not in logins})
+            kept, logins = await asyncio.to_thread(_sort_out, kept)
+            await self._restore_broker(kept)
             self.access.restore({key.removeprefix(record.LOGIN): value.decode() for key, value in logins.items()})
         except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
         self._clock.spawn(self._keeper.run(), name="mqtt journal")
+
+    async def _restore_broker(self, kept: Mapping[str, bytes]) -> None:
+        """In slices: other servers of this process may be serving, and be asked for their health."""
+        for done, _ in enumerate(self.broker.restoring(kept), start=1):
+            if done % RESTORED == 0:
+                gc.freeze()  # it all lives long: the collector would look at it again and again
+                await asyncio.sleep(0)
+        while self.broker.backlog.run():  # noqa: ASYNC110 -- no polling: that does the work
+            await asyncio.sleep(0)
 
     def _save_login(self, username: str, login: str | None) -> None:
         if self._keeper is not None:
@@ -193,6 +205,12 @@ class MQTTServer(Server):
             over.set()
         if not self._devices:
             self._empty.set()
+
+
+def _sort_out(kept: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, bytes]]:
+    """What is the broker's, and the logins."""
+    logins = {key: value for key, value in kept.items() if key.startswith(record.LOGIN)}
+    return {key: value for key, value in kept.items() if key not in logins}, logins
 
 
 def _detail(settings: MQTTSettings) -> str:

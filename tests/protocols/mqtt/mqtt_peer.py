@@ -105,6 +105,10 @@ class Peer:
         await self.say(said)
         await self.expect(expected)
 
+    def hang_up_gently(self) -> None:
+        """What was said still arrives."""
+        self._writer.close()
+
     def hang_up(self) -> None:
         """Without a word: the connection is reset."""
         self._writer.transport.abort()
