@@ -61,6 +61,23 @@ def wrong(event: Event, key: str, wanted: str) -> LocalProtocolError:
     return LocalProtocolError(f"{event['type']}: {key} is {_shown(event.get(key))}; write {wanted}")
 
 
+def as_bytes(event: Event, key: str) -> bytes:
+    """What is under ``key`` as bytes. Raises LocalProtocolError where it is no bytes, bytearray or memoryview."""
+    given = event[key]
+    if not isinstance(given, bytes | bytearray | memoryview):
+        raise wrong(event, key, "bytes")
+    return bytes(given)
+
+
+def utf8(event: Event, key: str) -> bytes:
+    """The text under ``key``, encoded. Raises LocalProtocolError where it is no text, or half a character is in it."""
+    try:
+        encoded: bytes = event[key].encode()
+    except (AttributeError, UnicodeEncodeError) as error:
+        raise wrong(event, key, "text without half characters") from error
+    return encoded
+
+
 def _shown(value: Any) -> str:
     """A text's beginning, a number as it is, and of anything else its type."""
     match value:

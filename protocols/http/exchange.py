@@ -19,6 +19,7 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from protocols.asgi import describe
 from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.events import as_bytes, wrong
 from protocols.http.connection import Connection
 from protocols.http.head import encode, interim, plain, status_line
 from protocols.instance import Instance
@@ -360,12 +361,20 @@ class Exchange(Instance):
 
     def http_response_early_hint(self, event: Any) -> None:
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
-            self.connection.write(interim(103, [(b"link", link) for link in event["links"]]))
+            links = event["links"]
+            if not isinstance(links, list | tuple):
+                raise wrong(event, "links", "a list of bytes")
+            self.connection.write(interim(103, [(b"link", link) for link in links]))
 
     def http_response_body(self, event: Any) -> Awaitable[None] | None:
-        return self._push(event.get("body", b""), more=event.get("more_body", False))
+        body = event.get("body", b"")
+        if type(body) is not bytes:
+            body = as_bytes(event, "body")
+        return self._push(body, more=event.get("more_body", False))
 
     def http_response_pathsend(self, event: Any) -> Awaitable[None]:
+        if not isinstance(event["path"], str | os.PathLike):  # a number would be one of our own descriptors
+            raise wrong(event, "path", "the path of a file")
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
@@ -430,7 +439,7 @@ class Exchange(Instance):
         self._keeps = False
         self.connection.abort()
 
-    async def _send_file(self, path: str) -> None:
+    async def _send_file(self, path: str | os.PathLike[str]) -> None:
         """The file in pieces, read on a thread: uvloop has no sendfile, and TLS has no use for it."""
         with await asyncio.to_thread(open, path, "rb") as file:
             left = (await asyncio.to_thread(os.fstat, file.fileno())).st_size

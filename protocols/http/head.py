@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
+from typing import Any
 
 from protocols.errors import LocalProtocolError
 
@@ -20,10 +21,10 @@ _OURS = frozenset({b"content-length", b"connection", b"transfer-encoding", b"dat
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in HTTPStatus}
 
 
-def status_line(status: int) -> bytes:
+def status_line(status: Any) -> bytes:
     """Raises LocalProtocolError for what is no final status (RFC 9110, 15)."""
-    if not 200 <= status <= 599:
-        raise LocalProtocolError(f"a response's status is from 200 to 599, not {status!r}")
+    if not isinstance(status, int) or not 200 <= status <= 599:
+        raise LocalProtocolError(f"a response's status is an integer from 200 to 599, not {status!r}")
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
@@ -33,6 +34,17 @@ def encode(headers: Headers) -> tuple[bytes, int | None, bool]:
     Framing is the server's: Content-Length, Transfer-Encoding and Connection are taken out. A Date of the application's
     own stays. Raises LocalProtocolError for what would break the framing or smuggle a second field into the first.
     """
+    try:
+        return _encode(headers)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise _no_pairs() from error
+
+
+def _no_pairs() -> LocalProtocolError:
+    return LocalProtocolError("headers are a list of (name, value) pairs, both of them bytes")
+
+
+def _encode(headers: Headers) -> tuple[bytes, int | None, bool]:
     fields = b""
     length: int | None = None
     close = dated = False
@@ -78,8 +90,11 @@ def date(now: int) -> bytes:
 
 
 def interim(status: int, headers: Headers) -> bytes:
-    """A response that another one follows (RFC 9110, 15.2)."""
-    return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
+    """A response that another one follows (RFC 9110, 15.2). Raises LocalProtocolError as :func:`encode` does."""
+    try:
+        return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
+    except (TypeError, AttributeError) as error:
+        raise _no_pairs() from error
 
 
 def plain(status: int, *, body: bool = True, fields: bytes = b"") -> bytes:

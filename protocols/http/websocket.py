@@ -19,6 +19,7 @@ from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebS
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
+from protocols.events import as_bytes, utf8
 from protocols.http.connection import Connection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
@@ -165,7 +166,8 @@ class WebSocket(Exchange):
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
             b"sec-websocket-accept: %b\r\n" % _accept(self.message.headers["Sec-WebSocket-Key"]),
         ]
-        own = [(b"sec-websocket-protocol", event["subprotocol"].encode())] if event.get("subprotocol") else []
+        subprotocol = event.get("subprotocol")
+        own = [(b"sec-websocket-protocol", utf8(event, "subprotocol"))] if subprotocol else []
         if self._extension:
             own.append((b"sec-websocket-extensions", self._extension.encode()))
         fields, _, _ = encode([*own, *(event.get("headers") or ())])
@@ -180,10 +182,14 @@ class WebSocket(Exchange):
             self._next_ping()
 
     def websocket_send(self, event: Any) -> Awaitable[None] | None:
-        text = event.get("text")
-        opcode, payload = (_BINARY, event["bytes"]) if text is None else (_TEXT, text.encode())
-        if payload is None:
-            raise LocalProtocolError("websocket.send needs text or bytes")
+        if event.get("text") is None:
+            opcode, payload = _BINARY, event["bytes"]
+            if type(payload) is not bytes:
+                payload = as_bytes(event, "bytes")
+        elif event.get("bytes") is None:
+            opcode, payload = _TEXT, utf8(event, "text")
+        else:
+            raise LocalProtocolError("websocket.send has text and bytes; write one of them")
         if self._deflate is not None:
             return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
@@ -191,7 +197,7 @@ class WebSocket(Exchange):
 
     def websocket_close(self, event: Any) -> None:
         if self._accepted:
-            self._close(event.get("code") or 1000, event.get("reason") or "")
+            self._close(event.get("code") or 1000, utf8(event, "reason").decode() if event.get("reason") else "")
         else:
             self._answer(403)
         self._over()
@@ -346,9 +352,9 @@ def _deflater(connection: Connection, compress: int, *, notakeover: bool) -> Web
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
 
 
-def _is_sendable(code: int) -> bool:
+def _is_sendable(code: Any) -> bool:
     """Whether a close frame may have ``code`` (RFC 6455, 7.4, and IANA's registry)."""
-    return 3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006))
+    return isinstance(code, int) and (3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006)))
 
 
 async def _told(sending: Awaitable[None]) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent, wish_of
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, wrong
+from protocols.events import Event, as_bytes, wrong
 from protocols.mail.envelope import parse_headers
 from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
@@ -82,10 +82,7 @@ def _address(given: Any) -> str:
 
 
 def _message(event: Event) -> bytes:
-    given = event["message"]
-    if not isinstance(given, bytes | bytearray | memoryview):
-        raise wrong(event, "message", "the bytes of an RFC 5322 message")
-    content = with_crlf(bytes(given))
+    content = with_crlf(as_bytes(event, "message"))
     if len(content) > LONGEST_MESSAGE:
         raise LocalProtocolError(f"email.send: the message has {len(content)} bytes; {LONGEST_MESSAGE} is the most")
     names = [name for name, _ in parse_headers(content)]

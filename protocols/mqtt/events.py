@@ -20,7 +20,7 @@ from protocols.asgi import (
     wish_of,
 )
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, wrong
+from protocols.events import Event, as_bytes, wrong
 from protocols.mqtt import reasons
 from protocols.mqtt.fields import MAX_VARIABLE, has_control, valid_text
 from protocols.mqtt.properties import Kind, Properties, encode
@@ -155,8 +155,8 @@ def send(event: Event) -> MQTTSendEvent:
     topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
     if not isinstance(topic, str) or not _is_topic(topic):
         raise wrong(event, "topic", "a topic name: without + and # and control characters, 65535 bytes at most")
-    if not isinstance(payload, bytes):
-        payload = _payload(event)
+    if type(payload) is not bytes:
+        payload = as_bytes(event, "payload")
     if qos not in _QOS or not isinstance(qos, int):
         raise wrong(event, "qos", "0, 1 or 2")
     if not isinstance(retain, int):
@@ -245,13 +245,6 @@ def _of_publish(event: Event) -> Properties:
 
 def _is_topic(topic: str) -> bool:
     return valid_name(topic) and not has_control(topic)
-
-
-def _payload(event: Event) -> bytes:
-    given = event["payload"]
-    if not isinstance(given, bytearray | memoryview):
-        raise wrong(event, "payload", "bytes")
-    return bytes(given)
 
 
 _LONG, _MANY = MAX_VARIABLE // 2, 1000
