@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
-from gateway.consumers.reply import compose, may_answer
+from gateway.consumers.reply import compose, has_ends, may_answer
 from protocols.asgi import Receive, Send
 
 R = TypeVar("R")
@@ -71,9 +71,9 @@ class EmailMethods(Consumer[R]):
 
     @property
     def answerable(self) -> bool:
-        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves, nor where no
-        recipient is known, whose address the answer would come from."""
-        return bool(self.scope["rcpt_to"]) and may_answer(self.message, self.scope["mail_from"])
+        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves; and not where
+        the message, in a mailbox, does not tell to whom, or from which address of ours."""
+        return has_ends(self.scope) and may_answer(self.message, self.scope["mail_from"])
 
     def reply(self, text: str, subject: str | None = None) -> R:
         """Answer the sender in the same thread, from the address that was written to. Nothing leaves where the message

@@ -1,13 +1,18 @@
 """Automatic answers to mail, as RFC 3834 asks for them. Pure."""
 
 import re
-from email.header import decode_header
 from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from typing import Any
 
-_MESSAGE_ID = re.compile(r"<[^<>\s]{1,900}>")
+from protocols.mail.charsets import whole
+from protocols.mail.path import check_address
+from protocols.mail.words import folded, text_of, unstructured
+
+_ID_PART = r"[^\s\x00-\x20\x7f-\x9f<>@()\[\],;\"\\\ufffd]{1,400}"
+_MESSAGE_ID = re.compile(rf"<{_ID_PART}@(?:{_ID_PART}|\[[!-Z^-~]{{1,100}}\])>")
+"""RFC 5322's msg-id, with a few characters more that programs put into theirs. What is none is in no answer."""
 _ROBOT = re.compile(
     r"(mailer-daemon|postmaster|listserv|majordomo|(no|do-?not|donot)[-_.]?reply([-_+.].*)?|bounces?([-_+.=].*)?"
     r"|owner-.*|.*-(request|owner))@",
@@ -20,6 +25,8 @@ _PRECEDENCE = ("bulk", "list", "junk", "auto_reply")
 _LISTS = ("list-", "mailing-list", "x-mailing-list", "x-beenthere")
 _LONGEST = 2000
 """Characters of From that are looked at."""
+_LONGEST_SUBJECT = 500
+"""Characters of a subject that are repeated."""
 _MAX_REFERENCES = 20
 """The first and the last of a thread; RFC 5322 sets no limit, and header lines do."""
 
@@ -42,27 +49,39 @@ def may_answer(message: Message, mail_from: str) -> bool:
     )
 
 
+def has_ends(scope: Any) -> bool:
+    """Whether it is known from where to where an answer would go: a message in a mailbox may name neither."""
+    try:
+        for address in (scope["mail_from"], *scope["rcpt_to"][:1]):
+            check_address(address, max_local_part=255)
+    except ValueError:
+        return False
+    return bool(scope["rcpt_to"])
+
+
 def compose(message: Message, scope: Any, text: str, subject: str | None = None) -> tuple[str, bytes]:
     """(recipient, RFC 5322 bytes) of an answer to ``message`` in its thread, from the address it was sent to.
 
-    It goes to the envelope's sender, who is the one that is surely a mailbox (RFC 3834, section 4).
+    It goes to the envelope's sender, who is the one that is surely a mailbox (RFC 3834, section 4). Whatever is in the
+    headers of ``message``, the answer's are valid and can be read. They are written here: the standard library would
+    read encoded words in what only looks like them, and writes ``=?unknown-8bit?``.
     """
     own, recipient = scope["rcpt_to"][0], scope["mail_from"]
     international = not (own + recipient).isascii()  # then the whole way has to know SMTPUTF8, and so may its header
-    answer = EmailMessage(policy=SMTP.clone(utf8=international))
-    answer["From"] = own
-    answer["To"] = recipient
-    answer["Subject"] = _one_line(subject) if subject is not None else reply_subject(_text(message, "Subject"))
-    answer["Date"] = formatdate()
-    answer["Message-ID"] = make_msgid(domain=own.rpartition("@")[2])
     ids = [each for each in thread(message) if international or each.isascii()]
+    head = [
+        folded("From", [_mailbox(own)]),
+        folded("To", [_mailbox(recipient)]),
+        unstructured("Subject", reply_subject(message) if subject is None else subject, utf8=international),
+        folded("Date", [formatdate()]),
+        folded("Message-ID", [make_msgid(domain=own.rpartition("@")[2])]),
+    ]
     if ids:
-        answer["In-Reply-To"] = ids[-1]
-        answer["References"] = " ".join(ids[:1] + ids[1:][-_MAX_REFERENCES:])
-    answer["Auto-Submitted"] = "auto-replied"
-    answer["X-Auto-Response-Suppress"] = "All"
-    answer.set_content(text)
-    return recipient, answer.as_bytes()
+        head += [folded("In-Reply-To", ids[-1:]), folded("References", ids[:1] + ids[1:][-_MAX_REFERENCES:])]
+    head += [folded("Auto-Submitted", ["auto-replied"]), folded("X-Auto-Response-Suppress", ["All"])]
+    content = EmailMessage(policy=SMTP.clone(utf8=international, cte_type="7bit"))
+    content.set_content(whole(text))
+    return recipient, b"".join(head) + content.as_bytes()
 
 
 def thread(message: Message) -> list[str]:
@@ -71,29 +90,27 @@ def thread(message: Message) -> list[str]:
     return list(dict.fromkeys(known + _MESSAGE_ID.findall(_text(message, "Message-ID"))[:1]))
 
 
-def reply_subject(subject: str) -> str:
-    """``Re:`` once in front of ``subject``, which may be encoded."""
-    plain = decoded(subject)
+def reply_subject(message: Message) -> str:
+    """``Re:`` once in front of the subject of ``message``, on one line."""
+    plain = text_of(_raw(message, "subject"), _charset(message))[:_LONGEST_SUBJECT]
     return plain if plain.lower().startswith("re:") else f"Re: {plain}".strip()
 
 
-def decoded(value: str) -> str:
-    """A header's text, encoded words (RFC 2047) decoded, on one line: they may hide a line break."""
-    try:
-        words = decode_header(value)
-        # What is between encoded words comes as decode_header encoded it.
-        return _one_line("".join(_whole(word, charset or "raw-unicode-escape") for word, charset in words))
-    except Exception:  # unknown charsets, broken base64: the raw text is what there is
-        return _one_line(value)
+def _raw(message: Message, name: str) -> bytes:
+    """The first header of that name, as it came."""
+    value = next((value for key, value in message.raw_items() if key.lower() == name), "")
+    return str(value).encode("utf-8", "surrogateescape")
 
 
-def _whole(word: str | bytes, charset: str) -> str:
-    text = word if isinstance(word, str) else word.decode(charset)
-    return text.encode("utf-8", "replace").decode()  # UTF-7 can say half a character, which nothing can write
+def _charset(message: Message) -> str:
+    """What the message says of its text, and so perhaps of headers that say nothing."""
+    return next((str(each) for each in message.get_charsets() if each), "")
 
 
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _mailbox(address: str) -> str:
+    """``a..b@x.org``, which some have, is an address in quotes only (RFC 5322, 3.2.3)."""
+    local, at, domain = address.rpartition("@")
+    return f'"{local}"{at}{domain}' if at and "" in local.split(".") and not local.startswith('"') else address
 
 
 def _text(message: Message, name: str) -> str:

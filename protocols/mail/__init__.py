@@ -6,6 +6,9 @@ The primitives, in the order in which a message meets them:
 * :mod:`~protocols.mail.data`: what follows the DATA command, pure.
 * :mod:`~protocols.mail.line_ends`: CRLF for every bare CR and LF, pure.
 * :mod:`~protocols.mail.envelope`: raw RFC 5322 bytes to header fields, and the ``email`` scope, pure.
+* :mod:`~protocols.mail.charsets`, :mod:`~protocols.mail.words`: bytes to text by the label that a mail gives them; a
+  field's encoded words to text and back, pure.
+* :mod:`~protocols.mail.events`: what an application may send, and when, pure.
 * :mod:`~protocols.mail.delivery`: one message through the application, to its verdict.
 * :mod:`~protocols.mail.verdict`: accept, reject or defer.
 * :mod:`~protocols.mail.transaction`, :mod:`~protocols.mail.reply`: SMTP's commands and answers, pure.

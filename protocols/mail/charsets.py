@@ -1,0 +1,85 @@
+"""Bytes of a mail to text by the label that it gives them. Pure; never raises, whatever the bytes and the label.
+
+Labels mean what the WHATWG's Encoding Standard says: many are unknown to Python, and senders write the name of a small
+charset over text in its superset (gb2312 over GBK, iso-8859-1 over windows-1252).
+"""
+
+import codecs
+import re
+
+_SUPERSETS = {
+    "ascii": "cp1252",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
+    "gb2312": "gb18030",
+    "gbk": "gb18030",
+    "big5": "big5hkscs",
+    "euc_kr": "cp949",
+    "shift_jis": "cp932",
+}
+"""By Python's name for the charset of the label."""
+_LABELS = {
+    **dict.fromkeys(("unicode11utf8", "unicode20utf8", "x-unicode20utf8", "unicode-1-1-utf-8"), "utf-8"),
+    **{f"iso8859{part}": f"iso8859-{part}" for part in range(1, 17)},
+    **dict.fromkeys(("iso-8859-6-e", "iso-8859-6-i", "csiso88596e", "csiso88596i"), "iso8859-6"),
+    **dict.fromkeys(("iso-8859-8-e", "iso-8859-8-i", "csiso88598e", "csiso88598i", "visual", "logical"), "iso8859-8"),
+    "sun_eu_greek": "iso8859-7",
+    "csisolatin9": "iso8859-15",
+    **dict.fromkeys(("dos-874", "windows-874"), "cp874"),
+    **dict.fromkeys(("koi", "koi8"), "koi8-r"),
+    "koi8-ru": "koi8-u",
+    **dict.fromkeys(("mac", "csmacintosh", "x-mac-roman"), "mac-roman"),
+    **dict.fromkeys(("x-mac-cyrillic", "x-mac-ukrainian"), "mac-cyrillic"),
+    **{f"x-cp{page}": f"cp{page}" for page in range(1250, 1259)},
+    **dict.fromkeys(("gb_2312", "gb_2312-80", "csgb2312", "x-gbk", "cn-gb", "chinesegb"), "gbk"),
+    **dict.fromkeys(("cn-big5", "x-x-big5", "x-big5"), "big5"),
+    **dict.fromkeys(("cseucpkdfmtjapanese", "x-euc-jp", "x-eucjp"), "euc_jp"),
+    **dict.fromkeys(("x-sjis", "x-shift-jis", "windows-932", "windows-31j"), "shift_jis"),
+    **dict.fromkeys(("ks_c_5601-1989", "csksc56011987", "cseuckr", "windows-949", "x-windows-949"), "euc_kr"),
+    **dict.fromkeys(("iso-ir-149", "ksc_5601", "x-euc-kr"), "euc_kr"),
+}
+"""Those that Python does not know, by its name for what they mean."""
+# Python's registry holds codecs, too, that are no charset: hex, idna, unicode_escape.
+_CHARSETS = re.compile(
+    r"ascii|big5|cp\d|euc_|gb|hz|hp-roman|iso2022|iso8859|johab|koi8|kz|latin|mac-|ptcp|shift_ji|tis-|utf-(8|16|32|7)",
+)
+_PLAIN = str.maketrans({**dict.fromkeys(range(0x20), " "), **dict.fromkeys(range(0x7F, 0xA0), " ")})
+
+
+def decode(raw: bytes, label: str = "", other: str = "") -> str:
+    """``raw`` as text. ``other`` is the charset of undeclared bytes that are not UTF-8; without one they are
+    windows-1252, which is what most of them are."""
+    declared = codec_of(label)
+    for codec in (declared, "utf-8", None if declared else codec_of(other)):
+        if codec is not None and (text := _strictly(raw, codec)) is not None:
+            return text
+    return whole(raw.decode(declared or "cp1252", "replace"))
+
+
+def codec_of(label: str) -> str | None:
+    """Python's name of the charset that ``label`` means; None where it means none."""
+    name = label.partition("*")[0].strip(" \t\"'").lower()  # RFC 2231, 5: a language may follow
+    try:
+        codec = codecs.lookup(_LABELS.get(name, name)).name
+    except (LookupError, ValueError):  # ValueError: a NUL in it
+        return None
+    return _SUPERSETS.get(codec, codec) if _CHARSETS.match(codec) else None
+
+
+def whole(text: str) -> str:
+    """Without halves of surrogate pairs, which UTF-7 can say and nothing can write."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def one_line(text: str) -> str:
+    """On one line, without control characters: an encoded word may hide a line break."""
+    return " ".join(whole(text).translate(_PLAIN).split())
+
+
+def _strictly(raw: bytes, codec: str) -> str | None:
+    try:
+        return whole(raw.decode(codec))
+    except (UnicodeError, ValueError):
+        return None

@@ -1,0 +1,84 @@
+"""The text of a header field: encoded words (RFC 2047) to text, and text to a field's lines. Pure; never raises."""
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable, Iterator
+from itertools import takewhile
+
+from protocols.mail.charsets import decode, one_line
+
+LONGEST = 4000
+"""Bytes of a value that are read."""
+_WIDTH = 76
+"""Columns of a line, where its words are shorter: as many as one with an encoded word may have (RFC 2047, 2)."""
+_PIECE = 39
+"""Bytes of text in an encoded word, which then is on one line with ``Subject: ``."""
+_WORD = re.compile(rb"=\?([^?=\s]{1,60})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
+
+
+def text_of(value: bytes, charset: str = "") -> str:
+    """A field's value as a person reads it, on one line. ``charset``: what its undeclared bytes may be in."""
+    pieces: list[tuple[str | None, bytes]] = []
+    for label, raw in _pieces(value[:LONGEST]):
+        if pieces and pieces[-1][0] == label:  # a character may be cut in two by the word's end
+            raw = pieces.pop()[1] + raw
+        pieces.append((label, raw))
+    return one_line("".join(decode(raw, label or "", charset) for label, raw in pieces))
+
+
+def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
+    """(charset, bytes) of each encoded word, (None, bytes) of what stands between: no space between two words."""
+    end, after_word = 0, False
+    for word in _WORD.finditer(value):
+        between = value[end : word.start()]
+        if between and not (after_word and between.isspace()):
+            yield None, between
+        yield word[1].decode("latin-1").lower(), (_base64 if word[2] in b"bB" else _quoted)(word[3])
+        end, after_word = word.end(), True
+    if end < len(value):
+        yield None, value[end:]
+
+
+def _base64(raw: bytes) -> bytes:
+    """Of several pieces, each with its padding, some senders make one word."""
+    groups = _NOT_BASE64.sub(b"", raw).split(b"=")
+    cut = (group[:-1] if len(group) % 4 == 1 else group for group in groups)
+    return b"".join(base64.b64decode(group + b"=" * (-len(group) % 4)) for group in cut)
+
+
+def _quoted(raw: bytes) -> bytes:
+    return binascii.a2b_qp(raw, header=True)
+
+
+def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
+    """The field ``name`` with ``text``, folded; from the first word on that is not ASCII (unless it may be UTF-8, RFC
+    6532), or looks like an encoded word, in encoded words."""
+    words = one_line(text).split(" ")
+    most = _WIDTH - len(name)
+    plain = list(takewhile(lambda word: (utf8 or word.isascii()) and "=?" not in word and len(word) < most, words))
+    rest = " ".join(words[len(plain) :])
+    return folded(name, [*plain, *(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in _cut(rest))])
+
+
+def folded(name: str, words: Iterable[str]) -> bytes:
+    """The field ``name`` with ``words``, each of which stays whole."""
+    lines = [f"{name}:"]
+    for word in words:
+        if len(lines[-1]) + 1 + len(word) > _WIDTH and len(lines[-1]) > len(name) + 1:
+            lines.append("")
+        lines[-1] += f" {word}"
+    return "\r\n".join([*lines, ""]).encode()
+
+
+def _cut(text: str) -> Iterator[bytes]:
+    piece = b""
+    for character in text:
+        encoded = character.encode()
+        if len(piece) + len(encoded) > _PIECE:
+            yield piece
+            piece = b""
+        piece += encoded
+    if piece:
+        yield piece
