@@ -10,6 +10,8 @@ from protocols.http.settings import HTTPSettings
 from protocols.server import Server, Status
 
 PATHS = "/healthz, /readyz"
+CONNECTIONS = 16
+"""At a time: they come out of the descriptors that are kept in reserve."""
 
 
 class Console:
@@ -63,7 +65,13 @@ class ConsoleServer(HTTPServer):
     """Serves a :class:`Console`."""
 
     def __init__(self, bind: str, servers: Sequence[Server], required: Collection[str]) -> None:
-        super().__init__(Console(servers, required), HTTPSettings(bind=bind), name="console", state={})
+        super().__init__(
+            Console(servers, required),
+            HTTPSettings(bind=bind, max_connections=CONNECTIONS),
+            name="console",
+            state={},
+            reserved=True,
+        )
 
     async def start(self) -> None:
         await super().start()

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import resource
 import socket
 import ssl
 import time
@@ -23,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header: proxies send it with their first packet, which TCP may have to send again (2)."""
-_LAST = 8
-"""How many of the process's file descriptors are the last ones, of which it is said that they are."""
 _NO_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
 """What OpenSSL says of a peer that speaks something else."""
 
@@ -61,7 +58,10 @@ class Arrivals:
         crowd: Crowd,
         proxies: Networks,
         certificate: Certificate | None,
+        most: int,
+        rest: Callable[[str], None],
     ) -> None:
+        """``rest`` is called, with a reason, for a connection whose descriptor is ``most`` or above."""
         self._factory = factory
         self._count = count
         self._limit = limit
@@ -73,7 +73,8 @@ class Arrivals:
         self._tasks = Tasks(label)
         self._coming: dict[socket.socket, asyncio.Task[None]] = {}
         self._closed = False
-        self._descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self._most = most
+        self.rest = rest
         self.log = Seldom(label)
 
     @property
@@ -85,10 +86,8 @@ class Arrivals:
         """A connection was made that needs neither a header nor a handshake."""
         client = host_port(transport.get_extra_info("peername"))
         connection = transport.get_extra_info("socket")
-        if connection.fileno() + _LAST >= self._descriptors:  # the loop says nothing when there are none left
-            self.log.warn(
-                "%d file descriptors, the limit, are nearly used up; then connections are dropped", self._descriptors
-            )
+        if connection.fileno() >= self._most:
+            self._run_short()
         if self._has_room() and self._admits(client, connection):
             self._serve(transport, transport)
         else:
@@ -98,6 +97,8 @@ class Arrivals:
     def take(self, accepted: socket.socket, peer: Any) -> None:
         """A connection from ``peer`` was accepted, and nothing else."""
         accepted.settimeout(0)
+        if accepted.fileno() >= self._most:
+            self._run_short()
         if not self._has_room():
             self._refuse(accepted)
             return
@@ -110,6 +111,9 @@ class Arrivals:
         self._closed = True
         for task in self._coming.values():
             task.cancel()
+
+    def _run_short(self) -> None:
+        self.rest(f"{self._most} file descriptors are in use, and the others are kept for the gateway's own work")
 
     def _has_room(self) -> bool:
         if self._count() + len(self._coming) < self._limit:

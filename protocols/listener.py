@@ -11,7 +11,9 @@ from functools import partial
 
 from protocols.addresses import Crowd, Networks
 from protocols.arrivals import Arrivals, Entrance
+from protocols.descriptors import Descriptors
 from protocols.errors import BindError
+from protocols.tasks import Tasks
 from protocols.tls import TLS, Certificate
 from protocols.units import TCP, Endpoint, Inherited, Unix, parse_address
 
@@ -27,7 +29,7 @@ _REASONS = {
 _AT_ONCE = 100
 """Connections accepted before the loop has its turn."""
 _REST = 1.0
-"""Seconds without accepting, where the system has no descriptor or memory for one more connection."""
+"""Seconds between two looks whether the system has descriptors, or memory, for one more connection."""
 
 
 class Listener:
@@ -35,6 +37,9 @@ class Listener:
 
     ``proxies`` are the addresses and networks whose connections begin with a PROXY header; ``max_per_address`` bounds
     the connections of one client address (0: no bound); ``alpn`` are the protocols offered under TLS.
+
+    It rests when the process's descriptors run short, before the last of them are used up: who comes then waits in the
+    system's queue. ``reserved``: this one may use those too.
     """
 
     def __init__(
@@ -46,6 +51,7 @@ class Listener:
         proxies: Sequence[str] = (),
         max_per_address: int = 0,
         alpn: Sequence[str] = (),
+        reserved: bool = False,
     ) -> None:
         self.endpoint: Endpoint = parse_address(bind)
         self._tls = tls
@@ -53,7 +59,11 @@ class Listener:
         self._proxies = Networks(proxies)
         self._max_per_address = max_per_address
         self._alpn = alpn
+        self._reserved = reserved
         self._sockets: list[socket.socket] = []
+        self._acceptors: list[_Acceptor] = []
+        self._tasks = Tasks(bind)
+        self._resting: asyncio.Task[None] | None = None
         self._open = contextlib.ExitStack()
 
     async def start(
@@ -75,6 +85,7 @@ class Listener:
             self._sockets = await _bind(self.endpoint, self._backlog)
         except OSError as error:
             raise BindError(f"{self.endpoint}: {_reason(self.endpoint, error)}") from error
+        descriptors = Descriptors(self._sockets[0].fileno())
         arrivals = Arrivals(
             factory,
             label=self.address,
@@ -84,24 +95,17 @@ class Listener:
             crowd=Crowd(self._max_per_address),
             proxies=self._proxies,
             certificate=certificate,
+            most=descriptors.limit if self._reserved else descriptors.for_peers,
+            rest=lambda why: self._rest(descriptors, arrivals, why),
         )
         self._open.callback(arrivals.close)
         if isinstance(self.endpoint, Unix):
             self._open.callback(_unlink, self.endpoint.path)
         for each in self._sockets:
-            await self._serve(each, arrivals)
-
-    async def _serve(self, listening: socket.socket, arrivals: Arrivals) -> None:
-        loop = asyncio.get_running_loop()
-        self._open.callback(listening.close)
-        # uvloop's own way takes half the time; asyncio's, out of descriptors, tries a thousand times and logs each.
-        if arrivals.direct and not isinstance(loop, asyncio.BaseEventLoop):
-            serve = loop.create_unix_server if listening.family == socket.AF_UNIX else loop.create_server
-            server = await serve(partial(Entrance, arrivals.greet), sock=listening, backlog=self._backlog)
-            self._open.callback(server.close)
-        else:
-            self._open.callback(loop.remove_reader, listening)
-            _listen(listening, arrivals)
+            self._open.callback(each.close)
+            self._acceptors.append(_acceptor(each, arrivals, self._backlog))
+            self._open.callback(self._acceptors[-1].pause)
+            await self._acceptors[-1].accept()
 
     @property
     def address(self) -> str:
@@ -112,8 +116,28 @@ class Listener:
 
     def stop(self) -> None:
         """Accept no more; established connections go on. Idempotent."""
+        if self._resting is not None:
+            self._resting.cancel()
         self._open.close()
         self._sockets = []
+        self._acceptors = []
+
+    def _rest(self, descriptors: Descriptors, arrivals: Arrivals, why: str) -> None:
+        """Accept nothing until there is room again."""
+        if self._resting is None and self._sockets:
+            arrivals.log.warn("%s; it accepts nothing until there is room", why)
+            for each in self._acceptors:
+                each.pause()
+            self._resting = self._tasks.spawn(self._go_on_later(descriptors), name="a rest")
+
+    async def _go_on_later(self, descriptors: Descriptors) -> None:
+        room = False
+        while not room:
+            await asyncio.sleep(_REST)
+            room = descriptors.have_room()
+        self._resting = None
+        for each in self._acceptors:
+            await each.accept()
 
 
 def _reason(endpoint: Endpoint, error: OSError) -> str:
@@ -160,24 +184,69 @@ def _closed_on_error(opened: socket.socket) -> Iterator[None]:
         raise
 
 
-def _listen(listening: socket.socket, arrivals: Arrivals) -> None:
-    if listening.fileno() >= 0:
-        asyncio.get_running_loop().add_reader(listening, _accept, listening, arrivals)
+class _Reader:
+    """Accepts on any loop."""
+
+    def __init__(self, listening: socket.socket, arrivals: Arrivals) -> None:
+        self._listening = listening
+        self._arrivals = arrivals
+        self._accepts = False
+
+    async def accept(self) -> None:
+        if self._listening.fileno() >= 0:
+            self._accepts = True
+            asyncio.get_running_loop().add_reader(self._listening, self._accept)
+
+    def pause(self) -> None:
+        if self._accepts:
+            self._accepts = False
+            asyncio.get_running_loop().remove_reader(self._listening)
+
+    def _accept(self) -> None:
+        """Take the connections that wait."""
+        try:
+            for _ in range(_AT_ONCE):
+                if self._accepts:
+                    self._arrivals.take(*self._listening.accept())
+        except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+            return
+        except OSError as error:
+            # The socket stays readable: to ask again at once would be to do nothing else.
+            self._arrivals.rest(error.strerror or str(error))
 
 
-def _accept(listening: socket.socket, arrivals: Arrivals) -> None:
-    """Take the connections that wait."""
-    try:
-        for _ in range(_AT_ONCE):
-            arrivals.take(*listening.accept())
-    except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-        return
-    except OSError as error:
-        # The socket stays readable: to ask again at once would be to do nothing else.
-        arrivals.log.warn("accepts nothing for %g s: %s", _REST, error.strerror)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(listening)
-        loop.call_later(_REST, _listen, listening, arrivals)
+class _UvloopServer:
+    """uvloop's own way takes half the time; asyncio's, out of descriptors, tries a thousand times and logs each."""
+
+    def __init__(self, listening: socket.socket, arrivals: Arrivals, backlog: int) -> None:
+        self._listening = listening
+        self._entrance = partial(Entrance, arrivals.greet)
+        self._backlog = backlog
+        self._server: asyncio.AbstractServer | None = None
+
+    async def accept(self) -> None:
+        """On a copy of the socket, which the server closes with itself: the system's queue stays."""
+        if self._listening.fileno() >= 0:
+            loop = asyncio.get_running_loop()
+            serve = loop.create_unix_server if self._listening.family == socket.AF_UNIX else loop.create_server
+            self._server = await serve(self._entrance, sock=self._listening.dup(), backlog=self._backlog)
+            if self._listening.fileno() < 0:  # stopped meanwhile
+                self.pause()
+
+    def pause(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+
+
+_Acceptor = _Reader | _UvloopServer
+
+
+def _acceptor(listening: socket.socket, arrivals: Arrivals, backlog: int) -> _Acceptor:
+    loop = asyncio.get_running_loop()
+    if arrivals.direct and not isinstance(loop, asyncio.BaseEventLoop):
+        return _UvloopServer(listening, arrivals, backlog)
+    return _Reader(listening, arrivals)
 
 
 def _unlink(path: str) -> None:

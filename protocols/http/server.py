@@ -27,8 +27,15 @@ class HTTPServer(Server):
     scope_types = ("http", "websocket")
 
     def __init__(
-        self, app: Application, settings: HTTPSettings, *, name: str = "http", state: dict[str, Any] | None = None
+        self,
+        app: Application,
+        settings: HTTPSettings,
+        *,
+        name: str = "http",
+        state: dict[str, Any] | None = None,
+        reserved: bool = False,
     ) -> None:
+        """``reserved``: it answers also where peers have used up all descriptors that they may."""
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self._listener = Listener(
@@ -37,6 +44,7 @@ class HTTPServer(Server):
             proxies=settings.proxy_protocol,
             max_per_address=settings.max_per_address,
             alpn=("http/1.1",),
+            reserved=reserved,
         )
         self._service = Service(app, settings, name, self.state)
 

@@ -229,17 +229,57 @@ def test_it_takes_the_descriptors_that_it_may_have(start: Start) -> None:
     assert resource.prlimit(run.process.pid, resource.RLIMIT_NOFILE) == (max(256, min(hard, 65536)), hard)
 
 
+CROWDED = """
+import os, sqlite3
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    if scope["path"] == "/open":
+        files = [open(os.devnull) for _ in range(5)]
+        sqlite3.connect("shop.db").execute("CREATE TABLE IF NOT EXISTS orders (id)")
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"done"})
+"""
+
+
 @pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
-def test_out_of_descriptors_is_one_line_and_it_goes_on(start: Start, tmp_path: Path, loop: str) -> None:
+def test_peers_do_not_get_the_last_descriptors(start: Start, tmp_path: Path, loop: str) -> None:
+    """Idle connections up to the limit: a supervisor, handlers and the log go on; who waits is served when they go."""
     if loop == "asyncio":
         (tmp_path / "uvloop.py").write_text("raise ImportError")
-    run = start(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
+    console = free_port()
+    more = f"console: {{bind: '127.0.0.1:{console}'}}\n"
+    run = start(more=more, handlers=CROWDED, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128)))
+    run.serves()
+    with httpx.Client() as early, contextlib.ExitStack() as crowd:
+        assert early.get(run.url).text == "done"
+        for _ in range(200):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", run.port)))
+        until(lambda: "file descriptors are in use" in run.err, "it says so")
+        for _ in range(3):
+            for path in ("healthz", "readyz"):
+                assert httpx.get(f"http://127.0.0.1:{console}/{path}").status_code == 200
+            assert early.get(f"{run.url}open").text == "done"
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.get(run.url, timeout=0.3)
+        held = len(os.listdir(f"/proc/{run.process.pid}/fd"))
+        assert held < 128 - 10, "and some are left"
+    until(run.answers, "it serves again")
+    assert run.ended_by(signal.SIGTERM) == 0
+    first, last = run.err.splitlines()
+    assert first.startswith(f"WARNING 127.0.0.1:{run.port}: 112 file descriptors are in use, and the others are kept")
+    assert last == "INFO    stopped: 0 lost"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_it_stops_while_it_accepts_nothing(start: Start, tmp_path: Path, loop: str) -> None:
+    if loop == "asyncio":
+        (tmp_path / "uvloop.py").write_text("raise ImportError")
+    run = start(handlers=CROWDED, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
     run.serves()
     with contextlib.ExitStack() as crowd:
         for _ in range(100):
             crowd.enter_context(socket.create_connection(("127.0.0.1", run.port)))
-        until(lambda: run.err != "", "it says so")
-    until(run.answers, "it serves again")
-    assert run.ended_by(signal.SIGTERM) == 0
-    assert run.err.count("\n") == 1
-    assert run.err.startswith(f"WARNING 127.0.0.1:{run.port}: ")
+        until(lambda: "file descriptors are in use" in run.err, "it says so")
+        assert run.ended_by(signal.SIGTERM) == 0
