@@ -59,7 +59,7 @@ class Connection(RequestHandler):
         """What the scopes of all requests on this connection share."""
         self.tls: dict[str, Any] = {}
         """ASGI's tls extension, where there is TLS."""
-        self.extensions: dict[str, Any] = {"http.response.pathsend": {}, "http.response.early_hint": {}}
+        self.extensions = service.extensions.copy()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         client = _host_port(transport.get_extra_info("peername"))

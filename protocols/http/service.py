@@ -52,6 +52,10 @@ class Service:
         self.draining = False
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """Header lines that every response has."""
+        self.extensions: dict[str, Any] = {"http.response.early_hint": {}}
+        """Of every http scope."""
+        if settings.pathsend:
+            self.extensions["http.response.pathsend"] = {}
         self.running: set[InFlight] = set()
         self.connections: set[Open] = set()
         self.tasks = Tasks(name)

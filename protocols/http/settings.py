@@ -48,6 +48,9 @@ class HTTPSettings:
     """How long a pinged WebSocket peer may be silent before it counts as gone (1006)."""
     compression: bool = False
     """Offer permessage-deflate to WebSocket peers. Costs some 300 KiB of memory for each that takes it."""
+    pathsend: bool = False
+    """Offer `http.response.pathsend`: an application gives the path of a file. Middleware that compresses, or changes
+    bodies, never sees such a file, and some of it fails."""
     server_header: str = ""
     """The Server field of every response; empty for none."""
     access_log: bool = False

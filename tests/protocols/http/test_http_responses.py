@@ -252,6 +252,14 @@ async def test_what_is_left_in_the_buffer_does_not_keep_a_connection_for_ever() 
                 await until(lambda: not server._service.connections)
 
 
+@pytest.mark.parametrize("offered", [False, True])
+async def test_pathsend_is_offered_where_the_setting_says_so(offered: bool) -> None:
+    app = Recorder()
+    async with serving(app, pathsend=offered) as server:
+        await ask(server, GET)
+    assert ("http.response.pathsend" in app.scopes[0]["extensions"]) is offered
+
+
 @pytest.mark.parametrize("size", [0, 5, 1_000_000])
 async def test_pathsend(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
