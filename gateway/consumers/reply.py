@@ -79,7 +79,7 @@ def compose(message: Message, scope: Any, text: str, subject: str | None = None)
     if ids:
         head += [folded("In-Reply-To", ids[-1:]), folded("References", ids[:1] + ids[1:][-_MAX_REFERENCES:])]
     head += [folded("Auto-Submitted", ["auto-replied"]), folded("X-Auto-Response-Suppress", ["All"])]
-    content = EmailMessage(policy=SMTP.clone(utf8=international, cte_type="7bit"))
+    content = EmailMessage(policy=SMTP.clone(utf8=international))
     content.set_content(whole(text))
     return recipient, b"".join(head) + content.as_bytes()
 
