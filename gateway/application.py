@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from gateway.delivery.guard import guarded
 from gateway.delivery.policy import Policy
 from gateway.document import Loc, label
-from gateway.findings import Finding
+from gateway.findings import MOST, Finding
 from gateway.importing import TargetError, add_to_path, describe_error, import_target
 from gateway.loader import Draft
 from gateway.routing import (
@@ -29,7 +31,8 @@ from gateway.routing import (
     topic,
     url,
 )
-from gateway.routing.patterns import unreachable
+from gateway.routing.index import unreachable
+from gateway.routing.router import PLAIN
 from protocols.asgi import Application
 
 _ROUTERS: dict[str, Callable[[list[Route]], Any]] = {
@@ -84,6 +87,8 @@ class ApplicationBuilder:
     draft: Draft
     importable: bool = True
     findings: list[Finding] = field(default_factory=list)
+    _targets: dict[str, Any] = field(default_factory=dict)
+    """What each target names, or the TargetError why it cannot be imported."""
 
     def build(self) -> Application:
         """The application; only to be run where there are no findings."""
@@ -152,12 +157,23 @@ class ApplicationBuilder:
         if not self.importable:
             return _unusable
         try:
-            return self._django() if target == "django" else as_application(import_target(target))
+            return self._django() if target == "django" else as_application(self._imported(target))
         except TargetError as error:
             self._report(loc, str(error), error.trace)
         except ValueError as error:
             self._report(loc, f"{target!r}: {error}")
         return _unusable
+
+    def _imported(self, target: str) -> Any:
+        """What ``target`` names, looked for once: a module that fails may take its time, and has many routes."""
+        if target not in self._targets:
+            try:
+                self._targets[target] = import_target(target)
+            except TargetError as error:
+                self._targets[target] = error
+        if isinstance(found := self._targets[target], TargetError):
+            raise found
+        return found
 
     def _django(self) -> Application:
         if self.draft.settings.django is None:
@@ -167,16 +183,24 @@ class ApplicationBuilder:
         return application()
 
     def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
+        if len(self.findings) >= MOST:
+            return
         finding = self.draft.document.at_value(loc, message, part)
         excerpt = "\n".join([finding.excerpt, *(f"        {line}" for line in trace)])
         self.findings.append(replace(finding, excerpt=excerpt))
 
 
+_POLICY = attrgetter(*(key.name for key in fields(Policy)))
+
+
 def _policy(line: Any) -> Policy:
     """How the route wants its messages delivered; http and websocket have nothing to deliver."""
-    if not isinstance(line, Policy):
-        return Policy()
-    return Policy(**{key.name: getattr(line, key.name) for key in fields(Policy)})
+    return _policy_of(*_POLICY(line)) if isinstance(line, Policy) else PLAIN
+
+
+@lru_cache(maxsize=256)  # a long file has many routes with few policies
+def _policy_of(*values: Any) -> Policy:
+    return Policy(*values)
 
 
 def _how_many(kind: str, loc: Loc, given: list[str]) -> str:

@@ -11,6 +11,7 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries
 from gateway.findings import ConfigErrors
+from gateway.garbage import uncollected
 from gateway.layers import InMemoryChannelLayer, set_channel_layer
 from gateway.loader import Draft
 from gateway.routing import Router, leaves
@@ -43,6 +44,11 @@ class Gateway:
 
 def build(draft: Draft) -> Gateway:
     """Import and make everything. Raises ConfigErrors with every mistake of the file."""
+    with uncollected():
+        return _build(draft)
+
+
+def _build(draft: Draft) -> Gateway:
     settings = draft.settings
     logs.configure(settings.log, sys.stderr)
     pool.resize(settings.threads)

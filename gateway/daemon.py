@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from gateway import signals, startpage
 from gateway.assembly import Gateway
+from gateway.garbage import settle
 from gateway.notify import keep_alive, notify
 from gateway.store.engine import StoreUnavailable
 from gateway.threads import pool
@@ -27,6 +28,8 @@ OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
 """Exit codes."""
 DESCRIPTORS = 65536
 """How many file descriptors are asked for where the hard limit allows it."""
+ROUTES_SHOWN = 20
+"""Routes of each scope type that the start page lists."""
 LAST_WORDS = 1.0
 """Seconds that a forced end takes, at most."""
 
@@ -98,7 +101,7 @@ class Daemon:
         kept = f"     store {place}: {store}" if store else ""
         self._say(startpage.header(gateway.file, gateway.servers, gateway.app) + kept)
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
-        for line in [*startpage.server_lines(listed), *startpage.route_lines(gateway.app)]:
+        for line in [*startpage.server_lines(listed), *startpage.route_lines(gateway.app, ROUTES_SHOWN)]:
             self._say(line)
         if hint := startpage.try_line(gateway.servers, gateway.settings.servers, gateway.app, self._command):
             self._say(hint)
@@ -242,6 +245,7 @@ def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
     The loop is not closed: that waits for every thread of ``asyncio.to_thread``, and one may hang.
     """
     _raise_descriptor_limit()
+    settle()
     runner = asyncio.Runner(loop_factory=_loop_factory())
     leave(runner.run(Daemon(gateway, say, command).run()))
 

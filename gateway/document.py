@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
@@ -26,8 +26,7 @@ def label(loc: Loc) -> str:
     return text.removeprefix(".") or "the file"
 
 
-@dataclass(frozen=True)
-class Span:
+class Span(NamedTuple):
     """A place in the text, from 0; ``end`` is the column after it, on the same line."""
 
     line: int

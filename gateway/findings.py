@@ -4,6 +4,9 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+MOST = 1000
+"""Mistakes of one kind that are looked for; more are rarely made one by one."""
+
 
 @dataclass(frozen=True, order=True)
 class Finding:
@@ -28,7 +31,10 @@ class ConfigErrors(Exception):
         super().__init__(self.findings)
 
     def __str__(self) -> str:
-        return "\n".join([*map(str, self.findings), f"{count(len(self.findings), 'error')}. Nothing was started."])
+        more = " or more" if len(self.findings) >= MOST else ""
+        return "\n".join(
+            [*map(str, self.findings), f"{count(len(self.findings), 'error')}{more}. Nothing was started."]
+        )
 
 
 def count(number: int, noun: str) -> str:

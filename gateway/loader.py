@@ -10,6 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from pydantic import ValidationError
 
 from gateway import yamlfile
 from gateway.document import Document, Loc, label
-from gateway.findings import ConfigErrors, Finding, nearest, suggestion
+from gateway.findings import MOST, ConfigErrors, Finding, nearest, suggestion
+from gateway.garbage import uncollected
 from gateway.schema import Keys
 from gateway.settings import NAME_RULE, Settings, adapter
 
@@ -43,7 +45,11 @@ class Draft:
 
     def spoiled(self, *loc: str | int) -> bool:
         """Whether something within ``loc``, or all of it, is missing from ``settings`` because it is wrong."""
-        return any(part[: len(loc)] == loc or loc[: len(part)] == part for part in self.removed)
+        return loc in self._around or any(loc[:length] in self.removed for length in range(len(loc)))
+
+    @cached_property
+    def _around(self) -> Set[Loc]:
+        return _around(self.removed)
 
     def finish(self, more: Iterable[Finding] = ()) -> Settings:
         """The settings. Raises ConfigErrors if there are findings, ``more`` included."""
@@ -75,8 +81,9 @@ def _not_text(name: str, error: UnicodeDecodeError) -> Finding:
 
 def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
     """Read ``text``; messages call it ``name``, relative paths start in ``folder``. Raises ConfigErrors."""
-    document = yamlfile.read(text, name=name, folder=folder, environ=os.environ if environ is None else environ)
-    return _Validation(document).draft()
+    with uncollected():
+        document = yamlfile.read(text, name=name, folder=folder, environ=os.environ if environ is None else environ)
+        return _Validation(document).draft()
 
 
 class _Validation:
@@ -84,12 +91,16 @@ class _Validation:
 
     def __init__(self, document: Document) -> None:
         self._document = document
-        self._keys = Keys()
         self._removed = set(document.unset)
+        self._kept: dict[Loc, list[Loc]] = {}
         self._as_text: set[Loc] = set()
         self._misspelt: set[Loc] = set()
         self._reported: set[tuple[int, int, str, str]] = set()
-        self._findings = [document.finding(span, message) for span, message in document.problems]
+        self._findings = [document.finding(span, message) for span, message in document.problems[:MOST]]
+
+    @cached_property  # only mistakes need it
+    def _keys(self) -> Keys:
+        return Keys()
 
     def draft(self) -> Draft:
         """Each round takes something out or turns a number into text, so this comes to an end."""
@@ -125,6 +136,7 @@ class _Validation:
 
     def _correct(self, errors: list[Any]) -> None:
         """Report what is wrong and take it out. First, where text is wanted, a number is the text that was written."""
+        self._kept.clear()
         mistakes = [_Mistake(item, *self._place(item["loc"])) for item in errors]
         texts = {mistake.loc for mistake in mistakes if mistake.kind == "string_type"} & self._document.texts.keys()
         if texts:
@@ -133,13 +145,16 @@ class _Validation:
         for mistake in mistakes:
             if mistake.kind == "unexpected_keyword_argument" and (meant := self._meant(mistake)):
                 self._misspelt.add((*mistake.loc[:-1], meant))
+        removed = _around(self._removed)
         for mistake in mistakes:
-            if not self._is_consequence(mistake):
+            if not self._is_consequence(mistake, removed):
                 self._report(mistake)
         self._removed |= {mistake.loc or (mistake.key,) for mistake in mistakes}
 
     def _report(self, mistake: "_Mistake") -> None:
         """Once, where a value stands for several (an alias), or could be of several types (a union)."""
+        if len(self._findings) >= MOST:
+            return
         finding = self._finding(mistake)
         kind = "type" if mistake.kind.endswith("_type") else mistake.kind
         what = (finding.line, finding.column, kind, mistake.key)
@@ -154,7 +169,9 @@ class _Validation:
         for step in path:
             absent = ""
             if isinstance(value, list) and isinstance(step, int):
-                loc = _kept_items(self._document.data, loc, self._removed)[step]
+                if loc not in self._kept:
+                    self._kept[loc] = _kept_items(self._document.data, loc, self._removed)
+                loc = self._kept[loc][step]
             elif isinstance(value, dict) and (*loc, step) not in self._removed and step in value:
                 loc = (*loc, step)
             else:
@@ -163,13 +180,15 @@ class _Validation:
             value = value[loc[-1]]
         return loc, absent
 
-    def _is_consequence(self, mistake: "_Mistake") -> bool:
-        """Whether it is only there because of another: something has been taken out, or a key is misspelt."""
+    def _is_consequence(self, mistake: "_Mistake", removed: Set[Loc]) -> bool:
+        """Whether it is only there because of another: something has been taken out, or a key is misspelt. ``removed``:
+        all that something has been taken out of."""
         if mistake.kind == "unexpected_keyword_argument":
             return False
         if mistake.key:
-            return (*mistake.loc, mistake.key) in self._removed | self._misspelt
-        return any(part[: len(mistake.loc)] == mistake.loc for part in self._removed)
+            missing = (*mistake.loc, mistake.key)
+            return missing in self._removed or missing in self._misspelt
+        return mistake.loc in removed
 
     def _meant(self, mistake: "_Mistake") -> str | None:
         """Which key an unknown one was meant to be."""
@@ -268,6 +287,11 @@ def _written(value: object) -> str:
     if value is None:
         return "empty"
     return repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _around(parts: Iterable[Loc]) -> Set[Loc]:
+    """``parts`` and everything that they are part of."""
+    return {part[:length] for part in parts for length in range(len(part) + 1)}
 
 
 def _kept_items(data: Any, loc: Loc, removed: Set[Loc]) -> list[Loc]:

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from functools import lru_cache
 
 _SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|users|api.?key|signing.?key", re.IGNORECASE)
 _SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
@@ -10,6 +11,7 @@ _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
 _URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
 
 
+@lru_cache(maxsize=1024)  # a long file has few keys, many times
 def holds_secret(key: str) -> bool:
     """Whether the value of ``key`` is one, also where it is misspelt."""
     return speaks_of_secret(key) or bool(difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))

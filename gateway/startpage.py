@@ -3,7 +3,8 @@
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Any
 
 from gateway import __version__
@@ -51,9 +52,17 @@ def server_lines(servers: Iterable[Server]) -> list[str]:
     )
 
 
-def route_lines(app: Any) -> list[str]:
-    rows = [[kind, _pattern(kind, route), "->", route.target] for kind, route in routes_of(app)]
+def route_lines(app: Any, most: int | None = None) -> list[str]:
+    """A line for each route; of each scope type ``most`` lines, and how many more there are."""
+    rows = [row for _, routes in groupby(routes_of(app), key=itemgetter(0)) for row in _rows(list(routes), most)]
     return columns(rows) if rows else []
+
+
+def _rows(routes: Sequence[tuple[str, Route]], most: int | None) -> Iterator[list[str]]:
+    for kind, route in routes[:most]:
+        yield [kind, _pattern(kind, route), "->", route.target]
+    if most is not None and len(routes) > most:
+        yield [routes[0][0], f"and {len(routes) - most} more", "", ""]
 
 
 def _pattern(kind: str, route: Route) -> str:
@@ -78,7 +87,7 @@ def _examples(
     if (name := first.get("mqtt")) and _answers(settings[name], unix=False):
         examples += [f"{command} send mqtt {what}" for what in islice(_publications(settings[name], routes), 1)]
     if (name := first.get("smtp")) and _answers(settings[name]):
-        examples += [f"{command} send email {address} 'Hello'" for address in _recipients(routes)[:1]]
+        examples += [f"{command} send email {address} 'Hello'" for address in islice(_recipients(routes), 1)]
     if (name := first.get("sms")) and _answers(settings[settings[name].on]):
         examples.append(f"{command} send sms +447700900123 'Hello'")
     if (name := first.get("http")) and not servers[name].address.startswith(("unix:", "fd:")):
@@ -117,16 +126,14 @@ def _topic(routes: Sequence[tuple[str, Route]], level: str) -> str:
     return pattern.replace("+", level).replace("#", level).removeprefix("$share/")
 
 
-def _recipients(routes: Sequence[tuple[str, Route]]) -> list[str]:
+def _recipients(routes: Sequence[tuple[str, Route]]) -> Iterator[str]:
     """Addresses that some route takes, where that is easily seen."""
-    found = []
     for kind, route in routes:
         text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
         if kind == "email" and text in ("email", "default"):
-            found.append("ann@example.org")
+            yield "ann@example.org"
         elif kind == "email" and re.fullmatch(r"[a-z0-9-]*@[a-z0-9.-]+", text):
-            found.append(f"ann{text}" if text.startswith("@") else text)
-    return found
+            yield f"ann{text}" if text.startswith("@") else text
 
 
 def in_flight(servers: Iterable[Server]) -> dict[str, int]:

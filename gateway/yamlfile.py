@@ -17,18 +17,23 @@ from gateway.environment import Unset, expand, has_reference
 from gateway.findings import ConfigErrors, Finding
 from gateway.masking import holds_secret, names_only
 
-VALUES = 10_000
 DEPTH = 32
-_LENGTH = 1_000_000
-"""Bounds of a file: characters, values after following anchors, nesting."""
+_LENGTH = 20_000_000
+_REPEATED = 100_000
+_REPEATED_EACH = 10
+"""Bounds of a file: nesting, characters, and values that stand for others because of aliases, in all and for each value
+that is written: memory is in proportion to the file."""
 
 _PLAIN = "plain"
-_TAGS = {f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")} | {_PLAIN}
+_TEXT, _LIST, _MAPPING = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
+_TAGS = {_PLAIN, _TEXT, _LIST, _MAPPING}
 _INTEGER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
 _FLOAT = re.compile(r"-?(0|[1-9][0-9]{0,17})\.[0-9]{1,17}")
 _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's own
+_SEEN_OTHERWISE = re.compile("[\t\ufeff]")
+"""Characters that libyaml takes where PyYAML refuses them, or counts otherwise."""
 _HINTS = (
     ("'\\t' that cannot start", "indent with spaces"),
     ("cannot start any token", "put the value in quotes"),
@@ -48,31 +53,47 @@ _SHIELD = "$\ue000{}\ue001"
 _UNSHIELD = str.maketrans("\ue000\ue001", "{}")
 
 
-class _Loader(yaml.SafeLoader):
-    """Composes nodes; does not resolve plain scalars (we do), and bounds the nesting."""
+class _TooDeep(yaml.MarkedYAMLError):
+    """The values are nested deeper than DEPTH."""
 
-    def __init__(self, text: str) -> None:
-        super().__init__(_REFERENCE.sub(lambda match: _SHIELD.format(match[1]), text))
-        self._depth = 0
+
+class _Rules:
+    """For PyYAML's loaders: plain scalars are not resolved (we do that), and the nesting is bounded."""
+
+    depth = 0
 
     def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:
-        if kind is yaml.ScalarNode and implicit[0]:
-            return _PLAIN
-        resolved: str = super().resolve(kind, value, (False, True))  # type: ignore[no-untyped-call]  # PyYAML's
-        return resolved
+        if kind is yaml.ScalarNode:
+            return _PLAIN if implicit[0] else _TEXT
+        return _LIST if kind is yaml.SequenceNode else _MAPPING
 
-    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
-        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
-        node.value = node.value.translate(_UNSHIELD)
-        return node
+    def descend_resolver(self, parent: yaml.Node | None, index: Any) -> None:
+        self.depth += 1
+        if self.depth > DEPTH:
+            mark = self.get_mark() if isinstance(self, yaml.reader.Reader) else None
+            raise _TooDeep(problem="it is nested too deeply", problem_mark=mark)
 
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        self._depth += 1
-        if self._depth > DEPTH:
-            raise yaml.MarkedYAMLError(problem="it is nested too deeply", problem_mark=self.get_mark())
-        node: yaml.Node | None = super().compose_node(parent, index)
-        self._depth -= 1
-        return node
+    def ascend_resolver(self) -> None:
+        self.depth -= 1
+
+
+class _Loader(_Rules, yaml.SafeLoader):
+    """Slow, and says well what is wrong."""
+
+
+class _FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # PyYAML may lack libyaml
+    """The same of libyaml, ten times as fast."""
+
+
+def _compose(text: str) -> yaml.Node | None:
+    """The node of the text, None where it is empty. Raises as PyYAML's own parser does."""
+    shielded = _REFERENCE.sub(lambda match: _SHIELD.format(match[1]), text)
+    if _SEEN_OTHERWISE.search(text):
+        return _Loader(shielded).get_single_node()
+    try:
+        return _FastLoader(shielded).get_single_node()  # type: ignore[no-any-return]
+    except (yaml.YAMLError, ValueError, OverflowError):
+        return _Loader(shielded).get_single_node()
 
 
 class _Reader:
@@ -80,7 +101,8 @@ class _Reader:
 
     def __init__(self, name: str, folder: Path, text: str, environ: Mapping[str, str]) -> None:
         self._environ = environ
-        self._count = 0
+        self._read: set[int] = set()
+        self._written = self._repeated = 0
         lines = _LINE_END.split(text)
         if not lines[-1]:  # the last line has an end
             lines.pop()
@@ -88,7 +110,7 @@ class _Reader:
 
     def read(self, text: str) -> Document:
         try:
-            root = _Loader(text).get_single_node()
+            root = _compose(text)
         except yaml.MarkedYAMLError as error:
             raise self._broken(error.problem_mark, _sentence(error)) from error
         except yaml.reader.ReaderError as error:
@@ -97,7 +119,7 @@ class _Reader:
             raise self._broken(mark, f"the character {chr(error.character)!r} may not stand in YAML") from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML's own int() and chr() of what it scanned
             raise self._broken(None, str(error)) from error
-        data = {} if root is None else self._node(root, (), secret=False)
+        data = {} if root is None else self._node(root, (), secret=False, repeated=False)
         return Document(**(vars(self._document) | {"data": data}))
 
     def _broken(self, mark: yaml.Mark | None, message: str) -> ConfigErrors:
@@ -107,29 +129,39 @@ class _Reader:
             span = Span(last, len(self._document.lines[last]), len(self._document.lines[last]) + 1)
         return ConfigErrors([self._document.finding(span, f"this is not YAML: {message}")])
 
-    def _node(self, node: yaml.Node, loc: Loc, *, secret: bool) -> Any:
+    def _node(self, node: yaml.Node, loc: Loc, *, secret: bool, repeated: bool) -> Any:
+        """``repeated``: it is part of what an alias stands for."""
         span = self._span(node)
-        self._count += 1
-        if self._count > VALUES or len(loc) > DEPTH:
-            raise ConfigErrors([self._document.finding(span, "too many values; does an anchor repeat itself?")])
+        repeated = self._is_bounded(node, span, loc, repeated=repeated)
         self._document.values[loc] = span
         if node.tag not in _TAGS:
             return self._problem(span, loc, f"the tag {node.tag!r} is not supported")
-        if isinstance(node, yaml.SequenceNode):
-            return [self._node(child, (*loc, index), secret=secret) for index, child in enumerate(node.value)]
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, loc, secret=secret)
         if isinstance(node, yaml.MappingNode):
-            return self._mapping(node, loc, secret=secret)
-        assert isinstance(node, yaml.ScalarNode)
-        return self._scalar(node, loc, secret=secret)
+            return self._mapping(node, loc, secret=secret, repeated=repeated)
+        children = enumerate(node.value)
+        return [self._node(child, (*loc, index), secret=secret, repeated=repeated) for index, child in children]
 
-    def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool) -> dict[str, Any] | None:
+    def _is_bounded(self, node: yaml.Node, span: Span, loc: Loc, *, repeated: bool) -> bool:
+        """Whether ``node`` has been read before, or what is around it. Raises ConfigErrors where that is too often."""
+        if not isinstance(node, yaml.ScalarNode):
+            repeated |= id(node) in self._read
+            self._read.add(id(node))
+        self._written += not repeated
+        self._repeated += repeated
+        if self._repeated > _REPEATED + _REPEATED_EACH * self._written or len(loc) > DEPTH:
+            raise ConfigErrors([self._document.finding(span, "too many values; does an anchor repeat itself?")])
+        return repeated
+
+    def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool, repeated: bool) -> dict[str, Any] | None:
         data: dict[str, Any] = {}
         for key_node, value_node in node.value:
             span = self._span(key_node)
             if not isinstance(key_node, yaml.ScalarNode) or not _is_text(key_node.value):
                 self._document.problems.append((span, "a key must be text"))
                 continue
-            key = key_node.value
+            key = key_node.value.translate(_UNSHIELD)
             if mistake := _mistake_of_form(key_node, value_node, flow=node.flow_style):
                 self._problem(span, loc, mistake)
                 return None
@@ -138,27 +170,28 @@ class _Reader:
                 self._document.problems.append((span, f"key {key!r} is here twice; the first is on line {first}"))
                 continue
             self._document.keys[*loc, key] = span
-            data[key] = self._node(value_node, (*loc, key), secret=secret or holds_secret(key))
+            secrets = secret or holds_secret(key)
+            data[key] = self._node(value_node, (*loc, key), secret=secrets, repeated=repeated)
         return data
 
     def _scalar(self, node: yaml.ScalarNode, loc: Loc, *, secret: bool) -> Any:
-        text: str = node.value
+        text: str = node.value.translate(_UNSHIELD)
         if secret and not names_only(text):
             self._document.secrets[loc] = tuple(self._spans(node))
         if not _is_text(text):
             return self._problem(self._span(node), loc, "this is not text")
         if has_reference(text):
-            return self._expanded(node, loc)
+            return self._expanded(node, text, loc)
         return _resolve(text, self._document.texts, loc) if node.tag == _PLAIN else text
 
-    def _expanded(self, node: yaml.ScalarNode, loc: Loc) -> Any:
+    def _expanded(self, node: yaml.ScalarNode, written: str, loc: Loc) -> Any:
         try:
-            text, values = expand(node.value, self._environ, self._document.folder)
+            text, values = expand(written, self._environ, self._document.folder)
         except Unset as error:
             return self._problem(self._span(node, error.reference), loc, str(error))
         if not _is_text(text):
-            return self._problem(self._span(node), loc, f"the value of {node.value} is not text")
-        self._document.references[loc] = {node.value: text} | values
+            return self._problem(self._span(node), loc, f"the value of {written} is not text")
+        self._document.references[loc] = {written: text} | values
         value = _resolve(text, self._document.texts, loc) if node.tag == _PLAIN else text
         return text if value is None else value
 
@@ -201,10 +234,11 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
 
 def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> str | None:
     """What is no mistake to YAML, and never what was meant."""
-    if key.tag == _PLAIN and key.value == "<<":
+    text = key.value.translate(_UNSHIELD)
+    if key.tag == _PLAIN and text == "<<":
         return "merge keys (<<) are not supported; write the keys themselves"
-    if flow and key.tag == _PLAIN and ":" in key.value and value.tag == _PLAIN and not value.value:
-        return f"write a space after the colon: {key.value.replace(':', ': ', 1)}"
+    if flow and key.tag == _PLAIN and ":" in text and value.tag == _PLAIN and not value.value:
+        return f"write a space after the colon: {text.replace(':', ': ', 1)}"
     return None
 
 
@@ -213,7 +247,7 @@ def _is_text(value: object) -> bool:
     surrogate out of an escape or of the environment)."""
     if not isinstance(value, str) or "\0" in value:
         return False
-    return value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
+    return value.isascii() or value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
 
 
 def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:

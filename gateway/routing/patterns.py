@@ -5,10 +5,11 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from gateway.routing import bounded
 from gateway.routing.ambiguity import judge, parse
+from gateway.routing.literals import Literals, of_parsed, of_plain
 from protocols.mqtt.topics import valid_filter
 
 
@@ -24,8 +25,29 @@ class Captures(NamedTuple):
 NO_CAPTURES = Captures((), {})
 
 
+Place = tuple[Literal["text", "domain", "beginning", "filter"], str]
+"""What a key must have to be matched: it is this text, its domain is this, it begins so, this topic filter takes it.
+All without regard to case."""
+
+
 class Pattern(ABC):
     """A pure value; ``str()`` is how an operator would write it. Constructors raise ValueError with one sentence."""
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Where it can be looked up: a key that it matches is in each. None of them: every key has to be tried."""
+        return ()
+
+    @property
+    def sample(self) -> str | None:
+        """A key that all patterns match that cover this one; None where only an equal one does, or one for everything.
+        A pattern that has one has a place."""
+        return None
+
+    @property
+    def takes_all(self) -> bool:
+        """Whether it surely matches every key."""
+        return False
 
     @abstractmethod
     def match(self, key: str) -> Captures | None:
@@ -41,6 +63,10 @@ class Exactly(Pattern):
     """The key itself."""
 
     text: str
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("text", self.text),)
 
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key == self.text else None
@@ -61,8 +87,6 @@ class DangerousPattern(ValueError):
         self.part = part
 
 
-_PLAIN = re.compile(r"\^?(?:[\w@/ -]|\\[^\w\s])*\$?")
-"""Regular expressions that match one text: there are many of them in a long file, and nothing in them to judge."""
 _STEPS = 1_000_000
 """Steps of a search that are taken without a watch on the time: some milliseconds."""
 
@@ -73,20 +97,28 @@ class Regex(Pattern):
 
     text: str
     ignore_case: bool = False
+    _literals: Literals = field(init=False, compare=False, repr=False)
     _quick: int = field(init=False, compare=False, repr=False)
     """Characters of a key up to which a search surely takes a moment only."""
 
     def __post_init__(self) -> None:
-        quick = _STEPS
-        if _PLAIN.fullmatch(self.text) is None:
+        literals, quick = of_plain(self.text, ignore_case=self.ignore_case), _STEPS
+        if literals is None:
             try:
-                judged = judge(self.text, parse(self._compiled.pattern, self._compiled.flags))
+                parsed = parse(self._compiled.pattern, self._compiled.flags)
             except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
-            if judged.dangerous is not None:
-                raise DangerousPattern(self.text, judged.dangerous)
-            quick = int(_STEPS ** (1 / judged.degree)) if judged.degree else _STEPS if judged.degree == 0 else 0
+            literals, quick = of_parsed(parsed), self._judged(parsed)
+        object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_quick", quick)
+
+    def _judged(self, parsed: Any) -> int:
+        judged = judge(self.text, parsed)
+        if judged.dangerous is not None:
+            raise DangerousPattern(self.text, judged.dangerous)
+        if judged.degree is None:
+            return 0
+        return int(_STEPS ** (1 / max(1, judged.degree)))
 
     @cached_property
     def _compiled(self) -> "re.Pattern[str]":
@@ -102,8 +134,22 @@ class Regex(Pattern):
         args = () if self._compiled.groupindex else found.groups()  # as Django: named groups hide the unnamed
         return Captures(args, kwargs, key[found.end() :])
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        begins, ends, whole = self._literals
+        if whole:
+            return (("text", begins),)
+        places: list[Place] = [("beginning", begins)] if begins else []
+        if "@" in ends:
+            places.append(("domain", ends.rpartition("@")[2]))
+        return tuple(places)
+
+    @property
+    def takes_all(self) -> bool:
+        return self.text in ("", "^", ".*")
+
     def covers(self, other: Pattern) -> bool:
-        return self.text in ("", "^", ".*") or super().covers(other)
+        return self.takes_all or super().covers(other)
 
     def __str__(self) -> str:
         return self.text
@@ -123,7 +169,7 @@ class Topic(Pattern):
     """As MQTT writes it: ``+`` for each capture."""
     names: frozenset[str] = field(init=False, compare=False, repr=False)
     """What it captures."""
-    _compiled: "re.Pattern[str]" = field(init=False, compare=False, repr=False)
+    _levels: list[tuple[str, str]] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         levels = [_capture(self.text, level) for level in self.text.split("/")]
@@ -135,7 +181,20 @@ class Topic(Pattern):
             raise ValueError(f"{self.text!r} captures one name twice")
         object.__setattr__(self, "filter", topic_filter)
         object.__setattr__(self, "names", frozenset(names))
-        object.__setattr__(self, "_compiled", re.compile(_topic_regex(levels), re.DOTALL))
+        object.__setattr__(self, "_levels", levels)
+
+    @cached_property  # of many filters few are asked
+    def _compiled(self) -> "re.Pattern[str]":
+        return re.compile(_topic_regex(self._levels), re.DOTALL)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("filter" if "+" in self.filter or "#" in self.filter else "text", self.filter),)
+
+    @property
+    def sample(self) -> str:
+        """Wildcards stand for names that are written in no filter."""
+        return self.filter.replace("+", "\0").replace("#", "\0/\0")
 
     def match(self, key: str) -> Captures | None:
         found = self._compiled.fullmatch(key)
@@ -144,13 +203,11 @@ class Topic(Pattern):
         return Captures((), found.groupdict()) if self.names else NO_CAPTURES
 
     def covers(self, other: Pattern) -> bool:
-        """Level by level; other's wildcards count as names that are written in no filter."""
         if not isinstance(other, Topic):
             return False
         if other.filter.endswith("#") and not self.filter.endswith("#"):
             return False
-        written = other.filter.replace("+", "\0").replace("#", "\0/\0")
-        return self.match(written) is not None or self.filter == other.filter
+        return self.match(other.sample) is not None or self.filter == other.filter
 
     def __str__(self) -> str:
         return self.text
@@ -193,6 +250,14 @@ class Address(Pattern):
         if not (local and at and domain) or _NOT_IN_ADDRESSES.search(self.address):
             raise ValueError(f"{self.address!r} is no mail address; write help@example.org")
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("text", self.address),)
+
+    @property
+    def sample(self) -> str:
+        return self.address
+
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key.casefold() == self.address.casefold() else None
 
@@ -213,6 +278,14 @@ class Domain(Pattern):
         if not self.domain or "@" in self.domain or _NOT_IN_ADDRESSES.search(self.domain):
             raise ValueError(f"{self.domain!r} is no domain; write example.org")
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("domain", self.domain),)
+
+    @property
+    def sample(self) -> str:
+        return f"@{self.domain}"
+
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key.rpartition("@")[2].casefold() == self.domain.casefold() else None
 
@@ -225,6 +298,10 @@ class Domain(Pattern):
         return f"@{self.domain}"
 
 
+_E164 = re.compile(r"\+[1-9]\d{0,14}", re.ASCII)
+_BETWEEN_DIGITS = re.compile(r"[\s().-]")
+
+
 @dataclass(frozen=True)
 class Phone(Pattern):
     """An E.164 prefix, compared by digits. Short codes and alphanumeric senders are no phone numbers: never matched."""
@@ -232,10 +309,18 @@ class Phone(Pattern):
     prefix: str
 
     def __post_init__(self) -> None:
-        digits = re.sub(r"[\s().-]", "", self.prefix)
-        if not re.fullmatch(r"\+[1-9]\d{0,14}", digits):
+        digits = _BETWEEN_DIGITS.sub("", self.prefix)
+        if not _E164.fullmatch(digits):
             raise ValueError(f"{self.prefix!r} is no number prefix; write + and digits, such as +44")
         object.__setattr__(self, "prefix", digits)
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("beginning", self.prefix),)
+
+    @property
+    def sample(self) -> str:
+        return self.prefix
 
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key.startswith(self.prefix) and key[1:].isdecimal() else None
@@ -263,6 +348,10 @@ class Country(Pattern):
                 f"{self.region!r} is no region that has phone numbers; write its ISO 3166 code, such as GB"
             )
 
+    @property
+    def places(self) -> tuple[Place, ...]:
+        return (("text", self.region),)
+
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if key == self.region else None
 
@@ -277,18 +366,12 @@ class Default(Pattern):
     def match(self, key: str) -> Captures | None:
         return Captures((), {}, key)
 
+    @property
+    def takes_all(self) -> bool:
+        return True
+
     def covers(self, other: Pattern) -> bool:
         return True
 
     def __str__(self) -> str:
         return "default"
-
-
-def unreachable(patterns: "list[Pattern]") -> list[tuple[int, int]]:
-    """Pairs (index, index of the earlier pattern that takes everything it could match)."""
-    hidden = []
-    for later, pattern in enumerate(patterns):
-        earlier = next((i for i, other in enumerate(patterns[:later]) if other.covers(pattern)), None)
-        if earlier is not None:
-            hidden.append((later, earlier))
-    return hidden

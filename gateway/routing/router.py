@@ -13,6 +13,7 @@ from gateway.delivery.event import current_event
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
 from gateway.routing.bounded import SECONDS, TookTooLong
+from gateway.routing.index import Index, unreachable
 from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import (
     Address,
@@ -24,7 +25,6 @@ from gateway.routing.patterns import (
     Phone,
     Regex,
     Topic,
-    unreachable,
 )
 from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 PLAIN = Policy()
 """No policy: what a route has when it says nothing."""
+
+FEW = 12
+"""Routes that are asked one after the other; of more, those that may match are looked up."""
 
 current_route: ContextVar[str] = ContextVar("current_route", default="")
 """The label of the route that answers the scope that runs here. Log records carry it."""
@@ -129,7 +132,9 @@ class Router:
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises ValueError where one is no route, or not one for this router."""
         self.routes: Sequence[Route] = tuple(map(self._own, self._listed(routes)))
-        for later, earlier in unreachable([route.pattern for route in self.routes]):
+        patterns = [route.pattern for route in self.routes]
+        self._index = Index(patterns) if len(patterns) > FEW else None
+        for later, earlier in unreachable(patterns):
             hidden, hiding = self.routes[later], self.routes[earlier]
             logger.warning("route %s can never match: %s takes it all", hidden.label, hiding.label)
 
@@ -157,13 +162,13 @@ class Router:
             check_answers(route.app, kind)
 
     def key(self, pattern: Pattern, scope: Any) -> str:
-        """What ``pattern`` looks at."""
+        """What ``pattern`` looks at; the same for all patterns of its type."""
         raise LookupError(f"{type(self).__name__} has no key for {scope['type']}")
 
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
         """The first route that matches ``scope``, and what its pattern captured. None where a search takes too long:
         the routes after that one are for what it does not match, which nobody knows."""
-        for route in self.routes:
+        for route in self._candidates(scope):
             try:
                 captures = route.pattern.match(self.key(route.pattern, scope))
             except TookTooLong:
@@ -173,6 +178,13 @@ class Router:
             if captures is not None:
                 return route, captures
         return None
+
+    def _candidates(self, scope: Any) -> Iterable[Route]:
+        """The routes that may match, in order."""
+        if self._index is None:
+            return self.routes
+        routes = self.routes
+        return (routes[number] for number in self._index.candidates(lambda pattern: self.key(pattern, scope)))
 
     def explain(self, scope: Any) -> Route | None:
         """The route that would answer ``scope``, looked up through the routers below; None where none would."""

@@ -27,11 +27,22 @@ def as_application(target: Any) -> Application:
         raise ValueError(f"an instance of {name} serves one scope: give the class, or {name}.as_asgi(...)")
     if not callable(target):
         raise ValueError(f"{target!r} is no ASGI application")
+    if inspect.isfunction(target) and hasattr(target, "consumer_class"):  # what as_asgi() has made, one for each route
+        return target
     return double_to_single_callable(target) if _is_double(target) else target  # type: ignore[no-untyped-call, no-any-return]
 
 
 def _is_double(target: Any) -> bool:
     """Whether it is an ASGI 2 application: as asgiref sees it, if its arguments fit. Raises ValueError."""
+    return _is_double_function(target) if inspect.isfunction(target) else _looks_double(target)
+
+
+@functools.lru_cache(maxsize=256)  # a long file has many routes to few functions
+def _is_double_function(target: Any) -> bool:
+    return _looks_double(target)
+
+
+def _looks_double(target: Any) -> bool:
     takes = _fitting(target, (SINGLE, DOUBLE))
     called = _innermost(target)
     double = _called_twice(called) and _called_twice(inspect.unwrap(called))  # what a decorator calls tells, too

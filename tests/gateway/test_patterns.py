@@ -2,6 +2,7 @@
 
 import pytest
 
+from gateway.routing.index import unreachable
 from gateway.routing.patterns import (
     Address,
     Captures,
@@ -12,7 +13,6 @@ from gateway.routing.patterns import (
     Phone,
     Regex,
     Topic,
-    unreachable,
 )
 
 

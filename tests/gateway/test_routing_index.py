@@ -1,0 +1,191 @@
+"""Looking routes up finds what asking each of them in order finds."""
+
+import re
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import pytest
+from conversation import scope
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway import EmailToRouter, SMSFromRouter, TopicRouter, URLRouter
+from gateway.routing import Route, router
+from gateway.routing.index import unreachable
+from gateway.routing.literals import fold
+from gateway.routing.patterns import Address, Country, Default, Domain, Pattern, Phone, Regex, Topic
+
+
+async def nothing(scope: Any, receive: Any, send: Any) -> None:
+    """An application that takes everything and says nothing."""
+
+
+def first(routes: Iterable[Route], key_of: Any) -> Any:
+    """What the documentation says: the first route that matches."""
+    for route in routes:
+        captures = route.pattern.match(key_of(route.pattern))
+        if captures is not None:
+            return route, captures
+    return None
+
+
+def naive(patterns: Sequence[Pattern]) -> list[tuple[int, int]]:
+    hidden = []
+    for later, pattern in enumerate(patterns):
+        earlier = next((n for n, other in enumerate(patterns[:later]) if other.covers(pattern)), None)
+        if earlier is not None:
+            hidden.append((later, earlier))
+    return hidden
+
+
+NAMES = st.sampled_from(["a", "b", "help", "Help", "i", "\u0130", "s", "\u017f", "k\u0131", "\xdf", "SS", "a.b", "x+y"])
+DOMAINS = st.sampled_from(["example.org", "EXAMPLE.org", "b.example", "x.example.org", "\xe9.example", "ss.example"])
+ADDRESSES = st.builds("{}@{}".format, NAMES, DOMAINS)
+LITERAL = st.one_of(NAMES, DOMAINS, ADDRESSES).map(re.escape)
+EXPRESSIONS = st.one_of(
+    st.builds("{}{}{}".format, st.sampled_from(["", "^", r"\A"]), LITERAL, st.sampled_from(["", "$", r"\Z"])),
+    st.builds("^{}{}".format, NAMES, st.sampled_from([r"\d*@", r".*$", "(?P<rest>.*)", "|b", "?", "+", "{2}", "\n$"])),
+    st.builds("{}@{}$".format, st.sampled_from(["^.*", r"^[^@]+", r"\w+", "(a|b)", "(?i)a", "(?m)^a", "a@"]), DOMAINS),
+    st.sampled_from(["", "^", ".*", "^$", "$", "^a|b$", "(?x) ^ a @ b", "(?m)^a$", "^(?i:A)$", "^a\\n", "^a\n"]),
+)
+RECIPIENTS = st.one_of(
+    ADDRESSES, NAMES, st.just(""), st.builds("{}\n".format, ADDRESSES), st.builds("a@{}".format, ADDRESSES)
+)
+LEVELS = st.sampled_from(["a", "b", "", "$SYS", "A", "a\n"])
+WILD = st.one_of(LEVELS, st.just("+"), st.sampled_from(["{x}", "{y}"]))
+FILTERS = st.builds(
+    lambda levels, end: "/".join([*levels, *end]), st.lists(WILD, max_size=3), st.sampled_from([["#"], ["a"], ["+"]])
+)
+TOPICS = st.lists(LEVELS, min_size=1, max_size=5).map("/".join)
+NUMBERS = st.builds(
+    "+{}{}".format, st.sampled_from(["1", "44", "4477", "49", "7"]), st.sampled_from(["", "0", "12", "\u0663"])
+)
+
+
+def made(maker: Any, texts: st.SearchStrategy[str]) -> st.SearchStrategy[Pattern]:
+    def make(text: str) -> Pattern | None:
+        try:
+            pattern: Pattern = maker(text)
+        except ValueError:
+            return None
+        return pattern
+
+    return texts.map(make).filter(lambda pattern: pattern is not None)  # type: ignore[return-value]
+
+
+MAIL = st.one_of(
+    made(Address, ADDRESSES),
+    made(Domain, DOMAINS),
+    made(lambda text: Regex(text, ignore_case=True), EXPRESSIONS),
+    st.just(Default()),
+)
+PATHS = st.one_of(made(Regex, EXPRESSIONS), st.just(Default()))
+DEVICES = st.one_of(made(Topic, FILTERS), st.just(Default()))
+PHONES = st.one_of(made(Phone, NUMBERS), made(Country, st.sampled_from(["GB", "DE", "US"])), st.just(Default()))
+
+
+def lists_of(patterns: st.SearchStrategy[Pattern]) -> st.SearchStrategy[list[Pattern]]:
+    return st.lists(patterns, max_size=20)
+
+
+@pytest.fixture(autouse=True)
+def _always_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(router, "FEW", 0)
+
+
+def routed(kind: Any, patterns: Sequence[Pattern]) -> Any:
+    made = kind([Route(pattern, nothing, str(number)) for number, pattern in enumerate(patterns)])
+    assert made._index is not None or not patterns
+    return made
+
+
+@settings(max_examples=400, deadline=None)
+@given(lists_of(MAIL), RECIPIENTS)
+def test_recipients(patterns: list[Pattern], recipient: str) -> None:
+    tested = routed(EmailToRouter, patterns)
+    assert tested.find(scope("email", rcpt_to=[recipient])) == first(tested.routes, lambda _: recipient)
+
+
+@settings(max_examples=400, deadline=None)
+@given(lists_of(PATHS), RECIPIENTS)
+def test_paths(patterns: list[Pattern], path: str) -> None:
+    tested = routed(URLRouter, patterns)
+    assert tested.find(scope("http", path=f"/{path}")) == first(tested.routes, lambda _: path)
+
+
+@settings(max_examples=400, deadline=None)
+@given(lists_of(DEVICES), TOPICS)
+def test_topics(patterns: list[Pattern], topic: str) -> None:
+    tested = routed(TopicRouter, patterns)
+    assert tested.find(scope("mqtt", topic=topic)) == first(tested.routes, lambda _: topic)
+
+
+@settings(max_examples=400, deadline=None)
+@given(lists_of(PHONES), NUMBERS | st.sampled_from(["", "SUPPORT", "GB"]), st.sampled_from([None, "GB", "DE", "FR"]))
+def test_senders(patterns: list[Pattern], sender: str, region: str | None) -> None:
+    tested = routed(SMSFromRouter, patterns)
+    key = {True: region or "", False: sender}
+    expected = first(tested.routes, lambda pattern: key[isinstance(pattern, Country)])
+    assert tested.find(scope("sms", sender=sender, country=region)) == expected
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.one_of(map(lists_of, (MAIL, PATHS, DEVICES, PHONES))))
+def test_routes_without_a_turn(patterns: list[Pattern]) -> None:
+    assert unreachable(patterns) == naive(patterns)
+
+
+def test_what_is_equal_to_re_without_regard_to_case_is_folded_to_one_text() -> None:
+    everything = "".join(map(chr, range(sys.maxunicode + 1)))
+    for letter in "abcdefghijklmnopqrstuvwxyz0-_@.":
+        equal = re.findall(re.escape(letter), everything, re.IGNORECASE)
+        assert {fold(char) for char in equal} == {letter}
+
+
+MANY = 20_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "make", "asked"),
+    [
+        (
+            EmailToRouter,
+            lambda n: Address(f"box{n}@example.org"),
+            lambda n: scope("email", rcpt_to=[f"box{n}@example.org"]),
+        ),
+        (EmailToRouter, lambda n: Domain(f"d{n}.example"), lambda n: scope("email", rcpt_to=[f"a@d{n}.example"])),
+        (
+            EmailToRouter,
+            lambda n: Regex(rf"^box{n}@x\.org$", ignore_case=True),
+            lambda n: scope("email", rcpt_to=[f"box{n}@x.org"]),
+        ),
+        (
+            EmailToRouter,
+            lambda n: Regex(rf"@d{n}\.org$", ignore_case=True),
+            lambda n: scope("email", rcpt_to=[f"a@d{n}.org"]),
+        ),
+        (SMSFromRouter, lambda n: Phone(f"+44{n:08d}"), lambda n: scope("sms", sender=f"+44{n:08d}77")),
+        (TopicRouter, lambda n: Topic(f"sites/{n}/door"), lambda n: scope("mqtt", topic=f"sites/{n}/door")),
+        (TopicRouter, lambda n: Topic(f"sites/+/door{n}/#"), lambda n: scope("mqtt", topic=f"sites/7/door{n}/x")),
+        (URLRouter, lambda n: Regex(f"^shop{n}/$"), lambda n: scope("http", path=f"/shop{n}/")),
+    ],
+    ids=["address", "domain", "whole", "end", "number", "topic", "filter", "path"],
+)
+def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
+    tested = routed(kind, [*map(make, range(MANY)), Default()])
+    for number in (0, MANY - 1):
+        candidates = list(tested._candidates(asked(number)))
+        assert len(candidates) <= 7  # five lengths of a number, and the default
+        assert tested.find(asked(number))[0].target == str(number)
+    assert tested.find(asked(MANY))[0].target == str(MANY)
+
+
+def test_many_routes_are_made_in_proportion() -> None:
+    def seconds(number: int) -> float:
+        begun = time.process_time()
+        routed(EmailToRouter, [Address(f"box{n}@example.org") for n in range(number)])
+        return time.process_time() - begun
+
+    assert min(seconds(20_000) for _ in range(2)) < 20 * (min(seconds(2_000) for _ in range(3)) + 0.02)
