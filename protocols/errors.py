@@ -38,15 +38,20 @@ _MISTAKES = (NameError, AttributeError, TypeError, LookupError, ArithmeticError,
 def is_disconnect(error: BaseException) -> bool:
     """Whether ``error`` is a Disconnected, or one that a framework has put in its place: its own raised from ours, or
     while it handles ours, or a group of nothing else."""
-    seen: set[int] = set()
-    found: BaseException | None = error
-    while found is not None and id(found) not in seen:
-        seen.add(id(found))
-        if isinstance(found, Disconnected):
+    return _comes_from_one(error, set())
+
+
+def _comes_from_one(error: BaseException | None, seen: set[int]) -> bool:
+    """``seen``: an error that was taken out of its group, as Starlette does it, has that group for its context."""
+    while error is not None:
+        if isinstance(error, Disconnected):
             return True
-        if isinstance(found, BaseExceptionGroup):
-            return all(is_disconnect(each) for each in found.exceptions)
-        found = found.__cause__ or (None if isinstance(found, _MISTAKES) else found.__context__)
+        if id(error) in seen:
+            return False
+        seen.add(id(error))
+        if isinstance(error, BaseExceptionGroup):
+            return all(_comes_from_one(each, seen) for each in error.exceptions)
+        error = error.__cause__ or (None if isinstance(error, _MISTAKES) else error.__context__)
     return False
 
 
