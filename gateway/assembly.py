@@ -66,7 +66,7 @@ def _build(draft: Draft) -> Gateway:
         servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    deliveries = Deliveries(store, app, lifespan.state) if store is not None else None
+    deliveries = Deliveries(store, app, lifespan.state, settings.outgoing.lives) if store is not None else None
     outlets, console = make_outlets(servers, submission), _console(settings, servers)
     return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
 

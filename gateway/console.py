@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from gateway.delivery.outcomes import outcomes
 from gateway.escaping import json_text
 from protocols.asgi import Receive, Send
 from protocols.http.server import HTTPServer
@@ -55,7 +56,7 @@ class Console:
             for server in self._servers
         }
         ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
-        return (200 if ready else 503), {"ready": ready, "servers": servers}
+        return (200 if ready else 503), {"ready": ready, "servers": servers, "outgoing": outcomes.by_kind()}
 
     def _is_required(self, server: Server) -> bool:
         return server.status.state != "connecting" or server.name in self._required

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
 
+from gateway.delivery.keep import Keep
 from gateway.delivery.policy import Policy
 from gateway.threads import DEFAULT_SIZE
 from protocols.http.settings import HTTPSettings
@@ -19,7 +20,7 @@ from protocols.mqtt.client import MQTTClientSettings
 from protocols.mqtt.settings import MQTTSettings
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms import GenericSettings, TwilioSettings
-from protocols.units import Address, Seconds
+from protocols.units import Address, Seconds, Timeout
 
 SMSSettings = Annotated[TwilioSettings | GenericSettings, Field(discriminator="provider")]
 ServerSettings = Annotated[
@@ -176,6 +177,30 @@ class LogSettings:
     """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
 
 
+def _keep_form(value: object) -> str:
+    return "kinds" if isinstance(value, dict) else "all"
+
+
+@dataclass(frozen=True)
+class OutgoingSettings:
+    """What handlers send on routes with a policy: it is kept, and tried until it has left."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    keep: Annotated[
+        Annotated[Timeout, Tag("all")] | Annotated[Keep, Tag("kinds")],
+        Discriminator(_keep_form),
+    ] = field(default_factory=Keep)
+    """How long it is tried, from its commit on; what has not left by then is dead after its next failure. `5d` for
+    everything, or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. What an account refuses (a login, a
+    balance) is kept without an end."""
+
+    @property
+    def lives(self) -> Keep:
+        """By kind."""
+        return self.keep if isinstance(self.keep, Keep) else Keep.all(self.keep)
+
+
 @dataclass(frozen=True)
 class Settings:
     """gateway.yaml."""
@@ -199,6 +224,8 @@ class Settings:
     repetitions. `sqlite:` and a path."""
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""
+    outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
+    """What handlers send on routes with a policy: how long it is tried."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
     """How many synchronous handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0

@@ -219,6 +219,7 @@ class MQTTSendEvent(TypedDict):
     qos: NotRequired[int]
     retain: NotRequired[bool]
     properties: NotRequired[dict[str, Any]]
+    wait: NotRequired[bool]
 
 
 class MQTTSubscribeEvent(TypedDict):
@@ -298,6 +299,7 @@ class EmailSendEvent(TypedDict):
     mail_from: str
     rcpt_to: list[str]
     message: bytes
+    wait: NotRequired[bool]
 
 
 # sms: one webhook delivery

@@ -56,22 +56,35 @@ def _comes_from_one(error: BaseException | None, seen: set[int]) -> bool:
 
 
 class NotSent(Exception):
-    """What was to be sent did not leave; the message is one sentence without secrets or content.
+    """What was to be sent did not leave, and a later try may succeed; the message is one sentence without secrets or
+    content.
 
     ``retry_after`` holds the seconds for which the other side wants nothing more of us; None where it did not say.
     ``left`` tells, where a part has left, what has not: the keys of the event that are different for it.
+    ``refused`` is, where another part was refused for good, the failure of that part, with its own ``left``.
     """
 
     def __init__(
-        self, message: str, *, retry_after: float | None = None, left: Mapping[str, Any] | None = None
+        self,
+        message: str,
+        *,
+        retry_after: float | None = None,
+        left: Mapping[str, Any] | None = None,
+        refused: "PermanentFailure | None" = None,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.left = left
+        self.refused = refused
 
 
 class PermanentFailure(NotSent):
-    """The other side will not take it the next time either, unless somebody changes something."""
+    """The other side refuses this message for good: its recipient, its content, its size. Others may leave."""
+
+
+class AccountRefused(NotSent):
+    """The other side refuses us, whatever we send: the login, the balance, a right, the address in our settings.
+    Somebody has to repair that; until then nothing that goes the same way can leave."""
 
 
 class BindError(OSError):

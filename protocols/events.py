@@ -56,6 +56,14 @@ def missing(event: Event, error: KeyError) -> LocalProtocolError:
     return LocalProtocolError(f"{event['type']} needs the key {error}")
 
 
+def waits(event: Event) -> bool:
+    """Whether the application wants to hear whether what it sends has left."""
+    asked = event.get("wait", False)
+    if not isinstance(asked, bool):
+        raise wrong(event, "wait", "True or False")
+    return asked
+
+
 def wrong(event: Event, key: str, wanted: str) -> LocalProtocolError:
     """``email.reject: code is '550'; write an integer from 500 to 599``."""
     return LocalProtocolError(f"{event['type']}: {key} is {_shown(event.get(key))}; write {wanted}")

@@ -433,11 +433,11 @@ class StoreContract:
         item = Outgoing("p-0", "p", "email", b"to two", lane="email", behind="gone")
         await self.sends(store, [item, replace(item, id="p-1")])
         await store.take_outgoing(9, now=NOW)
-        await store.postpone("p-0", due=NOW, error="E", content=b"to one")
+        await store.postpone("p-0", due=NOW, error="E", left=Outgoing("p-0", "p", "email", b"to one", recipient="one"))
         await store.postpone("p-1", due=NOW, error="E")
         taken = await store.take_outgoing(9, now=NOW)
         assert [each.content for each in taken] == [b"to one", b"to two"]
-        assert taken[0] == replace(item, content=b"to one", attempts=2, due=NOW, error="E")
+        assert taken[0] == replace(item, content=b"to one", recipient="one", attempts=2, due=NOW, error="E")
 
     async def test_a_busy_lane_holds_nobody_else_up(self, store: Store) -> None:
         lanes = ["a", "a", "a", "b", "", "b"]
@@ -470,6 +470,63 @@ class StoreContract:
         await store.sent("p-1")
         (last,) = await store.take_outgoing(9, now=NOW)
         assert (last.id, last.behind) == ("p-2", "p-1")
+
+    async def test_what_is_dead_stays_with_all_behind_it_and_comes_back_whole(self, store: Store) -> None:
+        behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": ""}
+        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id], since=NOW) for id in behind])  # noqa: A001
+        await store.take_outgoing(9, now=NOW)
+        await store.bury_outgoing("p-0", error="400 no")
+        listed = {each.id: (each.state, each.error) for each in await store.outgoing()}
+        rest = ("dead", "the part before it was not sent (p-0): 400 no")
+        assert listed == {"p-0": ("dead", "400 no"), "p-1": rest, "p-2": rest, "q-0": ("leaving", "")}
+        assert ids_of(await store.outgoing(dead=True)) == ["p-0", "p-1", "p-2"]
+        assert ids_of(await store.outgoing(dead=False)) == ["q-0"]
+        counts = await store.counts()
+        assert (counts.outgoing, counts.dead_outgoing) == (1, 3)
+        assert await store.find("p-", among="dead outgoing") == ["p-0", "p-1", "p-2"]
+        assert await store.take_outgoing(9, now=NOW) == []
+        assert await store.revive_outgoing(["p-2", "q-0"]) == 3, "q-0 is leaving"
+        [first] = await store.take_outgoing(9, now=NOW)
+        assert (first.id, first.attempts) == ("p-0", 1)
+        assert first.since > NOW - 1e9 and first.since != NOW, "a new life"
+        assert await store.drop_outgoing(["p-1"]) == 1
+        told = await self.told(store, "p")
+        assert "failed: not sent, dead: p-2: 400 no" in told
+        assert told[-2:] == ["to be sent now: p-2", "dropped, not sent: p-1"]
+
+    async def test_what_is_refused_of_it_is_a_dead_item_of_its_own(self, store: Store) -> None:
+        await self.sends(store, [Outgoing("p-0", "p", "email", b"three", lane="email", since=NOW)])
+        for number in (1, 2):
+            await store.take_outgoing(9, now=NOW)
+            never = Outgoing("p-0", "p", "email", b"one", error="550 no", lane="email", recipient="one", since=NOW)
+            await store.postpone("p-0", due=NOW, error="450 later", refused=never, left=replace(never, content=b"two"))
+            assert await store.get_outgoing(f"p-0.{number}") == replace(never, id=f"p-0.{number}")
+        assert [each.state for each in await store.outgoing()] == ["waiting", "dead", "dead"]
+        [whole] = await store.take_outgoing(9, now=NOW)
+        assert (whole.id, whole.content) == ("p-0", b"two")
+        await store.bury_outgoing("p-0", error="550 no", refused=never)
+        assert ids_of(await store.outgoing(dead=True)) == ["p-0", "p-0.1", "p-0.2", "p-0.3"]
+
+    async def test_a_lane_that_rests_asks_with_one_item_at_a_time_and_never_twice_with_one(self, store: Store) -> None:
+        lanes = ["a", "a", "a", "b"]
+        await self.sends(
+            store, [Outgoing(f"l-{number}", "l", "sms", b"", lane=lane) for number, lane in enumerate(lanes)]
+        )
+        assert ids_of(await store.take_outgoing(1, now=NOW)) == ["l-0"]
+        await store.postpone("l-0", due=NOW + 60, error="401", rests=True)
+        listed = await store.outgoing()
+        assert [(each.state, each.due, each.error) for each in listed] == [
+            ("resting", NOW + 60, "401"), ("resting", NOW + 60, "401"), ("resting", NOW + 60, "401"),
+            ("waiting", 0.0, ""),
+        ]  # fmt: skip
+        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["l-3"]
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-1"]
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == []
+        await store.postpone("l-1", due=NOW + 120, error="401", rests=True)
+        await store.wake()
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-2"]
+        await store.sent("l-2")
+        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-0", "l-1"], "all of it at once"
 
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
         await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)

@@ -64,10 +64,18 @@ class EmailMethods(Consumer[R]):
             event["retry_after"] = retry_after
         return self.perform(self._emit(event))
 
-    def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "") -> R:
-        """Send a message of your own; it has left when this returns. ``mail_from`` empty: no bounces, please."""
+    def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "", *, wait: bool = False) -> R:
+        """Send a message of your own. ``mail_from`` empty: no bounces, please.
+
+        What does not leave is logged, and does not fail your handler. With ``wait`` it raises
+        :class:`protocols.errors.NotSent` here instead; left uncaught, that defers the message that you handle. On a
+        route with a policy nothing leaves before your handler has returned: there ``wait`` changes nothing.
+        """
+        return self.perform(self._send(rcpt_to, message, mail_from, wait))
+
+    async def _send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str, wait: bool) -> None:
         event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": _listed(rcpt_to), "message": message}
-        return self.perform(self._emit(event))
+        await self._emit(event | ({"wait": True} if wait else {}))
 
     @property
     def answerable(self) -> bool:
@@ -75,15 +83,15 @@ class EmailMethods(Consumer[R]):
         the message, in a mailbox, does not tell to whom, or from which address of ours."""
         return has_ends(self.scope) and may_answer(self.message, self.scope["mail_from"])
 
-    def reply(self, text: str, subject: str | None = None) -> R:
+    def reply(self, text: str, subject: str | None = None, *, wait: bool = False) -> R:
         """Answer the sender in the same thread, from the address that was written to. Nothing leaves where the message
-        is not :attr:`answerable`."""
-        return self.perform(self._reply(text, subject))
+        is not :attr:`answerable`. ``wait`` is that of :meth:`send`."""
+        return self.perform(self._reply(text, subject, wait))
 
-    async def _reply(self, text: str, subject: str | None) -> None:
+    async def _reply(self, text: str, subject: str | None, wait: bool) -> None:
         if self.answerable:
             recipient, answer = compose(self.message, self.scope, text, subject)
-            await self._emit({"type": "email.send", "mail_from": "", "rcpt_to": [recipient], "message": answer})
+            await self._send([recipient], answer, "", wait)
 
 
 def _listed(rcpt_to: Any) -> Any:

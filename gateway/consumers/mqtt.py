@@ -129,10 +129,18 @@ class MqttConnection(Consumer[R]):
         qos: int = 0,
         retain: bool = False,
         properties: Properties | None = None,
+        *,
+        wait: bool = False,
     ) -> R:
-        """Publish to the server's subscribers, or to the broker. Text is UTF-8; ``properties`` are MQTT 5's."""
+        """Publish to the server's subscribers, or to the broker. Text is UTF-8; ``properties`` are MQTT 5's.
+
+        What the broker refuses is logged, and does not fail your handler. With ``wait`` it raises
+        :class:`protocols.errors.NotSent` here instead. On a route with a policy nothing leaves before your handler has
+        returned: there ``wait`` changes nothing.
+        """
         data = payload.encode() if isinstance(payload, str) else payload
-        return self._say("mqtt.send", properties, topic=topic, payload=data, qos=qos, retain=retain)
+        asked = {"wait": True} if wait else {}
+        return self._say("mqtt.send", properties, topic=topic, payload=data, qos=qos, retain=retain, **asked)
 
     def close(self, reason_code: int = 0, properties: Properties | None = None) -> R:
         """Close the connection; an MQTT 5 device is told the reason code."""
@@ -207,13 +215,13 @@ class MqttMethods(MqttConnection[R]):
         topic = self._properties.get("response_topic")
         return isinstance(topic, str) and valid_name(topic) and not topic.startswith("$")
 
-    def reply(self, payload: bytes | str, qos: int = 0, retain: bool = False) -> R:
+    def reply(self, payload: bytes | str, qos: int = 0, retain: bool = False, *, wait: bool = False) -> R:
         """Called by ``receive``: publish to the message's ``response_topic``, with its ``correlation_data``. Nothing
-        leaves where the message is not :attr:`answerable`."""
+        leaves where the message is not :attr:`answerable`. ``wait`` is that of :meth:`publish`."""
         if not self.answerable:
             return self.perform(_nothing())
         properties = {key: self._properties[key] for key in ("correlation_data",) if key in self._properties}
-        return self.publish(self._properties["response_topic"], payload, qos, retain, properties)
+        return self.publish(self._properties["response_topic"], payload, qos, retain, properties, wait=wait)
 
     @property
     def _properties(self) -> Properties:
@@ -258,9 +266,11 @@ class JsonMqttMethods(MqttMethods[R]):
         qos: int = 0,
         retain: bool = False,
         properties: Properties | None = None,
+        *,
+        wait: bool = False,
     ) -> R:
         """As ``publish``, with ``content`` as JSON. Raises TypeError or ValueError where it cannot be."""
-        return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties)
+        return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties, wait=wait)
 
 
 def not_now(scope: Any, retry_after: float | None) -> dict[str, Any]:

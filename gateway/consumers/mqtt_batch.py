@@ -14,7 +14,7 @@ from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from protocols.asgi import Application, Receive, Send
-from protocols.errors import Disconnected
+from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import step
 from protocols.mqtt.events import BATCH, CHECKS
 
@@ -114,7 +114,10 @@ class MqttBatchMethods(MqttConnection[R]):
         sent: list[Any] = []
 
         async def keep(event: Any) -> None:
-            sent.append(step(BATCH, CHECKS, "open", event)[1])
+            checked = step(BATCH, CHECKS, "open", event)[1]
+            if checked.get("wait"):
+                raise LocalProtocolError("mqtt.send: wait is not possible here, a batch publishes when it has returned")
+            sent.append(checked)
 
         self._to_peer = keep
         self._answered = False

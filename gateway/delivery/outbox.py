@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -11,10 +12,13 @@ from gateway.delivery import bell
 from gateway.delivery.crew import Crew
 from gateway.delivery.event import current_event
 from gateway.delivery.insist import insist
+from gateway.delivery.keep import Keep
+from gateway.delivery.outcomes import outcomes
+from gateway.delivery.outgoing import part_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.store import codec
 from gateway.store.engine import Outgoing, Store
-from protocols.errors import NotSent, PermanentFailure
+from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +26,10 @@ Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises where it could not.
 
 The event has an ``id``, the same each time it is tried."""
+
+ACCOUNT_PAUSE = 300.0
+"""Seconds for which a lane rests whose account is refused; then one item asks again. A right login that a server has
+locked for a while is not to be kept locked by our asking."""
 
 
 class Outbox(Crew[Outgoing]):
@@ -34,14 +42,23 @@ class Outbox(Crew[Outgoing]):
     noun: ClassVar = "outgoing"
     size: ClassVar = 32
 
-    def __init__(self, store: Store, outlets: Mapping[str, Outlet]) -> None:
+    def __init__(self, store: Store, outlets: Mapping[str, Outlet], keep: Keep | None = None) -> None:
         super().__init__(store, bell.outgoing)
         self.backoff = Policy(backoff=5.0)
+        self.keep = keep or Keep()
         self._outlets = outlets
         self._resting: dict[str, float] = {}
         """Lanes whose other side wants nothing more for now, until when (monotonic)."""
+        self._refused: set[str] = set()
+        """Lanes whose account is refused: the operator has been told. How long they rest the store knows."""
+        self._working: set[str] = set()
+        """Lanes by which something has left since."""
+        self._awake = False
 
     async def due(self, now: float) -> list[Outgoing]:
+        if not self._awake:  # what was refused may be repaired: this is a new start
+            await self.store.wake()
+            self._awake = True
         own = Counter(item.lane for item in self.running.values())
         full = {lane for lane, number in own.items() if number >= self.room}
         most = max((number for lane, number in own.items() if lane not in full), default=0)
@@ -58,27 +75,69 @@ class Outbox(Crew[Outgoing]):
         try:
             await self._send(item)
         except Exception as error:  # whatever the other side, or its library, came up with
-            await self._stays(item, error)
+            await self._not_sent(item, error)
         else:
             await insist(partial(self.store.sent, item.id))
+            outcomes.add(item.kind, "sent")
+            self._account_works(item.lane)
 
-    async def _stays(self, item: Outgoing, error: Exception) -> None:
+    async def _not_sent(self, item: Outgoing, error: Exception) -> None:
+        """The message is refused, the account is, or it is to be tried again, as long as its life lasts."""
+        keep = self.keep.of(item.kind)
+        if isinstance(error, PermanentFailure | LocalProtocolError):
+            await self._bury(item, error, str(error))
+        elif isinstance(error, AccountRefused) and not self._only(item, error):
+            await self._hold(item, error)
+        elif time.time() - item.since >= keep:
+            await self._bury(item, error, f"given up, it was kept for {keep:g} s (outgoing.keep): {error}")
+        else:
+            await self._postpone(item, error)
+
+    async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
+        logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
+        await insist(partial(self.store.bury_outgoing, item.id, error=said, **_parts(item, error)))
+        outcomes.add(item.kind, "dead")
+        if isinstance(error, PermanentFailure):
+            self._account_works(item.lane)
+
+    async def _hold(self, item: Outgoing, error: AccountRefused) -> None:
+        pause = max(ACCOUNT_PAUSE, min(error.retry_after or 0.0, LONGEST_BACKOFF))
+        self._working.discard(item.lane)
+        if item.lane not in self._refused:
+            said = "%s rests, nothing leaves by it until this is repaired (asked again every %g s): %s"
+            logger.warning(said, item.lane, pause, error)
+            self._refused.add(item.lane)
+        due = time.time() + pause
+        parts = _parts(item, error)
+        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), rests=True, **parts))
+        outcomes.add(item.kind, "refused")
+
+    def _only(self, item: Outgoing, error: AccountRefused) -> bool:
+        """Whether it is this item, and not the account: it was refused in the same words before, and others have left
+        since."""
+        return item.lane in self._working and item.error == str(error)
+
+    def _account_works(self, lane: str) -> None:
+        self._working.add(lane)
+        if lane in self._refused:
+            self._refused.discard(lane)
+            logger.info("%s: what waited leaves again", lane)
+
+    async def _postpone(self, item: Outgoing, error: Exception) -> None:
         wait = self._wait_after(error, item)
         logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-        due, left = time.time() + wait, _left(item, error)
-        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), content=left))
+        due = time.time() + wait
+        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), **_parts(item, error)))
+        outcomes.add(item.kind, "retried")
 
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
-            raise LookupError(f"nothing here sends {item.kind}")
+            raise AccountRefused(f"nothing here sends {item.kind}")
         await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})
 
     def _wait_after(self, error: Exception, item: Outgoing) -> float:
-        """What is refused for good is kept too, and rarely tried: somebody may repair a login or a number's rights.
-        Where the other side says when, that holds for all that goes to it."""
-        if isinstance(error, PermanentFailure):
-            return LONGEST_BACKOFF
+        """Where the other side says when, that holds for all that goes to it."""
         if isinstance(error, NotSent) and error.retry_after is not None:
             wait = min(max(error.retry_after, self.backoff.wait(1)), LONGEST_BACKOFF)
             self._resting[item.lane] = time.monotonic() + wait
@@ -86,9 +145,10 @@ class Outbox(Crew[Outgoing]):
         return self.backoff.wait(item.attempts)
 
 
-def _left(item: Outgoing, error: Exception) -> bytes | None:
-    """What is still to be sent of it, where a part of it has left."""
-    if not isinstance(error, NotSent) or error.left is None:
-        return None
-    scope, events = codec.decode(item.content)
-    return codec.encode(scope, [{**events[0], **error.left}])
+def _parts(item: Outgoing, error: Exception) -> dict[str, Outgoing | None]:
+    """What is still to be sent of it, and what will never be, where it was not refused as a whole."""
+    if not isinstance(error, NotSent):
+        return {}
+    refused = error.refused
+    dead = None if refused is None else replace(part_of(item, refused.left or {}), error=str(refused))
+    return {"left": None if error.left is None else part_of(item, error.left), "refused": dead}

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.delivery.insist import owed
+from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox, Outlet
 from gateway.delivery.worker import Worker
 from gateway.store import set_store
@@ -15,8 +16,9 @@ from protocols.asgi import Application
 class Deliveries:
     """One for a daemon of which some route has a policy."""
 
-    def __init__(self, store: Store, app: Application, state: dict[str, Any]) -> None:
+    def __init__(self, store: Store, app: Application, state: dict[str, Any], keep: Keep) -> None:
         self._store = store
+        self._keep = keep
         self._app = app
         self._state = state
         self._parts: list[tuple[Worker, Outbox]] = []
@@ -29,7 +31,7 @@ class Deliveries:
 
     def start(self, outlets: Mapping[str, Outlet]) -> None:
         """Begin to deliver what is stored, once the application has started."""
-        worker, outbox = Worker(self._store, self._app, self._state), Outbox(self._store, outlets)
+        worker, outbox = Worker(self._store, self._app, self._state), Outbox(self._store, outlets, self._keep)
         self._parts.append((worker, outbox))
         worker.start()
         outbox.start()
@@ -61,4 +63,5 @@ class Deliveries:
         """``3 waiting, 1 dead``, for the start page."""
         counts = await self._store.counts()
         waiting = counts.waiting + counts.running
-        return f"{waiting} waiting, {counts.dead} dead" + (f", {counts.outgoing} to send" if counts.outgoing else "")
+        unsent = f", {counts.outgoing} to send" if counts.outgoing else ""
+        return f"{waiting} waiting, {counts.dead + counts.dead_outgoing} dead{unsent}"

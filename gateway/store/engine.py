@@ -18,8 +18,9 @@ KEEP_STORIES = 200_000
 
 LONGEST_ERROR = 500
 """Characters of an error in a summary: its end, which says what went wrong."""
-Among = Literal["events", "dead", "outgoing"]
-"""Where an id is looked up: among all that the store knows, the dead messages, or what is to be sent."""
+Among = Literal["events", "dead", "outgoing", "dead outgoing"]
+"""Where an id is looked up: among all that the store knows, the dead messages, what has not left, or what of it is
+dead."""
 
 
 class StoreUnavailable(Exception):
@@ -90,6 +91,10 @@ class Outgoing:
     """What it leaves by, in a few words: where that is slow or away, only items of the same lane wait for it."""
     behind: str = ""
     """The id of the item that has to be gone before it leaves; empty where none has."""
+    recipient: str = ""
+    """To whom it goes, for the operator: addresses, a number, a topic."""
+    since: float = 0.0
+    """Unix time at which its life began: when it was committed, or an operator let it be tried again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +131,15 @@ class OutgoingSummary:
     subject: str
     """The message's, as long as it is known."""
     received: float | None
-    """Unix time at which the message was; None where that is forgotten."""
+    """Unix time at which its life began (``Outgoing.since``); None where that is not known."""
     size: int
-    state: Literal["waiting", "leaving", "damaged"]
+    state: Literal["waiting", "resting", "leaving", "dead", "damaged"]
+    """``resting``: it waits until the account that it leaves by is repaired. ``dead``: refused for good, or its life is
+    over."""
     attempts: int
     due: float
     error: str
+    recipient: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +157,9 @@ class Counts:
     running: int
     dead: int
     outgoing: int
+    """Items that wait or leave."""
+    dead_outgoing: int = 0
+    """Items that are dead or damaged."""
 
 
 class Store(Protocol):
@@ -226,15 +237,43 @@ class Store(Protocol):
 
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
         """At most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another that
-        is still there; ours now, the attempt counted."""
+        is still there; ours now, the attempt counted. Of a lane that rests there is none before its time, and then one
+        alone."""
 
-    async def sent(self, id: str) -> None: ...  # noqa: A002
+    async def sent(self, id: str) -> None:  # noqa: A002
+        """It has left: it is forgotten, and its lane rests no longer."""
 
-    async def postpone(self, id: str, *, due: float, error: str, content: bytes | None = None) -> None:  # noqa: A002
-        """It has not left and waits until ``due``; with ``content``, that is what is still to be sent of it."""
+    async def postpone(
+        self,
+        id: str,  # noqa: A002
+        *,
+        due: float,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+        rests: bool = False,
+    ) -> None:
+        """It has not left and waits until ``due``; ``left``: that is what is still to be sent of it; ``refused``: that
+        part is dead, and an item of its own. Its lane rests until then, if ``rests``."""
+
+    async def bury_outgoing(
+        self,
+        id: str,  # noqa: A002
+        *,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+    ) -> None:
+        """It will not leave: kept until an operator says otherwise, with all that is behind it. ``left`` and
+        ``refused`` as for ``postpone``."""
+
+    async def wake(self) -> None:
+        """Lanes that rest may try one item at once."""
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
-        """Those that wait are due now, their attempts forgotten; how many there were. What is damaged stays so."""
+        """Those that wait or are dead are due now and begin a new life, their attempts forgotten, their lanes awake;
+        how many there were. Dead parts of the same whole, before and behind them, come with them. What is damaged stays
+        so."""
 
     async def drop_outgoing(self, ids: Sequence[str]) -> int:
         """Not to be sent, gone for good; how many there were, without those that are leaving at this moment."""
@@ -265,11 +304,12 @@ class Store(Protocol):
         *,
         type: str | None = None,  # noqa: A002
         message: str | None = None,
+        dead: bool | None = None,
         limit: int = 1000,
         after: str = "",
     ) -> list[OutgoingSummary]:
-        """What is to be sent, or is damaged; ``message``: by that one's handler. In the order of their ids, from behind
-        the id ``after``."""
+        """What has not left; ``message``: of that one's handler; ``dead``: what is dead or damaged, or what is not. In
+        the order of their ids, from behind the id ``after``."""
 
     async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
         """The ids that begin with ``prefix``, in order. Of events: messages in any state, also those gone, and claims;

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.store.engine import LONGEST_ERROR, Among, OutgoingSummary, Summary
-from gateway.store.rows import as_float, as_int, as_str, text
+from gateway.store.rows import DAMAGED, as_float, as_int, as_str, text
 from gateway.store.schema import DEAD, GONE, RUNNING
 
 Database = sqlite3.Connection
@@ -68,33 +68,54 @@ class WhichOutgoing:
     message: str | None
     limit: int
     after: str
+    dead: bool | None = None
 
 
 _CAUSE = "SELECT {} FROM messages WHERE messages.id = item.message"
 _OUTGOING = f"""SELECT id, message, kind, lane, behind,
-    coalesce(({_CAUSE.format("route")}), ''), coalesce(({_CAUSE.format("subject")}), ''),
-    coalesce(({_CAUSE.format("received")}), (SELECT received FROM claims WHERE claims.id = item.message LIMIT 1)),
-    length(content), state, attempts, due, {_ERROR} FROM outgoing AS item
-    WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR message = ?2) AND id > ?4 ORDER BY id LIMIT ?3"""
+    coalesce(({_CAUSE.format("route")}), ''), coalesce(({_CAUSE.format("subject")}), ''), recipient,
+    coalesce(nullif(since, 0.0), ({_CAUSE.format("received")}),
+        (SELECT received FROM claims WHERE claims.id = item.message LIMIT 1)),
+    length(content), state, attempts, due, {_ERROR},
+    (SELECT until FROM resting WHERE resting.lane = item.lane),
+    (SELECT substr(error, -{LONGEST_ERROR}) FROM resting WHERE resting.lane = item.lane)
+    FROM outgoing AS item WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR message = ?2)
+    AND (?5 IS NULL OR (state = {DEAD}) = ?5) AND id > ?4 ORDER BY id LIMIT ?3"""
 
 
 def outgoing(db: Database, calls: Sequence[WhichOutgoing]) -> list[list[OutgoingSummary]]:
     """In the order of their ids: one that leaves between two pages must not break the second off."""
     return [
-        [_outgoing(row) for row in db.execute(_OUTGOING, (call.type, call.message, call.limit, text(call.after)))]
+        [
+            _outgoing(row)
+            for row in db.execute(_OUTGOING, (call.type, call.message, call.limit, text(call.after), call.dead))
+        ]
         for call in calls
     ]
 
 
 def _outgoing(row: tuple[Any, ...]) -> OutgoingSummary:
-    *names, received, size, state, attempts, due, error = row
-    id_, message, type_, lane, behind, route, subject = map(as_str, names)
+    *names, received, size, state, attempts, due, error, until, refusal = row
+    id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
+    told = _outgoing_state(state, as_str(error), until)
     return OutgoingSummary(
         id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
-        received=None if received is None else as_float(received), size=as_int(size),
-        state="damaged" if state == DEAD else "leaving" if state == RUNNING else "waiting",
-        attempts=as_int(attempts), due=as_float(due), error=as_str(error),
+        received=None if received is None else as_float(received), size=as_int(size), state=told,
+        attempts=as_int(attempts), due=max(as_float(due), as_float(until if told == "resting" else 0.0)),
+        error=as_str(error) or (as_str(refusal) if told == "resting" else ""), recipient=recipient,
     )  # fmt: skip
+
+
+def _outgoing_state(
+    state: object, error: str, resting: object
+) -> Literal["waiting", "resting", "leaving", "dead", "damaged"]:
+    match state:
+        case 1:
+            return "leaving"
+        case 3:
+            return "damaged" if error == DAMAGED else "dead"
+        case _:
+            return "waiting" if resting is None else "resting"
 
 
 _RANGE = "id >= ?1 AND id < ?1 || char(1114111)"
@@ -105,6 +126,7 @@ _FIND: dict[Among, str] = {
         UNION SELECT * FROM (SELECT DISTINCT message FROM outgoing WHERE {_RANGE} LIMIT ?2) ORDER BY 1 LIMIT ?2""",
     "dead": f"SELECT id FROM messages WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
     "outgoing": f"SELECT id FROM outgoing WHERE {_RANGE} ORDER BY id LIMIT ?2",
+    "dead outgoing": f"SELECT id FROM outgoing WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
 }
 
 

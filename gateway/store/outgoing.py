@@ -4,8 +4,10 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import Any
 
 from gateway.store import story
@@ -18,12 +20,13 @@ logger = logging.getLogger(__name__)
 Database = sqlite3.Connection
 
 
+_INSERT = f"INTO outgoing ({OUTGOING}, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+
+
 def put(db: Database, items: Sequence[Outgoing]) -> None:
     """An id that is known is the same thing to send: once."""
-    sql = f"""INSERT OR IGNORE INTO outgoing (id, message, kind, lane, behind, content, checksum, attempts, due, state)
-        VALUES (?,?,?,?,?,?,?,?,?,{WAITING})"""
     for item in items:
-        db.execute(sql, outgoing_values(item))
+        db.execute(f"INSERT OR IGNORE {_INSERT}", (*outgoing_values(item), WAITING))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,11 @@ _TAKE = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempt
 def _chosen(db: Database, call: Take) -> list[int]:
     """Lane by lane, so that what waits in a busy one costs nothing, however much it is."""
     limit = max(0, call.limit)
+    resting = dict(db.execute("SELECT lane, until FROM resting").fetchall())
     lanes = [lane for (lane,) in db.execute(_LANES) if lane is not None and lane not in call.busy]
-    due = [row for lane in lanes for row in db.execute(_DUE, (lane, call.now, limit))]
+    due = [row for lane in lanes if lane not in resting for row in db.execute(_DUE, (lane, call.now, limit))]
+    asking = [lane for lane in lanes if resting.get(lane, call.now + 1) <= call.now]
+    due += [row for lane in asking for row in db.execute(_ASK, [lane])]
     return [seq for _, seq in sorted(due)[:limit]]
 
 
@@ -68,13 +74,17 @@ _LANES = f"""WITH RECURSIVE lanes(lane) AS (
     SELECT lane FROM lanes"""
 _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ? AND due <= ?
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT ?"""
+_ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1
+    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
+    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY attempts, seq LIMIT 1"""
+"""In a lane that rests one item at a time asks whether its account is repaired, and each time another one: what is wrong
+may be the item."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
     """Damaged: it is kept, not sent, and the story of its message says so."""
     logger.error("%s: what a handler sends is %s; it is kept and not sent", item.id, DAMAGED)
-    db.execute(f"UPDATE outgoing SET state = {DEAD}, owner = '', error = ? WHERE id = ?", (DAMAGED, item.id))
-    _tell(db, item.message, story.line(f"not sent, damaged: {item.id}"))
+    bury(db, [Failed(item.id, DAMAGED)])
 
 
 def _tell(db: Database, message: str, told: str) -> None:
@@ -85,26 +95,87 @@ def _tell(db: Database, message: str, told: str) -> None:
 
 def sent(db: Database, calls: Sequence[str]) -> list[None]:
     for id_ in map(text, calls):
-        row = db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message", [id_]).fetchall()
-        for (message,) in row:
+        for message, lane in db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message, lane", [id_]).fetchall():
             _tell(db, message, story.line(f"sent {id_}"))
+            _end_rest(db, lane)
     return [None] * len(calls)
 
 
-def postpone(db: Database, calls: Sequence[tuple[str, float, str, bytes | None]]) -> list[None]:
-    sql = f"UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ? WHERE id = ? RETURNING message"
-    for id_, due, error, content in calls:
-        for (message,) in db.execute(sql, (max(0.0, due), text(error), text(id_))).fetchall():
-            _tell(db, message, story.failed(f"not sent {id_}: {error}", due))
-        if content is not None:
-            _replace(db, text(id_), content)
+def _end_rest(db: Database, lane: str) -> None:
+    """Its account works."""
+    db.execute("DELETE FROM resting WHERE lane = ?", [lane])
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A try that failed."""
+
+    id: str
+    error: str
+    left: Outgoing | None = None
+    """What is still to be sent of it, where a part has left."""
+    refused: Outgoing | None = None
+    """The part that will never leave, where another may; its ``error`` says why."""
+    due: float = 0.0
+    rests: bool = False
+    """It is its lane that waits until ``due``: when that works again, all of it leaves at once."""
+
+
+def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
+    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ? WHERE id = ?
+        RETURNING message, lane"""
+    for call in calls:
+        due, id_ = max(0.0, call.due), text(call.id)
+        for message, lane in db.execute(sql, (0.0 if call.rests else due, text(call.error), id_)).fetchall():
+            _tell(db, message, story.failed(f"not sent {id_}: {call.error}", due))
+            if call.rests:
+                db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))
+        _split(db, call)
     return [None] * len(calls)
 
 
-def _replace(db: Database, id_: str, content: bytes) -> None:
+_CHAIN = """WITH RECURSIVE chain(id) AS (VALUES(?1) UNION
+    SELECT next.id FROM outgoing AS next JOIN chain ON next.behind = chain.id AND next.behind <> '')"""
+_BURY = f"""{_CHAIN} UPDATE outgoing SET state = {DEAD}, owner = '', due = 0.0,
+    error = CASE id WHEN ?1 THEN ?2 ELSE ?3 END WHERE id IN chain RETURNING id, message, lane"""
+
+
+def bury(db: Database, calls: Sequence[Failed]) -> list[None]:
+    """What is behind it would be a text without its beginning: it dies with it."""
+    for call in calls:
+        id_, error = text(call.id), text(call.error)
+        rows = db.execute(_BURY, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
+        for dead, message, lane in rows:
+            _tell(db, message, story.failed(f"not sent, dead: {dead}: {error}"))
+            _end_rest(db, lane)
+        _split(db, call)
+    return [None] * len(calls)
+
+
+def _split(db: Database, call: Failed) -> None:
+    """The item is what is left of it, and what was refused of it is dead, under an id that nothing has."""
+    if call.left is not None:
+        _replace(db, text(call.id), call.left)
+    if call.refused is not None:
+        dead = replace(call.refused, id=_free(db, text(call.id)), due=0.0)
+        db.execute(f"INSERT {_INSERT}", (*outgoing_values(dead), DEAD))
+        _tell(db, text(dead.message), story.failed(f"not sent, dead: {dead.id}: {dead.error}"))
+
+
+def _free(db: Database, id_: str) -> str:
+    numbers = (f"{id_}.{number}" for number in count(1))
+    return next(each for each in numbers if not db.execute("SELECT 1 FROM outgoing WHERE id = ?", [each]).fetchone())
+
+
+def _replace(db: Database, id_: str, left: Outgoing) -> None:
     for fields in db.execute("SELECT id, message, kind, lane, behind FROM outgoing WHERE id = ?", [id_]).fetchall():
-        values = (content, outgoing_checksum(content, *fields), id_)
-        db.execute("UPDATE outgoing SET content = ?, checksum = ? WHERE id = ?", values)
+        values = (left.content, outgoing_checksum(left.content, *fields), text(left.recipient), id_)
+        db.execute("UPDATE outgoing SET content = ?, checksum = ?, recipient = ? WHERE id = ?", values)
+
+
+def wake(db: Database, calls: Sequence[None]) -> list[None]:
+    db.execute("UPDATE resting SET until = 0.0")
+    return [None] * len(calls)
 
 
 def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
@@ -116,10 +187,24 @@ def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     return [None] * len(calls)
 
 
+_REVIVE = f"""WITH RECURSIVE named(id) AS (SELECT value FROM json_each(?1)), whole(id) AS (
+    SELECT id FROM named
+    UNION SELECT next.id FROM outgoing AS next JOIN whole ON next.behind = whole.id AND next.behind <> ''
+    UNION SELECT item.behind FROM outgoing AS item JOIN whole ON item.id = whole.id AND item.behind <> '')
+    UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?2
+    WHERE id IN whole AND ((state = {WAITING} AND id IN named) OR (state = {DEAD} AND error <> ?3))
+    RETURNING id, message, lane"""
+
+
 def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
-    sql = f"""UPDATE outgoing SET due = 0.0, attempts = 0 WHERE state = {WAITING}
-        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
-    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "to be sent now") for ids in calls]
+    return [_revive(db, ids) for ids in calls]
+
+
+def _revive(db: Database, ids: Sequence[str]) -> int:
+    rows = db.execute(_REVIVE, (listed(map(text, ids)), time.time(), DAMAGED)).fetchall()
+    lanes = listed({lane for _, _, lane in rows})
+    db.execute("UPDATE resting SET until = 0.0 WHERE lane IN (SELECT value FROM json_each(?))", [lanes])
+    return _said(db, [(id_, message) for id_, message, _ in rows], "to be sent now")
 
 
 def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
@@ -139,13 +224,15 @@ def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
     return [None if row is None else outgoing_of(row)[0] for row in rows]
 
 
-def number(db: Database) -> int:
-    """How many have not left."""
-    return int(db.execute("SELECT count(*) FROM outgoing").fetchone()[0])
+def number(db: Database) -> dict[int, int]:
+    """How many there are in each state."""
+    return dict(db.execute("SELECT state, count(*) FROM outgoing GROUP BY state").fetchall())
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
-    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = ''
+    """What was leaving when its process died is first to be sent: the other side may have it already, and knows it
+    again the better the sooner it comes."""
+    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = 0.0
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
     return db.execute(sql, [listed(owners)]).rowcount
 

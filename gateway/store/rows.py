@@ -8,7 +8,7 @@ from typing import Any
 from gateway.store.engine import Message, Outgoing
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
-OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error"
+OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error, recipient, since"
 
 DAMAGED = "damaged: what is stored is not what was put there (checksum)"
 
@@ -57,17 +57,22 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
 
 
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
-    """For the columns id, message, kind, lane, behind, content, checksum, attempts, due."""
+    """For the columns ``OUTGOING``."""
     fields = tuple(map(text, (item.id, item.message, item.kind, item.lane, item.behind)))
-    return (*fields, item.content, outgoing_checksum(item.content, *fields), item.attempts, max(0.0, item.due))
+    total = outgoing_checksum(item.content, *fields)
+    later = (item.attempts, max(0.0, item.due), text(item.error), text(item.recipient), max(0.0, item.since))
+    return (*fields, item.content, total, *later)
 
 
 def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
     """A row of the columns ``OUTGOING``, and whether it is as it was put."""
-    *fields, content, total, attempts, due, error = row
+    *fields, content, total, attempts, due, error, recipient, since = row
     sound = isinstance(content, bytes) and outgoing_checksum(content, *fields) == total
     id_, message, kind, lane, behind = map(as_str, fields)
-    item = Outgoing(id_, message, kind, _bytes(content), as_int(attempts), as_float(due), as_str(error), lane, behind)
+    item = Outgoing(
+        id=id_, message=message, kind=kind, content=_bytes(content), attempts=as_int(attempts), due=as_float(due),
+        error=as_str(error), lane=lane, behind=behind, recipient=as_str(recipient), since=as_float(since),
+    )  # fmt: skip
     return item, sound
 
 

@@ -55,7 +55,18 @@ ALTER TABLE messages ADD COLUMN alone INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX messages_alone ON messages (state) WHERE alone AND state < 2;
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT, ALONE)
+LIVES = """
+ALTER TABLE outgoing ADD COLUMN since REAL NOT NULL DEFAULT 0;
+ALTER TABLE outgoing ADD COLUMN recipient TEXT NOT NULL DEFAULT '';
+UPDATE outgoing SET since = coalesce(
+    (SELECT received FROM messages WHERE messages.id = outgoing.message),
+    (SELECT received FROM claims WHERE claims.id = outgoing.message),
+    CAST(strftime('%s', 'now') AS REAL));
+CREATE INDEX outgoing_behind ON outgoing (behind) WHERE behind <> '';
+CREATE TABLE resting (lane TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL, error TEXT NOT NULL);
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

@@ -149,8 +149,30 @@ class SQLiteStore:
     async def sent(self, id: str) -> None:  # noqa: A002
         await self._run(outgoing.sent, id)
 
-    async def postpone(self, id: str, *, due: float, error: str, content: bytes | None = None) -> None:  # noqa: A002
-        await self._run(outgoing.postpone, (id, due, error, content))
+    async def postpone(
+        self,
+        id: str,  # noqa: A002
+        *,
+        due: float,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+        rests: bool = False,
+    ) -> None:
+        await self._run(outgoing.postpone, outgoing.Failed(id, error, left, refused, due=due, rests=rests))
+
+    async def bury_outgoing(
+        self,
+        id: str,  # noqa: A002
+        *,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+    ) -> None:
+        await self._run(outgoing.bury, outgoing.Failed(id, error, left, refused))
+
+    async def wake(self) -> None:
+        await self._run(outgoing.wake, None)
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
         return await self._run(outgoing.revive, tuple(ids))
@@ -186,10 +208,11 @@ class SQLiteStore:
         *,
         type: str | None = None,  # noqa: A002
         message: str | None = None,
+        dead: bool | None = None,
         limit: int = 1000,
         after: str = "",
     ) -> list[OutgoingSummary]:
-        return await self._ask(lookup.outgoing, lookup.WhichOutgoing(type, message, limit, after))
+        return await self._ask(lookup.outgoing, lookup.WhichOutgoing(type, message, limit, after, dead))
 
     async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
         return await self._ask(lookup.find, lookup.Beginning(prefix, among, limit))
@@ -232,12 +255,13 @@ def _story(database: sqlite3.Connection, calls: Sequence[str]) -> list[list[Step
 
 
 def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]:
-    by_state = messages.number(database)
+    by_state, unsent = messages.number(database), outgoing.number(database)
     counts = Counts(
         waiting=by_state.get(WAITING, 0) + by_state.get(BEHIND, 0),
         running=by_state.get(RUNNING, 0),
         dead=by_state.get(DEAD, 0),
-        outgoing=outgoing.number(database),
+        outgoing=unsent.get(WAITING, 0) + unsent.get(RUNNING, 0),
+        dead_outgoing=unsent.get(DEAD, 0),
     )
     return [counts] * len(calls)
 

@@ -16,11 +16,12 @@ from protocols.asgi import (
     ReceiveEvent,
     describe,
 )
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, NotSent
 from protocols.instance import Instance
 from protocols.mail import events
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +39,14 @@ class Delivery(Instance):
     sends = events.SENDS
     checks = events.CHECKS
 
-    def __init__(self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None) -> None:
+    def __init__(
+        self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None, timeout: float
+    ) -> None:
         super().__init__(app, scope)
         self.verdict: Verdict = Accept()
         self._submission = submission
         self._events = _events(body)
+        self._ends = asyncio.get_running_loop().time() + timeout
 
     async def receive(self) -> Any:
         """The next event. The chunks are cut as they are asked for: no second copy of the message waits anywhere."""
@@ -63,7 +67,24 @@ class Delivery(Instance):
     def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
         if self._submission is None:
             raise LocalProtocolError("email.send: no submission server is configured")
-        return self._submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
+        submitted = self._submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
+        return submitted if event.get("wait") else self._once(submitted, event)
+
+    async def _once(self, submitted: Awaitable[None], event: EmailSendEvent) -> None:
+        """What does not leave is logged: it neither fails the handler nor takes more than half of the time that is left
+        for it, so that the message is not deferred because of its answer."""
+        left = max(0.0, self._ends - asyncio.get_running_loop().time()) / 2
+        try:
+            async with asyncio.timeout(left) as limit:
+                await submitted
+        except NotSent as error:
+            for each in filter(None, (error, error.refused)):
+                report_unsent(self.scope, "mail", ", ".join((each.left or event)["rcpt_to"]), each)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            said = NotSent(f"not taken within {left:.3g} s, half of the time that is left for the handler")
+            report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
 
 
 def _events(body: bytes) -> Iterator[ReceiveEvent]:
@@ -81,7 +102,7 @@ async def deliver(
     An application that returns without one has accepted; one that crashes (logged, once), or is not done within
     ``timeout`` seconds, whatever it had said, has deferred. Cancelling this cancels the application.
     """
-    delivery = Delivery(app, scope, body, submission)
+    delivery = Delivery(app, scope, body, submission, timeout)
     crash: BaseException | None = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:

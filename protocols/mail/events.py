@@ -5,7 +5,7 @@ from typing import Any
 
 from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent, wish_of
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, as_bytes, wrong
+from protocols.events import Event, as_bytes, waits, wrong
 from protocols.mail.envelope import parse_headers
 from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
@@ -51,12 +51,15 @@ def send(event: Event) -> EmailSendEvent:
     sender, recipients = event["mail_from"], event["rcpt_to"]
     if not isinstance(recipients, list | tuple) or not recipients:
         raise wrong(event, "rcpt_to", "a list of one or more addresses")
-    return {
+    clean: EmailSendEvent = {
         "type": "email.send",
         "mail_from": sender and _address(sender),
         "rcpt_to": list(dict.fromkeys(map(_address, recipients))),
         "message": _message(event),
     }
+    if waits(event):
+        clean["wait"] = True
+    return clean
 
 
 CHECKS = {"email.accept": accept, "email.reject": reject, "email.defer": defer, "email.send": send}

@@ -15,16 +15,15 @@ import aiosmtplib
 
 from protocols import private
 from protocols.errors import NotSent
+from protocols.mail.refusals import failure_of, refusal_of
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
+from protocols.tasks import Tasks
 from protocols.units import Count, Timeout
 
 _PORTS = {"smtp": 587, "smtps": 465}
-
-
-class SubmissionFailed(NotSent):
-    """The message was not taken; or, where ``left`` has a ``rcpt_to``, not for those. Left uncaught it is the handler's
-    crash, so that the sender tries again."""
+_GOODBYE = 5.0
+"""Seconds that the server may take to answer QUIT."""
 
 
 class Submission(Protocol):
@@ -36,7 +35,8 @@ class Submission(Protocol):
         Envelope and message are as :func:`protocols.mail.events.send` returns them. ``mail_from`` may be empty (the
         null reverse-path, for automatic replies).
 
-        Raises SubmissionFailed where it was not taken.
+        Raises NotSent where it was not taken, or, where ``left`` has a ``rcpt_to``, not for those; PermanentFailure
+        where another try is of no use, AccountRefused where none of our mail is taken.
         """
 
 
@@ -87,21 +87,39 @@ class SMTPSubmission:
             "cert_bundle": settings.ca,
         }
         self._turn = asyncio.Semaphore(settings.max_connections)
+        self._goodbyes = Tasks("submission")
 
     async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
-        async with self._turn:
-            await self._send(mail_from, list(rcpt_to), message)
+        await self._turn.acquire()
+        await self._send(mail_from, list(rcpt_to), message)
 
     async def _send(self, sender: str, recipients: list[str], content: bytes) -> None:
         utf8 = [] if "".join([sender, *recipients]).isascii() else ["SMTPUTF8"]
+        client = aiosmtplib.SMTP(**self._options)
         try:
-            async with aiosmtplib.SMTP(**self._options) as client:
-                refused, _ = await client.sendmail(sender, recipients, content, mail_options=utf8)
+            await client.connect()
+            refused, _ = await client.sendmail(sender, recipients, content, mail_options=utf8)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise SubmissionFailed(f"{self._options['hostname']}: {_reason(error)}") from error
+            raise failure_of(error, self._options["hostname"]) from error
+        except BaseException:  # cancelled, perhaps in the middle of the message: QUIT would be a line of it
+            client.close()
+            raise
+        finally:
+            self._goodbyes.spawn(self._leave(client), name="QUIT")
         if refused:
-            said = f"{self._options['hostname']} refused {', '.join(refused)}; the others were sent"
-            raise SubmissionFailed(said, left={"rcpt_to": list(refused)})
+            raise refusal_of(refused, self._options["hostname"], others_sent=True)
+
+    async def _leave(self, client: aiosmtplib.SMTP) -> None:
+        """In a task of its own: whoever waits for the answer to the message gets it before the server has answered
+        QUIT. Until then the connection counts."""
+        try:
+            if client.is_connected:
+                await client.quit(timeout=_GOODBYE)
+        except (aiosmtplib.SMTPException, OSError):
+            pass  # it is over either way
+        finally:
+            client.close()
+            self._turn.release()
 
 
 class DirectorySubmission:
@@ -115,7 +133,7 @@ class DirectorySubmission:
         try:
             await asyncio.to_thread(self._write, envelope + message)
         except OSError as error:
-            raise SubmissionFailed(f"{self._directory}: {error.strerror or error}") from error
+            raise NotSent(f"{self._directory}: {error.strerror or error}") from error
 
     def _write(self, content: bytes) -> None:
         """A reader of the folder sees the whole file or none."""
@@ -146,10 +164,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _reason(error: Exception) -> str:
-    """Words for a log: the server's answer, never our login."""
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return f"{error.code} {error.message}"
-    return str(error) or type(error).__name__

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, Application, MQTTScope
-from protocols.errors import Disconnected
+from protocols.errors import AccountRefused, Disconnected
 from protocols.events import checked
 from protocols.mqtt.client_connection import ClientConnection
 from protocols.mqtt.client_run import publish
@@ -28,6 +28,7 @@ from protocols.mqtt.client_session import ClientSession
 from protocols.mqtt.client_settings import MQTTClientSettings
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.link import Address, Link, Refused
+from protocols.mqtt.reasons import ACCOUNT_REFUSED
 from protocols.server import Server, Status
 
 __all__ = ["MQTTClient", "MQTTClientSettings"]
@@ -58,6 +59,8 @@ class MQTTClient(Server):
         self._session = ClientSession()
         self._connections: set[ClientConnection] = set()
         """The connection that is up, if one is."""
+        self._refused: Refused | None = None
+        """Why the broker does not let us in, where somebody has to repair that."""
         self._stopping = False
 
     @property
@@ -85,12 +88,15 @@ class MQTTClient(Server):
 
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside a run: to the broker, which has taken it at QoS 1 and 2 when this returns. Raises
-        Disconnected where it is away, Refused where it does not want it, LocalProtocolError for what is no publication.
+        Disconnected where it is away, AccountRefused where it does not let us in, NotSent where it does not take it,
+        LocalProtocolError for what is no publication.
         """
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
             await publish(connection.link, publication, self.settings.timeout)
             return
+        if self._refused is not None:
+            raise AccountRefused(str(self._refused))
         raise Disconnected("the broker is away")
 
     async def _stay_connected(self) -> None:
@@ -120,7 +126,9 @@ class MQTTClient(Server):
         try:
             link = await self._connect()
         except (Refused, OSError, UnicodeError) as error:
+            self._refused = error if isinstance(error, Refused) and error.answer in ACCOUNT_REFUSED else None
             return _sentence(error, self.settings)
+        self._refused = None
         connection = ClientConnection(self.app, lambda: self._scope(link), link, self.settings, self._opened)
         self._connections.add(connection)
         try:

@@ -19,11 +19,13 @@ from protocols.asgi import (
     SendEvent,
     describe,
 )
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.events import checked, type_of
 from protocols.instance import Instance
 from protocols.mqtt import events
-from protocols.mqtt.link import Arrived, Link
+from protocols.mqtt.link import Arrived, Link, Refused
+from protocols.mqtt.reasons import NEVER_TAKEN
+from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,13 @@ class Run(Instance):
             self.settled.set()
 
     async def mqtt_send(self, event: MQTTSendEvent) -> None:
-        await publish(self._link, event, self._timeout)
+        """What the broker refuses is logged, and does not fail the handler, unless it waits for it."""
+        try:
+            await publish(self._link, event, self._timeout)
+        except NotSent as error:
+            if event.get("wait"):
+                raise
+            report_unsent(self.scope, "publication", event["topic"], error)
 
     async def mqtt_subscribe(self, event: MQTTSubscribeEvent) -> None:
         await self._link.subscribe(event["filters"], self._timeout)
@@ -128,8 +136,13 @@ class Run(Instance):
 
 
 async def publish(link: Link, event: MQTTSendEvent, timeout: float) -> None:
-    """``mqtt.send``. Raises Disconnected, Refused."""
-    await link.publish(event["topic"], event["payload"], event["qos"], event["retain"], event["properties"], timeout)
+    """``mqtt.send``. Raises Disconnected; NotSent where the broker does not take it, PermanentFailure where it never
+    will."""
+    keys = event["topic"], event["payload"], event["qos"], event["retain"], event["properties"]
+    try:
+        await link.publish(*keys, timeout)
+    except Refused as error:
+        raise (PermanentFailure if error.answer in NEVER_TAKEN else NotSent)(str(error)) from error
 
 
 def _event(message: Arrived) -> MQTTReceiveEvent:

@@ -20,7 +20,7 @@ from protocols.asgi import (
     wish_of,
 )
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, as_bytes, wrong
+from protocols.events import Event, as_bytes, waits, wrong
 from protocols.mqtt import reasons
 from protocols.mqtt.fields import MAX_VARIABLE, has_control, valid_text
 from protocols.mqtt.properties import Kind, Properties, encode
@@ -164,7 +164,7 @@ def send(event: Event) -> MQTTSendEvent:
     properties = _of_publish(event) if event.get("properties") else {}
     if len(payload) > _LONG or len(properties.get("user_property", ())) > _MANY:
         _check_length(topic, payload, properties)
-    return {
+    clean: MQTTSendEvent = {
         "type": "mqtt.send",
         "topic": topic,
         "payload": payload,
@@ -172,6 +172,9 @@ def send(event: Event) -> MQTTSendEvent:
         "retain": bool(retain),
         "properties": properties,
     }
+    if "wait" in event and waits(event):
+        clean["wait"] = True
+    return clean
 
 
 def subscribe(event: Event) -> MQTTSubscribeEvent:

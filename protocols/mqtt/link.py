@@ -28,7 +28,14 @@ from gmqtt.mqtt.protocol import MQTTProtocol
 from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.mqtt.client_session import ClientSession
 from protocols.mqtt.client_websocket import open_websocket
-from protocols.mqtt.reasons import PACKET_ID_NOT_FOUND, QOS_NOT_SUPPORTED, SUCCESS, TOO_LARGE, UNSPECIFIED
+from protocols.mqtt.reasons import (
+    PACKET_ID_NOT_FOUND,
+    QOS_NOT_SUPPORTED,
+    RETAIN_NOT_SUPPORTED,
+    SUCCESS,
+    TOO_LARGE,
+    UNSPECIFIED,
+)
 from protocols.tasks import Tasks
 
 _VERSIONS = {"3.1.1": MQTTv311, "5.0": MQTTv50}
@@ -287,6 +294,8 @@ class Link:
         self._alive()
         if qos > self.properties.get("maximum_qos", 2):
             raise Refused(f"a message to {topic!r}", QOS_NOT_SUPPORTED)
+        if retain and not self.properties.get("retain_available", 1):  # it would close the connection (3.2.2.3.5)
+            raise Refused(f"a message to {topic!r}", RETAIN_NOT_SUPPORTED)
         message = gmqtt.Message(topic, payload, qos=qos, retain=retain, **_to_gmqtt(properties))
         if qos:
             async with self._window:

@@ -55,3 +55,29 @@ RETURN_CODES = {
     BANNED: 5,
 }
 """MQTT 5's CONNACK reason code -> the nearest return code of 3.1.1 (its 3.2.2.3); any other: 3, server unavailable."""
+
+NEVER_TAKEN = frozenset(
+    {
+        NOT_AUTHORIZED,
+        TOPIC_INVALID,
+        TOO_LARGE,
+        PAYLOAD_FORMAT_INVALID,
+        RETAIN_NOT_SUPPORTED,
+        QOS_NOT_SUPPORTED,
+    }
+)
+"""Answers to a PUBLISH that are about that message: its topic, its content, its flags. Any other may pass."""
+ACCOUNT_REFUSED = frozenset(
+    {
+        *(1, 2, 4, 5),  # 3.1.1: version, client id, login, rights
+        UNSUPPORTED_VERSION,
+        CLIENT_ID_INVALID,
+        BAD_CREDENTIALS,
+        NOT_AUTHORIZED,
+        BANNED,
+        BAD_AUTHENTICATION_METHOD,
+        USE_ANOTHER_SERVER,
+        SERVER_MOVED,
+    }
+)
+"""Answers to a CONNECT that somebody has to repair, here or there."""

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Protocol
 from urllib.parse import parse_qsl, urlsplit
 
 from protocols.asgi import Media
-from protocols.errors import NotSent, PermanentFailure, RemoteProtocolError
+from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
 from protocols.secret import Secret
 
 
@@ -189,23 +189,34 @@ class Provider(Protocol):
         ...
 
     def judge(self, answer: Answer) -> None:
-        """The answer to `request`. Raises PermanentFailure, or NotSent where a later try may do."""
+        """The answer to `request`. Raises PermanentFailure where this text will never be taken, AccountRefused where
+        none of ours is, NotSent where a later try may do."""
         ...
 
 
 PATIENCE = 30.0
 """Seconds for which 429 wants no more, where it says no number itself."""
 
+Kind = type[NotSent]
+_BY_STATUS: Mapping[int, Kind] = {
+    **dict.fromkeys((301, 302, 303, 307, 308), AccountRefused),  # another URL, to which no login is sent
+    **dict.fromkeys((401, 402, 403, 407), AccountRefused),  # the login, the balance, a right
+    **dict.fromkeys((404, 405), AccountRefused),  # the URL in the settings, or the account in it
+    **dict.fromkeys((408, 421, 423, 425, 429), NotSent),  # RFC 9110 15.5.9, RFC 8470, RFC 6585: again, later
+}
 
-def judge(answer: Answer, taken: range, detail: str = "") -> None:
-    """By the status alone: 4xx is the request's own fault, but for 429, which asks for patience (RFC 6585, 4)."""
+
+def judge(answer: Answer, taken: range, detail: str = "", kind: Kind | None = None) -> None:
+    """By ``kind``, where the provider's own code says that much, else by the status: 4xx is the fault of the message,
+    but for those that are about our account, and those that ask for patience."""
     if answer.status in taken:
         return
+    kind = kind or _BY_STATUS.get(answer.status) or (PermanentFailure if 400 <= answer.status < 500 else NotSent)
     said = f"the provider answered {answer.status}{detail}"
-    if 400 <= answer.status < 500 and answer.status != 429:
-        raise PermanentFailure(said)
+    if kind is PermanentFailure:
+        raise kind(said)
     impatient = answer.status == 429 and answer.retry_after is None
-    raise NotSent(said, retry_after=PATIENCE if impatient else answer.retry_after)
+    raise kind(said, retry_after=PATIENCE if impatient else answer.retry_after)
 
 
 def split(text: str, longest: int | None) -> list[str]:

@@ -28,7 +28,7 @@ class Sender:
         self._posts: set[asyncio.Future[None]] = set()
 
     async def send(self, text: Text) -> None:
-        """Returns when the provider has taken it. Raises NotSent, PermanentFailure."""
+        """Return when the provider has taken it. Raises NotSent, PermanentFailure, AccountRefused."""
         over = asyncio.get_running_loop().create_future()
         self._posts.add(over)
         try:

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
-from protocols.errors import Disconnected, NotSent, RemoteProtocolError
+from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
 from protocols.event import new_id
 from protocols.events import checked, missing
 from protocols.server import Server
@@ -81,13 +81,14 @@ class SMSWebhook(Server):
         part of it where it is too long for one: these leave one after the other, and none after one that failed.
 
         ``to`` and ``from`` are required, there being no message to take them from; ``id`` (optional) is told to a
-        provider that knows repetitions by it. Raises NotSent, PermanentFailure; LocalProtocolError for what is no text.
+        provider that knows repetitions by it. Raises NotSent, PermanentFailure, AccountRefused; LocalProtocolError for
+        what is no text.
         """
         if self.status.state == "stopped":
             raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one leave
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
-            raise NotSent(f"sms {self.name} cannot send: {lacking} is missing")
+            raise AccountRefused(f"sms {self.name} cannot send: {lacking} is missing")
         for text in texts:
             await self._sender.send(text)
 

@@ -17,7 +17,7 @@ from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, url
 from xml.sax.saxutils import escape, quoteattr
 
 from protocols.asgi import Media
-from protocols.errors import RemoteProtocolError
+from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
@@ -175,7 +175,9 @@ class Twilio:
         return Request("POST", url, headers, urlencode([*pairs, *media], errors="replace").encode())
 
     def judge(self, answer: Answer) -> None:
-        judge(answer, _CREATED, _error_code(answer.body))
+        code = _error_code(answer.body)
+        detail = f", error {code} (https://www.twilio.com/docs/api/errors/{code})" if code else ""
+        judge(answer, _CREATED, detail, _BY_CODE.get(code))
 
 
 # Signatures
@@ -318,13 +320,27 @@ def _as_form(message: Message) -> dict[str, str]:
 # REST
 
 
-def _error_code(body: bytes) -> str:
-    """Twilio's number for what is wrong, from its answer's JSON. Not its sentence, which may repeat what we sent."""
+# https://www.twilio.com/docs/api/errors. What is not here goes by its HTTP status.
+_BY_CODE: Mapping[int, type[NotSent]] = {
+    **dict.fromkeys((20003, 20005, 20006, 20008), AccountRefused),  # wrong login, account not active, test credentials
+    **dict.fromkeys((20403, 20404, 30002), AccountRefused),  # no right, no such account, account suspended
+    **dict.fromkeys((14107, 20429, 21611, 30001, 63038), NotSent),  # too fast, a queue is full, the day's limit
+    **dict.fromkeys((21211, 21214, 21217, 21614, 21635), PermanentFailure),  # no number, or none for texts
+    21610: PermanentFailure,  # the recipient has opted out
+    **dict.fromkeys((21408, 21612, 21608), PermanentFailure),  # no way from our number to this one
+    **dict.fromkeys((21212, 21603, 21606, 21660, 21661), PermanentFailure),  # the From of this text is not ours
+    **dict.fromkeys((21602, 21617, 21619, 21620, 21623), PermanentFailure),  # no body, too long, wrong media
+}
+
+
+def _error_code(body: bytes) -> int:
+    """Twilio's number for what is wrong, from its answer's JSON; 0 where there is none. Not its sentence, which may
+    repeat what we sent."""
     try:
         code = json.loads(body)["code"]
     except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return f", error {code} (https://www.twilio.com/docs/api/errors/{code})" if isinstance(code, int) else ""
+        return 0
+    return code if isinstance(code, int) else 0
 
 
 # TwiML

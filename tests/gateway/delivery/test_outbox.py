@@ -11,17 +11,20 @@ from urllib.parse import parse_qs
 
 import pytest
 from servers.provider import Provider, provider
+from servers.submission import Peer, peer
 from test_worker import LIMIT, until
 
 from gateway.delivery import bell
+from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.outcomes import outcomes
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.servers import make_outlets
-from gateway.store import set_store
+from gateway.store import Outgoing, codec, set_store
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
-from protocols import SMTPServer, SMTPSettings, SubmissionSettings, open_submission
+from protocols import SubmissionSettings, open_submission
 from protocols.secret import Secret
 from protocols.sms import SMSWebhook, TwilioSettings
 
@@ -189,21 +192,28 @@ async def test_no_part_leaves_before_the_one_before_it_not_even_after_a_restart(
             assert bodies(there) == [parts[0], "short"]
 
 
-async def test_nothing_follows_a_part_that_is_refused_for_good(
+async def test_with_a_part_that_is_refused_for_good_the_rest_dies_and_all_come_back_together(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with provider((400, "{}")) as there, sending(store, texts("there", there)):
+    async with provider((400, "{}"), TAKEN) as there, sending(store, texts("there", there)):
         await reply(store, "e", "there", "x" * 4000)
-
-        async def refused() -> bool:
-            return bool(refusals(caplog))
-
-        await until(refused)
+        await left(store, 0)
         assert len(there.posts) == 1
-        assert (await store.counts()).outgoing == 3
+        dead = await store.outgoing()
+        assert [(item.id, item.state, item.error) for item in dead] == [
+            ("e-0", "dead", "the provider answered 400"),
+            ("e-1", "dead", "the part before it was not sent (e-0): the provider answered 400"),
+            ("e-2", "dead", "the part before it was not sent (e-0): the provider answered 400"),
+        ]
+        assert (await store.counts()).dead_outgoing == 3
+        assert await store.revive_outgoing(["e-1"]) == 3
+        bell.outgoing.ring()
+        await left(store, 0)
+        assert [len(body) for body in bodies(there)] == [1600, 1600, 1600, 800]
+    assert await store.outgoing() == []
     [record] = [record for record in caplog.records if "not sent" in record.message]
-    assert record.levelno == logging.WARNING
-    assert "e-0 not sent (attempt 1), next in 3600 s: the provider answered 400" in record.message
+    assert record.levelno == logging.ERROR
+    assert record.message == "e-0: sms to +447400123456 not sent, now dead: the provider answered 400"
 
 
 async def test_what_was_taken_and_not_noted_is_sent_again_and_nothing_else(
@@ -242,39 +252,197 @@ async def opened(folder: Path) -> SQLiteStore:
     return store
 
 
-class Recipients:
-    """A mail server's application, which knows these addresses only."""
-
-    def __init__(self, *known: str) -> None:
-        self.known = set(known)
-        self.taken: list[list[str]] = []
-
-    def routable(self, scope: Any) -> bool:
-        return self.known.issuperset(scope["rcpt_to"])
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        self.taken.append(scope["rcpt_to"])
+MAIL = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message": b"From: g@x.org\n\nhello\n"}
 
 
-async def test_a_mail_that_one_recipient_is_refused_for_is_sent_again_to_that_one_alone(store: SQLiteStore) -> None:
-    desk = Recipients("a@x.org", "c@x.org")
-    mail = {"type": "email.send", "mail_from": "", "rcpt_to": ["a@x.org", "b@x.org", "c@x.org"], "message": b"A: 1\n\n"}
-    async with SMTPServer(desk, SMTPSettings(bind="127.0.0.1:0")) as server:
-        submission = open_submission(SubmissionSettings(f"smtp://{server.address}"))
-        outbox = Outbox(store, make_outlets([], submission))
-        outbox.backoff = Policy(backoff=0.01)
-        await store.claim("e", id="e", now=1.0, ttl=60.0)
-        await store.settle("e", result=b"", outgoing=outgoing_of("e", {"listener": "mail"}, [mail]))
-        outbox.start()
-
-        async def refused() -> bool:
-            return any("refused b@x.org" in step.what for step in await store.story("e"))
-
-        await until(refused)
-        desk.known.add("b@x.org")
-        await left(store, 0)
+@contextlib.asynccontextmanager
+async def mailing(store: SQLiteStore, there: Peer, *, keep: Keep | None = None) -> AsyncIterator[Outbox]:
+    submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
+    outbox = Outbox(store, make_outlets([], submission), keep)
+    outbox.backoff = Policy(backoff=0.01)
+    outbox.start()
+    try:
+        yield outbox
+    finally:
         await outbox.stop(LIMIT)
-    assert desk.taken == [["a@x.org", "c@x.org"], ["b@x.org"]]
+
+
+async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 1) -> None:
+    await store.claim(event, id=event, now=1.0, ttl=60.0)
+    items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number)
+    await store.settle(event, result=b"", outgoing=items)
+    bell.outgoing.ring()
+
+
+async def unsent(store: SQLiteStore) -> list[tuple[str, str, str, str]]:
+    return [(item.id, item.state, item.recipient, item.error) for item in await store.outgoing()]
+
+
+async def test_of_three_recipients_one_is_dead_one_has_it_and_one_is_tried_again_alone(store: SQLiteStore) -> None:
+    """The last one's mail is the same mail: it has the same Message-ID."""
+    async with peer({"b@x.org": "550 5.1.1 no such user", "c@x.org": "450 4.2.0 later"}) as there:
+        async with mailing(store, there):
+            await mails(store, "e", "a@x.org", "b@x.org", "c@x.org")
+
+            async def tried_again() -> bool:
+                return there.tried >= 3
+
+            await until(tried_again)
+            del there.answers["c@x.org"]
+            await left(store, 0)
+            assert await unsent(store) == [
+                ("e-0.1", "dead", "b@x.org", "127.0.0.1 refused b@x.org: 550 5.1.1 no such user")
+            ]
+            del there.answers["b@x.org"]
+            assert await store.revive_outgoing(["e-0.1"]) == 1
+            await left(store, 0)
+    assert [recipients for recipients, _ in there.taken] == [["a@x.org"], ["c@x.org"], ["b@x.org"]]
+    assert len({content for _, content in there.taken}) == 1
+    assert there.taken[0][1].startswith(b"Message-ID: <e-0@x.org>\r\nFrom: g@x.org\r\n")
+    assert await store.outgoing() == []
+
+
+async def test_all_but_one_have_it_and_that_one_is_refused_for_good(store: SQLiteStore) -> None:
+    async with peer({"b@x.org": "550 5.1.1 no such user"}) as there, mailing(store, there):
+        await mails(store, "e", "a@x.org", "b@x.org")
+        await left(store, 0)
+        assert await unsent(store) == [("e-0", "dead", "b@x.org", "127.0.0.1 refused b@x.org: 550 5.1.1 no such user")]
+        assert there.tried == 1
+
+
+@pytest.mark.parametrize(("stage", "answer"), [("content", "554 5.7.1 spam"), ("MAIL", "552 5.3.4 too big")])
+async def test_a_mail_that_is_refused_for_good_is_tried_once(store: SQLiteStore, stage: str, answer: str) -> None:
+    before = outcomes.total["email", "dead"]
+    async with peer({stage: answer}) as there, mailing(store, there):
+        await mails(store, "e", "b@x.org")
+        await left(store, 0)
+        assert await unsent(store) == [("e-0", "dead", "b@x.org", f"127.0.0.1: {answer}")]
+        assert there.tried == 1
+    assert outcomes.total["email", "dead"] == before + 1
+    told = [step.what for step in await store.story("e")]
+    assert told[-1] == f"failed: not sent, dead: e-0: 127.0.0.1: {answer}"
+
+
+async def test_what_is_no_mail_at_all_is_tried_once(store: SQLiteStore) -> None:
+    """An earlier release kept what no server could ever take, and tried it for ever."""
+    item = Outgoing("e-0", "e", "email", codec.encode({"listener": "mail"}, [MAIL | {"rcpt_to": ["no address"]}]))
+    async with peer() as there, mailing(store, there):
+        await store.finish("e", outgoing=[item])
+        bell.outgoing.ring()
+        await left(store, 0)
+        [(_, state, _, error)] = await unsent(store)
+        assert (state, error.partition(":")[0], there.tried) == ("dead", "email.send", 0)
+
+
+async def test_what_fails_for_now_is_tried_as_long_as_it_is_kept(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with peer({"RCPT": "450 4.2.0 later"}) as there, mailing(store, there, keep=Keep(email=0.2)):
+        await mails(store, "e", "b@x.org")
+        await left(store, 0)
+        said = "given up, it was kept for 0.2 s (outgoing.keep): 127.0.0.1 refused b@x.org: 450 4.2.0 later"
+        assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
+        assert there.tried > 1
+        there.answers.clear()
+        assert await store.revive_outgoing(["e-0"]) == 1  # a new life
+        await left(store, 0)
+        assert await store.outgoing() == []
+
+
+async def test_a_login_that_is_refused_rests_the_lane_with_one_warning_until_it_is_repaired(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However old they are, nothing dies of it; and nobody else waits."""
+    monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.05)
+    caplog.set_level(logging.INFO, "gateway.delivery.outbox")
+    async with peer({"MAIL": "530 5.7.0 authentication required"}) as there, provider(TAKEN) as texting:
+        submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
+        hook = texts("there", texting)
+        async with hook:
+            outbox = Outbox(store, make_outlets([hook], submission), Keep.all(0.001))
+            outbox.start()
+            await mails(store, "e", "b@x.org", number=40)
+
+            async def asked_again() -> bool:
+                return there.tried >= HALF + 3
+
+            await until(asked_again)
+            await reply(store, "t", "there", "hello")
+            await left(store, 40)
+            states = {item.state for item in await store.outgoing()}
+            assert states <= {"resting", "leaving"}
+            there.answers.clear()
+            await left(store, 0)
+            await outbox.stop(LIMIT)
+    assert len(there.taken) == 40
+    assert await store.outgoing() == []
+    assert bodies(texting) == ["hello"]
+    lines = [record.message for record in caplog.records if record.name == "gateway.delivery.outbox"]
+    assert lines == [
+        "email rests, nothing leaves by it until this is repaired (asked again every 0.05 s): "
+        "127.0.0.1: 530 5.7.0 authentication required",
+        "email: what waited leaves again",
+    ]
+
+
+async def test_what_rests_is_asked_for_by_one_item_and_at_once_if_an_operator_wants_it(store: SQLiteStore) -> None:
+    async with peer({"greeting": "554 5.7.1 you are on a list"}) as there, mailing(store, there):
+        await mails(store, "e", "b@x.org")
+
+        async def rests() -> bool:
+            return [item.state for item in await store.outgoing()] == ["resting"]
+
+        await until(rests)
+        await mails(store, "f", "b@x.org", number=9)
+        await reply(store, "t", "gone", "no server of that name")
+
+        async def both_rest() -> bool:
+            return [item.state for item in await store.outgoing()] == ["resting"] * 11
+
+        await until(both_rest)
+        assert there.tried == 1
+        assert "554" in (await store.outgoing(message="f"))[0].error
+        assert await store.revive_outgoing(["f-3"]) == 1
+
+        async def asked() -> bool:
+            return there.tried == 2
+
+        await until(asked)
+        await until(both_rest)
+        there.answers.clear()
+        assert await store.revive_outgoing(["f-3"]) == 1
+        await left(store, 1)  # the text has no server
+        assert there.tried == 2 + 10
+
+
+async def test_an_item_that_is_refused_alone_does_not_stop_the_others_for_long(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider may say of one text what others say of an account."""
+    monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.05)
+    async with peer({"b@x.org": "530 5.7.0 not for you"}) as there, mailing(store, there, keep=Keep(email=0.3)):
+        await mails(store, "e", "b@x.org")
+        await mails(store, "f", "c@x.org", number=20)
+        await left(store, 0)
+        said = "given up, it was kept for 0.3 s (outgoing.keep): 127.0.0.1 refused b@x.org: 530 5.7.0 not for you"
+        assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
+        assert len(there.taken) == 20
+
+
+async def test_what_rests_is_asked_for_at_a_new_start(store: SQLiteStore) -> None:
+    async with peer({"greeting": "554 5.7.1 no"}) as there:
+        async with mailing(store, there):
+            await mails(store, "e", "b@x.org")
+
+            async def rests() -> bool:
+                return [item.state for item in await store.outgoing()] == ["resting"]
+
+            await until(rests)
+            await mails(store, "f", "b@x.org")
+        there.answers.clear()
+        async with mailing(store, there):
+            await left(store, 0)
+    assert [len(there.taken), there.tried] == [2, 3]
 
 
 async def test_stopping_waits_for_what_is_under_way_and_begins_nothing(store: SQLiteStore) -> None:

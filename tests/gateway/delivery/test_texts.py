@@ -3,8 +3,6 @@
 import contextlib
 import hmac
 import json
-import logging
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,10 +14,10 @@ from test_worker import LIMIT, until, working
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.policy import LONGEST_BACKOFF
 from gateway.routing import default
 from gateway.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
+from protocols.errors import AccountRefused
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
 
@@ -171,30 +169,34 @@ async def test_a_provider_that_is_away_is_tried_again_under_the_same_id(store: S
     assert len({body for _, _, body in there.posts}) == 1
 
 
-async def test_what_is_refused_for_good_is_kept_and_rarely_tried(
-    store: SQLiteStore, caplog: pytest.LogCaptureFixture
-) -> None:
-    answer = (400, '{"code": 21211, "message": "+447400123456 is no number"}')
+@pytest.mark.parametrize("code", [21211, 21610])
+async def test_what_is_refused_for_good_is_dead_with_the_answer(store: SQLiteStore, code: int) -> None:
+    answer = (400, json.dumps({"code": code, "message": "+447400123456 is no number"}))
     async with provider(answer) as there, running(store, routed(Answers), twilio(there.url)) as hook:
-        await post(hook)
-        await until(lambda: warned(caplog))
+        assert (await post(hook)).status_code == 200
+        await until(lambda: quiet(store))
     assert len(there.posts) == 1
-    assert (await store.counts()).outgoing == 1
-    assert await store.take_outgoing(1, now=time.time() + LONGEST_BACKOFF - 60) == []
-    [item] = await store.take_outgoing(1, now=time.time() + LONGEST_BACKOFF + 60)
-    assert item.kind == "sms"
-    [record] = [record for record in caplog.records if "not sent" in record.message]
-    assert record.levelno == logging.WARNING
-    assert record.message.endswith(
-        "next in 3600 s: the provider answered 400, error 21211 (https://www.twilio.com/docs/api/errors/21211)"
-    )
+    [item] = await store.outgoing()
+    assert (item.type, item.state, item.recipient) == ("sms", "dead", TEXT.sender)
+    assert item.error == f"the provider answered 400, error {code} (https://www.twilio.com/docs/api/errors/{code})"
 
 
-async def warned(caplog: pytest.LogCaptureFixture) -> bool:
-    return any("not sent" in record.message for record in caplog.records)
+async def test_an_account_that_is_refused_keeps_its_texts(store: SQLiteStore) -> None:
+    """A login, or one of the settings that sending needs."""
+    async with provider((401, '{"code": 20003}')) as there:
+        lacking = TwilioSettings(on="web", path="/", auth_token=Secret("t"), api_url=there.url)
+        for settings in (twilio(there.url), lacking):
+            async with running(store, routed(Answers), settings) as hook:
+                await post(hook)
+
+                async def rests() -> bool:
+                    return [item.state for item in await store.outgoing()] == ["resting"]
+
+                await until(rests)
+    assert len(there.posts) == 1
 
 
 async def test_a_server_that_is_gone_from_the_file_keeps_its_texts(store: SQLiteStore) -> None:
     outlet = make_outlets([], None)["sms"]
-    with pytest.raises(LookupError, match="no sms server 'texts' any more"):
+    with pytest.raises(AccountRefused, match="no sms server 'texts' any more"):
         await outlet("texts", {"type": "sms.send", "text": "x"})

@@ -3,15 +3,15 @@
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.mail.delivery import CHUNK, deliver
 from protocols.mail.envelope import email_scope
-from protocols.mail.submission import SubmissionFailed
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
 
@@ -153,16 +153,51 @@ async def test_sending_is_awaited_and_legal_before_and_after_the_verdict() -> No
     assert outbox.sent == [("", ["b@x.org"], b"Subject: hi\r\n\r\n")] * 2
 
 
-async def test_a_failed_submission_defers_unless_it_is_caught() -> None:
-    outbox = Outbox(SubmissionFailed("away"))
-    reply = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message": b"Subject: hi\r\n\r\n"}
+REPLY = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message": b"Subject: hi\r\n\r\n"}
+
+
+async def test_a_reply_that_does_not_leave_is_logged_and_the_message_is_accepted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert await run(sends(REPLY), submission=Outbox(PermanentFailure("550 no such user"))) == Accept()
+    [record] = caplog.records
+    assert record.levelno == logging.ERROR
+    assert re.fullmatch(
+        r"\w{12} email <> -> a@x\.org: mail to b@x\.org not sent: 550 no such user", record.getMessage()
+    )
+
+
+async def test_who_is_refused_and_who_only_for_now_are_a_line_each(caplog: pytest.LogCaptureFixture) -> None:
+    refused = PermanentFailure("550 no", left={"rcpt_to": ["c@x.org"]})
+    error = NotSent("450 later", left={"rcpt_to": ["b@x.org"]}, refused=refused)
+    assert await run(sends(REPLY), submission=Outbox(error)) == Accept()
+    assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
+        "mail to b@x.org not sent: 450 later",
+        "mail to c@x.org not sent: 550 no",
+    ]
+
+
+async def test_a_handler_that_waits_learns_of_it() -> None:
+    outbox = Outbox(NotSent("away"))
 
     async def careful(scope: Any, receive: Any, send: Any) -> None:
-        with pytest.raises(SubmissionFailed):
-            await send(reply)
+        with pytest.raises(NotSent):
+            await send(REPLY | {"wait": True})
 
-    assert await run(sends(reply), submission=outbox) == Defer()
+    assert await run(sends(REPLY | {"wait": True}), submission=outbox) == Defer()
     assert await run(careful, submission=outbox) == Accept()
+
+
+async def test_a_silent_submission_server_does_not_make_the_handler_late(caplog: pytest.LogCaptureFixture) -> None:
+    class Silent(Outbox):
+        async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
+            await asyncio.Event().wait()
+
+    assert await run(sends(REPLY, REPLY, REPLY), timeout=0.5, submission=Silent()) == Accept()
+    assert [record.getMessage().rpartition(": not taken within ")[2].partition(" s")[0] for record in caplog.records][
+        0
+    ] == "0.25"
+    assert len(caplog.records) == 3
 
 
 async def test_a_missing_key_is_named() -> None:

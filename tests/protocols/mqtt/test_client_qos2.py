@@ -7,9 +7,8 @@ import pytest
 from client_desk import LIMIT, App, Peer, client, ready, scripted, until
 from servers.mosquitto import mosquitto
 
-from protocols.errors import Disconnected
+from protocols.errors import Disconnected, NotSent
 from protocols.mqtt.client_session import ClientSession
-from protocols.mqtt.link import Refused
 
 PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 QUIET: dict[str, Any] = {"subscribe": (), "qos": 2}
@@ -125,7 +124,7 @@ class Sender(App):
 
     def __init__(self, **more: Any) -> None:
         super().__init__()
-        self.event = {"type": "mqtt.send", "topic": "out", "payload": b"x", "qos": 2, **more}
+        self.event = {"type": "mqtt.send", "topic": "out", "payload": b"x", "qos": 2, "wait": True, **more}
         self.outcomes: list[str] = []
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -135,7 +134,7 @@ class Sender(App):
             try:
                 await send(self.event)
                 self.outcomes.append("taken")
-            except (Refused, Disconnected) as error:
+            except (NotSent, Disconnected) as error:
                 self.outcomes.append(type(error).__name__)
         while (await receive())["type"] != "mqtt.disconnect":
             pass
@@ -168,7 +167,7 @@ async def test_a_broker_that_refuses_is_not_asked_to_release() -> None:
     app = Sender()
     async with scripted(first) as (url, over), client(app, url, **QUIET):
         await asyncio.wait_for(over.wait(), LIMIT)
-    assert app.outcomes == ["Refused"]
+    assert app.outcomes == ["NotSent"]
 
 
 @pytest.mark.parametrize("recorded", [True, False])
@@ -220,6 +219,7 @@ async def test_an_id_that_an_earlier_process_may_have_used_is_cleared_first() ->
         (b"\x24\0", {"qos": 1}),
         (b"\x27\0\0\0\x20", {"payload": b"x" * 40}),  # maximum packet size 32
         (b"\x27\0\0\0\x20", {"payload": b"x" * 40, "qos": 0}),
+        (b"\x25\0", {"retain": True}),  # retain not available: it would close the connection
     ],
 )
 async def test_what_the_broker_does_not_take_is_not_sent(properties: bytes, event: dict[str, Any]) -> None:
@@ -231,7 +231,7 @@ async def test_what_the_broker_does_not_take_is_not_sent(properties: bytes, even
     app = Sender(**event)
     async with scripted(first) as (url, over), client(app, url, **QUIET):
         await asyncio.wait_for(over.wait(), LIMIT)
-    assert app.outcomes == ["Refused"]
+    assert app.outcomes == ["PermanentFailure"]
 
 
 @pytest.mark.parametrize("version", ["5.0", "3.1.1"])

@@ -14,7 +14,7 @@ from servers.provider import provider
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
 
-from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
+from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Request, SMSSettings, SMSWebhook, TwilioSettings, provider_for
 from protocols.sms.provider import PATIENCE, Text, parts
@@ -103,17 +103,41 @@ async def test_generic_posts_json_signed_as_the_webhook_is() -> None:
 @pytest.mark.parametrize("make", [twilio, generic])
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, PermanentFailure), (401, PermanentFailure), (404, PermanentFailure)]
-    + [(status, NotSent) for status in (302, 307, 429, 500, 503)],
+    [(status, PermanentFailure) for status in (400, 406, 410, 413, 415, 422)]
+    + [(status, AccountRefused) for status in (301, 302, 307, 401, 402, 403, 404, 405, 407)]
+    + [(status, NotSent) for status in (408, 425, 429, 500, 502, 503)],
 )
-async def test_an_answer_that_is_no_yes_is_permanent_or_not(make: Any, status: int, kind: type[NotSent]) -> None:
-    async with provider((status, '{"code": 21211, "message": "+447400123456 is no number"}')) as there:
+async def test_whom_an_answer_that_is_no_yes_refuses(make: Any, status: int, kind: type[NotSent]) -> None:
+    async with provider((status, '{"code": 99999, "message": "+447400123456 is no number"}')) as there:
         with pytest.raises(NotSent, match=f"answered {status}") as failed:
             await send(make(there.url))
     assert type(failed.value) is kind
     assert len(there.posts) == 1
     assert "+44" not in str(failed.value)
-    assert ("21211" in str(failed.value)) == (make is twilio)
+    assert ("99999" in str(failed.value)) == (make is twilio)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "kind"),
+    [
+        (400, 21610, PermanentFailure),
+        (403, 21610, PermanentFailure),
+        (400, 21211, PermanentFailure),
+        (400, 21614, PermanentFailure),
+        (403, 21408, PermanentFailure),
+        (401, 20003, AccountRefused),
+        (400, 20003, AccountRefused),
+        (400, 30002, AccountRefused),
+        (400, 21611, NotSent),
+        (429, 20429, NotSent),
+        (429, 63038, NotSent),
+    ],
+)
+async def test_twilios_own_code_says_more_than_the_status(status: int, code: int, kind: type[NotSent]) -> None:
+    async with provider((status, json.dumps({"code": code, "status": status}))) as there:
+        with pytest.raises(NotSent, match=f"answered {status}, error {code} ") as failed:
+            await send(twilio(there.url))
+    assert type(failed.value) is kind
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{", '{"code": "x\\ny"}', '{"code": {}}', "[" * 100_000, "x" * 10**6])
