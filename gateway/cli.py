@@ -304,7 +304,7 @@ def send_websocket(
 
 
 app.command()(show)
-app.command()(waiting)
+app.command("waiting")(waiting)
 app.command()(password)
 
 

@@ -47,35 +47,28 @@ class Content:
         return b"".join(_RAW[event["type"]](event) for event in self.events if event["type"] in _RAW)
 
 
-def file_of(message: Message) -> tuple[str, bytes]:
-    """(name, content) of the file that ``dead export`` writes. Damaged content is given as it was stored."""
+def file_of(kept: Message | Outgoing) -> tuple[str, bytes]:
+    """(name, content) of the file that ``export`` writes. Damaged content is given as it was stored."""
     try:
-        return _readable(message)
+        return _readable(kept)
     except ValueError:
-        return f"{message.id}.damaged", message.content
+        return f"{kept.id}.damaged", kept.content
 
 
-def _readable(message: Message) -> tuple[str, bytes]:
-    content = Content.of(message)
-    if message.type == "email":
-        return f"{message.id}.eml", content.raw()
-    whole = {**summary(message), "error": message.error, "scope": content.scope, "events": content.events}
+def _readable(kept: Message | Outgoing) -> tuple[str, bytes]:
+    content = Content.of(kept)
+    if any(event["type"].startswith("email.") for event in content.events):
+        return f"{kept.id}.eml", content.raw()
+    whole = {**summary(kept), "error": kept.error, "scope": content.scope, "events": content.events}
     text = json.dumps(_plain(whole), indent=2, ensure_ascii=False)
-    return f"{message.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
+    return f"{kept.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
 
 
-def summary(message: Message | Summary) -> dict[str, Any]:
-    """For programs: one message without its content. ``received`` is Unix time."""
-    return {
-        "id": message.id,
-        "type": message.type,
-        "route": message.route,
-        "key": message.key,
-        "received": message.received,
-        "attempts": message.attempts,
-        "subject": message.subject,
-        "error": last_line(message.error),
-    }
+def summary(kept: Message | Outgoing) -> dict[str, Any]:
+    """For programs: one message or item without its content. ``received``, ``since`` and ``due`` are Unix time."""
+    data = {key: value for key, value in asdict(kept).items() if key not in ("content", "alone", "kind", "due")}
+    own = {"type": kept.kind, "due": kept.due} if isinstance(kept, Outgoing) else {}
+    return {**data, **own, "error": last_line(kept.error)}
 
 
 def listed(kept: Summary | OutgoingSummary) -> dict[str, Any]:

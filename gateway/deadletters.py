@@ -1,13 +1,13 @@
-"""Dead letters as files, and the story of any message."""
+"""What the store keeps as files, and the story of any message."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from gateway.content import file_of
 from gateway.shelf import CANDIDATES, Advance, meant
-from gateway.store.engine import Message, OutgoingSummary, Step, Store, Summary
+from gateway.store.engine import Message, Outgoing, OutgoingSummary, Step, Store, Summary
 from protocols import private
 
 
@@ -29,19 +29,22 @@ async def story(store: Store, given: str) -> Story:
     return Story(event, await store.summary(event), await store.story(event), await store.outgoing(message=event))
 
 
-async def export(store: Store, folder: Path, ids: Sequence[str], advance: Advance) -> int:
+Whole = Callable[[str], Awaitable[Message | Outgoing | None]]
+
+
+async def export(whole: Whole, folder: Path, ids: Sequence[str], advance: Advance) -> int:
     """Write a file for each into ``folder``, one in memory at a time; how many were still there. Raises OSError."""
     written = 0
-    for whole in ids:
-        if (message := await store.get(whole)) is not None:
-            _write(folder, message)
+    for id_ in ids:
+        if (kept := await whole(id_)) is not None:
+            _write(folder, kept)
             written += 1
         advance(1)
     return written
 
 
-def _write(folder: Path, message: Message) -> None:
+def _write(folder: Path, kept: Message | Outgoing) -> None:
     """For its owner's eyes alone."""
-    name, content = file_of(message)
+    name, content = file_of(kept)
     private.make_folder(folder)
     private.write(folder / name, content)

@@ -28,10 +28,17 @@ _ANY: Columns = {
     "route": lambda kept, now: kept.route,
     "attempts": lambda kept, now: str(kept.attempts),
 }
-_SAID: Columns = {"subject": lambda kept, now: kept.subject, "error": lambda kept, now: last_line(kept.error)}
+_ERROR: Columns = {"error": lambda kept, now: last_line(kept.error)}
+_SAID: Columns = {"subject": lambda kept, now: subject_of(kept), **_ERROR}
 _STATE: Columns = {"state": lambda kept, now: kept.state, "next try": lambda kept, now: _next(kept, now)}
 DEAD: Columns = {**_ANY, **_SAID}
 WAITING: Columns = {**_ANY, **_STATE, **_SAID}
+OUTGOING: Columns = {**_ANY, **_STATE, "to": lambda kept, now: kept.recipient, **_ERROR}
+
+
+def subject_of(kept: Summary | OutgoingSummary) -> str:
+    """Who sent what to whom; of what a handler sent, to whom it was to go."""
+    return f"sent to {kept.recipient}" if isinstance(kept, OutgoingSummary) else kept.subject
 
 
 async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, now: float) -> AsyncIterator[str]:
@@ -48,7 +55,7 @@ async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, 
 
 def _next(kept: Summary | OutgoingSummary, now: float) -> str:
     """``now``, or in how long, or what has to be gone before."""
-    if kept.state != "waiting":
+    if kept.state not in ("waiting", "resting"):
         return ""
     if isinstance(kept, OutgoingSummary) and kept.behind:
         return f"after {kept.behind}"
@@ -66,15 +73,9 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds // size))}{unit}"
 
 
-def told(message: Message) -> dict[str, Any]:
+def told(kept: Message | Outgoing) -> dict[str, Any]:
     """For programs: all but the content."""
-    return {**summary(message), "error": message.error, **_content(message)}
-
-
-def told_outgoing(item: Outgoing) -> dict[str, Any]:
-    """For programs: all but the content. ``due`` is Unix time."""
-    kept = {key: getattr(item, key) for key in ("id", "message", "lane", "behind", "attempts", "due", "error")}
-    return {**kept, "type": item.kind, **_content(item)}
+    return {**summary(kept), "error": kept.error, **_content(kept)}
 
 
 def _content(kept: Message | Outgoing) -> dict[str, Any]:
@@ -84,18 +85,16 @@ def _content(kept: Message | Outgoing) -> dict[str, Any]:
         return {"damaged": str(error)}
 
 
-def letter(message: Message) -> list[str]:
-    """All but the content: what it is, where it came from, and what it failed with."""
-    data = told(message)
-    facts = {key: data[key] for key in ("id", "type", "subject", "route", "key")}
-    return _page(facts | {"received": at(message.received), "attempts": message.attempts}, data)
-
-
-def outgoing_letter(item: Outgoing, now: float) -> list[str]:
-    """All but the content: what it is, to whom it goes, and why it has not left."""
-    data = told_outgoing(item)
-    facts = {key: data[key] for key in ("id", "type", "message", "lane", "behind", "attempts") if data[key] != ""}
-    return _page(facts | ({"next try": at(item.due)} if item.due > now else {}), data)
+def letter(kept: Message | Outgoing, now: float) -> list[str]:
+    """All but the content: what it is, where it came from or goes to, and what it failed with."""
+    data = told(kept)
+    if isinstance(kept, Message):
+        facts = {key: data[key] for key in ("id", "type", "subject", "route", "key")}
+        return _page(facts | {"received": at(kept.received), "attempts": kept.attempts}, data)
+    names = ("id", "type", "state", "message", "lane", "behind", "attempts")
+    facts = {key: data[key] for key in names if data[key] != ""}
+    kept_since = {"since": at(kept.since)} if kept.since else {}
+    return _page(facts | kept_since | ({"next try": at(kept.due)} if kept.due > now else {}), data)
 
 
 def _page(facts: dict[str, Any], data: Mapping[str, Any]) -> list[str]:
@@ -151,9 +150,12 @@ def _place(told: Story, command: str, now: float) -> str:
 
 
 def _unsent(item: OutgoingSummary, command: str, now: float) -> str:
-    return (
-        f"to be sent: {_fact(item.id)}, {item.state}, {_so_far(item, now)}\n  {command} outgoing show {_fact(item.id)}"
-    )
+    name = _fact(item.id)
+    if item.state in ("dead", "damaged"):
+        tried = count(item.attempts, "attempt")
+        said = f"not sent: {name}, {item.state} after {tried}: {_cell(last_line(item.error))}"
+        return f"{said}\n  {command} dead show {name} · {command} dead retry {name}"
+    return f"to be sent: {name}, {item.state}, {_so_far(item, now)}\n  {command} outgoing show {name}"
 
 
 def _so_far(kept: Summary | OutgoingSummary, now: float) -> str:

@@ -6,10 +6,10 @@ All of it may run while the daemon does: a store is safe for several processes.
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.findings import count
-from gateway.store.engine import Among, Message, Outgoing, OutgoingSummary, Store, Summary
+from gateway.store.engine import Message, Outgoing, OutgoingSummary, Store, Summary
 
 PAGE = 1000
 """Summaries in memory at a time."""
@@ -31,17 +31,34 @@ class Unknown(Exception):
 
 @dataclass(frozen=True)
 class Filters:
-    """Which ones; what is None lets all pass."""
+    """Which ones; what is None lets all pass. Texts are looked for without regard to case."""
 
     type: str | None = None
     route: str | None = None
-    """A part of the route's label, without regard to case."""
+    """A part of the route's label."""
     since: float | None = None
     """Unix time before which a message was not received."""
+    before: float | None = None
+    """Unix time after which a message was not received."""
+    recipient: str | None = None
+    """A part of one of its recipients: addresses, a number, a topic."""
+    error: str | None = None
+    """A part of the error."""
+    state: str | None = None
 
     def take(self, kept: Summary | OutgoingSummary) -> bool:
-        route_fits = self.route is None or self.route.casefold() in kept.route.casefold()
-        return route_fits and (self.since is None or (kept.received is not None and kept.received >= self.since))
+        texts = ((self.route, kept.route), (self.recipient, recipient_of(kept)), (self.error, kept.error))
+        return (
+            all(part is None or part.casefold() in text.casefold() for part, text in texts)
+            and (self.since is None or (kept.received is not None and kept.received >= self.since))
+            and (self.before is None or (kept.received is not None and kept.received <= self.before))
+            and self.state in (None, kept.state)
+        )
+
+
+def recipient_of(kept: Summary | OutgoingSummary) -> str:
+    """To whom it goes; of a message that arrived, to whom it came, as its subject says."""
+    return kept.recipient if isinstance(kept, OutgoingSummary) else kept.subject.rpartition(" -> ")[2]
 
 
 class Listed(Protocol[Kept]):
@@ -56,13 +73,14 @@ class Listed(Protocol[Kept]):
     ) -> list[Kept]: ...
 
 
-async def pages(listed: Listed[Kept], filters: Filters) -> AsyncIterator[list[Kept]]:
-    """All that pass, some at a time, none of them empty."""
-    after = ""
-    while page := await listed(type=filters.type, limit=PAGE, after=after):
-        after = page[-1].id
-        if taken := [each for each in page if filters.take(each)]:
-            yield taken
+async def pages(sources: Sequence[Listed[Kept]], filters: Filters) -> AsyncIterator[list[Kept]]:
+    """All that pass, one source after the other, some at a time, none of them empty."""
+    for listed in sources:
+        after = ""
+        while page := await listed(type=filters.type, limit=PAGE, after=after):
+            after = page[-1].id
+            if taken := [each for each in page if filters.take(each)]:
+                yield taken
 
 
 async def meant(given: str, find: Callable[[str], Awaitable[list[str]]], noun: str) -> str:
@@ -83,7 +101,7 @@ class Shelf(Generic[Kept, Whole]):
     """Things of one sort, which can be looked at, tried again and dropped."""
 
     noun: str
-    listed: Listed[Kept]
+    listed: Sequence[Listed[Any]]
     find: Callable[[str], Awaitable[list[str]]]
     whole: Callable[[str], Awaitable[Whole | None]]
     retried: Changed
@@ -112,24 +130,36 @@ class Shelf(Generic[Kept, Whole]):
         return await _in_batches(self.dropped, ids, advance)
 
 
-DeadLetters = Shelf[Summary, Message]
+DeadLetters = Shelf[Summary | OutgoingSummary, Message | Outgoing]
 OutgoingItems = Shelf[OutgoingSummary, Outgoing]
 
 
 def dead_letters(store: Store) -> DeadLetters:
-    """Messages whose last attempt failed."""
-    return Shelf("dead letter", store.dead, _among(store, "dead"), store.get, store.revive, store.drop)
+    """Messages whose last attempt failed, and what handlers sent and what will not leave."""
+
+    async def find(prefix: str) -> list[str]:
+        limit = CANDIDATES + 1
+        found = [await store.find(prefix, among=among, limit=limit) for among in ("dead", "dead outgoing")]
+        return sorted(found[0] + found[1])[:limit]
+
+    async def whole(id_: str) -> Message | Outgoing | None:
+        return await store.get(id_) or await store.get_outgoing(id_)
+
+    async def retried(ids: Sequence[str]) -> int:
+        return await store.revive(ids) + await store.revive_outgoing(ids)
+
+    async def dropped(ids: Sequence[str]) -> int:
+        return await store.drop(ids) + await store.drop_outgoing(ids)
+
+    listed = (store.dead, partial(store.outgoing, dead=True))
+    return Shelf("dead letter", listed, find, whole, retried, dropped)
 
 
 def outgoing_items(store: Store) -> OutgoingItems:
     """What handlers sent and what has not left."""
-    find = _among(store, "outgoing")
+    find = partial(store.find, among="outgoing", limit=CANDIDATES + 1)
     changes = store.revive_outgoing, store.drop_outgoing
-    return Shelf("outgoing item", store.outgoing, find, store.get_outgoing, *changes)
-
-
-def _among(store: Store, among: Among) -> Callable[[str], Awaitable[list[str]]]:
-    return partial(store.find, among=among, limit=CANDIDATES + 1)
+    return Shelf("outgoing item", (store.outgoing,), find, store.get_outgoing, *changes)
 
 
 async def _in_batches(change: Changed, ids: Sequence[str], advance: Advance) -> int:

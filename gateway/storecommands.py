@@ -1,12 +1,14 @@
 """The commands that work on the store: dead, outgoing, waiting, show. They read of the file the key ``store`` alone."""
 
 import asyncio
+import inspect
 import os
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -32,25 +34,84 @@ class _Type(StrEnum):
     SMS = "sms"
 
 
+class _State(StrEnum):
+    WAITING = "waiting"
+    RESTING = "resting"
+    LEAVING = "leaving"
+    DEAD = "dead"
+    DAMAGED = "damaged"
+
+
 ID = Annotated[str, typer.Argument(metavar="ID", help="Or a unique beginning of one.")]
 IDs = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Or unique beginnings of ids.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 OfType = Annotated[_Type | None, typer.Option("--type", help="Only these.")]
 OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only of routes that have this in them.")]
-Since = Annotated[str | None, typer.Option("--since", metavar="AGE", help="Only what arrived since: 30m, 2h, 3d.")]
+To = Annotated[
+    str | None, typer.Option("--recipient", metavar="TEXT", help="Only to recipients that have this in them.")
+]
+WithError = Annotated[
+    str | None, typer.Option("--error", metavar="TEXT", help="Only those whose error has this in it.")
+]
+Since = Annotated[str | None, typer.Option("--since", metavar="AGE", help="Only what came since: 30m, 2h, 3d.")]
+Before = Annotated[str | None, typer.Option("--before", metavar="AGE", help="Only what came before that: 2h, 3d.")]
+InState = Annotated[_State | None, typer.Option("--state", help="Only what is in this state.")]
 Raw = Annotated[bool, typer.Option("--content", help="Print the message itself, raw.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+FILTERS = "--type, --route, --recipient, --error, --since, --before"
 
 
 # Which, and of which store.
 
 
-def _filters(kind: _Type | None, route: str | None, since: str | None) -> Filters:
+def _filters(
+    kind: OfType = None,
+    route: OfRoute = None,
+    recipient: To = None,
+    error: WithError = None,
+    since: Since = None,
+    before: Before = None,
+) -> Filters:
+    return Filters(
+        type=kind.value if kind else None,
+        route=route,
+        recipient=recipient,
+        error=error,
+        since=_moment("--since", since),
+        before=_moment("--before", before),
+    )
+
+
+def _outgoing_filters(state: InState = None, **others: Any) -> Filters:
+    return replace(_filters(**others), state=state.value if state else None)
+
+
+def _moment(option: str, age: str | None) -> float | None:
     try:
-        moment = time.time() - parse_duration(since) if since is not None else None
+        return None if age is None else time.time() - parse_duration(age)
     except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--since") from error
-    return Filters(kind.value if kind else None, route, moment)
+        raise typer.BadParameter(str(error), param_hint=option) from error
+
+
+def _filtered(command: Callable[..., None], *, states: bool = False) -> Callable[..., None]:
+    """``command``, whose ``filters`` are options of the command line, each declared once, above."""
+    own = inspect.signature(command, eval_str=True).parameters
+    options = dict(inspect.signature(_filters, eval_str=True).parameters)
+    if states:
+        options |= {"state": inspect.signature(_outgoing_filters, eval_str=True).parameters["state"]}
+    make = _outgoing_filters if states else _filters
+
+    @wraps(command)
+    def filtered(**given: Any) -> None:
+        filters = make(**{name: given.pop(name) for name in options})
+        command(**given, filters=filters)
+
+    which = [each for each in own.values() if each.name in ("folder", "ids", "everything")]
+    how = [each for each in own.values() if each not in which and each.name != "filters"]
+    parameters = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in (*which, *options.values(), *how)]
+    filtered.__dict__["__signature__"] = inspect.Signature(parameters)
+    filtered.__annotations__ = {each.name: each.annotation for each in parameters}
+    return filtered
 
 
 @dataclass(frozen=True)
@@ -66,7 +127,7 @@ class _Choice:
 
 def _choice(ids: list[str] | None, filters: Filters, *, everything: bool) -> _Choice:
     if sum([bool(ids), everything, filters != Filters()]) != 1:
-        raise typer.BadParameter("write ids, or --all, or filters (--type, --route, --since)", param_hint="which")
+        raise typer.BadParameter(f"write ids, or --all, or filters ({FILTERS})", param_hint="which")
     return _Choice(ids or [], filters)
 
 
@@ -106,31 +167,25 @@ class _Group:
 
     noun: str
     columns: deadpage.Columns
-    listed: Callable[[Store], Listed[Any]]
     shelf: Callable[[Store], Shelf[Any, Any]]
-    data: Callable[[Any], dict[str, Any]]
-    lines: Callable[[Any], list[str]]
     retried: Callable[[int], str]
     help: dict[str, str]
+    states: bool = False
+    """Whether its things may be in several states, which one can ask for."""
 
     def app(self) -> typer.Typer:
         app = typer.Typer(help=self.help[""], no_args_is_help=True)
-        commands = {"list": self._list(), "show": self._show(), "retry": self._retry(), "drop": self._drop()}
-        for name, command in commands.items():
-            app.command(name, help=self.help[name])(command)
+        app.command("list", help=self.help["list"])(self._filtered(self._list))
+        app.command("show", help=self.help["show"])(self._show())
+        for name, command in (("retry", self._retry), ("drop", self._drop), ("export", self._export)):
+            app.command(name, help=self.help[name])(self._filtered(command))
         return app
 
-    def _list(self) -> Callable[..., None]:
-        def command(
-            kind: OfType = None,
-            route: OfRoute = None,
-            since: Since = None,
-            config: File = None,
-            as_json: AsJSON = False,
-        ) -> None:
-            _list(config, self.listed, self.columns, self.noun, _filters(kind, route, since), as_json=as_json)
+    def _filtered(self, command: Callable[..., None]) -> Callable[..., None]:
+        return _filtered(command, states=self.states)
 
-        return command
+    def _list(self, filters: Filters, config: File = None, as_json: AsJSON = False) -> None:
+        _list(config, lambda store: self.shelf(store).listed, self.columns, self.noun, filters, as_json=as_json)
 
     def _show(self) -> Callable[..., None]:
         def command(id: ID, content: Raw = False, config: File = None, as_json: AsJSON = False) -> None:  # noqa: A002
@@ -138,45 +193,40 @@ class _Group:
             if content:
                 _print_content(kept)
             elif as_json:
-                print_json(self.data(kept))
+                print_json(deadpage.told(kept))
             else:
-                say("\n".join(self.lines(kept)))
+                say("\n".join(deadpage.letter(kept, time.time())))
 
         return command
 
-    def _retry(self) -> Callable[..., None]:
-        def command(
-            ids: IDs = None,
-            everything: All = False,
-            kind: OfType = None,
-            route: OfRoute = None,
-            since: Since = None,
-            config: File = None,
-        ) -> None:
-            choice = _choice(ids, _filters(kind, route, since), everything=everything)
-            say(self.retried(_with_store(config, lambda store: _retry(self.shelf(store), choice))))
+    def _retry(self, filters: Filters, ids: IDs = None, everything: All = False, config: File = None) -> None:
+        choice = _choice(ids, filters, everything=everything)
+        say(self.retried(_with_store(config, lambda store: _retry(self.shelf(store), choice))))
 
-        return command
+    def _drop(
+        self, filters: Filters, ids: IDs = None, everything: All = False, yes: Yes = False, config: File = None
+    ) -> None:
+        choice = _choice(ids, filters, everything=everything)
+        say(f"{_with_store(config, lambda store: _drop(self.shelf(store), choice, yes=yes))} dropped")
 
-    def _drop(self) -> Callable[..., None]:
-        def command(
-            ids: IDs = None,
-            everything: All = False,
-            kind: OfType = None,
-            route: OfRoute = None,
-            since: Since = None,
-            yes: Yes = False,
-            config: File = None,
-        ) -> None:
-            choice = _choice(ids, _filters(kind, route, since), everything=everything)
-            say(f"{_with_store(config, lambda store: _drop(self.shelf(store), choice, yes=yes))} dropped")
-
-        return command
+    def _export(
+        self,
+        filters: Filters,
+        folder: Annotated[Path, typer.Argument(metavar="DIR", resolve_path=True, file_okay=False)],
+        ids: IDs = None,
+        everything: All = False,
+        config: File = None,
+    ) -> None:
+        choice = _choice(ids, filters, everything=everything)
+        try:
+            say(f"{_with_store(config, lambda store: _export(self.shelf(store), choice, folder))} written to {folder}")
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}", 1)
 
 
 def _list(
     config: str | None,
-    kept: Callable[[Store], Listed[Any]],
+    kept: Callable[[Store], Sequence[Listed[Any]]],
     columns: deadpage.Columns,
     noun: str,
     filters: Filters,
@@ -216,6 +266,12 @@ async def _drop(shelf: Shelf[Any, Any], choice: _Choice, *, yes: bool) -> int:
         return await shelf.drop(chosen, advance)
 
 
+async def _export(shelf: Shelf[Any, Any], choice: _Choice, folder: Path) -> int:
+    chosen = await choice.of(shelf)
+    with progress("export", len(chosen)) as advance:
+        return await export(shelf.whole, folder, chosen, advance)
+
+
 def _print_content(kept: Message | Outgoing) -> None:
     try:
         sys.stdout.buffer.write(Content.of(kept).raw())
@@ -228,87 +284,63 @@ def _print_content(kept: Message | Outgoing) -> None:
 dead_app = _Group(
     "dead letter",
     deadpage.DEAD,
-    lambda store: store.dead,
     dead_letters,
-    deadpage.told,
-    deadpage.letter,
     lambda number: f"{number} {'waits' if number == 1 else 'wait'} again",
     {
-        "": "Work on dead letters: messages whose last attempt failed. Safe while the gateway runs.\n\n"
-        "Example: gateway dead list --since 2h && gateway dead retry --since 2h",
-        "list": "List the dead letters, oldest first.\n\n"
-        "Examples: gateway dead list --type email --since 2h · gateway dead list --json",
-        "show": "Show all of a dead letter but its content: where it came from, and what it failed with.\n\n"
-        "Examples: gateway dead show 7f3a · gateway dead show 7f3a --content > message.eml",
-        "retry": "Let dead letters wait again: they run through today's routes when the daemon runs, with all their "
-        "attempts.\n\n"
+        "": "Work on dead letters: messages whose last attempt failed, and what handlers sent and what was refused for "
+        "good. Safe while the gateway runs.\n\nExample: gateway dead list --since 2h && gateway dead retry --since 2h",
+        "list": "List the dead letters: those that arrived, then those that were to leave.\n\n"
+        "Examples: gateway dead list --type email --since 2h · gateway dead list --error 'no such user' --json",
+        "show": "Show all of a dead letter but its content: where it came from or goes to, and what it failed with.\n\n"
+        "Examples: gateway dead show 7f3a · gateway dead show 7f3a-0 --content > message.eml",
+        "retry": "Let dead letters wait again: those that arrived run through today's routes when the daemon runs, "
+        "with all their attempts; those that were to leave are sent.\n\n"
         "Examples: gateway dead retry 7f3a · gateway dead retry --route tickets --since 2h · gateway dead retry --all",
         "drop": "Drop dead letters for good. Asks first; exit code 1 where the answer is no.\n\n"
-        "Examples: gateway dead drop 7f3a · gateway dead drop --type mqtt --yes",
+        "Examples: gateway dead drop 7f3a · gateway dead drop --error 'opted out' --before 30d --yes",
+        "export": "Write one file a dead letter: ID.eml for mail, ID.json for the rest, bytes as base64. They stay in "
+        "the store.\n\n"
+        "Examples: gateway dead export letters 7f3a · gateway dead export letters --type email",
     },
 ).app()
 outgoing_app = _Group(
     "outgoing item",
-    deadpage.WAITING,
-    lambda store: store.outgoing,
+    deadpage.OUTGOING,
     outgoing_items,
-    deadpage.told_outgoing,
-    lambda item: deadpage.outgoing_letter(item, time.time()),
     lambda number: f"{number} to be tried now",
     {
-        "": "Work on what handlers sent and what has not left: it waits, or is damaged. Safe while the gateway runs."
-        "\n\nExample: gateway outgoing list --type email && gateway outgoing retry --type email",
-        "list": "List what has not left, and why: attempts, next try, the last error.\n\n"
-        "Examples: gateway outgoing list --type sms · gateway outgoing list --json",
+        "": "Work on what handlers sent and what has not left: it waits, its account is refused (resting), it was "
+        "refused for good (dead), or is damaged. Safe while the gateway runs.\n\n"
+        "Example: gateway outgoing list --type email && gateway outgoing retry --type email",
+        "list": "List what has not left, and why: to whom it goes, attempts, next try, the last error.\n\n"
+        "Examples: gateway outgoing list --state resting · gateway outgoing list --recipient @example.net --json",
         "show": "Show all of an outgoing item but its content: to whom it goes, and why it has not left.\n\n"
         "Examples: gateway outgoing show 7f3a · gateway outgoing show 7f3a --content > message.eml",
-        "retry": "Try what waits now, and not only when its time has come. What is damaged cannot be sent.\n\n"
-        "Examples: gateway outgoing retry 7f3a · gateway outgoing retry --type sms",
+        "retry": "Try it now: what waits, what rests (its account is asked again) and what is dead, which begins a new "
+        "life. What is damaged cannot be sent.\n\n"
+        "Examples: gateway outgoing retry 7f3a · gateway outgoing retry --error 'relay access denied'",
         "drop": "Drop outgoing items for good: they are never sent. Asks first; exit code 1 where the answer is no."
-        "\n\nExamples: gateway outgoing drop 7f3a · gateway outgoing drop --type mqtt --yes",
+        "\n\nExamples: gateway outgoing drop 7f3a · gateway outgoing drop --state dead --before 30d --yes",
+        "export": "Write one file an item: ID.eml for mail, ID.json for the rest, bytes as base64. They stay in the "
+        "store.\n\n"
+        "Examples: gateway outgoing export unsent 7f3a · gateway outgoing export unsent --state dead",
     },
+    states=True,
 ).app()
-
-
-@dead_app.command("export")
-def dead_export(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", resolve_path=True, file_okay=False)],
-    ids: IDs = None,
-    everything: All = False,
-    kind: OfType = None,
-    route: OfRoute = None,
-    since: Since = None,
-    config: File = None,
-) -> None:
-    """Write one file a dead letter: ID.eml for email, ID.json for the rest, bytes as base64. They stay in the store.
-
-    Examples: gateway dead export letters 7f3a · gateway dead export letters --type email
-    """
-    choice = _choice(ids, _filters(kind, route, since), everything=everything)
-
-    async def work(store: Store) -> int:
-        chosen = await choice.of(dead_letters(store))
-        with progress("export", len(chosen)) as advance:
-            return await export(store, folder, chosen, advance)
-
-    try:
-        say(f"{_with_store(config, work)} written to {folder}")
-    except OSError as error:
-        fail(f"{error.filename}: {error.strerror}", 1)
 
 
 # gateway waiting, gateway show
 
 
-def waiting(
-    kind: OfType = None, route: OfRoute = None, since: Since = None, config: File = None, as_json: AsJSON = False
-) -> None:
+def _waiting(filters: Filters, config: File = None, as_json: AsJSON = False) -> None:
     """List the messages that wait for a handler or run in one, and why: attempts, next try, the last error.
 
     Examples: gateway waiting --type mqtt · gateway waiting --json
     """
-    filters = _filters(kind, route, since)
-    _list(config, lambda store: store.waiting, deadpage.WAITING, "message", filters, as_json=as_json)
+    _list(config, lambda store: [store.waiting], deadpage.WAITING, "message", filters, as_json=as_json)
+
+
+waiting = _filtered(_waiting)
 
 
 def show(

@@ -488,7 +488,7 @@ class StoreContract:
         assert await store.revive_outgoing(["p-2", "q-0"]) == 3, "q-0 is leaving"
         [first] = await store.take_outgoing(9, now=NOW)
         assert (first.id, first.attempts) == ("p-0", 1)
-        assert first.since > NOW - 1e9 and first.since != NOW, "a new life"
+        assert first.since != NOW, "a new life"
         assert await store.drop_outgoing(["p-1"]) == 1
         told = await self.told(store, "p")
         assert "failed: not sent, dead: p-2: 400 no" in told
@@ -500,7 +500,7 @@ class StoreContract:
             await store.take_outgoing(9, now=NOW)
             never = Outgoing("p-0", "p", "email", b"one", error="550 no", lane="email", recipient="one", since=NOW)
             await store.postpone("p-0", due=NOW, error="450 later", refused=never, left=replace(never, content=b"two"))
-            assert await store.get_outgoing(f"p-0.{number}") == replace(never, id=f"p-0.{number}")
+            assert await store.get_outgoing(f"p-0.{number}") == replace(never, id=f"p-0.{number}", state="dead")
         assert [each.state for each in await store.outgoing()] == ["waiting", "dead", "dead"]
         [whole] = await store.take_outgoing(9, now=NOW)
         assert (whole.id, whole.content) == ("p-0", b"two")

@@ -95,7 +95,8 @@ class Outbox(Crew[Outgoing]):
 
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
         logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
-        await insist(partial(self.store.bury_outgoing, item.id, error=said, **_parts(item, error)))
+        left, refused = _parts(item, error)
+        await insist(partial(self.store.bury_outgoing, item.id, error=said, left=left, refused=refused))
         outcomes.add(item.kind, "dead")
         if isinstance(error, PermanentFailure):
             self._account_works(item.lane)
@@ -107,10 +108,13 @@ class Outbox(Crew[Outgoing]):
             said = "%s rests, nothing leaves by it until this is repaired (asked again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
             self._refused.add(item.lane)
-        due = time.time() + pause
-        parts = _parts(item, error)
-        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), rests=True, **parts))
+        await self._later(item, error, time.time() + pause, rests=True)
         outcomes.add(item.kind, "refused")
+
+    async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
+        said, (left, refused) = str(error), _parts(item, error)
+        later = self.store.postpone
+        await insist(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
     def _only(self, item: Outgoing, error: AccountRefused) -> bool:
         """Whether it is this item, and not the account: it was refused in the same words before, and others have left
@@ -126,8 +130,7 @@ class Outbox(Crew[Outgoing]):
     async def _postpone(self, item: Outgoing, error: Exception) -> None:
         wait = self._wait_after(error, item)
         logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-        due = time.time() + wait
-        await insist(partial(self.store.postpone, item.id, due=due, error=str(error), **_parts(item, error)))
+        await self._later(item, error, time.time() + wait)
         outcomes.add(item.kind, "retried")
 
     async def _send(self, item: Outgoing) -> None:
@@ -145,10 +148,10 @@ class Outbox(Crew[Outgoing]):
         return self.backoff.wait(item.attempts)
 
 
-def _parts(item: Outgoing, error: Exception) -> dict[str, Outgoing | None]:
+def _parts(item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing | None]:
     """What is still to be sent of it, and what will never be, where it was not refused as a whole."""
-    if not isinstance(error, NotSent):
-        return {}
-    refused = error.refused
-    dead = None if refused is None else replace(part_of(item, refused.left or {}), error=str(refused))
-    return {"left": None if error.left is None else part_of(item, error.left), "refused": dead}
+    left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
+    return (
+        None if left is None else part_of(item, left),
+        None if refused is None else replace(part_of(item, refused.left or {}), error=str(refused)),
+    )

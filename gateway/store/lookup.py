@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.store.engine import LONGEST_ERROR, Among, OutgoingSummary, Summary
-from gateway.store.rows import DAMAGED, as_float, as_int, as_str, text
+from gateway.store.outgoing import state_of
+from gateway.store.rows import as_float, as_int, as_str, text
 from gateway.store.schema import DEAD, GONE, RUNNING
 
 Database = sqlite3.Connection
@@ -97,25 +98,15 @@ def outgoing(db: Database, calls: Sequence[WhichOutgoing]) -> list[list[Outgoing
 def _outgoing(row: tuple[Any, ...]) -> OutgoingSummary:
     *names, received, size, state, attempts, due, error, until, refusal = row
     id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
-    told = _outgoing_state(state, as_str(error), until)
+    told = state_of(state, error)
+    rests = told == "waiting" and until is not None
     return OutgoingSummary(
         id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
-        received=None if received is None else as_float(received), size=as_int(size), state=told,
-        attempts=as_int(attempts), due=max(as_float(due), as_float(until if told == "resting" else 0.0)),
-        error=as_str(error) or (as_str(refusal) if told == "resting" else ""), recipient=recipient,
+        received=None if received is None else as_float(received), size=as_int(size),
+        state="resting" if rests else told, attempts=as_int(attempts),
+        due=max(as_float(due), as_float(until) if rests else 0.0),
+        error=as_str(error) or (as_str(refusal) if rests else ""), recipient=recipient,
     )  # fmt: skip
-
-
-def _outgoing_state(
-    state: object, error: str, resting: object
-) -> Literal["waiting", "resting", "leaving", "dead", "damaged"]:
-    match state:
-        case 1:
-            return "leaving"
-        case 3:
-            return "damaged" if error == DAMAGED else "dead"
-        case _:
-            return "waiting" if resting is None else "resting"
 
 
 _RANGE = "id >= ?1 AND id < ?1 || char(1114111)"

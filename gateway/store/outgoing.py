@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 from gateway.store import story
 from gateway.store.engine import Outgoing
@@ -77,8 +77,8 @@ _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lan
 _ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY attempts, seq LIMIT 1"""
-"""In a lane that rests one item at a time asks whether its account is repaired, and each time another one: what is wrong
-may be the item."""
+"""In a lane that rests one item at a time asks whether its account is repaired, and each time another one: it may be
+the item that is wrong."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
@@ -220,8 +220,15 @@ def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
-    rows = [db.execute(f"SELECT {OUTGOING} FROM outgoing WHERE id = ?", [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else outgoing_of(row)[0] for row in rows]
+    sql = f"SELECT state, {OUTGOING} FROM outgoing WHERE id = ?"
+    rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
+    return [None if row is None else replace(outgoing_of(row[1:])[0], state=state_of(row[0], row[9])) for row in rows]
+
+
+def state_of(state: object, error: object) -> Literal["waiting", "leaving", "dead", "damaged"]:
+    if state == DEAD:
+        return "damaged" if error == DAMAGED else "dead"
+    return "leaving" if state == RUNNING else "waiting"
 
 
 def number(db: Database) -> dict[int, int]:

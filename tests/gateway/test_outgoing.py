@@ -15,6 +15,7 @@ from servers.site import ROOT
 from test_cli import run
 from test_deadletters import MAIL, NOW, Folder, message
 
+from gateway.delivery.outgoing import recipient_of
 from gateway.shelf import CANDIDATES
 from gateway.store import Outgoing, Store, codec
 
@@ -24,7 +25,8 @@ LATER = NOW + 3600
 
 
 def item(id: str, kind: str, event: dict[str, Any], **more: str) -> Outgoing:  # noqa: A002
-    return Outgoing(id, id.partition("-")[0], kind, codec.encode({"listener": "mail"}, [event]), **more)
+    content = codec.encode({"listener": "mail"}, [event])
+    return Outgoing(id, id.partition("-")[0], kind, content, recipient=recipient_of(event), **more)
 
 
 @pytest.fixture
@@ -68,11 +70,11 @@ def test_list(folder: Folder) -> None:
     done = folder.run("outgoing", "list")
     assert (done.returncode, done.stderr) == (0, "")
     head, *rows, total = [re.split(r"\s{2,}", line.strip()) for line in done.stdout.splitlines()]
-    assert head == ["id", "age", "type", "route", "attempts", "state", "next try", "subject", "error"]
+    assert head == ["id", "age", "type", "route", "attempts", "state", "next try", "to", "error"]
     mail, text, damaged = rows
     assert mail[:6] == ["7f3a000001-0", "3h", "email", "default -> shop.EmailHandler", "1", "waiting"]
     assert re.fullmatch(r"in \d+m", mail[6])  # the suite may take its time
-    assert mail[7:] == ["email ann@example.net -> help@example.org", "451 not now"]
+    assert mail[7:] == ["ann@example.net", "451 not now"]
     assert text[:7:6] == ["7f3a000001-1", "after 7f3a000001-0"]
     assert (damaged[0], damaged[5]) == ("7f3b000002-0", "damaged")
     assert total == ["3 outgoing items"]
@@ -85,6 +87,12 @@ def test_list(folder: Folder) -> None:
         (["--type", "sms"], ["7f3a000001-1", "7f3b000002-0"]),
         (["--route", "smshandler"], ["7f3b000002-0"]),
         (["--since", "1h"], ["7f3b000002-0"]),
+        (["--before", "1h"], ["7f3a000001-0", "7f3a000001-1"]),
+        (["--recipient", "@EXAMPLE.net"], ["7f3a000001-0"]),
+        (["--recipient", "+4477"], ["7f3a000001-1", "7f3b000002-0"]),
+        (["--error", "Not now"], ["7f3a000001-0"]),
+        (["--state", "damaged"], ["7f3b000002-0"]),
+        (["--state", "waiting", "--type", "sms"], ["7f3a000001-1"]),
         (["--type", "mqtt"], []),
     ],
 )
@@ -106,6 +114,7 @@ def test_list_for_programs(folder: Folder, filters: list[str], expected: list[st
             "attempts": 1,
             "due": LATER,
             "error": "451 not now",
+            "recipient": "ann@example.net",
         }
 
 

@@ -280,22 +280,22 @@ async def unsent(store: SQLiteStore) -> list[tuple[str, str, str, str]]:
 
 async def test_of_three_recipients_one_is_dead_one_has_it_and_one_is_tried_again_alone(store: SQLiteStore) -> None:
     """The last one's mail is the same mail: it has the same Message-ID."""
-    async with peer({"b@x.org": "550 5.1.1 no such user", "c@x.org": "450 4.2.0 later"}) as there:
-        async with mailing(store, there):
-            await mails(store, "e", "a@x.org", "b@x.org", "c@x.org")
+    answers = {"b@x.org": "550 5.1.1 no such user", "c@x.org": "450 4.2.0 later"}
+    async with peer(answers) as there, mailing(store, there):
+        await mails(store, "e", "a@x.org", "b@x.org", "c@x.org")
 
-            async def tried_again() -> bool:
-                return there.tried >= 3
+        async def tried_again() -> bool:
+            return there.tried >= 3
 
-            await until(tried_again)
-            del there.answers["c@x.org"]
-            await left(store, 0)
-            assert await unsent(store) == [
-                ("e-0.1", "dead", "b@x.org", "127.0.0.1 refused b@x.org: 550 5.1.1 no such user")
-            ]
-            del there.answers["b@x.org"]
-            assert await store.revive_outgoing(["e-0.1"]) == 1
-            await left(store, 0)
+        await until(tried_again)
+        del there.answers["c@x.org"]
+        await left(store, 0)
+        assert await unsent(store) == [
+            ("e-0.1", "dead", "b@x.org", "127.0.0.1 refused b@x.org: 550 5.1.1 no such user")
+        ]
+        del there.answers["b@x.org"]
+        assert await store.revive_outgoing(["e-0.1"]) == 1
+        await left(store, 0)
     assert [recipients for recipients, _ in there.taken] == [["a@x.org"], ["c@x.org"], ["b@x.org"]]
     assert len({content for _, content in there.taken}) == 1
     assert there.taken[0][1].startswith(b"Message-ID: <e-0@x.org>\r\nFrom: g@x.org\r\n")

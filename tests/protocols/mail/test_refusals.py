@@ -96,7 +96,9 @@ async def test_all_but_one_have_it_and_that_one_never_will() -> None:
     assert error.left == {"rcpt_to": ["b@x.org"]}
 
 
-@pytest.mark.parametrize(("answer", "kind"), [("552 too many", LATER), ("550 5.5.3 too many", LATER), ("552 5.2.2 full", NEVER)])
+@pytest.mark.parametrize(
+    ("answer", "kind"), [("552 too many", LATER), ("550 5.5.3 too many", LATER), ("552 5.2.2 full", NEVER)]
+)
 async def test_too_many_recipients_is_no_refusal_of_those_beyond(answer: str, kind: type[NotSent]) -> None:
     error = await submitted({"b@x.org": answer}, "a@x.org", "b@x.org")
     assert type(error) is kind
