@@ -1,5 +1,6 @@
 """`gateway outgoing`, `gateway waiting`, and `gateway show` of what has not left: as typed, on a real store."""
 
+import json
 import os
 import re
 import sqlite3
@@ -195,6 +196,70 @@ def test_which_must_be_said_once(folder: Folder) -> None:
     assert len(outgoing(folder)) == 3
 
 
+# What is dead: in gateway outgoing, and in gateway dead beside what arrived
+
+
+@pytest.fixture
+def dead(folder: Folder) -> Folder:
+    """The mail is refused for good; beside it is a message whose handler failed."""
+
+    async def bury(store: Store) -> None:
+        await store.bury_outgoing("7f3a000001-0", error="mx refused ann@example.net: 550 5.1.1 no such user")
+        await store.bury(message("8a1c000003", "sms"), error="Traceback:\nKeyError: 'order'")
+
+    folder.store(bury)
+    return folder
+
+
+def test_what_will_not_leave_is_listed_with_what_failed(dead: Folder) -> None:
+    lines = dead.run("dead", "list").stdout.splitlines()
+    rows = {row[0]: row for row in (re.split(r"\s{2,}", line.strip()) for line in lines)}
+    assert rows["7f3a000001-0"][2:] == [
+        "email",
+        "default -> shop.EmailHandler",
+        "1",
+        "sent to ann@example.net",
+        "mx refused ann@example.net: 550 5.1.1 no such user",
+    ]
+    assert rows["8a1c000003"][-1] == "KeyError: 'order'"
+    assert lines[-1] == "4 dead letters", "with what was behind it"
+    assert [each["id"] for each in dead.json("dead", "list", "--recipient", "ann@")] == ["7f3a000001-0"]
+    texts = ["8a1c000003", "7f3a000001-1", "7f3b000002-0"]
+    assert [each["id"] for each in dead.json("dead", "list", "--type", "sms")] == texts
+    found = dead.json("outgoing", "list", "--state", "dead", "--error", "NO SUCH user")
+    assert [each["id"] for each in found] == ["7f3a000001-0", "7f3a000001-1"]
+
+
+def test_what_will_not_leave_is_shown_and_exported(dead: Folder, tmp_path: Path) -> None:
+    shown = dead.json("dead", "show", "7f3a000001-0")
+    assert (shown["state"], shown["type"], shown["recipient"]) == ("dead", "email", "ann@example.net")
+    assert dead.run("dead", "show", "7f3a000001-0").stdout == dead.run("outgoing", "show", "7f3a000001-0").stdout
+    story = dead.run("show", "7f3a000001").stdout
+    said = "not sent: 7f3a000001-0, dead after 1 attempt: mx refused ann@example.net: 550 5.1.1 no such user"
+    assert f"{said}\n  gateway dead show 7f3a000001-0 · gateway dead retry 7f3a000001-0" in story
+    assert dead.run("dead", "export", "letters", "--before", "1s").stdout.startswith("4 written to ")
+    assert dead.run("outgoing", "export", "unsent", "--type", "sms").stdout.startswith("2 written to ")
+    files = {
+        path.relative_to(tmp_path).as_posix() for path in (*tmp_path.glob("letters/*"), *tmp_path.glob("unsent/*"))
+    }
+    assert files == {
+        *("letters/7f3a000001-0.eml", "letters/7f3a000001-1.json"),
+        *("letters/7f3b000002-0.damaged", "letters/8a1c000003.json"),
+        *("unsent/7f3a000001-1.json", "unsent/7f3b000002-0.damaged"),
+    }
+    assert (tmp_path / "letters" / "7f3a000001-0.eml").read_bytes() == MAIL
+    kept = json.loads((tmp_path / "unsent" / "7f3a000001-1.json").read_text())
+    assert (kept["state"], kept["events"][0]["text"]) == ("dead", TEXT_EVENT["text"])
+
+
+def test_what_will_not_leave_is_tried_again_with_what_was_behind_it(dead: Folder) -> None:
+    assert dead.run("dead", "retry", "--error", "no such user").stdout == "2 wait again\n"
+    states = {each["id"]: each["state"] for each in dead.json("outgoing", "list")}
+    assert states == {"7f3a000001-0": "waiting", "7f3a000001-1": "waiting", "7f3b000002-0": "damaged"}
+    assert dead.run("dead", "drop", "--all", "--yes").stdout == "2 dropped\n", "the message, and what is damaged"
+    assert outgoing(dead) == ["7f3a000001-0", "7f3a000001-1"]
+
+
 # gateway show, gateway waiting
 
 
@@ -248,7 +313,8 @@ def test_what_waits_and_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["outgoing", "outgoing list", "outgoing show", "outgoing retry", "outgoing drop", "waiting"]
+    "command",
+    ["outgoing", *(f"outgoing {name}" for name in ("list", "show", "retry", "drop", "export")), "waiting"],
 )
 def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, *command.split(), "--help")
