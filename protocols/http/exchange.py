@@ -5,6 +5,7 @@ The same light object is request *and* response to aiohttp's ``RequestHandler``,
 """
 
 import asyncio
+import contextlib
 import logging
 import os
 import time
@@ -18,7 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
 from protocols.asgi import describe
-from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, wrong
 from protocols.http.connection import Connection
 from protocols.http.head import encode, interim, plain, status_line
@@ -393,10 +394,19 @@ class Exchange(Instance):
                 self.free()
                 return None
             return self._drain_and_free()
-        return connection._drain_helper() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
+        return self._drain() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
+
+    async def _drain(self) -> None:
+        """Wait for a peer that is slow. One that leaves meanwhile is told of by the next ``send``.
+
+        Frameworks cancel the application when they hear of it. Now that is not in ``send``, but where the generator of
+        the body waits: its clean-up runs at once. Else it would wait for the garbage collector.
+        """
+        with contextlib.suppress(Disconnected):
+            await self.connection._drain_helper()  # noqa: SLF001 -- as above
 
     async def _drain_and_free(self) -> None:
-        await self.connection._drain_helper()  # noqa: SLF001 -- or answers to pipelined requests would fill the memory
+        await self._drain()  # or answers to pipelined requests would fill the memory
         self.free()
 
     def _head(self, length: int | None) -> bytes:

@@ -210,7 +210,7 @@ async def test_a_peer_that_stops_reading_is_cut_off(caplog: pytest.LogCaptureFix
         writer.transport.pause_reading()
         writer.write(GET)
         async with asyncio.timeout(LIMIT):
-            assert "stopped reading" in str(await outcome)
+            assert "the peer is gone" in str(await outcome)
         writer.close()
     assert [record.levelno for record in caplog.records if record.name.startswith("protocols")] == [logging.INFO]
 
