@@ -140,9 +140,9 @@ class Instance:
         if self.gone or self.ended:
             return
         self.feed(event)
-        self._leave()
+        self._peer_left()
 
-    def _leave(self) -> None:
+    def _peer_left(self) -> None:
         """The peer is gone, which the application has been told."""
         self.gone = True
         self._goto("gone")

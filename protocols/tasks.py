@@ -8,6 +8,10 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 
+LAST_WORDS = 0.5
+"""Seconds for what has just heard that it is over, before it is cancelled."""
+
+
 class Tasks:
     """Owns background tasks: keeps them alive, logs the one that crashes, drains or cancels them at the end.
 

@@ -4,13 +4,10 @@ An ``await`` that finds its result ready does not suspend. Where an application 
 things one after the other, nothing else runs: no other connection, no timer, no signal. So everything of ours that
 can complete without suspending, and that can be awaited on and on, passes a checkpoint:
 
-============================================  =====================================================================
-``send`` of every scope                       :meth:`protocols.instance.Instance.send`, where the event leaves the
-                                              state as it is, and where it raises
-``receive`` of every scope                    :meth:`protocols.instance.Instance.receive`, where the inbox has an event
-channel layer: ``send``, ``group_send``,      :class:`gateway.layers.memory.InMemoryChannelLayer`
-``receive``
-============================================  =====================================================================
+* ``send`` and ``receive`` of every scope, in :mod:`protocols.instance`: where the event leaves the state as it is,
+  where it raises, and where the inbox has an event. What changes the state cannot be sent on and on;
+* ``publish`` of the MQTT server and client, outside a connection;
+* the channel layer in memory, every method; the events of a connection that has an inbox.
 
 What always suspends needs none: a call on a thread (the store, sync handlers, files), a wait for the disk or for a
 socket, a task that is awaited while it runs.

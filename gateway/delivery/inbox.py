@@ -20,6 +20,7 @@ from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected
 from protocols.event import new_id
 from protocols.mqtt.reasons import SERVER_BUSY
+from protocols.turn import checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +68,11 @@ class InboxConnection:
         await events.put(event)
 
     async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send, reading: "asyncio.Task[None]") -> None:
-        await self._app(scope, events.get, send)
+        async def receive() -> Any:
+            await checkpoint()
+            return await events.get()
+
+        await self._app(scope, receive, send)
         reading.cancel()  # where it is not over: nobody is left who would answer
 
     async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:

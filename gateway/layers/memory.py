@@ -6,6 +6,8 @@ import secrets
 from collections import defaultdict
 from typing import Any
 
+from protocols.turn import checkpoint
+
 logger = logging.getLogger(__name__)
 
 
@@ -30,6 +32,7 @@ class InMemoryChannelLayer:
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Queue ``message`` (a dict with ``type``) for the reader of ``channel``. May be called from any loop."""
+        await checkpoint()
         home = self._loop
         if home is None or home is asyncio.get_running_loop():
             self._put(channel, dict(message))
@@ -50,13 +53,16 @@ class InMemoryChannelLayer:
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one. All readers are on one loop, the gateway's."""
         self._loop = asyncio.get_running_loop()
+        await checkpoint()
         return await self._channel(channel).get()
 
     async def group_add(self, group: str, channel: str) -> None:
+        await checkpoint()
         self._groups[group][channel] = None
 
     async def group_discard(self, group: str, channel: str) -> None:
         """Remove ``channel`` from ``group``; no error where it was not in it."""
+        await checkpoint()
         members = self._groups.get(group, {})
         members.pop(channel, None)
         if not members:
@@ -64,6 +70,7 @@ class InMemoryChannelLayer:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for every channel of ``group``."""
+        await checkpoint()
         for channel in list(self._groups.get(group, ())):
             await self.send(channel, message)
 

@@ -167,7 +167,7 @@ class Exchange(Instance):
         if not self._warned:
             self.disconnect(self._farewell())
         elif not self.gone:
-            self._leave()
+            self._peer_left()
 
     def _cancel(self, error: BaseException) -> None:
         """All that aiohttp's RequestHandler asks of a request: it calls this when the connection is lost."""

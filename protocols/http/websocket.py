@@ -35,6 +35,8 @@ _SLICE = 8192
 """Bytes parsed before a full inbox is noticed; in the smallest frames some 1400 messages."""
 _LARGE = 64 * 1024
 """A message of so many bytes stops the reading by itself until the application has taken it."""
+_CONTROL = 1000
+"""Pings and pongs worked through at once."""
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
@@ -85,6 +87,8 @@ class WebSocket(Exchange):
         self._code, self._reason = 1006, ""
         self._held = b""
         self._silent = self._masks = False
+        self._control = 0
+        """Pings and pongs since the last rest."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
@@ -237,14 +241,31 @@ class WebSocket(Exchange):
                 self._held = data[start:]
                 return False, b""
             self._reader.feed_data(data[start : start + _SLICE])
+            if self._control > _CONTROL:
+                self._rest()
         self._held = b""
         return False, b""
+
+    def _rest(self) -> None:
+        """So many pings and pongs have come that others wait: read on when the loop has had its turn."""
+        self._control = 0
+        if not self._paused:
+            self._paused = True
+            self.pause()
+            asyncio.get_running_loop().call_soon(self._rested)
+
+    def _rested(self) -> None:
+        if len(self._inbox) < self.limit:
+            self._paused = False
+            self.resume()
 
     def feed_eof(self) -> None:
         """The connection is lost, which _cancel hears too."""
 
     def heard(self, kind: int, content: Any, extra: Any, size: int) -> None:
         """The reader has a whole message, or a control frame."""
+        if kind in (_PING, _PONG):
+            self._control += 1
         if kind == _TEXT:
             self._receive({"type": "websocket.receive", "text": content}, size)
         elif kind == _BINARY:

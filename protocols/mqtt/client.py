@@ -30,6 +30,8 @@ from protocols.mqtt.events import CHECKS
 from protocols.mqtt.link import Address, Link, Refused
 from protocols.mqtt.reasons import ACCOUNT_REFUSED
 from protocols.server import Server, Status
+from protocols.tasks import LAST_WORDS
+from protocols.turn import checkpoint
 
 __all__ = ["MQTTClient", "MQTTClientSettings"]
 
@@ -82,7 +84,7 @@ class MQTTClient(Server):
         self._stopping = True
         for connection in list(self._connections):
             await connection.drain(grace)
-            await self.tasks.drain(deadline - asyncio.get_running_loop().time())
+            await self.tasks.drain(max(LAST_WORDS, deadline - asyncio.get_running_loop().time()))
         await self.tasks.cancel()
         self.status = Status("stopped")
 
@@ -94,6 +96,7 @@ class MQTTClient(Server):
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
             await publish(connection.link, publication, self.settings.timeout)
+            await checkpoint()
             return
         if self._refused is not None:
             raise AccountRefused(str(self._refused))

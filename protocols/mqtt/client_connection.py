@@ -32,10 +32,7 @@ class ClientConnection:
         """Runs that have not accepted yet."""
         self._full: set[Run] = set()
         self._ending = ""
-        self.runs = [
-            Run(app, scope(), link, self, inbox=settings.inbox, timeout=settings.timeout)
-            for _ in range(settings.parallel)
-        ]
+        self.runs = [Run(app, scope(), link, self, settings) for _ in range(settings.parallel)]
         link.watch(self._lost)
 
     async def serve(self) -> str:

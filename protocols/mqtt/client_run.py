@@ -23,6 +23,7 @@ from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.events import checked, type_of
 from protocols.instance import Instance
 from protocols.mqtt import events
+from protocols.mqtt.client_settings import MQTTClientSettings
 from protocols.mqtt.link import Arrived, Link, Refused
 from protocols.mqtt.reasons import NEVER_TAKEN
 from protocols.unsent import report_unsent
@@ -52,10 +53,11 @@ class Run(Instance):
     checks: ClassVar = events.CHECKS
 
     def __init__(
-        self, app: Application, scope: MQTTScope, link: Link, flow: Flow, *, inbox: int, timeout: float
+        self, app: Application, scope: MQTTScope, link: Link, flow: Flow, settings: MQTTClientSettings
     ) -> None:
         super().__init__(app, scope)
-        self.limit = inbox  # type: ignore[misc]  # the class's default, but for this run
+        self._settings = settings
+        self.limit = settings.inbox  # type: ignore[misc]  # the class's default, but for this run
         self.unacknowledged: set[int] = set()
         self.settled = asyncio.Event()
         """Set while nothing that arrived waits for its ``mqtt.ack``."""
@@ -63,9 +65,12 @@ class Run(Instance):
         self.draining = False
         self._link = link
         self._flow = flow
-        self._timeout = timeout
         self._dropped = 0
         self.feed({"type": "mqtt.connect", "username": scope["username"], "password": None})
+
+    @property
+    def disconnect_grace(self) -> float:
+        return self._settings.disconnect_grace
 
     def arrived(self, message: Arrived) -> None:
         if self.draining:  # not acknowledged: the broker keeps it for our next connection
@@ -118,17 +123,17 @@ class Run(Instance):
     async def mqtt_send(self, event: MQTTSendEvent) -> None:
         """What the broker refuses is logged, and does not fail the handler, unless it waits for it."""
         try:
-            await publish(self._link, event, self._timeout)
+            await publish(self._link, event, self._settings.timeout)
         except NotSent as error:
             if event.get("wait"):
                 raise
             report_unsent(self.scope, "publication", event["topic"], error)
 
     async def mqtt_subscribe(self, event: MQTTSubscribeEvent) -> None:
-        await self._link.subscribe(event["filters"], self._timeout)
+        await self._link.subscribe(event["filters"], self._settings.timeout)
 
     async def mqtt_unsubscribe(self, event: MQTTUnsubscribeEvent) -> None:
-        await self._link.unsubscribe(event["filters"], self._timeout)
+        await self._link.unsubscribe(event["filters"], self._settings.timeout)
 
     async def mqtt_disconnect(self, event: MQTTDropEvent) -> None:
         self._flow.ends_because("the application closed the connection")

@@ -63,6 +63,9 @@ class MQTTClientSettings:
     """Path of the PEM file with our private key; goes with ``certificate``."""
     timeout: Timeout = 10.0
     """How long to wait for the broker: to connect, and for each answer."""
+    disconnect_grace: Seconds = 10.0
+    """How long an application may go on without asking for another event after the connection has ended, before it is
+    cancelled; 0 for as long as it likes."""
     retry: Timeout = 1.0
     """Pause before the second attempt to connect; it doubles with each one that fails."""
     retry_max: Timeout = 60.0

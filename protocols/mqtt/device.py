@@ -133,6 +133,10 @@ class Device(Instance, asyncio.Protocol):
             self.close(reasons.UNSPECIFIED, "the application has ended")
 
     @property
+    def disconnect_grace(self) -> float:
+        return self._host.settings.disconnect_grace
+
+    @property
     def _handshake(self) -> Handshake:
         """For what is only done before it is accepted: the table above lets nothing else through."""
         return cast("Handshake", self._phase)

@@ -21,7 +21,8 @@ from protocols.mqtt.journal import Persistence
 from protocols.mqtt.keeper import Keeper
 from protocols.mqtt.settings import MQTTSettings
 from protocols.server import Server, Status
-from protocols.tasks import Tasks
+from protocols.tasks import LAST_WORDS, Tasks
+from protocols.turn import checkpoint
 
 TICK = 1.0
 """Seconds between two looks at what is due: sessions, wills, retained messages that expire."""
@@ -122,6 +123,7 @@ class MQTTServer(Server):
         await self.tasks.drain(grace)
         for device in list(self._devices):
             device.dismiss()
+        await self.tasks.drain(LAST_WORDS)  # who listens hears of it before it is cancelled
         await self.tasks.cancel()
         await self._disconnect_all()
         await self._clock.cancel()
@@ -145,6 +147,7 @@ class MQTTServer(Server):
         """``mqtt.send`` outside any connection: to the matching subscribers; returns when what waits for those who are
         away is kept. Raises LocalProtocolError."""
         await delivered(self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"})), self._journal)
+        await checkpoint()
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""

@@ -82,6 +82,9 @@ class MQTTSettings:
     """The same, from one client address (IPv6: /64). 0 for no bound: all devices of a site may have one address."""
     connect_timeout: Timeout = 10.0
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
+    disconnect_grace: Seconds = 10.0
+    """How long an application may go on without asking for another event after the connection has ended, before it is
+    cancelled; 0 for as long as it likes."""
     max_packet: Length = 256 * 1024
     """The longest packet that a device may send; a longer one closes its connection."""
     max_keepalive: Seconds = 0.0
