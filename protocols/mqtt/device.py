@@ -66,7 +66,8 @@ class Device(Instance, asyncio.Protocol):
     """A device that has said CONNECT, and the application's run for it."""
 
     sends = events.SERVER
-    checks = events.CHECKS
+    # An acknowledgement is one call a message: mqtt_ack has it checked where it is more than the id that it waits for.
+    checks = {kind: check for kind, check in events.CHECKS.items() if kind != "mqtt.ack"}
 
     # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
     __slots__ = (
@@ -213,9 +214,9 @@ class Device(Instance, asyncio.Protocol):
     def mqtt_ack(self, event: dict[str, Any]) -> None:
         packet_id = event["id"]
         unacked = self._unacked
-        position = unacked.get(packet_id)
+        position = unacked.get(packet_id) if type(packet_id) is int else None
         if position is None or len(event) > 2 or self.gone or (position and not self._is_kept(position)):
-            self._phase.acknowledge(event)
+            self._phase.acknowledge(events.ack(event))
             return
         del unacked[packet_id]
         if not self._acks and not self._out:

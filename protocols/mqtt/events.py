@@ -127,9 +127,6 @@ def auth(event: Event) -> MQTTAuthEvent:
 
 def ack(event: Event) -> MQTTAckEvent:
     """With its reason code and properties where it has other than success and none."""
-    packet_id = event["id"]
-    if type(packet_id) is int and len(event) == 2:
-        return event  # type: ignore[return-value]  # nothing else is in it; this is once a message
     packet_id = _id(event)
     code, properties = _code(event, OF_PUBACK, reasons.SUCCESS), _properties(event, "PUBACK")
     if code == reasons.SUCCESS and not properties:
@@ -153,7 +150,7 @@ def suback(event: Event) -> MQTTSubackEvent:
 
 def send(event: Event) -> MQTTSendEvent:
     topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
-    if not isinstance(topic, str) or not _is_topic(topic):
+    if not isinstance(topic, str) or not valid_name(topic) or has_control(topic):
         raise wrong(event, "topic", "a topic name: without + and # and control characters, 65535 bytes at most")
     if type(payload) is not bytes:
         payload = as_bytes(event, "payload")
@@ -162,14 +159,14 @@ def send(event: Event) -> MQTTSendEvent:
     if not isinstance(retain, int):
         raise wrong(event, "retain", "True or False")
     properties = _of_publish(event) if event.get("properties") else {}
-    if len(payload) > _LONG or len(properties.get("user_property", ())) > _MANY:
+    if len(payload) > _LONG or (properties and len(properties.get("user_property", ())) > _MANY):
         _check_length(topic, payload, properties)
     clean: MQTTSendEvent = {
         "type": "mqtt.send",
         "topic": topic,
         "payload": payload,
-        "qos": int(qos),
-        "retain": bool(retain),
+        "qos": qos if type(qos) is int else int(qos),
+        "retain": retain if type(retain) is bool else bool(retain),
         "properties": properties,
     }
     if "wait" in event and waits(event):
@@ -244,10 +241,6 @@ def _of_publish(event: Event) -> Properties:
         kept = {name: value for name, value in given.items() if name not in _OF_THE_CONNECTION}
         event = {**event, "properties": kept}
     return _properties(event, "PUBLISH")
-
-
-def _is_topic(topic: str) -> bool:
-    return valid_name(topic) and not has_control(topic)
 
 
 _LONG, _MANY = MAX_VARIABLE // 2, 1000

@@ -97,6 +97,7 @@ class Host:
         self.access: Any = type("Open", (), {"needed": False, "rules_for": lambda *_: None})()
 
     def disconnected(self, device: Device) -> None: ...
+    async def until_gone(self, client_id: str) -> None: ...
 
 
 class Flow:
@@ -511,7 +512,6 @@ async def verdict_on(run: Instance, accept: Any, event: Any) -> str:
             said.append("accepted")
 
     run.app = app
-    run.disconnect_grace = 1.0
     with_serve = isinstance(run, Device)
     await (run.serve() if with_serve else run.run())
     assert run.error is None or with_serve, run.error
