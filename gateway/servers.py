@@ -9,7 +9,7 @@ from gateway.keeping import KeptState
 from gateway.mounts import Mounts
 from gateway.store.engine import Store
 from protocols.asgi import Application
-from protocols.errors import AccountRefused, LocalProtocolError, PermanentFailure
+from protocols.errors import AccountRefused
 from protocols.events import checked
 from protocols.mail.events import CHECKS
 from protocols.mail.submission import Submission
@@ -128,16 +128,4 @@ def make_outlets(servers: Iterable[Server], submission: Submission | None) -> di
         mail = checked(CHECKS, event)
         await submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"])
 
-    return {"mqtt": _lasting(publish), "email": _lasting(submit), "sms": _lasting(text)}
-
-
-def _lasting(outlet: Outlet) -> Outlet:
-    """What an older version kept and nobody can speak is no better the next time."""
-
-    async def send(listener: str, event: Mapping[str, Any]) -> None:
-        try:
-            await outlet(listener, event)
-        except LocalProtocolError as error:
-            raise PermanentFailure(str(error)) from error
-
-    return send
+    return {"mqtt": publish, "email": submit, "sms": text}

@@ -114,7 +114,7 @@ class Run(Instance):
 
     def mqtt_ack(self, event: MQTTAckEvent | Mapping[str, Any]) -> None:
         if event["id"] not in self.unacknowledged:
-            raise LocalProtocolError(f"mqtt.ack: no message {event['id']} waits for it")
+            raise LocalProtocolError(f"mqtt.ack: no message {event['id']} is waiting for it")
         self.unacknowledged.discard(event["id"])
         self._link.acknowledge(event["id"], event.get("reason_code", 0))
         if not self.unacknowledged:

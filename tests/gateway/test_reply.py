@@ -45,7 +45,7 @@ class Taken:
 async def answer_to(raw: bytes, consumer: Any = Async, **envelope: Any) -> bytes | None:
     """The answer; None where nothing may leave."""
     taken = Taken()
-    run = Delivery(consumer.as_asgi(), mail(**envelope), raw, taken)
+    run = Delivery(consumer.as_asgi(), mail(**envelope), raw, taken, LIMIT)
     assert await run.run() is None, run.error
     return taken.messages[0] if taken.messages else None
 

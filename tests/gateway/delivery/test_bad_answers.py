@@ -20,10 +20,11 @@ from gateway import (
 )
 from gateway.delivery.guard import Guard
 from gateway.delivery.identity import claim_key
+from gateway.delivery.outbox import Outbox
+from gateway.delivery.outgoing import outgoing_of
 from gateway.servers import make_outlets
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
-from protocols.errors import PermanentFailure
 from protocols.mail.smtp import SMTPServer, SMTPSettings
 from protocols.mail.submission import DirectorySubmission
 from protocols.mqtt.server import MQTTServer
@@ -149,14 +150,25 @@ async def test_a_verdict_of_an_older_version_that_cannot_be_given_is_a_dead_lett
         ("sms", {"type": "sms.send", "text": "", "media": [], "to": "+447400123456", "from": "+447400123457"}),
     ],
 )
-async def test_what_an_older_version_kept_and_nobody_can_send_is_a_permanent_failure(
-    kind: str, event: dict[str, Any], tmp_path: Any
+async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
+    store: SQLiteStore, kind: str, event: dict[str, Any], tmp_path: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None: ...
 
     devices = MQTTServer(app, MQTTSettings(bind="127.0.0.1:0"), name="devices", state={})
     texts = SMSWebhook(app, TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1"), name="texts")
-    outlets = make_outlets([devices, texts], DirectorySubmission(str(tmp_path)))
-    with pytest.raises(PermanentFailure, match=event["type"]):
-        await outlets[kind]({"mqtt": "devices", "email": "mail", "sms": "texts"}[kind], {**event, "id": "e-0"})
-    assert list(tmp_path.iterdir()) == []
+    listener = {"mqtt": "devices", "email": "mail", "sms": "texts"}[kind]
+    await store.claim("e", id="e", now=1.0, ttl=1e12)
+    outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event])
+    await store.settle("e", result=b"", outgoing=outgoing)
+    outbox = Outbox(store, make_outlets([devices, texts], DirectorySubmission(str(tmp_path))))
+    outbox.start()
+
+    async def dead() -> bool:
+        return (await store.counts()).dead_outgoing == 1
+
+    await until(dead)
+    await outbox.stop(1.0)
+    assert (await store.counts()).outgoing == 0
+    assert [f"now dead: {event['type']}" in record.message for record in caplog.records] == [True]
+    assert list(tmp_path.glob("*.eml")) == []

@@ -134,7 +134,7 @@ class Flow:
 
 
 def delivery(app: Any) -> Instance:
-    return Delivery(app, mail(), MAIL, Submission())
+    return Delivery(app, mail(), MAIL, Submission(), 10.0)
 
 
 def text(app: Any) -> Instance:
