@@ -69,8 +69,13 @@ def _degree(parsed: Any) -> int | None:
     """One for each item that may take more or less of a text, and for a search that may begin anywhere."""
     if any(op in _OPAQUE or (op in _REPEATS and _tests(value[2])) for op, value in _items(parsed)):
         return None
-    anchored = list(parsed)[:1] in ([(sre.AT, sre.AT_BEGINNING)], [(sre.AT, sre.AT_BEGINNING_STRING)])
-    return _choices(parsed) + (not anchored)
+    return _choices(parsed) + (not is_anchored(parsed))
+
+
+def is_anchored(parsed: Any) -> bool:
+    """Whether it surely matches at the beginning of a text alone."""
+    first, many = list(parsed)[:1], parsed.state.flags & re.MULTILINE
+    return first == [(sre.AT, sre.AT_BEGINNING_STRING)] or (first == [(sre.AT, sre.AT_BEGINNING)] and not many)
 
 
 def _choices(expression: Any) -> int:

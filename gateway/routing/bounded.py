@@ -25,13 +25,15 @@ class _Timer:
         self._running = False
         self._ours: bool | None = None
 
-    def search(self, pattern: "re.Pattern[str]", text: str) -> "re.Match[str] | None":
+    def search(self, pattern: "re.Pattern[str]", text: str, *, anchored: bool = False) -> "re.Match[str] | None":
         if threading.get_ident() != threading.main_thread().ident or not self._prepared():
             return pattern.search(text)
         try:
             self._running = True
             signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
-            return pattern.search(text)
+            # One after the other: within a search, re counts the steps towards its next look anew at each beginning.
+            found = (pattern.match(text, begin) for begin in range(len(text) + 1))
+            return pattern.search(text) if anchored else next(filter(None, found), None)
         finally:
             self._running = False
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
@@ -50,4 +52,4 @@ class _Timer:
 
 
 search = _Timer().search
-"""``pattern.search(text)``. Raises TookTooLong after ``SECONDS``."""
+"""``pattern.search(text)``; ``anchored``: it can match at the beginning alone. Raises TookTooLong after ``SECONDS``."""

@@ -59,8 +59,18 @@ class _Beginnings(_Texts):
 
     def find(self, key: str) -> Iterable[Numbers]:
         folded = fold(key)
-        beginnings = (folded[:length] for length in self._lengths if length <= len(folded))
-        return (found for beginning in beginnings if (found := self._numbers.get(beginning)) is not None)
+        parts = (self._part(folded, length) for length in self._lengths if length <= len(folded))
+        return (found for part in parts if (found := self._numbers.get(part)) is not None)
+
+    def _part(self, key: str, length: int) -> str:
+        return key[:length]
+
+
+class _Endings(_Beginnings):
+    """By the end of the key."""
+
+    def _part(self, key: str, length: int) -> str:
+        return key[len(key) - length :]
 
 
 class _Level:
@@ -108,6 +118,7 @@ _TABLES: dict[str, Callable[[], _Table]] = {
     "text": _Texts,
     "domain": _Domains,
     "beginning": _Beginnings,
+    "ending": _Endings,
     "filter": _Filters,
 }
 

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Literal, NamedTuple
 
 from gateway.routing import bounded
-from gateway.routing.ambiguity import judge, parse
+from gateway.routing.ambiguity import is_anchored, judge, parse
 from gateway.routing.literals import Literals, of_parsed, of_plain
 from protocols.mqtt.topics import valid_filter
 
@@ -25,9 +25,9 @@ class Captures(NamedTuple):
 NO_CAPTURES = Captures((), {})
 
 
-Place = tuple[Literal["text", "domain", "beginning", "filter"], str]
-"""What a key must have to be matched: it is this text, its domain is this, it begins so, this topic filter takes it.
-All without regard to case."""
+Place = tuple[Literal["text", "domain", "beginning", "ending", "filter"], str]
+"""What a key must have to be matched: it is this text, its domain is this, it begins or ends so, this topic filter
+takes it. All without regard to case."""
 
 
 class Pattern(ABC):
@@ -100,6 +100,7 @@ class Regex(Pattern):
     _literals: Literals = field(init=False, compare=False, repr=False)
     _quick: int = field(init=False, compare=False, repr=False)
     """Characters of a key up to which a search surely takes a moment only."""
+    _anchored: bool = field(init=False, compare=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
         literals, quick = of_plain(self.text, ignore_case=self.ignore_case), _STEPS
@@ -109,8 +110,11 @@ class Regex(Pattern):
             except (re.error, OverflowError, RecursionError) as error:
                 raise ValueError(f"{self.text!r} is not a regular expression: {error}") from error
             literals, quick = of_parsed(parsed), self._judged(parsed)
+            object.__setattr__(self, "_anchored", is_anchored(parsed))
         object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_quick", quick)
+        if not self.places:
+            _ = self._compiled  # it is asked about every key; of the others few are
 
     def _judged(self, parsed: Any) -> int:
         judged = judge(self.text, parsed)
@@ -127,7 +131,9 @@ class Regex(Pattern):
     def match(self, key: str) -> Captures | None:
         """Raises TookTooLong where it does not come to an end."""
         compiled = self._compiled
-        found = compiled.search(key) if len(key) <= self._quick else bounded.search(compiled, key)
+        found = (
+            compiled.search(key) if len(key) <= self._quick else bounded.search(compiled, key, anchored=self._anchored)
+        )
         if found is None:
             return None
         kwargs = {name: value for name, value in found.groupdict().items() if value is not None}
@@ -139,10 +145,8 @@ class Regex(Pattern):
         begins, ends, whole = self._literals
         if whole:
             return (("text", begins),)
-        places: list[Place] = [("beginning", begins)] if begins else []
-        if "@" in ends:
-            places.append(("domain", ends.rpartition("@")[2]))
-        return tuple(places)
+        places: list[Place] = [("beginning", begins), ("ending", ends)]
+        return tuple(place for place in places if place[1])
 
     @property
     def takes_all(self) -> bool:

@@ -15,7 +15,7 @@ import gateway
 import protocols
 from gateway import EmailToRouter, URLRouter, default, regex, url
 from gateway.routing import bounded
-from gateway.routing.ambiguity import judge, parse
+from gateway.routing.ambiguity import is_anchored, judge, parse
 from gateway.routing.bounded import TookTooLong
 from gateway.routing.patterns import DangerousPattern, Regex
 
@@ -174,6 +174,30 @@ def test_a_route_written_in_python_is_checked_as_well() -> None:
     for make in (url, regex):
         with pytest.raises(ValueError, match=re.escape("'(a+)+' can match the same text in many ways")):
             make("^(a+)+$", nothing)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(["", "^", r"\A", "(?m)^", r"\b", "(?<=a)", "^|"]), EXPRESSIONS, st.text("ab\n", max_size=8))
+def test_a_bounded_search_finds_what_a_search_finds(begin: str, body: str, text: str) -> None:
+    try:
+        pattern = re.compile(f"{begin}(a)?{body}")
+    except re.error:
+        return
+    found, expected = bounded.search(pattern, text), pattern.search(text)
+    assert (found and (found.span(), found.groups())) == (expected and (expected.span(), expected.groups()))
+    if is_anchored(parse(pattern.pattern)):
+        assert not expected or expected.start() == 0
+
+
+def test_a_search_that_may_begin_anywhere_is_stopped() -> None:
+    for text in (r".*x$", r"\w+x$", r".*?x$", r"(\w+)-(\w+)-x$"):
+        begun = time.process_time()
+        try:
+            found = Regex(text).match("a" * 100_000)
+        except TookTooLong:
+            found = None
+        assert found is None
+        assert time.process_time() - begun < 1.5  # by itself up to 40 s
 
 
 def test_long_texts_are_matched_as_ever() -> None:

@@ -166,12 +166,17 @@ MANY = 20_000
             lambda n: Regex(rf"@d{n}\.org$", ignore_case=True),
             lambda n: scope("email", rcpt_to=[f"a@d{n}.org"]),
         ),
+        (
+            EmailToRouter,
+            lambda n: Regex(rf"box{n:05d}@x\.org$", ignore_case=True),
+            lambda n: scope("email", rcpt_to=[f"box{n:05d}@x.org"]),
+        ),
         (SMSFromRouter, lambda n: Phone(f"+44{n:08d}"), lambda n: scope("sms", sender=f"+44{n:08d}77")),
         (TopicRouter, lambda n: Topic(f"sites/{n}/door"), lambda n: scope("mqtt", topic=f"sites/{n}/door")),
         (TopicRouter, lambda n: Topic(f"sites/+/door{n}/#"), lambda n: scope("mqtt", topic=f"sites/7/door{n}/x")),
         (URLRouter, lambda n: Regex(f"^shop{n}/$"), lambda n: scope("http", path=f"/shop{n}/")),
     ],
-    ids=["address", "domain", "whole", "end", "number", "topic", "filter", "path"],
+    ids=["address", "domain", "whole", "end", "longer end", "number", "topic", "filter", "path"],
 )
 def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
     tested = routed(kind, [*map(make, range(MANY)), Default()])
