@@ -27,6 +27,10 @@ Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 The event has an ``id``, the same each time it is tried."""
 
+LEAST_TRIED = 3600.0
+"""Seconds of tries that an item has had, by the pauses between them, before it is given up for its age."""
+MOST_TRIES = 64
+"""More than it takes for that."""
 ACCOUNT_PAUSE = 300.0
 """Seconds for which a lane rests whose account is refused; then one item asks again. A right login that a server has
 locked for a while is not to be kept locked by our asking."""
@@ -88,7 +92,7 @@ class Outbox(Crew[Outgoing]):
             await self._bury(item, error, str(error))
         elif isinstance(error, AccountRefused) and not self._only(item, error):
             await self._hold(item, error)
-        elif time.time() - item.since >= keep:
+        elif self._is_over(item, keep):
             await self._bury(item, error, f"given up, it was kept for {keep:g} s (outgoing.keep): {error}")
         else:
             await self._postpone(item, error)
@@ -110,6 +114,12 @@ class Outbox(Crew[Outgoing]):
             self._refused.add(item.lane)
         await self._later(item, error, time.time() + pause, rests=True)
         outcomes.add(item.kind, "refused")
+
+    def _is_over(self, item: Outgoing, keep: float) -> bool:
+        """By the clock, and by the tries that it has had: a gateway that was off for a week, or whose clock jumped, has
+        not tried it for a week."""
+        tried = sum(map(self.backoff.wait, range(1, min(item.attempts, MOST_TRIES))))
+        return time.time() - item.since >= keep and tried >= min(keep, LEAST_TRIED)
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), _parts(item, error)

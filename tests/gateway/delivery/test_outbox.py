@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -345,6 +346,27 @@ async def test_what_fails_for_now_is_tried_as_long_as_it_is_kept(
         assert there.tried > 1
         there.answers.clear()
         assert await store.revive_outgoing(["e-0"]) == 1  # a new life
+        await left(store, 0)
+        assert await store.outgoing() == []
+
+
+async def test_what_is_old_and_was_hardly_tried_is_not_given_up_yet(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The gateway was off for a week, or its clock has jumped; and the first answer of many is "greylisted"."""
+    async with peer({"RCPT": "450 4.2.0 greylisted"}) as there, mailing(store, there) as outbox:
+        outbox.backoff = Policy(backoff=0.2)
+        event = MAIL | {"id": "e-0"}
+        old = replace(outgoing_of("e", {"listener": "mail"}, [event])[0], since=1.0)
+        await store.finish("e", outgoing=[old])
+        bell.outgoing.ring()
+
+        async def tried() -> bool:
+            return bool(refusals(caplog))
+
+        await until(tried)
+        assert [item.state for item in await store.outgoing()] == ["waiting"]
+        there.answers.clear()
         await left(store, 0)
         assert await store.outgoing() == []
 
