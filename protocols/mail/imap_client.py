@@ -48,6 +48,8 @@ _LINES = 200
 """Lines that the library's parser gets at once: it uses a stack frame for each."""
 _ROOM = 16 * 1024 * 1024
 """Bytes that one answer may have besides message bodies: a SEARCH over two million messages."""
+_MANY = 64 * 1024
+"""Bytes of a SEARCH's answer that are read without a thread: some thousand messages, a millisecond or two."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 120_000}
 """A peer that vanished without a word is noticed within two minutes, also in IDLE."""
 
@@ -323,7 +325,9 @@ class Connection:
 
     async def _search(self, criteria: str) -> list[int]:
         # No charset: Exchange and Yahoo refuse one.
-        return read_search(await self._run("search", self._protocol.search(criteria, charset=None, by_uid=True)))
+        lines = await self._run("search", self._protocol.search(criteria, charset=None, by_uid=True))
+        many = sum(map(len, lines)) > _MANY
+        return await asyncio.to_thread(read_search, lines) if many else read_search(lines)
 
     async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
         """UID -> octets, of those that are still there."""

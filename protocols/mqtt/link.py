@@ -41,6 +41,10 @@ from protocols.tasks import Tasks
 _VERSIONS = {"3.1.1": MQTTv311, "5.0": MQTTv50}
 _UNSUPPORTED_VERSION = (1, 0x84)
 _ALL_IDS = 65536
+SLICE = 4 * 1024
+"""Bytes from the broker that are looked at without a pause: some hundred small packets, some milliseconds."""
+_READ = 64 * 1024
+"""The same of a large packet, so that it need not be put together from too many pieces."""
 
 # gmqtt tells of every oddity by log records, tracebacks included. What matters of it reaches the owner as `lost`.
 _silent = logging.getLogger("protocols.mqtt.link.gmqtt")
@@ -137,6 +141,35 @@ class Lost:
     """The broker's reason code where it gave one (5.0), else unspecified."""
 
 
+class _Protocol(MQTTProtocol):  # type: ignore[misc]
+    """gmqtt's, which reads on as long as there is something in the buffer: 20,000 small packets at a time."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.reads = asyncio.Event()
+        """Whether what arrives is looked at."""
+        self.reads.set()
+        self._rest = b""  # the beginning of a packet
+
+    async def _read_loop(self) -> None:
+        await self._connected.wait()
+        while self._connected.is_set():
+            await self.reads.wait()
+            try:
+                data = self._rest + await self.read(min(_READ, max(SLICE, len(self._rest))))
+            except ConnectionResetError:  # the broker has closed the connection
+                break
+            parsed = self._read_packet(data)
+            self._rest = data[max(0, parsed) :]
+            if parsed < 0 or self._transport.is_closing():
+                break
+            await asyncio.sleep(0)
+
+    def unread(self) -> bytes:
+        """What had arrived when the connection was lost, and was not looked at."""
+        return self._rest + bytes(self._hard_reader._buffer)
+
+
 class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
     """gmqtt's client, deaf and dumb but for what `Link` asks."""
 
@@ -174,7 +207,7 @@ class _Client(gmqtt.Client):  # type: ignore[misc]  # gmqtt has no types
     async def _create_connection(self, host: str, port: int, ssl: Any, clean_session: bool, keepalive: int) -> Any:
         """gmqtt's own knows TCP alone."""
         handler = self._package_handler
-        protocol = MQTTProtocol(connection_state=self._connection_state, id_generator=handler.id_generator)
+        protocol = _Protocol(connection_state=self._connection_state, id_generator=handler.id_generator)
         transport = await self._open(protocol)
         return MQTTConnection(transport, protocol, clean_session, keepalive, handler, logger=_silent)
 
@@ -441,11 +474,13 @@ class Link:
             return
         if self._full and not self._waiting:
             self._transport.pause_reading()
+            self._connection._protocol.reads.clear()
             # gmqtt would take our not reading for the broker's silence; its pings go on.
             self._connection._last_data_in = float("inf")
         else:
             self._connection._last_data_in = time.monotonic()
             self._transport.resume_reading()
+            self._connection._protocol.reads.set()
 
     def _end(self, lost: Lost) -> None:
         if not self.lost:
@@ -470,8 +505,7 @@ class Link:
                 case MQTTCommands.DISCONNECT if packet:
                     self._end(Lost(f"the broker closed the connection: {_words(packet[0])}", packet[0]))
                 case MQTTCommands.DISCONNECT:  # gmqtt makes an empty one of a lost connection
-                    self._read_last_words()
-                    self._end(Lost("the connection is lost"))
+                    self._read_last_words(self._connection._protocol.unread())
                 case _:
                     self._client.decode(command, packet)
         except Exception:  # struct.error, IndexError, UnicodeDecodeError, KeyError, ...
@@ -501,12 +535,14 @@ class Link:
         if code >= UNSPECIFIED and self._connection._protocol.proto_ver == MQTTv50:
             del self._session.handled[id_]
 
-    def _read_last_words(self) -> None:
-        """gmqtt forgets what had arrived together with the end of the connection: perhaps the reason for it."""
-        protocol = self._connection._protocol
-        data = bytes(protocol._hard_reader._buffer)
-        if data[:1] in (b"\x20", b"\xe0"):  # CONNACK, DISCONNECT
-            protocol._read_packet(data)
+    def _read_last_words(self, data: bytes, size: int = SLICE) -> None:
+        """Gmqtt forgets what had arrived together with the end of the connection: perhaps the reason for it."""
+        parsed = self._connection._protocol._read_packet(data[:size])
+        if self.lost or parsed < 0 or (not parsed and size >= len(data)):
+            self._end(Lost("the connection is lost"))
+        else:  # a packet may be longer
+            more = SLICE if parsed else 2 * size
+            asyncio.get_running_loop().call_soon(self._read_last_words, data[parsed:], more)
 
     def _on_connack(self, command: int, packet: bytes) -> None:
         self._connack = packet[1]

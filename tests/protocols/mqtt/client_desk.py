@@ -90,6 +90,14 @@ class Peer:
         assert len(body) < 128
         self._writer.write(bytes((first, len(body))) + body)
 
+    def say_all(self, packets: bytes) -> None:
+        self._writer.write(packets)
+
+    async def close(self) -> None:
+        """What was said still arrives."""
+        self._writer.close()
+        await self._writer.wait_closed()
+
     async def welcome(self, *, session: bool = False, properties: bytes = b"") -> None:
         """CONNECT and CONNACK."""
         assert (await self.read())[0] == 0x10

@@ -9,6 +9,8 @@ from typing import Any
 import mqtt5_wire as wire
 import pytest
 import websockets
+from client_desk import App, client, scripted, until
+from client_desk import Peer as Broker5
 from mqtt5_wire import Heard, read
 from mqtt_memory import Client, Clock
 from mqtt_peer import (
@@ -29,7 +31,7 @@ from mqtt_peer import (
 from test_mqtt_websocket import serving as serving_websocket
 from turns import Turns, counted
 
-from protocols.mqtt import MQTTSettings
+from protocols.mqtt import MQTTSettings, link
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import MOST_DELIVERIES
 from protocols.mqtt.device import TURN
@@ -219,6 +221,34 @@ async def test_an_application_waits_until_everybody_has_what_it_sends() -> None:
         await server.publish({"topic": "t", "payload": b"y"})
         assert missing == [0]
         assert {len(outlet.got) for outlet in outlets} == {2}
+
+
+# The client of a broker.
+
+
+@pytest.mark.parametrize("count", [10, 20_000])
+async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int) -> None:
+    """All of it, and why the broker closed the connection, although it did so at once."""
+    sent = b"".join(b"\x30\x09\0\1t\0%05d" % each for each in range(count)) + b"\xe0\2\x8b\0"
+
+    async def flood(broker: Broker5) -> None:
+        await broker.welcome()
+        assert (await broker.read())[0] == 0x82
+        broker.say(0x90, b"\0\1\0\0")
+        broker.say_all(sent)
+        await broker.close()
+
+    async with counted() as turns, scripted(flood) as (url, _):
+
+        async def handle(event: Any, send: Any) -> None:
+            turns.count()
+
+        app = App(handle)
+        async with client(app, url, retry=60, retry_max=60):
+            await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
+    assert app.payloads() == [b"%05d" % each for each in range(count)]
+    assert app.events[-1]["reason_code"] == 0x8B
+    assert turns.most <= 2 * link.SLICE // 11
 
 
 # Fan-out, without sockets.
