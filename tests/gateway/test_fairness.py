@@ -1,0 +1,59 @@
+"""A large or a contrived mail, and how long the event loop stands for it: CPU seconds of its thread in one turn."""
+
+import asyncio
+import smtplib
+from typing import Any
+
+import pytest
+from turns import counted
+
+from gateway import AsyncEmailConsumer
+from protocols.mail.smtp import SMTPServer, SMTPSettings
+
+A_TURN = 0.1
+
+
+def nested(size: int) -> bytes:
+    """Parts within parts: what the standard library's parser is slowest at."""
+    part = b"Content-Type: multipart/mixed; boundary=%d\r\n\r\n--%d\r\n"
+    return b"".join(part % (each, each) for each in range(size // 55))
+
+
+class Reading(AsyncEmailConsumer):
+    sizes: list[int] = []
+
+    async def receive(self, message: Any) -> None:
+        self.sizes.append(len(self.raw))
+
+
+def send(address: str, message: bytes) -> None:
+    host, _, port = address.rpartition(":")
+    with smtplib.SMTP(host, int(port)) as client:
+        client.ehlo()
+        client.mail("a@x.org")
+        client.rcpt("b@x.org")
+        client.docmd("DATA")
+        client.send(message + b"\r\n.\r\n")
+        assert client.getreply()[0] == 250
+
+
+async def taking(scope: Any, receive: Any, send: Any) -> None:
+    """An application that looks at nothing."""
+    while (event := await receive())["type"] == "email.receive":
+        Reading.sizes.append(len(event["body"]))
+
+
+@pytest.mark.parametrize(
+    ("app", "message"),
+    [
+        pytest.param(Reading.as_asgi(), nested(60 * 1024), id="nested"),
+        pytest.param(Reading.as_asgi(), b"Subject: x\r\n\r\n" + (b"A" * 76 + b"\r\n") * 200_000, id="15 MB"),
+        pytest.param(taking, b"Subject: x\r\n\r\n" + b"\n" * 12_000_000, id="bare line ends"),
+    ],
+)
+async def test_no_mail_stops_the_loop(app: Any, message: bytes) -> None:
+    Reading.sizes.clear()
+    async with SMTPServer(app, SMTPSettings(bind="127.0.0.1:0")) as server, counted() as turns:
+        await asyncio.to_thread(send, server.address, message)
+    assert sum(Reading.sizes) >= len(message)
+    assert turns.longest < A_TURN
