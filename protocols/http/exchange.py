@@ -42,6 +42,8 @@ class Exchange(Instance):
     _chunked = False
     _since = 0.0
     """When it began, where the access log is to say how long it took."""
+    _missed = False
+    """Something that the application sent has reached nobody."""
     _told = False
     """The application has been given its disconnect."""
     _warned = False
@@ -283,14 +285,19 @@ class Exchange(Instance):
         words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
         access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
 
+    def passes_over(self, event: Any) -> bool:
+        """The first piece of a stream that reaches nobody, for the sake of its generator: see ``_drain``."""
+        first, self._missed = not self._missed, True
+        if not self.gone:  # the transport knows already
+            self._leave_told()
+        return first and not self.ended and event["type"] in _ANSWERS and bool(event.get("more_body"))
+
     def is_to_hear(self, event: Any) -> bool:
         """What ends soon by itself does not hear that it reached nobody, as in ASGI 2.3: or what an application does
         after its answer is never done, and a task of its own beside it (which a framework may not look after) dies.
 
         What would go on hears it: the next piece of a stream, and who sends on after its run.
         """
-        if not self.gone:  # the transport knows already
-            self._leave_told()
         if self.ended or event["type"] not in _ANSWERS:
             return True
         return bool(event.get("more_body")) and asyncio.current_task() is self._task

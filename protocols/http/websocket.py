@@ -144,6 +144,8 @@ class WebSocket(Exchange):
             self._code, self._reason = 1001, "server shutting down"
             super().warn()
 
+    passes_over = Instance.passes_over
+
     def is_to_hear(self, event: Any) -> bool:
         """Always, as in ASGI 2.4, which websocket scopes say."""
         return True
