@@ -11,6 +11,7 @@ PROGRAMS = (
     "mosquitto",
     "mosquitto_pub",
     "dovecot",
+    "postfix",
     "redis-server",
     "haproxy",
     "chromium",
