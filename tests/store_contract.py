@@ -566,6 +566,21 @@ class StoreContract:
         assert len(await store.take_outgoing(1, now=NOW)) == 1
         assert "its process ended; given back" in await self.told(store, "left")
 
+    async def test_what_was_leaving_when_its_process_died_is_first_to_leave(self, tmp_path: Path, store: Store) -> None:
+        """The other side may have it already."""
+        items = [Outgoing(f"l-{number}", "l", "sms", b"", lane="a") for number in range(3)]
+        await self.sends(store, items)
+        await store.take_outgoing(9, now=NOW)
+        for number, later in enumerate((1.0, 2.0, 3.0)):
+            await store.postpone(f"l-{number}", due=NOW + later, error="E")
+        dying = self.make_store(tmp_path)
+        await dying.open()
+        assert ids_of(await dying.take_outgoing(9, now=NOW + 2, busy=["b"])) == ["l-0", "l-1"]
+        await dying.postpone("l-0", due=NOW + 2, error="E")
+        await dying.close()
+        await store.recover()
+        assert ids_of(await store.take_outgoing(1, now=NOW + 3)) == ["l-1"]
+
     async def test_what_a_dead_process_had_comes_alone_in_any_process(self, tmp_path: Path, store: Store) -> None:
         gone = self.make_store(tmp_path)
         await gone.open()
