@@ -67,13 +67,13 @@ def _build(draft: Draft) -> Gateway:
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
     deliveries = Deliveries(store, app, lifespan.state, settings.outgoing.lives) if store is not None else None
-    outlets, console = make_outlets(servers, submission), _console(settings, servers)
+    outlets, console = make_outlets(servers, submission), _console(settings, servers, deliveries)
     return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
 
 
-def _console(settings: Settings, servers: list[Server]) -> ConsoleServer | None:
-    asked = settings.console
-    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required)
+def _console(settings: Settings, servers: list[Server], deliveries: Deliveries | None) -> ConsoleServer | None:
+    asked, trouble = settings.console, deliveries.trouble if deliveries is not None else None
+    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, trouble)
 
 
 def _has_policies(app: object) -> bool:

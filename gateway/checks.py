@@ -17,7 +17,7 @@ from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
 from protocols.mqtt.users import PasswordFile
-from protocols.units import TCP, Endpoint, Unix, parse_address
+from protocols.units import TCP, Endpoint, Unix, is_local, parse_address
 
 _EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
 """By protocol, the package that is not installed with us, and what installs it."""
@@ -57,6 +57,18 @@ def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield ("servers", name), server
     if settings.console is not None:
         yield ("console",), settings.console
+
+
+def warnings(draft: Draft) -> Iterator[Finding]:
+    """What is allowed, and hardly meant."""
+    console = draft.settings.console
+    endpoint = parse_address(console.bind) if console is not None else None
+    if isinstance(endpoint, TCP) and not is_local(endpoint):
+        message = (
+            f"console: {endpoint} can be reached from other machines, and tells whoever asks names, "
+            "addresses and troubles; bind 127.0.0.1, or see that only a supervisor reaches it"
+        )
+        yield draft.document.at_value(("console", "bind"), message)
 
 
 def _required(draft: Draft) -> Iterator[Finding]:

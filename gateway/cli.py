@@ -11,10 +11,10 @@ from typing import Annotated
 
 import typer
 
-from gateway import __version__, daemon, logs, sending, signals, startpage
+from gateway import __version__, checks, daemon, logs, preflight, sending, signals, startpage
 from gateway.assembly import Gateway, build
 from gateway.dialling import CannotSend
-from gateway.findings import ConfigErrors
+from gateway.findings import CannotStart, ConfigErrors
 from gateway.importing import place_of
 from gateway.loader import Draft, load
 from gateway.passwords import password
@@ -69,15 +69,29 @@ def _build(draft: Draft) -> Gateway:
 
 
 def _build_to_run(draft: Draft) -> Gateway:
-    """The same for a process whose every line may have to be a record."""
+    """The same for a process whose every line may have to be a record; and this machine has what it asks for."""
     try:
-        return _build(draft)
+        gateway = _build(draft)
+        _look_around(draft, gateway)
+        return gateway
     except ConfigErrors as errors:
         if draft.settings.log.format == "text":
             raise
         for finding in errors.findings:
             logger.error("%s", dataclasses.replace(finding, excerpt=""))
-        sys.exit(daemon.MISTAKE)
+        sys.exit(_code(errors))
+
+
+def _look_around(draft: Draft, gateway: Gateway) -> None:
+    """Raises CannotStart."""
+    for warning in checks.warnings(draft):
+        logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
+    if found := preflight.findings(draft, stored=gateway.deliveries is not None):
+        raise CannotStart(found)
+
+
+def _code(errors: ConfigErrors) -> int:
+    return daemon.CANNOT_START if isinstance(errors, CannotStart) else daemon.MISTAKE
 
 
 def _build_to_answer(given: str | None) -> Gateway:
@@ -120,11 +134,18 @@ def run(config: File = None) -> None:
 def check(config: File = None, as_json: AsJSON = False) -> None:
     """Check the file: all that `run` does before it binds, every mistake at its line and column.
 
+    Also what this machine has to give: the store and the outbox can be written, addresses can be had (they may be in
+    use: by the gateway that runs). Exit codes: 2 mistake in the file; 3 `run` could not start.
+
     Example: gateway check -c gateway.yaml
     """
-    gateway = _build_to_answer(config)
+    draft = load(file_of(config))
+    with contextlib.redirect_stdout(sys.stderr):
+        gateway = _build(draft)
+        _look_around(draft, gateway)
     if as_json:
-        print_json({"valid": True, "findings": []})
+        warnings = [dataclasses.asdict(warning) for warning in checks.warnings(draft)]
+        print_json({"valid": True, "findings": [], "warnings": warnings})
     else:
         say(startpage.header(gateway.file, gateway.servers, gateway.app))
 
@@ -318,4 +339,4 @@ def main() -> None:
             print_json({"valid": False, "findings": [dataclasses.asdict(finding) for finding in errors.findings]})
         else:
             complain(str(errors))
-        sys.exit(daemon.MISTAKE)
+        sys.exit(_code(errors))

@@ -37,6 +37,10 @@ class ConfigErrors(Exception):
         )
 
 
+class CannotStart(ConfigErrors):
+    """The file is right, and this machine does not give what it asks for."""
+
+
 def count(number: int, noun: str) -> str:
     """``1 error``, ``2 errors``."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

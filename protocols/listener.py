@@ -84,7 +84,7 @@ class Listener:
         try:
             self._sockets = await _bind(self.endpoint, self._backlog)
         except OSError as error:
-            raise BindError(f"{self.endpoint}: {_reason(self.endpoint, error)}") from error
+            raise BindError(f"{self.endpoint}: {reason(self.endpoint, error)}") from error
         descriptors = Descriptors(self._sockets[0].fileno())
         arrivals = Arrivals(
             factory,
@@ -140,7 +140,8 @@ class Listener:
             await each.accept()
 
 
-def _reason(endpoint: Endpoint, error: OSError) -> str:
+def reason(endpoint: Endpoint, error: OSError) -> str:
+    """Why ``endpoint`` cannot be had, and what to do."""
     if error.errno == errno.EACCES and isinstance(endpoint, TCP):
         return "permission denied; ports below 1024 need a privilege"
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)

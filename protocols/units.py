@@ -89,6 +89,16 @@ UNIX_PEERS = "unix"
 """In place of a network: whoever may open the Unix socket."""
 
 
+def is_local(endpoint: Endpoint) -> bool:
+    """Whether only this machine reaches it."""
+    if not isinstance(endpoint, TCP):
+        return isinstance(endpoint, Unix)
+    try:
+        return ipaddress.ip_address(endpoint.host).is_loopback
+    except ValueError:
+        return endpoint.host == "localhost"
+
+
 def _network_text(value: object) -> str:
     text = str(value)
     try:

@@ -9,8 +9,11 @@ from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox, Outlet
 from gateway.delivery.worker import Worker
 from gateway.store import set_store
-from gateway.store.engine import Store
+from gateway.store.engine import Store, StoreUnavailable
 from protocols.asgi import Application
+
+PROBE = 1.0
+"""Seconds that a commit may take before the store counts as unavailable: supervisors wait no longer."""
 
 
 class Deliveries:
@@ -58,6 +61,17 @@ class Deliveries:
         await self._store.close()
         kept = counts.waiting + counts.running + counts.outgoing
         return f"{kept} kept for retry" if kept else ""
+
+    async def trouble(self) -> str:
+        """Why nothing can be stored now, or nothing."""
+        try:
+            async with asyncio.timeout(PROBE):
+                await self._store.probe()
+        except StoreUnavailable as error:
+            return str(error)
+        except TimeoutError:
+            return f"no commit within {PROBE:g} s"
+        return ""
 
     async def summary(self) -> str:
         """``3 waiting, 1 dead``, for the start page."""

@@ -21,6 +21,15 @@ LOOK_AGAIN = 0.0005
 """Seconds between two looks at a lock that somebody else has; a commit takes longer than that on most disks."""
 
 
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Which file is at ``path``; None: there is none."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return None
+    return facts.st_dev, facts.st_ino
+
+
 class Connection(sqlite3.Connection):
     """To the database at ``path``, each statement in its own transaction until ``begin``."""
 
@@ -28,6 +37,8 @@ class Connection(sqlite3.Connection):
         """Raises OSError or sqlite3.Error."""
         super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
         try:
+            self._path = path
+            self._file = _identity(path)
             self._turnstile = os.fdopen(turnstile(path), "rb")
         except OSError:
             super().close()
@@ -39,10 +50,12 @@ class Connection(sqlite3.Connection):
 
     def begin(self, *, writes: bool = True) -> None:
         """Begin to write, in turn with every other process; or to read, for which nobody waits. Raises
-        sqlite3.OperationalError (SQLITE_BUSY)."""
+        sqlite3.OperationalError: SQLITE_BUSY, or the file is no longer at its path, where the next start finds it."""
         if not writes:
             self.execute("BEGIN")
             return
+        if _identity(self._path) != self._file:  # SQLite itself would write on in a file that has no name
+            raise sqlite3.OperationalError(f"{self._path} was deleted, moved or replaced while it was open")
         with self.turn():
             self.execute("BEGIN IMMEDIATE")
 

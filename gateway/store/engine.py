@@ -328,6 +328,9 @@ class Store(Protocol):
 
     async def counts(self) -> Counts: ...
 
+    async def probe(self) -> None:
+        """Commit something that changes nothing. Raises StoreUnavailable where nothing can be stored now."""
+
     async def recover(self) -> int:
         """Give back what dead processes had taken or claimed; how many."""
 

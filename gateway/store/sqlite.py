@@ -232,6 +232,9 @@ class SQLiteStore:
     async def counts(self) -> Counts:
         return await self._ask(_counts, None)
 
+    async def probe(self) -> None:
+        await self._run(_probe, None)
+
     async def recover(self) -> int:
         return await self._run(_recover, self.path)
 
@@ -264,6 +267,12 @@ def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]
         dead_outgoing=unsent.get(DEAD, 0),
     )
     return [counts] * len(calls)
+
+
+def _probe(database: sqlite3.Connection, calls: Sequence[None]) -> list[None]:
+    version = database.execute("PRAGMA user_version").fetchone()[0]
+    database.execute(f"PRAGMA user_version = {version}")  # the page is written and committed, though it is the same
+    return [None] * len(calls)
 
 
 def _recover(database: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:

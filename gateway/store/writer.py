@@ -138,7 +138,7 @@ class Writer:
             batch[0].outcome = error
         except (sqlite3.Error, StoreUnavailable) as error:
             return self._unavailable(database, batch, error)
-        if self._trouble:
+        if self._trouble and not all(job.reads for job in batch):  # a full disk can be read
             logger.info("the store works again")
             self._trouble = ""
         return database

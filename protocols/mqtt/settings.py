@@ -1,7 +1,6 @@
 """The settings of the MQTT server."""
 
 from dataclasses import dataclass
-from ipaddress import ip_address
 from typing import Any, ClassVar, Literal
 
 from protocols.listener import TLS
@@ -10,17 +9,15 @@ from protocols.mqtt.users import check_users
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import (
-    TCP,
     Address,
     Bound,
     Bytes,
     Count,
-    Endpoint,
     Length,
     Network,
     Seconds,
     Timeout,
-    Unix,
+    is_local,
     parse_address,
 )
 
@@ -140,7 +137,7 @@ class MQTTSettings:
     def lets_anybody(self, bind: str, tls: TLS | None) -> bool:
         """Whether anybody who reaches this address may connect, and nobody has said so."""
         said = self.knows_users or self.anonymous or _asks_certificates(tls)
-        return not said and not _is_local(parse_address(bind))
+        return not said and not is_local(parse_address(bind))
 
     def _check_openness(self) -> None:
         if self.anonymous is False and not self.knows_users:
@@ -154,13 +151,3 @@ class MQTTSettings:
 
 def _asks_certificates(tls: TLS | None) -> bool:
     return tls is not None and bool(tls.client_ca)
-
-
-def _is_local(endpoint: Endpoint) -> bool:
-    """Whether only this machine reaches it."""
-    if not isinstance(endpoint, TCP):
-        return isinstance(endpoint, Unix)
-    try:
-        return ip_address(endpoint.host).is_loopback
-    except ValueError:
-        return endpoint.host == "localhost"

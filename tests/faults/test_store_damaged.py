@@ -46,11 +46,11 @@ async def written(folder: Path, *, journal: bool) -> Path:
         await store.put(Message(event, "mqtt", "route", "k" if number % 4 else event, 1.0, content(number)))
     copy = folder / "copy.db"
     if journal:
-        shutil.copyfile(path, copy)
-        shutil.copyfile(f"{path}-wal", f"{copy}-wal")
+        shutil.copy(path, copy)
+        shutil.copy(f"{path}-wal", f"{copy}-wal")
     await store.close()
     if not journal:
-        shutil.copyfile(path, copy)
+        shutil.copy(path, copy)
     return copy
 
 
@@ -87,7 +87,7 @@ def fresh(template: Path, place: Path) -> Path:
     place.mkdir()
     for suffix in ("", "-wal"):
         if (source := template.with_name(template.name + suffix)).exists():
-            shutil.copyfile(source, place / f"gateway.db{suffix}")
+            shutil.copy(source, place / f"gateway.db{suffix}")
     return place / "gateway.db"
 
 

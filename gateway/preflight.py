@@ -1,0 +1,119 @@
+"""What a file asks of this machine, tried without leaving a trace: ``check`` and ``run`` do it before anything starts.
+
+Only what stays wrong until somebody changes it is found: an address that another program has may be free by the time.
+"""
+
+import errno
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gateway.document import Loc
+from gateway.findings import Finding
+from gateway.loader import Draft
+from protocols.listener import reason
+from protocols.units import TCP, Unix, parse_address
+
+_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
+"""What a file system says that has no files without a name."""
+_OURS = ("", "-wal", "-shm", ".open.lock", ".next.lock")
+
+
+def findings(draft: Draft, *, stored: bool) -> list[Finding]:
+    """What this machine does not give; ``stored``: something asks for the store. In the file's folder, as it is run."""
+    return [*(_store(draft) if stored else ()), *_outbox(draft), *_addresses(draft)]
+
+
+def _store(draft: Draft) -> Iterator[Finding]:
+    path = Path(draft.settings.store.partition(":")[2])
+    lacking = [*_writable_folder(draft, ("store",), "store", path.parent)]
+    yield from lacking or _writable_files(draft, ("store",), "store", [Path(f"{path}{suffix}") for suffix in _OURS])
+
+
+def _outbox(draft: Draft) -> Iterator[Finding]:
+    url = urlsplit(draft.settings.submission.url) if draft.settings.submission is not None else None
+    if url is not None and url.scheme == "file":
+        yield from _writable_folder(draft, ("submission", "url"), "submission.url", Path(url.path))
+
+
+def _addresses(draft: Draft) -> Iterator[Finding]:
+    places: list[tuple[Loc, Any]] = [(("servers", name), settings) for name, settings in draft.settings.servers.items()]
+    if draft.settings.console is not None:
+        places.append((("console",), draft.settings.console))
+    for loc, settings in places:
+        bind = getattr(settings, "bind", None)
+        if bind is None or not getattr(settings, "configured", True):
+            continue
+        endpoint = parse_address(bind)
+        try:
+            match endpoint:
+                case TCP(host, port):
+                    _try_port(host, port)
+                case Unix(path):
+                    _try_socket_file(Path(path))
+        except OSError as error:
+            yield draft.document.at_value(
+                (*loc, "bind"), f"{'.'.join(map(str, loc))}: {endpoint}: {reason(endpoint, error)}"
+            )
+
+
+def _writable_files(draft: Draft, loc: Loc, what: str, paths: list[Path]) -> Iterator[Finding]:
+    """Those that are there can be read and written."""
+    for path in paths:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CLOEXEC))
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            yield draft.document.at_value(loc, f"{what}: {path}: {error.strerror}")
+            return
+
+
+def _writable_folder(draft: Draft, loc: Loc, what: str, folder: Path) -> Iterator[Finding]:
+    """Files can be made in it, or it can be made itself."""
+    there = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), folder)
+    try:
+        _try_folder(there)
+    except OSError as error:
+        yield draft.document.at_value(loc, f"{what}: {there}: {error.strerror}")
+
+
+def _try_folder(folder: Path) -> None:
+    """Raises OSError where nothing can be written there: no right, a read-only file system, no room."""
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_NAMELESS or not folder.is_dir():
+            raise
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from error
+        return
+    try:
+        os.write(fd, b"\0" * 4096)
+    finally:
+        os.close(fd)
+
+
+def _try_port(host: str, port: int) -> None:
+    """Raises OSError where the address can never be had. It is not listened on: whoever connects meanwhile is refused
+    as before, and who has it already keeps it."""
+    for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
+        with socket.socket(family, socket.SOCK_STREAM) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                tried.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            try:
+                tried.bind(address)
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
+
+
+def _try_socket_file(path: Path) -> None:
+    if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
+        raise FileExistsError(errno.EEXIST, "there is a file of this name, and it is not a socket")
+    _try_folder(path.parent)

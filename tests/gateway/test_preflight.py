@@ -1,0 +1,189 @@
+"""`gateway check` finds what `gateway run` could not start with, and leaves no trace of having looked."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.site import ROOT, free_port, until
+
+HANDLERS = """
+from gateway import EmailConsumer
+
+
+class Desk(EmailConsumer):
+    def receive(self, message):
+        pass
+"""
+FILE = """
+store: sqlite:{store}
+servers:
+  mail: {{protocol: smtp, bind: "{bind}"}}
+routes: {{email: {{app: checked_handlers.Desk, inbox: true}}}}
+submission: {{url: "file:{outbox}"}}
+console: {{bind: "{console}"}}
+"""
+
+
+class Folder:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "checked_handlers.py").write_text(HANDLERS)
+        self.write()
+
+    def write(self, **parts: str) -> None:
+        usual = {"store": "var/gateway.db", "bind": "127.0.0.1:0", "outbox": "out/box", "console": "127.0.0.1:0"}
+        (self.path / "gateway.yaml").write_text(FILE.format(**(usual | parts)))
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-P", "-m", "gateway", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.run(
+            command, cwd=self.path, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    @property
+    def names(self) -> set[str]:
+        return {str(path.relative_to(self.path)) for path in self.path.rglob("*")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def test_what_is_right_leaves_no_trace(folder: Folder) -> None:
+    before = folder.names
+    done = folder.run("check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert folder.names == before
+
+
+WRONG = {
+    "a file where the store's folder is to be": (
+        {"store": "checked_handlers.py/gateway.db"},
+        "2:8: error: store: checked_handlers.py: Not a directory",
+    ),
+    "a folder where the store is to be": ({"store": "taken/gateway.db"}, "2:8: error: store: taken/gateway.db: Is a"),
+    "a file where the outbox is to be": (
+        {"outbox": "checked_handlers.py/box"},
+        "6:19: error: submission.url: checked_handlers.py: Not a directory",
+    ),
+    "an address of another machine": (
+        {"bind": "192.0.2.1:2525"},
+        "4:32: error: servers.mail: 192.0.2.1:2525: this machine has no such address",
+    ),
+    "a name that nobody knows": ({"bind": "nobody.invalid:2525"}, "4:32: error: servers.mail: nobody.invalid:2525: "),
+    "a socket in a folder that is not there": (
+        {"bind": "unix:nowhere/mail"},
+        "4:32: error: servers.mail: unix:nowhere/mail: No such file",
+    ),
+    "a file where a socket is to be": (
+        {"bind": "unix:checked_handlers.py"},
+        "4:32: error: servers.mail: unix:checked_handlers.py: there is a file of this name, and it is not a socket",
+    ),
+    "the console too": (
+        {"console": "192.0.2.1:9000"},
+        "7:17: error: console: 192.0.2.1:9000: this machine has no such address",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_the_machine_does_not_give(folder: Folder, case: str) -> None:
+    parts, said = WRONG[case]
+    (folder.path / "taken" / "gateway.db").mkdir(parents=True)
+    folder.write(**parts)
+    before = folder.names
+    done = folder.run("check")
+    assert done.returncode == 3
+    assert f"gateway.yaml:{said}" in done.stderr
+    assert done.stderr.endswith("1 error. Nothing was started.\n")
+    assert folder.names == before
+
+
+def test_run_says_it_in_the_same_words(folder: Folder) -> None:
+    folder.write(bind="192.0.2.1:2525")
+    run = folder.run("run")
+    assert (run.returncode, run.stdout, run.stderr) == (3, "", folder.run("check").stderr)
+
+
+def test_all_at_once_and_for_programs(folder: Folder) -> None:
+    folder.write(store="checked_handlers.py/gateway.db", bind="192.0.2.1:2525")
+    done = folder.run("check", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["valid"]) == (3, False)
+    assert [finding["line"] for finding in found["findings"]] == [2, 4]
+
+
+@contextlib.contextmanager
+def as_nobody() -> Iterator[None]:
+    if os.getuid() == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        if os.getuid() == 0:
+            os.seteuid(0)
+
+
+def test_what_another_user_owns(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    from gateway import preflight
+    from gateway.loader import load
+
+    (folder.path / "var").mkdir()
+    (folder.path / "var" / "gateway.db").touch(0o400)
+    (folder.path / "var").chmod(0o500)
+    monkeypatch.chdir(folder.path)
+    draft = load("gateway.yaml")
+    "localhost".encode("idna")  # nobody may not be able to import it
+    with as_nobody():
+        found = preflight.findings(draft, stored=True)
+        without = preflight.findings(draft, stored=False)
+    (folder.path / "var").chmod(0o700)
+    assert "Permission denied" in found[0].message
+    assert (found[0].line, found[0].message.partition(":")[0]) == (2, "store")
+    assert not [finding for finding in without if finding.message.startswith("store")], "nothing asks for it"
+
+
+def test_one_that_runs_is_no_obstacle(folder: Folder) -> None:
+    folder.write(bind=f"127.0.0.1:{free_port()}", console=f"unix:{folder.path}/console")
+    command = [sys.executable, "-m", "gateway", "run"]
+    with (folder.path / "log").open("w") as out:
+        running = subprocess.Popen(
+            command, cwd=folder.path, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=out, stderr=out
+        )
+    try:
+        until(lambda: "try:" in (folder.path / "log").read_text(), lambda: (folder.path / "log").read_text())
+        done = folder.run("check")
+        assert (done.returncode, done.stderr) == (0, "")
+        with socket.socket(socket.AF_UNIX) as console:
+            console.connect(f"{folder.path}/console")
+            console.sendall(b"GET /readyz HTTP/1.0\r\n\r\n")
+            assert b" 200 " in console.recv(100), "and it goes on"
+    finally:
+        running.send_signal(signal.SIGTERM)
+        assert running.wait(20) == 0
+
+
+@pytest.mark.parametrize(
+    ("bind", "warned"),
+    [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("localhost:0", False), ("[::1]:0", False)],
+)
+def test_a_console_for_everybody_is_warned_of(folder: Folder, bind: str, warned: bool) -> None:
+    folder.write(console=bind)
+    done = folder.run("check", "--json")
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["valid"]) == (0, True)
+    said = [(warning["line"], warning["message"]) for warning in found["warnings"]]
+    assert (done.stderr != "") == warned == bool(said)
+    if warned:
+        assert said[0][0] == 7
+        assert "can be reached from other machines" in said[0][1]
+        assert "gateway.yaml:7:17: console: " in done.stderr
