@@ -193,6 +193,48 @@ async def test_a_websocket_flooded_either_way_keeps_nobody_waiting(kind: str) ->
     assert longest[0] < LONGEST
 
 
+@pytest.mark.parametrize("opcode", [0x89, 0x8A], ids=["pings", "pongs"])
+async def test_a_websocket_peer_that_pings_on_and_on_keeps_nobody_waiting(opcode: int) -> None:
+    echoed = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        assert (await receive())["type"] == "websocket.receive"
+        echoed.set()
+
+    async with serving(app) as server, turning() as longest:
+        reader, writer = await _open_websocket(server)
+        reading = asyncio.ensure_future(_read_all(reader))
+        writer.write(bytes((opcode, 0x80, 0, 0, 0, 0)) * 2 * FLOOD + b"\x81\x80\0\0\0\0")
+        async with asyncio.timeout(4 * LIMIT):
+            await echoed.wait()
+        writer.transport.abort()
+        await reading
+    assert longest[0] < LONGEST
+
+
+async def test_a_peer_that_pipelines_on_and_on_keeps_nobody_waiting() -> None:
+    async with serving(Recorder()) as server, turning() as longest:
+        reader, writer = await connect(server.address)
+        reading = asyncio.ensure_future(_read_all(reader))
+        writer.write(GET * 10_000 + CLOSE)
+        async with asyncio.timeout(4 * LIMIT):
+            await reading
+        writer.close()
+    assert longest[0] < LONGEST
+
+
+async def test_a_body_in_the_smallest_chunks_keeps_nobody_waiting() -> None:
+    app = Recorder()
+    async with serving(app) as server, turning() as longest:
+        chunked = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        answer, _ = await ask(server, chunked + b"1\r\nx\r\n" * FLOOD + b"0\r\n\r\n")
+    assert answer.status == 200
+    assert app.received == [b"x" * FLOOD]
+    assert longest[0] < LONGEST
+
+
 async def _open_websocket(server: HTTPServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await connect(server.address)
     writer.write(HANDSHAKE)

@@ -1,7 +1,7 @@
 """What an application is given: the scope and the body."""
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from contract import LIMIT, connect
@@ -199,3 +199,67 @@ async def test_a_unix_socket(tmp_path: Any) -> None:
         writer.close()
     assert app.scopes[0]["client"] is None
     assert app.scopes[0]["server"] == (path, None)
+
+
+@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize(
+    ("last", "behind"),
+    [
+        (b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", b"garbage"),
+        (b"GET /last HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", GET * 2),
+        (b"GET /last HTTP/1.0\r\n\r\n", GET),
+        (b"POST /last HTTP/1.0\r\nContent-Length: 3\r\n\r\n123", b"4"),
+    ],
+)
+async def test_what_comes_behind_the_last_request_is_ignored(last: bytes, behind: bytes, *, apart: bool) -> None:
+    """RFC 9112, 9.6."""
+    app = Recorder()
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(GET)
+        if apart:
+            await read_answer(reader)
+        writer.write(last + behind)
+        if not apart:
+            await read_answer(reader)
+        answer = await read_answer(reader)
+        assert (answer.status, answer.body) == (200, b"hello")
+        assert await reader.read() == b""
+        writer.close()
+    assert [scope["path"] for scope in app.scopes] == ["/", "/last"]
+
+
+@pytest.mark.parametrize("split", [False, True])
+async def test_requests_before_garbage_are_answered(*, split: bool) -> None:
+    app = Recorder()
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        data = GET + b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n123" + GET + b"no request\r\n\r\n"
+        for piece in [data[:20], data[20:]] if split else [data]:
+            writer.write(piece)
+            await asyncio.sleep(0.01)
+        assert [(await read_answer(reader)).status for _ in range(4)] == [200, 200, 200, 400]
+        assert await reader.read() == b""
+        writer.close()
+    assert app.received == [b"", b"123", b""]
+
+
+async def test_who_pipelines_without_end_is_not_read_while_it_waits() -> None:
+    release = asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await release.wait()
+        await Recorder()(scope, receive, send)
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        request = GET[:-2] + b"x: " + b"x" * 1000 + b"\r\n\r\n"
+        writer.write(request * 20_000)  # 20 MB
+        await asyncio.sleep(0.1)
+        (connection,) = cast("Any", server._service.connections)
+        assert len(connection._pipelined) < 1024 * 1024
+        assert writer.transport.get_write_buffer_size() > 0
+        release.set()
+        for _ in range(1000):
+            assert (await read_answer(reader)).status == 200
+        writer.transport.abort()
