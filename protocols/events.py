@@ -66,7 +66,9 @@ def waits(event: Event) -> bool:
 
 def wrong(event: Event, key: str, wanted: str) -> LocalProtocolError:
     """``email.reject: code is '550'; write an integer from 500 to 599``."""
-    return LocalProtocolError(f"{event['type']}: {key} is {_shown(event.get(key))}; write {wanted}")
+    given = event.get(key)
+    shown = "a str" if isinstance(given, str) and key in _CONTENT else _shown(given)
+    return LocalProtocolError(f"{event['type']}: {key} is {shown}; write {wanted}")
 
 
 def as_bytes(event: Event, key: str) -> bytes:
@@ -84,6 +86,10 @@ def utf8(event: Event, key: str) -> bytes:
     except (AttributeError, UnicodeEncodeError) as error:
         raise wrong(event, key, "text without half characters") from error
     return encoded
+
+
+_CONTENT = frozenset({"message", "text", "payload", "data", "body", "bytes", "reason"})
+"""Keys of what people write, which is not for a log."""
 
 
 def _shown(value: Any) -> str:

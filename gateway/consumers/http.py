@@ -60,8 +60,8 @@ class HttpMethods(Consumer[R]):
         return self.perform(self._start(status, headers))
 
     async def _start(self, status: int, headers: Headers) -> None:
-        self._started = True
         await self._emit({"type": "http.response.start", "status": status, "headers": list(headers), "trailers": False})
+        self._started = True
 
     def write(self, chunk: bytes, more: bool = True) -> R:
         """Send one part of a streamed response; ``more=False`` ends it."""

@@ -300,7 +300,7 @@ def among_groups(consumer: Any) -> Any:
         (lambda mail: mail.send(["ann"], MAIL), "an address is malformed"),
         (lambda mail: mail.send([None], MAIL), "an address is a NoneType"),
         (lambda mail: mail.send(["ann@x.org"], MAIL, "a@x.org\r\nRCPT TO:<b@x.org>"), "an address is malformed"),
-        (lambda mail: mail.send(["ann@x.org"], MAIL.decode()), "message is 'From: a@x.org"),
+        (lambda mail: mail.send(["ann@x.org"], MAIL.decode()), "message is a str; write bytes"),
         (lambda mail: mail.send(["ann@x.org"], b"no header"), "no header fields"),
         (lambda mail: mail.send(["ann@x.org"], b"Subject: a\nSubject: b\n\n"), "more than once: subject"),
     ],
