@@ -33,6 +33,7 @@ from protocols.mail.reply import verdict_reply
 from protocols.mqtt import packets
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.client_run import Run
+from protocols.mqtt.client_settings import MQTTClientSettings
 from protocols.mqtt.device import Device
 from protocols.mqtt.figures import Figures
 from protocols.mqtt.message import Message
@@ -97,6 +98,7 @@ class Host:
         self.access: Any = type("Open", (), {"needed": False, "rules_for": lambda *_: None})()
 
     def disconnected(self, device: Device) -> None: ...
+    def leaving(self, device: Device) -> None: ...
     async def until_gone(self, client_id: str) -> None: ...
 
 
@@ -160,7 +162,7 @@ def device_311(app: Any) -> Device:
 
 def to_a_broker(app: Any) -> Run:
     flow: Any = Flow()
-    run = Run(app, mqtt(), flow, flow, inbox=9, timeout=1.0)
+    run = Run(app, mqtt(), flow, flow, MQTTClientSettings(url="mqtt://broker.example"))
     run.unacknowledged.add(1)
     run.feed(PUBLISH | {"properties": {}})  # type: ignore[arg-type]
     return run
