@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from gateway.delivery import bell
+from gateway.delivery.accounts import Accounts
 from gateway.delivery.crew import Crew
 from gateway.delivery.event import current_event
 from gateway.delivery.insist import insist
@@ -53,10 +54,7 @@ class Outbox(Crew[Outgoing]):
         self._outlets = outlets
         self._resting: dict[str, float] = {}
         """Lanes whose other side wants nothing more for now, until when (monotonic)."""
-        self._refused: set[str] = set()
-        """Lanes whose account is refused: the operator has been told. How long they rest the store knows."""
-        self._working: set[str] = set()
-        """Lanes by which something has left since."""
+        self._accounts = Accounts()
         self._awake = False
 
     async def due(self, now: float) -> list[Outgoing]:
@@ -83,19 +81,27 @@ class Outbox(Crew[Outgoing]):
         else:
             await insist(partial(self.store.sent, item.id))
             outcomes.add(item.kind, "sent")
-            self._account_works(item.lane)
+            self._left(item.lane)
 
     async def _not_sent(self, item: Outgoing, error: Exception) -> None:
         """The message is refused, the account is, or it is to be tried again, as long as its life lasts."""
-        keep = self.keep.of(item.kind)
         if isinstance(error, PermanentFailure | LocalProtocolError):
             await self._bury(item, error, str(error))
-        elif isinstance(error, AccountRefused) and not self._only(item, error):
+        elif isinstance(error, AccountRefused) and self._accounts.refused(item.lane):
             await self._hold(item, error)
-        elif self._is_over(item, keep):
+        elif self._is_over(item, error):
+            keep = self.keep.of(item.kind)
             await self._bury(item, error, f"given up, it was kept for {keep:g} s (outgoing.keep): {error}")
         else:
             await self._postpone(item, error)
+
+    def _is_over(self, item: Outgoing, error: Exception) -> bool:
+        """By the clock, and by the tries that it has had: a gateway that was off for a week, or whose clock jumped, has
+        not tried it for a week. What may be the account's fault has to be said twice."""
+        keep = self.keep.of(item.kind)
+        tried = sum(map(self.backoff.wait, range(1, min(item.attempts, MOST_TRIES))))
+        sure = not isinstance(error, AccountRefused) or item.error == str(error)
+        return time.time() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
 
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
         logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
@@ -103,43 +109,29 @@ class Outbox(Crew[Outgoing]):
         await insist(partial(self.store.bury_outgoing, item.id, error=said, left=left, refused=refused))
         outcomes.add(item.kind, "dead")
         if isinstance(error, PermanentFailure):
-            self._account_works(item.lane)
+            self._left(item.lane)
 
     async def _hold(self, item: Outgoing, error: AccountRefused) -> None:
         pause = max(ACCOUNT_PAUSE, min(error.retry_after or 0.0, LONGEST_BACKOFF))
-        self._working.discard(item.lane)
-        if item.lane not in self._refused:
+        if self._accounts.tell(item.lane):
             said = "%s rests, nothing leaves by it until this is repaired (asked again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
-            self._refused.add(item.lane)
         await self._later(item, error, time.time() + pause, rests=True)
         outcomes.add(item.kind, "refused")
-
-    def _is_over(self, item: Outgoing, keep: float) -> bool:
-        """By the clock, and by the tries that it has had: a gateway that was off for a week, or whose clock jumped, has
-        not tried it for a week."""
-        tried = sum(map(self.backoff.wait, range(1, min(item.attempts, MOST_TRIES))))
-        return time.time() - item.since >= keep and tried >= min(keep, LEAST_TRIED)
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), _parts(item, error)
         later = self.store.postpone
         await insist(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
-    def _only(self, item: Outgoing, error: AccountRefused) -> bool:
-        """Whether it is this item, and not the account: it was refused in the same words before, and others have left
-        since."""
-        return item.lane in self._working and item.error == str(error)
-
-    def _account_works(self, lane: str) -> None:
-        self._working.add(lane)
-        if lane in self._refused:
-            self._refused.discard(lane)
+    def _left(self, lane: str) -> None:
+        if self._accounts.left(lane):
             logger.info("%s: what waited leaves again", lane)
 
     async def _postpone(self, item: Outgoing, error: Exception) -> None:
         wait = self._wait_after(error, item)
-        logger.warning("%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
+        level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # the account's is said once
+        logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
         await self._later(item, error, time.time() + wait)
         outcomes.add(item.kind, "retried")
 

@@ -16,6 +16,7 @@ from servers.submission import Peer, peer
 from test_worker import LIMIT, until
 
 from gateway.delivery import bell
+from gateway.delivery.accounts import CERTAIN
 from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outcomes import outcomes
@@ -407,6 +408,33 @@ async def test_a_login_that_is_refused_rests_the_lane_with_one_warning_until_it_
     ]
 
 
+async def test_an_account_that_works_is_not_refused_because_one_item_is(store: SQLiteStore) -> None:
+    async with peer({"b@x.org": "530 5.7.0 not for you"}) as there, mailing(store, there) as outbox:
+        outbox.backoff = Policy(backoff=60.0)
+        await mails(store, "e", "c@x.org")
+        await left(store, 0)
+        for number in range(5):
+            await mails(store, f"b{number}", "b@x.org")
+            await mails(store, f"c{number}", "c@x.org")
+            await left(store, number + 1)
+        assert {item.state for item in await store.outgoing()} == {"waiting"}
+        assert len(there.taken) == 6
+
+
+async def test_an_account_that_worked_and_is_refused_rests_after_some_refusals(store: SQLiteStore) -> None:
+    async with peer() as there, mailing(store, there):
+        await mails(store, "e", "c@x.org")
+        await left(store, 0)
+        there.answers["MAIL"] = "535 5.7.8 no"
+        await mails(store, "f", "c@x.org")
+
+        async def rests() -> bool:
+            return [item.state for item in await store.outgoing()] == ["resting"]
+
+        await until(rests)
+        assert there.tried == 1 + CERTAIN
+
+
 async def test_what_rests_is_asked_for_by_one_item_and_at_once_if_an_operator_wants_it(store: SQLiteStore) -> None:
     async with peer({"greeting": "554 5.7.1 you are on a list"}) as there, mailing(store, there):
         await mails(store, "e", "b@x.org")
@@ -444,11 +472,14 @@ async def test_an_item_that_is_refused_alone_does_not_stop_the_others_for_long(
     monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.05)
     async with peer({"b@x.org": "530 5.7.0 not for you"}) as there, mailing(store, there, keep=Keep(email=0.3)):
         await mails(store, "e", "b@x.org")
-        await mails(store, "f", "c@x.org", number=20)
-        await left(store, 0)
+        sent = 0
+        while (await store.counts()).outgoing:
+            await mails(store, f"f{sent}", "c@x.org")
+            sent += 1
+            await asyncio.sleep(0.01)
         said = "given up, it was kept for 0.3 s (outgoing.keep): 127.0.0.1 refused b@x.org: 530 5.7.0 not for you"
         assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
-        assert len(there.taken) == 20
+        assert len(there.taken) == sent
 
 
 async def test_what_rests_is_asked_for_at_a_new_start(store: SQLiteStore) -> None:
