@@ -30,7 +30,7 @@ def message(content: bytes, kind: str = "mqtt") -> Message:
 def look(message: Message) -> tuple[str, bytes]:
     """All that the commands do with a message."""
     json.dumps(deadpage.told(message))
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(deadpage.letter(message)))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(deadpage.letter(message, 0.0)))
     return file_of(message)
 
 
