@@ -168,7 +168,7 @@ class Router:
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
         """The first route that matches ``scope``, and what its pattern captured. None where a search takes too long:
         the routes after that one are for what it does not match, which nobody knows."""
-        for route in self._candidates(scope):
+        for route in self.routes if self._index is None else self._candidates(self._index, scope):
             try:
                 captures = route.pattern.match(self.key(route.pattern, scope))
             except TookTooLong:
@@ -179,12 +179,10 @@ class Router:
                 return route, captures
         return None
 
-    def _candidates(self, scope: Any) -> Iterable[Route]:
+    def _candidates(self, index: Index, scope: Any) -> Iterable[Route]:
         """The routes that may match, in order."""
-        if self._index is None:
-            return self.routes
         routes = self.routes
-        return (routes[number] for number in self._index.candidates(lambda pattern: self.key(pattern, scope)))
+        return (routes[number] for number in index.candidates(lambda pattern: self.key(pattern, scope)))
 
     def explain(self, scope: Any) -> Route | None:
         """The route that would answer ``scope``, looked up through the routers below; None where none would."""

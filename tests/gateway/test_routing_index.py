@@ -181,7 +181,7 @@ MANY = 20_000
 def test_one_among_many_is_asked_alone(kind: Any, make: Any, asked: Any) -> None:
     tested = routed(kind, [*map(make, range(MANY)), Default()])
     for number in (0, MANY - 1):
-        candidates = list(tested._candidates(asked(number)))
+        candidates = list(tested._candidates(tested._index, asked(number)))
         assert len(candidates) <= 7  # five lengths of a number, and the default
         assert tested.find(asked(number))[0].target == str(number)
     assert tested.find(asked(MANY))[0].target == str(MANY)
