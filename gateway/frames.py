@@ -13,6 +13,8 @@ _FOLDERS = (
     sysconfig.get_path("purelib"),
     sysconfig.get_path("platlib"),
 )
+_PACKAGES = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+"""Also those of another Python, of the user or of the distribution."""
 _HIDDEN = (*(f"{folder}{os.sep}" for folder in _FOLDERS), "<")
 """Frames from here are not the user's own; the last is code without a file, such as a dataclass's __init__."""
 
@@ -23,8 +25,24 @@ def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
     return frames[-1] if frames else None
 
 
+def own_frame_of(error: BaseException) -> traceback.FrameSummary | None:
+    """The same, of ``error`` or, where only a library's frames are in it, of what it wraps: the members of a group, its
+    cause, its context."""
+    pending, seen = [error], set()
+    while pending:
+        each = pending.pop(0)
+        if id(each) in seen:
+            continue
+        seen.add(id(each))
+        if frame := own_frame(each.__traceback__):
+            return frame
+        pending += each.exceptions if isinstance(each, BaseExceptionGroup) else ()
+        pending += [more for more in (each.__cause__, each.__context__) if more is not None]
+    return None
+
+
 def is_own(filename: str) -> bool:
-    return not filename.startswith(_HIDDEN)
+    return not filename.startswith(_HIDDEN) and not any(folder in filename for folder in _PACKAGES)
 
 
 def short(filename: str) -> str:

@@ -18,9 +18,10 @@ from typing import Any, TextIO
 
 from gateway.consumers.failure import topic_of
 from gateway.delivery.event import current_event
+from gateway.doubled import Alone, Doubled
 from gateway.escaping import json_text, one_line
 from gateway.flood import Flood
-from gateway.frames import own_frame, short
+from gateway.frames import own_frame_of, short
 from gateway.routing import current_route
 from gateway.settings import LogSettings
 
@@ -35,6 +36,7 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     stamped = not _is_journal(stream) if settings.timestamps is None else settings.timestamps
     handler = _Handler(stream)
     handler.setFormatter(JSON() if settings.format == "json" else Text(full=full, stamped=stamped))
+    handler.addFilter(Alone(stream) if settings.format == "json" else Doubled(stream))
     if settings.level != "debug":
         handler.addFilter(Flood())
     root = logging.getLogger()
@@ -133,7 +135,7 @@ class Text(logging.Formatter):
         lines = [f"{head}: {sentence(error[1])}" + (f" ({note})" if note else "")]
         if self._full or hasattr(record, "full"):
             lines += _indented("".join(traceback.format_exception(*error)))
-        elif frame := own_frame(error[2]) or _innermost(error[2]):
+        elif frame := own_frame_of(error[1]) or _innermost(error[2]):
             line = linecache.getline(frame.filename, frame.lineno or 0).strip()
             lines.append(f"        {short(frame.filename)}:{frame.lineno}  {line}")
         if note:

@@ -23,7 +23,10 @@ URLS = """
 from django.http import HttpResponse
 from django.urls import path
 
-urlpatterns = [path("hello/<name>/", lambda request, name: HttpResponse(f"hello {name}"))]
+urlpatterns = [
+    path("hello/<name>/", lambda request, name: HttpResponse(f"hello {name}")),
+    path("crash/", lambda request: 1 / 0),
+]
 """
 CONSUMERS = """
 import json
@@ -117,3 +120,10 @@ def test_it_runs(project: ChannelsProject) -> None:
         assert peer.recv(PATIENCE) == '{"echo": {"n": 1}}'
     assert "ERROR" not in project.output()
     assert "Traceback" not in project.output()
+
+
+def test_a_crash_is_in_the_log_once(project: ChannelsProject) -> None:
+    """Under DEBUG Django has a console of its own, which is there under runserver and daphne, too."""
+    assert httpx.get(project.url("/crash/")).status_code == 500
+    assert project.output().count("Internal Server Error: /crash/") == 1
+    assert project.output().count("Traceback (most recent call last)") == 1
