@@ -12,7 +12,7 @@ from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import describe
 from protocols.errors import LocalProtocolError
 from protocols.events import checked
-from protocols.mqtt.events import CHECKS
+from protocols.mqtt.events import CHECKS, OF_CONNACK, OF_DISCONNECT
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
 from protocols.mqtt.topics import valid_name
 
@@ -116,7 +116,9 @@ class MqttConnection(Consumer[R]):
     def reject(self, reason_code: int = NOT_AUTHORIZED, properties: Properties | None = None) -> R:
         """Refuse the connection, with an MQTT 5 reason code. A device that belongs elsewhere gets 0x9C, and where as
         ``{"server_reference": "other.example.org:1883"}``. One that is in already is disconnected."""
-        return self._say("mqtt.disconnect" if self._accepted else "mqtt.reject", properties, reason_code=reason_code)
+        if self._accepted:
+            return self._say("mqtt.disconnect", properties, reason_code=of_disconnect(reason_code))
+        return self._say("mqtt.reject", properties, reason_code=reason_code)
 
     def challenge(self, data: bytes, properties: Properties | None = None) -> R:
         """Called by ``authenticate``: the device is to answer this."""
@@ -149,6 +151,13 @@ class MqttConnection(Consumer[R]):
     def _say(self, type: str, properties: Properties | None, **keys: Any) -> R:  # noqa: A002 -- the key's name
         given = {} if properties is None else {"properties": dict(properties)}
         return self.perform(self._emit({"type": type, **keys, **given}))
+
+
+def of_disconnect(reason_code: Any) -> Any:
+    """The reason code for one who is in already, from the one for who asks to come in: CONNACK has some that DISCONNECT
+    does not have."""
+    lacks = isinstance(reason_code, int) and reason_code in OF_CONNACK - OF_DISCONNECT
+    return NOT_AUTHORIZED if lacks else reason_code
 
 
 def _valid(event: Any) -> list[tuple[str, int]]:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from gateway.consumers.failure import failed_with
-from gateway.consumers.mqtt import MqttConnection, wants_authentication
+from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
 from gateway.delivery.running import current_running
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
 from gateway.routing.router import Route, Router, check_policies, current_route
@@ -22,8 +22,6 @@ logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Messages that wait for one branch before the connection's reading is held back."""
-_OF_CONNACK = (0x84, 0x85, 0x86, 0x88, 0x8A, 0x8C)
-"""Reason codes that DISCONNECT does not have (MQTT 5.0, 3.14.2.1)."""
 REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
 LONGEST_REMEMBERED = 128
@@ -205,7 +203,7 @@ class _Branch:
 def _as_disconnect(reject: dict[str, Any]) -> dict[str, Any]:
     code = reject.get("reason_code", NOT_AUTHORIZED)
     properties = {"properties": reject["properties"]} if "properties" in reject else {}
-    return {"type": "mqtt.disconnect", "reason_code": NOT_AUTHORIZED if code in _OF_CONNACK else code, **properties}
+    return {"type": "mqtt.disconnect", "reason_code": of_disconnect(code), **properties}
 
 
 def _check_questions(routes: Iterable[Route]) -> None:

@@ -221,7 +221,7 @@ async def test_a_consumer_that_knows_authentication_methods_gets_their_steps(con
         assert await device.hear() == {"type": "mqtt.auth", "reason_code": 0, "properties": proof}
         device.say(step(b"first", 0x19), step(b"guess"))
         await device.hear()
-        assert await device.hear() == {"type": "mqtt.disconnect", "reason_code": 0x86}
+        assert await device.hear() == {"type": "mqtt.disconnect", "reason_code": 0x87}, "DISCONNECT has no 0x86"
         device.say(DISCONNECT)
         await device.end()
 

@@ -14,7 +14,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from protocols.mqtt import packets, reasons
+from protocols.mqtt import events, packets, reasons
 from protocols.mqtt.packets import (
     Connect,
     Disconnect,
@@ -375,6 +375,21 @@ def test_paho_hears_goodbye(given_: dict[str, Any]) -> None:
         code, found = client.heard[0]
         assert code == "Session taken over"
         assert json(found) == ({"ReasonString": "why", "UserProperty": [("a", "b")]} if given_ else {})
+
+
+def test_what_an_application_may_send_is_what_paho_takes_for_each_packet() -> None:
+    """But for what its table has otherwise than the standard's: 3.2.2.2 (0x99), 3.14.2.1 (0x8C)."""
+
+    def of(packet: int) -> set[int]:
+        known = ReasonCode(PacketTypes.CONNACK).names.items()
+        return {code for code, words in known if any(packet in packets for packets in words.values())}
+
+    from_a_client = {reasons.DISCONNECT_WITH_WILL, reasons.REAUTHENTICATE}
+    assert of(PacketTypes.CONNACK) - {reasons.SUCCESS} | {reasons.PAYLOAD_FORMAT_INVALID} == events.OF_CONNACK
+    assert of(PacketTypes.PUBACK) == of(PacketTypes.PUBREC) == events.OF_PUBACK
+    assert of(PacketTypes.SUBACK) == events.OF_SUBACK
+    assert of(PacketTypes.DISCONNECT) - from_a_client - {reasons.BAD_AUTHENTICATION_METHOD} == events.OF_DISCONNECT
+    assert of(PacketTypes.AUTH) - from_a_client == events.OF_AUTH
 
 
 def test_the_reason_codes_are_paho_s() -> None:
