@@ -197,8 +197,8 @@ class Topic(Pattern):
 
     @property
     def sample(self) -> str:
-        """Wildcards stand for names that are written in no filter."""
-        return self.filter.replace("+", "\0").replace("#", "\0/\0")
+        """The shortest topic that it matches; wildcards stand for a name that is written in no filter."""
+        return self.filter.removesuffix("/#").replace("#", "\0").replace("+", "\0")  # a/# takes a (4.7.1.2)
 
     def match(self, key: str) -> Captures | None:
         found = self._compiled.fullmatch(key)

@@ -90,6 +90,10 @@ def lists_of(patterns: st.SearchStrategy[Pattern]) -> st.SearchStrategy[list[Pat
     return st.lists(patterns, max_size=20)
 
 
+SENDERS = NUMBERS | st.sampled_from(["", "SUPPORT", "GB"])
+FAMILIES = ((MAIL, RECIPIENTS), (PATHS, RECIPIENTS), (DEVICES, TOPICS), (PHONES, NUMBERS))
+
+
 @pytest.fixture(autouse=True)
 def _always_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(router, "FEW", 0)
@@ -123,7 +127,7 @@ def test_topics(patterns: list[Pattern], topic: str) -> None:
 
 
 @settings(max_examples=400, deadline=None)
-@given(lists_of(PHONES), NUMBERS | st.sampled_from(["", "SUPPORT", "GB"]), st.sampled_from([None, "GB", "DE", "FR"]))
+@given(lists_of(PHONES), SENDERS, st.sampled_from([None, "GB", "DE", "FR"]))
 def test_senders(patterns: list[Pattern], sender: str, region: str | None) -> None:
     tested = routed(SMSFromRouter, patterns)
     key = {True: region or "", False: sender}
@@ -135,6 +139,15 @@ def test_senders(patterns: list[Pattern], sender: str, region: str | None) -> No
 @given(st.one_of(map(lists_of, (MAIL, PATHS, DEVICES, PHONES))))
 def test_routes_without_a_turn(patterns: list[Pattern]) -> None:
     assert unreachable(patterns) == naive(patterns)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.one_of(*(st.tuples(lists_of(patterns), keys) for patterns, keys in FAMILIES)))
+def test_a_route_without_a_turn_matches_nothing_that_the_other_does_not(asked: tuple[list[Pattern], str]) -> None:
+    patterns, key = asked
+    for later, earlier in unreachable(patterns):
+        if patterns[later].match(key) is not None:
+            assert patterns[earlier].match(key) is not None
 
 
 def test_what_is_equal_to_re_without_regard_to_case_is_folded_to_one_text() -> None:
