@@ -7,7 +7,7 @@ from typing import Any, cast
 from aiohttp import web
 from aiohttp.http import HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.streams import StreamReader
+from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
 from protocols.ends import describe_tls
@@ -39,6 +39,7 @@ class Connection(RequestHandler):
         "_begin",
         "_closing",
         "_held",
+        "_is_behind",
         "_left",
         "_pipelined",
         "_writers",
@@ -72,6 +73,8 @@ class Connection(RequestHandler):
             max_msg_queue_size=1,
         )
         self._pipelined = b""
+        self._is_behind = True
+        """The parser may have begun with what follows the request."""
         self._left = 0
         self._held: InFlight | None = None
         """The exchange that the next request waits for, there being so many before it."""
@@ -126,8 +129,11 @@ class Connection(RequestHandler):
             self._hold_back(data)
             return
         super().data_received(data)
+        self._is_behind = True
         if self._messages:
             if self._current_request is None:
+                # The usual request has no body, and ends with the segment.
+                self._is_behind = data.find(b"\r\n\r\n") + 4 != len(data) or self._messages[0][1] is not EMPTY_PAYLOAD
                 self._next(data)
             elif not isinstance(self._messages[-1][0], RawRequestMessage):
                 # The parser's error is queued behind the request that it is in, whose body would never end.
@@ -141,8 +147,8 @@ class Connection(RequestHandler):
 
     def _parse_on(self) -> None:
         """The next request, which may have come with the one before, or while that was served."""
-        super().data_received(b"")  # what the parser has left of the last segment comes before what was held back
         data = b""
+        super().data_received(data)  # what the parser has left of the last segment comes before what was held back
         if self._pipelined and not (self._messages and self._messages[0][1].is_eof()):
             data, self._pipelined = self._pipelined, b""
             if self._buffer_paused:
@@ -168,7 +174,8 @@ class Connection(RequestHandler):
         if not keep or self._upgraded:  # after an upgrade that was declined it is unclear who speaks what
             self._close_after(payload)
             return
-        self._parse_on()
+        if self._is_behind or self._pipelined:
+            self._parse_on()
         if self._current_request is None:
             self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
             if self._keepalive_handle is None:
