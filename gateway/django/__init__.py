@@ -21,10 +21,11 @@ def setup(settings_module: str) -> None:
 def application() -> Application:
     """Django's views as an ASGI application; with the static files of all apps while ``DEBUG``, as runserver does."""
     from django.conf import settings
-    from django.contrib.staticfiles.handlers import ASGIStaticFilesHandler
     from django.core.asgi import get_asgi_application
 
     views = get_asgi_application()
     if settings.DEBUG and "django.contrib.staticfiles" in settings.INSTALLED_APPS:
-        views = ASGIStaticFilesHandler(views)
+        from gateway.django.static import StaticFiles
+
+        views = StaticFiles(views)
     return Views(cast("Application", views))
