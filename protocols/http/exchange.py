@@ -368,11 +368,12 @@ class Exchange(Instance):
         self.service.head_waits(self)
 
     def http_response_early_hint(self, event: Any) -> None:
+        links = event["links"]
+        if not isinstance(links, list | tuple):
+            raise wrong(event, "links", "a list of bytes")
+        hint = interim(103, [(b"link", link) for link in links])
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
-            links = event["links"]
-            if not isinstance(links, list | tuple):
-                raise wrong(event, "links", "a list of bytes")
-            self.connection.write(interim(103, [(b"link", link) for link in links]))
+            self.connection.write(hint)
 
     def http_response_body(self, event: Any) -> Awaitable[None] | None:
         body = event.get("body", b"")

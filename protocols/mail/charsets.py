@@ -52,7 +52,10 @@ def decode(raw: bytes, label: str = "", other: str = "") -> str:
     """``raw`` as text. ``other`` is the charset of undeclared bytes that are not UTF-8; without one they are
     windows-1252, which is what most of them are."""
     declared = codec_of(label)
-    for codec in (declared, "utf-8", None if declared else codec_of(other)):
+    # Plain text under a label of wide characters has none of their zeros; decoded as it says it would be Chinese.
+    wide = declared is not None and declared.startswith(("utf-16", "utf-32"))
+    first = "utf-8" if wide and b"\0" not in raw else declared
+    for codec in (first, declared, "utf-8", None if declared else codec_of(other)):
         if codec is not None and (text := _strictly(raw, codec)) is not None:
             return text
     return whole(raw.decode(declared or "cp1252", "replace"))

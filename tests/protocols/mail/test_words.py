@@ -71,6 +71,8 @@ def test_labels_mean_what_senders_write_under_them(text: str, codec: str, label:
         (b"=?utf-8?b?w?=", "", ""),
         (b"=?utf-8?q?cut", "", "=?utf-8?q?cut"),
         (b"=?utf-7?q?+2D0-?=", "", "\ufffd"),
+        (b"=?utf-16?q?abcd?=", "", "abcd"),
+        (b"=?utf-16?b?" + base64.b64encode("abcé".encode("utf-16")) + b"?=", "", "abcé"),
         ("Grüße".encode(), "", "Grüße"),
         ("Grüße".encode("latin-1"), "", "Grüße"),
         ("发票".encode("gbk"), "gb2312", "发票"),
