@@ -105,6 +105,8 @@ class Consumer(Generic[R]):
 
     _told = False
     """The method for the disconnect has been called, or need not be."""
+    _goodbye: Any = None
+    """The disconnect, once it has come."""
     _left = False
     """The peer has left, and ``send`` has said so."""
 
@@ -192,7 +194,8 @@ class Consumer(Generic[R]):
         while not last and not self._answered:
             event = await receive()
             last = self._is_last(event)
-            self._told = event["type"] in _DISCONNECTS
+            if event["type"] in _DISCONNECTS:
+                self._told, self._goodbye = True, event
             try:
                 await self.dispatch(event)
             except Exception as error:
@@ -212,8 +215,8 @@ class Consumer(Generic[R]):
     async def _last_event(self, receive: Receive) -> Any:
         """The disconnect, which may wait behind what nobody will handle any more."""
         kind = f"{self.scope['type']}.disconnect"
-        event: Any = None
-        if kind in ("websocket.disconnect", "mqtt.disconnect") and not self._told:
+        event = self._goodbye
+        if event is None and kind in ("websocket.disconnect", "mqtt.disconnect"):
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_AT_HAND):
                     while event is None or event["type"] != kind:
@@ -227,16 +230,16 @@ class Consumer(Generic[R]):
             return
         self._told = True
         try:
-            async with asyncio.timeout(CLEAN_UP):
-                await self._call_last(handler, event)
+            await self._call_last(handler, event)
         except (StopConsumer, Disconnected):
             pass
         except Exception as error:
             logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
 
     async def _call_last(self, handler: Handler, event: Any) -> None:
-        """As ``_call``, of a run that is cancelled."""
-        await self._call(handler, event)
+        """As ``_call``, within CLEAN_UP."""
+        async with asyncio.timeout(CLEAN_UP):
+            await self._call(handler, event)
 
     async def dispatch(self, event: Any) -> None:
         """Call the method for ``event``. Subclasses put around it what their protocol asks for."""
@@ -300,6 +303,8 @@ class SyncForm(Consumer[None]):
 
     _at_work = False
     """A thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
+    _begun: Any = None
+    """The last event whose method a thread has begun."""
     _over = False
     """The run is over: a method that still waits for a thread is not called any more."""
     _late: tuple[Handler, Any] | None = None
@@ -314,7 +319,12 @@ class SyncForm(Consumer[None]):
                 raise TypeError(f"{cls.__name__}.{method.__name__} is async in a sync consumer: use the Async form")
 
     async def _call(self, handler: Handler, event: Any) -> Any:
-        result = await run_in_thread(self._work, handler, event)
+        try:
+            result = await run_in_thread(self._work, handler, event)
+        except asyncio.CancelledError:
+            if self._begun is not event:  # no thread was free: its disconnect, if it is one, is still to be called
+                self._told = False
+            raise
         if inspect.iscoroutine(result):  # of a method that is not async itself
             result.close()
             raise TypeError(f"{type(self).__name__} is a sync consumer, and returned a coroutine: use the Async form")
@@ -326,6 +336,7 @@ class SyncForm(Consumer[None]):
             if self._over:
                 return None
             self._at_work = True
+            self._begun = event
         try:
             return handler(self, event)
         finally:
@@ -347,6 +358,8 @@ class SyncForm(Consumer[None]):
         Where none is free, this one is called when there is."""
         with _turn:
             self._over = True
+            if self._begun is not None and self._begun["type"] == event["type"]:
+                return
             if self._at_work:
                 self._late = handler, event
                 return

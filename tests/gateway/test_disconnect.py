@@ -384,6 +384,25 @@ async def test_a_method_that_still_waits_for_a_thread_is_not_called_after_the_di
     assert "waits" not in story.told
 
 
+@pytest.mark.usefixtures("_impatient")
+async def test_a_disconnect_that_waits_for_a_thread_is_called_when_there_is_one(story: Story) -> None:
+    pool.resize(1)
+    try:
+        async with serving(WEBSOCKETS["sync"].as_asgi(story=story)) as server:
+            async with websocket(f"ws://{server.address}/") as first, websocket(f"ws://{server.address}/") as second:
+                await first.send("at work")
+                await until(story.running.is_set)
+                await second.close(4002)
+                await until(lambda: server.active()["websocket"] == 1)
+            story.go_on.set()
+            await idle(server)
+        await until(lambda: ("disconnect", 4002) in story.told)
+        await until(lambda: len(story.told) == 3)
+    finally:
+        pool.resize(32)
+    assert story.told.count(("disconnect", 4002)) == 1
+
+
 @pytest.mark.parametrize("form", ["sync", "async", "raw"])
 async def test_the_end_of_the_grace_calls_the_disconnect(form: str, story: Story) -> None:
     made = HTTPServer(WEBSOCKETS[form].as_asgi(story=story), HTTPSettings(bind="127.0.0.1:0"), state={})
