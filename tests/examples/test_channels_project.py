@@ -5,15 +5,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import PATIENCE, Site
+from servers.site import PATIENCE, ROOT, Site
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 SETTINGS = """
+from pathlib import Path
+
+BASE = Path(__file__).resolve().parent
 SECRET_KEY = "only for this test"
 DEBUG = True
 ALLOWED_HOSTS = ["127.0.0.1"]
-INSTALLED_APPS = ["channels"]
+INSTALLED_APPS = ["channels", "django.contrib.staticfiles"]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE / "assets"]
 ROOT_URLCONF = "mysite.urls"
 ASGI_APPLICATION = "mysite.asgi.application"
 CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
@@ -81,19 +86,42 @@ application = ProtocolTypeRouter({
 
 
 class ChannelsProject(Site):
+    file = "application: mysite.asgi:application\n"
+
     def example(self) -> str:
         project = self.folder / "mysite"
         project.mkdir()
         files = {"__init__": "", "settings": SETTINGS, "urls": URLS, "consumers": CONSUMERS, "asgi": ASGI}
         for name, text in files.items():
             (project / f"{name}.py").write_text(text)
+        (project / "assets").mkdir()
+        (project / "assets" / "page.css").write_text("p { margin: 0 }")
         web = "servers: {web: {protocol: http, bind: '127.0.0.1:8000'}}\n"
-        return self.at_its_addresses(web + "application: mysite.asgi:application\n")
+        return self.at_its_addresses(web + self.file)
 
     def ready(self) -> bool:
         assert self.process is not None
         assert self.process.poll() is None, self.output()
         return self.accepts(self.http)
+
+
+class WithViews(ChannelsProject):
+    """As docs/django.md has it."""
+
+    file = """
+django: {settings: mysite.settings}
+routes:
+  http: django
+  websocket: mysite.asgi:application
+"""
+
+
+@pytest.fixture
+def with_views(tmp_path: Path) -> Iterator[ChannelsProject]:
+    site = WithViews(tmp_path)
+    site.start()
+    yield site
+    site.close()
 
 
 @pytest.fixture
@@ -127,3 +155,18 @@ def test_a_crash_is_in_the_log_once(project: ChannelsProject) -> None:
     assert httpx.get(project.url("/crash/")).status_code == 500
     assert project.output().count("Internal Server Error: /crash/") == 1
     assert project.output().count("Traceback (most recent call last)") == 1
+
+
+def test_views_by_django_and_websockets_by_channels(with_views: ChannelsProject) -> None:
+    """Then static files are there, too, as under runserver."""
+    assert httpx.get(with_views.url("/static/page.css")).text == "p { margin: 0 }"
+    assert httpx.get(with_views.url("/hello/ann/")).text == "hello ann"
+    with browser(with_views, "/ws/chat/a/") as ann:
+        ann.send("hi")
+        assert ann.recv(PATIENCE) == '{"text": "hi"}'
+    assert "ERROR" not in with_views.output()
+    assert "Traceback" not in with_views.output()
+
+
+def test_the_page_says_so() -> None:
+    assert WithViews.file.strip() in (ROOT / "docs" / "django.md").read_text()
