@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from gateway import signals, startpage
+from gateway import logs, signals, startpage
 from gateway.assembly import Gateway
 from gateway.garbage import settle
 from gateway.notify import keep_alive, notify
@@ -78,7 +78,9 @@ class Daemon:
         deliveries = self._gateway.deliveries
         if deliveries is not None and (found := await deliveries.open()):
             logger.warning("store: %s", found)
+        logs.adopt(self._gateway.settings.log)  # what was set up by an import,
         await self._gateway.lifespan.startup()
+        logs.adopt(self._gateway.settings.log)  # and by this
         if deliveries is not None:
             deliveries.start(self._gateway.outlets)
         for server in self._gateway.servers:

@@ -56,6 +56,19 @@ def take_over() -> None:
     sys.unraisablehook = lambda args: _log_lost(args.err_msg or "an exception was ignored", args.exc_value)
 
 
+def adopt(settings: LogSettings) -> None:
+    """Under ``json``: what loggers write on standard output or error in a form of their own becomes ours, also where they
+    hand it on to nobody."""
+    if settings.format != "json" or not any(isinstance(each, _Handler) for each in logging.getLogger().handlers):
+        return  # or the application has a root logger of its own
+    loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
+    for logger in loggers:
+        for handler in list(logger.handlers):
+            if getattr(handler, "stream", None) in (sys.stderr, sys.stdout, sys.__stderr__, sys.__stdout__):
+                logger.removeHandler(handler)
+                logger.propagate = True
+
+
 def _log_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:

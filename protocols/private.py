@@ -16,10 +16,17 @@ def make_folder(folder: Path) -> None:
 
 
 def create(path: Path) -> None:
-    """An empty file, where there is none yet. Raises OSError."""
+    """An empty file, where there is none yet. Root makes it for the folder's owner, as SQLite does with its journal: a
+    command that repairs a service's store must not take it away from the service. Raises OSError."""
     # One that is there is not opened: to close it again would give up the locks that SQLite has on it (fcntl(2)).
     with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE))
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+        try:
+            if os.geteuid() == 0:
+                folder = path.parent.stat()
+                os.fchown(fd, folder.st_uid, folder.st_gid)
+        finally:
+            os.close(fd)
 
 
 def write(path: Path, content: bytes) -> None:

@@ -11,6 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from protocols import private
+
 _NO_OWNERS = ("open", "next")
 """Whose lock files are not an owner's."""
 OPENING = 60.0
@@ -63,7 +65,7 @@ def others_alive(database: Path, owner: str) -> bool:
 def opening(database: Path) -> Iterator[None]:
     """One process at a time: it checks, migrates and repairs while nobody else begins to use the file. Raises OSError,
     after ``OPENING`` if somebody else is not done by then: a process that was stopped is not waited for."""
-    fd = os.open(_lock_path(database, "open"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = _shared_lock(database, "open")
     try:
         if not locked_within(OPENING, fd, look_again=LOOK_AGAIN):
             raise TimeoutError(f"another process has been opening it for {OPENING:g} s; end that if it is stopped")
@@ -74,7 +76,7 @@ def opening(database: Path) -> Iterator[None]:
 
 def turnstile(database: Path) -> int:
     """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.connection`."""
-    return os.open(_lock_path(database, "next"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    return _shared_lock(database, "next")
 
 
 def locked_within(seconds: float, fd: int, *, look_again: float) -> bool:
@@ -92,6 +94,13 @@ def _is_free(fd: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def _shared_lock(database: Path, name: str) -> int:
+    """A descriptor of a lock file that every process uses, whoever was the first."""
+    path = _lock_path(database, name)
+    private.create(path)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
 def _lock_path(database: Path, owner: str) -> Path:

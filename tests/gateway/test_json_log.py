@@ -20,6 +20,11 @@ import asyncio, gc, logging, sys, threading, warnings
 
 warnings.warn("while it is imported")
 
+LOGGERS = [("own.err", sys.stderr, True), ("own.out", sys.stdout, True), ("alone.err", sys.stderr, False)]
+for name, stream, propagate in LOGGERS:
+    logging.getLogger(name).addHandler(logging.StreamHandler(stream))
+    logging.getLogger(name).propagate = propagate
+
 class Unraisable:
     def __del__(self):
         raise ValueError("in a destructor")
@@ -45,6 +50,8 @@ async def app(scope, receive, send):
         gc.collect()
         logging.getLogger("shop").info("%d", "no number")
         asyncio.get_running_loop().call_soon(lambda: 1 / 0)
+        for name, _, _ in LOGGERS:
+            logging.getLogger(name).error("said by %s", name)
         thread = threading.Thread(target=crash, name="a thread")
         thread.start()
         thread.join()
@@ -101,6 +108,8 @@ def test_from_the_start_page_to_the_end(start: Start) -> None:
         "stopped: 0 lost",
     ):
         assert words in said
+    for name in ("own.err", "own.out", "alone.err"):
+        assert said.count(f"said by {name}") == 1
     errors = {record["error"] for record in records(run) if "error" in record}
     assert {"ValueError in a destructor", "ValueError in a thread", "ValueError in a task that nobody awaits"} <= errors
 

@@ -11,6 +11,7 @@ from gateway.deadletters import export
 from gateway.store import Message, SQLiteStore
 from protocols.mail.submission import DirectorySubmission
 
+SHARED = (".open.lock", ".next.lock")
 MAIL = b"From: a@example.org\r\nTo: b@example.org\r\n\r\nhi\r\n"
 
 
@@ -94,6 +95,20 @@ async def test_mail_in_a_folder_and_exported_dead_letters(tmp_path: Path) -> Non
     letters = tmp_path / "letters"
     letters.mkdir()
     (letters / "7f3a000001.damaged").touch(0o644)
-    await export(store, letters, ["7f3a000001"], lambda _: None)
+    await export(store.get, letters, ["7f3a000001"], lambda _: None)
     await store.close()
     assert modes(letters)["letters/7f3a000001.damaged"] == 0o600
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can make a file for somebody else")
+async def test_what_root_makes_is_the_folders_owners(tmp_path: Path) -> None:
+    """``gateway dead list`` as root, on a damaged store of a service: the new one is the service's as well."""
+    service = 65534
+    (tmp_path / "gateway.db").write_bytes(b"no database" * 1000)
+    for path in (tmp_path, tmp_path / "gateway.db"):
+        os.chown(path, service, service)
+    store = SQLiteStore(tmp_path / "gateway.db")
+    await store.open()
+    await store.put(a_message())
+    assert {os.stat(f"{store.path}{suffix}").st_uid for suffix in ("", "-wal", "-shm", *SHARED)} == {service}
+    await store.close()
