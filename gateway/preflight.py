@@ -3,6 +3,7 @@
 Only what stays wrong until somebody changes it is found: an address that another program has may be free by the time.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from gateway.document import Loc
 from gateway.findings import Finding
 from gateway.loader import Draft
+from gateway.store.schema import TooNew, check_version, version_in
 from protocols.listener import reason
 from protocols.units import TCP, Unix, parse_address
 
@@ -31,7 +33,16 @@ def findings(draft: Draft, *, stored: bool) -> list[Finding]:
 def _store(draft: Draft) -> Iterator[Finding]:
     path = Path(draft.settings.store.partition(":")[2])
     lacking = [*_writable_folder(draft, ("store",), "store", path.parent)]
-    yield from lacking or _writable_files(draft, ("store",), "store", [Path(f"{path}{suffix}") for suffix in _OURS])
+    lacking = lacking or [*_writable_files(draft, ("store",), "store", [Path(f"{path}{each}") for each in _OURS])]
+    yield from lacking or _known_version(draft, path)
+
+
+def _known_version(draft: Draft, path: Path) -> Iterator[Finding]:
+    with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            check_version(version_in(file.read(64)))
+        except TooNew as error:
+            yield draft.document.at_value(("store",), f"store: {path}: {error}")
 
 
 def _outbox(draft: Draft) -> Iterator[Finding]:

@@ -74,11 +74,21 @@ class TooNew(Exception):
     """The file was written by a later release."""
 
 
+def check_version(version: int) -> None:
+    """Raises TooNew."""
+    if version > len(MIGRATIONS):
+        raise TooNew(f"it has version {version} and this release knows {len(MIGRATIONS)}; run the newer release again")
+
+
+def version_in(header: bytes) -> int:
+    """The version of the file that begins with ``header`` (SQLite's file format, 1.3); 0 where it is no database."""
+    return int.from_bytes(header[60:64], "big") if header.startswith(b"SQLite format 3\0") else 0
+
+
 def migrate(db: sqlite3.Connection) -> None:
     """Bring the file to today's version; all of it or nothing. Raises TooNew."""
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > len(MIGRATIONS):
-        raise TooNew(f"it has version {version} and this release knows {len(MIGRATIONS)}; run the newer release again")
+    check_version(version)
     for number, script in enumerate(MIGRATIONS[version:], version + 1):
         db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {number}; COMMIT;")
 

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,6 +107,15 @@ def test_what_the_machine_does_not_give(folder: Folder, case: str) -> None:
     assert f"gateway.yaml:{said}" in done.stderr
     assert done.stderr.endswith("1 error. Nothing was started.\n")
     assert folder.names == before
+
+
+def test_a_store_of_a_later_release(folder: Folder) -> None:
+    (folder.path / "var").mkdir()
+    with contextlib.closing(sqlite3.connect(folder.path / "var" / "gateway.db")) as later:
+        later.execute("PRAGMA user_version = 1000")
+    done = folder.run("check")
+    assert done.returncode == 3
+    assert "gateway.yaml:2:8: error: store: var/gateway.db: it has version 1000 and this release knows " in done.stderr
 
 
 def test_run_says_it_in_the_same_words(folder: Folder) -> None:
