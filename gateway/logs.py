@@ -57,8 +57,8 @@ def take_over() -> None:
 
 
 def adopt(settings: LogSettings) -> None:
-    """Under ``json``: what loggers write on standard output or error in a form of their own becomes ours, also where they
-    hand it on to nobody."""
+    """Under ``json``: what loggers write on standard output or error in a form of their own becomes ours, also where
+    they hand it on to nobody."""
     if settings.format != "json" or not any(isinstance(each, _Handler) for each in logging.getLogger().handlers):
         return  # or the application has a root logger of its own
     loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]

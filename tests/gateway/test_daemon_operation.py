@@ -157,43 +157,6 @@ def test_a_startup_that_crashes_is_one_record_and_the_gateway_goes_on(start: Sta
     ]
 
 
-LIBRARY = """
-import logging, sys
-
-library = logging.getLogger("library")
-library.addHandler(logging.StreamHandler())
-alone = logging.getLogger("alone")
-alone.addHandler(logging.StreamHandler())
-alone.propagate = False
-
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        late = logging.getLogger("library.late")
-        late.addHandler(logging.StreamHandler())
-        await receive()
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-        return
-    try:
-        raise KeyError("order")
-    except KeyError:
-        logging.getLogger("library.late").exception("sold")
-    alone.error("as it likes")
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    await send({"type": "http.response.body", "body": b"done"})
-"""
-
-
-def test_a_library_that_writes_its_records_itself_does_not_double_them(start: Start) -> None:
-    run = start(handlers=LIBRARY)
-    until(run.answers, "it serves")
-    assert run.ended_by(signal.SIGTERM) == 0
-    head, line, alone, last = run.err.splitlines()
-    assert (head, alone, last) == ("ERROR   sold: KeyError 'order'", "as it likes", "INFO    stopped: 0 lost")
-    assert line.strip().startswith("operated_handlers.py:")
-
-
 def test_what_cannot_start_says_so_on_standard_error(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         run = start(port=taken.getsockname()[1])
