@@ -1,171 +1,156 @@
-"""kill -9 while answers leave: none is lost, and what leaves twice was under way when the process was killed."""
+"""Clients leave endless streams, each at a moment and in a way of its own: others are answered, and SIGTERM ends it."""
 
+import asyncio
 import contextlib
-import json
-import logging
 import random
-import shutil
 import signal
-import sqlite3
-import tempfile
-import threading
-import time
-from collections import Counter
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
-from email.parser import BytesHeaderParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
-from crashing import SEEDS, Crashing, Sender, finish, mail
-from servers.site import free_port, until
+from crashing import SEEDS
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.fault
 
-logger = logging.getLogger(__name__)
+ROOT = Path(__file__).parents[2]
+PATIENCE = 10.0
+CLIENTS = 40
+SERVE = """
+import asyncio, contextlib, logging, signal, sys
 
-KILLS = 4
-MAILS, TEXTS = 5, 16
-"""What may be under way at a time: submission.max_connections, and half of the outbox's places."""
-HANDLERS = """
-from gateway import EmailConsumer, SMSConsumer
+from protocols.http.server import HTTPServer, HTTPSettings
 
-
-class Mail(EmailConsumer):
-    def receive(self, message):
-        said = f"From: desk@crash.example\\r\\nSubject: {message['Subject']}\\r\\n\\r\\ntaken\\r\\n"
-        for number in range(3):
-            self.send([self.scope["mail_from"]], said.encode())
+logging.basicConfig(format="%(levelname)s %(name)s %(message)s")
+START = {"type": "http.response.start", "status": 200, "headers": []}
 
 
-class Text(SMSConsumer):
-    def receive(self, text, media):
-        for number in range(3):
-            self.reply(text)
+async def pieces(send, size):
+    await send(START)
+    while True:
+        await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+
+
+async def swallowing(send, size):
+    await send(START)
+    for _ in range(1_000_000):
+        with contextlib.suppress(OSError):
+            await send({"type": "http.response.body", "body": b"x" * size, "more_body": True})
+
+
+async def listening(receive, stream):
+    streaming = asyncio.ensure_future(stream)
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    streaming.cancel()
+
+
+async def app(scope, receive, send):
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        while True:
+            await send({"type": "websocket.send", "bytes": b"x" * 1000})
+    kind, _, size = scope["path"][1:].partition("/")
+    match kind:
+        case "hello":
+            await send(START)
+            await send({"type": "http.response.body", "body": b"hello"})
+        case "plain":
+            await pieces(send, int(size))
+        case "swallowing":
+            await swallowing(send, int(size))
+        case "listening":
+            await listening(receive, pieces(send, int(size)))
+        case "beside":
+            await asyncio.ensure_future(pieces(send, int(size)))
+
+
+async def main():
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    settings = HTTPSettings(bind="127.0.0.1:0", disconnect_grace=0.5, stall_timeout=0.5)
+    server = HTTPServer(app, settings, state={})
+    await server.start()
+    print(server.address, flush=True)
+    await stop.wait()
+    await server.stop(1.0)
+
+
+if sys.argv[1] == "uvloop":
+    import uvloop
+    uvloop.run(main())
+else:
+    asyncio.run(main())
 """
-CONFIG = """
-servers:
-  web: {protocol: http, bind: "127.0.0.1:8000"}
-  devices: {protocol: mqtt, bind: "127.0.0.1:1883"}
-  mail: {protocol: smtp, bind: "127.0.0.1:8025"}
-  texts: {protocol: sms, provider: generic, on: web, path: /hooks/sms, secret: dev-secret, send_url: "URL"}
-routes:
-  email: [{default: true, app: leaving_handlers.Mail, attempts: 50, backoff: 50ms}]
-  mqtt: crash_handlers.Device
-  sms: [{default: true, app: leaving_handlers.Text, inbox: true, attempts: 50, backoff: 50ms}]
-submission: {url: "smtp://SUBMISSION"}
-log: {level: warning}
-"""
-
-
-class Taken:
-    """What the other side has said yes to: how often under which item's id, and for which message."""
-
-    def __init__(self) -> None:
-        self.items: Counter[str] = Counter()
-        self.messages: set[str] = set()
-
-    def add(self, item: str, message: str) -> None:
-        self.items[item] += 1
-        self.messages.add(message)
-
-    def twice(self) -> Counter[str]:
-        return Counter({item: number - 1 for item, number in self.items.items() if number > 1})
-
-
-class Desk:
-    """aiosmtpd's handler. The Message-ID is the item's id, which the gateway has put there."""
-
-    def __init__(self, taken: Taken) -> None:
-        self._taken = taken
-
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
-        fields = BytesHeaderParser().parsebytes(envelope.content)
-        self._taken.add(fields["Message-ID"].strip("<>").partition("@")[0], fields["Subject"])
-        return "250 2.0.0 taken"
+HANDSHAKE = (
+    "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 
 
 @contextlib.contextmanager
-def submission(taken: Taken) -> Iterator[str]:
-    controller = Controller(Desk(taken), hostname="127.0.0.1", port=free_port())
-    controller.start()
+def serving(loop: str, log: Path) -> Iterator[tuple["subprocess.Popen[str]", int]]:
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SERVE, loop], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+    assert process.stdout is not None
     try:
-        yield f"127.0.0.1:{controller.port}"
+        yield process, int(process.stdout.readline().rpartition(":")[2])
     finally:
-        controller.stop()
+        process.kill()
+        process.wait()
+        process.stdout.close()
 
 
-@contextlib.contextmanager
-def provider(taken: Taken) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            text = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            taken.add(text["id"], text["text"])
-            self.send_response(200)
-            self.send_header("content-length", "0")
-            self.end_headers()
-
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/send"
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def leaving(folder: Path) -> list[str]:
-    """What was under way when the process was killed, by a copy of its store."""
-    with tempfile.TemporaryDirectory() as copy:
-        for file in folder.glob("gateway.db*"):
-            if not file.name.endswith(".lock"):
-                shutil.copy(file, copy)
-        with contextlib.closing(sqlite3.connect(Path(copy) / "gateway.db")) as database:
-            return [id_ for (id_,) in database.execute("SELECT id FROM outgoing WHERE state = 1")]
+async def leave(port: int, chance: random.Random) -> None:
+    """Begin a stream, read some of it, and go."""
+    kind = chance.choice(["plain", "swallowing", "listening", "beside", "websocket"])
+    path = f"/{kind}/{chance.choice([0, 1, 1000, 65536, 1_000_000])}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=chance.choice([1024, 2**20]))
+    request = HANDSHAKE if kind == "websocket" else f"GET {path} HTTP/1.{chance.choice('01')}\r\nHost: a\r\n\r\n"
+    writer.write(request.encode())
+    with contextlib.suppress(OSError, TimeoutError):
+        async with asyncio.timeout(0.3):
+            for _ in range(chance.choice([0, 1, 10, 200])):
+                await reader.read(chance.choice([1, 1000, 65536]))
+    await asyncio.sleep(chance.choice([0, 0, 0.01, 0.1]))
+    if chance.random() < 0.3 and writer.can_write_eof():
+        with contextlib.suppress(OSError):
+            writer.write_eof()
+            await asyncio.sleep(0.02)
+    if chance.random() < 0.5:
+        writer.transport.abort()
+    else:
+        connection = writer.get_extra_info("socket")
+        with contextlib.suppress(OSError):
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0" + b"\0\0\0\0")
+        writer.close()
 
 
-def nothing_left(site: Crashing) -> bool:
-    with contextlib.closing(sqlite3.connect(site.folder / "var" / "gateway.db", timeout=20)) as database:
-        gone = "SELECT (SELECT count(*) FROM outgoing) + (SELECT count(*) FROM messages WHERE state < 4)"
-        return database.execute(gone).fetchone() == (0,)
+async def hello(port: int) -> None:
+    async with asyncio.timeout(PATIENCE):
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert (await reader.read()).count(b"hello") == 1
+        writer.close()
+
+
+async def leaving(port: int, chance: random.Random) -> None:
+    for _ in range(CLIENTS // 10):
+        await asyncio.gather(*(leave(port, chance) for _ in range(10)), hello(port))
+        await hello(port)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_answers_leave_and_twice_only_what_was_under_way(tmp_path: Path, seed: int) -> None:
-    chance, taken = random.Random(seed), Taken()
-    site = Crashing(tmp_path)
-    (tmp_path / "leaving_handlers.py").write_text(HANDLERS)
-    with submission(taken) as address, provider(taken) as url, contextlib.closing(site):
-        site.configure(CONFIG.replace("SUBMISSION", address).replace("URL", url))
-        site.start()
-        senders = [
-            Sender("mail", lambda what: mail(site, what, "desk@crash.example")),
-            Sender("more", lambda what: mail(site, what, "desk@crash.example")),
-            Sender("text", lambda what: site.sms(what, sender="+447700900123", message_id=what).status_code == 200),
-        ]
-        for sender in senders:
-            sender.start()
-        may_be_twice: Counter[str] = Counter()
-        for _ in range(KILLS):
-            time.sleep(0.3 + chance.random())
-            site.signal(signal.SIGKILL)
-            under_way = leaving(tmp_path / "var")
-            assert len(under_way) <= 2 * TEXTS
-            may_be_twice.update(under_way)
-            site.start()
-        time.sleep(0.3)
-        acknowledged = finish(senders)
-        until(lambda: nothing_left(site), lambda: f"everything has left\n{site.output()[-3000:]}", 60.0)
-        assert site.signal(signal.SIGTERM) == 0
-    assert acknowledged <= taken.messages
-    replies = Counter(item.rpartition("-")[0] for item in taken.items)
-    assert set(replies.values()) == {3}, "all of each message"
-    twice = taken.twice()
-    logger.info("left twice: %d of %d; under way: %d", twice.total(), len(taken.items), may_be_twice.total())
-    assert twice <= may_be_twice
+def test_others_are_answered_and_sigterm_ends_it(seed: int, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    with serving(("asyncio", "uvloop")[seed % 2], log) as (process, port):
+        asyncio.run(leaving(port, random.Random(seed)))
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(PATIENCE) == 0
+    said = log.read_text().splitlines()
+    assert [line for line in said if line.startswith(("ERROR", "Traceback"))] == []
