@@ -7,8 +7,10 @@ asgiref's: what a handler sets in context variables its instance keeps, and ``as
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync
@@ -59,13 +61,56 @@ class _Pool:
 pool = _Pool()
 
 
+class Calls:
+    """Counts the calls on threads that are made for one run, so that it is not given up while one goes on."""
+
+    def __init__(self, idle: Callable[[], None]) -> None:
+        """``idle`` is called on the loop each time that none is left."""
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._number = 0
+        self._closed = False
+
+    def close(self) -> bool:
+        """Let none begin any more. False where one has begun: that goes on, and so may those after it."""
+        with self._lock:
+            self._closed = not self._number
+            return self._closed
+
+    def begin(self) -> bool:
+        """In the thread; whether it may."""
+        with self._lock:
+            self._number += not self._closed
+            return not self._closed
+
+    def end(self) -> None:
+        """On the loop, when whoever made the call goes on."""
+        with self._lock:
+            self._number -= 1
+        if not self._number:
+            self._idle()
+
+
+current_calls: ContextVar[tuple[Calls, ...]] = ContextVar("current_calls", default=())
+"""Of the runs that are at work here: more than one in a batch."""
+
+
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Call ``function`` on a thread of the pool, in a copy of this context, and return what it returns.
 
     A thread cannot be interrupted: when the caller is cancelled, the call still runs to its end.
     """
-    result: R = await pool.bridge()(function, args, kwargs)
-    return result
+    result: R
+    if not (counted := current_calls.get()):
+        result = await pool.bridge()(function, args, kwargs)
+        return result
+    begun: list[Calls] = []
+    try:
+        result = await pool.bridge()(_counted, (counted, begun, function, args, kwargs), {})
+        return result
+    finally:
+        for calls in begun:
+            calls.end()
 
 
 def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> R:
@@ -85,6 +130,15 @@ def _call(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, 
         raise RuntimeError("the handler raised StopIteration") from error
     finally:
         close_old_connections()
+
+
+def _counted(
+    counted: Sequence[Calls], begun: list[Calls], function: Callable[..., R], args: Any, kwargs: Mapping[str, Any]
+) -> R:
+    begun += [calls for calls in counted if calls.begin()]
+    if not begun:
+        raise CancelledError  # it waited for a free thread, and its time is out
+    return function(*args, **kwargs)
 
 
 def _django_cleanup() -> Callable[[], None]:

@@ -246,6 +246,65 @@ class StoreContract:
         assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
         assert ids(await store.dead()) == ["e1"]
 
+    async def test_one_that_looks_like_one_that_failed_is_that_one(self, store: Store, other: Store) -> None:
+        first = await store.claim("k1", id="e1", now=NOW, ttl=60, failed_as="same")
+        beside = await other.claim("k2", id="e2", now=NOW, ttl=60, failed_as="same")
+        assert (first.id, first.key, beside.id, beside.key) == ("e1", "k1", "e2", "k2"), "two at once are two"
+        await store.release("k1", error="E")
+        again = await other.claim("k3", id="e3", now=NOW + 59, ttl=60, failed_as="same")
+        assert (again.id, again.key, again.state, again.attempts) == ("e1", "k1", "ours", 2)
+        assert (await store.claim("k4", id="e4", now=NOW, ttl=60, failed_as="same")).id == "e4", "it is busy again"
+        assert (await store.claim("k5", id="e5", now=NOW, ttl=60)).id == "e5"
+        await other.settle("k1", result=b"")
+        assert (await store.claim("k6", id="e6", now=NOW, ttl=60, failed_as="same")).id == "e6", "it is done"
+        await store.release("k2", error="E")
+        assert (await store.claim("k7", id="e7", now=NOW + 60, ttl=60, failed_as="same")).id == "e7", "it has expired"
+
+    async def test_of_many_that_look_alike_each_failed_one_is_claimed_by_one(self, store: Store, other: Store) -> None:
+        for number in range(5):
+            await store.claim(f"k{number}", id=f"e{number}", now=NOW, ttl=60, failed_as="same")
+        for number in range(5):
+            await store.release(f"k{number}", error="E")
+        calls = [
+            each.claim(f"n{n} {each is store}", id=f"new{n}", now=NOW, ttl=60, failed_as="same")
+            for n in range(10)
+            for each in (store, other)
+        ]
+        again = [claim.id for claim in await asyncio.gather(*calls) if claim.attempts == 2]
+        assert sorted(again) == [f"e{number}" for number in range(5)]
+
+    @pytest.mark.parametrize("looks", ["", "same"])
+    async def test_what_was_claimed_for_nobody_was_no_attempt(self, store: Store, looks: str) -> None:
+        await self._cancelled(store.claim("key", id="e", now=NOW, ttl=60, failed_as=looks), 1)
+        async with asyncio.timeout(5):
+            while (claim := await store.claim("key", id="e", now=NOW, ttl=60, failed_as=looks)).state == "busy":
+                pass
+        assert claim.attempts == 1
+
+    # Stories.
+
+    async def test_each_step_of_what_was_put_for_a_claim_is_told_once(self, store: Store) -> None:
+        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.put(a_message(claim.id), claim=claim.key)
+        assert await self.told(store, "e1") == ["received"]
+        await store.take(1, now=NOW)
+        await store.finish("e1", outgoing=[Outgoing("e1-0", "e1", "sms", b"")])
+        await store.take_outgoing(1, now=NOW)
+        await store.sent("e1-0")
+        assert await self.told(store, "e1") == ["received", "attempt 1", "done", "sent e1-0"]
+
+    async def test_each_step_of_what_was_buried_for_a_claim_is_told_once(self, store: Store) -> None:
+        await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.release("key", error="E1")
+        claim = await store.claim("key", id="e2", now=NOW, ttl=60)
+        await store.bury(a_message(claim.id), error="E2", claim=claim.key)
+        tried = ["received", "attempt 1", "failed: E1", "attempt 2", "failed: E2", "dead"]
+        assert await self.told(store, "e1") == tried
+        await store.revive(["e1"])
+        await store.take(1, now=NOW)
+        await store.finish("e1")
+        assert await self.told(store, "e1") == [*tried, "tried again", "attempt 1", "done"]
+
     # Dead letters.
 
     async def test_the_dead_are_listed_filtered_and_paged(self, store: Store) -> None:

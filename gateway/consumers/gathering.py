@@ -12,6 +12,7 @@ from contextvars import copy_context
 from types import TracebackType
 from typing import Generic, NamedTuple, TypeVar
 
+from gateway.threads import current_calls
 from protocols.errors import Disconnected
 from protocols.tasks import Tasks
 
@@ -148,11 +149,13 @@ class Gathering(Generic[M]):
     async def _outcome(self, batch: list[Entry[M]]) -> BaseException | None:
         """What ``handle`` raised. It runs in the context (route, event id) of its first message's connection."""
         spawn = batch[0].part.context.run
-        task = spawn(self._tasks.spawn, self._try([entry.message for entry in batch]), name=f"{len(batch)} messages")
+        task = spawn(self._tasks.spawn, self._try(batch), name=f"{len(batch)} messages")
         outcome: BaseException | None = await task
         return outcome
 
-    async def _try(self, messages: Sequence[M]) -> BaseException | None:
+    async def _try(self, batch: Sequence[Entry[M]]) -> BaseException | None:
+        messages = [entry.message for entry in batch]
+        current_calls.set(tuple({calls for entry in batch for calls in entry.part.context.get(current_calls, ())}))
         try:
             await self._handle(messages)
         except (Exception, SystemExit) as error:  # each of its connections crashes with it, and is logged there

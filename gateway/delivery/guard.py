@@ -1,6 +1,7 @@
 """Stands before the application of a route that has a policy, and keeps it."""
 
 import asyncio
+import contextlib
 import logging
 import time
 from functools import partial
@@ -9,22 +10,24 @@ from typing import Any
 from gateway.delivery import bell, verdict
 from gateway.delivery.attempt import KINDS, Outcome, checked_again
 from gateway.delivery.event import current_event, event_id
-from gateway.delivery.identity import claim_key, order_key
+from gateway.delivery.identity import identity_of, order_key
 from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.insist import insist, owed
+from gateway.delivery.limit import Limit
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.ruling import Ruling, in_words, rule
 from gateway.delivery.running import CutOff, current_running
+from gateway.delivery.underway import Answer, UnderWay, register
 from gateway.store import codec, get_store
-from gateway.store.engine import Claim, Message, StoreUnavailable
+from gateway.store.engine import Claim, Message, Outgoing, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
 
 logger = logging.getLogger(__name__)
 
-CLAIM_TTL = 7 * 86400.0
-"""Seconds for which a repetition is known: longer than any sender goes on trying (mail servers, five days)."""
+FIRST_LOOK, LAST_LOOK = 0.1, 1.0
+"""Seconds between two looks at a claim that another process is at: at first, and in the end."""
 
 
 class Guard:
@@ -45,7 +48,8 @@ class Guard:
         elif (running := current_running.get()) is not None:
             running.policy = self.policy
             self._check(running.attempt)
-            await self._limited(scope, receive, send)
+            limit = Limit(lambda error: warn_late(scope, error, self.policy, running.attempt))
+            await limit.run(self.app, self.policy.timeout, scope, receive, send)
         elif scope["type"] == "mqtt":
             await InboxConnection(self.app, self.label, self.policy).serve(scope, receive, send)
         else:
@@ -56,10 +60,6 @@ class Guard:
         if self.policy.attempts is not None and attempt > self.policy.attempts:
             raise CutOff(self.policy.attempts)
 
-    async def _limited(self, scope: Any, receive: Receive, send: Send) -> None:
-        async with asyncio.timeout(self.policy.timeout):
-            await self.app(scope, receive, send)
-
     async def _answer(self, scope: Any, events: list[Any], send: Send) -> None:
         """A message whose sender waits for the verdict."""
         kind = scope["type"]
@@ -68,28 +68,46 @@ class Guard:
         except StoreUnavailable as error:
             logger.error("%s: deferred, the store is unavailable: %s", describe(scope), error)
             answer = [verdict.defer(kind)]
+        except asyncio.CancelledError:
+            with contextlib.suppress(Exception):  # so that its server knows that this is accounted for
+                await send(verdict.defer(kind))
+            raise
         for event in answer:
             await send(event)
 
-    async def _delivered(self, scope: Any, events: list[Any]) -> list[Any]:
+    async def _delivered(self, scope: Any, events: list[Any]) -> Answer:
         """The events that answer the sender, once that is durable. Raises StoreUnavailable."""
-        own = event_id(scope)
-        key = claim_key(scope, events) or f"{scope['type']}:{own}"  # what nothing tells apart is always new
-        claim = await get_store().claim(key, id=own, now=time.time(), ttl=CLAIM_TTL)
-        current_event.set(claim.id)
-        if claim.state == "done":
-            logger.info("%s: delivered again, answered as the first time", describe(scope))
-            return await self._repeated(scope, events, claim, key)
-        if claim.state == "busy":
-            return [verdict.defer(scope["type"])]
+        own, identity = event_id(scope), identity_of(scope, events)
+        key = identity.key or f"{scope['type']}:{own}"
+        look = FIRST_LOOK
+        while True:
+            if under_way := register.get(key):
+                logger.info("%s: delivered again while it is handled", describe(scope))
+                return await under_way.answer()
+            store = get_store()
+            claim = await store.claim(key, id=own, now=time.time(), ttl=identity.window, failed_as=identity.failed_as)
+            current_event.set(claim.id)
+            if claim.state == "ours":
+                return await register.begin(claim.key, partial(self._begun, scope, events, claim)).answer()
+            if claim.state == "done":
+                logger.info("%s: delivered again, answered as the first time", describe(scope))
+                return await self._repeated(scope, events, claim)
+            await asyncio.sleep(look)  # another process is at it
+            look = min(2 * look, LAST_LOOK)
+
+    async def _begun(self, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay) -> Answer:
         try:
-            return await self._claimed(scope, events, claim, key)
-        except BaseException as error:  # else nobody could have it while this process lives
-            release = partial(get_store().release, key, error=type(error).__name__)
+            message = self._message(scope, events, claim)
+            if self.policy.inbox:
+                return await self._stored(message, claim.key)
+            return await self._attempted(scope, events, message, claim.key, under_way)
+        except Exception as error:  # else nobody could have it while this process lives
+            counted = not self.policy.inbox
+            release = partial(get_store().release, claim.key, error=type(error).__name__, counted=counted)
             owed.spawn(insist(release), name=f"release {claim.id}")
             raise
 
-    async def _repeated(self, scope: Any, events: list[Any], claim: Claim, key: str) -> list[Any]:
+    async def _repeated(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
         taken = [verdict.accept(scope["type"])]
         try:
@@ -97,54 +115,67 @@ class Guard:
         except LocalProtocolError as error:
             logger.error("%s: now among the dead letters, its answer cannot be given: %s", describe(scope), error)
             message = self._message(scope, events, claim)
-            await get_store().bury(message, error=f"its handler's answer cannot be given: {error}", claim=key)
+            await get_store().bury(message, error=f"its handler's answer cannot be given: {error}", claim=claim.key)
             return taken
 
-    async def _claimed(self, scope: Any, events: list[Any], claim: Claim, key: str) -> list[Any]:
-        message = self._message(scope, events, claim)
-        if not self.policy.inbox:
-            return await self._attempted(scope, events, message, key)
+    async def _stored(self, message: Message, key: str) -> Answer:
         await get_store().put(message, claim=key)
         bell.stored.ring()
-        return [verdict.accept(scope["type"])]
+        return [verdict.accept(message.type)]
 
-    async def _attempted(self, scope: Any, events: list[Any], message: Message, key: str) -> list[Any]:
+    async def _attempted(
+        self, scope: Any, events: list[Any], message: Message, key: str, under_way: UnderWay
+    ) -> Answer:
         extension = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         told = {**scope, "extensions": {**scope["extensions"], "delivery": extension}}
-        outcome = await self._outcome(told, events, message)
+
+        def late(error: TimeoutError) -> Answer:
+            warn_late(scope, error, self.policy, message.attempts)
+            return [verdict.defer(message.type)]
+
+        under_way.told_late = late
+        outcome = await self._outcome(told, events, message, under_way.limit)
         ruling = rule(self.policy, outcome, message.attempts)
         if ruling.state != "done":
             report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
-        return await self._settled(scope, message, key, outcome, ruling)
+        elif under_way.limit.expired is not None:
+            logger.info("%s: done after its time; its repetition is answered so", describe(scope))
+        return await self._settled(told, message, key, outcome, ruling, under_way)
 
-    async def _outcome(self, scope: Any, events: list[Any], message: Message) -> Outcome:
+    async def _outcome(self, scope: Any, events: list[Any], message: Message, limit: Limit) -> Outcome:
+        limited = partial(limit.run, self.app, self.policy.timeout)
         try:
             self._check(message.attempts)
-            return await KINDS[scope["type"]](self._limited, scope, events).outcome()
+            return await KINDS[scope["type"]](limited, scope, events).outcome()
         except CutOff as error:
             return Outcome(None, [], [], error)
 
-    async def _settled(self, scope: Any, message: Message, key: str, outcome: Outcome, ruling: Ruling) -> list[Any]:
+    async def _settled(
+        self, scope: Any, message: Message, key: str, outcome: Outcome, ruling: Ruling, under_way: UnderWay
+    ) -> Answer:
+        """What the sender is told, when the store has it. Who waits is not kept waiting where it cannot take that now;
+        what has come of the handler is not given up."""
         kind, store = message.type, get_store()
         error = outcome.failure
+        outgoing: list[Outgoing] = []
         match ruling.state:
             case "done":
                 answer = [*outcome.replies, outcome.verdict or verdict.accept(kind)]
                 outgoing = outgoing_of(message.id, scope, outcome.outgoing)
-                await store.settle(key, result=codec.encode({}, answer), outgoing=outgoing)
-                if outgoing:
-                    bell.outgoing.ring()
-                return answer
+                keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
-                await store.release(key, error=error, counted=not outcome.deferred)
-                return [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
+                answer = [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
+                keep = partial(store.release, key, error=error, counted=not outcome.deferred)
             case "dead":
-                await store.bury(message, error=error, claim=key)
-                return [verdict.accept(kind)]
+                answer = [verdict.accept(kind)]
+                keep = partial(store.bury, message, error=error, claim=key)
             case _:
                 answer = [verdict.refuse(kind)]
-                await store.settle(key, result=codec.encode({}, answer))
-                return answer
+                keep = partial(store.settle, key, result=codec.encode({}, answer))
+        await insist(keep, told=under_way.say)
+        if outgoing:
+            bell.outgoing.ring()
+        return answer
 
     def _message(self, scope: Any, events: list[Any], claim: Claim) -> Message:
         return Message(
@@ -172,6 +203,13 @@ def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt
     else:
         extra = {"scope": scope, "note": words, "kept": stored or ruling.state == "dead"}
         logger.error("%s", describe(scope), exc_info=outcome.error, extra=extra)
+
+
+def warn_late(scope: Any, error: TimeoutError, policy: Policy, attempt: int) -> None:
+    """Of a handler on a thread, which goes on; what comes of it is reported when that is known."""
+    of = f" of {policy.attempts}" if policy.attempts else ""
+    said = "%s: %s (attempt %d%s); its thread goes on, and the result is kept"
+    logger.warning(said, describe(scope), error, attempt, of, extra={"scope": scope})
 
 
 async def _whole(receive: Receive) -> Any:

@@ -13,10 +13,14 @@ owed = Tasks("store")
 """What is still to be said on nobody's time: the daemon cancels it at its end, and the next start gives it back."""
 
 
-async def insist(call: Callable[[], Awaitable[None]]) -> None:
-    """Until it succeeds. A message that is taken, or claimed, is nobody else's until this process says or ends."""
+async def insist(call: Callable[[], Awaitable[None]], told: Callable[[StoreUnavailable], None] | None = None) -> None:
+    """Until it succeeds. A message that is taken, or claimed, is nobody else's until this process says or ends.
+    ``told`` hears of the first time that it fails."""
     while True:
         try:
             return await call()
-        except StoreUnavailable:  # the store's own log has said so
+        except StoreUnavailable as error:  # the store's own log has said so
+            if told is not None:
+                told(error)
+            told = None
             await asyncio.sleep(PAUSE)

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.delivery.insist import owed
 from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox, Outlet
+from gateway.delivery.underway import register
 from gateway.delivery.worker import Worker
 from gateway.store import set_store
 from gateway.store.engine import Store, StoreUnavailable
@@ -43,7 +44,7 @@ class Deliveries:
         return {
             noun: number
             for worker, outbox in self._parts
-            for noun, number in (worker.active() | outbox.active()).items()
+            for noun, number in (worker.active() | outbox.active() | register.active()).items()
         }
 
     async def stop(self, grace: float) -> None:
@@ -53,6 +54,7 @@ class Deliveries:
         for worker, outbox in self._parts:
             await worker.stop(max(0.0, ends - loop.time()))
             await outbox.stop(max(0.0, ends - loop.time()))
+        await register.stop(max(0.0, ends - loop.time()))
         await owed.cancel()
 
     async def close(self) -> str:

@@ -25,6 +25,7 @@ class Wanted:
     id: str
     now: float
     ttl: float
+    failed_as: str = ""
 
 
 def claim(db: Database, calls: Sequence[Wanted]) -> list[Claim]:
@@ -36,57 +37,76 @@ def _claim(db: Database, call: Wanted) -> Claim:
     if known is None:
         return _first(db, call)
     if known.state == "ours":
-        sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, story = substr(story || ?, ?)
-            WHERE key = ?"""
+        sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, failed_as = ?,
+            story = substr(story || ?, ?) WHERE key = ?"""
         told = story.line(f"attempt {known.attempts}")
-        db.execute(sql, (call.owner, known.attempts, call.now + call.ttl, told, -story.LONGEST, text(call.key)))
+        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), told, -story.LONGEST)
+        db.execute(sql, (*values, known.key))
     return known
 
 
+_KNOWN = "SELECT key, id, received, result, checksum, state, attempts FROM claims WHERE"
+_BY_KEY = f"{_KNOWN} key = ? AND (state = {BUSY} OR expires > ?)"
+_FAILED = f"""{_KNOWN} failed_as = ? AND failed_as <> '' AND state = {FREE} AND expires > ? ORDER BY seq LIMIT 1"""
+
+
 def _known(db: Database, call: Wanted) -> Claim | None:
-    """What is still known of the key. Damage counts as nothing known: handled twice is better than answered wrongly."""
-    sql = f"""SELECT id, received, result, checksum, state, attempts FROM claims
-        WHERE key = ? AND (state = {BUSY} OR expires > ?)"""
-    row = db.execute(sql, (text(call.key), call.now)).fetchone()
+    """What is still known of the key, else of one that failed and looked the same. Damage counts as nothing known:
+    handled twice is better than answered wrongly."""
+    row = db.execute(_BY_KEY, (text(call.key), call.now)).fetchone()
+    if row is None and call.failed_as:
+        row = db.execute(_FAILED, (text(call.failed_as), call.now)).fetchone()
     if row is None:
         return None
-    id_, received, result, total, state, attempts = row
-    if not isinstance(result, bytes) or checksum(result, text(call.key), id_, received) != total:
+    key, id_, received, result, total, state, attempts = row
+    if not isinstance(result, bytes) or checksum(result, key, id_, received) != total:
         logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
+        db.execute("DELETE FROM claims WHERE key = ?", [key])
         return None
     match state:
         case 0:
-            return Claim(id_, "busy", attempts, received)
+            return Claim(id_, "busy", attempts, received, key=key)
         case 1:
-            return Claim(id_, "ours", attempts + 1, received)
+            return Claim(id_, "ours", attempts + 1, received, key=key)
         case _:
-            return Claim(id_, "done", attempts, received, result)
+            return Claim(id_, "done", attempts, received, result, key=key)
 
 
 def _first(db: Database, call: Wanted) -> Claim:
     sql = f"""INSERT OR REPLACE INTO claims
-        (key, id, state, owner, attempts, received, expires, result, checksum, story)
-        VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?)"""
+        (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as)
+        VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?, ?)"""
     key, id_ = text(call.key), text(call.id)
     total = checksum(b"", key, id_, call.now)
-    db.execute(sql, (key, id_, call.owner, call.now, call.now + call.ttl, total, story.line("attempt 1")))
-    return Claim(call.id, "ours", 1, call.now)
+    told, alike = story.line("attempt 1"), text(call.failed_as)
+    db.execute(sql, (key, id_, call.owner, call.now, call.now + call.ttl, total, told, alike))
+    return Claim(call.id, "ours", 1, call.now, key=key)
 
 
 Settled = tuple[str, bytes, Sequence[Outgoing]]
 
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
-    sql = f"""UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = story || ?
-        WHERE seq = ?"""
     for key, result, items in calls:
-        row = db.execute("SELECT seq, id, received FROM claims WHERE key = ?", [text(key)]).fetchone()
-        if row is not None:
-            seq, id_, received = row
-            total = checksum(result, text(key), id_, received)
-            db.execute(sql, (result, total, story.line("done"), seq))
+        _done(db, key, result, "story || ?", story.line("done"))
         outgoing.put(db, items)
     return [None] * len(calls)
+
+
+def hand_over(db: Database, keys: Sequence[str], *, begun: bool) -> None:
+    """The claimed message is the store's now, and tells its own story; what the claim tells of is only true where its
+    handler was ``begun``."""
+    for key in keys:
+        _done(db, key, b"", "CASE WHEN ? THEN story ELSE '' END", begun)
+
+
+def _done(db: Database, key: str, result: bytes, told: str, value: object) -> None:
+    row = db.execute("SELECT seq, id, received FROM claims WHERE key = ?", [text(key)]).fetchone()
+    if row is not None:
+        seq, id_, received = row
+        total = checksum(result, text(key), id_, received)
+        sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {told} WHERE seq = ?"
+        db.execute(sql, (result, total, value, seq))
 
 
 def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:

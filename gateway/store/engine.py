@@ -71,6 +71,8 @@ class Claim:
     """Unix time of the first delivery."""
     result: bytes = b""
     """What ``settle`` kept."""
+    key: str = ""
+    """What ``settle`` and ``release`` name: of one that was found as ``failed_as`` not the key that was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +210,20 @@ class Store(Protocol):
 
     # Claims.
 
-    async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
-        """Claim ``key`` for the new event ``id``, or learn what became of it. Ours: the attempt is counted."""
+    async def claim(
+        self,
+        key: str,
+        *,
+        id: str,  # noqa: A002
+        now: float,
+        ttl: float,
+        failed_as: str = "",
+    ) -> Claim:
+        """Claim ``key`` for the new event ``id``, or learn what became of it. Ours: the attempt is counted.
+
+        Where ``key`` is new, and one with the same ``failed_as`` has failed and was not claimed again, this is that
+        one. What is busy or done is only found by its key. ``ttl``: seconds for which it is known, from now on.
+        """
 
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""

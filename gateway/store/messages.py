@@ -45,7 +45,7 @@ def put(db: Database, calls: Sequence[tuple[Message, str | None]]) -> list[None]
             db.execute(_insert(len(values)), [value for row in values for value in row])
     except sqlite3.IntegrityError as error:
         raise ValueError(f"not stored: {error}") from error
-    claims.settle(db, [(claim, b"", ()) for _, claim in calls if claim is not None])
+    claims.hand_over(db, [claim for _, claim in calls if claim is not None], begun=False)
     return [None] * len(calls)
 
 
@@ -215,7 +215,7 @@ def bury(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list
         values = message_values(replace(message, due=0.0))
         db.execute(_BURY, (*values, text(error), story.failed(error) + story.line("dead")))
         _move_on(db, [text(message.key)])
-    claims.settle(db, [(claim, b"", ()) for _, _, claim in calls if claim is not None])
+    claims.hand_over(db, [claim for _, _, claim in calls if claim is not None], begun=True)
     return [None] * len(calls)
 
 

@@ -88,9 +88,11 @@ def _put_aside(db: Database, item: Outgoing) -> None:
 
 
 def _tell(db: Database, message: str, told: str) -> None:
+    """In one place: a message of the inbox has a claim, too."""
     for table in ("messages", "claims"):
         sql = f"UPDATE {table} SET story = substr(story || ?, ?) WHERE id = ?"
-        db.execute(sql, (told, -story.LONGEST, message))
+        if db.execute(sql, (told, -story.LONGEST, message)).rowcount:
+            return
 
 
 def sent(db: Database, calls: Sequence[str]) -> list[None]:

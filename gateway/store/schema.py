@@ -66,7 +66,12 @@ CREATE INDEX outgoing_behind ON outgoing (behind) WHERE behind <> '';
 CREATE TABLE resting (lane TEXT NOT NULL PRIMARY KEY, until REAL NOT NULL, error TEXT NOT NULL);
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES)
+ALIKE = """
+ALTER TABLE claims ADD COLUMN failed_as TEXT NOT NULL DEFAULT '';
+CREATE INDEX claims_failed ON claims (failed_as) WHERE state = 1 AND failed_as <> '';
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

@@ -108,13 +108,16 @@ class SQLiteStore:
 
     # Claims.
 
-    async def claim(self, key: str, *, id: str, now: float, ttl: float) -> Claim:  # noqa: A002
-        def give_up(database: sqlite3.Connection, got: Sequence[Claim]) -> list[None]:
-            ours = [(key, "cancelled", True) for each in got if each.state == "ours"]
-            claims.release(database, ours)
-            return [None] * len(got)
-
-        return await self._run(claims.claim, claims.Wanted(self._owner, key, id, now, ttl), undo=give_up)
+    async def claim(
+        self,
+        key: str,
+        *,
+        id: str,  # noqa: A002
+        now: float,
+        ttl: float,
+        failed_as: str = "",
+    ) -> Claim:
+        return await self._run(claims.claim, claims.Wanted(self._owner, key, id, now, ttl, failed_as), undo=_give_up)
 
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(claims.settle, (key, result, outgoing))
@@ -247,6 +250,12 @@ class SQLiteStore:
 
 def _put_all(database: sqlite3.Connection, calls: Sequence[Sequence[Message]]) -> list[None]:
     messages.put(database, [(message, None) for call in calls for message in call])
+    return [None] * len(calls)
+
+
+def _give_up(database: sqlite3.Connection, calls: Sequence[Claim]) -> list[None]:
+    """Claimed, and then whoever asked was gone: no attempt was begun."""
+    claims.release(database, [(each.key, "not begun", False) for each in calls if each.state == "ours"])
     return [None] * len(calls)
 
 

@@ -23,9 +23,10 @@ def failed(error: str, due: float | None = None) -> str:
 
 
 def told(database: sqlite3.Connection, event: str) -> list[Step]:
-    """What the message and the claim of ``event`` tell, oldest first."""
+    """What the claim and the message of ``event`` tell, oldest first; what is of one moment, the claim's first: the
+    message was made of it."""
     sql = (
-        "SELECT received, story FROM messages WHERE id = ?1 UNION ALL SELECT received, story FROM claims WHERE id = ?1"
+        "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
     )
     rows = database.execute(sql, [event]).fetchall()
     found = [step for _, written in rows for step in _steps(str(written))]

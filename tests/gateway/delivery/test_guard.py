@@ -9,6 +9,7 @@ from conversation import Conversation, scope
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.insist import owed
+from gateway.delivery.underway import register
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
@@ -18,7 +19,9 @@ TEXT = [{"type": "sms.receive", "text": "hi", "media": []}]
 
 
 def email(**keys: Any) -> dict[str, Any]:
-    own = {"listener": "mail", "mailbox": None, "headers": [(b"subject", b"hi")], "received_at": 1.0}
+    """One that its sender may repeat."""
+    headers = [(b"message-id", b"<1@x>"), (b"date", b"Thu, 1 Jan 1970 00:00:01 +0000"), (b"subject", b"hi")]
+    own = {"listener": "mail", "mailbox": None, "headers": headers, "received_at": 1.0}
     return scope("email", **(own | keys))
 
 
@@ -31,6 +34,13 @@ async def deliver(app: Any, scope: dict[str, Any], events: list[Any]) -> list[di
         server.say(*events)
         await server.end()
         return server.heard()
+
+
+async def settled() -> None:
+    """Until nothing is at work any more."""
+    async with asyncio.timeout(LIMIT):
+        while len(register):  # noqa: ASYNC110 -- nobody waits for what runs on its own
+            await asyncio.sleep(0.005)
 
 
 class Fails(EmailConsumer):
@@ -141,7 +151,9 @@ async def test_replies_are_kept_for_the_repetition(store: SQLiteStore) -> None:
     assert (await deliver(app, sms(message_id="m2"), TEXT))[0]["text"] == "answer 2"
 
 
-async def test_a_delivery_that_is_cut_off_may_be_tried_again_and_counts(store: SQLiteStore) -> None:
+async def test_a_delivery_that_is_cut_off_may_be_tried_again_and_counts(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
     started = asyncio.Event()
 
     class Hangs(AsyncEmailConsumer):
@@ -155,12 +167,38 @@ async def test_a_delivery_that_is_cut_off_may_be_tried_again_and_counts(store: S
         async with Conversation(app, email()) as server:
             server.say(*MAIL)
             await started.wait()
+        assert server.heard() == [{"type": "email.defer"}]
+        await settled()
+    dead = await store.dead()
+    assert (dead[0].attempts, "its sender could wait no longer" in dead[0].error) == (2, True)
+    notes = [record.__dict__["note"] for record in caplog.records if record.levelname == "ERROR"]
+    assert notes == ["attempt 1 of 2, next when its sender repeats it", "attempt 2 of 2, now among the dead letters"]
     assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
-    [dead] = await store.dead()
-    assert "cut off" in dead.error
 
 
-async def test_while_one_delivery_runs_its_repetition_is_told_to_wait(store: SQLiteStore) -> None:
+async def test_while_one_delivery_runs_its_repetitions_wait_for_it_and_get_its_answer(store: SQLiteStore) -> None:
+    runs: list[int] = []
+    started, release = asyncio.Event(), asyncio.Event()
+
+    class Waits(AsyncSMSConsumer):
+        async def receive(self, text: str, media: Any) -> None:
+            runs.append(1)
+            started.set()
+            await release.wait()
+            await self.reply(f"answer {len(runs)}")
+
+    app = Guard(Waits.as_asgi(), Policy(attempts=2), "label")
+    calls = [asyncio.ensure_future(deliver(app, sms(), TEXT)) for _ in range(20)]
+    await started.wait()
+    calls += [asyncio.ensure_future(deliver(app, sms(), TEXT)) for _ in range(20)]
+    await asyncio.sleep(0.05)
+    release.set()
+    answers = await asyncio.gather(*calls)
+    assert [answer[0].get("text") for answer in answers] == ["answer 1"] * 40
+    assert len(runs) == 1
+
+
+async def test_a_repetition_that_leaves_does_not_end_what_the_first_still_waits_for(store: SQLiteStore) -> None:
     started, release = asyncio.Event(), asyncio.Event()
 
     class Waits(AsyncEmailConsumer):
@@ -172,10 +210,32 @@ async def test_while_one_delivery_runs_its_repetition_is_told_to_wait(store: SQL
     async with Conversation(app, email()) as server:
         server.say(*MAIL)
         await started.wait()
-        assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
+        async with Conversation(app, email()) as second:
+            second.say(*MAIL)
+            await asyncio.sleep(0.02)
+        assert second.heard() == [{"type": "email.defer"}]
         release.set()
         await server.end()
         assert server.heard() == [{"type": "email.accept"}]
+
+
+async def test_the_first_may_leave_and_the_repetition_gets_the_answer(store: SQLiteStore) -> None:
+    started, release = asyncio.Event(), asyncio.Event()
+
+    class Waits(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            started.set()
+            await release.wait()
+
+    app = Guard(Waits.as_asgi(), Policy(attempts=2), "label")
+    async with Conversation(app, email()) as first:
+        first.say(*MAIL)
+        await started.wait()
+        second = asyncio.ensure_future(deliver(app, email(), MAIL))
+        await asyncio.sleep(0.02)
+    release.set()
+    assert await second == [{"type": "email.accept"}]
+    assert (await store.counts()).dead == 0
 
 
 async def test_without_a_store_nothing_is_acknowledged(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,31 +248,43 @@ async def test_without_a_store_nothing_is_acknowledged(store: SQLiteStore, monke
     assert Works.runs == 0
 
 
-async def test_a_claim_that_cannot_be_settled_is_given_back_as_soon_as_the_store_works(
+async def test_what_a_handler_has_done_is_kept_as_soon_as_the_store_works(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Its sender is not kept waiting, and the handler does not run again for its repetition."""
     full = [True]
-    release = store.release
+    settle = store.settle
 
-    async def settle(*args: Any, **kwargs: Any) -> None:
-        raise StoreUnavailable("disk full")
-
-    async def release_when_there_is_room(*args: Any, **kwargs: Any) -> None:
+    async def settle_when_there_is_room(*args: Any, **kwargs: Any) -> None:
         if full:
             raise StoreUnavailable("disk full")
-        await release(*args, **kwargs)
+        await settle(*args, **kwargs)
 
     monkeypatch.setattr("gateway.delivery.insist.PAUSE", 0.01)
-    monkeypatch.setattr(store, "release", release_when_there_is_room)
+    monkeypatch.setattr(store, "settle", settle_when_there_is_room)
     app = Guard(Works.as_asgi(), Policy(attempts=2), "label")
-    with monkeypatch.context() as broken:
-        broken.setattr(store, "settle", settle)
-        assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
-    assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]  # nobody else may have it yet
+    assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
+    again = asyncio.ensure_future(deliver(app, email(), MAIL))
+    await asyncio.sleep(0.05)
+    assert not again.done()
     full.clear()
+    assert await again == [{"type": "email.accept"}]
+    assert Works.runs == 1
+
+
+async def test_a_message_that_the_inbox_cannot_take_is_claimed_again(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*args: Any, **kwargs: Any) -> None:
+        raise StoreUnavailable("disk full")
+
+    app = Guard(Works.as_asgi(), Policy(inbox=True), "label")
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "put", full)
+        assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
     assert await owed.drain(LIMIT) == 0
     assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
-    assert Works.runs == 2
+    assert (await store.counts()).waiting == 1
 
 
 async def test_groups_that_have_accepted_do_not_run_again_when_another_failed(store: SQLiteStore) -> None:

@@ -1,0 +1,81 @@
+"""How long a handler may take, and what comes then: it is cancelled; one on a thread, which cannot be, goes on."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from gateway.threads import Calls, current_calls
+from protocols.asgi import Application, Receive, Send
+
+WIND_UP = 1.0
+"""Seconds that are left to a handler when its thread has ended after its time."""
+
+
+def _nobody(error: TimeoutError) -> None:
+    pass
+
+
+class Limit:
+    """Around one attempt. ``late`` is told once, where it goes on although its time is out."""
+
+    def __init__(self, late: Callable[[TimeoutError], None] = _nobody) -> None:
+        self.expired: TimeoutError | None = None
+        self._late = late
+        self._calls = Calls(self._idle)
+        self._task: asyncio.Task[Any] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._cut = False
+
+    async def run(self, app: Application, seconds: float | None, scope: Any, receive: Receive, send: Send) -> None:
+        """Run ``app``. Raises TimeoutError where it was cancelled for want of time."""
+        if self.expired is not None:
+            raise self.expired
+        self._task = task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling()
+        current_calls.set((self._calls,))
+        if seconds is not None:
+            error = TimeoutError(f"the handler was not done after {seconds:g} s")
+            self._timer = asyncio.get_running_loop().call_later(seconds, self.expire, error)
+        try:
+            await app(scope, receive, send)
+        except asyncio.CancelledError:
+            cut, self._cut = self._cut, False
+            if cut and task.uncancel() <= cancelling and self.expired is not None:
+                raise self.expired from None
+            raise
+        finally:
+            self._end(task)
+
+    def expire(self, error: TimeoutError) -> None:
+        """Its time is out, because of ``error``. Only the first time counts."""
+        if self.expired is not None:
+            return
+        self.expired = error
+        if self._task is not None and not self._try_to_cut():
+            self._late(error)
+
+    def _try_to_cut(self) -> bool:
+        """Whether it could be cancelled: not while a thread works for it."""
+        if self._task is None or not self._calls.close():
+            return False
+        self._cut = True
+        self._task.cancel()
+        return True
+
+    def _idle(self) -> None:
+        """The thread has ended: what it leads to is the attempt's result, if it comes soon."""
+        if self.expired is not None and not self._cut:
+            self._stop_timer()
+            self._timer = asyncio.get_running_loop().call_later(WIND_UP, self._try_to_cut)
+
+    def _end(self, task: "asyncio.Task[Any]") -> None:
+        self._stop_timer()
+        self._task = None
+        if self._cut:  # and yet it came to an end of its own
+            self._cut = False
+            task.uncancel()
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()

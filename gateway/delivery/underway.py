@@ -1,0 +1,107 @@
+"""The attempts of this process whose senders wait: each is its own task, and whoever wants its answer waits for it.
+
+A connection that ends, or a server whose time is out, ends its own waiting. What was begun is brought to an end here,
+and its result is kept for the sender's repetition.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
+
+from gateway.delivery.limit import WIND_UP, Limit
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+Answer = list[Mapping[str, Any]]
+"""The events that answer the sender."""
+Attempt = Callable[["UnderWay"], Coroutine[Any, Any, Answer]]
+
+
+class UnderWay:
+    """One attempt at a message."""
+
+    def __init__(self) -> None:
+        self.limit = Limit(self._is_late)
+        self.told_late: Callable[[TimeoutError], Answer] | None = None
+        """Logs that its time is out though it goes on, and gives what its sender is told."""
+        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting = 0
+
+    async def answer(self) -> Answer:
+        """Wait for it. Where nobody waits any longer, its time is out."""
+        self._waiting += 1
+        try:
+            return await asyncio.shield(self._answer)
+        except asyncio.CancelledError:
+            if self._waiting == 1:
+                self.limit.expire(TimeoutError("the handler was not done when its sender could wait no longer"))
+            raise
+        finally:
+            self._waiting -= 1
+
+    def say(self, answer: Answer | Exception) -> None:
+        """To those who wait now."""
+        said, self._answer = self._answer, asyncio.get_running_loop().create_future()
+        if isinstance(answer, Exception):
+            said.set_exception(answer)
+            said.exception()  # it is logged by those who wait, of whom there may be none
+        else:
+            said.set_result(answer)
+
+    def close(self) -> None:
+        """Nothing more is said."""
+        self._answer.cancel()
+
+    def _is_late(self, error: TimeoutError) -> None:
+        if self.told_late is not None:
+            self.say(self.told_late(error))
+
+
+class Register:
+    """By the key of the claim."""
+
+    def __init__(self) -> None:
+        self._attempts: dict[str, UnderWay] = {}
+        self._tasks = Tasks("deliveries")
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    def get(self, key: str) -> UnderWay | None:
+        return self._attempts.get(key)
+
+    def begin(self, key: str, attempt: Attempt) -> UnderWay:
+        """As a task of its own, in a copy of this context."""
+        one = self._attempts[key] = UnderWay()
+        task = self._tasks.spawn(self._carry_out(key, one, attempt), name=key)
+        task.add_done_callback(lambda _: self._forget(key, one))
+        return one
+
+    async def _carry_out(self, key: str, one: UnderWay, attempt: Attempt) -> None:
+        answer: Answer | Exception
+        try:
+            answer = await attempt(one)
+        except Exception as error:  # of our own: each who waits raises it, and is logged by its server
+            answer = error
+        del self._attempts[key]  # first: whoever comes now asks the store
+        one.say(answer)
+
+    def _forget(self, key: str, one: UnderWay) -> None:
+        if self._attempts.get(key) is one:
+            del self._attempts[key]
+        one.close()
+
+    def active(self) -> dict[str, int]:
+        """Those for which nobody waits any more; the others are their servers'."""
+        late = sum(each.limit.expired is not None for each in self._attempts.values())
+        return {"late handlers": late} if late else {}
+
+    async def stop(self, grace: float) -> None:
+        """Let them end. What does not keeps its claim, which the next start gives back, the attempt counted."""
+        await self._tasks.drain(max(grace, WIND_UP if self._attempts else 0.0))
+        await self._tasks.cancel()
+
+
+register = Register()
