@@ -107,6 +107,6 @@ async def deliver(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:
             crash = await delivery.run()
-    if limit.expired():
+    if limit.expired() and not isinstance(delivery.verdict, Defer):  # else it has said so, and why
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
     return Defer() if crash or limit.expired() else delivery.verdict

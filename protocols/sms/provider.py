@@ -68,9 +68,16 @@ class Request:
             raise RemoteProtocolError(f"more than {self.max_fields} fields", answer=400) from error
 
 
+def _check_id(message_id: str) -> None:
+    """Raises RemoteProtocolError where it names nothing: what its provider sends again could not be known again, and a
+    signed request could be replayed for ever. No provider leaves it out; a program of your own is told so at once."""
+    if not message_id.strip():
+        raise RemoteProtocolError("the message's id is empty", answer=400)
+
+
 @dataclass(frozen=True)
 class Message:
-    """A text that arrived."""
+    """A text that arrived. Raises RemoteProtocolError where it has no id, whichever provider made it."""
 
     sender: str
     recipient: str
@@ -80,12 +87,15 @@ class Message:
     segments: int = 1
     fields: dict[str, str] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_id(self.message_id)
+
 
 @dataclass(frozen=True)
 class Status:
     """A delivery receipt of a message that we had sent: ``sender`` is the party that it went to.
 
-    So a receipt takes the route of its conversation.
+    So a receipt takes the route of its conversation. It has an id, as a message has.
     """
 
     sender: str
@@ -95,6 +105,9 @@ class Status:
     error: str | None = None
     segments: int = 1
     fields: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_id(self.message_id)
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ class SMSWebhook(Server):
                 request = await self._read(scope, receive)
                 return await self._deliver(request, scope)
         except TimeoutError:
-            logger.warning("sms %s: not done within %g s; answered 503", self.name, self.settings.timeout)
+            logger.info("sms %s: not done within %g s; answered 503", self.name, self.settings.timeout)
             return UNAVAILABLE
         except RemoteProtocolError as error:
             logger.warning("sms %s: %s; answered %s", self.name, error, error.answer)
@@ -165,7 +165,13 @@ class SMSWebhook(Server):
             logger.warning(said, self.name, describe(scope), extra={"lost": True})
             return []
         run, began = self._instance(item, scope), time.monotonic()
-        if await run.run() is not None:
+        try:
+            crash = await run.run()
+        except asyncio.CancelledError:
+            if not run.deferred:  # else it has said so, and why
+                logger.error("%s: cut off, it was not done in time", describe(scope), extra={"scope": scope})
+            raise
+        if crash is not None:
             return None
         if run.deferred:
             logger.info("%s: deferred", describe(scope))

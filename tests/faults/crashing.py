@@ -10,6 +10,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from email.utils import formatdate
 from pathlib import Path
 
 import httpx
@@ -18,6 +19,8 @@ from servers.site import PATIENCE, Site, until
 
 SEEDS = range(int(os.environ.get("FAULT_SEEDS", "2")))
 """``make faults`` sets many."""
+DATE = formatdate()
+"""A mail that is sent again has the one that it had."""
 
 HANDLERS = """
 import os, random, time
@@ -114,7 +117,7 @@ def publish(site: Crashing, what: str) -> bool:
 
 
 def mail(site: Crashing, what: str, to: str) -> bool:
-    text = f"Subject: {what}\r\nMessage-ID: <{what}@crash.example>\r\n\r\nhello\r\n"
+    text = f"Subject: {what}\r\nMessage-ID: <{what}@crash.example>\r\nDate: {DATE}\r\n\r\nhello\r\n"
     with smtplib.SMTP("127.0.0.1", site.smtp, timeout=PATIENCE) as client:
         client.sendmail("ann@crash.example", [to], text.encode())
     return True

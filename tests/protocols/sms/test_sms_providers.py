@@ -192,6 +192,18 @@ def test_a_form_without_its_fields_is_malformed(missing: str) -> None:
     assert caught.value.answer == 400
 
 
+@pytest.mark.parametrize("given_id", ["", " ", "\t\u2003"])
+@pytest.mark.parametrize("receipt", [False, True])
+def test_an_empty_id_is_malformed_whoever_the_provider_is(given_id: str, receipt: bool) -> None:
+    form = FORM | {"MessageSid": given_id} | ({"MessageStatus": "sent"} if receipt else {})
+    said = {"from": "+1", "to": "+2", "text": "hi", "id": given_id} | ({"status": "sent"} if receipt else {})
+    requests = [(twilio(), posted(form)), (generic(), Request("POST", URL, {}, json.dumps(said).encode()))]
+    for provider, request in requests:
+        with pytest.raises(RemoteProtocolError, match="id is empty") as caught:
+            provider.parse(request)
+        assert caught.value.answer == 400
+
+
 @pytest.mark.parametrize(
     ("text", "shown"),
     [("5 < 6 & 'x'", None), ("a\x00b\x0bc\ud800d\nè 👋", "abcd\nè 👋"), ("", "")],

@@ -123,7 +123,10 @@ async def test_an_application_that_does_not_end_is_cancelled_in_time(log: pytest
     slow = TwilioSettings(on="web", path="/", auth_token=Secret("t"), timeout=0.01)
     assert (await post(SMSWebhook(app, slow, name="texts"))).status_code == 503
     assert cancelled.is_set()
-    assert lines(log) == ["sms texts: not done within 0.01 s; answered 503"]
+    assert lines(log) == [
+        "sms +447400123456 -> +15005550006: cut off, it was not done in time",
+        "sms texts: not done within 0.01 s; answered 503",
+    ]
 
 
 async def test_a_wrong_signature_is_one_line_and_no_scope(log: pytest.LogCaptureFixture) -> None:
