@@ -66,22 +66,23 @@ class Calls:
 
     def __init__(self, idle: Callable[[], None]) -> None:
         """``idle`` is called on the loop each time that none is left."""
+        self.cut = 0
+        """How often what waited for a free thread was given up."""
         self._idle = idle
         self._lock = threading.Lock()
         self._number = 0
-        self._closed = False
 
-    def close(self) -> bool:
-        """Let none begin any more. False where one has begun: that goes on, and so may those after it."""
+    def give_up(self) -> bool:
+        """What waits for a free thread is not to begin any more. False where a thread is at work, which goes on."""
         with self._lock:
-            self._closed = not self._number
-            return self._closed
+            self.cut += not self._number
+            return not self._number
 
-    def begin(self) -> bool:
-        """In the thread; whether it may."""
+    def begin(self, cut: int) -> bool:
+        """In the thread; whether it may: not when it has been given up since ``cut`` was read."""
         with self._lock:
-            self._number += not self._closed
-            return not self._closed
+            self._number += cut == self.cut
+            return cut == self.cut
 
     def end(self) -> None:
         """On the loop, when whoever made the call goes on."""
@@ -105,8 +106,9 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
         result = await pool.bridge()(function, args, kwargs)
         return result
     begun: list[Calls] = []
+    made = [(calls, calls.cut) for calls in counted]
     try:
-        result = await pool.bridge()(_counted, (counted, begun, function, args, kwargs), {})
+        result = await pool.bridge()(_counted, (made, begun, function, args, kwargs), {})
         return result
     finally:
         for calls in begun:
@@ -133,9 +135,13 @@ def _call(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, 
 
 
 def _counted(
-    counted: Sequence[Calls], begun: list[Calls], function: Callable[..., R], args: Any, kwargs: Mapping[str, Any]
+    made: Sequence[tuple[Calls, int]],
+    begun: list[Calls],
+    function: Callable[..., R],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
 ) -> R:
-    begun += [calls for calls in counted if calls.begin()]
+    begun += [calls for calls, cut in made if calls.begin(cut)]
     if not begun:
         raise CancelledError  # it waited for a free thread, and its time is out
     return function(*args, **kwargs)

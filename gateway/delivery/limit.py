@@ -57,7 +57,7 @@ class Limit:
 
     def _try_to_cut(self) -> bool:
         """Whether it could be cancelled: not while a thread works for it."""
-        if self._task is None or not self._calls.close():
+        if self._task is None or not self._calls.give_up():
             return False
         self._cut = True
         self._task.cancel()

@@ -335,6 +335,28 @@ async def test_from_the_store_no_second_thread_begins_beside_the_first(
     assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
 
 
+async def test_one_that_is_cut_hears_of_the_disconnect_on_its_thread(store: SQLiteStore) -> None:
+    told: list[Any] = []
+
+    class Slow(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None: ...
+
+        async def dispatch(self, event: Any) -> None:
+            if event["type"] == "mqtt.receive":
+                await asyncio.sleep(LIMIT)
+            await super().dispatch(event)
+
+        def disconnect(self, message: Any) -> None:
+            told.append(message["type"])
+
+    app = mqtt_app(Slow, Policy(attempts=1, timeout=0.03))
+    await publish(app, message("t", b"1", 1))
+    told.clear()
+    async with working(store, app):
+        await until(lambda: _dead(store))
+    assert told == ["mqtt.disconnect"]
+
+
 async def test_from_the_store_a_batch_on_a_thread_is_not_handled_again_beside_it(store: SQLiteStore) -> None:
     gate = Gate()
 
