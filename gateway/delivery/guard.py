@@ -109,9 +109,9 @@ class Guard:
 
     async def _repeated(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
-        taken = [verdict.accept(scope["type"])]
+        taken: Answer = [verdict.accept(scope["type"])]
         try:
-            return checked_again(codec.decode(claim.result)[1]) if claim.result else taken
+            return list(checked_again(codec.decode(claim.result)[1])) if claim.result else taken
         except LocalProtocolError as error:
             logger.error("%s: now among the dead letters, its answer cannot be given: %s", describe(scope), error)
             message = self._message(scope, events, claim)
