@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
@@ -35,7 +34,7 @@ class Crew(ABC, Generic[Item]):
 
     @abstractmethod
     async def due(self, now: float) -> list[Item]:
-        """Take at most ``room`` items from the store. Raises StoreUnavailable."""
+        """Take at most ``room`` items from the store, whose clock says ``now``. Raises StoreUnavailable."""
 
     @abstractmethod
     async def handle(self, item: Item) -> None:
@@ -70,7 +69,7 @@ class Crew(ABC, Generic[Item]):
             self._woken.clear()
             taken: list[Item] = []
             with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
-                taken = await self.due(time.time())
+                taken = await self.due(self.store.now())
             for item in taken:
                 self.running[item.id] = item
                 self._tasks.spawn(self._run(item), name=item.id)
@@ -83,7 +82,7 @@ class Crew(ABC, Generic[Item]):
         if self.room:
             with contextlib.suppress(StoreUnavailable):
                 due = await self.next_due()
-                seconds = LOOK_AGAIN if due is None else min(max(due - time.time(), 0.01), LOOK_AGAIN)
+                seconds = LOOK_AGAIN if due is None else min(max(due - self.store.now(), 0.01), LOOK_AGAIN)
         await self._wait(seconds)
 
     async def _wait(self, seconds: float) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import logging
-import time
 from functools import partial
 from typing import Any
 
@@ -85,7 +84,7 @@ class Guard:
                 logger.info("%s: delivered again while it is handled", describe(scope))
                 return await under_way.answer()
             store = get_store()
-            claim = await store.claim(key, id=own, now=time.time(), ttl=identity.window, failed_as=identity.failed_as)
+            claim = await store.claim(key, id=own, now=store.now(), ttl=identity.window, failed_as=identity.failed_as)
             current_event.set(claim.id)
             if claim.state == "ours":
                 return await register.begin(claim.key, partial(self._begun, scope, events, claim)).answer()

@@ -116,7 +116,7 @@ class Outbox(Crew[Outgoing]):
         if self._accounts.tell(item.lane):
             said = "%s rests, nothing leaves by it until this is repaired (asked again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
-        await self._later(item, error, time.time() + pause, rests=True)
+        await self._later(item, error, self.store.now() + pause, rests=True)
         outcomes.add(item.kind, "refused")
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
@@ -132,7 +132,7 @@ class Outbox(Crew[Outgoing]):
         wait = self._wait_after(error, item)
         level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # the account's is said once
         logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
-        await self._later(item, error, time.time() + wait)
+        await self._later(item, error, self.store.now() + wait)
         outcomes.add(item.kind, "retried")
 
     async def _send(self, item: Outgoing) -> None:

@@ -64,7 +64,7 @@ class Worker(Crew[Message]):
 
     async def next_due(self) -> float | None:
         trial = self._trial()
-        return time.time() + trial if trial > 0 else await self.store.next_due()
+        return self.store.now() + trial if trial > 0 else await self.store.next_due()
 
     async def handle(self, message: Message) -> None:
         current_event.set(message.id)
@@ -95,7 +95,7 @@ class Worker(Crew[Message]):
             case "done":
                 await self._finish(message, scope, outcome)
             case "again":
-                due = time.time() + ruling.wait
+                due = self.store.now() + ruling.wait
                 await insist(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=not outcome.deferred)
                 )
@@ -122,7 +122,7 @@ class Worker(Crew[Message]):
                 if recovered := await self.store.recover():
                     logger.warning("taken over from a process that died: %d", recovered)
                     bell.stored.ring()
-                await self.store.purge(now=time.time())
+                await self.store.purge(now=self.store.now())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)
 

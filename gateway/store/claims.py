@@ -25,7 +25,8 @@ class Wanted:
     id: str
     now: float
     ttl: float
-    failed_as: str = ""
+    failed_as: str
+    received: float
 
 
 def claim(db: Database, calls: Sequence[Wanted]) -> list[Claim]:
@@ -77,10 +78,10 @@ def _first(db: Database, call: Wanted) -> Claim:
         (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as)
         VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?, ?)"""
     key, id_ = text(call.key), text(call.id)
-    total = checksum(b"", key, id_, call.now)
+    total = checksum(b"", key, id_, call.received)
     told, alike = story.line("attempt 1"), text(call.failed_as)
-    db.execute(sql, (key, id_, call.owner, call.now, call.now + call.ttl, total, told, alike))
-    return Claim(call.id, "ours", 1, call.now, key=key)
+    db.execute(sql, (key, id_, call.owner, call.received, call.now + call.ttl, total, told, alike))
+    return Claim(call.id, "ours", 1, call.received, key=key)
 
 
 Settled = tuple[str, bytes, Sequence[Outgoing]]

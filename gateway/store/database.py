@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gateway.store import claims, messages, outgoing
+from gateway.store.clock import set_clock
 from gateway.store.connection import Connection
 from gateway.store.engine import StoreUnavailable
 from gateway.store.journal import commits, journal_of
@@ -42,6 +43,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
             raise StoreUnavailable(f"{path} is damaged ({error}) and another process has it open: stop that") from error
         database, said = _repaired(path, str(error))
         found.append(said)
+    set_clock(database)
     if dead := dead_owners(database, path):
         found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
     return database, "; ".join(found)

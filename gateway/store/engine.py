@@ -16,6 +16,8 @@ KEEP = 86400.0
 KEEP_STORIES = 200_000
 """Stories of messages that are gone, at most: a busy gateway forgets earlier."""
 
+LONGEST_WAIT, LONGEST_WINDOW = 86400.0, 7 * 86400.0
+"""Seconds that anything waits, or a claim is known, at most, after the machine has started again with another clock."""
 LONGEST_ERROR = 500
 """Characters of an error in a summary: its end, which says what went wrong."""
 Among = Literal["events", "dead", "outgoing", "dead outgoing"]
@@ -177,6 +179,10 @@ class Store(Protocol):
         """Create, migrate and check. What was found, in one line; empty when all is well. Raises StoreUnavailable."""
 
     async def close(self) -> None: ...
+
+    def now(self) -> float:
+        """By the store's own clock, which is what ``now`` and ``due`` are of: Unix time that nobody sets while the
+        machine runs, the same in every process. What an operator asks for is in the time that the machine has today."""
 
     # Messages.
 

@@ -183,11 +183,11 @@ def _move_on(db: Database, keys: Iterable[str]) -> None:
         db.execute(sql, [key])
 
 
-def retry(db: Database, calls: Sequence[tuple[str, float, str, bool]]) -> list[None]:
+def retry(db: Database, calls: Sequence[tuple[str, float, str, bool, int]]) -> list[None]:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
         attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
-    for id_, due, error, counted in calls:
-        told = story.failed(error, due)
+    for id_, due, error, counted, forward in calls:
+        told = story.failed(error, due + forward)
         db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, not counted, text(id_)))
     return [None] * len(calls)
 

@@ -34,7 +34,7 @@ def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Salvaged:
     for row in _rows(old, new, "messages"):
         result.messages += 1
         result.damaged += not _message(new, row)
-    for table in ("claims", "outgoing", "kept"):
+    for table in ("claims", "outgoing", "kept", "clock"):
         for row in _rows(old, new, table):
             result.others += _other(new, table, row)
     new.execute("COMMIT")

@@ -71,7 +71,11 @@ ALTER TABLE claims ADD COLUMN failed_as TEXT NOT NULL DEFAULT '';
 CREATE INDEX claims_failed ON claims (failed_as) WHERE state = 1 AND failed_as <> '';
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE)
+CLOCK = """
+CREATE TABLE clock (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, ahead REAL NOT NULL, seen REAL NOT NULL);
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE, CLOCK)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store import claims, kept, lookup, messages, outgoing, story
+from gateway.store import claims, clock, kept, lookup, messages, outgoing, story
 from gateway.store.connection import Connection
 from gateway.store.database import dead_owners, open_database, recover
 from gateway.store.engine import (
@@ -30,6 +32,7 @@ from protocols import private
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
+Listed = TypeVar("Listed", Summary, OutgoingSummary)
 
 PURGE = 10_000
 """Rows that are forgotten in one commit: others want theirs in between."""
@@ -41,6 +44,7 @@ class SQLiteStore:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._open: tuple[Writer, Owner] | None = None
+        self._ahead = time.time() - clock.elapsed()
 
     async def open(self) -> str:
         database, owner, found = await asyncio.to_thread(self._opened)
@@ -54,7 +58,9 @@ class SQLiteStore:
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
         try:
-            return (opened := open_database(self.path, owner))[0], owner, opened[1]
+            database, found = open_database(self.path, owner)
+            self._ahead = clock.ahead(database)
+            return database, owner, found
         except BaseException:
             owner.release()
             raise
@@ -64,6 +70,19 @@ class SQLiteStore:
             (writer, owner), self._open = self._open, None
             await writer.close()
             owner.release()
+
+    def now(self) -> float:
+        return clock.elapsed() + self._ahead
+
+    def _set_forward(self) -> int:
+        """Seconds by which the machine's clock has been set forward since the store's began; they differ by less than
+        one by themselves."""
+        return round(time.time() - self.now())
+
+    def _today(self, found: list[Listed]) -> list[Listed]:
+        """As the machine's clock says it now."""
+        forward = self._set_forward()
+        return [replace(each, due=each.due + forward) if forward and each.due else each for each in found]
 
     async def _run(
         self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
@@ -98,7 +117,7 @@ class SQLiteStore:
         await self._run(messages.finish, (id, outgoing))
 
     async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:  # noqa: A002
-        await self._run(messages.retry, (id, due, error, counted))
+        await self._run(messages.retry, (id, due, error, counted, self._set_forward()))
 
     async def bury(self, message: Message, *, error: str, claim: str | None = None) -> None:
         await self._run(messages.bury, (message, error, claim))
@@ -117,7 +136,11 @@ class SQLiteStore:
         ttl: float,
         failed_as: str = "",
     ) -> Claim:
-        return await self._run(claims.claim, claims.Wanted(self._owner, key, id, now, ttl, failed_as), undo=_give_up)
+        return await self._run(
+            claims.claim,
+            claims.Wanted(self._owner, key, id, now, ttl, failed_as, now + self._set_forward()),
+            undo=_give_up,
+        )
 
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(claims.settle, (key, result, outgoing))
@@ -204,7 +227,7 @@ class SQLiteStore:
         limit: int = 1000,
         after: str = "",
     ) -> list[Summary]:
-        return await self._ask(lookup.waiting, lookup.Which(type, route, limit, after))
+        return self._today(await self._ask(lookup.waiting, lookup.Which(type, route, limit, after)))
 
     async def outgoing(
         self,
@@ -215,7 +238,8 @@ class SQLiteStore:
         limit: int = 1000,
         after: str = "",
     ) -> list[OutgoingSummary]:
-        return await self._ask(lookup.outgoing, lookup.WhichOutgoing(type, message, limit, after, dead))
+        which = lookup.WhichOutgoing(type, message, limit, after, dead)
+        return self._today(await self._ask(lookup.outgoing, which))
 
     async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
         return await self._ask(lookup.find, lookup.Beginning(prefix, among, limit))
@@ -224,7 +248,8 @@ class SQLiteStore:
         return await self._ask(messages.get, id)
 
     async def summary(self, id: str) -> Summary | None:  # noqa: A002
-        return await self._ask(lookup.summary, id)
+        found = await self._ask(lookup.summary, id)
+        return found and self._today([found])[0]
 
     async def get_outgoing(self, id: str) -> Outgoing | None:  # noqa: A002
         return await self._ask(outgoing.get, id)
@@ -289,6 +314,8 @@ def _recover(database: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
 
 
 def _purge(database: sqlite3.Connection, calls: Sequence[float]) -> list[int]:
+    for now in calls:
+        clock.seen(database, now)
     return [
         messages.purge(database, now - KEEP, KEEP_STORIES, PURGE) + claims.purge(database, now, PURGE) for now in calls
     ]

@@ -407,3 +407,33 @@ async def test_an_inbox_asks_the_application_about_everything_that_is_no_message
     heard = await publish(Guard(careful, QUICK, "mqtt -> careful"), message("a", b"1", 1), asked, message("a", b"2", 2))
     assert {"type": "mqtt.suback", "id": 9, "reason_codes": [0x87]} in heard
     assert [event["id"] for event in heard if event["type"] == "mqtt.ack"] == [1, 2]
+
+
+@pytest.mark.parametrize(("seconds", "backoff", "attempts"), [(-3600.0, 0.2, 2), (3600.0, 60.0, 1)])
+async def test_a_clock_that_is_set_makes_nothing_due_later_or_earlier(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, seconds: float, backoff: float, attempts: int
+) -> None:
+    runs: list[int] = []
+    real = time.time
+
+    class Fails(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            runs.append(1)
+            monkeypatch.setattr("time.time", lambda: real() + seconds)
+            if len(runs) == 1:
+                raise RuntimeError("not yet")
+
+    app = mqtt_app(Fails, Policy(attempts=5, backoff=backoff))
+    await publish(app, message("t", b"1", 1))
+    async with working(store, app):
+        await until(lambda: _waits(store))
+        await asyncio.sleep(1.5 if attempts == 1 else 0)
+        if attempts == 2:
+            await until(lambda: done(store))
+    assert len(runs) == attempts
+
+
+async def _waits(store: SQLiteStore) -> bool:
+    """For its second attempt, or it is gone."""
+    waiting = [each for each in await store.waiting() if each.state == "waiting" and each.attempts]
+    return bool(waiting) or await done(store)
