@@ -258,7 +258,7 @@ class Consumer(Generic[R]):
         """Do ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
 
     async def _emit(self, event: Any) -> None:
-        """Send; every event goes this way, so that a peer that has left is told from another failure."""
+        """Send, and notice whether it was our own peer that has left: other code raises Disconnected, too."""
         try:
             await self._to_peer(event)
         except Disconnected:

@@ -10,7 +10,7 @@ from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import describe
-from protocols.errors import LocalProtocolError
+from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import checked
 from protocols.mqtt.events import CHECKS, OF_CONNACK, OF_DISCONNECT
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
@@ -203,7 +203,11 @@ class MqttMethods(MqttConnection[R]):
             failed_with(error, event["topic"])
             raise
         if event["id"] is not None:
-            await self._emit({**self._verdict, "id": event["id"]})
+            try:
+                await self._to_peer({**self._verdict, "id": event["id"]})
+            except Disconnected:
+                self._left = True
+                raise
 
     def mqtt_receive(self, event: Any) -> Any:
         if self.extras:

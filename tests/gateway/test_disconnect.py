@@ -141,9 +141,11 @@ async def device(server: Server, name: str) -> AsyncIterator[Streams]:
         yield reader, writer
 
 
-def publish(name: bytes, payload: bytes) -> bytes:
-    body = len(name).to_bytes(2, "big") + name + payload
-    return b"\x30%c" % len(body) + body
+def publish(name: bytes, payload: bytes, packet_id: int = 0) -> bytes:
+    """At QoS 1 where it has an id."""
+    number = packet_id.to_bytes(2, "big") if packet_id else b""
+    body = len(name).to_bytes(2, "big") + name + number + payload
+    return b"%c%c" % (0x32 if packet_id else 0x30, len(body)) + body
 
 
 def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -237,6 +239,32 @@ async def test_a_websocket_that_leaves_while_a_handler_runs(
     assert errors(caplog) == []
 
 
+class SlowDoor(Told, AsyncWebsocketConsumer):
+    async def connect(self, message: Any) -> None:
+        await self.story.asynchronously("connect")
+        await self.accept()
+
+    async def disconnect(self, code: int) -> None:
+        self.story.tell(("disconnect", code))
+
+
+async def test_a_websocket_that_leaves_before_it_is_accepted(story: Story, caplog: pytest.LogCaptureFixture) -> None:
+    handshake = (
+        b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+    )
+    async with serving(SlowDoor.as_asgi(story=story)) as server:
+        async with dial(server) as (_, writer):
+            writer.write(handshake)
+            await until(story.running.is_set)
+            writer.transport.abort()
+        await asyncio.sleep(0.05)  # the server has seen it
+        story.go_on.set()
+        await idle(server)
+    assert story.told == ["connect", ("disconnect", 1006)]
+    assert errors(caplog) == []
+
+
 class SyncDevice(Told, MqttConsumer):
     def receive(self, topic: str, payload: bytes) -> None:
         self.story(payload)
@@ -260,8 +288,9 @@ DEVICES = {"sync": SyncDevice, "async": AsyncDevice}
 
 @pytest.mark.parametrize("form", ["sync", "async"])
 @pytest.mark.parametrize("routed", [False, True])
+@pytest.mark.parametrize("qos", [0, 1])
 async def test_a_device_that_leaves_while_a_handler_runs(
-    form: str, routed: bool, story: Story, caplog: pytest.LogCaptureFixture
+    form: str, routed: bool, qos: int, story: Story, caplog: pytest.LogCaptureFixture
 ) -> None:
     """What its handlers publish reaches the subscribers, although the device is gone: it will not say it again."""
     consumer = DEVICES[form].as_asgi(story=story)
@@ -273,7 +302,7 @@ async def test_a_device_that_leaves_while_a_handler_runs(
     ):
         subscriber.write(b"\x82\x08\0\1\0\3out\0")
         assert (await reader.readexactly(5))[:4] == b"\x90\x03\0\1"
-        writer.write(b"".join(publish(b"t", each) for each in (b"1", b"2", b"3")) + b"\xe0\0")
+        writer.write(b"".join(publish(b"t", b"%d" % each, qos * each) for each in (1, 2, 3)) + b"\xe0\0")
         await until(story.running.is_set)
         await asyncio.sleep(0.05)  # the server has seen it leave
         story.go_on.set()
