@@ -11,25 +11,26 @@ _ROOM, _ROOM_SHARE = 32, 8
 
 
 class Descriptors:
-    """What the limit of today allows; ``some`` is any descriptor that stays open."""
+    """What one listener may have of them; ``some`` is any that stays open. ``reserved``: the reserve, too."""
 
-    def __init__(self, some: int) -> None:
+    def __init__(self, some: int, *, reserved: bool = False) -> None:
         self._some = some
-        self.limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        reserve = max(_LEAST, min(self.limit // _SHARE, _MOST))
-        self.for_peers = max(self.limit - reserve, (some + self.limit) // 2)
-        """A descriptor with this number or above is one of the reserve. The kernel always gives the lowest that is
-        free, so that its number says how many are in use, whoever uses them."""
+        limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        reserve = max(_LEAST, min(limit // _SHARE, _MOST))
+        self.most = limit if reserved else max(limit - reserve, (some + limit) // 2)
+        """A descriptor with this number or above is not for its peers. The kernel always gives the lowest that is free,
+        so that its number says how many are in use, whoever uses them."""
+        self._room = 1 if reserved else max(1, min(_ROOM, self.most // _ROOM_SHARE))
 
     def have_room(self) -> bool:
-        """Whether peers may have some more."""
+        """Whether there are some more for its peers."""
         with contextlib.ExitStack() as taken:
-            for _ in range(max(1, min(_ROOM, self.for_peers // _ROOM_SHARE))):
+            for _ in range(self._room):
                 try:
                     fd = os.dup(self._some)
                 except OSError:
                     return False
                 taken.callback(os.close, fd)
-                if fd >= self.for_peers:
+                if fd >= self.most:
                     return False
         return True

@@ -85,7 +85,7 @@ class Listener:
             self._sockets = await _bind(self.endpoint, self._backlog)
         except OSError as error:
             raise BindError(f"{self.endpoint}: {reason(self.endpoint, error)}") from error
-        descriptors = Descriptors(self._sockets[0].fileno())
+        descriptors = Descriptors(self._sockets[0].fileno(), reserved=self._reserved)
         arrivals = Arrivals(
             factory,
             label=self.address,
@@ -95,7 +95,7 @@ class Listener:
             crowd=Crowd(self._max_per_address),
             proxies=self._proxies,
             certificate=certificate,
-            most=descriptors.limit if self._reserved else descriptors.for_peers,
+            most=descriptors.most,
             rest=lambda why: self._rest(descriptors, arrivals, why),
         )
         self._open.callback(arrivals.close)
