@@ -189,24 +189,27 @@ def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     return [None] * len(calls)
 
 
-_REVIVE = f"""WITH RECURSIVE named(id) AS (SELECT value FROM json_each(?1)), whole(id) AS (
-    SELECT id FROM named
-    UNION SELECT next.id FROM outgoing AS next JOIN whole ON next.behind = whole.id AND next.behind <> ''
-    UNION SELECT item.behind FROM outgoing AS item JOIN whole ON item.id = whole.id AND item.behind <> '')
-    UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?2
-    WHERE id IN whole AND ((state = {WAITING} AND id IN named) OR (state = {DEAD} AND error <> ?3))
-    RETURNING id, message, lane"""
+_WHOLE = """WITH RECURSIVE whole(id) AS (SELECT value FROM json_each(?)
+    UNION SELECT next.id FROM whole JOIN outgoing AS next ON next.behind = whole.id AND next.behind <> ''
+    UNION SELECT item.behind FROM whole JOIN outgoing AS item ON item.id = whole.id AND item.behind <> '')
+    SELECT id FROM whole"""
+"""The parts before and behind those that are named."""
+_REVIVE = f"""UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?
+    WHERE id IN (SELECT value FROM json_each(?)) AND %s RETURNING id, message, lane"""
+"""+state: by the ids, however many are in that state."""
 
 
 def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
-    return [_revive(db, ids) for ids in calls]
+    return [_revive(db, listed(map(text, ids))) for ids in calls]
 
 
-def _revive(db: Database, ids: Sequence[str]) -> int:
-    rows = db.execute(_REVIVE, (listed(map(text, ids)), time.time(), DAMAGED)).fetchall()
-    lanes = listed({lane for _, _, lane in rows})
+def _revive(db: Database, ids: str) -> int:
+    whole, now = listed(id_ for (id_,) in db.execute(_WHOLE, [ids])), time.time()
+    dead = db.execute(_REVIVE % f"+state = {DEAD} AND error <> ?", (now, whole, DAMAGED)).fetchall()
+    waiting = set(db.execute(_REVIVE % f"+state = {WAITING}", (now, ids)).fetchall())  # those that were dead, too
+    lanes = listed({lane for _, _, lane in {*dead, *waiting}})
     db.execute("UPDATE resting SET until = 0.0 WHERE lane IN (SELECT value FROM json_each(?))", [lanes])
-    return _said(db, [(id_, message) for id_, message, _ in rows], "to be sent now")
+    return _said(db, sorted((id_, message) for id_, message, _ in {*dead, *waiting}), "to be sent now")
 
 
 def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
