@@ -264,6 +264,11 @@ class Consumer(Generic[R]):
         except Disconnected:
             self._left = self.scope["type"] in _CONNECTIONS
             raise
+        except OSError as error:
+            if self.scope["type"] != "websocket":
+                raise
+            self._left = True
+            raise Disconnected("the peer is gone") from error  # under another server than ours (ASGI, 2.4)
         if event["type"] == "http.response.body" and not event.get("more_body"):
             self._answered = True
 

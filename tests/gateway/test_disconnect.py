@@ -556,6 +556,28 @@ async def test_neighbours_of_a_route_that_met_the_end_first_hear_all_that_was_sa
     assert seen == {"count": 10, "disconnect": 1}
 
 
+async def test_under_another_server_an_oserror_is_the_end(story: Story) -> None:
+    """As uvicorn's ClientDisconnected."""
+    story.go_on.set()
+    events = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "text": "a"},
+        {"type": "websocket.receive", "text": "b"},
+        {"type": "websocket.disconnect", "code": 1012},
+    ]
+
+    async def receive() -> Any:
+        return events.pop(0) if events else await asyncio.Event().wait()
+
+    async def send(event: Any) -> None:
+        if event["type"] == "websocket.send":
+            raise ConnectionResetError
+
+    async with asyncio.timeout(LIMIT):
+        await WEBSOCKETS["async"].as_asgi(story=story)(scope("websocket"), receive, send)
+    assert story.told == ["a", "b", ("disconnect", 1012)]
+
+
 async def test_raw_consumers_hear_the_disconnect_of_a_mail_and_a_text() -> None:
     told: list[str] = []
 
