@@ -34,6 +34,12 @@ TAKEN = (201, "{}")
 HALF = Outbox.size // 2
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is looked for sooner than once a second."""
+    monkeypatch.setattr("gateway.delivery.crew.LOOK_AGAIN", 0.05)
+
+
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
     """The application, which sends nothing itself."""
 

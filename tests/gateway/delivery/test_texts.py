@@ -25,6 +25,12 @@ INBOX = Policy(inbox=True, attempts=2, backoff=0.01)
 TEXT = Message("+447400123456", "+15005550006", "m-1", "are you open?")
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried again is looked for sooner than once a second."""
+    monkeypatch.setattr("gateway.delivery.crew.LOOK_AGAIN", 0.05)
+
+
 def twilio(url: str) -> TwilioSettings:
     return TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1", api_url=url)
 
