@@ -86,6 +86,8 @@ class Guard:
             store = get_store()
             claim = await store.claim(key, id=own, now=store.now(), ttl=identity.window, failed_as=identity.failed_as)
             current_event.set(claim.id)
+            if claim.state == "ours" and self.policy.inbox:
+                return await self._stored(scope, events, claim)
             if claim.state == "ours":
                 return await register.begin(claim.key, partial(self._begun, scope, events, claim)).answer()
             if claim.state == "done":
@@ -94,17 +96,27 @@ class Guard:
             await asyncio.sleep(look)  # another process is at it
             look = min(2 * look, LAST_LOOK)
 
+    async def _stored(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
+        try:
+            await get_store().put(self._message(scope, events, claim), claim=claim.key)
+        except BaseException as error:
+            self._give_back(claim, error, counted=False)
+            raise
+        bell.stored.ring()
+        return [verdict.accept(scope["type"])]
+
     async def _begun(self, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay) -> Answer:
         try:
             message = self._message(scope, events, claim)
-            if self.policy.inbox:
-                return await self._stored(message, claim.key)
             return await self._attempted(scope, events, message, claim.key, under_way)
-        except Exception as error:  # else nobody could have it while this process lives
-            counted = not self.policy.inbox
-            release = partial(get_store().release, claim.key, error=type(error).__name__, counted=counted)
-            owed.spawn(insist(release), name=f"release {claim.id}")
+        except Exception as error:
+            self._give_back(claim, error, counted=True)
             raise
+
+    def _give_back(self, claim: Claim, error: BaseException, *, counted: bool) -> None:
+        """Else nobody could have it while this process lives."""
+        release = partial(get_store().release, claim.key, error=type(error).__name__, counted=counted)
+        owed.spawn(insist(release), name=f"release {claim.id}")
 
     async def _repeated(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
@@ -116,11 +128,6 @@ class Guard:
             message = self._message(scope, events, claim)
             await get_store().bury(message, error=f"its handler's answer cannot be given: {error}", claim=claim.key)
             return taken
-
-    async def _stored(self, message: Message, key: str) -> Answer:
-        await get_store().put(message, claim=key)
-        bell.stored.ring()
-        return [verdict.accept(message.type)]
 
     async def _attempted(
         self, scope: Any, events: list[Any], message: Message, key: str, under_way: UnderWay

@@ -48,8 +48,14 @@ class SQLiteStore:
 
     async def open(self) -> str:
         database, owner, found = await asyncio.to_thread(self._opened)
-        self._open = Writer(database, lambda: open_database(self.path, owner)[0]), owner
+        self._open = Writer(database, lambda: self._connected(owner)[0]), owner
         return found
+
+    def _connected(self, owner: Owner) -> tuple[Connection, str]:
+        """With the clock that the file has, which may be another one than it was."""
+        database, found = open_database(self.path, owner)
+        self._ahead = clock.ahead(database)
+        return database, found
 
     def _opened(self) -> tuple[Connection, Owner, str]:
         try:
@@ -58,8 +64,7 @@ class SQLiteStore:
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
         try:
-            database, found = open_database(self.path, owner)
-            self._ahead = clock.ahead(database)
+            database, found = self._connected(owner)
             return database, owner, found
         except BaseException:
             owner.release()
