@@ -8,14 +8,18 @@ where the program uses SIGVTALRM itself, a search is not bounded.
 import re
 import signal
 import threading
+import time
 from types import FrameType
 
 SECONDS = 0.05
 """CPU time that one search may take: thousands of times what an ordinary one takes."""
+SECONDS_WARY = 0.005
+WARY = 1.0
+"""The same for as many seconds after one was stopped: who can send one such text can send a thousand."""
 
 
 class TookTooLong(Exception):
-    """The search was stopped: nobody knows whether the text matches."""
+    """The search was stopped after that much CPU time: nobody knows whether the text matches."""
 
 
 class _Timer:
@@ -24,13 +28,16 @@ class _Timer:
     def __init__(self) -> None:
         self._running = False
         self._ours: bool | None = None
+        self._seconds = SECONDS
+        self._wary_until = 0.0
 
     def search(self, pattern: "re.Pattern[str]", text: str, *, anchored: bool = False) -> "re.Match[str] | None":
         if threading.get_ident() != threading.main_thread().ident or not self._prepared():
             return pattern.search(text)
+        self._seconds = SECONDS_WARY if time.monotonic() < self._wary_until else SECONDS
         try:
             self._running = True
-            signal.setitimer(signal.ITIMER_VIRTUAL, SECONDS)
+            signal.setitimer(signal.ITIMER_VIRTUAL, self._seconds)
             # One after the other: within a search, re counts the steps towards its next look anew at each beginning.
             found = (pattern.match(text, begin) for begin in range(len(text) + 1))
             return pattern.search(text) if anchored else next(filter(None, found), None)
@@ -48,8 +55,10 @@ class _Timer:
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._running:  # else it came just after the search
             self._running = False
-            raise TookTooLong
+            self._wary_until = time.monotonic() + WARY
+            raise TookTooLong(f"{1000 * self._seconds:g} ms of CPU")
 
 
-search = _Timer().search
-"""``pattern.search(text)``; ``anchored``: it can match at the beginning alone. Raises TookTooLong after ``SECONDS``."""
+_timer = _Timer()
+search = _timer.search
+"""``pattern.search(text)``; ``anchored``: it can match at the beginning alone. Raises TookTooLong."""

@@ -12,7 +12,7 @@ from gateway.consumers.parameters import Extras
 from gateway.delivery.event import current_event
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
-from gateway.routing.bounded import SECONDS, TookTooLong
+from gateway.routing.bounded import TookTooLong
 from gateway.routing.index import Index, unreachable
 from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import (
@@ -171,9 +171,8 @@ class Router:
         for route in self.routes if self._index is None else self._candidates(self._index, scope):
             try:
                 captures = route.pattern.match(self.key(route.pattern, scope))
-            except TookTooLong:
-                seconds, named = 1000 * SECONDS, describe(scope)
-                logger.warning("%s: no route; %s was not done after %g ms of CPU", named, route.label, seconds)
+            except TookTooLong as stopped:
+                logger.warning("%s: no route; %s was not done after %s", describe(scope), route.label, stopped)
                 return None
             if captures is not None:
                 return route, captures
