@@ -4,7 +4,7 @@ Reason codes and properties are MQTT 5's whatever the version on the wire, and l
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from protocols.asgi import (
     MQTTAcceptEvent,
@@ -127,6 +127,8 @@ def auth(event: Event) -> MQTTAuthEvent:
 
 def ack(event: Event) -> MQTTAckEvent:
     """With its reason code and properties where it has other than success and none."""
+    if type(event) is dict and len(event) == 2 and type(event["id"]) is int:
+        return cast("MQTTAckEvent", event)  # as nearly all are, and this is on the way of each message
     packet_id = _id(event)
     code, properties = _code(event, OF_PUBACK, reasons.SUCCESS), _properties(event, "PUBACK")
     if code == reasons.SUCCESS and not properties:
