@@ -82,6 +82,7 @@ class Run:
 
     def serves(self) -> None:
         until(lambda: self.answers() or self.process.poll() is not None, lambda: f"it serves: {self.err}")
+        assert self.process.poll() is None, self.err
         assert httpx.get(self.url).text == "done"
 
     def answers(self) -> bool:
