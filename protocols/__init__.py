@@ -21,7 +21,15 @@ Each protocol has a package of its own, and a server here::
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from protocols.errors import BindError, Disconnected, LocalProtocolError, RemoteProtocolError
+from protocols.errors import (
+    AccountRefused,
+    BindError,
+    Disconnected,
+    LocalProtocolError,
+    NotSent,
+    PermanentFailure,
+    RemoteProtocolError,
+)
 from protocols.listener import TLS
 from protocols.secret import Secret
 from protocols.server import Server, Status
@@ -57,6 +65,7 @@ _HOMES = {
 
 __all__ = [
     "TLS",
+    "AccountRefused",
     "BindError",
     "Disconnected",
     "GenericSettings",
@@ -69,6 +78,8 @@ __all__ = [
     "MQTTClientSettings",
     "MQTTServer",
     "MQTTSettings",
+    "NotSent",
+    "PermanentFailure",
     "RemoteProtocolError",
     "SMSWebhook",
     "SMTPServer",

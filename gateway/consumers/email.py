@@ -68,7 +68,7 @@ class EmailMethods(Consumer[R]):
         """Send a message of your own. ``mail_from`` empty: no bounces, please.
 
         What does not leave is logged, and does not fail your handler. With ``wait`` it raises
-        :class:`protocols.errors.NotSent` here instead; left uncaught, that defers the message that you handle. On a
+        :class:`protocols.NotSent` here instead; left uncaught, that defers the message that you handle. On a
         route with a policy nothing leaves before your handler has returned: there ``wait`` changes nothing.
         """
         return self.perform(self._send(rcpt_to, message, mail_from, wait))

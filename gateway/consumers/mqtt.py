@@ -137,7 +137,7 @@ class MqttConnection(Consumer[R]):
         """Publish to the server's subscribers, or to the broker. Text is UTF-8; ``properties`` are MQTT 5's.
 
         What the broker refuses is logged, and does not fail your handler. With ``wait`` it raises
-        :class:`protocols.errors.NotSent` here instead. On a route with a policy nothing leaves before your handler has
+        :class:`protocols.NotSent` here instead. On a route with a policy nothing leaves before your handler has
         returned: there ``wait`` changes nothing.
         """
         data = payload.encode() if isinstance(payload, str) else payload
