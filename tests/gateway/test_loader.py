@@ -1,17 +1,24 @@
 """Reading gateway.yaml: whatever the text, the outcome is settings or findings. More is in ``tests/config/cases``."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import checks
+from gateway import checks, yamlfile
 from gateway.environment import Unset, expand
 from gateway.findings import ConfigErrors
 from gateway.loader import load, parse
 from gateway.settings import Settings
 
+CASES = sorted(
+    case
+    for case in (Path(__file__).parents[1] / "config" / "cases").glob("*.yaml")
+    if case.stem != "anchor_of_itself"  # its tree has no end
+)
 MINIMAL = "servers: {web: {protocol: http}}\napplication: a.b\n"
 YAMLISH = st.text(alphabet="abc:{}[]&*!|>'\"-?#,%@`~ \n\t0123456789$${}\\xuUé\ud800\x85\ufeff", max_size=60)
 WORDS = st.lists(
@@ -196,3 +203,34 @@ def test_carets_stand_below_the_mistake() -> None:
 def test_a_url_with_a_password_is_shown_without_it() -> None:
     message = errors("servers: {p: {protocol: mqtt-client, url: mqtt://ann:hunter2@h, bnid: 1}}\napplication: a.b")
     assert "hunter2" not in message
+
+
+def _tree(loader: Any, text: str) -> Any:
+    try:
+        return _flat(loader(text).get_single_node())
+    except (yaml.YAMLError, ValueError):
+        return "refused"
+
+
+def _flat(node: Any) -> Any:
+    """Everything of a node that is looked at: what it is, its value and its place."""
+    if node is None:
+        return None
+    start, end = node.start_mark, node.end_mark
+    whole = isinstance(node, yaml.ScalarNode) or node.flow_style
+    place = [start.line, start.column, *([end.line, end.column] if whole else [])]
+    if isinstance(node, yaml.ScalarNode):
+        return [node.tag, node.value, place]
+    if isinstance(node, yaml.MappingNode):
+        return [node.tag, place, [[_flat(key), _flat(value)] for key, value in node.value]]
+    return [node.tag, place, list(map(_flat, node.value))]
+
+
+@pytest.mark.skipif(not yaml.__with_libyaml__, reason="NOT TESTED: PyYAML has no libyaml here")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
+def test_the_fast_loader_sees_what_the_slow_one_sees(case: Path) -> None:
+    """Where it refuses a text, or would see it otherwise, the slow one is asked."""
+    text = case.read_text().partition("=====")[0]
+    fast, slow = _tree(yamlfile._FastLoader, text), _tree(yamlfile._Loader, text)
+    if yamlfile._SEEN_OTHERWISE.search(text) is None and fast != "refused":
+        assert fast == slow
