@@ -65,7 +65,7 @@ peers:
 	@PATH=$$PATH:/usr/sbin .ci/peers
 
 test: install peers check
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n auto --dist loadfile
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from raw import LIMIT, Peer, dial
-from servers.site import ROOT, Site, free_port, until
+from servers.ports import free_port
+from servers.site import ROOT, Site, until
 
 ZOO = Path(__file__).parent
 _RECORD = re.compile(

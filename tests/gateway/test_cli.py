@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.site import ROOT, free_port
+from servers.ports import free_port
+from servers.site import ROOT
 from test_daemon import Daemon
 
 from gateway import __version__

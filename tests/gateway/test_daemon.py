@@ -13,7 +13,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import ROOT, free_port, unstamped, until
+from servers.ports import free_port
+from servers.site import ROOT, unstamped, until
 
 HANDLERS = """
 import asyncio, os, time

@@ -14,7 +14,8 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import ROOT, free_port, unstamped, until
+from servers.ports import free_port
+from servers.site import ROOT, unstamped, until
 
 from gateway.daemon import _unless
 

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.site import free_port, until
+from servers.ports import free_port
+from servers.site import until
 from test_cli import run
 from test_daemon import Daemon
 

@@ -14,8 +14,9 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers.certificates import make
+from servers.ports import free_port
 from servers.programs import program
-from servers.site import PATIENCE, free_port, until
+from servers.site import PATIENCE, until
 from test_cli import run
 from test_daemon import Daemon
 

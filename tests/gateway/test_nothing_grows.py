@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from servers.site import ROOT, free_port, until
+from servers.ports import free_port
+from servers.site import ROOT, until
 
 HANDLERS = """
 import asyncio, gc, json, os

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.site import ROOT, free_port, until
+from servers.ports import free_port
+from servers.site import ROOT, until
 
 HANDLERS = """
 from gateway import EmailConsumer

@@ -9,7 +9,8 @@ from typing import Any
 
 import httpx
 import pytest
-from servers.site import free_port, until
+from servers.ports import free_port
+from servers.site import until
 from test_daemon import Daemon
 
 HANDLERS = """

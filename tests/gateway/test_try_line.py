@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.site import free_port
+from servers.ports import free_port
 from test_daemon import Daemon
 from test_passwords import Terminal
 

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from servers.ports import free_port
 from servers.programs import program
-from servers.site import PATIENCE, free_port, until
+from servers.site import PATIENCE, until
 
 FLAGS = [
     "--headless=new",

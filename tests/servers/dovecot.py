@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from servers.ports import free_port
 
 PROGRAM = shutil.which("dovecot", path="/usr/sbin:/usr/local/sbin:/usr/bin") or ""
 PASSWORD = "secret"
@@ -84,12 +85,6 @@ def require_dovecot() -> None:
     if os.environ.get("CI"):
         pytest.fail("Dovecot is not installed, and CI=true: install dovecot-imapd")
     pytest.skip("NOT TESTED: the IMAP tests need Dovecot (install dovecot-imapd)")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Dovecot:

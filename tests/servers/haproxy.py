@@ -4,7 +4,6 @@ Without the program the tests skip and say so; where CI=true promises it they fa
 """
 
 import contextlib
-import socket
 import subprocess
 import tempfile
 import time
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.ports import free_port
 from servers.programs import program
 
 LIMIT = 10.0
@@ -31,9 +31,7 @@ listen front
 def haproxy(target: str, send: str) -> Iterator[int]:
     """Its port; what connects there it gives to ``target`` (host:port). ``send``: send-proxy or send-proxy-v2."""
     path = program("haproxy")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as root:
         config = Path(root, "haproxy.cfg")
         config.write_text(CONFIG.format(port=port, target=target, send=send))

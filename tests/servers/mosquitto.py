@@ -14,16 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.ports import free_port
 from servers.programs import program
 
 LIMIT = 10.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Mosquitto:

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.mosquitto import free_port
+from servers.ports import free_port
 from servers.programs import program
 
 LIMIT = 20.0

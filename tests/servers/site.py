@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 import httpx
 import pytest
+from servers.ports import free_port
 from servers.programs import program
 from websockets.sync.client import ClientConnection, connect
 
@@ -48,13 +49,6 @@ def until(look: Callable[[], T], what: str | Callable[[], str], seconds: float =
             pytest.fail(f"not within {seconds:g} s: {what() if callable(what) else what}")
         time.sleep(0.02)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Site:

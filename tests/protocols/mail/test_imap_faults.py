@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from imap_desk import LIMIT, Desk, eventually, mail, new_user, reading, settings
-from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot, free_port
+from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
+from servers.ports import free_port
 
 from protocols.errors import BindError
 from protocols.mail import imap_session

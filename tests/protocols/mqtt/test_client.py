@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from client_desk import LIMIT, App, client, lines, ready, settings, until
-from servers.mosquitto import Mosquitto, free_port, mosquitto
+from servers.mosquitto import Mosquitto, mosquitto
+from servers.ports import free_port
 
 from protocols.asgi import MQTTScope
 from protocols.errors import Disconnected, LocalProtocolError

@@ -12,7 +12,8 @@ import pytest
 import websockets
 from client_desk import App, client, ready, until
 from servers.certificates import make
-from servers.mosquitto import Mosquitto, free_port, mosquitto
+from servers.mosquitto import Mosquitto, mosquitto
+from servers.ports import free_port
 
 from protocols import HTTPServer, HTTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings

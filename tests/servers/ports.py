@@ -1,0 +1,26 @@
+"""Free ports for servers that cannot be given port 0."""
+
+import itertools
+import random
+import socket
+
+FIRST, LAST = 20_000, 32_000
+"""Below the range from which the kernel takes the ports of outgoing connections (ip_local_port_range): a port of that
+range may be taken between the moment it is found free and the moment a server binds it."""
+
+_next = itertools.cycle(range(FIRST, LAST))
+# Test processes that run side by side begin at different places.
+for _ in range(random.randrange(LAST - FIRST)):
+    next(_next)
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 on which nothing listens. Not given again before all others."""
+    for port in itertools.islice(_next, LAST - FIRST):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise OSError(f"no port between {FIRST} and {LAST} is free")
