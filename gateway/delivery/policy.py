@@ -22,7 +22,8 @@ class Policy:
     backoff: Seconds = 30.0
     """Before the second attempt; it doubles each time, to an hour at most."""
     timeout: Timeout | None = None
-    """How long the handler may take; then it is cancelled and the attempt has failed."""
+    """How long the handler may take; then it is cancelled and the attempt has failed. One on a thread goes on, since
+    nothing can stop it: its message is not tried again beside it, and what comes of it counts."""
     on_error: Literal["retry", "dead-letter", "refuse"] = "retry"
     """After a failure: `retry` until `attempts` are used up; `dead-letter`: at once, and the sender is told that it was
     taken; `refuse`: at once, and the sender is told never to send it again."""
