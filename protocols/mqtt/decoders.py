@@ -24,7 +24,7 @@ from protocols.mqtt.packets import (
 )
 from protocols.mqtt.properties import Kind, Properties
 from protocols.mqtt.publish import publish_0, publish_1, publish_2, publish_v5_0, publish_v5_1, publish_v5_2, topic_name
-from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR
+from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR, QUOTA_EXCEEDED
 from protocols.mqtt.topics import valid_filter
 
 MAX_CLIENT_ID = 256
@@ -139,6 +139,10 @@ def _subscribe_v5(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
     return Subscribe(packet_id, _filters(fields, _options_v5), found)
 
 
+MAX_FILTERS = 4096
+"""In one SUBSCRIBE: 256 KiB of the shortest would keep all others waiting for a third of a second."""
+
+
 def _filters(fields: Fields, options: Callable[[str, int], Options]) -> list[tuple[str | None, Options]]:
     _check_payload(fields)
     filters: list[tuple[str | None, Options]] = []
@@ -146,6 +150,8 @@ def _filters(fields: Fields, options: Callable[[str, int], Options]) -> list[tup
         topic_filter = fields.text()
         chosen = options(topic_filter, fields.byte())
         filters.append((topic_filter if valid_filter(topic_filter) else None, chosen))
+        if len(filters) > MAX_FILTERS:
+            raise RemoteProtocolError(f"SUBSCRIBE with more than {MAX_FILTERS} filters", answer=QUOTA_EXCEEDED)
     return filters
 
 

@@ -9,10 +9,13 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt.fields import MAX_VARIABLE, Fields, binary, cut, string, valid_text, variable
-from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR
+from protocols.mqtt.reasons import MALFORMED, PROTOCOL_ERROR, QUOTA_EXCEEDED
 from protocols.mqtt.topics import valid_name
 
 Properties = dict[str, Any]
+
+MAX_MANY = 4096
+"""User properties of one packet: 256 KiB of the shortest would keep all others waiting for a tenth of a second."""
 
 Kind = Literal[
     "CONNECT",
@@ -156,7 +159,10 @@ def _read(fields: Fields, rows: Mapping[int, _Property], found: Properties) -> N
     if not row.type.valid(value):
         raise _error(f"{fields.kind} with a {row.name} that is not {row.type.what}")
     if row.many:
-        found.setdefault(row.name, []).append(value)
+        many = found.setdefault(row.name, [])
+        many.append(value)
+        if len(many) > MAX_MANY:
+            raise RemoteProtocolError(f"{fields.kind} with more than {MAX_MANY} of {row.name}", answer=QUOTA_EXCEEDED)
     elif row.name in found:
         raise _error(f"{fields.kind} with {row.name} more than once")
     else:

@@ -31,13 +31,14 @@ from mqtt_peer import (
 from test_mqtt_websocket import serving as serving_websocket
 from turns import Turns, counted
 
+from protocols.errors import RemoteProtocolError
 from protocols.mqtt import MQTTSettings, link
 from protocols.mqtt.broker import Broker
 from protocols.mqtt.connection import MOST_DELIVERIES
 from protocols.mqtt.device import TURN
 from protocols.mqtt.fan_out import AT_ONCE
 from protocols.mqtt.message import Message
-from protocols.mqtt.parser import BATCH
+from protocols.mqtt.parser import BATCH, Parser
 from protocols.mqtt.session import SLICE, Session
 from protocols.mqtt.share import Share
 from protocols.mqtt.topics import Grant, Retained, Subscriptions
@@ -221,6 +222,26 @@ async def test_an_application_waits_until_everybody_has_what_it_sends() -> None:
         await server.publish({"topic": "t", "payload": b"y"})
         assert missing == [0]
         assert {len(outlet.got) for outlet in outlets} == {2}
+
+
+@pytest.mark.parametrize(("most", "answer"), [(4096, b"\x90"), (4097, b"\xe0")])
+async def test_filters_of_one_packet_are_bounded(most: int, answer: bytes) -> None:
+    async with serving(Recorder()) as server, await dial(server) as peer:
+        await peer.say(wire.connect("many", 5))
+        assert (await peer.hear())[0] == 0x20
+        await peer.say(wire.subscribe(*(f"{each % 50}" for each in range(most))))
+        said = await peer.hear()
+    assert said[:1] == answer
+    assert said[0] == 0x90 or said[2] == 0x97
+
+
+def test_user_properties_of_one_packet_are_bounded() -> None:
+    parser = Parser(2**20)
+    parser.version = 5
+    assert len(parser.feed(wire.publish("t", b"", user_property=[("", "")] * 4096))) == 1
+    with pytest.raises(RemoteProtocolError) as caught:
+        parser.feed(wire.publish("t", b"", user_property=[("", "")] * 4097))
+    assert caught.value.answer == 0x97
 
 
 # The client of a broker.
