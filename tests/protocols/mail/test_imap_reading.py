@@ -89,6 +89,7 @@ async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
 ) -> None:
     monkeypatch.setattr(imap_agenda, "FIRST_WAIT", 0.05)
     monkeypatch.setattr(imap_agenda, "LONGEST_WAIT", 0.1)
+    caplog.set_level(logging.INFO, logger="protocols.mail")
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), mail("good"), user=user)
     async with reading(desk, server, user):
@@ -100,6 +101,8 @@ async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
     assert desk.subjects.count("good") == 1
     assert server.count("INBOX", user) == 0
     assert "support INBOX: message 1 deferred, next in 0.05 s" in caplog.text
+    for number in (1, 2):
+        assert re.search(rf"support INBOX: message {number} accepted, \d+ ms; move Processed", caplog.text)
 
 
 async def test_until_its_next_attempt_a_failed_message_stays_untouched(server: Dovecot, user: str) -> None:
