@@ -385,7 +385,8 @@ def test_two_gateways_do_not_keep_the_sessions_of_one_server(tmp_path: Path) -> 
         try:
             assert second.wait() == 3
             assert second.lines == [
-                "cannot start: servers.devices: its sessions: mqtt devices is kept by another gateway that is running"
+                "ERROR   cannot start: servers.devices: its sessions: "
+                "mqtt devices is kept by another gateway that is running"
             ]
         finally:
             second.close()
