@@ -180,38 +180,42 @@ class Instance:
         """Answer the peer. Raises LocalProtocolError where the event is not legal now, or not valid; Disconnected when
         the peer is gone."""
         try:
-            step = self._legal.get(event["type"])
-        except (KeyError, TypeError):
-            step = None
-        try:
-            if step is not None and step[0] == self.state:  # what can be sent on and on
+            after, answer, check = self._legal[event["type"]]
+            if after == self.state:  # what can be sent on and on
                 turn.left -= 1
                 if turn.left < 0:
                     await turn.checkpoint()
-                    step = self._legal.get(event["type"])
-            if (pending := self._act(step, event)) is not None:
-                await pending
-        except Disconnected:
-            if self.passes_over(event):
-                return
-            await asyncio.sleep(0)  # whoever goes on, and on; and whoever waits in receive hears of it first
-            if self.is_to_hear(event):
-                raise
-        except Exception:
-            await checkpoint()  # whoever tries again, and again
-            raise
-
-    def _act(self, step: Step | None, event: SendEvent | Mapping[str, Any]) -> Awaitable[None] | None:
-        if step is None:
-            raise self._illegal(type_of(event))
-        after, answer, check = step
-        try:
+                    after, answer, check = self._legal[event["type"]]  # in another state now, perhaps
             pending = answer(self, event if check is None else check(event))
-        except KeyError as error:
-            raise missing(event, error) from error
-        if after != self.state and self.state in self._steps:
-            self._goto(after)
-        return pending
+            if after != self.state and self.state in self._steps:
+                self._goto(after)
+            if pending is not None:
+                await pending
+        except Exception as error:
+            await self._not_sent(event, error)
+
+    async def _not_sent(self, event: Any, error: Exception) -> None:
+        """Raise what the application is to hear, and let the loop have its turn: it may try again, and again."""
+        if isinstance(error, KeyError | TypeError):
+            error = self._mistake(event, error)
+        if not isinstance(error, Disconnected):
+            await checkpoint()
+            raise error from error.__cause__
+        if self.passes_over(event):
+            return
+        await asyncio.sleep(0)  # whoever waits in receive hears of it first
+        if self.is_to_hear(event):
+            raise error from error.__cause__
+
+    def _mistake(self, event: Any, error: Exception) -> Exception:
+        """What a failed look-up, of the event's type or in it, comes from."""
+        try:
+            kind = type_of(event)
+        except LocalProtocolError as wrong:
+            return wrong
+        if not isinstance(error, KeyError):
+            return error
+        return missing(event, error) if kind in self._legal else self._illegal(kind)
 
     def passes_over(self, event: SendEvent | Mapping[str, Any]) -> bool:
         """Whether the ``send`` of ``event``, which reached nobody, returns at once, as if it had."""
