@@ -156,6 +156,28 @@ async def test_a_thread_goes_on_alone_and_its_late_result_answers_the_retry(
     assert "(attempt 1 of 2); its thread goes on" in told[0].getMessage()
 
 
+async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.delivery.underway.WIND_UP", 0.05)
+    gate = Gate()
+    app = Guard(mail_to(gate).as_asgi(), Policy(attempts=3), "label")
+    async with Conversation(app, email()) as server:
+        server.say(*MAIL)
+        async with asyncio.timeout(LIMIT):
+            while not gate.runs:  # noqa: ASYNC110 -- it is on a thread
+                await asyncio.sleep(0.005)
+    assert server.heard() == [{"type": "email.defer"}]
+    assert register.active() == {"late handlers": 1}
+    await register.stop(0.0)
+    assert len(register) == 0
+    await store.close()
+    gate.open()
+    assert "1 that an earlier process had not finished" in await store.open()
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    assert "attempt 2" in [step.what for step in await store.story((await store.find(""))[0])]
+
+
 @SERVERS
 async def test_a_late_failure_counts_and_the_last_one_makes_the_dead_letter_without_another_delivery(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture, serving: Any, slow: Any
