@@ -80,11 +80,11 @@ async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: 
 
 
 async def _read(receive: Receive) -> list[dict[str, Any]]:
-    """The whole message, as the events that brought it."""
+    """The whole message, as the events that brought it, and the last event, which a run without others is given too."""
     events = [await receive()]
     while events[-1].get("more_body"):
         events.append(await receive())
-    return events
+    return [*events, {"type": "email.disconnect"}]
 
 
 def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:

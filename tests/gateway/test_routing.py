@@ -10,7 +10,9 @@ from conversation import Conversation, scope
 
 from gateway import (
     AsyncConsumer,
+    AsyncEmailConsumer,
     AsyncMqttConsumer,
+    EmailConsumer,
     EmailToRouter,
     ProtocolTypeRouter,
     Router,
@@ -234,6 +236,27 @@ async def test_a_deferred_mail_comes_again_for_the_group_that_wishes_it_the_soon
     router = EmailToRouter([address("boss@example.org", defers(wishes[0])), domain("example.org", defers(wishes[1]))])
     [verdict] = await deliver(router, "boss@example.org", "a@example.org")
     assert (verdict["type"], verdict.get("retry_after")) == ("email.defer", soonest)
+
+
+@pytest.mark.parametrize("form", [EmailConsumer, AsyncEmailConsumer])
+async def test_every_group_hears_that_there_is_nothing_more(form: Any) -> None:
+    """An application that waits for the last event would wait until its time is over, for each recipient."""
+    seen: list[Any] = []
+
+    class Hears(form):  # type: ignore[misc]
+        def receive(self, message: Any) -> Any: ...
+
+        def email_disconnect(self, event: Any) -> Any:
+            seen.append((event["type"], *self.scope["rcpt_to"]))
+
+    async def reads_on(scope: Any, receive: Any, send: Any) -> None:
+        while (event := await receive())["type"] != "email.disconnect":
+            pass
+        seen.append((event["type"], *scope["rcpt_to"]))
+
+    router = EmailToRouter([address("boss@example.org", Hears), domain("example.org", reads_on)])
+    assert await deliver(router, "boss@example.org", "a@example.org") == [{"type": "email.accept"}]
+    assert seen == [("email.disconnect", "boss@example.org"), ("email.disconnect", "a@example.org")]
 
 
 async def test_a_crash_in_one_group_is_raised_after_the_others_had_their_turn() -> None:
