@@ -53,7 +53,7 @@ def send(event: Event) -> EmailSendEvent:
         raise wrong(event, "rcpt_to", "a list of one or more addresses")
     clean: EmailSendEvent = {
         "type": "email.send",
-        "mail_from": sender and _address(sender),
+        "mail_from": "" if sender == "" else _address(sender),
         "rcpt_to": list(dict.fromkeys(map(_address, recipients))),
         "message": _message(event),
     }

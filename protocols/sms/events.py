@@ -1,5 +1,7 @@
 """What an application may send in an ``sms`` scope. Pure; see :mod:`protocols.events`."""
 
+import unicodedata
+
 from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent, wish_of
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, wrong
@@ -11,6 +13,10 @@ STATUS = {"receipt": _VERDICTS}
 """Of a delivery receipt: no provider reads a reply from its answer."""
 
 LONGEST_ADDRESS = 255
+_UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
+"""Unicode's categories of controls, of marks that only format, of half characters and of spaces."""
+_NO_CHARACTERS = "\ufffe\uffff"
+"""XML has no room for them, so that they are in no answer."""
 
 
 def accept(event: Event) -> SMSAcceptEvent:
@@ -77,4 +83,5 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    return character.isprintable() and not character.isspace()
+    """Not by ``isprintable``: characters newer than this Python, and a phone maker's own, have a look as well."""
+    return unicodedata.category(character) not in _UNSEEN and character not in _NO_CHARACTERS

@@ -235,7 +235,8 @@ def judge(answer: Answer, taken: range, detail: str = "", kind: Kind | None = No
 def split(text: str, longest: int | None) -> list[str]:
     """``text`` in pieces of at most ``longest`` characters; at least one, which may be empty.
 
-    They are counted in UTF-16, as the networks count them: an emoji is two, which stay together.
+    They are counted in UTF-16, as the networks count them: an emoji is two, which stay together. Pieces of spaces and
+    line breaks alone are left out: providers refuse an empty text.
     """
     if longest is None or 2 * len(text) <= longest:
         return [text]
@@ -246,7 +247,8 @@ def split(text: str, longest: int | None) -> list[str]:
             pieces.append(text[start:at])
             start, room = at, longest
         room -= size
-    return [*pieces, text[start:]]
+    pieces.append(text[start:])
+    return [piece for piece in pieces if piece.strip()] or pieces[:1]
 
 
 def parts(event: Mapping[str, Any], longest: int | None) -> list[dict[str, Any]]:

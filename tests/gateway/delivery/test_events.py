@@ -302,6 +302,7 @@ def among_groups(consumer: Any) -> Any:
         (lambda mail: mail.send(["ann"], MAIL), "an address is malformed"),
         (lambda mail: mail.send([None], MAIL), "an address is a NoneType"),
         (lambda mail: mail.send(["ann@x.org"], MAIL, "a@x.org\r\nRCPT TO:<b@x.org>"), "an address is malformed"),
+        *((lambda mail, no=no: mail.send(["ann@x.org"], MAIL, no), "an address is a") for no in (None, 0, b"", [])),
         (lambda mail: mail.send(["ann@x.org"], MAIL.decode()), "message is a str; write bytes"),
         (lambda mail: mail.send(["ann@x.org"], b"no header"), "no header fields"),
         (lambda mail: mail.send(["ann@x.org"], b"Subject: a\nSubject: b\n\n"), "more than once: subject"),
@@ -320,11 +321,14 @@ async def test_mail_s_errors_are_raised_where_the_handler_makes_them(
     assert is_the_handler_s(error)
 
 
+BLANK = [" \n\x00", "\u00a0\u200b", "\u2066\u2069", "\ufeff\ufffe", "\u2028"]
+
+
 @pytest.mark.parametrize(
     ("does", "sentence"),
     [
         (lambda text: text.reply(""), "there is nothing to read in text, and no media"),
-        (lambda text: text.reply(" \n\x00"), "there is nothing to read in text"),
+        *((lambda text, blank=blank: text.reply(blank), "there is nothing to read in text") for blank in BLANK),
         (lambda text: text.reply(7), "text is 7"),
         (lambda text: text.reply("half \ud83d"), "half characters"),
         (lambda text: text.reply("hi", "http://x/y.png"), "media is 'http://x/y.png'; write a list of URLs"),
@@ -345,6 +349,13 @@ async def test_a_text_s_errors_are_raised_where_the_handler_makes_them(
     assert isinstance(error, LocalProtocolError)
     assert sentence in str(error)
     assert is_the_handler_s(error)
+
+
+@pytest.mark.parametrize("said", ["\U0001fae8", "\U0001face", "\uf8ff", "\u0301", "."])
+@pytest.mark.parametrize("run", [text, stored_text])
+async def test_characters_newer_than_python_and_a_maker_s_own_can_be_read(run: Any, said: str) -> None:
+    """An emoji of this year is for the phones to know; this Python calls it unassigned, and not printable."""
+    assert await crash_of(run(handling(AsyncTexts, lambda text: text.reply(said)).as_asgi())) is None
 
 
 PUBLICATIONS = [

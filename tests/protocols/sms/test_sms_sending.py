@@ -224,7 +224,17 @@ def test_any_wish_is_read_or_left(header: str) -> None:
     assert seconds is None or seconds >= 0
 
 
-@given(text=st.text(max_size=50) | st.text("a\u4e2d\U0001f44b", max_size=50), longest=st.none() | st.integers(2, 9))
+def test_a_part_has_something_to_read() -> None:
+    """A template's last line break, just behind the longest text, is no text of its own."""
+    for text in ("x" * 9 + "\n", " " * 9 + "x" * 9, "x" * 9 + " " * 9):
+        assert [part["text"] for part in parts({"text": text, "media": ["m"]}, 9)] == ["x" * 9]
+    assert parts({"text": "\n" * 20, "media": ["m"]}, 9) == [{"text": "\n" * 9, "media": ["m"]}]
+
+
+SEEN = st.characters(whitelist_categories=("L", "N", "S"))
+
+
+@given(text=st.text(SEEN, max_size=50) | st.text("a\u4e2d\U0001f44b", max_size=50), longest=st.none() | st.integers(2, 9))
 def test_parts_are_the_text(text: str, longest: int | None) -> None:
     event = {"type": "sms.send", "text": text, "media": ["https://example.org/a.png"], "to": "+1"}
     split = parts(event, longest)
