@@ -137,6 +137,10 @@ class MQTTAttempt(Attempt):
         error = None if self._acknowledged else self.error or RuntimeError("it ended without acknowledging the message")
         return Outcome(self.verdict, [], self.outgoing, error)
 
+    def _crashed(self, error: BaseException) -> None:
+        """After the acknowledgement it changes nothing for the message, and is logged here, as on a connection."""
+        (Instance if self._acknowledged else Attempt)._crashed(self, error)
+
     def mqtt_accept(self, event: Event) -> None:
         pass
 
