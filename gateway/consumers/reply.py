@@ -4,6 +4,7 @@ import re
 from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
+from itertools import islice
 from typing import Any
 
 from protocols.mail.charsets import whole
@@ -29,6 +30,14 @@ _LONGEST_SUBJECT = 500
 """Characters of a subject that are repeated."""
 _MAX_REFERENCES = 20
 """The first and the last of a thread; RFC 5322 sets no limit, and header lines do."""
+_LONGEST_THREAD = 32 * 1024
+"""Characters of References that are looked at, at its beginning and at its end."""
+_MOST_PARTS = 100
+"""Parts of a message that are asked for their charset."""
+_CHARSET = re.compile(r"charset(?:\*0)?\*?=\s*\"?(?:[^\s;\"']*'[^\s;\"']*')?([^\s;\"']{1,60})", re.IGNORECASE)
+"""A parameter of Content-Type. The standard library takes seconds for one with very many."""
+_NOT_IN_TEXT = dict.fromkeys({*range(0x20)} - set(b"\t\r\n"))
+"""Control characters, which a mail's text may not have and handlers repeat (RFC 5322 2.3; NUL: 4.1)."""
 
 
 def may_answer(message: Message, mail_from: str) -> bool:
@@ -79,15 +88,21 @@ def compose(message: Message, scope: Any, text: str, subject: str | None = None)
     if ids:
         head += [folded("In-Reply-To", ids[-1:]), folded("References", ids[:1] + ids[1:][-_MAX_REFERENCES:])]
     head += [folded("Auto-Submitted", ["auto-replied"]), folded("X-Auto-Response-Suppress", ["All"])]
-    content = EmailMessage(policy=SMTP.clone(utf8=international))
-    content.set_content(whole(text))
+    content = EmailMessage(policy=SMTP.clone(utf8=international, cte_type="7bit"))  # not every server has 8BITMIME
+    content.set_content(whole(text).translate(_NOT_IN_TEXT))
     return recipient, b"".join(head) + content.as_bytes()
 
 
 def thread(message: Message) -> list[str]:
     """The message ids of the thread, oldest first, this message's own last (RFC 5322, section 3.6.4)."""
-    known = _MESSAGE_ID.findall(_text(message, "References")) or _MESSAGE_ID.findall(_text(message, "In-Reply-To"))
-    return list(dict.fromkeys(known + _MESSAGE_ID.findall(_text(message, "Message-ID"))[:1]))
+    known = _ids(message, "References") or _ids(message, "In-Reply-To")
+    return list(dict.fromkeys(known + _ids(message, "Message-ID")[:1]))
+
+
+def _ids(message: Message, name: str) -> list[str]:
+    text = _text(message, name)
+    ends = text if len(text) <= 2 * _LONGEST_THREAD else f"{text[:_LONGEST_THREAD]} {text[-_LONGEST_THREAD:]}"
+    return _MESSAGE_ID.findall(ends)
 
 
 def reply_subject(message: Message) -> str:
@@ -104,7 +119,8 @@ def _raw(message: Message, name: str) -> bytes:
 
 def _charset(message: Message) -> str:
     """What the message says of its text, and so perhaps of headers that say nothing."""
-    return next((str(each) for each in message.get_charsets() if each), "")
+    types = (_text(part, "Content-Type")[:_LONGEST] for part in islice(message.walk(), _MOST_PARTS))
+    return next((found[1] for found in map(_CHARSET.search, types) if found), "")
 
 
 def _mailbox(address: str) -> str:

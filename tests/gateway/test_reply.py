@@ -4,6 +4,7 @@ import asyncio
 import base64
 import email
 import re
+import time
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
@@ -15,6 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gateway import AsyncEmailConsumer, EmailConsumer
+from gateway.consumers.email import parse
+from gateway.consumers.reply import compose
 from protocols.mail.delivery import Delivery, deliver
 from protocols.mail.submission import SubmissionSettings, open_submission
 from protocols.mail.verdict import Accept
@@ -87,6 +90,8 @@ CASES = [
     (b"Subject: " + b("héllo", "utf-8", "unknown-8bit"), "Re: héllo"),
     (b"Subject: " + b("똠방", "cp949", "ks_c_5601-1989"), "Re: 똠방"),
     (b"Subject: " + "发票".encode("gbk") + b"\r\nContent-Type: text/plain; charset=gb2312", "Re: 发票"),
+    (b"Subject: " + "发票".encode("gbk") + b"\r\nContent-Type: text/plain; Charset*=us-ascii'en'gb2312", "Re: 发票"),
+    (b"Subject: " + "发票".encode("gbk") + b'\r\nContent-Type: text/plain; name="a;b"; charset="gb2312"', "Re: 发票"),
     (b"Subject: " + "Grüße".encode("latin-1"), "Re: Grüße"),
     (b"Subject: " + "Grüße".encode(), "Re: Grüße"),
     (b"Subject: \xff\xfe\x00\x01", "Re: ÿþ"),
@@ -151,6 +156,35 @@ async def test_a_long_thread_keeps_its_first_and_its_last() -> None:
     assert answer is not None
     ids = str(read(answer)["References"]).split()
     assert (ids[0], ids[-1], len(ids)) == ("<0@x.org>", "<last@x.org>", 21)
+
+
+HOSTILE = {
+    "parameters": b"Content-Type: text/plain" + b";" * 500_000,
+    "ids": b"References: " + b"<a@b> " * 2_000_000,
+}
+
+
+@pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
+def test_no_header_takes_the_loop_s_time(raw: bytes) -> None:
+    """An answer is composed on the loop."""
+    message = parse(b"From: a@x.org\r\nSubject: x\r\n" + raw + b"\r\n\r\nhello\r\n")
+    begun = time.process_time()
+    compose(message, mail(), "Thank you.")
+    assert time.process_time() - begun < 0.1
+
+
+async def test_a_text_that_repeats_what_a_sender_wrote_can_leave() -> None:
+    """NUL and other controls are in no mail (RFC 5322 2.3, 4.1), and eight bits are not for every server (RFC 6152)."""
+
+    class Repeats(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            await self.reply("You wrote: n\0o\x1b[2J\tnew\nöl")
+
+    answer = await answer_to(b"From: a@x.org\r\n\r\nhello\r\n", Repeats)
+    assert answer is not None
+    assert answer.isascii()
+    text = email.message_from_bytes(answer, policy=default).get_content()
+    assert text.replace("\r\n", "\n") == "You wrote: no[2J\tnew\nöl\n"
 
 
 @pytest.mark.parametrize(
