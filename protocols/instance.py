@@ -240,7 +240,7 @@ class Instance:
 
     def _crashed(self, error: BaseException) -> None:
         self.error = error
-        logger.error("%s", describe(self.scope), exc_info=error, extra={"scope": self.scope})
+        log_crash(self.scope, error)
 
     def _finish(self) -> None:
         self.ended = True
@@ -265,3 +265,8 @@ class Instance:
     def _uncancel(self) -> None:
         if self._task is not None:
             self._task.uncancel()
+
+
+def log_crash(scope: Scope, error: BaseException) -> None:
+    """One record, with the traceback."""
+    logger.error("%s", describe(scope), exc_info=error, extra={"scope": scope})

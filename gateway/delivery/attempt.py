@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from protocols.asgi import Application, MQTTDisconnectEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, checked
-from protocols.instance import Instance
+from protocols.instance import Instance, log_crash
 from protocols.mail import events as mail_events
 from protocols.mqtt import events as mqtt_events
 from protocols.sms import events as sms_events
@@ -139,7 +139,9 @@ class MQTTAttempt(Attempt):
 
     def _crashed(self, error: BaseException) -> None:
         """After the acknowledgement it changes nothing for the message, and is logged here, as on a connection."""
-        (Instance if self._acknowledged else Attempt)._crashed(self, error)
+        if self._acknowledged:
+            log_crash(self.scope, error)
+        super()._crashed(error)
 
     def mqtt_accept(self, event: Event) -> None:
         pass
