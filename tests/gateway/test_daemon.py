@@ -19,18 +19,28 @@ from servers.site import ROOT, unstamped, until
 HANDLERS = """
 import asyncio, os, time
 
+async def work():
+    try:
+        await asyncio.sleep(3600)
+    finally:
+        print("worker cancelled", flush=True)
+
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
         if os.environ.get("FAIL_STARTUP"):
             await send({"type": "lifespan.startup.failed", "message": "the database is away"})
             return
+        worker = asyncio.create_task(work()) if os.environ.get("WORKER") else None
         await send({"type": "lifespan.startup.complete"})
         await receive()
         print("shutdown", flush=True)
         await send({"type": "lifespan.shutdown.complete"})
         return
     print("handling", scope["path"], flush=True)
+    if scope["path"] == "/poll":
+        await receive()
+        print((await receive())["type"], flush=True)
     if scope["path"] == "/slow":
         await asyncio.sleep(1.5)
     if scope["path"] == "/forever":
@@ -181,6 +191,22 @@ def test_what_does_not_finish_is_cancelled_and_counted(start: Start) -> None:
     assert daemon.lines[-2:] == ["shutdown", "INFO    stopped: 1 http cancelled"]
     request.join(10)
     assert outcomes != ["done"]
+
+
+@on_both_loops
+@pytest.mark.usefixtures("loop")
+def test_a_long_poll_hears_of_it_first_and_what_the_lifespan_has_started_is_cancelled_last(start: Start) -> None:
+    daemon, url = start("shutdown_timeout: 60s\n", WORKER="1")
+    daemon.says("try:")
+    outcomes: list[str] = []
+    request = in_background(f"{url}/poll", outcomes)
+    daemon.says("handling /poll")
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.wait() == 0
+    words = ["http.disconnect", "shutdown", "worker cancelled"]
+    assert [line for line in daemon.lines if line in words] == words
+    request.join(10)
+    assert outcomes == ["done"]
 
 
 @on_both_loops
