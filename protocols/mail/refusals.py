@@ -33,12 +33,13 @@ Refused = Mapping[str, tuple[int, str]]
 """By recipient: the code and the words that RCPT was answered with."""
 
 
-def failure_of(error: Exception, host: str) -> NotSent:
-    """What it means that nothing was taken; ``host`` begins the sentence."""
+def failure_of(error: Exception, host: str, *, connected: bool) -> NotSent:
+    """What it means that nothing was taken; ``host`` begins the sentence. ``connected``: the server has let us in, so
+    that a ValueError is about an address of this message."""
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         refused = {each.recipient: (each.code, each.message) for each in error.recipients}
         return refusal_of(refused, host, others_sent=False)
-    return _kind_of(error)(f"{host}: {_words(error)}")
+    return _kind_of(error, connected=connected)(f"{host}: {_words(error)}")
 
 
 def refusal_of(refused: Refused, host: str, *, others_sent: bool) -> NotSent:
@@ -62,13 +63,17 @@ def _sentence(host: str, recipients: list[str], refused: Refused) -> str:
     return f"{host} refused " + "; ".join(f"{', '.join(names)}: {answer}" for answer, names in answers.items())
 
 
-def _kind_of(error: Exception) -> type[NotSent]:
+def _kind_of(error: Exception, *, connected: bool) -> type[NotSent]:
     match error:
         case aiosmtplib.SMTPResponseException():
             permanent = PermanentFailure if isinstance(error, _MESSAGE_STAGES) else AccountRefused
             return _code_kind(error.code, error.message, permanent)
-        case aiosmtplib.SMTPNotSupported() | ValueError():  # SMTPUTF8 (RFC 6531 3.5), or an address that cannot be
+        case OSError():  # a certificate that does not verify (ssl.SSLCertVerificationError) is a ValueError, too
+            return NotSent
+        case aiosmtplib.SMTPNotSupported():  # SMTPUTF8 (RFC 6531 3.5)
             return PermanentFailure
+        case ValueError():  # an address that SMTP cannot write; before that, the host in our settings
+            return PermanentFailure if connected else AccountRefused
         case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:  # no AUTH, or no STARTTLS, there
             return AccountRefused
         case _:

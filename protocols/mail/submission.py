@@ -67,8 +67,16 @@ def open_submission(settings: SubmissionSettings) -> Submission:
     if url.scheme == "file" and url.path and not url.netloc:
         return DirectorySubmission(url.path)
     if url.scheme in _PORTS and url.hostname and not (url.username or url.password):
+        _check_host(url.hostname)
         return SMTPSubmission(settings, url)
     raise ValueError("write smtp://host:587, smtps://host:465 or file:directory; the login has keys of its own")
+
+
+def _check_host(host: str) -> None:
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{host} is no name of a host; write smtp://mail.example.org:587") from None
 
 
 class SMTPSubmission:
@@ -100,7 +108,7 @@ class SMTPSubmission:
             await client.connect()
             refused, _ = await client.sendmail(sender, recipients, content, mail_options=utf8)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise failure_of(error, self._options["hostname"]) from error
+            raise failure_of(error, self._options["hostname"], connected=client.is_connected) from error
         except BaseException:  # cancelled, perhaps in the middle of the message: QUIT would be a line of it
             client.close()
             raise

@@ -3,6 +3,7 @@ Postfix, Exchange and Gmail say there."""
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -31,6 +32,8 @@ class Peer:
     """Recipients and content of what it answered with 250."""
     tried: int = 0
     """Connections."""
+    tls: ssl.SSLContext | None = None
+    """For STARTTLS, if EHLO's answer offers it; the conversation ends with the handshake."""
     address: str = ""
     conversations: set[asyncio.Task[None]] = field(default_factory=set)
 
@@ -58,6 +61,9 @@ class Peer:
             who = line.partition("<")[2].partition(">")[0]
             said = self.answers.get(who) if command == "RCPT" else None
             said = said if said is not None else self._answer(command)
+            if command == "STARTTLS" and self.tls is not None:
+                writer.write(b"220 2.0.0 go ahead\r\n")
+                return await writer.start_tls(self.tls)
             if command == "MAIL":
                 recipients = []
             if command == "RCPT" and said.startswith("2"):

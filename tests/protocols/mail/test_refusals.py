@@ -1,6 +1,9 @@
 """What a submission server's answer means, by code, stage and enhanced status code."""
 
 import asyncio
+import ssl
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +73,40 @@ async def test_what_an_answer_means(stage: str, answer: str, kind: type[NotSent]
 
 async def test_an_address_that_the_server_cannot_write_is_refused_for_good() -> None:
     assert type(await submitted({}, "ünï@x.org")) is NEVER
+
+
+async def test_a_certificate_that_does_not_verify_is_no_refusal_of_the_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It expires one night: what is sent then waits until it is renewed."""
+    monkeypatch.setattr("protocols.mail.submission._is_loopback", lambda host: False)
+    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other.example"]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    async with peer({"EHLO": "250-peer.example\r\n250 STARTTLS"}) as there:
+        there.tls = context
+        submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
+        with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED") as caught:
+            async with asyncio.timeout(LIMIT):
+                await submission.submit("me@x.org", ["b@x.org"], REPLY)
+        assert type(caught.value) is LATER
+
+
+async def test_what_is_wrong_before_the_server_lets_us_in_is_no_fault_of_the_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    submission = open_submission(SubmissionSettings("smtp://127.0.0.1:1", timeout=LIMIT))
+    monkeypatch.setitem(submission._options, "hostname", "a..b")  # type: ignore[attr-defined]
+    with pytest.raises(US, match="label empty"):
+        await submission.submit("me@x.org", ["b@x.org"], REPLY)
+
+
+@pytest.mark.parametrize("host", ["a..b", ".example.org", f"{'a' * 64}.example.org"])
+def test_what_is_no_name_of_a_host_is_found_in_the_settings(host: str) -> None:
+    with pytest.raises(ValueError, match="is no name of a host"):
+        open_submission(SubmissionSettings(f"smtp://{host}:25"))
 
 
 async def test_of_three_recipients_one_is_refused_for_good_and_one_for_now() -> None:
