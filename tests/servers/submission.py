@@ -63,7 +63,8 @@ class Peer:
             said = said if said is not None else self._answer(command)
             if command == "STARTTLS" and self.tls is not None:
                 writer.write(b"220 2.0.0 go ahead\r\n")
-                return await writer.start_tls(self.tls)
+                await writer.start_tls(self.tls)
+                return
             if command == "MAIL":
                 recipients = []
             if command == "RCPT" and said.startswith("2"):

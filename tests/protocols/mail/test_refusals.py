@@ -75,18 +75,22 @@ async def test_an_address_that_the_server_cannot_write_is_refused_for_good() -> 
     assert type(await submitted({}, "ünï@x.org")) is NEVER
 
 
+def unknown_to_us(folder: Path) -> ssl.SSLContext:
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other.example"]
+    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    return context
+
+
 async def test_a_certificate_that_does_not_verify_is_no_refusal_of_the_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It expires one night: what is sent then waits until it is renewed."""
     monkeypatch.setattr("protocols.mail.submission._is_loopback", lambda host: False)
-    key, cert = tmp_path / "key.pem", tmp_path / "cert.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=other.example"]
-    subprocess.run([*make, "-keyout", key, "-out", cert], check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key)
     async with peer({"EHLO": "250-peer.example\r\n250 STARTTLS"}) as there:
-        there.tls = context
+        there.tls = unknown_to_us(tmp_path)
         submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
         with pytest.raises(NotSent, match="CERTIFICATE_VERIFY_FAILED") as caught:
             async with asyncio.timeout(LIMIT):
