@@ -147,7 +147,9 @@ class MQTTAttempt(Attempt):
         pass
 
     def mqtt_reject(self, event: Event) -> None:
-        self._end()
+        self.disconnect(_DISCONNECT)
+
+    mqtt_disconnect = mqtt_reject
 
     def mqtt_ack(self, event: Event) -> None:
         """With a reason code of an error (MQTT 5, from 0x80): never."""
@@ -163,16 +165,10 @@ class MQTTAttempt(Attempt):
         if event["id"] != _ID or self._acknowledged:
             raise LocalProtocolError(f"{event['type']}: no message {event['id']} is waiting for it")
         self._acknowledged = True
-        self._end()
+        asyncio.get_running_loop().call_soon(self.disconnect, _DISCONNECT)
 
     def mqtt_send(self, event: Event) -> None:
         self.outgoing.append(event)
-
-    def mqtt_disconnect(self, event: Event) -> None:
-        self._end()
-
-    def _end(self) -> None:
-        asyncio.get_running_loop().call_soon(lambda: self.disconnect(_DISCONNECT))
 
 
 def _sms_attempt(app: Application, scope: Any, events: Sequence[Any]) -> SMSAttempt:

@@ -159,6 +159,26 @@ async def test_what_fails_after_the_acknowledgement_is_in_the_log(
     assert await store.dead() == []
 
 
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_handler_that_closes_has_not_taken_the_message(store: SQLiteStore, kind: str) -> None:
+    """The error is not that of an acknowledgement which the handler never sent."""
+
+    class Sync(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            self.close()
+
+    class Async(AsyncMqttConsumer):
+        async def receive(self, topic: str, payload: bytes) -> None:
+            await self.close()
+
+    app = mqtt_app({"sync": Sync, "async": Async}[kind])
+    await publish(app, message("a", b"1"))
+    async with working(store, app):
+        await until(lambda: done(store))
+    [dead] = await store.dead()
+    assert dead.error.endswith("RuntimeError: it ended without acknowledging the message")
+
+
 async def test_a_verdict_of_an_older_version_that_cannot_be_given_is_a_dead_letter(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
