@@ -36,11 +36,14 @@ _LABELS = {
     **dict.fromkeys(("gb_2312", "gb_2312-80", "csgb2312", "x-gbk", "cn-gb", "chinesegb"), "gbk"),
     **dict.fromkeys(("cn-big5", "x-x-big5", "x-big5"), "big5"),
     **dict.fromkeys(("cseucpkdfmtjapanese", "x-euc-jp", "x-eucjp"), "euc_jp"),
+    **dict.fromkeys(("cp50220", "cp50221", "cp50222", "iso-2022-jp-ms"), "iso2022_jp"),
     **dict.fromkeys(("x-sjis", "x-shift-jis", "windows-932", "windows-31j"), "shift_jis"),
     **dict.fromkeys(("ks_c_5601-1989", "csksc56011987", "cseuckr", "windows-949", "x-windows-949"), "euc_kr"),
     **dict.fromkeys(("iso-ir-149", "ksc_5601", "x-euc-kr"), "euc_kr"),
 }
 """Those that Python does not know, by its name for what they mean."""
+_MISTAKEN = {"iso2022_jp": ("euc_jp", "cp932")}
+"""What a charset's name is written over by mistake, in this order."""
 # Python's registry holds codecs, too, that are no charset: hex, idna, unicode_escape.
 _CHARSETS = re.compile(
     r"ascii|big5|cp\d|euc_|gb|hz|hp-roman|iso2022|iso8859|johab|koi8|kz|latin|mac-|ptcp|shift_ji|tis-|utf-(8|16|32|7)",
@@ -52,10 +55,12 @@ def decode(raw: bytes, label: str = "", other: str = "") -> str:
     """``raw`` as text. ``other`` is the charset of undeclared bytes that are not UTF-8; without one they are
     windows-1252, which is what most of them are."""
     declared = codec_of(label)
+    if declared == "iso2022_jp" and raw.isascii():
+        return _strictly(raw, declared) or _japanese(raw)
     # Plain text under a label of wide characters has none of their zeros; decoded as it says it would be Chinese.
     wide = declared is not None and declared.startswith(("utf-16", "utf-32"))
     first = "utf-8" if wide and b"\0" not in raw else declared
-    for codec in (first, declared, "utf-8", None if declared else codec_of(other)):
+    for codec in (first, declared, "utf-8", *(_MISTAKEN.get(declared, ()) if declared else [codec_of(other)])):
         if codec is not None and (text := _strictly(raw, codec)) is not None:
             return text
     return whole(raw.decode(declared or "cp1252", "replace"))
@@ -79,6 +84,36 @@ def whole(text: str) -> str:
 def one_line(text: str) -> str:
     """On one line, without control characters: an encoded word may hide a line break."""
     return " ".join(whole(text).translate(_PLAIN).split())
+
+
+def _japanese(raw: bytes) -> str:
+    """ISO-2022-JP with what many senders have in it beyond the standard: half-width kana, and windows-932's characters
+    (circled numbers, the sign of a company)."""
+    before, *pieces = _SHIFT.split(raw)
+    shifted = zip(pieces[::2], pieces[1::2], strict=True)
+    return before.decode() + "".join(_SHIFTED.get(shift, bytes.decode)(piece) for shift, piece in shifted)
+
+
+def _two_bytes(piece: bytes) -> str:
+    """JIS X 0208's rows and cells, as windows-932 has them."""
+    pairs = zip(piece[::2], piece[1::2], strict=False)
+    return b"".join(_as_cp932(row - 0x21, cell - 0x21) for row, cell in pairs).decode("cp932", "replace")
+
+
+def _as_cp932(row: int, cell: int) -> bytes:
+    if not (0 <= row < 94 and 0 <= cell < 94):
+        return b"?"
+    trail = cell + 0x9F if row % 2 else cell + 0x40 + (cell > 62)
+    return bytes((row // 2 + (0x81 if row < 62 else 0xC1), trail))
+
+
+def _half_width(piece: bytes) -> str:
+    return bytes(byte | 0x80 for byte in piece).decode("cp932", "replace")
+
+
+_SHIFT = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
+"""To ASCII, JIS X 0201's Roman and kana, JIS X 0208 of 1978 and of 1983 (RFC 1468)."""
+_SHIFTED = {b"\x1b$B": _two_bytes, b"\x1b$@": _two_bytes, b"\x1b(I": _half_width}
 
 
 def _strictly(raw: bytes, codec: str) -> str | None:

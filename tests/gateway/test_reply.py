@@ -86,7 +86,8 @@ def b(text: str, codec: str, label: str) -> bytes:
 
 CASES = [
     (b"Subject: " + b("朱镕基发票", "gbk", "gb2312"), "Re: 朱镕基发票"),
-    (b"Subject: " + b("髙橋①", "cp932", "iso-2022-jp"), "Re: "),
+    (b"Subject: " + b("髙橋①", "cp932", "iso-2022-jp"), "Re: 髙橋①"),
+    (b"Subject: =?iso-2022-jp?B?" + base64.b64encode(b"\x1b$B-j%F%9%H\x1b(B") + b"?=", "Re: ㈱テスト"),
     (b"Subject: " + b("héllo", "utf-8", "unknown-8bit"), "Re: héllo"),
     (b"Subject: " + b("똠방", "cp949", "ks_c_5601-1989"), "Re: 똠방"),
     (b"Subject: " + "发票".encode("gbk") + b"\r\nContent-Type: text/plain; charset=gb2312", "Re: 发票"),

@@ -8,7 +8,7 @@ from email.header import decode_header, make_header
 from email.policy import default
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.mail.charsets import codec_of, decode
@@ -49,6 +49,10 @@ def word(text: str, codec: str, label: str, kind: str = "b") -> bytes:
         ("héllo", "utf-8", "hex"),
         ("héllo", "utf-8", "unicode_escape"),
         ("日本語", "iso2022_jp", "ISO-2022-JP"),
+        ("日本語", "iso2022_jp", "cp50221"),
+        ("日本語①", "utf-8", "ISO-2022-JP"),
+        ("日本語①", "cp932", "ISO-2022-JP"),
+        ("日本語で", "euc_jp", "ISO-2022-JP"),
     ],
 )
 def test_labels_mean_what_senders_write_under_them(text: str, codec: str, label: str, kind: str) -> None:
@@ -83,6 +87,23 @@ def test_values(value: bytes, charset: str, text: str) -> None:
     assert text_of(value, charset) == text
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [
+        (b"\x1b$B-j%F%9%H-!\x1b(B", "㈱テスト①"),
+        (b"\x1b$B|b66\x1b(B", "髙橋"),
+        (b"abc \x1b(IC=D\x1b(B \x1b$@F|K\\\x1b(J.", "abc ﾃｽﾄ 日本."),
+        (b"\x1b$B-jF|K\\", "㈱日本"),  # cut by a gateway, without the way back
+        (b"\x1b$B-jF|K", "㈱日"),
+        (b"\x1b$B-j !\x1b(B!", "㈱?!"),
+    ],
+)
+def test_japanese_mail_is_more_than_its_charset(raw: bytes, text: str) -> None:
+    """Its senders write windows-932's characters in ISO-2022-JP, and Python's codec stops at them."""
+    assert decode(raw, "iso-2022-jp") == text
+    assert text_of(b"=?ISO-2022-JP?B?" + base64.b64encode(raw) + b"?=") == text
+
+
 def test_every_label_that_is_known_is_a_charset() -> None:
     labels = ["utf-8", "iso885912", "idna", "punycode", "undefined", "rot13", "zlib", "\0", "é", "x" * 9000, ""]
     known = [codec for codec in map(codec_of, labels) if codec is not None]
@@ -90,7 +111,11 @@ def test_every_label_that_is_known_is_a_charset() -> None:
     assert all(codecs.lookup(codec) for codec in known)
 
 
-@given(st.binary(max_size=60), st.one_of(st.text(max_size=9), st.sampled_from(["utf-7", "utf-16", "hz", "gbk"])))
+some_labels = st.text(max_size=9) | st.sampled_from(["utf-7", "utf-16", "hz", "gbk", "iso-2022-jp"])
+
+
+@given(st.binary(max_size=60), some_labels)
+@example(b"\x1b$B\x1b(I\x1b$@a\x1b(B", "iso-2022-jp")
 def test_bytes_are_always_text(raw: bytes, label: str) -> None:
     decode(raw, label, label).encode()
 
