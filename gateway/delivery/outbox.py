@@ -104,10 +104,9 @@ class Outbox(Crew[Outgoing]):
         return time.time() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
 
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
-        logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
         left, refused = _parts(item, error)
+        _tell_dead(left or item, said)
         await insist(partial(self.store.bury_outgoing, item.id, error=said, left=left, refused=refused))
-        outcomes.add(item.kind, "dead")
         if isinstance(error, PermanentFailure):
             self._left(item.lane)
 
@@ -151,9 +150,17 @@ class Outbox(Crew[Outgoing]):
 
 
 def _parts(item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing | None]:
-    """What is still to be sent of it, and what will never be, where it was not refused as a whole."""
+    """What is still to be sent of it, and what will never be, where it was not refused as a whole. The operator is told
+    of the latter."""
     left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
-    return (
-        None if left is None else part_of(item, left),
-        None if refused is None else replace(part_of(item, refused.left or {}), error=str(refused)),
-    )
+    rest = None if left is None else part_of(item, left)
+    if refused is None:
+        return rest, None
+    dead = replace(part_of(item, refused.left or {}), error=str(refused))
+    _tell_dead(dead, dead.error)
+    return rest, dead
+
+
+def _tell_dead(item: Outgoing, said: str) -> None:
+    logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
+    outcomes.add(item.kind, "dead")

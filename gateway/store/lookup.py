@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from gateway.store.engine import LONGEST_ERROR, Among, OutgoingSummary, Summary
-from gateway.store.outgoing import state_of
+from gateway.store.outgoing import REST, standing
 from gateway.store.rows import as_float, as_int, as_str, text
 from gateway.store.schema import DEAD, GONE, RUNNING
 
@@ -78,8 +78,7 @@ _OUTGOING = f"""SELECT id, message, kind, lane, behind,
     coalesce(nullif(since, 0.0), ({_CAUSE.format("received")}),
         (SELECT received FROM claims WHERE claims.id = item.message LIMIT 1)),
     length(content), state, attempts, due, {_ERROR},
-    (SELECT until FROM resting WHERE resting.lane = item.lane),
-    (SELECT substr(error, -{LONGEST_ERROR}) FROM resting WHERE resting.lane = item.lane)
+    {REST}
     FROM outgoing AS item WHERE (?1 IS NULL OR kind = ?1) AND (?2 IS NULL OR message = ?2)
     AND (?5 IS NULL OR (state = {DEAD}) = ?5) AND id > ?4 ORDER BY id LIMIT ?3"""
 
@@ -98,14 +97,11 @@ def outgoing(db: Database, calls: Sequence[WhichOutgoing]) -> list[list[Outgoing
 def _outgoing(row: tuple[Any, ...]) -> OutgoingSummary:
     *names, received, size, state, attempts, due, error, until, refusal = row
     id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
-    told = state_of(state, error)
-    rests = told == "waiting" and until is not None
+    told, due, error = standing(state, as_float(due), as_str(error), until, refusal)
     return OutgoingSummary(
         id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
         received=None if received is None else as_float(received), size=as_int(size),
-        state="resting" if rests else told, attempts=as_int(attempts),
-        due=max(as_float(due), as_float(until) if rests else 0.0),
-        error=as_str(error) or (as_str(refusal) if rests else ""), recipient=recipient,
+        state=told, attempts=as_int(attempts), due=due, error=error[-LONGEST_ERROR:], recipient=recipient,
     )  # fmt: skip
 
 

@@ -12,7 +12,17 @@ from typing import Any, Literal
 
 from gateway.store import story
 from gateway.store.engine import Outgoing
-from gateway.store.rows import DAMAGED, OUTGOING, listed, outgoing_checksum, outgoing_of, outgoing_values, text
+from gateway.store.rows import (
+    DAMAGED,
+    OUTGOING,
+    as_float,
+    as_str,
+    listed,
+    outgoing_checksum,
+    outgoing_of,
+    outgoing_values,
+    text,
+)
 from gateway.store.schema import DEAD, RUNNING, WAITING
 
 logger = logging.getLogger(__name__)
@@ -225,15 +235,32 @@ def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
-    sql = f"SELECT state, {OUTGOING} FROM outgoing WHERE id = ?"
+    sql = f"SELECT state, {REST}, {OUTGOING} FROM outgoing AS item WHERE id = ?"
     rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else replace(outgoing_of(row[1:])[0], state=state_of(row[0], row[9])) for row in rows]
+    return [None if row is None else _whole(*row) for row in rows]
 
 
-def state_of(state: object, error: object) -> Literal["waiting", "leaving", "dead", "damaged"]:
+def _whole(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
+    item, _ = outgoing_of(row)
+    told, due, error = standing(state, item.due, item.error, until, refusal)
+    return replace(item, state=told, due=due, error=error)
+
+
+State = Literal["waiting", "resting", "leaving", "dead", "damaged"]
+REST = """(SELECT until FROM resting WHERE resting.lane = item.lane),
+    (SELECT error FROM resting WHERE resting.lane = item.lane)"""
+
+
+def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[State, float, str]:
+    """An item's state, when it is due and why, as an operator reads them; ``until`` and ``refusal`` are its lane's, if
+    that rests."""
     if state == DEAD:
-        return "damaged" if error == DAMAGED else "dead"
-    return "leaving" if state == RUNNING else "waiting"
+        return "damaged" if error == DAMAGED else "dead", due, error
+    if state == RUNNING:
+        return "leaving", due, error
+    if until is None:
+        return "waiting", due, error
+    return "resting", max(due, as_float(until)), error or as_str(refusal)
 
 
 def number(db: Database) -> dict[int, int]:

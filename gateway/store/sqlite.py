@@ -32,7 +32,7 @@ from protocols import private
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
-Listed = TypeVar("Listed", Summary, OutgoingSummary)
+Listed = TypeVar("Listed", Summary, OutgoingSummary, Outgoing)
 
 PURGE = 10_000
 """Rows that are forgotten in one commit: others want theirs in between."""
@@ -257,7 +257,8 @@ class SQLiteStore:
         return found and self._today([found])[0]
 
     async def get_outgoing(self, id: str) -> Outgoing | None:  # noqa: A002
-        return await self._ask(outgoing.get, id)
+        found = await self._ask(outgoing.get, id)
+        return found and self._today([found])[0]
 
     async def story(self, id: str) -> list[Step]:  # noqa: A002
         return await self._ask(_story, id)

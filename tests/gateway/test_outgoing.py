@@ -260,6 +260,27 @@ def test_what_will_not_leave_is_tried_again_with_what_was_behind_it(dead: Folder
     assert outgoing(dead) == ["7f3a000001-0", "7f3a000001-1"]
 
 
+def test_show_tells_the_state_that_the_list_tells(dead: Folder) -> None:
+    """What is damaged cannot be tried again, and what rests says why, though it was never tried itself."""
+
+    async def rest(store: Store) -> None:
+        await store.put(message("9c00000004", attempts=0))
+        await store.take(9, now=time.time())
+        mails = [item(f"9c00000004-{number}", "email", MAIL_EVENT, lane="email") for number in range(2)]
+        await store.finish("9c00000004", outgoing=mails)
+        await store.take_outgoing(1, now=time.time())
+        await store.postpone("9c00000004-0", due=LATER, error="535 wrong login", rests=True)
+
+    dead.store(rest)
+    said = {each["id"]: (each["state"], each["error"], each["due"]) for each in dead.json("outgoing", "list")}
+    for id_ in said:
+        shown = dead.json("outgoing", "show", id_)
+        assert (shown["state"], shown["error"], shown["due"]) == said[id_]
+    assert said["7f3b000002-0"][0] == "damaged"
+    assert said["9c00000004-1"] == ("resting", "535 wrong login", LATER)
+    assert dead.run("outgoing", "show", "9c00000004-1").stdout.endswith("\n\n535 wrong login\n")
+
+
 # gateway show, gateway waiting
 
 

@@ -310,6 +310,24 @@ async def test_of_three_recipients_one_is_dead_one_has_it_and_one_is_tried_again
     assert await store.outgoing() == []
 
 
+async def test_the_part_that_is_dead_is_an_error_record_and_counted(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    before = outcomes.by_kind().get("email", {}).get("dead", 0)
+    answers = {"b@x.org": "550 5.1.1 no such user", "c@x.org": "450 4.2.0 later"}
+    async with peer(answers) as there, mailing(store, there):
+        await mails(store, "e", "a@x.org", "b@x.org", "c@x.org")
+
+        async def tried_again() -> bool:
+            return there.tried >= 2
+
+        await until(tried_again)
+    assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
+        "e-0: email to b@x.org not sent, now dead: 127.0.0.1 refused b@x.org: 550 5.1.1 no such user"
+    ]
+    assert outcomes.by_kind()["email"]["dead"] == before + 1
+
+
 async def test_all_but_one_have_it_and_that_one_is_refused_for_good(store: SQLiteStore) -> None:
     async with peer({"b@x.org": "550 5.1.1 no such user"}) as there, mailing(store, there):
         await mails(store, "e", "a@x.org", "b@x.org")
