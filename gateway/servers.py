@@ -4,12 +4,11 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from gateway.delivery.outbox import Outlet
+from gateway.delivery.outbox import NoServer, Outlet
 from gateway.keeping import KeptState
 from gateway.mounts import Mounts
 from gateway.store.engine import Store
 from protocols.asgi import Application
-from protocols.errors import AccountRefused
 from protocols.events import checked
 from protocols.mail.events import CHECKS
 from protocols.mail.submission import Submission
@@ -114,17 +113,17 @@ def make_outlets(servers: Iterable[Server], submission: Submission | None) -> di
 
     async def publish(listener: str, event: Mapping[str, Any]) -> None:
         if ("mqtt", listener) not in by_name:
-            raise AccountRefused(f"there is no MQTT server {listener!r} any more")
+            raise NoServer(f"there is no MQTT server {listener!r} any more")
         await by_name["mqtt", listener].publish(event)
 
     async def text(listener: str, event: Mapping[str, Any]) -> None:
         if ("sms", listener) not in by_name:
-            raise AccountRefused(f"there is no sms server {listener!r} any more")
+            raise NoServer(f"there is no sms server {listener!r} any more")
         await by_name["sms", listener].send(event)
 
     async def submit(listener: str, event: Mapping[str, Any]) -> None:
         if submission is None:
-            raise AccountRefused("no submission server is configured")
+            raise NoServer("no submission server is configured")
         mail = checked(CHECKS, event)
         await submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"])
 

@@ -28,6 +28,11 @@ Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 The event has an ``id``, the same each time it is tried."""
 
+
+class NoServer(NotSent):
+    """This process has no server of that name. Another one, with the same store, may."""
+
+
 LEAST_TRIED = 3600.0
 """Seconds of tries that an item has had, by the pauses between them, before it is given up for its age."""
 MOST_TRIES = 64
@@ -85,7 +90,9 @@ class Outbox(Crew[Outgoing]):
 
     async def _not_sent(self, item: Outgoing, error: Exception) -> None:
         """The message is refused, the account is, or it is to be tried again, as long as its life lasts."""
-        if isinstance(error, PermanentFailure | LocalProtocolError):
+        if isinstance(error, NoServer):
+            await self._leave_to_another(item, error)
+        elif isinstance(error, PermanentFailure | LocalProtocolError):
             await self._bury(item, error, str(error))
         elif isinstance(error, AccountRefused) and self._accounts.refused(item.lane):
             await self._hold(item, error)
@@ -118,6 +125,14 @@ class Outbox(Crew[Outgoing]):
         await self._later(item, error, self.store.now() + pause, rests=True)
         outcomes.add(item.kind, "refused")
 
+    async def _leave_to_another(self, item: Outgoing, error: NoServer) -> None:
+        """The lane rests for this process alone: where another one has the server, it goes on."""
+        self._resting[item.lane] = time.monotonic() + ACCOUNT_PAUSE
+        if self._accounts.tell(item.lane):
+            said = "%s: %s: it is kept, and left to a gateway with this store that has it, or to this one's next start"
+            logger.warning(said, item.id, error)
+        await self._later(item, error, self.store.now())
+
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), _parts(item, error)
         later = self.store.postpone
@@ -137,7 +152,7 @@ class Outbox(Crew[Outgoing]):
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
-            raise AccountRefused(f"nothing here sends {item.kind}")
+            raise NoServer(f"nothing here sends {item.kind}")
         await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})
 
     def _wait_after(self, error: Exception, item: Outgoing) -> float:

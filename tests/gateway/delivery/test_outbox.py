@@ -471,7 +471,7 @@ async def test_what_rests_is_asked_for_by_one_item_and_at_once_if_an_operator_wa
         await reply(store, "t", "gone", "no server of that name")
 
         async def both_rest() -> bool:
-            return [item.state for item in await store.outgoing()] == ["resting"] * 11
+            return [item.state for item in await store.outgoing()] == ["resting"] * 10 + ["waiting"]
 
         await until(both_rest)
         assert there.tried == 1
@@ -520,6 +520,31 @@ async def test_what_rests_is_asked_for_at_a_new_start(store: SQLiteStore) -> Non
         async with mailing(store, there):
             await left(store, 0)
     assert [len(there.taken), there.tried] == [2, 3]
+
+
+async def test_what_another_gateway_with_the_store_sends_does_not_rest(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Two gateways have two files, and one of them may have no submission server and no provider."""
+    async with peer() as there, sending(store):
+        await mails(store, "e", "b@x.org", number=40)
+
+        async def left_alone() -> bool:
+            return any(item.error for item in await store.outgoing())
+
+        await until(left_alone)
+        other = SQLiteStore(store.path)
+        await other.open()
+        async with mailing(other, there):
+            await left(other, 0)
+            await mails(store, "f", "b@x.org")
+            await left(other, 0)
+        await other.close()
+    assert len(there.taken) == 41
+    assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "e-0: no submission server is configured: it is kept, and left to a gateway with this store that has it, or to "
+        "this one's next start"
+    ]
 
 
 async def test_stopping_waits_for_what_is_under_way_and_begins_nothing(store: SQLiteStore) -> None:

@@ -13,11 +13,10 @@ from servers.provider import provider
 from test_worker import LIMIT, until, working
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
-from gateway.delivery.outbox import Outbox
+from gateway.delivery.outbox import NoServer, Outbox
 from gateway.routing import default
 from gateway.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
-from protocols.errors import AccountRefused
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
 
@@ -204,5 +203,5 @@ async def test_an_account_that_is_refused_keeps_its_texts(store: SQLiteStore) ->
 
 async def test_a_server_that_is_gone_from_the_file_keeps_its_texts(store: SQLiteStore) -> None:
     outlet = make_outlets([], None)["sms"]
-    with pytest.raises(AccountRefused, match="no sms server 'texts' any more"):
+    with pytest.raises(NoServer, match="no sms server 'texts' any more"):
         await outlet("texts", {"type": "sms.send", "text": "x"})
