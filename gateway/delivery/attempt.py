@@ -60,9 +60,15 @@ class Attempt(Instance):
             self.feed(event)
 
     async def outcome(self) -> Outcome:
-        """Run the application. Only cancelling comes out of here; a crash is in the outcome, and not logged."""
+        """Run the application. Only cancelling comes out of here; a crash is in the outcome, and not logged. What it
+        said before does not count then: that is so on a connection too."""
         await self.run()
-        return Outcome(self.verdict, self.replies, self.outgoing, self.error)
+        if (error := self.failed_with()) is not None:
+            return Outcome(None, [], [], error)
+        return Outcome(self.verdict, self.replies, self.outgoing, None)
+
+    def failed_with(self) -> BaseException | None:
+        return self.error
 
     def _crashed(self, error: BaseException) -> None:
         self.error = error
@@ -132,10 +138,11 @@ class MQTTAttempt(Attempt):
         super().__init__(app, scope, [connect, *({**event, "id": _ID} for event in events)])
         self._acknowledged = False
 
-    async def outcome(self) -> Outcome:
-        await self.run()
-        error = None if self._acknowledged else self.error or RuntimeError("it ended without acknowledging the message")
-        return Outcome(self.verdict, [], self.outgoing, error)
+    def failed_with(self) -> BaseException | None:
+        if self._acknowledged:
+            return None
+        nothing = RuntimeError("it ended without acknowledging the message")
+        return nothing if self.error is None else self.error
 
     def _crashed(self, error: BaseException) -> None:
         """After the acknowledgement it changes nothing for the message, and is logged here, as on a connection."""

@@ -109,4 +109,4 @@ async def deliver(
             crash = await delivery.run()
     if limit.expired() and not isinstance(delivery.verdict, Defer):  # else it has said so, and why
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
-    return Defer() if crash or limit.expired() else delivery.verdict
+    return Defer() if crash is not None or limit.expired() else delivery.verdict

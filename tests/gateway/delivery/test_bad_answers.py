@@ -6,7 +6,7 @@ from typing import Any
 
 import aiosmtplib
 import pytest
-from test_guard import MAIL, deliver, email
+from test_guard import MAIL, TEXT, deliver, email, sms
 from test_worker import QUICK, done, message, mqtt_app, publish, until, working
 
 from gateway import (
@@ -157,6 +157,38 @@ async def test_what_fails_after_the_acknowledgement_is_in_the_log(
     assert record.getMessage() == "mqtt t1"
     assert isinstance(record.exc_info[1] if record.exc_info else None, KeyError | LocalProtocolError)
     assert await store.dead() == []
+
+
+class Crash(Exception):
+    """Errors that hold others may be empty, and false."""
+
+    def __len__(self) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("said", ["accept", "reject", "defer"])
+@pytest.mark.parametrize("kind", ["email", "sms"])
+@pytest.mark.parametrize("inbox", [False, True])
+async def test_a_verdict_before_a_crash_does_not_count(store: SQLiteStore, kind: str, said: str, inbox: bool) -> None:
+    """Told 250 or 550, the sender would not come back, and the message would be nowhere."""
+
+    async def crashes(scope: Any, receive: Any, send: Any) -> None:
+        if kind == "sms" and said != "defer":
+            await send({"type": "sms.send", "text": "hi"})
+        await send({"type": f"{kind}.{said}"})
+        raise Crash
+
+    policy = Policy(attempts=2, backoff=0.01, inbox=inbox)
+    app = Guard(crashes, policy, "any -> crashes")
+    scope, events = (email(), MAIL) if kind == "email" else (sms(), TEXT)
+    heard = [await deliver(app, scope, events) for _ in range(2)]
+    verdicts = [[event["type"].removeprefix(f"{kind}.") for event in each] for each in heard]
+    assert verdicts == [["accept" if inbox else "defer"], ["accept"]]
+    async with working(store, app):
+        await until(lambda: done(store))
+    [dead] = await store.dead()
+    assert dead.attempts == 2
+    assert (await store.counts()).outgoing == 0
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])
