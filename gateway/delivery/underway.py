@@ -76,7 +76,7 @@ class Register:
         """As a task of its own, in a copy of this context."""
         one = self._attempts[key] = UnderWay()
         task = self._tasks.spawn(self._carry_out(key, one, attempt), name=key)
-        task.add_done_callback(lambda _: self._forget(key, one))
+        task.add_done_callback(lambda _: self._end(key, one))
         return one
 
     async def _carry_out(self, key: str, one: UnderWay, attempt: Attempt) -> None:
@@ -85,13 +85,17 @@ class Register:
             answer = await attempt(one)
         except Exception as error:  # of our own: each who waits raises it, and is logged by its server
             answer = error
-        del self._attempts[key]  # first: whoever comes now asks the store
+        self._forget(key, one)  # first: a repetition that comes now asks the store
         one.say(answer)
 
+    def _end(self, key: str, one: UnderWay) -> None:
+        self._forget(key, one)
+        one.close()
+
     def _forget(self, key: str, one: UnderWay) -> None:
+        """Unless another attempt has the key: the store may give a claim away before this one hears that it is free."""
         if self._attempts.get(key) is one:
             del self._attempts[key]
-        one.close()
 
     def active(self) -> dict[str, int]:
         """Those for which nobody waits any more; the others are their servers'."""

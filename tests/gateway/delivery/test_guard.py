@@ -1,6 +1,8 @@
 """A route with a policy, whose sender waits for the verdict: mail and texts."""
 
 import asyncio
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -295,3 +297,46 @@ async def test_groups_that_have_accepted_do_not_run_again_when_another_failed(st
         heard = await deliver(router, email(rcpt_to=["a@x.org", "b@x.org"]), MAIL)
         assert heard[-1]["type"] == "email.defer"
     assert (Works.runs, Fails.runs) == (1, 2)
+
+
+async def test_a_message_that_the_store_gives_away_before_its_first_attempt_hears_that_it_is_free(
+    store: SQLiteStore,
+) -> None:
+    """Releases and claims of one commit: the release comes first there, and its caller may hear of it last."""
+    ready, runs = asyncio.Event(), 0
+
+    class Once(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            nonlocal runs
+            runs += 1
+            if runs == 1:
+                await ready.wait()
+                raise RuntimeError("not yet")
+
+    def hold(database: Any, calls: list[threading.Event]) -> list[None]:
+        return [None for call in calls if call.wait(LIMIT)]
+
+    app = Guard(Once.as_asgi(), Policy(attempts=3), "label")
+    first = asyncio.create_task(deliver(app, email(headers=[]), MAIL))
+    await until(lambda: runs == 1)
+    held = threading.Event()
+    holding = asyncio.create_task(store._run(hold, held))
+    await asyncio.sleep(0.02)
+    other = asyncio.create_task(store.release("another", error="E"))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(deliver(app, email(headers=[]), MAIL))
+    await asyncio.sleep(0.02)
+    ready.set()
+    await asyncio.sleep(0.02)
+    held.set()
+    assert (await first)[0]["type"] == "email.defer"
+    assert (await second)[0]["type"] == "email.accept"
+    await asyncio.gather(holding, other)
+    await settled()
+    assert runs == 2
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LIMIT):
+        while not true():  # noqa: ASYNC110 -- it is counted by a handler
+            await asyncio.sleep(0.005)
