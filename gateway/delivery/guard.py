@@ -167,7 +167,7 @@ class Guard:
         match ruling.state:
             case "done":
                 answer = [*outcome.replies, outcome.verdict or verdict.accept(kind)]
-                outgoing = outgoing_of(message.id, scope, outcome.outgoing)
+                outgoing = outgoing_of(message.id, scope, outcome.outgoing, store.now())
                 keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
                 answer = [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]

@@ -108,7 +108,7 @@ class Outbox(Crew[Outgoing]):
         keep = self.keep.of(item.kind)
         tried = sum(map(self.backoff.wait, range(1, min(item.attempts, MOST_TRIES))))
         sure = not isinstance(error, AccountRefused) or item.error == str(error)
-        return time.time() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
+        return self.store.now() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
 
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
         left, refused = _parts(item, error)

@@ -1,6 +1,5 @@
 """What a handler sends, as the store keeps it until it has left."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -14,8 +13,9 @@ LONGEST_RECIPIENT = 500
 """Characters of recipients that a list shows."""
 
 
-def outgoing_of(event_id: str, scope: Any, events: Sequence[Event]) -> list[Outgoing]:
-    """Under ids that are the same in every attempt, with the server that it came through.
+def outgoing_of(event_id: str, scope: Any, events: Sequence[Event], now: float) -> list[Outgoing]:
+    """Under ids that are the same in every attempt, with the server that it came through. ``now`` is the
+    store's.
 
     A text that its provider takes in parts is an item for each, one behind the other: a part that has left does not
     leave again because the next one failed.
@@ -24,7 +24,7 @@ def outgoing_of(event_id: str, scope: Any, events: Sequence[Event]) -> list[Outg
     for event in events:
         behind = ""
         for part in _parts(event, scope):
-            items.append(_item(f"{event_id}-{len(items)}", event_id, scope["listener"], part, behind))
+            items.append(_item(f"{event_id}-{len(items)}", event_id, scope["listener"], part, behind, now))
             behind = items[-1].id
     return items
 
@@ -37,15 +37,15 @@ def _parts(event: Event, scope: Any) -> Sequence[Event]:
     return parts_of(event, scope["provider"])
 
 
-def _item(id_: str, event_id: str, listener: str, event: Event, behind: str) -> Outgoing:
+def _item(id_: str, event_id: str, listener: str, event: Event, behind: str, now: float) -> Outgoing:
     kind = event["type"].partition(".")[0]
     lane = kind if kind == "email" else f"{kind} {listener}"  # all mail leaves by the one submission server
     if kind == "email" and isinstance(event["message"], bytes):
         event = {**event, "message": with_message_id(event["message"], id_)}
     kept = {key: value for key, value in event.items() if key != "wait"}  # it is committed, and leaves when it can
     content = codec.encode({"listener": listener}, [kept])
-    to, since = recipient_of(event), time.time()
-    return Outgoing(id_, event_id, kind, content, lane=lane, behind=behind, recipient=to, since=since)
+    to = recipient_of(event)
+    return Outgoing(id_, event_id, kind, content, lane=lane, behind=behind, recipient=to, since=now)
 
 
 def part_of(item: Outgoing, changed: Event) -> Outgoing:

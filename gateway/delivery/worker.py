@@ -106,7 +106,7 @@ class Worker(Crew[Message]):
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
         sent = [*outcome.outgoing, *(_addressed(reply, scope) for reply in outcome.replies)]
-        outgoing = outgoing_of(message.id, scope, sent)
+        outgoing = outgoing_of(message.id, scope, sent, self.store.now())
         await insist(partial(self.store.finish, message.id, outgoing=outgoing))
         if outgoing:
             bell.outgoing.ring()

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from gateway.store.engine import LONGEST_WAIT, LONGEST_WINDOW
-from gateway.store.schema import BEHIND, BUSY, WAITING
+from gateway.store.schema import BEHIND, BUSY, GONE, WAITING
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
@@ -57,6 +57,8 @@ _LATER = (
     ("outgoing", f"state = {WAITING}", "due", LONGEST_WAIT),
     ("resting", "TRUE", "until", LONGEST_WAIT),
     ("claims", f"state <> {BUSY}", "expires", LONGEST_WINDOW),
+    ("messages", f"state = {GONE}", "due", 0.0),
+    ("outgoing", "TRUE", "since", 0.0),
 )
 
 

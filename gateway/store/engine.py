@@ -98,7 +98,7 @@ class Outgoing:
     recipient: str = ""
     """To whom it goes, for the operator: addresses, a number, a topic."""
     since: float = 0.0
-    """Unix time at which its life began: when it was committed, or an operator let it be tried again."""
+    """When its life began, by the store's clock: when it was committed, or an operator let it be tried again."""
     state: Literal["waiting", "resting", "leaving", "dead", "damaged"] = "waiting"
     """As ``get_outgoing`` gives it, with the ``due`` and ``error`` of a lane that rests."""
 

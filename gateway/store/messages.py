@@ -8,7 +8,6 @@ Each operation does all calls of it that one commit holds, and gives a result ea
 import json
 import logging
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -160,10 +159,10 @@ def _put_aside(db: Database, message: Message) -> None:
     _leave(db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), story.line("dead: damaged"))
 
 
-def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing]]]) -> list[None]:
-    outgoing.put(db, [item for _, items in calls for item in items])
-    ids = [text(id_) for id_, _ in calls]
-    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", time.time(), story.line("done"), only=RUNNING)
+def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]]) -> list[None]:
+    outgoing.put(db, [item for _, items, _ in calls for item in items])
+    ids, now = [text(id_) for id_, _, _ in calls], calls[-1][2]
+    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", now, story.line("done"), only=RUNNING)
     return [None] * len(calls)
 
 
@@ -230,11 +229,10 @@ def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     return [db.execute(sql, (story.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
 
 
-def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+def drop(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {GONE}, due = ?, content = x'', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
-    at = time.time()
-    return [db.execute(sql, (at, story.line("dropped"), listed(map(text, ids)))).rowcount for ids in calls]
+    return [db.execute(sql, (now, story.line("dropped"), listed(map(text, ids)))).rowcount for ids, now in calls]
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Message | None]:

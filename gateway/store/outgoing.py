@@ -4,7 +4,6 @@
 
 import logging
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -131,6 +130,8 @@ class Failed:
     due: float = 0.0
     rests: bool = False
     """It is its lane that waits until ``due``: when that works again, all of it leaves at once."""
+    forward: int = 0
+    """Seconds by which the machine's clock is ahead of the store's: the story tells the machine's time."""
 
 
 def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
@@ -139,7 +140,7 @@ def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
     for call in calls:
         due, id_ = max(0.0, call.due), text(call.id)
         for message, lane in db.execute(sql, (0.0 if call.rests else due, text(call.error), id_)).fetchall():
-            _tell(db, message, story.failed(f"not sent {id_}: {call.error}", due))
+            _tell(db, message, story.failed(f"not sent {id_}: {call.error}", due + call.forward))
             if call.rests:
                 db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))
         _split(db, call)
@@ -209,12 +210,12 @@ _REVIVE = f"""UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, si
 """+state: by the ids, however many are in that state."""
 
 
-def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
-    return [_revive(db, listed(map(text, ids))) for ids in calls]
+def revive(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
+    return [_revive(db, listed(map(text, ids)), now) for ids, now in calls]
 
 
-def _revive(db: Database, ids: str) -> int:
-    whole, now = listed(id_ for (id_,) in db.execute(_WHOLE, [ids])), time.time()
+def _revive(db: Database, ids: str, now: float) -> int:
+    whole = listed(id_ for (id_,) in db.execute(_WHOLE, [ids]))
     dead = db.execute(_REVIVE % f"+state = {DEAD} AND error <> ?", (now, whole, DAMAGED)).fetchall()
     waiting = set(db.execute(_REVIVE % f"+state = {WAITING}", (now, ids)).fetchall())  # those that were dead, too
     lanes = listed({lane for _, _, lane in {*dead, *waiting}})

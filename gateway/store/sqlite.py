@@ -119,7 +119,7 @@ class SQLiteStore:
         return await self._run(messages.take, call, undo=messages.give_back)
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:  # noqa: A002
-        await self._run(messages.finish, (id, outgoing))
+        await self._run(messages.finish, (id, outgoing, self.now()))
 
     async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:  # noqa: A002
         await self._run(messages.retry, (id, due, error, counted, self._set_forward()))
@@ -169,7 +169,7 @@ class SQLiteStore:
         return await self._run(messages.revive, tuple(ids))
 
     async def drop(self, ids: Sequence[str]) -> int:
-        return await self._run(messages.drop, tuple(ids))
+        return await self._run(messages.drop, (tuple(ids), self.now()))
 
     # What handlers send.
 
@@ -190,7 +190,8 @@ class SQLiteStore:
         refused: Outgoing | None = None,
         rests: bool = False,
     ) -> None:
-        await self._run(outgoing.postpone, outgoing.Failed(id, error, left, refused, due=due, rests=rests))
+        failed = outgoing.Failed(id, error, left, refused, due=due, rests=rests, forward=self._set_forward())
+        await self._run(outgoing.postpone, failed)
 
     async def bury_outgoing(
         self,
@@ -206,7 +207,7 @@ class SQLiteStore:
         await self._run(outgoing.wake, None)
 
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
-        return await self._run(outgoing.revive, tuple(ids))
+        return await self._run(outgoing.revive, (tuple(ids), self.now()))
 
     async def drop_outgoing(self, ids: Sequence[str]) -> int:
         return await self._run(outgoing.drop, tuple(ids))
@@ -244,7 +245,9 @@ class SQLiteStore:
         after: str = "",
     ) -> list[OutgoingSummary]:
         which = lookup.WhichOutgoing(type, message, limit, after, dead)
-        return self._today(await self._ask(lookup.outgoing, which))
+        forward = self._set_forward()
+        found = self._today(await self._ask(lookup.outgoing, which))
+        return [each if each.received is None else replace(each, received=each.received + forward) for each in found]
 
     async def find(self, prefix: str, *, among: Among = "events", limit: int = 10) -> list[str]:
         return await self._ask(lookup.find, lookup.Beginning(prefix, among, limit))
@@ -258,7 +261,7 @@ class SQLiteStore:
 
     async def get_outgoing(self, id: str) -> Outgoing | None:  # noqa: A002
         found = await self._ask(outgoing.get, id)
-        return found and self._today([found])[0]
+        return found and replace(self._today([found])[0], since=found.since + self._set_forward())
 
     async def story(self, id: str) -> list[Step]:  # noqa: A002
         return await self._ask(_story, id)

@@ -1,5 +1,6 @@
 """A story: lines of ``time TAB what``, in the row of the message or claim that it tells of."""
 
+import heapq
 import sqlite3
 import time
 from datetime import UTC, datetime
@@ -24,14 +25,13 @@ def failed(error: str, due: float | None = None) -> str:
 
 def told(database: sqlite3.Connection, event: str) -> list[Step]:
     """What the claim and the message of ``event`` tell, oldest first; what is of one moment, the claim's first: the
-    message was made of it."""
+    message was made of it. Each keeps its own order, which a machine's clock that is set back does not change."""
     sql = (
         "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
     )
     rows = database.execute(sql, [event]).fetchall()
-    found = [step for _, written in rows for step in _steps(str(written))]
     received = [Step(float(at), "received") for at, _ in rows[:1]]
-    return received + sorted(found, key=lambda step: step.at)
+    return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
 
 
 def _steps(story: str) -> list[Step]:

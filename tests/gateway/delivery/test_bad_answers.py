@@ -251,7 +251,7 @@ async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
     texts = SMSWebhook(app, TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1"), name="texts")
     listener = {"mqtt": "devices", "email": "mail", "sms": "texts"}[kind]
     await store.claim("e", id="e", now=1.0, ttl=1e12)
-    outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event])
+    outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event], store.now())
     await store.settle("e", result=b"", outgoing=outgoing)
     outbox = Outbox(store, make_outlets([devices, texts], DirectorySubmission(str(tmp_path))))
     outbox.start()

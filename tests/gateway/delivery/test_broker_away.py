@@ -45,7 +45,7 @@ async def test_it_leaves_when_the_broker_is_back(store: SQLiteStore, caplog: pyt
             message = Message("e1", "mqtt", "route", "e1", 1.0, codec.encode({}, []))
             await store.put(message)
             await store.take(1, now=2.0)
-            await store.finish("e1", outgoing=outgoing_of("e1", {"listener": "plant"}, [event]))
+            await store.finish("e1", outgoing=outgoing_of("e1", {"listener": "plant"}, [event], store.now()))
             outbox = Outbox(store, make_outlets([client], None))
             outbox.backoff = Policy(backoff=0.05)
             outbox.start()

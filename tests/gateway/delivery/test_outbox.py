@@ -5,7 +5,6 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -67,7 +66,7 @@ async def reply(store: SQLiteStore, event: str, listener: str, *texts: str) -> N
     """What a handler of the text ``event`` has replied, committed with its "done"."""
     events = [{"type": "sms.send", "to": "+447400123456", "from": "+15005550006", "text": text} for text in texts]
     await store.claim(event, id=event, now=1.0, ttl=60.0)
-    outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events)
+    outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events, store.now())
     await store.settle(event, result=b"", outgoing=outgoing)
     bell.outgoing.ring()
 
@@ -277,7 +276,7 @@ async def mailing(store: SQLiteStore, there: Peer, *, keep: Keep | None = None) 
 
 async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 1) -> None:
     await store.claim(event, id=event, now=1.0, ttl=60.0)
-    items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number)
+    items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number, store.now())
     await store.settle(event, result=b"", outgoing=items)
     bell.outgoing.ring()
 
@@ -382,7 +381,7 @@ async def test_what_is_old_and_was_hardly_tried_is_not_given_up_yet(
     async with peer({"RCPT": "450 4.2.0 greylisted"}) as there, mailing(store, there) as outbox:
         outbox.backoff = Policy(backoff=0.2)
         event = MAIL | {"id": "e-0"}
-        old = replace(outgoing_of("e", {"listener": "mail"}, [event])[0], since=1.0)
+        [old] = outgoing_of("e", {"listener": "mail"}, [event], 1.0)
         await store.finish("e", outgoing=[old])
         bell.outgoing.ring()
 

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 
 from gateway.store import Message, Outgoing, SQLiteStore
 from gateway.store import clock as store_clock
+from gateway.store.engine import KEEP
 
 HOUR = 3600.0
 Step = Callable[[float], None]
@@ -42,7 +44,7 @@ async def failed(store: SQLiteStore, wait: float) -> None:
     """A message, and something to be sent, that are to be tried again."""
     await store.put(Message("m", "mqtt", "route", "m", time.time(), b""))
     await store.take(1, now=store.now())
-    await store.finish("m", outgoing=[Outgoing("m-0", "m", "sms", b"")])
+    await store.finish("m", outgoing=[Outgoing("m-0", "m", "sms", b"", since=store.now())])
     await store.take_outgoing(1, now=store.now())
     await store.postpone("m-0", due=store.now() + wait, error="E")
     await store.put(Message("n", "mqtt", "route", "n", time.time(), b""))
@@ -113,3 +115,51 @@ async def test_a_system_that_names_no_start_has_a_new_clock_at_each_opening(
         step(-HOUR)
         await again(store)
         assert 90 < (await store.next_due() or 0) - store.now() < 101
+
+
+@pytest.mark.parametrize("seconds", [-HOUR, HOUR, 50 * 365 * 24 * HOUR])
+async def test_the_life_of_what_leaves_is_by_the_store_s_clock(store: SQLiteStore, step: Step, seconds: float) -> None:
+    """A machine without a battery sends before it hears the time: its clock then goes forward by half a century."""
+    await failed(store, 100.0)
+    step(seconds)
+    for _ in range(2):
+        [taken] = await store.take_outgoing(1, now=store.now() + 101)
+        assert 0 <= store.now() - taken.since < 5
+        await store.postpone("m-0", due=store.now() + 100, error="E")
+        [listed], shown = await store.outgoing(), await store.get_outgoing("m-0")
+        assert shown is not None
+        assert listed.received == pytest.approx(time.time(), abs=5)
+        assert shown.since == pytest.approx(time.time(), abs=5)
+        assert shown.due == pytest.approx(time.time() + 100, abs=5)
+        told = (await store.story("m"))[-1]
+        assert _until(told.what) == pytest.approx(time.time() + 100, abs=5)
+        await store.revive_outgoing(["m-0"])  # a new life
+
+
+def _until(told: str) -> float:
+    return datetime.fromisoformat(told.rpartition("waits until ")[2]).timestamp()
+
+
+async def test_the_story_of_what_is_done_is_kept_as_long_though_the_clock_is_set_back(
+    store: SQLiteStore, step: Step
+) -> None:
+    """A device that repeats a message at QoS 2 is recognized by it."""
+    step(-2 * KEEP)
+    await failed(store, 100.0)
+    await store.purge(now=store.now())
+    assert [each.what for each in await store.story("m")][-1] != "received"
+    await store.purge(now=store.now() + 2 * KEEP)
+    assert await store.story("m") == []
+
+
+async def test_a_machine_that_starts_with_an_earlier_time_keeps_nothing_for_longer_than_anew(
+    store: SQLiteStore, step: Step, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await failed(store, 0.0)
+    monkeypatch.setattr(store_clock, "boot", lambda: "another start")
+    step(-10 * KEEP)
+    await again(store)
+    [item] = await store.take_outgoing(1, now=store.now() + 5)
+    assert 0 <= store.now() - item.since < 5
+    await store.purge(now=store.now() + 2 * KEEP)
+    assert await store.story("m") == []
