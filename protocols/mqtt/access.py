@@ -122,6 +122,8 @@ class Access:
         except (Unverifiable, MemoryError) as error:
             logger.error("%s: a password cannot be checked: %s", self._name, str(error) or "no memory")
             return Verdict(reasons.SERVER_UNAVAILABLE, None)
+        if (await self._users()).get(username) != hashed:  # the file has changed while this waited for its turn
+            return await self._judge(username, password, address)
         if checked.right:
             return Verdict(reasons.SUCCESS, username)
         return await self._refused(username, address, checked.began)

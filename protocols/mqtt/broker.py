@@ -335,7 +335,7 @@ class Broker:
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:
-        expiry, ends, grants, will, user = record.read_session(value)
+        expiry, ends, grants, will, user, replays = record.read_session(value)
         session = self.sessions[client_id] = self._new(client_id, self.journal)
         now = self.clock()
         session.expiry, session.user = expiry, user
@@ -343,6 +343,8 @@ class Broker:
         session.grants = grants
         for topic_filter, grant in grants.items():
             self._add(topic_filter, session, grant)
+        for topic_filter in replays:
+            self.replay(session, topic_filter, grants[topic_filter])
         if will is not None:
             message, delay, due = will
             session.will = Will(message, delay)

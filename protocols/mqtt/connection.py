@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.errors import Disconnected, LocalProtocolError
@@ -111,9 +111,13 @@ class Connection:
                 room = len(unacked) + exactly_once.begun < most
                 if qos == 1 and room and packet_id not in unacked and packet_id not in inbound:
                     unacked[packet_id] = 0
-                elif not self._begin(packet_id, packet):
-                    yield from self._repeated(packet)
-                    continue
+                else:
+                    if (fan_out := exactly_once.under_way(packet_id)) is not None:
+                        self.fan_out = fan_out
+                        yield None  # its repetition is answered when everybody has it
+                    if not self._begin(packet_id, packet):
+                        yield from self._repeated(packet)
+                        continue
             if packet["retain"] or matches[packet["topic"]]:
                 yield from self._fan_out(packet)
             if self._queue or qos == 2:
@@ -164,6 +168,8 @@ class Connection:
         keys = message["topic"], message["payload"], message["qos"]
         sent = self._broker.message(*keys, retain=message["retain"], properties=message["properties"])
         self.fan_out = self._broker.publish(sent, self.session)
+        if self.fan_out is not None and message["qos"] == 2:
+            self._exactly_once.fan_out(cast("int", message["id"]), self.fan_out)
         self.deliveries += len(self._matches[message["topic"]])
         if self.fan_out is not None or self.deliveries > MOST_DELIVERIES:
             yield None

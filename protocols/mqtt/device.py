@@ -463,6 +463,10 @@ class Device(Instance, asyncio.Protocol):
         self._stopping = True
         if not self._closed:
             self._transport.pause_reading()
+        if self._connect is not None or self._admission is not None:  # nothing of it is under way
+            self._connect = None
+            self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
+            self.close(reasons.SERVER_UNAVAILABLE, "server shutting down")
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:

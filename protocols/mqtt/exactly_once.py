@@ -5,6 +5,7 @@ from typing import Any
 from protocols.asgi import MQTTReceiveEvent
 from protocols.event import new_id
 from protocols.mqtt import packets, reasons
+from protocols.mqtt.fan_out import FanOut
 from protocols.mqtt.inbound import Inbound
 from protocols.mqtt.journal import Journal
 from protocols.mqtt.packets import Pubrel
@@ -65,6 +66,26 @@ class ExactlyOnce:
         known = Inbound(new_id())
         self._session.note(packet_id, known)
         self._take(packet, known)
+
+    def fan_out(self, packet_id: int, fan_out: FanOut) -> None:
+        """A new one goes to many subscribers. What is known of it is kept together with what the last of them gets:
+        after a crash before that the client sends it again, and it goes to all of them."""
+        session = self._session
+        known = session.inbound[packet_id]
+        known.fan_out = fan_out
+        session.withhold(packet_id)
+
+        def done() -> None:
+            known.fan_out = None
+            if session.inbound.get(packet_id) is known:
+                session.note(packet_id, known)
+
+        fan_out.when_done(done)
+
+    def under_way(self, packet_id: int) -> FanOut | None:
+        """The fan-out of this message, unless it is over or there is none."""
+        known = self._session.inbound.get(packet_id)
+        return None if known is None else known.fan_out
 
     def _take(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
         """It is this connection's application's."""

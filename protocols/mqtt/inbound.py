@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from protocols.asgi import MQTTReceiveEvent
+from protocols.mqtt.fan_out import FanOut
 
 
 class Owner(Protocol):
@@ -15,13 +16,15 @@ class Owner(Protocol):
 class Inbound:
     """One such message, under its packet identifier."""
 
-    __slots__ = ("again", "event", "handled", "owner")
+    __slots__ = ("again", "event", "fan_out", "handled", "owner")
 
     def __init__(self, event: str, *, handled: bool = False) -> None:
         self.event = event
         """Its event id, the same each time the client sends it."""
         self.handled = handled
         """The application has acknowledged it: PUBREC was sent, or may be."""
+        self.fan_out: FanOut | None = None
+        """While it is on its way to its subscribers, where they are many."""
         self.owner: Owner | None = None
         """Whose application has it; None, and not handled: the client has to send it again."""
         self.again: tuple[Owner, MQTTReceiveEvent] | None = None

@@ -99,11 +99,17 @@ def read_inbound(data: bytes) -> tuple[str, bool]:
 
 
 def session(
-    expiry: float, ends: float | None, grants: Mapping[str, Grant], will: Will | None, user: str | None
+    expiry: float,
+    ends: float | None,
+    grants: Mapping[str, Grant],
+    will: Will | None,
+    user: str | None,
+    replays: Sequence[str] = (),
 ) -> bytes:
     """See :class:`KeptSession`."""
     pairs = {topic_filter: tuple(grant) for topic_filter, grant in grants.items()}
-    return _pack((expiry, ends, pairs, _will(will), user))
+    fields = (expiry, ends, pairs, _will(will), user)
+    return _pack((*fields, replays) if replays else fields)  # 0.1.0 reads five
 
 
 class KeptSession(NamedTuple):
@@ -116,14 +122,17 @@ class KeptSession(NamedTuple):
     will: tuple[Message, float, float] | None
     """Message, delay, due."""
     user: str | None
+    replays: Sequence[str]
+    """Topic filters of which the client has not got all retained messages yet."""
 
 
 def read_session(data: bytes) -> KeptSession:
-    expiry, ends, grants, will, user = _unpack(data)
+    expiry, ends, grants, will, user, *replays = _unpack(data)
     read = {
         topic_filter: Grant(grant[0], grant[1], grant[2], tuple(grant[3])) for topic_filter, grant in grants.items()
     }
-    return KeptSession(expiry, ends, read, (read_message(will[0]), will[1], will[2]) if will else None, user)
+    kept_will = (read_message(will[0]), will[1], will[2]) if will else None
+    return KeptSession(expiry, ends, read, kept_will, user, replays[0] if replays else ())
 
 
 def _will(will: Will | None) -> tuple[bytes, float, float] | None:

@@ -106,8 +106,7 @@ class MQTTServer(Server):
             if done % RESTORED == 0:
                 gc.freeze()  # it all lives long: the collector would look at it again and again
                 await asyncio.sleep(0)
-        while self.broker.backlog.run():  # noqa: ASYNC110 -- no polling: that does the work
-            await asyncio.sleep(0)
+        await self._finish_work()
 
     def _save_login(self, username: str, login: str | None) -> None:
         if self._keeper is not None:
@@ -126,6 +125,7 @@ class MQTTServer(Server):
         await self.tasks.drain(LAST_WORDS)  # who listens hears of it before it is cancelled
         await self.tasks.cancel()
         await self._disconnect_all()
+        await self._finish_work()  # wills to many subscribers
         await self._clock.cancel()
         if self._keeper is not None:
             await self._keeper.close()
@@ -169,6 +169,11 @@ class MQTTServer(Server):
         """One slice; then everybody else has a turn."""
         if self.broker.backlog.run():
             self._work_soon()
+
+    async def _finish_work(self) -> None:
+        """All of it: without clients it has an end."""
+        while self.broker.backlog.run():  # noqa: ASYNC110 -- no polling: that does the work
+            await asyncio.sleep(0)
 
     async def _tick(self) -> None:
         while True:

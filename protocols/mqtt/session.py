@@ -253,6 +253,7 @@ class Session:
             found = next(self._replays[topic_filter])
         except StopIteration:
             del self._replays[topic_filter]
+            self.save()
         else:
             if found is not None:
                 self._send(*found, retain=True)
@@ -263,6 +264,11 @@ class Session:
         self._replays[topic_filter] = messages
         if len(self._replays) == 1:  # else the others go first
             self.pump()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether some of what is retained is still to be sent."""
+        return bool(self._replays)
 
     def unreplay(self, topic_filter: str) -> None:
         """It has unsubscribed: what it has not got yet it does not get."""
@@ -363,10 +369,10 @@ class Session:
             self.journal.put(record.session_key(self.client_id), None)
 
     def save(self) -> None:
-        """Its subscriptions, will and life changed."""
+        """Its subscriptions, will or life changed, or which retained messages are still to be sent."""
         if self.journal is not None:
             ends = None if self.outlet is not None else self.ends
-            kept = record.session(self.expiry, ends, self.grants, self.will, self.user)
+            kept = record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
             self.journal.put(record.session_key(self.client_id), kept)
 
     def note(self, packet_id: int, inbound: Inbound) -> None:
@@ -375,10 +381,14 @@ class Session:
         if self.journal is not None:
             self.journal.put(record.inbound_key(self.client_id, packet_id), record.inbound(inbound))
 
+    def withhold(self, packet_id: int) -> None:
+        """What is known of it is not to be kept yet."""
+        if self.journal is not None:
+            self.journal.put(record.inbound_key(self.client_id, packet_id), None)
+
     def settle(self, packet_id: int) -> bool:
         """The inbound message is over: whether it was known."""
         if self.inbound.pop(packet_id, None) is None:
             return False
-        if self.journal is not None:
-            self.journal.put(record.inbound_key(self.client_id, packet_id), None)
+        self.withhold(packet_id)
         return True

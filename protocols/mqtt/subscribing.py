@@ -86,6 +86,8 @@ class Subscribing:
         session.after(lambda: self._peer.write(packets.suback(self._peer.version, packet.id, codes)))
         for topic_filter, grant in replays:
             self._broker.replay(session, topic_filter, grant)
+        if session.replaying:
+            session.save()
 
     def unsubscribe(self, packet: Unsubscribe) -> dict[str, Any] | None:
         """Answer it; what the application hears of it."""

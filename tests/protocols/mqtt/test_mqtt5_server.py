@@ -240,12 +240,11 @@ async def test_a_million_subscriptions(app: Recorder, version: int) -> None:
         await peer.say(wire.connect("ann", version))
         await peer.hear()
         refused = 0x97 if version == 5 else 0x80
-        for start in range(0, 1_000_000, 100_000):
-            for part in range(start, start + 100_000, 10_000):
-                filters = [f"{each:x}" for each in range(part, part + 10_000)]
-                await peer.say(wire.subscribe(*filters, qos=0, version=version))
-                codes = (await peer.hear())[-10_000:]
-                assert codes == (bytes(100) if not part else b"") + bytes([refused]) * (10_000 if part else 9_900)
+        for part in range(0, 1_000_000, 4_000):
+            filters = [f"{each:x}" for each in range(part, part + 4_000)]
+            await peer.say(wire.subscribe(*filters, qos=0, version=version))
+            codes = (await peer.hear())[-4_000:]
+            assert codes == (bytes(100) if not part else b"") + bytes([refused]) * (4_000 if part else 3_900)
         assert server.broker.subscriptions == 100
 
 
