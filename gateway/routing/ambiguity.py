@@ -79,7 +79,20 @@ def is_anchored(parsed: Any) -> bool:
 
 
 def _choices(expression: Any) -> int:
-    return sum(op is sre.BRANCH or (op in _REPEATS and value[0] != value[1]) for op, value in _items(expression))
+    """How many choices a search makes on its way through ``expression``: those in a counted repeat once for each round,
+    those in a loop once, as a loop that is not dangerous divides a text in one way only."""
+    return sum(_choices_of(op, value) for op, value in expression)
+
+
+def _choices_of(op: Any, value: Any) -> int:
+    within = sum(map(_choices, _children(op, value)))
+    if op in _REPEATS:
+        least, most, _ = value
+        rounds = max(least, 1) if most is sre.MAXREPEAT else most
+        return int(rounds * within + (least != most))
+    if op is sre.BRANCH:
+        return within + (len(value[1]) - 1).bit_length()  # of four alternatives one is chosen by two choices
+    return within
 
 
 def _tests(expression: Any) -> bool:

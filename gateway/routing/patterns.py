@@ -122,7 +122,7 @@ class Regex(Pattern):
             raise DangerousPattern(self.text, judged.dangerous)
         if judged.degree is None:
             return 0
-        return int(_STEPS ** (1 / max(1, judged.degree)))
+        return int(_STEPS ** (1 / max(1, judged.degree))) - 1
 
     @cached_property
     def _compiled(self) -> "re.Pattern[str]":

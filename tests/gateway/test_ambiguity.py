@@ -150,6 +150,24 @@ def test_a_search_that_is_not_done_is_stopped(text: str) -> None:
     assert time.process_time() - begun < 5  # by itself it takes hours
 
 
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        (r"^(\w+){8}@x$", "a" * 60),
+        ("^(a+){10}$", "a" * 40 + "!"),
+        ("^(a?){30}$", "a" * 30 + "!"),
+        ("^(?:|a|){25}!$", "x"),
+        ("^(?:a?a?){14}b$", "a" * 28),
+    ],
+)
+def test_the_rounds_of_a_counted_repeat_multiply(text: str, key: str) -> None:
+    """No loop in it is dangerous, and the search takes hours all the same."""
+    begun = time.process_time()
+    with pytest.raises(TookTooLong):
+        Regex(text).match(key)
+    assert time.process_time() - begun < 1
+
+
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
     """An application that takes everything and says nothing."""
 
