@@ -8,6 +8,7 @@ import errno
 import os
 import socket
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,8 @@ from gateway.store.schema import TooNew, check_version, version_in
 from protocols.listener import reason
 from protocols.units import TCP, Unix, parse_address
 
-_NO_NAMELESS = (errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL)
-"""What a file system says that has no files without a name."""
+_LONGEST_SOCKET = 107
+"""Bytes of a Unix socket's path (unix(7): 108 with the end)."""
 _OURS = ("", "-wal", "-shm", ".open.lock", ".next.lock")
 
 
@@ -33,6 +34,8 @@ def findings(draft: Draft, *, stored: bool) -> list[Finding]:
 def _store(draft: Draft) -> Iterator[Finding]:
     path = Path(draft.settings.store.partition(":")[2])
     lacking = [*_writable_folder(draft, ("store",), "store", path.parent)]
+    if not lacking and path.is_symlink():  # the folder that it leads to is not made
+        lacking = [*_writable_folder(draft, ("store",), "store", path.resolve().parent, made=False)]
     lacking = lacking or [*_writable_files(draft, ("store",), "store", [Path(f"{path}{each}") for each in _OURS])]
     yield from lacking or _known_version(draft, path)
 
@@ -84,9 +87,10 @@ def _writable_files(draft: Draft, loc: Loc, what: str, paths: list[Path]) -> Ite
             return
 
 
-def _writable_folder(draft: Draft, loc: Loc, what: str, folder: Path) -> Iterator[Finding]:
-    """Files can be made in it, or it can be made itself."""
-    there = next((each for each in (folder, *folder.parents) if os.path.lexists(each)), folder)
+def _writable_folder(draft: Draft, loc: Loc, what: str, folder: Path, *, made: bool = True) -> Iterator[Finding]:
+    """Files can be made in it, or, where it is ``made`` when it is needed, it can be made itself."""
+    above = folder.parents if made else ()
+    there = next((each for each in (folder, *above) if os.path.lexists(each)), folder)
     try:
         _try_folder(there)
     except OSError as error:
@@ -95,18 +99,8 @@ def _writable_folder(draft: Draft, loc: Loc, what: str, folder: Path) -> Iterato
 
 def _try_folder(folder: Path) -> None:
     """Raises OSError where nothing can be written there: no right, a read-only file system, no room."""
-    try:
-        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno not in _NO_NAMELESS or not folder.is_dir():
-            raise
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES)) from error
-        return
-    try:
-        os.write(fd, b"\0" * 4096)
-    finally:
-        os.close(fd)
+    with tempfile.TemporaryFile(dir=folder, buffering=0) as file:  # it has no name, or at once none any more
+        file.write(b"\0" * 4096)
 
 
 def _try_port(host: str, port: int) -> None:
@@ -127,4 +121,6 @@ def _try_port(host: str, port: int) -> None:
 def _try_socket_file(path: Path) -> None:
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         raise FileExistsError(errno.EEXIST, "there is a file of this name, and it is not a socket")
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise OSError(errno.ENAMETOOLONG, f"a socket's path has {_LONGEST_SOCKET} bytes at most")
     _try_folder(path.parent)

@@ -59,8 +59,12 @@ class Deliveries:
 
     async def close(self) -> str:
         """What is kept for the next start, in a few words."""
-        counts = await self._store.counts()
-        await self._store.close()
+        try:
+            counts = await self._store.counts()
+        except StoreUnavailable as error:
+            return f"what is kept for retry is not known, the store is unavailable: {error}"
+        finally:
+            await self._store.close()
         kept = counts.waiting + counts.running + counts.outgoing
         return f"{kept} kept for retry" if kept else ""
 
@@ -77,7 +81,10 @@ class Deliveries:
 
     async def summary(self) -> str:
         """``3 waiting, 1 dead``, for the start page."""
-        counts = await self._store.counts()
+        try:
+            counts = await self._store.counts()
+        except StoreUnavailable as error:  # since it was opened
+            return f"unavailable: {error}"
         waiting = counts.waiting + counts.running
         unsent = f", {counts.outgoing} to send" if counts.outgoing else ""
         return f"{waiting} waiting, {counts.dead + counts.dead_outgoing} dead{unsent}"

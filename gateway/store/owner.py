@@ -31,8 +31,9 @@ class Owner:
         self._fd = _locked(self._path)
 
     def release(self) -> None:
-        """Dead from now on, to every process."""
-        self._path.unlink(missing_ok=True)
+        """Dead from now on, to every process; who finds the file, where it cannot be removed, removes it."""
+        with contextlib.suppress(OSError):  # the file system is read-only by now, or away
+            self._path.unlink(missing_ok=True)
         os.close(self._fd)
 
 

@@ -90,6 +90,12 @@ WRONG = {
         {"bind": "unix:checked_handlers.py"},
         "4:32: error: servers.mail: unix:checked_handlers.py: there is a file of this name, and it is not a socket",
     ),
+    "a file system that takes no files": ({"store": "/proc/gateway.db"}, "2:8: error: store: /proc: "),
+    "a link to a folder that is not there": ({"store": "link.db"}, "2:8: error: store: {folder}/nowhere: No such"),
+    "a socket with a path that is too long": (
+        {"bind": f"unix:{'a' * 108}"},
+        f"4:32: error: servers.mail: unix:{'a' * 108}: a socket's path has 107 bytes at most",
+    ),
     "the console too": (
         {"console": "192.0.2.1:9000"},
         "7:17: error: console: 192.0.2.1:9000: this machine has no such address",
@@ -101,11 +107,12 @@ WRONG = {
 def test_what_the_machine_does_not_give(folder: Folder, case: str) -> None:
     parts, said = WRONG[case]
     (folder.path / "taken" / "gateway.db").mkdir(parents=True)
+    (folder.path / "link.db").symlink_to("nowhere/gateway.db")
     folder.write(**parts)
     before = folder.names
     done = folder.run("check")
     assert done.returncode == 3
-    assert f"gateway.yaml:{said}" in done.stderr
+    assert f"gateway.yaml:{said.format(folder=folder.path.resolve())}" in done.stderr
     assert done.stderr.endswith("1 error. Nothing was started.\n")
     assert folder.names == before
 

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import signal
 import smtplib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,6 +26,7 @@ FILE = """
 servers: {{mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}}}
 routes: {{email: {{app: desk_handlers.Desk, inbox: true}}}}
 console: {{bind: "127.0.0.1:{console}"}}
+shutdown_timeout: 1s
 """
 
 
@@ -95,6 +97,17 @@ def test_not_ready_while_nothing_can_be_stored(desk: Desk, trouble: Callable[[De
     assert desk.takes() == 250
     complaints = [line for line in desk.daemon.lines if line.startswith("ERROR   the store is unavailable")]
     assert len(complaints) <= 2, "the trouble, and that it cannot be opened again"
+
+
+@pytest.mark.parametrize("trouble", [Desk.no_room, Desk.folder_gone])
+def test_it_stops_as_ever_while_nothing_can_be_stored(desk: Desk, trouble: Callable[[Desk], object]) -> None:
+    assert desk.takes() == 250
+    trouble(desk)
+    assert desk.ask()[0] == 503
+    desk.daemon.process.send_signal(signal.SIGTERM)
+    assert desk.daemon.process.wait(20) == 0
+    desk.daemon.says("the store is unavailable: ")
+    assert desk.daemon.lines[-1].startswith("INFO    stopped: ")
 
 
 def test_a_store_that_was_deleted_takes_nothing_into_the_void(desk: Desk) -> None:
