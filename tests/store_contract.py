@@ -567,25 +567,36 @@ class StoreContract:
         assert ids_of(await store.outgoing(dead=True)) == ["p-0", "p-0.1", "p-0.2", "p-0.3"]
 
     async def test_a_lane_that_rests_asks_with_one_item_at_a_time_and_never_twice_with_one(self, store: Store) -> None:
-        lanes = ["a", "a", "a", "b"]
+        now, lanes = store.now(), ["a", "a", "a", "b"]
         await self.sends(
             store, [Outgoing(f"l-{number}", "l", "sms", b"", lane=lane) for number, lane in enumerate(lanes)]
         )
-        assert ids_of(await store.take_outgoing(1, now=NOW)) == ["l-0"]
-        await store.postpone("l-0", due=NOW + 60, error="401", rests=True)
+        assert ids_of(await store.take_outgoing(1, now=now)) == ["l-0"]
+        await store.postpone("l-0", due=now + 60, error="401", rests=True)
         listed = await store.outgoing()
         assert [(each.state, each.due, each.error) for each in listed] == [
-            ("resting", NOW + 60, "401"), ("resting", NOW + 60, "401"), ("resting", NOW + 60, "401"),
+            ("resting", now + 60, "401"), ("resting", now + 60, "401"), ("resting", now + 60, "401"),
             ("waiting", 0.0, ""),
         ]  # fmt: skip
-        assert ids_of(await store.take_outgoing(9, now=NOW)) == ["l-3"]
-        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-1"]
-        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == []
-        await store.postpone("l-1", due=NOW + 120, error="401", rests=True)
+        assert ids_of(await store.take_outgoing(9, now=now)) == ["l-3"]
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == []
+        await store.postpone("l-1", due=now + 120, error="401", rests=True)
         await store.wake()
-        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-2"]
-        await store.sent("l-2")
-        assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["l-0", "l-1"], "all of it at once"
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"]
+        await store.postpone("l-2", due=now + 70, error="450 later")
+        await store.wake()
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0"], "which asked longest ago"
+        await store.postpone("l-0", due=now + 70, error="450 later")
+        assert [each.attempts for each in await store.outgoing()] == [1, 0, 1, 1], "the account's refusals do not count"
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == []
+        await store.postpone("l-1", due=now + 70, error="450 later")
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == [], "what fails for now is not asked again at once"
+        await store.wake()
+        assert ids_of(await store.take_outgoing(9, now=now + 70)) == ["l-0"]
+        await store.sent("l-0")
+        assert ids_of(await store.take_outgoing(9, now=now + 70)) == ["l-1", "l-2"], "all of it at once"
 
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
         await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Literal
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Count, Seconds, Timeout
 
+_MOST_DOUBLINGS = 64
+"""A float ends at 1,024 of them; what is tried once an hour gets there in six weeks."""
 LONGEST_BACKOFF = 3600.0
 """Seconds between two attempts, at most."""
 
@@ -49,4 +51,4 @@ class Policy:
 
     def wait(self, attempt: int) -> float:
         """Seconds between the failed attempt number ``attempt`` and the next."""
-        return min(self.backoff * 2.0 ** (attempt - 1), LONGEST_BACKOFF)
+        return min(self.backoff * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS), LONGEST_BACKOFF)

@@ -276,7 +276,8 @@ class Store(Protocol):
         rests: bool = False,
     ) -> None:
         """It has not left and waits until ``due``; ``left``: that is what is still to be sent of it; ``refused``: that
-        part is dead, and an item of its own. Its lane rests until then, if ``rests``."""
+        part is dead, and an item of its own. ``rests``: it is its lane that rests until then, and this attempt does not
+        count."""
 
     async def bury_outgoing(
         self,

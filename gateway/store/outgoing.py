@@ -72,7 +72,7 @@ def _chosen(db: Database, call: Take) -> list[int]:
     lanes = [lane for (lane,) in db.execute(_LANES) if lane is not None and lane not in call.busy]
     due = [row for lane in lanes if lane not in resting for row in db.execute(_DUE, (lane, call.now, limit))]
     asking = [lane for lane in lanes if resting.get(lane, call.now + 1) <= call.now]
-    due += [row for lane in asking for row in db.execute(_ASK, [lane])]
+    due += [row for lane in asking for row in db.execute(_ASK, (lane, call.now))]
     return [seq for _, seq in sorted(due)[:limit]]
 
 
@@ -83,11 +83,11 @@ _LANES = f"""WITH RECURSIVE lanes(lane) AS (
     SELECT lane FROM lanes"""
 _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ? AND due <= ?
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT ?"""
-_ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1
+_ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1 AND due <= ?2
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
-    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY attempts, seq LIMIT 1"""
+    AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT 1"""
 """In a lane that rests one item at a time asks whether its account is repaired, and each time another one: it may be
-the item that is wrong."""
+the item that is wrong. One that asks and fails for now has its backoff as anywhere else."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
@@ -129,17 +129,21 @@ class Failed:
     """The part that will never leave, where another may; its ``error`` says why."""
     due: float = 0.0
     rests: bool = False
-    """It is its lane that waits until ``due``: when that works again, all of it leaves at once."""
+    """It is its lane that waits until ``due``: when that works again, all of it leaves at once. A try that was none of
+    the item's fault is not counted."""
+    asked: float = 0.0
+    """When that was: the item that has not asked for longest asks next."""
     forward: int = 0
     """Seconds by which the machine's clock is ahead of the store's: the story tells the machine's time."""
 
 
 def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
-    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ? WHERE id = ?
-        RETURNING message, lane"""
+    sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ?, attempts = attempts - ?
+        WHERE id = ? RETURNING message, lane"""
     for call in calls:
         due, id_ = max(0.0, call.due), text(call.id)
-        for message, lane in db.execute(sql, (0.0 if call.rests else due, text(call.error), id_)).fetchall():
+        values = (call.asked if call.rests else due, text(call.error), call.rests, id_)
+        for message, lane in db.execute(sql, values).fetchall():
             _tell(db, message, story.failed(f"not sent {id_}: {call.error}", due + call.forward))
             if call.rests:
                 db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))

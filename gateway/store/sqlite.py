@@ -190,7 +190,8 @@ class SQLiteStore:
         refused: Outgoing | None = None,
         rests: bool = False,
     ) -> None:
-        failed = outgoing.Failed(id, error, left, refused, due=due, rests=rests, forward=self._set_forward())
+        now, forward = self.now(), self._set_forward()
+        failed = outgoing.Failed(id, error, left, refused, due=due, rests=rests, asked=now, forward=forward)
         await self._run(outgoing.postpone, failed)
 
     async def bury_outgoing(

@@ -521,6 +521,57 @@ async def test_what_rests_is_asked_for_at_a_new_start(store: SQLiteStore) -> Non
     assert [len(there.taken), there.tried] == [2, 3]
 
 
+async def test_a_server_that_is_away_while_its_account_is_refused_is_not_asked_without_a_pause(
+    store: SQLiteStore,
+) -> None:
+    async with peer({"MAIL": "530 5.7.0 authentication required"}) as there, mailing(store, there) as outbox:
+        await mails(store, "e", "b@x.org", number=3)
+
+        async def rests() -> bool:
+            return [item.state for item in await store.outgoing()] == ["resting"] * 3
+
+        await until(rests)
+        tried = there.tried
+        outbox.backoff = Policy(backoff=60.0)
+        there.answers = {"greeting": "421 4.3.2 busy"}
+        assert await store.revive_outgoing(["e-0", "e-1", "e-2"]) == 3
+
+        async def each_was_tried() -> bool:
+            return all(item.attempts for item in await store.outgoing())
+
+        await until(each_was_tried)
+        await asyncio.sleep(0.2)
+        assert there.tried == tried + 3
+        assert [item.attempts for item in await store.outgoing()] == [1, 1, 1]
+
+
+async def test_what_an_account_refused_for_long_is_not_old_when_that_is_repaired(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tries were the account's. Now the server takes it, after some patience."""
+    monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.01)
+    async with (
+        peer({"MAIL": "530 5.7.0 authentication required"}) as there,
+        mailing(store, there, keep=Keep(email=1.0)),
+    ):
+        await mails(store, "e", "b@x.org")
+        began = store.now()
+
+        async def asked_often() -> bool:
+            return there.tried >= 8 and store.now() > began + 1.0
+
+        await until(asked_often)
+        there.answers = {"RCPT": "450 4.2.0 greylisted"}
+
+        async def tried() -> bool:
+            return any("450" in item.error for item in await store.outgoing())
+
+        await until(tried)
+        there.answers.clear()
+        await left(store, 0)
+        assert await store.outgoing() == []
+
+
 async def test_what_another_gateway_with_the_store_sends_does_not_rest(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture
 ) -> None:

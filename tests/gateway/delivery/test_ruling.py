@@ -24,6 +24,7 @@ def wish(seconds: float) -> Outcome:
         (Policy(), FAILED, 1, Ruling("again", 30)),
         (Policy(), FAILED, 2, Ruling("again", 60)),
         (Policy(backoff=1.0), FAILED, 30, Ruling("again", 3600)),
+        (Policy(backoff=1.0), FAILED, 5000, Ruling("again", 3600)),
         (Policy(attempts=3), FAILED, 2, Ruling("again", 60)),
         (Policy(attempts=3), FAILED, 3, Ruling("dead")),
         (Policy(attempts=3), FAILED, 4, Ruling("dead")),
