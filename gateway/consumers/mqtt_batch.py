@@ -119,6 +119,8 @@ class MqttBatchMethods(MqttConnection[R]):
                 raise LocalProtocolError("mqtt.send: wait is not possible here, a batch publishes when it has returned")
             sent.append(checked)
 
+        for message in messages:
+            message.verdict = TAKEN  # whatever a batch that has failed made of it
         self._to_peer = keep
         self._answered = False
         self._loop = asyncio.get_running_loop()

@@ -162,6 +162,22 @@ async def test_messages_may_be_refused_or_deferred_one_by_one() -> None:
     ]
 
 
+async def test_a_verdict_of_a_batch_that_failed_is_not_that_of_its_messages() -> None:
+    class Undecided(AsyncMqttBatchConsumer):
+        max_delay = 60.0
+        max_batch = 2
+
+        async def receive_batch(self, messages: Sequence[MqttMessage]) -> None:
+            if len(messages) > 1:
+                messages[0].refuse()
+                raise ConnectionError("the database is away")
+
+    async with devices(Undecided.as_asgi(), 1) as (device,):
+        device.say(message("a", b"1", 1), message("a", b"2", 2))
+        assert [await device.hear(), await device.hear()] == [{"type": "mqtt.ack", "id": each} for each in (1, 2)]
+        await leave(device)
+
+
 async def test_a_batch_that_takes_long_holds_its_connections_back() -> None:
     release = asyncio.Event()
     sizes: list[int] = []
