@@ -2,8 +2,8 @@
 
 A table of what may follow what, state -> event type -> next state, and a check for each event type. A check returns the
 event with plain values and nothing else in it, as a server can speak it and a store can keep it; it raises
-LocalProtocolError, or KeyError for a key that is missing. Whoever takes events from an application uses the same two:
-an :class:`~protocols.instance.Instance` for a peer that is there, and an attempt from the store.
+LocalProtocolError, or KeyError for a key that is missing. An :class:`~protocols.instance.Instance` over a live
+connection and an attempt from the store use the same two.
 """
 
 from collections.abc import Callable, Mapping

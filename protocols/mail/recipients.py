@@ -29,13 +29,21 @@ _AUTHOR = ((b"resent-to", b"resent-cc"), (b"to", b"cc"))
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
 _COMMENT = re.compile(r"\([^()]{0,256}\)")
 _WORD = re.compile(r"[^\s<>,;:()\"]+")
+_SEPARATOR = re.compile(r"[,;:]")
 _FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
 
 
 def addresses(value: bytes) -> list[str]:
     """The valid addresses in a field such as To, in order, their domains in lower case; display names left out."""
     text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
-    return _valid(match[0] for match in _WORD.finditer(text) if "@" in match[0])
+    entries = map(_without_name, _SEPARATOR.split(text))
+    return _valid(match[0] for entry in entries for match in _WORD.finditer(entry) if "@" in match[0])
+
+
+def _without_name(entry: str) -> str:
+    """``bob@example.org`` of ``ann@example.org <bob@example.org>``: a display name may look like an address."""
+    _, _, rest = entry.partition("<")
+    return rest if "@" in rest.partition(">")[0] else entry
 
 
 def _valid(candidates: Iterable[str]) -> list[str]:

@@ -25,6 +25,11 @@ from protocols.mail.recipients import MAX_CANDIDATES, addresses, choose, evidenc
         (b"<ticket+42@example.org>", ["ticket+42@example.org"]),
         (b"ann@example.org, ann@example.org", ["ann@example.org"]),
         (b"", []),
+        (b"ann@example.net <bob@x.org>", ["bob@x.org"]),
+        (b"a@x.org, help@x.org <b@x.org>; ann@example.net<d@x.org>", ["a@x.org", "b@x.org", "d@x.org"]),
+        (b"team: ann@x.org <b@x.org>, c@x.org;", ["b@x.org", "c@x.org"]),
+        (b"a@x.org <>", ["a@x.org"]),
+        (b"<@a.org,@b.org:user@c.org>", ["user@c.org"]),
     ],
 )
 def test_addresses_in_a_field(value: bytes, found: list[str]) -> None:
@@ -40,6 +45,9 @@ def test_any_bytes_give_addresses_or_none(value: bytes) -> None:
     "value",
     [
         b'"' * 200_000,
+        b"a" * 200_000,
+        b"<a@" * 70_000,
+        b"a<" * 100_000,
         b'"\\' * 100_000,
         b"(" * 200_000,
         b"a@" * 100_000,
@@ -97,6 +105,7 @@ def test_the_best_evidence_that_a_route_knows_decides_alone() -> None:
         (b"Return-Path: <b@x.org>\r\nFrom: a@x.org", "b@x.org"),
         (b"Return-Path: <>\r\nFrom: a@x.org", ""),
         (b"From: A <a@x.org>", "a@x.org"),
+        (b"From: ann@example.net <a@x.org>", "a@x.org"),  # an answer goes to no stranger
         (b"From: a@x.org, b@x.org\r\nSender: s@x.org", "s@x.org"),
         (b"From: nobody", ""),
         (b"Subject: x", ""),
