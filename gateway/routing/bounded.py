@@ -2,7 +2,7 @@
 
 ``re`` holds the interpreter while it searches, but looks for signals every few thousand steps. So a timer of the
 process's CPU time interrupts it. This works in the main thread, where the daemon's event loop runs; elsewhere, and
-where the program uses SIGVTALRM itself, a search is not bounded.
+while the program uses SIGVTALRM itself, a search is not bounded.
 """
 
 import re
@@ -23,11 +23,10 @@ class TookTooLong(Exception):
 
 
 class _Timer:
-    """SIGVTALRM is ours from the first search that needs it."""
+    """SIGVTALRM is ours where a search needs it and nobody else has it."""
 
     def __init__(self) -> None:
         self._running = False
-        self._ours: bool | None = None
         self._seconds = SECONDS
         self._wary_until = 0.0
 
@@ -46,11 +45,13 @@ class _Timer:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
     def _prepared(self) -> bool:
-        if self._ours is None:
-            self._ours = signal.getsignal(signal.SIGVTALRM) == signal.SIG_DFL
-            if self._ours:
-                signal.signal(signal.SIGVTALRM, self._ring)
-        return self._ours
+        """Looked at each time: the program may begin or end a profiler, which has the same signal, at any time."""
+        handler = signal.getsignal(signal.SIGVTALRM)
+        if handler == signal.SIG_DFL:
+            signal.signal(signal.SIGVTALRM, self._ring)
+            signal.siginterrupt(signal.SIGVTALRM, False)  # noqa: FBT003 -- takes no keywords
+            return True
+        return handler == self._ring
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
         if self._running:  # else it came just after the search

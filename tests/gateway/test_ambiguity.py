@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import re
+import signal
 import time
 from typing import Any
 
@@ -148,6 +149,27 @@ def test_a_search_that_is_not_done_is_stopped(text: str) -> None:
     with pytest.raises(TookTooLong):
         Regex(text).match("a" * 2000 + "!")
     assert time.process_time() - begun < 5  # by itself it takes hours
+
+
+def test_a_profiler_may_begin_and_end_at_any_time() -> None:
+    """One that samples by CPU time has the same signal and the same timer."""
+    pattern = Regex(NOT_JUDGED)
+    samples: list[int] = []
+    with pytest.raises(TookTooLong):
+        pattern.match("a" * 60 + "!")
+    ours = signal.signal(signal.SIGVTALRM, lambda number, frame: samples.append(number))
+    try:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 3600)
+        assert pattern.match("aaa!") is None
+        assert signal.getitimer(signal.ITIMER_VIRTUAL)[0] > 3000, "its timer runs on"
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, signal.SIG_DFL)  # which would end the process
+        with pytest.raises(TookTooLong):
+            pattern.match("a" * 60 + "!")
+        assert samples == []
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, ours)
 
 
 @pytest.mark.parametrize(
