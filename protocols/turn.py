@@ -7,7 +7,9 @@ can complete without suspending, and that can be awaited on and on, passes a che
 * ``send`` and ``receive`` of every scope, in :mod:`protocols.instance`: where the event leaves the state as it is,
   where it raises, and where the inbox has an event. What changes the state cannot be sent on and on;
 * ``publish`` of the MQTT server and client, outside a connection;
-* the channel layer in memory, every method; the events of a connection that has an inbox.
+* the channel layer in memory, every method; the events of a connection that has an inbox;
+* what stands between an application and its connection and answers by itself: a batch, a group of recipients, a topic's
+  route.
 
 What always suspends needs none: a call on a thread (the store, sync handlers, files), a wait for the disk or for a
 socket, a task that is awaited while it runs.

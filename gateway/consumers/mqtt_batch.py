@@ -17,6 +17,7 @@ from protocols.asgi import Application, Receive, Send
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import step
 from protocols.mqtt.events import BATCH, CHECKS
+from protocols.turn import checkpoint
 
 R = TypeVar("R")
 logger = logging.getLogger(__name__)
@@ -114,6 +115,7 @@ class MqttBatchMethods(MqttConnection[R]):
         sent: list[Any] = []
 
         async def keep(event: Any) -> None:
+            await checkpoint()
             checked = step(BATCH, CHECKS, "open", event)[1]
             if checked.get("wait"):
                 raise LocalProtocolError("mqtt.send: wait is not possible here, a batch publishes when it has returned")

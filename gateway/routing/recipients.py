@@ -11,6 +11,7 @@ from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Send
 from protocols.events import step, type_of
 from protocols.mail.events import CHECKS, SENDS
+from protocols.turn import checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -116,6 +117,7 @@ class _Replay:
 
     async def send(self, event: dict[str, Any]) -> None:
         """What the peer's own run would not take is not taken here either."""
+        await checkpoint()
         if type_of(event) == "email.send":
             await self._send(event)
         else:

@@ -17,6 +17,7 @@ from protocols.asgi import Receive, Scope, Send
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import type_of
 from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
+from protocols.turn import checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ class _Branch:
     async def send(self, event: dict[str, Any]) -> None:
         kind = type_of(event)
         if kind == "mqtt.accept":
+            await checkpoint()
             if event.get("subscribe"):
                 raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
             return

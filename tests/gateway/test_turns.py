@@ -1,13 +1,18 @@
 """Channel layers, and what collects answers: awaited in a loop, they let the event loop have its turn."""
 
 import asyncio
+import contextlib
+from functools import partial
 from typing import Any
 
 import pytest
+from conversation import Conversation, scope
 from turning import LONGEST, turning
 
+from gateway import AsyncMqttBatchConsumer, EmailToRouter, TopicRouter, address, topic
 from gateway.delivery.attempt import EmailAttempt, MQTTAttempt, SMSAttempt
 from gateway.layers import InMemoryChannelLayer
+from protocols.errors import LocalProtocolError
 from protocols.sms.provider import Message
 from protocols.sms.run import MessageRun
 
@@ -16,6 +21,8 @@ LIMIT = 10.0
 SMS: Any = {"type": "sms", "sender": "+1", "recipient": "+2", "message_id": "m", "provider": "generic"}
 TEXT = {"type": "sms.send", "text": "hello"}
 MAIL = {"type": "email.send", "mail_from": "", "rcpt_to": ["a@example.org"], "message": b"a: b\r\n\r\nc"}
+CONNECT = {"type": "mqtt.connect", "username": None, "password": None}
+DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
 PUBLICATION = {"type": "mqtt.send", "topic": "a", "payload": b""}
 
 
@@ -83,4 +90,52 @@ async def test_a_handler_that_sends_on_and_on(make: Any, first: Any, event: Any)
     async with turning() as longest, asyncio.timeout(LIMIT):
         await run.run()
     assert run.error is None
+    assert longest[0] < LONGEST
+
+
+SENT_ON: dict[str, tuple[str, Any, int]] = {
+    "a group's verdict that cannot be given": ("email", {"type": "email.reject", "code": 250}, MANY // 2),
+    "a batch's publications": ("batch", PUBLICATION, MANY),
+    "a batch's publications that cannot be": ("batch", {**PUBLICATION, "qos": 7}, MANY // 2),
+    "another accept of a topic's route": ("mqtt", {"type": "mqtt.accept"}, 8 * MANY),
+}
+
+
+@pytest.mark.parametrize(("kind", "event", "times"), SENT_ON.values(), ids=SENT_ON)
+async def test_what_answers_for_a_connection_is_sent_to_on_and_on(kind: str, event: Any, times: int) -> None:
+    async def again_and_again(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        for _ in range(times):
+            with contextlib.suppress(LocalProtocolError):
+                await send(event)
+
+    class Batch(AsyncMqttBatchConsumer):
+        max_delay = 0.0
+
+        async def receive_batch(self, messages: Any) -> None:
+            await again_and_again(None, partial(asyncio.sleep, 0), self._emit)
+
+    message = {
+        "type": "mqtt.receive",
+        "topic": "a",
+        "payload": b"",
+        "qos": 0,
+        "retain": False,
+        "dup": False,
+        "id": None,
+    }
+    message |= {"properties": {}}
+    apps: dict[str, tuple[Any, Any, list[Any]]] = {
+        "email": (
+            EmailToRouter([address("a@x.org", again_and_again), address("b@x.org", again_and_again)]),
+            scope("email", rcpt_to=["a@x.org", "b@x.org"]),
+            [{"type": "email.receive", "body": b"", "more_body": False}],
+        ),
+        "batch": (Batch.as_asgi(), scope("mqtt"), [CONNECT, message, DISCONNECT]),
+        "mqtt": (TopicRouter([topic("a", again_and_again)]), scope("mqtt"), [CONNECT, message, DISCONNECT]),
+    }
+    app, its_scope, events = apps[kind]
+    async with turning() as longest, asyncio.timeout(LIMIT), Conversation(app, its_scope) as peer:
+        peer.say(*events)
+        await peer.end()
     assert longest[0] < LONGEST
