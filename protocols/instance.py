@@ -164,6 +164,9 @@ class Instance:
             if turn.left < 0:
                 await turn.checkpoint()  # before the event is taken, or who cancels this here would lose it
         while not inbox:
+            if self._waiter is not None:  # of another task of the application
+                await asyncio.wait((self._waiter,))
+                continue
             self._waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._waiter

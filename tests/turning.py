@@ -23,6 +23,7 @@ async def turning() -> AsyncIterator[list[float]]:
             before = now
 
     watching = asyncio.ensure_future(watch())
+    await asyncio.sleep(0)  # it has begun before what it watches does
     try:
         yield longest
         await asyncio.sleep(0)

@@ -28,6 +28,7 @@ class InMemoryChannelLayer:
 
     async def new_channel(self, prefix: str = "specific") -> str:
         """A channel's name that nobody else has."""
+        await checkpoint()
         return f"{prefix}!{secrets.token_urlsafe(9)}"
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
@@ -76,6 +77,7 @@ class InMemoryChannelLayer:
 
     async def forget(self, channel: str) -> None:
         """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""
+        await checkpoint()
         self._channels.pop(channel, None)
         self._slow.discard(channel)
 

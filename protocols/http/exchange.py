@@ -52,6 +52,8 @@ class Exchange(Instance):
     """It is the application's own task that waits in ``receive``, and not another one beside it."""
     _is_freed = False
     """Its connection does not wait for the application."""
+    _reading: asyncio.Timeout | None = None
+    """Somebody waits for a piece of the body, until then."""
     sends: ClassVar[Any] = {
         "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
         "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
@@ -179,6 +181,8 @@ class Exchange(Instance):
         """The application has not read the whole body, and the next request comes after it."""
         try:
             async with asyncio.timeout(self.service.settings.stall_timeout):
+                while self._reading is not None:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
+                    await asyncio.sleep(0)
                 while not self.payload.at_eof() and self.payload.total_bytes <= self.service.settings.max_body:
                     await self.payload.readany()
         except (TimeoutError, ConnectionError, RequestPayloadError):
@@ -273,7 +277,9 @@ class Exchange(Instance):
         """Nothing more may be sent. An application that waits learns of it now, another one when it asks."""
         self._complete = True
         self._goto("over")
-        if self._waiter is not None:
+        if self._reading is not None and not self._reading.expired():
+            self._reading.reschedule(0)
+        elif self._waiter is not None:
             self._told = True
             self.feed(self._farewell())
 
@@ -326,9 +332,12 @@ class Exchange(Instance):
         if self.payload is EMPTY_PAYLOAD:
             self._unread = False
             return {"type": "http.request", "body": b"", "more_body": False}
+        if self._reading is not None:
+            await asyncio.sleep(0)  # whoever only looks whether there is an event is cancelled here
+            raise LocalProtocolError("receive: another task of the application waits for the body; read it in one")
         self._continue()
         try:
-            async with asyncio.timeout(self.service.settings.stall_timeout):
+            async with asyncio.timeout(self.service.settings.stall_timeout) as self._reading:
                 body = await self.payload.readany()
         except TimeoutError:
             return self._break_off(408, "the body did not come within stall_timeout")
@@ -336,6 +345,8 @@ class Exchange(Instance):
             return self._break_off(400, f"malformed body, {error}")
         except ConnectionError:
             return None
+        finally:
+            self._reading = None
         if self.payload.total_bytes > self.service.settings.max_body:
             return self._break_off(413, "the body is longer than max_body")
         self._unread = not self.payload.at_eof()
@@ -352,6 +363,8 @@ class Exchange(Instance):
         return expects and not self.payload.total_bytes and self.message.version is HttpVersion11
 
     def _break_off(self, status: int, why: str) -> None:
+        if self._complete:
+            return  # it has an answer, and nobody needs the rest of the body
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
         self.cut(status)
         self.disconnect(self._farewell())
@@ -367,13 +380,14 @@ class Exchange(Instance):
             self._keeps = False
         self.service.head_waits(self)
 
-    def http_response_early_hint(self, event: Any) -> None:
+    def http_response_early_hint(self, event: Any) -> Awaitable[None] | None:
         links = event["links"]
         if not isinstance(links, list | tuple):
             raise wrong(event, "links", "a list of bytes")
         hint = interim(103, [(b"link", link) for link in links])
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
             self.connection.write(hint)
+        return self._drain() if self.connection._paused else None  # noqa: SLF001 -- as below
 
     def http_response_body(self, event: Any) -> Awaitable[None] | None:
         body = event.get("body", b"")

@@ -65,6 +65,14 @@ async def test_groups_are_joined_and_left_on_and_on() -> None:
     assert longest[0] < LONGEST
 
 
+async def test_channels_are_made_and_forgotten_on_and_on() -> None:
+    layer = InMemoryChannelLayer()
+    async with turning() as longest, asyncio.timeout(LIMIT):
+        for _ in range(4 * MANY):
+            await layer.forget(await layer.new_channel())
+    assert longest[0] < LONGEST
+
+
 @pytest.mark.parametrize(
     ("make", "first", "event"),
     [

@@ -208,6 +208,25 @@ async def test_after_its_end_an_application_can_send_no_more() -> None:
         await kept[0]({"type": "call.answer"})
 
 
+@pytest.mark.parametrize("ends", [0, 1], ids=["the first", "the second"])
+async def test_one_of_two_tasks_in_receive_is_cancelled_and_the_other_still_hears(ends: int) -> None:
+    """As a listener for the disconnect, and a generator that asks now and then whether it has come."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        tasks = [asyncio.create_task(receive()) for _ in range(2)]
+        await asyncio.sleep(0)
+        tasks.pop(ends).cancel()
+        await asyncio.sleep(0)
+        call.disconnect(gone)
+        heard.append(await tasks[0])
+
+    heard: list[Any] = []
+    gone: Any = {"type": "call.disconnect"}
+    call = Call(app)
+    assert await call.run() is None
+    assert heard == [gone]
+
+
 async def test_a_cancelled_receive_loses_no_event() -> None:
     seen: list[Any] = []
     call: Call

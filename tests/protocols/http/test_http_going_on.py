@@ -14,7 +14,7 @@ from test_http_responses import piece, start
 from test_http_websocket import HANDSHAKE
 from turning import LONGEST, turning
 
-from protocols.errors import Disconnected
+from protocols.errors import Disconnected, LocalProtocolError
 from protocols.http.server import HTTPServer
 
 CLOSE = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
@@ -300,6 +300,71 @@ async def test_a_body_that_the_application_leaves_does_not_make_the_next_request
         writer.close()
 
 
+@pytest.mark.parametrize("leaves", [False, True], ids=["listens on", "is cancelled"])
+async def test_a_task_that_listens_while_the_body_comes_hears_that_the_answer_is_complete(
+    caplog: pytest.LogCaptureFixture, *, leaves: bool
+) -> None:
+    """As Starlette's streams do, whose body nobody has read."""
+    heard: list[str] = []
+
+    async def listen(receive: Any) -> None:
+        while not heard or heard[-1] != "http.disconnect":
+            heard.append((await receive())["type"])
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        if scope["method"] == "GET":
+            await send(start())
+            await send(piece(b"next"))
+            return
+        listener = asyncio.create_task(listen(receive))
+        await until(lambda: heard)
+        await send(start())
+        await send(piece(b"ok"))
+        if leaves:
+            listener.cancel()
+        await asyncio.wait({listener})
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" + b"x" * 10)
+        assert (await read_answer(reader)).body == b"ok"
+        await until(lambda: not server.active())  # its listener has ended, and the body is still to come
+        writer.write(b"x" * 99_990 + GET)
+        assert (await read_answer(reader)).body == b"next"
+        writer.close()
+    assert heard == (["http.request"] if leaves else ["http.request", "http.disconnect"])
+    assert warnings(caplog) == []
+
+
+async def test_two_tasks_do_not_share_a_body() -> None:
+    """Each would get some pieces. One that only looks whether the peer has left, as Starlette does it, may do so."""
+    said: list[str] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        reader = asyncio.create_task(receive())
+        await asyncio.sleep(0.01)
+        look = asyncio.create_task(receive())
+        asyncio.get_running_loop().call_soon(look.cancel)
+        await asyncio.wait({look})
+        assert look.cancelled()
+        try:
+            await receive()
+        except LocalProtocolError as error:
+            said.append(str(error))
+        await send({"type": "http.response.early_hint", "links": []})
+        await send(start())
+        await send(piece((await reader)["body"]))
+
+    async with serving(app) as server:
+        reader, writer = await connect(server.address)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\n")
+        assert (await read_answer(reader)).status == 103
+        writer.write(b"hello" + GET)
+        assert (await read_answer(reader)).body == b"hello"
+        writer.close()
+    assert said == ["receive: another task of the application waits for the body; read it in one"]
+
+
 async def test_so_many_background_tasks_of_one_connection_and_no_more() -> None:
     release = asyncio.Semaphore(0)
     begun = 0
@@ -346,6 +411,27 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory() -> None:
         writer.write(GET * 20)
         await asyncio.sleep(0.1)
         assert begun == 1
+        writer.transport.abort()
+
+
+async def test_hints_that_nobody_reads_do_not_fill_the_memory() -> None:
+    sent = 0
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal sent
+        for _ in range(200):
+            await send({"type": "http.response.early_hint", "links": [b"x" * 100_000]})
+            sent += 1
+        await send(start())
+        await send(piece(b"ok"))
+
+    async with serving(app) as server:
+        _, writer = await connect(server.address)
+        writer.transport.pause_reading()
+        writer.write(GET)
+        await until(lambda: sent)
+        await asyncio.sleep(0.1)
+        assert sent < 200
         writer.transport.abort()
 
 
