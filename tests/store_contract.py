@@ -598,6 +598,17 @@ class StoreContract:
         await store.sent("l-0")
         assert ids_of(await store.take_outgoing(9, now=now + 70)) == ["l-1", "l-2"], "all of it at once"
 
+    async def test_a_lane_rests_until_the_other_side_says_something_else(self, store: Store) -> None:
+        now = store.now()
+        await self.sends(store, [Outgoing(f"l-{number}", "l", "sms", b"", lane="a") for number in range(6)])
+        assert ids_of(await store.take_outgoing(1, now=now)) == ["l-0"]
+        await store.postpone("l-0", due=now + 60, error="401", rests=True)
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
+        await store.bury_outgoing("l-1", error="it is no text at all")
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"], "nobody was asked"
+        await store.bury_outgoing("l-2", error="400 opted out", answered=True)
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-3", "l-4", "l-5", "l-0"]
+
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
         await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
         await store.settle(items[0].message, result=b"", outgoing=items)

@@ -113,8 +113,9 @@ class Outbox(Crew[Outgoing]):
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
         left, refused = _parts(item, error)
         _tell_dead(left or item, said)
-        await insist(partial(self.store.bury_outgoing, item.id, error=said, left=left, refused=refused))
-        if isinstance(error, PermanentFailure):
+        answered, bury = isinstance(error, PermanentFailure), self.store.bury_outgoing
+        await insist(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
+        if answered:
             self._left(item.lane)
 
     async def _hold(self, item: Outgoing, error: AccountRefused) -> None:

@@ -286,9 +286,11 @@ class Store(Protocol):
         error: str,
         left: Outgoing | None = None,
         refused: Outgoing | None = None,
+        answered: bool = False,
     ) -> None:
         """It will not leave: kept until an operator says otherwise, with all that is behind it. ``left`` and
-        ``refused`` as for ``postpone``."""
+        ``refused`` as for ``postpone``. ``answered``: the other side refuses this item alone, so that its lane rests no
+        longer."""
 
     async def wake(self) -> None:
         """Lanes that rest may try one item at once."""

@@ -133,6 +133,8 @@ class Failed:
     the item's fault is not counted."""
     asked: float = 0.0
     """When that was: the item that has not asked for longest asks next."""
+    answered: bool = False
+    """The other side refuses it for itself: its account works."""
     forward: int = 0
     """Seconds by which the machine's clock is ahead of the store's: the story tells the machine's time."""
 
@@ -164,7 +166,8 @@ def bury(db: Database, calls: Sequence[Failed]) -> list[None]:
         rows = db.execute(_BURY, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
         for dead, message, lane in rows:
             _tell(db, message, story.failed(f"not sent, dead: {dead}: {error}"))
-            _end_rest(db, lane)
+            if call.answered and dead == id_:
+                _end_rest(db, lane)
         _split(db, call)
     return [None] * len(calls)
 

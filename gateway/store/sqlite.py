@@ -201,8 +201,9 @@ class SQLiteStore:
         error: str,
         left: Outgoing | None = None,
         refused: Outgoing | None = None,
+        answered: bool = False,
     ) -> None:
-        await self._run(outgoing.bury, outgoing.Failed(id, error, left, refused))
+        await self._run(outgoing.bury, outgoing.Failed(id, error, left, refused, answered=answered))
 
     async def wake(self) -> None:
         await self._run(outgoing.wake, None)

@@ -323,6 +323,7 @@ def _as_form(message: Message) -> dict[str, str]:
 # https://www.twilio.com/docs/api/errors. What is not here goes by its HTTP status.
 _BY_CODE: Mapping[int, type[NotSent]] = {
     **dict.fromkeys((20003, 20005, 20006, 20008), AccountRefused),  # wrong login, account not active, test credentials
+    **dict.fromkeys((10001, 10002, 90010), AccountRefused),  # suspended, mostly for lack of funds; a trial's limits
     **dict.fromkeys((20403, 20404, 30002), AccountRefused),  # no right, no such account, account suspended
     **dict.fromkeys((14107, 20429, 21611, 30001, 63038), NotSent),  # too fast, a queue is full, the day's limit
     **dict.fromkeys((21211, 21214, 21217, 21614, 21635), PermanentFailure),  # no number, or none for texts

@@ -128,6 +128,8 @@ async def test_whom_an_answer_that_is_no_yes_refuses(make: Any, status: int, kin
         (401, 20003, AccountRefused),
         (400, 20003, AccountRefused),
         (400, 30002, AccountRefused),
+        (400, 90010, AccountRefused),
+        (400, 10001, AccountRefused),
         (400, 21611, NotSent),
         (429, 20429, NotSent),
         (429, 63038, NotSent),
