@@ -607,7 +607,7 @@ class StoreContract:
         await store.bury_outgoing("l-1", error="it is no text at all")
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"], "nobody was asked"
         await store.bury_outgoing("l-2", error="400 opted out", answered=True)
-        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-3", "l-4", "l-5", "l-0"]
+        assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0", "l-3", "l-4", "l-5"]
 
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
         await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
