@@ -68,6 +68,8 @@ class Calls:
         """``idle`` is called on the loop each time that none is left."""
         self.cut = 0
         """How often what waited for a free thread was given up."""
+        self.waiting = 0
+        """Calls that no thread has taken yet."""
         self._idle = idle
         self._lock = threading.Lock()
         self._number = 0
@@ -78,11 +80,24 @@ class Calls:
             self.cut += not self._number
             return not self._number
 
+    def ask(self) -> int:
+        """On the loop, before a call; what :meth:`begin` is to be given."""
+        with self._lock:
+            self.waiting += 1
+            return self.cut
+
     def begin(self, cut: int) -> bool:
         """In the thread; whether it may: not when it has been given up since ``cut`` was read."""
         with self._lock:
-            self._number += cut == self.cut
-            return cut == self.cut
+            if may := cut == self.cut:
+                self._number += 1
+                self.waiting -= 1
+            return may
+
+    def withdraw(self) -> None:
+        """On the loop: a call that no thread has begun is over."""
+        with self._lock:
+            self.waiting -= 1
 
     def end(self) -> None:
         """On the loop, when whoever made the call goes on."""
@@ -106,13 +121,16 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
         result = await pool.bridge()(function, args, kwargs)
         return result
     begun: list[Calls] = []
-    made = [(calls, calls.cut) for calls in counted]
+    made = [(calls, calls.ask()) for calls in counted]
     try:
         result = await pool.bridge()(_counted, (made, begun, function, args, kwargs), {})
         return result
     finally:
-        for calls in begun:
-            calls.end()
+        for calls in counted:
+            if calls in begun:
+                calls.end()
+            else:
+                calls.withdraw()
 
 
 def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> R:

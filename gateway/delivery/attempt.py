@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from gateway.delivery.limit import NoThread
 from protocols.asgi import Application, MQTTDisconnectEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, checked
@@ -46,6 +47,12 @@ class Outcome:
     @property
     def deferred(self) -> bool:
         return self.verdict is not None and self.verdict["type"].endswith(".defer")
+
+    @property
+    def counted(self) -> bool:
+        """Whether it is one of the attempts that a policy allows: not where the handler deferred, or found no free
+        thread."""
+        return not self.deferred and not isinstance(self.error, NoThread)
 
 
 class Attempt(Instance):

@@ -171,7 +171,7 @@ class Guard:
                 keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
                 answer = [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
-                keep = partial(store.release, key, error=error, counted=not outcome.deferred)
+                keep = partial(store.release, key, error=error, counted=outcome.counted)
             case "dead":
                 answer = [verdict.accept(kind)]
                 keep = partial(store.bury, message, error=error, claim=key)

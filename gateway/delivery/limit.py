@@ -11,6 +11,10 @@ WIND_UP = 1.0
 """Seconds that are left to a handler when its thread has ended after its time."""
 
 
+class NoThread(TimeoutError):
+    """The handler waited for a free thread when its time was out."""
+
+
 def _nobody(error: TimeoutError) -> None:
     pass
 
@@ -59,6 +63,8 @@ class Limit:
         """Whether it could be cancelled: not while a thread works for it."""
         if self._task is None or not self._calls.give_up():
             return False
+        if self._calls.waiting:
+            self.expired = NoThread("no thread was free for the handler; see threads in the file")
         self._cut = True
         self._task.cancel()
         return True

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.delivery.attempt import Outcome
+from gateway.delivery.limit import NoThread
 from gateway.delivery.policy import Policy
 
 
@@ -17,12 +18,14 @@ class Ruling:
 
 
 def rule(policy: Policy, outcome: Outcome, attempt: int) -> Ruling:
-    """After attempt number ``attempt``. A handler that defers is no failure, and is not counted out."""
+    """After attempt number ``attempt``. A handler that defers, or finds no free thread, is not counted out."""
     if outcome.error is None and not outcome.deferred:
         return Ruling("done")
     if outcome.error is None and outcome.verdict is not None:
         wish = outcome.verdict.get("retry_after")
         return Ruling("again", policy.wait(attempt) if wish is None else wish)
+    if isinstance(outcome.error, NoThread):
+        return Ruling("again", policy.wait(attempt))
     if policy.on_error == "refuse":
         return Ruling("refused")
     if policy.on_error == "dead-letter" or (policy.attempts is not None and attempt >= policy.attempts):

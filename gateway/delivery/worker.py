@@ -97,7 +97,7 @@ class Worker(Crew[Message]):
             case "again":
                 due = self.store.now() + ruling.wait
                 await insist(
-                    partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=not outcome.deferred)
+                    partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
                 await insist(partial(self.store.bury, message, error=outcome.failure))

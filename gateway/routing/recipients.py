@@ -1,6 +1,7 @@
 """By recipient, for the email scope: one message, one run per group of recipients."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -65,6 +66,11 @@ async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: 
         replay = _Replay(body, send)
         try:
             await route.run(scope, replay.receive, replay.send)
+        except asyncio.CancelledError:
+            if replay.verdict["type"] == "email.defer":  # its policy has logged that it is cut off; the server need not
+                with contextlib.suppress(Exception):
+                    await send(replay.verdict)
+            raise
         except Exception as error:
             if crash is not None:
                 error.__context__ = crash  # both stand in the one log record

@@ -28,6 +28,7 @@ from gateway import (
     ProtocolTypeRouter,
     SMSConsumer,
     SMSFromRouter,
+    regex,
 )
 from gateway.delivery.guard import Guard
 from gateway.delivery.underway import register
@@ -307,29 +308,76 @@ async def test_the_timeout_of_the_route_tells_the_sender_at_once_and_the_thread_
     assert (gate.runs, (await store.counts()).dead) == (1, 0)
 
 
-async def test_a_call_that_waits_for_a_free_thread_is_given_up(
-    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def one_thread() -> Iterator[None]:
     from gateway.threads import pool
 
-    gate = Gate()
     pool.resize(1)
-    try:
-        app = Guard(text_to(gate).as_asgi(), Policy(attempts=1), "label")
-        first = asyncio.ensure_future(deliver(app, sms(), TEXT))
-        async with asyncio.timeout(LIMIT):
-            while not gate.runs:  # noqa: ASYNC110 -- it is on a thread
-                await asyncio.sleep(0.005)
-        async with Conversation(app, sms(message_id="m2")) as second:
-            second.say(*TEXT)
-            await asyncio.sleep(0.05)
-        await until(lambda: _dead(store))
+    yield
+    pool.resize(32)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.parametrize("on_error", ["retry", "refuse", "dead-letter"])
+async def test_a_call_that_finds_no_free_thread_is_given_up_and_is_no_attempt(
+    store: SQLiteStore, on_error: Any
+) -> None:
+    """Its handler has not begun: no dead letter, no refusal, however often its sender comes."""
+    gate = Gate()
+    app = Guard(text_to(gate).as_asgi(), Policy(attempts=1, timeout=0.05, on_error=on_error), "label")
+    assert await deliver(app, sms(), TEXT) == [{"type": "sms.defer"}]
+    for _ in range(3):
+        [answer] = await deliver(app, sms(message_id="m2"), TEXT)
+        assert answer["type"] == "sms.defer"
+    assert (gate.runs, (await store.counts()).dead) == (1, 0)
+    gate.open()
+    await settled()
+    assert (await deliver(app, sms(message_id="m2"), TEXT))[0]["text"] == "answer 2"
+    assert (await deliver(app, sms(), TEXT))[0]["text"] == "answer 1"
+    assert gate.runs == 2
+
+
+@pytest.mark.usefixtures("one_thread")
+async def test_from_the_store_what_finds_no_free_thread_waits_on(store: SQLiteStore) -> None:
+    gate = Gate()
+
+    class Slow(MqttConsumer):
+        def receive(self, topic: str, payload: bytes) -> None:
+            gate.pass_through()
+
+    app = mqtt_app(Slow, Policy(attempts=1, backoff=0.01, timeout=0.03))
+    await publish(app, message("t", b"1", 1), message("u", b"2", 2))
+    async with working(store, app):
+
+        async def refused() -> bool:
+            [other] = [each for each in await store.waiting() if each.error] or [None]
+            return other is not None and other.attempts == 0 and "no thread was free" in other.error
+
+        await until(refused)
+        assert (gate.runs, (await store.counts()).dead) == (1, 0)
         gate.open()
-        assert (await first)[0]["text"] == "answer 1"
+        await until(lambda: done(store))
+    assert (gate.runs, (await store.counts()).dead) == (2, 0)
+
+
+async def test_of_a_mail_for_two_routes_one_that_runs_out_of_time_is_one_record(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    gate = Gate()
+    routes = [regex(f"^{name}@", mail_to(gate), policy=Policy(attempts=2)) for name in ("a", "b")]
+    settings = SMTPSettings(bind="127.0.0.1:0", handler_timeout=SHORT)
+    async with SMTPServer(ProtocolTypeRouter({"email": EmailToRouter(routes)}), settings, state={}) as server:
+        host, _, port = server.address.rpartition(":")
+
+        def send() -> int:
+            with smtplib.SMTP(host, int(port), timeout=LIMIT) as client, pytest.raises(smtplib.SMTPDataError) as failed:
+                client.sendmail("ann@example.com", ["a@example.org", "b@example.org"], MAIL[0]["body"])
+            return failed.value.smtp_code
+
+        assert await asyncio.to_thread(send) == 451
+        gate.open()
         await settled()
-        assert gate.runs == 1
-    finally:
-        pool.resize(32)
+    assert [record.levelname for record in caplog.records if record.levelno >= logging.WARNING] == ["WARNING"]
 
 
 async def _dead(store: SQLiteStore) -> int:
