@@ -73,7 +73,7 @@ class Device(Instance, asyncio.Protocol):
     __slots__ = (
         *("_acks", "_admission", "_closed", "_connect", "_dropped", "_events", "_heard", "_held", "_host", "_journal"),
         *("_keepalive", "_loop", "_lost", "_out", "_parser", "_phase", "_rate", "_resting", "_stopping", "_throttle"),
-        *("_timer", "_transport", "_turn", "_unacked", "_unsent"),
+        *("_timer", "_transport", "_turn", "_unacked", "_unread", "_unsent"),
         *("aliases", "client_id", "congested", "max_packet", "version"),
     )
 
@@ -108,6 +108,7 @@ class Device(Instance, asyncio.Protocol):
         self._acks: list[int] = []
         self._out: list[bytes] = []
         self._unsent = 0
+        self._unread = 0  # what its transport had when that was looked at last, and what was added since
         self._dropped = 0
         self._stopping = False
         self._closed = False
@@ -303,11 +304,13 @@ class Device(Instance, asyncio.Protocol):
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
         self.congested = True
+        self._unread = self._transport.get_write_buffer_size()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self.congested = False
-        if not self._held:
+        self._heard = self._loop.time()  # what it said meanwhile is still in the socket
+        if not self._held and not self._stopping:
             self._transport.resume_reading()
         if self._dropped:
             self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
@@ -344,6 +347,8 @@ class Device(Instance, asyncio.Protocol):
         if self._out and not self._transport.is_closing():
             data = b"".join(self._out)
             self._host.figures.bytes_sent += len(data)
+            if self.congested:
+                self._unread += len(data)
             self._transport.write(data)
             self._out.clear()
             self._unsent = 0
@@ -431,9 +436,10 @@ class Device(Instance, asyncio.Protocol):
         self.resume()
 
     def _check_keepalive(self) -> None:
-        """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts."""
+        """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts; from
+        a client that is not read because it reads slowly, that it reads at all."""
         now = self._loop.time()
-        if self._held:
+        if self._held or (self.congested and self._reads()):
             self._heard = now
         due = self._heard + self._keepalive
         if due <= now:
@@ -441,6 +447,11 @@ class Device(Instance, asyncio.Protocol):
             self.close(reasons.KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
         else:
             self._timer = self._loop.call_at(due, self._check_keepalive)
+
+    def _reads(self) -> bool:
+        """Whether it has taken anything since this was asked last."""
+        before, self._unread = self._unread, self._transport.get_write_buffer_size()
+        return self._unread < before
 
     # How it ends.
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
+from weakref import WeakValueDictionary
 
 MAX_LEVELS = 128
 """Levels of a name or filter: each costs memory in the trees below, and nobody's topics are that deep."""
@@ -277,6 +278,20 @@ def _values_of_filters(root: _Node[V], topic: str) -> Iterator[V]:
             yield rest.value
 
 
+class _Children(list["_Node[V]"]):
+    """Of one node, at one time: a tree that is walked through in several slices may change between them."""
+
+    __slots__ = ("__weakref__", "changes")
+
+    def __init__(self, node: "_Node[V]", changes: int, *, at_root: bool) -> None:
+        """``changes``: how often topics had come or gone by then."""
+        children = node.children
+        super().__init__(
+            children.values() if not at_root else (children[name] for name in children if not name.startswith("$"))
+        )
+        self.changes = changes
+
+
 class Retained(Generic[V]):
     """The last retained message of each topic. ``limit`` bounds the sum of the sizes that :meth:`set` is told."""
 
@@ -285,6 +300,8 @@ class Retained(Generic[V]):
         self._used = 0
         self._count = 0
         self._tree: _Tree[tuple[V, int]] = _Tree()
+        self._changes = 0
+        self._children: WeakValueDictionary[_Node[tuple[V, int]], _Children[tuple[V, int]]] = WeakValueDictionary()
 
     def set(self, topic: str, message: V, size: int) -> bool:
         """Keep ``message`` in place of the topic's last one; False, and nothing changes, where there is no room."""
@@ -294,6 +311,7 @@ class Retained(Generic[V]):
             return False
         self._used = used
         self._count += old is None
+        self._changes += old is None
         self._tree.set(topic, (message, size))
         return True
 
@@ -308,6 +326,7 @@ class Retained(Generic[V]):
             return False
         self._used -= old[1]
         self._count -= 1
+        self._changes += 1
         self._tree.remove(topic)
         return True
 
@@ -336,14 +355,18 @@ class Retained(Generic[V]):
             elif (looked_at := looked_at + 1) % _LOOKED_AT == 0:
                 yield None
             if not at_end and node.children:
-                children = _children(node, "+" if below else level, at_root=node is self._tree.root)
+                children = self._all_children(node) if below or level == "+" else _child(node, level)
                 pending.append((iter(children), depth if below else depth + 1))
 
+    def _all_children(self, node: _Node[tuple[V, int]]) -> Sequence[_Node[tuple[V, int]]]:
+        """Of now. Searches share one list until a topic comes or goes: a thousand clients may come back at once and
+        subscribe to what 100,000 devices have said."""
+        children = self._children.get(node)
+        if children is None or children.changes != self._changes:
+            children = _Children(node, self._changes, at_root=node is self._tree.root)
+            self._children[node] = children
+        return children
 
-def _children(node: _Node[V], level: str, *, at_root: bool) -> Sequence[_Node[V]]:
-    """Of now: a tree that is walked through in several slices may change between them."""
-    if level != "+":
-        return (child,) if (child := node.children.get(level)) is not None else ()
-    if not at_root:
-        return list(node.children.values())
-    return [child for name, child in node.children.items() if not name.startswith("$")]
+
+def _child(node: _Node[V], level: str) -> Sequence[_Node[V]]:
+    return (child,) if (child := node.children.get(level)) is not None else ()

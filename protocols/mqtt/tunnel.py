@@ -94,6 +94,9 @@ class Tunnel(asyncio.Transport):
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         self._high = self._high if high is None else high
 
+    def get_write_buffer_size(self) -> int:
+        return self._unsent
+
     def write(self, data: Any) -> None:
         if self._closing or not data:
             return

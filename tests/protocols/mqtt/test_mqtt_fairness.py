@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import time
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -428,6 +429,30 @@ def test_steps_of_a_search_are_bounded_where_it_finds_nothing() -> None:
     found = list(retained.match("+/nothing"))
     assert set(found) == {None}
     assert len(found) >= 100
+
+
+def test_searches_that_begin_together_share_what_they_hold() -> None:
+    """Also of what is at the root; a topic that comes is found by those who ask after that."""
+    retained: Retained[str] = Retained(10**9)
+    for number in range(10_000):
+        retained.set(f"{number}", "value", 1)
+        retained.set(f"a/{number}", "value", 1)
+    tracemalloc.start()
+    searches = [retained.match(topic_filter) for topic_filter in ("+", "#", "a/+", "a/#") * 25]
+    for search in searches:
+        next(search)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 100 * 8 * 10_000 / 10
+    retained.set("a/new", "new", 1)
+    assert "new" in retained.match("a/+")
+    retained.remove("a/new")
+    retained.set("a/other", "other", 1)  # as many as before
+    assert "other" in retained.match("a/+")
+    searches.clear()
+    del search
+    gc.collect()
+    assert not retained._children
 
 
 def test_a_client_that_does_not_read_gets_the_rest_when_it_does(broker: Broker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import ssl
 import subprocess
 from pathlib import Path
@@ -365,6 +366,33 @@ async def test_keep_alive_does_not_run_while_the_application_is_behind() -> None
         await asyncio.sleep(1.8)
         go.set()
         await peer.expect(wire.PINGRESP)
+
+
+@pytest.mark.parametrize("reads", [True, False])
+async def test_keep_alive_of_a_client_that_reads_slowly(app: Recorder, reads: bool) -> None:
+    """Its packets are not read meanwhile; that it reads shows that it is there."""
+    loop = asyncio.get_running_loop()
+    async with serving(app, max_unsent=40_000) as server, connected(server, "loud") as loud:
+        host, _, port = server.address.rpartition(":")
+        with socket.socket() as slow:
+            slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            slow.settimeout(0)
+            await loop.sock_connect(slow, (host, int(port)))
+            await loop.sock_sendall(slow, wire.connect("slow", keepalive=1) + wire.subscribe(("a", 0)))
+            await app.seen("mqtt.connect", 2)
+            (device,) = (each for each in server._devices if each.client_id == "slow")
+            sending = device._transport.get_extra_info("socket")
+            sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            while not device.congested:
+                await loud.ask(wire.publish("a", bytes(10_000)) + wire.PINGREQ, wire.PINGRESP)
+            if not reads:
+                await app.seen("mqtt.disconnect")
+                return
+            for _ in range(18):  # longer than the keep-alive
+                await asyncio.sleep(0.1)
+                await loop.sock_recv(slow, 500)
+            assert device.congested
+            assert "mqtt.disconnect" not in [event["type"] for event in app.events]
 
 
 async def test_a_subscriber_that_does_not_read_costs_bounded_memory(
