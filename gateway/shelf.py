@@ -149,7 +149,7 @@ def dead_letters(store: Store) -> DeadLetters:
         return await store.revive(ids) + await store.revive_outgoing(ids)
 
     async def dropped(ids: Sequence[str]) -> int:
-        return await store.drop(ids) + await store.drop_outgoing(ids)
+        return await store.drop(ids) + await store.drop_outgoing(ids, dead=True)
 
     listed = (store.dead, partial(store.outgoing, dead=True))
     return Shelf("dead letter", listed, find, whole, retried, dropped)

@@ -548,6 +548,7 @@ class StoreContract:
         [first] = await store.take_outgoing(9, now=NOW)
         assert (first.id, first.attempts) == ("p-0", 1)
         assert first.since != NOW, "a new life"
+        assert await store.drop_outgoing(["p-1"], dead=True) == 0, "it waits again"
         assert await store.drop_outgoing(["p-1"]) == 1
         told = await self.told(store, "p")
         assert "failed: not sent, dead: p-2: 400 no" in told

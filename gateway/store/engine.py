@@ -300,8 +300,9 @@ class Store(Protocol):
         how many there were. Dead parts of the same whole, before and behind them, come with them. What is damaged stays
         so."""
 
-    async def drop_outgoing(self, ids: Sequence[str]) -> int:
-        """Not to be sent, gone for good; how many there were, without those that are leaving at this moment."""
+    async def drop_outgoing(self, ids: Sequence[str], *, dead: bool = False) -> int:
+        """Not to be sent, gone for good; how many there were, without those that are leaving at this moment, or, if
+        ``dead``, without all that are not dead."""
 
     # What a server keeps of its own state.
 

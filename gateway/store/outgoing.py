@@ -230,10 +230,14 @@ def _revive(db: Database, ids: str, now: float) -> int:
     return _said(db, sorted((id_, message) for id_, message, _ in {*dead, *waiting}), "to be sent now")
 
 
-def drop(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
-    sql = f"""DELETE FROM outgoing WHERE state <> {RUNNING}
-        AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"""
-    return [_said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent") for ids in calls]
+def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]:
+    """By ids, and whether those alone that are dead."""
+    return [_drop(db, f"= {DEAD}" if dead else f"<> {RUNNING}", ids) for ids, dead in calls]
+
+
+def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
+    sql = f"DELETE FROM outgoing WHERE state {state} AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"
+    return _said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent")
 
 
 def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:

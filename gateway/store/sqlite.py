@@ -211,8 +211,8 @@ class SQLiteStore:
     async def revive_outgoing(self, ids: Sequence[str]) -> int:
         return await self._run(outgoing.revive, (tuple(ids), self.now()))
 
-    async def drop_outgoing(self, ids: Sequence[str]) -> int:
-        return await self._run(outgoing.drop, tuple(ids))
+    async def drop_outgoing(self, ids: Sequence[str], *, dead: bool = False) -> int:
+        return await self._run(outgoing.drop, (tuple(ids), dead))
 
     # What a server keeps of its own state.
 

@@ -17,7 +17,7 @@ from test_cli import run
 from test_deadletters import MAIL, NOW, Folder, message
 
 from gateway.delivery.outgoing import recipient_of
-from gateway.shelf import CANDIDATES
+from gateway.shelf import CANDIDATES, Filters, dead_letters
 from gateway.store import Outgoing, Store, codec
 
 MAIL_EVENT = {"type": "email.send", "mail_from": "", "rcpt_to": ["ann@example.net"], "message": MAIL}
@@ -258,6 +258,19 @@ def test_what_will_not_leave_is_tried_again_with_what_was_behind_it(dead: Folder
     assert states == {"7f3a000001-0": "waiting", "7f3a000001-1": "waiting", "7f3b000002-0": "damaged"}
     assert dead.run("dead", "drop", "--all", "--yes").stdout == "2 dropped\n", "the message, and what is damaged"
     assert outgoing(dead) == ["7f3a000001-0", "7f3a000001-1"]
+
+
+def test_what_another_operator_has_retried_is_no_dead_letter_to_drop(dead: Folder) -> None:
+    """The question whether to drop it may wait for its answer for long."""
+
+    async def drop(store: Store) -> int:
+        shelf = dead_letters(store)
+        chosen = await shelf.ids(Filters(error="no such user"))
+        assert await store.revive_outgoing(chosen) == 2
+        return await shelf.drop(chosen, lambda done: None)
+
+    assert dead.store(drop) == 0
+    assert "7f3a000001-0" in outgoing(dead)
 
 
 def test_show_tells_the_state_that_the_list_tells(dead: Folder) -> None:
