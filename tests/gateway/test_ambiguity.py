@@ -115,7 +115,7 @@ def test_none_of_our_own_expressions_is_dangerous() -> None:
 
 
 ATOMS = st.sampled_from(["a", "b", "[ab]", "ab", ".", "(?:a|ab)", "(a)", "(?:b|)", r"\1", "(?=a)"])
-QUANTIFIERS = st.sampled_from(["", "*", "+", "?", "{2}", "{1,3}", "{2,9}", "*?", "++"])
+QUANTIFIERS = st.sampled_from(["", "*", "+", "?", "{2}", "{12}", "{1,3}", "{2,9}", "{9,}", "*?", "++"])
 EXPRESSIONS = st.recursive(
     st.builds(str.__add__, ATOMS, QUANTIFIERS),
     lambda inner: st.builds(lambda body, quantifier: f"(?:{''.join(body)}){quantifier}", st.lists(inner), QUANTIFIERS),
