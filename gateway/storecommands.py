@@ -125,9 +125,10 @@ class _Choice:
         return await (shelf.named(self.ids) if self.ids else shelf.ids(self.filters))
 
 
-def _choice(ids: list[str] | None, filters: Filters, *, everything: bool) -> _Choice:
+def _choice(ids: list[str] | None, filters: Filters, *, everything: bool, states: bool) -> _Choice:
     if sum([bool(ids), everything, filters != Filters()]) != 1:
-        raise typer.BadParameter(f"write ids, or --all, or filters ({FILTERS})", param_hint="which")
+        which = f"{FILTERS}, --state" if states else FILTERS
+        raise typer.BadParameter(f"write ids, or --all, or filters ({which})", param_hint="which")
     return _Choice(ids or [], filters)
 
 
@@ -200,13 +201,13 @@ class _Group:
         return command
 
     def _retry(self, filters: Filters, ids: IDs = None, everything: All = False, config: File = None) -> None:
-        choice = _choice(ids, filters, everything=everything)
+        choice = _choice(ids, filters, everything=everything, states=self.states)
         say(self.retried(_with_store(config, lambda store: _retry(self.shelf(store), choice))))
 
     def _drop(
         self, filters: Filters, ids: IDs = None, everything: All = False, yes: Yes = False, config: File = None
     ) -> None:
-        choice = _choice(ids, filters, everything=everything)
+        choice = _choice(ids, filters, everything=everything, states=self.states)
         say(f"{_with_store(config, lambda store: _drop(self.shelf(store), choice, yes=yes))} dropped")
 
     def _export(
@@ -217,7 +218,7 @@ class _Group:
         everything: All = False,
         config: File = None,
     ) -> None:
-        choice = _choice(ids, filters, everything=everything)
+        choice = _choice(ids, filters, everything=everything, states=self.states)
         try:
             say(f"{_with_store(config, lambda store: _export(self.shelf(store), choice, folder))} written to {folder}")
         except OSError as error:

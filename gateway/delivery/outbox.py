@@ -169,6 +169,8 @@ def _parts(item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing 
     """What is still to be sent of it, and what will never be, where it was not refused as a whole. The operator is told
     of the latter."""
     left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
+    if left is None and isinstance(error, NotSent) and not item.recipient:
+        left = {}  # an item of 0.1.0, which did not keep to whom it goes: now it does
     rest = None if left is None else part_of(item, left)
     if refused is None:
         return rest, None

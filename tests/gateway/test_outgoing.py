@@ -193,6 +193,7 @@ def test_which_must_be_said_once(folder: Folder) -> None:
         done = folder.run("outgoing", *command)
         assert done.returncode == 2
         assert "write ids, or --all, or filters" in done.stderr
+        assert "--state" in done.stderr
     assert len(outgoing(folder)) == 3
 
 

@@ -64,6 +64,6 @@ async def test_what_0_1_0_tried_for_ever_has_an_end(tmp_path: Path) -> None:
             await asyncio.sleep(0.01)
     await outbox.stop(1.0)
     [dead, _] = await store.outgoing()
-    assert (dead.state, dead.attempts) == ("dead", 701)
+    assert (dead.state, dead.attempts, dead.recipient) == ("dead", 701, "b@x.org")
     assert dead.error == "given up, it was kept for 432000 s (outgoing.keep): 450 later"
     await store.close()
