@@ -25,6 +25,7 @@ from protocols.mqtt.peer import Goodbye
 from protocols.mqtt.rate import Rate
 from protocols.mqtt.session import Session
 from protocols.mqtt.settings import MQTTSettings
+from protocols.write_buffer import untaken
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +109,7 @@ class Device(Instance, asyncio.Protocol):
         self._acks: list[int] = []
         self._out: list[bytes] = []
         self._unsent = 0
-        self._unread = 0  # what its transport had when that was looked at last, and what was added since
+        self._unread = 0  # what it had not taken when that was looked at last, and what was written since
         self._dropped = 0
         self._stopping = False
         self._closed = False
@@ -304,7 +305,7 @@ class Device(Instance, asyncio.Protocol):
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
         self.congested = True
-        self._unread = self._transport.get_write_buffer_size()
+        self._unread = untaken(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -450,7 +451,7 @@ class Device(Instance, asyncio.Protocol):
 
     def _reads(self) -> bool:
         """Whether it has taken anything since this was asked last."""
-        before, self._unread = self._unread, self._transport.get_write_buffer_size()
+        before, self._unread = self._unread, untaken(self._transport)
         return self._unread < before
 
     # How it ends.

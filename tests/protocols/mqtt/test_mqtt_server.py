@@ -381,8 +381,6 @@ async def test_keep_alive_of_a_client_that_reads_slowly(app: Recorder, reads: bo
             await loop.sock_sendall(slow, wire.connect("slow", keepalive=1) + wire.subscribe(("a", 0)))
             await app.seen("mqtt.connect", 2)
             (device,) = (each for each in server._devices if each.client_id == "slow")
-            sending = device._transport.get_extra_info("socket")
-            sending.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
             while not device.congested:
                 await loud.ask(wire.publish("a", bytes(10_000)) + wire.PINGREQ, wire.PINGRESP)
             if not reads:
