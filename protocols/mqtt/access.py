@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import ChainMap
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -21,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 2
 """Passwords that are checked at a time: each takes a core and some 20 MiB for tens of milliseconds."""
+_THREADS = ThreadPoolExecutor(MOST_AT_ONCE + 1, thread_name_prefix="login")
+"""For them and for a look at the password file. The event loop's own few threads may all wait for a name server."""
 LONG = 1024
 """Bytes of a password above which it is a long one."""
 MOST_LONG = 64
@@ -151,7 +154,7 @@ class Access:
     async def _check(self, users: Users, username: str, password: bytes, digest: bytes) -> _Checked:
         loop = asyncio.get_running_loop()
         began = loop.time()
-        right, record = await loop.run_in_executor(None, self._verify, users, username, password)
+        right, record = await loop.run_in_executor(_THREADS, self._verify, users, username, password)
         if right:
             self._cache.add_right(username, digest)
         else:
@@ -174,7 +177,7 @@ class Access:
         """Those of now: the file is looked at when somebody connects, on a thread, once for all who connect then."""
         if self._file is not None and (self._looking is not None or self._file.overdue):
             if self._looking is None:
-                self._looking = asyncio.get_running_loop().run_in_executor(None, self._file.users)
+                self._looking = asyncio.get_running_loop().run_in_executor(_THREADS, self._file.users)
                 self._looking.add_done_callback(self._looked)
             await asyncio.shield(self._looking)
         return self._known()

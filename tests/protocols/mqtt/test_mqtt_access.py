@@ -240,6 +240,23 @@ async def test_who_leaves_while_waiting_is_not_checked(gate: Gate) -> None:
     assert len(gate.checked) == MOST_AT_ONCE + 1
 
 
+async def test_a_login_does_not_wait_for_other_work_on_threads(tmp_path: Path) -> None:
+    """As for name servers that do not answer."""
+    path, opened = tmp_path / "users", threading.Event()
+    path.write_text(f"ann:{CHEAP.hash('right')}\n")
+    access = Access(MQTTSettings(password_file=str(path)), "devices")
+    assert access._file is not None
+    access._file._clock = lambda: time.monotonic() * 1e6
+    others = [asyncio.ensure_future(asyncio.to_thread(opened.wait, LIMIT)) for _ in range(64)]
+    await asyncio.sleep(0)
+    try:
+        async with asyncio.timeout(LIMIT / 2):
+            assert await access.authenticate("ann", b"right", None) == (OK, "ann")
+    finally:
+        opened.set()
+        await asyncio.gather(*others)
+
+
 async def test_a_password_that_was_verified_is_not_verified_again(gate: Gate) -> None:
     gate.opened.set()
     access = Access(MQTTSettings(users=users_of("ann", "bob")), "devices")
