@@ -14,8 +14,9 @@ from protocols.errors import AccountRefused, NotSent, PermanentFailure
 
 _MESSAGE_STAGES = (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)
 """MAIL, RCPT, DATA. A refusal before them, of the greeting, EHLO, STARTTLS or AUTH, says nothing of a message."""
-_ACCOUNT_CODES = frozenset({530, 534, 535, 538})
-"""RFC 4954: authentication required, too weak, wrong, or only under TLS. Some servers say so at MAIL or RCPT."""
+_ACCOUNT_CODES = frozenset({503, 530, 534, 535, 538})
+"""RFC 4954: authentication required, too weak, wrong, or only under TLS. Some servers say so at MAIL or RCPT. 503, bad
+sequence of commands, is said by those that want AUTH first: no message changes the sequence."""
 _ACCOUNT_STATUS = frozenset(
     {
         "5.4.5",  # the day's limit is used up (Gmail)

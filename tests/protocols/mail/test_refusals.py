@@ -40,6 +40,8 @@ async def submitted(answers: dict[str, str], *recipients: str, **settings: Any) 
         ("AUTH", "454 4.7.0 temporary authentication failure", LATER),
         ("EHLO", "250 peer.example", US),  # it offers no AUTH at all
         ("MAIL", "530 5.7.57 client was not authenticated", US),
+        ("MAIL", "503 5.5.1 authenticate first", US),
+        ("RCPT", "503 this server requires authentication to send to others", US),
         ("MAIL", "550 5.4.5 daily user sending limit exceeded", US),
         ("MAIL", "553 5.7.1 sender address rejected: not owned by user me", NEVER),
         ("MAIL", "552 5.3.4 message size exceeds limit", NEVER),
