@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections import ChainMap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -67,6 +66,9 @@ class Access:
         self._settings = settings
         self._name = name
         self._file = None if settings.password_file is None else PasswordFile(settings.password_file, name)
+        self._merged_from: Users | None = None
+        self._merged: Users = {}
+        """The file's and the settings', since the file was read last."""
         self._slowest = slowest(settings.users or {})
         self._looking: asyncio.Future[Any] | None = None
         self._cache = LoginCache()
@@ -187,7 +189,12 @@ class Access:
 
     def _known(self) -> Users:
         users = self._settings.users or {}
-        return users if self._file is None else ChainMap(users, self._file.last)
+        if self._file is None:
+            return users
+        if self._merged_from is not self._file.last:
+            self._merged_from = self._file.last
+            self._merged = {**self._merged_from, **users}
+        return self._merged
 
 
 def _failure_key(kind: str, value: str) -> int:

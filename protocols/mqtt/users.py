@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from itertools import islice
 
 from protocols.secret import Secret
 
@@ -140,10 +139,10 @@ def verify(users: Users, name: str, password: bytes) -> bool:
     """Whether ``name`` is a user and ``password`` the user's. Tens of milliseconds of a CPU: not for the event loop.
 
     An unknown name takes as long as a wrong password: it is held against some user's hash, for each name the same one,
-    so that neither the time nor its change from one attempt to the next tells which names there are. Raises
-    Unverifiable.
+    so that neither the time nor its change from one attempt to the next tells which names there are. That is any
+    user's: a slow hash that no unknown name was held against would tell its user's. Raises Unverifiable.
     """
-    some = list(islice(users.values(), 16)) or [_STRANGER]
+    some = list(users.values()) or [_STRANGER]
     hashed = users.get(name, some[hash(name) % len(some)])
     return _is_password(hashed.reveal(), password) and name in users
 

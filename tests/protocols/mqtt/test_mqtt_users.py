@@ -133,6 +133,21 @@ def test_an_unknown_user_costs_what_a_wrong_password_costs(monkeypatch: pytest.M
     assert checked[-1].startswith("$argon2id$v=19$m=19456,t=2,p=1$")
 
 
+def test_an_unknown_user_may_cost_what_any_user_costs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the time shows how expensive the hash was, whatever the answer waits for."""
+    seen: set[str] = set()
+
+    def check(hashed: str, password: bytes) -> bool:
+        seen.add(hashed)
+        return False
+
+    monkeypatch.setattr(module, "_is_password", check)
+    users = {f"u{number}": Secret(f"hash {number}") for number in range(30)}
+    for number in range(1000):
+        verify(users, f"unknown {number}", b"x")
+    assert len(seen) == 30
+
+
 def test_the_hash_for_strangers_is_a_real_one(caplog: pytest.LogCaptureFixture) -> None:
     check_users({"nobody": module._STRANGER})
     assert not verify({}, "nobody", b"x")
