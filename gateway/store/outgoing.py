@@ -236,7 +236,7 @@ def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]
 
 
 def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
-    sql = f"DELETE FROM outgoing WHERE state {state} AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"
+    sql = f"DELETE FROM outgoing WHERE +state {state} AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"
     return _said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent")
 
 

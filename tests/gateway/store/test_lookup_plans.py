@@ -38,7 +38,7 @@ def test_what_is_tried_again_is_found_by_its_id() -> None:
         outgoing.put(database, [Outgoing("e-0", "e", "sms", b"")])
         database.set_trace_callback(asked.append)
         assert outgoing.revive(database, [(["e-0"], 1.0)]) == [1]
-        assert outgoing.drop(database, [["e-0"]]) == [1]
+        assert outgoing.drop(database, [(["e-0"], True), (["e-0"], False)]) == [0, 1]
         database.set_trace_callback(None)
         own = [sql for sql in asked if "outgoing" in sql]
         plan = [row[3] for sql in own for row in database.execute(f"EXPLAIN QUERY PLAN {sql}")]
