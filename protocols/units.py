@@ -96,7 +96,7 @@ def is_local(endpoint: Endpoint) -> bool:
     try:
         return ipaddress.ip_address(endpoint.host).is_loopback
     except ValueError:
-        return endpoint.host == "localhost"
+        return endpoint.host.lower() == "localhost"
 
 
 def _network_text(value: object) -> str:

@@ -192,7 +192,7 @@ def test_one_that_runs_is_no_obstacle(folder: Folder) -> None:
 
 @pytest.mark.parametrize(
     ("bind", "warned"),
-    [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("localhost:0", False), ("[::1]:0", False)],
+    [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("Localhost:0", False), ("[::1]:0", False)],
 )
 def test_a_console_for_everybody_is_warned_of(folder: Folder, bind: str, warned: bool) -> None:
     folder.write(console=bind)
