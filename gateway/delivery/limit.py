@@ -56,15 +56,17 @@ class Limit:
         if self.expired is not None:
             return
         self.expired = error
-        if self._task is not None and not self._try_to_cut():
+        if self._task is None:
+            return
+        if not self._try_to_cut():
             self._late(error)
+        elif self._calls.waiting:
+            self.expired = NoThread("no thread was free for the handler; see threads in the file")
 
     def _try_to_cut(self) -> bool:
         """Whether it could be cancelled: not while a thread works for it."""
         if self._task is None or not self._calls.give_up():
             return False
-        if self._calls.waiting:
-            self.expired = NoThread("no thread was free for the handler; see threads in the file")
         self._cut = True
         self._task.cancel()
         return True
