@@ -221,6 +221,17 @@ async def the_next_request_does_not_wait_for_the_task(each: Visit) -> Any:
         return each.marks().count("task ended")
 
 
+@scenario(4)
+async def a_stream_is_over_before_the_upload(each: Visit) -> Any:
+    """Starlette listens for the disconnect meanwhile, which takes pieces of the body that nobody reads."""
+    async with each.dial() as peer:
+        await peer.ask("/starlette/few", "POST", b"x" * 10, content_length="300000")
+        first = await peer.answer()
+        peer.writer.write(b"x" * 299_990)
+        await peer.ask("/starlette/few")
+        return [(answer.status, answer.body) for answer in (first, await peer.answer())]
+
+
 @scenario(3)
 async def fastapi_task_after_the_answer(each: Visit) -> Any:
     async with each.dial() as peer:

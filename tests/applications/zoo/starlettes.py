@@ -209,7 +209,7 @@ async def download(request: Request) -> Response:
 routes = [
     Route("/stream", stream),
     Route("/stream-sync", stream_sync),
-    Route("/few", stream_few),
+    Route("/few", stream_few, methods=["GET", "POST"]),
     Route("/flood", fast),
     Route("/silent", silent),
     Route("/events", events),
