@@ -195,7 +195,7 @@ class _Matches(dict[str, dict[S, Grant]]):
     def __init__(self, find: Callable[[str], Sequence[_Subscribers[S]]]) -> None:
         super().__init__()
         self._find = find
-        self._found = 0
+        self._found = 0  # since all was forgotten: it bounds the copies, too
         self._places: dict[str, set[str]] = {}  # the first two levels -> the topics that begin with them
         self._copied: list[_Subscribers[S]] = []  # those that may have copies
 
@@ -230,19 +230,26 @@ class _Matches(dict[str, dict[S, Grant]]):
         """They change."""
         if subscribers.copies:
             for topic in subscribers.copies:
-                self.pop(topic, None)
+                self._forget_topic(topic)
             subscribers.copies.clear()  # it stays among _copied
 
     def forget(self, topic_filter: str) -> None:
         """It has come, or gone."""
         levels = topic_filter.split("/", 2)
         if "+" not in topic_filter and "#" not in topic_filter:
-            self.pop(topic_filter, None)
+            self._forget_topic(topic_filter)
         elif len(levels) > 2 and not {"+", "#"} & {levels[0], levels[1]}:
             for topic in self._places.pop(_place(levels), ()):
                 self.pop(topic, None)
         else:
             self._forget_all()
+
+    def _forget_topic(self, topic: str) -> None:
+        if self.pop(topic, None) is not None:
+            topics = self._places[place := _place(topic.split("/", 2))]
+            topics.discard(topic)
+            if not topics:
+                del self._places[place]
 
     def _forget_all(self) -> None:
         self.clear()
