@@ -2,8 +2,12 @@
 
 import asyncio
 import contextlib
+import gc
 import time
 from collections.abc import AsyncIterator
+
+LONGEST = 0.1
+"""Seconds of CPU that a peer, or a handler, may keep others waiting."""
 
 
 class Turns:
@@ -28,10 +32,16 @@ class Turns:
 
 @contextlib.asynccontextmanager
 async def counted() -> AsyncIterator[Turns]:
+    """The turns from here to the end of the block."""
     turns = Turns()
+    gc.collect()
+    gc.freeze()  # else a turn may be the one that looks through what thousands of other tests have left here
     running = asyncio.ensure_future(turns.run())
+    await asyncio.sleep(0)  # it has begun before what it watches does
     try:
         yield turns
+        await asyncio.sleep(0)
     finally:
+        gc.unfreeze()
         running.cancel()
         await asyncio.wait({running})

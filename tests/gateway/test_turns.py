@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
-from turning import LONGEST, turning
+from turns import LONGEST, counted
 
 from gateway import AsyncMqttBatchConsumer, EmailToRouter, TopicRouter, address, topic
 from gateway.delivery.attempt import EmailAttempt, MQTTAttempt, SMSAttempt
@@ -38,11 +38,11 @@ async def test_a_group_is_sent_to_on_and_on() -> None:
             got += 1
 
     reading = asyncio.ensure_future(read())
-    async with turning() as longest, asyncio.timeout(LIMIT):
+    async with counted() as turns, asyncio.timeout(LIMIT):
         for _ in range(MANY):
             await layer.group_send("all", {"type": "x"})
     reading.cancel()
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
     assert got > 2  # the reader had its turn, too
 
 
@@ -50,27 +50,27 @@ async def test_a_full_channel_is_read_on_and_on() -> None:
     layer = InMemoryChannelLayer(capacity=MANY)
     for _ in range(MANY):
         layer._put("one", {"type": "x"})
-    async with turning() as longest, asyncio.timeout(LIMIT):
+    async with counted() as turns, asyncio.timeout(LIMIT):
         for _ in range(MANY):
             await layer.receive("one")
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_groups_are_joined_and_left_on_and_on() -> None:
     layer = InMemoryChannelLayer()
-    async with turning() as longest, asyncio.timeout(LIMIT):
+    async with counted() as turns, asyncio.timeout(LIMIT):
         for number in range(MANY):
             await layer.group_add(f"g{number}", "one")
             await layer.group_discard(f"g{number}", "one")
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_channels_are_made_and_forgotten_on_and_on() -> None:
     layer = InMemoryChannelLayer()
-    async with turning() as longest, asyncio.timeout(LIMIT):
+    async with counted() as turns, asyncio.timeout(LIMIT):
         for _ in range(4 * MANY):
             await layer.forget(await layer.new_channel())
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,10 @@ async def test_a_handler_that_sends_on_and_on(make: Any, first: Any, event: Any)
             await send(event)
 
     run = make(app)
-    async with turning() as longest, asyncio.timeout(LIMIT):
+    async with counted() as turns, asyncio.timeout(LIMIT):
         await run.run()
     assert run.error is None
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 SENT_ON: dict[str, tuple[str, Any, int]] = {
@@ -143,7 +143,7 @@ async def test_what_answers_for_a_connection_is_sent_to_on_and_on(kind: str, eve
         "mqtt": (TopicRouter([topic("a", again_and_again)]), scope("mqtt"), [CONNECT, message, DISCONNECT]),
     }
     app, its_scope, events = apps[kind]
-    async with turning() as longest, asyncio.timeout(LIMIT), Conversation(app, its_scope) as peer:
+    async with counted() as turns, asyncio.timeout(LIMIT), Conversation(app, its_scope) as peer:
         peer.say(*events)
         await peer.end()
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from test_instance import Call
-from turning import LONGEST, turning
+from turns import LONGEST, counted
 
 from protocols.errors import LocalProtocolError
 from protocols.turn import SLICE, Turn, checkpoint
@@ -23,10 +23,10 @@ async def test_who_sends_on_and_on() -> None:
             await send({"type": "call.speak", "words": ""})
 
     call = Call(app)
-    async with turning() as longest:
+    async with counted() as turns:
         assert await call.run() is None
     assert len(call.heard) == MANY + 1
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_who_is_flooded() -> None:
@@ -37,9 +37,9 @@ async def test_who_is_flooded() -> None:
     call = Call(app)
     for _ in range(MANY):
         call.feed({"type": "call.words"})  # type: ignore[arg-type, typeddict-item]
-    async with turning() as longest:
+    async with counted() as turns:
         assert await call.run() is None
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 @pytest.mark.parametrize("event", [{"type": "call.speak", "words": ""}, {"type": "call.answer", "broken": True}])
@@ -58,10 +58,10 @@ async def test_who_tries_on_and_on(event: Any) -> None:
             except LocalProtocolError:
                 raised += 1
 
-    async with turning() as longest:
+    async with counted() as turns:
         assert await Broken(app).run() is None
     assert raised == MANY
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_a_peer_that_is_gone_is_no_reason_to_stop_the_loop() -> None:
@@ -79,10 +79,10 @@ async def test_a_peer_that_is_gone_is_no_reason_to_stop_the_loop() -> None:
     call = Call(app)
     gone: Any = {"type": "call.disconnect"}
     call.disconnect(gone)
-    async with turning() as longest:
+    async with counted() as turns:
         await call.run()
     assert raised > 0  # then its grace is over, which only a loop that turns can say
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_a_cancelled_checkpoint_loses_no_event() -> None:
@@ -130,10 +130,10 @@ async def test_a_loop_that_was_closed_meanwhile_leaves_nothing() -> None:
         loop.close()
 
     await asyncio.to_thread(other_loop)
-    async with turning() as longest:
+    async with counted() as turns:
         for _ in range(MANY):
             await checkpoint()
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def _spend() -> None:

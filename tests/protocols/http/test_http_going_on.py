@@ -12,7 +12,7 @@ from contract import LIMIT, connect
 from http_peer import GET, Recorder, ask, read_answer, serving, until
 from test_http_responses import piece, start
 from test_http_websocket import HANDSHAKE
-from turning import LONGEST, turning
+from turns import LONGEST, counted
 
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.http.server import HTTPServer
@@ -69,7 +69,7 @@ async def test_an_endless_stream_ends_with_its_reader(ending: Any, caplog: pytes
         for _ in range(3):
             sent = 0
             ended.clear()
-            async with turning() as longest:
+            async with counted() as turns:
                 reader, writer = await connect(server.address)
                 writer.write(GET.replace(b"/ ", b"/stream "))
                 await reader.readexactly(1000)
@@ -77,7 +77,7 @@ async def test_an_endless_stream_ends_with_its_reader(ending: Any, caplog: pytes
                 async with asyncio.timeout(LIMIT):
                     await ended.wait()
             assert sent < FLOOD
-            assert longest[0] < LONGEST
+            assert turns.longest < LONGEST
             assert (await ask(server, CLOSE))[0].body == b"ok"
     assert warnings(caplog) == []
 
@@ -181,7 +181,7 @@ async def test_a_websocket_flooded_either_way_keeps_nobody_waiting(kind: str) ->
         done.set()
         await receive()
 
-    async with serving(app) as server, turning() as longest:
+    async with serving(app) as server, counted() as turns:
         reader, writer = await _open_websocket(server)
         reading = asyncio.ensure_future(_read_all(reader))
         if kind == "receive":
@@ -190,7 +190,7 @@ async def test_a_websocket_flooded_either_way_keeps_nobody_waiting(kind: str) ->
             await done.wait()
         writer.transport.abort()
         await reading
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 @pytest.mark.parametrize("opcode", [0x89, 0x8A], ids=["pings", "pongs"])
@@ -203,7 +203,7 @@ async def test_a_websocket_peer_that_pings_on_and_on_keeps_nobody_waiting(opcode
         assert (await receive())["type"] == "websocket.receive"
         echoed.set()
 
-    async with serving(app) as server, turning() as longest:
+    async with serving(app) as server, counted() as turns:
         reader, writer = await _open_websocket(server)
         reading = asyncio.ensure_future(_read_all(reader))
         writer.write(bytes((opcode, 0x80, 0, 0, 0, 0)) * 2 * FLOOD + b"\x81\x80\0\0\0\0")
@@ -211,28 +211,28 @@ async def test_a_websocket_peer_that_pings_on_and_on_keeps_nobody_waiting(opcode
             await echoed.wait()
         writer.transport.abort()
         await reading
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_a_peer_that_pipelines_on_and_on_keeps_nobody_waiting() -> None:
-    async with serving(Recorder()) as server, turning() as longest:
+    async with serving(Recorder()) as server, counted() as turns:
         reader, writer = await connect(server.address)
         reading = asyncio.ensure_future(_read_all(reader))
         writer.write(GET * 10_000 + CLOSE)
         async with asyncio.timeout(4 * LIMIT):
             await reading
         writer.close()
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def test_a_body_in_the_smallest_chunks_keeps_nobody_waiting() -> None:
     app = Recorder()
-    async with serving(app) as server, turning() as longest:
+    async with serving(app) as server, counted() as turns:
         chunked = b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
         answer, _ = await ask(server, chunked + b"1\r\nx\r\n" * FLOOD + b"0\r\n\r\n")
     assert answer.status == 200
     assert app.received == [b"x" * FLOOD]
-    assert longest[0] < LONGEST
+    assert turns.longest < LONGEST
 
 
 async def _open_websocket(server: HTTPServer) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
