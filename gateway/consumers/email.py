@@ -5,7 +5,9 @@ import email
 import email.message
 import email.parser
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.policy import Compat32
+from functools import cache
 from typing import Any, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
@@ -17,6 +19,9 @@ R = TypeVar("R")
 
 INLINE = 8 * 1024
 """Bytes of message that are parsed on the loop; larger ones on a thread: 64 KiB of nested parts take 0.4 s."""
+
+_PARSERS = 2
+"""Threads that parse. They are nobody else's: a mail of a thousand nested parts takes seconds."""
 
 
 class EmailMethods(Consumer[R]):
@@ -40,8 +45,7 @@ class EmailMethods(Consumer[R]):
             if event["more_body"]:
                 return
             self.raw = b"".join(self._chunks)
-            small = len(self.raw) <= INLINE
-            self.message = parse(self.raw) if small else await asyncio.to_thread(parse, self.raw)
+            self.message = parse(self.raw) if len(self.raw) <= INLINE else await _parse_on_a_thread(self.raw)
         await super().dispatch(event)
 
     def email_receive(self, event: Any) -> Any:
@@ -108,6 +112,15 @@ class _Text(Compat32):
 
 
 _TEXT = _Text()
+
+
+async def _parse_on_a_thread(raw: bytes) -> email.message.Message:
+    return await asyncio.get_running_loop().run_in_executor(_parsers(), parse, raw)
+
+
+@cache
+def _parsers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(_PARSERS, thread_name_prefix="mail parser")
 
 
 def parse(raw: bytes) -> email.message.Message:

@@ -1,12 +1,16 @@
 """A large or a contrived mail, and how long the event loop stands for it: CPU seconds of its thread in one turn."""
 
 import asyncio
+import email
 import smtplib
+import threading
 from typing import Any
 
 import pytest
+from conversation import LIMIT, Conversation, scope
 from turns import counted
 
+import gateway.consumers.email
 from gateway import AsyncEmailConsumer
 from protocols.mail.smtp import SMTPServer, SMTPSettings
 
@@ -57,3 +61,28 @@ async def test_no_mail_stops_the_loop(app: Any, message: bytes) -> None:
         await asyncio.to_thread(send, server.address, message)
     assert sum(Reading.sizes) >= len(message)
     assert turns.longest < A_TURN
+
+
+async def test_mails_that_take_long_to_parse_leave_the_other_threads_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended, begun = threading.Event(), threading.Semaphore(0)
+
+    def parse(raw: bytes) -> Any:
+        begun.release()
+        assert ended.wait(LIMIT)
+        return email.message_from_bytes(raw)
+
+    monkeypatch.setattr(gateway.consumers.email, "parse", parse)
+    body = {"type": "email.receive", "body": b"Subject: x\r\n\r\n" + b"x" * 100_000, "more_body": False}
+
+    async def read(peer: Conversation) -> None:
+        async with peer:
+            peer.say(body)
+            await peer.end()
+
+    many = [Conversation(Reading.as_asgi(), scope("email")) for _ in range(64)]  # more than a default pool has threads
+    async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
+        for peer in many:
+            group.create_task(read(peer))
+        assert await asyncio.to_thread(begun.acquire)  # by then all have been given to threads
+        assert await asyncio.wait_for(asyncio.to_thread(lambda: True), LIMIT / 2)
+        ended.set()
