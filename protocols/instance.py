@@ -157,7 +157,7 @@ class Instance:
     # What the application calls.
 
     async def receive(self) -> Any:
-        """The next event, in the order of arrival. After the disconnect there is none: waits until cancelled."""
+        """The next event, in the order of arrival. After the disconnect there is none: see :meth:`after_the_last`."""
         inbox = self._inbox
         if inbox:
             turn.left -= 1
@@ -166,18 +166,24 @@ class Instance:
         while not inbox:
             if self._waiter is not None:  # of another task of the application
                 await asyncio.wait((self._waiter,))
-                continue
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
+            else:
+                self._waiter = asyncio.get_running_loop().create_future()
+                try:
+                    await self._waiter
+                finally:
+                    self._waiter = None
+            if not inbox and (again := self.after_the_last()) is not None:  # another task has taken it
+                return again
         self._received += 1
         event = inbox.popleft()
         if self._paused and len(inbox) * 2 <= self.limit:
             self._paused = False
             self.resume()
         return event
+
+    def after_the_last(self) -> Any:
+        """What ``receive`` returns once the application has had its last event. None: it waits until cancelled."""
+        return None
 
     async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
         """Answer the peer. Raises LocalProtocolError where the event is not legal now, or not valid; Disconnected when

@@ -173,19 +173,19 @@ class ServerContract:
                 await driver.answer(scope, receive, send)
                 return
             running.set()
-            try:
-                while True:
+            with contextlib.suppress(TimeoutError):
+                while events.count(driver.disconnect) < 2:
                     async with asyncio.timeout(0.3 if driver.disconnect in events else LIMIT):
                         events.append((await receive())["type"])
-            except TimeoutError:
-                ended.set()
+            ended.set()
 
         async with self.serving(driver, app) as server:
             await driver.leave(server.address, running)
             async with asyncio.timeout(2 * LIMIT):
                 await ended.wait()
-        assert events.count(driver.disconnect) == 1
         assert events[-1] == driver.disconnect
+        # In HTTP each ``receive`` gets it (ASGI, "Disconnect - receive event").
+        assert events.count(driver.disconnect) == (2 if driver.scope_type == "http" else 1)
 
     async def test_garbage_harms_nobody(self, driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
         async with self.serving(driver, driver.answer) as server:

@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
 
 _DISCONNECT: Any = {"type": "http.disconnect"}
+AGAIN = 0.05
+"""Seconds before an application that asks once more hears once more that its request is over: it may ask for ever."""
 _ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
 _PIECE = 256 * 1024
 """Bytes of a file that are read, and sent, at once."""
@@ -311,7 +313,7 @@ class Exchange(Instance):
     # What the application receives.
 
     async def receive(self) -> Any:
-        """``http.request`` while there is body, read from the socket only now; then one ``http.disconnect``."""
+        """``http.request`` while there is body, read from the socket only now; then ``http.disconnect``, each time."""
         if self._unread and not self.gone:
             event = await self._read()
             if event is not None:
@@ -319,13 +321,19 @@ class Exchange(Instance):
         if self._complete and not self._told and not self.gone:
             self._told = True
             self.feed(self._farewell())
-        elif self._told and not self._inbox and self._watchdog is None:
-            self._watch(self._received)  # it has had its last event, and must not wait here for ever
+        elif (again := self.after_the_last()) is not None:
+            await asyncio.sleep(AGAIN)
+            return again
         self._waits = asyncio.current_task() is self._task
         try:
             return await super().receive()
         finally:
             self._waits = False
+
+    def after_the_last(self) -> Any:
+        """The disconnect once more, for another task, or another call, that waits for it (ASGI: it is sent "if receive
+        is called after a response has been sent or after the HTTP connection has been closed")."""
+        return self._farewell() if (self.gone or self._told) and not self._inbox else None
 
     async def _read(self) -> Any:
         """The next piece of the body; None where there will be none, because the peer erred or left."""

@@ -611,16 +611,14 @@ async def test_who_hears_of_the_end_may_still_answer() -> None:
         writer.close()
 
 
-async def test_the_disconnect_comes_once_where_the_peer_leaves_while_the_server_stops() -> None:
+async def test_each_receive_hears_the_disconnect_also_where_the_peer_leaves_while_the_server_stops() -> None:
     events: list[str] = []
     running = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()
         running.set()
-        with contextlib.suppress(asyncio.CancelledError):
-            while True:
-                events.append((await receive())["type"])
+        events.extend([(await receive())["type"] for _ in range(3)])
 
     async with serving(app) as server:
         _, writer = await connect(server.address)
@@ -631,7 +629,55 @@ async def test_the_disconnect_comes_once_where_the_peer_leaves_while_the_server_
         await asyncio.sleep(0.02)
         writer.close()
         await stopping
-    assert events == ["http.disconnect"]
+    assert events == ["http.disconnect"] * 3
+
+
+async def test_several_tasks_of_an_application_hear_the_disconnect() -> None:
+    heard: list[str] = []
+    running, ended = asyncio.Event(), asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        async def listen() -> None:
+            heard.append((await receive())["type"])
+
+        await receive()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(3):
+                group.create_task(listen())
+            await asyncio.sleep(0)
+            running.set()
+        await listen()  # and who asks when all have heard
+        ended.set()
+
+    async with serving(app) as server, asyncio.timeout(LIMIT):
+        _, writer = await connect(server.address)
+        writer.write(GET)
+        await running.wait()
+        writer.close()
+        await ended.wait()
+    assert heard == ["http.disconnect"] * 4
+
+
+async def test_who_asks_for_ever_after_the_disconnect_takes_no_cpu_and_ends(caplog: pytest.LogCaptureFixture) -> None:
+    asked, ended = 0, asyncio.Event()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        nonlocal asked
+        try:
+            while True:
+                await receive()
+                asked += 1
+        finally:
+            ended.set()
+
+    async with serving(app, disconnect_grace=0.5) as server, asyncio.timeout(LIMIT):
+        _, writer = await connect(server.address)
+        writer.write(GET)
+        await writer.drain()
+        writer.close()
+        await ended.wait()
+    assert 1 < asked < 60
+    assert "cancelled, 0.5 s (disconnect_grace) after its peer left" in caplog.text
 
 
 async def test_a_websocket_peer_that_ignores_the_close_costs_little() -> None:
