@@ -65,8 +65,8 @@ def warnings(draft: Draft) -> Iterator[Finding]:
     endpoint = parse_address(console.bind) if console is not None else None
     if isinstance(endpoint, TCP) and not is_local(endpoint):
         message = (
-            f"console: {endpoint} can be reached from other machines, and tells whoever asks names, "
-            "addresses and troubles; bind 127.0.0.1, or see that only a supervisor reaches it"
+            f"console: {endpoint} can be reached from other machines, and tells everybody who asks names, "
+            "addresses and troubles; bind 127.0.0.1, or make sure that only a supervisor reaches it"
         )
         yield draft.document.at_value(("console", "bind"), message)
 

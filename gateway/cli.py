@@ -132,10 +132,10 @@ def run(config: File = None) -> None:
 
 @app.command()
 def check(config: File = None, as_json: AsJSON = False) -> None:
-    """Check the file: all that `run` does before it binds, every mistake at its line and column.
+    """Check the file: do all that `run` does before it binds, and show every mistake at its line and column.
 
-    Also what this machine has to give: the store and the outbox can be written, addresses can be had (they may be in
-    use: by the gateway that runs). Exit codes: 2 mistake in the file; 3 `run` could not start.
+    Also check this machine: the store and the outbox can be written, and the addresses exist here (one may be in use,
+    by a gateway that runs). Exit codes: 2 there is a mistake in the file; 3 `run` could not start.
 
     Example: gateway check -c gateway.yaml
     """

@@ -140,8 +140,8 @@ def story_data(told: Story) -> dict[str, Any]:
 
 def _place(told: Story, command: str, now: float) -> str:
     if told.message is None:
-        last = _fact(told.steps[-1].what) if told.steps else "what is forgotten"
-        return f"not in the store, after: {last}"
+        last = _fact(told.steps[-1].what) if told.steps else "forgotten"
+        return f"not in the store; last step: {last}"
     if told.message.state == "dead":
         error = _cell(last_line(told.message.error))
         shown = f"{command} dead show {told.id} · {command} dead retry {told.id}"

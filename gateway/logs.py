@@ -102,7 +102,7 @@ class _Handler(logging.StreamHandler[TextIO]):
             return
         place, said = f"{short(record.pathname)}:{record.lineno}", sentence(error) if error else "no reason given"
         told = logging.LogRecord(record.name, logging.ERROR, record.pathname, record.lineno, "", None, None)
-        told.msg = f"a line of the log could not be made at {place}: {said}".replace("%", "%%")
+        told.msg = f"a log record could not be formatted at {place}: {said}".replace("%", "%%")
         with contextlib.suppress(OSError):
             self.stream.write(self.format(told) + self.terminator)
             self.flush()

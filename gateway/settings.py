@@ -168,8 +168,8 @@ class LogSettings:
     format: Literal["text", "json"] = "text"
     """`text` for people; `json`: one object a line, for machines."""
     timestamps: bool | None = None
-    """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. By default
-    it does, unless systemd's journal reads it, which has its own. In `json` it is a field."""
+    """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. The default
+    is yes, unless systemd's journal reads the log, which has its own times. In `json` the time is a field."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The least level that is written. Of our own lines below `error`, 100 of a kind within 10 s at most: what a flood
     of bad input is beyond that is counted in the next line of its kind. At `debug` all are written."""
@@ -183,7 +183,7 @@ def _keep_form(value: object) -> str:
 
 @dataclass(frozen=True)
 class OutgoingSettings:
-    """What handlers send on routes with a policy: it is kept, and tried until it has left."""
+    """What handlers send on routes with a policy. It is stored, and tried until it has left."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -191,9 +191,9 @@ class OutgoingSettings:
         Annotated[Timeout, Tag("all")] | Annotated[Keep, Tag("kinds")],
         Discriminator(_keep_form),
     ] = field(default_factory=Keep)
-    """How long it is tried, from its commit on; what has not left by then is dead after its next failure. `5d` for
-    everything, or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. What an account refuses (a login, a
-    balance) is kept without an end."""
+    """How long an item is tried after its commit; if it fails later than that, it is dead. `5d` is for everything;
+    or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. If the other side refuses our account (a login,
+    a balance), the item is kept without a limit."""
 
     @property
     def lives(self) -> Keep:
@@ -225,7 +225,7 @@ class Settings:
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
-    """What handlers send on routes with a policy: how long it is tried."""
+    """How long the gateway tries to send what handlers send on routes with a policy."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
     """How many synchronous handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0

@@ -42,20 +42,20 @@ class _State(StrEnum):
     DAMAGED = "damaged"
 
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="Or a unique beginning of one.")]
-IDs = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Or unique beginnings of ids.")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="An id, or its beginning if that is unique.")]
+IDs = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids, or their beginnings if those are unique.")]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
-OfType = Annotated[_Type | None, typer.Option("--type", help="Only these.")]
-OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only of routes that have this in them.")]
-To = Annotated[
-    str | None, typer.Option("--recipient", metavar="TEXT", help="Only to recipients that have this in them.")
+OfType = Annotated[_Type | None, typer.Option("--type", help="Only this scope type.")]
+OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only if the route contains this.")]
+To = Annotated[str | None, typer.Option("--recipient", metavar="TEXT", help="Only if a recipient contains this.")]
+WithError = Annotated[str | None, typer.Option("--error", metavar="TEXT", help="Only if the error contains this.")]
+Since = Annotated[
+    str | None, typer.Option("--since", metavar="AGE", help="Only what came within this time: 30m, 2h, 3d.")
 ]
-WithError = Annotated[
-    str | None, typer.Option("--error", metavar="TEXT", help="Only those whose error has this in it.")
+Before = Annotated[
+    str | None, typer.Option("--before", metavar="AGE", help="Only what came longer ago than this: 2h, 3d.")
 ]
-Since = Annotated[str | None, typer.Option("--since", metavar="AGE", help="Only what came since: 30m, 2h, 3d.")]
-Before = Annotated[str | None, typer.Option("--before", metavar="AGE", help="Only what came before that: 2h, 3d.")]
-InState = Annotated[_State | None, typer.Option("--state", help="Only what is in this state.")]
+InState = Annotated[_State | None, typer.Option("--state", help="Only in this state.")]
 Raw = Annotated[bool, typer.Option("--content", help="Print the message itself, raw.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 FILTERS = "--type, --route, --recipient, --error, --since, --before"
@@ -288,16 +288,17 @@ dead_app = _Group(
     dead_letters,
     lambda number: f"{number} {'waits' if number == 1 else 'wait'} again",
     {
-        "": "Work on dead letters: messages whose last attempt failed, and what handlers sent and what was refused for "
-        "good. Safe while the gateway runs.\n\nExample: gateway dead list --since 2h && gateway dead retry --since 2h",
-        "list": "List the dead letters: those that arrived, then those that were to leave.\n\n"
+        "": "Work on dead letters: messages whose last attempt failed, and items that handlers sent and that will "
+        "never leave. Safe while the gateway runs.\n\n"
+        "Example: gateway dead list --since 2h && gateway dead retry --since 2h",
+        "list": "List the dead letters: messages that arrived, then outgoing items.\n\n"
         "Examples: gateway dead list --type email --since 2h · gateway dead list --error 'no such user' --json",
-        "show": "Show all of a dead letter but its content: where it came from or goes to, and what it failed with.\n\n"
+        "show": "Show all of a dead letter but its content: where it came from or goes to, and its error.\n\n"
         "Examples: gateway dead show 7f3a · gateway dead show 7f3a-0 --content > message.eml",
-        "retry": "Let dead letters wait again: those that arrived run through today's routes when the daemon runs, "
-        "with all their attempts; those that were to leave are sent.\n\n"
+        "retry": "Let dead letters wait again: when the daemon runs, messages that arrived go through its present "
+        "routes, with all their attempts, and outgoing items are sent.\n\n"
         "Examples: gateway dead retry 7f3a · gateway dead retry --route tickets --since 2h · gateway dead retry --all",
-        "drop": "Drop dead letters for good. Asks first; exit code 1 where the answer is no.\n\n"
+        "drop": "Drop dead letters for good. Asks first; exit code 1 if the answer is no.\n\n"
         "Examples: gateway dead drop 7f3a · gateway dead drop --error 'opted out' --before 30d --yes",
         "export": "Write one file a dead letter: ID.eml for mail, ID.json for the rest, bytes as base64. They stay in "
         "the store.\n\n"
@@ -310,17 +311,17 @@ outgoing_app = _Group(
     outgoing_items,
     lambda number: f"{number} to be tried now",
     {
-        "": "Work on what handlers sent and what has not left: it waits, its account is refused (resting), it was "
-        "refused for good (dead), or is damaged. Safe while the gateway runs.\n\n"
+        "": "Work on outgoing items, which handlers sent and which have not left: each waits, rests because its "
+        "account is refused, is dead because it was refused for good, or is damaged. Safe while the gateway runs.\n\n"
         "Example: gateway outgoing list --type email && gateway outgoing retry --type email",
-        "list": "List what has not left, and why: to whom it goes, attempts, next try, the last error.\n\n"
+        "list": "List the items that have not left, and why: to whom they go, attempts, next try, the last error.\n\n"
         "Examples: gateway outgoing list --state resting · gateway outgoing list --recipient @example.net --json",
         "show": "Show all of an outgoing item but its content: to whom it goes, and why it has not left.\n\n"
         "Examples: gateway outgoing show 7f3a · gateway outgoing show 7f3a --content > message.eml",
-        "retry": "Try it now: what waits, what rests (its account is asked again) and what is dead, which begins a new "
-        "life. What is damaged cannot be sent.\n\n"
+        "retry": "Try items now: those that wait, those that rest (their account is tried again) and those that are "
+        "dead (their time begins again). Damaged ones cannot be sent.\n\n"
         "Examples: gateway outgoing retry 7f3a · gateway outgoing retry --error 'relay access denied'",
-        "drop": "Drop outgoing items for good: they are never sent. Asks first; exit code 1 where the answer is no."
+        "drop": "Drop outgoing items for good: they are never sent. Asks first; exit code 1 if the answer is no."
         "\n\nExamples: gateway outgoing drop 7f3a · gateway outgoing drop --state dead --before 30d --yes",
         "export": "Write one file an item: ID.eml for mail, ID.json for the rest, bytes as base64. They stay in the "
         "store.\n\n"

@@ -113,7 +113,7 @@ class Arrivals:
             task.cancel()
 
     def _run_short(self) -> None:
-        self.rest(f"{self._most} file descriptors are in use, and the others are kept for the gateway's own work")
+        self.rest(f"{self._most} file descriptors are in use, and the rest is kept for the gateway's own work")
 
     def _has_room(self) -> bool:
         if self._count() + len(self._coming) < self._limit:

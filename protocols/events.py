@@ -32,7 +32,7 @@ def checked(checks: Checks, event: Any) -> Any:
     """``event`` as its check returns it, whenever it is sent. Raises LocalProtocolError."""
     kind = type_of(event)
     if kind not in checks:
-        raise LocalProtocolError(f"{kind!r} is no event that an application sends")
+        raise LocalProtocolError(f"{kind!r} is not an event that an application sends")
     try:
         return checks[kind](event)
     except KeyError as error:
@@ -84,7 +84,7 @@ def utf8(event: Event, key: str) -> bytes:
     try:
         encoded: bytes = event[key].encode()
     except (AttributeError, UnicodeEncodeError) as error:
-        raise wrong(event, key, "text without half characters") from error
+        raise wrong(event, key, "text without lone surrogates") from error
     return encoded
 
 

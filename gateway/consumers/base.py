@@ -172,7 +172,7 @@ class Consumer(Generic[R]):
                 if isinstance(self.channel_layer, Forgetful):
                     await self.channel_layer.forget(self.channel_name)
         except Exception as error:
-            said = "%s: the channel layer did not let it leave its groups: %s %s"
+            said = "%s: the channel layer failed while its groups were left: %s %s"
             logger.warning(said, describe(self.scope), type(error).__name__, error)
 
     async def _live(self, receive: Receive) -> None:

@@ -289,7 +289,7 @@ class JsonMqttMethods(MqttMethods[R]):
 def not_now(scope: Any, retry_after: float | None) -> dict[str, Any]:
     """Raises LocalProtocolError where ``retry_after`` is no number, or nobody would keep the message."""
     if scope is not None and "delivery" not in scope["extensions"]:
-        raise LocalProtocolError("defer: nobody keeps this message; give its route a policy, inbox: true for one")
+        raise LocalProtocolError("defer: nobody keeps this message; give its route a policy, such as inbox: true")
     return _verdict({"type": "mqtt.defer", "retry_after": retry_after})
 
 

@@ -118,7 +118,9 @@ class MqttBatchMethods(MqttConnection[R]):
             await checkpoint()
             checked = step(BATCH, CHECKS, "open", event)[1]
             if checked.get("wait"):
-                raise LocalProtocolError("mqtt.send: wait is not possible here, a batch publishes when it has returned")
+                raise LocalProtocolError(
+                    "mqtt.send: wait is not possible here, because a batch publishes after it has returned"
+                )
             sent.append(checked)
 
         for message in messages:

@@ -124,9 +124,11 @@ class Guard:
         try:
             return list(checked_again(codec.decode(claim.result)[1])) if claim.result else taken
         except LocalProtocolError as error:
-            logger.error("%s: now among the dead letters, its answer cannot be given: %s", describe(scope), error)
+            logger.error(
+                "%s: now among the dead letters, its handler's answer is not valid: %s", describe(scope), error
+            )
             message = self._message(scope, events, claim)
-            await get_store().bury(message, error=f"its handler's answer cannot be given: {error}", claim=claim.key)
+            await get_store().bury(message, error=f"its handler's answer is not valid: {error}", claim=claim.key)
             return taken
 
     async def _attempted(
@@ -145,7 +147,7 @@ class Guard:
         if ruling.state != "done":
             report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
         elif under_way.limit.expired is not None:
-            logger.info("%s: done after its time; its repetition is answered so", describe(scope))
+            logger.info("%s: done after its time; its repetition gets that answer", describe(scope))
         return await self._settled(told, message, key, outcome, ruling, under_way)
 
     async def _outcome(self, scope: Any, events: list[Any], message: Message, limit: Limit) -> Outcome:

@@ -98,7 +98,7 @@ class Outbox(Crew[Outgoing]):
             await self._hold(item, error)
         elif self._is_over(item, error):
             keep = self.keep.of(item.kind)
-            await self._bury(item, error, f"given up, it was kept for {keep:g} s (outgoing.keep): {error}")
+            await self._bury(item, error, f"given up after {keep:g} s (outgoing.keep): {error}")
         else:
             await self._postpone(item, error)
 
@@ -121,7 +121,7 @@ class Outbox(Crew[Outgoing]):
     async def _hold(self, item: Outgoing, error: AccountRefused) -> None:
         pause = max(ACCOUNT_PAUSE, min(error.retry_after or 0.0, LONGEST_BACKOFF))
         if self._accounts.tell(item.lane):
-            said = "%s rests, nothing leaves by it until this is repaired (asked again every %g s): %s"
+            said = "%s rests: nothing leaves by it until you repair this (one item tries again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
         await self._later(item, error, self.store.now() + pause, rests=True)
         outcomes.add(item.kind, "refused")
@@ -130,7 +130,7 @@ class Outbox(Crew[Outgoing]):
         """The lane rests for this process alone: where another one has the server, it goes on."""
         self._resting[item.lane] = time.monotonic() + ACCOUNT_PAUSE
         if self._accounts.tell(item.lane):
-            said = "%s: %s: it is kept, and left to a gateway with this store that has it, or to this one's next start"
+            said = "%s: %s: it is kept for another gateway with this store that has it, or for this one's next start"
             logger.warning(said, item.id, error)
         await self._later(item, error, self.store.now())
 
@@ -141,7 +141,7 @@ class Outbox(Crew[Outgoing]):
 
     def _left(self, lane: str) -> None:
         if self._accounts.left(lane):
-            logger.info("%s: what waited leaves again", lane)
+            logger.info("%s: its items leave again", lane)
 
     async def _postpone(self, item: Outgoing, error: Exception) -> None:
         wait = self._wait_after(error, item)

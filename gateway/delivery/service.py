@@ -62,7 +62,7 @@ class Deliveries:
         try:
             counts = await self._store.counts()
         except StoreUnavailable as error:
-            return f"what is kept for retry is not known, the store is unavailable: {error}"
+            return f"the number of kept messages is not known, because the store is unavailable: {error}"
         finally:
             await self._store.close()
         kept = counts.waiting + counts.running + counts.outgoing

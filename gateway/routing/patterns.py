@@ -81,8 +81,8 @@ class DangerousPattern(ValueError):
     def __init__(self, text: str, part: str) -> None:
         where = "it" if part == text else f"{part!r}"
         super().__init__(
-            f"{text!r} can take for ever: {where} can match the same text in many ways, and all of them are tried; "
-            "leave one way, such as '[a-z]+' for '([a-z]+)+'"
+            f"{text!r} can take forever: {where} can match the same text in many ways, and Python tries all of them; "
+            "allow one way only, such as '[a-z]+' for '([a-z]+)+'"
         )
         self.part = part
 

@@ -34,8 +34,8 @@ class HTTPSettings:
     stall_timeout: Timeout = 30.0
     """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
     disconnect_grace: Seconds = 10.0
-    """How long an application whose peer has left may go on without asking for another event, before it is cancelled;
-    0 for as long as it likes."""
+    """How long an application may go on without asking for another event after its peer has left. Then it is
+    cancelled; 0 for never."""
     max_header: Length = 8192
     """The longest request line (414) and the longest header field (431); there may be 128 fields (400)."""
     max_body: Bytes = 64 * 1024 * 1024
@@ -49,8 +49,8 @@ class HTTPSettings:
     compression: bool = False
     """Offer permessage-deflate to WebSocket peers. Costs some 300 KiB of memory for each that takes it."""
     pathsend: bool = False
-    """Offer `http.response.pathsend`: an application gives the path of a file. Middleware that compresses, or changes
-    bodies, never sees such a file, and some of it fails."""
+    """Offer `http.response.pathsend`, by which an application answers with the path of a file. Middleware that
+    compresses or changes bodies never sees such a file, and some middleware fails."""
     server_header: str = ""
     """The Server field of every response; empty for none."""
     access_log: bool = False

@@ -76,7 +76,7 @@ def _check_host(host: str) -> None:
     try:
         host.encode("idna")
     except UnicodeError:
-        raise ValueError(f"{host} is no name of a host; write smtp://mail.example.org:587") from None
+        raise ValueError(f"{host} is not a host name; write smtp://mail.example.org:587") from None
 
 
 class SMTPSubmission:

@@ -64,8 +64,8 @@ class MQTTClientSettings:
     timeout: Timeout = 10.0
     """How long to wait for the broker: to connect, and for each answer."""
     disconnect_grace: Seconds = 10.0
-    """How long an application may go on without asking for another event after the connection has ended, before it is
-    cancelled; 0 for as long as it likes."""
+    """How long an application may go on without asking for another event after the connection has ended. Then it is
+    cancelled; 0 for never."""
     retry: Timeout = 1.0
     """Pause before the second attempt to connect; it doubles with each one that fails."""
     retry_max: Timeout = 60.0

@@ -57,8 +57,8 @@ class MQTTSettings:
     remember_logins: Literal["disk", "memory"] = "disk"
     """Where the server remembers that a password was right, so that the same login costs next to nothing the next time.
     ``memory``: until the process ends. ``disk``: with ``persistence: true`` also in the store, as an argon2id hash that
-    is some 40 times cheaper than that of ``gateway password``. Devices are back at once after a restart; passwords are
-    easier to guess from a stolen store."""
+    is some 40 times cheaper than that of ``gateway password``. Then devices are back at once after a restart, but
+    passwords are easier to guess from a stolen store."""
     certificate_user: bool = False
     """The common name of a client's certificate is its user name, and no password is asked. Needs ``tls.client_ca``."""
     anonymous: bool | None = None
@@ -80,8 +80,8 @@ class MQTTSettings:
     connect_timeout: Timeout = 10.0
     """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
     disconnect_grace: Seconds = 10.0
-    """How long an application may go on without asking for another event after the connection has ended, before it is
-    cancelled; 0 for as long as it likes."""
+    """How long an application may go on without asking for another event after the connection has ended. Then it is
+    cancelled; 0 for never."""
     max_packet: Length = 256 * 1024
     """The longest packet that a device may send; a longer one closes its connection."""
     max_keepalive: Seconds = 0.0

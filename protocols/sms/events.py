@@ -14,7 +14,7 @@ STATUS = {"receipt": _VERDICTS}
 
 LONGEST_ADDRESS = 255
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
-"""Unicode's categories of controls, of marks that only format, of half characters and of spaces."""
+"""Unicode's categories of controls, of marks that only format, of lone surrogates and of spaces."""
 _NO_CHARACTERS = "\ufffe\uffff"
 """XML has no room for them, so that they are in no answer."""
 
@@ -39,7 +39,7 @@ def send(event: Event) -> SMSSendEvent:
     """``to`` and ``from`` are in it where they are given."""
     text, media = event["text"], _media(event)
     if not isinstance(text, str) or not _is_unicode(text):
-        raise wrong(event, "text", "text without half characters")
+        raise wrong(event, "text", "text without lone surrogates")
     if not media and not any(map(_is_visible, text)):
         raise LocalProtocolError("sms.send: there is nothing to read in text, and no media; a text needs one of them")
     clean: SMSSendEvent = {"type": "sms.send", "text": str(text), "media": media}

@@ -434,7 +434,7 @@ def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
     assert (gone["state"], gone["message"]) == ("absent", None)
     assert [step["at"] for step in gone["story"]] == sorted(step["at"] for step in gone["story"])
     assert len(gone["story"]) >= 2
-    assert empty.run("show", "GONE").stdout.splitlines()[-1] == "now: not in the store, after: done"
+    assert empty.run("show", "GONE").stdout.splitlines()[-1] == "now: not in the store; last step: done"
     assert empty.json("show", "wait000002")["state"] == "waiting"
     assert empty.run("show", "wait").stdout.endswith("now: in the store, waiting, 0 attempts so far\n")
     done = empty.run("dead", "show", "wait000002")

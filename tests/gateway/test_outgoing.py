@@ -302,7 +302,7 @@ def test_a_story_with_what_has_not_left(folder: Folder) -> None:
     for given in ("7f3a", "7f3a000001-1"):
         lines = folder.run("show", given).stdout.splitlines()
         assert lines[0] == "7f3a000001"
-        assert "now: not in the store, after: failed: not sent 7f3a000001-0: 451 not now" in "\n".join(lines)
+        assert "now: not in the store; last step: failed: not sent 7f3a000001-0: 451 not now" in "\n".join(lines)
         assert re.fullmatch(r"to be sent: 7f3a000001-0, waiting, 1 attempt so far, next try .*: 451 not now", lines[-4])
         assert lines[-3:] == [
             "  gateway outgoing show 7f3a000001-0",

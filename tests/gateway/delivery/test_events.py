@@ -330,7 +330,7 @@ BLANK = [" \n\x00", "\u00a0\u200b", "\u2066\u2069", "\ufeff\ufffe", "\u2028"]
         (lambda text: text.reply(""), "there is nothing to read in text, and no media"),
         *((lambda text, blank=blank: text.reply(blank), "there is nothing to read in text") for blank in BLANK),
         (lambda text: text.reply(7), "text is 7"),
-        (lambda text: text.reply("half \ud83d"), "half characters"),
+        (lambda text: text.reply("half \ud83d"), "lone surrogates"),
         (lambda text: text.reply("hi", "http://x/y.png"), "media is 'http://x/y.png'; write a list of URLs"),
         (lambda text: text.reply("hi", ["http://x/a b"]), "media is a list; write a list of URLs"),
         (lambda text: text.reject(["no"]), "reason is a list"),

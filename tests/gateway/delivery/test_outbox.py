@@ -365,7 +365,7 @@ async def test_what_fails_for_now_is_tried_as_long_as_it_is_kept(
     async with peer({"RCPT": "450 4.2.0 later"}) as there, mailing(store, there, keep=Keep(email=0.2)):
         await mails(store, "e", "b@x.org")
         await left(store, 0)
-        said = "given up, it was kept for 0.2 s (outgoing.keep): 127.0.0.1 refused b@x.org: 450 4.2.0 later"
+        said = "given up after 0.2 s (outgoing.keep): 127.0.0.1 refused b@x.org: 450 4.2.0 later"
         assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
         assert there.tried > 1
         there.answers.clear()
@@ -425,9 +425,9 @@ async def test_a_login_that_is_refused_rests_the_lane_with_one_warning_until_it_
     assert bodies(texting) == ["hello"]
     lines = [record.message for record in caplog.records if record.name == "gateway.delivery.outbox"]
     assert lines == [
-        "email rests, nothing leaves by it until this is repaired (asked again every 0.05 s): "
+        "email rests: nothing leaves by it until you repair this (one item tries again every 0.05 s): "
         "127.0.0.1: 530 5.7.0 authentication required",
-        "email: what waited leaves again",
+        "email: its items leave again",
     ]
 
 
@@ -500,7 +500,7 @@ async def test_an_item_that_is_refused_alone_does_not_stop_the_others_for_long(
             await mails(store, f"f{sent}", "c@x.org")
             sent += 1
             await asyncio.sleep(0.01)
-        said = "given up, it was kept for 0.3 s (outgoing.keep): 127.0.0.1 refused b@x.org: 530 5.7.0 not for you"
+        said = "given up after 0.3 s (outgoing.keep): 127.0.0.1 refused b@x.org: 530 5.7.0 not for you"
         assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
         assert len(there.taken) == sent
 
@@ -592,7 +592,7 @@ async def test_what_another_gateway_with_the_store_sends_does_not_rest(
         await other.close()
     assert len(there.taken) == 41
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "e-0: no submission server is configured: it is kept, and left to a gateway with this store that has it, or to "
+        "e-0: no submission server is configured: it is kept for another gateway with this store that has it, or for "
         "this one's next start"
     ]
 

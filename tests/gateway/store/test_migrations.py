@@ -65,5 +65,5 @@ async def test_what_0_1_0_tried_for_ever_has_an_end(tmp_path: Path) -> None:
     await outbox.stop(1.0)
     [dead, _] = await store.outgoing()
     assert (dead.state, dead.attempts, dead.recipient) == ("dead", 701, "b@x.org")
-    assert dead.error == "given up, it was kept for 432000 s (outgoing.keep): 450 later"
+    assert dead.error == "given up after 432000 s (outgoing.keep): 450 later"
     await store.close()

@@ -90,7 +90,7 @@ ACCEPT = {"type": "websocket.accept"}
         (True, {"type": "websocket.send"}, "needs the key 'bytes'"),
         (True, {"type": "websocket.send", "text": None, "bytes": None}, "bytes is None; write bytes"),
         (True, {"type": "websocket.send", "text": b"a"}, "text is a bytes; write text"),
-        (True, {"type": "websocket.send", "text": "\ud800"}, "half characters"),
+        (True, {"type": "websocket.send", "text": "\ud800"}, "lone surrogates"),
         (True, {"type": "websocket.send", "bytes": "a"}, "bytes is a str; write bytes"),
         (True, {"type": "websocket.close", "code": 1006}, "1006 may not be sent"),
         (True, {"type": "websocket.close", "code": "1000"}, "1000 may not be sent"),

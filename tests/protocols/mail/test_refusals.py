@@ -111,7 +111,7 @@ async def test_what_is_wrong_before_the_server_lets_us_in_is_no_fault_of_the_mes
 
 @pytest.mark.parametrize("host", ["a..b", ".example.org", f"{'a' * 64}.example.org"])
 def test_what_is_no_name_of_a_host_is_found_in_the_settings(host: str) -> None:
-    with pytest.raises(ValueError, match="is no name of a host"):
+    with pytest.raises(ValueError, match="is not a host name"):
         open_submission(SubmissionSettings(f"smtp://{host}:25"))
 
 
