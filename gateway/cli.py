@@ -239,7 +239,7 @@ def send_mqtt(
     topic: Annotated[str, typer.Argument()],
     payload: Annotated[str, typer.Argument()] = "",
     qos: Annotated[int, typer.Option(min=0, max=2)] = 1,
-    retain: Annotated[bool, typer.Option("--retain", help="The server keeps it for who subscribes later.")] = False,
+    retain: Annotated[bool, typer.Option("--retain", help="The server keeps it for later subscribers.")] = False,
     mqtt_version: Annotated[_Version, typer.Option(help="5.0 is told why, where it is refused.")] = _Version.NEW,
     username: Annotated[str | None, typer.Option()] = None,
     password: Annotated[str | None, typer.Option(envvar="MQTT_PASSWORD")] = None,
