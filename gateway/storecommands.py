@@ -128,7 +128,7 @@ class _Choice:
 def _choice(ids: list[str] | None, filters: Filters, *, everything: bool, states: bool) -> _Choice:
     if sum([bool(ids), everything, filters != Filters()]) != 1:
         which = f"{FILTERS}, --state" if states else FILTERS
-        raise typer.BadParameter(f"write ids, or --all, or filters ({which})", param_hint="which")
+        raise typer.BadParameter(f"write ids, or --all, or filters ({which})", param_hint="ID...")
     return _Choice(ids or [], filters)
 
 
