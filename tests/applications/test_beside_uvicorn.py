@@ -221,7 +221,7 @@ async def the_next_request_does_not_wait_for_the_task(each: Visit) -> Any:
         return each.marks().count("task ended")
 
 
-@scenario(4)
+@scenario(6)
 async def a_stream_is_over_before_the_upload(each: Visit) -> Any:
     """Starlette listens for the disconnect meanwhile, which takes pieces of the body that nobody reads."""
     async with each.dial() as peer:
