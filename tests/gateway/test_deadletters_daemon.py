@@ -78,7 +78,7 @@ def test_what_failed_is_handled_after_all(daemon: Daemon, tmp_path: Path) -> Non
     assert run(tmp_path, "dead", "retry", "--all").stdout == "3 wait again\n"
     for words in ("handled help@example.org", "handled ann@example.org", "handled sensors/1 21.5"):
         daemon.says(words)
-    until(lambda: "after: done" in run(tmp_path, "show", mail["id"]).stdout, "its story has an end")
+    until(lambda: "last step: done" in run(tmp_path, "show", mail["id"]).stdout, "its story has an end")
     assert dead(tmp_path) == {}
 
 

@@ -100,7 +100,7 @@ def test_from_the_start_page_to_the_end(start: Start) -> None:
         "http web 127.0.0.1:",
         "try: http://127.0.0.1:",
         "never_awaited",
-        "a line of the log could not be made",
+        "a log record could not be formatted",
         "the thread a thread crashed",
         "Exception in callback",
         "Task exception was never retrieved",
