@@ -37,7 +37,7 @@ async def handle(topic: str, payload: bytes) -> None:
 
 
 async def ours(port: int) -> None:
-    from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+    from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 
     settings = MQTTClientSettings(url=f"mqtt://127.0.0.1:{port}", subscribe=("sensors/#",), clean_start=True)
     async with MQTTClient(consumer, settings):

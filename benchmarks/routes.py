@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.application import ApplicationBuilder, prepare_imports
-from gateway.garbage import uncollected
-from gateway.loader import parse
+from gateway.config.garbage import uncollected
+from gateway.config.loader import parse
+from gateway.runtime.application import ApplicationBuilder, prepare_imports
 
 NUMBERS = (10, 1_000, 50_000)
 HANDLERS = "async def handle(scope, receive, send):\n    pass\n"

@@ -11,7 +11,7 @@ from aiosmtpd.smtp import SMTP
 
 from benchmarks.side_by_side import Peer, client, compare, python
 from protocols.asgi import Receive, Scope, Send
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 CONNECTIONS = 20
 LINE = b"x" * 62 + b"\r\n"

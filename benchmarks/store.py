@@ -14,7 +14,7 @@ import uvloop
 
 from gateway.store import Message, Outgoing, SQLiteStore
 from gateway.store.writer import BATCH
-from protocols.event import new_id
+from protocols.event_id import new_id
 
 PUTTERS = 128
 CONTENT = b"x" * 200

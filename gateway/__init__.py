@@ -1,8 +1,8 @@
 """The gateway: routers, consumers and channel layers. Everything public is importable from here.
 
 ``gateway.routing`` says which application answers a scope, ``gateway.consumers`` are the classes that handle one,
-``gateway.layers`` connects them across protocols; ``gateway.assembly`` makes it all from one file, and
-``gateway.daemon`` runs it.
+``gateway.layers`` connects them across protocols; ``gateway.runtime.build`` makes it all from one file, and
+``gateway.runtime.daemon`` runs it.
 """
 
 from gateway.consumers import *  # noqa: F403 -- each of these packages states its own __all__

@@ -30,17 +30,17 @@ from protocols.errors import (
     PermanentFailure,
     RemoteProtocolError,
 )
-from protocols.listener import TLS
+from protocols.net.listener import TLS
 from protocols.secret import Secret
 from protocols.server import Server, Status
 
 if TYPE_CHECKING:
     from protocols.http.server import HTTPServer, HTTPSettings
-    from protocols.mail.imap import IMAPReader, IMAPSettings
-    from protocols.mail.settings import SMTPSettings
-    from protocols.mail.smtp import SMTPServer
+    from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+    from protocols.mail.smtp.server import SMTPServer
+    from protocols.mail.smtp.settings import SMTPSettings
     from protocols.mail.submission import SubmissionSettings, open_submission
-    from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+    from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
     from protocols.mqtt.server import MQTTServer
     from protocols.mqtt.settings import MQTTSettings
     from protocols.sms import GenericSettings, SMSWebhook, TwilioSettings

@@ -4,9 +4,9 @@ import asyncio
 import logging
 from typing import Any
 
+from protocols.app_run import Instance
 from protocols.asgi import Application, LifespanScope
 from protocols.errors import LocalProtocolError
-from protocols.instance import Instance
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)

@@ -13,8 +13,13 @@ from protocols.asgi import describe
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import checked
 from protocols.mqtt.events import CHECKS, OF_CONNACK, OF_DISCONNECT
-from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, FILTER_INVALID, NOT_AUTHORIZED, PAYLOAD_FORMAT_INVALID
-from protocols.mqtt.topics import valid_name
+from protocols.mqtt.wire.reasons import (
+    BAD_AUTHENTICATION_METHOD,
+    FILTER_INVALID,
+    NOT_AUTHORIZED,
+    PAYLOAD_FORMAT_INVALID,
+)
+from protocols.mqtt.wire.topics import valid_name
 
 R = TypeVar("R")
 logger = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from protocols.asgi import Application, Receive, Send
+from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import step
 from protocols.mqtt.events import BATCH, CHECKS
-from protocols.turn import checkpoint
 
 R = TypeVar("R")
 logger = logging.getLogger(__name__)

@@ -8,8 +8,8 @@ from itertools import islice
 from typing import Any
 
 from protocols.mail.charsets import whole
+from protocols.mail.encoded_words import folded, text_of, unstructured
 from protocols.mail.path import check_address
-from protocols.mail.words import folded, text_of, unstructured
 
 _ID_PART = r"[^\s\x00-\x20\x7f-\x9f<>@()\[\],;\"\\\ufffd]{1,400}"
 _MESSAGE_ID = re.compile(rf"<{_ID_PART}@(?:{_ID_PART}|\[[!-Z^-~]{{1,100}}\])>")

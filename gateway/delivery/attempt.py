@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.delivery.limit import NoThread
+from protocols.app_run import Instance, log_crash
 from protocols.asgi import Application, MQTTDisconnectEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, checked
-from protocols.instance import Instance, log_crash
 from protocols.mail import events as mail_events
 from protocols.mqtt import events as mqtt_events
 from protocols.sms import events as sms_events

@@ -6,17 +6,17 @@ import logging
 from functools import partial
 from typing import Any
 
-from gateway.delivery import bell, verdict
+from gateway.delivery import notifier, verdict
 from gateway.delivery.attempt import KINDS, Outcome, checked_again
-from gateway.delivery.event import current_event, event_id
-from gateway.delivery.identity import identity_of, order_key
+from gateway.delivery.current_event import current_event, event_id
+from gateway.delivery.deduplication import identity_of, order_key
+from gateway.delivery.delivery_context import CutOff, current_running
+from gateway.delivery.disposition import Ruling, in_words, rule
 from gateway.delivery.inbox import InboxConnection
-from gateway.delivery.insist import insist, owed
 from gateway.delivery.limit import Limit
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.delivery.ruling import Ruling, in_words, rule
-from gateway.delivery.running import CutOff, current_running
+from gateway.delivery.retry_until_stored import insist, owed
 from gateway.delivery.underway import Answer, UnderWay, register
 from gateway.store import codec, get_store
 from gateway.store.engine import Claim, Message, Outgoing, StoreUnavailable
@@ -102,7 +102,7 @@ class Guard:
         except BaseException as error:
             self._give_back(claim, error, counted=False)
             raise
-        bell.stored.ring()
+        notifier.stored.ring()
         return [verdict.accept(scope["type"])]
 
     async def _begun(self, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay) -> Answer:
@@ -182,7 +182,7 @@ class Guard:
                 keep = partial(store.settle, key, result=codec.encode({}, answer))
         await insist(keep, told=under_way.say)
         if outgoing:
-            bell.outgoing.ring()
+            notifier.outgoing.ring()
         return answer
 
     def _message(self, scope: Any, events: list[Any], claim: Claim) -> Message:

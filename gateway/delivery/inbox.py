@@ -11,16 +11,16 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.delivery import bell
-from gateway.delivery.identity import order_key
+from gateway.delivery import notifier
+from gateway.delivery.deduplication import order_key
 from gateway.delivery.policy import Policy
 from gateway.store import codec, get_store
 from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
+from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected
-from protocols.event import new_id
-from protocols.mqtt.reasons import SERVER_BUSY
-from protocols.turn import checkpoint
+from protocols.event_id import new_id
+from protocols.mqtt.wire.reasons import SERVER_BUSY
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class InboxConnection:
         while batch := await pile.take():
             new = [event for event in batch if not await self._is_known(event)]
             await get_store().put_all([self._message(scope, event) for event in new])
-            bell.stored.ring()
+            notifier.stored.ring()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
                     if event["id"] is not None:

@@ -8,15 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from gateway.delivery import bell
+from gateway.delivery import notifier
 from gateway.delivery.accounts import Accounts
-from gateway.delivery.crew import Crew
-from gateway.delivery.event import current_event
-from gateway.delivery.insist import insist
+from gateway.delivery.current_event import current_event
 from gateway.delivery.keep import Keep
 from gateway.delivery.outcomes import outcomes
 from gateway.delivery.outgoing import part_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
+from gateway.delivery.poller import Crew
+from gateway.delivery.retry_until_stored import insist
 from gateway.store import codec
 from gateway.store.engine import Outgoing, Store
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
@@ -53,7 +53,7 @@ class Outbox(Crew[Outgoing]):
     size: ClassVar = 32
 
     def __init__(self, store: Store, outlets: Mapping[str, Outlet], keep: Keep | None = None) -> None:
-        super().__init__(store, bell.outgoing)
+        super().__init__(store, notifier.outgoing)
         self.backoff = Policy(backoff=5.0)
         self.keep = keep or Keep()
         self._outlets = outlets

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.delivery.insist import owed
 from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox, Outlet
+from gateway.delivery.retry_until_stored import owed
 from gateway.delivery.underway import register
 from gateway.delivery.worker import Worker
 from gateway.store import set_store

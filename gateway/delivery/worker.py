@@ -6,16 +6,16 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from gateway.delivery import bell
+from gateway.delivery import notifier
 from gateway.delivery.attempt import KINDS, Outcome
-from gateway.delivery.crew import Crew
-from gateway.delivery.event import current_event
+from gateway.delivery.current_event import current_event
+from gateway.delivery.delivery_context import Running, current_running
+from gateway.delivery.disposition import rule
 from gateway.delivery.guard import report
-from gateway.delivery.insist import insist
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.delivery.ruling import rule
-from gateway.delivery.running import Running, current_running
+from gateway.delivery.poller import Crew
+from gateway.delivery.retry_until_stored import insist
 from gateway.store import codec
 from gateway.store.engine import Message, Store, StoreUnavailable
 from protocols.asgi import Application
@@ -37,7 +37,7 @@ class Worker(Crew[Message]):
     size: ClassVar = 64
 
     def __init__(self, store: Store, app: Application, state: dict[str, Any]) -> None:
-        super().__init__(store, bell.stored)
+        super().__init__(store, notifier.stored)
         self._app = app
         self._state = state
         self._trial_ends = 0.0
@@ -109,7 +109,7 @@ class Worker(Crew[Message]):
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
         await insist(partial(self.store.finish, message.id, outgoing=outgoing))
         if outgoing:
-            bell.outgoing.ring()
+            notifier.outgoing.ring()
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
@@ -121,7 +121,7 @@ class Worker(Crew[Message]):
             try:
                 if recovered := await self.store.recover():
                     logger.warning("taken over from a process that died: %d", recovered)
-                    bell.stored.ring()
+                    notifier.stored.ring()
                 await self.store.purge(now=self.store.now())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)

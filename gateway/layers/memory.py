@@ -6,7 +6,7 @@ import secrets
 from collections import defaultdict
 from typing import Any
 
-from protocols.turn import checkpoint
+from protocols.checkpoint import checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 from gateway.routing import bounded
 from gateway.routing.ambiguity import is_anchored, judge, parse
 from gateway.routing.literals import Literals, of_parsed, of_plain
-from protocols.mqtt.topics import valid_filter
+from protocols.mqtt.wire.topics import valid_filter
 
 
 class Captures(NamedTuple):

@@ -10,9 +10,9 @@ from gateway.routing.patterns import Address, Default, Domain, Pattern, Regex
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Send
+from protocols.checkpoint import checkpoint
 from protocols.events import step, type_of
 from protocols.mail.events import CHECKS, SENDS
-from protocols.turn import checkpoint
 
 logger = logging.getLogger(__name__)
 

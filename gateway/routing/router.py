@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from gateway.consumers import Consumer
 from gateway.consumers.parameters import Extras
-from gateway.delivery.event import current_event
+from gateway.delivery.current_event import current_event
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.policy import Policy
 from gateway.routing.bounded import TookTooLong

@@ -9,15 +9,15 @@ from typing import Any
 
 from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
-from gateway.delivery.running import current_running
+from gateway.delivery.delivery_context import current_running
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
 from gateway.routing.router import Route, Router, check_policies, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
+from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import type_of
-from protocols.mqtt.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
-from protocols.turn import checkpoint
+from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
 
 logger = logging.getLogger(__name__)
 

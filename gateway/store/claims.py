@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.store import outgoing, story
+from gateway.store import history, outgoing
 from gateway.store.engine import Claim, Outgoing
 from gateway.store.rows import DAMAGED, checksum, listed, text
 from gateway.store.schema import BUSY, DONE, FREE
@@ -40,8 +40,8 @@ def _claim(db: Database, call: Wanted) -> Claim:
     if known.state == "ours":
         sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, failed_as = ?,
             story = substr(story || ?, ?) WHERE key = ?"""
-        told = story.line(f"attempt {known.attempts}")
-        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), told, -story.LONGEST)
+        told = history.line(f"attempt {known.attempts}")
+        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), told, -history.LONGEST)
         db.execute(sql, (*values, known.key))
     return known
 
@@ -79,7 +79,7 @@ def _first(db: Database, call: Wanted) -> Claim:
         VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?, ?)"""
     key, id_ = text(call.key), text(call.id)
     total = checksum(b"", key, id_, call.received)
-    told, alike = story.line("attempt 1"), text(call.failed_as)
+    told, alike = history.line("attempt 1"), text(call.failed_as)
     db.execute(sql, (key, id_, call.owner, call.received, call.now + call.ttl, total, told, alike))
     return Claim(call.id, "ours", 1, call.received, key=key)
 
@@ -89,7 +89,7 @@ Settled = tuple[str, bytes, Sequence[Outgoing]]
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
     for key, result, items in calls:
-        _done(db, key, result, "story || ?", story.line("done"))
+        _done(db, key, result, "story || ?", history.line("done"))
         outgoing.put(db, items)
     return [None] * len(calls)
 
@@ -114,14 +114,14 @@ def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = substr(story || ?, ?), attempts = attempts - ?
         WHERE key = ? AND state = {BUSY}"""
     for key, error, counted in calls:
-        db.execute(sql, (story.failed(error), -story.LONGEST, not counted, text(key)))
+        db.execute(sql, (history.failed(error), -history.LONGEST, not counted, text(key)))
     return [None] * len(calls)
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE claims SET state = {FREE}, owner = '', story = story || ?
         WHERE state = {BUSY} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
+    return db.execute(sql, (history.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:

@@ -15,7 +15,7 @@ from gateway.store.journal import commits, journal_of
 from gateway.store.owner import Owner, is_alive, opening, others_alive
 from gateway.store.salvage import salvage
 from gateway.store.schema import TooNew, is_whole, migrate
-from protocols import private
+from protocols import private_files
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
@@ -53,11 +53,11 @@ def _tightened(path: Path) -> Iterator[str]:
     """What earlier releases made for all to read becomes its owner's. A group that an operator gave it stays."""
     ours = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
     ours += path.parent.glob(f"{path.name}*.damaged-*")
-    if readable := [each for each in ours if private.is_open_to_all(each)]:
+    if readable := [each for each in ours if private_files.is_open_to_all(each)]:
         names = ", ".join(sorted(each.name for each in readable))
         try:
             for each in readable:
-                private.tighten(each)
+                private_files.tighten(each)
             yield f"every user of this machine could read {names}: now its owner alone can (mode 600)"
         except OSError as error:
             yield f"every user of this machine can read {names}: {error.strerror}; give it mode 600"
@@ -88,7 +88,7 @@ def _damaged(said: str) -> sqlite3.DatabaseError:
 
 
 def _connected(path: Path) -> Connection:
-    private.create(path)  # its journal and the index of that have its mode
+    private_files.create(path)  # its journal and the index of that have its mode
     database = Connection(path)
     database.text_factory = _text
     try:
@@ -116,7 +116,7 @@ def _lost_commits(database: sqlite3.Connection, path: Path) -> str:
     if not lost:
         return ""
     kept = _aside(journal)
-    private.create(kept)
+    private_files.create(kept)
     shutil.copyfile(journal, kept)
     return f"{lost} damaged commits at the end of {journal.name}: lost, unless just being written ({kept.name})"
 

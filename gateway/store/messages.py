@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from gateway.store import claims, outgoing, story
+from gateway.store import claims, history, outgoing
 from gateway.store.engine import Message, Outgoing
 from gateway.store.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
 from gateway.store.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
@@ -145,7 +145,7 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
     sql = f"""UPDATE messages SET state = {RUNNING}, owner = ?, attempts = attempts + 1,
         story = story || ? || (attempts + 1) || char(10)
         WHERE seq IN (SELECT value FROM json_each(?)) RETURNING seq, alone, {MESSAGE}"""
-    rows = db.execute(sql, (owner, story.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
+    rows = db.execute(sql, (owner, history.line("attempt ").rstrip("\n"), listed(chosen))).fetchall()
     read = [(bool(row[1]), *message_of(row[2:])) for row in sorted(rows, key=lambda row: int(row[0]))]
     for _, message, sound in read:
         if not sound:
@@ -156,13 +156,15 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
 def _put_aside(db: Database, message: Message) -> None:
     """A damaged message, among the dead: as it is, so that its checksum goes on telling."""
     logger.error("%s %s: %s; it is among the dead", message.id, message.subject, DAMAGED)
-    _leave(db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), story.line("dead: damaged"))
+    _leave(
+        db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), history.line("dead: damaged")
+    )
 
 
 def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]]) -> list[None]:
     outgoing.put(db, [item for _, items, _ in calls for item in items])
     ids, now = [text(id_) for id_, _, _ in calls], calls[-1][2]
-    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", now, story.line("done"), only=RUNNING)
+    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", now, history.line("done"), only=RUNNING)
     return [None] * len(calls)
 
 
@@ -186,8 +188,8 @@ def retry(db: Database, calls: Sequence[tuple[str, float, str, bool, int]]) -> l
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
         attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
     for id_, due, error, counted, forward in calls:
-        told = story.failed(error, due + forward)
-        db.execute(sql, (max(0.0, due), text(error), told, -story.LONGEST, not counted, text(id_)))
+        told = history.failed(error, due + forward)
+        db.execute(sql, (max(0.0, due), text(error), told, -history.LONGEST, not counted, text(id_)))
     return [None] * len(calls)
 
 
@@ -196,7 +198,7 @@ def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', attempts = attempts - 1, story = story || ?
         WHERE id IN (SELECT value FROM json_each(?)) AND state = {RUNNING}"""
     for taken in calls:
-        db.execute(sql, (story.line("not begun"), listed(message.id for message in taken)))
+        db.execute(sql, (history.line("not begun"), listed(message.id for message in taken)))
     return [None] * len(calls)
 
 
@@ -206,13 +208,13 @@ _BURY = f"""INSERT INTO messages
     ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', alone = 0, error = excluded.error,
     type = excluded.type, route = excluded.route, key = excluded.key, subject = excluded.subject,
     received = excluded.received, content = excluded.content, checksum = excluded.checksum,
-    attempts = excluded.attempts, story = substr(story || excluded.story, {-story.LONGEST})"""
+    attempts = excluded.attempts, story = substr(story || excluded.story, {-history.LONGEST})"""
 
 
 def bury(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list[None]:
     for message, error, _ in calls:
         values = message_values(replace(message, due=0.0))
-        db.execute(_BURY, (*values, text(error), story.failed(error) + story.line("dead")))
+        db.execute(_BURY, (*values, text(error), history.failed(error) + history.line("dead")))
         _move_on(db, [text(message.key)])
     claims.hand_over(db, [claim for _, _, claim in calls if claim is not None], begun=True)
     return [None] * len(calls)
@@ -226,13 +228,13 @@ def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
 def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {WAITING}, attempts = 0, due = 0.0, error = '', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
-    return [db.execute(sql, (story.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
+    return [db.execute(sql, (history.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
 
 
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {GONE}, due = ?, content = x'', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
-    return [db.execute(sql, (now, story.line("dropped"), listed(map(text, ids)))).rowcount for ids, now in calls]
+    return [db.execute(sql, (now, history.line("dropped"), listed(map(text, ids)))).rowcount for ids, now in calls]
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Message | None]:
@@ -250,7 +252,7 @@ def number(db: Database) -> dict[int, int]:
 def recover(db: Database, owners: Sequence[str]) -> int:
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', alone = 1, story = story || ?
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
-    return db.execute(sql, (story.line("its process ended; given back"), listed(owners))).rowcount
+    return db.execute(sql, (history.line("its process ended; given back"), listed(owners))).rowcount
 
 
 def owners(db: Database) -> set[Any]:

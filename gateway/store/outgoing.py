@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import count
 from typing import Any, Literal
 
-from gateway.store import story
+from gateway.store import history
 from gateway.store.engine import Outgoing
 from gateway.store.rows import (
     DAMAGED,
@@ -100,14 +100,14 @@ def _tell(db: Database, message: str, told: str) -> None:
     """In one place: a message of the inbox has a claim, too."""
     for table in ("messages", "claims"):
         sql = f"UPDATE {table} SET story = substr(story || ?, ?) WHERE id = ?"
-        if db.execute(sql, (told, -story.LONGEST, message)).rowcount:
+        if db.execute(sql, (told, -history.LONGEST, message)).rowcount:
             return
 
 
 def sent(db: Database, calls: Sequence[str]) -> list[None]:
     for id_ in map(text, calls):
         for message, lane in db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message, lane", [id_]).fetchall():
-            _tell(db, message, story.line(f"sent {id_}"))
+            _tell(db, message, history.line(f"sent {id_}"))
             _end_rest(db, lane)
     return [None] * len(calls)
 
@@ -146,7 +146,7 @@ def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
         due, id_ = max(0.0, call.due), text(call.id)
         values = (call.asked if call.rests else due, text(call.error), call.rests, id_)
         for message, lane in db.execute(sql, values).fetchall():
-            _tell(db, message, story.failed(f"not sent {id_}: {call.error}", due + call.forward))
+            _tell(db, message, history.failed(f"not sent {id_}: {call.error}", due + call.forward))
             if call.rests:
                 db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))
         _split(db, call)
@@ -165,7 +165,7 @@ def bury(db: Database, calls: Sequence[Failed]) -> list[None]:
         id_, error = text(call.id), text(call.error)
         rows = db.execute(_BURY, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
         for dead, message, lane in rows:
-            _tell(db, message, story.failed(f"not sent, dead: {dead}: {error}"))
+            _tell(db, message, history.failed(f"not sent, dead: {dead}: {error}"))
             if call.answered and dead == id_:
                 _end_rest(db, lane)
         _split(db, call)
@@ -179,7 +179,7 @@ def _split(db: Database, call: Failed) -> None:
     if call.refused is not None:
         dead = replace(call.refused, id=_free(db, text(call.id)), due=0.0)
         db.execute(f"INSERT {_INSERT}", (*outgoing_values(dead), DEAD))
-        _tell(db, text(dead.message), story.failed(f"not sent, dead: {dead.id}: {dead.error}"))
+        _tell(db, text(dead.message), history.failed(f"not sent, dead: {dead.id}: {dead.error}"))
 
 
 def _free(db: Database, id_: str) -> str:
@@ -242,7 +242,7 @@ def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
 
 def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
     for id_, message in rows:
-        _tell(db, message, story.line(f"{what}: {id_}"))
+        _tell(db, message, history.line(f"{what}: {id_}"))
     return len(rows)
 
 

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from protocols import private
+from protocols import private_files
 
 _NO_OWNERS = ("open", "next")
 """Whose lock files are not an owner's."""
@@ -100,7 +100,7 @@ def _is_free(fd: int) -> bool:
 def _shared_lock(database: Path, name: str) -> int:
     """A descriptor of a lock file that every process uses, whoever was the first."""
     path = _lock_path(database, name)
-    private.create(path)
+    private_files.create(path)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 

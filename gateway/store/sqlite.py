@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store import claims, clock, kept, lookup, messages, outgoing, story
+from gateway.store import claims, clock, history, key_value, lookup, messages, outgoing
 from gateway.store.connection import Connection
 from gateway.store.database import dead_owners, open_database, recover
 from gateway.store.engine import (
@@ -28,7 +28,7 @@ from gateway.store.owner import Owner
 from gateway.store.rows import text
 from gateway.store.schema import BEHIND, DEAD, RUNNING, WAITING
 from gateway.store.writer import Operation, Writer
-from protocols import private
+from protocols import private_files
 
 Call = TypeVar("Call")
 Result = TypeVar("Result")
@@ -59,7 +59,7 @@ class SQLiteStore:
 
     def _opened(self) -> tuple[Connection, Owner, str]:
         try:
-            private.make_folder(self.path.parent)
+            private_files.make_folder(self.path.parent)
             owner = Owner(self.path)
         except OSError as error:
             raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
@@ -218,12 +218,12 @@ class SQLiteStore:
 
     async def load(self, space: str) -> dict[str, bytes]:
         try:
-            return await self._run(kept.load, kept.Opening(self.path, self._owner, space))
-        except kept.Taken as error:
+            return await self._run(key_value.load, key_value.Opening(self.path, self._owner, space))
+        except key_value.Taken as error:
             raise StoreUnavailable(str(error)) from error
 
     async def keep(self, space: str, changes: Mapping[str, bytes | None]) -> None:
-        await self._run(kept.keep, (space, changes))
+        await self._run(key_value.keep, (space, changes))
 
     # What an operator asks.
 
@@ -299,7 +299,7 @@ def _give_up(database: sqlite3.Connection, calls: Sequence[Claim]) -> list[None]
 
 
 def _story(database: sqlite3.Connection, calls: Sequence[str]) -> list[list[Step]]:
-    return [story.told(database, text(id_)) for id_ in calls]
+    return [history.told(database, text(id_)) for id_ in calls]
 
 
 def _counts(database: sqlite3.Connection, calls: Sequence[None]) -> list[Counts]:

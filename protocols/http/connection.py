@@ -10,11 +10,11 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
-from protocols.ends import describe_tls
 from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import InFlight, Service, logger
-from protocols.stranger import likeness
+from protocols.net.endpoints import describe_tls
+from protocols.net.wrong_protocol import likeness
 
 LINGER = 5.0
 """Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""

@@ -18,12 +18,12 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
+from protocols.app_run import Instance
 from protocols.asgi import describe
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, wrong
 from protocols.http.connection import Connection
 from protocols.http.head import encode, interim, plain, status_line
-from protocols.instance import Instance
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")

@@ -14,7 +14,7 @@ from protocols.http.head import plain
 from protocols.http.service import Service
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
-from protocols.listener import Listener
+from protocols.net.listener import Listener
 from protocols.server import Server, Status
 
 __all__ = ["HTTPServer", "HTTPSettings"]

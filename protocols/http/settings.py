@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from protocols.listener import TLS
+from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Address, Bound, Bytes, Count, Length, Network, Seconds, Timeout
 

@@ -18,12 +18,12 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebSocketWriter, ws_ext_gen, ws_ext_parse
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
+from protocols.app_run import Instance
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, utf8
 from protocols.http.connection import Connection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
-from protocols.instance import Instance
 
 logger = logging.getLogger(__name__)
 

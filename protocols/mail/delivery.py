@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
+from protocols.app_run import Instance
 from protocols.asgi import (
     Application,
     EmailAcceptEvent,
@@ -17,7 +18,6 @@ from protocols.asgi import (
     describe,
 )
 from protocols.errors import LocalProtocolError, NotSent
-from protocols.instance import Instance
 from protocols.mail import events
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
-from protocols.event import new_id
+from protocols.event_id import new_id
 
 MAX_HEADER_BLOCK = 256 * 1024
 """Bytes of the header block that are looked at."""

@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import aiosmtplib
 
-from protocols import private
+from protocols import private_files
 from protocols.errors import NotSent
 from protocols.mail.refusals import failure_of, refusal_of
 from protocols.secret import Secret
@@ -145,11 +145,11 @@ class DirectorySubmission:
 
     def _write(self, content: bytes) -> None:
         """A reader of the folder sees the whole file or none."""
-        private.make_folder(self._directory)
+        private_files.make_folder(self._directory)
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
         unfinished = self._directory / f".{name}.part"
         try:
-            private.write(unfinished, content)
+            private_files.write(unfinished, content)
             os.replace(unfinished, self._directory / f"{name}.eml")
         finally:
             unfinished.unlink(missing_ok=True)

@@ -21,10 +21,10 @@ from protocols.asgi import (
 )
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, as_bytes, waits, wrong
-from protocols.mqtt import reasons
-from protocols.mqtt.fields import MAX_VARIABLE, has_control, valid_text
-from protocols.mqtt.properties import Kind, Properties, encode
-from protocols.mqtt.topics import valid_filter, valid_name
+from protocols.mqtt.wire import reasons
+from protocols.mqtt.wire.fields import MAX_VARIABLE, has_control, valid_text
+from protocols.mqtt.wire.properties import Kind, Properties, encode
+from protocols.mqtt.wire.topics import valid_filter, valid_name
 
 SERVER = {
     "connecting": {"mqtt.accept": "open", "mqtt.reject": "over", "mqtt.auth": "connecting"},

@@ -7,22 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocols.asgi import Application, Receive, Send
+from protocols.checkpoint import checkpoint
 from protocols.errors import BindError
 from protocols.events import checked
-from protocols.listener import Listener
-from protocols.mqtt import record, tunnel
-from protocols.mqtt.access import Access
-from protocols.mqtt.arrival import Arrival, Entrance
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.device import Device, delivered
+from protocols.mqtt.access.access import Access
+from protocols.mqtt.broker import record
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.journal import Persistence
+from protocols.mqtt.broker.journal_writer import Keeper
+from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.connection import websocket_transport
+from protocols.mqtt.connection.client_connection import Device, delivered
+from protocols.mqtt.connection.preconnect import Arrival, Entrance
 from protocols.mqtt.events import CHECKS
-from protocols.mqtt.figures import Figures
-from protocols.mqtt.journal import Persistence
-from protocols.mqtt.keeper import Keeper
 from protocols.mqtt.settings import MQTTSettings
+from protocols.net.listener import Listener
 from protocols.server import Server, Status
 from protocols.tasks import LAST_WORDS, Tasks
-from protocols.turn import checkpoint
 
 TICK = 1.0
 """Seconds between two looks at what is due: sessions, wills, retained messages that expire."""
@@ -139,7 +140,9 @@ class MQTTServer(Server):
             await send({"type": "http.response.body", "body": b"MQTT over WebSocket\n"})
         elif self._connections() < self.settings.max_connections and self.status.state == "ready":
             place = self.settings.websocket
-            await tunnel.serve(lambda: Entrance(self), place.origins if place else (), scope, receive, send)
+            await websocket_transport.serve(
+                lambda: Entrance(self), place.origins if place else (), scope, receive, send
+            )
         else:
             await send({"type": "websocket.close"})
 

@@ -3,6 +3,7 @@
 import logging
 from typing import ClassVar
 
+from protocols.app_run import Instance
 from protocols.asgi import (
     Application,
     SMSAcceptEvent,
@@ -14,7 +15,6 @@ from protocols.asgi import (
     SMSStatusEvent,
     describe,
 )
-from protocols.instance import Instance
 from protocols.sms import events
 from protocols.sms.provider import Message, Reply, Status
 

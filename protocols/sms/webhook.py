@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
 from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
-from protocols.event import new_id
+from protocols.event_id import new_id
 from protocols.events import checked, missing
 from protocols.server import Server
 from protocols.server import Status as ServerStatus

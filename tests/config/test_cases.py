@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from gateway.assembly import build
-from gateway.findings import ConfigErrors
-from gateway.loader import parse
+from gateway.config.diagnostics import ConfigErrors
+from gateway.config.loader import parse
+from gateway.runtime.build import build
 
 HERE = Path(__file__).parent
 CASES = sorted((HERE / "cases").glob("*.yaml"))

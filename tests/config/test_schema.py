@@ -7,8 +7,8 @@ import jsonschema  # type: ignore[import-untyped]  # has no types
 import pytest
 from test_cases import CASES, ENVIRON, SEPARATOR
 
-from gateway import yamlfile
-from gateway.schema import json_schema, markdown
+from gateway.config import yaml_file
+from gateway.config.schema import json_schema, markdown
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def test_the_reference_is_current() -> None:
 
 
 def data(text: str) -> object:
-    return yamlfile.read(text, name="gateway.yaml", folder=ROOT, environ={}).data
+    return yaml_file.read(text, name="gateway.yaml", folder=ROOT, environ={}).data
 
 
 def test_the_example_is_right_by_the_schema() -> None:
@@ -66,7 +66,7 @@ def cases() -> list[tuple[str, str]]:
 )
 def test_what_check_finds_right_is_right_by_the_schema(text: str) -> None:
     """But for numbers that stand for text, which editors are right to frown at."""
-    document = yamlfile.read(text, name="gateway.yaml", folder=ROOT, environ=ENVIRON)
+    document = yaml_file.read(text, name="gateway.yaml", folder=ROOT, environ=ENVIRON)
     jsonschema.validate(document.data, json_schema())
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gateway.loader import parse
-from gateway.settings import Settings
+from gateway.config.loader import parse
+from gateway.config.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway import checks
-from gateway.findings import ConfigErrors
-from gateway.loader import parse
+from gateway.config import checks
+from gateway.config.diagnostics import ConfigErrors
+from gateway.config.loader import parse
 
 MAILBOX = """
 servers:

@@ -17,8 +17,8 @@ from servers.site import ROOT
 from test_daemon import Daemon
 
 from gateway import __version__
-from gateway.startpage import VERSION
-from gateway.terminal import command_of
+from gateway.cli.terminal import command_of
+from gateway.runtime.banner import VERSION
 
 HANDLERS = """
 from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import deadpage
-from gateway.content import Content, file_of
+from gateway.cli import rendering
+from gateway.cli.content import Content, file_of
 from gateway.store import codec
 from gateway.store.engine import Message
 
@@ -29,8 +29,8 @@ def message(content: bytes, kind: str = "mqtt") -> Message:
 
 def look(message: Message) -> tuple[str, bytes]:
     """All that the commands do with a message."""
-    json.dumps(deadpage.told(message))
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(deadpage.letter(message, 0.0)))
+    json.dumps(rendering.told(message))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(rendering.letter(message, 0.0)))
     return file_of(message)
 
 
@@ -77,4 +77,4 @@ def test_events_that_lack_what_they_are_for_are_damaged() -> None:
     ("seconds", "words"), [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (7200, "2h"), (86400 * 400, "400d")]
 )
 def test_ages(seconds: float, words: str) -> None:
-    assert deadpage.age(seconds) == words
+    assert rendering.age(seconds) == words

@@ -17,7 +17,7 @@ import pytest
 from servers.ports import free_port
 from servers.site import ROOT, unstamped, until
 
-from gateway.daemon import _unless
+from gateway.runtime.daemon import _unless
 
 HANDLERS = """
 import asyncio, faulthandler, os, signal, sys, time

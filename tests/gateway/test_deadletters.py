@@ -18,7 +18,7 @@ import pytest
 from servers.site import ROOT
 from test_cli import run
 
-from gateway.shelf import BATCH, PAGE
+from gateway.cli.selection import BATCH, PAGE
 from gateway.store import codec, open_store
 from gateway.store.engine import Message, Store
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import logs
-from gateway.settings import LogSettings
+from gateway.config.settings import LogSettings
+from gateway.logs import setup
 
 NAME = "a_library"
 
@@ -25,7 +25,7 @@ def library() -> Iterator[logging.Logger]:
 
 def configured(form: str) -> io.StringIO:
     stream = io.StringIO()
-    logs.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
     return stream
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import terminal
-from gateway.escaping import json_text, one_line, visible
+from gateway.cli import terminal
+from gateway.logs.escaping import json_text, one_line, visible
 
 NASTY = "\x00\x07\x1b[2J\x7f\x9b\u061c\u200b\u200e\u200f\u2028\u2029\u202a\u202e\u2066\u2069\ufeff\ud800\U000e0041"
 

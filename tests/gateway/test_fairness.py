@@ -12,7 +12,7 @@ from turns import counted
 
 import gateway.consumers.email
 from gateway import AsyncEmailConsumer
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 A_TURN = 0.1
 

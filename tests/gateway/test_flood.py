@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import flood, logs
-from gateway.flood import Flood
-from gateway.settings import LogSettings
+from gateway.config.settings import LogSettings
+from gateway.logs import rate_limit, setup
+from gateway.logs.rate_limit import Flood
 
 PEER = logging.getLogger("protocols.sms.webhook")
 
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(logs, "Flood", lambda: Flood(clock))
+    monkeypatch.setattr(setup, "Flood", lambda: Flood(clock))
     return clock
 
 
@@ -37,22 +37,22 @@ def written(times: int, stream: io.StringIO, logger: logging.Logger = PEER, leve
 
 def configured(**settings: str) -> io.StringIO:
     stream = io.StringIO()
-    logs.configure(LogSettings(**{"timestamps": False, **settings}), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(**{"timestamps": False, **settings}), stream)  # type: ignore[arg-type]
     return stream
 
 
 def test_the_first_lines_are_written_and_the_rest_is_counted(clock: Clock) -> None:
     stream = configured()
     lines = written(100_000, stream)
-    assert len(lines) == flood.MOST
+    assert len(lines) == rate_limit.MOST
     assert lines[-2] == "WARNING sms texts: no 98"
     assert lines[-1] == "WARNING sms texts: no 99 (more like it within 10 s are only counted)"
-    clock.now += flood.PERIOD
+    clock.now += rate_limit.PERIOD
     assert written(2, stream) == [
         "WARNING sms texts: no 0 (99900 lines like it were left out)",
         "WARNING sms texts: no 1",
     ]
-    clock.now += flood.PERIOD
+    clock.now += rate_limit.PERIOD
     assert written(1, stream) == ["WARNING sms texts: no 0"]
 
 
@@ -60,17 +60,19 @@ def test_a_flood_hides_no_line_of_another_kind(clock: Clock) -> None:
     stream = configured()
     written(1000, stream)
     PEER.warning("another")
-    assert written(1, stream, logging.getLogger("protocols.mqtt.device")) == ["WARNING sms texts: no 0"]
+    assert written(1, stream, logging.getLogger("protocols.mqtt.connection.client_connection")) == [
+        "WARNING sms texts: no 0"
+    ]
     assert "WARNING another\n" in stream.getvalue()
 
 
 @pytest.mark.parametrize(
     ("name", "level"),
     [
-        ("protocols.instance", logging.ERROR),
+        ("protocols.app_run", logging.ERROR),
         ("protocols.http.access", logging.INFO),
         ("protocols.mail.traffic", logging.INFO),
-        ("protocols.mail.imap_session", logging.WARNING),
+        ("protocols.mail.imap.session", logging.WARNING),
         ("gateway.delivery.outbox", logging.WARNING),
         ("shop.handlers", logging.INFO),
     ],

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.importing import TargetError, add_to_path, import_target
+from gateway.runtime.importing import TargetError, add_to_path, import_target
 
 
 @pytest.fixture(autouse=True)

@@ -149,7 +149,7 @@ def test_a_crash_of_our_own(tmp_path: Path) -> None:
     program = """
 import sys
 from gateway import logs
-from gateway.settings import LogSettings
+from gateway.config.settings import LogSettings
 logs.configure(LogSettings(format=sys.argv[1], timestamps=False), sys.stderr)
 logs.take_over()
 raise KeyError("order")

@@ -8,11 +8,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import checks, yamlfile
-from gateway.environment import Unset, expand
-from gateway.findings import ConfigErrors
-from gateway.loader import load, parse
-from gateway.settings import Settings
+from gateway.config import checks, yaml_file
+from gateway.config.diagnostics import ConfigErrors
+from gateway.config.environment import Unset, expand
+from gateway.config.loader import load, parse
+from gateway.config.settings import Settings
 
 CASES = sorted(
     case
@@ -231,6 +231,6 @@ def _flat(node: Any) -> Any:
 def test_the_fast_loader_sees_what_the_slow_one_sees(case: Path) -> None:
     """Where it refuses a text, or would see it otherwise, the slow one is asked."""
     text = case.read_text().partition("=====")[0]
-    fast, slow = _tree(yamlfile._FastLoader, text), _tree(yamlfile._Loader, text)
-    if yamlfile._SEEN_OTHERWISE.search(text) is None and fast != "refused":
+    fast, slow = _tree(yaml_file._FastLoader, text), _tree(yaml_file._Loader, text)
+    if yaml_file._SEEN_OTHERWISE.search(text) is None and fast != "refused":
         assert fast == slow

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from gateway import logs
+from gateway.config.settings import LogSettings
 from gateway.consumers.failure import failed_with
-from gateway.delivery.event import current_event
+from gateway.delivery.current_event import current_event
+from gateway.logs import setup
 from gateway.routing import current_route
-from gateway.settings import LogSettings
 
 SCOPE = {"type": "email", "mail_from": "ann@example.net", "rcpt_to": ["help@example.org"], "listener": "mail"}
 HANDLER = """
@@ -38,8 +38,8 @@ def crash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> BaseException:
 
 def written(error: BaseException | None = None, message: str = "email ann -> help", **settings: Any) -> str:
     stream = io.StringIO()
-    logs.configure(LogSettings(**{"timestamps": False, **settings}), stream)
-    logging.getLogger("protocols.instance").error("%s", message, exc_info=error, extra={"scope": SCOPE})
+    setup.configure(LogSettings(**{"timestamps": False, **settings}), stream)
+    logging.getLogger("protocols.app_run").error("%s", message, exc_info=error, extra={"scope": SCOPE})
     return stream.getvalue()
 
 
@@ -72,7 +72,7 @@ def test_json(crash: BaseException) -> None:
     current_route.reset(token)
     assert record["time"].endswith("+00:00")
     assert record["level"] == "error"
-    assert record["logger"] == "protocols.instance"
+    assert record["logger"] == "protocols.app_run"
     assert record["message"] == "email ann -> help"
     assert record["route"] == "default -> shop_handlers.handle"
     assert (record["scope"], record["listener"]) == ("email", "mail")
@@ -115,7 +115,7 @@ def test_the_journal_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with (tmp_path / "journal").open("w+") as journal:
         facts = os.fstat(journal.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{facts.st_dev}:{facts.st_ino}")
-        logs.configure(LogSettings(timestamps=wish), journal)
+        setup.configure(LogSettings(timestamps=wish), journal)
         logging.getLogger("shop").error("sold out")
         journal.seek(0)
         assert (journal.read() != "ERROR   sold out\n") == stamped
@@ -124,7 +124,7 @@ def test_the_journal_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_log_call_that_fails_is_one_line_too(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
     logging.getLogger("shop").info("%d sold", "many")
     [line] = stream.getvalue().splitlines()
     assert "test_logs.py:" in line
@@ -146,7 +146,7 @@ def test_the_line_of_a_handler_of_devices_names_the_topic(crash: BaseException, 
 def test_the_level() -> None:
     assert written(level="error")
     stream = io.StringIO()
-    logs.configure(LogSettings(level="warning"), stream)
+    setup.configure(LogSettings(level="warning"), stream)
     logging.getLogger("gateway").info("not this")
     assert stream.getvalue() == ""
 
@@ -154,7 +154,7 @@ def test_the_level() -> None:
 @pytest.mark.parametrize("name", ["aiohttp.access", "mail.log", "gmqtt", "aioimaplib.aioimaplib"])
 def test_libraries_are_quiet(name: str) -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(level="debug"), stream)
+    setup.configure(LogSettings(level="debug"), stream)
     logging.getLogger(name).info("LOGIN ann hunter2")
     logging.getLogger(name).debug("LOGIN ann hunter2")
     assert stream.getvalue() == ""
@@ -165,7 +165,7 @@ def test_libraries_are_quiet(name: str) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(format=form), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form), stream)  # type: ignore[arg-type]
     token = current_event.set("lg6a7hbndv6p")
     logging.getLogger("shop").info("the customer is known")
     current_event.reset(token)
@@ -179,7 +179,7 @@ def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
 
 def test_what_failed_says_when_it_is_tried_again_and_where_to_look(crash: BaseException) -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(timestamps=False), stream)
+    setup.configure(LogSettings(timestamps=False), stream)
     token = current_event.set("lg6a7hbndv6p")
     extra = {"scope": SCOPE, "note": "attempt 2 of 5, next in 30 s", "kept": True}
     logging.getLogger("gateway.delivery.guard").error("email ann -> help", exc_info=crash, extra=extra)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway import startpage
-from gateway.application import ApplicationBuilder, prepare_imports
-from gateway.findings import MOST, ConfigErrors
-from gateway.loader import parse
+from gateway.config.diagnostics import MOST, ConfigErrors
+from gateway.config.loader import parse
 from gateway.routing.router import Router
+from gateway.runtime import banner
+from gateway.runtime.application import ApplicationBuilder, prepare_imports
 
 HANDLERS = "async def handle(scope, receive, send):\n    pass\n"
 HEAD = """servers:
@@ -60,14 +60,14 @@ def test_many_routes_are_read_and_the_start_page_is_short(folder: Path) -> None:
     assert isinstance(routes["email"], Router)
     found = app.explain({"type": "email", "rcpt_to": ["box3999@example.org"], "mail_from": ""})
     assert str(found.pattern) == "box3999@example.org"
-    lines = startpage.route_lines(app, 2)
+    lines = banner.route_lines(app, 2)
     assert [" ".join(line.split()) for line in lines[1:4]] == [
         "mqtt sites/0/door -> long_file.handle",
         "mqtt sites/1/door -> long_file.handle",
         "mqtt and 3998 more",
     ]
     assert len(lines) == 1 + 3 * 3
-    assert len(startpage.route_lines(app)) == 12_001
+    assert len(banner.route_lines(app)) == 12_001
 
 
 def seconds(work: Any) -> float:

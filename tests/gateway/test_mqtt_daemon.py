@@ -20,10 +20,10 @@ from servers.site import PATIENCE, until
 from test_cli import run
 from test_daemon import Daemon
 
+from protocols.mqtt.access.users import hash_password
 from protocols.mqtt.server import _detail
 from protocols.mqtt.settings import MQTTSettings, MQTTWebSocket
-from protocols.mqtt.users import hash_password
-from protocols.tls import TLS
+from protocols.net.tls import TLS
 
 HANDLERS = """
 from gateway import AsyncMqttConsumer, MqttConsumer

@@ -16,8 +16,8 @@ from servers.site import ROOT
 from test_cli import run
 from test_deadletters import MAIL, NOW, Folder, message
 
+from gateway.cli.selection import CANDIDATES, Filters, dead_letters
 from gateway.delivery.outgoing import recipient_of
-from gateway.shelf import CANDIDATES, Filters, dead_letters
 from gateway.store import Outgoing, Store, codec
 
 MAIL_EVENT = {"type": "email.send", "mail_from": "", "rcpt_to": ["ann@example.net"], "message": MAIL}

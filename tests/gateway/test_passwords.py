@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers.site import ROOT
 
-from protocols.mqtt.users import check_users, verify
+from protocols.mqtt.access.users import check_users, verify
 from protocols.secret import Secret
 
 COMMAND = [sys.executable, "-m", "gateway", "password"]

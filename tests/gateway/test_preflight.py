@@ -152,8 +152,8 @@ def as_nobody() -> Iterator[None]:
 
 
 def test_what_another_user_owns(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    from gateway import preflight
-    from gateway.loader import load
+    from gateway.config.loader import load
+    from gateway.runtime import preflight
 
     (folder.path / "var").mkdir()
     (folder.path / "var" / "gateway.db").touch(0o400)

@@ -10,12 +10,12 @@ from test_daemon import Daemon
 from test_passwords import Terminal
 
 from gateway import EmailConsumer, EmailToRouter, MqttConsumer, ProtocolTypeRouter, TopicRouter, address, topic
-from gateway.startpage import try_line
-from protocols.listener import TLS
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from gateway.runtime.banner import try_line
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
-from protocols.mqtt.acl import Rule
-from protocols.mqtt.users import hash_password
+from protocols.mqtt.access.acl import Rule
+from protocols.mqtt.access.users import hash_password
+from protocols.net.listener import TLS
 from protocols.secret import Secret
 
 HANDLERS = """

@@ -9,17 +9,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from gateway import watch
+from gateway.runtime import watchdog
+from gateway.runtime.watchdog import Watch
 from gateway.threads import DEFAULT_SIZE, pool, run_in_thread
-from gateway.watch import Watch
 
 LIMIT = 10.0
 
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    monkeypatch.setattr(watch, "INTERVAL", 0.01)
-    caplog.set_level(logging.WARNING, "gateway.watch")
+    monkeypatch.setattr(watchdog, "INTERVAL", 0.01)
+    caplog.set_level(logging.WARNING, "gateway.runtime.watchdog")
     yield
     pool.resize(DEFAULT_SIZE)
 

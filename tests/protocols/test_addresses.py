@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocols.addresses import SWEEP, Crowd, Networks
+from protocols.net.addresses import SWEEP, Crowd, Networks
 
 
 class Socket:

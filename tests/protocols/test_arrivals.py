@@ -14,8 +14,8 @@ from typing import Any, cast
 import pytest
 from servers.certificates import make
 
-from protocols.listener import Listener
-from protocols.tls import TLS
+from protocols.net.listener import Listener
+from protocols.net.tls import TLS
 
 LIMIT = 10.0
 HEADER = b"PROXY TCP4 192.0.2.1 198.51.100.7 56324 443\r\n"
@@ -96,7 +96,7 @@ def tls(tmp_path: Path) -> TLS:
 
 
 async def test_handshakes_count_and_have_a_timeout(tls: TLS, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "protocols.arrivals")
+    caplog.set_level(logging.INFO, "protocols.net.acceptor")
     tls = TLS(tls.certificate, tls.key, handshake_timeout=0.3)
     async with serving(2, tls=tls) as listener, dialled(listener) as first, dialled(listener) as second:
         async with dialled(listener) as third:
@@ -110,7 +110,7 @@ async def test_handshakes_count_and_have_a_timeout(tls: TLS, caplog: pytest.LogC
 
 @pytest.mark.parametrize("said", [b"GET /secret HTTP/1.1\r\n\r\n", b"EHLO secret\r\n", b"\x10\x0c\0\4MQTTsecret"])
 async def test_who_does_not_speak_tls(said: bytes, tls: TLS, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "protocols.arrivals")
+    caplog.set_level(logging.INFO, "protocols.net.acceptor")
     async with serving(tls=tls) as listener, dialled(listener, said) as peer:
         assert await line(peer[0]) == b""
         await until(lambda: bool(caplog.records))
@@ -227,7 +227,7 @@ async def test_a_proxy_on_a_unix_socket(tmp_path: Path) -> None:
 async def test_what_is_no_header_is_closed_and_said_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("protocols.arrivals.HEADER_TIMEOUT", 0.1)
+    monkeypatch.setattr("protocols.net.acceptor.HEADER_TIMEOUT", 0.1)
     async with serving(proxies=["127.0.0.1"]) as listener:
         for said in (b"GET / HTTP/1.1\r\n\r\n", b"POST / HTTP/1.1\r\n\r\n"):
             async with dialled(listener, said) as (reader, _):
@@ -246,7 +246,7 @@ async def test_what_is_no_header_is_closed_and_said_once(
 async def test_a_listener_without_descriptors_rests_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("protocols.listener._REST", 0.05)
+    monkeypatch.setattr("protocols.net.listener._REST", 0.05)
     async with serving(proxies=["192.0.2.1"]) as listener:
         host, _, port = listener.address.rpartition(":")
         with socket.create_connection((host, int(port))) as waiting:  # in the backlog: the loop has not run since

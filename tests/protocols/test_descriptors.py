@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from protocols.descriptors import Descriptors
+from protocols.net.descriptors import Descriptors
 
 
 @pytest.fixture

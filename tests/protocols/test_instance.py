@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from protocols.app_run import Instance
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.instance import Instance
 
 LIMIT = 5.0
 SCOPE: Any = {"type": "call"}

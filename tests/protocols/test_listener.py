@@ -13,7 +13,7 @@ from typing import cast
 import pytest
 
 from protocols.errors import BindError
-from protocols.listener import TLS, Listener
+from protocols.net.listener import TLS, Listener
 
 LIMIT = 5.0
 

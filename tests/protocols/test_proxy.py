@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
-from protocols.proxy import LONGEST_BLOCK, V2, Ends, missing, parse, read_header
+from protocols.net.proxy import LONGEST_BLOCK, V2, Ends, missing, parse, read_header
 
 LIMIT = 5.0
 FOUR = Ends(("192.0.2.1", 56324), ("198.51.100.7", 443))

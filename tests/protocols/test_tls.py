@@ -15,8 +15,8 @@ import pytest
 from servers.certificates import make
 
 from protocols.errors import BindError
-from protocols.listener import Listener
-from protocols.tls import LOOK, TLS, Certificate, client_context
+from protocols.net.listener import Listener
+from protocols.net.tls import LOOK, TLS, Certificate, client_context
 
 LIMIT = 10.0
 
@@ -39,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr("protocols.tls.time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr("protocols.net.tls.time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 
@@ -115,7 +115,7 @@ async def test_new_files_are_for_new_connections_and_the_old_ones_go_on(
 async def test_a_broken_pair_changes_nothing_and_is_one_line(
     clock: Clock, tls: TLS, listener: Listener, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO, "protocols.tls")
+    caplog.set_level(logging.INFO, "protocols.net.tls")
     old, second = der(tls), make(tmp_path, "second")
     shutil.copy(second.certificate, tls.certificate)  # its key is not there yet
     for _ in range(3):
@@ -145,7 +145,7 @@ def test_a_file_that_goes_while_it_is_read_changes_nothing(
     context = certificate.context()
     path = Path(getattr(certificate.tls, part))
     path.touch()
-    monkeypatch.setattr("protocols.tls._check_readable", lambda *paths: str(path) in paths and path.unlink())
+    monkeypatch.setattr("protocols.net.tls._check_readable", lambda *paths: str(path) in paths and path.unlink())
     clock.now += LOOK
     assert certificate.context() is context
 

@@ -8,8 +8,8 @@ import pytest
 from test_instance import Call
 from turns import LONGEST, counted
 
+from protocols.checkpoint import SLICE, Turn, checkpoint
 from protocols.errors import LocalProtocolError
-from protocols.turn import SLICE, Turn, checkpoint
 
 LIMIT = 5.0
 MANY = 200_000

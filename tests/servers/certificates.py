@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from protocols.tls import TLS
+from protocols.net.tls import TLS
 
 
 def make(folder: Path, name: str = "localhost") -> TLS:

@@ -19,15 +19,15 @@ from gateway import (
     ProtocolTypeRouter,
     regex,
 )
+from gateway.delivery.deduplication import identity_of
 from gateway.delivery.guard import Guard
-from gateway.delivery.identity import identity_of
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outgoing import outgoing_of
-from gateway.servers import make_outlets
+from gateway.runtime.servers import make_outlets
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.mail.submission import DirectorySubmission
 from protocols.mqtt.server import MQTTServer
 from protocols.mqtt.settings import MQTTSettings

@@ -10,11 +10,11 @@ from servers.mosquitto import mosquitto
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.servers import make_outlets
+from gateway.runtime.servers import make_outlets
 from gateway.store import codec
 from gateway.store.engine import Message
 from gateway.store.sqlite import SQLiteStore
-from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 
 LIMIT = 20.0
 

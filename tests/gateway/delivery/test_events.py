@@ -26,19 +26,19 @@ from gateway import (
 )
 from gateway.delivery.attempt import KINDS
 from gateway.store import codec
+from protocols.app_run import Instance
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.instance import Instance
 from protocols.mail.delivery import Delivery
-from protocols.mail.reply import verdict_reply
-from protocols.mqtt import packets
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.client_run import Run
-from protocols.mqtt.client_settings import MQTTClientSettings
-from protocols.mqtt.device import Device
-from protocols.mqtt.figures import Figures
-from protocols.mqtt.message import Message
-from protocols.mqtt.parser import Parser
+from protocols.mail.smtp.replies import verdict_reply
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.client.run import Run
+from protocols.mqtt.client.settings import MQTTClientSettings
+from protocols.mqtt.connection.client_connection import Device
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import packets
+from protocols.mqtt.wire.parser import Parser
 from protocols.secret import Secret
 from protocols.sms.provider import Message as SMSMessage
 from protocols.sms.provider import Status, Text

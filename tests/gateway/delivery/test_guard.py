@@ -10,7 +10,7 @@ from conversation import Conversation, scope
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
-from gateway.delivery.insist import owed
+from gateway.delivery.retry_until_stored import owed
 from gateway.delivery.underway import register
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -262,7 +262,7 @@ async def test_what_a_handler_has_done_is_kept_as_soon_as_the_store_works(
             raise StoreUnavailable("disk full")
         await settle(*args, **kwargs)
 
-    monkeypatch.setattr("gateway.delivery.insist.PAUSE", 0.01)
+    monkeypatch.setattr("gateway.delivery.retry_until_stored.PAUSE", 0.01)
     monkeypatch.setattr(store, "settle", settle_when_there_is_room)
     app = Guard(Works.as_asgi(), Policy(attempts=2), "label")
     assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]

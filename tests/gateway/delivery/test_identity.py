@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from test_guard import deliver
 
 from gateway import AsyncEmailConsumer, Policy
+from gateway.delivery.deduplication import MAIL_WINDOW, Identity, identity_of, order_key
 from gateway.delivery.guard import Guard
-from gateway.delivery.identity import MAIL_WINDOW, Identity, identity_of, order_key
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.envelope import email_scope
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 NOW = 1_800_000_000.0
 OWN = b"Received: from ann ([127.0.0.1])\r\n\tby us with ESMTP id %s;\r\n\t%s\r\n"

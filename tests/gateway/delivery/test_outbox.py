@@ -14,14 +14,14 @@ from servers.provider import Provider, provider
 from servers.submission import Peer, peer
 from test_worker import LIMIT, until
 
-from gateway.delivery import bell
+from gateway.delivery import notifier
 from gateway.delivery.accounts import CERTAIN
 from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outcomes import outcomes
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
-from gateway.servers import make_outlets
+from gateway.runtime.servers import make_outlets
 from gateway.store import Outgoing, codec, set_store
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -36,7 +36,7 @@ HALF = Outbox.size // 2
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is looked for sooner than once a second."""
-    monkeypatch.setattr("gateway.delivery.crew.LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("gateway.delivery.poller.LOOK_AGAIN", 0.05)
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -68,7 +68,7 @@ async def reply(store: SQLiteStore, event: str, listener: str, *texts: str) -> N
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events, store.now())
     await store.settle(event, result=b"", outgoing=outgoing)
-    bell.outgoing.ring()
+    notifier.outgoing.ring()
 
 
 def bodies(there: Provider) -> list[str]:
@@ -214,7 +214,7 @@ async def test_with_a_part_that_is_refused_for_good_the_rest_dies_and_all_come_b
         ]
         assert (await store.counts()).dead_outgoing == 3
         assert await store.revive_outgoing(["e-1"]) == 3
-        bell.outgoing.ring()
+        notifier.outgoing.ring()
         await left(store, 0)
         assert [len(body) for body in bodies(there)] == [1600, 1600, 1600, 800]
     assert await store.outgoing() == []
@@ -278,7 +278,7 @@ async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number, store.now())
     await store.settle(event, result=b"", outgoing=items)
-    bell.outgoing.ring()
+    notifier.outgoing.ring()
 
 
 async def unsent(store: SQLiteStore) -> list[tuple[str, str, str, str]]:
@@ -353,7 +353,7 @@ async def test_what_is_no_mail_at_all_is_tried_once(store: SQLiteStore) -> None:
     item = Outgoing("e-0", "e", "email", codec.encode({"listener": "mail"}, [MAIL | {"rcpt_to": ["no address"]}]))
     async with peer() as there, mailing(store, there):
         await store.finish("e", outgoing=[item])
-        bell.outgoing.ring()
+        notifier.outgoing.ring()
         await left(store, 0)
         [(_, state, _, error)] = await unsent(store)
         assert (state, error.partition(":")[0], there.tried) == ("dead", "email.send", 0)
@@ -383,7 +383,7 @@ async def test_what_is_old_and_was_hardly_tried_is_not_given_up_yet(
         event = MAIL | {"id": "e-0"}
         [old] = outgoing_of("e", {"listener": "mail"}, [event], 1.0)
         await store.finish("e", outgoing=[old])
-        bell.outgoing.ring()
+        notifier.outgoing.ring()
 
         async def tried() -> bool:
             return bool(refusals(caplog))

@@ -3,8 +3,8 @@
 import pytest
 
 from gateway.delivery.attempt import Outcome
+from gateway.delivery.disposition import Ruling, in_words, rule
 from gateway.delivery.policy import Policy
-from gateway.delivery.ruling import Ruling, in_words, rule
 
 DONE = Outcome(None, [], [], None)
 REJECTED = Outcome({"type": "email.reject"}, [], [], None)

@@ -15,7 +15,7 @@ from test_worker import LIMIT, until, working
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import NoServer, Outbox
 from gateway.routing import default
-from gateway.servers import make_outlets
+from gateway.runtime.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
@@ -27,7 +27,7 @@ TEXT = Message("+447400123456", "+15005550006", "m-1", "are you open?")
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried again is looked for sooner than once a second."""
-    monkeypatch.setattr("gateway.delivery.crew.LOOK_AGAIN", 0.05)
+    monkeypatch.setattr("gateway.delivery.poller.LOOK_AGAIN", 0.05)
 
 
 def twilio(url: str) -> TwilioSettings:

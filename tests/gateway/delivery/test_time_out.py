@@ -34,8 +34,8 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.underway import register
 from gateway.routing import default
 from gateway.store.sqlite import SQLiteStore
-from protocols.mail.imap import IMAPReader, IMAPSettings
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, Message, SMSWebhook
 
@@ -238,7 +238,7 @@ async def _reading(server: Dovecot, target: Any, policy: Policy, timeout: float)
 async def test_a_mailbox_is_no_exception(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.mail.imap_agenda.FIRST_WAIT", 0.2)
+    monkeypatch.setattr("protocols.mail.imap.pending.FIRST_WAIT", 0.2)
     gate = Gate()
 
     def tries() -> int:
@@ -260,7 +260,7 @@ async def test_a_mailbox_is_no_exception(
 async def test_the_last_attempt_at_a_message_of_a_mailbox_makes_the_dead_letter(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.mail.imap_agenda.FIRST_WAIT", 0.2)
+    monkeypatch.setattr("protocols.mail.imap.pending.FIRST_WAIT", 0.2)
     HangsMail.cancelled = 0
     with _mailbox() as server:
         async with _reading(server, HangsMail, Policy(attempts=2), 0.1):

@@ -10,8 +10,8 @@ from test_guard import TEXT, deliver, sms
 from test_identity import NOW
 
 from gateway import AsyncSMSConsumer, Policy
+from gateway.delivery.deduplication import identity_of
 from gateway.delivery.guard import Guard
-from gateway.delivery.identity import identity_of
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 

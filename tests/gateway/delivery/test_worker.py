@@ -20,7 +20,7 @@ from gateway import (
     regex,
     topic,
 )
-from gateway.delivery.event import current_event
+from gateway.delivery.current_event import current_event
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.worker import Worker
@@ -270,7 +270,7 @@ async def test_what_became_of_a_message_is_said_until_it_is_kept(
             raise StoreUnavailable("disk full")
         await finish(*args, **kwargs)
 
-    monkeypatch.setattr("gateway.delivery.insist.PAUSE", 0.01)
+    monkeypatch.setattr("gateway.delivery.retry_until_stored.PAUSE", 0.01)
     monkeypatch.setattr(store, "finish", sometimes)
     app = mqtt_app(Counts)
     await publish(app, message("a", b"1", 1))

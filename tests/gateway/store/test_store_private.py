@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.deadletters import export
+from gateway.cli.history import export
 from gateway.store import Message, SQLiteStore
 from protocols.mail.submission import DirectorySubmission
 

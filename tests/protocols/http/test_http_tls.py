@@ -14,7 +14,7 @@ from servers.programs import program
 
 from protocols.errors import BindError
 from protocols.http.server import HTTPServer, HTTPSettings
-from protocols.listener import TLS
+from protocols.net.listener import TLS
 
 
 async def run(*command: str) -> bytes:

@@ -9,7 +9,7 @@ from typing import Any
 
 from servers.dovecot import PASSWORD, Dovecot
 
-from protocols.mail.imap import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader, IMAPSettings
 from protocols.secret import Secret
 
 LIMIT = 20.0

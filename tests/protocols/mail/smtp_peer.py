@@ -7,7 +7,7 @@ from typing import Any
 
 from contract import LIMIT, connect
 
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 HELLO = b"EHLO peer.example\r\n"
 ENVELOPE = HELLO + b"MAIL FROM:<a@x.org>\r\nRCPT TO:<b@x.org>\r\n"

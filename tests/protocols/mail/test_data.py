@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
-from protocols.mail.data import Content
 from protocols.mail.line_ends import bare, with_crlf
+from protocols.mail.smtp.data import Content
 
 LINE = 1 << 20
 

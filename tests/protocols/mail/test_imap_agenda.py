@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from protocols.mail.imap import IMAPSettings
-from protocols.mail.imap_agenda import LONGEST_WAIT, SHORTEST_WISH, Agenda
-from protocols.mail.imap_marks import Mark, check_final, parse_mark
+from protocols.mail.imap.marks import Mark, check_final, parse_mark
+from protocols.mail.imap.pending import LONGEST_WAIT, SHORTEST_WISH, Agenda
+from protocols.mail.imap.reader import IMAPSettings
 from protocols.secret import Secret
 
 DONE, LEAVE = Mark("move", "Processed"), Mark("leave")

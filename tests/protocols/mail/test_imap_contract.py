@@ -10,7 +10,7 @@ from imap_desk import eventually, mail, new_user, settings
 from servers.dovecot import Dovecot, dovecot
 
 from protocols.asgi import EmailScope
-from protocols.mail.imap import IMAPReader
+from protocols.mail.imap.reader import IMAPReader
 from protocols.server import Server
 
 FOLDERS: dict[str, Outcome] = {"Processed": "done", "Rejected": "refused"}

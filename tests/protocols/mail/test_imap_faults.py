@@ -14,9 +14,9 @@ from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from servers.ports import free_port
 
 from protocols.errors import BindError
-from protocols.mail import imap_session
-from protocols.mail.imap import IMAPReader, IMAPSettings
-from protocols.mail.imap_session import BATCH, IDLE_AGAIN, IDLE_FAILURES, IdleHealth
+from protocols.mail.imap import session
+from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.imap.session import BATCH, IDLE_AGAIN, IDLE_FAILURES, IdleHealth
 from protocols.secret import Secret
 
 pytestmark = pytest.mark.fault
@@ -197,7 +197,7 @@ async def test_tls_to_a_server_without_it(shared: Dovecot, user: str) -> None:
 
 
 async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "protocols.mail.imap_client", raising=False)
+    monkeypatch.delitem(sys.modules, "protocols.mail.imap.client", raising=False)
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
     with pytest.raises(BindError, match=r"pip install 'asgi-gateway\[imap\]'"):
         await IMAPReader(Desk(), IMAPSettings(host="h", username="a", password=Secret("b")), state={}).start()
@@ -454,7 +454,7 @@ def test_idle_gets_another_chance() -> None:
 
 
 async def test_idle_is_renewed(shared: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(imap_session, "IDLE_RENEWAL", 0.1)
+    monkeypatch.setattr(session, "IDLE_RENEWAL", 0.1)
     desk = Desk()
     async with reading(desk, shared, user) as reader:
         await eventually(lambda: reader.status.state == "ready")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mail.imap_grammar import (
+from protocols.mail.imap.grammar import (
     Message,
     Selected,
     quote,

@@ -13,9 +13,9 @@ import pytest
 from imap_desk import Desk, RoutedDesk, eventually, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 
-from protocols.mail import imap_agenda
-from protocols.mail.imap import IMAPReader
-from protocols.mail.imap_session import IDLE_RENEWAL
+from protocols.mail.imap import pending
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.session import IDLE_RENEWAL
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +87,8 @@ async def test_marks_do_not_wait_for_the_end_of_a_batch(server: Dovecot, user: s
 async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
     server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(imap_agenda, "FIRST_WAIT", 0.05)
-    monkeypatch.setattr(imap_agenda, "LONGEST_WAIT", 0.1)
+    monkeypatch.setattr(pending, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(pending, "LONGEST_WAIT", 0.1)
     caplog.set_level(logging.INFO, logger="protocols.mail")
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), mail("good"), user=user)

@@ -14,7 +14,7 @@ from smtp_peer import LIMIT, peer_of, serving
 
 from gateway.consumers import AsyncEmailConsumer, EmailConsumer
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
-from protocols.mail.imap import IMAPReader
+from protocols.mail.imap.reader import IMAPReader
 from protocols.mail.submission import SubmissionSettings, open_submission
 
 HANDLED: list[str] = []

@@ -19,9 +19,9 @@ from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
 
 from gateway import EmailToRouter, regex
 from protocols.errors import BindError
-from protocols.listener import TLS
-from protocols.mail.session import SMTPSession
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
+from protocols.mail.smtp.session import SMTPSession
+from protocols.net.listener import TLS
 
 DOT = b"\r\n.\r\n"
 
@@ -89,7 +89,7 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_its_sender_told_to
 
 
 async def test_a_handler_that_cannot_be_cancelled_keeps_no_sender_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("protocols.mail.session.STUBBORN", 0.05)
+    monkeypatch.setattr("protocols.mail.smtp.session.STUBBORN", 0.05)
     release = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -556,7 +556,7 @@ async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.Monk
         await write(session, status)
 
     monkeypatch.setattr(SMTPSession, "_write", counted)
-    monkeypatch.setattr("protocols.mail.session.IDLE", 5000)
+    monkeypatch.setattr("protocols.mail.smtp.session.IDLE", 5000)
     async with serving(Inbox()) as server, peer_of(server) as peer:
         peer.writer.write(b"NOOP\r\n" * 5000)
         async with asyncio.timeout(LIMIT):
@@ -618,7 +618,7 @@ async def _trickle(peer: Peer) -> None:
 async def test_a_peer_that_does_not_read_is_dropped(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.mail.session.LINGER", 0.1)
+    monkeypatch.setattr("protocols.mail.smtp.session.LINGER", 0.1)
     async with serving(Inbox(), timeout=0.2) as server:
         _, writer = await connect(server.address)
         writer.transport.pause_reading()  # type: ignore[attr-defined]

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from contract import LIMIT, Driver, Outcome, ServerContract, connect
 
 from protocols.asgi import EmailScope
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.server import Server
 
 MESSAGE = b"Subject: hello\r\nMessage-ID: <1@x.org>\r\n\r\nbody\r\n"

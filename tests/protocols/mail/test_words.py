@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from protocols.mail.charsets import codec_of, decode
-from protocols.mail.words import folded, text_of, unstructured
+from protocols.mail.encoded_words import folded, text_of, unstructured
 
 
 def word(text: str, codec: str, label: str, kind: str = "b") -> bytes:

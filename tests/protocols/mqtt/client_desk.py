@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 
 LIMIT = 10.0
 

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from mqtt_peer import packet, string
 
-from protocols.mqtt.properties import Kind, decode, encode
+from protocols.mqtt.wire.properties import Kind, decode, encode
 
 
 class Heard(NamedTuple):

@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from protocols.mqtt.aliases import Aliases
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import Connection
-from protocols.mqtt.handshake import Handshake
-from protocols.mqtt.packets import Connect
-from protocols.mqtt.parser import Parser
-from protocols.mqtt.peer import Goodbye
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.peer import Goodbye
+from protocols.mqtt.connection.connection import Connection
+from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire.aliases import Aliases
+from protocols.mqtt.wire.packets import Connect
+from protocols.mqtt.wire.parser import Parser
 
 
 class Clock:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 from protocols.mqtt import MQTTServer, MQTTSettings
-from protocols.mqtt.journal import Changes, Persistence
+from protocols.mqtt.broker.journal import Changes, Persistence
 
 LIMIT = 5.0
 """Seconds that any wait here may take."""

@@ -14,7 +14,7 @@ from servers.ports import free_port
 
 from protocols.asgi import MQTTScope
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.mqtt.client import MQTTClient, MQTTClientSettings
+from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 from protocols.secret import Secret
 
 

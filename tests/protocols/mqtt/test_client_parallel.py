@@ -10,7 +10,7 @@ import pytest
 from client_desk import LIMIT, Peer, client, lines, ready, scripted, settings, until
 from servers.mosquitto import Mosquitto, mosquitto
 
-from protocols.mqtt.client import MQTTClient
+from protocols.mqtt.client.client import MQTTClient
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from client_desk import LIMIT, App, Peer, client, ready, scripted, until
 from servers.mosquitto import mosquitto
 
 from protocols.errors import Disconnected, NotSent
-from protocols.mqtt.client_session import ClientSession
+from protocols.mqtt.client.session import ClientSession
 
 PUBREC, PUBREL, PUBCOMP = 0x50, 0x62, 0x70
 QUIET: dict[str, Any] = {"subscribe": (), "qos": 2}

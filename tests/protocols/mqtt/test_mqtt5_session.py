@@ -8,12 +8,12 @@ from mqtt5_wire import Heard, read
 from mqtt_memory import Client, Clock
 
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
-from protocols.mqtt.agenda import Agenda
-from protocols.mqtt.aliases import ALIASES
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.exactly_once import UNRELEASED
-from protocols.mqtt.message import OVERHEAD
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.message import OVERHEAD
+from protocols.mqtt.broker.timers import Agenda
+from protocols.mqtt.connection.exactly_once import UNRELEASED
 from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire.aliases import ALIASES
 
 VERSIONS = pytest.mark.parametrize("version", [4, 5])
 WEEK = 7 * 86400

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from protocols.listener import TLS
-from protocols.mqtt import access as module
-from protocols.mqtt.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
-from protocols.mqtt.acl import Rule
-from protocols.mqtt.login_failures import LONGEST
-from protocols.mqtt.saved_login import save_login
+from protocols.mqtt.access import access as module
+from protocols.mqtt.access.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
+from protocols.mqtt.access.acl import Rule
+from protocols.mqtt.access.login_failures import LONGEST
+from protocols.mqtt.access.saved_login import save_login
+from protocols.mqtt.access.users import Unverifiable, slowest
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.users import Unverifiable, slowest
+from protocols.net.listener import TLS
 from protocols.secret import Secret
 
 LIMIT = 20.0

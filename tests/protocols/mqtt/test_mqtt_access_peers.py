@@ -11,10 +11,11 @@ from mqtt_bytes import connect, string
 from mqtt_peer import LIMIT, Kept, Recorder, serving
 from servers.programs import program
 
-from protocols.listener import TLS
-from protocols.mqtt import MQTTServer, access
-from protocols.mqtt.acl import Rule
-from protocols.mqtt.users import Users
+from protocols.mqtt import MQTTServer
+from protocols.mqtt.access import access
+from protocols.mqtt.access.acl import Rule
+from protocols.mqtt.access.users import Users
+from protocols.net.listener import TLS
 from protocols.secret import Secret
 
 HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mqtt.acl import Rule, Rules, check_acl, covers, intersects
-from protocols.mqtt.topics import valid_filter
+from protocols.mqtt.access.acl import Rule, Rules, check_acl, covers, intersects
+from protocols.mqtt.wire.topics import valid_filter
 
 EVERYTHING = Rule(allow="all", topic="#")
 

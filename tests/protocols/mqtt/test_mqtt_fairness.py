@@ -33,16 +33,17 @@ from test_mqtt_websocket import serving as serving_websocket
 from turns import Turns, counted
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt import MQTTSettings, link
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.connection import MOST_DELIVERIES
-from protocols.mqtt.device import TURN
-from protocols.mqtt.fan_out import AT_ONCE
-from protocols.mqtt.message import Message
-from protocols.mqtt.parser import BATCH, Parser
-from protocols.mqtt.session import SLICE, Session
-from protocols.mqtt.share import Share
-from protocols.mqtt.topics import Grant, Retained, Subscriptions
+from protocols.mqtt import MQTTSettings
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.fan_out import AT_ONCE
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.session import SLICE, Session
+from protocols.mqtt.broker.share import Share
+from protocols.mqtt.client import link
+from protocols.mqtt.connection.client_connection import TURN
+from protocols.mqtt.connection.connection import MOST_DELIVERIES
+from protocols.mqtt.wire.parser import BATCH, Parser
+from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions
 
 MANY = 10_000
 """Small packets, which one read of a socket may bring."""

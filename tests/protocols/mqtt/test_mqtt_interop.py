@@ -12,7 +12,7 @@ from mqtt_peer import Recorder
 from mqtt_raw import Raw
 from mqtt_thread import LOOPS, Threaded
 
-from protocols.mqtt.acl import Rule
+from protocols.mqtt.access.acl import Rule
 
 ACL = (
     Rule(deny="subscribe", topic="test/nosubscribe"),

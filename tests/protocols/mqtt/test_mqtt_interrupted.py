@@ -12,10 +12,10 @@ from mqtt_peer import Kept, Recorder, connected, dial, serving, string
 from test_mqtt_access import CHEAP
 from test_mqtt_fairness import wire_options
 
-from protocols.mqtt import fan_out, record
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.fan_out import AT_ONCE
-from protocols.mqtt.journal import Journal
+from protocols.mqtt.broker import fan_out, record
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.fan_out import AT_ONCE
+from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.settings import MQTTSettings
 from protocols.secret import Secret
 

@@ -13,9 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from mqtt5_wire import read
 from mqtt_memory import Client, Clock
 
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.journal import Journal
-from protocols.mqtt.keeper import Keeper
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.journal_writer import Keeper
 from protocols.mqtt.settings import MQTTSettings
 
 SUBSCRIBERS = ("sub 1", "sub 2")

@@ -21,9 +21,9 @@ from mqtt_peer import (
     subscribe,
 )
 
-from protocols.mqtt import keeper as module
-from protocols.mqtt.journal import Changes
-from protocols.mqtt.keeper import Keeper
+from protocols.mqtt.broker import journal_writer as module
+from protocols.mqtt.broker.journal import Changes
+from protocols.mqtt.broker.journal_writer import Keeper
 
 
 class FullDisk:

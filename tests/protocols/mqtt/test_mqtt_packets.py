@@ -14,8 +14,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from protocols.mqtt import events, packets, reasons
-from protocols.mqtt.packets import (
+from protocols.mqtt import events
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.packets import (
     Connect,
     Disconnect,
     Options,
@@ -27,7 +28,7 @@ from protocols.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
-from protocols.mqtt.parser import Parser
+from protocols.mqtt.wire.parser import Parser
 
 LIMIT = 5.0
 """Seconds that any wait here may take."""

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.packets import (
+from protocols.mqtt.wire.packets import (
     Auth,
     Connect,
     Disconnect,
@@ -25,7 +25,7 @@ from protocols.mqtt.packets import (
     Subscribe,
     Unsubscribe,
 )
-from protocols.mqtt.parser import BATCH, Parser
+from protocols.mqtt.wire.parser import BATCH, Parser
 
 LIMIT = 1000
 MALFORMED, PROTOCOL_ERROR, CLIENT_ID_INVALID, TOPIC_INVALID, TOO_LARGE = 0x81, 0x82, 0x85, 0x90, 0x95

@@ -11,7 +11,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.properties import Kind, decode, encode
+from protocols.mqtt.wire.properties import Kind, decode, encode
 
 MALFORMED, PROTOCOL_ERROR = 0x81, 0x82
 KINDS: tuple[Kind, ...] = get_args(Kind)

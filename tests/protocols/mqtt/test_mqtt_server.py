@@ -13,7 +13,7 @@ import pytest
 from mqtt_peer import LIMIT, Recorder, connected, dial, serving
 
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.listener import TLS
+from protocols.net.listener import TLS
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ async def test_a_crash_acknowledges_nothing_and_closes(caplog: pytest.LogCapture
     async with serving(app) as server, connected(server) as peer:
         await peer.say(*(wire.publish("a", packet_id=i) for i in (1, 2, 3)))
         await peer.expect(wire.puback(1), b"")
-    assert [record.name for record in caplog.records if record.exc_info] == ["protocols.instance"]
+    assert [record.name for record in caplog.records if record.exc_info] == ["protocols.app_run"]
 
 
 async def test_what_an_application_may_not_send_is_its_error() -> None:

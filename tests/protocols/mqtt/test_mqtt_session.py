@@ -7,8 +7,8 @@ import pytest
 from mqtt_memory import Client
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
-from protocols.mqtt.broker import Broker
-from protocols.mqtt.peer import Goodbye
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.settings import MQTTSettings
 
 

@@ -11,8 +11,16 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mqtt import users as module
-from protocols.mqtt.users import MAX_BCRYPT, PasswordFile, Unverifiable, check_users, hash_password, parse_users, verify
+from protocols.mqtt.access import users as module
+from protocols.mqtt.access.users import (
+    MAX_BCRYPT,
+    PasswordFile,
+    Unverifiable,
+    check_users,
+    hash_password,
+    parse_users,
+    verify,
+)
 from protocols.secret import Secret
 
 CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)

@@ -1,0 +1,346 @@
+"""The command: run, check, routes, explain, send, schema, password; what works on the store is in `storecommands`."""
+
+import asyncio
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from gateway import __version__
+from gateway.cli import send
+from gateway.cli.explain import explain as explain_subject
+from gateway.cli.find_server import CannotSend
+from gateway.cli.passwords import password
+from gateway.cli.store_commands import dead_app, outgoing_app, show, waiting
+from gateway.cli.terminal import (
+    AsJSON,
+    Chosen,
+    File,
+    command_of,
+    complain,
+    fail,
+    file_of,
+    prepare_standard_streams,
+    print_json,
+    say,
+)
+from gateway.config import checks
+from gateway.config.diagnostics import CannotStart, ConfigErrors
+from gateway.config.loader import Draft, load
+from gateway.config.schema import json_schema, markdown
+from gateway.logs import setup
+from gateway.runtime import banner, daemon, preflight, signals
+from gateway.runtime.build import Gateway, build
+from gateway.runtime.importing import place_of
+
+logger = logging.getLogger(__name__)
+
+app = typer.Typer(
+    help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+send_app = typer.Typer(
+    help="Send something to the running gateway, with a real client of its protocol.\n\n"
+    "Example: gateway send mqtt sensors/1/temperature '{\"celsius\": 21.5}'",
+    no_args_is_help=True,
+)
+app.add_typer(send_app, name="send")
+app.add_typer(dead_app, name="dead")
+app.add_typer(outgoing_app, name="outgoing")
+
+INTERRUPTED = 130
+"""As shells have it for a command that Ctrl+C ended."""
+
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="NAME", help="Which server; default: the first that fits.")
+]
+
+
+def _build(draft: Draft) -> Gateway:
+    """Build what the file asks for, in its folder: relative paths in it are seen from there."""
+    os.chdir(draft.document.folder)
+    try:
+        return build(draft)
+    except KeyboardInterrupt as error:  # what it waits for is a handler's module
+        fail(f"interrupted{place_of(error)}", INTERRUPTED)
+
+
+def _build_to_run(draft: Draft) -> Gateway:
+    """The same for a process whose every line may have to be a record; and this machine has what it asks for."""
+    try:
+        gateway = _build(draft)
+        _look_around(draft, gateway)
+        return gateway
+    except ConfigErrors as errors:
+        if draft.settings.log.format == "text":
+            raise
+        for finding in errors.findings:
+            logger.error("%s", dataclasses.replace(finding, excerpt=""))
+        sys.exit(_code(errors))
+
+
+def _look_around(draft: Draft, gateway: Gateway) -> None:
+    """Raises CannotStart."""
+    for warning in checks.warnings(draft):
+        logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
+    if found := preflight.findings(draft, stored=gateway.deliveries is not None):
+        raise CannotStart(found)
+
+
+def _code(errors: ConfigErrors) -> int:
+    return daemon.CANNOT_START if isinstance(errors, CannotStart) else daemon.MISTAKE
+
+
+def _build_to_answer(given: str | None) -> Gateway:
+    """The same, for commands that answer on standard output: what modules print there goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return _build(load(file_of(given)))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"gateway {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    config: File = None,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+) -> None:
+    Chosen.file = config
+
+
+@app.command()
+def run(config: File = None) -> None:
+    """Run the gateway until SIGTERM or Ctrl+C.
+
+    Exit codes: 0 stopped; 1 stopped by a second signal; 2 mistake in the file; 3 cannot start.
+
+    Example: gateway run -c /etc/gateway/gateway.yaml
+    """
+    signals.ignore()  # before anything is imported, so that a module's own handler stays
+    setup.take_over()
+    command = command_of(config)
+    daemon.run(_build_to_run(load(file_of(config))), say, command)
+
+
+@app.command()
+def check(config: File = None, as_json: AsJSON = False) -> None:
+    """Check the file: do all that `run` does before it binds, and show every mistake at its line and column.
+
+    Also check this machine: the store and the outbox can be written, and the addresses exist here (one may be in use,
+    by a gateway that runs). Exit codes: 2 there is a mistake in the file; 3 `run` could not start.
+
+    Example: gateway check -c gateway.yaml
+    """
+    draft = load(file_of(config))
+    with contextlib.redirect_stdout(sys.stderr):
+        gateway = _build(draft)
+        _look_around(draft, gateway)
+    if as_json:
+        warnings = [dataclasses.asdict(warning) for warning in checks.warnings(draft)]
+        print_json({"valid": True, "findings": [], "warnings": warnings})
+    else:
+        say(banner.header(gateway.file, gateway.servers, gateway.app))
+
+
+@app.command()
+def routes(config: File = None, as_json: AsJSON = False) -> None:
+    """List the routes, in the order in which they are tried.
+
+    Example: gateway routes --json
+    """
+    gateway = _build_to_answer(config)
+    found = banner.routes_of(gateway.app)
+    if as_json:
+        print_json([{"type": kind, "pattern": str(route.pattern), "target": route.target} for kind, route in found])
+        return
+    for line in banner.route_lines(gateway.app) or [f"  everything -> {gateway.settings.application}"]:
+        say(line)
+
+
+@app.command()
+def explain(
+    subject: Annotated[str, typer.Argument(help="What arrives, such as email:ann@example.org.")],
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Say which route and which consumer would take something, and why. Exit code 1 if none would.
+
+    Examples: gateway explain email:ann@support.example.org · sms:+447700900123 · mqtt:sensors/1/temperature ·
+    http:/longpoll/ · websocket:/chat/
+    """
+    try:
+        explanation = explain_subject(_build_to_answer(config).app, subject)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        print_json(dataclasses.asdict(explanation))
+    else:
+        say(f"{explanation.subject} -> {explanation.target or 'nothing'}: {explanation.why}")
+    if explanation.target is None:
+        raise typer.Exit(1)
+
+
+class _Form(StrEnum):
+    JSON = "json"
+    MARKDOWN = "markdown"
+
+
+@app.command()
+def schema(
+    form: Annotated[_Form, typer.Option("--format", help="json: for editors; markdown: the reference.")] = _Form.JSON,
+) -> None:
+    """Print the JSON Schema of gateway.yaml, or its reference in Markdown.
+
+    Example: gateway schema > gateway.schema.json
+    """
+    if form is _Form.JSON:
+        print_json(json_schema())
+    else:
+        say(markdown().rstrip())
+
+
+# gateway send
+
+
+def _send(sender: send.Sender, config: str | None, *, as_json: bool) -> None:
+    draft = load(file_of(config))
+    os.chdir(draft.document.folder)
+    try:
+        sent = asyncio.run(send.send(sender, draft.finish().servers))
+    except CannotSend as error:
+        if not as_json:
+            fail(f"cannot send: {error}", 1)
+        sent = send.Sent(taken=False, summary=f"cannot send: {error}")
+    if as_json:
+        print_json(dataclasses.asdict(sent))
+    else:
+        say(sent.summary)
+        if sent.answer:
+            say(sent.answer)
+    if not sent.taken:
+        raise typer.Exit(1)
+
+
+class _Version(StrEnum):
+    OLD = "3.1.1"
+    NEW = "5.0"
+
+
+@send_app.command("mqtt")
+def send_mqtt(
+    topic: Annotated[str, typer.Argument()],
+    payload: Annotated[str, typer.Argument()] = "",
+    qos: Annotated[int, typer.Option(min=0, max=2)] = 1,
+    retain: Annotated[bool, typer.Option("--retain", help="The server keeps it for later subscribers.")] = False,
+    mqtt_version: Annotated[_Version, typer.Option(help="5.0 is told why, where it is refused.")] = _Version.NEW,
+    username: Annotated[str | None, typer.Option()] = None,
+    password: Annotated[str | None, typer.Option(envvar="MQTT_PASSWORD")] = None,
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Publish a message and wait until a handler has taken it. With TLS where the server has it.
+
+    Example: gateway send mqtt sensors/1/temperature '{"celsius": 21.5}'
+    """
+    if username is not None and password is None and sys.stdin.isatty():
+        password = typer.prompt(f"Password of {username}", default="", show_default=False, hide_input=True, err=True)
+    version = mqtt_version.value
+    message = send.MQTT(topic, payload.encode(), qos, retain, version, username, password, server)
+    _send(message, config, as_json=as_json)
+
+
+@send_app.command("email")
+def send_email(
+    recipient: Annotated[str, typer.Argument()],
+    text: Annotated[str, typer.Argument()] = "Hello",
+    sender: Annotated[str, typer.Option("--from")] = "ann@example.net",
+    subject: Annotated[str, typer.Option()] = "Hello",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Deliver a message, as another mail server would.
+
+    Example: gateway send email help@support.example.org 'It does not print' --subject Printer
+    """
+    _send(send.Email(recipient, text, sender, subject, server), config, as_json=as_json)
+
+
+@send_app.command("sms", context_settings={"ignore_unknown_options": True})
+def send_sms(
+    sender: Annotated[str, typer.Argument(help="Who texts, such as +447700900123.")],
+    text: Annotated[str, typer.Argument()],
+    recipient: Annotated[str, typer.Option("--to")] = "+15005550006",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Post a text to the webhook, signed with the configured secret as its provider signs.
+
+    Example: gateway send sms +447700900123 'When do you open?'
+    """
+    _send(send.SMS(sender, text, recipient, server), config, as_json=as_json)
+
+
+@send_app.command("http")
+def send_http(
+    path: Annotated[str, typer.Argument()],
+    body: Annotated[str, typer.Option("--data", "-d")] = "",
+    method: Annotated[str, typer.Option("--method", "-X", help="Default: GET, or POST with --data.")] = "",
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Make an HTTP request.
+
+    Example: gateway send http /longpoll/
+    """
+    verb = method or ("POST" if body else "GET")
+    _send(send.HTTP(path, verb, body.encode(), server), config, as_json=as_json)
+
+
+@send_app.command("websocket")
+def send_websocket(
+    path: Annotated[str, typer.Argument()],
+    texts: Annotated[list[str] | None, typer.Argument()] = None,
+    quiet: Annotated[float, typer.Option(help="Seconds of silence after which it hangs up.")] = 1.0,
+    server: ServerOption = None,
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Connect, send texts, and print what comes back.
+
+    Example: gateway send websocket /chat/ '/name Ann' 'hello'
+    """
+    _send(send.WebSocket(path, texts or [], quiet, server), config, as_json=as_json)
+
+
+app.command()(show)
+app.command("waiting")(waiting)
+app.command()(password)
+
+
+def main() -> None:
+    """The entry point: a handled error is words and an exit code, never a traceback."""
+    prepare_standard_streams()
+    try:
+        app()
+    except ConfigErrors as errors:
+        if Chosen.as_json:
+            print_json({"valid": False, "findings": [dataclasses.asdict(finding) for finding in errors.findings]})
+        else:
+            complain(str(errors))
+        sys.exit(_code(errors))

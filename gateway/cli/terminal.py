@@ -1,0 +1,118 @@
+"""What every command has in common: which file, and how it answers."""
+
+import contextlib
+import io
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from gateway.cli.selection import Advance
+from gateway.logs.escaping import json_text, visible
+
+_STDERR = 2
+DEFAULT_FILE = "gateway.yaml"
+
+File = Annotated[
+    str | None,
+    typer.Option("-c", "--config", metavar="FILE", help="Default: ./gateway.yaml, then $GATEWAY_CONFIG."),
+]
+
+
+class Chosen:
+    """What the whole command goes by."""
+
+    file: str | None = None
+    """What ``gateway -c FILE COMMAND`` named, for the command that follows."""
+    as_json = False
+    """Whether it answers with JSON, also where the file has mistakes."""
+
+
+def _choose_json(wanted: bool) -> bool:
+    Chosen.as_json = wanted
+    return wanted
+
+
+AsJSON = Annotated[
+    bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON document on standard output.")
+]
+
+
+def file_of(given: str | None) -> str:
+    if chosen := given or Chosen.file:
+        return chosen
+    return DEFAULT_FILE if Path(DEFAULT_FILE).exists() else os.environ.get("GATEWAY_CONFIG") or DEFAULT_FILE
+
+
+def command_of(given: str | None) -> str:
+    """How to call us again with the same file."""
+    file = file_of(given)
+    return _called() if file == DEFAULT_FILE else f"{_called()} -c {shlex.quote(file)}"
+
+
+def _called() -> str:
+    """``gateway``, or what a shell would not find by that name: ``.venv/bin/gateway``."""
+    name = sys.argv[0]
+    return name if Path(name).name == "gateway" and shutil.which("gateway") is None else "gateway"
+
+
+def prepare_standard_streams() -> None:
+    """Make of those that are closed the null device: else the first socket would get the number of one, and with it
+    what a library writes there. What their encoding lacks is written as an escape."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(free)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(_STDERR, "w")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str) -> None:
+    """A line or several; what strangers wrote in it writes nothing on the terminal but itself."""
+    typer.echo(visible(text))
+
+
+def complain(text: str) -> None:
+    """The same, on standard error."""
+    typer.echo(visible(text), err=True)
+
+
+def print_json(data: Any) -> None:
+    say(_json(data))
+
+
+async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
+    """One JSON document, of which no more than an item is in memory."""
+    before = "["
+    async for item in items:
+        say(before)
+        typer.echo(_json(item), nl=False)
+        before = ","
+    say("[]" if before == "[" else "\n]")
+
+
+def _json(data: Any) -> str:
+    return json_text(data, indent=2, ascii_only=not (sys.stdout.encoding or "").lower().startswith("utf"))
+
+
+def fail(message: str, code: int) -> NoReturn:
+    complain(message)
+    raise typer.Exit(code)
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int) -> Iterator[Advance]:
+    """A bar on a terminal, nothing elsewhere."""
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda done: bar.advance(task, done)

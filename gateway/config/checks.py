@@ -1,0 +1,284 @@
+"""What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
+
+import ipaddress
+import os
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from typing import Any
+
+from gateway.config.diagnostics import Finding, suggestion
+from gateway.config.loader import Draft
+from gateway.config.server_kinds import carrier, server_class
+from gateway.config.settings import Settings
+from gateway.delivery.guard import Guard
+from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
+from gateway.routing.scope_types import SCOPE_TYPES
+from gateway.store import open_store
+from protocols.errors import BindError
+from protocols.mail.submission import open_submission
+from protocols.mqtt.access.users import PasswordFile
+from protocols.units import TCP, Endpoint, Unix, is_local, parse_address
+
+_EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
+"""By protocol, the package that is not installed with us, and what installs it."""
+
+
+def findings(draft: Draft) -> list[Finding]:
+    """Everything that is wrong between the parts of the file; :func:`texts` needs the application as well."""
+    return [finding for check in _CHECKS for finding in check(draft)]
+
+
+def _one_application(draft: Draft) -> Iterator[Finding]:
+    data = draft.document.data
+    if data.get("routes") and data.get("application"):
+        yield draft.document.at_key(("application",), "application and routes together; write one of them")
+    elif not (data.get("routes") or data.get("application") or draft.spoiled("routes") or draft.spoiled("application")):
+        yield draft.document.at_value((), "nothing answers: write routes, or application")
+
+
+def _addresses(draft: Draft) -> Iterator[Finding]:
+    taken: dict[str, Endpoint] = {}
+    for keys, settings in _listening(draft.settings):
+        bind = getattr(settings, "bind", None)
+        if bind is None or draft.spoiled(*keys, "bind"):  # then it is the default, which nobody meant
+            continue
+        name, endpoint = ".".join(keys), parse_address(bind)
+        for other, theirs in taken.items():
+            if _collide(endpoint, theirs):
+                message = f"{name} and {other} have the same address, {endpoint}"
+                overlap = f"{name} ({endpoint}) and {other} ({theirs}) have an address in common"
+                yield draft.document.at_value((*keys, "bind"), message if endpoint == theirs else overlap)
+                break
+        taken[name] = endpoint
+
+
+def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, server in settings.servers.items():
+        yield ("servers", name), server
+    if settings.console is not None:
+        yield ("console",), settings.console
+
+
+def warnings(draft: Draft) -> Iterator[Finding]:
+    """What is allowed, and hardly meant."""
+    console = draft.settings.console
+    endpoint = parse_address(console.bind) if console is not None else None
+    if isinstance(endpoint, TCP) and not is_local(endpoint):
+        message = (
+            f"console: {endpoint} can be reached from other machines, and tells everybody who asks names, "
+            "addresses and troubles; bind 127.0.0.1, or make sure that only a supervisor reaches it"
+        )
+        yield draft.document.at_value(("console", "bind"), message)
+
+
+def _required(draft: Draft) -> Iterator[Finding]:
+    names = draft.settings.servers
+    for number, name in enumerate(draft.settings.console.required if draft.settings.console else ()):
+        if name not in names and not draft.spoiled("servers", name):
+            hint = suggestion(name, list(names), otherwise="there is")
+            yield draft.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
+
+
+def _collide(one: Endpoint, other: Endpoint) -> bool:
+    if isinstance(one, TCP) and isinstance(other, TCP):
+        return one.port == other.port != 0 and _same_host(one.host, other.host)
+    if isinstance(one, Unix) and isinstance(other, Unix):
+        return os.path.abspath(one.path) == os.path.abspath(other.path)
+    return one == other
+
+
+def _same_host(one: str, other: str) -> bool:
+    """``0.0.0.0`` is every IPv4 address, ``::`` every IPv6 address, and a name may be any of them."""
+    hosts = [_ip(one), _ip(other)]
+    addresses = [host for host in hosts if not isinstance(host, str)]
+    one_family = len({host.version for host in addresses}) == 1
+    return hosts[0] == hosts[1] or (one_family and any(host.is_unspecified for host in addresses))
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
+    """The address that ``host`` is, however that is written, or its name."""
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host.lower() == "localhost" else host.partition("%")[0])
+    except ValueError:
+        return host.lower()
+
+
+def _carriers(draft: Draft) -> Iterator[Finding]:
+    servers = draft.settings.servers
+    taken: dict[tuple[str, str], str] = {}
+    for name, settings in servers.items():
+        place = carrier(settings)
+        if place is None:
+            continue
+        on, path, keys = place
+        web = [other for other in servers if servers[other].protocol == "http"]
+        if on not in web and not draft.spoiled("servers", on):
+            hint = suggestion(on, web, otherwise="there is") or "; there is none"
+            yield draft.document.at_value(
+                ("servers", name, *keys, "on"), f"servers.{name}: no http server is called {on!r}{hint}"
+            )
+        elif (on, path) in taken:
+            message = f"servers.{name} and servers.{taken[on, path]} have the same path, {path}"
+            yield draft.document.at_value(("servers", name, *keys, "path"), message)
+        taken[on, path] = name
+
+
+def _libraries(draft: Draft) -> Iterator[Finding]:
+    """An optional package is looked for and not imported: see the README on its licence."""
+    for name, settings in draft.settings.servers.items():
+        package, extra = _EXTRAS.get(settings.protocol, ("", ""))
+        if package and getattr(settings, "configured", True) and find_spec(package) is None:
+            message = f"{package} is not installed; pip install '{extra}'"
+            yield draft.document.at_value(("servers", name, "protocol"), message)
+
+
+def _scope_types(protocol: object) -> tuple[str, ...]:
+    """What a server of ``protocol`` makes; anything, for one that is unknown."""
+    try:
+        return server_class(str(protocol)).scope_types
+    except KeyError:
+        return SCOPE_TYPES
+
+
+def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
+    if draft.settings.application is not None or draft.settings.routes is None or ("servers",) in draft.removed:
+        return
+    made = _made(draft)
+    lost = [kind for server in _lost_servers(draft) for kind in _scope_types(server.get("protocol"))]
+    routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
+    spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
+    yield from _unanswered(draft, {*routed, *spoiled}, "routes")
+    for kind in routed:
+        if kind not in lost and not any(kind in kinds for kinds in made.values()):
+            yield draft.document.at_key(
+                ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
+            )
+
+
+def answers(draft: Draft, app: object) -> Iterator[Finding]:
+    """The same of an application that is written in Python, as far as that shows what it answers."""
+    if draft.settings.application is not None:
+        yield from _unanswered(draft, {kind for kind in SCOPE_TYPES if _answers(app, kind)}, "application")
+
+
+def _answers(app: Any, kind: str) -> bool:
+    if isinstance(app, ProtocolTypeRouter):
+        return any(route.pattern.match(kind) is not None for route in app.routes)
+    try:
+        check_answers(app, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def _made(draft: Draft) -> dict[str, tuple[str, ...]]:
+    return {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
+
+
+def _carrying(draft: Draft) -> set[str]:
+    """The http servers that carry others, also where something is wrong in those."""
+    whole = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
+    places = [place for server in _lost_servers(draft) for place in (server, server.get("websocket"))]
+    return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
+
+
+def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Finding]:
+    carriers = _carrying(draft)
+    for name, kinds in _made(draft).items():
+        if not set(kinds) & answered and name not in carriers:
+            message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}"
+            yield draft.document.at_key(("servers", name), message)
+
+
+def _lost_servers(draft: Draft) -> list[dict[str, Any]]:
+    """What is written of the servers that are not in the settings, because something in them is wrong."""
+    written: Any = draft.document.data.get("servers")
+    lost = written.keys() - draft.settings.servers.keys() if isinstance(written, dict) else ()
+    return [written[name] if isinstance(written[name], dict) else {} for name in lost]
+
+
+def _submission(draft: Draft) -> Iterator[Finding]:
+    if draft.settings.submission is not None:
+        try:
+            open_submission(draft.settings.submission)
+        except ValueError as error:
+            yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
+
+
+def texts(draft: Draft, app: object) -> Iterator[Finding]:
+    """A reply to a text from the inbox cannot ride in the webhook's answer: that is long given. ``app`` is asked too,
+    since a route may be in a router that is written in Python."""
+    routes = draft.settings.routes.sms if draft.settings.routes is not None else None
+    lines = routes if isinstance(routes, list) else [routes]
+    if not (any(getattr(line, "inbox", False) for line in lines) or _keeps_texts(app)):
+        return
+    for name, settings in draft.settings.servers.items():
+        if settings.protocol == "sms" and settings.lacks_to_send:
+            lacking = f"servers.{name} needs {settings.lacks_to_send}"
+            message = f"{lacking}: a route for texts has inbox: true, whose replies leave later"
+            yield draft.document.at_key(("servers", name), message)
+
+
+def _keeps_texts(app: object) -> bool:
+    """Whether a text may come to a route with an inbox."""
+    if isinstance(app, ProtocolTypeRouter):
+        return any(_keeps_texts(route.app) for route in app.routes if route.pattern.match("sms") is not None)
+    found = leaves(app) if isinstance(app, Router) else [app]
+    return any(isinstance(each, Guard) and each.policy.inbox for each in found)
+
+
+def store(draft: Draft) -> Iterator[Finding]:
+    """The one thing that commands which work on the store need to be right."""
+    try:
+        open_store(draft.settings.store)
+    except ValueError as error:
+        yield draft.document.at_value(("store",), f"store: {error}")
+
+
+def _certificates(draft: Draft) -> Iterator[Finding]:
+    for name, settings in draft.settings.servers.items():
+        holder: Any = settings if hasattr(settings, "context") else getattr(settings, "tls", None)
+        try:
+            if hasattr(holder, "context"):
+                holder.context()
+        except BindError as error:
+            yield draft.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
+
+
+def _open_websockets(draft: Draft) -> Iterator[Finding]:
+    """An MQTT server that only this machine reaches is reached by everybody through an http server that is."""
+    servers: Mapping[str, Any] = draft.settings.servers
+    for name, settings in servers.items():
+        on: str = getattr(getattr(settings, "websocket", None), "on", "")
+        web = servers.get(on)
+        if web is not None and web.protocol == "http" and settings.lets_anybody(web.bind, web.tls):
+            message = (
+                f"servers.{name}: websocket: servers.{on} on {parse_address(web.bind)} lets anybody connect: say "
+                "users, password_file, or anonymous: true where the application itself decides"
+            )
+            yield draft.document.at_value(("servers", name, "websocket"), message)
+
+
+def _password_files(draft: Draft) -> Iterator[Finding]:
+    for name, settings in draft.settings.servers.items():
+        path: str | None = getattr(settings, "password_file", None)
+        try:
+            if path is not None:
+                PasswordFile(path, name)
+        except ValueError as error:
+            yield draft.document.at_value(("servers", name, "password_file"), f"servers.{name}: {error}")
+
+
+_CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
+    _one_application,
+    _addresses,
+    _required,
+    _carriers,
+    _libraries,
+    _servers_and_routes,
+    _submission,
+    store,
+    _certificates,
+    _open_websockets,
+    _password_files,
+)

@@ -1,0 +1,300 @@
+"""gateway.yaml -> settings, with every mistake at its file:line:column.
+
+A file with mistakes is still read as far as it goes: :class:`Draft` has the settings without the parts that are wrong,
+so that what is checked later (imports, patterns, addresses) is reported in the same go.
+"""
+
+import codecs
+import dataclasses
+import json
+import os
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from gateway.config import yaml_file
+from gateway.config.diagnostics import MOST, ConfigErrors, Finding, nearest, suggestion
+from gateway.config.document import Document, Loc, label
+from gateway.config.garbage import uncollected
+from gateway.config.schema import Keys
+from gateway.config.settings import NAME_RULE, Settings, adapter
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A file that was read: the settings without the parts that are wrong, and what is wrong with those."""
+
+    settings: Settings
+    document: Document
+    findings: list[Finding]
+    removed: set[Loc]
+    """The parts that are wrong."""
+
+    @property
+    def folder(self) -> Path:
+        """Where targets are imported from."""
+        return (self.document.folder / self.settings.path).resolve()
+
+    def items(self, *loc: str | int) -> list[Loc]:
+        """Where each item of the list at ``loc`` stands in the file, wrong ones left out."""
+        return [*_kept_items(self.document.data, loc, self.removed)]
+
+    def spoiled(self, *loc: str | int) -> bool:
+        """Whether something within ``loc``, or all of it, is missing from ``settings`` because it is wrong."""
+        return loc in self._around or any(loc[:length] in self.removed for length in range(len(loc)))
+
+    @cached_property
+    def _around(self) -> Set[Loc]:
+        return _around(self.removed)
+
+    def finish(self, more: Iterable[Finding] = ()) -> Settings:
+        """The settings. Raises ConfigErrors if there are findings, ``more`` included."""
+        if findings := [*self.findings, *more]:
+            raise ConfigErrors(findings)
+        return self.settings
+
+
+def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Draft:
+    """Read a file. Raises ConfigErrors where nothing of it can be used."""
+    path = Path(file)
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigErrors([_not_text(str(file), error)]) from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise ConfigErrors([Finding(str(file), 1, 1, f"cannot be read: {reason}")]) from error
+    return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
+
+
+def _not_text(name: str, error: UnicodeDecodeError) -> Finding:
+    if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return Finding(name, 1, 1, "the file is UTF-16; save it as UTF-8")
+    before = error.object[: error.start].decode("utf-8-sig").split("\n")
+    what = f"the file is not UTF-8 text here (byte 0x{error.object[error.start]:02x}); save it as UTF-8"
+    return Finding(name, len(before), len(before[-1]) + 1, what)
+
+
+def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
+    """Read ``text``; messages call it ``name``, relative paths start in ``folder``. Raises ConfigErrors."""
+    with uncollected():
+        document = yaml_file.read(text, name=name, folder=folder, environ=os.environ if environ is None else environ)
+        return _Validation(document).draft()
+
+
+class _Validation:
+    """Validates, takes out what is wrong, and validates the rest until it is right."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._removed = set(document.unset)
+        self._kept: dict[Loc, list[Loc]] = {}
+        self._as_text: set[Loc] = set()
+        self._misspelt: set[Loc] = set()
+        self._reported: set[tuple[int, int, str, str]] = set()
+        self._findings = [document.finding(span, message) for span, message in document.problems[:MOST]]
+
+    @cached_property  # only mistakes need it
+    def _keys(self) -> Keys:
+        return Keys()
+
+    def draft(self) -> Draft:
+        """Each round takes something out or turns a number into text, so this comes to an end."""
+        if () in self._removed:
+            raise ConfigErrors(self._findings)
+        if not isinstance(self._document.data, dict):
+            raise ConfigErrors([*self._findings, self._document.at_value((), "the file must be a mapping, key: value")])
+        while True:
+            try:
+                settings = self._settings()
+            except ValidationError as error:
+                self._correct(error.errors(include_url=False))
+            else:
+                return Draft(settings, self._document, self._findings, self._removed | self._misspelt)
+
+    def _settings(self) -> Settings:
+        """What is left, without servers where they are wrong altogether: the rest is checked all the same."""
+        rest = self._rest(self._document.data, ())
+        if ("servers",) not in self._removed:
+            return adapter.validate_json(json.dumps(rest), strict=True)
+        settings = adapter.validate_json(json.dumps(rest | _SOME_SERVERS), strict=True)
+        return dataclasses.replace(settings, servers={})
+
+    def _rest(self, value: Any, loc: Loc) -> Any:
+        """``value`` without what has been taken out."""
+        if isinstance(value, dict):
+            places = [(key, (*loc, key)) for key in value]
+            return {key: self._rest(value[key], place) for key, place in places if place not in self._removed}
+        if isinstance(value, list):
+            places = [(index, (*loc, index)) for index in range(len(value))]
+            return [self._rest(value[index], place) for index, place in places if place not in self._removed]
+        return self._document.texts[loc] if loc in self._as_text else value
+
+    def _correct(self, errors: list[Any]) -> None:
+        """Report what is wrong and take it out. First, where text is wanted, a number is the text that was written."""
+        self._kept.clear()
+        mistakes = [_Mistake(item, *self._place(item["loc"])) for item in errors]
+        texts = {mistake.loc for mistake in mistakes if mistake.kind == "string_type"} & self._document.texts.keys()
+        if texts:
+            self._as_text |= texts
+            return
+        for mistake in mistakes:
+            if mistake.kind == "unexpected_keyword_argument" and (meant := self._meant(mistake)):
+                self._misspelt.add((*mistake.loc[:-1], meant))
+        removed = _around(self._removed)
+        for mistake in mistakes:
+            if not self._is_consequence(mistake, removed):
+                self._report(mistake)
+        self._removed |= {mistake.loc or (mistake.key,) for mistake in mistakes}
+
+    def _report(self, mistake: "_Mistake") -> None:
+        """Once, where a value stands for several (an alias), or could be of several types (a union)."""
+        if len(self._findings) >= MOST:
+            return
+        finding = self._finding(mistake)
+        kind = "type" if mistake.kind.endswith("_type") else mistake.kind
+        what = (finding.line, finding.column, kind, mistake.key)
+        if what not in self._reported:
+            self._reported.add(what)
+            self._findings.append(finding)
+
+    def _place(self, path: tuple[str | int, ...]) -> tuple[Loc, str]:
+        """Where in the file pydantic's ``path`` points: without the names of unions; and the key that is not there."""
+        loc: Loc = ()
+        value, absent = self._document.data, ""
+        for step in path:
+            absent = ""
+            if isinstance(value, list) and isinstance(step, int):
+                if loc not in self._kept:
+                    self._kept[loc] = _kept_items(self._document.data, loc, self._removed)
+                loc = self._kept[loc][step]
+            elif isinstance(value, dict) and (*loc, step) not in self._removed and step in value:
+                loc = (*loc, step)
+            else:
+                absent = str(step)
+                continue
+            value = value[loc[-1]]
+        return loc, absent
+
+    def _is_consequence(self, mistake: "_Mistake", removed: Set[Loc]) -> bool:
+        """Whether it is only there because of another: something has been taken out, or a key is misspelt. ``removed``:
+        all that something has been taken out of."""
+        if mistake.kind == "unexpected_keyword_argument":
+            return False
+        if mistake.key:
+            missing = (*mistake.loc, mistake.key)
+            return missing in self._removed or missing in self._misspelt
+        return mistake.loc in removed
+
+    def _meant(self, mistake: "_Mistake") -> str | None:
+        """Which key an unknown one was meant to be."""
+        return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
+
+    def _finding(self, mistake: "_Mistake") -> Finding:
+        loc, key = mistake.loc, mistake.key
+        if mistake.kind == "unexpected_keyword_argument":
+            meant = self._meant(mistake)
+            known = self._keys.at(self._document.data, loc[:-1])
+            unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
+            hint = _elsewhere(loc) or suggestion(str(loc[-1]), [meant] if meant else unused)
+            return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
+        if mistake.kind == "union_tag_invalid":
+            hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
+            message = f"unknown {key} {mistake.context['tag']!r} in {label(loc)}{hint}"
+            return self._document.at_value((*loc, key), message)
+        if mistake.kind in ("missing", "union_tag_not_found"):
+            return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
+        if key == "[key]":
+            return self._document.at_key(loc, f"{loc[-1]!r} is no name: {NAME_RULE}")
+        secret = loc in self._document.secrets
+        return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
+
+
+_SOME_SERVERS = {"servers": {"any": {"protocol": "http"}}}
+
+_ROUTES_OWN = {
+    "attempts": "write it on the route: {app: ..., attempts: 5}",
+    "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
+    "on_failure": "write attempts: 5 on the route, and what fails so often is a dead letter (gateway dead list)",
+}
+"""Keys that people look for at a server: how often a handler is tried is its route's."""
+
+
+def _elsewhere(loc: Loc) -> str:
+    """What to write instead of the unknown key at ``loc``."""
+    words = _ROUTES_OWN.get(str(loc[-1])) if loc[0] == "servers" and len(loc) == 3 else None
+    return f"; {words}" if words else ""
+
+
+_WANTED = {
+    "bool_type": "must be true or false",
+    "dataclass_type": "must be a mapping, key: value",
+    "dict_type": "must be a mapping, key: value",
+    "float_type": "must be a number",
+    "int_from_float": "must be a whole number",
+    "int_type": "must be a whole number",
+    "list_type": "must be a list",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
+    "too_short": "must not be empty",
+    "tuple_type": "must be a list",
+}
+
+
+class _Mistake:
+    """One of pydantic's errors, and where in the file it is."""
+
+    def __init__(self, item: Mapping[str, Any], loc: Loc, absent: str) -> None:
+        self.kind: str = item["type"]
+        self.loc = loc
+        self.context: Mapping[str, Any] = item.get("ctx", {})
+        self._value = item["input"]
+        self._text: str = item["msg"]
+        self.key = absent if self.kind == "missing" or absent == "[key]" else ""
+        """The key that it is about, where that is not the last of ``loc``."""
+        if self.kind.startswith("union_tag"):
+            self.key = str(self.context["discriminator"]).strip("'")
+
+    @property
+    def known_tags(self) -> list[str]:
+        return [tag.strip(" '") for tag in self.context["expected_tags"].split(",")]
+
+    def sentence(self, *, show_value: bool) -> str:
+        if self.kind == "value_error":
+            return "must not be empty" if self._value is None else str(self.context["error"])
+        wanted = self._wanted
+        if not show_value or isinstance(self._value, dict | list) or wanted == "must not be empty":
+            return wanted
+        return f"{wanted}, not {_written(self._value)}"
+
+    @property
+    def _wanted(self) -> str:
+        match self.kind:
+            case "literal_error":
+                return f"must be {str(self.context['expected']).replace('True', 'true')}"
+            case "greater_than_equal":
+                return f"must be {self.context['ge']} or more"
+            case "less_than_equal":
+                return f"must be {self.context['le']} or less"
+        return _WANTED.get(self.kind, self._text.replace("Input should", "must"))
+
+
+def _written(value: object) -> str:
+    if value is None:
+        return "empty"
+    return repr(value) if isinstance(value, str) else json.dumps(value)
+
+
+def _around(parts: Iterable[Loc]) -> Set[Loc]:
+    """``parts`` and everything that they are part of."""
+    return {part[:length] for part in parts for length in range(len(part) + 1)}
+
+
+def _kept_items(data: Any, loc: Loc, removed: Set[Loc]) -> list[Loc]:
+    for step in loc:
+        data = data[step]
+    return [(*loc, index) for index in range(len(data)) if (*loc, index) not in removed]

@@ -1,0 +1,98 @@
+"""Works off what the store holds: takes what is due and runs it, so many at once."""
+
+import asyncio
+import contextlib
+from abc import ABC, abstractmethod
+from typing import ClassVar, Generic, TypeVar
+
+from gateway.delivery.notifier import Bell
+from gateway.store.engine import Message, Outgoing, Store, StoreUnavailable
+from protocols.tasks import Tasks
+
+Item = TypeVar("Item", Message, Outgoing)
+
+LOOK_AGAIN = 1.0
+"""Seconds between two looks at the store: another process may have put something there."""
+
+
+class Crew(ABC, Generic[Item]):
+    """Each place is free again as soon as its item is done; ``bell`` says that there may be another."""
+
+    noun: ClassVar[str]
+    """What its items are called, for the operator."""
+    size: ClassVar[int]
+    """Items that run at once; more wait in the store."""
+
+    def __init__(self, store: Store, bell: Bell) -> None:
+        self.store = store
+        self.running: dict[str, Item] = {}
+        """By id."""
+        self._tasks = Tasks(self.noun)
+        self._bell = bell
+        self._woken = bell.listen()
+        self._stopping = False
+
+    @abstractmethod
+    async def due(self, now: float) -> list[Item]:
+        """Take at most ``room`` items from the store, whose clock says ``now``. Raises StoreUnavailable."""
+
+    @abstractmethod
+    async def handle(self, item: Item) -> None:
+        """Run it, and say to the store what became of it."""
+
+    async def next_due(self) -> float | None:
+        """When there is something to take again, where that is known to be soon. Raises StoreUnavailable."""
+        return None
+
+    @property
+    def room(self) -> int:
+        return self.size - len(self.running)
+
+    def active(self) -> dict[str, int]:
+        return {self.noun: len(self.running)} if self.running else {}
+
+    def start(self) -> None:
+        self._tasks.spawn(self._take(), name="take")
+
+    async def stop(self, grace: float) -> None:
+        """Take nothing more, let what runs finish; what does not is left to the next start, its attempt counted."""
+        self._stopping = True
+        deadline = asyncio.get_running_loop().time() + grace
+        while self.running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            self._woken.clear()
+            await self._wait(left)
+        self._bell.forget(self._woken)
+        await self._tasks.cancel()
+
+    async def _take(self) -> None:
+        while not self._stopping:
+            self._woken.clear()
+            taken: list[Item] = []
+            with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
+                taken = await self.due(self.store.now())
+            for item in taken:
+                self.running[item.id] = item
+                self._tasks.spawn(self._run(item), name=item.id)
+            if not (taken and self.room):
+                await self._rest()
+
+    async def _rest(self) -> None:
+        """Until there is room, or something may be due."""
+        seconds = LOOK_AGAIN
+        if self.room:
+            with contextlib.suppress(StoreUnavailable):
+                due = await self.next_due()
+                seconds = LOOK_AGAIN if due is None else min(max(due - self.store.now(), 0.01), LOOK_AGAIN)
+        await self._wait(seconds)
+
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+
+    async def _run(self, item: Item) -> None:
+        try:
+            await self.handle(item)
+        finally:
+            del self.running[item.id]
+            self._woken.set()

@@ -1,0 +1,1 @@
+"""What the daemon writes to standard error."""

@@ -1,0 +1,61 @@
+"""A flood of bad input is not one of log lines: whoever can make us write a line could fill a disk with them."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+MOST = 100
+"""Lines of one kind,"""
+PERIOD = 10.0
+"""within so many seconds; what is beyond is counted."""
+_WHOLE = (
+    "protocols.http.access",
+    "protocols.mail.traffic",
+    "protocols.mail.imap.session",
+    "protocols.sms.run",
+    "protocols.sms.traffic",
+    "gateway.delivery",
+)
+"""Accounts: what became of each request, mail, text and kept message, which nobody who sends rubbish may hide."""
+
+
+@dataclass(slots=True)
+class _Kind:
+    began: float
+    lines: int = 0
+    left_out: int = 0
+
+
+class Flood(logging.Filter):
+    """Of our own lines below ERROR, at most `MOST` of each kind within `PERIOD`. A kind is a logger's message before
+    its arguments are put in. What says that something is lost (``extra={"lost": True}``) is always written.
+
+    The last line before the rest is left out says so, and the first after it how many there were: ``record.flood``.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, str], _Kind] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno >= logging.ERROR or not _ours(record.name) or hasattr(record, "lost"):
+            return True
+        now, key = self._clock(), (record.name, str(record.msg))
+        kind = self._kinds.get(key)
+        if kind is None or now - kind.began >= PERIOD:
+            if kind is not None and kind.left_out:
+                record.flood = f"{kind.left_out} lines like it were left out"
+            kind = self._kinds[key] = _Kind(now)
+        kind.lines += 1
+        if kind.lines > MOST:
+            kind.left_out += 1
+            return False
+        if kind.lines == MOST:
+            record.flood = f"more like it within {PERIOD:g} s are only counted"
+        return True
+
+
+def _ours(name: str) -> bool:
+    return name.startswith(("protocols.", "gateway.")) and not name.startswith(_WHOLE)

@@ -1,0 +1,1 @@
+"""A running gateway: built from settings, started, drained, stopped; health and signals."""

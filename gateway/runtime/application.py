@@ -1,0 +1,236 @@
+"""``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any
+
+from gateway.config.diagnostics import MOST, Finding
+from gateway.config.document import Loc, label
+from gateway.config.loader import Draft
+from gateway.delivery.guard import guarded
+from gateway.delivery.policy import Policy
+from gateway.routing import (
+    EmailToRouter,
+    ProtocolTypeRouter,
+    Route,
+    SMSFromRouter,
+    TopicRouter,
+    URLRouter,
+    address,
+    as_application,
+    check_answers,
+    country,
+    default,
+    domain,
+    name_of,
+    phone,
+    regex,
+    topic,
+    url,
+)
+from gateway.routing.index import unreachable
+from gateway.routing.router import PLAIN
+from gateway.runtime.importing import TargetError, add_to_path, describe_error, import_target
+from protocols.asgi import Application
+
+_ROUTERS: dict[str, Callable[[list[Route]], Any]] = {
+    "http": URLRouter,
+    "websocket": URLRouter,
+    "mqtt": TopicRouter,
+    "email": EmailToRouter,
+    "sms": SMSFromRouter,
+}
+_KEYS: dict[str, tuple[str, ...]] = {
+    "http": ("path",),
+    "websocket": ("path",),
+    "mqtt": ("topic",),
+    "email": ("recipient", "address", "domain", "default"),
+    "sms": ("sender", "default"),
+}
+
+
+def _sender(text: str, target: Any, policy: Policy) -> Route:
+    return country(text, target, policy) if text.isalpha() else phone(text, target, policy)
+
+
+def _path(pattern: str, target: Any) -> Route:
+    if pattern.startswith("^/"):
+        hint = f"paths are matched without their leading slash; write {'^' + pattern[2:]!r}"
+        raise ValueError(f"{pattern!r} can never match: {hint}")
+    return url(pattern, target)
+
+
+_MAKERS: dict[str, Callable[[Any, Any, Policy], Route]] = {
+    "path": lambda pattern, target, _: _path(pattern, target),
+    "topic": topic,
+    "recipient": regex,
+    "address": address,
+    "domain": domain,
+    "sender": _sender,
+    "default": lambda _, target, policy: default(target, policy),
+}
+
+
+async def _unusable(scope: Any, receive: Any, send: Any) -> None:
+    """Stands for a target that cannot be imported, so that its route is checked nevertheless."""
+
+
+@dataclass
+class ApplicationBuilder:
+    """Builds the application of ``draft``; collects in ``findings`` what is wrong with its targets and patterns.
+
+    Where nothing is ``importable``, each target would fail for the same reason: only the patterns are looked at.
+    """
+
+    draft: Draft
+    importable: bool = True
+    findings: list[Finding] = field(default_factory=list)
+    _targets: dict[str, Any] = field(default_factory=dict)
+    """What each target names, or the TargetError why it cannot be imported."""
+
+    def build(self) -> Application:
+        """The application; only to be run where there are no findings."""
+        settings = self.draft.settings
+        if settings.application is not None:
+            application: Application = self._import(settings.application, ("application",))
+            return application
+        routes = {kind: getattr(settings.routes, kind, None) for kind in _ROUTERS}
+        targets = {kind: self._target(kind, value) for kind, value in routes.items() if value is not None}
+        return ProtocolTypeRouter(targets) if not self.findings else _unusable
+
+    def _target(self, kind: str, value: Any) -> Any:
+        loc: Loc = ("routes", kind)
+        if isinstance(value, str):
+            return self._answering(kind, value, loc)
+        if isinstance(value, list):
+            return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
+        if not self._given(kind, value):
+            app = self._answering(kind, value.app, (*loc, "app"))
+            self._check(kind, loc, value)
+            return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
+        return self._router(kind, [(loc, value)])
+
+    def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
+        made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
+        for later, earlier in unreachable([route.pattern for _, route in made]):
+            first = self.draft.document.span(made[earlier][0]).line + 1
+            message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
+            self._report(made[later][0], message)
+        return _ROUTERS[kind]([route for _, route in made]) if not self.findings else _unusable
+
+    def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
+        target = self._answering(kind, line.app, (*loc, "app"))
+        self._check(kind, loc, line)
+        given = self._given(kind, line)
+        if not given and self.draft.spoiled(*loc):
+            return None  # a misspelt key has been reported, and was this one
+        if len(given) != 1:
+            self._report(loc, _how_many(kind, loc, given))
+            return None
+        key = given[0]
+        try:
+            return _MAKERS[key](getattr(line, key), target, _policy(line))
+        except ValueError as error:
+            self._report((*loc, key), str(error), part=getattr(error, "part", ""))
+            return None
+
+    def _check(self, kind: str, loc: Loc, line: Any) -> None:
+        try:
+            _policy(line).check(kind)
+        except ValueError as error:
+            self._report(loc, f"{label(loc)}: {error}")
+
+    def _given(self, kind: str, line: Any) -> list[str]:
+        return [key for key in _KEYS[kind] if getattr(line, key) is not None]
+
+    def _answering(self, kind: str, target: str, loc: Loc) -> Any:
+        app = self._import(target, loc)
+        try:
+            check_answers(app, kind)
+        except ValueError as error:
+            self._report(loc, str(error))
+        return app
+
+    def _import(self, target: str, loc: Loc) -> Any:
+        if not self.importable:
+            return _unusable
+        try:
+            return self._django() if target == "django" else as_application(self._imported(target))
+        except TargetError as error:
+            self._report(loc, str(error), error.trace)
+        except ValueError as error:
+            self._report(loc, f"{target!r}: {error}")
+        return _unusable
+
+    def _imported(self, target: str) -> Any:
+        """What ``target`` names, looked for once: a module that fails may take its time, and has many routes."""
+        if target not in self._targets:
+            try:
+                self._targets[target] = import_target(target)
+            except TargetError as error:
+                self._targets[target] = error
+        if isinstance(found := self._targets[target], TargetError):
+            raise found
+        return found
+
+    def _django(self) -> Application:
+        if self.draft.settings.django is None:
+            raise TargetError("'django' needs the key django: {settings: your.settings}")
+        from gateway.django import application  # only where it is asked for: Django is optional
+
+        return application()
+
+    def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
+        if len(self.findings) >= MOST:
+            return
+        finding = self.draft.document.at_value(loc, message, part)
+        excerpt = "\n".join([finding.excerpt, *(f"        {line}" for line in trace)])
+        self.findings.append(replace(finding, excerpt=excerpt))
+
+
+_POLICY = attrgetter(*(key.name for key in fields(Policy)))
+
+
+def _policy(line: Any) -> Policy:
+    """How the route wants its messages delivered; http and websocket have nothing to deliver."""
+    return _policy_of(*_POLICY(line)) if isinstance(line, Policy) else PLAIN
+
+
+@lru_cache(maxsize=256)  # a long file has many routes with few policies
+def _policy_of(*values: Any) -> Policy:
+    return Policy(*values)
+
+
+def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
+    if given:
+        return f"{label(loc)} has {' and '.join(given)}; write one of them"
+    wanted = " or ".join(_KEYS[kind])
+    everything = {"http": 'path: "^"', "websocket": 'path: "^"', "mqtt": 'topic: "#"'}.get(kind, "default: true")
+    return f"{label(loc)} needs {wanted}; {everything} takes all"
+
+
+def prepare_imports(draft: Draft) -> list[Finding]:
+    """Look for modules in the folder that the file names, and set Django up where it asks for that; what went wrong."""
+    if not draft.folder.is_dir():
+        return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]
+    add_to_path(draft.folder)
+    return [] if draft.settings.django is None else _set_up_django(draft, draft.settings.django.settings)
+
+
+def _set_up_django(draft: Draft, module: str) -> list[Finding]:
+    try:
+        from gateway.django import setup
+
+        setup(module)
+    except ImportError as error:
+        if error.name == "django":
+            message = "Django is not installed; pip install 'asgi-gateway[django]'"
+        else:
+            message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
+    except (Exception, SystemExit) as error:  # whatever the settings module does
+        message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
+    else:
+        return []
+    return [draft.document.at_value(("django", "settings"), message)]

@@ -1,0 +1,81 @@
+"""Everything that a file asks for, made. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.config import checks
+from gateway.config.diagnostics import ConfigErrors
+from gateway.config.garbage import uncollected
+from gateway.config.loader import Draft
+from gateway.config.settings import Settings
+from gateway.delivery.guard import Guard
+from gateway.delivery.outbox import Outlet
+from gateway.delivery.service import Deliveries
+from gateway.layers import InMemoryChannelLayer, set_channel_layer
+from gateway.logs import setup
+from gateway.routing import Router, leaves
+from gateway.runtime.application import ApplicationBuilder, prepare_imports
+from gateway.runtime.health import ConsoleServer
+from gateway.runtime.servers import make_outlets, make_servers, needs_store
+from gateway.store import open_store
+from gateway.threads import pool
+from protocols.asgi import Application
+from protocols.lifespan import Lifespan
+from protocols.mail.submission import open_submission
+from protocols.server import Server
+
+_LAYERS = {"memory": InMemoryChannelLayer}
+
+
+@dataclass(frozen=True)
+class Gateway:
+    """Everything that a file asks for, made, and nothing of it started."""
+
+    file: str
+    settings: Settings
+    app: Application
+    lifespan: Lifespan
+    servers: list[Server]
+    deliveries: Deliveries | None
+    """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
+    outlets: Mapping[str, Outlet]
+    console: ConsoleServer | None
+
+
+def build(draft: Draft) -> Gateway:
+    """Import and make everything. Raises ConfigErrors with every mistake of the file."""
+    with uncollected():
+        return _build(draft)
+
+
+def _build(draft: Draft) -> Gateway:
+    settings = draft.settings
+    setup.configure(settings.log, sys.stderr)
+    pool.resize(settings.threads)
+    set_channel_layer(_LAYERS[settings.layer]())
+    wrong = checks.findings(draft)
+    unprepared = prepare_imports(draft)
+    builder = ApplicationBuilder(draft, importable=not unprepared)
+    app = builder.build()
+    draft.finish([*wrong, *unprepared, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
+    lifespan = Lifespan(app)
+    submission = open_submission(settings.submission) if settings.submission else None
+    kept = any(map(needs_store, settings.servers.values()))
+    store = open_store(settings.store) if kept or _has_policies(app) else None
+    try:
+        servers = make_servers(settings.servers, app, lifespan.state, submission, store)
+    except ValueError as error:
+        raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
+    deliveries = Deliveries(store, app, lifespan.state, settings.outgoing.lives) if store is not None else None
+    outlets, console = make_outlets(servers, submission), _console(settings, servers, deliveries)
+    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
+
+
+def _console(settings: Settings, servers: list[Server], deliveries: Deliveries | None) -> ConsoleServer | None:
+    asked, trouble = settings.console, deliveries.trouble if deliveries is not None else None
+    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, trouble)
+
+
+def _has_policies(app: object) -> bool:
+    return isinstance(app, Router) and any(isinstance(leaf, Guard) for leaf in leaves(app))

@@ -1,0 +1,89 @@
+"""What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
+
+from gateway.delivery.outcomes import outcomes
+from gateway.logs.escaping import json_text
+from protocols.asgi import Receive, Send
+from protocols.http.server import HTTPServer
+from protocols.http.settings import HTTPSettings
+from protocols.server import Server, Status
+
+Trouble = Callable[[], Awaitable[str]]
+PATHS = "/healthz, /readyz"
+CONNECTIONS = 16
+"""At a time: they come out of the descriptors that are kept in reserve."""
+
+
+class Console:
+    """An ASGI application over the daemon's ``servers`` and its store, of which ``trouble`` says why it takes nothing.
+
+    ``/healthz`` is answered as long as the event loop runs. ``/readyz`` is 200 when every server serves, and 503 before
+    and while it drains, and while nothing can be stored; a server that waits for its upstream (a broker, a mailbox)
+    counts where ``required`` names it.
+    """
+
+    def __init__(self, servers: Sequence[Server], required: Collection[str], trouble: Trouble | None = None) -> None:
+        self._servers = servers
+        self._required = required
+        self._trouble = trouble
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        status, body = await self._answer(scope["method"], scope["path"])
+        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": json_text(body, indent=2, ascii_only=True).encode() + b"\n"})
+
+    async def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
+        if method not in ("GET", "HEAD"):
+            return 405, {"error": "GET only"}
+        if path == "/healthz":
+            return 200, {"alive": True}
+        if path == "/readyz":
+            return await self._readiness()
+        return 404, {"error": f"there are {PATHS}"}
+
+    async def _readiness(self) -> tuple[int, dict[str, Any]]:
+        servers = {
+            server.name: {
+                "protocol": server.protocol,
+                "address": server.address,
+                "state": server.status.state,
+                "detail": server.status.detail,
+                "required": self._is_required(server),
+            }
+            for server in self._servers
+        }
+        ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
+        body: dict[str, Any] = {"ready": ready, "servers": servers, "outgoing": outcomes.by_kind()}
+        if self._trouble is not None:
+            trouble = await self._trouble()
+            body["ready"] = ready = ready and not trouble
+            body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}
+        return (200 if ready else 503), body
+
+    def _is_required(self, server: Server) -> bool:
+        return server.status.state != "connecting" or server.name in self._required
+
+
+class ConsoleServer(HTTPServer):
+    """Serves a :class:`Console`."""
+
+    def __init__(
+        self, bind: str, servers: Sequence[Server], required: Collection[str], trouble: Trouble | None = None
+    ) -> None:
+        super().__init__(
+            Console(servers, required, trouble),
+            HTTPSettings(bind=bind, max_connections=CONNECTIONS),
+            name="console",
+            state={},
+            reserved=True,
+        )
+
+    async def start(self) -> None:
+        await super().start()
+        self.status = Status("ready", PATHS)

@@ -1,0 +1,109 @@
+"""``module.attribute`` or ``module:attribute`` -> the object, with a different sentence for each way to fail."""
+
+import importlib
+import importlib.util
+import pkgutil
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from gateway.config.diagnostics import suggestion
+from gateway.logs.frames import is_own, own_frame, short
+
+_FRAMES = 5
+"""The user's own frames that are shown of a module that failed; the last ones."""
+
+
+class TargetError(Exception):
+    """The target cannot be imported; the message is one sentence. ``trace``: where in the user's own code it failed."""
+
+    def __init__(self, message: str, trace: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.trace = trace
+
+
+def add_to_path(folder: Path) -> None:
+    """Look for modules in ``folder`` first."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def import_target(target: str) -> Any:
+    """Import what ``target`` names. Raises TargetError."""
+    module_name, _, attribute = target.partition(":") if ":" in target else target.rpartition(".")
+    if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
+        raise TargetError(f"{target!r} is no target; write module.attribute or module:attribute")
+    found: Any = _import(module_name, target)
+    for name in attribute.split("."):
+        try:
+            found = getattr(found, name)
+        except AttributeError as error:
+            kind = "module" if isinstance(found, ModuleType) else "object"
+            place = f"{kind} {getattr(found, '__name__', module_name)!r}"
+            hint = suggestion(name, _offers(found), otherwise="it has")
+            raise TargetError(f"{target!r}: {place} has no {name!r}{hint}") from error
+        except Exception as error:  # a module's own __getattr__, a property
+            raise _failed(module_name, target, error) from error
+    return found
+
+
+def _import(name: str, target: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _failed(name, target, error) from error
+        raise TargetError(f"{target!r}: there is no module {error.name!r}{_near(error.name)}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the module's own code does
+        raise _failed(name, target, error) from error
+
+
+def _failed(name: str, target: str, error: BaseException) -> TargetError:
+    sentence = f"{target!r}: importing {name!r} failed{place_of(error)}: {describe_error(error)}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
+    return TargetError(
+        sentence, [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
+    )
+
+
+def describe_error(error: BaseException) -> str:
+    """``KeyError 'order'``: the class and the first line of what it says."""
+    try:
+        text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
+    except Exception:  # its own __str__
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def place_of(error: BaseException) -> str:
+    """The line of the user's code that failed, as `` at shop/handlers.py:3``; a library's, where none is theirs."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f" at {short(error.filename)}:{error.lineno}"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import_machinery(frame.filename)]
+    frame = own_frame(error.__traceback__) or (frames[-1] if frames else None)
+    return f" at {short(frame.filename)}:{frame.lineno}" if frame else ""
+
+
+def _is_import_machinery(filename: str) -> bool:
+    return filename == __file__ or filename.startswith("<frozen") or filename == importlib.__file__
+
+
+def _offers(found: Any) -> list[str]:
+    """What of ``found`` a target may have meant: its own public callables."""
+    module = getattr(found, "__name__", None)
+    own = [name for name, value in vars(found).items() if getattr(value, "__module__", module) == module]
+    return [name for name in own if not name.startswith("_") and callable(vars(found)[name])]
+
+
+def _near(name: str) -> str:
+    parent, _, last = name.rpartition(".")
+    paths = getattr(sys.modules.get(parent), "__path__", None) if parent else [sys.path[0] or "."]
+    hint = suggestion(last, [module.name for module in pkgutil.iter_modules(paths)])
+    if hint.startswith("; did"):
+        return hint
+    return f"; looked in {' and '.join(repr(short(path)) for path in paths or [])}{'' if parent else ' first'}"

@@ -1,0 +1,102 @@
+"""Looks, from a thread of its own, whether the event loop and the pool of threads go on, and says where they do not.
+
+A handler that blocks the loop stops every protocol, and handlers that never return use up the pool; both are mistakes
+that are seen nowhere else. Each is one line when it begins, with the place in the code, and one when it is over.
+"""
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from types import FrameType
+
+from gateway.logs.frames import is_own, short
+from gateway.threads import NAME, pool
+
+logger = logging.getLogger(__name__)
+
+INTERVAL = 0.5
+"""Seconds between two looks."""
+
+
+class _Beat:
+    """One thing that should answer: ``ask`` gives a future, or None where there is nothing to ask."""
+
+    def __init__(
+        self, ask: "Callable[[], Future[None] | None]", limit: float, stuck: Callable[[], str], on: str
+    ) -> None:
+        self._ask = ask
+        self._limit = limit
+        self._stuck = stuck
+        self._on = on
+        self._answer: Future[None] | None = None
+        self._asked = 0.0
+        self._told = False
+
+    def look(self) -> None:
+        """Ask again, once there is an answer; complain once where there is none for too long."""
+        waited = time.monotonic() - self._asked
+        if self._answer is not None and not self._answer.done():
+            if waited >= self._limit and not self._told:
+                self._told = True
+                logger.warning("%s", self._stuck())
+            return
+        if self._told:
+            logger.warning("%s, after %.1f s", self._on, waited)
+        self._told = False
+        self._asked = time.monotonic()
+        self._answer = self._ask()
+
+
+class Watch:
+    """Watches ``loop``, which runs in this thread, until it is closed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, blocked: float = 1.0, exhausted: float = 5.0) -> None:
+        self._loop = loop
+        self._thread = threading.get_ident()
+        self._beats = (
+            _Beat(self._ask_loop, blocked, self._where_the_loop_is, "the event loop goes on"),
+            _Beat(pool.probe, exhausted, _where_the_threads_are, "a thread is free again"),
+        )
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="watch", daemon=True).start()
+
+    def _run(self) -> None:
+        while not self._loop.is_closed():
+            for beat in self._beats:
+                try:
+                    beat.look()
+                except RuntimeError:  # the loop or the pool has just been closed
+                    continue
+            time.sleep(INTERVAL)
+
+    def _ask_loop(self) -> "Future[None]":
+        answer: Future[None] = Future()
+        self._loop.call_soon_threadsafe(answer.set_result, None)
+        return answer
+
+    def _where_the_loop_is(self) -> str:
+        place = _place(sys._current_frames().get(self._thread))  # noqa: SLF001 -- documented, in spite of its name
+        return f"the event loop is blocked, and every protocol with it, at {place}; block in a sync consumer"
+
+
+def _where_the_threads_are() -> str:
+    frames = sys._current_frames()  # noqa: SLF001
+    busy = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
+    places = Counter(_place(frames.get(thread.ident or 0)) for thread in busy)
+    listed = ", ".join(f"{number} at {place}" for place, number in places.most_common(3))
+    return f"all {pool.size} threads are busy, and sync handlers wait for one: {listed}; see threads in the file"
+
+
+def _place(frame: FrameType | None) -> str:
+    """The innermost line of the user's own code, or else of any."""
+    innermost = frame
+    while frame is not None and not is_own(frame.f_code.co_filename):
+        frame = frame.f_back
+    found = frame or innermost
+    return f"{short(found.f_code.co_filename)}:{found.f_lineno}" if found is not None else "an unknown place"

@@ -1,0 +1,1 @@
+"""Mail in, from IMAP mailboxes."""

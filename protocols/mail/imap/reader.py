@@ -1,0 +1,323 @@
+"""Mailboxes: one reader keeps one folder of one IMAP account empty, each message an ``email`` scope.
+
+:mod:`.imap_client` is a connection, :mod:`.imap_session` what is done with one, :mod:`.imap_agenda` what outlives it,
+:mod:`.imap_marks` what becomes of a handled message, :mod:`.recipients` for whom it is.
+
+At least once: a message bears its mark only after its handler has finished, so a reader that is killed in between
+reads it again. One reader a folder: IMAP has no lock, and two readers both handle every message.
+"""
+
+import asyncio
+import errno
+import logging
+import random
+import re
+import socket
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from protocols.asgi import Application, EmailScope, HostPort, Routable
+from protocols.errors import BindError, Disconnected
+from protocols.mail.delivery import deliver
+from protocols.mail.envelope import email_scope
+from protocols.mail.imap.errors import Refused
+from protocols.mail.imap.grammar import Message, Selected
+from protocols.mail.imap.marks import AnyMark, FinalMark, check_final, parse_mark
+from protocols.mail.imap.pending import Agenda
+from protocols.mail.imap.session import Marks, Reading, Session
+from protocols.mail.recipients import choose, evidence, sender
+from protocols.mail.submission import Submission
+from protocols.mail.verdict import Verdict
+from protocols.net.tls import client_context
+from protocols.secret import Secret
+from protocols.server import SETTINGS_CONFIG, Server, Status
+from protocols.units import Host, Length, Port, Timeout
+
+if TYPE_CHECKING:
+    from protocols.mail.imap.client import Connection
+
+logger = logging.getLogger(__name__)
+
+LONGEST_RECONNECT = 60.0
+"""Seconds between two tries to reach the server, at most."""
+STEADY = 30.0
+"""A connection that lasted so many seconds was a good one: the next loss begins with the shortest wait again."""
+Reach = Callable[[], Awaitable["Connection"]]
+"""Connects."""
+_NUMBERS = re.compile(r"\d+")
+"""What differs in a server's words from one time to the next: clocks, durations, names of sessions."""
+_HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IMAPSettings:
+    """A mailbox to read."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    protocol: Literal["imap"] = "imap"
+    host: Host = ""
+    """The IMAP server; empty: this mailbox is not read, and not listed."""
+    port: Port | None = None
+    """Its port; 993 with TLS and 143 without."""
+    tls: bool = True
+    """TLS from the first byte. Without it the password is readable on the wire."""
+    ca: str | None = None
+    """Path of a PEM file with the authorities to trust, instead of the system's."""
+    username: str = ""
+    """Login name. If it is an address, it is also the recipient of messages that name none."""
+    password: Secret | None = None
+    """Its password, or the application password that the provider issues."""
+    token_file: str | None = None
+    """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
+    program keeps fresh. It is read at each connection."""
+    folder: str = "INBOX"
+    """The folder to read. All that is in it is for the application; no second reader may have it."""
+    on_accept: FinalMark = "move Processed"
+    """What becomes of a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Folders are made
+    if missing. ``seen`` leaves out what a person has opened."""
+    on_reject: FinalMark = "move Rejected"
+    """The same for a message that the handler rejected, or that is larger than `max_message`."""
+    on_unrouted: AnyMark = "leave"
+    """The same for a message that no route takes; ``leave`` looks at it again on the next connection."""
+    recipient_header: str | None = None
+    """The one header that names the recipient, such as Delivered-To, where it is known which the server writes. Else
+    the best evidence counts, and much of that anybody can forge."""
+    max_message: Length = 32 * 1024 * 1024
+    """Larger messages are not fetched, and no handler sees them: they get the mark of `on_reject`."""
+    handler_timeout: Timeout = 120.0
+    """For the application, per message; then it is cancelled and the message tried again, as after any failure: after
+    30 s, then twice that, to an hour at most, for as long as it is there. A route's `attempts` ends that."""
+    poll: Timeout = 60.0
+    """Between two looks, where the server has no IDLE or fails at it."""
+    timeout: Timeout = 30.0
+    """A server that is silent for so long, when it is its turn, is given up."""
+    reconnect: Timeout = 1.0
+    """Before the first try after a lost connection; it doubles each time, to a minute at most."""
+    retry_refused: Timeout = 300.0
+    """Before the next try after the server refused the login or a folder."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError where two settings do not go together."""
+        if not self.configured:
+            return
+        if not self.username:
+            raise ValueError("username: it is needed")
+        if bool(self.password) == bool(self.token_file):
+            raise ValueError("password or token_file: one of them is needed")
+        if self.recipient_header is not None and not _HEADER_NAME.fullmatch(self.recipient_header):
+            raise ValueError(f"recipient_header: {self.recipient_header!r} is no header's name")
+        if self.folder in self.marks().folders():
+            raise ValueError(f"{self.folder!r} is the folder that is read; messages moved to it would be read again")
+
+    def context(self) -> ssl.SSLContext | None:
+        """Raises BindError where a file is missing or wrong."""
+        return client_context(self.ca) if self.configured and self.tls else None
+
+    @property
+    def configured(self) -> bool:
+        """Whether there is a mailbox to read: one file serves a machine that has one and a machine that has none."""
+        return bool(self.host)
+
+    def marks(self) -> Marks:
+        return Marks(
+            check_final(self.on_accept),
+            check_final(self.on_reject),
+            parse_mark(self.on_unrouted),
+        )
+
+
+class IMAPReader(Server):
+    """Reads a folder for ever: connects, drains it, waits for news (IDLE, or polling), and connects again."""
+
+    protocol = "imap"
+    scope_types = ("email",)
+
+    def __init__(
+        self,
+        app: Application,
+        settings: IMAPSettings,
+        *,
+        name: str = "imap",
+        state: dict[str, Any] | None = None,
+        submission: Submission | None = None,
+    ) -> None:
+        super().__init__(app, name=name, state=state)
+        self._settings = settings
+        self._submission = submission
+        router: object = app  # asked once: isinstance() with a Protocol is slow
+        self._router = router if isinstance(router, Routable) else None
+        self._port = settings.port or (993 if settings.tls else 143)
+        self._reading = Reading(
+            name=f"{name} {settings.folder}",
+            marks=settings.marks(),
+            agenda=Agenda(),
+            max_message=settings.max_message,
+            poll=settings.poll,
+            spawn=lambda running, uid: self.tasks.spawn(running, name=f"message {uid}"),
+        )
+        self._trouble = ""
+
+    @property
+    def address(self) -> str:
+        host = self._settings.host
+        return host if self._settings.port is None else f"{host}:{self._port}"
+
+    def active(self) -> dict[str, int]:
+        return {"email": 1} if self._reading.working else {}
+
+    async def start(self) -> None:
+        """Begin to connect. Raises BindError where aioimaplib or a certificate is missing."""
+        try:
+            from protocols.mail.imap.client import connect
+        except ImportError as error:
+            raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
+        settings = self._settings
+        reach = partial(connect, settings.host, self._port, tls=settings.context(), timeout=settings.timeout)
+        self.status = Status("connecting")
+        self.tasks.spawn(self._run(reach), name=f"reading {settings.folder}")
+
+    async def stop(self, grace: float) -> None:
+        """Let the handler that runs finish within ``grace`` and its message be marked; fetch no more; log out."""
+        self._reading.stopping = True
+        self.status = Status("draining")
+        if self._reading.working:
+            await self.tasks.drain(grace)
+        await self.tasks.cancel()
+        self.status = Status("stopped")
+
+    # The connection, again and again.
+
+    async def _run(self, reach: Reach) -> None:
+        backoff = _Backoff(self._settings.reconnect)
+        while not self._reading.stopping:
+            began = time.monotonic()
+            try:
+                await self._read(reach)
+            except Refused as error:
+                await self._pause(str(error), self._settings.retry_refused)
+            except OSError as error:
+                await self._pause(_reason(error), backoff.next(lasted=time.monotonic() - began))
+            except Exception as error:  # ours; a reader must outlive it
+                logger.exception("%s", self._reading.name)
+                await self._pause(type(error).__name__, LONGEST_RECONNECT)
+
+    async def _pause(self, reason: str, seconds: float) -> None:
+        """One log line for each trouble, not for each try."""
+        trouble = _NUMBERS.sub("", reason)
+        self.status = Status("connecting", f"{reason}; next try in {seconds:.3g} s")
+        if trouble != self._trouble:
+            self._trouble = trouble
+            logger.warning("%s at %s: %s", self._reading.name, self.address, self.status.detail)
+        await asyncio.sleep(seconds)
+
+    async def _read(self, reach: Reach) -> None:
+        connection = await reach()
+        try:
+            await self._login(connection)
+            selected = await connection.select(self._settings.folder)
+            self._check(selected)
+            self._reading.agenda.open(selected.uidvalidity)
+            deliver = partial(self._deliver, uidvalidity=selected.uidvalidity, server=connection.peer)
+            session = Session(connection, self._reading, deliver)
+            self._ready(session.idles)
+            await session.run()
+        finally:
+            await connection.close()
+
+    def _ready(self, idles: bool) -> None:
+        if self._trouble:
+            logger.info("%s at %s: connected again", self._reading.name, self.address)
+            self._trouble = ""
+        how = "IDLE" if idles else f"polled every {self._settings.poll:g} s"
+        self.status = Status("ready", f"{self._settings.folder}, {how}")
+
+    async def _login(self, connection: "Connection") -> None:
+        settings = self._settings
+        if settings.token_file is None:
+            await connection.login(settings.username, settings.password.reveal() if settings.password else "")
+            return
+        try:
+            token = await asyncio.to_thread(Path(settings.token_file).read_text, "ascii")
+        except (OSError, ValueError) as error:
+            raise Refused(f"token_file {settings.token_file}: {_reason(error)}") from error
+        await connection.login_with_token(settings.username, token.strip())
+
+    def _check(self, selected: Selected) -> None:
+        if not selected.writable:
+            raise Refused(f"folder {self._settings.folder} is read-only: no message could be marked")
+        if self._reading.marks.criteria().count("UNKEYWORD") and not selected.keywords:
+            raise Refused(f"folder {self._settings.folder} keeps no keywords; use move or seen")
+
+    # One message.
+
+    def _deliver(
+        self, message: Message, *, uidvalidity: int, server: HostPort | None
+    ) -> Coroutine[Any, Any, Verdict] | None:
+        settings = self._settings
+        scope = email_scope(
+            message.raw,
+            transport="imap",
+            listener=self.name,
+            mail_from="",
+            rcpt_to=[],
+            received_at=message.received_at or time.time(),
+            state=self.state,
+            server=server,
+            mailbox={"folder": settings.folder, "uid": message.uid, "uidvalidity": uidvalidity},
+        )
+        scope["mail_from"] = sender(scope["headers"])
+        if not self._address(scope):
+            return None
+        return deliver(self.app, scope, message.raw, timeout=settings.handler_timeout, submission=self._submission)
+
+    def _address(self, scope: EmailScope) -> bool:
+        """Find out for whom it is, and whether the application takes that."""
+        settings, router = self._settings, self._router
+        tiers = evidence(scope["headers"], recipient_header=settings.recipient_header, username=settings.username)
+        if router is None:
+            scope["rcpt_to"] = tiers[0] if tiers else []
+            return True
+
+        def takes(address: str) -> bool:
+            scope["rcpt_to"] = [address]
+            return router.routable(scope)
+
+        scope["rcpt_to"] = choose(tiers, takes)
+        return bool(scope["rcpt_to"]) or (not tiers and router.routable(scope))
+
+
+class _Backoff:
+    def __init__(self, first: float) -> None:
+        self._first = self._next = first
+
+    def next(self, *, lasted: float) -> float:
+        """Seconds to wait after a connection that ``lasted`` so long; never the same for two readers."""
+        if lasted > STEADY:
+            self._next = self._first
+        seconds = min(self._next, LONGEST_RECONNECT)
+        self._next = seconds * 2
+        return seconds * random.uniform(0.8, 1.2)  # noqa: S311 -- jitter
+
+
+def _reason(error: Exception) -> str:
+    match error:
+        case Disconnected():
+            return str(error)
+        case ssl.SSLCertVerificationError():
+            return f"its certificate is not trusted: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed: {error.reason or error}"
+        case socket.gaierror():
+            return f"its name has no address: {error.strerror}"
+        case OSError() if f"Errno {errno.ECONNREFUSED}" in str(error):  # one address, or each of several
+            return "connection refused"
+        case OSError():
+            return error.strerror or str(error) or type(error).__name__
+        case _:
+            return str(error)

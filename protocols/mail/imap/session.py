@@ -1,0 +1,292 @@
+"""One connection's reading of one folder: find, fetch, deliver, mark, wait for news, again."""
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from protocols.errors import Disconnected
+from protocols.mail.imap.errors import Refused
+from protocols.mail.imap.grammar import Message
+from protocols.mail.imap.marks import Mark
+from protocols.mail.imap.pending import SHORTEST_WISH, Agenda
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+
+if TYPE_CHECKING:
+    from protocols.mail.imap.client import Connection
+
+logger = logging.getLogger(__name__)
+
+BATCH = 100
+"""Messages in one command; larger batches are hardly faster."""
+SOON = 0.1
+"""Seconds that a finished message waits for its neighbours, so that one MOVE takes them all."""
+PROGRESS = 10.0
+"""Seconds between two lines about a folder that takes long."""
+IDLE_RENEWAL = 540.0
+"""Seconds of one IDLE: servers and NATs cut silent connections from 10 minutes on (RFC 2177 says 29)."""
+IDLE_FAILURES = 3
+"""After so many IDLEs in a row that did not end well the folder is polled,"""
+IDLE_AGAIN = 3600.0
+"""and after so many seconds IDLE gets another chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What follows each verdict."""
+
+    accept: Mark
+    reject: Mark
+    unrouted: Mark
+
+    def folders(self) -> list[str]:
+        marks = (self.accept, self.reject, self.unrouted)
+        return sorted({mark.target for mark in marks if mark.verb == "move"})
+
+    def criteria(self) -> str:
+        """SEARCH for what bears no mark yet. \\Deleted is what a mail program, or our own COPY, is rid of."""
+        marks = (self.accept, self.reject, self.unrouted)
+        return " ".join(["UNDELETED", *sorted({mark.criterion for mark in marks} - {""})])
+
+
+class IdleHealth:
+    """Whether IDLE is worth trying, across connections."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._again = 0.0
+
+    def usable(self, now: float) -> bool:
+        return self._failures < IDLE_FAILURES or now >= self._again
+
+    def worked(self) -> None:
+        self._failures = 0
+
+    def failed(self, now: float) -> None:
+        self._failures += 1
+        self._again = now + IDLE_AGAIN
+
+
+Running = Coroutine[Any, Any, Verdict]
+
+
+@dataclass(slots=True)
+class Reading:
+    """How a folder is read, whatever the connection."""
+
+    name: str
+    """The server's and the folder's, as log lines have it."""
+    marks: Marks
+    agenda: Agenda
+    max_message: int
+    poll: float
+    spawn: Callable[[Running, int], "asyncio.Task[Verdict]"]
+    """Make a handler's run over the message with this UID a task."""
+    idle: IdleHealth = field(default_factory=IdleHealth)
+    stopping: bool = False
+    working: bool = False
+    """Whether messages are in hand: fetched, with a handler, or not marked yet."""
+
+
+class Session:
+    """``deliver`` gives a message's way through the application, or None where no route takes it."""
+
+    def __init__(self, mailbox: "Connection", reading: Reading, deliver: Callable[[Message], Running | None]) -> None:
+        self._mailbox = mailbox
+        self._reading = reading
+        self._deliver = deliver
+        self._name = reading.name
+        self._agenda = reading.agenda
+        self._told = self._settled = time.monotonic()
+
+    @property
+    def idles(self) -> bool:
+        return self._mailbox.can_idle and self._reading.idle.usable(time.monotonic())
+
+    async def run(self) -> None:
+        """Read until told to stop. Raises Disconnected and Refused."""
+        for folder in self._reading.marks.folders():
+            await self._mailbox.ensure_folder(folder)  # before any handler runs, not when its work is done
+        while not self._reading.stopping:
+            self._reading.working = True
+            try:
+                await self._drain()
+            finally:
+                self._reading.working = False
+            if not self._reading.stopping:
+                await self._wait()
+
+    # Find and fetch.
+
+    async def _drain(self) -> None:
+        uids = self._agenda.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
+        await self._settle()  # what an earlier connection could not mark
+        done = 0
+        for batch in self._agenda.batches(uids, BATCH):
+            await self._handle_batch(batch)
+            await self._settle()
+            if self._reading.stopping:
+                return
+            done += len(batch)
+            self._tell(done, len(uids))
+
+    async def _handle_batch(self, uids: list[int]) -> None:
+        with self._fetching(uids):
+            sizes = await self._mailbox.sizes(uids)
+        for group in self._groups(sizes):
+            await self._handle_group(group)
+
+    def _groups(self, sizes: dict[int, int]) -> Iterator[dict[int, int]]:
+        """Messages to fetch together: no more octets than one message may have. The too large are decided at once."""
+        group: dict[int, int] = {}
+        for uid, size in sorted(sizes.items()):
+            if size > self._reading.max_message:
+                self._too_large(uid, size)
+                continue
+            if sum(group.values()) + size > self._reading.max_message:
+                yield group
+                group = {}
+            group[uid] = size
+        if group:
+            yield group
+
+    def _too_large(self, uid: int, size: int) -> None:
+        mark = self._reading.marks.reject
+        self._agenda.decide(uid, mark)
+        limit = self._reading.max_message
+        logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
+
+    async def _handle_group(self, group: dict[int, int]) -> None:
+        with self._fetching(group):
+            messages = await self._mailbox.fetch(group, sum(group.values()))
+        self._agenda.fetched(group)
+        for uid in group.keys() - {message.uid for message in messages}:
+            self._deferred(uid, None, "it vanished, or the server gives no content")
+        for message in messages:
+            if self._reading.stopping:
+                return
+            await self._handle(message)
+            if time.monotonic() - self._settled > SOON:
+                await self._settle()
+
+    @contextlib.contextmanager
+    def _fetching(self, uids: Collection[int]) -> Iterator[None]:
+        """Where a message is damaged some servers say no, others hang up, and its neighbours would never come through.
+        So what fails together is fetched alone by the next connection, and what fails alone has to wait."""
+        try:
+            yield
+        except (Disconnected, Refused) as error:
+            if self._agenda.suspected(uids):  # there is one, then
+                for uid in uids:
+                    self._deferred(uid, None, f"it was not given: {error}")
+            self._agenda.suspect(uids)
+            raise Disconnected(str(error)) from error
+
+    def _tell(self, done: int, total: int) -> None:
+        if done < total and time.monotonic() - self._told > PROGRESS:
+            self._told = time.monotonic()
+            logger.info("%s: %d of %d messages done", self._name, done, total)
+
+    # Deliver.
+
+    async def _handle(self, message: Message) -> None:
+        try:
+            running = self._deliver(message)
+            if running is None:
+                self._unrouted(message.uid)
+                return
+            began = time.monotonic()
+            verdict = await self._delivered(running, message.uid)
+            self._decide(message.uid, verdict, (time.monotonic() - began) * 1000)
+        except Exception:  # one message that breaks us must not keep us from the next
+            logger.exception("%s: message %d", self._name, message.uid)
+            self._deferred(message.uid, None)
+
+    async def _delivered(self, running: Running, uid: int) -> Verdict:
+        """The verdict. A handler that takes long does not keep its neighbours from being marked."""
+        task = self._reading.spawn(running, uid)
+        try:
+            if not (await asyncio.wait({task}, timeout=SOON))[0]:
+                with contextlib.suppress(Disconnected, Refused):  # the next command says so again
+                    await self._settle()
+            return await task
+        finally:
+            task.cancel()
+
+    def _decide(self, uid: int, verdict: Verdict, took: float) -> None:
+        """``took``: milliseconds."""
+        marks = self._reading.marks
+        match verdict:
+            case Accept():
+                logger.info("%s: message %d accepted, %.0f ms; %s", self._name, uid, took, marks.accept)
+                self._agenda.decide(uid, marks.accept)
+            case Reject():
+                logger.info("%s: message %d %s, %.0f ms; %s", self._name, uid, verdict, took, marks.reject)
+                self._agenda.decide(uid, marks.reject)
+            case Defer(retry_after=wish):
+                self._deferred(uid, wish)
+
+    def _deferred(self, uid: int, wish: float | None, why: str = "") -> None:
+        wait = self._agenda.defer(uid, time.monotonic(), wish)
+        reason = f" ({why})" if why else ""
+        logger.warning("%s: message %d deferred%s, next in %g s", self._name, uid, reason, wait)
+
+    def _unrouted(self, uid: int) -> None:
+        logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)
+        self._agenda.decide(uid, self._reading.marks.unrouted)
+
+    # Mark.
+
+    async def _settle(self) -> None:
+        """Make the marks that are owed, each kind in one command."""
+        for mark, uids in self._agenda.owed().items():
+            try:
+                await self._mark(mark, uids)
+            except Refused:
+                await self._mark_those_there(mark, uids)
+            self._agenda.marked(uids)
+        self._settled = time.monotonic()
+
+    async def _mark_those_there(self, mark: Mark, uids: list[int]) -> None:
+        """Once more: somebody may have deleted some of the messages, or the folder that they are to go to."""
+        there = await self._mailbox.present(uids)
+        if mark.verb == "move":
+            await self._mailbox.ensure_folder(mark.target)
+        if there:
+            await self._mark(mark, there)
+
+    async def _mark(self, mark: Mark, uids: list[int]) -> None:
+        match mark.verb:
+            case "move":
+                await self._mailbox.move(uids, mark.target)
+            case "keyword":
+                await self._mailbox.flag(uids, mark.target)
+            case "seen":
+                await self._mailbox.flag(uids, "\\Seen")
+            case "delete":
+                await self._mailbox.delete(uids)
+
+    # Wait.
+
+    async def _wait(self) -> None:
+        """Until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
+        due = self._agenda.next_due()
+        seconds = IDLE_RENEWAL if self.idles else self._reading.poll
+        if due is not None:
+            seconds = min(seconds, max(SHORTEST_WISH, due - time.monotonic()))
+        if self.idles:
+            await self._idle(seconds)
+        else:
+            await asyncio.sleep(seconds)
+            await self._mailbox.noop()
+
+    async def _idle(self, seconds: float) -> None:
+        try:
+            await self._mailbox.idle(seconds)
+        except (Disconnected, Refused):
+            self._reading.idle.failed(time.monotonic())
+            raise
+        self._reading.idle.worked()

@@ -1,0 +1,1 @@
+"""Mail in, over SMTP and LMTP."""

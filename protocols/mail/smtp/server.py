@@ -1,0 +1,192 @@
+"""Mail over SMTP and LMTP: the server.
+
+A message is acknowledged (250) when its handler has finished, never before. What the sender hears of it otherwise is in
+``docs/asgi/email.md``.
+"""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+import time
+from email.utils import formatdate
+from typing import Any
+
+from protocols.asgi import Application, EmailScope, Routable, describe
+from protocols.errors import RemoteProtocolError
+from protocols.mail.delivery import deliver
+from protocols.mail.envelope import email_scope
+from protocols.mail.smtp.memory import Memory
+from protocols.mail.smtp.session import Host, LMTPSession, SMTPSession
+from protocols.mail.smtp.settings import SMTPSettings
+from protocols.mail.smtp.transaction import Transaction
+from protocols.mail.submission import Submission
+from protocols.mail.verdict import Verdict
+from protocols.net.listener import Listener
+from protocols.net.tls import Certificate
+from protocols.server import Server, Status
+
+__all__ = ["SMTPServer", "SMTPSettings"]
+
+logger = logging.getLogger(__name__)
+traffic = logging.getLogger("protocols.mail.traffic")
+
+BUSY = b"421 4.3.2 Too many connections, please try again later\r\n"
+FAREWELL = 1.0
+"""Seconds for the last answers to leave after the handlers were cancelled."""
+
+
+class SMTPServer(Server, Host):
+    """Serves SMTP or LMTP and runs the application once for each message, over an ``email`` scope."""
+
+    protocol = "smtp"
+    scope_types = ("email",)
+
+    def __init__(
+        self,
+        app: Application,
+        settings: SMTPSettings,
+        *,
+        name: str = "smtp",
+        state: dict[str, Any] | None = None,
+        submission: Submission | None = None,
+    ) -> None:
+        super().__init__(app, name=name, state=state)
+        self.settings = settings
+        # Not getfqdn(), which asks the DNS and waits for it.
+        self.hostname = settings.hostname or socket.gethostname()
+        self.memory = Memory(settings.max_buffered)
+        self.draining = False
+        self._certificate: Certificate | None = None
+        self._submission = submission
+        router: object = app
+        self._router = router if isinstance(router, Routable) else None
+        self._sessions: set[SMTPSession] = set()
+        self._parted = asyncio.Event()
+        self._listener = Listener(
+            settings.bind,
+            tls=settings.tls if settings.implicit_tls else None,
+            proxies=settings.proxy_protocol,
+            max_per_address=settings.max_per_address,
+        )
+
+    # A server.
+
+    @property
+    def address(self) -> str:
+        return self._listener.address
+
+    def active(self) -> dict[str, int]:
+        """Messages that are handled, and those that are on their way to us."""
+        number = len(self.tasks) + sum(session.receiving() for session in self._sessions)
+        return {self.settings.protocol: number} if number else {}
+
+    async def start(self) -> None:
+        # It logs every line that it reads, which may be mail, or what people type in the wrong place.
+        logging.getLogger("mail.log").setLevel(logging.CRITICAL)
+        if self.settings.tls is not None and not self.settings.implicit_tls:
+            self._certificate = Certificate(self.settings.tls)
+        session = LMTPSession if self.settings.protocol == "lmtp" else SMTPSession
+        await self._listener.start(
+            lambda: session(self),
+            count=lambda: len(self._sessions),
+            limit=self.settings.max_connections,
+            refusal=BUSY,
+        )
+        self.status = Status("ready", self._encryption())
+
+    def _encryption(self) -> str:
+        if self.settings.implicit_tls:
+            return "TLS"
+        return "STARTTLS" if self._certificate else "no TLS"
+
+    async def stop(self, grace: float) -> None:
+        """Accept nothing more; 421 to who is in no transaction; to what does not finish in time 451, never 250, and 421
+        where its message had not come whole."""
+        end = asyncio.get_running_loop().time() + grace
+        self.draining = True
+        self.status = Status("draining")
+        self._listener.stop()
+        for session in list(self._sessions):
+            session.drain()
+        await self._wait_for_sessions(grace)
+        await self.tasks.drain(end - asyncio.get_running_loop().time())
+        await self.tasks.cancel()
+        await self._wait_for_sessions(FAREWELL)  # those whose handler was cut say so
+        for session in list(self._sessions):
+            session.dismiss()
+        await self._wait_for_sessions(FAREWELL)
+        for session in list(self._sessions):
+            session.abort()
+        self.status = Status("stopped")
+
+    async def _wait_for_sessions(self, timeout: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                while self._sessions:
+                    self._parted.clear()
+                    await self._parted.wait()
+
+    # What its sessions ask of it.
+
+    def starttls(self) -> ssl.SSLContext | None:
+        return self._certificate.context() if self._certificate else None
+
+    def join(self, session: SMTPSession) -> None:
+        self._sessions.add(session)
+
+    def part(self, session: SMTPSession) -> None:
+        self._sessions.discard(session)
+        self._parted.set()
+
+    def routable(self, session: SMTPSession, transaction: Transaction, recipient: str) -> bool:
+        if self._router is None:
+            return True
+        scope = self._scope(session, transaction, [recipient], b"")
+        scope["size"] = transaction.size
+        try:
+            return self._router.routable(scope)
+        except Exception as error:
+            logger.exception("%s: routing failed", describe(scope), extra={"scope": scope})
+            raise RemoteProtocolError("4.3.0 Temporary failure, please try again later", answer=451) from error
+
+    def handle(self, session: SMTPSession, transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
+        body = self._trace(session, transaction) + message
+        scope = self._scope(session, transaction, list(dict.fromkeys(transaction.recipients)), body)
+        return self.tasks.spawn(self._run(scope, body, transaction.id), name=f"message {transaction.id}")
+
+    async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdict:
+        facts, began = (self.name, transaction_id, describe(scope), len(body)), time.monotonic()
+        try:
+            verdict = await deliver(
+                self.app, scope, body, timeout=self.settings.handler_timeout, submission=self._submission
+            )
+        except asyncio.CancelledError:
+            logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)
+            raise
+        traffic.info("%s: %s %s, %d bytes: %s, %.0f ms", *facts, verdict, (time.monotonic() - began) * 1000)
+        return verdict
+
+    def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
+        """The trace header of RFC 5321 4.4. It does not name recipients: some may be blind copies."""
+        source = f"{session.helo()} ([{session.client[0]}])" if session.client else session.helo()
+        return (
+            f"Received: from {source}\r\n\tby {self.hostname} with {session.with_protocol()} id {transaction.id};"
+            f"\r\n\t{formatdate(localtime=True)}\r\n"
+        ).encode("ascii", "replace")
+
+    def _scope(self, session: SMTPSession, transaction: Transaction, recipients: list[str], body: bytes) -> EmailScope:
+        return email_scope(
+            body,
+            transport=self.settings.protocol,
+            listener=self.name,
+            mail_from=transaction.sender,
+            rcpt_to=recipients,
+            received_at=time.time(),
+            state=self.state,
+            client=session.client,
+            server=session.local,
+            helo=session.helo(),
+            event=transaction.id,
+        )

@@ -1,0 +1,463 @@
+"""One SMTP or LMTP connection (RFC 5321, RFC 2033), on aiosmtpd.
+
+aiosmtpd reads the commands and does STARTTLS. The commands of a transaction are ours, because aiosmtpd's answer 5xx to
+what is temporary, cut the handler when the sender hangs up, and hold lines without bound.
+"""
+
+import asyncio
+import collections
+import contextlib
+import logging
+import ssl
+from abc import ABC, abstractmethod
+from typing import Any, cast
+
+from aiosmtpd.smtp import SMTP, Session, TLSSetupException
+
+from protocols.asgi import HostPort
+from protocols.errors import RemoteProtocolError
+from protocols.mail.smtp.data import Content
+from protocols.mail.smtp.memory import Memory, Space
+from protocols.mail.smtp.replies import enhance, verdict_reply
+from protocols.mail.smtp.settings import SMTPSettings
+from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
+from protocols.mail.verdict import Defer, Verdict
+from protocols.net.endpoints import host_port
+from protocols.net.wrong_protocol import likeness
+
+logger = logging.getLogger(__name__)
+
+READ = 1024**2
+"""Always more than the stream's buffer holds, so that one read empties it."""
+STUBBORN = 5.0
+"""Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
+LINGER = 2.0
+"""Seconds that a peer has to take the last answer."""
+IDLE = 100
+"""Commands that bring no mail forward, such as NOOP, before a message comes; Postfix's junk_command_limit."""
+FAIR = 20
+"""Answers to commands that were sent together, before other connections have a turn."""
+_TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
+
+
+class Host(ABC):
+    """What a session asks of its server."""
+
+    name: str
+    settings: SMTPSettings
+    hostname: str
+    memory: Memory
+    draining: bool
+
+    @abstractmethod
+    def starttls(self) -> ssl.SSLContext | None:
+        """What STARTTLS speaks on a connection that begins now; None where it is not offered."""
+
+    @abstractmethod
+    def join(self, session: "SMTPSession") -> None:
+        """A connection begins."""
+
+    @abstractmethod
+    def part(self, session: "SMTPSession") -> None:
+        """A connection that joined is over."""
+
+    @abstractmethod
+    def routable(self, session: "SMTPSession", transaction: Transaction, recipient: str) -> bool:
+        """Whether the application has a place for ``recipient``."""
+
+    @abstractmethod
+    def handle(self, session: "SMTPSession", transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
+        """Start the application over one message."""
+
+
+class _Commands(dict[str, Any]):
+    """aiosmtpd's table. A word that is not in it is ours, too: aiosmtpd hangs up after five, and says nothing."""
+
+    def get(self, command: str, default: Any = None) -> Any:
+        return super().get(command) or self["UNKNOWN"]
+
+
+class SMTPSession(SMTP):
+    """One connection that speaks SMTP.
+
+    No properties: aiosmtpd's constructor looks at every attribute, before there is a connection.
+    """
+
+    ident = "ESMTP"  # in the greeting
+    command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
+    line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
+
+    def __init__(self, host: Host) -> None:
+        # aiosmtpd has one dictionary for all connections, which each new one clears
+        self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
+        super().__init__(
+            None,
+            hostname=host.hostname,
+            ident=self.ident,
+            loop=asyncio.get_running_loop(),
+            data_size_limit=host.settings.max_message,
+            enable_SMTPUTF8=True,
+            tls_context=host.starttls(),
+            timeout=host.settings.timeout,
+        )
+        self._smtp_methods = _Commands(self._smtp_methods, UNKNOWN=self._unknown)
+        self.client: HostPort | None = None
+        self.local: HostPort | None = None
+        self._host = host
+        self._joined = False
+        self._heard = False
+        self._encrypted = False
+        self._errors = 0
+        self._idle = 0
+        self._answers = 0
+        self._transaction: Transaction | None = None
+
+    def helo(self) -> str:
+        """What the peer calls itself, made harmless."""
+        return "".join(char if "!" <= char <= "~" else "?" for char in (self._said().host_name or "")[:255])
+
+    def with_protocol(self) -> str:
+        """The word for a trace header (RFC 3848)."""
+        word = "ESMTP" if self._said().extended_smtp else "SMTP"
+        return word + ("S" if self.encrypted() and word == "ESMTP" else "")
+
+    def _said(self) -> Session:
+        """What the peer told of itself; STARTTLS makes a new one (RFC 3207 4.2)."""
+        assert self.session is not None
+        return self.session
+
+    def encrypted(self) -> bool:
+        return self._encrypted
+
+    # The connection.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if not self._joined:  # STARTTLS comes here again
+            self.client = host_port(transport.get_extra_info("peername"))
+            self.local = host_port(transport.get_extra_info("sockname"))
+            self._host.join(self)
+        self._encrypted = transport.get_extra_info("ssl_object") is not None
+        super().connection_made(transport)
+        if not self._joined and self._handler_coroutine is not None:
+            self._joined = True
+            self._handler_coroutine.add_done_callback(self._ended)
+
+    def _ended(self, _: object) -> None:
+        """Aiosmtpd does not always hang up when its task ends: not when that was cancelled before it began."""
+        if self.transport is not None:
+            self.transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        if not self._heard:
+            self._heard = True
+            if stranger := likeness(data, "SMTP", tls="implicit_tls"):  # in what a browser posts there may be commands
+                logger.info("%s: closed: not %s%s", self, self._host.settings.protocol.upper(), stranger)
+                self._goodbye("554 5.5.1 This is a mail server")
+                return
+        super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """What was sent is answered: ``nc -N`` and scripts close their half and listen. TLS has no halves."""
+        if not self._joined:
+            return None
+        return super().eof_received() if self._encrypted else asyncio.StreamReaderProtocol.eof_received(self)
+
+    def receiving(self) -> bool:
+        """Whether a transaction is under way whose message has not come whole."""
+        return self._transaction is not None and not self._transaction.whole
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self._joined:
+            self._joined = False
+            self._host.part(self)
+            super().connection_lost(error)
+
+    def drain(self) -> None:
+        """Say goodbye: now, or where a transaction is under way when it is over."""
+        if self._transaction is None:
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """Say goodbye now, whatever is under way."""
+        self._goodbye("421 4.3.2 Shutting down, please try again later")
+
+    def abort(self) -> None:
+        """Close without a word."""
+        if self.transport is not None:
+            cast("asyncio.Transport", self.transport).abort()
+
+    def _goodbye(self, answer: str) -> None:
+        """Say ``answer`` and hang up. A peer that does not take it is cut off."""
+        if self.transport is None or self._handler_coroutine is None or self._timeout_handle is None:
+            return
+        transport = cast("asyncio.Transport", self.transport)
+        if not transport.is_closing():
+            self._handler_coroutine.cancel()
+            transport.write(answer.encode() + b"\r\n")
+            transport.close()
+        self._timeout_handle.cancel()
+        self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
+
+    def _timeout_cb(self) -> None:
+        logger.info("%s: dropped, silent for %g s", self, self._host.settings.timeout)
+        self._goodbye("421 4.4.2 Timeout, closing the connection")
+
+    def __str__(self) -> str:
+        return f"{self._host.name} {self.client[0]}:{self.client[1]}" if self.client else self._host.name
+
+    async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
+        """Answer a command; nothing where it did not come whole. A refusal counts against the peer."""
+        if not status:
+            raise asyncio.CancelledError
+        if status[0] in "45":
+            self._errors += 1
+        if self._errors > self._host.settings.max_errors:
+            logger.info("%s: closed after %d refused commands", self, self._errors)
+            self._goodbye("421 4.7.0 Too many errors, closing the connection")
+            raise asyncio.CancelledError
+        await self._write(enhance(status))
+
+    async def _pass(self, status: str) -> None:
+        """Answer a command that brings no mail forward. Nobody keeps a connection with them for ever."""
+        self._idle += 1
+        if self._idle > IDLE:
+            logger.info("%s: closed after %d commands without a message", self, self._idle)
+            self._goodbye("421 4.7.0 Too many commands without a message, closing the connection")
+            raise asyncio.CancelledError
+        await self._write(status)
+
+    async def _write(self, status: str) -> None:
+        """Answer, whatever it is. A flood of commands keeps nobody else waiting: to read what is there already and to
+        write what the socket takes does not stop a task."""
+        self._answers += 1
+        if self._answers % FAIR == 0:
+            await asyncio.sleep(0)
+        try:
+            await super().push(status)
+        except ConnectionError as error:  # aiosmtpd's task would die of it, unseen until it is collected
+            raise asyncio.CancelledError from error
+
+    async def handle_exception(self, error: Exception) -> str:
+        """What a failed handshake, or an error of our own, is to the peer; nothing where it will say no more."""
+        self._reset()
+        if isinstance(error, asyncio.IncompleteReadError):
+            return ""
+        if isinstance(error, TLSSetupException):
+            logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
+        else:
+            logger.error("%s: session failed", self, exc_info=error)
+        return _TEMPORARY
+
+    # The commands.
+
+    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802 -- aiosmtpd finds commands by these names
+        if not hostname:
+            await self.push("501 5.5.4 Syntax: HELO hostname")
+            return
+        self._greeted(hostname, extended=False)
+        await self._pass(f"250 {self.hostname}")
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+        if not hostname:
+            await self.push("501 5.5.4 Syntax: EHLO hostname")
+            return
+        self._greeted(hostname, extended=True)
+        extensions = ["PIPELINING", f"SIZE {self._host.settings.max_message}", "8BITMIME", "SMTPUTF8"]
+        if self.tls_context and not self.encrypted():
+            extensions.append("STARTTLS")
+        lines = [self.hostname, *extensions]
+        await self._pass("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
+
+    def _greeted(self, hostname: str, *, extended: bool) -> None:
+        self._reset()
+        self._said().host_name = hostname
+        self._said().extended_smtp = extended
+
+    def _reset(self) -> None:
+        self._transaction = None
+        self.envelope = self._create_envelope()
+
+    async def smtp_RSET(self, argument: str | None) -> None:  # noqa: N802
+        self._reset()
+        await self._pass("250 2.0.0 OK")
+
+    async def smtp_NOOP(self, argument: str | None) -> None:  # noqa: N802
+        await self._pass("250 2.0.0 OK")
+
+    async def smtp_STARTTLS(self, argument: str | None) -> None:  # noqa: N802
+        if self.encrypted():
+            await self.push("503 5.5.1 TLS is on already")
+            return
+        self._transaction = None  # RFC 3207 4.2
+        await super().smtp_STARTTLS(argument)
+
+    async def smtp_VRFY(self, argument: str | None) -> None:  # noqa: N802
+        await self._pass("252 2.5.0 Cannot verify the user, but will take the message")
+
+    async def smtp_HELP(self, argument: str | None) -> None:  # noqa: N802
+        await self._pass("214 2.0.0 See RFC 5321")
+
+    async def smtp_AUTH(self, argument: str | None) -> None:  # noqa: N802
+        await self.push("502 5.5.1 Authentication is not offered")
+
+    async def _unknown(self, argument: str | None) -> None:
+        await self.push("500 5.5.2 Command not recognized")
+
+    async def smtp_MAIL(self, argument: str | None) -> None:  # noqa: N802
+        if await self.check_helo_needed():
+            return
+        try:
+            self._transaction = self._begin(argument or "")
+        except RemoteProtocolError as refusal:
+            await self._refuse("MAIL", refusal)
+        else:
+            await self.push("250 2.1.0 Sender OK")
+
+    def _begin(self, argument: str) -> Transaction:
+        if self._transaction is not None:
+            raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
+        return begin(argument, max_message=self._host.settings.max_message)
+
+    async def smtp_RCPT(self, argument: str | None) -> None:  # noqa: N802
+        if await self.check_helo_needed():
+            return
+        if self._is_full():
+            await self._write("452 4.5.3 Too many recipients")  # a sender of many mails to many is no attacker
+            return
+        try:
+            self._add(argument or "")
+        except RemoteProtocolError as refusal:
+            await self._refuse("RCPT", refusal)
+        else:
+            await self.push("250 2.1.5 Recipient OK")
+
+    def _is_full(self) -> bool:
+        """Whether the transaction has all the recipients that it may have; logged when it is found out."""
+        transaction, most = self._transaction, self._host.settings.max_recipients
+        if transaction is None or len(transaction.recipients) < most:
+            return False
+        if not transaction.full:
+            transaction.full = True
+            logger.info("%s: more than %d recipients, told to send the rest in another transaction", self, most)
+        return True
+
+    def _add(self, argument: str) -> None:
+        if self._transaction is None:
+            raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
+        recipient = recipient_of(argument)
+        if not self._host.routable(self, self._transaction, recipient):
+            raise RemoteProtocolError(f"5.1.1 No such recipient here: {recipient}", answer=550)
+        self._transaction.recipients.append(recipient)
+
+    async def _refuse(self, command: str, refusal: RemoteProtocolError) -> None:
+        await self.push(self._refusal(command, refusal))
+
+    def _refusal(self, command: str, error: RemoteProtocolError) -> str:
+        assert isinstance(error.answer, int)
+        answer = f"{error.answer} {error}"
+        logger.info("%s: %s refused: %s", self, command, answer)
+        return answer
+
+    async def smtp_DATA(self, argument: str | None) -> None:  # noqa: N802
+        transaction = self._transaction
+        if transaction is None or not transaction.recipients:
+            await self.push(self._no_recipients(transaction))
+            return
+        if argument:
+            await self.push("501 5.5.4 Syntax: DATA")
+            return
+        await self._write("354 End data with <CR><LF>.<CR><LF>")
+        try:
+            answer = await self._answer_to_message(transaction)
+        finally:
+            self._reset()
+        await self._answer(answer, len(transaction.recipients))
+        if self._host.draining:
+            self.drain()
+
+    def _no_recipients(self, transaction: Transaction | None) -> str:
+        return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
+
+    async def _answer(self, answer: str, recipients: int) -> None:
+        """Answer to a message. The application's refusal is no error of a sender that may have many for it."""
+        await self._write(answer)
+
+    async def _answer_to_message(self, transaction: Transaction) -> str:
+        space = self._host.memory.space()
+        with contextlib.ExitStack() as cleanup:
+            cleanup.callback(space.release)
+            try:
+                message = await self._read_message(space)
+            except RemoteProtocolError as refusal:
+                return self._refusal("DATA", refusal)
+            transaction.whole, self._idle = True, 0
+            task = self._host.handle(self, transaction, message)
+            task.add_done_callback(lambda _: space.release())
+            cleanup.pop_all()  # the task holds the message now, and may outlive this connection
+        return verdict_reply(await self._verdict(task), transaction.id)
+
+    async def _read_message(self, space: Space) -> bytes:
+        """The content of the message. Raises RemoteProtocolError."""
+        content = Content(self._host.settings.max_message)
+        try:
+            async with asyncio.timeout(self._host.settings.data_timeout):
+                await self._read_content(content, space)
+        except TimeoutError:
+            logger.info("%s: dropped, its message took over %g s", self, self._host.settings.data_timeout)
+            self._goodbye("421 4.4.2 Timeout, closing the connection")
+            raise asyncio.CancelledError from None
+        if space.refused:
+            raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
+        return content.message(self._host.settings.max_line)
+
+    async def _read_content(self, content: Content, space: Space) -> None:
+        rest: bytes | None = None
+        while rest is None:
+            data = await self._reader.read(READ)
+            if not data:
+                raise asyncio.CancelledError  # the sender hung up; aiosmtpd ends its sessions so
+            self._reset_timeout()
+            rest = content.feed(data)
+            if not space.hold(len(content)):
+                content.discard()
+        if rest:  # commands that were sent along; the buffer is empty, so the order is kept
+            self._give_back(rest)
+
+    def _give_back(self, rest: bytes) -> None:
+        if self._reader.at_eof():  # where it takes no more
+            self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001
+        else:
+            self._reader.feed_data(rest)
+
+    async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
+        """Wait for the handler. It goes on when this connection ends: a handler cut half way would run twice."""
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()  # the sender is silent because it waits for us
+        await asyncio.wait({task}, timeout=self._host.settings.handler_timeout + STUBBORN)
+        self._reset_timeout()
+        failed = not task.done() or task.cancelled() or task.exception() is not None
+        return Defer() if failed else task.result()
+
+
+class LMTPSession(SMTPSession):
+    """One connection that speaks LMTP: another greeting, and an answer for each recipient (RFC 2033 4.1, 4.2)."""
+
+    ident = "LMTP"
+
+    def with_protocol(self) -> str:
+        return "LMTPS" if self.encrypted() else "LMTP"
+
+    async def smtp_LHLO(self, hostname: str | None) -> None:  # noqa: N802
+        await super().smtp_EHLO(hostname)
+
+    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
+        await self.push("500 5.5.1 This is LMTP: say LHLO")
+
+    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+        await self.push("500 5.5.1 This is LMTP: say LHLO")
+
+    def _no_recipients(self, transaction: Transaction | None) -> str:
+        return "503 5.5.1 No valid recipients"
+
+    async def _answer(self, answer: str, recipients: int) -> None:
+        await self._write("\r\n".join([answer] * recipients))

@@ -1,0 +1,55 @@
+"""An SMTP transaction: one MAIL command, its RCPT commands, and what they may say (RFC 5321 3.3)."""
+
+from dataclasses import dataclass, field
+
+from protocols.errors import RemoteProtocolError
+from protocols.event_id import new_id
+from protocols.mail.path import parse_recipient, parse_sender
+
+# ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
+# which Microsoft 365 adds (XOORG, XATTRDIRECT ...).
+_IGNORED_OF_SENDER = frozenset({"AUTH", "RET", "ENVID"})
+_IGNORED_OF_RECIPIENT = frozenset({"NOTIFY", "ORCPT"})
+
+
+@dataclass
+class Transaction:
+    """From one MAIL command to the end of its message."""
+
+    sender: str
+    size: int = 0
+    """As declared, 0 where it was not."""
+    recipients: list[str] = field(default_factory=list)
+    full: bool = False
+    """Whether its sender was told that these are too many."""
+    whole: bool = False
+    """Whether its message has come."""
+    id: str = field(default_factory=new_id)
+    """Names it in the log, in the trace header and to the sender."""
+
+
+def begin(argument: str, *, max_message: int) -> Transaction:
+    """The transaction that ``MAIL <argument>`` begins. Raises RemoteProtocolError."""
+    sender, parameters = parse_sender(argument)
+    size = parameters.pop("SIZE", "0")
+    body = parameters.pop("BODY", "7BIT").upper()
+    parameters.pop("SMTPUTF8", None)
+    _check_ignored(parameters, _IGNORED_OF_SENDER)
+    if body not in {"7BIT", "8BITMIME"} or not (size.isascii() and size.isdigit() and len(size) <= 20):
+        raise RemoteProtocolError("5.5.4 Parameter not understood", answer=501)
+    if int(size) > max_message:
+        raise RemoteProtocolError("5.3.4 Message too big", answer=552)
+    return Transaction(sender, int(size))
+
+
+def recipient_of(argument: str) -> str:
+    """The address that ``RCPT <argument>`` names. Raises RemoteProtocolError."""
+    recipient, parameters = parse_recipient(argument)
+    _check_ignored(parameters, _IGNORED_OF_RECIPIENT)
+    return recipient
+
+
+def _check_ignored(parameters: dict[str, str], ignored: frozenset[str]) -> None:
+    unknown = [name for name in parameters if name not in ignored and not name.startswith("X")]
+    if unknown:
+        raise RemoteProtocolError("5.5.4 Parameter not recognized", answer=555)

@@ -1,0 +1,1 @@
+"""What a broker is: subscriptions, retained messages, sessions, and what of it outlives the process."""

@@ -1,0 +1,400 @@
+"""The sessions of one server, who has subscribed to what, and what is retained. Pure; ``clock`` gives Unix time."""
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+from protocols.asgi import MQTTSendEvent
+from protocols.mqtt.broker import record
+from protocols.mqtt.broker.backlog import Backlog
+from protocols.mqtt.broker.fan_out import AT_ONCE, FanOut, FanOuts
+from protocols.mqtt.broker.inbound import Inbound
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.outbound import Outbound
+from protocols.mqtt.broker.peer import Outlet
+from protocols.mqtt.broker.session import Session
+from protocols.mqtt.broker.share import Share
+from protocols.mqtt.broker.timers import Agenda
+from protocols.mqtt.broker.will import Will
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import reasons
+from protocols.mqtt.wire.packets import Options
+from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions, split_share
+from protocols.net.byte_budget import Room
+
+logger = logging.getLogger(__name__)
+
+
+class Broker:
+    """Takes messages from connections and the application, and hands them to the sessions that subscribed."""
+
+    def __init__(
+        self,
+        settings: MQTTSettings,
+        *,
+        journal: Journal | None = None,
+        clock: Callable[[], float] = time.time,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``wake`` is called when there is something to do in :attr:`backlog`."""
+        self.clock = clock
+        self.journal = journal
+        self.sessions: dict[str, Session] = {}
+        """By client identifier, whether the client is there or away."""
+        self._settings = settings
+        self._away: OrderedDict[str, Session] = OrderedDict()  # in the order in which they left
+        self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
+        self._shares: dict[str, Share] = {}
+        self._retained: Retained[Message] = Retained(settings.max_retained)
+        self._agenda = Agenda()
+        self.queued = Room(settings.max_queued_all)
+        """What waits for clients, of all sessions together."""
+        self.backlog = Backlog(wake)
+        """What takes longer than one turn of the event loop may."""
+        self.matches = self._subscriptions.matches
+        self._fan_outs = FanOuts(self.backlog, self.matches)
+        self.unretained = 0
+        """Messages that were not retained for want of room."""
+
+    @property
+    def away(self) -> int:
+        """Sessions whose clients are away."""
+        return len(self._away)
+
+    @property
+    def subscriptions(self) -> int:
+        return self._subscriptions.count
+
+    @property
+    def retained(self) -> int:
+        return len(self._retained)
+
+    def kept(self, client_id: str) -> bool:
+        """Whether a client that came now, and did not ask for a clean start, would find its session."""
+        session = self.sessions.get(client_id)
+        return session is not None and bool(session.expiry)
+
+    # Sessions.
+
+    def belongs_to(self, client_id: str, user: str | None) -> bool:
+        """Whether the session of this client identifier, if there is one, is not another user's."""
+        session = self.sessions.get(client_id)
+        return session is None or session.user is None or session.user == user
+
+    def open(
+        self,
+        client_id: str,
+        *,
+        clean: bool,
+        expiry: float,
+        will: Will | None,
+        outlet: Outlet,
+        user: str | None = None,
+    ) -> tuple[Session, bool]:
+        """The client is accepted: the session to go on with, and whether it was there before (3.1.2.4).
+
+        A connection that has the same client identifier is closed. The caller says CONNACK, then ``session.resume``.
+        """
+        session = self.sessions.get(client_id)
+        if session is not None and session.outlet is not None:
+            session.outlet.taken_over()  # which calls close()
+            session = self.sessions.get(client_id)
+        if session is not None and clean:
+            self._end(session)
+            session = None
+        present = session is not None
+        if session is None:
+            journal = self.journal if expiry else None
+            session = self.sessions[client_id] = self._new(client_id, journal)
+        self._return(client_id)
+        session.expiry, session.will, session.outlet, session.user = expiry, will, outlet, user
+        self._move_within_shares(session)
+        session.save()
+        return session, present
+
+    def _new(self, client_id: str, journal: Journal | None) -> Session:
+        room, backlog = self.queued, self.backlog
+        return Session(
+            client_id, settings=self._settings, room=room, backlog=backlog, clock=self.clock, journal=journal
+        )
+
+    def close(self, session: Session, *, with_will: bool) -> None:
+        """The client's connection is over."""
+        session.outlet = None
+        now = self.clock()
+        session.ends = now + session.expiry
+        if session.will is not None and not with_will:
+            session.will = None
+        if session.will is not None:
+            self._schedule_will(session, session.will, now)
+        if not session.expiry:
+            self._end(session)
+            return
+        session.save()
+        self._move_within_shares(session)
+        self._leave(session)
+
+    def _move_within_shares(self, session: Session) -> None:
+        """Its client is there, or away: the groups that it is a member of have to know."""
+        for topic_filter, grant in session.grants.items():
+            if (share := self._shares.get(topic_filter)) is not None:
+                share.add(session, grant)
+
+    def _leave(self, session: Session) -> None:
+        self._away[session.client_id] = session
+        self._agenda.at(session.ends, _ending(session.client_id), lambda: self._end(session))
+        if len(self._away) > self._settings.max_sessions:
+            self._end(next(iter(self._away.values())))
+
+    def _return(self, client_id: str) -> None:
+        self._away.pop(client_id, None)
+        self._agenda.cancel(_ending(client_id))
+        self._agenda.cancel(_will(client_id))
+
+    def _end(self, session: Session) -> None:
+        """The session is over: its will, if it is still to come, is now published (3.1.3.2.2)."""
+        self.sessions.pop(session.client_id, None)
+        self._return(session.client_id)
+        for topic_filter in session.grants:
+            self._remove(topic_filter, session)
+        if session.will is not None:
+            self._publish_will(session)
+        for share, message in session.shared():
+            share.deliver(message, _MEMBERS)
+        session.forget()
+
+    def _schedule_will(self, session: Session, will: Will, now: float) -> None:
+        will.due = now + will.delay
+        if will.delay:
+            self._agenda.at(will.due, _will(session.client_id), lambda: self._will_due(session))
+        else:
+            self._publish_will(session)
+
+    def _will_due(self, session: Session) -> None:
+        self._publish_will(session)
+        session.save()
+
+    def _publish_will(self, session: Session) -> None:
+        """Its life begins now (3.1.3.2.4). Like what a client publishes, it goes nowhere at a $ topic (4.7.2)."""
+        will, session.will = session.will, None
+        if will is None or will.message.topic.startswith("$"):
+            return
+        kept = will.message
+        message = self.message(kept.topic, kept.payload, kept.qos, retain=kept.retain, properties=kept.properties)
+        self.publish(message, session)
+
+    # Time.
+
+    def tick(self) -> None:
+        """Do what is due: sessions, wills and retained messages whose time has come."""
+        if self._agenda.run(self.clock()):
+            self.backlog.add("agenda", lambda: self._agenda.run(self.clock()))
+
+    # Messages.
+
+    def publish(self, message: Message, origin: Session | None = None) -> FanOut | None:
+        """Retain where asked to; deliver to every subscriber. Where those are many, it goes on after this returns.
+
+        It is retained at once: who subscribes meanwhile gets it as a retained one.
+        """
+        topic = message.topic
+        if message.retain:
+            self._retain(message)
+        subscribers = self.matches[topic]
+        if len(subscribers) > AT_ONCE or topic in self._fan_outs:
+            return self._fan_outs.begin(message, origin)
+        for target, grant in subscribers.items():
+            target.deliver(message, grant, origin)
+        return None
+
+    def message(
+        self, topic: str, payload: bytes, qos: int, *, retain: bool, properties: Mapping[str, Any] | None
+    ) -> Message:
+        life = properties.get("message_expiry_interval") if properties else None
+        expires = None if life is None else self.clock() + life
+        return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+
+    def send(self, event: MQTTSendEvent) -> FanOut | None:
+        """Publish what an application sent (``mqtt.send``), as :meth:`publish` does."""
+        topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
+        return self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
+
+    def _retain(self, message: Message) -> None:
+        if not message.payload:  # an empty one removes (MQTT-3.3.1-6)
+            self._unretain(message.topic)
+        elif not self._retained.set(message.topic, message, message.size):
+            self.unretained += 1
+            if not self.unretained & (self.unretained - 1):  # the first, the second, the fourth ...: a line each
+                said = "retained messages are full (max_retained): %d not retained"
+                logger.warning(said, self.unretained, extra={"lost": True})
+        else:
+            self._keep_retained(message.topic, record.message(message))
+            self._expire_retained(message)
+
+    def _unretain(self, topic: str) -> None:
+        self._agenda.cancel(_retained(topic))
+        if self._retained.remove(topic):
+            self._keep_retained(topic, None)
+
+    def _keep_retained(self, topic: str, value: bytes | None) -> None:
+        if self.journal is not None and not topic.startswith("$SYS/"):  # the figures are of this process
+            self.journal.put(record.retained_key(topic), value)
+
+    def _expire_retained(self, message: Message) -> None:
+        key = _retained(message.topic)
+        if message.expires is None:
+            self._agenda.cancel(key)
+        else:
+            self._agenda.at(message.expires, key, lambda: self._unretain(message.topic))
+
+    # Subscriptions.
+
+    def subscribe(self, session: Session, topic_filter: str, options: Options, identifiers: tuple[int, ...]) -> int:
+        """The SUBACK's reason code: the QoS granted, or why it is not."""
+        new = topic_filter not in session.grants
+        if new and len(session.grants) >= self._settings.max_subscriptions:
+            return reasons.QUOTA_EXCEEDED
+        grant = Grant(options.qos, options.no_local, options.retain_as_published, identifiers)
+        session.grants[topic_filter] = grant
+        self._add(topic_filter, session, grant)
+        return options.qos
+
+    def _add(self, topic_filter: str, session: Session, grant: Grant) -> None:
+        group, shared = split_share(topic_filter)
+        if group is None:
+            self._subscriptions.add(topic_filter, session, grant)
+            return
+        share = self._shares.get(topic_filter)
+        if share is None:
+            share = self._shares[topic_filter] = Share(topic_filter)
+            self._subscriptions.add(shared, share, _MEMBERS)
+        share.add(session, grant)
+
+    def replay(self, session: Session, topic_filter: str, grant: Grant) -> None:
+        """Deliver what is retained under a subscription as ``grant`` says, which one that followed at once may have
+        replaced (MQTT-3.8.4-5). Shared ones get nothing of it (4.8.2)."""
+        if split_share(topic_filter)[0] is None:
+            session.replay(topic_filter, self._replayed(topic_filter, grant))
+
+    def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant] | None]:
+        """What there is when its turn comes."""
+        for message in self._retained.match(topic_filter):
+            yield None if message is None or message.expired(self.clock()) else (message, grant)
+
+    def unsubscribe(self, session: Session, topic_filter: str) -> int:
+        """The UNSUBACK's reason code."""
+        if session.grants.pop(topic_filter, None) is None:
+            return reasons.NO_SUBSCRIPTION_EXISTED
+        session.unreplay(topic_filter)
+        self._remove(topic_filter, session)
+        return reasons.SUCCESS
+
+    def _remove(self, topic_filter: str, session: Session) -> None:
+        group, shared = split_share(topic_filter)
+        if group is None:
+            self._subscriptions.remove(topic_filter, session)
+        elif (share := self._shares.get(topic_filter)) is not None:
+            share.remove(session)
+            if not share:
+                del self._shares[topic_filter]
+                self._subscriptions.remove(shared, share)
+
+    # After a restart.
+
+    def restore(self, kept: Mapping[str, bytes]) -> None:
+        """Everything that a journal had. Raises ValueError for what cannot be read."""
+        for _ in self.restoring(kept):
+            pass
+
+    def restoring(self, kept: Mapping[str, bytes]) -> Iterator[None]:
+        """The same, record by record: there may be a million."""
+        by_kind: dict[str, dict[str, bytes]] = {"session": {}, "message": {}, "out": {}, "in": {}, "retained": {}}
+        for key, value in kept.items():
+            kind, _, rest = key.partition(" ")
+            if kind not in by_kind:
+                raise ValueError(f"a record of the unknown kind {kind!r}")
+            by_kind[kind][rest] = value
+            yield
+        if self.journal is not None:
+            self.journal.start_after(max([0, *map(int, by_kind["out"]), *map(int, by_kind["message"])]))
+        for client_id, value in by_kind["session"].items():
+            self._restore_session(client_id, value)
+            yield
+        for topic, value in by_kind["retained"].items():
+            self._restore_retained(topic, record.read_message(value))
+            yield
+        yield from self._restore_outbound(by_kind["message"], by_kind["out"])
+        for key, value in by_kind["in"].items():
+            packet_id, _, client_id = key.partition(" ")
+            if (session := self.sessions.get(client_id)) is not None:
+                event, handled = record.read_inbound(value)
+                session.inbound[int(packet_id)] = Inbound(event, handled=handled)
+        self._leave_all()
+
+    def _restore_session(self, client_id: str, value: bytes) -> None:
+        expiry, ends, grants, will, user, replays = record.read_session(value)
+        session = self.sessions[client_id] = self._new(client_id, self.journal)
+        now = self.clock()
+        session.expiry, session.user = expiry, user
+        session.ends = now + expiry if ends is None else ends
+        session.grants = grants
+        for topic_filter, grant in grants.items():
+            self._add(topic_filter, session, grant)
+        for topic_filter in replays:
+            self.replay(session, topic_filter, grants[topic_filter])
+        if will is not None:
+            message, delay, due = will
+            session.will = Will(message, delay)
+            session.will.due = due or now + delay
+
+    def _restore_retained(self, topic: str, message: Message) -> None:
+        if self._retained.set(topic, message, message.size):
+            self._expire_retained(message)
+        else:  # the limit is a lower one now
+            self._keep_retained(topic, None)
+
+    def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> Iterator[None]:
+        read: dict[int, Message] = {}
+        for number in sorted(map(int, outbound)):
+            yield
+            found = record.read_outbound(outbound[str(number)])
+            session, stored = self.sessions.get(found.client_id), messages.get(str(found.message))
+            if session is None or stored is None:
+                continue
+            message = read.get(found.message)
+            if message is None:
+                message = read[found.message] = record.read_message(stored)
+                message.number = found.message
+            message.holders += 1
+            share = self._shares.get(found.share)
+            out = Outbound(message, found.qos, retain=found.retain, identifiers=tuple(found.identifiers), share=share)
+            out.number, out.packet_id, out.released = number, found.packet_id, found.released
+            session.restore(out)
+
+    def _leave_all(self) -> None:
+        """All clients are away now, and what is due in the meantime happens: when everything is there again."""
+        for session in sorted(self.sessions.values(), key=lambda session: session.ends - session.expiry):
+            if (will := session.will) is not None:
+                self._agenda.at(will.due, _will(session.client_id), partial(self._will_due, session))
+            self._leave(session)
+        self.tick()
+
+
+def _ending(client_id: str) -> Hashable:
+    return "session", client_id
+
+
+def _will(client_id: str) -> Hashable:
+    return "will", client_id
+
+
+def _retained(topic: str) -> Hashable:
+    return "retained", topic
+
+
+_MEMBERS = Grant(2)
+"""A share's place among the subscribers."""

@@ -1,0 +1,148 @@
+"""The broker's state as records of a journal: keys and values. Pure.
+
+======================  ==========================================================
+key                     value
+======================  ==========================================================
+``session <client id>`` life, subscriptions and will of a session
+``message <number>``    a message that waits for somebody
+``out <number>``        that a message waits for a client, and how far it has come
+``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
+``retained <topic>``    a retained message
+``login <user name>``   that a password was right (:mod:`protocols.mqtt.access.saved_login`)
+======================  ==========================================================
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgpack
+
+from protocols.mqtt.broker.inbound import Inbound
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.outbound import Outbound
+from protocols.mqtt.broker.will import Will
+from protocols.mqtt.wire.topics import Grant
+
+
+def session_key(client_id: str) -> str:
+    return f"session {client_id}"
+
+
+def message_key(number: int) -> str:
+    return f"message {number}"
+
+
+def outbound_key(number: int) -> str:
+    return f"out {number}"
+
+
+def inbound_key(client_id: str, packet_id: int) -> str:
+    return f"in {packet_id} {client_id}"
+
+
+def retained_key(topic: str) -> str:
+    return f"retained {topic}"
+
+
+LOGIN = "login "
+
+
+def login_key(username: str) -> str:
+    return f"{LOGIN}{username}"
+
+
+def message(message: Message) -> bytes:
+    fields = (message.topic, message.payload, message.qos, message.retain, message.properties, message.expires)
+    return _pack(fields)
+
+
+def read_message(data: bytes) -> Message:
+    topic, payload, qos, retain, properties, expires = _unpack(data)
+    if pairs := properties.get("user_property"):
+        properties["user_property"] = [tuple(pair) for pair in pairs]
+    return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+
+
+def outbound(client_id: str, out: Outbound) -> bytes:
+    share = out.share.topic_filter if out.share is not None else ""
+    return _pack(
+        (client_id, out.message.number, out.qos, out.retain, out.identifiers, out.packet_id, out.released, share)
+    )
+
+
+class Kept(NamedTuple):
+    """That a message waits for a client, as it was kept."""
+
+    client_id: str
+    message: int
+    """Its number."""
+    qos: int
+    retain: bool
+    identifiers: Sequence[int]
+    packet_id: int
+    released: bool
+    share: str
+    """The topic filter of the group as whose member the client gets it, or empty."""
+
+
+def read_outbound(data: bytes) -> Kept:
+    return Kept(*_unpack(data))
+
+
+def inbound(inbound: Inbound) -> bytes:
+    return _pack((inbound.event, inbound.handled))
+
+
+def read_inbound(data: bytes) -> tuple[str, bool]:
+    event, handled = _unpack(data)
+    return event, handled
+
+
+def session(
+    expiry: float,
+    ends: float | None,
+    grants: Mapping[str, Grant],
+    will: Will | None,
+    user: str | None,
+    replays: Sequence[str] = (),
+) -> bytes:
+    """See :class:`KeptSession`."""
+    pairs = {topic_filter: tuple(grant) for topic_filter, grant in grants.items()}
+    fields = (expiry, ends, pairs, _will(will), user)
+    return _pack((*fields, replays) if replays else fields)  # 0.1.0 reads five
+
+
+class KeptSession(NamedTuple):
+    """A session, as it was kept."""
+
+    expiry: float
+    ends: float | None
+    """Unix time; None: its client was connected."""
+    grants: dict[str, Grant]
+    will: tuple[Message, float, float] | None
+    """Message, delay, due."""
+    user: str | None
+    replays: Sequence[str]
+    """Topic filters of which the client has not got all retained messages yet."""
+
+
+def read_session(data: bytes) -> KeptSession:
+    expiry, ends, grants, will, user, *replays = _unpack(data)
+    read = {
+        topic_filter: Grant(grant[0], grant[1], grant[2], tuple(grant[3])) for topic_filter, grant in grants.items()
+    }
+    kept_will = (read_message(will[0]), will[1], will[2]) if will else None
+    return KeptSession(expiry, ends, read, kept_will, user, replays[0] if replays else ())
+
+
+def _will(will: Will | None) -> tuple[bytes, float, float] | None:
+    return (message(will.message), will.delay, will.due) if will else None
+
+
+def _pack(value: Any) -> bytes:
+    packed: bytes = msgpack.packb(value)
+    return packed
+
+
+def _unpack(data: bytes) -> Any:
+    return msgpack.unpackb(data, strict_map_key=False)

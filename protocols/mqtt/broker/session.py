@@ -1,0 +1,395 @@
+"""What the server keeps for one client identifier: its subscriptions, and the messages on their way to it. Pure.
+
+The session outlives the network connection where the client asked for that. While there is one, the connection is the
+session's :class:`Outlet`.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from protocols.mqtt.broker import record
+from protocols.mqtt.broker.backlog import Backlog
+from protocols.mqtt.broker.inbound import Inbound
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.outbound import Outbound
+from protocols.mqtt.broker.peer import Outlet
+from protocols.mqtt.broker.share import Share
+from protocols.mqtt.broker.will import Will
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import packets
+from protocols.mqtt.wire.topics import Grant
+from protocols.net.byte_budget import Room
+
+SLICE = 64
+"""Messages that wait, or steps of the search for retained ones, that are worked through without a pause."""
+
+_EMPTY: deque[Any] = deque()
+"""What nothing waits in: a deque of its own would be a tenth of what an idle device costs. Never written to."""
+_NONE_LEFT: Iterator[Any] = iter(())
+
+
+class Session:
+    """Subscriptions, outbound messages, and what is known of inbound ones at QoS 2, of one client."""
+
+    __slots__ = (
+        *(
+            "_backlog",
+            "_clock",
+            "_last_id",
+            "_queue",
+            "_queued",
+            "_replays",
+            "_resends",
+            "_room",
+            "_settings",
+            "_unsent",
+            "_window",
+            "client_id",
+            "dropped",
+        ),
+        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "user", "will"),
+    )
+
+    def __init__(
+        self,
+        client_id: str,
+        *,
+        settings: MQTTSettings,
+        room: Room,
+        backlog: Backlog,
+        clock: Callable[[], float],
+        journal: Journal | None = None,
+    ) -> None:
+        self.client_id = client_id
+        self.expiry = 0.0
+        """Seconds that it outlives its connection."""
+        self.user: str | None = None
+        """Whose it is: nobody else gets what waits in it."""
+        self.ends = 0.0
+        """Unix time when it is forgotten, while the client is away."""
+        self.grants: dict[str, Grant] = {}
+        """By topic filter, ``$share/...`` included."""
+        self.inflight: dict[int, Outbound] = {}
+        """Sent and not acknowledged, by packet identifier, in order."""
+        self.inbound: dict[int, Inbound] = {}
+        """At QoS 2, from its PUBLISH to its PUBREL, by packet identifier."""
+        self.outlet: Outlet | None = None
+        """The connection; None while the client is away."""
+        self.dropped = 0
+        """Messages for which there was no room while the client was away."""
+        self.will: Will | None = None
+        self.journal = journal
+        """Where it is kept; None where it is not."""
+        self._settings = settings
+        self._room = room  # for what waits in all sessions together
+        self._backlog = backlog  # for what takes long to send
+        self._clock = clock
+        self._window = settings.max_inflight
+        self._queue: deque[Outbound] = _EMPTY
+        self._queued = 0
+        self._resends: dict[int, None] = {}  # of inflight, what was not sent yet on this connection, in order
+        self._unsent: Iterator[int] = _NONE_LEFT  # over the same, and what has been sent or acknowledged since
+        self._replays: dict[str, Iterator[tuple[Message, Grant] | None]] = {}  # by topic filter
+        self._last_id = 0
+
+    # Deliver.
+
+    def deliver(self, message: Message, grant: Grant, origin: object = None, share: Share | None = None) -> None:
+        """Send ``message`` at the lower of its own and the granted QoS; above 0, keep it until it is acknowledged."""
+        if origin is self:
+            local = grant.local
+            if local is None:
+                return
+            grant = local
+        self._send(message, grant, retain=message.retain and grant.retain_as_published, share=share)
+
+    def _send(self, message: Message, grant: Grant, *, retain: bool, share: Share | None = None) -> None:
+        qos = message.qos if message.qos < grant.qos else grant.qos
+        if qos:
+            self._keep(Outbound(message, qos, retain=retain, identifiers=grant.identifiers, share=share))
+            return
+        outlet = self.outlet
+        if outlet is None:
+            return
+        aliases = outlet.aliases
+        alias, known = aliases.alias(message.topic) if aliases is not None else (0, False)
+        if alias:
+            head, tail = message.encode(
+                outlet.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
+            )
+            data = head + tail
+        else:
+            data = message.packet(outlet.version, retain=retain, identifiers=grant.identifiers, now=self._now(message))
+        if outlet.max_packet and len(data) > outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
+            return
+        if outlet.offer(data) and aliases is not None and alias and not known:
+            aliases.named(message.topic, alias)
+
+    def _now(self, message: Message) -> float:
+        return 0.0 if message.expires is None else self._clock()
+
+    def _keep(self, out: Outbound) -> None:
+        outlet = self.outlet
+        if outlet is not None and not self._queue and len(self.inflight) < self._window:
+            self._record(out)
+            self._transmit(out, outlet)
+        elif self._queued + out.message.size <= self._settings.max_queued and self._room.take(out.message.size):
+            self._record(out)
+            self._append(out)
+        elif outlet is not None:
+            outlet.overflow()
+        else:
+            self.dropped += 1
+
+    def _append(self, out: Outbound) -> None:
+        if self._queue is _EMPTY:
+            self._queue = deque()
+        self._queue.append(out)
+        self._queued += out.message.size
+
+    def acknowledged(self, packet_id: int) -> None:
+        """A PUBACK came. One for nothing is nothing: after a reconnect it may be late."""
+        out = self.inflight.get(packet_id)
+        if out is not None and out.qos == 1:
+            self._done(packet_id, out)
+
+    def received(self, packet_id: int, code: int) -> bool:
+        """A PUBREC came: whether there is a message that it is for. Where the client refused it, it is over."""
+        out = self.inflight.get(packet_id)
+        if out is None or out.qos != 2:
+            return False
+        if code >= 0x80 and not out.released:
+            self._done(packet_id, out)
+            return True
+        if not out.released:
+            out.released = True
+            self._record_again(out)
+        return True
+
+    def completed(self, packet_id: int) -> None:
+        """A PUBCOMP came."""
+        out = self.inflight.get(packet_id)
+        if out is not None and out.qos == 2:
+            self._done(packet_id, out)
+
+    def _done(self, packet_id: int, out: Outbound) -> None:
+        del self.inflight[packet_id]
+        self._resends.pop(packet_id, None)
+        self._strike(out)
+        self.pump()
+
+    def resume(self, outlet: Outlet, receive_maximum: int) -> None:
+        """The client is back on ``outlet``: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
+        self.outlet = outlet
+        self._window = min(self._settings.max_inflight, receive_maximum)
+        self._resends = dict.fromkeys(self.inflight)
+        self._unsent = iter(list(self._resends)) if self._resends else _NONE_LEFT
+        self.pump()
+
+    def _resend(self, outlet: Outlet) -> None:
+        packet_id = next(id_ for id_ in self._unsent if id_ in self._resends)
+        del self._resends[packet_id]
+        out = self.inflight[packet_id]
+        data = self._again(packet_id, out, outlet)
+        if outlet.max_packet and len(data) > outlet.max_packet:  # it was not when it was sent first
+            del self.inflight[packet_id]
+            self._strike(out)
+        elif out.qos == 1:
+            outlet.write(data)
+        else:  # that it has this identifier, or was received, may not be kept yet
+            self.after(lambda: outlet.write(data))
+
+    def _again(self, packet_id: int, out: Outbound, outlet: Outlet) -> bytes:
+        if out.released:
+            return packets.pubrel(outlet.version, packet_id)
+        head, tail = out.message.encode(
+            outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
+        )
+        return head + packet_id.to_bytes(2, "big") + tail
+
+    def pump(self) -> None:
+        """Send of what waits as much as the client takes: what it has not acknowledged on an earlier connection, the
+        queue, then what is retained. What takes long goes on later."""
+        if (self._queue or self._resends or self._replays) and self._send_slice():
+            self._backlog.add(self, self._send_slice)
+
+    def _send_slice(self) -> bool:
+        """Whether there is more that the client takes."""
+        return all(self._send_next() for _ in range(SLICE))
+
+    def _send_next(self) -> bool:
+        """Whether there was something that the client takes."""
+        outlet, inflight, window = self.outlet, len(self.inflight), self._window
+        if outlet is None:
+            return False
+        if self._resends and inflight - len(self._resends) < window:
+            self._resend(outlet)
+        elif inflight >= window:
+            return False
+        elif self._queue:
+            self._send_queued(outlet)
+        elif self._replays and not outlet.congested:
+            self._send_retained()
+        else:
+            return False
+        return True
+
+    def _send_queued(self, outlet: Outlet) -> None:
+        out = self._queue.popleft()
+        if not self._queue:
+            self._queue = _EMPTY
+        self._queued -= out.message.size
+        self._room.give(out.message.size)
+        if out.message.expired(self._now(out.message)):
+            self._strike(out)
+        else:
+            self._transmit(out, outlet)
+
+    def _send_retained(self) -> None:
+        """One of them, or look for one for a while."""
+        topic_filter = next(iter(self._replays))
+        try:
+            found = next(self._replays[topic_filter])
+        except StopIteration:
+            del self._replays[topic_filter]
+            self.save()
+        else:
+            if found is not None:
+                self._send(*found, retain=True)
+
+    def replay(self, topic_filter: str, messages: Iterator[tuple[Message, Grant] | None]) -> None:
+        """Send what is retained under a filter, at the pace at which the client takes it: ``messages`` gives None where
+        it has found nothing for a while."""
+        self._replays[topic_filter] = messages
+        if len(self._replays) == 1:  # else the others go first
+            self.pump()
+
+    @property
+    def replaying(self) -> bool:
+        """Whether some of what is retained is still to be sent."""
+        return bool(self._replays)
+
+    def unreplay(self, topic_filter: str) -> None:
+        """It has unsubscribed: what it has not got yet it does not get."""
+        self._replays.pop(topic_filter, None)
+
+    def _transmit(self, out: Outbound, outlet: Outlet) -> None:
+        packet_id = out.packet_id = self._next_id()
+        message = out.message
+        aliases = outlet.aliases
+        alias, known = aliases.alias(message.topic) if aliases is not None and out.qos == 1 else (0, False)
+        if alias:
+            now = self._clock()
+            head, tail = message.encode(
+                outlet.version, out.qos, out.retain, out.identifiers, now=now, alias=alias, known=known
+            )
+        else:
+            head, tail = message.parts(outlet.version, out.qos, out.retain, out.identifiers, self._now(message))
+        if outlet.max_packet and len(head) + 2 + len(tail) > outlet.max_packet:
+            self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
+            return
+        self.inflight[packet_id] = out
+        if aliases is not None and alias and not known:
+            aliases.named(message.topic, alias)
+        data = head + packet_id.to_bytes(2, "big") + tail
+        if out.qos == 1 or self.journal is None:
+            outlet.write(data)
+        else:  # under this identifier and no other, also after a restart
+            self._record_again(out)
+            self.after(lambda: outlet.write(data))
+
+    def after(self, call: Callable[[], None]) -> None:
+        """``call()`` when all that has happened up to now is kept; at once where nothing is."""
+        if self.journal is None:
+            call()
+        else:
+            self.journal.when(self.journal.position, call)
+
+    def _next_id(self) -> int:
+        """A packet identifier that is not in use (MQTT-2.2.1-3): 1 to 65,535, round and round."""
+        packet_id = self._last_id % 65535 + 1
+        while packet_id in self.inflight:
+            packet_id = packet_id % 65535 + 1
+        self._last_id = packet_id
+        return packet_id
+
+    def shared(self) -> Iterator[tuple[Share, Message]]:
+        """What it was to get as a member of a group and has not acknowledged: another member is to have it, unless it
+        was sent at QoS 2 (MQTT-4.8.2-5)."""
+        for out in [*self.inflight.values(), *self._queue]:
+            if out.share is not None and (out.qos == 1 or not out.packet_id):
+                yield out.share, out.message
+
+    # Keep.
+
+    def restore(self, out: Outbound) -> None:
+        """What a journal had, oldest first."""
+        if out.packet_id:
+            self.inflight[out.packet_id] = out
+            self._last_id = max(self._last_id, out.packet_id)
+        else:
+            self._append(out)
+            self._room.used += out.message.size  # kept before, whatever the limit is now
+
+    def _record(self, out: Outbound) -> None:
+        journal = self.journal
+        if journal is None:
+            return
+        message = out.message
+        if not message.number:
+            message.number = journal.number()
+            journal.put(record.message_key(message.number), record.message(message))
+        message.holders += 1
+        out.number = journal.number()
+        journal.put(record.outbound_key(out.number), record.outbound(self.client_id, out))
+
+    def _record_again(self, out: Outbound) -> None:
+        if self.journal is not None and out.number:
+            self.journal.put(record.outbound_key(out.number), record.outbound(self.client_id, out))
+
+    def _strike(self, out: Outbound) -> None:
+        journal = self.journal
+        if journal is None or not out.number:
+            return
+        journal.put(record.outbound_key(out.number), None)
+        out.message.holders -= 1
+        if not out.message.holders:
+            journal.put(record.message_key(out.message.number), None)
+            out.message.number = 0
+
+    def forget(self) -> None:
+        """It is over: nothing of it is kept."""
+        for out in [*self.inflight.values(), *self._queue]:
+            self._strike(out)
+        self._room.give(self._queued)
+        for packet_id in list(self.inbound):
+            self.settle(packet_id)
+        if self.journal is not None:
+            self.journal.put(record.session_key(self.client_id), None)
+
+    def save(self) -> None:
+        """Its subscriptions, will or life changed, or which retained messages are still to be sent."""
+        if self.journal is not None:
+            ends = None if self.outlet is not None else self.ends
+            kept = record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
+            self.journal.put(record.session_key(self.client_id), kept)
+
+    def note(self, packet_id: int, inbound: Inbound) -> None:
+        """What is known of an inbound message at QoS 2."""
+        self.inbound[packet_id] = inbound
+        if self.journal is not None:
+            self.journal.put(record.inbound_key(self.client_id, packet_id), record.inbound(inbound))
+
+    def withhold(self, packet_id: int) -> None:
+        """What is known of it is not to be kept yet."""
+        if self.journal is not None:
+            self.journal.put(record.inbound_key(self.client_id, packet_id), None)
+
+    def settle(self, packet_id: int) -> bool:
+        """The inbound message is over: whether it was known."""
+        if self.inbound.pop(packet_id, None) is None:
+            return False
+        self.withhold(packet_id)
+        return True

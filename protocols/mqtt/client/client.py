@@ -1,0 +1,217 @@
+"""A client of an existing MQTT broker: the ``mqtt`` scope in the role ``client``, for each connection.
+
+From the inside out, the first two without I/O:
+
+``client_settings``    what gateway.yaml may say
+``client_session``     what QoS 2 has to know of earlier connections
+``client_websocket``   MQTT over WebSocket, as a byte stream
+``link``               one connection, on gmqtt
+``client_run``         one run of the application
+``client_connection``  the runs that share a link
+"""
+
+import asyncio
+import errno
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+from protocols.asgi import VERSIONS, Application, MQTTScope
+from protocols.checkpoint import checkpoint
+from protocols.errors import AccountRefused, Disconnected
+from protocols.events import checked
+from protocols.mqtt.client.connection import ClientConnection
+from protocols.mqtt.client.link import Address, Link, Refused
+from protocols.mqtt.client.run import publish
+from protocols.mqtt.client.session import ClientSession
+from protocols.mqtt.client.settings import MQTTClientSettings
+from protocols.mqtt.events import CHECKS
+from protocols.mqtt.wire.reasons import ACCOUNT_REFUSED
+from protocols.server import Server, Status
+from protocols.tasks import LAST_WORDS
+
+__all__ = ["MQTTClient", "MQTTClientSettings"]
+
+logger = logging.getLogger(__name__)
+
+
+class MQTTClient(Server):
+    """Connected to a broker for as long as it runs; a broker that is away is tried again for ever.
+
+    What the application did not acknowledge stays with the broker, which delivers it again on the next connection.
+    """
+
+    protocol = "mqtt-client"
+    scope_types = ("mqtt",)
+
+    def __init__(
+        self,
+        app: Application,
+        settings: MQTTClientSettings,
+        *,
+        name: str = "mqtt-client",
+        state: dict[str, Any] | None = None,
+    ) -> None:
+        super().__init__(app, name=name, state=state)
+        self.settings = settings
+        self._version: Literal["3.1.1", "5.0"] = settings.version
+        self._session = ClientSession()
+        self._connections: set[ClientConnection] = set()
+        """The connection that is up, if one is."""
+        self._refused: Refused | None = None
+        """Why the broker does not let us in, where somebody has to repair that."""
+        self._stopping = False
+
+    @property
+    def address(self) -> str:
+        return f"{self.settings.host}:{self.settings.port}"
+
+    def active(self) -> dict[str, int]:
+        count = sum(connection.unacknowledged for connection in self._connections)
+        return {"mqtt": count} if count else {}
+
+    async def start(self) -> None:
+        self.status = Status("connecting")
+        self.tasks.spawn(self._stay_connected(), name="connection")
+
+    async def stop(self, grace: float) -> None:
+        """Acknowledge what has arrived as it is handled, take nothing more, and say goodbye."""
+        deadline = asyncio.get_running_loop().time() + grace
+        self.status = Status("draining")
+        self._stopping = True
+        for connection in list(self._connections):
+            await connection.drain(grace)
+            await self.tasks.drain(max(LAST_WORDS, deadline - asyncio.get_running_loop().time()))
+        await self.tasks.cancel()
+        self.status = Status("stopped")
+
+    async def publish(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.send`` outside a run: to the broker, which has taken it at QoS 1 and 2 when this returns. Raises
+        Disconnected where it is away, AccountRefused where it does not let us in, NotSent where it does not take it,
+        LocalProtocolError for what is no publication.
+        """
+        publication = checked(CHECKS, {**event, "type": "mqtt.send"})
+        for connection in self._connections:
+            await publish(connection.link, publication, self.settings.timeout)
+            await checkpoint()
+            return
+        if self._refused is not None:
+            raise AccountRefused(str(self._refused))
+        raise Disconnected("the broker is away")
+
+    async def _stay_connected(self) -> None:
+        pauses = self._pauses()
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            reason = await self._connect_and_serve()
+            if self._stopping:
+                return
+            if loop.time() - began > self.settings.retry_max:
+                pauses = self._pauses()
+            pause = next(pauses)
+            self.status = Status("connecting", f"{reason}; next try in {pause:.2g} s")
+            logger.warning("mqtt-client %s %s: %s", self.name, self.address, self.status.detail)
+            await asyncio.sleep(pause)
+
+    def _pauses(self) -> Iterator[float]:
+        """Doubling, up to the longest, each up to a quarter shorter, so that many clients do not come at once."""
+        pause = self.settings.retry
+        while True:
+            yield pause * random.uniform(0.75, 1.0)  # noqa: S311 -- no secret
+            pause = min(pause * 2, self.settings.retry_max)
+
+    async def _connect_and_serve(self) -> str:
+        """Until it is over, or could not begin; returns why."""
+        try:
+            link = await self._connect()
+        except (Refused, OSError, UnicodeError) as error:
+            self._refused = error if isinstance(error, Refused) and error.answer in ACCOUNT_REFUSED else None
+            return _sentence(error, self.settings)
+        self._refused = None
+        connection = ClientConnection(self.app, lambda: self._scope(link), link, self.settings, self._opened)
+        self._connections.add(connection)
+        try:
+            return await connection.serve()
+        finally:
+            self._connections.discard(connection)
+
+    async def _connect(self) -> Link:
+        async with asyncio.timeout(self.settings.timeout):
+            try:
+                return await Link.connect(self._address(), self._session)
+            except Refused as error:
+                if self._version == "3.1.1" or not error.is_version:
+                    raise
+            logger.info("mqtt-client %s: %s does not speak MQTT 5.0; trying 3.1.1", self.name, self.address)
+            self._version = "3.1.1"
+            return await Link.connect(self._address(), self._session)
+
+    def _opened(self) -> None:
+        count, parallel = len(self.settings.subscribe), self.settings.parallel
+        detail = f"{self._version}; {count} subscription{'' if count == 1 else 's'}"
+        self.status = Status("ready", detail if parallel == 1 else f"{detail}, {parallel} instances")
+
+    def _address(self) -> Address:
+        settings = self.settings
+        return Address(
+            url=settings.url,
+            websocket=settings.is_websocket,
+            host=settings.host,
+            port=settings.port,
+            client_id=settings.client_id or f"{self.name}-{socket.gethostname()}",
+            username=settings.username,
+            password=settings.password.reveal() if settings.password else None,
+            tls=settings.context(),
+            version=self._version,
+            keepalive=settings.keepalive,
+            clean_start=settings.clean_start,
+            session_expiry=int(settings.session_expiry),
+            receive_maximum=settings.receive_maximum,
+            max_packet=settings.max_packet,
+        )
+
+    def _scope(self, link: Link) -> MQTTScope:
+        own, peer = link.names
+        return {
+            "type": "mqtt",
+            "asgi": VERSIONS,
+            "listener": self.name,
+            "client": peer[:2] if peer else None,
+            "server": own[:2] if own else None,
+            "extensions": {"tls": {}} if self.settings.is_secure else {},
+            "state": self.state.copy(),
+            "role": "client",
+            "protocol_version": self._version,
+            "client_id": self._address().client_id,
+            "username": self.settings.username,
+            "clean_start": self.settings.clean_start,
+            "keepalive": self.settings.keepalive,
+            "session_present": link.session_present,
+            "will": None,
+            "properties": link.properties,
+            "transport": "websocket" if self.settings.is_websocket else "tcp",
+        }
+
+
+def _sentence(error: Exception, settings: MQTTClientSettings) -> str:
+    """Why there is no connection, in a few words for the operator."""
+    match error:
+        case Refused() | Disconnected():
+            return str(error)
+        case TimeoutError():
+            return f"no answer within {settings.timeout:g} s"
+        case socket.gaierror() | UnicodeError():
+            return f"there is no host {settings.host!r}"
+        case ssl.SSLCertVerificationError():
+            return f"TLS: {error.verify_message}"
+        case ssl.SSLError():
+            return f"TLS: {error.reason or 'handshake failed'}"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case _:  # asyncio makes one OSError of many where a name has several addresses
+            refused = f"[Errno {errno.ECONNREFUSED}]" in str(error)
+            return "connection refused" if refused else str(error) or type(error).__name__

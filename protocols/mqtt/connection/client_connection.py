@@ -1,0 +1,580 @@
+"""One device on one socket, from its CONNECT on: the application's run, and the socket's side of the connection."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Iterator
+from typing import Any, Protocol, cast
+
+from protocols.app_run import Instance
+from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
+from protocols.errors import RemoteProtocolError
+from protocols.mqtt import events
+from protocols.mqtt.access.access import Access, Verdict
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.fan_out import FanOut
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.peer import Goodbye
+from protocols.mqtt.broker.session import Session
+from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.connection.connection import Connection
+from protocols.mqtt.connection.handshake import Handshake
+from protocols.mqtt.connection.rate import Rate
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.aliases import Aliases
+from protocols.mqtt.wire.packets import Connect
+from protocols.mqtt.wire.parser import Parser
+from protocols.net.endpoints import describe_tls, host_port
+from protocols.net.write_buffer import untaken
+
+logger = logging.getLogger(__name__)
+
+READ_AHEAD = 64 * 1024
+"""Bytes taken from a device whose application is not ready for them, before its socket is left alone."""
+COALESCE = 64 * 1024
+"""Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
+CLOSE_TIMEOUT = 5.0
+"""Seconds for a peer to read what was written before its connection was closed."""
+TURN = 500
+"""Packets of one device that are worked through before others have their turn: a read may bring 17,000 small ones."""
+UNKEPT = 10_000
+"""Changes of state that wait for the disk; then nothing more is read until they are kept."""
+
+_VERSIONS: dict[int, Any] = {4: "3.1.1", 5: "5.0"}
+
+
+class Host(Protocol):
+    """What the server gives to each device."""
+
+    app: Application
+    name: str
+    state: dict[str, Any]
+    settings: MQTTSettings
+    broker: Broker
+    access: Access
+    figures: Figures
+
+    async def until_gone(self, client_id: str) -> None:
+        """Wait until what this client said on its last connection, which is lost, has been looked at."""
+
+    def leaving(self, device: "Device") -> None:
+        """Its connection is lost, and what it said is still to be looked at."""
+
+    def disconnected(self, device: "Device") -> None: ...
+
+
+class Device(Instance, asyncio.Protocol):
+    """A device that has said CONNECT, and the application's run for it."""
+
+    sends = events.SERVER
+    # An acknowledgement is one call a message: mqtt_ack has it checked where it is more than the id that it waits for.
+    checks = {kind: check for kind, check in events.CHECKS.items() if kind != "mqtt.ack"}
+
+    # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
+    __slots__ = (
+        *("_acks", "_admission", "_closed", "_connect", "_dropped", "_events", "_heard", "_held", "_host", "_journal"),
+        *("_keepalive", "_loop", "_lost", "_out", "_parser", "_phase", "_rate", "_resting", "_stopping", "_throttle"),
+        *("_timer", "_transport", "_turn", "_unacked", "_unread", "_unsent"),
+        *("aliases", "client_id", "congested", "max_packet", "version"),
+    )
+
+    def __init__(
+        self, host: Host, transport: asyncio.Transport, parser: Parser, connect: Connect, *, assigned: bool
+    ) -> None:
+        super().__init__(host.app, _scope(host, transport, connect))
+        self.client_id = connect.client_id
+        self.version = connect.version
+        self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
+        taken = connect.properties.get("topic_alias_maximum", 0)
+        self.aliases = Aliases(taken) if taken else None
+        self.congested = False
+        self._connect: Connect | None = connect
+        self._host = host
+        self._transport = transport
+        self._parser = parser
+        self._journal = host.broker.journal
+        self._loop = asyncio.get_running_loop()
+        self._keepalive = 0.0
+        self._heard = self._loop.time()
+        self._rate = Rate(host.settings.max_publish_rate) if host.settings.max_publish_rate else None
+        self._throttle: asyncio.TimerHandle | None = None
+        # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
+        self._held = True
+        # While it rests, others have their turn; then it goes on with what is left of its events and packets.
+        self._resting = False
+        self._events: Iterator[Any] | None = None
+        self._turn = TURN
+        self._lost = False
+        self._admission: asyncio.Task[Any] | None = None
+        self._acks: list[int] = []
+        self._out: list[bytes] = []
+        self._unsent = 0
+        self._unread = 0  # what it had not taken when that was looked at last, and what was written since
+        self._dropped = 0
+        self._stopping = False
+        self._closed = False
+        self._phase: Handshake | Connection = Handshake(host.broker, host.settings, connect, self, assigned=assigned)
+        self._unacked: dict[int, int] = {}  # the connection's, when there is one
+        self._timer = self._loop.call_later(host.settings.connect_timeout, self._unanswered)
+        # A device without an MQTT keep-alive that has gone without a word is found by TCP.
+        if (sock := transport.get_extra_info("socket")) is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        transport.set_write_buffer_limits(host.settings.max_unsent)
+
+    # The application's side.
+
+    async def serve(self) -> None:
+        """Ask who it is, run the application; its end is the connection's."""
+        try:
+            if await self._admit():
+                await self.run()
+        finally:
+            if isinstance(self._phase, Connection):
+                self._phase.abandon()
+            elif not self._closed:
+                self._phase.refuse(reasons.SERVER_UNAVAILABLE)
+            self.close(reasons.UNSPECIFIED, "the application has ended")
+
+    @property
+    def disconnect_grace(self) -> float:
+        return self._host.settings.disconnect_grace
+
+    @property
+    def _handshake(self) -> Handshake:
+        """For what is only done before it is accepted: the table above lets nothing else through."""
+        return cast("Handshake", self._phase)
+
+    async def _admit(self) -> bool:
+        """Whether the server's own users and rules let it in; the application decides then."""
+        connect, self._connect = self._connect, None
+        if connect is None:
+            return False
+        access, username = self._host.access, connect.username
+        if access.needed:
+            tls = self._transport.get_extra_info("ssl_object")
+            certificate = tls.getpeercert() if tls is not None else None
+            verdict = await self._authenticate(username, connect.password, certificate)
+            if verdict.reason_code:
+                return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
+            username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
+        self._handshake.user = username
+        self._handshake.rules = access.rules_for(self.client_id, username)
+        if not self._host.broker.belongs_to(self.client_id, username):
+            return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
+        if not self._handshake.may_have_will():
+            return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
+        await self._host.until_gone(self.client_id)
+        if self._closed:
+            return False
+        self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})
+        return True
+
+    async def _authenticate(self, username: str | None, password: bytes | None, certificate: Any) -> Verdict:
+        """Neither the client nor the application is late while it waits for us."""
+        self._timer.cancel()
+        client = host_port(self._transport.get_extra_info("peername"))
+        self._admission = asyncio.current_task()
+        try:
+            host = client[0] if client is not None else ""
+            verdict = await self._host.access.authenticate(username, password, certificate, host)
+        finally:
+            self._admission = None
+        if not self._closed:
+            self._timer = self._loop.call_later(self._host.settings.connect_timeout, self._unanswered)
+        return verdict
+
+    def _turn_away(self, code: int, why: str) -> bool:
+        if not self._closed:
+            self._handshake.refuse(code)
+            self._log(f"rejected: {why}")
+            self.close(code, why)
+        return False
+
+    def mqtt_accept(self, event: dict[str, Any]) -> None:
+        handshake = self._handshake
+        connection = self._phase = handshake.accept(event)
+        self._unacked = connection.unacked
+        self._timer.cancel()
+        self._log_dropped(connection.session)
+        self._heard = self._loop.time()
+        self._keepalive = handshake.keepalive * 1.5
+        if self._keepalive:
+            self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
+        self._loop.call_soon(self.resume)
+
+    def _log_dropped(self, session: Session) -> None:
+        if session.dropped:
+            self._log(f"{session.dropped} messages to it dropped while it was away: its queue was full", lost=True)
+            session.dropped = 0
+
+    def mqtt_reject(self, event: dict[str, Any]) -> None:
+        code = event["reason_code"]
+        self._handshake.refuse(code, event["properties"])
+        self._log(f"rejected by the application, reason code {code:#x}")
+        self.close(code, "rejected by the application")
+
+    def mqtt_ack(self, event: dict[str, Any]) -> None:
+        packet_id = event["id"]
+        unacked = self._unacked
+        position = unacked.get(packet_id) if type(packet_id) is int else None
+        if position is None or len(event) > 2 or self.gone or (position and not self._is_kept(position)):
+            self._phase.acknowledge(events.ack(event))
+            return
+        del unacked[packet_id]
+        if not self._acks and not self._out:
+            self._loop.call_soon(self._flush)
+        self._acks.append(packet_id)
+
+    def _is_kept(self, position: int) -> bool:
+        return self._journal is None or position <= self._journal.committed
+
+    def mqtt_send(self, event: MQTTSendEvent) -> Awaitable[None] | None:
+        fan_out, journal = self._host.broker.send(event), self._journal
+        if fan_out is None and (journal is None or journal.position <= journal.committed):
+            return None
+        return delivered(fan_out, journal)
+
+    def mqtt_suback(self, event: dict[str, Any]) -> None:
+        cast("Connection", self._phase).granted(event)  # only in the state "open"
+
+    def mqtt_auth(self, event: dict[str, Any]) -> None:
+        self._phase.authenticate(event)
+        if self.state == "connecting":  # it may answer, and say nothing else until it is accepted
+            self._held = False
+            self._loop.call_soon(self._handle)
+
+    def mqtt_disconnect(self, event: dict[str, Any]) -> None:
+        self.close(event["reason_code"], "closed by the application", properties=event["properties"])
+
+    def pause(self) -> None:
+        self._held = True
+
+    def resume(self) -> None:
+        if self._closed or self._lost or self._resting or self._throttle is not None or self._paused:
+            return
+        self._held = False
+        self._heard = self._loop.time()  # what it said while it was held may still be in the socket
+        self._handle()
+        if self._stopping:
+            self._stop_if_done()
+        elif not self._held and not self.congested:
+            self._transport.resume_reading()
+
+    def _unanswered(self) -> None:
+        timeout = self._host.settings.connect_timeout
+        self._log(f"closed: the application did not answer within {timeout:g} s")
+        self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
+        self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
+
+    # The socket's side.
+
+    def data_received(self, data: bytes) -> None:
+        self._host.figures.bytes_received += len(data)
+        if self._held:
+            self._parser.append(data)
+            if self._parser.waiting > READ_AHEAD:
+                self._transport.pause_reading()
+        else:
+            self._begin_turn()
+            self._handle(data)
+
+    def _begin_turn(self) -> None:
+        self._turn = TURN
+        if isinstance(self._phase, Connection):
+            self._phase.deliveries = 0
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = True
+        if not self._resting:
+            self._leave()
+        elif not self._closed:
+            self._host.leaving(self)
+
+    def _leave(self) -> None:
+        """What it said before it left, a turn at a time and whether the application is ready for it or not; then it is
+        gone."""
+        if isinstance(self._phase, Connection):
+            self._handle()
+        if self._resting and not self._closed:
+            self._host.leaving(self)
+            return
+        self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
+        self._timer.cancel()
+        self._host.disconnected(self)
+
+    def pause_writing(self) -> None:
+        """It does not read: what it says from now on would be answered into memory."""
+        self.congested = True
+        self._unread = untaken(self._transport)
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self.congested = False
+        self._heard = self._loop.time()  # what it said meanwhile is still in the socket
+        if not self._held and not self._stopping:
+            self._transport.resume_reading()
+        if self._dropped:
+            self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
+            self._dropped = 0
+        if isinstance(self._phase, Connection) and not self._closed:
+            self._phase.session.pump()
+
+    def write(self, data: bytes) -> None:
+        if not self._out and not self._acks:
+            self._loop.call_soon(self._flush)
+        self._out.append(data)
+        self._unsent += len(data)
+        if self._unsent > COALESCE:
+            self._flush()
+
+    def offer(self, data: bytes) -> bool:
+        if self.congested:
+            self._dropped += 1
+            self._host.figures.messages_dropped += 1
+            return False
+        self.write(data)
+        return True
+
+    def tell(self, event: Any) -> None:
+        self.feed(event)
+
+    def _collect_acks(self) -> None:
+        if self._acks:
+            self._out.append(packets.pubacks(self._acks))
+            self._acks.clear()
+
+    def _flush(self) -> None:
+        self._collect_acks()
+        if self._out and not self._transport.is_closing():
+            data = b"".join(self._out)
+            self._host.figures.bytes_sent += len(data)
+            if self.congested:
+                self._unread += len(data)
+            self._transport.write(data)
+            self._out.clear()
+            self._unsent = 0
+        if self._stopping:
+            self._stop_if_done()
+
+    def _handle(self, data: bytes = b"") -> None:
+        if self._closed:
+            return
+        try:
+            self._work(data)
+        except Goodbye as goodbye:
+            with_will = goodbye.code != reasons.SUCCESS  # 3.14.4: only success discards it
+            self.close(goodbye.code, "", clean=True, silent=True, with_will=with_will)
+        except RemoteProtocolError as error:
+            self._log(f"closed: {error}")
+            code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
+            if isinstance(self._phase, Handshake):
+                self._phase.refuse(code)
+            self.close(code, str(error))
+
+    def _work(self, data: bytes) -> None:
+        """Look at packets until there are none, the application's inbox is full, or others are to have their turn."""
+        parser, handle, feed = self._parser, self._phase.handle, self.feed
+        events, self._events = self._events, None
+        while True:
+            if events is None:
+                parsed = parser.feed(data)
+                if not parsed:
+                    return
+                data = b""
+                self._heard = self._loop.time()
+                self._host.figures.packets_received += len(parsed)
+                self._turn -= len(parsed)
+                self._hold_back(parsed)
+                events = handle(parsed)
+            for event in events:
+                if event is None:
+                    self._events = events
+                    self._rest(cast("Connection", self._phase).fan_out)
+                    return
+                feed(event)
+            if self._turn <= 0:
+                self._rest()
+                return
+            if self._held and not self._lost:
+                return
+            events = None
+
+    def _rest(self, fan_out: FanOut | None = None) -> None:
+        """Let others have their turn; go on after that, or when everybody has the last message."""
+        self._held = self._resting = True
+        if self._parser.waiting > READ_AHEAD and not self._lost:
+            self._transport.pause_reading()
+        if fan_out is None:
+            self._go_on_soon()
+        else:
+            fan_out.when_done(self._go_on_soon)
+
+    def _go_on_soon(self) -> None:
+        self._loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._resting = False
+        self._begin_turn()
+        if self._lost:
+            self._leave()
+        else:
+            self.resume()
+
+    def _hold_back(self, parsed: list[packets.Packet]) -> None:
+        """Read no more for a while where it publishes too fast, or the disk does not keep up."""
+        if self._rate is not None and self._throttle is None and not self._lost:
+            published = sum(isinstance(packet, dict) for packet in parsed)
+            if pause := self._rate.spend(published, self._loop.time()):
+                self._held = True
+                self._throttle = self._loop.call_later(pause, self._unthrottle)
+        journal = self._journal
+        if journal is not None and journal.position - journal.committed > UNKEPT:
+            self._held = True
+            journal.when(journal.position, self.resume)
+
+    def _unthrottle(self) -> None:
+        self._throttle = None
+        self.resume()
+
+    def _check_keepalive(self) -> None:
+        """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts; from
+        a client that is not read because it reads slowly, that it reads at all."""
+        now = self._loop.time()
+        if self._held or (self.congested and self._reads()):
+            self._heard = now
+        due = self._heard + self._keepalive
+        if due <= now:
+            self._log(f"closed: silent for {self._keepalive:g} s [MQTT-3.1.2-24]")
+            self.close(reasons.KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
+        else:
+            self._timer = self._loop.call_at(due, self._check_keepalive)
+
+    def _reads(self) -> bool:
+        """Whether it has taken anything since this was asked last."""
+        before, self._unread = self._unread, untaken(self._transport)
+        return self._unread < before
+
+    # How it ends.
+
+    def taken_over(self) -> None:
+        self._log("closed: another connection has its client identifier [MQTT-3.1.4-2]")
+        self.close(reasons.TAKEN_OVER, "session taken over")
+
+    def overflow(self) -> None:
+        """Not at once: the caller is in the middle of a delivery, and a will that is published now might overflow the
+        next subscriber."""
+        self._loop.call_soon(self._overflow)
+
+    def _overflow(self) -> None:
+        if not self._closed:
+            self._log("closed: it does not acknowledge, and its queue is full")
+            self.close(reasons.QUOTA_EXCEEDED, "its queue is full")
+
+    def stop(self) -> None:
+        """The server stops: take nothing more, let what has arrived be handled and acknowledged, close."""
+        self._stopping = True
+        if not self._closed:
+            self._transport.pause_reading()
+        if self._connect is not None or self._admission is not None:  # nothing of it is under way
+            self._connect = None
+            self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
+            self.close(reasons.SERVER_UNAVAILABLE, "server shutting down")
+        self._stop_if_done()
+
+    def _stop_if_done(self) -> None:
+        if isinstance(self._phase, Connection) and not self._held and not self._phase.busy:
+            self.dismiss()
+
+    def dismiss(self) -> None:
+        """The server stops, whatever is under way. Who is not accepted yet is refused when its handler has ended."""
+        if isinstance(self._phase, Connection):
+            self.close(reasons.SHUTTING_DOWN, "server shutting down")
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def close(
+        self,
+        reason_code: int,
+        reason: str,
+        *,
+        clean: bool = False,
+        silent: bool = False,
+        with_will: bool | None = None,
+        properties: dict[str, Any] | None = None,
+    ) -> None:
+        """End the connection and tell the application, once. What was written still leaves.
+
+        ``silent``: the client is not told why. The will is published unless the end is ``clean``, or as said.
+        """
+        if self._closed:
+            return
+        connection = self._phase if isinstance(self._phase, Connection) else None
+        if connection is not None and not silent:
+            self._collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
+            connection.goodbye(reason_code, properties)
+        self._closed = True
+        self._held = True
+        if self._admission is not None:
+            self._admission.cancel()
+        self._timer.cancel()
+        if self._throttle is not None:
+            self._throttle.cancel()
+        if connection is not None:
+            if connection.refused:
+                self._log(f"{connection.refused} messages of it were not published: the acl does not allow them")
+            connection.end(with_will=not clean if with_will is None else with_will)
+        self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
+        self._flush()
+        self._transport.close()
+        self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
+
+    def _log(self, what: str, *, lost: bool = False) -> None:
+        log(self._host, self._transport, f" ({self.client_id})", what, lost=lost)
+
+
+async def delivered(fan_out: FanOut | None, journal: Journal | None) -> None:
+    """Wait until every subscriber has a message, and all that this changed is kept."""
+    loop = asyncio.get_running_loop()
+    if fan_out is not None:
+        done = loop.create_future()
+        fan_out.when_done(lambda: None if done.done() else done.set_result(None))
+        await done
+    if journal is not None:
+        kept = loop.create_future()
+        journal.when(journal.position, lambda: None if kept.done() else kept.set_result(None))
+        await kept
+
+
+def log(host: Host, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
+    """``lost``: this is said whatever else there is to say."""
+    extra = {"lost": True} if lost else None
+    logger.warning("%s: %s%s %s", host.name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
+
+
+def _peer(address: Any) -> str:
+    return "{}:{}".format(*address[:2]) if isinstance(address, tuple) else "a local socket"
+
+
+def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTScope:
+    tls = transport.get_extra_info("ssl_object")
+    return {
+        "type": "mqtt",
+        "asgi": VERSIONS,
+        "listener": host.name,
+        "client": host_port(transport.get_extra_info("peername")),
+        "server": host_port(transport.get_extra_info("sockname")),
+        "extensions": {"tls": describe_tls(tls)} if tls is not None else {},
+        "state": host.state.copy(),
+        "role": "server",
+        "protocol_version": _VERSIONS[connect.version],
+        "client_id": connect.client_id,
+        "username": connect.username,
+        "clean_start": connect.clean,
+        "keepalive": connect.keepalive,
+        "session_present": not connect.clean and host.broker.kept(connect.client_id),
+        "will": connect.will and connect.will.copy(),
+        "properties": connect.properties,
+        "transport": "websocket" if transport.get_extra_info("websocket") else "tcp",
+    }

@@ -1,0 +1,310 @@
+"""One accepted connection to its end, sans I/O: packets in, events for the application and bytes out."""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, cast
+
+from protocols.asgi import MQTTReceiveEvent
+from protocols.errors import Disconnected, LocalProtocolError
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.fan_out import FanOut
+from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
+from protocols.mqtt.broker.session import Session
+from protocols.mqtt.connection.authentication import Authentication
+from protocols.mqtt.connection.exactly_once import ExactlyOnce
+from protocols.mqtt.connection.subscribing import Subscribing
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.aliases import resolve
+from protocols.mqtt.wire.packets import (
+    Auth,
+    Connect,
+    Disconnect,
+    Packet,
+    Pingreq,
+    Puback,
+    Pubcomp,
+    Pubrec,
+    Pubrel,
+    Subscribe,
+    Unsubscribe,
+)
+
+Event = Any
+
+MOST_DELIVERIES = 4096
+"""What one connection publishes is delivered so many times, more or less, before others have their turn."""
+
+
+class Connection:
+    """What a client may say once it is accepted, and what follows.
+
+    :attr:`unacked` holds, by packet identifier, the QoS 1 messages that the application has not acknowledged, with the
+    position in the journal that their PUBACK waits for (0: nothing). ``problems``: the client takes reason strings.
+    """
+
+    __slots__ = (
+        *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
+        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
+        *("deliveries", "fan_out", "refused", "session", "unacked"),
+    )
+
+    def __init__(
+        self,
+        broker: Broker,
+        settings: MQTTSettings,
+        session: Session,
+        peer: Peer,
+        *,
+        rules: Rules | None,
+        asks: bool,
+        problems: bool,
+        authentication: Authentication,
+    ) -> None:
+        self.session = session
+        self.unacked: dict[int, int] = {}
+        self.refused = 0
+        """Messages that the rules did not let through."""
+        self.fan_out: FanOut | None = None
+        """Of the last message, where its subscribers are many."""
+        self.deliveries = 0
+        """Of what it published, since others had their turn."""
+        self._broker = broker
+        self._journal = broker.journal
+        self._matches = broker.matches
+        self._peer = peer
+        self._rules = rules
+        self._problems = problems
+        self._most = settings.max_unacked if peer.version == 5 else 65536
+        self._longest = settings.max_session_expiry
+        self._authentication = authentication
+        self._subscribing = Subscribing(broker, session, peer, rules, asks=asks)
+        self._exactly_once = ExactlyOnce(session, peer, broker.journal)
+        self._aliases: dict[int, str] = {}  # the client's
+        self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle device
+        self._over = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether the application has something to answer yet."""
+        return bool(self.unacked or self._queue or self._exactly_once.busy or self._subscribing.busy)
+
+    # Packets.
+
+    def handle(self, packets: Iterable[Packet]) -> Iterator[Event | None]:
+        """The application's events for ``packets``, in order; the others are answered as they come up.
+
+        None between them asks for a pause, that others may have their turn: until :attr:`fan_out` is done, where there
+        is one. Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a device publishes
+        goes to its subscribers here, at its arrival, whatever the application makes of it.
+        """
+        unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules
+        exactly_once, most = self._exactly_once, self._most
+        for packet in packets:
+            if not isinstance(packet, dict):
+                yield from self._other(packet)
+                continue
+            if (packet["properties"] or rules is not None) and not self._passes(packet):
+                continue
+            packet_id, qos = packet["id"], packet["qos"]
+            if packet_id is not None:
+                room = len(unacked) + exactly_once.begun < most
+                if qos == 1 and room and packet_id not in unacked and packet_id not in inbound:
+                    unacked[packet_id] = 0
+                else:
+                    if (fan_out := exactly_once.under_way(packet_id)) is not None:
+                        self.fan_out = fan_out
+                        yield None  # its repetition is answered when everybody has it
+                    if not self._begin(packet_id, packet):
+                        yield from self._repeated(packet)
+                        continue
+            if packet["retain"] or matches[packet["topic"]]:
+                yield from self._fan_out(packet)
+            if self._queue or qos == 2:
+                yield from self._in_turn(packet)
+            else:
+                yield packet
+
+    def _other(self, packet: Packet) -> Iterator[Event]:
+        event = _HANDLERS[type(packet)](self, packet)
+        if event is not None:
+            yield from self._in_turn(event)
+
+    def _passes(self, packet: MQTTReceiveEvent) -> bool:
+        """Whether the rules let it through, its properties looked at."""
+        if packet["properties"]:
+            resolve(packet, self._aliases)
+        if self._rules is None or self._rules.may_publish(packet["topic"]):
+            return True
+        self.refused += 1
+        if packet["id"] is not None:  # 3.1.1 has no word for it: acknowledged, and it goes nowhere (3.3.5)
+            answer = packets.puback if packet["qos"] == 1 else packets.pubrec
+            self._peer.write(answer(self._peer.version, packet["id"], reasons.NOT_AUTHORIZED))
+        return False
+
+    def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
+        """Whether this is new: at QoS 2, or at QoS 1 where it was not plainly so."""
+        if packet_id in self.unacked or self._exactly_once.owns(packet_id):
+            _check_repeated(packet["dup"])
+            return False
+        if packet["qos"] == 2 and self._exactly_once.repeated(packet_id, packet):
+            return False
+        if len(self.unacked) + self._exactly_once.begun >= self._most:
+            raise broken("more than the receive maximum [MQTT-3.3.4-9]", reasons.RECEIVE_MAXIMUM_EXCEEDED)
+        if packet["qos"] == 1:
+            self.unacked[packet_id] = 0
+        else:
+            self._exactly_once.begin(packet_id, packet)
+        return True
+
+    def _repeated(self, packet: MQTTReceiveEvent) -> Iterator[Event]:
+        return self._in_turn(packet) if "event" in packet else iter(())
+
+    def _fan_out(self, message: MQTTReceiveEvent) -> Iterator[None]:
+        """Asks for a pause where that takes time, or many together have taken it."""
+        # 4.7.2: clients must not use $-topics to exchange messages. The application may.
+        if message["topic"].startswith("$"):
+            return
+        keys = message["topic"], message["payload"], message["qos"]
+        sent = self._broker.message(*keys, retain=message["retain"], properties=message["properties"])
+        self.fan_out = self._broker.publish(sent, self.session)
+        if self.fan_out is not None and message["qos"] == 2:
+            self._exactly_once.fan_out(cast("int", message["id"]), self.fan_out)
+        self.deliveries += len(self._matches[message["topic"]])
+        if self.fan_out is not None or self.deliveries > MOST_DELIVERIES:
+            yield None
+        if self._journal is not None and message["id"] in self.unacked:
+            self.unacked[message["id"]] = self._journal.position
+
+    def _puback(self, packet: Puback) -> None:
+        self.session.acknowledged(packet.id)
+
+    def _pubrec(self, packet: Pubrec) -> None:
+        session, version = self.session, self._peer.version
+        if not session.received(packet.id, packet.code):
+            self._peer.write(packets.pubrel(version, packet.id, reasons.PACKET_ID_NOT_FOUND))
+        elif packet.code < 0x80:
+            session.after(lambda: self._peer.write(packets.pubrel(version, packet.id)))
+
+    def _pubrel(self, packet: Pubrel) -> None:
+        self._exactly_once.release(packet)
+
+    def _pubcomp(self, packet: Pubcomp) -> None:
+        self.session.completed(packet.id)
+
+    def _subscribe(self, packet: Subscribe) -> Event:
+        return self._subscribing.subscribe(packet)
+
+    def _unsubscribe(self, packet: Unsubscribe) -> Event:
+        return self._subscribing.unsubscribe(packet)
+
+    def _pingreq(self, packet: Pingreq) -> None:
+        self._peer.write(packets.PINGRESP)
+
+    def _auth(self, packet: Auth) -> Event:
+        return self._authentication.heard(packet)
+
+    def _disconnect(self, packet: Disconnect) -> None:
+        expiry = packet.properties.get("session_expiry_interval")
+        if expiry is not None:
+            if expiry and not self.session.expiry:
+                raise broken("DISCONNECT gives a life to a session without one [3.14.2.2.2]")
+            self.session.expiry = min(float(expiry), self._longest)
+        raise Goodbye(packet.code)
+
+    def _connect_again(self, packet: Connect) -> None:
+        raise broken("a second CONNECT [MQTT-3.1.0-2]")
+
+    # What the application says.
+
+    def acknowledge(self, event: Mapping[str, Any]) -> None:
+        """The application is done with a message: its PUBACK or PUBREC may leave, when all that it stands for is kept.
+
+        At QoS 2 also after the connection is over: the client may ask on the next. Raises LocalProtocolError, and
+        Disconnected where it comes too late.
+        """
+        packet_id, code = event["id"], event.get("reason_code", reasons.SUCCESS)
+        properties = dict(event.get("properties") or {}) if self._problems else {}
+        if self._exactly_once.owns(packet_id):
+            self._exactly_once.acknowledge(packet_id, code, properties)
+        elif self._over:
+            raise Disconnected("mqtt.ack: the client is gone, and sends it again")
+        elif packet_id not in self.unacked:
+            raise LocalProtocolError(f"mqtt.ack: no message {packet_id!r} is waiting for it")
+        else:
+            self._acknowledge_1(packet_id, code, properties)
+
+    def _acknowledge_1(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
+        peer = self._peer
+        data = encoded(peer, packets.puback, peer.version, packet_id, code, properties=properties)
+        position = self.unacked.pop(packet_id)
+        if self._journal is None:
+            peer.write(data)
+        else:
+            self._journal.when(position, lambda: peer.write(data))
+
+    def granted(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.suback``: the application has decided about a SUBSCRIBE. Raises LocalProtocolError."""
+        self._subscribing.granted(event)
+
+    def authenticate(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.auth``: a step of authenticating again (4.12.1). Raises LocalProtocolError."""
+        self._authentication.ask(event)
+
+    def goodbye(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
+        """The server closes the connection, and says why where MQTT has a word for it."""
+        if self._peer.version == 5 and not self._over:
+            self._peer.write(encoded(self._peer, packets.disconnect, reason_code, properties=dict(properties or {})))
+
+    # How it ends.
+
+    def end(self, *, with_will: bool) -> None:
+        """The connection is over. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
+        if not self._over:
+            self._over = True
+            self._queue = None
+            self._broker.close(self.session, with_will=with_will)
+
+    def abandon(self) -> None:
+        """The application has ended: what it has not answered at QoS 2 is for whoever the client sends it to again."""
+        self._exactly_once.abandon()
+
+    # What has to wait until it is kept.
+
+    def _in_turn(self, event: Event) -> Iterator[Event]:
+        """``event``, now or, where something before it or itself is not kept yet, later."""
+        journal = self.session.journal
+        position = journal.position if journal is not None else 0
+        if journal is None or (not self._queue and position <= journal.committed):
+            yield event
+            return
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((position, event))
+        journal.when(position, self._release)
+
+    def _release(self) -> None:
+        journal, queue = self.session.journal, self._queue
+        while journal is not None and queue and queue[0][0] <= journal.committed:
+            self._peer.tell(queue.popleft()[1])
+
+
+def _check_repeated(dup: bool) -> None:
+    """A message that is sent again while its handler runs is answered once, by that handler. A new one under an
+    identifier in use could not be told apart."""
+    if not dup:
+        raise broken("PUBLISH with a packet identifier in use [MQTT-2.2.1-3]")
+
+
+_HANDLERS: dict[type, Callable[[Connection, Any], Event]] = {
+    Puback: Connection._puback,  # noqa: SLF001 -- the class's own table
+    Pubrec: Connection._pubrec,  # noqa: SLF001 -- the class's own table
+    Pubrel: Connection._pubrel,  # noqa: SLF001 -- the class's own table
+    Pubcomp: Connection._pubcomp,  # noqa: SLF001 -- the class's own table
+    Subscribe: Connection._subscribe,  # noqa: SLF001 -- the class's own table
+    Unsubscribe: Connection._unsubscribe,  # noqa: SLF001 -- the class's own table
+    Pingreq: Connection._pingreq,  # noqa: SLF001 -- the class's own table
+    Auth: Connection._auth,  # noqa: SLF001 -- the class's own table
+    Disconnect: Connection._disconnect,  # noqa: SLF001 -- the class's own table
+    Connect: Connection._connect_again,  # noqa: SLF001 -- the class's own table
+}

@@ -1,0 +1,145 @@
+"""QoS 2 inbound: an event once, whatever the number of PUBLISH packets and of connections (4.3.3). Pure."""
+
+from typing import Any
+
+from protocols.asgi import MQTTReceiveEvent
+from protocols.event_id import new_id
+from protocols.mqtt.broker.fan_out import FanOut
+from protocols.mqtt.broker.inbound import Inbound
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.peer import Peer, broken, encoded
+from protocols.mqtt.broker.session import Session
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.packets import Pubrel
+
+UNRELEASED = 4096
+"""Messages at QoS 2 of one client for which its PUBREL has not come: 3.1.1 has no receive maximum."""
+
+
+class ExactlyOnce:
+    """One connection's part in its session's exchanges.
+
+    The session knows every message from its PUBLISH to its PUBREL; the connection whose application has it is its
+    owner, also after its end.
+    """
+
+    __slots__ = ("_journal", "_peer", "_session", "begun")
+
+    def __init__(self, session: Session, peer: Peer, journal: Journal | None) -> None:
+        self._session = session
+        self._peer = peer
+        self._journal = journal  # the broker's: what others are to get is kept where this session itself is not
+        self.begun = 0
+        """Exchanges of this connection that are not over: what counts for the receive maximum (4.9)."""
+
+    def owns(self, packet_id: Any) -> bool:
+        """Whether this connection's application has the message, and has not acknowledged it."""
+        inbound = self._session.inbound.get(packet_id)
+        return inbound is not None and inbound.owner is self
+
+    @property
+    def busy(self) -> bool:
+        """Whether the application has one of them yet."""
+        return any(inbound.owner is self for inbound in self._session.inbound.values())
+
+    def repeated(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
+        """Whether the client has sent this before, and it is answered accordingly.
+
+        It goes to no subscriber then. It has an ``event`` where the application is to hear it all the same.
+        """
+        known = self._session.inbound.get(packet_id)
+        if known is None:
+            return False
+        if known.handled:  # which may not be kept yet
+            self._session.after(lambda: self._peer.write(packets.pubrec(self._peer.version, packet_id)))
+        elif known.owner is None:
+            self._take(packet, known)
+        else:
+            known.again = self, packet
+        return True
+
+    def begin(self, packet_id: int, packet: MQTTReceiveEvent) -> None:
+        """A PUBLISH that is new. Raises RemoteProtocolError where there are too many."""
+        if len(self._session.inbound) >= UNRELEASED:
+            raise broken("too many messages at QoS 2 that it has not released", reasons.QUOTA_EXCEEDED)
+        self.begun += 1
+        known = Inbound(new_id())
+        self._session.note(packet_id, known)
+        self._take(packet, known)
+
+    def fan_out(self, packet_id: int, fan_out: FanOut) -> None:
+        """A new one goes to many subscribers. What is known of it is kept together with what the last of them gets:
+        after a crash before that the client sends it again, and it goes to all of them."""
+        session = self._session
+        known = session.inbound[packet_id]
+        known.fan_out = fan_out
+        session.withhold(packet_id)
+
+        def done() -> None:
+            known.fan_out = None
+            if session.inbound.get(packet_id) is known:
+                session.note(packet_id, known)
+
+        fan_out.when_done(done)
+
+    def under_way(self, packet_id: int) -> FanOut | None:
+        """The fan-out of this message, unless it is over or there is none."""
+        known = self._session.inbound.get(packet_id)
+        return None if known is None else known.fan_out
+
+    def _take(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
+        """It is this connection's application's."""
+        packet["event"] = known.event
+        known.owner = self
+
+    def acknowledge(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
+        """The application is done with what it owns: PUBREC, when all that it stands for is kept.
+
+        It leaves on the session's connection of then, which need not be this one. Raises LocalProtocolError for illegal
+        properties.
+        """
+        session, peer = self._session, self._peer
+        data = encoded(peer, packets.pubrec, peer.version, packet_id, code, properties=properties)
+        inbound = session.inbound[packet_id]
+        inbound.owner = inbound.again = None
+        if code >= 0x80 and peer.version == 5:  # the exchange ends here
+            self._settle(packet_id)
+        else:
+            inbound.handled = True
+            session.note(packet_id, inbound)
+
+        def answer() -> None:
+            if session.outlet is not None:
+                session.outlet.write(data)
+
+        if self._journal is None:
+            answer()
+        else:
+            self._journal.when(self._journal.position, answer)
+
+    def release(self, packet: Pubrel) -> None:
+        """The client's PUBREL; our PUBCOMP. Raises RemoteProtocolError where it has had no PUBREC."""
+        known = self._session.inbound.get(packet.id)
+        if known is not None and not known.handled:
+            raise broken("PUBREL before there was a PUBREC [4.3.3]")
+        code = reasons.SUCCESS if self._settle(packet.id) else reasons.PACKET_ID_NOT_FOUND
+        self._session.after(lambda: self._peer.write(packets.pubcomp(self._peer.version, packet.id, code)))
+
+    def _settle(self, packet_id: int) -> bool:
+        self.begun = max(0, self.begun - 1)
+        return self._session.settle(packet_id)
+
+    def abandon(self) -> None:
+        """The application has ended: what it has not acknowledged is for whom the client sends it to again."""
+        for inbound in self._session.inbound.values():
+            if inbound.owner is self:
+                inbound.owner = None
+                if inbound.again is not None:
+                    (heir, packet), inbound.again = inbound.again, None
+                    heir.inherit(packet, inbound)
+
+    def inherit(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
+        """Nobody has it any more: it is this connection's, if that is still the client's."""
+        if self._session.outlet is self._peer:
+            self._take(packet, known)
+            self._peer.tell(packet)

@@ -1,0 +1,159 @@
+"""CONNECT has come: who the client is, and what it is granted, until it is accepted or refused (3.1, 3.2). Pure."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from protocols.errors import Disconnected
+from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
+from protocols.mqtt.broker.session import Session
+from protocols.mqtt.broker.will import Will
+from protocols.mqtt.connection.authentication import Authentication
+from protocols.mqtt.connection.connection import Connection
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.aliases import ALIASES
+from protocols.mqtt.wire.packets import Auth, Connect, Disconnect, Packet
+
+
+class Handshake:
+    """From CONNECT to CONNACK. ``assigned``: the client identifier is the server's (MQTT-3.1.3-6)."""
+
+    __slots__ = (
+        *("_assigned", "_authentication", "_broker", "_connect", "_expiry", "_peer", "_problems", "_settings"),
+        *("keepalive", "rules", "user"),
+    )
+
+    def __init__(
+        self, broker: Broker, settings: MQTTSettings, connect: Connect, peer: Peer, *, assigned: bool = False
+    ) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._connect = connect
+        self._peer = peer
+        self._assigned = assigned
+        self._problems = connect.properties.get("request_problem_information", 1) == 1
+        method = connect.properties.get("authentication_method")
+        self._authentication = Authentication(peer, method, problems=self._problems)
+        self._expiry = self._wanted_expiry()
+        self.keepalive = self._wanted_keepalive()
+        """Seconds; the client's, or what it is told (3.2.2.3.14)."""
+        self.user = connect.username
+        """Who the client is, once that is known."""
+        self.rules: Rules | None = None
+        """What the client may do; None: everything."""
+
+    def _wanted_expiry(self) -> float:
+        connect, longest = self._connect, self._settings.max_session_expiry
+        if connect.version == 4:
+            return 0.0 if connect.clean else longest
+        return min(float(connect.properties.get("session_expiry_interval", 0)), longest)
+
+    def _wanted_keepalive(self) -> int:
+        longest = int(self._settings.max_keepalive)
+        if self._connect.version == 4 or not longest:
+            return self._connect.keepalive
+        return min(self._connect.keepalive or longest, longest)
+
+    def may_have_will(self) -> bool:
+        """Whether the rules let its will be published."""
+        will = self._connect.will
+        return will is None or self.rules is None or self.rules.may_publish(will["topic"])
+
+    def handle(self, packets: Iterable[Packet]) -> Iterator[Any]:
+        """The application's events for what a client may say before it is accepted: AUTH, and DISCONNECT.
+
+        Raises RemoteProtocolError at anything else, Goodbye at DISCONNECT.
+        """
+        for packet in packets:
+            if isinstance(packet, Disconnect):
+                raise Goodbye(packet.code)
+            if not isinstance(packet, Auth):
+                raise broken("other than AUTH while it authenticates [MQTT-3.1.2-30]")
+            yield self._authentication.heard(packet)
+
+    def authenticate(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.auth``: a step of the enhanced authentication. Raises LocalProtocolError."""
+        self._authentication.ask(event)
+
+    def accept(self, event: Mapping[str, Any]) -> Connection:
+        """The application accepts the client: take its session over, say CONNACK, resume delivery.
+
+        The application may set another keep-alive and life of the session. Raises LocalProtocolError for properties
+        that CONNACK cannot have.
+        """
+        connect = self._connect
+        properties = self._granted() | dict(event.get("properties") or {})
+        self._connack(reasons.SUCCESS, properties)  # is it legal?
+        if connect.version == 5:
+            self._expiry = float(properties.get("session_expiry_interval", self._expiry))
+            self.keepalive = properties.get("server_keep_alive", self.keepalive)
+        session, present = self._broker.open(
+            connect.client_id,
+            clean=connect.clean,
+            expiry=self._expiry,
+            will=self._will(),
+            outlet=self._peer,
+            user=self.user,
+        )
+        self._drop_forbidden(session)
+        connection = Connection(
+            self._broker,
+            self._settings,
+            session,
+            self._peer,
+            rules=self.rules,
+            asks=bool(event.get("subscribe", False)),
+            problems=self._problems,
+            authentication=self._authentication,
+        )
+        self._peer.write(self._connack(reasons.SUCCESS, properties, present=present))
+        session.resume(self._peer, connect.properties.get("receive_maximum", 65535))
+        return connection
+
+    def _drop_forbidden(self, session: Session) -> None:
+        """Subscriptions of a kept session that the rules allow no more."""
+        if self.rules is not None:
+            for topic_filter in [each for each in session.grants if not self.rules.may_subscribe(each)]:
+                self._broker.unsubscribe(session, topic_filter)
+            session.save()
+
+    def _will(self) -> Will | None:
+        will = self._connect.will
+        if will is None:
+            return None
+        properties = will["properties"]
+        message = Message(will["topic"], will["payload"], will["qos"], retain=will["retain"], properties=properties)
+        return Will(message, float(properties.get("will_delay_interval", 0)))
+
+    def _granted(self) -> dict[str, Any]:
+        """What differs from the defaults, or from what the client asked for."""
+        if self._connect.version == 4:
+            return {}
+        settings, asked = self._settings, self._connect.properties
+        properties: dict[str, Any] = {
+            "receive_maximum": settings.max_unacked,
+            "maximum_packet_size": settings.max_packet,
+            "topic_alias_maximum": ALIASES,
+        }
+        if self._assigned:
+            properties["assigned_client_identifier"] = self._connect.client_id
+        if float(asked.get("session_expiry_interval", 0)) != self._expiry:
+            properties["session_expiry_interval"] = int(self._expiry)
+        if self.keepalive != self._connect.keepalive:
+            properties["server_keep_alive"] = self.keepalive
+        if "authentication_method" in asked:
+            properties["authentication_method"] = asked["authentication_method"]
+        return properties
+
+    def acknowledge(self, event: Mapping[str, Any]) -> None:
+        """``mqtt.ack``: it has sent nothing yet. Raises Disconnected; an application may ask only when it is gone."""
+        raise Disconnected("mqtt.ack: the client is gone")
+
+    def refuse(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
+        """The application, or the server, does not accept it. Raises LocalProtocolError for illegal properties."""
+        self._peer.write(self._connack(reason_code, dict(properties or {})))
+
+    def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:
+        return encoded(self._peer, packets.connack, self._connect.version, code, present, properties=properties)

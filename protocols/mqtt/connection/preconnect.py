@@ -1,0 +1,104 @@
+"""A socket of a device until its CONNECT is complete; then a :class:`Device` has it."""
+
+import asyncio
+import uuid
+from typing import Any, Protocol, cast
+
+from protocols.errors import RemoteProtocolError
+from protocols.mqtt.connection import client_connection
+from protocols.mqtt.connection.client_connection import Device, log
+from protocols.mqtt.wire import packets, reasons
+from protocols.mqtt.wire.packets import Connect
+from protocols.mqtt.wire.parser import Parser
+from protocols.net.wrong_protocol import likeness
+
+_CONNECT = 0x10
+"""The first byte of every conversation (3.1.1)."""
+
+
+class Host(client_connection.Host, Protocol):
+    """What the server does for each socket, beside what it gives to a device."""
+
+    def arrived(self, arrival: "Arrival") -> None: ...
+    def left(self, arrival: "Arrival") -> None: ...
+    def connected(self, device: Device) -> None: ...
+
+
+class Entrance(asyncio.Protocol):
+    """Makes an :class:`Arrival` as soon as there is a transport."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        transport.set_protocol(Arrival(self._host, transport))
+
+
+class Arrival(asyncio.Protocol):
+    """A socket that has not said CONNECT yet."""
+
+    def __init__(self, host: Host, transport: asyncio.Transport) -> None:
+        self._host = host
+        self._transport = transport
+        self._parser = Parser(host.settings.max_packet)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(host.settings.connect_timeout, self._overdue)
+        host.arrived(self)
+
+    def data_received(self, data: bytes) -> None:
+        if self._transport.is_closing():  # TLS and WebSocket give what came before that
+            return
+        try:
+            if data and not self._parser.waiting:  # a WebSocket's frame may be empty
+                _check_begins(data)
+            for packet in self._parser.feed(data, most=1):
+                self._first(cast("Connect", packet))
+        except RemoteProtocolError as error:
+            self._refuse(error)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._leave()
+
+    def close(self) -> None:
+        """The server stops."""
+        self._transport.abort()
+
+    def _first(self, packet: Connect) -> None:
+        assigned = not packet.client_id  # MQTT-3.1.3-6
+        if assigned:
+            packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
+        self._leave()
+        device = Device(self._host, self._transport, self._parser, packet, assigned=assigned)
+        self._transport.set_protocol(device)
+        self._host.connected(device)
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        log(self._host, self._transport, "", f"closed: {error}")
+        self._transport.write(_refusal(self._parser.version, error.answer))
+        self._transport.close()
+
+    def _overdue(self) -> None:
+        if not self._transport.is_closing():
+            timeout = self._host.settings.connect_timeout
+            log(self._host, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
+        self._transport.abort()
+
+    def _leave(self) -> None:
+        self._timer.cancel()
+        self._host.left(self)
+
+
+def _check_begins(data: bytes) -> None:
+    """At the first byte: much else has the shape of a packet, and would be waited for or be told of its flags."""
+    if data[0] != _CONNECT:
+        raise RemoteProtocolError(f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{likeness(data, 'MQTT')}")
+
+
+def _refusal(version: int, answer: Any) -> bytes:
+    """CONNACK, where the client's version has one for this: 3.1.1 just closes for what is malformed (4.8)."""
+    if isinstance(answer, bytes):
+        return answer
+    if version == 5 or (version == 4 and answer == reasons.CLIENT_ID_INVALID):
+        return packets.connack(version, answer or reasons.PROTOCOL_ERROR)
+    return b""
