@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 _FOLDERS = (
-    str(Path(__file__).parent),
-    str(Path(__file__).parent.parent / "protocols"),
+    str(Path(__file__).parents[1]),
+    str(Path(__file__).parents[2] / "protocols"),
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("purelib"),
     sysconfig.get_path("platlib"),
