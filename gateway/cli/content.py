@@ -57,7 +57,7 @@ def file_of(kept: Message | Outgoing) -> tuple[str, bytes]:
 
 def _readable(kept: Message | Outgoing) -> tuple[str, bytes]:
     content = Content.of(kept)
-    if any(event["type"].startswith("email.") for event in content.events):
+    if any(str(event["type"]).startswith("email.") for event in content.events):
         return f"{kept.id}.eml", content.raw()
     whole = {**summary(kept), "error": kept.error, "scope": content.scope, "events": content.events}
     text = json.dumps(_plain(whole), indent=2, ensure_ascii=False)

@@ -17,7 +17,7 @@ HERE = Path(gateway.__file__).parent
 @pytest.mark.parametrize(
     ("filename", "own"),
     [
-        (str(HERE / "daemon.py"), False),
+        (str(HERE / "runtime" / "daemon.py"), False),
         (protocols.asgi.__file__, False),
         (asyncio.__file__, False),
         (email.parser.__file__, False),

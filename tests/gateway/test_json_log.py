@@ -148,10 +148,10 @@ def test_a_crash_of_our_own(tmp_path: Path) -> None:
     """What is raised past everything else is a record, whole."""
     program = """
 import sys
-from gateway import logs
+from gateway.logs import setup
 from gateway.config.settings import LogSettings
-logs.configure(LogSettings(format=sys.argv[1], timestamps=False), sys.stderr)
-logs.take_over()
+setup.configure(LogSettings(format=sys.argv[1], timestamps=False), sys.stderr)
+setup.take_over()
 raise KeyError("order")
 """
     for form in ("json", "text"):

@@ -332,7 +332,7 @@ async def test_a_reader_that_stops_says_goodbye(server: Dovecot, user: str) -> N
 
 KILLED = """
 import asyncio, sys
-from protocols.mail.imap import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader, IMAPSettings
 from protocols.secret import Secret
 
 async def app(scope, receive, send):

@@ -766,7 +766,8 @@ async def test_swaks_delivers(tmp_path: Path) -> None:
 
 KILLED = """
 import asyncio, sys
-from protocols.mail.smtp import SMTPServer, SMTPSettings
+from protocols.mail.smtp.server import SMTPServer
+from protocols.mail.smtp.settings import SMTPSettings
 
 async def app(scope, receive, send):
     await receive()
