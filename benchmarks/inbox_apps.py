@@ -12,9 +12,11 @@ from typing import Any
 import uvloop
 
 from gateway import AsyncEmailConsumer, AsyncMqttConsumer, EmailToRouter, Policy, ProtocolTypeRouter, TopicRouter
+from gateway.delivery.service import Deliveries, deliveries
 from gateway.delivery.worker import Worker
 from gateway.routing import default, topic
-from gateway.store import SQLiteStore, set_store
+from gateway.services import install
+from gateway.store import SQLiteStore
 from protocols import MQTTServer, MQTTSettings, Server, SMTPServer, SMTPSettings
 
 
@@ -41,10 +43,10 @@ async def serve(protocol: str, kind: str, port: int) -> None:
     with tempfile.TemporaryDirectory(dir="build") as folder:  # on a real disk: fsync on a tmpfs costs nothing
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
-        set_store(store)
+        install({deliveries: (here := Deliveries(store))})
         app, made = server(protocol, Policy() if kind == "plain" else Policy(inbox=True), port)
         if kind == "inbox":
-            Worker(store, app, {}).start()
+            Worker(here, app, {}).start()
         async with made:
             await asyncio.get_running_loop().create_future()
 

@@ -15,6 +15,8 @@ from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync
 
+from gateway.services import Service
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -23,27 +25,18 @@ NAME = "handler"
 """How the names of the threads begin."""
 
 
-class _Pool:
-    """The process's one pool; made when first used, so that importing this starts no thread."""
+class Pool:
+    """A gateway's threads; they start when they are first used."""
 
-    def __init__(self) -> None:
-        self._size = DEFAULT_SIZE
+    def __init__(self, size: int = DEFAULT_SIZE) -> None:
+        self.size = size
         self._executor: ThreadPoolExecutor | None = None
         self._bridge: SyncToAsync[..., Any] | None = None
-
-    def resize(self, size: int) -> None:
-        """Use ``size`` threads from now on; calls that run in the old pool finish there."""
-        self.shutdown(wait=False)
-        self._size = size
-
-    @property
-    def size(self) -> int:
-        return self._size
 
     def bridge(self) -> SyncToAsync[..., Any]:
         """What takes a call to a thread."""
         if self._bridge is None:
-            self._executor = ThreadPoolExecutor(self._size, thread_name_prefix=NAME)
+            self._executor = ThreadPoolExecutor(self.size, thread_name_prefix=NAME)
             self._bridge = SyncToAsync(_call, thread_sensitive=False, executor=self._executor)
         return self._bridge
 
@@ -58,7 +51,7 @@ class _Pool:
             self._executor = self._bridge = None
 
 
-pool = _Pool()
+thread_pool: Service[Pool] = Service("pool of threads", Pool())
 
 
 class Calls:
@@ -118,12 +111,12 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
     """
     result: R
     if not (counted := current_calls.get()):
-        result = await pool.bridge()(function, args, kwargs)
+        result = await thread_pool.get().bridge()(function, args, kwargs)
         return result
     begun: list[Calls] = []
     made = [(calls, calls.ask()) for calls in counted]
     try:
-        result = await pool.bridge()(_counted, (made, begun, function, args, kwargs), {})
+        result = await thread_pool.get().bridge()(_counted, (made, begun, function, args, kwargs), {})
         return result
     finally:
         for calls in counted:

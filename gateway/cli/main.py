@@ -90,7 +90,7 @@ def _look_around(draft: Draft, gateway: Gateway) -> None:
     """Raises CannotStart."""
     for warning in checks.warnings(draft):
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
-    if found := preflight.findings(draft, stored=gateway.deliveries is not None):
+    if found := preflight.findings(draft, stored=gateway.dispatcher is not None):
         raise CannotStart(found)
 
 

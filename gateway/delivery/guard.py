@@ -6,7 +6,7 @@ import logging
 from functools import partial
 from typing import Any
 
-from gateway.delivery import notifier, verdict
+from gateway.delivery import verdict
 from gateway.delivery.attempt import KINDS, Outcome, checked_again
 from gateway.delivery.current_event import current_event, event_id
 from gateway.delivery.deduplication import identity_of, order_key
@@ -16,9 +16,10 @@ from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.limit import Limit
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.delivery.retry_until_stored import insist, owed
-from gateway.delivery.underway import Answer, UnderWay, register
-from gateway.store import codec, get_store
+from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.service import deliveries
+from gateway.delivery.underway import Answer, UnderWay
+from gateway.store import codec
 from gateway.store.engine import Claim, Message, Outgoing, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
@@ -78,18 +79,19 @@ class Guard:
         """The events that answer the sender, once that is durable. Raises StoreUnavailable."""
         own, identity = event_id(scope), identity_of(scope, events)
         key = identity.key or f"{scope['type']}:{own}"
-        look = FIRST_LOOK
+        here, look = deliveries.get(), FIRST_LOOK
         while True:
-            if under_way := register.get(key):
+            if under_way := here.attempts.get(key):
                 logger.info("%s: delivered again while it is handled", describe(scope))
                 return await under_way.answer()
-            store = get_store()
-            claim = await store.claim(key, id=own, now=store.now(), ttl=identity.window, failed_as=identity.failed_as)
+            claim = await here.store.claim(
+                key, id=own, now=here.store.now(), ttl=identity.window, failed_as=identity.failed_as
+            )
             current_event.set(claim.id)
             if claim.state == "ours" and self.policy.inbox:
                 return await self._stored(scope, events, claim)
             if claim.state == "ours":
-                return await register.begin(claim.key, partial(self._begun, scope, events, claim)).answer()
+                return await here.attempts.begin(claim.key, partial(self._begun, scope, events, claim)).answer()
             if claim.state == "done":
                 logger.info("%s: delivered again, answered as the first time", describe(scope))
                 return await self._repeated(scope, events, claim)
@@ -97,12 +99,13 @@ class Guard:
             look = min(2 * look, LAST_LOOK)
 
     async def _stored(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
+        here = deliveries.get()
         try:
-            await get_store().put(self._message(scope, events, claim), claim=claim.key)
+            await here.store.put(self._message(scope, events, claim), claim=claim.key)
         except BaseException as error:
             self._give_back(claim, error, counted=False)
             raise
-        notifier.stored.ring()
+        here.stored.ring()
         return [verdict.accept(scope["type"])]
 
     async def _begun(self, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay) -> Answer:
@@ -115,8 +118,9 @@ class Guard:
 
     def _give_back(self, claim: Claim, error: BaseException, *, counted: bool) -> None:
         """Else nobody could have it while this process lives."""
-        release = partial(get_store().release, claim.key, error=type(error).__name__, counted=counted)
-        owed.spawn(insist(release), name=f"release {claim.id}")
+        here = deliveries.get()
+        release = partial(here.store.release, claim.key, error=type(error).__name__, counted=counted)
+        here.owed.spawn(insist(release), name=f"release {claim.id}")
 
     async def _repeated(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
@@ -128,7 +132,9 @@ class Guard:
                 "%s: now among the dead letters, its handler's answer is not valid: %s", describe(scope), error
             )
             message = self._message(scope, events, claim)
-            await get_store().bury(message, error=f"its handler's answer is not valid: {error}", claim=claim.key)
+            await deliveries.get().store.bury(
+                message, error=f"its handler's answer is not valid: {error}", claim=claim.key
+            )
             return taken
 
     async def _attempted(
@@ -163,7 +169,8 @@ class Guard:
     ) -> Answer:
         """What the sender is told, when the store has it. Who waits is not kept waiting where it cannot take that now;
         what has come of the handler is not given up."""
-        kind, store = message.type, get_store()
+        kind, here = message.type, deliveries.get()
+        store = here.store
         error = outcome.failure
         outgoing: list[Outgoing] = []
         match ruling.state:
@@ -182,7 +189,7 @@ class Guard:
                 keep = partial(store.settle, key, result=codec.encode({}, answer))
         await insist(keep, told=under_way.say)
         if outgoing:
-            notifier.outgoing.ring()
+            here.outgoing.ring()
         return answer
 
     def _message(self, scope: Any, events: list[Any], claim: Claim) -> Message:

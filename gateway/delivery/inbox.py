@@ -11,10 +11,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.delivery import notifier
 from gateway.delivery.deduplication import order_key
 from gateway.delivery.policy import Policy
-from gateway.store import codec, get_store
+from gateway.delivery.service import deliveries
+from gateway.store import codec
 from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.checkpoint import checkpoint
@@ -76,10 +76,11 @@ class InboxConnection:
         reading.cancel()  # where it is not over: nobody is left who would answer
 
     async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
+        here = deliveries.get()
         while batch := await pile.take():
             new = [event for event in batch if not await self._is_known(event)]
-            await get_store().put_all([self._message(scope, event) for event in new])
-            notifier.stored.ring()
+            await here.store.put_all([self._message(scope, event) for event in new])
+            here.stored.ring()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
                     if event["id"] is not None:
@@ -88,7 +89,7 @@ class InboxConnection:
     async def _is_known(self, event: Mapping[str, Any]) -> bool:
         """Whether it was put there before the gateway died, and its device could not be told (QoS 2)."""
         known = event.get("event", "")
-        return bool(known and event["dup"] and await get_store().story(known))
+        return bool(known and event["dup"] and await deliveries.get().store.story(known))
 
     def _message(self, scope: Any, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()

@@ -20,9 +20,3 @@ class Bell:
     def ring(self) -> None:
         for event in self._waiting:
             event.set()
-
-
-stored = Bell()
-"""A message was put into the store."""
-outgoing = Bell()
-"""Something to send was committed."""

@@ -8,17 +8,15 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
 
-from gateway.delivery import notifier
 from gateway.delivery.accounts import Accounts
 from gateway.delivery.current_event import current_event
-from gateway.delivery.keep import Keep
-from gateway.delivery.outcomes import outcomes
 from gateway.delivery.outgoing import part_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.poller import Crew
 from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.service import Deliveries
 from gateway.store import codec
-from gateway.store.engine import Outgoing, Store
+from gateway.store.engine import Outgoing
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 
 logger = logging.getLogger(__name__)
@@ -52,10 +50,11 @@ class Outbox(Crew[Outgoing]):
     noun: ClassVar = "outgoing"
     size: ClassVar = 32
 
-    def __init__(self, store: Store, outlets: Mapping[str, Outlet], keep: Keep | None = None) -> None:
-        super().__init__(store, notifier.outgoing)
+    def __init__(self, here: Deliveries, outlets: Mapping[str, Outlet]) -> None:
+        super().__init__(here.store, here.outgoing)
         self.backoff = Policy(backoff=5.0)
-        self.keep = keep or Keep()
+        self.keep = here.keep
+        self._outcomes = here.outcomes
         self._outlets = outlets
         self._resting: dict[str, float] = {}
         """Lanes whose other side wants nothing more for now, until when (monotonic)."""
@@ -85,7 +84,7 @@ class Outbox(Crew[Outgoing]):
             await self._not_sent(item, error)
         else:
             await insist(partial(self.store.sent, item.id))
-            outcomes.add(item.kind, "sent")
+            self._outcomes.add(item.kind, "sent")
             self._left(item.lane)
 
     async def _not_sent(self, item: Outgoing, error: Exception) -> None:
@@ -111,8 +110,8 @@ class Outbox(Crew[Outgoing]):
         return self.store.now() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
 
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
-        left, refused = _parts(item, error)
-        _tell_dead(left or item, said)
+        left, refused = self._parts(item, error)
+        self._tell_dead(left or item, said)
         answered, bury = isinstance(error, PermanentFailure), self.store.bury_outgoing
         await insist(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
         if answered:
@@ -124,7 +123,7 @@ class Outbox(Crew[Outgoing]):
             said = "%s rests: nothing leaves by it until you repair this (one item tries again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
         await self._later(item, error, self.store.now() + pause, rests=True)
-        outcomes.add(item.kind, "refused")
+        self._outcomes.add(item.kind, "refused")
 
     async def _leave_to_another(self, item: Outgoing, error: NoServer) -> None:
         """The lane rests for this process alone: where another one has the server, it goes on."""
@@ -135,7 +134,7 @@ class Outbox(Crew[Outgoing]):
         await self._later(item, error, self.store.now())
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
-        said, (left, refused) = str(error), _parts(item, error)
+        said, (left, refused) = str(error), self._parts(item, error)
         later = self.store.postpone
         await insist(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
@@ -148,7 +147,7 @@ class Outbox(Crew[Outgoing]):
         level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # the account's is said once
         logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
         await self._later(item, error, self.store.now() + wait)
-        outcomes.add(item.kind, "retried")
+        self._outcomes.add(item.kind, "retried")
 
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
@@ -164,21 +163,19 @@ class Outbox(Crew[Outgoing]):
             return wait
         return self.backoff.wait(item.attempts)
 
+    def _parts(self, item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing | None]:
+        """What is still to be sent of it, and what will never be, where it was not refused as a whole. The operator is
+        told of the latter."""
+        left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
+        if left is None and isinstance(error, NotSent) and not item.recipient:
+            left = {}  # an item of 0.1.0, which did not keep to whom it goes: now it does
+        rest = None if left is None else part_of(item, left)
+        if refused is None:
+            return rest, None
+        dead = replace(part_of(item, refused.left or {}), error=str(refused))
+        self._tell_dead(dead, dead.error)
+        return rest, dead
 
-def _parts(item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing | None]:
-    """What is still to be sent of it, and what will never be, where it was not refused as a whole. The operator is told
-    of the latter."""
-    left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
-    if left is None and isinstance(error, NotSent) and not item.recipient:
-        left = {}  # an item of 0.1.0, which did not keep to whom it goes: now it does
-    rest = None if left is None else part_of(item, left)
-    if refused is None:
-        return rest, None
-    dead = replace(part_of(item, refused.left or {}), error=str(refused))
-    _tell_dead(dead, dead.error)
-    return rest, dead
-
-
-def _tell_dead(item: Outgoing, said: str) -> None:
-    logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
-    outcomes.add(item.kind, "dead")
+    def _tell_dead(self, item: Outgoing, said: str) -> None:
+        logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
+        self._outcomes.add(item.kind, "dead")

@@ -22,7 +22,3 @@ class Outcomes:
             kind: {outcome: number for (of, outcome), number in sorted(self.total.items()) if of == kind}
             for kind in sorted({kind for kind, _ in self.total})
         }
-
-
-outcomes = Outcomes()
-"""This process's."""

@@ -4,13 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 from gateway.store.engine import StoreUnavailable
-from protocols.tasks import Tasks
 
 PAUSE = 1.0
 """Seconds between two tries."""
-
-owed = Tasks("store")
-"""What is still to be said on nobody's time: the daemon cancels it at its end, and the next start gives it back."""
 
 
 async def insist(call: Callable[[], Awaitable[None]], told: Callable[[StoreUnavailable], None] | None = None) -> None:

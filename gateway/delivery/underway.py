@@ -106,6 +106,3 @@ class Register:
         """Let them end. What does not keeps its claim, which the next start gives back, the attempt counted."""
         await self._tasks.drain(max(grace, WIND_UP if self._attempts else 0.0))
         await self._tasks.cancel()
-
-
-register = Register()

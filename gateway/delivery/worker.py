@@ -6,7 +6,6 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from gateway.delivery import notifier
 from gateway.delivery.attempt import KINDS, Outcome
 from gateway.delivery.current_event import current_event
 from gateway.delivery.delivery_context import Running, current_running
@@ -16,8 +15,9 @@ from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.poller import Crew
 from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.service import Deliveries
 from gateway.store import codec
-from gateway.store.engine import Message, Store, StoreUnavailable
+from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application
 from protocols.events import Event
 
@@ -36,8 +36,9 @@ class Worker(Crew[Message]):
     noun: ClassVar = "stored messages"
     size: ClassVar = 64
 
-    def __init__(self, store: Store, app: Application, state: dict[str, Any]) -> None:
-        super().__init__(store, notifier.stored)
+    def __init__(self, here: Deliveries, app: Application, state: dict[str, Any]) -> None:
+        super().__init__(here.store, here.stored)
+        self._outgoing = here.outgoing
         self._app = app
         self._state = state
         self._trial_ends = 0.0
@@ -109,7 +110,7 @@ class Worker(Crew[Message]):
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
         await insist(partial(self.store.finish, message.id, outgoing=outgoing))
         if outgoing:
-            notifier.outgoing.ring()
+            self._outgoing.ring()
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
@@ -121,7 +122,7 @@ class Worker(Crew[Message]):
             try:
                 if recovered := await self.store.recover():
                     logger.warning("taken over from a process that died: %d", recovered)
-                    notifier.stored.ring()
+                    self._bell.ring()
                 await self.store.purge(now=self.store.now())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)

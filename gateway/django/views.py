@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from asgiref.sync import ThreadSensitiveContext
 
-from gateway.threads import pool
+from gateway.threads import thread_pool
 from protocols.asgi import Application, Receive, Send
 
 R = TypeVar("R")
@@ -36,7 +36,7 @@ class Views:
             thread.when_idle(lambda: self._give_back(thread))
 
     def _give_back(self, thread: "_Thread") -> None:
-        if len(self._idle) < pool.size:
+        if len(self._idle) < thread_pool.get().size:
             self._idle.append(thread)
         else:
             thread.shutdown(wait=False)

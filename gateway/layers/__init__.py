@@ -7,6 +7,7 @@ The interface is that of Channels' layers (``send``, ``receive``, ``new_channel`
 from typing import Any, Protocol, runtime_checkable
 
 from gateway.layers.memory import InMemoryChannelLayer
+from gateway.services import Service
 
 __all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer", "set_channel_layer"]
 
@@ -34,15 +35,14 @@ class Forgetful(Protocol):
     async def forget(self, channel: str) -> None: ...
 
 
-class _Current:
-    layer: ChannelLayer = InMemoryChannelLayer()
+channel_layer: Service[ChannelLayer] = Service("channel layer", InMemoryChannelLayer())
 
 
 def get_channel_layer() -> ChannelLayer:
-    """The process's layer: in memory unless the configuration says otherwise."""
-    return _Current.layer
+    """The layer of the gateway that runs here: in memory unless its file says otherwise."""
+    return channel_layer.get()
 
 
 def set_channel_layer(layer: ChannelLayer) -> None:
     """Use ``layer`` for every consumer that connects from now on."""
-    _Current.layer = layer
+    channel_layer.default = layer

@@ -3,29 +3,29 @@
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.garbage import uncollected
 from gateway.config.loader import Draft
 from gateway.config.settings import Settings
+from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
-from gateway.delivery.service import Deliveries
-from gateway.layers import InMemoryChannelLayer, set_channel_layer
+from gateway.delivery.service import Deliveries, deliveries
 from gateway.logs import setup
 from gateway.routing import Router, leaves
 from gateway.runtime.application import ApplicationBuilder, prepare_imports
 from gateway.runtime.health import ConsoleServer
 from gateway.runtime.servers import make_outlets, make_servers, needs_store
-from gateway.store import open_store
-from gateway.threads import pool
+from gateway.services import Service, Services
+from gateway.store import Store, open_store
+from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
 from protocols.mail.submission import open_submission
 from protocols.server import Server
-
-_LAYERS = {"memory": InMemoryChannelLayer}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,8 @@ class Gateway:
     app: Application
     lifespan: Lifespan
     servers: list[Server]
-    deliveries: Deliveries | None
+    services: Services
+    dispatcher: Dispatcher | None
     """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
     outlets: Mapping[str, Outlet]
     console: ConsoleServer | None
@@ -52,8 +53,6 @@ def build(draft: Draft) -> Gateway:
 def _build(draft: Draft) -> Gateway:
     settings = draft.settings
     setup.configure(settings.log, sys.stderr)
-    pool.resize(settings.threads)
-    set_channel_layer(_LAYERS[settings.layer]())
     wrong = checks.findings(draft)
     unprepared = prepare_imports(draft)
     builder = ApplicationBuilder(draft, importable=not unprepared)
@@ -67,14 +66,22 @@ def _build(draft: Draft) -> Gateway:
         servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    deliveries = Deliveries(store, app, lifespan.state, settings.outgoing.lives) if store is not None else None
-    outlets, console = make_outlets(servers, submission), _console(settings, servers, deliveries)
-    return Gateway(draft.document.name, settings, app, lifespan, servers, deliveries, outlets, console)
+    services = _services(settings, store)
+    dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
+    outlets, console = make_outlets(servers, submission), _console(settings, servers, dispatcher)
+    return Gateway(draft.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 
-def _console(settings: Settings, servers: list[Server], deliveries: Deliveries | None) -> ConsoleServer | None:
-    asked, trouble = settings.console, deliveries.trouble if deliveries is not None else None
-    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, trouble)
+def _services(settings: Settings, store: Store | None) -> Services:
+    services: dict[Service[Any], Any] = {thread_pool: Pool(settings.threads)}
+    if store is not None:
+        services[deliveries] = Deliveries(store, settings.outgoing.lives)
+    return services
+
+
+def _console(settings: Settings, servers: list[Server], dispatcher: Dispatcher | None) -> ConsoleServer | None:
+    asked = settings.console
+    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, dispatcher)
 
 
 def _has_policies(app: object) -> bool:

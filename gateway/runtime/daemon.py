@@ -16,8 +16,9 @@ from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.notify import keep_alive, notify
 from gateway.runtime.watchdog import Watch
+from gateway.services import entered, install
 from gateway.store.engine import StoreUnavailable
-from gateway.threads import pool
+from gateway.threads import thread_pool
 from protocols.errors import BindError
 from protocols.lifespan import StartupFailed
 from protocols.server import Server
@@ -53,7 +54,7 @@ class Daemon:
         """Start, serve, stop; the exit code."""
         asyncio.get_running_loop().set_exception_handler(_log_crash)
         self._handle_signals()
-        Watch(asyncio.get_running_loop()).start()
+        Watch(asyncio.get_running_loop(), thread_pool.get()).start()
         self._tasks.spawn(keep_alive(), name="watchdog")
         try:
             ready = await _unless(self._stop, self._start())
@@ -76,14 +77,14 @@ class Daemon:
     async def _start(self) -> None:
         if self._gateway.console is not None:
             await _bind(self._gateway.console, "console")
-        deliveries = self._gateway.deliveries
-        if deliveries is not None and (found := await deliveries.open()):
+        dispatcher = self._gateway.dispatcher
+        if dispatcher is not None and (found := await dispatcher.open()):
             logger.warning("store: %s", found)
         setup.adopt(self._gateway.settings.log)  # what was set up by an import,
         await self._gateway.lifespan.startup()
         setup.adopt(self._gateway.settings.log)  # and by this
-        if deliveries is not None:
-            deliveries.start(self._gateway.outlets)
+        if dispatcher is not None:
+            dispatcher.start(self._gateway.outlets)
         for server in self._gateway.servers:
             await _bind(server, f"servers.{server.name}")
             self._started.append(server)
@@ -91,15 +92,15 @@ class Daemon:
     async def _abort(self) -> None:
         for server in reversed(self._started):
             await _stop(server, 0.0)
-        if self._gateway.deliveries is not None:
-            await self._gateway.deliveries.stop(0.0)
+        if self._gateway.dispatcher is not None:
+            await self._gateway.dispatcher.stop(0.0)
         await self._shut_application_down()
         if self._gateway.console is not None:
             await _stop(self._gateway.console, 0.0)
 
     async def _greet(self) -> None:
         gateway = self._gateway
-        store = await gateway.deliveries.summary() if gateway.deliveries is not None else ""
+        store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
         place = gateway.settings.store.partition(":")[2]
         kept = f"     store {place}: {store}" if store else ""
         self._say(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
@@ -119,16 +120,16 @@ class Daemon:
         ticker = self._tasks.spawn(self._tick(lambda: banner.nouns(self._active()), grace), name="ticker")
         ends = loop.time() + grace
         await asyncio.gather(*(_stop(server, grace) for server in self._started))
-        if self._gateway.deliveries is not None:
-            await self._gateway.deliveries.stop(max(0.0, ends - loop.time()))
+        if self._gateway.dispatcher is not None:
+            await self._gateway.dispatcher.stop(max(0.0, ends - loop.time()))
         deadline.cancel()
         ticker.cancel()
         await self._shut_application_down()
         if self._gateway.console is not None:
             await _stop(self._gateway.console, 0.0)
         await _cancel_rest()
-        pool.shutdown(wait=False)
-        kept = await self._gateway.deliveries.close() if self._gateway.deliveries is not None else ""
+        thread_pool.get().shutdown(wait=False)
+        kept = await self._gateway.dispatcher.close() if self._gateway.dispatcher is not None else ""
         words = [f"{banner.nouns(left)} cancelled" if left else "0 lost", *([kept] if kept else [])]
         logger.info("stopped: %s", ", ".join(words))
 
@@ -150,8 +151,8 @@ class Daemon:
             await asyncio.sleep(1.0)
 
     def _active(self) -> dict[str, int]:
-        deliveries = self._gateway.deliveries
-        return banner.in_flight(self._started) | (deliveries.active() if deliveries is not None else {})
+        dispatcher = self._gateway.dispatcher
+        return banner.in_flight(self._started) | (dispatcher.active() if dispatcher is not None else {})
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -250,7 +251,9 @@ def run(gateway: Gateway, say: Say, command: str) -> NoReturn:
     _raise_descriptor_limit()
     settle()
     runner = asyncio.Runner(loop_factory=_loop_factory())
-    leave(runner.run(Daemon(gateway, say, command).run()))
+    install(gateway.services)
+    with entered(gateway.services):
+        leave(runner.run(Daemon(gateway, say, command).run()))
 
 
 def _raise_descriptor_limit() -> None:

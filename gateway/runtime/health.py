@@ -1,33 +1,32 @@
 """What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from gateway.delivery.outcomes import outcomes
+from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from protocols.asgi import Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
 from protocols.server import Server, Status
 
-Trouble = Callable[[], Awaitable[str]]
 PATHS = "/healthz, /readyz"
 CONNECTIONS = 16
 """At a time: they come out of the descriptors that are kept in reserve."""
 
 
 class Console:
-    """An ASGI application over the daemon's ``servers`` and its store, of which ``trouble`` says why it takes nothing.
+    """An ASGI application over the daemon's ``servers`` and its store.
 
     ``/healthz`` is answered as long as the event loop runs. ``/readyz`` is 200 when every server serves, and 503 before
     and while it drains, and while nothing can be stored; a server that waits for its upstream (a broker, a mailbox)
     counts where ``required`` names it.
     """
 
-    def __init__(self, servers: Sequence[Server], required: Collection[str], trouble: Trouble | None = None) -> None:
+    def __init__(self, servers: Sequence[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:
         self._servers = servers
         self._required = required
-        self._trouble = trouble
+        self._dispatcher = dispatcher
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
@@ -59,9 +58,10 @@ class Console:
             for server in self._servers
         }
         ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
-        body: dict[str, Any] = {"ready": ready, "servers": servers, "outgoing": outcomes.by_kind()}
-        if self._trouble is not None:
-            trouble = await self._trouble()
+        body: dict[str, Any] = {"ready": ready, "servers": servers, "outgoing": {}}
+        if self._dispatcher is not None:
+            body["outgoing"] = self._dispatcher.deliveries.outcomes.by_kind()
+            trouble = await self._dispatcher.trouble()
             body["ready"] = ready = ready and not trouble
             body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}
         return (200 if ready else 503), body
@@ -74,10 +74,10 @@ class ConsoleServer(HTTPServer):
     """Serves a :class:`Console`."""
 
     def __init__(
-        self, bind: str, servers: Sequence[Server], required: Collection[str], trouble: Trouble | None = None
+        self, bind: str, servers: Sequence[Server], required: Collection[str], dispatcher: Dispatcher | None = None
     ) -> None:
         super().__init__(
-            Console(servers, required, trouble),
+            Console(servers, required, dispatcher),
             HTTPSettings(bind=bind, max_connections=CONNECTIONS),
             name="console",
             state={},

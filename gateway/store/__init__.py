@@ -26,9 +26,7 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Summary",
-    "get_store",
     "open_store",
-    "set_store",
 ]
 
 
@@ -38,19 +36,3 @@ def open_store(url: str) -> Store:
     if scheme != "sqlite" or not path or path.endswith("/"):
         raise ValueError(f"{url!r} is no store; write sqlite:FILE, such as sqlite:var/gateway.db")
     return SQLiteStore(Path(path))
-
-
-class _Current:
-    store: Store | None = None
-
-
-def get_store() -> Store:
-    """The process's store. Raises LookupError where none is set."""
-    if _Current.store is None:
-        raise LookupError("no store is set: the daemon does it for routes that need one, a test with set_store()")
-    return _Current.store
-
-
-def set_store(store: Store | None) -> None:
-    """Use ``store`` in this process; None: none any more."""
-    _Current.store = store

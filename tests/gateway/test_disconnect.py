@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from own_services import threads
 from websockets.asyncio.client import connect as websocket
 
 from gateway import (
@@ -29,7 +30,6 @@ from gateway import (
     topic,
 )
 from gateway.consumers import base
-from gateway.threads import pool
 from protocols.errors import Disconnected
 from protocols.http.server import HTTPServer, HTTPSettings
 from protocols.http.websocket import WebSocket
@@ -395,8 +395,7 @@ async def test_a_slow_thread_calls_the_disconnect_as_its_last(story: Story, capl
 async def test_a_method_that_still_waits_for_a_thread_is_not_called_after_the_disconnect(
     story: Story,
 ) -> None:
-    pool.resize(1)
-    try:
+    with threads(1):
         async with serving(WEBSOCKETS["sync"].as_asgi(story=story)) as server:
             async with websocket(f"ws://{server.address}/") as first, websocket(f"ws://{server.address}/") as second:
                 await first.send("at work")
@@ -408,15 +407,12 @@ async def test_a_method_that_still_waits_for_a_thread_is_not_called_after_the_di
             story.go_on.set()
             await idle(server)
         await until(lambda: len([each for each in story.told if isinstance(each, tuple)]) == 2)
-    finally:
-        pool.resize(32)
     assert "waits" not in story.told
 
 
 @pytest.mark.usefixtures("_impatient")
 async def test_a_disconnect_that_waits_for_a_thread_is_called_when_there_is_one(story: Story) -> None:
-    pool.resize(1)
-    try:
+    with threads(1):
         async with serving(WEBSOCKETS["sync"].as_asgi(story=story)) as server:
             async with websocket(f"ws://{server.address}/") as first, websocket(f"ws://{server.address}/") as second:
                 await first.send("at work")
@@ -427,8 +423,6 @@ async def test_a_disconnect_that_waits_for_a_thread_is_called_when_there_is_one(
             await idle(server)
         await until(lambda: ("disconnect", 4002) in story.told)
         await until(lambda: len(story.told) == 3)
-    finally:
-        pool.resize(32)
     assert story.told.count(("disconnect", 4002)) == 1
 
 

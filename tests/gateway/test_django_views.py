@@ -11,7 +11,7 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from gateway.django.views import Views
-from gateway.threads import pool
+from gateway.threads import thread_pool
 
 PATIENCE = 10.0
 
@@ -118,11 +118,11 @@ async def test_nor_is_one_where_a_later_call_of_that_view_was_cancelled() -> Non
 
 
 async def test_no_more_threads_are_kept_than_the_pool_has() -> None:
-    together = threading.Barrier(pool.size + 3, timeout=PATIENCE)
+    together = threading.Barrier(thread_pool.get().size + 3, timeout=PATIENCE)
     views = calling(together.wait)
-    await asyncio.gather(*(ask(views) for _ in range(pool.size + 3)))
+    await asyncio.gather(*(ask(views) for _ in range(thread_pool.get().size + 3)))
     async with asyncio.timeout(PATIENCE):
-        while sum(thread.name.startswith("django") for thread in threading.enumerate()) > pool.size:  # noqa: ASYNC110
+        while sum(thread.name.startswith("django") for thread in threading.enumerate()) > thread_pool.get().size:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 

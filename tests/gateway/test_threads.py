@@ -10,8 +10,9 @@ from contextvars import ContextVar
 import pytest
 from asgiref.local import Local
 from asgiref.sync import async_to_sync, sync_to_async
+from own_services import threads
 
-from gateway.threads import call_from_thread, pool, run_in_thread
+from gateway.threads import call_from_thread, run_in_thread
 
 LIMIT = 10.0
 word: ContextVar[str] = ContextVar("word", default="none")
@@ -23,14 +24,15 @@ WITH_DJANGO = """
     settings.configure(DATABASES={"default": database})
     django.setup()
     from django.db import connection
-    from gateway.threads import pool, run_in_thread
+    from gateway.services import install
+    from gateway.threads import Pool, run_in_thread, thread_pool
 
     def query():
         connection.cursor().execute("SELECT 1")
         return connection.connection is not None
 
     async def main():
-        pool.resize(1)
+        install({thread_pool: Pool(1)})
         assert await run_in_thread(query)
         print(await run_in_thread(lambda: connection.connection is None))
 
@@ -130,8 +132,7 @@ async def run_until_two_are_inside(most: list[int]) -> None:
 
 
 async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
-    pool.resize(2)
-    try:
+    with threads(2):
         gate, inside, most = threading.Event(), [0], [0]
         lock = threading.Lock()
 
@@ -149,5 +150,3 @@ async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
         async with asyncio.timeout(LIMIT):
             await asyncio.gather(*calls)
         assert most[0] == 2
-    finally:
-        pool.resize(32)

@@ -5,23 +5,21 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Iterator
 
 import pytest
+from own_services import threads
 
 from gateway.runtime import watchdog
 from gateway.runtime.watchdog import Watch
-from gateway.threads import DEFAULT_SIZE, pool, run_in_thread
+from gateway.threads import Pool, run_in_thread
 
 LIMIT = 10.0
 
 
 @pytest.fixture(autouse=True)
-def often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def often(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr(watchdog, "INTERVAL", 0.01)
     caplog.set_level(logging.WARNING, "gateway.runtime.watchdog")
-    yield
-    pool.resize(DEFAULT_SIZE)
 
 
 def block_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -37,7 +35,7 @@ async def wait_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    Watch(asyncio.get_running_loop(), blocked=0.05).start()
+    Watch(asyncio.get_running_loop(), Pool(), blocked=0.05).start()
     await asyncio.sleep(0)
     block_until("blocked", caplog)
     await wait_until("the event loop goes on", caplog)
@@ -47,13 +45,13 @@ async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFi
 
 
 async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
-    pool.resize(2)
-    release = threading.Event()
-    stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
-    await asyncio.sleep(0)
-    Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
-    await wait_until("all 2 threads are busy", caplog)
-    assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
-    release.set()
-    await asyncio.gather(*stuck)
-    await wait_until("a thread is free again", caplog)
+    with threads(2) as pool:
+        release = threading.Event()
+        stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
+        await asyncio.sleep(0)
+        Watch(asyncio.get_running_loop(), pool, blocked=LIMIT, exhausted=0.05).start()
+        await wait_until("all 2 threads are busy", caplog)
+        assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
+        release.set()
+        await asyncio.gather(*stuck)
+        await wait_until("a thread is free again", caplog)

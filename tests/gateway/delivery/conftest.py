@@ -4,8 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from own_services import delivering
 
-from gateway.store import set_store
 from gateway.store.sqlite import SQLiteStore
 
 
@@ -13,7 +13,6 @@ from gateway.store.sqlite import SQLiteStore
 async def store(tmp_path: Path, anyio_backend: object) -> AsyncIterator[SQLiteStore]:
     store = SQLiteStore(tmp_path / "gateway.db")
     assert await store.open() == ""
-    set_store(store)
-    yield store
-    set_store(None)
+    with delivering(store):
+        yield store
     await store.close()

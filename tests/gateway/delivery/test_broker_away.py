@@ -10,6 +10,7 @@ from servers.mosquitto import mosquitto
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
+from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
 from gateway.store import codec
 from gateway.store.engine import Message
@@ -46,7 +47,7 @@ async def test_it_leaves_when_the_broker_is_back(store: SQLiteStore, caplog: pyt
             await store.put(message)
             await store.take(1, now=2.0)
             await store.finish("e1", outgoing=outgoing_of("e1", {"listener": "plant"}, [event], store.now()))
-            outbox = Outbox(store, make_outlets([client], None))
+            outbox = Outbox(deliveries.get(), make_outlets([client], None))
             outbox.backoff = Policy(backoff=0.05)
             outbox.start()
             await until(tried)

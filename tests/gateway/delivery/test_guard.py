@@ -10,8 +10,7 @@ from conversation import Conversation, scope
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
-from gateway.delivery.retry_until_stored import owed
-from gateway.delivery.underway import register
+from gateway.delivery.service import deliveries
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
@@ -41,7 +40,7 @@ async def deliver(app: Any, scope: dict[str, Any], events: list[Any]) -> list[di
 async def settled() -> None:
     """Until nothing is at work any more."""
     async with asyncio.timeout(LIMIT):
-        while len(register):  # noqa: ASYNC110 -- nobody waits for what runs on its own
+        while len(deliveries.get().attempts):  # noqa: ASYNC110 -- nobody waits for what runs on its own
             await asyncio.sleep(0.005)
 
 
@@ -284,7 +283,7 @@ async def test_a_message_that_the_inbox_cannot_take_is_claimed_again(
     with monkeypatch.context() as broken:
         broken.setattr(store, "put", full)
         assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
-    assert await owed.drain(LIMIT) == 0
+    assert await deliveries.get().owed.drain(LIMIT) == 0
     assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
     assert (await store.counts()).waiting == 1
 

@@ -10,19 +10,19 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
+from own_services import delivering
 from servers.provider import Provider, provider
 from servers.submission import Peer, peer
 from test_worker import LIMIT, until
 
-from gateway.delivery import notifier
 from gateway.delivery.accounts import CERTAIN
 from gateway.delivery.keep import Keep
 from gateway.delivery.outbox import Outbox
-from gateway.delivery.outcomes import outcomes
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
+from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
-from gateway.store import Outgoing, codec, set_store
+from gateway.store import Outgoing, codec
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 from protocols import SubmissionSettings, open_submission
@@ -53,7 +53,7 @@ async def sending(store: SQLiteStore, *hooks: SMSWebhook) -> AsyncIterator[Outbo
     async with contextlib.AsyncExitStack() as stack:
         for hook in hooks:
             await stack.enter_async_context(hook)
-        outbox = Outbox(store, make_outlets(hooks, None))
+        outbox = Outbox(stack.enter_context(delivering(store)), make_outlets(hooks, None))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:
@@ -68,7 +68,7 @@ async def reply(store: SQLiteStore, event: str, listener: str, *texts: str) -> N
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events, store.now())
     await store.settle(event, result=b"", outgoing=outgoing)
-    notifier.outgoing.ring()
+    deliveries.get().outgoing.ring()
 
 
 def bodies(there: Provider) -> list[str]:
@@ -109,7 +109,7 @@ async def test_each_further_silent_one_leaves_room_for_the_next(store: SQLiteSto
         entered[listener] += 1
         await asyncio.Event().wait()
 
-    outbox = Outbox(store, {"sms": silent})
+    outbox = Outbox(deliveries.get(), {"sms": silent})
     outbox.start()
     expected: dict[str, int] = {}
     for listener, places in {"a": HALF, "b": HALF // 2, "c": HALF // 4, "d": HALF // 8}.items():
@@ -214,7 +214,7 @@ async def test_with_a_part_that_is_refused_for_good_the_rest_dies_and_all_come_b
         ]
         assert (await store.counts()).dead_outgoing == 3
         assert await store.revive_outgoing(["e-1"]) == 3
-        notifier.outgoing.ring()
+        deliveries.get().outgoing.ring()
         await left(store, 0)
         assert [len(body) for body in bodies(there)] == [1600, 1600, 1600, 800]
     assert await store.outgoing() == []
@@ -249,7 +249,6 @@ async def test_what_was_taken_and_not_noted_is_sent_again_and_nothing_else(
         async with sending(again, texts("there", there)):
             await left(again, 0)
         await again.close()
-    set_store(None)
     assert bodies(there) == [parts[0], parts[1], parts[1], parts[2]]
 
 
@@ -265,20 +264,21 @@ MAIL = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message"
 @contextlib.asynccontextmanager
 async def mailing(store: SQLiteStore, there: Peer, *, keep: Keep | None = None) -> AsyncIterator[Outbox]:
     submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
-    outbox = Outbox(store, make_outlets([], submission), keep)
-    outbox.backoff = Policy(backoff=0.01)
-    outbox.start()
-    try:
-        yield outbox
-    finally:
-        await outbox.stop(LIMIT)
+    with delivering(store, keep) as here:
+        outbox = Outbox(here, make_outlets([], submission))
+        outbox.backoff = Policy(backoff=0.01)
+        outbox.start()
+        try:
+            yield outbox
+        finally:
+            await outbox.stop(LIMIT)
 
 
 async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 1) -> None:
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number, store.now())
     await store.settle(event, result=b"", outgoing=items)
-    notifier.outgoing.ring()
+    deliveries.get().outgoing.ring()
 
 
 async def unsent(store: SQLiteStore) -> list[tuple[str, str, str, str]]:
@@ -312,7 +312,6 @@ async def test_of_three_recipients_one_is_dead_one_has_it_and_one_is_tried_again
 async def test_the_part_that_is_dead_is_an_error_record_and_counted(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    before = outcomes.by_kind().get("email", {}).get("dead", 0)
     answers = {"b@x.org": "550 5.1.1 no such user", "c@x.org": "450 4.2.0 later"}
     async with peer(answers) as there, mailing(store, there):
         await mails(store, "e", "a@x.org", "b@x.org", "c@x.org")
@@ -321,10 +320,10 @@ async def test_the_part_that_is_dead_is_an_error_record_and_counted(
             return there.tried >= 2
 
         await until(tried_again)
+        assert deliveries.get().outcomes.by_kind()["email"]["dead"] == 1
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
         "e-0: email to b@x.org not sent, now dead: 127.0.0.1 refused b@x.org: 550 5.1.1 no such user"
     ]
-    assert outcomes.by_kind()["email"]["dead"] == before + 1
 
 
 async def test_all_but_one_have_it_and_that_one_is_refused_for_good(store: SQLiteStore) -> None:
@@ -337,13 +336,12 @@ async def test_all_but_one_have_it_and_that_one_is_refused_for_good(store: SQLit
 
 @pytest.mark.parametrize(("stage", "answer"), [("content", "554 5.7.1 spam"), ("MAIL", "552 5.3.4 too big")])
 async def test_a_mail_that_is_refused_for_good_is_tried_once(store: SQLiteStore, stage: str, answer: str) -> None:
-    before = outcomes.total["email", "dead"]
     async with peer({stage: answer}) as there, mailing(store, there):
         await mails(store, "e", "b@x.org")
         await left(store, 0)
         assert await unsent(store) == [("e-0", "dead", "b@x.org", f"127.0.0.1: {answer}")]
         assert there.tried == 1
-    assert outcomes.total["email", "dead"] == before + 1
+        assert deliveries.get().outcomes.total["email", "dead"] == 1
     told = [step.what for step in await store.story("e")]
     assert told[-1] == f"failed: not sent, dead: e-0: 127.0.0.1: {answer}"
 
@@ -353,7 +351,7 @@ async def test_what_is_no_mail_at_all_is_tried_once(store: SQLiteStore) -> None:
     item = Outgoing("e-0", "e", "email", codec.encode({"listener": "mail"}, [MAIL | {"rcpt_to": ["no address"]}]))
     async with peer() as there, mailing(store, there):
         await store.finish("e", outgoing=[item])
-        notifier.outgoing.ring()
+        deliveries.get().outgoing.ring()
         await left(store, 0)
         [(_, state, _, error)] = await unsent(store)
         assert (state, error.partition(":")[0], there.tried) == ("dead", "email.send", 0)
@@ -383,7 +381,7 @@ async def test_what_is_old_and_was_hardly_tried_is_not_given_up_yet(
         event = MAIL | {"id": "e-0"}
         [old] = outgoing_of("e", {"listener": "mail"}, [event], 1.0)
         await store.finish("e", outgoing=[old])
-        notifier.outgoing.ring()
+        deliveries.get().outgoing.ring()
 
         async def tried() -> bool:
             return bool(refusals(caplog))
@@ -405,21 +403,22 @@ async def test_a_login_that_is_refused_rests_the_lane_with_one_warning_until_it_
         submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
         hook = texts("there", texting)
         async with hook:
-            outbox = Outbox(store, make_outlets([hook], submission), Keep.all(0.001))
-            outbox.start()
-            await mails(store, "e", "b@x.org", number=40)
+            with delivering(store, Keep.all(0.001)) as here:
+                outbox = Outbox(here, make_outlets([hook], submission))
+                outbox.start()
+                await mails(store, "e", "b@x.org", number=40)
 
-            async def asked_again() -> bool:
-                return there.tried >= HALF + 3
+                async def asked_again() -> bool:
+                    return there.tried >= HALF + 3
 
-            await until(asked_again)
-            await reply(store, "t", "there", "hello")
-            await left(store, 40)
-            states = {item.state for item in await store.outgoing()}
-            assert states <= {"resting", "leaving"}
-            there.answers.clear()
-            await left(store, 0)
-            await outbox.stop(LIMIT)
+                await until(asked_again)
+                await reply(store, "t", "there", "hello")
+                await left(store, 40)
+                states = {item.state for item in await store.outgoing()}
+                assert states <= {"resting", "leaving"}
+                there.answers.clear()
+                await left(store, 0)
+                await outbox.stop(LIMIT)
     assert len(there.taken) == 40
     assert await store.outgoing() == []
     assert bodies(texting) == ["hello"]

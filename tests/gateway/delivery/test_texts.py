@@ -14,6 +14,7 @@ from test_worker import LIMIT, until, working
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import NoServer, Outbox
+from gateway.delivery.service import deliveries
 from gateway.routing import default
 from gateway.runtime.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
@@ -56,7 +57,7 @@ async def call(hook: SMSWebhook, body: bytes, headers: dict[str, str]) -> httpx.
 async def running(store: SQLiteStore, app: Any, settings: SMSSettings) -> AsyncIterator[SMSWebhook]:
     """A webhook named "texts", and what delivers behind it."""
     async with SMSWebhook(app, settings, name="texts", state={}) as hook, working(store, app):
-        outbox = Outbox(store, make_outlets([hook], None))
+        outbox = Outbox(deliveries.get(), make_outlets([hook], None))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from conversation import Conversation
+from own_services import threads
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
 from test_guard import MAIL, TEXT, deliver, email, settled, sms
 from test_worker import done, message, mqtt_app, publish, until, working
@@ -31,7 +32,7 @@ from gateway import (
     regex,
 )
 from gateway.delivery.guard import Guard
-from gateway.delivery.underway import register
+from gateway.delivery.service import deliveries
 from gateway.routing import default
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.imap.reader import IMAPReader, IMAPSettings
@@ -45,9 +46,9 @@ SHORT = 0.1
 
 
 @pytest.fixture(autouse=True)
-def _nothing_is_left() -> Any:
+def _nothing_is_left(store: SQLiteStore) -> Any:
     yield
-    assert len(register) == 0
+    assert len(deliveries.get().attempts) == 0
 
 
 class Gate:
@@ -169,9 +170,9 @@ async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
             while not gate.runs:  # noqa: ASYNC110 -- it is on a thread
                 await asyncio.sleep(0.005)
     assert server.heard() == [{"type": "email.defer"}]
-    assert register.active() == {"late handlers": 1}
-    await register.stop(0.0)
-    assert len(register) == 0
+    assert deliveries.get().attempts.active() == {"late handlers": 1}
+    await deliveries.get().attempts.stop(0.0)
+    assert len(deliveries.get().attempts) == 0
     await store.close()
     gate.open()
     assert "1 that an earlier process had not finished" in await store.open()
@@ -310,11 +311,8 @@ async def test_the_timeout_of_the_route_tells_the_sender_at_once_and_the_thread_
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
-    from gateway.threads import pool
-
-    pool.resize(1)
-    yield
-    pool.resize(32)
+    with threads(1):
+        yield
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -23,6 +23,7 @@ from gateway import (
 from gateway.delivery.current_event import current_event
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.service import deliveries
 from gateway.delivery.worker import Worker
 from gateway.store.engine import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -49,7 +50,7 @@ async def until(look: Any) -> None:
 
 @contextlib.asynccontextmanager
 async def working(store: SQLiteStore, app: Any) -> AsyncIterator[Worker]:
-    worker = Worker(store, app, {"shared": True})
+    worker = Worker(deliveries.get(), app, {"shared": True})
     worker.start()
     yield worker
     await worker.stop(LIMIT)
@@ -221,7 +222,7 @@ async def test_mail_in_the_inbox_is_answered_through_the_outbox_once(store: SQLi
         server.say({"type": "email.receive", "body": b"Subject: x\r\n\r\n", "more_body": False})
         assert await server.hear() == {"type": "email.accept"}
     assert runs == []
-    outbox = Outbox(store, {"email": submit})
+    outbox = Outbox(deliveries.get(), {"email": submit})
     outbox.backoff = Policy(backoff=0.01)
     outbox.start()
     async with working(store, app):
@@ -383,7 +384,7 @@ async def test_stopping_leaves_what_does_not_finish_to_the_next_start(store: SQL
 
     app = mqtt_app(Hangs)
     await publish(app, message("a", b"1", 1))
-    worker = Worker(store, app, {})
+    worker = Worker(deliveries.get(), app, {})
     worker.start()
     async with asyncio.timeout(LIMIT):
         await started.wait()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.delivery.outbox import Outbox
+from gateway.delivery.service import Deliveries
 from gateway.store import Outgoing, SQLiteStore, codec
 from gateway.store.rows import DAMAGED, checksum
 from gateway.store.schema import ALONE, FIRST, KEPT, LANES
@@ -57,7 +58,7 @@ async def test_what_0_1_0_tried_for_ever_has_an_end(tmp_path: Path) -> None:
     async def away(listener: str, event: Any) -> None:
         raise NotSent("450 later")
 
-    outbox = Outbox(store, {"email": away})
+    outbox = Outbox(Deliveries(store), {"email": away})
     outbox.start()
     async with asyncio.timeout(20):
         while (await store.counts()).outgoing:  # noqa: ASYNC110 -- the store tells nobody

@@ -1,10 +1,10 @@
-"""Which store is meant, and which is in use."""
+"""Which store is meant."""
 
 from pathlib import Path
 
 import pytest
 
-from gateway.store import SQLiteStore, get_store, open_store, set_store
+from gateway.store import SQLiteStore, open_store
 
 
 def test_a_url_names_a_file() -> None:
@@ -17,14 +17,3 @@ def test_a_url_names_a_file() -> None:
 def test_anything_else_is_refused_in_one_sentence(url: str) -> None:
     with pytest.raises(ValueError, match="is no store; write sqlite:FILE"):
         open_store(url)
-
-
-def test_the_store_of_the_process() -> None:
-    with pytest.raises(LookupError, match="no store is set"):
-        get_store()
-    store = SQLiteStore("x.db")
-    set_store(store)
-    try:
-        assert get_store() is store
-    finally:
-        set_store(None)

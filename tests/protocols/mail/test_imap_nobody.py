@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 from imap_desk import Desk, eventually, mail, reading
+from own_services import delivering
 from servers.dovecot import Dovecot, dovecot
 
 from gateway import EmailToRouter, Policy, address, default, domain, regex
-from gateway.store import SQLiteStore, set_store
+from gateway.store import SQLiteStore
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:
@@ -24,9 +25,8 @@ NAMED = [address("help@example.org", nothing), domain("example.org", nothing), r
 async def store(tmp_path: Path, anyio_backend: object) -> AsyncIterator[SQLiteStore]:
     opened = SQLiteStore(tmp_path / "gateway.db")
     await opened.open()
-    set_store(opened)
-    yield opened
-    set_store(None)
+    with delivering(opened):
+        yield opened
     await opened.close()
 
 

@@ -1,0 +1,86 @@
+"""The worker and the outbox over one store, as the daemon starts and stops them."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from gateway.delivery.outbox import Outbox, Outlet
+from gateway.delivery.service import Deliveries
+from gateway.delivery.worker import Worker
+from gateway.store.engine import StoreUnavailable
+from protocols.asgi import Application
+
+PROBE = 1.0
+"""Seconds that a commit may take before the store counts as unavailable: supervisors wait no longer."""
+
+
+class Dispatcher:
+    """Delivers what a gateway's store holds: received messages to ``app``, and what handlers send to its outlets."""
+
+    def __init__(self, deliveries: Deliveries, app: Application, state: dict[str, Any]) -> None:
+        self.deliveries = deliveries
+        self._app = app
+        self._state = state
+        self._parts: list[tuple[Worker, Outbox]] = []
+
+    async def open(self) -> str:
+        """Open the store, before anything can arrive. What was found there, in a line. Raises StoreUnavailable."""
+        return await self.deliveries.store.open()
+
+    def start(self, outlets: Mapping[str, Outlet]) -> None:
+        """Begin to deliver what is stored, once the application has started."""
+        worker, outbox = Worker(self.deliveries, self._app, self._state), Outbox(self.deliveries, outlets)
+        self._parts.append((worker, outbox))
+        worker.start()
+        outbox.start()
+
+    def active(self) -> dict[str, int]:
+        late = self.deliveries.attempts.active()
+        return {
+            noun: number
+            for worker, outbox in self._parts
+            for noun, number in (worker.active() | outbox.active() | late).items()
+        }
+
+    async def stop(self, grace: float) -> None:
+        """After the servers: let what runs finish, and keep the rest."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace
+        for worker, outbox in self._parts:
+            await worker.stop(max(0.0, ends - loop.time()))
+            await outbox.stop(max(0.0, ends - loop.time()))
+        await self.deliveries.attempts.stop(max(0.0, ends - loop.time()))
+        await self.deliveries.owed.cancel()
+
+    async def close(self) -> str:
+        """What is kept for the next start, in a few words."""
+        store = self.deliveries.store
+        try:
+            counts = await store.counts()
+        except StoreUnavailable as error:
+            return f"the number of kept messages is not known, because the store is unavailable: {error}"
+        finally:
+            await store.close()
+        kept = counts.waiting + counts.running + counts.outgoing
+        return f"{kept} kept for retry" if kept else ""
+
+    async def trouble(self) -> str:
+        """Why nothing can be stored now, or nothing."""
+        try:
+            async with asyncio.timeout(PROBE):
+                await self.deliveries.store.probe()
+        except StoreUnavailable as error:
+            return str(error)
+        except TimeoutError:
+            return f"no commit within {PROBE:g} s"
+        return ""
+
+    async def summary(self) -> str:
+        """``3 waiting, 1 dead``, for the start page."""
+        try:
+            counts = await self.deliveries.store.counts()
+        except StoreUnavailable as error:  # since it was opened
+            return f"unavailable: {error}"
+        waiting = counts.waiting + counts.running
+        unsent = f", {counts.outgoing} to send" if counts.outgoing else ""
+        return f"{waiting} waiting, {counts.dead + counts.dead_outgoing} dead{unsent}"
