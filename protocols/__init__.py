@@ -2,15 +2,16 @@
 
 The primitives, from the socket to the application:
 
-``listener``    opens sockets; the only code that does
-``arrivals``    what is accepted, until it is a connection of a server: bounds, PROXY header (``proxy``), ``tls``
-``server``      what every server is from outside: started, ready, drained, stopped
-``instance``    one run of an application over one scope: order, backpressure, legal sends, disconnect, crash
-``asgi``        the scopes and events as types; mqtt, email and sms are specified in ``docs/asgi/``
-``lifespan``    an application's startup and shutdown
-``ends``        what a connection tells of its two ends
-``errors``      who erred: the application (local) or the peer (remote)
-``units``, ``secret``   how settings are written; ``tasks`` owns what runs beside
+``net.listener``  opens sockets; no other code does
+``net.acceptor``  takes accepted sockets to a server: limits, the PROXY header (``net.proxy``), TLS (``net.tls``)
+``server``        what every server is from outside: started, ready, drained, stopped
+``app_run``       one run of an application over one scope: order, backpressure, legal sends, disconnect, crash
+``asgi``          the scopes and events as types; mqtt, email and sms are specified in ``docs/asgi/``
+``events``        which event an application may send when, and what makes it valid
+``lifespan``      an application's startup and shutdown
+``errors``        mistakes of the application (local) and of the peer (remote)
+``units``, ``secret``   how settings are written
+``tasks``         owns background tasks
 
 Each protocol has a package of its own, and a server here::
 

@@ -1,10 +1,10 @@
 """One run of an application: from its scope to its end.
 
 Backpressure, order, legal sends, disconnect, crash and cancellation are solved here once, for all protocols. A protocol
-makes a subclass that says, in the table :attr:`Instance.sends`, which event may follow which, and has one method per
+makes a subclass that says, in the table :attr:`AppRun.sends`, which event may follow which, and has one method per
 event type that turns what the application sent into the protocol's own answer::
 
-    class Call(Instance):
+    class Call(AppRun):
         sends = {
             "ringing": {"call.answer": "open", "call.refuse": "over"},
             "open": {"call.speak": "open", "call.hang_up": "over"},
@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
-from protocols.checkpoint import checkpoint, turn
+from protocols.checkpoint import checkpoint, checkpoints
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import Check, Checks, Table, illegal, missing, type_of
 
@@ -39,7 +39,7 @@ DISCONNECT_GRACE = 10.0
 _NOTHING: dict[str, Step] = {}
 
 
-class Instance:
+class AppRun:
     """One application run over one scope.
 
     The server calls :meth:`feed` with what the peer says and :meth:`disconnect` once when it is gone, and awaits
@@ -160,9 +160,9 @@ class Instance:
         """The next event, in the order of arrival. After the disconnect there is none: see :meth:`after_the_last`."""
         inbox = self._inbox
         if inbox:
-            turn.left -= 1
-            if turn.left < 0:
-                await turn.checkpoint()  # before the event is taken, or who cancels this here would lose it
+            checkpoints.left -= 1
+            if checkpoints.left < 0:
+                await checkpoints.read_clock()  # before the event is taken, or who cancels this here would lose it
         while not inbox:
             if self._waiter is not None:  # of another task of the application
                 await asyncio.wait((self._waiter,))
@@ -191,9 +191,9 @@ class Instance:
         try:
             after, answer, check = self._legal[event["type"]]
             if after == self.state:  # what can be sent on and on
-                turn.left -= 1
-                if turn.left < 0:
-                    await turn.checkpoint()
+                checkpoints.left -= 1
+                if checkpoints.left < 0:
+                    await checkpoints.read_clock()
                     after, answer, check = self._legal[event["type"]]  # in another state now, perhaps
             pending = answer(self, event if check is None else check(event))
             if after != self.state and self.state in self._steps:

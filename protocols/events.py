@@ -2,7 +2,7 @@
 
 A table of what may follow what, state -> event type -> next state, and a check for each event type. A check returns the
 event with plain values and nothing else in it, as a server can speak it and a store can keep it; it raises
-LocalProtocolError, or KeyError for a key that is missing. An :class:`~protocols.app_run.Instance` over a live
+LocalProtocolError, or KeyError for a key that is missing. An :class:`~protocols.app_run.AppRun` over a live
 connection and an attempt from the store use the same two.
 """
 

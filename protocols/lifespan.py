@@ -4,7 +4,7 @@ import asyncio
 import logging
 from typing import Any
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import Application, LifespanScope
 from protocols.errors import LocalProtocolError
 from protocols.tasks import Tasks
@@ -16,7 +16,7 @@ class StartupFailed(Exception):
     """The application said ``lifespan.startup.failed``, or crashed after it had shown that it knows lifespan."""
 
 
-class _Run(Instance):
+class _Run(AppRun):
     sends = {
         "starting": {"lifespan.startup.complete": "running", "lifespan.startup.failed": "over"},
         "running": {"lifespan.shutdown.complete": "over", "lifespan.shutdown.failed": "over"},

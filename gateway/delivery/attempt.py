@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.delivery.limit import NoThread
-from protocols.app_run import Instance, log_crash
+from protocols.app_run import AppRun, log_crash
 from protocols.asgi import Application, MQTTDisconnectEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, checked
@@ -55,7 +55,7 @@ class Outcome:
         return not self.deferred and not isinstance(self.error, NoThread)
 
 
-class Attempt(Instance):
+class Attempt(AppRun):
     """What may be sent, and what makes it valid, is the scope's own, as a server has it; see the subclasses."""
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:

@@ -18,7 +18,7 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import describe
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, wrong
@@ -36,7 +36,7 @@ _PIECE = 256 * 1024
 """Bytes of a file that are read, and sent, at once."""
 
 
-class Exchange(Instance):
+class Exchange(AppRun):
     """A request, from its head to the last byte of its answer."""
 
     noun = "http"

@@ -18,7 +18,7 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebSocketWriter, ws_ext_gen, ws_ext_parse
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, utf8
 from protocols.http.connection import Connection
@@ -74,7 +74,7 @@ class WebSocket(Exchange):
 
     websocket_http_response_start = Exchange.http_response_start
     websocket_http_response_body = Exchange.http_response_body
-    receive = Instance.receive
+    receive = AppRun.receive
 
     def __init__(self, connection: Connection, message: RawRequestMessage, payload: StreamReader) -> None:
         super().__init__(connection, message, payload)
@@ -144,7 +144,7 @@ class WebSocket(Exchange):
             self._code, self._reason = 1001, "server shutting down"
             super().warn()
 
-    passes_over = Instance.passes_over
+    passes_over = AppRun.passes_over
 
     def is_to_hear(self, event: Any) -> bool:
         """Always, as in ASGI 2.4, which websocket scopes say."""

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import (
     Application,
     EmailAcceptEvent,
@@ -29,7 +29,7 @@ CHUNK = 64 * 1024
 """Bytes of the message in one ``email.receive``."""
 
 
-class Delivery(Instance):
+class Delivery(AppRun):
     """One run of the application over one message.
 
     It hears the message and then ``email.disconnect``: there is nothing more to hear. A sender that leaves changes

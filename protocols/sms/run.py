@@ -3,7 +3,7 @@
 import logging
 from typing import ClassVar
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import (
     Application,
     SMSAcceptEvent,
@@ -21,7 +21,7 @@ from protocols.sms.provider import Message, Reply, Status
 logger = logging.getLogger(__name__)
 
 
-class Run(Instance):
+class Run(AppRun):
     """What both kinds share: a whole delivery, and a verdict. Returning without one accepts."""
 
     checks: ClassVar = events.CHECKS

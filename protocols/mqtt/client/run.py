@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import (
     Application,
     MQTTAcceptEvent,
@@ -46,7 +46,7 @@ class Flow(Protocol):
     def read_on(self, run: "Run") -> None: ...
 
 
-class Run(Instance):
+class Run(AppRun):
     """``arrived`` gives it its messages; what it sends goes to the link."""
 
     sends: ClassVar = events.CLIENT

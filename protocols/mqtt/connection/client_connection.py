@@ -6,7 +6,7 @@ import socket
 from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol, cast
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt import events
@@ -64,7 +64,7 @@ class Host(Protocol):
     def disconnected(self, device: "Device") -> None: ...
 
 
-class Device(Instance, asyncio.Protocol):
+class Device(AppRun, asyncio.Protocol):
     """A device that has said CONNECT, and the application's run for it."""
 
     sends = events.SERVER

@@ -26,7 +26,7 @@ from gateway import (
 )
 from gateway.delivery.attempt import KINDS
 from gateway.store import codec
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.mail.delivery import Delivery
 from protocols.mail.smtp.replies import verdict_reply
@@ -135,15 +135,15 @@ class Flow:
 # One run of each kind: the instance, for an application.
 
 
-def delivery(app: Any) -> Instance:
+def delivery(app: Any) -> AppRun:
     return Delivery(app, mail(), MAIL, Submission(), 10.0)
 
 
-def text(app: Any) -> Instance:
+def text(app: Any) -> AppRun:
     return MessageRun(app, sms(), TEXT)
 
 
-def receipt(app: Any) -> Instance:
+def receipt(app: Any) -> AppRun:
     return StatusRun(app, sms(), RECEIPT)
 
 
@@ -168,19 +168,19 @@ def to_a_broker(app: Any) -> Run:
     return run
 
 
-def stored_mail(app: Any) -> Instance:
+def stored_mail(app: Any) -> AppRun:
     return KINDS["email"](app, mail(), [{"type": "email.receive", "body": MAIL, "more_body": False}])
 
 
-def stored_text(app: Any) -> Instance:
+def stored_text(app: Any) -> AppRun:
     return KINDS["sms"](app, sms(), [{"type": "sms.receive", "text": "hi", "media": []}])
 
 
-def stored_receipt(app: Any) -> Instance:
+def stored_receipt(app: Any) -> AppRun:
     return KINDS["sms"](app, sms(), [{"type": "sms.status", "message_id": "m", "status": "sent", "error": None}])
 
 
-def stored_publish(app: Any) -> Instance:
+def stored_publish(app: Any) -> AppRun:
     return KINDS["mqtt"](app, mqtt(extensions=STORED), [PUBLISH | {"properties": {}}])
 
 
@@ -199,7 +199,7 @@ def mqtt(**keys: Any) -> Any:
     return scope("mqtt", listener="devices", username=None, **keys)
 
 
-async def crash_of(run: Instance) -> BaseException | None:
+async def crash_of(run: AppRun) -> BaseException | None:
     async with asyncio.timeout(10):
         await (run.serve() if isinstance(run, Device) else run.run())
     return run.error
@@ -508,7 +508,7 @@ def events(kind: str) -> st.SearchStrategy[Any]:
     return st.one_of(*known, st.dictionaries(st.sampled_from(["type", "text"]), junk), junk)
 
 
-async def verdict_on(run: Instance, accept: Any, event: Any) -> str:
+async def verdict_on(run: AppRun, accept: Any, event: Any) -> str:
     """``accepted``, or what ``send`` raised."""
     said: list[str] = []
 
@@ -592,7 +592,7 @@ def test_mqtt_is_judged_alike(event: Any, open: bool, kind: Any) -> None:  # noq
     asyncio.run(both())
 
 
-async def _of(run: Instance, accept: Any, event: Any) -> str:
+async def _of(run: AppRun, accept: Any, event: Any) -> str:
     try:
         return await verdict_on(run, accept, event)
     except Disconnected:

@@ -5,10 +5,10 @@ import contextlib
 from typing import Any
 
 import pytest
-from test_instance import Call
+from test_app_run import Call
 from turns import LONGEST, counted
 
-from protocols.checkpoint import SLICE, Turn, checkpoint
+from protocols.checkpoint import SLICE, Checkpoints, checkpoint
 from protocols.errors import LocalProtocolError
 
 LIMIT = 5.0
@@ -106,16 +106,16 @@ async def test_a_cancelled_checkpoint_loses_no_event() -> None:
 async def test_all_together_have_one_slice() -> None:
     """A hundred that flood do not have a hundred slices."""
     now = 0.0
-    turn = Turn(lambda: now)
+    checkpoints = Checkpoints(lambda: now)
     order: list[int] = []
 
     async def flood(number: int) -> None:
         nonlocal now
         for _ in range(16):
             now += SLICE / 8
-            turn.left -= 1
-            if turn.left < 0:
-                await turn.checkpoint()
+            checkpoints.left -= 1
+            if checkpoints.left < 0:
+                await checkpoints.read_clock()
             order.append(number)
 
     await asyncio.gather(*(flood(number) for number in range(20)))

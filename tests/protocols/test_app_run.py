@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from protocols.app_run import Instance
+from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError
 
 LIMIT = 5.0
 SCOPE: Any = {"type": "call"}
 
 
-class Call(Instance):
+class Call(AppRun):
     sends = {
         "ringing": {"call.answer": "open", "call.refuse": "over"},
         "open": {"call.speak": "open", "call.dictate": "open", "call.hang_up": "over"},
@@ -247,4 +247,4 @@ async def test_a_cancelled_receive_loses_no_event() -> None:
 
 def test_a_table_that_names_a_missing_method_is_an_error_at_class_creation() -> None:
     with pytest.raises(AttributeError, match="call_whistle"):
-        type("Broken", (Instance,), {"sends": {"open": {"call.whistle": "open"}}})
+        type("Broken", (AppRun,), {"sends": {"open": {"call.whistle": "open"}}})
