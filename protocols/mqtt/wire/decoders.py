@@ -1,7 +1,7 @@
 """The bytes of a client's packets but PUBLISH -> what they say, 3.1.1 and 5.0; and which byte begins which. Pure."""
 
-from collections.abc import Callable
-from typing import NoReturn
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, NoReturn
 
 from protocols.asgi import MQTTWill
 from protocols.errors import RemoteProtocolError
@@ -91,14 +91,14 @@ def _bad_client_id(message: str) -> RemoteProtocolError:
 
 
 def _connect_properties(fields: Fields) -> Properties:
-    found = _properties(fields, "CONNECT")
+    found = properties_of(fields, "CONNECT")
     if "authentication_data" in found and "authentication_method" not in found:
         raise RemoteProtocolError("CONNECT with authentication data but no method [3.1.2.11.10]", answer=PROTOCOL_ERROR)
     return found
 
 
 def _will(fields: Fields, flags: int, version: int) -> MQTTWill:
-    found = _properties(fields, "WILL") if version == 5 else {}
+    found = properties_of(fields, "WILL") if version == 5 else {}
     return {
         "topic": topic_name(fields.text()),
         "payload": fields.binary(),
@@ -108,7 +108,7 @@ def _will(fields: Fields, flags: int, version: int) -> MQTTWill:
     }
 
 
-def _acknowledgement(packet: Callable[[int, int, Properties], Packet], kind: str) -> "Decoder":
+def acknowledgement(packet: Callable[[int, int, Properties], Packet], kind: str) -> "Decoder":
     """The decoder of PUBACK and its like in 3.1.1."""
 
     def decode(buffer: bytes, first: int, body: int, stop: int) -> Packet:
@@ -119,8 +119,8 @@ def _acknowledgement(packet: Callable[[int, int, Properties], Packet], kind: str
     return decode
 
 
-def _acknowledgement_v5(
-    packet: Callable[[int, int, Properties], Packet], kind: Kind, codes: frozenset[int]
+def acknowledgement_v5(
+    packet: Callable[[int, int, Properties], Packet], kind: Kind, codes: frozenset[int] | None = None
 ) -> "Decoder":
     """The decoder of PUBACK and its like in 5.0: reason code and properties may be missing (3.4.2.1)."""
 
@@ -129,7 +129,7 @@ def _acknowledgement_v5(
             return packet(buffer[body] << 8 | buffer[body + 1] or zero(), 0, {})
         fields = Fields(kind, buffer, body, stop)
         packet_id = fields.packet_id()
-        return packet(packet_id, *_reason(fields, kind, codes))
+        return packet(packet_id, *reason_of(fields, kind, codes))
 
     return decode
 
@@ -143,7 +143,7 @@ def _subscribe(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
 def _subscribe_v5(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
     fields = Fields("SUBSCRIBE", buffer, body, stop)
     packet_id = fields.packet_id()
-    found = _properties(fields, "SUBSCRIBE")
+    found = properties_of(fields, "SUBSCRIBE")
     return Subscribe(packet_id, _filters(fields, _options_v5), found)
 
 
@@ -192,7 +192,7 @@ def _unsubscribe(buffer: bytes, first: int, body: int, stop: int) -> Unsubscribe
 def _unsubscribe_v5(buffer: bytes, first: int, body: int, stop: int) -> Unsubscribe:
     fields = Fields("UNSUBSCRIBE", buffer, body, stop)
     packet_id = fields.packet_id()
-    found = _properties(fields, "UNSUBSCRIBE")
+    found = properties_of(fields, "UNSUBSCRIBE")
     return Unsubscribe(packet_id, _texts(fields), found)
 
 
@@ -221,28 +221,29 @@ def _disconnect(buffer: bytes, first: int, body: int, stop: int) -> Disconnect:
 
 
 def _disconnect_v5(buffer: bytes, first: int, body: int, stop: int) -> Disconnect:
-    return Disconnect(*_reason(Fields("DISCONNECT", buffer, body, stop), "DISCONNECT", _DISCONNECT_CODES))
+    return Disconnect(*reason_of(Fields("DISCONNECT", buffer, body, stop), "DISCONNECT", _DISCONNECT_CODES))
 
 
 def _auth_v5(buffer: bytes, first: int, body: int, stop: int) -> Auth:
     fields = Fields("AUTH", buffer, body, stop)
-    code, found = _reason(fields, "AUTH", _AUTH_CODES)
+    code, found = reason_of(fields, "AUTH", _AUTH_CODES)
     if "authentication_method" not in found:
         raise RemoteProtocolError("AUTH without an authentication method [3.15.2.2.2]", answer=PROTOCOL_ERROR)
     return Auth(code, found)
 
 
-def _reason(fields: Fields, kind: Kind, codes: frozenset[int]) -> tuple[int, Properties]:
-    """Reason code and properties, to the packet's end; what is missing is success, and none."""
+def reason_of(fields: Fields, kind: Kind, codes: frozenset[int] | None = None) -> tuple[int, Properties]:
+    """Reason code and properties, to the packet's end; what is missing is success, and none. A code that is not among
+    ``codes`` is an error; without ``codes``, none is."""
     code = fields.byte() if fields.more() else reasons.SUCCESS
-    if code not in codes:
+    if codes is not None and code not in codes:
         raise RemoteProtocolError(f"{kind} with reason code {code:#x} from a client [2.4]", answer=PROTOCOL_ERROR)
-    found = _properties(fields, kind) if fields.more() else {}
+    found = properties_of(fields, kind) if fields.more() else {}
     fields.end()
     return code, found
 
 
-def _properties(fields: Fields, kind: Kind) -> Properties:
+def properties_of(fields: Fields, kind: Kind) -> Properties:
     found, fields.at = properties.decode(fields.buffer, fields.at, fields.stop, kind)
     return found
 
@@ -265,10 +266,10 @@ _V4: dict[int, Decoder] = {
     **dict.fromkeys((0x30, 0x31), publish_0),
     **dict.fromkeys((0x32, 0x33, 0x3A, 0x3B), publish_1),
     **dict.fromkeys((0x34, 0x35, 0x3C, 0x3D), publish_2),
-    0x40: _acknowledgement(Puback, "PUBACK"),
-    0x50: _acknowledgement(Pubrec, "PUBREC"),
-    0x62: _acknowledgement(Pubrel, "PUBREL"),
-    0x70: _acknowledgement(Pubcomp, "PUBCOMP"),
+    0x40: acknowledgement(Puback, "PUBACK"),
+    0x50: acknowledgement(Pubrec, "PUBREC"),
+    0x62: acknowledgement(Pubrel, "PUBREL"),
+    0x70: acknowledgement(Pubcomp, "PUBCOMP"),
     0x82: _subscribe,
     0xA2: _unsubscribe,
     0xC0: _pingreq,
@@ -280,10 +281,10 @@ _V5: dict[int, Decoder] = {
     **dict.fromkeys((0x30, 0x31), publish_v5_0),
     **dict.fromkeys((0x32, 0x33, 0x3A, 0x3B), publish_v5_1),
     **dict.fromkeys((0x34, 0x35, 0x3C, 0x3D), publish_v5_2),
-    0x40: _acknowledgement_v5(Puback, "PUBACK", _ACCEPTED),
-    0x50: _acknowledgement_v5(Pubrec, "PUBREC", _ACCEPTED),
-    0x62: _acknowledgement_v5(Pubrel, "PUBREL", _RELEASED),
-    0x70: _acknowledgement_v5(Pubcomp, "PUBCOMP", _RELEASED),
+    0x40: acknowledgement_v5(Puback, "PUBACK", _ACCEPTED),
+    0x50: acknowledgement_v5(Pubrec, "PUBREC", _ACCEPTED),
+    0x62: acknowledgement_v5(Pubrel, "PUBREL", _RELEASED),
+    0x70: acknowledgement_v5(Pubcomp, "PUBCOMP", _RELEASED),
     0x82: _subscribe_v5,
     0xA2: _unsubscribe_v5,
     0xE0: _disconnect_v5,
@@ -291,23 +292,31 @@ _V5: dict[int, Decoder] = {
 }
 
 
-def _table(decoders: dict[int, Decoder]) -> list[Decoder | None]:
+def table_of(decoders: dict[int, Decoder]) -> list[Decoder | None]:
     return [decoders.get(first) for first in range(256)]
 
 
-DECODERS = {0: _table(_V4), 4: _table(_V4), 5: _table(_V5)}
-"""By version. 0: before CONNECT, whose caller has a word for any other packet."""
+class Decoders(NamedTuple):
+    """Those of one side's packets."""
+
+    sender: str
+    kinds: frozenset[str]
+    """What it may send in either version."""
+    tables: Mapping[int, list[Decoder | None]]
+    """By version. 0: before CONNECT, whose caller has a word for any other packet."""
+
+    def illegal(self, first: int, version: int) -> NoReturn:
+        """No decoder for this first byte of a packet: say which rule it breaks."""
+        kind, flags = _NAMES[first >> 4], first & 0x0F
+        if kind == "PUBLISH" and flags & 6 == 6:
+            raise RemoteProtocolError("PUBLISH with QoS 3 [MQTT-3.3.1-4]", answer=MALFORMED)
+        if kind == "PUBLISH":
+            raise RemoteProtocolError("PUBLISH with DUP at QoS 0 [MQTT-3.3.1-2]", answer=MALFORMED)
+        if kind in self.kinds or (kind == "AUTH" and version == 5):
+            raise RemoteProtocolError(
+                f"{kind} with reserved flags {flags:#x} [MQTT-2.2.2-2, 5.0: 2.1.3-1]", answer=MALFORMED
+            )
+        raise RemoteProtocolError(f"{kind} from a {self.sender} [2.2.1, 5.0: 2.1.2]", answer=PROTOCOL_ERROR)
 
 
-def illegal(first: int, version: int) -> NoReturn:
-    """No decoder for this first byte of a packet: say which rule it breaks."""
-    kind, flags = _NAMES[first >> 4], first & 0x0F
-    if kind == "PUBLISH" and flags & 6 == 6:
-        raise RemoteProtocolError("PUBLISH with QoS 3 [MQTT-3.3.1-4]", answer=MALFORMED)
-    if kind == "PUBLISH":
-        raise RemoteProtocolError("PUBLISH with DUP at QoS 0 [MQTT-3.3.1-2]", answer=MALFORMED)
-    if kind in _FROM_CLIENTS or (kind == "AUTH" and version == 5):
-        raise RemoteProtocolError(
-            f"{kind} with reserved flags {flags:#x} [MQTT-2.2.2-2, 5.0: 2.1.3-1]", answer=MALFORMED
-        )
-    raise RemoteProtocolError(f"{kind} from a client [2.2.1, 5.0: 2.1.2]", answer=PROTOCOL_ERROR)
+FROM_CLIENT = Decoders("client", _FROM_CLIENTS, {0: table_of(_V4), 4: table_of(_V4), 5: table_of(_V5)})

@@ -1,4 +1,4 @@
-"""MQTT control packets, 3.1.1 and 5.0: what they are, and how a server writes its own. Pure.
+"""MQTT control packets, 3.1.1 and 5.0: what they are, and how both sides write theirs. Pure.
 
 Packets are tuples, the cheapest frozen thing there is, but for PUBLISH and the will: these are the application's own
 dicts, so that a message is one object all the way. ``version`` is a protocol level, 4 (3.1.1) or 5; codes are MQTT 5's
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from protocols.asgi import MQTTReceiveEvent, MQTTWill
-from protocols.mqtt.wire.fields import string, variable
+from protocols.mqtt.wire.fields import binary, string, variable
 from protocols.mqtt.wire.properties import Kind, Properties, encode
 from protocols.mqtt.wire.reasons import RETURN_CODES
 
@@ -27,6 +27,14 @@ class Connect(NamedTuple):
     username: str | None
     password: bytes | None
     will: MQTTWill | None
+    properties: Properties
+
+
+class Connack(NamedTuple):
+    present: bool
+    """The server has a session for us."""
+    code: int
+    """0, or why not: in 3.1.1 its return code."""
     properties: Properties
 
 
@@ -77,7 +85,25 @@ class Unsubscribe(NamedTuple):
     properties: Properties
 
 
+class Suback(NamedTuple):
+    id: int
+    codes: bytes
+    """A granted QoS or an error for each filter."""
+    properties: Properties
+
+
+class Unsuback(NamedTuple):
+    id: int
+    codes: bytes
+    """None in 3.1.1."""
+    properties: Properties
+
+
 class Pingreq(NamedTuple):
+    pass
+
+
+class Pingresp(NamedTuple):
     pass
 
 
@@ -95,24 +121,58 @@ class Auth(NamedTuple):
 
 Packet = (
     Connect
+    | Connack
     | MQTTReceiveEvent
     | Puback
     | Pubrec
     | Pubrel
     | Pubcomp
     | Subscribe
+    | Suback
     | Unsubscribe
+    | Unsuback
     | Pingreq
+    | Pingresp
     | Disconnect
     | Auth
 )
-"""What a client may send."""
+"""What either side may send."""
 
 _Given = Mapping[str, Any] | None
 
-# What a server sends. ValueError: properties that the packet cannot have, see properties.encode.
+# ValueError: properties that the packet cannot have, see properties.encode.
 
-PINGRESP = b"\xd0\x00"
+PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
+
+
+def connect(
+    version: int,
+    client_id: str,
+    *,
+    clean: bool,
+    keepalive: int,
+    username: str | None = None,
+    password: bytes | None = None,
+    properties: _Given = None,
+) -> bytes:
+    """Without a will."""
+    flags = clean << 1 | (username is not None) << 7 | (password is not None) << 6
+    head = b"\0\4MQTT" + bytes((version, flags)) + keepalive.to_bytes(2, "big")
+    fields = string(client_id)
+    fields += string(username) if username is not None else b""
+    fields += binary(password) if password is not None else b""
+    return _packet(0x10, head + (encode(properties, "CONNECT") if version == 5 else b"") + fields)
+
+
+def subscribe(version: int, packet_id: int, filters: Iterable[tuple[str, int]], properties: _Given = None) -> bytes:
+    """``filters``: each with its QoS."""
+    head = packet_id.to_bytes(2, "big") + (encode(properties, "SUBSCRIBE") if version == 5 else b"")
+    return _packet(0x82, head + b"".join(string(text) + bytes((qos,)) for text, qos in filters))
+
+
+def unsubscribe(version: int, packet_id: int, filters: Iterable[str], properties: _Given = None) -> bytes:
+    head = packet_id.to_bytes(2, "big") + (encode(properties, "UNSUBSCRIBE") if version == 5 else b"")
+    return _packet(0xA2, head + b"".join(map(string, filters)))
 
 
 def connack(version: int, code: int, session_present: bool = False, properties: _Given = None) -> bytes:
@@ -161,7 +221,7 @@ def unsuback(version: int, packet_id: int, codes: Iterable[int], properties: _Gi
 
 
 def disconnect(code: int, properties: _Given = None) -> bytes:
-    """5.0 only: a server that speaks 3.1.1 closes without a word."""
+    """Of a client, in 3.1.1 without a code. A server that speaks 3.1.1 closes without a word."""
     return _packet(0xE0, _reason("DISCONNECT", code, properties))
 
 

@@ -1,10 +1,10 @@
-"""Bytes of one client -> its control packets, 3.1.1 and 5.0. Pure.
+"""Bytes of one peer, a client or a server -> its control packets, 3.1.1 and 5.0. Pure.
 
 A rule that is broken is named by its statement or section: 3.1.1's, and 5.0's where that has another number.
 """
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.wire.decoders import DECODERS, illegal, read_version
+from protocols.mqtt.wire.decoders import FROM_CLIENT, Decoders, read_version
 from protocols.mqtt.wire.fields import Fields, overlong
 from protocols.mqtt.wire.packets import Packet
 from protocols.mqtt.wire.reasons import MALFORMED, TOO_LARGE
@@ -14,16 +14,19 @@ BATCH = 64
 
 
 class Parser:
-    """Bytes of one client -> its packets, whatever way the bytes are cut.
+    """Bytes of one peer -> its packets, whatever way the bytes are cut.
 
     ``max_packet`` bounds the remaining length (bytes) of a packet, and with it what is kept while one is incomplete.
+    ``decoders`` are those of a client's packets or of a server's; the ``version`` of a client is learned from its
+    CONNECT.
     """
 
-    __slots__ = ("_at", "_buffer", "_max", "_need", "_tail", "version")
+    __slots__ = ("_at", "_buffer", "_decoders", "_max", "_need", "_tail", "version")
 
-    def __init__(self, max_packet: int) -> None:
-        self.version = 0
+    def __init__(self, max_packet: int, decoders: Decoders = FROM_CLIENT, version: int = 0) -> None:
+        self.version = version
         """The protocol level, 4 or 5, that a complete CONNECT named, even if the rest of it was broken; 0 before."""
+        self._decoders = decoders
         self._max = max_packet
         self._buffer = b""
         self._at = 0
@@ -77,14 +80,14 @@ class Parser:
             self.version = read_version(Fields("CONNECT", buffer, body, body + length))
 
     def _parse(self, packets: list[Packet], most: int) -> None:
-        buffer, at, end, decoders = self._buffer, self._at, len(self._buffer), DECODERS[self.version]
+        buffer, at, end, decoders = self._buffer, self._at, len(self._buffer), self._decoders.tables[self.version]
         append, longest, need = packets.append, self._max, 2
         try:
             for _ in range(most):
                 if end - at < 2:
                     break
                 first, length, body = buffer[at], buffer[at + 1], at + 2
-                decode = decoders[first] or illegal(first, self.version)
+                decode = decoders[first] or self._decoders.illegal(first, self.version)
                 if length > 127:
                     length, body = _remaining_length(buffer, at + 1, end, self.version)
                 stop = body + length
