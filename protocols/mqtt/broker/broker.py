@@ -20,6 +20,7 @@ from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.timers import Agenda
 from protocols.mqtt.broker.will import Will
+from protocols.mqtt.qos import UNHANDLED, WAIT_PUBCOMP, WAIT_PUBREL
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.packets import Options
@@ -332,7 +333,7 @@ class Broker:
             packet_id, _, client_id = key.partition(" ")
             if (session := self.sessions.get(client_id)) is not None:
                 event, handled = record.read_inbound(value)
-                session.inbound[int(packet_id)] = Inbound(event, handled=handled)
+                session.inbound[int(packet_id)] = Inbound(event, WAIT_PUBREL if handled else UNHANDLED)
         self._leave_all()
 
     def _restore_session(self, client_id: str, value: bytes) -> None:
@@ -372,7 +373,9 @@ class Broker:
             message.holders += 1
             share = self._shares.get(found.share)
             out = Outbound(message, found.qos, retain=found.retain, identifiers=tuple(found.identifiers), share=share)
-            out.number, out.packet_id, out.released = number, found.packet_id, found.released
+            out.number, out.packet_id = number, found.packet_id
+            if found.released:
+                out.state = WAIT_PUBCOMP
             session.restore(out)
 
     def _leave_all(self) -> None:

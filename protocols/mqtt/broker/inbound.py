@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from protocols.asgi import MQTTReceiveEvent
+from protocols.mqtt import qos
 from protocols.mqtt.broker.fan_out import FanOut
 
 
@@ -16,16 +17,16 @@ class Owner(Protocol):
 class Inbound:
     """One such message, under its packet identifier."""
 
-    __slots__ = ("again", "event", "fan_out", "handled", "owner")
+    __slots__ = ("again", "event", "fan_out", "owner", "state")
 
-    def __init__(self, event: str, *, handled: bool = False) -> None:
+    def __init__(self, event: str, state: str = qos.UNHANDLED) -> None:
         self.event = event
         """Its event id, the same each time the client sends it."""
-        self.handled = handled
-        """The application has acknowledged it: PUBREC was sent, or may be."""
+        self.state = state
+        """In :data:`protocols.mqtt.qos.RECEIVER_2`."""
         self.fan_out: FanOut | None = None
         """While it is on its way to its subscribers, where they are many."""
         self.owner: Owner | None = None
-        """Whose application has it; None, and not handled: the client has to send it again."""
+        """The connection whose application is handling it."""
         self.again: tuple[Owner, MQTTReceiveEvent] | None = None
         """As the client has sent it once more, on another connection, while its owner has it."""

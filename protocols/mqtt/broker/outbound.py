@@ -1,5 +1,6 @@
 """A message on its way to one client."""
 
+from protocols.mqtt import qos as exchange
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.share import Share
 
@@ -7,7 +8,7 @@ from protocols.mqtt.broker.share import Share
 class Outbound:
     """One message to one client at QoS 1 or 2."""
 
-    __slots__ = ("identifiers", "message", "number", "packet_id", "qos", "released", "retain", "share")
+    __slots__ = ("identifiers", "message", "number", "packet_id", "qos", "retain", "share", "state")
 
     def __init__(
         self, message: Message, qos: int, *, retain: bool, identifiers: tuple[int, ...], share: Share | None = None
@@ -20,5 +21,5 @@ class Outbound:
         self.number = 0
         """Its key in the journal; 0 where it is not kept."""
         self.packet_id = 0
-        self.released = False
-        """QoS 2: PUBREC has come, and PUBREL is what is to be sent now (4.3.3)."""
+        self.state = exchange.SENT[qos]
+        """In :data:`protocols.mqtt.qos.SENDER`."""

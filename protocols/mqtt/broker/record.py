@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import msgpack
 
+from protocols.mqtt import qos as exchange
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outbound import Outbound
@@ -65,9 +66,8 @@ def read_message(data: bytes) -> Message:
 
 def outbound(client_id: str, out: Outbound) -> bytes:
     share = out.share.topic_filter if out.share is not None else ""
-    return _pack(
-        (client_id, out.message.number, out.qos, out.retain, out.identifiers, out.packet_id, out.released, share)
-    )
+    released = out.state == exchange.WAIT_PUBCOMP
+    return _pack((client_id, out.message.number, out.qos, out.retain, out.identifiers, out.packet_id, released, share))
 
 
 class Kept(NamedTuple):
@@ -90,7 +90,7 @@ def read_outbound(data: bytes) -> Kept:
 
 
 def inbound(inbound: Inbound) -> bytes:
-    return _pack((inbound.event, inbound.handled))
+    return _pack((inbound.event, inbound.state == exchange.WAIT_PUBREL))
 
 
 def read_inbound(data: bytes) -> tuple[str, bool]:

@@ -17,6 +17,7 @@ from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.peer import Outlet
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.will import Will
+from protocols.mqtt.qos import FREE, PUBREL, RECONNECT, SENDER
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.topics import Grant
@@ -149,30 +150,18 @@ class Session:
         self._queue.append(out)
         self._queued += out.message.size
 
-    def acknowledged(self, packet_id: int) -> None:
-        """A PUBACK came. One for nothing is nothing: after a reconnect it may be late."""
+    def answered(self, packet_id: int, what: str) -> str:
+        """PUBACK, PUBREC or PUBCOMP came: what to answer, by the table of :mod:`protocols.mqtt.qos`."""
         out = self.inflight.get(packet_id)
-        if out is not None and out.qos == 1:
+        if out is None:
+            return SENDER[FREE][what].answer
+        after, answer, _ = SENDER[out.state][what]
+        if after is FREE:
             self._done(packet_id, out)
-
-    def received(self, packet_id: int, code: int) -> bool:
-        """A PUBREC came: whether there is a message that it is for. Where the client refused it, it is over."""
-        out = self.inflight.get(packet_id)
-        if out is None or out.qos != 2:
-            return False
-        if code >= 0x80 and not out.released:
-            self._done(packet_id, out)
-            return True
-        if not out.released:
-            out.released = True
+        elif after is not out.state:
+            out.state = after
             self._record_again(out)
-        return True
-
-    def completed(self, packet_id: int) -> None:
-        """A PUBCOMP came."""
-        out = self.inflight.get(packet_id)
-        if out is not None and out.qos == 2:
-            self._done(packet_id, out)
+        return answer
 
     def _done(self, packet_id: int, out: Outbound) -> None:
         del self.inflight[packet_id]
@@ -202,7 +191,7 @@ class Session:
             self.after(lambda: outlet.write(data))
 
     def _again(self, packet_id: int, out: Outbound, outlet: Outlet) -> bytes:
-        if out.released:
+        if SENDER[out.state][RECONNECT].answer is PUBREL:
             return packets.pubrel(outlet.version, packet_id)
         head, tail = out.message.encode(
             outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.errors import Disconnected, LocalProtocolError
+from protocols.mqtt import qos
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
@@ -13,6 +14,7 @@ from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.authentication import Authentication
 from protocols.mqtt.connection.exactly_once import ExactlyOnce
 from protocols.mqtt.connection.subscribing import Subscribing
+from protocols.mqtt.qos import step
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.aliases import resolve
@@ -106,10 +108,10 @@ class Connection:
                 continue
             if (packet["properties"] or rules is not None) and not self._passes(packet):
                 continue
-            packet_id, qos = packet["id"], packet["qos"]
+            packet_id, level = packet["id"], packet["qos"]
             if packet_id is not None:
                 room = len(unacked) + exactly_once.begun < most
-                if qos == 1 and room and packet_id not in unacked and packet_id not in inbound:
+                if level == 1 and room and packet_id not in unacked and packet_id not in inbound:
                     unacked[packet_id] = 0
                 else:
                     if (fan_out := exactly_once.under_way(packet_id)) is not None:
@@ -120,7 +122,7 @@ class Connection:
                         continue
             if packet["retain"] or matches[packet["topic"]]:
                 yield from self._fan_out(packet)
-            if self._queue or qos == 2:
+            if self._queue or level == 2:
                 yield from self._in_turn(packet)
             else:
                 yield packet
@@ -145,7 +147,7 @@ class Connection:
     def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
         """Whether this is new: at QoS 2, or at QoS 1 where it was not plainly so."""
         if packet_id in self.unacked or self._exactly_once.owns(packet_id):
-            _check_repeated(packet["dup"])
+            step(qos.RECEIVER[packet["qos"]], qos.HANDLING, qos.PUBLISH_DUP if packet["dup"] else qos.PUBLISH)
             return False
         if packet["qos"] == 2 and self._exactly_once.repeated(packet_id, packet):
             return False
@@ -177,20 +179,21 @@ class Connection:
             self.unacked[message["id"]] = self._journal.position
 
     def _puback(self, packet: Puback) -> None:
-        self.session.acknowledged(packet.id)
+        self.session.answered(packet.id, qos.PUBACK)
 
     def _pubrec(self, packet: Pubrec) -> None:
         session, version = self.session, self._peer.version
-        if not session.received(packet.id, packet.code):
+        answer = session.answered(packet.id, qos.PUBREC_ERROR if packet.code >= reasons.UNSPECIFIED else qos.PUBREC)
+        if answer == qos.PUBREL_NOT_FOUND:
             self._peer.write(packets.pubrel(version, packet.id, reasons.PACKET_ID_NOT_FOUND))
-        elif packet.code < 0x80:
+        elif answer == qos.PUBREL:
             session.after(lambda: self._peer.write(packets.pubrel(version, packet.id)))
 
     def _pubrel(self, packet: Pubrel) -> None:
         self._exactly_once.release(packet)
 
     def _pubcomp(self, packet: Pubcomp) -> None:
-        self.session.completed(packet.id)
+        self.session.answered(packet.id, qos.PUBCOMP)
 
     def _subscribe(self, packet: Subscribe) -> Event:
         return self._subscribing.subscribe(packet)
@@ -287,13 +290,6 @@ class Connection:
         journal, queue = self.session.journal, self._queue
         while journal is not None and queue and queue[0][0] <= journal.committed:
             self._peer.tell(queue.popleft()[1])
-
-
-def _check_repeated(dup: bool) -> None:
-    """A message that is sent again while its handler runs is answered once, by that handler. A new one under an
-    identifier in use could not be told apart."""
-    if not dup:
-        raise broken("PUBLISH with a packet identifier in use [MQTT-2.2.1-3]")
 
 
 _HANDLERS: dict[type, Callable[[Connection, Any], Event]] = {

@@ -1,14 +1,19 @@
-"""QoS 2 inbound: an event once, whatever the number of PUBLISH packets and of connections (4.3.3). Pure."""
+"""QoS 2 inbound: a message is one event, however many PUBLISH packets and connections bring it (4.3.3). Pure.
+
+The steps are those of :data:`protocols.mqtt.qos.RECEIVER_2`.
+"""
 
 from typing import Any
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.event_id import new_id
+from protocols.mqtt import qos
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.peer import Peer, broken, encoded
 from protocols.mqtt.broker.session import Session
+from protocols.mqtt.qos import RECEIVER_2, step
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Pubrel
 
@@ -43,16 +48,17 @@ class ExactlyOnce:
         return any(inbound.owner is self for inbound in self._session.inbound.values())
 
     def repeated(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
-        """Whether the client has sent this before, and it is answered accordingly.
+        """Whether the client has sent this before, on another connection or handled; then it is answered here.
 
         It goes to no subscriber then. It has an ``event`` where the application is to hear it all the same.
         """
         known = self._session.inbound.get(packet_id)
         if known is None:
             return False
-        if known.handled:  # which may not be kept yet
+        answer = RECEIVER_2[known.state][qos.PUBLISH_DUP].answer
+        if answer == qos.PUBREC:  # that it was handled may not be kept yet
             self._session.after(lambda: self._peer.write(packets.pubrec(self._peer.version, packet_id)))
-        elif known.owner is None:
+        elif answer == qos.EVENT:
             self._take(packet, known)
         else:
             known.again = self, packet
@@ -90,7 +96,7 @@ class ExactlyOnce:
     def _take(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
         """It is this connection's application's."""
         packet["event"] = known.event
-        known.owner = self
+        known.state, known.owner = qos.HANDLING, self
 
     def acknowledge(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
         """The application is done with what it owns: PUBREC, when all that it stands for is kept.
@@ -102,10 +108,11 @@ class ExactlyOnce:
         data = encoded(peer, packets.pubrec, peer.version, packet_id, code, properties=properties)
         inbound = session.inbound[packet_id]
         inbound.owner = inbound.again = None
-        if code >= 0x80 and peer.version == 5:  # the exchange ends here
+        error = code >= reasons.UNSPECIFIED and peer.version == 5
+        inbound.state = RECEIVER_2[inbound.state][qos.ACK_ERROR if error else qos.ACK].state
+        if inbound.state == qos.FREE:
             self._settle(packet_id)
         else:
-            inbound.handled = True
             session.note(packet_id, inbound)
 
         def answer() -> None:
@@ -120,20 +127,21 @@ class ExactlyOnce:
     def release(self, packet: Pubrel) -> None:
         """The client's PUBREL; our PUBCOMP. Raises RemoteProtocolError where it has had no PUBREC."""
         known = self._session.inbound.get(packet.id)
-        if known is not None and not known.handled:
-            raise broken("PUBREL before there was a PUBREC [4.3.3]")
-        code = reasons.SUCCESS if self._settle(packet.id) else reasons.PACKET_ID_NOT_FOUND
+        answer = step(RECEIVER_2, qos.FREE if known is None else known.state, qos.PUBREL).answer
+        if answer == qos.PUBCOMP:
+            self._settle(packet.id)
+        code = reasons.SUCCESS if answer == qos.PUBCOMP else reasons.PACKET_ID_NOT_FOUND
         self._session.after(lambda: self._peer.write(packets.pubcomp(self._peer.version, packet.id, code)))
 
-    def _settle(self, packet_id: int) -> bool:
-        self.begun = max(0, self.begun - 1)
-        return self._session.settle(packet_id)
+    def _settle(self, packet_id: int) -> None:
+        self.begun = max(0, self.begun - 1)  # it may have begun on an earlier connection
+        self._session.settle(packet_id)
 
     def abandon(self) -> None:
         """The application has ended: what it has not acknowledged is for whom the client sends it to again."""
         for inbound in self._session.inbound.values():
             if inbound.owner is self:
-                inbound.owner = None
+                inbound.state, inbound.owner = RECEIVER_2[inbound.state][qos.ABANDON].state, None
                 if inbound.again is not None:
                     (heir, packet), inbound.again = inbound.again, None
                     heir.inherit(packet, inbound)

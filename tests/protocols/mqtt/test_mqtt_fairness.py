@@ -42,6 +42,7 @@ from protocols.mqtt.broker.share import Share
 from protocols.mqtt.client import link
 from protocols.mqtt.connection.client_connection import TURN
 from protocols.mqtt.connection.connection import MOST_DELIVERIES
+from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.wire.parser import BATCH, Parser
 from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions
 
@@ -519,7 +520,7 @@ def test_a_long_queue_is_drained_in_a_straight_line(cpu: Callable[[], float]) ->
     session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=outlet)
     session.resume(outlet, 65535)
     while session.inflight:
-        session.acknowledged(next(iter(session.inflight)))
+        session.answered(next(iter(session.inflight)), PUBACK)
     assert len(outlet.got) == count
     assert cpu() - filled < 3 * (filled - began)
 
@@ -537,7 +538,7 @@ def test_what_was_sent_before_is_sent_again_in_a_straight_line(cpu: Callable[[],
     session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=outlet)
     session.resume(outlet, 100)  # it takes fewer now
     for packet_id in range(count, 100, -1):
-        session.acknowledged(packet_id)  # late ones, of the connection before
+        session.answered(packet_id, PUBACK)  # late ones, of the connection before
     finish(broker)
     assert len(session.inflight) == 100
     assert 100 <= len(outlet.got) <= 200

@@ -9,6 +9,7 @@ from mqtt_memory import Client
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.peer import Goodbye
+from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.settings import MQTTSettings
 
 
@@ -177,7 +178,7 @@ def test_identifiers_in_flight_are_not_used_again() -> None:
         ids = list(ann.connection.session.inflight)
         assert len(ids) == len(set(ids))
         if len(ids) == 2:
-            ann.connection.session.acknowledged(ids[1])
+            ann.connection.session.answered(ids[1], PUBACK)
         assert 1 <= ids[-1] <= 65535, i
 
 
