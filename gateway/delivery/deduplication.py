@@ -1,21 +1,11 @@
-"""By what a message is known again when its sender repeats it. Pure; docs/identity.md says it in words."""
+"""Keys that identify a repeated message. Each scope type makes its own; docs/identity.md has them in words."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 DAY = 86400.0
-MAIL_WINDOW = 5 * DAY
-"""Seconds for which a mail's repetition is known, from its last attempt on: as long as senders go on trying (Postfix
-and Sendmail 5 days, Exim 4)."""
-TEXT_WINDOW = 7 * DAY
-"""The same for a text. Its provider's id never comes back, and where signatures have no time in them, knowing it is all
-that keeps a captured request from being replayed."""
-OLDEST, NEWEST = -7 * DAY, DAY
-"""How far from its arrival a mail's Date may be. Devices without a clock say 1970, each time they start."""
-_LONGEST_DATE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,85 +19,13 @@ class Identity:
     """The same for what looks the same. After a failure, and only then, the next such delivery counts as its
     repetition, so that attempts can be counted out; empty where ``key`` does for that."""
     window: float
-    """Seconds for which it is known, from its last attempt on."""
+    """Seconds for which it is recognized, from its last attempt on."""
 
 
-def identity_of(scope: Any, events: Sequence[Any]) -> Identity:
-    """Of a mail or a text.
-
-    The Message-ID alone does not do for mail: senders repeat it over different mails, or leave it out.
-    """
-    if scope["type"] == "sms":
-        return _of_text(scope, events[0])
-    content = _content(scope, events)
-    if scope["mailbox"] is not None:
-        place = scope["mailbox"]  # RFC 3501, 2.3.1.1. Not alone: some servers give every mailbox UIDVALIDITY 1
-        parts = [scope["listener"], place["folder"], place["uidvalidity"], place["uid"], *scope["rcpt_to"]]
-        return Identity(_digest("email", [*parts, content]), _digest("mailbox", parts), MAIL_WINDOW)
-    looks = _digest("email", [scope["mail_from"], sorted(scope["rcpt_to"]), content])
-    if _has_identity(scope):
-        return Identity(looks, "", MAIL_WINDOW)
-    return Identity("", looks, MAIL_WINDOW)
+ALWAYS_NEW = Identity("", "", DAY)
+"""Each delivery is a message of its own."""
 
 
-def _of_text(scope: Any, event: Any) -> Identity:
-    """A program may count its ids from one again: what it says has to be the same, too."""
-    if not scope["message_id"].strip():
-        return Identity("", "", TEXT_WINDOW)
-    said = [(name, value) for name, value in sorted(event.items()) if name != "type"]
-    parts = [scope["listener"], scope["sender"], scope["recipient"], scope["message_id"], event["type"], said]
-    return Identity(_digest("sms", parts), "", TEXT_WINDOW)
-
-
-def _has_identity(scope: Any) -> bool:
-    """A Message-ID and a Date that were made for this mail alone."""
-    message_id, date = _first(scope["headers"], b"message-id"), _first(scope["headers"], b"date")
-    return bool(message_id.strip(b"<>@ \t")) and _is_recent(date, scope["received_at"])
-
-
-def _is_recent(date: bytes, received: float) -> bool:
-    try:
-        parsed = parsedate_tz(date[:_LONGEST_DATE].decode("ascii", "replace"))
-        written = None if parsed is None else mktime_tz(parsed)
-    except (ValueError, OverflowError, TypeError, IndexError):
-        return False  # 99 o'clock, the year 0
-    return written is not None and OLDEST <= written - received <= NEWEST
-
-
-def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
-    return next((value for name, value in headers if name == wanted), b"")
-
-
-def _content(scope: Any, events: Sequence[Any]) -> str:
-    """Of every byte that the sender sent. A sending server's queue keeps the message as it is, with the trace headers
-    that it has itself put in front: only ours differ from delivery to delivery."""
-    digest = hashlib.sha256()
-    start = _own_trace(scope, events[0]["body"])
-    for event in events:
-        digest.update(memoryview(event["body"])[start:])
-        start = 0
-    return digest.hexdigest()
-
-
-def _own_trace(scope: Any, body: bytes) -> int:
-    """Bytes of the trace header that our server put in front: three lines, of which the second ends with its id."""
-    end = -2
-    ends = [end := body.find(b"\r\n", end + 2) for _ in range(3)]
-    own = f" id {scope['extensions'].get('event', {}).get('id')};".encode()
-    ours = body.startswith(b"Received: from ") and -1 not in ends and body.endswith(own, ends[0], ends[1])
-    return ends[2] + 2 if ours else 0
-
-
-def _digest(kind: str, parts: Sequence[Any]) -> str:
+def digest(kind: str, parts: Sequence[Any]) -> str:
+    """A key of fixed length for ``parts``, which tell a message from others of its ``kind``."""
     return f"{kind}:{hashlib.sha256(repr(parts).encode(errors='surrogatepass')).hexdigest()}"
-
-
-def order_key(scope: Any, events: list[Any]) -> str:
-    """What keeps its order where a route asks for that: an MQTT topic, a mail's or a text's sender."""
-    match scope["type"]:
-        case "mqtt":
-            return f"mqtt:{events[0]['topic']}"
-        case "email":
-            return f"email:{scope['mail_from']}"
-        case _:
-            return f"sms:{scope['sender']}"

@@ -6,13 +6,11 @@ import logging
 from functools import partial
 from typing import Any
 
-from gateway.delivery import verdict
-from gateway.delivery.attempt import KINDS, Outcome, checked_again
+from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event, event_id
-from gateway.delivery.deduplication import identity_of, order_key
 from gateway.delivery.delivery_context import CutOff, current_running
 from gateway.delivery.disposition import Ruling, in_words, rule
-from gateway.delivery.inbox import InboxConnection
+from gateway.delivery.kind import DeliveryKind, delivery_kind
 from gateway.delivery.limit import Limit
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
@@ -43,41 +41,41 @@ class Guard:
                 setattr(self, name, getattr(app, name))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] not in KINDS:
+        kind = delivery_kind(scope["type"])
+        if kind is None:  # a lifespan
             await self.app(scope, receive, send)
         elif (running := current_running.get()) is not None:
             running.policy = self.policy
             self._check(running.attempt)
             limit = Limit(lambda error: warn_late(scope, error, self.policy, running.attempt))
             await limit.run(self.app, self.policy.timeout, scope, receive, send)
-        elif scope["type"] == "mqtt":
-            await InboxConnection(self.app, self.label, self.policy).serve(scope, receive, send)
+        elif (live := kind.live(self.app, self.label, self.policy)) is not None:
+            await live(scope, receive, send)
         else:
-            await self._answer(scope, [event async for event in _whole(receive)], send)
+            await self._answer(kind, scope, await kind.read(receive), send)
 
     def _check(self, attempt: int) -> None:
         """Attempts are counted before they begin, so that a message that kills the process is counted out too."""
         if self.policy.attempts is not None and attempt > self.policy.attempts:
             raise CutOff(self.policy.attempts)
 
-    async def _answer(self, scope: Any, events: list[Any], send: Send) -> None:
+    async def _answer(self, kind: DeliveryKind, scope: Any, events: list[Any], send: Send) -> None:
         """A message whose sender waits for the verdict."""
-        kind = scope["type"]
         try:
-            answer = await self._delivered(scope, events)
+            answer = await self._delivered(kind, scope, events)
         except StoreUnavailable as error:
             logger.error("%s: deferred, the store is unavailable: %s", describe(scope), error)
-            answer = [verdict.defer(kind)]
+            answer = [kind.defer()]
         except asyncio.CancelledError:
             with contextlib.suppress(Exception):  # so that its server knows that this is accounted for
-                await send(verdict.defer(kind))
+                await send(kind.defer())
             raise
         for event in answer:
             await send(event)
 
-    async def _delivered(self, scope: Any, events: list[Any]) -> Answer:
+    async def _delivered(self, kind: DeliveryKind, scope: Any, events: list[Any]) -> Answer:
         """The events that answer the sender, once that is durable. Raises StoreUnavailable."""
-        own, identity = event_id(scope), identity_of(scope, events)
+        own, identity = event_id(scope), kind.identity(scope, events)
         key = identity.key or f"{scope['type']}:{own}"
         here, look = deliveries.get(), FIRST_LOOK
         while True:
@@ -89,29 +87,31 @@ class Guard:
             )
             current_event.set(claim.id)
             if claim.state == "ours" and self.policy.inbox:
-                return await self._stored(scope, events, claim)
+                return await self._stored(kind, scope, events, claim)
             if claim.state == "ours":
-                return await here.attempts.begin(claim.key, partial(self._begun, scope, events, claim)).answer()
+                return await here.attempts.begin(claim.key, partial(self._begun, kind, scope, events, claim)).answer()
             if claim.state == "done":
                 logger.info("%s: delivered again, answered as the first time", describe(scope))
-                return await self._repeated(scope, events, claim)
+                return await self._repeated(kind, scope, events, claim)
             await asyncio.sleep(look)  # another process is at it
             look = min(2 * look, LAST_LOOK)
 
-    async def _stored(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
+    async def _stored(self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim) -> Answer:
         here = deliveries.get()
         try:
-            await here.store.put(self._message(scope, events, claim), claim=claim.key)
+            await here.store.put(self._message(kind, scope, events, claim), claim=claim.key)
         except BaseException as error:
             self._give_back(claim, error, counted=False)
             raise
         here.stored.ring()
-        return [verdict.accept(scope["type"])]
+        return [kind.accept()]
 
-    async def _begun(self, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay) -> Answer:
+    async def _begun(
+        self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay
+    ) -> Answer:
         try:
-            message = self._message(scope, events, claim)
-            return await self._attempted(scope, events, message, claim.key, under_way)
+            message = self._message(kind, scope, events, claim)
+            return await self._attempted(kind, scope, events, message, claim.key, under_way)
         except Exception as error:
             self._give_back(claim, error, counted=True)
             raise
@@ -122,86 +122,95 @@ class Guard:
         release = partial(here.store.release, claim.key, error=type(error).__name__, counted=counted)
         here.owed.spawn(insist(release), name=f"release {claim.id}")
 
-    async def _repeated(self, scope: Any, events: list[Any], claim: Claim) -> Answer:
+    async def _repeated(self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
-        taken: Answer = [verdict.accept(scope["type"])]
+        taken: Answer = [kind.accept()]
         try:
-            return list(checked_again(codec.decode(claim.result)[1])) if claim.result else taken
+            return list(kind.checked_again(codec.decode(claim.result)[1])) if claim.result else taken
         except LocalProtocolError as error:
             logger.error(
                 "%s: now among the dead letters, its handler's answer is not valid: %s", describe(scope), error
             )
-            message = self._message(scope, events, claim)
+            message = self._message(kind, scope, events, claim)
             await deliveries.get().store.bury(
                 message, error=f"its handler's answer is not valid: {error}", claim=claim.key
             )
             return taken
 
     async def _attempted(
-        self, scope: Any, events: list[Any], message: Message, key: str, under_way: UnderWay
+        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, key: str, under_way: UnderWay
     ) -> Answer:
         extension = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         told = {**scope, "extensions": {**scope["extensions"], "delivery": extension}}
 
         def late(error: TimeoutError) -> Answer:
             warn_late(scope, error, self.policy, message.attempts)
-            return [verdict.defer(message.type)]
+            return [kind.defer()]
 
         under_way.told_late = late
-        outcome = await self._outcome(told, events, message, under_way.limit)
+        outcome = await self._outcome(kind, told, events, message, under_way.limit)
         ruling = rule(self.policy, outcome, message.attempts)
         if ruling.state != "done":
             report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
         elif under_way.limit.expired is not None:
             logger.info("%s: done after its time; its repetition gets that answer", describe(scope))
-        return await self._settled(told, message, key, outcome, ruling, under_way)
+        return await self._settled(kind, told, message, key, outcome, ruling, under_way)
 
-    async def _outcome(self, scope: Any, events: list[Any], message: Message, limit: Limit) -> Outcome:
+    async def _outcome(
+        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, limit: Limit
+    ) -> Outcome:
         limited = partial(limit.run, self.app, self.policy.timeout)
         try:
             self._check(message.attempts)
-            return await KINDS[scope["type"]](limited, scope, events).outcome()
+            return await kind.attempt(limited, scope, events).outcome()
         except CutOff as error:
             return Outcome(None, [], [], error)
 
     async def _settled(
-        self, scope: Any, message: Message, key: str, outcome: Outcome, ruling: Ruling, under_way: UnderWay
+        self,
+        kind: DeliveryKind,
+        scope: Any,
+        message: Message,
+        key: str,
+        outcome: Outcome,
+        ruling: Ruling,
+        under_way: UnderWay,
     ) -> Answer:
         """What the sender is told, when the store has it. Who waits is not kept waiting where it cannot take that now;
         what has come of the handler is not given up."""
-        kind, here = message.type, deliveries.get()
+        here = deliveries.get()
         store = here.store
         error = outcome.failure
         outgoing: list[Outgoing] = []
         match ruling.state:
             case "done":
-                answer = [*outcome.replies, outcome.verdict or verdict.accept(kind)]
+                answer = [*outcome.replies, outcome.verdict or kind.accept()]
                 outgoing = outgoing_of(message.id, scope, outcome.outgoing, store.now())
                 keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
-                answer = [{**(outcome.verdict or verdict.defer(kind)), "retry_after": ruling.wait}]
+                answer = [{**(outcome.verdict or kind.defer()), "retry_after": ruling.wait}]
                 keep = partial(store.release, key, error=error, counted=outcome.counted)
             case "dead":
-                answer = [verdict.accept(kind)]
+                answer = [kind.accept()]
                 keep = partial(store.bury, message, error=error, claim=key)
             case _:
-                answer = [verdict.refuse(kind)]
+                answer = [kind.reject()]
                 keep = partial(store.settle, key, result=codec.encode({}, answer))
         await insist(keep, told=under_way.say)
         if outgoing:
             here.outgoing.ring()
         return answer
 
-    def _message(self, scope: Any, events: list[Any], claim: Claim) -> Message:
+    def _message(self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim) -> Message:
         return Message(
             id=claim.id,
-            type=scope["type"],
+            type=kind.name,
             route=self.label,
-            key=order_key(scope, events) if self.policy.order == "key" else claim.id,
+            key=kind.order_key(scope, events) if self.policy.order == "key" else claim.id,
             received=claim.received,
             content=codec.encode(scope, events),
             attempts=0 if self.policy.inbox else claim.attempts,
-            subject=describe(scope),
+            subject=kind.subject(scope, events),
         )
 
 
@@ -225,16 +234,3 @@ def warn_late(scope: Any, error: TimeoutError, policy: Policy, attempt: int) -> 
     of = f" of {policy.attempts}" if policy.attempts else ""
     said = "%s: %s (attempt %d%s); its thread goes on, and the result is kept"
     logger.warning(said, describe(scope), error, attempt, of, extra={"scope": scope})
-
-
-async def _whole(receive: Receive) -> Any:
-    """The events that bring one message, email's as one."""
-    event = await receive()
-    if event["type"] != "email.receive":
-        yield event
-        return
-    body = [event["body"]]
-    while event["more_body"]:
-        event = await receive()
-        body.append(event["body"])
-    yield {"type": "email.receive", "body": b"".join(body), "more_body": False}

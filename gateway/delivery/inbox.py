@@ -1,7 +1,7 @@
 """An MQTT connection whose messages go to the store: stored first, acknowledged then, handled from there.
 
 MQTT has no word for "not now" (3.1.1 has none for "never" either), so a route with a policy cannot let a device wait
-for its handler: every policy on an mqtt route means the inbox.
+for its handler.
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.delivery.deduplication import order_key
+from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
 from gateway.delivery.service import deliveries
 from gateway.store import codec
@@ -32,7 +32,8 @@ back."""
 class InboxConnection:
     """``app`` itself hears the connection begin and end, and what is no message: it decides who may connect."""
 
-    def __init__(self, app: Application, label: str, policy: Policy) -> None:
+    def __init__(self, kind: DeliveryKind, app: Application, label: str, policy: Policy) -> None:
+        self._kind = kind
         self._app = app
         self._label = label
         self._policy = policy
@@ -95,12 +96,12 @@ class InboxConnection:
         event_id = event.get("event") or new_id()
         return Message(
             id=event_id,
-            type="mqtt",
+            type=self._kind.name,
             route=self._label,
-            key=order_key(scope, [event]) if self._policy.order == "key" else event_id,
+            key=self._kind.order_key(scope, [event]) if self._policy.order == "key" else event_id,
             received=time.time(),
             content=codec.encode(scope, [event]),
-            subject=f"{describe(scope)} {event['topic']}",
+            subject=self._kind.subject(scope, [event]),
         )
 
 

@@ -44,11 +44,6 @@ class Policy:
         """Whether it asks for nothing: such a route is served without a store, at no cost."""
         return self == Policy()
 
-    def check(self, kind: str) -> None:
-        """Raises ValueError where messages of the scope type ``kind`` cannot be delivered so."""
-        if kind == "mqtt" and self.on_error == "refuse":
-            raise ValueError("on_error: refuse is not possible: the device has its acknowledgement by then")
-
     def wait(self, attempt: int) -> float:
         """Seconds between the failed attempt number ``attempt`` and the next."""
         return min(self.backoff * 2.0 ** min(attempt - 1, _MOST_DOUBLINGS), LONGEST_BACKOFF)

@@ -6,11 +6,12 @@ import time
 from functools import partial
 from typing import Any, ClassVar
 
-from gateway.delivery.attempt import KINDS, Outcome
+from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
 from gateway.delivery.delivery_context import Running, current_running
 from gateway.delivery.disposition import rule
 from gateway.delivery.guard import report
+from gateway.delivery.kind import DeliveryKind, delivery_kind
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.poller import Crew
@@ -19,7 +20,6 @@ from gateway.delivery.service import Deliveries
 from gateway.store import codec
 from gateway.store.engine import Message, StoreUnavailable
 from protocols.asgi import Application
-from protocols.events import Event
 
 logger = logging.getLogger(__name__)
 
@@ -73,18 +73,23 @@ class Worker(Crew[Message]):
             scope, events = codec.decode(message.content)
         except ValueError as error:
             await self._bury(message, f"it cannot be read: {error}")
+            return
+        if (kind := delivery_kind(message.type)) is None:
+            await self._bury(message, f"no scope type {message.type!r} is installed here; install it, and retry this")
         else:
-            await self._deliver(message, scope, events)
+            await self._deliver(kind, message, scope, events)
 
-    async def _deliver(self, message: Message, scope: Any, events: list[Any]) -> None:
+    async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         running = Running(message.attempts)
         current_running.set(running)
-        outcome = await KINDS[message.type](self._app, scope, events).outcome()
-        await self._settle(message, scope, outcome, running)
+        outcome = await kind.attempt(self._app, scope, events).outcome()
+        await self._settle(kind, message, scope, outcome, running)
 
-    async def _settle(self, message: Message, scope: Any, outcome: Outcome, running: Running) -> None:
+    async def _settle(
+        self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, running: Running
+    ) -> None:
         if running.policy is None and (outcome.error is not None or outcome.rejected):
             await self._bury(message, outcome.failure if outcome.error else "no route takes it any more")
             return
@@ -94,7 +99,7 @@ class Worker(Crew[Message]):
             report(scope, outcome, policy, ruling, message.attempts, stored=True)
         match ruling.state:
             case "done":
-                await self._finish(message, scope, outcome)
+                await self._finish(kind, message, scope, outcome)
             case "again":
                 due = self.store.now() + ruling.wait
                 await insist(
@@ -103,10 +108,10 @@ class Worker(Crew[Message]):
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
                 await insist(partial(self.store.bury, message, error=outcome.failure))
 
-    async def _finish(self, message: Message, scope: Any, outcome: Outcome) -> None:
+    async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
-        sent = [*outcome.outgoing, *(_addressed(reply, scope) for reply in outcome.replies)]
+        sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
         await insist(partial(self.store.finish, message.id, outgoing=outgoing))
         if outgoing:
@@ -126,8 +131,3 @@ class Worker(Crew[Message]):
                 await self.store.purge(now=self.store.now())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)
-
-
-def _addressed(reply: Event, scope: Any) -> Event:
-    """A reply that leaves on its own must say what the webhook's answer leaves to the provider: from whom to whom."""
-    return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}

@@ -11,6 +11,7 @@ from gateway.consumers import Consumer
 from gateway.consumers.parameters import Extras
 from gateway.delivery.current_event import current_event
 from gateway.delivery.guard import Guard, guarded
+from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
 from gateway.routing.bounded import TookTooLong
 from gateway.routing.index import Index, unreachable
@@ -152,6 +153,8 @@ class Router:
             )
         if len(self.scope_types) == 1:
             check_answers(route.app, *self.scope_types)
+        for kind in self.scope_types:
+            check_policies((route,), kind)
         return route
 
     def check(self, kind: str) -> None:
@@ -160,6 +163,7 @@ class Router:
             raise ValueError(f"{type(self).__name__} does not route {kind}")
         for route in self.routes:
             check_answers(route.app, kind)
+        check_policies(self.routes, kind)
 
     def key(self, pattern: Pattern, scope: Any) -> str:
         """What ``pattern`` looks at; the same for all patterns of its type."""
@@ -225,10 +229,10 @@ def check_answers(app: Application, kind: str) -> None:
 
 
 def check_policies(routes: Iterable[Route], kind: str) -> None:
-    """Raises ValueError where a route's policy cannot be had by messages of the scope type ``kind``."""
+    """Raises ValueError where messages of the scope type ``kind`` cannot be delivered as a route wants it."""
     for route in routes:
         if isinstance(route.app, Guard):
-            route.app.policy.check(kind)
+            check_policy(kind, route.app.policy)
 
 
 def leaves(router: Router) -> Iterator[Application]:

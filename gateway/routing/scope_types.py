@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gateway.routing.patterns import NO_CAPTURES, Captures, Exactly, Pattern
-from gateway.routing.router import Route, Router, check_answers
+from gateway.routing.router import Route, Router, check_answers, check_policies
 from gateway.routing.targets import as_application, name_of
 
 SCOPE_TYPES = ("http", "websocket", "mqtt", "email", "sms")
@@ -42,5 +42,7 @@ def _branch(kind: str, target: Any) -> Route:
     if kind not in (*SCOPE_TYPES, "lifespan"):
         raise ValueError(f"{kind!r} is no scope type; there are {', '.join(SCOPE_TYPES)}")
     app = as_application(target)
+    route = Route(Exactly(kind), app, name_of(target))
     check_answers(app, kind)
-    return Route(Exactly(kind), app, name_of(target))
+    check_policies((route,), kind)
+    return route

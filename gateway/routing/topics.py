@@ -11,7 +11,7 @@ from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
 from gateway.delivery.delivery_context import current_running
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
-from gateway.routing.router import Route, Router, check_policies, current_route
+from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
 from protocols.checkpoint import checkpoint
@@ -45,7 +45,6 @@ class TopicRouter(Router):
 
     def __init__(self, routes: Iterable[Route]) -> None:
         super().__init__(routes)
-        check_policies(self.routes, "mqtt")
         _check_questions(self.routes)
         self._found: dict[str, tuple[Route, Captures] | None] = {}
 

@@ -10,6 +10,7 @@ from gateway.config.diagnostics import MOST, Finding
 from gateway.config.document import Loc, label
 from gateway.config.loader import Draft
 from gateway.delivery.guard import guarded
+from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
 from gateway.routing import (
     EmailToRouter,
@@ -138,7 +139,7 @@ class ApplicationBuilder:
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
         try:
-            _policy(line).check(kind)
+            check_policy(kind, _policy(line))
         except ValueError as error:
             self._report(loc, f"{label(loc)}: {error}")
 

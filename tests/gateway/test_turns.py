@@ -10,8 +10,10 @@ from conversation import Conversation, scope
 from turns import LONGEST, counted
 
 from gateway import AsyncMqttBatchConsumer, EmailToRouter, TopicRouter, address, topic
-from gateway.delivery.attempt import EmailAttempt, MQTTAttempt, SMSAttempt
 from gateway.layers import InMemoryChannelLayer
+from gateway.scopes.email.delivery import EmailAttempt
+from gateway.scopes.mqtt.delivery import MQTTAttempt
+from gateway.scopes.sms.delivery import SMSAttempt
 from protocols.errors import LocalProtocolError
 from protocols.sms.provider import Message
 from protocols.sms.run import MessageRun

@@ -19,12 +19,12 @@ from gateway import (
     ProtocolTypeRouter,
     regex,
 )
-from gateway.delivery.deduplication import identity_of
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
+from gateway.scopes.email.identity import identity_of
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError

@@ -24,7 +24,7 @@ from gateway import (
     default,
     domain,
 )
-from gateway.delivery.attempt import KINDS
+from gateway.kinds import scope_kinds
 from gateway.store import codec
 from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError
@@ -168,20 +168,25 @@ def to_a_broker(app: Any) -> Run:
     return run
 
 
+def attempt(kind: str, app: Any, scope: Any, events: list[Any]) -> AppRun:
+    made: AppRun = scope_kinds()[kind].delivery.attempt(app, scope, events)
+    return made
+
+
 def stored_mail(app: Any) -> AppRun:
-    return KINDS["email"](app, mail(), [{"type": "email.receive", "body": MAIL, "more_body": False}])
+    return attempt("email", app, mail(), [{"type": "email.receive", "body": MAIL, "more_body": False}])
 
 
 def stored_text(app: Any) -> AppRun:
-    return KINDS["sms"](app, sms(), [{"type": "sms.receive", "text": "hi", "media": []}])
+    return attempt("sms", app, sms(), [{"type": "sms.receive", "text": "hi", "media": []}])
 
 
 def stored_receipt(app: Any) -> AppRun:
-    return KINDS["sms"](app, sms(), [{"type": "sms.status", "message_id": "m", "status": "sent", "error": None}])
+    return attempt("sms", app, sms(), [{"type": "sms.status", "message_id": "m", "status": "sent", "error": None}])
 
 
 def stored_publish(app: Any) -> AppRun:
-    return KINDS["mqtt"](app, mqtt(extensions=STORED), [PUBLISH | {"properties": {}}])
+    return attempt("mqtt", app, mqtt(extensions=STORED), [PUBLISH | {"properties": {}}])
 
 
 STORED = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}

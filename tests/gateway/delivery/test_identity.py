@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from test_guard import deliver
 
 from gateway import AsyncEmailConsumer, Policy
-from gateway.delivery.deduplication import MAIL_WINDOW, Identity, identity_of, order_key
+from gateway.delivery.deduplication import Identity
 from gateway.delivery.guard import Guard
+from gateway.kinds import scope_kinds
+from gateway.scopes.email.identity import MAIL_WINDOW, identity_of
+from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.envelope import email_scope
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
@@ -47,7 +50,7 @@ def _events(body: bytes) -> list[Any]:
 
 def text(message_id: str = "m1", said: str = "hi", **keys: Any) -> Identity:
     scope = {"type": "sms", "listener": "texts", "sender": "+44", "recipient": "+45", "message_id": message_id}
-    return identity_of(scope | keys, [{"type": "sms.receive", "text": said, "media": []}])
+    return SMSDelivery().identity(scope | keys, [{"type": "sms.receive", "text": said, "media": []}])
 
 
 def test_a_repeated_mail_is_known_again() -> None:
@@ -124,7 +127,7 @@ def test_texts() -> None:
     assert text("").key == text(" ").key == ""
     scope = {"type": "sms", "listener": "t", "sender": "+44", "recipient": "+45", "message_id": "m1"}
     receipts = [
-        identity_of(scope, [{"type": "sms.status", "message_id": "m1", "status": status, "error": None}])
+        SMSDelivery().identity(scope, [{"type": "sms.status", "message_id": "m1", "status": status, "error": None}])
         for status in ("sent", "delivered", "sent")
     ]
     assert receipts[0] == receipts[2]
@@ -132,9 +135,10 @@ def test_texts() -> None:
 
 
 def test_what_keeps_its_order() -> None:
-    assert order_key({"type": "mqtt"}, [{"topic": "a/b"}]) == "mqtt:a/b"
-    assert order_key({"type": "email", "mail_from": "a@x"}, []) == "email:a@x"
-    assert order_key({"type": "sms", "sender": "+44"}, []) == "sms:+44"
+    kinds = scope_kinds()
+    assert kinds["mqtt"].delivery.order_key({}, [{"topic": "a/b"}]) == "mqtt:a/b"
+    assert kinds["email"].delivery.order_key({"mail_from": "a@x"}, []) == "email:a@x"
+    assert kinds["sms"].delivery.order_key({"sender": "+44"}, []) == "sms:+44"
 
 
 # Two messages that differ anywhere are never one; the same delivery always is.

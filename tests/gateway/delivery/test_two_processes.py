@@ -10,12 +10,12 @@ from test_guard import TEXT, deliver, sms
 from test_identity import NOW
 
 from gateway import AsyncSMSConsumer, Policy
-from gateway.delivery.deduplication import identity_of
 from gateway.delivery.guard import Guard
+from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 
-KEY = identity_of(sms(), TEXT).key
+KEY = SMSDelivery().identity(sms(), TEXT).key
 ANSWER = [{"type": "sms.send", "text": "from there", "media": []}, {"type": "sms.accept"}]
 
 

@@ -1,0 +1,123 @@
+"""What delivery asks of a scope type."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from gateway.delivery.attempt import Attempt
+from gateway.delivery.deduplication import ALWAYS_NEW, Identity
+from gateway.delivery.policy import Policy
+from gateway.kinds import scope_kinds
+from protocols.asgi import Application, Receive, Scope, describe
+from protocols.events import Checks, Event, checked
+
+
+class DeliveryKind(ABC):
+    """How the messages of one scope type are kept, handled from the store, answered and sent.
+
+    One object a scope type, without state of its own. The name of an event is that of its scope type, a dot and a verb:
+    ``email.accept``, ``email.reject``, ``email.defer``, ``email.send``.
+    """
+
+    name: ClassVar[str]
+    """The scope type."""
+    checks: ClassVar[Checks]
+    """What makes each event valid that an application sends, by event type."""
+    raw: ClassVar[Mapping[str, Callable[[Any], bytes]]] = {}
+    """The content of an event, as an operator wants to see it, by event type."""
+    suffix: ClassVar[str] = ""
+    """Of the file that has the raw content and nothing else, such as ``.eml``. Empty: an exported message is JSON."""
+
+    # A message that arrives.
+
+    def check(self, policy: Policy) -> None:  # noqa: B027 -- most have nothing to say
+        """Raises ValueError, with one sentence, where messages cannot be delivered under ``policy``."""
+
+    def live(self, app: Application, label: str, policy: Policy) -> Application | None:
+        """What stands before ``app`` where a scope is a connection, and brings many messages.
+
+        None: a scope is one message, whose sender waits for the answer.
+        """
+        return None
+
+    async def read(self, receive: Receive) -> list[Any]:
+        """The events that bring one message, as they are kept."""
+        return [await receive()]
+
+    def identity(self, scope: Any, events: Sequence[Any]) -> Identity:
+        """How a repetition of the message is recognized. Default: not at all."""
+        return ALWAYS_NEW
+
+    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+        """Messages with the same key are handled in order, where a route asks for that. Default: all of a server."""
+        return f"{self.name}:{scope['listener']}"
+
+    def subject(self, scope: Scope, events: Sequence[Any]) -> str:
+        """The message in a few words, for lists and logs."""
+        return describe(scope)
+
+    @abstractmethod
+    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> Attempt:
+        """One run of ``app`` over the whole message."""
+
+    # What its sender is told.
+
+    def accept(self) -> dict[str, Any]:
+        return {"type": f"{self.name}.accept"}
+
+    def reject(self) -> dict[str, Any]:
+        return {"type": f"{self.name}.reject", "reason": "it cannot be handled"}
+
+    def defer(self) -> dict[str, Any]:
+        return {"type": f"{self.name}.defer"}
+
+    # What handlers send, and the outbox keeps until it has left.
+
+    def parts(self, event: Event, scope: Any) -> Sequence[Event]:
+        """``event`` as the messages that leave one after the other."""
+        return [event]
+
+    def addressed(self, reply: Event, scope: Any) -> Event:
+        """A reply that no longer rides in the answer to its sender, with what it needs to leave on its own."""
+        return reply
+
+    def lane(self, listener: str) -> str:
+        """Items of one lane leave by one account, and rest together. ``listener`` is the server's name."""
+        return f"{self.name} {listener}"
+
+    def kept(self, event: Event, id_: str) -> Event:
+        """``event`` as it is stored: it leaves under ``id_`` each time that it is tried."""
+        return event
+
+    def recipient(self, event: Event) -> str:
+        """Who gets ``event``, for the operator."""
+        return str(event.get("to") or "")
+
+    def checked_again(self, events: Sequence[Event]) -> list[Event]:
+        """Events that were kept, as they may be sent today: an older version may have kept what nobody can speak.
+        Raises LocalProtocolError."""
+        return [checked(self.checks, event) for event in events]
+
+
+def delivery_kind(scope_type: str) -> DeliveryKind | None:
+    """None: scopes of this type are not kept, so that a route for them has no policy; or nobody knows it here."""
+    kind = scope_kinds().get(scope_type)
+    found: DeliveryKind | None = None if kind is None else kind.delivery
+    return found
+
+
+def kind_of_event(event: Event) -> DeliveryKind:
+    """Raises LookupError where nobody here knows it."""
+    name = event["type"].partition(".")[0]
+    if (kind := delivery_kind(name)) is None:
+        raise LookupError(f"no installed scope type has {name!r} messages that are kept or sent")
+    return kind
+
+
+def check_policy(scope_type: str, policy: Policy) -> None:
+    """Raises ValueError where messages of this scope type cannot be delivered under ``policy``."""
+    if policy.plain:
+        return
+    if (kind := delivery_kind(scope_type)) is None:
+        raise ValueError(f"a route for {scope_type} cannot have a policy: nothing of {scope_type} is kept")
+    kind.check(policy)

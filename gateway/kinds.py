@@ -1,0 +1,17 @@
+"""The scope types that this process knows, for the layers below the list of them."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import Any
+
+
+@cache
+def scope_kinds() -> Mapping[str, Any]:
+    """Scope type -> its :class:`gateway.scopes.kind.ScopeKind`.
+
+    :mod:`gateway.scopes` is imported by its name, when it is first asked for: what it lists uses the layers that ask
+    here, and a part of it comes from other distributions.
+    """
+    found: Mapping[str, Any] = import_module("gateway.scopes").KINDS
+    return found

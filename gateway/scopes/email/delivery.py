@@ -1,0 +1,65 @@
+"""How mail is kept, handled from the store, answered and sent."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from gateway.delivery.attempt import Attempt
+from gateway.delivery.deduplication import Identity
+from gateway.delivery.kind import DeliveryKind
+from gateway.scopes.email.identity import identity_of
+from protocols.asgi import Application, Receive
+from protocols.events import Event
+from protocols.mail import events
+from protocols.mail.message_id import with_message_id
+
+
+class EmailAttempt(Attempt):
+    sends: ClassVar = events.SENDS
+    checks: ClassVar = events.CHECKS
+
+    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+        super().__init__(app, scope, [*events, {"type": "email.disconnect"}])
+
+    email_send = Attempt.leave
+    email_accept = Attempt.decide
+    email_reject = Attempt.decide
+    email_defer = Attempt.decide
+
+
+class EmailDelivery(DeliveryKind):
+    """A scope is one message for one group of recipients."""
+
+    name: ClassVar = "email"
+    checks: ClassVar = events.CHECKS
+    raw: ClassVar = {"email.receive": lambda event: event["body"], "email.send": lambda event: event["message"]}
+    suffix: ClassVar = ".eml"
+
+    async def read(self, receive: Receive) -> list[Any]:
+        """Its chunks as one."""
+        event = await receive()
+        body = [event["body"]]
+        while event["more_body"]:
+            event = await receive()
+            body.append(event["body"])
+        return [{"type": "email.receive", "body": b"".join(body), "more_body": False}]
+
+    def identity(self, scope: Any, events: Sequence[Any]) -> Identity:
+        return identity_of(scope, events)
+
+    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+        """A sender's mail stays in order."""
+        return f"email:{scope['mail_from']}"
+
+    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> EmailAttempt:
+        return EmailAttempt(app, scope, events)
+
+    def lane(self, listener: str) -> str:
+        """All mail leaves by the one submission server."""
+        return "email"
+
+    def kept(self, event: Event, id_: str) -> Event:
+        message = event["message"]
+        return {**event, "message": with_message_id(message, id_)} if isinstance(message, bytes) else event
+
+    def recipient(self, event: Event) -> str:
+        return ", ".join(event.get("rcpt_to") or ())

@@ -1,0 +1,101 @@
+"""How MQTT messages are kept, handled from the store, and sent."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from gateway.delivery.attempt import Attempt
+from gateway.delivery.inbox import InboxConnection
+from gateway.delivery.kind import DeliveryKind
+from gateway.delivery.policy import Policy
+from protocols.app_run import log_crash
+from protocols.asgi import Application, MQTTDisconnectEvent, Scope, describe
+from protocols.errors import LocalProtocolError
+from protocols.events import Event
+from protocols.mqtt import events
+
+_DISCONNECT: MQTTDisconnectEvent = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
+_ID = 1
+"""What the message is acknowledged by."""
+
+
+class MQTTAttempt(Attempt):
+    """The application sees a connection that brings one message; its ``mqtt.ack`` is the end of the attempt.
+
+    The message has an ``id`` here whatever its QoS was, since the store waits for the acknowledgement.
+    """
+
+    sends: ClassVar = events.STORED
+    checks: ClassVar = events.CHECKS
+
+    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+        connect = {"type": "mqtt.connect", "username": scope["username"], "password": None}
+        super().__init__(app, scope, [connect, *({**event, "id": _ID} for event in events)])
+        self._acknowledged = False
+
+    def failed_with(self) -> BaseException | None:
+        if self._acknowledged:
+            return None
+        nothing = RuntimeError("it ended without acknowledging the message")
+        return nothing if self.error is None else self.error
+
+    def _crashed(self, error: BaseException) -> None:
+        """After the acknowledgement it changes nothing for the message, and is logged here, as on a connection."""
+        if self._acknowledged:
+            log_crash(self.scope, error)
+        super()._crashed(error)
+
+    def mqtt_accept(self, event: Event) -> None:
+        pass
+
+    def mqtt_reject(self, event: Event) -> None:
+        self.disconnect(_DISCONNECT)
+
+    mqtt_disconnect = mqtt_reject
+
+    def mqtt_ack(self, event: Event) -> None:
+        """With a reason code of an error (MQTT 5, from 0x80): never."""
+        self._answered(event)
+        if event.get("reason_code", 0) >= 0x80:
+            self.decide({"type": "mqtt.reject"})
+
+    def mqtt_defer(self, event: Event) -> None:
+        self._answered(event)
+        self.decide(event)
+
+    def _answered(self, event: Event) -> None:
+        if event["id"] != _ID or self._acknowledged:
+            raise LocalProtocolError(f"{event['type']}: no message {event['id']} is waiting for it")
+        self._acknowledged = True
+        asyncio.get_running_loop().call_soon(self.disconnect, _DISCONNECT)
+
+    mqtt_send = Attempt.leave
+
+
+class MQTTDelivery(DeliveryKind):
+    """A scope is a connection, which brings many messages."""
+
+    name: ClassVar = "mqtt"
+    checks: ClassVar = events.CHECKS
+    raw: ClassVar = {"mqtt.receive": lambda event: event["payload"], "mqtt.send": lambda event: event["payload"]}
+
+    def check(self, policy: Policy) -> None:
+        if policy.on_error == "refuse":
+            raise ValueError("on_error: refuse is not possible: the device has its acknowledgement by then")
+
+    def live(self, app: Application, label: str, policy: Policy) -> Application:
+        """MQTT has no word for "not now" (3.1.1 has none for "never" either): every policy means the inbox."""
+        return InboxConnection(self, app, label, policy).serve
+
+    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+        """A topic's messages stay in order."""
+        return f"mqtt:{events[0]['topic']}"
+
+    def subject(self, scope: Scope, events: Sequence[Any]) -> str:
+        return f"{describe(scope)} {events[0]['topic']}"
+
+    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> MQTTAttempt:
+        return MQTTAttempt(app, scope, events)
+
+    def recipient(self, event: Event) -> str:
+        return str(event.get("topic") or "")

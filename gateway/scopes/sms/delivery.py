@@ -1,0 +1,80 @@
+"""How texts are kept, handled from the store, answered and sent."""
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar
+
+from gateway.delivery.attempt import Attempt
+from gateway.delivery.deduplication import DAY, Identity, digest
+from gateway.delivery.kind import DeliveryKind
+from protocols.asgi import Application
+from protocols.events import Event
+from protocols.sms import events
+
+TEXT_WINDOW = 7 * DAY
+"""Seconds for which a text's repetition is recognized. Its provider's id never comes back, and where signatures have no
+time in them, recognizing it is all that keeps a captured request from being replayed."""
+
+
+class SMSAttempt(Attempt):
+    """Over a text; see :class:`StatusAttempt`."""
+
+    sends: ClassVar = events.MESSAGE
+    checks: ClassVar = events.CHECKS
+
+    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+        super().__init__(app, scope, [*events, {"type": "sms.disconnect"}])
+
+    sms_send = Attempt.reply
+    sms_accept = Attempt.decide
+    sms_defer = Attempt.decide
+
+    def sms_reject(self, event: Event) -> None:
+        """It is taken without a reply."""
+        self.replies.clear()
+        self.decide(event)
+
+
+class StatusAttempt(SMSAttempt):
+    """Over a delivery receipt, which is not answered."""
+
+    sends: ClassVar = events.STATUS
+
+
+def _text(event: Any) -> bytes:
+    text: str = event["text"]
+    return text.encode(errors="surrogatepass")
+
+
+class SMSDelivery(DeliveryKind):
+    """A scope is one text, or one delivery receipt."""
+
+    name: ClassVar = "sms"
+    checks: ClassVar = events.CHECKS
+    raw: ClassVar = {"sms.receive": _text, "sms.send": _text, "sms.status": lambda event: json.dumps(event).encode()}
+
+    def identity(self, scope: Any, events: Sequence[Any]) -> Identity:
+        """A program may count its ids from one again: what it says has to be the same, too."""
+        if not scope["message_id"].strip():
+            return Identity("", "", TEXT_WINDOW)
+        event = events[0]
+        said = [(name, value) for name, value in sorted(event.items()) if name != "type"]
+        parts = [scope["listener"], scope["sender"], scope["recipient"], scope["message_id"], event["type"], said]
+        return Identity(digest("sms", parts), "", TEXT_WINDOW)
+
+    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+        """A sender's texts stay in order."""
+        return f"sms:{scope['sender']}"
+
+    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> SMSAttempt:
+        return (StatusAttempt if events[0]["type"] == "sms.status" else SMSAttempt)(app, scope, events)
+
+    def parts(self, event: Event, scope: Any) -> Sequence[Event]:
+        """As its provider takes it: a text may be too long for one message."""
+        from protocols.sms.providers import parts_of  # only where texts are: their libraries are not light
+
+        return parts_of(event, scope["provider"])
+
+    def addressed(self, reply: Event, scope: Any) -> Event:
+        """The webhook's answer leaves it to the provider from whom it goes to whom."""
+        return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
