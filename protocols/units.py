@@ -68,12 +68,12 @@ class Inherited:
         return f"fd:{self.fd}"
 
 
-Endpoint = TCP | Unix | Inherited
+BindAddress = TCP | Unix | Inherited
 _TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>\d{1,5})")
 
 
-def parse_address(value: object) -> Endpoint:
-    """The endpoint of ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/g.sock"`` or ``"fd:3"``."""
+def parse_address(value: object) -> BindAddress:
+    """The address of ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/g.sock"`` or ``"fd:3"``."""
     text = str(value)
     if text.startswith("unix:") and len(text) > 5:
         return Unix(text[5:])
@@ -89,14 +89,14 @@ UNIX_PEERS = "unix"
 """In place of a network: whoever may open the Unix socket."""
 
 
-def is_local(endpoint: Endpoint) -> bool:
+def is_local(address: BindAddress) -> bool:
     """Whether only this machine reaches it."""
-    if not isinstance(endpoint, TCP):
-        return isinstance(endpoint, Unix)
+    if not isinstance(address, TCP):
+        return isinstance(address, Unix)
     try:
-        return ipaddress.ip_address(endpoint.host).is_loopback
+        return ipaddress.ip_address(address.host).is_loopback
     except ValueError:
-        return endpoint.host.lower() == "localhost"
+        return address.host.lower() == "localhost"
 
 
 def _network_text(value: object) -> str:

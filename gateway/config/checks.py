@@ -17,7 +17,7 @@ from gateway.store import open_store
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
 from protocols.mqtt.access.users import PasswordFile
-from protocols.units import TCP, Endpoint, Unix, is_local, parse_address
+from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
 _EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
 """By protocol, the package that is not installed with us, and what installs it."""
@@ -37,7 +37,7 @@ def _one_application(draft: Draft) -> Iterator[Finding]:
 
 
 def _addresses(draft: Draft) -> Iterator[Finding]:
-    taken: dict[str, Endpoint] = {}
+    taken: dict[str, BindAddress] = {}
     for keys, settings in _listening(draft.settings):
         bind = getattr(settings, "bind", None)
         if bind is None or draft.spoiled(*keys, "bind"):  # then it is the default, which nobody meant
@@ -79,7 +79,7 @@ def _required(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
 
 
-def _collide(one: Endpoint, other: Endpoint) -> bool:
+def _collide(one: BindAddress, other: BindAddress) -> bool:
     if isinstance(one, TCP) and isinstance(other, TCP):
         return one.port == other.port != 0 and _same_host(one.host, other.host)
     if isinstance(one, Unix) and isinstance(other, Unix):

@@ -120,7 +120,7 @@ def _try_port(host: str, port: int) -> None:
 
 def _try_socket_file(path: Path) -> None:
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
-        raise FileExistsError(errno.EEXIST, "there is a file of this name, and it is not a socket")
+        raise FileExistsError(errno.EEXIST, "a file of this name exists, and it is not a socket")
     if len(os.fsencode(path)) > _LONGEST_SOCKET:
         raise OSError(errno.ENAMETOOLONG, f"a socket's path has {_LONGEST_SOCKET} bytes at most")
     _try_folder(path.parent)

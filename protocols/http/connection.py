@@ -14,7 +14,7 @@ from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import InFlight, Service, logger
 from protocols.net.endpoints import describe_tls
-from protocols.net.wrong_protocol import likeness
+from protocols.net.wrong_protocol import describe_wrong_protocol
 
 LINGER = 5.0
 """Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""
@@ -210,7 +210,7 @@ class Connection(RequestHandler):
         status = 400
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
-        logger.info("%s: %s%s; answered %d", self.label, _words(error), likeness(data, "HTTP"), status)
+        logger.info("%s: %s%s; answered %d", self.label, _words(error), describe_wrong_protocol(data, "HTTP"), status)
         self.say(plain(status, fields=self.service.fields))
         self.linger()
 

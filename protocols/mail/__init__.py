@@ -12,7 +12,6 @@ The primitives, in the order in which a message meets them:
 * :mod:`~protocols.mail.delivery`: one message through the application, to its verdict.
 * :mod:`~protocols.mail.verdict`: accept, reject or defer.
 * :mod:`~protocols.mail.smtp.transaction`, :mod:`~protocols.mail.smtp.replies`: SMTP's commands and answers, pure.
-* :mod:`~protocols.mail.smtp.memory`: what all messages may hold at one time.
 * :mod:`~protocols.mail.smtp.session`: one SMTP or LMTP connection, on aiosmtpd.
 * :mod:`~protocols.mail.smtp.server`: the server: its settings, sockets, limits and its end.
 * :mod:`~protocols.mail.imap.reader`: a mailbox that is read instead of a port that is served.

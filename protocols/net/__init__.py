@@ -1,1 +1,1 @@
-"""Sockets and what every connection passes before its server has it: accepting, limits, TLS, PROXY, wrong protocols."""
+"""Sockets, and the steps of every connection before its server: accepting, limits, the PROXY header, TLS."""

@@ -1,4 +1,4 @@
-"""Connections from accept to the server: bounds, the PROXY header, the TLS handshake."""
+"""What happens to a connection between accept and its server: limits, the PROXY header, the TLS handshake."""
 
 import asyncio
 import contextlib
@@ -12,39 +12,41 @@ from typing import Any, cast
 
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
-from protocols.net.addresses import Crowd, Networks, Open
-from protocols.net.endpoints import host_port
-from protocols.net.proxy import Ends, Proxied, read_header
+from protocols.net.addresses import AddressLimit, Networks, Socket
+from protocols.net.endpoints import Endpoints, host_port
+from protocols.net.proxy import ProxiedTransport, read_header
 from protocols.net.tls import Certificate
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT = 5.0
-"""Seconds for a PROXY header: proxies send it with their first packet, which TCP may have to send again (2)."""
-_NO_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
-"""What OpenSSL says of a peer that speaks something else."""
+"""Seconds for a PROXY header. A proxy sends it in its first packet, which TCP may have to send again (2)."""
+_NOT_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
+"""OpenSSL's names for a peer that speaks something else."""
+_QUIET = 60.0
+"""Seconds between two equal warnings."""
 
 
-class Seldom:
-    """Warnings that a flood of connections does not make a flood of lines: each kind at most once a minute."""
+class RateLimitedWarnings:
+    """Logs each kind of warning at most once a minute, so that a flood of connections is not a flood of lines."""
 
     def __init__(self, label: str) -> None:
         self._label = label
-        self._said: dict[str, float] = {}
+        self._logged: dict[str, float] = {}
 
-    def warn(self, words: str, *facts: object) -> None:
+    def warn(self, message: str, *arguments: object) -> None:
         now = time.monotonic()
-        if now - self._said.get(words, -60.0) >= 60:
-            self._said[words] = now
-            logger.warning(f"%s: {words}", self._label, *facts)
+        if now - self._logged.get(message, -_QUIET) >= _QUIET:
+            self._logged[message] = now
+            logger.warning(f"%s: {message}", self._label, *arguments)
 
 
-class Arrivals:
-    """Takes accepted sockets and makes connections of the server's protocol of them.
+class Acceptor:
+    """Takes accepted sockets and makes them connections of the server's protocol.
 
-    ``limit`` bounds the server's own ``count()`` and what is on its way to it together. Who is one too many hears
-    ``refusal``, except where TLS is spoken: a handshake for the sake of a refusal is what the bound is to save.
+    ``limit`` bounds the server's own ``count()`` and the connections on their way to it together. One connection more
+    gets ``refusal``, except under TLS: there it would take the handshake that the limit is to save.
     """
 
     def __init__(
@@ -55,120 +57,124 @@ class Arrivals:
         count: Callable[[], int],
         limit: int,
         refusal: bytes,
-        crowd: Crowd,
+        address_limit: AddressLimit,
         proxies: Networks,
         certificate: Certificate | None,
-        most: int,
-        rest: Callable[[str], None],
+        max_descriptor: int,
+        pause: Callable[[str], None],
     ) -> None:
-        """``rest`` is called, with a reason, for a connection whose descriptor is ``most`` or above."""
+        """``pause`` is called, with a reason, for a connection whose descriptor is ``max_descriptor`` or above."""
         self._factory = factory
         self._count = count
         self._limit = limit
         self._refusal = b"" if certificate else refusal
-        self._crowd = crowd
+        self._address_limit = address_limit
         self._proxies = proxies
         self._certificate = certificate
         self._label = label
         self._tasks = Tasks(label)
-        self._coming: dict[socket.socket, asyncio.Task[None]] = {}
+        self._pending: dict[socket.socket, asyncio.Task[None]] = {}
         self._closed = False
-        self._most = most
-        self.rest = rest
-        self.log = Seldom(label)
+        self._max_descriptor = max_descriptor
+        self.pause = pause
+        self.warnings = RateLimitedWarnings(label)
 
     @property
     def direct(self) -> bool:
-        """Whether nothing lies between accept and the server: connections come by `greet`, else by `take`."""
+        """Whether there is nothing between accept and the server: then connections come by :meth:`take_transport`, else
+        by :meth:`take_socket`."""
         return self._certificate is None and not self._proxies
 
-    def greet(self, transport: asyncio.Transport) -> None:
-        """A connection was made that needs neither a header nor a handshake."""
+    def take_transport(self, transport: asyncio.Transport) -> None:
+        """Take a connection that needs neither a PROXY header nor a handshake."""
         client = host_port(transport.get_extra_info("peername"))
         connection = transport.get_extra_info("socket")
-        if connection.fileno() >= self._most:
-            self._run_short()
-        if self._has_room() and self._admits(client, connection):
+        self._check_descriptor(connection)
+        if self._is_below_limit() and self._admits(client, connection):
             self._serve(transport, transport)
         else:
             transport.write(self._refusal)
             transport.close()
 
-    def take(self, accepted: socket.socket, peer: Any) -> None:
-        """A connection from ``peer`` was accepted, and nothing else."""
+    def take_socket(self, accepted: socket.socket, peer: Any) -> None:
+        """Take a socket that was accepted from ``peer``."""
         accepted.settimeout(0)
-        if accepted.fileno() >= self._most:
-            self._run_short()
-        if not self._has_room():
+        self._check_descriptor(accepted)
+        if not self._is_below_limit():
             self._refuse(accepted)
             return
-        task = self._tasks.spawn(self._arrive(accepted, peer), name="a connection")
-        self._coming[accepted] = task
-        task.add_done_callback(partial(self._over, accepted))
+        task = self._tasks.spawn(self._prepare(accepted, peer), name="a connection")
+        self._pending[accepted] = task
+        task.add_done_callback(partial(self._prepared, accepted))
 
     def close(self) -> None:
-        """What has not reached the server by now does not."""
+        """Close every connection that has not reached the server yet."""
         self._closed = True
-        for task in self._coming.values():
+        for task in self._pending.values():
             task.cancel()
 
-    def _run_short(self) -> None:
-        self.rest(f"{self._most} file descriptors are in use, and the rest is kept for the gateway's own work")
+    def _check_descriptor(self, connection: Socket) -> None:
+        if connection.fileno() >= self._max_descriptor:
+            self.pause(
+                f"{self._max_descriptor} file descriptors are in use, the rest is reserved for the gateway itself"
+            )
 
-    def _has_room(self) -> bool:
-        if self._count() + len(self._coming) < self._limit:
+    def _is_below_limit(self) -> bool:
+        if self._count() + len(self._pending) < self._limit:
             return True
-        self.log.warn("%d connections, the limit; more are refused", self._limit)
+        self.warnings.warn("the limit of %d connections is reached; more are refused", self._limit)
         return False
 
-    def _admits(self, client: HostPort | None, connection: Open) -> bool:
-        if client is None or self._crowd.admit(client[0], connection):
+    def _admits(self, client: HostPort | None, connection: Socket) -> bool:
+        if client is None or self._address_limit.admit(client[0], connection):
             return True
-        self.log.warn("%s has as many connections as an address may; more are refused", client[0])
+        self.warnings.warn("%s has as many connections as one address may have; more are refused", client[0])
         return False
 
-    def _over(self, accepted: socket.socket, _: "asyncio.Task[None]") -> None:
-        self._coming.pop(accepted, None)
-        accepted.close()  # nothing, where the loop has it
+    def _prepared(self, accepted: socket.socket, _: "asyncio.Task[None]") -> None:
+        self._pending.pop(accepted, None)
+        accepted.close()  # does nothing once the loop has the descriptor
 
-    async def _arrive(self, accepted: socket.socket, peer: Any) -> None:
+    async def _prepare(self, accepted: socket.socket, peer: Any) -> None:
         try:
-            ends = await self._ends(accepted) if self._proxies.hold(peer) else None
-            await self._connect(accepted, ends, ends.client if ends else host_port(peer))
+            endpoints = await self._read_endpoints(accepted) if self._proxies.hold(peer) else None
+            await self._connect(accepted, endpoints, endpoints.client if endpoints else host_port(peer))
         except ConnectionResetError:
-            pass  # it just left, as health checks do
+            pass  # it left without a word, as health checks do
         except RemoteProtocolError as error:
-            self.log.warn("closed a connection from the proxy %s: %s", _name(peer), error)
+            self.warnings.warn("closed a connection from the proxy %s: %s", _name(peer), error)
         except OSError as error:
-            logger.info("%s: %s: closed: %s", self._label, _name(peer), _reason(error))
+            logger.info("%s: closed a connection from %s: %s", self._label, _name(peer), _reason(error))
 
-    async def _ends(self, accepted: socket.socket) -> Ends | None:
+    async def _read_endpoints(self, accepted: socket.socket) -> Endpoints | None:
         try:
             async with asyncio.timeout(HEADER_TIMEOUT):
                 return await read_header(accepted)
         except TimeoutError:
             raise RemoteProtocolError(f"no PROXY header within {HEADER_TIMEOUT:g} s") from None
 
-    async def _connect(self, accepted: socket.socket, ends: Ends | None, client: HostPort | None) -> None:
-        # The loop's from here on: `accepted` is no longer a name for the descriptor, so that nobody closes it twice.
+    async def _connect(self, accepted: socket.socket, endpoints: Endpoints | None, client: HostPort | None) -> None:
+        # The loop owns the descriptor from here on: `accepted` gives it up, so that it is not closed twice.
         connection = socket.socket(accepted.family, accepted.type, accepted.proto, accepted.detach())
         if not self._admits(client, connection):
             self._refuse(connection)
             return
         loop = asyncio.get_running_loop()
-        entrance = partial(Entrance, partial(self._let_in, accepted, ends))
+        protocol = partial(Handover, partial(self._hand_over, accepted, endpoints))
         if self._certificate is None:
-            await loop.connect_accepted_socket(entrance, connection)
+            await loop.connect_accepted_socket(protocol, connection)
         else:
             context, timeout = self._certificate.context(), self._certificate.tls.handshake_timeout
-            await loop.connect_accepted_socket(entrance, connection, ssl=context, ssl_handshake_timeout=timeout)
+            await loop.connect_accepted_socket(protocol, connection, ssl=context, ssl_handshake_timeout=timeout)
 
-    def _let_in(self, accepted: socket.socket, ends: Ends | None, transport: asyncio.Transport) -> None:
-        self._coming.pop(accepted, None)  # in one step with the server's own counting
-        self._serve(transport, cast("asyncio.Transport", Proxied(transport, ends)) if ends else transport)
+    def _hand_over(self, accepted: socket.socket, endpoints: Endpoints | None, transport: asyncio.Transport) -> None:
+        self._pending.pop(accepted, None)  # in one step with the server's own counting
+        self._serve(
+            transport, cast("asyncio.Transport", ProxiedTransport(transport, endpoints)) if endpoints else transport
+        )
 
     def _serve(self, transport: asyncio.Transport, shown: asyncio.Transport) -> None:
-        """The connection is the server's, to which it looks like ``shown``."""
+        """Give ``transport`` to the server, which sees ``shown``."""
         if self._closed:
             transport.abort()
             return
@@ -179,24 +185,24 @@ class Arrivals:
     def _refuse(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
             connection.send(self._refusal)
-            connection.recv(65536)  # with something unread, closing would be a reset that overtakes the refusal
+            connection.recv(65536)  # if bytes were left unread, close would send a reset that overtakes the refusal
         connection.close()
 
 
-class Entrance(asyncio.Protocol):
-    """The protocol of a connection until it is made, which with TLS is after the handshake."""
+class Handover(asyncio.Protocol):
+    """The protocol of a connection until it is made: under TLS, until the handshake is done."""
 
-    def __init__(self, enter: Callable[[asyncio.Transport], None]) -> None:
-        self._enter = enter
+    def __init__(self, connected: Callable[[asyncio.Transport], None]) -> None:
+        self._connected = connected
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._enter(cast("asyncio.Transport", transport))  # uvloop's is none by inheritance
+        self._connected(cast("asyncio.Transport", transport))  # uvloop's does not inherit from it
 
 
 def _reason(error: OSError) -> str:
     if not isinstance(error, ssl.SSLError):
         return str(error)
-    if error.reason in _NO_TLS:
+    if error.reason in _NOT_TLS:
         return "it does not speak TLS"
     detail = getattr(error, "verify_message", "") or (error.reason or "no reason given").lower().replace("_", " ")
     return f"its TLS handshake failed: {detail}"

@@ -1,4 +1,4 @@
-"""Peers by their addresses: which are proxies of ours, and how many connections one has."""
+"""Peers by their addresses: which of them are our proxies, and how many connections each may have."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -7,24 +7,24 @@ from typing import Any, Protocol
 from protocols.units import UNIX_PEERS
 
 SWEEP = 1024
-"""Connections, beside those that were open, after which the books are cleared of what is closed."""
+"""New connections, in addition to those still open at the last sweep, after which closed ones are dropped."""
 
 
-class Open(Protocol):
-    """A connection's socket: a real one, or what the loops' transports give in its place."""
+class Socket(Protocol):
+    """A connection's socket: a real one, or the object that a loop's transport gives in its place."""
 
     def fileno(self) -> int:
-        """Below 0 when it is closed."""
+        """Return a number below 0 once the socket is closed."""
 
 
 def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
+    """Parse ``host``. An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
     address = ipaddress.ip_address(host)
     return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
 
 
 class Networks:
-    """Addresses, and networks of addresses; ``unix`` stands for whoever may open a Unix socket. Raises ValueError."""
+    """Addresses and networks; ``unix`` stands for every peer on a Unix socket. Raises ValueError."""
 
     def __init__(self, texts: Iterable[str]) -> None:
         texts = set(texts)
@@ -35,7 +35,7 @@ class Networks:
         return self._unix or bool(self._networks)
 
     def hold(self, peer: Any) -> bool:
-        """Whether ``peer``, as ``accept`` gives it, is one of them."""
+        """Whether ``peer``, as ``accept`` returns it, is in one of them."""
         if not isinstance(peer, tuple):
             return self._unix
         if not self._networks:
@@ -44,47 +44,47 @@ class Networks:
         return any(address in network for network in self._networks)
 
 
-class Crowd:
-    """The open connections of each address: at most ``limit``; 0 for no bound.
+class AddressLimit:
+    """Allows each address at most ``limit`` open connections; 0 means no limit.
 
-    IPv6 counts by /64, which is what one subscriber is given. Nobody has to say that a connection is over: sockets
-    know it, and are asked when it matters.
+    IPv6 addresses count by /64, which is what one subscriber gets. No server has to report that a connection is over:
+    a socket knows whether it is closed, and is asked when that matters.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._open: dict[str, list[Open]] = {}
+        self._open: dict[str, list[Socket]] = {}
         self._kept = 0
         self._added = 0
 
-    def admit(self, host: str, connection: Open) -> bool:
-        """Count ``connection``, unless its address has ``limit``."""
+    def admit(self, host: str, connection: Socket) -> bool:
+        """Count ``connection``, unless its address has ``limit`` already; return whether it was counted."""
         if not self._limit:
             return True
         if self._added >= self._kept + SWEEP:
             self._sweep()
-        place = self._open.setdefault(place_of(host), [])
-        if len(place) >= self._limit:
-            place[:] = _still_open(place)
-        if len(place) >= self._limit:
+        connections = self._open.setdefault(address_group(host), [])
+        if len(connections) >= self._limit:
+            connections[:] = _still_open(connections)
+        if len(connections) >= self._limit:
             return False
-        place.append(connection)
+        connections.append(connection)
         self._added += 1
         return True
 
     def _sweep(self) -> None:
-        """Once in as many connections as are open, so that it costs each the same however many there are."""
-        self._open = {place: still for place, each in self._open.items() if (still := _still_open(each))}
+        """Drop closed connections. The more are open, the rarer the sweeps: each connection costs the same."""
+        self._open = {group: still for group, each in self._open.items() if (still := _still_open(each))}
         self._kept, self._added = sum(map(len, self._open.values())), 0
 
 
-def place_of(host: str) -> str:
-    """What counts as one address: an IPv4 address, or an IPv6 /64."""
+def address_group(host: str) -> str:
+    """The addresses that count as one: an IPv4 address by itself, or an IPv6 /64."""
     if ":" not in host:
         return host
     address = _plain(host)
     return str(address) if address.version == 4 else str(ipaddress.ip_network((int(address), 64), strict=False))
 
 
-def _still_open(connections: list[Open]) -> list[Open]:
+def _still_open(connections: list[Socket]) -> list[Socket]:
     return [each for each in connections if each.fileno() >= 0]

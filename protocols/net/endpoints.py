@@ -1,6 +1,7 @@
-"""What a connection tells of its two ends: addresses, and the TLS between them."""
+"""The two endpoints of a connection: their addresses, and the TLS between them."""
 
 import ssl
+from dataclasses import dataclass
 from typing import Any
 
 from protocols.asgi import HostPort
@@ -20,14 +21,24 @@ _SHORT = {
 _VERSIONS = {"TLSv1.2": 0x0303, "TLSv1.3": 0x0304}
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """The addresses of a TCP connection's two endpoints."""
+
+    client: HostPort
+    server: HostPort
+
+
 def host_port(address: Any) -> HostPort | None:
-    """Of a TCP socket's name, which for IPv6 has four parts; None of a Unix socket's."""
+    """The host and port in a TCP socket's address, which has four parts for IPv6; None for a Unix socket's."""
     return (address[0], address[1]) if isinstance(address, tuple) and len(address) >= 2 else None
 
 
 def describe_tls(connection: Any) -> dict[str, Any]:
-    """``scope["extensions"]["tls"]`` (ASGI's extension, version 0.2) of an ``ssl.SSLObject``. The server's own
-    certificate is left out, as is allowed."""
+    """Return ``scope["extensions"]["tls"]`` (ASGI's TLS extension, version 0.2) for an ``ssl.SSLObject``.
+
+    The extension allows a server to leave out its own certificate, which this one does.
+    """
     der = connection.getpeercert(binary_form=True)
     return {
         "server_cert": None,
@@ -40,7 +51,7 @@ def describe_tls(connection: Any) -> dict[str, Any]:
 
 
 def _name(subject: tuple[tuple[tuple[str, str], ...], ...]) -> str:
-    """RFC 4514: the most specific part first."""
+    """Return the subject in the form of RFC 4514, with its most specific part first."""
     parts = ("+".join(f"{_SHORT.get(kind, kind)}={_escape(value)}" for kind, value in part) for part in subject[::-1])
     return ",".join(parts)
 

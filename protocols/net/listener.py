@@ -1,4 +1,4 @@
-"""Listening sockets: TCP, Unix, inherited. The only code that opens one."""
+"""Listening sockets: TCP, Unix, inherited. No other code opens one."""
 
 import asyncio
 import contextlib
@@ -10,36 +10,36 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 from protocols.errors import BindError
-from protocols.net.acceptor import Arrivals, Entrance
-from protocols.net.addresses import Crowd, Networks
+from protocols.net.acceptor import Acceptor, Handover
+from protocols.net.addresses import AddressLimit, Networks
 from protocols.net.descriptors import Descriptors
 from protocols.net.tls import TLS, Certificate
 from protocols.tasks import Tasks
-from protocols.units import TCP, Endpoint, Inherited, Unix, parse_address
+from protocols.units import TCP, BindAddress, Inherited, Unix, parse_address
 
 __all__ = ["TLS", "Listener"]
 
 _REASONS = {
-    errno.EADDRINUSE: "the address is already in use; stop the program that has it or choose another",
+    errno.EADDRINUSE: "the address is already in use; stop the program that uses it, or choose another",
     errno.EACCES: "permission denied",
     errno.EADDRNOTAVAIL: "this machine has no such address",
     errno.EBADF: "no such file descriptor was inherited",
     errno.ENOTSOCK: "the inherited file descriptor is not a socket",
 }
 _AT_ONCE = 100
-"""Connections accepted before the loop has its turn."""
-_REST = 1.0
-"""Seconds between two looks whether the system has descriptors, or memory, for one more connection."""
+"""Connections accepted in one turn of the loop."""
+_PAUSE = 1.0
+"""Seconds between two checks whether the system has descriptors, or memory, for one more connection."""
 
 
 class Listener:
     """Accepts connections on one address and makes a protocol object for each.
 
-    ``proxies`` are the addresses and networks whose connections begin with a PROXY header; ``max_per_address`` bounds
-    the connections of one client address (0: no bound); ``alpn`` are the protocols offered under TLS.
+    Connections from the addresses and networks in ``proxies`` begin with a PROXY header; ``max_per_address`` bounds the
+    connections of one client address (0 means no limit); ``alpn`` lists the protocols offered under TLS.
 
-    It rests when the process's descriptors run short, before the last of them are used up: who comes then waits in the
-    system's queue. ``reserved``: this one may use those too.
+    The listener pauses when the process runs short of descriptors, before the last of them are used up; new connections
+    then wait in the system's queue. With ``reserved`` it may use the last ones too.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Listener:
         alpn: Sequence[str] = (),
         reserved: bool = False,
     ) -> None:
-        self.endpoint: Endpoint = parse_address(bind)
+        self.bind: BindAddress = parse_address(bind)
         self._tls = tls
         self._backlog = backlog
         self._proxies = Networks(proxies)
@@ -61,9 +61,9 @@ class Listener:
         self._alpn = alpn
         self._reserved = reserved
         self._sockets: list[socket.socket] = []
-        self._acceptors: list[_Acceptor] = []
+        self._sources: list[_Source] = []
         self._tasks = Tasks(bind)
-        self._resting: asyncio.Task[None] | None = None
+        self._paused: asyncio.Task[None] | None = None
         self._open = contextlib.ExitStack()
 
     async def start(
@@ -76,80 +76,80 @@ class Listener:
     ) -> None:
         """Bind and accept. Raises BindError.
 
-        ``limit`` bounds what ``count()`` may reach, connections in their TLS handshake included; one more gets
-        ``refusal`` (the protocol's own words for "try later", may be empty; not under TLS) and is closed, as is one
-        more than ``max_per_address``. That is logged at most once a minute.
+        ``limit`` is the most that ``count()`` may reach, including connections in their TLS handshake. One connection
+        more gets ``refusal`` (the protocol's "try later"; may be empty; not sent under TLS) and is closed. The same
+        happens to one connection more than ``max_per_address``. Both are logged at most once a minute.
         """
         certificate = Certificate(self._tls, self._alpn) if self._tls else None
         try:
-            self._sockets = await _bind(self.endpoint, self._backlog)
+            self._sockets = await _bind(self.bind, self._backlog)
         except OSError as error:
-            raise BindError(f"{self.endpoint}: {reason(self.endpoint, error)}") from error
+            raise BindError(f"{self.bind}: {reason(self.bind, error)}") from error
         descriptors = Descriptors(self._sockets[0].fileno(), reserved=self._reserved)
-        arrivals = Arrivals(
+        acceptor = Acceptor(
             factory,
             label=self.address,
             count=count,
             limit=limit,
             refusal=refusal,
-            crowd=Crowd(self._max_per_address),
+            address_limit=AddressLimit(self._max_per_address),
             proxies=self._proxies,
             certificate=certificate,
-            most=descriptors.most,
-            rest=lambda why: self._rest(descriptors, arrivals, why),
+            max_descriptor=descriptors.maximum,
+            pause=lambda why: self._pause(descriptors, acceptor, why),
         )
-        self._open.callback(arrivals.close)
-        if isinstance(self.endpoint, Unix):
-            self._open.callback(_unlink, self.endpoint.path)
+        self._open.callback(acceptor.close)
+        if isinstance(self.bind, Unix):
+            self._open.callback(_unlink, self.bind.path)
         for each in self._sockets:
             self._open.callback(each.close)
-            self._acceptors.append(_acceptor(each, arrivals, self._backlog))
-            self._open.callback(self._acceptors[-1].pause)
-            await self._acceptors[-1].accept()
+            self._sources.append(_source(each, acceptor, self._backlog))
+            self._open.callback(self._sources[-1].pause)
+            await self._sources[-1].accept()
 
     @property
     def address(self) -> str:
-        """Where it listens, with the port that the system gave for port 0."""
-        if self._sockets and isinstance(self.endpoint, TCP):
-            return str(TCP(self.endpoint.host, self._sockets[0].getsockname()[1]))
-        return str(self.endpoint)
+        """Where it listens, with the port that the system chose in place of port 0."""
+        if self._sockets and isinstance(self.bind, TCP):
+            return str(TCP(self.bind.host, self._sockets[0].getsockname()[1]))
+        return str(self.bind)
 
     def stop(self) -> None:
-        """Accept no more; established connections go on. Idempotent."""
-        if self._resting is not None:
-            self._resting.cancel()
+        """Accept no more connections; established ones go on. Idempotent."""
+        if self._paused is not None:
+            self._paused.cancel()
         self._open.close()
         self._sockets = []
-        self._acceptors = []
+        self._sources = []
 
-    def _rest(self, descriptors: Descriptors, arrivals: Arrivals, why: str) -> None:
-        """Accept nothing until there is room again."""
-        if self._resting is None and self._sockets:
-            arrivals.log.warn("%s; it accepts nothing until there is room", why)
-            for each in self._acceptors:
+    def _pause(self, descriptors: Descriptors, acceptor: Acceptor, why: str) -> None:
+        """Accept nothing until enough descriptors are free again."""
+        if self._paused is None and self._sockets:
+            acceptor.warnings.warn("%s; accepting no connections until some are free", why)
+            for each in self._sources:
                 each.pause()
-            self._resting = self._tasks.spawn(self._go_on_later(descriptors), name="a rest")
+            self._paused = self._tasks.spawn(self._resume_later(descriptors), name="a pause")
 
-    async def _go_on_later(self, descriptors: Descriptors) -> None:
-        room = False
-        while not room:
-            await asyncio.sleep(_REST)
-            room = descriptors.have_room()
-        self._resting = None
-        for each in self._acceptors:
+    async def _resume_later(self, descriptors: Descriptors) -> None:
+        free = False
+        while not free:
+            await asyncio.sleep(_PAUSE)
+            free = descriptors.are_free()
+        self._paused = None
+        for each in self._sources:
             await each.accept()
 
 
-def reason(endpoint: Endpoint, error: OSError) -> str:
-    """Why ``endpoint`` cannot be had, and what to do."""
-    if error.errno == errno.EACCES and isinstance(endpoint, TCP):
+def reason(address: BindAddress, error: OSError) -> str:
+    """Say why ``address`` cannot be bound, and what to do about it."""
+    if error.errno == errno.EACCES and isinstance(address, TCP):
         return "permission denied; ports below 1024 need a privilege"
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
-async def _bind(endpoint: Endpoint, backlog: int) -> list[socket.socket]:
-    """Listening sockets: one, or one for each address of a host's name. Raises OSError."""
-    match endpoint:
+async def _bind(address: BindAddress, backlog: int) -> list[socket.socket]:
+    """Return listening sockets: one, or one for each address of a host name. Raises OSError."""
+    match address:
         case TCP(host, port):
             return await _bind_tcp(host, port, backlog)
         case Unix(path):
@@ -185,12 +185,12 @@ def _closed_on_error(opened: socket.socket) -> Iterator[None]:
         raise
 
 
-class _Reader:
-    """Accepts on any loop."""
+class _ReaderSource:
+    """Accepts connections on any loop."""
 
-    def __init__(self, listening: socket.socket, arrivals: Arrivals) -> None:
+    def __init__(self, listening: socket.socket, acceptor: Acceptor) -> None:
         self._listening = listening
-        self._arrivals = arrivals
+        self._acceptor = acceptor
         self._accepts = False
 
     async def accept(self) -> None:
@@ -204,34 +204,37 @@ class _Reader:
             asyncio.get_running_loop().remove_reader(self._listening)
 
     def _accept(self) -> None:
-        """Take the connections that wait."""
+        """Take the waiting connections."""
         try:
             for _ in range(_AT_ONCE):
                 if self._accepts:
-                    self._arrivals.take(*self._listening.accept())
+                    self._acceptor.take_socket(*self._listening.accept())
         except (BlockingIOError, InterruptedError, ConnectionAbortedError):
             return
         except OSError as error:
-            # The socket stays readable: to ask again at once would be to do nothing else.
-            self._arrivals.rest(error.strerror or str(error))
+            # The socket stays readable, so that trying again at once would leave the loop no time for anything else.
+            self._acceptor.pause(error.strerror or str(error))
 
 
-class _UvloopServer:
-    """uvloop's own way takes half the time; asyncio's, out of descriptors, tries a thousand times and logs each."""
+class _UvloopSource:
+    """Accepts connections by uvloop's own server, which takes half the time.
 
-    def __init__(self, listening: socket.socket, arrivals: Arrivals, backlog: int) -> None:
+    asyncio's is not used: when it has no descriptors, it tries a thousand times and logs each.
+    """
+
+    def __init__(self, listening: socket.socket, acceptor: Acceptor, backlog: int) -> None:
         self._listening = listening
-        self._entrance = partial(Entrance, arrivals.greet)
+        self._protocol = partial(Handover, acceptor.take_transport)
         self._backlog = backlog
         self._server: asyncio.AbstractServer | None = None
 
     async def accept(self) -> None:
-        """On a copy of the socket, which the server closes with itself: the system's queue stays."""
+        """Serve on a copy of the socket: the server closes it at its end, and the system's queue must stay."""
         if self._listening.fileno() >= 0:
             loop = asyncio.get_running_loop()
             serve = loop.create_unix_server if self._listening.family == socket.AF_UNIX else loop.create_server
-            self._server = await serve(self._entrance, sock=self._listening.dup(), backlog=self._backlog)
-            if self._listening.fileno() < 0:  # stopped meanwhile
+            self._server = await serve(self._protocol, sock=self._listening.dup(), backlog=self._backlog)
+            if self._listening.fileno() < 0:  # the listener was stopped meanwhile
                 self.pause()
 
     def pause(self) -> None:
@@ -240,14 +243,15 @@ class _UvloopServer:
             self._server = None
 
 
-_Acceptor = _Reader | _UvloopServer
+_Source = _ReaderSource | _UvloopSource
+"""What accepts connections on one listening socket."""
 
 
-def _acceptor(listening: socket.socket, arrivals: Arrivals, backlog: int) -> _Acceptor:
+def _source(listening: socket.socket, acceptor: Acceptor, backlog: int) -> _Source:
     loop = asyncio.get_running_loop()
-    if arrivals.direct and not isinstance(loop, asyncio.BaseEventLoop):
-        return _UvloopServer(listening, arrivals, backlog)
-    return _Reader(listening, arrivals)
+    if acceptor.direct and not isinstance(loop, asyncio.BaseEventLoop):
+        return _UvloopSource(listening, acceptor, backlog)
+    return _ReaderSource(listening, acceptor)
 
 
 def _unlink(path: str) -> None:
@@ -256,12 +260,12 @@ def _unlink(path: str) -> None:
 
 
 def _remove_stale(path: str) -> None:
-    """Remove a socket file that a killed process left behind; one that somebody serves is in use, and what is no socket
-    is somebody's."""
+    """Remove a socket file that a killed process left behind. Raises OSError if another program serves it, or if the
+    file is not a socket."""
     if not os.path.exists(path):
         return
     if not stat.S_ISSOCK(os.stat(path).st_mode):
-        raise OSError(errno.EEXIST, "there is a file of this name, and it is not a socket")
+        raise OSError(errno.EEXIST, "a file of this name exists, and it is not a socket")
     with socket.socket(socket.AF_UNIX) as probe:
         probe.settimeout(0)
         try:
@@ -270,5 +274,5 @@ def _remove_stale(path: str) -> None:
             os.unlink(path)
             return
         except BlockingIOError:
-            pass  # served, by somebody who is slow to accept
+            pass  # another program serves it and is slow to accept
     raise OSError(errno.EADDRINUSE, "in use")

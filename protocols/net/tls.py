@@ -1,4 +1,4 @@
-"""Transport Layer Security of a listener, and certificates that change while it serves."""
+"""Transport Layer Security of a listener, and certificates that change while it is running."""
 
 import logging
 import os
@@ -13,15 +13,15 @@ from protocols.units import Timeout
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0
-"""Seconds between two looks at the files."""
+CHECK_INTERVAL = 1.0
+"""Seconds between two checks whether the files have changed."""
 
 Stamp = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
 class TLS:
-    """Transport Layer Security of a listener: 1.2 and later. Files that change are used for new connections."""
+    """Transport Layer Security of a listener, 1.2 and later. New connections use files that have changed."""
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
 
@@ -30,15 +30,15 @@ class TLS:
     key: str
     """Path of the PEM file with the private key."""
     client_ca: str | None = None
-    """Path of a PEM file; where set, a client must show a certificate that one of these authorities signed."""
+    """Path of a PEM file; if set, a client must present a certificate signed by one of its authorities."""
     handshake_timeout: Timeout = 10.0
     """How long a handshake may take; then the connection is closed."""
 
     def context(self, alpn: Sequence[str] = ()) -> ssl.SSLContext:
-        """Raises BindError with one sentence where a file is missing or wrong."""
+        """Make a server's context. Raises BindError, with one sentence, if a file is missing or wrong."""
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if alpn:  # a client that offers none of these, or nothing, is served all the same
+        if alpn:  # a client that offers none of these, or none at all, is served nevertheless
             context.set_alpn_protocols(alpn)
         _load_pair(context, self.certificate, self.key)
         if self.client_ca:
@@ -47,14 +47,14 @@ class TLS:
         return context
 
     def stamps(self) -> list[Stamp | None]:
-        """What tells of each file that it was changed or replaced."""
+        """Return a stamp for each file, which is another one when the file was changed or replaced."""
         return [_stamp(path) for path in (self.certificate, self.key, self.client_ca) if path]
 
 
 def client_context(ca: str | None, certificate: str | None = None, key: str | None = None) -> ssl.SSLContext:
-    """For a connection to a server that the authorities in ``ca`` vouch for (none: the system's). Raises BindError."""
+    """Make a client's context that trusts the authorities in ``ca``, by default the system's. Raises BindError."""
     if ca is not None:
-        _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)  # for its sentence
+        _load_authorities(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), ca)  # for the sentence of its BindError
     context = ssl.create_default_context(cafile=ca)
     if certificate:
         _load_pair(context, certificate, key or certificate)
@@ -64,14 +64,14 @@ def client_context(ca: str | None, certificate: str | None = None, key: str | No
 def _load_pair(context: ssl.SSLContext, certificate: str, key: str) -> None:
     _check_readable(certificate, key)
     try:
-        # Without a password OpenSSL would ask for one at the terminal, and everything would wait.
+        # If given no password, OpenSSL would ask for one at the terminal, and everything would wait.
         context.load_cert_chain(certificate, key, password="")
     except ssl.SSLError as error:
         if error.reason == "KEY_VALUES_MISMATCH":
             raise BindError(f"TLS: {key} is not the key of {certificate}") from error
-        reason = "they must be PEM files, and the key one without a password"
+        reason = "both must be PEM files, and the key must have no password"
         raise BindError(f"TLS: {certificate}, {key}: {reason}") from error
-    except OSError as error:  # gone since it was looked at
+    except OSError as error:  # it was removed after the check
         raise BindError(f"TLS: {certificate}, {key}: {error.strerror}") from error
 
 
@@ -80,13 +80,13 @@ def _load_authorities(context: ssl.SSLContext, path: str) -> None:
     try:
         context.load_verify_locations(path)
     except ssl.SSLError as error:
-        raise BindError(f"TLS: {path}: there is no certificate in it; it must be a PEM file") from error
-    except OSError as error:  # gone since it was looked at
+        raise BindError(f"TLS: {path}: it contains no certificate; it must be a PEM file") from error
+    except OSError as error:  # it was removed after the check
         raise BindError(f"TLS: {path}: {error.strerror}") from error
 
 
 def _check_readable(*paths: str) -> None:
-    """OpenSSL does not say which file it is."""
+    """Raises BindError with the file's name, which OpenSSL's error does not give."""
     for path in paths:
         try:
             with open(path, "rb") as file:
@@ -104,10 +104,10 @@ def _stamp(path: str) -> Stamp | None:
 
 
 class Certificate:
-    """The context for new connections, made anew when its files change.
+    """The context for new connections, which is replaced when its files change. Raises BindError when it is made.
 
-    A context of its own for each state of the files, never a change of the one in use: half a pair can not get into
-    use, and session tickets that were given under other authorities are void. Raises BindError when it is made.
+    The context in use is never changed, but replaced by another one. So a new certificate is never used with an old
+    key, and session tickets that were issued under other authorities are void.
     """
 
     def __init__(self, tls: TLS, alpn: Sequence[str] = ()) -> None:
@@ -115,23 +115,23 @@ class Certificate:
         self._alpn = alpn
         self._stamps = tls.stamps()
         self._context = tls.context(alpn)
-        self._looked = time.monotonic()
+        self._checked = time.monotonic()
 
     def context(self) -> ssl.SSLContext:
-        """For a connection that is accepted now; looks at the files at most once a second."""
-        if time.monotonic() - self._looked >= LOOK:
-            self._looked = time.monotonic()
-            self._look()
+        """Return the context for a new connection. The files are checked at most once a second."""
+        if time.monotonic() - self._checked >= CHECK_INTERVAL:
+            self._checked = time.monotonic()
+            self._check()
         return self._context
 
-    def _look(self) -> None:
+    def _check(self) -> None:
         stamps = self.tls.stamps()
         if stamps == self._stamps:
             return
-        self._stamps = stamps  # before they are read: what changes meanwhile is seen the next time
+        self._stamps = stamps  # before the files are read: a change in between is seen the next time
         try:
             self._context = self.tls.context(self._alpn)
         except BindError as error:
-            logger.error("%s; new connections go on with what was valid before", error)
+            logger.error("%s; new connections use the previous certificate", error)
         else:
-            logger.info("TLS: %s has changed and is used for new connections", self.tls.certificate)
+            logger.info("TLS: %s has changed; new connections use it", self.tls.certificate)

@@ -1,4 +1,4 @@
-"""How much of what was written to a transport its peer has not taken."""
+"""How much of the data written to a transport its peer has not received yet."""
 
 import asyncio
 import fcntl
@@ -7,13 +7,13 @@ import termios
 from typing import Any
 
 
-def untaken(transport: asyncio.WriteTransport) -> int:
-    """Bytes in the transport's buffer and the kernel's: the kernel takes megabytes before the transport's shrinks."""
+def unreceived(transport: asyncio.WriteTransport) -> int:
+    """Bytes in the transport's buffer and in the kernel's, which holds megabytes before the transport's grows."""
     return transport.get_write_buffer_size() + _in_kernel(transport.get_extra_info("socket"))
 
 
 def _in_kernel(sock: Any) -> int:
-    """0 where there is no socket, or the kernel does not tell."""
+    """Bytes in the kernel's send queue; 0 if there is no socket, or the kernel does not say."""
     if sock is None:
         return 0
     try:

@@ -1,7 +1,4 @@
-"""Peers that have come to the wrong port: a log line that says what they seem to speak saves its reader the search.
-
-Pure.
-"""
+"""Recognizes a peer that came to the wrong port, so that the log line can say what it seems to speak. Pure."""
 
 from protocols.net.proxy import V1, V2
 
@@ -15,18 +12,21 @@ _BEGINNINGS = {
 }
 
 
-def likeness(data: bytes, own: str, *, tls: str = "tls") -> str:
-    """What the first bytes of a connection look like, as the end of a log line; empty where that is ``own`` protocol,
-    or nothing that is known. ``tls`` is the setting by which this port would speak TLS."""
-    for kind, beginnings in _BEGINNINGS.items():
-        if data.startswith(beginnings) and kind != own:
-            return f" (it looks like {kind}{_advice(kind, tls)})"
+def describe_wrong_protocol(data: bytes, own: str, *, tls: str = "tls") -> str:
+    """Say what the first bytes of a connection look like, as the end of a log line.
+
+    Empty if they look like ``own`` protocol, or like none that is known. ``tls`` is the setting that makes this port
+    speak TLS.
+    """
+    for protocol, beginnings in _BEGINNINGS.items():
+        if data.startswith(beginnings) and protocol != own:
+            return f" (it looks like {protocol}{_advice(protocol, tls)})"
     return ""
 
 
-def _advice(kind: str, tls: str) -> str:
-    if kind == "TLS":
+def _advice(protocol: str, tls: str) -> str:
+    if protocol == "TLS":
         return f": is {tls}: missing?"
-    if kind == "a PROXY header":
-        return ": is its sender missing in proxy_protocol:?"
+    if protocol == "a PROXY header":
+        return ": is the proxy missing in proxy_protocol:?"
     return ""

@@ -270,7 +270,7 @@ def test_peers_do_not_get_the_last_descriptors(start: Start, tmp_path: Path, loo
     until(run.answers, "it serves again")
     assert run.ended_by(signal.SIGTERM) == 0
     first, last = run.err.splitlines()
-    assert first.startswith(f"WARNING 127.0.0.1:{run.port}: 112 file descriptors are in use, and the rest is kept")
+    assert first.startswith(f"WARNING 127.0.0.1:{run.port}: 112 file descriptors are in use, the rest is reserved")
     assert last == "INFO    stopped: 0 lost"
 
 

@@ -88,7 +88,7 @@ WRONG = {
     ),
     "a file where a socket is to be": (
         {"bind": "unix:checked_handlers.py"},
-        "4:32: error: servers.mail: unix:checked_handlers.py: there is a file of this name, and it is not a socket",
+        "4:32: error: servers.mail: unix:checked_handlers.py: a file of this name exists, and it is not a socket",
     ),
     "a file system that takes no files": ({"store": "/proc/gateway.db"}, "2:8: error: store: /proc: "),
     "a link to a folder that is not there": ({"store": "link.db"}, "2:8: error: store: {folder}/nowhere: No such"),

@@ -101,7 +101,7 @@ async def test_handshakes_count_and_have_a_timeout(tls: TLS, caplog: pytest.LogC
     async with serving(2, tls=tls) as listener, dialled(listener) as first, dialled(listener) as second:
         async with dialled(listener) as third:
             assert await line(third[0]) == b""
-        assert "2 connections, the limit" in caplog.text
+        assert "the limit of 2 connections" in caplog.text
         assert await line(first[0]) == b""  # it said nothing in its handshake
         assert await line(second[0]) == b""
         await greeted(listener, tls)
@@ -114,7 +114,7 @@ async def test_who_does_not_speak_tls(said: bytes, tls: TLS, caplog: pytest.LogC
     async with serving(tls=tls) as listener, dialled(listener, said) as peer:
         assert await line(peer[0]) == b""
         await until(lambda: bool(caplog.records))
-        assert caplog.messages == [f"{listener.address}: 127.0.0.1: closed: it does not speak TLS"]
+        assert caplog.messages == [f"{listener.address}: closed a connection from 127.0.0.1: it does not speak TLS"]
 
 
 async def greeted(listener: Listener, tls: TLS) -> None:
@@ -153,7 +153,7 @@ async def test_one_connection_more_than_an_address_may(bind: str, caplog: pytest
                     assert await line(other[0]) == b"later\n"
                     assert await line(other[0]) == b""
         [warning] = caplog.messages
-        assert "as many connections as an address may" in warning
+        assert "as many connections as one address may" in warning
         await until(lambda: not Teller.open)
         async with dialled(listener) as first:
             assert await line(first[0]) != b"later\n"
@@ -233,7 +233,7 @@ async def test_what_is_no_header_is_closed_and_said_once(
             async with dialled(listener, said) as (reader, _):
                 assert await line(reader) == b""
         assert [record.getMessage().partition(": ")[2] for record in caplog.records] == [
-            "closed a connection from the proxy 127.0.0.1: no PROXY header"
+            "closed a connection from the proxy 127.0.0.1: it sent no PROXY header"
         ]
         for said in (b"", b"PROXY TCP4 "):
             async with dialled(listener, said) as (reader, _):
@@ -243,10 +243,10 @@ async def test_what_is_no_header_is_closed_and_said_once(
     assert len(caplog.records) == 1
 
 
-async def test_a_listener_without_descriptors_rests_and_goes_on(
+async def test_a_listener_without_descriptors_pauses_and_goes_on(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("protocols.net.listener._REST", 0.05)
+    monkeypatch.setattr("protocols.net.listener._PAUSE", 0.05)
     async with serving(proxies=["192.0.2.1"]) as listener:
         host, _, port = listener.address.rpartition(":")
         with socket.create_connection((host, int(port))) as waiting:  # in the backlog: the loop has not run since

@@ -2,7 +2,7 @@
 
 import pytest
 
-from protocols.net.addresses import SWEEP, Crowd, Networks
+from protocols.net.addresses import SWEEP, AddressLimit, Networks
 
 
 class Socket:
@@ -41,28 +41,28 @@ def test_networks() -> None:
     ],
 )
 def test_an_address_has_so_many_and_an_ipv6_network_too(first: str, second: str, other: str) -> None:
-    crowd, one = Crowd(1), Socket()
-    assert crowd.admit(first, one)
-    assert not crowd.admit(second, Socket())
-    assert crowd.admit(other, Socket())
+    limit, one = AddressLimit(1), Socket()
+    assert limit.admit(first, one)
+    assert not limit.admit(second, Socket())
+    assert limit.admit(other, Socket())
     one.close()
-    assert crowd.admit(second, Socket())
-    assert not crowd.admit(first, Socket())
+    assert limit.admit(second, Socket())
+    assert not limit.admit(first, Socket())
 
 
 def test_no_bound() -> None:
-    crowd = Crowd(0)
-    assert all(crowd.admit("192.0.2.1", Socket()) for _ in range(1000))
+    limit = AddressLimit(0)
+    assert all(limit.admit("192.0.2.1", Socket()) for _ in range(1000))
 
 
 def test_what_is_closed_is_forgotten() -> None:
-    crowd, open_ones = Crowd(2), [Socket() for _ in range(100)]
+    limit, open_ones = AddressLimit(2), [Socket() for _ in range(100)]
     for number, each in enumerate(open_ones):
-        assert crowd.admit(f"192.0.2.{number}", each)
-        assert crowd.admit(f"192.0.2.{number}", Socket())
+        assert limit.admit(f"192.0.2.{number}", each)
+        assert limit.admit(f"192.0.2.{number}", Socket())
     for number in range(20 * SWEEP):
         brief = Socket()
-        assert crowd.admit(f"2001:db8:{number // 65536:x}:{number % 65536:x}::1", brief)
+        assert limit.admit(f"2001:db8:{number // 65536:x}:{number % 65536:x}::1", brief)
         brief.close()
-    assert len(crowd._open) <= 2 * SWEEP
-    assert not crowd.admit("192.0.2.7", Socket())
+    assert len(limit._open) <= 2 * SWEEP
+    assert not limit.admit("192.0.2.7", Socket())

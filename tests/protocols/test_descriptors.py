@@ -22,21 +22,21 @@ def limit() -> Iterator[int]:
 
 def test_peers_leave_a_reserve_and_come_again_when_there_is_room(limit: int) -> None:
     peers, console = Descriptors(0), Descriptors(0, reserved=True)
-    assert limit // 2 < peers.most <= limit - 12
-    assert console.most == limit
+    assert limit // 2 < peers.maximum <= limit - 12
+    assert console.maximum == limit
     with contextlib.ExitStack() as taken:
-        assert peers.have_room()
-        while (fd := os.dup(0)) < peers.most:
+        assert peers.are_free()
+        while (fd := os.dup(0)) < peers.maximum:
             taken.callback(os.close, fd)
         taken.callback(os.close, fd)
-        assert not peers.have_room()
-        assert console.have_room(), "the reserve is its own"
+        assert not peers.are_free()
+        assert console.are_free(), "the reserve is its own"
         with contextlib.suppress(OSError):
             while True:
                 taken.callback(os.close, os.dup(0))
-        assert not console.have_room()
-    assert peers.have_room()
-    assert console.have_room()
+        assert not console.are_free()
+    assert peers.are_free()
+    assert console.are_free()
 
 
 def test_a_small_limit_is_not_all_reserve() -> None:
@@ -44,6 +44,6 @@ def test_a_small_limit_is_not_all_reserve() -> None:
     highest = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, was[1]))
     try:
-        assert Descriptors(highest).most > highest + 2
+        assert Descriptors(highest).maximum > highest + 2
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, was)

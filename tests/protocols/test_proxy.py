@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
-from protocols.net.proxy import LONGEST_BLOCK, V2, Ends, missing, parse, read_header
+from protocols.net.endpoints import Endpoints
+from protocols.net.proxy import LONGEST_BLOCK, V2, missing, parse, read_header
 
 LIMIT = 5.0
-FOUR = Ends(("192.0.2.1", 56324), ("198.51.100.7", 443))
-SIX = Ends(("2001:db8::1", 1), ("::1", 65535))
+FOUR = Endpoints(("192.0.2.1", 56324), ("198.51.100.7", 443))
+SIX = Endpoints(("2001:db8::1", 1), ("::1", 65535))
 PORTS = st.integers(0, 65535)
 
 
@@ -21,28 +22,28 @@ def block(command: int, family: int, content: bytes) -> bytes:
     return V2 + bytes((command, family)) + len(content).to_bytes(2, "big") + content
 
 
-def packed(ends: Ends) -> bytes:
-    kind = IPv6Address if ":" in ends.client[0] else IPv4Address
-    hosts = b"".join(kind(end[0]).packed for end in (ends.client, ends.server))
-    return hosts + b"".join(end[1].to_bytes(2, "big") for end in (ends.client, ends.server))
+def packed(endpoints: Endpoints) -> bytes:
+    kind = IPv6Address if ":" in endpoints.client[0] else IPv4Address
+    hosts = b"".join(kind(end[0]).packed for end in (endpoints.client, endpoints.server))
+    return hosts + b"".join(end[1].to_bytes(2, "big") for end in (endpoints.client, endpoints.server))
 
 
-def v2(ends: Ends, more: bytes = b"") -> bytes:
-    return block(0x21, 0x21 if ":" in ends.client[0] else 0x11, packed(ends) + more)
+def v2(endpoints: Endpoints, more: bytes = b"") -> bytes:
+    return block(0x21, 0x21 if ":" in endpoints.client[0] else 0x11, packed(endpoints) + more)
 
 
-def v1(ends: Ends) -> bytes:
-    (client, client_port), (server, server_port) = ends.client, ends.server
+def v1(endpoints: Endpoints) -> bytes:
+    (client, client_port), (server, server_port) = endpoints.client, endpoints.server
     return f"PROXY TCP{6 if ':' in client else 4} {client} {server} {client_port} {server_port}\r\n".encode()
 
 
 @st.composite
-def any_ends(draw: st.DrawFn) -> Ends:
+def any_endpoints(draw: st.DrawFn) -> Endpoints:
     host = draw(st.sampled_from((st.ip_addresses(v=4), st.ip_addresses(v=6)))).map(str)
-    return Ends((draw(host), draw(PORTS)), (draw(host), draw(PORTS)))
+    return Endpoints((draw(host), draw(PORTS)), (draw(host), draw(PORTS)))
 
 
-def read(stream: bytes, most: int = 1 << 20) -> tuple[Ends | None, bytes]:
+def read(stream: bytes, most: int = 1 << 20) -> tuple[Endpoints | None, bytes]:
     """As :func:`read_header` does, from a peer whose pieces have at most ``most`` bytes; with what is left."""
     header = b""
     while count := missing(header):
@@ -53,12 +54,12 @@ def read(stream: bytes, most: int = 1 << 20) -> tuple[Ends | None, bytes]:
     return parse(header), stream
 
 
-@given(ends=any_ends(), more=st.binary(max_size=300), after=st.binary(max_size=40), most=st.integers(1, 200))
+@given(endpoints=any_endpoints(), more=st.binary(max_size=300), after=st.binary(max_size=40), most=st.integers(1, 200))
 def test_what_was_written_is_read_in_any_pieces_and_not_a_byte_more(
-    ends: Ends, more: bytes, after: bytes, most: int
+    endpoints: Endpoints, more: bytes, after: bytes, most: int
 ) -> None:
-    for header in (v1(ends), v2(ends), v2(ends, more)):
-        assert read(header + after, most) == (ends, after)
+    for header in (v1(endpoints), v2(endpoints), v2(endpoints, more)):
+        assert read(header + after, most) == (endpoints, after)
 
 
 @given(stream=st.binary(max_size=300), most=st.integers(1, 40))
@@ -128,7 +129,7 @@ def test_everything_else_is_refused(header: bytes) -> None:
 def test_the_longest_lines() -> None:
     longest = b"PROXY TCP6 " + b" ".join([b"ffff:" * 7 + b"ffff"] * 2) + b" 65535 65535\r\n"
     assert len(longest) == 104
-    assert read(longest)[0] == Ends(("ffff:" * 7 + "ffff", 65535), ("ffff:" * 7 + "ffff", 65535))
+    assert read(longest)[0] == Endpoints(("ffff:" * 7 + "ffff", 65535), ("ffff:" * 7 + "ffff", 65535))
 
 
 @pytest.mark.parametrize("header", [v1(FOUR), v2(SIX, bytes(100))])

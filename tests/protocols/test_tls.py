@@ -16,7 +16,7 @@ from servers.certificates import make
 
 from protocols.errors import BindError
 from protocols.net.listener import Listener
-from protocols.net.tls import LOOK, TLS, Certificate, client_context
+from protocols.net.tls import CHECK_INTERVAL, TLS, Certificate, client_context
 
 LIMIT = 10.0
 
@@ -106,7 +106,7 @@ async def test_new_files_are_for_new_connections_and_the_old_ones_go_on(
     streams = await dial(listener, anyone())
     put(second, tls)
     assert await shown(listener) == old  # it has looked less than a second ago
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert await shown(listener) == der(second)
     await echo(*streams)
     streams[1].close()
@@ -119,18 +119,18 @@ async def test_a_broken_pair_changes_nothing_and_is_one_line(
     old, second = der(tls), make(tmp_path, "second")
     shutil.copy(second.certificate, tls.certificate)  # its key is not there yet
     for _ in range(3):
-        clock.now += LOOK
+        clock.now += CHECK_INTERVAL
         assert await shown(listener) == old
     [line] = caplog.records
     assert line.levelname == "ERROR"
     assert "used.key is not the key of" in line.getMessage()
     shutil.copy(second.key, tls.key)
     for _ in range(3):
-        clock.now += LOOK
+        clock.now += CHECK_INTERVAL
         assert await shown(listener) == der(second)
     assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
     os.unlink(tls.key)
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert await shown(listener) == der(second)
     assert "No such file" in caplog.records[-1].getMessage()
 
@@ -146,18 +146,18 @@ def test_a_file_that_goes_while_it_is_read_changes_nothing(
     path = Path(getattr(certificate.tls, part))
     path.touch()
     monkeypatch.setattr("protocols.net.tls._check_readable", lambda *paths: str(path) in paths and path.unlink())
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert certificate.context() is context
 
 
 def test_a_pair_that_is_as_it_was_is_not_read_again(clock: Clock, tls: TLS) -> None:
     certificate = Certificate(tls)
     context = certificate.context()
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert certificate.context() is context
     Path(tls.certificate).touch()
     assert certificate.context() is context
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert certificate.context() is not context
 
 
@@ -174,7 +174,7 @@ async def test_other_authorities_are_asked_of_new_connections(clock: Clock, tls:
     await echo(*streams)
     assert await refused(listener, bob)
     shutil.copy(second.certificate, authorities)
-    clock.now += LOOK
+    clock.now += CHECK_INTERVAL
     assert await refused(listener, ann)
     others = await dial(listener, bob)
     await echo(*others)
@@ -228,14 +228,14 @@ def test_the_file_that_is_missing_is_named(tls: TLS, part: str) -> None:
 
 
 def test_authorities_that_are_none(tls: TLS) -> None:
-    with pytest.raises(BindError, match=r"^TLS: .*used\.key: there is no certificate in it; it must be a PEM file$"):
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key: it contains no certificate; it must be a PEM file$"):
         replace(tls, client_ca=tls.key).context()
-    with pytest.raises(BindError, match=r"^TLS: .*used\.key: there is no certificate in it"):
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key: it contains no certificate"):
         client_context(tls.key)
 
 
 def test_a_pair_that_is_none(tls: TLS) -> None:
-    with pytest.raises(BindError, match=r"^TLS: .*used\.key, .*used\.pem: they must be PEM files, and the key one"):
+    with pytest.raises(BindError, match=r"^TLS: .*used\.key, .*used\.pem: both must be PEM files, and the key must"):
         TLS(tls.key, tls.certificate).context()
 
 

@@ -17,12 +17,12 @@ from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.delivery import deliver
 from protocols.mail.envelope import email_scope
-from protocols.mail.smtp.memory import Memory
 from protocols.mail.smtp.session import Host, LMTPSession, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdict
+from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
 from protocols.server import Server, Status
@@ -56,7 +56,7 @@ class SMTPServer(Server, Host):
         self.settings = settings
         # Not getfqdn(), which asks the DNS and waits for it.
         self.hostname = settings.hostname or socket.gethostname()
-        self.memory = Memory(settings.max_buffered)
+        self.buffered = ByteBudget(settings.max_buffered)
         self.draining = False
         self._certificate: Certificate | None = None
         self._submission = submission

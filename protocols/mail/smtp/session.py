@@ -17,13 +17,13 @@ from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
 from protocols.mail.smtp.data import Content
-from protocols.mail.smtp.memory import Memory, Space
 from protocols.mail.smtp.replies import enhance, verdict_reply
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
 from protocols.mail.verdict import Defer, Verdict
+from protocols.net.byte_budget import ByteBudget, Share
 from protocols.net.endpoints import host_port
-from protocols.net.wrong_protocol import likeness
+from protocols.net.wrong_protocol import describe_wrong_protocol
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class Host(ABC):
     name: str
     settings: SMTPSettings
     hostname: str
-    memory: Memory
+    buffered: ByteBudget
     draining: bool
 
     @abstractmethod
@@ -150,8 +150,8 @@ class SMTPSession(SMTP):
     def data_received(self, data: bytes) -> None:
         if not self._heard:
             self._heard = True
-            if stranger := likeness(data, "SMTP", tls="implicit_tls"):  # in what a browser posts there may be commands
-                logger.info("%s: closed: not %s%s", self, self._host.settings.protocol.upper(), stranger)
+            if seems := describe_wrong_protocol(data, "SMTP", tls="implicit_tls"):  # a browser may post commands
+                logger.info("%s: closed: not %s%s", self, self._host.settings.protocol.upper(), seems)
                 self._goodbye("554 5.5.1 This is a mail server")
                 return
         super().data_received(data)
@@ -383,34 +383,34 @@ class SMTPSession(SMTP):
         await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
-        space = self._host.memory.space()
+        share = Share(self._host.buffered)
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(space.release)
+            cleanup.callback(share.release)
             try:
-                message = await self._read_message(space)
+                message = await self._read_message(share)
             except RemoteProtocolError as refusal:
                 return self._refusal("DATA", refusal)
             transaction.whole, self._idle = True, 0
             task = self._host.handle(self, transaction, message)
-            task.add_done_callback(lambda _: space.release())
+            task.add_done_callback(lambda _: share.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
         return verdict_reply(await self._verdict(task), transaction.id)
 
-    async def _read_message(self, space: Space) -> bytes:
+    async def _read_message(self, share: Share) -> bytes:
         """The content of the message. Raises RemoteProtocolError."""
         content = Content(self._host.settings.max_message)
         try:
             async with asyncio.timeout(self._host.settings.data_timeout):
-                await self._read_content(content, space)
+                await self._read_content(content, share)
         except TimeoutError:
             logger.info("%s: dropped, its message took over %g s", self, self._host.settings.data_timeout)
             self._goodbye("421 4.4.2 Timeout, closing the connection")
             raise asyncio.CancelledError from None
-        if space.refused:
+        if share.refused:
             raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
         return content.message(self._host.settings.max_line)
 
-    async def _read_content(self, content: Content, space: Space) -> None:
+    async def _read_content(self, content: Content, share: Share) -> None:
         rest: bytes | None = None
         while rest is None:
             data = await self._reader.read(READ)
@@ -418,7 +418,7 @@ class SMTPSession(SMTP):
                 raise asyncio.CancelledError  # the sender hung up; aiosmtpd ends its sessions so
             self._reset_timeout()
             rest = content.feed(data)
-            if not space.hold(len(content)):
+            if not share.resize(len(content)):
                 content.discard()
         if rest:  # commands that were sent along; the buffer is empty, so the order is kept
             self._give_back(rest)

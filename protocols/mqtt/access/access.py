@@ -14,7 +14,7 @@ from protocols.mqtt.access.login_queue import LoginQueue
 from protocols.mqtt.access.saved_login import is_saved, save_login
 from protocols.mqtt.access.users import PasswordFile, Unverifiable, Users, slowest, verify
 from protocols.mqtt.wire import reasons
-from protocols.net.addresses import place_of
+from protocols.net.addresses import address_group
 from protocols.secret import Secret
 
 logger = logging.getLogger(__name__)
@@ -124,12 +124,12 @@ class Access:
         if password is None:
             return _WRONG
         if len(password) <= LONG:
-            return await self._judge(username, password, place_of(host))
+            return await self._judge(username, password, address_group(host))
         if self._long >= MOST_LONG:
             return Verdict(reasons.SERVER_BUSY, None)
         self._long += 1
         try:
-            return await self._judge(username, password, place_of(host))
+            return await self._judge(username, password, address_group(host))
         finally:
             self._long -= 1
 

@@ -25,7 +25,7 @@ from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.packets import Options
 from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions, split_share
-from protocols.net.byte_budget import Room
+from protocols.net.byte_budget import ByteBudget
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Broker:
         self._shares: dict[str, Share] = {}
         self._retained: Retained[Message] = Retained(settings.max_retained)
         self._agenda = Agenda()
-        self.queued = Room(settings.max_queued_all)
+        self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
         """What takes longer than one turn of the event loop may."""

@@ -21,7 +21,7 @@ from protocols.mqtt.qos import FREE, PUBREL, RECONNECT, SENDER
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.topics import Grant
-from protocols.net.byte_budget import Room
+from protocols.net.byte_budget import ByteBudget
 
 SLICE = 64
 """Messages that wait, or steps of the search for retained ones, that are worked through without a pause."""
@@ -58,7 +58,7 @@ class Session:
         client_id: str,
         *,
         settings: MQTTSettings,
-        room: Room,
+        room: ByteBudget,
         backlog: Backlog,
         clock: Callable[[], float],
         journal: Journal | None = None,

@@ -26,7 +26,7 @@ from protocols.mqtt.wire.aliases import Aliases
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
 from protocols.net.endpoints import describe_tls, host_port
-from protocols.net.write_buffer import untaken
+from protocols.net.write_buffer import unreceived
 
 logger = logging.getLogger(__name__)
 
@@ -306,7 +306,7 @@ class Device(AppRun, asyncio.Protocol):
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
         self.congested = True
-        self._unread = untaken(self._transport)
+        self._unread = unreceived(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
@@ -452,7 +452,7 @@ class Device(AppRun, asyncio.Protocol):
 
     def _reads(self) -> bool:
         """Whether it has taken anything since this was asked last."""
-        before, self._unread = self._unread, untaken(self._transport)
+        before, self._unread = self._unread, unreceived(self._transport)
         return self._unread < before
 
     # How it ends.

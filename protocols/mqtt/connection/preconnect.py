@@ -10,7 +10,7 @@ from protocols.mqtt.connection.client_connection import Device, log
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
-from protocols.net.wrong_protocol import likeness
+from protocols.net.wrong_protocol import describe_wrong_protocol
 
 _CONNECT = 0x10
 """The first byte of every conversation (3.1.1)."""
@@ -92,7 +92,9 @@ class Arrival(asyncio.Protocol):
 def _check_begins(data: bytes) -> None:
     """At the first byte: much else has the shape of a packet, and would be waited for or be told of its flags."""
     if data[0] != _CONNECT:
-        raise RemoteProtocolError(f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{likeness(data, 'MQTT')}")
+        raise RemoteProtocolError(
+            f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{describe_wrong_protocol(data, 'MQTT')}"
+        )
 
 
 def _refusal(version: int, answer: Any) -> bytes:
