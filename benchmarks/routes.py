@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 from gateway.config.garbage import uncollected
 from gateway.config.loader import parse
-from gateway.runtime.application import ApplicationBuilder, prepare_imports
+from gateway.runtime.application import ApplicationBuilder
+from gateway.runtime.prepare_imports import prepare_imports
 
 NUMBERS = (10, 1_000, 50_000)
 HANDLERS = "async def handle(scope, receive, send):\n    pass\n"

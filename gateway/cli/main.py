@@ -64,8 +64,10 @@ ServerOption = Annotated[
 
 
 def _build(draft: Draft) -> Gateway:
-    """Build what the file asks for, in its folder: relative paths in it are seen from there."""
+    """Build what the file asks for, in its folder: relative paths in it are seen from there. What its modules log while
+    they are imported is written as the file says."""
     os.chdir(draft.document.folder)
+    setup.configure(draft.settings.log, sys.stderr)
     try:
         return build(draft)
     except KeyboardInterrupt as error:  # what it waits for is a handler's module

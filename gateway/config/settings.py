@@ -217,8 +217,9 @@ class Settings:
     """A Django project, set up before anything is imported."""
     path: str = "."
     """Where targets are imported from, seen from the file's own folder."""
-    layer: Literal["memory"] = "memory"
-    """The channel layer that groups are made on: `memory` reaches the consumers of this process."""
+    layer: Target = "memory"
+    """The channel layer that groups are made on. `memory` reaches the consumers of this process. `module.attribute`
+    names a layer of Channels, or a function that returns one."""
     store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
     """The one durable store, for what is kept: messages of routes with an inbox, dead letters, what is known of
     repetitions. `sqlite:` and a path."""

@@ -13,7 +13,11 @@ def setup(settings_module: str) -> None:
     Raises ImportError where there is no such module, and Django's ImproperlyConfigured where it is wrong.
     """
     import django
+    from django.conf import settings
+    from django.core.exceptions import ImproperlyConfigured
 
+    if settings.configured and settings.SETTINGS_MODULE not in (None, settings_module):
+        raise ImproperlyConfigured(f"this process has set it up with {settings.SETTINGS_MODULE!r}")
     os.environ["DJANGO_SETTINGS_MODULE"] = settings_module
     django.setup()
 

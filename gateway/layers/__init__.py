@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from gateway.layers.memory import InMemoryChannelLayer
 from gateway.services import Service
 
-__all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer", "set_channel_layer"]
+__all__ = ["ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer"]
 
 
 class ChannelLayer(Protocol):
@@ -41,8 +41,3 @@ channel_layer: Service[ChannelLayer] = Service("channel layer", InMemoryChannelL
 def get_channel_layer() -> ChannelLayer:
     """The layer of the gateway that runs here: in memory unless its file says otherwise."""
     return channel_layer.get()
-
-
-def set_channel_layer(layer: ChannelLayer) -> None:
-    """Use ``layer`` for every consumer that connects from now on."""
-    channel_layer.default = layer

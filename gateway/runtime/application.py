@@ -33,7 +33,7 @@ from gateway.routing import (
 )
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
-from gateway.runtime.importing import TargetError, add_to_path, describe_error, import_target
+from gateway.runtime.importing import TargetError, import_target
 from protocols.asgi import Application
 
 _ROUTERS: dict[str, Callable[[list[Route]], Any]] = {
@@ -210,28 +210,3 @@ def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
     wanted = " or ".join(_KEYS[kind])
     everything = {"http": 'path: "^"', "websocket": 'path: "^"', "mqtt": 'topic: "#"'}.get(kind, "default: true")
     return f"{label(loc)} needs {wanted}; {everything} takes all"
-
-
-def prepare_imports(draft: Draft) -> list[Finding]:
-    """Look for modules in the folder that the file names, and set Django up where it asks for that; what went wrong."""
-    if not draft.folder.is_dir():
-        return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]
-    add_to_path(draft.folder)
-    return [] if draft.settings.django is None else _set_up_django(draft, draft.settings.django.settings)
-
-
-def _set_up_django(draft: Draft, module: str) -> list[Finding]:
-    try:
-        from gateway.django import setup
-
-        setup(module)
-    except ImportError as error:
-        if error.name == "django":
-            message = "Django is not installed; pip install 'asgi-gateway[django]'"
-        else:
-            message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
-    except (Exception, SystemExit) as error:  # whatever the settings module does
-        message = f"Django cannot be set up with {module!r}: {describe_error(error)}"
-    else:
-        return []
-    return [draft.document.at_value(("django", "settings"), message)]

@@ -1,6 +1,5 @@
 """Everything that a file asks for, made. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,10 +13,12 @@ from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries, deliveries
-from gateway.logs import setup
+from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
-from gateway.runtime.application import ApplicationBuilder, prepare_imports
+from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.health import ConsoleServer
+from gateway.runtime.layer import make_layer
+from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import make_outlets, make_servers, needs_store
 from gateway.services import Service, Services
 from gateway.store import Store, open_store
@@ -45,19 +46,24 @@ class Gateway:
 
 
 def build(draft: Draft) -> Gateway:
-    """Import and make everything. Raises ConfigErrors with every mistake of the file."""
+    """Import and make everything. Raises ConfigErrors with every mistake of the file.
+
+    Nothing of the process changes but what imports need (see :func:`prepare_imports`): no log, no socket, no file, no
+    thread. Several gateways can exist side by side, and any of them be started.
+    """
     with uncollected():
         return _build(draft)
 
 
 def _build(draft: Draft) -> Gateway:
     settings = draft.settings
-    setup.configure(settings.log, sys.stderr)
     wrong = checks.findings(draft)
     unprepared = prepare_imports(draft)
     builder = ApplicationBuilder(draft, importable=not unprepared)
     app = builder.build()
-    draft.finish([*wrong, *unprepared, *builder.findings, *checks.answers(draft, app), *checks.texts(draft, app)])
+    layer, no_layer = make_layer(draft) if not unprepared else (InMemoryChannelLayer(), [])
+    missing = [*checks.answers(draft, app), *checks.texts(draft, app)]
+    draft.finish([*wrong, *unprepared, *no_layer, *builder.findings, *missing])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
@@ -66,14 +72,14 @@ def _build(draft: Draft) -> Gateway:
         servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    services = _services(settings, store)
+    services = _services(settings, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
     outlets, console = make_outlets(servers, submission), _console(settings, servers, dispatcher)
     return Gateway(draft.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 
-def _services(settings: Settings, store: Store | None) -> Services:
-    services: dict[Service[Any], Any] = {thread_pool: Pool(settings.threads)}
+def _services(settings: Settings, layer: ChannelLayer, store: Store | None) -> Services:
+    services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives)
     return services

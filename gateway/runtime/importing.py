@@ -6,7 +6,6 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -23,12 +22,6 @@ class TargetError(Exception):
     def __init__(self, message: str, trace: Sequence[str] = ()) -> None:
         super().__init__(message)
         self.trace = trace
-
-
-def add_to_path(folder: Path) -> None:
-    """Look for modules in ``folder`` first."""
-    if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
 
 
 def import_target(target: str) -> Any:

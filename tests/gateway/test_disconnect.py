@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
-from own_services import threads
+from own_services import installed, threads
 from websockets.asyncio.client import connect as websocket
 
 from gateway import (
@@ -26,10 +26,10 @@ from gateway import (
     default,
     get_channel_layer,
     layer_event,
-    set_channel_layer,
     topic,
 )
 from gateway.consumers import base
+from gateway.layers import channel_layer
 from protocols.errors import Disconnected
 from protocols.http.server import HTTPServer, HTTPSettings
 from protocols.http.websocket import WebSocket
@@ -85,10 +85,8 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _layer() -> Iterator[None]:
-    before = get_channel_layer()
-    set_channel_layer(InMemoryChannelLayer())
-    yield
-    set_channel_layer(before)
+    with installed({channel_layer: InMemoryChannelLayer()}):
+        yield
 
 
 async def until(condition: Callable[[], Any]) -> None:

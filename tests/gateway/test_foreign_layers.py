@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import secrets
 import shutil
 import socket
 import subprocess
@@ -17,11 +18,12 @@ from channels.layers import InMemoryChannelLayer as ChannelsInMemoryLayer
 from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from conversation import Conversation, scope
+from own_services import installed
 from servers.programs import program
 
-from gateway import AsyncWebsocketConsumer, WebsocketConsumer, get_channel_layer, layer_event, set_channel_layer
+from gateway import AsyncWebsocketConsumer, WebsocketConsumer, layer_event
 from gateway.consumers import base
-from gateway.layers import InMemoryChannelLayer
+from gateway.layers import InMemoryChannelLayer, channel_layer
 
 LIMIT = 10.0
 
@@ -48,19 +50,18 @@ def redis() -> Iterator[str]:
 
 @contextlib.asynccontextmanager
 async def layer_of(kind: str, redis: str) -> AsyncIterator[Any]:
-    before = get_channel_layer()
+    prefix = f"t{secrets.token_hex(4)}"
     layers: dict[str, Callable[[], Any]] = {
         "ours": InMemoryChannelLayer,
         "channels": ChannelsInMemoryLayer,
-        "redis": lambda: RedisChannelLayer(hosts=[redis], prefix=f"t{id(before)}"),
-        "redis pubsub": lambda: RedisPubSubChannelLayer(hosts=[redis], prefix=f"t{id(before)}"),
+        "redis": lambda: RedisChannelLayer(hosts=[redis], prefix=prefix),
+        "redis pubsub": lambda: RedisPubSubChannelLayer(hosts=[redis], prefix=prefix),
     }
     layer = layers[kind]()
-    set_channel_layer(layer)
     try:
-        yield layer
+        with installed({channel_layer: layer}):
+            yield layer
     finally:
-        set_channel_layer(before)
         if kind.startswith("redis"):
             await layer.flush()
             if kind == "redis":
@@ -162,9 +163,8 @@ async def test_a_layer_that_fails_at_the_end_is_one_line_and_nothing_else(
 ) -> None:
     monkeypatch.setattr(base, "CLEAN_UP", 0.05)
     Telling.codes.clear()
-    async with layer_of("ours", ""):
-        layer = Failing("group_discard", how)
-        set_channel_layer(layer)
+    layer = Failing("group_discard", how)
+    with installed({channel_layer: layer}):
         async with Conversation(Telling.as_asgi(), scope("websocket")) as peer:
             peer.say({"type": "websocket.connect"})
             await peer.hear()
@@ -180,13 +180,11 @@ async def test_a_layer_that_fails_at_the_end_is_one_line_and_nothing_else(
 async def test_a_layer_that_fails_while_it_is_read_ends_the_run_after_what_the_peer_had_said() -> None:
     Telling.codes.clear()
     layer = Failing("receive", "raises")
-    async with layer_of("ours", ""):
-        set_channel_layer(layer)
-        with pytest.raises(ConnectionError):
-            async with Conversation(Telling.as_asgi(), scope("websocket")) as peer:
-                peer.say({"type": "websocket.connect"})
-                await peer.hear()
-                layer.gone = True
-                await layer.group_send("room", {"type": "room.said", "text": "x"})
-                await peer.end()
+    with installed({channel_layer: layer}), pytest.raises(ConnectionError):
+        async with Conversation(Telling.as_asgi(), scope("websocket")) as peer:
+            peer.say({"type": "websocket.connect"})
+            await peer.hear()
+            layer.gone = True
+            await layer.group_send("room", {"type": "room.said", "text": "x"})
+            await peer.end()
     assert Telling.codes == [1011]

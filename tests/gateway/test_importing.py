@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.runtime.importing import TargetError, add_to_path, import_target
+from gateway.config.loader import parse
+from gateway.runtime.importing import TargetError, import_target
+from gateway.runtime.prepare_imports import prepare_imports
 
 
 @pytest.fixture(autouse=True)
@@ -93,5 +95,6 @@ def test_the_folder_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     module(below, "targets_first", "x = 1")
     module(tmp_path, "targets_first", "x = 2")
     monkeypatch.setattr("sys.path", ["", *__import__("sys").path])
-    add_to_path(below)
+    text = "servers: {web: {protocol: http}}\napplication: targets_first.x\n"
+    assert prepare_imports(parse(text, name="gateway.yaml", folder=below)) == []
     assert import_target("targets_first.x") == 1

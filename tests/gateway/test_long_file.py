@@ -10,7 +10,8 @@ from gateway.config.diagnostics import MOST, ConfigErrors
 from gateway.config.loader import parse
 from gateway.routing.router import Router
 from gateway.runtime import banner
-from gateway.runtime.application import ApplicationBuilder, prepare_imports
+from gateway.runtime.application import ApplicationBuilder
+from gateway.runtime.prepare_imports import prepare_imports
 
 HANDLERS = "async def handle(scope, receive, send):\n    pass\n"
 HEAD = """servers:

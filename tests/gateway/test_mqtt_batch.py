@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conversation import LIMIT, Conversation, scope
+from own_services import installed
 from test_mqtt_consumers import CONNECT, DISCONNECT, message, say
 
 from gateway import (
@@ -16,10 +17,9 @@ from gateway import (
     MqttBatchConsumer,
     MqttMessage,
     TopicRouter,
-    get_channel_layer,
-    set_channel_layer,
     topic,
 )
+from gateway.layers import channel_layer
 
 
 def acks(events: list[dict[str, Any]]) -> list[int]:
@@ -95,8 +95,6 @@ async def test_a_connection_that_ends_is_not_over_before_its_messages_are_handle
 async def test_sync_batches_run_on_one_thread_and_what_they_publish_leaves_before_the_acknowledgement() -> None:
     layer = InMemoryChannelLayer()
     channel = await layer.new_channel()
-    before = get_channel_layer()
-    set_channel_layer(layer)
     await layer.group_add("batches", channel)
 
     class Sums(MqttBatchConsumer):
@@ -109,12 +107,12 @@ async def test_sync_batches_run_on_one_thread_and_what_they_publish_leaves_befor
             self.publish("sum", str(total))
             self.group_send("batches", {"type": "sum", "sum": total})
 
-    heard = await say(Sums.as_asgi(), *(message("n", b"%d" % id, id) for id in (1, 2, 3)))  # noqa: A001
+    with installed({channel_layer: layer}):
+        heard = await say(Sums.as_asgi(), *(message("n", b"%d" % id, id) for id in (1, 2, 3)))  # noqa: A001
     assert [event["type"] for event in heard] == ["mqtt.send", *["mqtt.ack"] * 3]
     assert heard[0]["payload"] == b"6"
     async with asyncio.timeout(LIMIT):
         assert (await layer.receive(channel))["sum"] == 6
-    set_channel_layer(before)
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])

@@ -1,0 +1,35 @@
+"""The channel layer that a file asks for."""
+
+from typing import Any
+
+from gateway.config.diagnostics import Finding
+from gateway.config.loader import Draft
+from gateway.layers import ChannelLayer, InMemoryChannelLayer
+from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
+
+_METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
+
+
+def make_layer(draft: Draft) -> tuple[ChannelLayer, list[Finding]]:
+    """The layer, and what is wrong with it; then it is one in memory."""
+    try:
+        return (_imported(draft.settings.layer) if draft.settings.layer != "memory" else InMemoryChannelLayer()), []
+    except TargetError as error:
+        return InMemoryChannelLayer(), [draft.document.at_value(("layer",), str(error))]
+
+
+def _imported(target: str) -> ChannelLayer:
+    if not set(target) & set(".:"):
+        raise TargetError(f"layer: {target!r} is no layer; write memory, or module.attribute")
+    found = import_target(target)
+    try:
+        layer: ChannelLayer = found if _is_layer(found) or not callable(found) else found()
+    except Exception as error:  # whatever the function does
+        raise TargetError(f"{target!r} failed{place_of(error)}: {describe_error(error)}") from error
+    if not _is_layer(layer):
+        raise TargetError(f"{target!r} is no channel layer; name a layer, or a function that returns one")
+    return layer
+
+
+def _is_layer(found: Any) -> bool:
+    return not isinstance(found, type) and all(callable(getattr(found, name, None)) for name in _METHODS)

@@ -1,0 +1,43 @@
+"""What has to be there before the application is imported: its folder on ``sys.path``, and Django set up.
+
+This is the one part of :func:`gateway.runtime.build.build` that acts on the whole process and cannot be undone. A
+module is imported once, so that two gateways of one process share the modules that both name; a second Django project,
+or a second folder with a module of the same name, needs a process of its own.
+"""
+
+import sys
+from pathlib import Path
+
+from gateway.config.diagnostics import Finding
+from gateway.config.loader import Draft
+from gateway.runtime.importing import describe_error
+
+
+def prepare_imports(draft: Draft) -> list[Finding]:
+    """Let modules be found in the file's folder, and set Django up if the file asks for that. What went wrong."""
+    if not draft.folder.is_dir():
+        return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]
+    _add_to_path(draft.folder)
+    if draft.settings.django is None:
+        return []
+    problem = _set_up_django(draft.settings.django.settings)
+    return [draft.document.at_value(("django", "settings"), problem)] if problem else []
+
+
+def _add_to_path(folder: Path) -> None:
+    """Look for modules in ``folder`` first."""
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))
+
+
+def _set_up_django(module: str) -> str:
+    """What is wrong, or nothing."""
+    try:
+        from gateway.django import setup
+
+        setup(module)
+    except (Exception, SystemExit) as error:  # whatever the settings module does
+        if isinstance(error, ImportError) and error.name == "django":
+            return "Django is not installed; pip install 'asgi-gateway[django]'"
+        return f"Django cannot be set up with {module!r}: {describe_error(error)}"
+    return ""
