@@ -16,7 +16,7 @@ from gateway.delivery.service import Deliveries, deliveries
 from gateway.delivery.worker import Worker
 from gateway.routing import default, topic
 from gateway.services import install
-from gateway.store import SQLiteStore
+from gateway.store.sqlite import SQLiteStore
 from protocols import MQTTServer, MQTTSettings, Server, SMTPServer, SMTPSettings
 
 

@@ -13,7 +13,7 @@ import uvloop
 from benchmarks.mqtt_apps import consumer
 from benchmarks.side_by_side import Peer, client, compare, python
 from gateway.runtime.persistence import KeptState
-from gateway.store import SQLiteStore
+from gateway.store.sqlite import SQLiteStore
 from protocols.mqtt import MQTTServer, MQTTSettings
 
 

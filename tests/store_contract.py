@@ -16,8 +16,8 @@ from typing import Any, Literal
 
 import pytest
 
-from gateway.store import Message, Outgoing, OutgoingSummary, Store, StoreUnavailable, Summary
-from gateway.store.engine import KEEP, LONGEST_ERROR
+from gateway.store import Message, Outgoing, OutgoingSummary, Search, Store, StoreUnavailable, Summary
+from gateway.store.values import KEEP, LONGEST_ERROR
 
 NOW = 1_800_000_000.0
 _numbers = itertools.count(1)
@@ -64,7 +64,7 @@ class StoreContract:
         await other.close()
 
     async def told(self, store: Store, event: str) -> list[str]:
-        return [step.what for step in await store.story(event)]
+        return [step.what for step in await store.history(event)]
 
     # Messages.
 
@@ -79,7 +79,7 @@ class StoreContract:
         await store.put(a_message("s1", subject="mail caf\udce9 \x00", key="k\udcff"))
         (message,) = await store.take(1, now=NOW)
         assert message.subject == "mail caf\\udce9 \\x00"
-        await store.bury(message, error="E: \udce9")
+        await store.dead_letter(message, error="E: \udce9")
         assert (await store.dead())[0].error == "E: \\udce9"
 
     async def test_oldest_first_and_no_more_than_asked_for(self, store: Store) -> None:
@@ -118,7 +118,7 @@ class StoreContract:
         await store.retry("a2", due=NOW + 10, error="E")
         assert ids(await store.take(9, now=NOW)) == [], "a3 may not overtake a2"
         assert ids(await store.take(9, now=NOW + 10)) == ["a2"]
-        await store.bury((await store.get("a2")) or a_message(), error="E")
+        await store.dead_letter((await store.get("a2")) or a_message(), error="E")
         assert ids(await store.take(9, now=NOW)) == ["a3"]
         await store.finish("b1")
         assert ids(await store.take(9, now=NOW)) == ["b2"]
@@ -136,10 +136,10 @@ class StoreContract:
     ) -> None:
         await store.put(a_message("older", key="k"))
         (older,) = await store.take(9, now=NOW)
-        await store.bury(older, error="E")
+        await store.dead_letter(older, error="E")
         await store.put(a_message("younger", key="k"))
         assert ids(await store.take(9, now=NOW)) == ["younger"]
-        await other.revive(["older"])
+        await other.requeue(["older"])
         assert await other.take(9, now=NOW) == [], "one of a key at a time"
         await store.retry("younger", due=NOW, error="E")
         assert ids(await other.take(9, now=NOW)) == ["older"]
@@ -183,14 +183,14 @@ class StoreContract:
         assert "waits until 2027-01-15T08:00:00" in steps[2]
 
     async def test_the_story_of_nothing_is_empty(self, store: Store) -> None:
-        assert await store.story("nobody") == []
+        assert await store.history("nobody") == []
         assert await store.get("nobody") is None
 
     async def test_counts(self, store: Store) -> None:
         for id in ("1", "2", "3", "4"):  # noqa: A001
             await store.put(a_message(id, key="k" if id > "2" else id))
         await store.take(3, now=NOW)
-        await store.bury(a_message("1"), error="E")
+        await store.dead_letter(a_message("1"), error="E")
         await store.finish("2", outgoing=[Outgoing("2-0", "2", "email", b"x")])
         counts = await store.counts()
         assert (counts.waiting, counts.running, counts.dead, counts.outgoing) == (1, 1, 1, 1)
@@ -242,7 +242,7 @@ class StoreContract:
 
     async def test_a_claim_is_settled_with_what_is_buried(self, store: Store) -> None:
         claim = await store.claim("key", id="e1", now=NOW, ttl=60)
-        await store.bury(a_message(claim.id), error="E", claim="key")
+        await store.dead_letter(a_message(claim.id), error="E", claim="key")
         assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
         assert ids(await store.dead()) == ["e1"]
 
@@ -290,17 +290,17 @@ class StoreContract:
         await store.take(1, now=NOW)
         await store.finish("e1", outgoing=[Outgoing("e1-0", "e1", "sms", b"")])
         await store.take_outgoing(1, now=NOW)
-        await store.sent("e1-0")
+        await store.finish_outgoing("e1-0")
         assert await self.told(store, "e1") == ["received", "attempt 1", "done", "sent e1-0"]
 
     async def test_each_step_of_what_was_buried_for_a_claim_is_told_once(self, store: Store) -> None:
         await store.claim("key", id="e1", now=NOW, ttl=60)
         await store.release("key", error="E1")
         claim = await store.claim("key", id="e2", now=NOW, ttl=60)
-        await store.bury(a_message(claim.id), error="E2", claim=claim.key)
+        await store.dead_letter(a_message(claim.id), error="E2", claim=claim.key)
         tried = ["received", "attempt 1", "failed: E1", "attempt 2", "failed: E2", "dead"]
         assert await self.told(store, "e1") == tried
-        await store.revive(["e1"])
+        await store.requeue(["e1"])
         await store.take(1, now=NOW)
         await store.finish("e1")
         assert await self.told(store, "e1") == [*tried, "tried again", "attempt 1", "done"]
@@ -310,7 +310,7 @@ class StoreContract:
     async def test_the_dead_are_listed_filtered_and_paged(self, store: Store) -> None:
         for number in range(6):
             kind = "email" if number % 2 else "mqtt"
-            await store.bury(
+            await store.dead_letter(
                 a_message(f"d{number}", type=kind, route=f"r{number // 3}", attempts=3), error=f"E{number}"
             )
         dead = await store.dead()
@@ -322,7 +322,7 @@ class StoreContract:
 
     async def test_paging_goes_on_behind_what_was_dropped(self, store: Store) -> None:
         for number in range(4):
-            await store.bury(a_message(f"d{number}"), error="E")
+            await store.dead_letter(a_message(f"d{number}"), error="E")
         assert await store.drop(["d0", "d1", "nobody"]) == 2
         assert ids(await store.dead(after="d1")) == ["d2", "d3"]
         assert await self.told(store, "d0") == ["received", "failed: E", "dead", "dropped"]
@@ -331,11 +331,11 @@ class StoreContract:
     async def test_the_revived_start_over(self, store: Store) -> None:
         await store.put(a_message("r", key="k"))
         (message,) = await store.take(1, now=NOW)
-        await store.bury(message, error="E")
+        await store.dead_letter(message, error="E")
         assert await store.take(1, now=NOW) == []
         await store.put(a_message("later", key="k"))
         assert ids(await store.take(1, now=NOW)) == ["later"]
-        assert await store.revive(["r", "later"]) == 1
+        assert await store.requeue(["r", "later"]) == 1
         assert await store.take(9, now=NOW) == [], "one of a key at a time"
         await store.finish("later")
         (again,) = await store.take(9, now=NOW)
@@ -345,7 +345,7 @@ class StoreContract:
     async def test_a_list_has_no_content_and_of_an_error_its_end(self, store: Store) -> None:
         error = "Traceback\n" + "x" * 100_000 + "\nKeyError: 'order'"
         large = a_message("large", content=b"x" * 1_000_000)
-        await store.bury(large, error=error)
+        await store.dead_letter(large, error=error)
         [summary] = await store.dead()
         assert summary == summary_of(replace(large, error=error[-LONGEST_ERROR:]), "dead")
         assert summary.size == 1_000_000
@@ -355,7 +355,7 @@ class StoreContract:
 
     async def test_a_list_of_large_ones_takes_little_memory(self, store: Store) -> None:
         for number in range(10):
-            await store.bury(a_message(f"d{number}", content=b"x" * 1_000_000), error="E")
+            await store.dead_letter(a_message(f"d{number}", content=b"x" * 1_000_000), error="E")
             await store.put(a_message(f"w{number}", content=b"x" * 1_000_000))
             await store.finish("nobody", outgoing=[Outgoing(f"o{number}", "nobody", "email", b"x" * 1_000_000)])
         tracemalloc.start()
@@ -370,7 +370,7 @@ class StoreContract:
     async def test_what_waits_is_listed_with_the_reason(self, store: Store) -> None:
         for number in range(4):
             await store.put(a_message(f"w{number}", type="email" if number % 2 else "mqtt"))
-        await store.bury(a_message("dead"), error="E")
+        await store.dead_letter(a_message("dead"), error="E")
         assert ids(await store.take(2, now=NOW)) == ["w0", "w1"]
         await store.retry("w0", due=NOW + 60, error="Traceback\nKeyError: 'order'")
         waiting = await store.waiting()
@@ -395,7 +395,7 @@ class StoreContract:
         await store.finish(
             "k1done", outgoing=[Outgoing(f"k1done-{number}", "k1done", "sms", b"") for number in range(20)]
         )
-        await store.bury((await store.get("k1dead")) or a_message(), error="E")
+        await store.dead_letter((await store.get("k1dead")) or a_message(), error="E")
         await store.claim("key", id="k1claim", now=NOW, ttl=60)
         await store.settle("key", result=b"", outgoing=[Outgoing("k2-0", "k1claim", "sms", b"")])
         assert await store.find("k1") == ["k1claim", "k1dead", "k1done", "k1runs", "k1waits"]
@@ -403,9 +403,9 @@ class StoreContract:
         assert await store.find("k1done") == ["k1done"], "an event and what it sends are one"
         assert await store.find("k1done-1") == ["k1done"]
         assert await store.find("k2") == ["k1claim"]
-        assert await store.find("k1", among="dead") == ["k1dead"]
-        assert await store.find("k1done-1", among="outgoing", limit=3) == ["k1done-1", "k1done-10", "k1done-11"]
-        assert await store.find("k1claim", among="outgoing") == []
+        assert await store.find("k1", within=Search.DEAD) == ["k1dead"]
+        assert await store.find("k1done-1", within=Search.OUTGOING, limit=3) == ["k1done-1", "k1done-10", "k1done-11"]
+        assert await store.find("k1claim", within=Search.OUTGOING) == []
         for nothing in ("k1%", "k1_", "k1*", "K1", "\U0010ffff", "\udce9", "\0"):
             assert await store.find(nothing) == []
 
@@ -426,7 +426,7 @@ class StoreContract:
         (taken,) = await store.take_outgoing(1, now=NOW)
         assert taken.id == "o-0"
         await store.take_outgoing(9, now=NOW)
-        await store.postpone("o-1", due=NOW + 60, error="x" * 1000 + "refused")
+        await store.retry_outgoing("o-1", due=NOW + 60, error="x" * 1000 + "refused")
         listed = {each.id: each for each in await store.outgoing()}
         assert list(listed) == ["c-0", "o-0", "o-1", "o-2", "x-0"]
         assert listed["o-1"] == OutgoingSummary(
@@ -439,23 +439,23 @@ class StoreContract:
         assert ids_of(await store.outgoing(type="email")) == ["c-0", "o-0"]
         assert ids_of(await store.outgoing(message="o")) == ["o-0", "o-1", "o-2"]
         assert ids_of(await store.outgoing(limit=2, after="c-0")) == ["o-0", "o-1"]
-        await store.sent("o-0")
+        await store.finish_outgoing("o-0")
         assert ids_of(await store.outgoing(after="o-0")) == ["o-1", "o-2", "x-0"], "also behind one that has left"
         assert (await store.get_outgoing("o-2")) == items[2]
         assert await store.get_outgoing("o-0") is None
 
     async def test_what_waits_is_sent_now_if_an_operator_wants_it(self, store: Store) -> None:
         await self._two_outgoing(store)
-        await store.postpone("o-0", due=NOW + 60, error="refused")
+        await store.retry_outgoing("o-0", due=NOW + 60, error="refused")
         assert await store.take_outgoing(9, now=NOW) == []
-        assert await store.revive_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
+        assert await store.requeue_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
         (again,) = await store.take_outgoing(9, now=NOW)
         assert (again.id, again.attempts) == ("o-0", 1)
         assert "to be sent now: o-0" in await self.told(store, "o")
 
     async def test_what_is_dropped_is_not_sent(self, store: Store) -> None:
         await self._two_outgoing(store)
-        await store.postpone("o-0", due=NOW, error="refused")
+        await store.retry_outgoing("o-0", due=NOW, error="refused")
         assert await store.drop_outgoing(["o-0", "o-1", "nobody"]) == 1, "o-1 is leaving"
         assert await store.take_outgoing(9, now=NOW) == []
         assert ids_of(await store.outgoing()) == ["o-1"]
@@ -476,12 +476,12 @@ class StoreContract:
         taken = await store.take_outgoing(9, now=NOW)
         assert taken == [replace(item, attempts=1) for item in items]
         assert await store.take_outgoing(9, now=NOW) == []
-        await store.sent("o-0")
-        await store.postpone("o-1", due=NOW + 5, error="refused")
+        await store.finish_outgoing("o-0")
+        await store.retry_outgoing("o-1", due=NOW + 5, error="refused")
         assert await store.take_outgoing(9, now=NOW) == []
         (again,) = await store.take_outgoing(9, now=NOW + 5)
         assert (again.id, again.attempts, again.error) == ("o-1", 2, "refused")
-        await store.sent("o-1")
+        await store.finish_outgoing("o-1")
         assert (await store.counts()).outgoing == 0
         told = await self.told(store, "o")
         assert [step.partition(";")[0] for step in told[2:]] == [
@@ -492,8 +492,10 @@ class StoreContract:
         item = Outgoing("p-0", "p", "email", b"to two", lane="email", behind="gone")
         await self.sends(store, [item, replace(item, id="p-1")])
         await store.take_outgoing(9, now=NOW)
-        await store.postpone("p-0", due=NOW, error="E", left=Outgoing("p-0", "p", "email", b"to one", recipient="one"))
-        await store.postpone("p-1", due=NOW, error="E")
+        await store.retry_outgoing(
+            "p-0", due=NOW, error="E", left=Outgoing("p-0", "p", "email", b"to one", recipient="one")
+        )
+        await store.retry_outgoing("p-1", due=NOW, error="E")
         taken = await store.take_outgoing(9, now=NOW)
         assert [each.content for each in taken] == [b"to one", b"to two"]
         assert taken[0] == replace(item, content=b"to one", recipient="one", attempts=2, due=NOW, error="E")
@@ -511,8 +513,8 @@ class StoreContract:
         lanes = {"x-0": "b", "x-1": "a", "x-2": "b"}
         await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])  # noqa: A001
         await store.take_outgoing(2, now=NOW)
-        await store.postpone("x-1", due=NOW + 1, error="E")
-        await store.postpone("x-0", due=NOW + 2, error="E")
+        await store.retry_outgoing("x-1", due=NOW + 1, error="E")
+        await store.retry_outgoing("x-0", due=NOW + 2, error="E")
         taken = [ids_of(await store.take_outgoing(1, now=NOW + 2)) for _ in lanes]
         assert taken == [["x-2"], ["x-1"], ["x-0"]]
 
@@ -521,12 +523,12 @@ class StoreContract:
         await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id]) for id in behind])  # noqa: A001
         assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-0", "q-0", "q-1"]
         assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "not while it is on its way"
-        await store.postpone("p-0", due=NOW + 60, error="E")
+        await store.retry_outgoing("p-0", due=NOW + 60, error="E")
         assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "nor while it waits"
         assert ids_of(await store.take_outgoing(9, now=NOW + 60)) == ["p-0"]
-        await store.sent("p-0")
+        await store.finish_outgoing("p-0")
         assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-1"]
-        await store.sent("p-1")
+        await store.finish_outgoing("p-1")
         (last,) = await store.take_outgoing(9, now=NOW)
         assert (last.id, last.behind) == ("p-2", "p-1")
 
@@ -534,7 +536,7 @@ class StoreContract:
         behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": ""}
         await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id], since=NOW) for id in behind])  # noqa: A001
         await store.take_outgoing(9, now=NOW)
-        await store.bury_outgoing("p-0", error="400 no")
+        await store.dead_letter_outgoing("p-0", error="400 no")
         listed = {each.id: (each.state, each.error) for each in await store.outgoing()}
         rest = ("dead", "the part before it was not sent (p-0): 400 no")
         assert listed == {"p-0": ("dead", "400 no"), "p-1": rest, "p-2": rest, "q-0": ("leaving", "")}
@@ -542,9 +544,9 @@ class StoreContract:
         assert ids_of(await store.outgoing(dead=False)) == ["q-0"]
         counts = await store.counts()
         assert (counts.outgoing, counts.dead_outgoing) == (1, 3)
-        assert await store.find("p-", among="dead outgoing") == ["p-0", "p-1", "p-2"]
+        assert await store.find("p-", within=Search.DEAD_OUTGOING) == ["p-0", "p-1", "p-2"]
         assert await store.take_outgoing(9, now=NOW) == []
-        assert await store.revive_outgoing(["p-2", "q-0"]) == 3, "q-0 is leaving"
+        assert await store.requeue_outgoing(["p-2", "q-0"]) == 3, "q-0 is leaving"
         [first] = await store.take_outgoing(9, now=NOW)
         assert (first.id, first.attempts) == ("p-0", 1)
         assert first.since != NOW, "a new life"
@@ -559,12 +561,14 @@ class StoreContract:
         for number in (1, 2):
             await store.take_outgoing(9, now=NOW)
             never = Outgoing("p-0", "p", "email", b"one", error="550 no", lane="email", recipient="one", since=NOW)
-            await store.postpone("p-0", due=NOW, error="450 later", refused=never, left=replace(never, content=b"two"))
+            await store.retry_outgoing(
+                "p-0", due=NOW, error="450 later", refused=never, left=replace(never, content=b"two")
+            )
             assert await store.get_outgoing(f"p-0.{number}") == replace(never, id=f"p-0.{number}", state="dead")
         assert [each.state for each in await store.outgoing()] == ["waiting", "dead", "dead"]
         [whole] = await store.take_outgoing(9, now=NOW)
         assert (whole.id, whole.content) == ("p-0", b"two")
-        await store.bury_outgoing("p-0", error="550 no", refused=never)
+        await store.dead_letter_outgoing("p-0", error="550 no", refused=never)
         assert ids_of(await store.outgoing(dead=True)) == ["p-0", "p-0.1", "p-0.2", "p-0.3"]
 
     async def test_a_lane_that_rests_asks_with_one_item_at_a_time_and_never_twice_with_one(self, store: Store) -> None:
@@ -573,7 +577,7 @@ class StoreContract:
             store, [Outgoing(f"l-{number}", "l", "sms", b"", lane=lane) for number, lane in enumerate(lanes)]
         )
         assert ids_of(await store.take_outgoing(1, now=now)) == ["l-0"]
-        await store.postpone("l-0", due=now + 60, error="401", rests=True)
+        await store.retry_outgoing("l-0", due=now + 60, error="401", rests=True)
         listed = await store.outgoing()
         assert [(each.state, each.due, each.error) for each in listed] == [
             ("resting", now + 60, "401"), ("resting", now + 60, "401"), ("resting", now + 60, "401"),
@@ -582,32 +586,32 @@ class StoreContract:
         assert ids_of(await store.take_outgoing(9, now=now)) == ["l-3"]
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == []
-        await store.postpone("l-1", due=now + 120, error="401", rests=True)
-        await store.wake()
+        await store.retry_outgoing("l-1", due=now + 120, error="401", rests=True)
+        await store.wake_lanes()
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"]
-        await store.postpone("l-2", due=now + 70, error="450 later")
-        await store.wake()
+        await store.retry_outgoing("l-2", due=now + 70, error="450 later")
+        await store.wake_lanes()
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0"], "which asked longest ago"
-        await store.postpone("l-0", due=now + 70, error="450 later")
+        await store.retry_outgoing("l-0", due=now + 70, error="450 later")
         assert [each.attempts for each in await store.outgoing()] == [1, 0, 1, 1], "the account's refusals do not count"
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == []
-        await store.postpone("l-1", due=now + 70, error="450 later")
+        await store.retry_outgoing("l-1", due=now + 70, error="450 later")
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == [], "what fails for now is not asked again at once"
-        await store.wake()
+        await store.wake_lanes()
         assert ids_of(await store.take_outgoing(9, now=now + 70)) == ["l-0"]
-        await store.sent("l-0")
+        await store.finish_outgoing("l-0")
         assert ids_of(await store.take_outgoing(9, now=now + 70)) == ["l-1", "l-2"], "all of it at once"
 
     async def test_a_lane_rests_until_the_other_side_says_something_else(self, store: Store) -> None:
         now = store.now()
         await self.sends(store, [Outgoing(f"l-{number}", "l", "sms", b"", lane="a") for number in range(6)])
         assert ids_of(await store.take_outgoing(1, now=now)) == ["l-0"]
-        await store.postpone("l-0", due=now + 60, error="401", rests=True)
+        await store.retry_outgoing("l-0", due=now + 60, error="401", rests=True)
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
-        await store.bury_outgoing("l-1", error="it is no text at all")
+        await store.dead_letter_outgoing("l-1", error="it is no text at all")
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"], "nobody was asked"
-        await store.bury_outgoing("l-2", error="400 opted out", answered=True)
+        await store.dead_letter_outgoing("l-2", error="400 opted out", answered=True)
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0", "l-3", "l-4", "l-5"]
 
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
@@ -654,11 +658,11 @@ class StoreContract:
         await self.sends(store, items)
         await store.take_outgoing(9, now=NOW)
         for number, later in enumerate((1.0, 2.0, 3.0)):
-            await store.postpone(f"l-{number}", due=NOW + later, error="E")
+            await store.retry_outgoing(f"l-{number}", due=NOW + later, error="E")
         dying = self.make_store(tmp_path)
         await dying.open()
         assert ids_of(await dying.take_outgoing(9, now=NOW + 2, busy=["b"])) == ["l-0", "l-1"]
-        await dying.postpone("l-0", due=NOW + 2, error="E")
+        await dying.retry_outgoing("l-0", due=NOW + 2, error="E")
         await dying.close()
         await store.recover()
         assert ids_of(await store.take_outgoing(1, now=NOW + 3)) == ["l-1"]
@@ -684,8 +688,8 @@ class StoreContract:
         assert ids(await store.take(0, now=NOW)) == []
         assert ids(await store.take(9, now=NOW, busy=["k"])) == []
         assert ids(await other.take(9, now=NOW)) == ["a2"]
-        await other.bury(await other.get("a2") or a_message(), error="E")
-        assert await store.revive(["a2"]) == 1
+        await other.dead_letter(await other.get("a2") or a_message(), error="E")
+        assert await store.requeue(["a2"]) == 1
         assert [each.alone for each in await store.take(9, now=NOW)] == [False]
         await other.close()
 
@@ -737,17 +741,17 @@ class StoreContract:
 
     async def test_a_space_has_what_was_put_last(self, store: Store) -> None:
         assert await store.load("mqtt devices") == {}
-        await store.keep("mqtt devices", {"a": b"1", "b": b"2", "\ud800\0": b""})
-        await store.keep("mqtt devices", {"a": b"3", "b": None, "c": None})
-        await store.keep("other", {"a": b"4"})
+        await store.save("mqtt devices", {"a": b"1", "b": b"2", "\ud800\0": b""})
+        await store.save("mqtt devices", {"a": b"3", "b": None, "c": None})
+        await store.save("other", {"a": b"4"})
         assert await store.load("mqtt devices") == {"a": b"3", "\\ud800\\x00": b""}
         assert await store.load("other") == {"a": b"4"}
 
     async def test_many_changes_are_one(self, store: Store) -> None:
         changes = {str(number): bytes((number % 256,)) for number in range(1000)}
-        await store.keep("s", changes)
+        await store.save("s", changes)
         assert await store.load("s") == changes
-        await store.keep("s", dict.fromkeys(changes))
+        await store.save("s", dict.fromkeys(changes))
         assert await store.load("s") == {}
 
     async def test_a_space_is_one_process_s(self, tmp_path: Path) -> None:
@@ -755,7 +759,7 @@ class StoreContract:
         await one.open()
         await two.open()
         await one.load("s")
-        await one.keep("s", {"a": b"1"})
+        await one.save("s", {"a": b"1"})
         with pytest.raises(StoreUnavailable, match="another gateway"):
             await two.load("s")
         await one.close()
@@ -772,11 +776,11 @@ class StoreContract:
         await store.claim("busy", id="b", now=NOW, ttl=1)
         await store.claim("over", id="o", now=NOW, ttl=1)
         await store.settle("over", result=b"")
-        await store.bury(a_message("dead"), error="E")
-        assert await store.purge(now=(await store.story("done"))[-1].at) == 0
-        later = (await store.story("done"))[-1].at + KEEP + NOW
+        await store.dead_letter(a_message("dead"), error="E")
+        assert await store.purge(now=(await store.history("done"))[-1].at) == 0
+        later = (await store.history("done"))[-1].at + KEEP + NOW
         assert await store.purge(now=later) == 2
-        assert await store.story("done") == []
+        assert await store.history("done") == []
         assert (await store.claim("busy", id="b2", now=later, ttl=1)).state == "busy"
         assert await store.get("waits") is not None
         assert ids(await store.dead()) == ["dead"]
@@ -785,7 +789,7 @@ class StoreContract:
         store = self.make_store(tmp_path)
         await store.open()
         await store.put(a_message("p"))
-        await store.bury(a_message("q"), error="E")
+        await store.dead_letter(a_message("q"), error="E")
         await store.close()
         again = self.make_store(tmp_path)
         assert await again.open() == ""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gateway.store import codec
-from gateway.store.engine import Message, Outgoing, OutgoingSummary, Summary
+from gateway.store import Message, Outgoing, OutgoingSummary, Summary, codec
 
 DEPTH = 100
 """Levels of a scope; ours have four."""

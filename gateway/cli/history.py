@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gateway.cli.content import file_of
 from gateway.cli.selection import CANDIDATES, Advance, meant
-from gateway.store.engine import Message, Outgoing, OutgoingSummary, Step, Store, Summary
+from gateway.store import Message, Outgoing, OutgoingSummary, Step, Store, Summary
 from protocols import private_files
 
 
@@ -26,7 +26,7 @@ class Story:
 async def story(store: Store, given: str) -> Story:
     """Of the event whose id begins with ``given``, or that of something it sends. Raises Unknown."""
     event = await meant(given, partial(store.find, limit=CANDIDATES + 1), "message")
-    return Story(event, await store.summary(event), await store.story(event), await store.outgoing(message=event))
+    return Story(event, await store.summary(event), await store.history(event), await store.outgoing(message=event))
 
 
 Whole = Callable[[str], Awaitable[Message | Outgoing | None]]

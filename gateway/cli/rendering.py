@@ -12,7 +12,7 @@ from gateway.cli.history import Story
 from gateway.config.diagnostics import count
 from gateway.logs.escaping import visible
 from gateway.runtime.banner import columns
-from gateway.store.engine import Message, Outgoing, OutgoingSummary, Summary
+from gateway.store import Message, Outgoing, OutgoingSummary, Summary
 
 _WIDTH = 60
 """Characters of a cell."""

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 from gateway.config.diagnostics import count
-from gateway.store.engine import Message, Outgoing, OutgoingSummary, Store, Summary
+from gateway.store import Message, Outgoing, OutgoingSummary, Search, Store, Summary
 
 PAGE = 1000
 """Summaries in memory at a time."""
@@ -139,14 +139,14 @@ def dead_letters(store: Store) -> DeadLetters:
 
     async def find(prefix: str) -> list[str]:
         limit = CANDIDATES + 1
-        found = [await store.find(prefix, among=among, limit=limit) for among in ("dead", "dead outgoing")]
+        found = [await store.find(prefix, within=each, limit=limit) for each in (Search.DEAD, Search.DEAD_OUTGOING)]
         return sorted(found[0] + found[1])[:limit]
 
     async def whole(id_: str) -> Message | Outgoing | None:
         return await store.get(id_) or await store.get_outgoing(id_)
 
     async def retried(ids: Sequence[str]) -> int:
-        return await store.revive(ids) + await store.revive_outgoing(ids)
+        return await store.requeue(ids) + await store.requeue_outgoing(ids)
 
     async def dropped(ids: Sequence[str]) -> int:
         return await store.drop(ids) + await store.drop_outgoing(ids, dead=True)
@@ -157,8 +157,8 @@ def dead_letters(store: Store) -> DeadLetters:
 
 def outgoing_items(store: Store) -> OutgoingItems:
     """What handlers sent and what has not left."""
-    find = partial(store.find, among="outgoing", limit=CANDIDATES + 1)
-    changes = store.revive_outgoing, store.drop_outgoing
+    find = partial(store.find, within=Search.OUTGOING, limit=CANDIDATES + 1)
+    changes = store.requeue_outgoing, store.drop_outgoing
     return Shelf("outgoing item", (store.outgoing,), find, store.get_outgoing, *changes)
 
 

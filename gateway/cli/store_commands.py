@@ -33,8 +33,7 @@ from gateway.cli.terminal import (
 from gateway.config import checks
 from gateway.config.diagnostics import count
 from gateway.config.loader import load
-from gateway.store import open_store
-from gateway.store.engine import Message, Outgoing, Store, StoreUnavailable
+from gateway.store import Message, Outgoing, Store, StoreUnavailable, open_store
 from protocols.units import parse_duration
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.delivery.outbox import Outbox, Outlet
 from gateway.delivery.service import Deliveries
 from gateway.delivery.worker import Worker
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable
 from protocols.asgi import Application
 
 PROBE = 1.0

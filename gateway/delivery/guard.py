@@ -17,8 +17,7 @@ from gateway.delivery.policy import Policy
 from gateway.delivery.retry_until_stored import insist
 from gateway.delivery.service import deliveries
 from gateway.delivery.underway import Answer, UnderWay
-from gateway.store import codec
-from gateway.store.engine import Claim, Message, Outgoing, StoreUnavailable
+from gateway.store import Claim, Message, Outgoing, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
 
@@ -132,7 +131,7 @@ class Guard:
                 "%s: now among the dead letters, its handler's answer is not valid: %s", describe(scope), error
             )
             message = self._message(kind, scope, events, claim)
-            await deliveries.get().store.bury(
+            await deliveries.get().store.dead_letter(
                 message, error=f"its handler's answer is not valid: {error}", claim=claim.key
             )
             return taken
@@ -192,7 +191,7 @@ class Guard:
                 keep = partial(store.release, key, error=error, counted=outcome.counted)
             case "dead":
                 answer = [kind.accept()]
-                keep = partial(store.bury, message, error=error, claim=key)
+                keep = partial(store.dead_letter, message, error=error, claim=key)
             case _:
                 answer = [kind.reject()]
                 keep = partial(store.settle, key, result=codec.encode({}, answer))

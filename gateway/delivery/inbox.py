@@ -14,8 +14,7 @@ from typing import Any
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
 from gateway.delivery.service import deliveries
-from gateway.store import codec
-from gateway.store.engine import Message, StoreUnavailable
+from gateway.store import Message, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected
@@ -90,7 +89,7 @@ class InboxConnection:
     async def _is_known(self, event: Mapping[str, Any]) -> bool:
         """Whether it was put there before the gateway died, and its device could not be told (QoS 2)."""
         known = event.get("event", "")
-        return bool(known and event["dup"] and await deliveries.get().store.story(known))
+        return bool(known and event["dup"] and await deliveries.get().store.history(known))
 
     def _message(self, scope: Any, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()

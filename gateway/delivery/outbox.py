@@ -15,8 +15,7 @@ from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.poller import Crew
 from gateway.delivery.retry_until_stored import insist
 from gateway.delivery.service import Deliveries
-from gateway.store import codec
-from gateway.store.engine import Outgoing
+from gateway.store import Outgoing, codec
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 
 logger = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ class Outbox(Crew[Outgoing]):
 
     async def due(self, now: float) -> list[Outgoing]:
         if not self._awake:  # what was refused may be repaired: this is a new start
-            await self.store.wake()
+            await self.store.wake_lanes()
             self._awake = True
         own = Counter(item.lane for item in self.running.values())
         full = {lane for lane, number in own.items() if number >= self.room}
@@ -83,7 +82,7 @@ class Outbox(Crew[Outgoing]):
         except Exception as error:  # whatever the other side, or its library, came up with
             await self._not_sent(item, error)
         else:
-            await insist(partial(self.store.sent, item.id))
+            await insist(partial(self.store.finish_outgoing, item.id))
             self._outcomes.add(item.kind, "sent")
             self._left(item.lane)
 
@@ -112,7 +111,7 @@ class Outbox(Crew[Outgoing]):
     async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
         left, refused = self._parts(item, error)
         self._tell_dead(left or item, said)
-        answered, bury = isinstance(error, PermanentFailure), self.store.bury_outgoing
+        answered, bury = isinstance(error, PermanentFailure), self.store.dead_letter_outgoing
         await insist(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
         if answered:
             self._left(item.lane)
@@ -135,7 +134,7 @@ class Outbox(Crew[Outgoing]):
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), self._parts(item, error)
-        later = self.store.postpone
+        later = self.store.retry_outgoing
         await insist(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
     def _left(self, lane: str) -> None:

@@ -5,8 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from gateway.delivery.kind import DeliveryKind, kind_of_event
-from gateway.store import codec
-from gateway.store.engine import Outgoing
+from gateway.store import Outgoing, codec
 from protocols.events import Event
 
 LONGEST_RECIPIENT = 500

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
 from gateway.delivery.notifier import Bell
-from gateway.store.engine import Message, Outgoing, Store, StoreUnavailable
+from gateway.store import Message, Outgoing, Store, StoreUnavailable
 from protocols.tasks import Tasks
 
 Item = TypeVar("Item", Message, Outgoing)

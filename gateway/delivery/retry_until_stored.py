@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable
 
 PAUSE = 1.0
 """Seconds between two tries."""

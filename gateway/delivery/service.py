@@ -7,7 +7,7 @@ from gateway.delivery.notifier import Bell
 from gateway.delivery.outcomes import Outcomes
 from gateway.delivery.underway import Register
 from gateway.services import Service
-from gateway.store.engine import Store
+from gateway.store import Store
 from protocols.tasks import Tasks
 
 

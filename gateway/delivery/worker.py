@@ -17,8 +17,7 @@ from gateway.delivery.policy import Policy
 from gateway.delivery.poller import Crew
 from gateway.delivery.retry_until_stored import insist
 from gateway.delivery.service import Deliveries
-from gateway.store import codec
-from gateway.store.engine import Message, StoreUnavailable
+from gateway.store import Message, StoreUnavailable, codec
 from protocols.asgi import Application
 
 logger = logging.getLogger(__name__)
@@ -106,7 +105,7 @@ class Worker(Crew[Message]):
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
-                await insist(partial(self.store.bury, message, error=outcome.failure))
+                await insist(partial(self.store.dead_letter, message, error=outcome.failure))
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
@@ -119,7 +118,7 @@ class Worker(Crew[Message]):
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
-        await insist(partial(self.store.bury, message, error=error))
+        await insist(partial(self.store.dead_letter, message, error=error))
 
     async def _keep_house(self) -> None:
         while True:

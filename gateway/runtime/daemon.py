@@ -17,7 +17,7 @@ from gateway.runtime.build import Gateway
 from gateway.runtime.notify import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.services import entered, install
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable
 from gateway.threads import thread_pool
 from protocols.errors import BindError
 from protocols.lifespan import StartupFailed

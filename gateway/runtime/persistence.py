@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from gateway.store.engine import Store, StoreUnavailable
+from gateway.store import Store, StoreUnavailable
 from protocols.mqtt.broker.journal import Changes
 
 
@@ -21,6 +21,6 @@ class KeptState:
 
     async def commit(self, changes: Changes) -> None:
         try:
-            await self._store.keep(self._space, changes)
+            await self._store.save(self._space, changes)
         except StoreUnavailable as error:
             raise OSError(str(error)) from error

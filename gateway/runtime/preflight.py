@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from gateway.config.diagnostics import Finding
 from gateway.config.document import Loc
 from gateway.config.loader import Draft
-from gateway.store.schema import TooNew, check_version, version_in
+from gateway.store.sqlite.sql.schema import TooNew, check_version, version_in
 from protocols.net.listener import reason
 from protocols.units import TCP, Unix, parse_address
 

@@ -7,7 +7,7 @@ from gateway.config.server_kinds import carrier, server_class
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.runtime.mounts import Mounts
 from gateway.runtime.persistence import KeptState
-from gateway.store.engine import Store
+from gateway.store import Store
 from protocols.asgi import Application
 from protocols.events import checked
 from protocols.mail.events import CHECKS

@@ -4,7 +4,8 @@ import asyncio
 import sys
 import time
 
-from gateway.store import Message, SQLiteStore
+from gateway.store import Message
+from gateway.store.sqlite import SQLiteStore
 
 
 async def main(path: str, name: str, putters: int) -> None:

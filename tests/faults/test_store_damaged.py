@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from crashing import SEEDS
 
-from gateway.store import Message, SQLiteStore, StoreUnavailable
-from gateway.store.rows import DAMAGED
-from gateway.store.schema import MIGRATIONS
+from gateway.store import Message, StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.sql.rows import DAMAGED
+from gateway.store.sqlite.sql.schema import MIGRATIONS
 
 pytestmark = pytest.mark.fault
 MESSAGES = 120
@@ -189,7 +190,7 @@ async def test_a_damaged_message_is_among_the_dead_and_stays_there(tmp_path: Pat
     assert DAMAGED in dead.error
     store = SQLiteStore(path)
     await store.open()
-    assert await store.revive(["m4"]) == 1
+    assert await store.requeue(["m4"]) == 1
     assert await store.take(1, now=2.0) == []
     assert [message.id for message in await store.dead()] == ["m4"]
     await store.close()

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Message, SQLiteStore, StoreUnavailable
+from gateway.store import Message, StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.fault
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from crashing import SEEDS
 
-from gateway.store import SQLiteStore
+from gateway.store.sqlite import SQLiteStore
 
 pytestmark = pytest.mark.fault
 PUTTING = Path(__file__).with_name("putting.py")

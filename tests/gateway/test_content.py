@@ -10,8 +10,7 @@ from hypothesis import strategies as st
 
 from gateway.cli import rendering
 from gateway.cli.content import Content, file_of
-from gateway.store import codec
-from gateway.store.engine import Message
+from gateway.store import Message, codec
 
 KEYS = st.sampled_from(["type", "body", "payload", "text", "media", "headers", "topic", "rcpt_to", "client", "status"])
 TYPES = st.sampled_from(["email.receive", "mqtt.receive", "sms.receive", "sms.status"])

@@ -19,8 +19,7 @@ from servers.site import ROOT
 from test_cli import run
 
 from gateway.cli.selection import BATCH, PAGE
-from gateway.store import codec, open_store
-from gateway.store.engine import Message, Store
+from gateway.store import Message, Store, codec, open_store
 
 T = TypeVar("T")
 FILE = """
@@ -102,7 +101,7 @@ class Folder:
 
     def bury(self, *messages: Message, error: str = TRACEBACK) -> None:
         async def bury(store: Store) -> None:
-            await asyncio.gather(*(store.bury(each, error=error) for each in messages))
+            await asyncio.gather(*(store.dead_letter(each, error=error) for each in messages))
 
         self.store(bury)
 

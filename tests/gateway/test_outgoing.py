@@ -51,7 +51,7 @@ def folder(tmp_path: Path) -> Folder:
 
     async def send(store: Store) -> None:
         assert [each.id for each in await store.take_outgoing(9, now=time.time())] == ["7f3a000001-0"]
-        await store.postpone("7f3a000001-0", due=LATER, error="451 not now\n")
+        await store.retry_outgoing("7f3a000001-0", due=LATER, error="451 not now\n")
 
     folder.store(send)
     return folder
@@ -205,8 +205,8 @@ def dead(folder: Folder) -> Folder:
     """The mail is refused for good; beside it is a message whose handler failed."""
 
     async def bury(store: Store) -> None:
-        await store.bury_outgoing("7f3a000001-0", error="mx refused ann@example.net: 550 5.1.1 no such user")
-        await store.bury(message("8a1c000003", "sms"), error="Traceback:\nKeyError: 'order'")
+        await store.dead_letter_outgoing("7f3a000001-0", error="mx refused ann@example.net: 550 5.1.1 no such user")
+        await store.dead_letter(message("8a1c000003", "sms"), error="Traceback:\nKeyError: 'order'")
 
     folder.store(bury)
     return folder
@@ -267,7 +267,7 @@ def test_what_another_operator_has_retried_is_no_dead_letter_to_drop(dead: Folde
     async def drop(store: Store) -> int:
         shelf = dead_letters(store)
         chosen = await shelf.ids(Filters(error="no such user"))
-        assert await store.revive_outgoing(chosen) == 2
+        assert await store.requeue_outgoing(chosen) == 2
         return await shelf.drop(chosen, lambda done: None)
 
     assert dead.store(drop) == 0
@@ -283,7 +283,7 @@ def test_show_tells_the_state_that_the_list_tells(dead: Folder) -> None:
         mails = [item(f"9c00000004-{number}", "email", MAIL_EVENT, lane="email") for number in range(2)]
         await store.finish("9c00000004", outgoing=mails)
         await store.take_outgoing(1, now=time.time())
-        await store.postpone("9c00000004-0", due=LATER, error="535 wrong login", rests=True)
+        await store.retry_outgoing("9c00000004-0", due=LATER, error="535 wrong login", rests=True)
 
     dead.store(rest)
     said = {each["id"]: (each["state"], each["error"], each["due"]) for each in dead.json("outgoing", "list")}

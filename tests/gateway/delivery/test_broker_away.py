@@ -12,8 +12,7 @@ from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
-from gateway.store import codec
-from gateway.store.engine import Message
+from gateway.store import Message, codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 

@@ -11,7 +11,7 @@ from conversation import Conversation, scope
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.service import deliveries
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 MAIL = [{"type": "email.receive", "body": b"Subject: hi\r\n\r\nhello", "more_body": False}]

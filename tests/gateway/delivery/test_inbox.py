@@ -10,8 +10,7 @@ from test_worker import CONNECT, DISCONNECT, QUICK, device, message
 
 from gateway import AsyncMqttConsumer, MqttConsumer
 from gateway.delivery.guard import Guard
-from gateway.store import codec
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable, codec
 from gateway.store.sqlite import SQLiteStore
 
 SCRAM = {"authentication_method": "SCRAM-SHA-256", "authentication_data": b"first"}

@@ -22,8 +22,7 @@ from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
-from gateway.store import Outgoing, codec
-from gateway.store.engine import StoreUnavailable
+from gateway.store import Outgoing, StoreUnavailable, codec
 from gateway.store.sqlite import SQLiteStore
 from protocols import SubmissionSettings, open_submission
 from protocols.secret import Secret
@@ -178,7 +177,7 @@ async def test_of_a_long_text_only_the_part_that_failed_is_sent_again(store: SQL
         await reply(store, "e", "there", "".join(parts))
         await left(store, 0)
         assert bodies(there) == [*parts, parts[2], parts[2]]
-    told = [step.what for step in await store.story("e")]
+    told = [step.what for step in await store.history("e")]
     assert [what for what in told if what.startswith("sent")] == ["sent e-0", "sent e-1", "sent e-2"]
 
 
@@ -190,7 +189,7 @@ async def test_no_part_leaves_before_the_one_before_it_not_even_after_a_restart(
             await reply(store, "e", "there", "".join(parts))
 
             async def stood_back() -> bool:
-                return "failed: not sent e-0" in " ".join([step.what for step in await store.story("e")])
+                return "failed: not sent e-0" in " ".join([step.what for step in await store.history("e")])
 
             await until(stood_back)
         async with sending(store, texts("there", there)):
@@ -213,7 +212,7 @@ async def test_with_a_part_that_is_refused_for_good_the_rest_dies_and_all_come_b
             ("e-2", "dead", "the part before it was not sent (e-0): the provider answered 400"),
         ]
         assert (await store.counts()).dead_outgoing == 3
-        assert await store.revive_outgoing(["e-1"]) == 3
+        assert await store.requeue_outgoing(["e-1"]) == 3
         deliveries.get().outgoing.ring()
         await left(store, 0)
         assert [len(body) for body in bodies(there)] == [1600, 1600, 1600, 800]
@@ -238,8 +237,8 @@ async def test_what_was_taken_and_not_noted_is_sent_again_and_nothing_else(
 
     async with provider(TAKEN) as there:
         store = await opened(tmp_path)
-        noted = store.sent
-        monkeypatch.setattr(store, "sent", full)
+        noted = store.finish_outgoing
+        monkeypatch.setattr(store, "finish_outgoing", full)
         async with sending(store, texts("there", there)):
             await reply(store, "e", "there", "".join(parts))
             async with asyncio.timeout(LIMIT):
@@ -301,7 +300,7 @@ async def test_of_three_recipients_one_is_dead_one_has_it_and_one_is_tried_again
             ("e-0.1", "dead", "b@x.org", "127.0.0.1 refused b@x.org: 550 5.1.1 no such user")
         ]
         del there.answers["b@x.org"]
-        assert await store.revive_outgoing(["e-0.1"]) == 1
+        assert await store.requeue_outgoing(["e-0.1"]) == 1
         await left(store, 0)
     assert [recipients for recipients, _ in there.taken] == [["a@x.org"], ["c@x.org"], ["b@x.org"]]
     assert len({content for _, content in there.taken}) == 1
@@ -342,7 +341,7 @@ async def test_a_mail_that_is_refused_for_good_is_tried_once(store: SQLiteStore,
         assert await unsent(store) == [("e-0", "dead", "b@x.org", f"127.0.0.1: {answer}")]
         assert there.tried == 1
         assert deliveries.get().outcomes.total["email", "dead"] == 1
-    told = [step.what for step in await store.story("e")]
+    told = [step.what for step in await store.history("e")]
     assert told[-1] == f"failed: not sent, dead: e-0: 127.0.0.1: {answer}"
 
 
@@ -367,7 +366,7 @@ async def test_what_fails_for_now_is_tried_as_long_as_it_is_kept(
         assert await unsent(store) == [("e-0", "dead", "b@x.org", said)]
         assert there.tried > 1
         there.answers.clear()
-        assert await store.revive_outgoing(["e-0"]) == 1  # a new life
+        assert await store.requeue_outgoing(["e-0"]) == 1  # a new life
         await left(store, 0)
         assert await store.outgoing() == []
 
@@ -474,7 +473,7 @@ async def test_what_rests_is_asked_for_by_one_item_and_at_once_if_an_operator_wa
         await until(both_rest)
         assert there.tried == 1
         assert "554" in (await store.outgoing(message="f"))[0].error
-        assert await store.revive_outgoing(["f-3"]) == 1
+        assert await store.requeue_outgoing(["f-3"]) == 1
 
         async def asked() -> bool:
             return there.tried == 2
@@ -482,7 +481,7 @@ async def test_what_rests_is_asked_for_by_one_item_and_at_once_if_an_operator_wa
         await until(asked)
         await until(both_rest)
         there.answers.clear()
-        assert await store.revive_outgoing(["f-3"]) == 1
+        assert await store.requeue_outgoing(["f-3"]) == 1
         await left(store, 1)  # the text has no server
         assert there.tried == 2 + 10
 
@@ -533,7 +532,7 @@ async def test_a_server_that_is_away_while_its_account_is_refused_is_not_asked_w
         tried = there.tried
         outbox.backoff = Policy(backoff=60.0)
         there.answers = {"greeting": "421 4.3.2 busy"}
-        assert await store.revive_outgoing(["e-0", "e-1", "e-2"]) == 3
+        assert await store.requeue_outgoing(["e-0", "e-1", "e-2"]) == 3
 
         async def each_was_tried() -> bool:
             return all(item.attempts for item in await store.outgoing())

@@ -177,7 +177,7 @@ async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
     gate.open()
     assert "1 that an earlier process had not finished" in await store.open()
     assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
-    assert "attempt 2" in [step.what for step in await store.story((await store.find(""))[0])]
+    assert "attempt 2" in [step.what for step in await store.history((await store.find(""))[0])]
 
 
 @SERVERS

@@ -25,7 +25,7 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.service import deliveries
 from gateway.delivery.worker import Worker
-from gateway.store.engine import StoreUnavailable
+from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 LIMIT = 10.0
@@ -194,7 +194,7 @@ async def test_a_dead_letter_runs_again_through_todays_routes(store: SQLiteStore
     async with working(store, mqtt_app(Broken, Policy(inbox=True, attempts=1))):
         await until(lambda: has_dead(store))
     [dead] = await store.dead()
-    assert await store.revive([dead.id]) == 1
+    assert await store.requeue([dead.id]) == 1
     async with working(store, mqtt_app(Mended, Policy(inbox=True, attempts=1))):
         await until(lambda: done(store))
     assert handled == [b"1"]

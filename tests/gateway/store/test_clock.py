@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Message, Outgoing, SQLiteStore
-from gateway.store import clock as store_clock
-from gateway.store.engine import KEEP
+from gateway.store import Message, Outgoing
+from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.sql import clock as store_clock
+from gateway.store.values import KEEP
 
 HOUR = 3600.0
 Step = Callable[[float], None]
@@ -46,7 +47,7 @@ async def failed(store: SQLiteStore, wait: float) -> None:
     await store.take(1, now=store.now())
     await store.finish("m", outgoing=[Outgoing("m-0", "m", "sms", b"", since=store.now())])
     await store.take_outgoing(1, now=store.now())
-    await store.postpone("m-0", due=store.now() + wait, error="E")
+    await store.retry_outgoing("m-0", due=store.now() + wait, error="E")
     await store.put(Message("n", "mqtt", "route", "n", time.time(), b""))
     await store.take(1, now=store.now())
     await store.retry("n", due=store.now() + wait, error="E")
@@ -125,15 +126,15 @@ async def test_the_life_of_what_leaves_is_by_the_store_s_clock(store: SQLiteStor
     for _ in range(2):
         [taken] = await store.take_outgoing(1, now=store.now() + 101)
         assert 0 <= store.now() - taken.since < 5
-        await store.postpone("m-0", due=store.now() + 100, error="E")
+        await store.retry_outgoing("m-0", due=store.now() + 100, error="E")
         [listed], shown = await store.outgoing(), await store.get_outgoing("m-0")
         assert shown is not None
         assert listed.received == pytest.approx(time.time(), abs=5)
         assert shown.since == pytest.approx(time.time(), abs=5)
         assert shown.due == pytest.approx(time.time() + 100, abs=5)
-        told = (await store.story("m"))[-1]
+        told = (await store.history("m"))[-1]
         assert _until(told.what) == pytest.approx(time.time() + 100, abs=5)
-        await store.revive_outgoing(["m-0"])  # a new life
+        await store.requeue_outgoing(["m-0"])  # a new life
 
 
 def _until(told: str) -> float:
@@ -147,9 +148,9 @@ async def test_the_story_of_what_is_done_is_kept_as_long_though_the_clock_is_set
     step(-2 * KEEP)
     await failed(store, 100.0)
     await store.purge(now=store.now())
-    assert [each.what for each in await store.story("m")][-1] != "received"
+    assert [each.what for each in await store.history("m")][-1] != "received"
     await store.purge(now=store.now() + 2 * KEEP)
-    assert await store.story("m") == []
+    assert await store.history("m") == []
 
 
 async def test_a_machine_that_starts_with_an_earlier_time_keeps_nothing_for_longer_than_anew(
@@ -162,4 +163,4 @@ async def test_a_machine_that_starts_with_an_earlier_time_keeps_nothing_for_long
     [item] = await store.take_outgoing(1, now=store.now() + 5)
     assert 0 <= store.now() - item.since < 5
     await store.purge(now=store.now() + 2 * KEEP)
-    assert await store.story("m") == []
+    assert await store.history("m") == []

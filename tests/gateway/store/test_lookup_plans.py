@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from gateway.store import Outgoing, lookup, outgoing
-from gateway.store.schema import migrate
+from gateway.store import Outgoing
+from gateway.store.sqlite.sql import lookup, outgoing
+from gateway.store.sqlite.sql.schema import migrate
 
 LISTS: list[tuple[Callable[..., Any], Any]] = [
-    (lookup.waiting, lookup.Which("mqtt", None, 1000, "m7")),
-    (lookup.dead, lookup.Which(None, None, 1000, "m7")),
-    (lookup.outgoing, lookup.WhichOutgoing(None, None, 1000, "m7")),
+    (lookup.waiting, lookup.Page(1000, "m7", type="mqtt")),
+    (lookup.dead, lookup.Page(1000, "m7")),
+    (lookup.outgoing, lookup.Page(1000, "m7")),
 ]
 
 
@@ -37,7 +38,7 @@ def test_what_is_tried_again_is_found_by_its_id() -> None:
         migrate(database)
         outgoing.put(database, [Outgoing("e-0", "e", "sms", b"")])
         database.set_trace_callback(asked.append)
-        assert outgoing.revive(database, [(["e-0"], 1.0)]) == [1]
+        assert outgoing.requeue(database, [(["e-0"], 1.0)]) == [1]
         assert outgoing.drop(database, [(["e-0"], True), (["e-0"], False)]) == [0, 1]
         database.set_trace_callback(None)
         own = [sql for sql in asked if "outgoing" in sql]

@@ -9,9 +9,10 @@ from typing import Any
 
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.service import Deliveries
-from gateway.store import Outgoing, SQLiteStore, codec
-from gateway.store.rows import DAMAGED, checksum
-from gateway.store.schema import ALONE, FIRST, KEPT, LANES
+from gateway.store import Outgoing, codec
+from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.sql.rows import DAMAGED, checksum
+from gateway.store.sqlite.sql.schema import ALONE, FIRST, KEPT, LANES
 from protocols.errors import NotSent
 
 NOW = 1_800_000_000.0

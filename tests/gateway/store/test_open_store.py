@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import SQLiteStore, open_store
+from gateway.store import open_store
+from gateway.store.sqlite import SQLiteStore
 
 
 def test_a_url_names_a_file() -> None:

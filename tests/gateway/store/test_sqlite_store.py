@@ -4,7 +4,8 @@ from pathlib import Path
 
 from store_contract import StoreContract
 
-from gateway.store import SQLiteStore, Store
+from gateway.store import Store
+from gateway.store.sqlite import SQLiteStore
 
 
 class TestSQLiteStore(StoreContract):

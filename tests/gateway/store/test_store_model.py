@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.store import Message, SQLiteStore
+from gateway.store import Message
+from gateway.store.sqlite import SQLiteStore
 
 Result = TypeVar("Result")
 WHICH = st.integers(0, 9)
@@ -119,14 +120,14 @@ class StoreMachine(RuleBasedStateMachine):
         known = self.one("running", which)
         message = self.run(self.store.get(known.message.id))
         assert message is not None
-        self.run(self.store.bury(message, error="E"))
+        self.run(self.store.dead_letter(message, error="E"))
         known.state, known.alone = "dead", False
 
     @precondition(lambda self: self.in_state("dead"))
     @rule(which=WHICH)
     def revive(self, which: int) -> None:
         known = self.one("dead", which)
-        assert self.run(self.store.revive([known.message.id])) == 1
+        assert self.run(self.store.requeue([known.message.id])) == 1
         known.state, known.due, known.attempts = "waiting", 0.0, 0
 
     @precondition(lambda self: self.in_state("dead"))
@@ -146,7 +147,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.run(self.store.finish(event))
             self.run(self.store.retry(event, due=0.0, error="E"))
         if known.state != "dead":
-            assert self.run(self.store.revive([event])) == self.run(self.store.drop([event])) == 0
+            assert self.run(self.store.requeue([event])) == self.run(self.store.drop([event])) == 0
 
     def one(self, state: str, which: int) -> Modelled:
         there = self.in_state(state)

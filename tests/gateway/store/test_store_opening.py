@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import SQLiteStore, StoreUnavailable
+from gateway.store import StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
 
 
 async def test_one_that_is_stopped_while_it_opens_does_not_hold_the_others_up_for_ever(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.store.owner.OPENING", 0.1)
+    monkeypatch.setattr("gateway.store.sqlite.file.owner.OPENING", 0.1)
     store = SQLiteStore(tmp_path / "gateway.db")
     with (tmp_path / "gateway.db.open.lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

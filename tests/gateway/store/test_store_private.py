@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from gateway.cli.history import export
-from gateway.store import Message, SQLiteStore
+from gateway.store import Message
+from gateway.store.sqlite import SQLiteStore
 from protocols.mail.submission import DirectorySubmission
 
 SHARED = (".open.lock", ".next.lock")
@@ -91,7 +92,7 @@ async def test_mail_in_a_folder_and_exported_dead_letters(tmp_path: Path) -> Non
     assert len(list((tmp_path / "new" / "outbox").glob("*.eml"))) == 1
     store = SQLiteStore(tmp_path / "store" / "gateway.db")
     await store.open()
-    await store.bury(a_message(), error="x")
+    await store.dead_letter(a_message(), error="x")
     letters = tmp_path / "letters"
     letters.mkdir()
     (letters / "7f3a000001.damaged").touch(0o644)

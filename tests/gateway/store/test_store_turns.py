@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.store import Counts, Message, SQLiteStore, StoreUnavailable, connection
+from gateway.store import Counts, Message, StoreUnavailable
+from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.file import connection
 
 COMMITTING = Path(__file__).with_name("committing.py")
 ENOUGH = 50

@@ -11,7 +11,7 @@ from own_services import delivering
 from servers.dovecot import Dovecot, dovecot
 
 from gateway import EmailToRouter, Policy, address, default, domain, regex
-from gateway.store import SQLiteStore
+from gateway.store.sqlite import SQLiteStore
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:

@@ -5,7 +5,7 @@ import zlib
 from collections.abc import Iterable
 from typing import Any
 
-from gateway.store.engine import Message, Outgoing
+from gateway.store.values import Message, Outgoing
 
 MESSAGE = "id, type, route, key, subject, received, content, checksum, attempts, due, error"
 OUTGOING = "id, message, kind, lane, behind, content, checksum, attempts, due, error, recipient, since"

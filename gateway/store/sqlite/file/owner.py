@@ -76,7 +76,7 @@ def opening(database: Path) -> Iterator[None]:
 
 
 def turnstile(database: Path) -> int:
-    """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.connection`."""
+    """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.sqlite.file.connection`."""
     return _shared_lock(database, "next")
 
 

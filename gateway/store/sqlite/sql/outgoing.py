@@ -1,4 +1,4 @@
-"""What is done with what handlers send, in SQL; see :mod:`gateway.store.messages` for the shape of an operation."""
+"""Operations on outgoing items; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
 
 # ruff: noqa: S608 -- only our own constants are written into SQL
 
@@ -7,11 +7,10 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
-from typing import Any, Literal
+from typing import Any
 
-from gateway.store import history
-from gateway.store.engine import Outgoing
-from gateway.store.rows import (
+from gateway.store.sqlite.sql import history
+from gateway.store.sqlite.sql.rows import (
     DAMAGED,
     OUTGOING,
     as_float,
@@ -22,7 +21,8 @@ from gateway.store.rows import (
     outgoing_values,
     text,
 )
-from gateway.store.schema import DEAD, RUNNING, WAITING
+from gateway.store.sqlite.sql.schema import DEAD, RUNNING, WAITING
+from gateway.store.values import Outgoing, OutgoingState
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _INSERT = f"INTO outgoing ({OUTGOING}, state) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)
 
 
 def put(db: Database, items: Sequence[Outgoing]) -> None:
-    """An id that is known is the same thing to send: once."""
+    """An item whose id is known is the same item, and is kept once."""
     for item in items:
         db.execute(f"INSERT OR IGNORE {_INSERT}", (*outgoing_values(item), WAITING))
 
@@ -91,23 +91,23 @@ the item that is wrong. One that asks and fails for now has its backoff as anywh
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
-    """Damaged: it is kept, not sent, and the story of its message says so."""
+    """A damaged item is kept and not sent, and the history of its message says so."""
     logger.error("%s: what a handler sends is %s; it is kept and not sent", item.id, DAMAGED)
-    bury(db, [Failed(item.id, DAMAGED)])
+    dead_letter(db, [Failed(item.id, DAMAGED)])
 
 
-def _tell(db: Database, message: str, told: str) -> None:
-    """In one place: a message of the inbox has a claim, too."""
+def _note(db: Database, message: str, step: str) -> None:
+    """A step in the history of ``message``, once: a message of the inbox has a claim, too."""
     for table in ("messages", "claims"):
         sql = f"UPDATE {table} SET story = substr(story || ?, ?) WHERE id = ?"
-        if db.execute(sql, (told, -history.LONGEST, message)).rowcount:
+        if db.execute(sql, (step, -history.LONGEST, message)).rowcount:
             return
 
 
-def sent(db: Database, calls: Sequence[str]) -> list[None]:
+def finish(db: Database, calls: Sequence[str]) -> list[None]:
     for id_ in map(text, calls):
         for message, lane in db.execute("DELETE FROM outgoing WHERE id = ? RETURNING message, lane", [id_]).fetchall():
-            _tell(db, message, history.line(f"sent {id_}"))
+            _note(db, message, history.line(f"sent {id_}"))
             _end_rest(db, lane)
     return [None] * len(calls)
 
@@ -139,14 +139,14 @@ class Failed:
     """Seconds by which the machine's clock is ahead of the store's: the story tells the machine's time."""
 
 
-def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
+def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
     sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = ?, error = ?, attempts = attempts - ?
         WHERE id = ? RETURNING message, lane"""
     for call in calls:
         due, id_ = max(0.0, call.due), text(call.id)
         values = (call.asked if call.rests else due, text(call.error), call.rests, id_)
         for message, lane in db.execute(sql, values).fetchall():
-            _tell(db, message, history.failed(f"not sent {id_}: {call.error}", due + call.forward))
+            _note(db, message, history.failed(f"not sent {id_}: {call.error}", due + call.forward))
             if call.rests:
                 db.execute("INSERT OR REPLACE INTO resting VALUES (?,?,?)", (lane, due, text(call.error)))
         _split(db, call)
@@ -155,17 +155,17 @@ def postpone(db: Database, calls: Sequence[Failed]) -> list[None]:
 
 _CHAIN = """WITH RECURSIVE chain(id) AS (VALUES(?1) UNION
     SELECT next.id FROM outgoing AS next JOIN chain ON next.behind = chain.id AND next.behind <> '')"""
-_BURY = f"""{_CHAIN} UPDATE outgoing SET state = {DEAD}, owner = '', due = 0.0,
+_DEAD_LETTER = f"""{_CHAIN} UPDATE outgoing SET state = {DEAD}, owner = '', due = 0.0,
     error = CASE id WHEN ?1 THEN ?2 ELSE ?3 END WHERE id IN chain RETURNING id, message, lane"""
 
 
-def bury(db: Database, calls: Sequence[Failed]) -> list[None]:
-    """What is behind it would be a text without its beginning: it dies with it."""
+def dead_letter(db: Database, calls: Sequence[Failed]) -> list[None]:
+    """The items behind it would be a text without its beginning: they die with it."""
     for call in calls:
         id_, error = text(call.id), text(call.error)
-        rows = db.execute(_BURY, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
+        rows = db.execute(_DEAD_LETTER, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()
         for dead, message, lane in rows:
-            _tell(db, message, history.failed(f"not sent, dead: {dead}: {error}"))
+            _note(db, message, history.failed(f"not sent, dead: {dead}: {error}"))
             if call.answered and dead == id_:
                 _end_rest(db, lane)
         _split(db, call)
@@ -173,13 +173,13 @@ def bury(db: Database, calls: Sequence[Failed]) -> list[None]:
 
 
 def _split(db: Database, call: Failed) -> None:
-    """The item is what is left of it, and what was refused of it is dead, under an id that nothing has."""
+    """The item becomes what is left of it; what was refused of it is dead, under a new id."""
     if call.left is not None:
         _replace(db, text(call.id), call.left)
     if call.refused is not None:
         dead = replace(call.refused, id=_free(db, text(call.id)), due=0.0)
         db.execute(f"INSERT {_INSERT}", (*outgoing_values(dead), DEAD))
-        _tell(db, text(dead.message), history.failed(f"not sent, dead: {dead.id}: {dead.error}"))
+        _note(db, text(dead.message), history.failed(f"not sent, dead: {dead.id}: {dead.error}"))
 
 
 def _free(db: Database, id_: str) -> str:
@@ -193,13 +193,13 @@ def _replace(db: Database, id_: str, left: Outgoing) -> None:
         db.execute("UPDATE outgoing SET content = ?, checksum = ?, recipient = ? WHERE id = ?", values)
 
 
-def wake(db: Database, calls: Sequence[None]) -> list[None]:
+def wake_lanes(db: Database, calls: Sequence[None]) -> list[None]:
     db.execute("UPDATE resting SET until = 0.0")
     return [None] * len(calls)
 
 
 def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
-    """Taken, and then whoever asked was gone: no attempt was begun."""
+    """Taken for a caller that had gone: no attempt was begun."""
     sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', attempts = attempts - 1
         WHERE state = {RUNNING} AND id IN (SELECT value FROM json_each(?))"""
     for taken in calls:
@@ -207,27 +207,27 @@ def give_back(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
     return [None] * len(calls)
 
 
-_WHOLE = """WITH RECURSIVE whole(id) AS (SELECT value FROM json_each(?)
-    UNION SELECT next.id FROM whole JOIN outgoing AS next ON next.behind = whole.id AND next.behind <> ''
-    UNION SELECT item.behind FROM whole JOIN outgoing AS item ON item.id = whole.id AND item.behind <> '')
-    SELECT id FROM whole"""
-"""The parts before and behind those that are named."""
-_REVIVE = f"""UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?
+_PARTS = """WITH RECURSIVE parts(id) AS (SELECT value FROM json_each(?)
+    UNION SELECT next.id FROM parts JOIN outgoing AS next ON next.behind = parts.id AND next.behind <> ''
+    UNION SELECT item.behind FROM parts JOIN outgoing AS item ON item.id = parts.id AND item.behind <> '')
+    SELECT id FROM parts"""
+"""The given items, and the parts of the same texts before and behind them."""
+_REQUEUE = f"""UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?
     WHERE id IN (SELECT value FROM json_each(?)) AND %s RETURNING id, message, lane"""
 """+state: by the ids, however many are in that state."""
 
 
-def revive(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
-    return [_revive(db, listed(map(text, ids)), now) for ids, now in calls]
+def requeue(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
+    return [_requeue(db, listed(map(text, ids)), now) for ids, now in calls]
 
 
-def _revive(db: Database, ids: str, now: float) -> int:
-    whole = listed(id_ for (id_,) in db.execute(_WHOLE, [ids]))
-    dead = db.execute(_REVIVE % f"+state = {DEAD} AND error <> ?", (now, whole, DAMAGED)).fetchall()
-    waiting = set(db.execute(_REVIVE % f"+state = {WAITING}", (now, ids)).fetchall())  # those that were dead, too
+def _requeue(db: Database, ids: str, now: float) -> int:
+    parts = listed(id_ for (id_,) in db.execute(_PARTS, [ids]))
+    dead = db.execute(_REQUEUE % f"+state = {DEAD} AND error <> ?", (now, parts, DAMAGED)).fetchall()
+    waiting = set(db.execute(_REQUEUE % f"+state = {WAITING}", (now, ids)).fetchall())  # those that were dead, too
     lanes = listed({lane for _, _, lane in {*dead, *waiting}})
     db.execute("UPDATE resting SET until = 0.0 WHERE lane IN (SELECT value FROM json_each(?))", [lanes])
-    return _said(db, sorted((id_, message) for id_, message, _ in {*dead, *waiting}), "to be sent now")
+    return _noted(db, sorted((id_, message) for id_, message, _ in {*dead, *waiting}), "to be sent now")
 
 
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]:
@@ -237,52 +237,51 @@ def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]
 
 def _drop(db: Database, state: str, ids: Sequence[str]) -> int:
     sql = f"DELETE FROM outgoing WHERE +state {state} AND id IN (SELECT value FROM json_each(?)) RETURNING id, message"
-    return _said(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent")
+    return _noted(db, db.execute(sql, [listed(map(text, ids))]).fetchall(), "dropped, not sent")
 
 
-def _said(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
+def _noted(db: Database, rows: Sequence[tuple[str, str]], what: str) -> int:
     for id_, message in rows:
-        _tell(db, message, history.line(f"{what}: {id_}"))
+        _note(db, message, history.line(f"{what}: {id_}"))
     return len(rows)
 
 
 def get(db: Database, calls: Sequence[str]) -> list[Outgoing | None]:
     sql = f"SELECT state, {REST}, {OUTGOING} FROM outgoing AS item WHERE id = ?"
     rows = [db.execute(sql, [text(id_)]).fetchone() for id_ in calls]
-    return [None if row is None else _whole(*row) for row in rows]
+    return [None if row is None else _standing(*row) for row in rows]
 
 
-def _whole(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
+def _standing(state: object, until: object, refusal: object, *row: Any) -> Outgoing:
     item, _ = outgoing_of(row)
-    told, due, error = standing(state, item.due, item.error, until, refusal)
-    return replace(item, state=told, due=due, error=error)
+    shown, due, error = standing(state, item.due, item.error, until, refusal)
+    return replace(item, state=shown, due=due, error=error)
 
 
-State = Literal["waiting", "resting", "leaving", "dead", "damaged"]
 REST = """(SELECT until FROM resting WHERE resting.lane = item.lane),
     (SELECT error FROM resting WHERE resting.lane = item.lane)"""
 
 
-def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[State, float, str]:
-    """An item's state, when it is due and why, as an operator reads them; ``until`` and ``refusal`` are its lane's, if
-    that rests."""
+def standing(state: object, due: float, error: str, until: object, refusal: object) -> tuple[OutgoingState, float, str]:
+    """An item's state, when it is due and its error, for an operator. ``until`` and ``refusal`` are those of its lane,
+    if that rests."""
     if state == DEAD:
-        return "damaged" if error == DAMAGED else "dead", due, error
+        return OutgoingState.DAMAGED if error == DAMAGED else OutgoingState.DEAD, due, error
     if state == RUNNING:
-        return "leaving", due, error
+        return OutgoingState.LEAVING, due, error
     if until is None:
-        return "waiting", due, error
-    return "resting", max(due, as_float(until)), error or as_str(refusal)
+        return OutgoingState.WAITING, due, error
+    return OutgoingState.RESTING, max(due, as_float(until)), error or as_str(refusal)
 
 
-def number(db: Database) -> dict[int, int]:
-    """How many there are in each state."""
+def count_by_state(db: Database) -> dict[int, int]:
+    """How many there are, by the number of their state."""
     return dict(db.execute("SELECT state, count(*) FROM outgoing GROUP BY state").fetchall())
 
 
 def recover(db: Database, owners: Sequence[str]) -> int:
-    """What was leaving when its process died is first to be sent: the other side may have it already, and knows it
-    again the better the sooner it comes."""
+    """What was leaving when its process died is sent first: the other side may have it already, and recognizes a
+    repetition better the sooner it comes."""
     sql = f"""UPDATE outgoing SET state = {WAITING}, owner = '', due = 0.0
         WHERE state = {RUNNING} AND owner IN (SELECT value FROM json_each(?))"""
     return db.execute(sql, [listed(owners)]).rowcount

@@ -1,6 +1,6 @@
-"""What is done with messages, in SQL.
+"""Operations on messages.
 
-Each operation does all calls of it that one commit holds, and gives a result each.
+An operation does all calls of its kind that one commit holds, and returns a result for each.
 """
 
 # ruff: noqa: S608 -- only our own constants are written into SQL
@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from gateway.store import claims, history, outgoing
-from gateway.store.engine import Message, Outgoing
-from gateway.store.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
-from gateway.store.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.sqlite.sql import claims, history, outgoing
+from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
+from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.values import Message, Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +48,11 @@ def put(db: Database, calls: Sequence[tuple[Message, str | None]]) -> list[None]
     return [None] * len(calls)
 
 
+def put_all(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
+    put(db, [(message, None) for call in calls for message in call])
+    return [None] * len(calls)
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     owner: str
@@ -68,7 +73,7 @@ def _take(db: Database, call: Take) -> list[Message]:
 
 
 def _chosen(db: Database, call: Take) -> list[int]:
-    """What a dead process had: the oldest, while no other such runs. Where there is none: the rest."""
+    """The oldest that a dead process had, while no other such runs; if there is none, the rest."""
     suspects = {state for (state,) in db.execute(_SUSPECTS)}
     if WAITING in suspects and RUNNING not in suspects:
         one = replace(call, limit=min(call.limit, 1))
@@ -80,7 +85,7 @@ _SUSPECTS = "SELECT DISTINCT state FROM messages INDEXED BY messages_alone WHERE
 
 
 def _free(db: Database, call: Take, candidates: str) -> list[int]:
-    """Those that no older or running message of their key stands before."""
+    """Those that have no older or running message of their key before them."""
     chosen: list[int] = []
     passed: list[int] = []  # only until the next take: what runs may have to wait again, and then moves nothing on
     while found := _candidates(db, call, candidates, without=chosen + passed):
@@ -154,7 +159,7 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
 
 
 def _put_aside(db: Database, message: Message) -> None:
-    """A damaged message, among the dead: as it is, so that its checksum goes on telling."""
+    """A damaged message is dead: as it is, so that its checksum still shows the damage."""
     logger.error("%s %s: %s; it is among the dead", message.id, message.subject, DAMAGED)
     _leave(
         db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), history.line("dead: damaged")
@@ -168,12 +173,12 @@ def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]])
     return [None] * len(calls)
 
 
-def _leave(db: Database, ids: list[str], change: str, value: object, told: str, *, only: int | None = None) -> None:
-    """Messages that no longer wait: the next of each key may go."""
+def _leave(db: Database, ids: list[str], change: str, value: object, step: str, *, only: int | None = None) -> None:
+    """Messages that no longer wait: the next of each key may go on."""
     where = "id IN (SELECT value FROM json_each(?))" + ("" if only is None else f" AND state = {only}")
     keys = db.execute(f"SELECT DISTINCT key FROM messages WHERE {where} AND {_KEYED}", [listed(ids)]).fetchall()
     sql = f"UPDATE messages SET {change}, owner = '', story = story || ? WHERE {where}"
-    db.execute(sql, (value, told, listed(ids)))
+    db.execute(sql, (value, step, listed(ids)))
     _move_on(db, (key for (key,) in keys))
 
 
@@ -188,13 +193,13 @@ def retry(db: Database, calls: Sequence[tuple[str, float, str, bool, int]]) -> l
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', due = ?, error = ?, story = substr(story || ?, ?),
         attempts = attempts - ?, alone = 0 WHERE id = ? AND state = {RUNNING}"""
     for id_, due, error, counted, forward in calls:
-        told = history.failed(error, due + forward)
-        db.execute(sql, (max(0.0, due), text(error), told, -history.LONGEST, not counted, text(id_)))
+        step = history.failed(error, due + forward)
+        db.execute(sql, (max(0.0, due), text(error), step, -history.LONGEST, not counted, text(id_)))
     return [None] * len(calls)
 
 
 def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
-    """Taken, and then whoever asked was gone: no attempt was begun."""
+    """Taken for a caller that had gone: no attempt was begun."""
     sql = f"""UPDATE messages SET state = {WAITING}, owner = '', attempts = attempts - 1, story = story || ?
         WHERE id IN (SELECT value FROM json_each(?)) AND state = {RUNNING}"""
     for taken in calls:
@@ -202,7 +207,7 @@ def give_back(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
     return [None] * len(calls)
 
 
-_BURY = f"""INSERT INTO messages
+_DEAD_LETTER = f"""INSERT INTO messages
     (id, type, route, key, subject, received, content, checksum, attempts, due, state, error, story)
     VALUES (?,?,?,?,?,?,?,?,?,?,{DEAD},?,?)
     ON CONFLICT (id) DO UPDATE SET state = {DEAD}, due = 0.0, owner = '', alone = 0, error = excluded.error,
@@ -211,10 +216,10 @@ _BURY = f"""INSERT INTO messages
     attempts = excluded.attempts, story = substr(story || excluded.story, {-history.LONGEST})"""
 
 
-def bury(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list[None]:
+def dead_letter(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list[None]:
     for message, error, _ in calls:
         values = message_values(replace(message, due=0.0))
-        db.execute(_BURY, (*values, text(error), history.failed(error) + history.line("dead")))
+        db.execute(_DEAD_LETTER, (*values, text(error), history.failed(error) + history.line("dead")))
         _move_on(db, [text(message.key)])
     claims.hand_over(db, [claim for _, _, claim in calls if claim is not None], begun=True)
     return [None] * len(calls)
@@ -225,7 +230,7 @@ def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
     return [due] * len(calls)
 
 
-def revive(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
+def requeue(db: Database, calls: Sequence[Sequence[str]]) -> list[int]:
     sql = f"""UPDATE messages SET state = {WAITING}, attempts = 0, due = 0.0, error = '', story = story || ?
         WHERE state = {DEAD} AND id IN (SELECT value FROM json_each(?))"""
     return [db.execute(sql, (history.line("tried again"), listed(map(text, ids)))).rowcount for ids in calls]
@@ -243,8 +248,8 @@ def get(db: Database, calls: Sequence[str]) -> list[Message | None]:
     return [None if row is None else message_of(row)[0] for row in rows]
 
 
-def number(db: Database) -> dict[int, int]:
-    """How many there are in each state."""
+def count_by_state(db: Database) -> dict[int, int]:
+    """How many there are, by the number of their state."""
     counted = f"SELECT state, count(*) FROM messages WHERE state < {GONE} GROUP BY state"
     return dict(db.execute(counted).fetchall())
 

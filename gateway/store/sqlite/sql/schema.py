@@ -1,12 +1,37 @@
-"""The tables, and how an older file becomes one of today."""
+"""The tables, and the migrations that bring an older file to them.
+
+Names in SQL are those of the first release: while an older gateway still has the file open, a migration may add columns
+and tables, but not rename them.
+"""
 
 import contextlib
 import sqlite3
+from enum import IntEnum
 
-WAITING, RUNNING, BEHIND, DEAD, GONE = range(5)
-"""A message's state. ``BEHIND``: waits for an older one of its key; what ends that one moves it on."""
-BUSY, FREE, DONE = range(3)
-"""A claim's state."""
+
+class StoredState(IntEnum):
+    """The column ``state`` of messages and outgoing items. Files of released versions have these numbers."""
+
+    WAITING = 0
+    RUNNING = 1
+    BEHIND = 2
+    """A message that waits for an older one of its key, which makes it ``WAITING`` when it ends."""
+    DEAD = 3
+    GONE = 4
+    """A message that is handled or dropped, of which the history is left."""
+
+
+class StoredClaim(IntEnum):
+    """The column ``state`` of claims."""
+
+    BUSY = 0
+    FREE = 1
+    """Its last attempt failed, and it may be claimed again."""
+    DONE = 2
+
+
+WAITING, RUNNING, BEHIND, DEAD, GONE = StoredState
+BUSY, FREE, DONE = StoredClaim
 
 FIRST = """
 CREATE TABLE messages (

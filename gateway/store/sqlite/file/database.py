@@ -7,14 +7,14 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gateway.store import claims, messages, outgoing
-from gateway.store.clock import set_clock
-from gateway.store.connection import Connection
-from gateway.store.engine import StoreUnavailable
-from gateway.store.journal import commits, journal_of
-from gateway.store.owner import Owner, is_alive, opening, others_alive
-from gateway.store.salvage import salvage
-from gateway.store.schema import TooNew, is_whole, migrate
+from gateway.store.sqlite.file.connection import Connection
+from gateway.store.sqlite.file.owner import Owner, is_alive, opening, others_alive
+from gateway.store.sqlite.file.salvage import salvage
+from gateway.store.sqlite.file.wal import commits, wal_of
+from gateway.store.sqlite.sql import claims, messages, outgoing
+from gateway.store.sqlite.sql.clock import set_clock
+from gateway.store.sqlite.sql.schema import TooNew, is_whole, migrate
+from gateway.store.values import StoreUnavailable
 from protocols import private_files
 
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
@@ -109,7 +109,7 @@ def _text(raw: bytes) -> str:
 def _lost_commits(database: sqlite3.Connection, path: Path) -> str:
     """What the journal held and SQLite did not take."""
     page_size = database.execute("PRAGMA page_size").fetchone()[0]
-    journal = journal_of(path)
+    journal = wal_of(path)
     written = commits(journal, page_size)
     taken = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     lost = sum(number > taken for number in written)

@@ -11,8 +11,8 @@ import sqlite3
 import time
 from pathlib import Path
 
-from gateway.store.engine import LONGEST_WAIT, LONGEST_WINDOW
-from gateway.store.schema import BEHIND, BUSY, GONE, WAITING
+from gateway.store.sqlite.sql.schema import BEHIND, BUSY, GONE, WAITING
+from gateway.store.values import LONGEST_WAIT, LONGEST_WINDOW
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 

@@ -1,4 +1,4 @@
-"""What is done with claims, in SQL; see :mod:`gateway.store.messages` for the shape of an operation."""
+"""Operations on claims; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
 
 # ruff: noqa: S608 -- only our own constants are written into SQL
 
@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.store import history, outgoing
-from gateway.store.engine import Claim, Outgoing
-from gateway.store.rows import DAMAGED, checksum, listed, text
-from gateway.store.schema import BUSY, DONE, FREE
+from gateway.store.sqlite.sql import history, outgoing
+from gateway.store.sqlite.sql.rows import DAMAGED, checksum, listed, text
+from gateway.store.sqlite.sql.schema import BUSY, DONE, FREE
+from gateway.store.values import Claim, ClaimState, Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,9 @@ Database = sqlite3.Connection
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Request:
+    """The arguments of ``claim``, and who asks."""
+
     owner: str
     key: str
     id: str
@@ -29,19 +31,19 @@ class Wanted:
     received: float
 
 
-def claim(db: Database, calls: Sequence[Wanted]) -> list[Claim]:
+def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
     return [_claim(db, call) for call in calls]
 
 
-def _claim(db: Database, call: Wanted) -> Claim:
+def _claim(db: Database, call: Request) -> Claim:
     known = _known(db, call)
     if known is None:
         return _first(db, call)
-    if known.state == "ours":
+    if known.state is ClaimState.OURS:
         sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, failed_as = ?,
             story = substr(story || ?, ?) WHERE key = ?"""
-        told = history.line(f"attempt {known.attempts}")
-        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), told, -history.LONGEST)
+        step = history.line(f"attempt {known.attempts}")
+        values = (call.owner, known.attempts, call.now + call.ttl, text(call.failed_as), step, -history.LONGEST)
         db.execute(sql, (*values, known.key))
     return known
 
@@ -51,9 +53,9 @@ _BY_KEY = f"{_KNOWN} key = ? AND (state = {BUSY} OR expires > ?)"
 _FAILED = f"""{_KNOWN} failed_as = ? AND failed_as <> '' AND state = {FREE} AND expires > ? ORDER BY seq LIMIT 1"""
 
 
-def _known(db: Database, call: Wanted) -> Claim | None:
-    """What is still known of the key, else of one that failed and looked the same. Damage counts as nothing known:
-    handled twice is better than answered wrongly."""
+def _known(db: Database, call: Request) -> Claim | None:
+    """What is known of the key, or of a claim that failed and looked the same. A damaged claim counts as unknown: a
+    message that is handled twice is better than one that is answered wrongly."""
     row = db.execute(_BY_KEY, (text(call.key), call.now)).fetchone()
     if row is None and call.failed_as:
         row = db.execute(_FAILED, (text(call.failed_as), call.now)).fetchone()
@@ -64,24 +66,22 @@ def _known(db: Database, call: Wanted) -> Claim | None:
         logger.error("%s: a claim is %s; it counts as a new message", id_, DAMAGED)
         db.execute("DELETE FROM claims WHERE key = ?", [key])
         return None
-    match state:
-        case 0:
-            return Claim(id_, "busy", attempts, received, key=key)
-        case 1:
-            return Claim(id_, "ours", attempts + 1, received, key=key)
-        case _:
-            return Claim(id_, "done", attempts, received, result, key=key)
+    learnt = _LEARNT.get(state, ClaimState.DONE)
+    return Claim(id_, learnt, attempts + (learnt is ClaimState.OURS), received, result, key=key)
 
 
-def _first(db: Database, call: Wanted) -> Claim:
+_LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
+
+
+def _first(db: Database, call: Request) -> Claim:
     sql = f"""INSERT OR REPLACE INTO claims
         (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as)
         VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?, ?)"""
     key, id_ = text(call.key), text(call.id)
     total = checksum(b"", key, id_, call.received)
-    told, alike = history.line("attempt 1"), text(call.failed_as)
-    db.execute(sql, (key, id_, call.owner, call.received, call.now + call.ttl, total, told, alike))
-    return Claim(call.id, "ours", 1, call.received, key=key)
+    step, failed_as = history.line("attempt 1"), text(call.failed_as)
+    db.execute(sql, (key, id_, call.owner, call.received, call.now + call.ttl, total, step, failed_as))
+    return Claim(call.id, ClaimState.OURS, 1, call.received, key=key)
 
 
 Settled = tuple[str, bytes, Sequence[Outgoing]]
@@ -95,19 +95,24 @@ def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
 
 
 def hand_over(db: Database, keys: Sequence[str], *, begun: bool) -> None:
-    """The claimed message is the store's now, and tells its own story; what the claim tells of is only true where its
+    """The claimed message is the inbox's now, and has a history of its own; the claim's history stays only if its
     handler was ``begun``."""
     for key in keys:
         _done(db, key, b"", "CASE WHEN ? THEN story ELSE '' END", begun)
 
 
-def _done(db: Database, key: str, result: bytes, told: str, value: object) -> None:
+def _done(db: Database, key: str, result: bytes, steps: str, value: object) -> None:
     row = db.execute("SELECT seq, id, received FROM claims WHERE key = ?", [text(key)]).fetchone()
     if row is not None:
         seq, id_, received = row
         total = checksum(result, text(key), id_, received)
-        sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {told} WHERE seq = ?"
+        sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {steps} WHERE seq = ?"
         db.execute(sql, (result, total, value, seq))
+
+
+def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:
+    """Claimed for a caller that had gone: no attempt was begun."""
+    return release(db, [(each.key, "not begun", False) for each in calls if each.state is ClaimState.OURS])
 
 
 def release(db: Database, calls: Sequence[tuple[str, str, bool]]) -> list[None]:

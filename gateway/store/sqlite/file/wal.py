@@ -11,7 +11,7 @@ _HEADER = 32
 _FRAME = struct.Struct(">IIII")  # page number, size of the database after a commit (0: no commit), salts
 
 
-def journal_of(database: Path) -> Path:
+def wal_of(database: Path) -> Path:
     return database.with_name(database.name + "-wal")
 
 

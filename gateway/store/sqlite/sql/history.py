@@ -1,15 +1,16 @@
-"""A story: lines of ``time TAB what``, in the row of the message or claim that it tells of."""
+"""The history of a message or a claim: lines of ``time TAB what``, in the column ``story`` of its row."""
 
 import heapq
 import sqlite3
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from gateway.store.engine import Step
-from gateway.store.rows import text
+from gateway.store.sqlite.sql.rows import text
+from gateway.store.values import Step
 
 LONGEST = 16_000
-"""Characters of one story; of a message that is tried for ever, the latest are kept."""
+"""Characters of one history. Of a message that is tried for ever, the latest are kept."""
 _ERROR = 200
 
 
@@ -18,18 +19,22 @@ def line(what: str) -> str:
 
 
 def failed(error: str, due: float | None = None) -> str:
-    """The line of a failed attempt: the error's last line, and when it is tried again."""
-    said = text(error).strip().rpartition("\n")[2].replace("\t", " ")[:_ERROR]
-    return line(f"failed: {said}" if due is None else f"failed: {said}; waits until {_clock(due)}")
+    """The line of a failed attempt: the error's last line, and when the next attempt is due."""
+    reason = text(error).strip().rpartition("\n")[2].replace("\t", " ")[:_ERROR]
+    return line(f"failed: {reason}" if due is None else f"failed: {reason}; waits until {_clock(due)}")
 
 
-def told(database: sqlite3.Connection, event: str) -> list[Step]:
-    """What the claim and the message of ``event`` tell, oldest first; what is of one moment, the claim's first: the
-    message was made of it. Each keeps its own order, which a machine's clock that is set back does not change."""
+def read(db: sqlite3.Connection, calls: Sequence[str]) -> list[list[Step]]:
+    return [_read(db, text(event)) for event in calls]
+
+
+def _read(db: sqlite3.Connection, event: str) -> list[Step]:
+    """The steps of the claim and of the message of ``event``, oldest first. Of steps at the same moment the claim's
+    come first, since the message was made of it. Each keeps its own order, even if the machine's clock was set back."""
     sql = (
         "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
     )
-    rows = database.execute(sql, [event]).fetchall()
+    rows = db.execute(sql, [event]).fetchall()
     received = [Step(float(at), "received") for at, _ in rows[:1]]
     return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
 

@@ -1,7 +1,6 @@
-"""What an operator looks up, in SQL: all that is kept, without its content.
+"""What an operator looks up. Nothing here writes; :mod:`gateway.store.sqlite.sql.messages` says what an operation is.
 
-A content may be of many megabytes, and a traceback long: neither is read into memory for a list. Nothing here writes.
-See :mod:`gateway.store.messages` for the shape of an operation.
+A content may have many megabytes, and a traceback may be long: neither is read into memory for a list.
 """
 
 # ruff: noqa: S608 -- only our own constants are written into SQL
@@ -9,12 +8,14 @@ See :mod:`gateway.store.messages` for the shape of an operation.
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from gateway.store.engine import LONGEST_ERROR, Among, OutgoingSummary, Summary
-from gateway.store.outgoing import REST, standing
-from gateway.store.rows import as_float, as_int, as_str, text
-from gateway.store.schema import DEAD, GONE, RUNNING
+from gateway.store.sqlite.sql import messages
+from gateway.store.sqlite.sql import outgoing as outgoing_items
+from gateway.store.sqlite.sql.outgoing import REST, standing
+from gateway.store.sqlite.sql.rows import as_float, as_int, as_str, text
+from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.values import LONGEST_ERROR, Counts, MessageState, OutgoingSummary, Search, Summary
 
 Database = sqlite3.Connection
 
@@ -22,27 +23,31 @@ _ERROR = f"substr(error, -{LONGEST_ERROR})"
 _MESSAGE = (
     f"SELECT id, type, route, key, subject, received, length(content), state, attempts, due, {_ERROR} FROM messages"
 )
-_STATES: dict[int, Literal["running", "dead"]] = {RUNNING: "running", DEAD: "dead"}
+_STATES = {RUNNING: MessageState.RUNNING, DEAD: MessageState.DEAD}
 _BEHIND = "seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)"
 
 
 @dataclass(frozen=True, slots=True)
-class Which:
-    type: str | None
-    route: str | None
+class Page:
+    """At most ``limit`` entries of a list, from behind the id ``after``. A filter that is None lets all pass."""
+
     limit: int
     after: str
+    type: str | None = None
+    route: str | None = None
+    message: str | None = None
+    dead: bool | None = None
 
 
-def dead(db: Database, calls: Sequence[Which]) -> list[list[Summary]]:
+def dead(db: Database, calls: Sequence[Page]) -> list[list[Summary]]:
     return [_page(db, f"state = {DEAD} AND due = 0.0", call) for call in calls]
 
 
-def waiting(db: Database, calls: Sequence[Which]) -> list[list[Summary]]:
+def waiting(db: Database, calls: Sequence[Page]) -> list[list[Summary]]:
     return [_page(db, f"+state < {DEAD}", call) for call in calls]  # +: along seq; by state, each page would be sorted
 
 
-def _page(db: Database, state: str, call: Which) -> list[Summary]:
+def _page(db: Database, state: str, call: Page) -> list[Summary]:
     sql = f"""{_MESSAGE} WHERE {state} AND (?1 IS NULL OR type = ?1) AND (?2 IS NULL OR route = ?2)
         AND {_BEHIND} ORDER BY seq LIMIT ?3"""
     return [_summary(row) for row in db.execute(sql, (call.type, call.route, call.limit, text(call.after)))]
@@ -59,17 +64,9 @@ def _summary(row: tuple[Any, ...]) -> Summary:
     id_, type_, route, key, subject = map(as_str, names)
     return Summary(
         id=id_, type=type_, route=route, key=key, subject=subject, received=as_float(received), size=as_int(size),
-        state=_STATES.get(state, "waiting"), attempts=as_int(attempts), due=as_float(due), error=as_str(error),
+        state=_STATES.get(state, MessageState.WAITING), attempts=as_int(attempts),
+        due=as_float(due), error=as_str(error),
     )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class WhichOutgoing:
-    type: str | None
-    message: str | None
-    limit: int
-    after: str
-    dead: bool | None = None
 
 
 _CAUSE = "SELECT {} FROM messages WHERE messages.id = item.message"
@@ -83,8 +80,8 @@ _OUTGOING = f"""SELECT id, message, kind, lane, behind,
     AND (?5 IS NULL OR (state = {DEAD}) = ?5) AND id > ?4 ORDER BY id LIMIT ?3"""
 
 
-def outgoing(db: Database, calls: Sequence[WhichOutgoing]) -> list[list[OutgoingSummary]]:
-    """In the order of their ids: one that leaves between two pages must not break the second off."""
+def outgoing(db: Database, calls: Sequence[Page]) -> list[list[OutgoingSummary]]:
+    """In the order of their ids: an item that leaves between two pages must not cut the second one short."""
     return [
         [
             _outgoing(row)
@@ -97,33 +94,38 @@ def outgoing(db: Database, calls: Sequence[WhichOutgoing]) -> list[list[Outgoing
 def _outgoing(row: tuple[Any, ...]) -> OutgoingSummary:
     *names, received, size, state, attempts, due, error, until, refusal = row
     id_, message, type_, lane, behind, route, subject, recipient = map(as_str, names)
-    told, due, error = standing(state, as_float(due), as_str(error), until, refusal)
+    shown, due, error = standing(state, as_float(due), as_str(error), until, refusal)
     return OutgoingSummary(
         id=id_, message=message, type=type_, lane=lane, behind=behind, route=route, subject=subject,
         received=None if received is None else as_float(received), size=as_int(size),
-        state=told, attempts=as_int(attempts), due=due, error=error[-LONGEST_ERROR:], recipient=recipient,
+        state=shown, attempts=as_int(attempts), due=due, error=error[-LONGEST_ERROR:], recipient=recipient,
     )  # fmt: skip
 
 
 _RANGE = "id >= ?1 AND id < ?1 || char(1114111)"
 """Begins with ?1, by the index: nothing sorts behind the last of Unicode."""
-_FIND: dict[Among, str] = {
-    "events": f"""SELECT * FROM (SELECT id FROM messages WHERE {_RANGE} ORDER BY id LIMIT ?2)
+_FIND = {
+    Search.EVENTS: f"""SELECT * FROM (SELECT id FROM messages WHERE {_RANGE} ORDER BY id LIMIT ?2)
         UNION SELECT * FROM (SELECT DISTINCT id FROM claims WHERE {_RANGE} ORDER BY id LIMIT ?2)
         UNION SELECT * FROM (SELECT DISTINCT message FROM outgoing WHERE {_RANGE} LIMIT ?2) ORDER BY 1 LIMIT ?2""",
-    "dead": f"SELECT id FROM messages WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
-    "outgoing": f"SELECT id FROM outgoing WHERE {_RANGE} ORDER BY id LIMIT ?2",
-    "dead outgoing": f"SELECT id FROM outgoing WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
+    Search.DEAD: f"SELECT id FROM messages WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
+    Search.OUTGOING: f"SELECT id FROM outgoing WHERE {_RANGE} ORDER BY id LIMIT ?2",
+    Search.DEAD_OUTGOING: f"SELECT id FROM outgoing WHERE {_RANGE} AND state = {DEAD} ORDER BY id LIMIT ?2",
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    prefix: str
-    among: Among
-    limit: int
-
-
-def find(db: Database, calls: Sequence[Beginning]) -> list[list[str]]:
-    rows = [db.execute(_FIND[call.among], (text(call.prefix), call.limit)).fetchall() for call in calls]
+def find(db: Database, calls: Sequence[tuple[str, Search, int]]) -> list[list[str]]:
+    rows = [db.execute(_FIND[within], (text(prefix), limit)).fetchall() for prefix, within, limit in calls]
     return [[as_str(id_) for (id_,) in found] for found in rows]
+
+
+def counts(db: Database, calls: Sequence[None]) -> list[Counts]:
+    by_state, unsent = messages.count_by_state(db), outgoing_items.count_by_state(db)
+    counted = Counts(
+        waiting=by_state.get(WAITING, 0) + by_state.get(BEHIND, 0),
+        running=by_state.get(RUNNING, 0),
+        dead=by_state.get(DEAD, 0),
+        outgoing=unsent.get(WAITING, 0) + unsent.get(RUNNING, 0),
+        dead_outgoing=unsent.get(DEAD, 0),
+    )
+    return [counted] * len(calls)

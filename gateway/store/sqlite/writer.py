@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gateway.store.connection import Connection
-from gateway.store.engine import StoreUnavailable
+from gateway.store.sqlite.file.connection import Connection
+from gateway.store.values import StoreUnavailable
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from gateway.store.owner import locked_within, turnstile
+from gateway.store.sqlite.file.owner import locked_within, turnstile
 
 BUSY = 5.0
 """Seconds to wait for another process's commit."""

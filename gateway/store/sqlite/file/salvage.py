@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from gateway.store import history
-from gateway.store.rows import DAMAGED, MESSAGE, message_of, message_values
-from gateway.store.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.sqlite.sql import history
+from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, message_of, message_values
+from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
 
 Row = dict[str, Any]
 

@@ -1,0 +1,222 @@
+"""What an engine does, in small interfaces: the type of a parameter says which part of the store its user needs.
+
+A message is *waiting* until a worker takes it, *running* while a worker has it, and then gone, waiting again, or
+*dead*. A claim is one delivery of a message by its sender, recognized when the sender repeats it. An outgoing item is
+something that a handler sends; it is committed together with that handler's "done".
+
+Every method that changes something returns after the change is durable: on disk, fsynced. Calls that wait at the same
+moment may share a commit. ``tests/store_contract.py`` holds every engine to all of this.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from gateway.store.values import Claim, Counts, Message, Outgoing, OutgoingSummary, Search, Step, Summary
+
+# ruff: noqa: A002 -- an id is called id, and a type type
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Unix time by the store's own clock, to which ``now`` and ``due`` of the other calls refer. Nobody sets it
+        while the gateway runs, and it is the same in every process that has the store open. Only an operator reads
+        times of the machine's clock."""
+
+
+class InboxStore(Clock, Protocol):
+    """Messages that are acknowledged when they are stored, and handled from the store."""
+
+    async def put(self, message: Message, *, claim: str | None = None) -> None:
+        """Keep ``message``, waiting. If ``claim`` is given, that claim is settled in the same commit. Raises ValueError
+        if a message with its id is already kept."""
+
+    async def put_all(self, messages: Sequence[Message]) -> None:
+        """Keep all of ``messages``, waiting, in this order; all or none."""
+
+    async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
+        """Take at most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two
+        of one key. They are running and ours now; the attempt is counted.
+
+        What a dead process had goes before all others and comes ``alone``, with nothing else in the list and while no
+        other such message runs in any process: the next death is then charged to the message that caused it, not to its
+        neighbours. Once an attempt has ended by itself it is a message like any other.
+        """
+
+    async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
+        """A running message is handled: forget it, and keep what its handler sends."""
+
+    async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:
+        """A running message failed: let it wait until ``due``. Its attempt is not ``counted`` if it was no failure: a
+        handler may say "not now"."""
+
+    async def dead_letter(self, message: Message, *, error: str, claim: str | None = None) -> None:
+        """``message``, running or not kept yet, is dead: keep it until an operator requeues or drops it. If ``claim``
+        is given, that claim is settled in the same commit."""
+
+    async def next_due(self) -> float | None:
+        """When the next waiting message is due; None if none waits."""
+
+
+class ClaimStore(Clock, Protocol):
+    """Messages whose senders wait for the handler, and repeat a message that was not acknowledged."""
+
+    async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:
+        """Claim ``key`` for the new event ``id``, or learn what became of it. If the claim is ours, the attempt is
+        counted. ``ttl``: seconds for which it is known, from now on.
+
+        If ``key`` is new, and a claim with the same ``failed_as`` has failed and was not claimed again, it is that one.
+        A claim that is busy or done is found by its key only.
+        """
+
+    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""
+
+    async def release(self, key: str, *, error: str, counted: bool = True) -> None:
+        """The claimed message failed: its repetition may claim it. ``counted`` as for ``retry``."""
+
+
+class OutboxStore(Clock, Protocol):
+    """What handlers send, until it has left. An item leaves by a lane, and a lane may rest."""
+
+    async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
+        """Take at most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another
+        that is still there; ours now, the attempt counted. From a lane that rests nothing is taken before its time, and
+        then one item alone."""
+
+    async def finish_outgoing(self, id: str) -> None:
+        """The item has left: forget it, and end the rest of its lane."""
+
+    async def retry_outgoing(
+        self,
+        id: str,
+        *,
+        due: float,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+        rests: bool = False,
+    ) -> None:
+        """The item has not left: let it wait until ``due``.
+
+        ``left``: this is what is still to be sent of it. ``refused``: this part of it is dead, as an item of its own.
+        ``rests``: not the item but its lane waits until ``due``, and this attempt does not count.
+        """
+
+    async def dead_letter_outgoing(
+        self,
+        id: str,
+        *,
+        error: str,
+        left: Outgoing | None = None,
+        refused: Outgoing | None = None,
+        answered: bool = False,
+    ) -> None:
+        """The item will not leave: keep it, and all items behind it, until an operator requeues or drops them.
+
+        ``left`` and ``refused`` as for ``retry_outgoing``. ``answered``: the other side refuses this item alone, so
+        that its lane no longer rests.
+        """
+
+    async def wake_lanes(self) -> None:
+        """Let each lane that rests try one item at once."""
+
+
+class KeyValueStore(Protocol):
+    """A server's own state: values by key, in a namespace of its own."""
+
+    async def load(self, namespace: str) -> dict[str, bytes]:
+        """Everything in ``namespace``, by key. The namespace is this process's until it closes the store; raises
+        StoreUnavailable if another living process has it."""
+
+    async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
+        """Put the values and remove the keys whose value is None, all or none."""
+
+
+class OperatorStore(Protocol):
+    """What an operator looks up and changes. Times are those of the machine's clock today.
+
+    A list comes in pages: pass the id of the last entry as ``after`` to get the next page.
+    """
+
+    async def waiting(
+        self, *, type: str | None = None, route: str | None = None, limit: int = 1000, after: str = ""
+    ) -> list[Summary]:
+        """Messages that wait or run, oldest first."""
+
+    async def dead(
+        self, *, type: str | None = None, route: str | None = None, limit: int = 1000, after: str = ""
+    ) -> list[Summary]:
+        """Dead messages, oldest first."""
+
+    async def outgoing(
+        self,
+        *,
+        type: str | None = None,
+        message: str | None = None,
+        dead: bool | None = None,
+        limit: int = 1000,
+        after: str = "",
+    ) -> list[OutgoingSummary]:
+        """Outgoing items in the order of their ids. ``message``: only those that its handler sent. ``dead``: only those
+        that are dead or damaged, or only the others."""
+
+    async def find(self, prefix: str, *, within: Search = Search.EVENTS, limit: int = 10) -> list[str]:
+        """The ids that begin with ``prefix``, in order. Of ``Search.EVENTS``, an outgoing item's own id finds its
+        message."""
+
+    async def get(self, id: str) -> Message | None:
+        """The message with its content; None if it is gone."""
+
+    async def summary(self, id: str) -> Summary | None:
+        """The message without its content; None if it is gone."""
+
+    async def get_outgoing(self, id: str) -> Outgoing | None:
+        """The item with its content; None if it is gone."""
+
+    async def history(self, id: str) -> list[Step]:
+        """What happened to an event, oldest first, also after it is gone, for ``KEEP`` seconds."""
+
+    async def counts(self) -> Counts: ...
+
+    async def requeue(self, ids: Sequence[str]) -> int:
+        """Let dead messages wait again, their attempts forgotten; how many there were."""
+
+    async def drop(self, ids: Sequence[str]) -> int:
+        """Forget dead messages for good; how many there were."""
+
+    async def requeue_outgoing(self, ids: Sequence[str]) -> int:
+        """Make items that wait or are dead due now, with a new life: their attempts forgotten, their lanes awake; how
+        many there were. Dead parts of the same text, before and behind them, come with them. What is damaged stays
+        so."""
+
+    async def drop_outgoing(self, ids: Sequence[str], *, dead: bool = False) -> int:
+        """Forget items for good, without sending them; how many there were. Those that are leaving at this moment stay;
+        if ``dead``, all that are not dead stay."""
+
+
+class UpkeepStore(Clock, Protocol):
+    """What a running gateway does for the store itself."""
+
+    async def probe(self) -> None:
+        """Commit something that changes nothing. Raises StoreUnavailable if nothing can be stored now."""
+
+    async def recover(self) -> int:
+        """Give back what dead processes had taken or claimed; how many."""
+
+    async def purge(self, *, now: float) -> int:
+        """Forget claims that have expired, and the histories of messages that are long gone; how many rows."""
+
+
+class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, UpkeepStore, Protocol):
+    """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at
+    once.
+
+    What a process had taken or claimed when it died is given back by the next ``open`` of any process, or by
+    ``recover``; what a living process has is left alone.
+    """
+
+    async def open(self) -> str:
+        """Create, migrate and check. What was found, in one line; empty when all is well. Raises StoreUnavailable."""
+
+    async def close(self) -> None:
+        """Finish what was asked for, and give up what is ours."""

@@ -1,0 +1,21 @@
+"""Claims; see :class:`gateway.store.interfaces.ClaimStore`."""
+
+from collections.abc import Sequence
+
+from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.sql import claims
+from gateway.store.values import Claim, Outgoing
+
+# ruff: noqa: A002 -- the interface calls an id id
+
+
+class Claims(Session):
+    async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:
+        call = claims.Request(self._owner, key, id, now, ttl, failed_as, received=now + self._set_forward())
+        return await self._run(claims.claim, call, undo=claims.give_back)
+
+    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        await self._run(claims.settle, (key, result, outgoing))
+
+    async def release(self, key: str, *, error: str, counted: bool = True) -> None:
+        await self._run(claims.release, (key, error, counted))

@@ -1,0 +1,1 @@
+"""The database file: who has it open, how it is checked and repaired, who writes next."""

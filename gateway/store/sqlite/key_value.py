@@ -1,0 +1,21 @@
+"""State of servers; see :class:`gateway.store.interfaces.KeyValueStore`."""
+
+from collections.abc import Mapping
+from functools import partial
+
+from gateway.store.sqlite.file.owner import is_alive
+from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.sql import key_value
+from gateway.store.values import StoreUnavailable
+
+
+class KeyValue(Session):
+    async def load(self, namespace: str) -> dict[str, bytes]:
+        call = key_value.Load(namespace, self._owner, partial(is_alive, self.path))
+        try:
+            return await self._run(key_value.load, call)
+        except key_value.NamespaceInUse as error:
+            raise StoreUnavailable(str(error)) from error
+
+    async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
+        await self._run(key_value.save, (namespace, changes))

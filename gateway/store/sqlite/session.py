@@ -1,0 +1,88 @@
+"""One process's hold on the database: open or not, its writer, its owner's id, its clock."""
+
+import asyncio
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TypeVar
+
+from gateway.store.sqlite.file.connection import Connection
+from gateway.store.sqlite.file.database import open_database
+from gateway.store.sqlite.file.owner import Owner
+from gateway.store.sqlite.sql import clock
+from gateway.store.sqlite.writer import Operation, Writer
+from gateway.store.values import Outgoing, OutgoingSummary, StoreUnavailable, Summary
+from protocols import private_files
+
+Call = TypeVar("Call")
+Result = TypeVar("Result")
+Dated = TypeVar("Dated", Summary, OutgoingSummary, Outgoing)
+
+
+class Session:
+    """What all parts of the engine share. Several processes may have ``path`` open."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._open: tuple[Writer, Owner] | None = None
+        self._ahead = time.time() - clock.elapsed()
+
+    async def open(self) -> str:
+        database, owner, found = await asyncio.to_thread(self._opened)
+        self._open = Writer(database, lambda: self._connected(owner)[0]), owner
+        return found
+
+    def _connected(self, owner: Owner) -> tuple[Connection, str]:
+        """With the clock of the file, which may be a new file since it was opened first."""
+        database, found = open_database(self.path, owner)
+        self._ahead = clock.ahead(database)
+        return database, found
+
+    def _opened(self) -> tuple[Connection, Owner, str]:
+        try:
+            private_files.make_folder(self.path.parent)
+            owner = Owner(self.path)
+        except OSError as error:
+            raise StoreUnavailable(f"{self.path}: {error.strerror}") from error
+        try:
+            database, found = self._connected(owner)
+            return database, owner, found
+        except BaseException:
+            owner.release()
+            raise
+
+    async def close(self) -> None:
+        if self._open is not None:
+            (writer, owner), self._open = self._open, None
+            await writer.close()
+            owner.release()
+
+    def now(self) -> float:
+        return clock.elapsed() + self._ahead
+
+    def _set_forward(self) -> int:
+        """Seconds by which the machine's clock was set forward since the store's clock began. The two differ by less
+        than a second by themselves."""
+        return round(time.time() - self.now())
+
+    def _by_machine_clock(self, found: list[Dated]) -> list[Dated]:
+        """With ``due`` as the machine's clock counts now."""
+        forward = self._set_forward()
+        return [replace(each, due=each.due + forward) if forward and each.due else each for each in found]
+
+    async def _run(
+        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+    ) -> Result:
+        if self._open is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._open[0].run(operation, call, undo=undo)
+
+    async def _read(self, operation: Operation[Call, Result], call: Call) -> Result:
+        """For an operation that only reads: it waits for no process that writes, and none waits for it."""
+        if self._open is None:
+            raise StoreUnavailable(f"{self.path} is not open")
+        return await self._open[0].run(operation, call, reads=True)
+
+    @property
+    def _owner(self) -> str:
+        return "" if self._open is None else self._open[1].id

@@ -1,0 +1,78 @@
+"""Operations on the state of servers; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.store.sqlite.sql.rows import checksum, listed, text
+
+logger = logging.getLogger(__name__)
+
+Database = sqlite3.Connection
+Changes = Mapping[str, bytes | None]
+
+_ROWS = 128
+"""Rows of one INSERT."""
+_PUT = "INSERT INTO kept (space, key, value, checksum) VALUES"
+_OR_REPLACE = "ON CONFLICT (space, key) DO UPDATE SET value = excluded.value, checksum = excluded.checksum"
+
+
+class NamespaceInUse(ValueError):
+    """Another living process has the namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    namespace: str
+    owner: str
+    is_alive: Callable[[str], bool]
+    """Of an owner."""
+
+
+def load(db: Database, calls: Sequence[Load]) -> list[dict[str, bytes]]:
+    """Everything in a namespace, which is the caller's from now on. Raises NamespaceInUse."""
+    return [_load(db, call) for call in calls]
+
+
+def _load(db: Database, call: Load) -> dict[str, bytes]:
+    namespace = text(call.namespace)
+    found = db.execute("SELECT owner FROM spaces WHERE space = ?", [namespace]).fetchone()
+    if found is not None and found[0] != call.owner and call.is_alive(str(found[0])):
+        raise NamespaceInUse(f"{call.namespace} is kept by another gateway that is running")
+    db.execute("INSERT OR REPLACE INTO spaces (space, owner) VALUES (?, ?)", (namespace, call.owner))
+    rows = db.execute("SELECT key, value, checksum FROM kept WHERE space = ?", [namespace])
+    return dict(_sound(namespace, rows))
+
+
+def _sound(namespace: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tuple[str, bytes]]:
+    damaged = 0
+    for key, value, total in rows:
+        if isinstance(value, bytes) and checksum(value, namespace, key) == total:
+            yield key, value
+        else:
+            damaged += 1
+    if damaged:
+        logger.error("store: %d records of %s are damaged and left out", damaged, namespace)
+
+
+def save(db: Database, calls: Sequence[tuple[str, Changes]]) -> list[None]:
+    for namespace, changes in calls:
+        _remove(db, text(namespace), [key for key, value in changes.items() if value is None])
+        _write(db, text(namespace), [(text(key), value) for key, value in changes.items() if value is not None])
+    return [None] * len(calls)
+
+
+def _remove(db: Database, namespace: str, keys: Sequence[str]) -> None:
+    if keys:
+        sql = "DELETE FROM kept WHERE space = ? AND key IN (SELECT value FROM json_each(?))"
+        db.execute(sql, (namespace, listed(map(text, keys))))
+
+
+def _write(db: Database, namespace: str, rows: Sequence[tuple[str, bytes]]) -> None:
+    for start in range(0, len(rows), _ROWS):
+        part = rows[start : start + _ROWS]
+        values = [field for key, value in part for field in (namespace, key, value, checksum(value, namespace, key))]
+        places = ", ".join(["(?,?,?,?)"] * len(part))
+        db.execute(f"{_PUT} {places} {_OR_REPLACE}", values)

@@ -1,0 +1,43 @@
+"""What a running gateway does for the store itself; see :class:`gateway.store.interfaces.UpkeepStore`."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+
+from gateway.store.sqlite.file.database import dead_owners, recover
+from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.sql import claims, clock, messages
+from gateway.store.values import KEEP, KEEP_HISTORIES
+
+PURGE = 10_000
+"""Rows that one commit forgets: other calls want theirs in between."""
+
+
+class Upkeep(Session):
+    async def probe(self) -> None:
+        await self._run(_probe, None)
+
+    async def recover(self) -> int:
+        return await self._run(_recover, self.path)
+
+    async def purge(self, *, now: float) -> int:
+        total = 0
+        while count := await self._run(_purge, now):
+            total += count
+        return total
+
+
+def _probe(db: sqlite3.Connection, calls: Sequence[None]) -> list[None]:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    db.execute(f"PRAGMA user_version = {version}")  # the page is written and committed, though it is the same
+    return [None] * len(calls)
+
+
+def _recover(db: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
+    return [recover(db, dead_owners(db, path)) for path in calls]
+
+
+def _purge(db: sqlite3.Connection, calls: Sequence[float]) -> list[int]:
+    for now in calls:
+        clock.seen(db, now)
+    return [messages.purge(db, now - KEEP, KEEP_HISTORIES, PURGE) + claims.purge(db, now, PURGE) for now in calls]
