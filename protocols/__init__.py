@@ -33,7 +33,7 @@ from protocols.errors import (
 )
 from protocols.net.listener import TLS
 from protocols.secret import Secret
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 
 if TYPE_CHECKING:
     from protocols.http.server import HTTPServer, HTTPSettings
@@ -87,7 +87,7 @@ __all__ = [
     "SMTPSettings",
     "Secret",
     "Server",
-    "Status",
+    "ServerStatus",
     "SubmissionSettings",
     "TwilioSettings",
     "open_submission",

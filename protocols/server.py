@@ -15,7 +15,7 @@ SETTINGS_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrin
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
+class ServerStatus:
     """How a server is, for the start page and /readyz."""
 
     state: Literal["starting", "ready", "connecting", "draining", "stopped"]
@@ -38,7 +38,7 @@ class Server(ABC):
     def __init__(self, app: Application, *, name: str, state: dict[str, Any] | None = None) -> None:
         self.app = app
         self.name = name
-        self.status = Status("starting")
+        self.status = ServerStatus("starting")
         self.tasks = Tasks(name)
         self._lifespan: Lifespan | None = None
         if state is None:

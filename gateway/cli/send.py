@@ -20,7 +20,7 @@ from protocols.mqtt.client.link import REASONS, Address, Link, Refused
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.wire.reasons import UNSPECIFIED
 from protocols.mqtt.wire.topics import valid_name
-from protocols.sms import Message, provider_for
+from protocols.sms import TextMessage, provider_for
 from protocols.units import TCP, Unix
 
 TIMEOUT = 30.0
@@ -196,7 +196,7 @@ class SMS:
     async def send(self, peer: Peer) -> Sent:
         settings = peer.carried
         url = _url(peer, f"/{settings.path.lstrip('/')}")
-        message = Message(self.sender, self.recipient, f"gateway-send-{secrets.token_hex(8)}", self.text)
+        message = TextMessage(self.sender, self.recipient, f"gateway-send-{secrets.token_hex(8)}", self.text)
         request = provider_for(settings).sign(getattr(settings, "public_url", None) or url, message)
         async with _session(peer) as session:
             return await _answer(session.request(request.method, url, data=request.body, headers=request.headers))

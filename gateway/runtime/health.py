@@ -8,7 +8,7 @@ from gateway.logs.escaping import json_text
 from protocols.asgi import Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 
 PATHS = "/healthz, /readyz"
 CONNECTIONS = 16
@@ -86,4 +86,4 @@ class ConsoleServer(HTTPServer):
 
     async def start(self) -> None:
         await super().start()
-        self.status = Status("ready", PATHS)
+        self.status = ServerStatus("ready", PATHS)

@@ -15,7 +15,7 @@ from protocols.http.service import Service
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
 from protocols.net.listener import Listener
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 
 __all__ = ["HTTPServer", "HTTPSettings"]
 
@@ -64,14 +64,14 @@ class HTTPServer(Server):
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.fields),
         )
-        self.status = Status("ready", "websocket too")
+        self.status = ServerStatus("ready", "websocket too")
 
     async def stop(self, grace: float) -> None:
         """As Server.stop. WebSocket peers and applications are told 1001 at once, responses say they are the last."""
-        self.status = Status("draining")
+        self.status = ServerStatus("draining")
         self._listener.stop()
         await self._service.drain(grace)
-        self.status = Status("stopped")
+        self.status = ServerStatus("stopped")
 
 
 def _begin(message: RawRequestMessage, payload: StreamReader, connection: Connection) -> Exchange:

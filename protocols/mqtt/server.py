@@ -22,7 +22,7 @@ from protocols.mqtt.connection.preconnect import Arrival, Entrance
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import Listener
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 
 TICK = 1.0
@@ -84,7 +84,7 @@ class MQTTServer(Server):
         self._clock.spawn(self._tick(), name="mqtt clock")
         if self.settings.sys_interval:
             self._clock.spawn(self._tell(), name="mqtt $SYS")
-        self.status = Status("ready", _detail(self.settings))
+        self.status = ServerStatus("ready", _detail(self.settings))
 
     async def _restore(self) -> None:
         if self._persistence is None or self._keeper is None:
@@ -114,7 +114,7 @@ class MQTTServer(Server):
             self._keeper.journal.put(record.login_key(username), None if login is None else login.encode())
 
     async def stop(self, grace: float) -> None:
-        self.status = Status("draining")
+        self.status = ServerStatus("draining")
         self._listener.stop()
         for arrival in list(self._arrivals):
             arrival.close()
@@ -130,7 +130,7 @@ class MQTTServer(Server):
         await self._clock.cancel()
         if self._keeper is not None:
             await self._keeper.close()
-        self.status = Status("stopped")
+        self.status = ServerStatus("stopped")
 
     async def websocket(self, scope: Any, receive: Receive, send: Send) -> None:
         """An ASGI application for the path where browsers connect; whoever serves it mounts it there. Plain HTTP is

@@ -8,15 +8,15 @@ from protocols.events import Event, wrong
 
 _VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
 MESSAGE = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
-"""Of a text."""
+"""The states of a run over a text."""
 STATUS = {"receipt": _VERDICTS}
-"""Of a delivery receipt: no provider reads a reply from its answer."""
+"""The states of a run over a delivery receipt: no provider reads a reply in its answer."""
 
 LONGEST_ADDRESS = 255
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp", "Zs"})
-"""Unicode's categories of controls, of marks that only format, of lone surrogates and of spaces."""
+"""Unicode's categories for controls, formatting marks, lone surrogates and spaces."""
 _NO_CHARACTERS = "\ufffe\uffff"
-"""XML has no room for them, so that they are in no answer."""
+"""XML forbids these, so they are left out of answers."""
 
 
 def accept(event: Event) -> SMSAcceptEvent:
@@ -25,7 +25,7 @@ def accept(event: Event) -> SMSAcceptEvent:
 
 def reject(event: Event) -> SMSRejectEvent:
     reason = event.get("reason") or ""
-    if isinstance(reason, bytes | bytearray | int | float | list | tuple | dict):  # texts that are made late are none
+    if isinstance(reason, bytes | bytearray | int | float | list | tuple | dict):  # a lazy text is none of these
         raise wrong(event, "reason", "text")
     return {"type": "sms.reject", "reason": str(reason)}
 
@@ -36,12 +36,12 @@ def defer(event: Event) -> SMSDeferEvent:
 
 
 def send(event: Event) -> SMSSendEvent:
-    """``to`` and ``from`` are in it where they are given."""
+    """Return the event with ``to`` and ``from`` only if they are given."""
     text, media = event["text"], _media(event)
     if not isinstance(text, str) or not _is_unicode(text):
         raise wrong(event, "text", "text without lone surrogates")
     if not media and not any(map(_is_visible, text)):
-        raise LocalProtocolError("sms.send: there is nothing to read in text, and no media; a text needs one of them")
+        raise LocalProtocolError("sms.send: text has no visible character, and there are no media; write one of them")
     clean: SMSSendEvent = {"type": "sms.send", "text": str(text), "media": media}
     if event.get("to") not in (None, ""):
         clean["to"] = _address(event, "to")
@@ -74,7 +74,7 @@ def _address(event: Event, key: str) -> str:
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be written: no half of a surrogate pair is in it."""
+    """Whether ``text`` can be encoded: it has no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -83,5 +83,5 @@ def _is_unicode(text: str) -> bool:
 
 
 def _is_visible(character: str) -> bool:
-    """Not by ``isprintable``: characters newer than this Python, and a phone maker's own, have a look as well."""
+    """Not by ``isprintable``, which knows neither characters newer than this Python nor those of a phone maker."""
     return unicodedata.category(character) not in _UNSEEN and character not in _NO_CHARACTERS

@@ -1,12 +1,12 @@
-"""What a provider is: it verifies a request, says which messages it carries, forms the answer, and the request that
-sends a text later. No I/O, no clock."""
+"""What a provider is, and the messages, requests and responses that it deals with. No I/O, no clock."""
 
 import hmac
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from urllib.parse import parse_qsl, urlsplit
 
 from protocols.asgi import Media
@@ -16,26 +16,28 @@ from protocols.secret import Secret
 
 @dataclass(frozen=True)
 class Request:
-    """An HTTP request, its body complete: a webhook's, whose signature is checked on these bytes, before they are
-    parsed; or one of ours to the provider."""
+    """A complete HTTP request: one to the webhook, or one of ours to the provider.
+
+    The signature of a request to the webhook is checked on these bytes, before they are parsed.
+    """
 
     method: str
     url: str
-    """As the request says it: scheme, Host header, path and query, percent-encoded as they came."""
+    """As in the request: scheme, Host header, path and query, with the percent-encoding that they came with."""
     headers: Mapping[str, str]
-    """Names lower-cased."""
+    """Names are in lower case."""
     body: bytes = b""
     max_fields: int = 1000
-    """More in a form or query make it malformed."""
+    """A form or query with more fields is malformed."""
 
     @cached_property
     def media_type(self) -> str:
-        """``application/json``: the content type without its parameters; empty where there is none."""
+        """The content type without its parameters, such as ``application/json``; empty if there is none."""
         return self.headers.get("content-type", "").partition(";")[0].strip().lower()
 
     @cached_property
     def form(self) -> list[tuple[str, str]]:
-        """The form body's pairs in order, blanks kept (they are signed). Raises RemoteProtocolError."""
+        """The form's pairs in order, including blank ones, which are signed too. Raises RemoteProtocolError."""
         try:
             return self._pairs(self.body.decode())
         except UnicodeDecodeError as error:
@@ -43,7 +45,7 @@ class Request:
 
     @cached_property
     def query(self) -> list[tuple[str, str]]:
-        """The URL's query pairs in order, blanks kept. Raises RemoteProtocolError."""
+        """The pairs of the URL's query in order, including blank ones. Raises RemoteProtocolError."""
         try:
             return self._pairs(urlsplit(self.url).query)
         except ValueError as error:
@@ -51,10 +53,10 @@ class Request:
 
     @cached_property
     def json(self) -> Any:
-        """Raises RemoteProtocolError."""
+        """The body as JSON. Raises RemoteProtocolError."""
         try:
             value = json.loads(self.body.decode())
-            json.dumps(value, ensure_ascii=False).encode()  # an escaped half of a surrogate pair (RFC 8259, 8.2)
+            json.dumps(value, ensure_ascii=False).encode()  # fails on half of a surrogate pair (RFC 8259, 8.2)
             return value
         except (ValueError, RecursionError) as error:
             raise RemoteProtocolError("the body is not JSON", answer=400) from error
@@ -69,15 +71,18 @@ class Request:
 
 
 def _check_id(message_id: str) -> None:
-    """Raises RemoteProtocolError where it names nothing: what its provider sends again could not be known again, and a
-    signed request could be replayed for ever. No provider leaves it out; a program of your own is told so at once."""
+    """Raise RemoteProtocolError for an empty id.
+
+    Without an id a repeated message could not be recognized, and a signed request could be replayed for ever. Providers
+    always send one; a program of your own that does not learns so at its first request.
+    """
     if not message_id.strip():
         raise RemoteProtocolError("the message's id is empty", answer=400)
 
 
 @dataclass(frozen=True)
-class Message:
-    """A text that arrived. Raises RemoteProtocolError where it has no id, whichever provider made it."""
+class TextMessage:
+    """A text that arrived. Raises RemoteProtocolError if it has no id."""
 
     sender: str
     recipient: str
@@ -92,10 +97,10 @@ class Message:
 
 
 @dataclass(frozen=True)
-class Status:
-    """A delivery receipt of a message that we had sent: ``sender`` is the party that it went to.
+class DeliveryReceipt:
+    """A receipt for a text that we sent. Raises RemoteProtocolError if it has no id.
 
-    So a receipt takes the route of its conversation. It has an id, as a message has.
+    ``sender`` is the party that the text went to, so that a receipt takes the route of its conversation.
     """
 
     sender: str
@@ -112,9 +117,9 @@ class Status:
 
 @dataclass(frozen=True)
 class Reply:
-    """A text that rides in the response. ``to`` and ``sender`` are None where the application left them out."""
+    """A text in the response to the webhook. ``to`` and ``sender`` are None if the application left them out."""
 
-    answers: Message
+    answers: TextMessage
     text: str
     media: Sequence[str] = ()
     to: str | None = None
@@ -122,11 +127,11 @@ class Reply:
 
 
 @dataclass(frozen=True)
-class Text:
-    """A text that leaves on its own, by the provider's interface."""
+class OutgoingText:
+    """A text that is sent by the provider's API."""
 
     id: str
-    """The same each time it is tried."""
+    """The same at each attempt."""
     sender: str
     to: str
     text: str
@@ -135,7 +140,7 @@ class Text:
 
 @dataclass(frozen=True)
 class Response:
-    """An HTTP response. Without a body it has no content type, so that no provider takes it for a text to send."""
+    """The HTTP response to the webhook. Without a body it has no content type, or a provider may send it as a text."""
 
     status: int
     content_type: str = ""
@@ -157,86 +162,133 @@ class Response:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What the provider says to a request of ours."""
+class ProviderResponse:
+    """The provider's response to a request of ours."""
 
     status: int
     body: bytes = b""
-    """Its beginning."""
+    """The beginning of the body."""
     retry_after: float | None = None
-    """Seconds for which it wants no more requests, where it says so."""
+    """Seconds for which the provider wants no more requests, if it says so."""
 
 
-class Provider(Protocol):
-    """One provider's scheme. Its methods are pure, and the first two never raise but RemoteProtocolError."""
+class ProviderSettings(Protocol):
+    """The settings that every provider has; those of one provider are a frozen dataclass with these fields."""
+
+    @property
+    def provider(self) -> str:
+        """The provider's name, a ``Literal`` in each class: it tells in gateway.yaml which settings these are."""
+
+    @property
+    def on(self) -> str:
+        """Name of the http server that carries the webhook."""
+
+    @property
+    def path(self) -> str:
+        """Path of the webhook on that server."""
+
+    @property
+    def insecure(self) -> bool:
+        """Take requests without checking their signature."""
+
+    @property
+    def max_body(self) -> int:
+        """A longer body is refused with 413."""
+
+    @property
+    def timeout(self) -> float:
+        """Seconds for the body to arrive and the handlers to finish."""
+
+    @property
+    def lacks_to_send(self) -> str:
+        """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
+
+
+S = TypeVar("S", bound=ProviderSettings)
+
+
+class Provider(ABC, Generic[S]):
+    """How one provider signs, what its requests mean, and how it wants to be answered. Its methods are pure."""
 
     name: ClassVar[str]
+    settings_class: ClassVar[type[Any]]
+    """``S``, by which gateway.yaml is read."""
     methods: ClassVar[tuple[str, ...]]
-    longest: ClassVar[int | None]
-    """Characters that one text may have, see `split`; a longer one leaves in `parts`. None: as many as one likes."""
-    max_fields: int
-    """Fields that a form may have."""
+    """The HTTP methods of its requests."""
+    longest: ClassVar[int | None] = None
+    """The most characters of one text, see :func:`split`; a longer text is sent in :func:`parts`. None: no limit."""
+    max_fields: int = 0
+    """The most fields of a form; 0 for a provider that sends none."""
 
+    @abstractmethod
+    def __init__(self, settings: S) -> None: ...
+
+    @abstractmethod
     def verify(self, request: Request) -> bool:
         """Whether one of our keys signed ``request``. Raises RemoteProtocolError for a body that cannot be read."""
-        ...
 
-    def parse(self, request: Request) -> Sequence[Message | Status]:
-        """What ``request`` carries. Raises RemoteProtocolError where it is malformed."""
-        ...
+    @abstractmethod
+    def parse(self, request: Request) -> Sequence[TextMessage | DeliveryReceipt]:
+        """The messages in ``request``. Raises RemoteProtocolError if it is malformed."""
 
+    @abstractmethod
     def explain(self, request: Request) -> str:
-        """Why `verify` said no, for the operator: one sentence without secrets or content."""
-        ...
+        """Why :meth:`verify` returned False: one sentence for the operator, without secrets or content."""
 
+    @abstractmethod
     def answer(self, replies: Sequence[Reply]) -> Response:
-        """Accepted; with ``replies`` the provider sends them."""
-        ...
+        """The response that accepts the messages, and has the provider send ``replies``."""
 
-    def sign(self, url: str, message: Message) -> Request:
-        """The signed request that the provider would post to ``url`` for ``message``: `verify`'s twin, for clients."""
-        ...
+    @abstractmethod
+    def sign(self, url: str, message: TextMessage) -> Request:
+        """The signed request that the provider would post to ``url`` for ``message``; for tests and clients."""
 
-    def request(self, text: Text) -> Request:
-        """What sends ``text``, which is not longer than ``longest``."""
-        ...
+    @abstractmethod
+    def request(self, text: OutgoingText) -> Request:
+        """The request that sends ``text``, which is not longer than ``longest``."""
 
-    def judge(self, answer: Answer) -> None:
-        """The answer to `request`. Raises PermanentFailure where this text will never be taken, AccountRefused where
-        none of ours is, NotSent where a later try may do."""
-        ...
+    @abstractmethod
+    def judge(self, response: ProviderResponse) -> None:
+        """Return if the provider has taken the text of a :meth:`request`.
+
+        Raises PermanentFailure if it will never take this text, AccountRefused if it takes none of ours, NotSent if a
+        later attempt may succeed.
+        """
 
 
 PATIENCE = 30.0
-"""Seconds for which 429 wants no more, where it says no number itself."""
+"""Seconds to wait after a 429 that does not say how long."""
 
-Kind = type[NotSent]
-_BY_STATUS: Mapping[int, Kind] = {
-    **dict.fromkeys((301, 302, 303, 307, 308), AccountRefused),  # another URL, to which no login is sent
-    **dict.fromkeys((401, 402, 403, 407), AccountRefused),  # the login, the balance, a right
+Failure = type[NotSent]
+_BY_STATUS: Mapping[int, Failure] = {
+    **dict.fromkeys((301, 302, 303, 307, 308), AccountRefused),  # a redirect: the login is not sent to another URL
+    **dict.fromkeys((401, 402, 403, 407), AccountRefused),  # the login, the balance or a permission
     **dict.fromkeys((404, 405), AccountRefused),  # the URL in the settings, or the account in it
     **dict.fromkeys((408, 421, 423, 425, 429), NotSent),  # RFC 9110 15.5.9, RFC 8470, RFC 6585: again, later
 }
 
 
-def judge(answer: Answer, taken: range, detail: str = "", kind: Kind | None = None) -> None:
-    """By ``kind``, where the provider's own code says that much, else by the status: 4xx is the fault of the message,
-    but for those that are about our account, and those that ask for patience."""
-    if answer.status in taken:
+def judge(response: ProviderResponse, taken: range, detail: str = "", failure: Failure | None = None) -> None:
+    """Raise unless the status is in ``taken``: ``failure`` if the provider's own code names one, else by the status.
+
+    A 4xx is the fault of the message, except those about our account and those that ask us to wait.
+    """
+    status = response.status
+    if status in taken:
         return
-    kind = kind or _BY_STATUS.get(answer.status) or (PermanentFailure if 400 <= answer.status < 500 else NotSent)
-    said = f"the provider answered {answer.status}{detail}"
-    if kind is PermanentFailure:
-        raise kind(said)
-    impatient = answer.status == 429 and answer.retry_after is None
-    raise kind(said, retry_after=PATIENCE if impatient else answer.retry_after)
+    failure = failure or _BY_STATUS.get(status) or (PermanentFailure if 400 <= status < 500 else NotSent)
+    said = f"the provider answered {status}{detail}"
+    if failure is PermanentFailure:
+        raise failure(said)
+    unspecified = status == 429 and response.retry_after is None
+    raise failure(said, retry_after=PATIENCE if unspecified else response.retry_after)
 
 
 def split(text: str, longest: int | None) -> list[str]:
-    """``text`` in pieces of at most ``longest`` characters; at least one, which may be empty.
+    """Cut ``text`` into pieces of at most ``longest`` characters; at least one piece, which may be empty.
 
-    They are counted in UTF-16, as the networks count them: an emoji is two, which stay together. Pieces of spaces and
-    line breaks alone are left out: providers refuse an empty text.
+    Characters are counted in UTF-16, as the networks count them: an emoji is two, and is never cut. Pieces of nothing
+    but white space are left out, because providers refuse an empty text.
     """
     if longest is None or 2 * len(text) <= longest:
         return [text]
@@ -252,32 +304,32 @@ def split(text: str, longest: int | None) -> list[str]:
 
 
 def parts(event: Mapping[str, Any], longest: int | None) -> list[dict[str, Any]]:
-    """An ``sms.send`` as the ones that leave, in their order; the media goes with the first."""
+    """Cut an ``sms.send`` into the ones to send, in their order; the media go with the first."""
     first, *rest = split(event["text"], longest)
     return [{**event, "text": first}, *({**event, "text": piece, "media": []} for piece in rest)]
 
 
 def check_url(key: str, url: str) -> None:
-    """Raises ValueError where ``url`` is none that one can post to."""
+    """Raise ValueError unless ``url`` is one that a request can be posted to."""
     try:
         parts = urlsplit(url)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
     if not usable:
-        raise ValueError(f"{key} is no URL; write https://www.example.org/path")
+        raise ValueError(f"{key} is not a URL; write https://www.example.org/path")
 
 
 def same(one: str, other: str) -> bool:
-    """Compare in constant time. Unequal, never an exception, where a header is not ASCII."""
+    """Compare in constant time. A header that is not ASCII is unequal, and raises nothing."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
 def keys_of(secrets: Secret | Sequence[Secret]) -> list[Secret]:
-    """The keys that are set: one, or several while they rotate; an empty one is none."""
+    """The keys that are set: one, or several while they rotate; empty ones do not count."""
     return [secret for secret in ([secrets] if isinstance(secrets, Secret) else secrets) if secret]
 
 
 def count(text: str) -> int:
-    """Segments as a provider writes them; 1 where it is not a sensible number."""
+    """The number of segments that a provider gives; 1 if it is not a sensible number."""
     return int(text) if text.isascii() and text.isdecimal() and 0 < len(text) < 4 else 1

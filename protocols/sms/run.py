@@ -1,4 +1,4 @@
-"""One application run over one sms scope: a text that arrived, or the status of one that we had sent."""
+"""One application run over one sms scope: a text that arrived, or the receipt for one that we sent."""
 
 import logging
 from typing import ClassVar
@@ -16,13 +16,13 @@ from protocols.asgi import (
     describe,
 )
 from protocols.sms import events
-from protocols.sms.provider import Message, Reply, Status
+from protocols.sms.provider import DeliveryReceipt, Reply, TextMessage
 
 logger = logging.getLogger(__name__)
 
 
-class Run(AppRun):
-    """What both kinds share: a whole delivery, and a verdict. Returning without one accepts."""
+class SMSRun(AppRun):
+    """What runs over texts and receipts share. An application that returns without a verdict has accepted."""
 
     checks: ClassVar = events.CHECKS
 
@@ -32,14 +32,14 @@ class Run(AppRun):
         self.rejected = False
         self.replies: list[Reply] = []
         self.feed(event)
-        # Nothing more can come, and an application that reads on learns so at once.
+        # Nothing more can come: an application that reads on learns so at once.
         self.feed({"type": "sms.disconnect"})
 
     def sms_accept(self, event: SMSAcceptEvent) -> None:
         pass
 
     def sms_reject(self, event: SMSRejectEvent) -> None:
-        """Not wanted, and sending it again would not help: taken without a reply."""
+        """The provider is told that the text is taken, and gets no reply: sending it again would not help."""
         self.rejected = True
         self.replies.clear()
         logger.info("%s: rejected: %s", describe(self.scope), event["reason"] or "no reason given")
@@ -48,12 +48,12 @@ class Run(AppRun):
         self.deferred = True
 
 
-class StatusRun(Run):
-    """A delivery receipt. No provider reads a reply from its answer, so that there is no ``sms.send``."""
+class ReceiptRun(SMSRun):
+    """A run over a delivery receipt. There is no ``sms.send``: no provider reads a reply in its answer."""
 
     sends: ClassVar = events.STATUS
 
-    def __init__(self, app: Application, scope: SMSScope, status: Status) -> None:
+    def __init__(self, app: Application, scope: SMSScope, status: DeliveryReceipt) -> None:
         super().__init__(
             app,
             scope,
@@ -61,12 +61,12 @@ class StatusRun(Run):
         )
 
 
-class MessageRun(Run):
-    """A text. Replies ride in the webhook's answer, until the application ends."""
+class TextRun(SMSRun):
+    """A run over a text. Its replies are sent in the webhook's answer, once the application has ended."""
 
     sends: ClassVar = events.MESSAGE
 
-    def __init__(self, app: Application, scope: SMSScope, message: Message) -> None:
+    def __init__(self, app: Application, scope: SMSScope, message: TextMessage) -> None:
         super().__init__(app, scope, {"type": "sms.receive", "text": message.text, "media": message.media})
         self._message = message
 

@@ -1,4 +1,4 @@
-"""The webhook: an ASGI application that takes a provider's HTTP requests and runs another over ``sms`` scopes."""
+"""The webhook: an ASGI application that takes a provider's HTTP requests and runs another one over ``sms`` scopes."""
 
 import asyncio
 import logging
@@ -11,40 +11,49 @@ from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, 
 from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.events import checked, missing
-from protocols.server import Server
-from protocols.server import Status as ServerStatus
+from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
-from protocols.sms.provider import Message, Reply, Request, Response, Status, Text, parts
-from protocols.sms.providers import SMSSettings, provider_for
-from protocols.sms.run import MessageRun, Run, StatusRun
+from protocols.sms.provider import (
+    DeliveryReceipt,
+    OutgoingText,
+    ProviderSettings,
+    Reply,
+    Request,
+    Response,
+    TextMessage,
+    parts,
+)
+from protocols.sms.providers import provider_for
+from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.senders import country
-from protocols.sms.sending import Sender
+from protocols.sms.sending import ProviderClient
 
 logger = logging.getLogger(__name__)
 traffic = logging.getLogger("protocols.sms.traffic")
 
 UNAVAILABLE = Response(503, retry_after=30)
-"""The one failure that asks for another try: a provider that retries does so on 5xx, and some drop a message on 4xx."""
+"""The only failure that asks for another attempt: providers that retry do so after a 5xx, and some drop the message
+after a 4xx."""
 
 
 class SMSWebhook(Server):
-    """An ASGI application for the path that a provider posts to; whoever serves it mounts it there.
+    """An ASGI application for the path that a provider posts to; mount it there on an HTTP server.
 
     Each message in a request makes one ``sms`` scope. The request is answered when the application has ended, or after
-    ``settings.timeout`` seconds. ``lifespan`` passes through to the application, so that a webhook that is served alone
-    (``HTTPServer(SMSWebhook(app, settings), ...)``) needs nothing more.
+    ``settings.timeout`` seconds. ``lifespan`` is passed on to the application, so that a webhook can be served alone
+    (``HTTPServer(SMSWebhook(app, settings), ...)``).
     """
 
     protocol = "sms"
     scope_types = ("sms",)
 
     def __init__(
-        self, app: Application, settings: SMSSettings, *, name: str = "sms", state: dict[str, Any] | None = None
+        self, app: Application, settings: ProviderSettings, *, name: str = "sms", state: dict[str, Any] | None = None
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.provider = provider_for(settings)
-        self._sender = Sender(self.provider)
+        self._client = ProviderClient(self.provider)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()
@@ -63,7 +72,7 @@ class SMSWebhook(Server):
         self.status = ServerStatus("ready", f"{self.provider.name}, {checked}")
 
     async def stop(self, grace: float) -> None:
-        """New requests get 503 from now on."""
+        """Answer new requests with 503, and wait for those under way."""
         self.status = ServerStatus("draining")
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
@@ -74,23 +83,22 @@ class SMSWebhook(Server):
                 task.cancel()
             await asyncio.wait(self._requests, timeout=5.0)
         self.status = ServerStatus("stopped")
-        await self._sender.close(max(0.0, ends - loop.time()))
+        await self._client.close(max(0.0, ends - loop.time()))
 
     async def send(self, event: Mapping[str, Any]) -> None:
-        """``sms.send`` outside any run, by the provider's own interface; it has taken the text when this returns, every
-        part of it where it is too long for one: these leave one after the other, and none after one that failed.
+        """Send an ``sms.send`` outside any run, by the provider's API. When this returns, the provider has taken it.
 
-        ``to`` and ``from`` are required, there being no message to take them from; ``id`` (optional) is told to a
-        provider that knows repetitions by it. Raises NotSent, PermanentFailure, AccountRefused; LocalProtocolError for
-        what is no text.
+        A text that is too long is sent in parts, one after the other, until one fails. ``to`` and ``from`` are
+        required; ``id`` (optional) is passed to a provider that recognizes repetitions by it. Raises NotSent,
+        PermanentFailure, AccountRefused; LocalProtocolError for an invalid event.
         """
         if self.status.state == "stopped":
-            raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one leave
+            raise NotSent(f"sms {self.name} is stopped", retry_after=0.0)  # nor can the next one be sent
         texts = _texts(event, self.provider.longest)
         if lacking := self.settings.lacks_to_send:
             raise AccountRefused(f"sms {self.name} cannot send: {lacking} is missing")
         for text in texts:
-            await self._sender.send(text)
+            await self._client.send(text)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -98,7 +106,7 @@ class SMSWebhook(Server):
                 await self._serve(scope, receive, send)
             case "lifespan":
                 await self.app(scope, receive, send)
-            case _:  # a WebSocket is refused: 403
+            case _:  # a WebSocket gets 403
                 await send({"type": f"{scope['type']}.close"})
 
     async def _serve(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
@@ -110,7 +118,7 @@ class SMSWebhook(Server):
             await send({"type": "http.response.start", "status": response.status, "headers": response.headers})
             await send({"type": "http.response.body", "body": response.body})
         except Disconnected:
-            logger.info("sms %s: the provider left before its answer", self.name)
+            logger.info("sms %s: the provider disconnected before its answer", self.name)
         finally:
             self._requests.discard(task)
 
@@ -141,11 +149,11 @@ class SMSWebhook(Server):
         while more:
             event = await receive()
             if event["type"] == "http.disconnect":
-                raise Disconnected("before its body was complete")
+                raise Disconnected("the provider disconnected before its body was complete")
             body += event.get("body", b"")
             more = event.get("more_body", False)
             if len(body) > self.settings.max_body:
-                raise RemoteProtocolError(f"a body of more than {self.settings.max_body} bytes", answer=413)
+                raise RemoteProtocolError(f"its body has more than {self.settings.max_body} bytes", answer=413)
         return bytes(body)
 
     async def _deliver(self, request: Request, http: HTTPScope) -> Response:
@@ -156,37 +164,37 @@ class SMSWebhook(Server):
             return UNAVAILABLE
         return self.provider.answer([reply for replies in runs if replies for reply in replies])
 
-    async def _run(self, item: Message | Status, http: HTTPScope) -> Sequence[Reply] | None:
-        """The replies to ``item``; None where it must come again."""
+    async def _run(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> Sequence[Reply] | None:
+        """Return the replies to ``item``; None if the provider has to send it again."""
         scope = self._scope(item, http)
         if self._router is not None and not self._router.routable(scope):
-            # Sending it again would not help, and 4xx makes some providers call a fallback or raise an alarm.
+            # Sending it again would not help, and after a 4xx some providers call a fallback or raise an alarm.
             said = "sms %s: no route for %s; accepted and dropped"
             logger.warning(said, self.name, describe(scope), extra={"lost": True})
             return []
-        run, began = self._instance(item, scope), time.monotonic()
+        run, began = self._new_run(item, scope), time.monotonic()
         try:
             crash = await run.run()
         except asyncio.CancelledError:
-            if not run.deferred:  # else it has said so, and why
-                logger.error("%s: cut off, it was not done in time", describe(scope), extra={"scope": scope})
+            if not run.deferred:  # its deferral has been logged
+                logger.error("%s: cancelled, it did not finish in time", describe(scope), extra={"scope": scope})
             raise
         if crash is not None:
             return None
         if run.deferred:
             logger.info("%s: deferred", describe(scope))
             return None
-        if not run.rejected:  # that has been said, and why
+        if not run.rejected:  # its rejection has been logged
             facts = (self.name, scope["extensions"]["event"]["id"], describe(scope), _what(item, run.replies))
             traffic.info("%s: %s %s: %s, %.0f ms", *facts, (time.monotonic() - began) * 1000)
         return run.replies
 
-    def _instance(self, item: Message | Status, scope: SMSScope) -> Run:
-        if isinstance(item, Message):
-            return MessageRun(self.app, scope, item)
-        return StatusRun(self.app, scope, item)
+    def _new_run(self, item: TextMessage | DeliveryReceipt, scope: SMSScope) -> SMSRun:
+        if isinstance(item, TextMessage):
+            return TextRun(self.app, scope, item)
+        return ReceiptRun(self.app, scope, item)
 
-    def _scope(self, item: Message | Status, http: HTTPScope) -> SMSScope:
+    def _scope(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> SMSScope:
         return {
             "type": "sms",
             "asgi": VERSIONS,
@@ -205,25 +213,25 @@ class SMSWebhook(Server):
         }
 
 
-def _what(item: Message | Status, replies: Sequence[Reply]) -> str:
-    if isinstance(item, Status):
+def _what(item: TextMessage | DeliveryReceipt, replies: Sequence[Reply]) -> str:
+    if isinstance(item, DeliveryReceipt):
         return f"status {item.status} of {item.message_id} accepted"
     return f"accepted, {len(replies)} {'reply' if len(replies) == 1 else 'replies'}"
 
 
 def _endpoint(address: Any) -> tuple[str, int] | None:
-    """None for a Unix socket, which ASGI writes as ``(path, None)``."""
+    """Return None for a Unix socket, which ASGI writes as ``(path, None)``."""
     return (address[0], address[1]) if address and address[1] is not None else None
 
 
-def _texts(event: Mapping[str, Any], longest: int | None) -> list[Text]:
+def _texts(event: Mapping[str, Any], longest: int | None) -> list[OutgoingText]:
     clean = checked(CHECKS, {**event, "type": "sms.send"})
     try:
         sender, to = clean["from"], clean["to"]
     except KeyError as error:
         raise missing(clean, error) from error
     id_ = event.get("id")
-    return [Text(id_ or new_id(), sender, to, part["text"], part["media"]) for part in parts(clean, longest)]
+    return [OutgoingText(id_ or new_id(), sender, to, part["text"], part["media"]) for part in parts(clean, longest)]
 
 
 def _url(scope: HTTPScope, headers: Mapping[str, str]) -> str:

@@ -15,8 +15,8 @@ from gateway.scopes.email.delivery import EmailAttempt
 from gateway.scopes.mqtt.delivery import MQTTAttempt
 from gateway.scopes.sms.delivery import SMSAttempt
 from protocols.errors import LocalProtocolError
-from protocols.sms.provider import Message
-from protocols.sms.run import MessageRun
+from protocols.sms.provider import TextMessage
+from protocols.sms.run import TextRun
 
 MANY = 100_000
 LIMIT = 10.0
@@ -78,7 +78,7 @@ async def test_channels_are_made_and_forgotten_on_and_on() -> None:
 @pytest.mark.parametrize(
     ("make", "first", "event"),
     [
-        (lambda app: MessageRun(app, SMS, Message("+1", "+2", "m", "hi")), None, TEXT),
+        (lambda app: TextRun(app, SMS, TextMessage("+1", "+2", "m", "hi")), None, TEXT),
         (lambda app: SMSAttempt(app, SMS, [{"type": "sms.receive", "text": "", "media": []}]), None, TEXT),
         (lambda app: EmailAttempt(app, {"type": "email"}, []), None, MAIL),
         (

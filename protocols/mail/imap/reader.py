@@ -35,7 +35,7 @@ from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdict
 from protocols.net.tls import client_context
 from protocols.secret import Secret
-from protocols.server import SETTINGS_CONFIG, Server, Status
+from protocols.server import SETTINGS_CONFIG, Server, ServerStatus
 from protocols.units import Host, Length, Port, Timeout
 
 if TYPE_CHECKING:
@@ -179,17 +179,17 @@ class IMAPReader(Server):
             raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
         settings = self._settings
         reach = partial(connect, settings.host, self._port, tls=settings.context(), timeout=settings.timeout)
-        self.status = Status("connecting")
+        self.status = ServerStatus("connecting")
         self.tasks.spawn(self._run(reach), name=f"reading {settings.folder}")
 
     async def stop(self, grace: float) -> None:
         """Let the handler that runs finish within ``grace`` and its message be marked; fetch no more; log out."""
         self._reading.stopping = True
-        self.status = Status("draining")
+        self.status = ServerStatus("draining")
         if self._reading.working:
             await self.tasks.drain(grace)
         await self.tasks.cancel()
-        self.status = Status("stopped")
+        self.status = ServerStatus("stopped")
 
     # The connection, again and again.
 
@@ -210,7 +210,7 @@ class IMAPReader(Server):
     async def _pause(self, reason: str, seconds: float) -> None:
         """One log line for each trouble, not for each try."""
         trouble = _NUMBERS.sub("", reason)
-        self.status = Status("connecting", f"{reason}; next try in {seconds:.3g} s")
+        self.status = ServerStatus("connecting", f"{reason}; next try in {seconds:.3g} s")
         if trouble != self._trouble:
             self._trouble = trouble
             logger.warning("%s at %s: %s", self._reading.name, self.address, self.status.detail)
@@ -235,7 +235,7 @@ class IMAPReader(Server):
             logger.info("%s at %s: connected again", self._reading.name, self.address)
             self._trouble = ""
         how = "IDLE" if idles else f"polled every {self._settings.poll:g} s"
-        self.status = Status("ready", f"{self._settings.folder}, {how}")
+        self.status = ServerStatus("ready", f"{self._settings.folder}, {how}")
 
     async def _login(self, connection: "Connection") -> None:
         settings = self._settings

@@ -25,7 +25,7 @@ from protocols.mail.verdict import Verdict
 from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 
 __all__ = ["SMTPServer", "SMTPSettings"]
 
@@ -94,7 +94,7 @@ class SMTPServer(Server, Host):
             limit=self.settings.max_connections,
             refusal=BUSY,
         )
-        self.status = Status("ready", self._encryption())
+        self.status = ServerStatus("ready", self._encryption())
 
     def _encryption(self) -> str:
         if self.settings.implicit_tls:
@@ -106,7 +106,7 @@ class SMTPServer(Server, Host):
         where its message had not come whole."""
         end = asyncio.get_running_loop().time() + grace
         self.draining = True
-        self.status = Status("draining")
+        self.status = ServerStatus("draining")
         self._listener.stop()
         for session in list(self._sessions):
             session.drain()
@@ -119,7 +119,7 @@ class SMTPServer(Server, Host):
         await self._wait_for_sessions(FAREWELL)
         for session in list(self._sessions):
             session.abort()
-        self.status = Status("stopped")
+        self.status = ServerStatus("stopped")
 
     async def _wait_for_sessions(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -30,7 +30,7 @@ from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.wire.reasons import ACCOUNT_REFUSED
-from protocols.server import Server, Status
+from protocols.server import Server, ServerStatus
 from protocols.tasks import LAST_WORDS
 
 __all__ = ["MQTTClient", "MQTTClientSettings"]
@@ -74,19 +74,19 @@ class MQTTClient(Server):
         return {"mqtt": count} if count else {}
 
     async def start(self) -> None:
-        self.status = Status("connecting")
+        self.status = ServerStatus("connecting")
         self.tasks.spawn(self._stay_connected(), name="connection")
 
     async def stop(self, grace: float) -> None:
         """Acknowledge what has arrived as it is handled, take nothing more, and say goodbye."""
         deadline = asyncio.get_running_loop().time() + grace
-        self.status = Status("draining")
+        self.status = ServerStatus("draining")
         self._stopping = True
         for connection in list(self._connections):
             await connection.drain(grace)
             await self.tasks.drain(max(LAST_WORDS, deadline - asyncio.get_running_loop().time()))
         await self.tasks.cancel()
-        self.status = Status("stopped")
+        self.status = ServerStatus("stopped")
 
     async def publish(self, event: Mapping[str, Any]) -> None:
         """``mqtt.send`` outside a run: to the broker, which has taken it at QoS 1 and 2 when this returns. Raises
@@ -113,7 +113,7 @@ class MQTTClient(Server):
             if loop.time() - began > self.settings.retry_max:
                 pauses = self._pauses()
             pause = next(pauses)
-            self.status = Status("connecting", f"{reason}; next try in {pause:.2g} s")
+            self.status = ServerStatus("connecting", f"{reason}; next try in {pause:.2g} s")
             logger.warning("mqtt-client %s %s: %s", self.name, self.address, self.status.detail)
             await asyncio.sleep(pause)
 
@@ -153,7 +153,7 @@ class MQTTClient(Server):
     def _opened(self) -> None:
         count, parallel = len(self.settings.subscribe), self.settings.parallel
         detail = f"{self._version}; {count} subscription{'' if count == 1 else 's'}"
-        self.status = Status("ready", detail if parallel == 1 else f"{detail}, {parallel} instances")
+        self.status = ServerStatus("ready", detail if parallel == 1 else f"{detail}, {parallel} instances")
 
     def _address(self) -> Address:
         settings = self.settings

@@ -1,28 +1,37 @@
-"""The providers, by their settings. A new one: a file beside these, and a line in each of the three below."""
+"""The providers by their names: every module of this package holds one, a subclass of ``Provider``.
 
-from collections.abc import Mapping
+A new provider is a new file beside these, and nothing else.
+"""
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
-from protocols.sms.provider import Provider, parts
-from protocols.sms.providers.generic import Generic, GenericSettings
-from protocols.sms.providers.twilio import Twilio, TwilioSettings
-
-SMSSettings = TwilioSettings | GenericSettings
-"""Told apart by ``provider``."""
+from protocols.sms.provider import Provider, ProviderSettings, parts
 
 
-def provider_for(settings: SMSSettings) -> Provider:
-    match settings:
-        case TwilioSettings():
-            return Twilio(settings)
-        case GenericSettings():
-            return Generic(settings)
+def _find() -> Iterator[type[Provider[Any]]]:
+    for found in iter_modules(__path__):
+        module = import_module(f"{__name__}.{found.name}")
+        for each in vars(module).values():
+            if isinstance(each, type) and issubclass(each, Provider) and each.__module__ == module.__name__:
+                yield each
 
 
-_LONGEST = {each.name: each.longest for each in (Twilio, Generic)}
+PROVIDERS: Mapping[str, type[Provider[Any]]] = {each.name: each for each in _find()}
+"""By the name that ``provider:`` has in gateway.yaml."""
+
+
+def provider_for(settings: ProviderSettings) -> Provider[Any]:
+    """Return the provider that ``settings`` are for."""
+    return PROVIDERS[settings.provider](settings)
 
 
 def parts_of(event: Mapping[str, Any], provider: str) -> list[dict[str, Any]]:
-    """An ``sms.send`` as the texts that the provider of that name takes, in their order. One that is not known here
-    takes any."""
-    return parts(event, _LONGEST.get(provider))
+    """Cut an ``sms.send`` into the texts that the provider of that name takes, in their order.
+
+    A text for an unknown provider stays whole.
+    """
+    known = PROVIDERS.get(provider)
+    return parts(event, known.longest if known else None)

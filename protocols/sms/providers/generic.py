@@ -1,8 +1,8 @@
 """Any sender of signed JSON: a phone that runs a gateway app, a script, a provider that has no file here yet.
 
 ``X-Signature`` is the HMAC-SHA256 of the raw body, in hex, with or without ``sha256=`` before it. With an
-``X-Timestamp`` header (Unix seconds) it is that of ``<timestamp>.<body>``, and the time must be near ours; taking the
-header away makes the signature wrong.
+``X-Timestamp`` header (Unix seconds) it is the HMAC of ``<timestamp>.<body>``, and the time must be close to ours.
+Removing the header makes the signature wrong.
 """
 
 import hmac
@@ -17,13 +17,14 @@ from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
-    Answer,
-    Message,
+    DeliveryReceipt,
+    OutgoingText,
+    Provider,
+    ProviderResponse,
     Reply,
     Request,
     Response,
-    Status,
-    Text,
+    TextMessage,
     check_url,
     count,
     judge,
@@ -36,7 +37,7 @@ from protocols.units import Count, Length, Timeout
 
 @dataclass(frozen=True, kw_only=True)
 class GenericSettings:
-    """Texts as JSON, signed with HMAC-SHA256: for a provider or a program of your own."""
+    """Texts as JSON, signed with HMAC-SHA256, from a provider or a program of your own."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -47,40 +48,39 @@ class GenericSettings:
     path: str
     """Path of the webhook on that server: ``/hooks/sms``."""
     secret: Secret | tuple[Secret, ...] = ()
-    """The key that signs; several (old and new) while they rotate."""
+    """The key that signs requests; several (old and new) while they rotate."""
     require_timestamp: bool = False
-    """Refuse requests without a signed X-Timestamp, which a captured request could be replayed without."""
+    """Refuse requests without a signed X-Timestamp. Without one, a captured request can be replayed."""
     tolerance: Timeout = 300.0
-    """How far a signed timestamp may be from our clock."""
+    """How far a signed timestamp may differ from this machine's clock."""
     insecure: bool = False
-    """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
+    """Take requests without checking their signature: for a laptop, never for a machine that others can reach."""
     max_body: Length = 256 * 1024
     """A longer body is refused with 413."""
     max_messages: Count = 100
     """Messages in one request; more are refused with 400."""
     timeout: Timeout = 10.0
-    """Time for the body to arrive and the handlers to finish; then 503."""
+    """Time for the body to arrive and the handlers to finish; after it the answer is 503."""
     send_url: str = ""
-    """Where texts that leave on their own (`inbox: true`) are posted, signed as the webhook's are."""
+    """The URL that texts outside a webhook's answer (`inbox: true`) are posted to, signed as the webhook's requests."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError without a key, unless ``insecure`` says that this is meant, and for what is no URL."""
+        """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""
         if not (self.insecure or keys_of(self.secret)):
-            raise ValueError("secret is missing: without it anybody can post texts (insecure: true allows that)")
+            raise ValueError("secret is missing: without it anybody could post texts (insecure: true allows that)")
         if self.send_url:
             check_url("send_url", self.send_url)
 
     @property
     def lacks_to_send(self) -> str:
-        """The setting that sending needs and that is empty; nothing where texts can leave."""
+        """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
         return "" if self.send_url else "send_url"
 
 
-class Generic:
-    name: ClassVar[str] = "generic"
-    methods: ClassVar[tuple[str, ...]] = ("POST",)
-    longest: ClassVar[int | None] = None
-    max_fields = 0  # it reads no form
+class Generic(Provider[GenericSettings]):
+    name = "generic"
+    settings_class = GenericSettings
+    methods = ("POST",)
 
     def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
@@ -106,9 +106,9 @@ class Generic:
             return "no X-Signature header"
         if not self._fresh(request.headers.get("x-timestamp")):
             return f"X-Timestamp is missing, or not within {self._settings.tolerance:g} s of our clock"
-        return "wrong X-Signature: another secret, or a body that was not signed as it is sent"
+        return "wrong X-Signature: made with another secret, or for another body"
 
-    def parse(self, request: Request) -> Sequence[Message | Status]:
+    def parse(self, request: Request) -> Sequence[TextMessage | DeliveryReceipt]:
         items = request.json if isinstance(request.json, list) else [request.json]
         if len(items) > self._settings.max_messages:
             raise RemoteProtocolError(f"more than {self._settings.max_messages} messages", answer=400)
@@ -118,7 +118,7 @@ class Generic:
         body = json.dumps({"replies": [_reply(reply) for reply in replies]}, ensure_ascii=False)
         return Response(200, "application/json", body.encode("utf-8", "replace"))
 
-    def sign(self, url: str, message: Message) -> Request:
+    def sign(self, url: str, message: TextMessage) -> Request:
         body = json.dumps(
             {
                 "id": message.message_id,
@@ -130,12 +130,12 @@ class Generic:
         ).encode()
         return self._signed(url, body)
 
-    def request(self, text: Text) -> Request:
+    def request(self, text: OutgoingText) -> Request:
         fields = {"id": text.id, "to": text.to, "from": text.sender, "text": text.text, "media": list(text.media)}
         return self._signed(self._settings.send_url, json.dumps(fields).encode())
 
-    def judge(self, answer: Answer) -> None:
-        judge(answer, range(200, 300))
+    def judge(self, response: ProviderResponse) -> None:
+        judge(response, range(200, 300))
 
     def _signed(self, url: str, body: bytes) -> Request:
         timestamp = str(int(self._clock()))
@@ -153,14 +153,14 @@ def _signature(key: Secret, timestamp: str | None, body: bytes) -> str:
     return hmac.digest(key.reveal().encode(), signed, "sha256").hex()
 
 
-def _item(item: Any) -> Message | Status:
+def _item(item: Any) -> TextMessage | DeliveryReceipt:
     if not isinstance(item, dict):
-        raise RemoteProtocolError("a message is no JSON object", answer=400)
+        raise RemoteProtocolError("a message is not a JSON object", answer=400)
     return _status(item) if "status" in item else _message(item)
 
 
-def _message(item: Mapping[str, Any]) -> Message:
-    return Message(
+def _message(item: Mapping[str, Any]) -> TextMessage:
+    return TextMessage(
         sender=as_sent(_text(item, "from")),
         recipient=as_sent(_text(item, "to")),
         message_id=_text(item, "id"),
@@ -171,9 +171,9 @@ def _message(item: Mapping[str, Any]) -> Message:
     )
 
 
-def _status(item: Mapping[str, Any]) -> Status:
-    return Status(
-        sender=as_sent(_text(item, "to")),  # the receipt is ours: its "to" is the other party
+def _status(item: Mapping[str, Any]) -> DeliveryReceipt:
+    return DeliveryReceipt(
+        sender=as_sent(_text(item, "to")),  # the receipt is for a text of ours: its "to" is the other party
         recipient=as_sent(_text(item, "from")),
         message_id=_text(item, "id"),
         status=_text(item, "status"),

@@ -1,7 +1,7 @@
 """Twilio Programmable Messaging: signed forms in, TwiML out, and forms to its REST interface.
 
-The signature is base64(HMAC(token, URL + every form parameter, sorted, name and value run together)): no time and no
-nonce in it, so a captured request can be replayed for ever; only deduplication on ``MessageSid`` defends against that.
+The signature is base64(HMAC(token, URL + every form parameter, sorted, name and value run together)). It covers no time
+and no nonce, so a captured request can be replayed for ever; only deduplication on ``MessageSid`` defends against that.
 https://www.twilio.com/docs/usage/security
 """
 
@@ -21,13 +21,14 @@ from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemotePr
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.sms.provider import (
-    Answer,
-    Message,
+    DeliveryReceipt,
+    OutgoingText,
+    Provider,
+    ProviderResponse,
     Reply,
     Request,
     Response,
-    Status,
-    Text,
+    TextMessage,
     check_url,
     count,
     judge,
@@ -41,7 +42,7 @@ from protocols.units import Count, Length, Timeout
 
 @dataclass(frozen=True, kw_only=True)
 class TwilioSettings:
-    """Texts by way of Twilio: its webhook, and its REST interface for what leaves later."""
+    """Texts through Twilio: its webhook, and its REST API for texts outside the webhook's answer."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -54,35 +55,35 @@ class TwilioSettings:
     auth_token: Secret | tuple[Secret, ...] = ()
     """The account's primary auth token; several (old and new, or of sub-accounts) while they rotate."""
     shared_keys: Mapping[str, Secret] = field(default_factory=dict)
-    """Twilio's webhook shared keys, by name: what signs where the request names a key (SHA-256)."""
+    """Twilio's webhook shared keys, by name: they sign requests that name one of them (SHA-256)."""
     public_url: str | None = None
-    """The URL as it stands in Twilio's console, which is what Twilio signs. Needed behind a proxy that changes scheme,
-    host or path. Without a path in it, the request's own is added. Default: what the request says."""
+    """The URL in Twilio's console, which is the one that Twilio signs. It is needed behind a proxy that changes scheme,
+    host or path. If it has no path, the request's own is added. Default: the URL of the request."""
     insecure: bool = False
-    """Take requests without checking their signature. For a laptop, never for a machine that others reach."""
+    """Take requests without checking their signature: for a laptop, never for a machine that others can reach."""
     max_body: Length = 256 * 1024
     """A longer body is refused with 413."""
     max_fields: Count = 1000
     """A form with more fields is refused with 400."""
     timeout: Timeout = 10.0
-    """Time for the body to arrive and the handler to finish; then 503. Twilio itself gives up after 15 s."""
+    """Time for the body to arrive and the handler to finish; after it the answer is 503. Twilio waits for 15 s."""
     account_sid: str = ""
-    """The account (`AC...`) that texts leave by which do not ride in an answer (`inbox: true`), with the first
+    """The account (`AC...`) that sends texts outside a webhook's answer (`inbox: true`). Its password is the first
     `auth_token`."""
     api_url: str = "https://api.twilio.com"
-    """Twilio's REST interface; another for a region or a proxy."""
+    """The URL of Twilio's REST API; another one for a region or a proxy."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError without a key, unless ``insecure`` says that this is meant, and for what is no URL."""
+        """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""
         if not (self.insecure or keys_of(self.auth_token) or self.shared_keys):
-            raise ValueError("auth_token is missing: without it anybody can post texts (insecure: true allows that)")
+            raise ValueError("auth_token is missing: without it anybody could post texts (insecure: true allows that)")
         check_url("api_url", self.api_url)
         if self.public_url:
             check_url("public_url", self.public_url)
 
     @property
     def lacks_to_send(self) -> str:
-        """The setting that sending needs and that is empty; nothing where texts can leave."""
+        """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
         if not self.account_sid:
             return "account_sid"
         return "" if keys_of(self.auth_token) else "auth_token"
@@ -94,11 +95,12 @@ _ILLEGAL_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010f
 _CREATED = range(201, 202)
 
 
-class Twilio:
-    name: ClassVar[str] = "twilio"
-    methods: ClassVar[tuple[str, ...]] = ("POST", "GET")
-    longest: ClassVar[int | None] = 1600
-    """A longer body fails as a whole (error 21617)."""
+class Twilio(Provider[TwilioSettings]):
+    name = "twilio"
+    settings_class = TwilioSettings
+    methods = ("POST", "GET")
+    longest = 1600
+    """Twilio refuses a longer body as a whole (error 21617)."""
 
     def __init__(self, settings: TwilioSettings) -> None:
         self._settings = settings
@@ -117,9 +119,9 @@ class Twilio:
         return any(same(_signature(key, one, pairs, algorithm), given) for key in keys for one in _variants(url))
 
     def _keys(self, header: str) -> tuple[Sequence[Secret], str]:
-        """Which keys may have signed, and how: ``key=webhooks_sharedkey_...,algorithm=HMAC_SHA256`` names one.
+        """Return the keys that may have signed, and the algorithm.
 
-        A request that names a shared key is held to it: the account's token is no second way in.
+        ``key=webhooks_sharedkey_...,algorithm=HMAC_SHA256`` names a shared key; then only that key counts.
         """
         named = dict(part.strip().partition("=")[::2] for part in header.split(","))
         algorithm = _ALGORITHMS.get(named.get("algorithm", "HMAC_SHA1").upper(), "")
@@ -134,13 +136,14 @@ class Twilio:
         if "x-twilio-signature" not in request.headers:
             return f"no X-Twilio-Signature header (URL {_without_values(tried)})"
         if not _covers_body(tried, _signed_pairs(request), request.body):
-            return f"the body is no form, and {_without_values(tried)} has no bodySHA256 of it: nobody signed it"
+            return f"the body is not a form, and {_without_values(tried)} has no bodySHA256 of it: nobody signed it"
         for guess in _guesses(request):
             if self._matches(request, guess):
-                return f"signed for {_without_values(guess)}, checked against {_without_values(tried)}: set public_url"
-        return f"wrong signature for {_without_values(tried)}: another URL than in Twilio's console, or another token"
+                signed = _without_values(guess)
+                return f"signed for {signed}, but checked against {_without_values(tried)}: set public_url"
+        return f"wrong signature for {_without_values(tried)}: Twilio's console has another URL, or another token"
 
-    def parse(self, request: Request) -> Sequence[Message | Status]:
+    def parse(self, request: Request) -> Sequence[TextMessage | DeliveryReceipt]:
         fields = _fields(request)
         try:
             if "MessageStatus" in fields and fields.get("SmsStatus") != "received":
@@ -152,10 +155,10 @@ class Twilio:
     def answer(self, replies: Sequence[Reply]) -> Response:
         messages = "".join(twiml for reply in replies for twiml in _messages(reply))
         document = f'<?xml version="1.0" encoding="UTF-8"?><Response>{messages}</Response>'
-        # Always XML: Twilio sends a text/plain answer to the user.
+        # Always XML: Twilio would send a text/plain answer to the user.
         return Response(200, "text/xml; charset=utf-8", document.encode())
 
-    def sign(self, url: str, message: Message) -> Request:
+    def sign(self, url: str, message: TextMessage) -> Request:
         fields = _as_form(message)
         key = self._tokens[0] if self._tokens else Secret("")
         headers = {
@@ -164,8 +167,8 @@ class Twilio:
         }
         return Request("POST", url, headers, urlencode(fields).encode())
 
-    def request(self, text: Text) -> Request:
-        """https://www.twilio.com/docs/messaging/api/message-resource. There is no key by which it knows repetitions."""
+    def request(self, text: OutgoingText) -> Request:
+        """See https://www.twilio.com/docs/messaging/api/message-resource. Twilio has no idempotency key."""
         account = quote(self._settings.account_sid, safe="")
         url = f"{self._settings.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/Messages.json"
         login = f"{self._settings.account_sid}:{self._tokens[0].reveal()}".encode()
@@ -174,10 +177,10 @@ class Twilio:
         media = [("MediaUrl", url) for url in text.media]
         return Request("POST", url, headers, urlencode([*pairs, *media], errors="replace").encode())
 
-    def judge(self, answer: Answer) -> None:
-        code = _error_code(answer.body)
+    def judge(self, response: ProviderResponse) -> None:
+        code = _error_code(response.body)
         detail = f", error {code} (https://www.twilio.com/docs/api/errors/{code})" if code else ""
-        judge(answer, _CREATED, detail, _BY_CODE.get(code))
+        judge(response, _CREATED, detail, _BY_CODE.get(code))
 
 
 # Signatures
@@ -190,14 +193,14 @@ def _signature(key: Secret, url: str, pairs: Iterable[tuple[str, str]], algorith
 
 
 def _signed_pairs(request: Request) -> list[tuple[str, str]]:
-    """The form's parameters, each value once, sorted. A GET's are in its URL; JSON is signed by its hash there."""
+    """The form's parameters, sorted, each value once. A GET has them in its URL; JSON is signed by its hash there."""
     return sorted(set(request.form)) if request.method == "POST" and request.media_type == _FORM else []
 
 
 def _covers_body(url: str, pairs: Sequence[tuple[str, str]], body: bytes) -> bool:
-    """Whether the signature says anything about the body.
+    """Whether the signature covers the body.
 
-    Where there are no form parameters, the URL must carry the body's hash: else whoever saw one signed URL could post
+    Without form parameters the URL must contain the body's hash. Otherwise a client that saw one signed URL could post
     any other body to it.
     """
     if pairs:
@@ -214,7 +217,7 @@ def _signed_url(request: Request, public_url: str | None) -> str:
 
 
 def _split(url: str) -> SplitResult:
-    """``urlsplit``, with nothing in the parts where a Host header makes the URL impossible."""
+    """Like ``urlsplit``, but with empty parts if the Host header makes the URL invalid."""
     try:
         return urlsplit(url)
     except ValueError:
@@ -222,8 +225,8 @@ def _split(url: str) -> SplitResult:
 
 
 def _variants(url: str) -> Iterable[str]:
-    """``url`` as Twilio may have signed it: with its port or without or with the default one, the query as it came,
-    normalised, or decoded and encoded again (Twilio's own side is inconsistent; its libraries try these as well)."""
+    """The forms in which Twilio may have signed ``url``. Twilio is inconsistent, and its own libraries try these too:
+    with its port, without, or with the default port; the query as it came, normalised, or decoded and encoded again."""
     yield url
     parts = _split(url)
     user, at, host = parts.netloc.rpartition("@")
@@ -241,7 +244,7 @@ def _encoded_again(query: str) -> str:
 
 
 def _guesses(request: Request) -> Iterable[str]:
-    """URLs that the provider may have been given, from what proxies add: never trusted, only to help the operator."""
+    """URLs that Twilio's console may have, by the headers of proxies: never trusted, only shown to the operator."""
     own = _split(request.url)
     hosts = (own.netloc, request.headers.get("x-forwarded-host", own.netloc))
     for scheme in ("https", "http"):
@@ -250,7 +253,8 @@ def _guesses(request: Request) -> Iterable[str]:
 
 
 def _without_values(url: str) -> str:
-    """``url`` for the log: no password, no values of its query (a GET has the text there), bounded, one line."""
+    """Return ``url`` for the log: on one line, of bounded length, without a password and without the values of its
+    query, where a GET has the text."""
     parts = _split(url)
     names = "&".join(name for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, names, ""))
@@ -266,12 +270,12 @@ def _fields(request: Request) -> dict[str, str]:
     if request.media_type != "application/json":
         return dict(request.form)
     if not isinstance(request.json, dict):
-        raise RemoteProtocolError("the JSON is no object", answer=400)
+        raise RemoteProtocolError("the JSON is not an object", answer=400)
     return {name: str(value) for name, value in request.json.items() if value is not None}
 
 
-def _message(fields: dict[str, str]) -> Message:
-    return Message(
+def _message(fields: dict[str, str]) -> TextMessage:
+    return TextMessage(
         sender=as_sent(fields["From"]),
         recipient=as_sent(fields["To"]),
         message_id=fields["MessageSid"],
@@ -282,9 +286,9 @@ def _message(fields: dict[str, str]) -> Message:
     )
 
 
-def _status(fields: dict[str, str]) -> Status:
-    return Status(
-        sender=as_sent(fields.get("To", "")),  # the receipt is ours: its To is the other party
+def _status(fields: dict[str, str]) -> DeliveryReceipt:
+    return DeliveryReceipt(
+        sender=as_sent(fields.get("To", "")),  # the receipt is for a text of ours: its To is the other party
         recipient=as_sent(fields.get("From", "")),
         message_id=fields["MessageSid"],
         status=fields["MessageStatus"],
@@ -301,7 +305,7 @@ def _media(fields: dict[str, str]) -> list[Media]:
     return media
 
 
-def _as_form(message: Message) -> dict[str, str]:
+def _as_form(message: TextMessage) -> dict[str, str]:
     form = {
         "MessageSid": message.message_id,
         "From": message.sender,
@@ -317,16 +321,16 @@ def _as_form(message: Message) -> dict[str, str]:
     return form | message.fields
 
 
-# REST
+# The REST API
 
 
-# https://www.twilio.com/docs/api/errors. What is not here goes by its HTTP status.
+# https://www.twilio.com/docs/api/errors. Other errors go by their HTTP status.
 _BY_CODE: Mapping[int, type[NotSent]] = {
     **dict.fromkeys((20003, 20005, 20006, 20008), AccountRefused),  # wrong login, account not active, test credentials
     **dict.fromkeys((10001, 10002, 90010), AccountRefused),  # suspended, mostly for lack of funds; a trial's limits
-    **dict.fromkeys((20403, 20404, 30002), AccountRefused),  # no right, no such account, account suspended
-    **dict.fromkeys((14107, 20429, 21611, 30001, 63038), NotSent),  # too fast, a queue is full, the day's limit
-    **dict.fromkeys((21211, 21214, 21217, 21614, 21635), PermanentFailure),  # no number, or none for texts
+    **dict.fromkeys((20403, 20404, 30002), AccountRefused),  # no permission, no such account, account suspended
+    **dict.fromkeys((14107, 20429, 21611, 30001, 63038), NotSent),  # too fast, a full queue, the day's limit
+    **dict.fromkeys((21211, 21214, 21217, 21614, 21635), PermanentFailure),  # not a number, or not one for texts
     21610: PermanentFailure,  # the recipient has opted out
     **dict.fromkeys((21408, 21612, 21608), PermanentFailure),  # no way from our number to this one
     **dict.fromkeys((21212, 21603, 21606, 21660, 21661), PermanentFailure),  # the From of this text is not ours
@@ -335,8 +339,8 @@ _BY_CODE: Mapping[int, type[NotSent]] = {
 
 
 def _error_code(body: bytes) -> int:
-    """Twilio's number for what is wrong, from its answer's JSON; 0 where there is none. Not its sentence, which may
-    repeat what we sent."""
+    """Twilio's error code, from the JSON of its response; 0 if there is none. Its message may repeat the text that we
+    sent, and is not read."""
     try:
         code = json.loads(body)["code"]
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -348,7 +352,7 @@ def _error_code(body: bytes) -> int:
 
 
 def _messages(reply: Reply) -> Iterable[str]:
-    """One <Message> for each part; the media goes with the first."""
+    """One <Message> for each part; the media go with the first."""
     attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
     media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
     for number, part in enumerate(split(_clean(reply.text), Twilio.longest)):
@@ -360,5 +364,5 @@ def _attribute(name: str, value: str | None) -> str:
 
 
 def _clean(text: str) -> str:
-    """Without what XML cannot hold: one such character and Twilio sends nothing (error 12100)."""
+    """Remove the characters that XML forbids: with a single one of them Twilio sends nothing (error 12100)."""
     return _ILLEGAL_IN_XML.sub("", text)

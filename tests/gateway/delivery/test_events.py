@@ -40,15 +40,14 @@ from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.parser import Parser
 from protocols.secret import Secret
-from protocols.sms.provider import Message as SMSMessage
-from protocols.sms.provider import Status, Text
+from protocols.sms.provider import DeliveryReceipt, OutgoingText, TextMessage
 from protocols.sms.providers.generic import Generic, GenericSettings
 from protocols.sms.providers.twilio import Twilio, TwilioSettings
-from protocols.sms.run import MessageRun, StatusRun
+from protocols.sms.run import ReceiptRun, TextRun
 
 MAIL = b"From: a@x.org\r\nSubject: hi\r\n\r\nhello\r\n"
-TEXT = SMSMessage("+447400123456", "+15005550006", "m-1", "are you open?")
-RECEIPT = Status("+447400123456", "+15005550006", "m-1", "delivered")
+TEXT = TextMessage("+447400123456", "+15005550006", "m-1", "are you open?")
+RECEIPT = DeliveryReceipt("+447400123456", "+15005550006", "m-1", "delivered")
 TWILIO = Twilio(TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1"))
 GENERIC = Generic(GenericSettings(on="web", path="/", secret=Secret("k"), send_url="http://127.0.0.1:1/send"))
 PUBLISH = {"type": "mqtt.receive", "topic": "t", "payload": b"", "qos": 1, "retain": False, "dup": False, "id": 1}
@@ -140,11 +139,11 @@ def delivery(app: Any) -> AppRun:
 
 
 def text(app: Any) -> AppRun:
-    return MessageRun(app, sms(), TEXT)
+    return TextRun(app, sms(), TEXT)
 
 
 def receipt(app: Any) -> AppRun:
-    return StatusRun(app, sms(), RECEIPT)
+    return ReceiptRun(app, sms(), RECEIPT)
 
 
 def device(app: Any, version: int = 5) -> Device:
@@ -332,8 +331,8 @@ BLANK = [" \n\x00", "\u00a0\u200b", "\u2066\u2069", "\ufeff\ufffe", "\u2028"]
 @pytest.mark.parametrize(
     ("does", "sentence"),
     [
-        (lambda text: text.reply(""), "there is nothing to read in text, and no media"),
-        *((lambda text, blank=blank: text.reply(blank), "there is nothing to read in text") for blank in BLANK),
+        (lambda text: text.reply(""), "text has no visible character, and there are no media"),
+        *((lambda text, blank=blank: text.reply(blank), "text has no visible character") for blank in BLANK),
         (lambda text: text.reply(7), "text is 7"),
         (lambda text: text.reply("half \ud83d"), "lone surrogates"),
         (lambda text: text.reply("hi", "http://x/y.png"), "media is 'http://x/y.png'; write a list of URLs"),
@@ -571,7 +570,7 @@ def test_texts_are_judged_alike(event: Any, is_receipt: bool) -> None:
             for provider in (TWILIO, GENERIC):
                 assert provider.answer(replies).status == 200
                 for reply in replies:
-                    provider.request(Text("id", reply.sender or "a", reply.to or "b", reply.text, reply.media))
+                    provider.request(OutgoingText("id", reply.sender or "a", reply.to or "b", reply.text, reply.media))
             _kept(stored)
 
     asyncio.run(both())

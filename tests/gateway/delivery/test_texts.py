@@ -19,10 +19,10 @@ from gateway.routing import default
 from gateway.runtime.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
 from protocols.secret import Secret
-from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
+from protocols.sms import GenericSettings, ProviderSettings, SMSWebhook, TextMessage, TwilioSettings
 
 INBOX = Policy(inbox=True, attempts=2, backoff=0.01)
-TEXT = Message("+447400123456", "+15005550006", "m-1", "are you open?")
+TEXT = TextMessage("+447400123456", "+15005550006", "m-1", "are you open?")
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ async def call(hook: SMSWebhook, body: bytes, headers: dict[str, str]) -> httpx.
 
 
 @contextlib.asynccontextmanager
-async def running(store: SQLiteStore, app: Any, settings: SMSSettings) -> AsyncIterator[SMSWebhook]:
+async def running(store: SQLiteStore, app: Any, settings: ProviderSettings) -> AsyncIterator[SMSWebhook]:
     """A webhook named "texts", and what delivers behind it."""
     async with SMSWebhook(app, settings, name="texts", state={}) as hook, working(store, app):
         outbox = Outbox(deliveries.get(), make_outlets([hook], None))

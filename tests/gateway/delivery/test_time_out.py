@@ -38,7 +38,7 @@ from gateway.store.sqlite import SQLiteStore
 from protocols.mail.imap.reader import IMAPReader, IMAPSettings
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.secret import Secret
-from protocols.sms import GenericSettings, Message, SMSWebhook
+from protocols.sms import GenericSettings, SMSWebhook, TextMessage
 
 LIMIT = 10.0
 SHORT = 0.1
@@ -101,7 +101,7 @@ async def texts(target: Any, policy: Policy, timeout: float = SHORT) -> AsyncIte
     settings = GenericSettings(on="web", path="/", secret=Secret("k"), timeout=timeout)
     app = ProtocolTypeRouter({"sms": SMSFromRouter([default(target, policy=policy)])})
     async with SMSWebhook(app, settings, name="texts", state={}) as hook:
-        request = hook.provider.sign("http://gateway.test/", Message("+447400123456", "+15005550006", "m-1", "hi"))
+        request = hook.provider.sign("http://gateway.test/", TextMessage("+447400123456", "+15005550006", "m-1", "hi"))
 
         async def once() -> tuple[bool, str]:
             client = httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://gateway.test")

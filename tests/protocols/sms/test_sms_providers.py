@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,16 @@ from twilio.request_validator import RequestValidator
 
 from protocols.errors import RemoteProtocolError
 from protocols.secret import Secret
-from protocols.sms import GenericSettings, Message, Reply, Request, Status, TwilioSettings, provider_for
+from protocols.sms import (
+    DeliveryReceipt,
+    GenericSettings,
+    Reply,
+    Request,
+    TextMessage,
+    TwilioSettings,
+    provider_for,
+    providers,
+)
 from protocols.sms.providers.generic import Generic
 from protocols.sms.providers.twilio import Twilio
 from protocols.sms.senders import as_sent, country
@@ -117,13 +127,13 @@ def test_a_body_that_the_signature_does_not_cover_is_refused() -> None:
     signature = RequestValidator(TOKEN).compute_signature(URL, {})
     request = Request("POST", URL, {"content-type": "application/json", "x-twilio-signature": signature}, b'{"a": "b"}')
     assert not twilio().verify(request)
-    assert twilio().explain(request).startswith(f"the body is no form, and {URL} has no bodySHA256 of it")
+    assert twilio().explain(request).startswith(f"the body is not a form, and {URL} has no bodySHA256 of it")
 
 
 def test_what_json_leaves_empty_is_not_there() -> None:
     body = json.dumps({**FORM, "Body": None, "NumSegments": 2}).encode()
     [message] = twilio().parse(Request("POST", URL, {"content-type": "application/json"}, body))
-    assert isinstance(message, Message)
+    assert isinstance(message, TextMessage)
     assert (message.text, message.segments) == ("", 2)
     with pytest.raises(RemoteProtocolError, match="From"):
         twilio().parse(Request("POST", URL, {"content-type": "application/json"}, b'{"From": null}'))
@@ -147,7 +157,9 @@ def test_public_url_is_what_was_signed(public_url: str) -> None:
 def test_a_wrong_url_is_named_and_the_right_one_found() -> None:
     behind = replace(posted(FORM, URL + "?Body=secret"), url="http://example.com/hooks/twilio?Body=secret")
     explanation = twilio().explain(behind)
-    assert "signed for https://example.com/hooks/twilio?Body, checked against http://example.com/hooks/" in explanation
+    assert (
+        "signed for https://example.com/hooks/twilio?Body, but checked against http://example.com/hooks/" in explanation
+    )
     assert "secret" not in explanation
     forwarded = replace(posted(FORM, **{"x-forwarded-host": "example.com"}), url="http://10.0.0.7:8000/hooks/twilio")
     assert "signed for https://example.com/hooks/twilio" in twilio().explain(forwarded)
@@ -166,7 +178,7 @@ def test_no_key_no_start() -> None:
 def test_a_text_is_parsed() -> None:
     fields = FORM | {"NumMedia": "2", "MediaUrl0": "https://m/0", "MediaContentType0": "image/png", "MediaUrl1": "m1"}
     [message] = twilio().parse(posted(fields))
-    assert isinstance(message, Message)
+    assert isinstance(message, TextMessage)
     assert (message.sender, message.recipient, message.message_id) == ("+447911123456", "+15005550006", "SM1")
     assert message.text == FORM["Body"]
     assert message.media == [
@@ -180,7 +192,7 @@ def test_a_text_is_parsed() -> None:
 def test_a_receipt_is_a_status_of_the_conversation() -> None:
     fields = {"MessageSid": "SM9", "MessageStatus": "undelivered", "SmsStatus": "undelivered", "ErrorCode": "30005"}
     [status] = twilio().parse(posted(fields | {"From": "+15005550006", "To": "+447911123456"}))
-    assert isinstance(status, Status)
+    assert isinstance(status, DeliveryReceipt)
     assert (status.sender, status.recipient) == ("+447911123456", "+15005550006")
     assert (status.message_id, status.status, status.error) == ("SM9", "undelivered", "30005")
 
@@ -236,7 +248,7 @@ def test_an_emoji_is_two_characters_to_twilio() -> None:
 
 @given(st.text())
 def test_any_text_is_well_formed_twiml(text: str) -> None:
-    message = Message("+1", "+2", "m", "")
+    message = TextMessage("+1", "+2", "m", "")
     ElementTree.fromstring(twilio().answer([Reply(message, text, [text], text, text)]).body)  # noqa: S314
 
 
@@ -248,7 +260,7 @@ def test_the_generic_vector() -> None:
         assert not generic(secret=Secret("other")).verify(request)
         assert not generic(secret=Secret(vector["key"])).verify(replace(request, body=request.body + b" "))
     [message] = generic().parse(request)
-    assert message == Message("+447700900123", "+447700900999", "m-1", "hi", fields=json.loads(vector["raw"]))
+    assert message == TextMessage("+447700900123", "+447700900999", "m-1", "hi", fields=json.loads(vector["raw"]))
 
 
 def stamped(timestamp: str) -> Request:
@@ -298,7 +310,7 @@ def test_what_is_no_message_is_malformed(body: bytes) -> None:
 
 
 def test_the_generic_answer_names_both_parties() -> None:
-    message = Message("+447911123456", "12345", "m", "hi")
+    message = TextMessage("+447911123456", "12345", "m", "hi")
     response = generic().answer([Reply(message, "yes", ["m"]), Reply(message, "no", to="+1", sender="X")])
     assert json.loads(response.body) == {
         "replies": [
@@ -310,7 +322,7 @@ def test_the_generic_answer_names_both_parties() -> None:
 
 @pytest.mark.parametrize("provider", [twilio(), generic()], ids=["twilio", "generic"])
 def test_sign_is_the_twin_of_verify(provider: Any) -> None:
-    message = Message("+447911123456", "+15005550006", "m1", "hé & 👋", [{"url": "u", "content_type": "image/png"}])
+    message = TextMessage("+447911123456", "+15005550006", "m1", "hé & 👋", [{"url": "u", "content_type": "image/png"}])
     request = provider.sign(URL, message)
     assert provider.verify(request)
     [parsed] = provider.parse(request)
@@ -320,6 +332,37 @@ def test_sign_is_the_twin_of_verify(provider: Any) -> None:
 def test_the_provider_is_the_settings() -> None:
     assert provider_for(GenericSettings(on="web", path="/", insecure=True)).name == "generic"
     assert provider_for(TwilioSettings(on="web", path="/", insecure=True)).name == "twilio"
+
+
+NEW = """
+from dataclasses import dataclass
+from typing import Literal
+
+from protocols.sms import providers
+from protocols.sms.providers.generic import Generic
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcmeSettings:
+    provider: Literal["acme"] = "acme"
+
+
+class Acme(Generic):
+    name = "acme"
+    settings_class = AcmeSettings
+    longest = 160
+"""
+
+
+def test_a_file_in_the_package_is_a_provider(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "acme.py").write_text(NEW)
+    monkeypatch.setattr(providers, "__path__", [*providers.__path__, str(tmp_path)])
+    try:
+        found = {each.name: each for each in providers._find()}
+    finally:
+        sys.modules.pop("protocols.sms.providers.acme", None)
+    assert sorted(found) == ["acme", "generic", "twilio"]
+    assert found["acme"].settings_class.__name__ == "AcmeSettings"
 
 
 @pytest.mark.parametrize(

@@ -16,10 +16,10 @@ from twilio.rest import Client
 
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 from protocols.secret import Secret
-from protocols.sms import GenericSettings, Request, SMSSettings, SMSWebhook, TwilioSettings, provider_for
-from protocols.sms.provider import PATIENCE, Text, parts
+from protocols.sms import GenericSettings, ProviderSettings, Request, SMSWebhook, TwilioSettings, provider_for
+from protocols.sms.provider import PATIENCE, OutgoingText, parts
 from protocols.sms.providers import parts_of
-from protocols.sms.sending import LONGEST_ANSWER, Sender, retry_after
+from protocols.sms.sending import LONGEST_RESPONSE, ProviderClient, retry_after
 
 LIMIT = 10.0
 CREATED = (201, '{"sid": "SM1"}')
@@ -46,7 +46,7 @@ def generic(url: str, **settings: Any) -> GenericSettings:
     return GenericSettings(on="web", path="/", secret=Secret("key-1"), send_url=f"{url}/send?to=phone", **settings)
 
 
-async def send(settings: SMSSettings, event: dict[str, Any] = EVENT) -> None:
+async def send(settings: ProviderSettings, event: dict[str, Any] = EVENT) -> None:
     async with SMSWebhook(nothing, settings, name="texts") as hook:
         await hook.send(event)
 
@@ -147,7 +147,7 @@ async def test_an_error_with_any_body_is_told_by_its_status(body: str) -> None:
     async with provider((400, body)) as there:
         with pytest.raises(PermanentFailure, match=r"^the provider answered 400$"):
             await send(twilio(there.url))
-    assert LONGEST_ANSWER < 10**6
+    assert LONGEST_RESPONSE < 10**6
 
 
 async def test_twilio_that_says_200_has_not_made_a_message() -> None:
@@ -166,10 +166,10 @@ async def test_the_rest_of_a_long_text_does_not_leave_after_a_refusal() -> None:
 async def test_a_provider_that_is_silent_is_given_up() -> None:
     async with provider(CREATED) as there:
         there.hangs = True
-        sender = Sender(provider_for(twilio(there.url)), timeout=0.05)
+        sender = ProviderClient(provider_for(twilio(there.url)), timeout=0.05)
         try:
             with pytest.raises(NotSent, match=r"127\.0\.0\.1 did not answer within 0\.05 s") as failed:
-                await sender.send(Text("1", "+1", "+2", "x"))
+                await sender.send(OutgoingText("1", "+1", "+2", "x"))
         finally:
             await sender.close()
     assert type(failed.value) is NotSent
@@ -271,7 +271,7 @@ async def test_what_is_no_answer_is_temporary_and_shows_no_url(garbage: bytes | 
     if garbage is None:  # nobody listens
         server.close()
         await server.wait_closed()
-    with pytest.raises(NotSent, match=r"127\.0\.0\.1 gave no answer: ") as failed:
+    with pytest.raises(NotSent, match=r"127\.0\.0\.1 gave no response: ") as failed:
         await send(generic(f"http://127.0.0.1:{port}"))
     server.close()
     assert type(failed.value) is NotSent
@@ -296,7 +296,7 @@ async def test_one_session_serves_many_texts_and_none_after_the_end() -> None:
         (GenericSettings(on="web", path="/", secret=Secret("t")), "send_url"),
     ],
 )
-async def test_without_an_account_or_a_url_nothing_can_leave(settings: SMSSettings, lacking: str) -> None:
+async def test_without_an_account_or_a_url_nothing_can_leave(settings: ProviderSettings, lacking: str) -> None:
     with pytest.raises(NotSent, match=f"sms texts cannot send: {lacking} is missing"):
         await send(settings)
 
@@ -315,10 +315,10 @@ async def test_a_text_needs_its_ends(key: str) -> None:
 
 @pytest.mark.parametrize("url", ["", "api.twilio.com", "ftp://x", "https://", "http://[x", "http://x:99999"])
 def test_an_interface_that_is_no_url_is_refused_at_once(url: str) -> None:
-    with pytest.raises(ValueError, match="api_url is no URL"):
+    with pytest.raises(ValueError, match="api_url is not a URL"):
         twilio(url)
 
 
 def test_half_a_surrogate_pair_crashes_nobody() -> None:
     for settings in (twilio("http://x"), generic("http://x")):
-        assert provider_for(settings).request(Text("1", "+1", "+2", "a\ud800b"))
+        assert provider_for(settings).request(OutgoingText("1", "+1", "+2", "a\ud800b"))

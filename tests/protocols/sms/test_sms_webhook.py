@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from protocols.asgi import SMSScope
 from protocols.errors import LocalProtocolError
 from protocols.secret import Secret
-from protocols.sms import GenericSettings, Message, SMSSettings, SMSWebhook, TwilioSettings
+from protocols.sms import GenericSettings, ProviderSettings, SMSWebhook, TextMessage, TwilioSettings
 
 TWILIO = TwilioSettings(on="web", path="/hooks/twilio", auth_token=Secret("token-1"))
 GENERIC = GenericSettings(on="web", path="/hooks/sms", secret=Secret("key-1"))
-TEXT = Message("+447400123456", "+15005550006", "m-1", "the content")
+TEXT = TextMessage("+447400123456", "+15005550006", "m-1", "the content")
 ORIGIN = "http://gateway.test"
 
 
@@ -42,7 +42,7 @@ class App:
                     await send(step)
 
 
-async def post(hook: SMSWebhook, message: Message = TEXT, **changes: Any) -> httpx.Response:
+async def post(hook: SMSWebhook, message: TextMessage = TEXT, **changes: Any) -> httpx.Response:
     request = hook.provider.sign(ORIGIN + hook.settings.path, message)
     return await call(hook, **{"content": request.body, "headers": dict(request.headers), **changes})
 
@@ -103,7 +103,7 @@ async def test_rejecting_takes_the_text_and_replies_nothing(log: pytest.LogCaptu
 @pytest.mark.parametrize("settings", [TWILIO, GENERIC], ids=["twilio", "generic"])
 @pytest.mark.parametrize("failure", [{"type": "sms.defer"}, RuntimeError("private"), SystemExit("private")])
 async def test_what_was_not_done_asks_for_another_try(
-    settings: SMSSettings, failure: Any, log: pytest.LogCaptureFixture
+    settings: ProviderSettings, failure: Any, log: pytest.LogCaptureFixture
 ) -> None:
     response = await post(SMSWebhook(App({"type": "sms.send", "text": "x"}, failure), settings))
     assert (response.status_code, response.content) == (503, b"")
@@ -124,7 +124,7 @@ async def test_an_application_that_does_not_end_is_cancelled_in_time(log: pytest
     assert (await post(SMSWebhook(app, slow, name="texts"))).status_code == 503
     assert cancelled.is_set()
     assert lines(log) == [
-        "sms +447400123456 -> +15005550006: cut off, it was not done in time",
+        "sms +447400123456 -> +15005550006: cancelled, it did not finish in time",
         "sms texts: not done within 0.01 s; answered 503",
     ]
 
@@ -173,7 +173,7 @@ async def test_a_receipt_is_sms_status_and_takes_no_reply() -> None:
         raised.append(caught.value)
 
     fields = {"MessageStatus": "failed", "SmsStatus": "failed", "ErrorCode": "30003"}
-    receipt = Message("+15005550006", "+447400123456", "m-1", "", fields=fields)
+    receipt = TextMessage("+15005550006", "+447400123456", "m-1", "", fields=fields)
     assert (await post(SMSWebhook(app, TWILIO), receipt)).status_code == 200
     assert len(raised) == 1
 
