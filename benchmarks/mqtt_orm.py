@@ -97,7 +97,7 @@ def wait_for(table: sqlite3.Connection, count: int) -> None:
 def rows(table: sqlite3.Connection) -> int:
     """None is ever deleted, so that the greatest id is their number."""
     try:
-        return int(table.execute(f"SELECT coalesce(max(id), 0) FROM {TABLE}").fetchone()[0])  # noqa: S608
+        return int(table.execute(f"SELECT coalesce(max(id), 0) FROM {TABLE}").fetchone()[0])
     except sqlite3.OperationalError:  # its server is about to make it
         return 0
 

@@ -25,7 +25,7 @@ async def consumer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 class Null:
-    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:  # noqa: N802
+    async def handle_DATA(self, server: object, session: object, envelope: object) -> str:
         return "250 OK"
 
 

@@ -22,7 +22,7 @@ UVICORN = ("-m", "uvicorn", "--loop=uvloop", "--no-access-log", "--log-level=war
 
 
 class Blocking(WebsocketConsumer):
-    def receive(self, text: str | None, bytes: bytes | None = None) -> None:  # noqa: A002
+    def receive(self, text: str | None, bytes: bytes | None = None) -> None:
         time.sleep(BLOCKS)
         self.send(text=text)
 

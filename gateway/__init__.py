@@ -5,11 +5,11 @@
 ``gateway.runtime.daemon`` runs it.
 """
 
-from gateway.consumers import *  # noqa: F403 -- each of these packages states its own __all__
+from gateway.consumers import *
 from gateway.consumers import __all__ as _consumers
-from gateway.layers import *  # noqa: F403
+from gateway.layers import *
 from gateway.layers import __all__ as _layers
-from gateway.routing import *  # noqa: F403
+from gateway.routing import *
 from gateway.routing import __all__ as _routing
 
 __all__ = [*_consumers, *_layers, *_routing]

@@ -128,7 +128,7 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
 
 def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> R:
     """Run ``coroutine`` on ``loop`` from a thread of the pool, wait for it, and return or raise what it does."""
-    if asyncio._get_running_loop() is loop:  # noqa: SLF001 -- the public form raises where there is none
+    if asyncio._get_running_loop() is loop:
         coroutine.close()
         raise RuntimeError("a sync helper was called on the gateway's own loop, which it would wait for")
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()

@@ -23,8 +23,8 @@ NOW = 1_800_000_000.0
 _numbers = itertools.count(1)
 
 
-def a_message(id: str = "", **fields: Any) -> Message:  # noqa: A002
-    id = id or f"m{next(_numbers)}"  # noqa: A001
+def a_message(id: str = "", **fields: Any) -> Message:
+    id = id or f"m{next(_numbers)}"
     given: dict[str, Any] = {
         "type": "mqtt",
         "route": "mqtt sensors",
@@ -95,7 +95,7 @@ class StoreContract:
 
     async def test_an_id_twice_is_an_error_and_its_neighbours_do_not_suffer(self, store: Store) -> None:
         await store.put(a_message("twice", content=b"first"))
-        calls = [store.put(a_message(id)) for id in ("n1", "twice", "n2")]  # noqa: A001
+        calls = [store.put(a_message(id)) for id in ("n1", "twice", "n2")]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert [type(result) for result in results] == [type(None), ValueError, type(None)]
         taken = await store.take(9, now=NOW)
@@ -109,7 +109,7 @@ class StoreContract:
         assert ids(await store.take(999, now=NOW)) == [f"p{number}" for number in range(200)]
 
     async def test_one_of_a_key_at_a_time_in_order(self, store: Store) -> None:
-        for id in ("a1", "a2", "b1", "a3", "b2"):  # noqa: A001
+        for id in ("a1", "a2", "b1", "a3", "b2"):
             await store.put(a_message(id, key=id[0]))
         assert ids(await store.take(9, now=NOW)) == ["a1", "b1"]
         assert ids(await store.take(9, now=NOW)) == []
@@ -187,7 +187,7 @@ class StoreContract:
         assert await store.get("nobody") is None
 
     async def test_counts(self, store: Store) -> None:
-        for id in ("1", "2", "3", "4"):  # noqa: A001
+        for id in ("1", "2", "3", "4"):
             await store.put(a_message(id, key="k" if id > "2" else id))
         await store.take(3, now=NOW)
         await store.dead_letter(a_message("1"), error="E")
@@ -388,7 +388,7 @@ class StoreContract:
     # By the beginning of an id.
 
     async def test_an_id_is_found_by_its_beginning(self, store: Store) -> None:
-        for id in ("k1waits", "k1runs", "k1done", "k1dead", "other"):  # noqa: A001
+        for id in ("k1waits", "k1runs", "k1done", "k1dead", "other"):
             await store.put(a_message(id))
         await store.take(9, now=NOW)
         await store.retry("k1waits", due=NOW, error="E")
@@ -511,7 +511,7 @@ class StoreContract:
 
     async def test_what_is_due_first_leaves_first_in_whatever_lane(self, store: Store) -> None:
         lanes = {"x-0": "b", "x-1": "a", "x-2": "b"}
-        await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])  # noqa: A001
+        await self.sends(store, [Outgoing(id, "x", "sms", b"text", lane=lanes[id]) for id in lanes])
         await store.take_outgoing(2, now=NOW)
         await store.retry_outgoing("x-1", due=NOW + 1, error="E")
         await store.retry_outgoing("x-0", due=NOW + 2, error="E")
@@ -520,7 +520,7 @@ class StoreContract:
 
     async def test_one_behind_another_leaves_when_that_is_gone(self, store: Store) -> None:
         behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": "", "q-1": "never-kept"}
-        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id]) for id in behind])  # noqa: A001
+        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id]) for id in behind])
         assert ids_of(await store.take_outgoing(9, now=NOW)) == ["p-0", "q-0", "q-1"]
         assert ids_of(await store.take_outgoing(9, now=NOW)) == [], "not while it is on its way"
         await store.retry_outgoing("p-0", due=NOW + 60, error="E")
@@ -534,7 +534,7 @@ class StoreContract:
 
     async def test_what_is_dead_stays_with_all_behind_it_and_comes_back_whole(self, store: Store) -> None:
         behind = {"p-0": "", "p-1": "p-0", "p-2": "p-1", "q-0": ""}
-        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id], since=NOW) for id in behind])  # noqa: A001
+        await self.sends(store, [Outgoing(id, "p", "sms", b"", behind=behind[id], since=NOW) for id in behind])
         await store.take_outgoing(9, now=NOW)
         await store.dead_letter_outgoing("p-0", error="400 no")
         listed = {each.id: (each.state, each.error) for each in await store.outgoing()}
@@ -700,7 +700,7 @@ class StoreContract:
             got = []
             while taken := await store.take(7, now=NOW):
                 got += ids(taken)
-                await asyncio.gather(*(store.finish(id) for id in ids(taken)))  # noqa: A001
+                await asyncio.gather(*(store.finish(id) for id in ids(taken)))
             return got
 
         done = await asyncio.gather(*(work(each) for each in (store, other, store, other)))

@@ -67,7 +67,7 @@ class Listed(Protocol[Kept]):
     async def __call__(
         self,
         *,
-        type: str | None,  # noqa: A002
+        type: str | None,
         limit: int,
         after: str,
     ) -> list[Kept]: ...

@@ -200,7 +200,7 @@ class _Group:
         _list(config, lambda store: self.shelf(store).listed, self.columns, self.noun, filters, as_json=as_json)
 
     def _show(self) -> Callable[..., None]:
-        def command(id: ID, content: Raw = False, config: File = None, as_json: AsJSON = False) -> None:  # noqa: A002
+        def command(id: ID, content: Raw = False, config: File = None, as_json: AsJSON = False) -> None:
             kept = _with_store(config, lambda store: self.shelf(store).get(id))
             if content:
                 _print_content(kept)
@@ -357,7 +357,7 @@ waiting = _filtered(_waiting)
 
 
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID", help="A message's id, as log lines have it, or a beginning.")],  # noqa: A002
+    id: Annotated[str, typer.Argument(metavar="ID", help="A message's id, as log lines have it, or a beginning.")],
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:

@@ -72,7 +72,7 @@ class StopConsumer(Exception):
     """Raised by a handler to end its consumer quietly."""
 
 
-def layer_event(type: str) -> Callable[[F], F]:  # noqa: A002 -- the key's name in every event
+def layer_event(type: str) -> Callable[[F], F]:
     """Mark the method that handles channel layer messages of one ``type``::
 
     @layer_event("reading.new")

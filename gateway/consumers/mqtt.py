@@ -153,7 +153,7 @@ class MqttConnection(Consumer[R]):
         """Close the connection; an MQTT 5 device is told the reason code."""
         return self._say("mqtt.disconnect", properties, reason_code=reason_code)
 
-    def _say(self, type: str, properties: Properties | None, **keys: Any) -> R:  # noqa: A002 -- the key's name
+    def _say(self, type: str, properties: Properties | None, **keys: Any) -> R:
         given = {} if properties is None else {"properties": dict(properties)}
         return self.perform(self._emit({"type": type, **keys, **given}))
 

@@ -40,7 +40,7 @@ class WebsocketMethods(Consumer[R]):
         """A peer asks for a connection: ``accept`` it (the default) or ``close`` it (it gets HTTP 403)."""
         return self.accept()
 
-    def receive(self, text: str | None, bytes: bytes | None = None) -> Any:  # noqa: A002 -- ASGI's key
+    def receive(self, text: str | None, bytes: bytes | None = None) -> Any:
         """One message: either ``text`` or ``bytes``. One that takes no ``bytes`` gets none: a peer that sends them is
         hung up on."""
 
@@ -50,7 +50,7 @@ class WebsocketMethods(Consumer[R]):
     def accept(self, subprotocol: str | None = None) -> R:
         return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}))
 
-    def send(self, text: str | None = None, bytes: bytes | None = None) -> R:  # noqa: A002
+    def send(self, text: str | None = None, bytes: bytes | None = None) -> R:
         """Send one message: either ``text`` or ``bytes``."""
         return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}))
 

@@ -96,7 +96,7 @@ def _is_journal(stream: TextIO) -> bool:
 class _Handler(logging.StreamHandler[TextIO]):
     """Where a record cannot be written, that is no reason for a traceback in another form, nor to stop."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 -- its name there
+    def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]
         if isinstance(error, OSError):  # a full disk, a reader that is gone
             return

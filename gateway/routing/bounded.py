@@ -49,7 +49,7 @@ class _Timer:
         handler = signal.getsignal(signal.SIGVTALRM)
         if handler == signal.SIG_DFL:
             signal.signal(signal.SIGVTALRM, self._ring)
-            signal.siginterrupt(signal.SIGVTALRM, False)  # noqa: FBT003 -- takes no keywords
+            signal.siginterrupt(signal.SIGVTALRM, False)
             return True
         return handler == self._ring
 

@@ -81,7 +81,7 @@ def url(pattern: str, target: Any) -> Route:
     return _route(Regex(_text(pattern)), target)
 
 
-def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:  # noqa: A002 -- MQTT's word
+def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
     """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
     capture what the consumer's handler must have."""
     pattern = Topic(_text(filter))

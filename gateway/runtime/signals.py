@@ -33,7 +33,7 @@ def ignore() -> None:
     for number in IGNORED:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _nothing)
-            signal.siginterrupt(number, False)  # noqa: FBT003 -- takes no keywords
+            signal.siginterrupt(number, False)
 
 
 def _nothing(number: int, frame: object) -> None:

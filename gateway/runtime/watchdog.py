@@ -84,12 +84,12 @@ class Watch:
         return answer
 
     def _where_the_loop_is(self) -> str:
-        place = _place(sys._current_frames().get(self._thread))  # noqa: SLF001 -- documented, in spite of its name
+        place = _place(sys._current_frames().get(self._thread))
         return f"the event loop is blocked, and every protocol with it, at {place}; block in a sync consumer"
 
 
 def _where_the_threads_are(size: int) -> str:
-    frames = sys._current_frames()  # noqa: SLF001
+    frames = sys._current_frames()
     busy = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
     places = Counter(_place(frames.get(thread.ident or 0)) for thread in busy)
     listed = ", ".join(f"{number} at {place}" for place, number in places.most_common(3))

@@ -13,8 +13,6 @@ from typing import Protocol
 
 from gateway.store.values import Claim, Counts, Message, Outgoing, OutgoingSummary, Search, Step, Summary
 
-# ruff: noqa: A002 -- an id is called id, and a type type
-
 
 class Clock(Protocol):
     def now(self) -> float:

@@ -395,7 +395,7 @@ class Exchange(AppRun):
         hint = interim(103, [(b"link", link) for link in links])
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
             self.connection.write(hint)
-        return self._drain() if self.connection._paused else None  # noqa: SLF001 -- as below
+        return self._drain() if self.connection._paused else None
 
     def http_response_body(self, event: Any) -> Awaitable[None] | None:
         body = event.get("body", b"")
@@ -420,11 +420,11 @@ class Exchange(AppRun):
             if self._left and not self._bodiless:
                 self._ended_short(self._left)
             self._over()
-            if not connection._paused:  # noqa: SLF001 -- as below
+            if not connection._paused:
                 self.free()
                 return None
             return self._drain_and_free()
-        return self._drain() if connection._paused else None  # noqa: SLF001 -- ours, in aiohttp's place
+        return self._drain() if connection._paused else None
 
     async def _drain(self) -> None:
         """Wait for a peer that is slow. One that leaves meanwhile is told of by the next ``send``.
@@ -433,7 +433,7 @@ class Exchange(AppRun):
         the body waits: its clean-up runs at once. Else it would wait for the garbage collector.
         """
         with contextlib.suppress(Disconnected):
-            await self.connection._drain_helper()  # noqa: SLF001 -- as above
+            await self.connection._drain_helper()
 
     async def _drain_and_free(self) -> None:
         await self._drain()  # or answers to pipelined requests would fill the memory

@@ -199,7 +199,7 @@ class WebSocket(Exchange):
         if self._deflate is not None:
             return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
-        return self.connection._drain_helper() if self.connection._paused else None  # noqa: SLF001 -- as in Exchange
+        return self.connection._drain_helper() if self.connection._paused else None
 
     def websocket_close(self, event: Any) -> None:
         if self._accepted:
@@ -273,7 +273,7 @@ class WebSocket(Exchange):
         elif kind == _BINARY:
             self._receive({"type": "websocket.receive", "bytes": content}, size)
         elif kind == _PING:
-            if not self.connection._paused and not self._complete:  # noqa: SLF001 -- a peer that does not read gets none
+            if not self.connection._paused and not self._complete:
                 self.connection.say(frame(_PONG, content))
         elif kind == _CLOSE:
             self._closed_by_peer(int(content or 1005), extra)

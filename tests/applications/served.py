@@ -130,7 +130,7 @@ async def visit(served: Served, scenario: Callable[[Visit], Awaitable[Any]], mar
     async with asyncio.timeout(30):
         said = await scenario(each)
     deadline = time.monotonic() + LIMIT
-    while len(made := served.marks()[before:]) < marks and time.monotonic() < deadline:  # noqa: ASYNC110 -- a file tells of nothing
+    while len(made := served.marks()[before:]) < marks and time.monotonic() < deadline:
         await asyncio.sleep(0.005)
     await asyncio.sleep(settle)
     made = served.marks()[before:]

@@ -82,7 +82,7 @@ class Desk:
     def __init__(self, taken: Taken) -> None:
         self._taken = taken
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         fields = BytesHeaderParser().parsebytes(envelope.content)
         self._taken.add(fields["Message-ID"].strip("<>").partition("@")[0], fields["Subject"])
         return "250 2.0.0 taken"

@@ -33,14 +33,14 @@ from gateway import (
 
 
 class Echo(WebsocketConsumer):
-    def receive(self, text: str | None, bytes: bytes | None = None) -> None:  # noqa: A002
+    def receive(self, text: str | None, bytes: bytes | None = None) -> None:
         self.send(text=text, bytes=bytes)
         if text == "bye":
             self.close(4000)
 
 
 class AsyncEcho(AsyncWebsocketConsumer):
-    async def receive(self, text: str | None, bytes: bytes | None = None) -> None:  # noqa: A002
+    async def receive(self, text: str | None, bytes: bytes | None = None) -> None:
         await self.send(text=text, bytes=bytes)
         if text == "bye":
             await self.close(4000)
@@ -72,7 +72,7 @@ class AsyncDouble(AsyncMqttConsumer):
         await self.publish(topic + "/double", str(2 * int(payload)), qos=1)
 
 
-def publish(payload: bytes, id: int | None) -> dict[str, Any]:  # noqa: A002
+def publish(payload: bytes, id: int | None) -> dict[str, Any]:
     return {"type": "mqtt.receive", "topic": "t", "payload": payload, "qos": 0 if id is None else 1, "id": id}
 
 

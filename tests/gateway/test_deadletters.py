@@ -65,7 +65,7 @@ SUBJECTS = {
 }
 
 
-def message(id: str, kind: str = "email", *, minutes: float = 10.0, **more: Any) -> Message:  # noqa: A002
+def message(id: str, kind: str = "email", *, minutes: float = 10.0, **more: Any) -> Message:
     """One that arrived so many minutes ago."""
     given: dict[str, Any] = {
         "route": f"default -> shop.{kind.capitalize()}Handler",

@@ -91,7 +91,7 @@ def _layer() -> Iterator[None]:
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 -- threads and sockets tell of nothing
+        while not condition():
             await asyncio.sleep(0.002)
 
 

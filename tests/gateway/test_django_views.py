@@ -122,7 +122,7 @@ async def test_no_more_threads_are_kept_than_the_pool_has() -> None:
     views = calling(together.wait)
     await asyncio.gather(*(ask(views) for _ in range(thread_pool.get().size + 3)))
     async with asyncio.timeout(PATIENCE):
-        while sum(thread.name.startswith("django") for thread in threading.enumerate()) > thread_pool.get().size:  # noqa: ASYNC110
+        while sum(thread.name.startswith("django") for thread in threading.enumerate()) > thread_pool.get().size:
             await asyncio.sleep(0.01)
 
 

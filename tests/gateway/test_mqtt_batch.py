@@ -108,7 +108,7 @@ async def test_sync_batches_run_on_one_thread_and_what_they_publish_leaves_befor
             self.group_send("batches", {"type": "sum", "sum": total})
 
     with installed({channel_layer: layer}):
-        heard = await say(Sums.as_asgi(), *(message("n", b"%d" % id, id) for id in (1, 2, 3)))  # noqa: A001
+        heard = await say(Sums.as_asgi(), *(message("n", b"%d" % id, id) for id in (1, 2, 3)))
     assert [event["type"] for event in heard] == ["mqtt.send", *["mqtt.ack"] * 3]
     assert heard[0]["payload"] == b"6"
     async with asyncio.timeout(LIMIT):
@@ -153,7 +153,7 @@ async def test_messages_may_be_refused_or_deferred_one_by_one() -> None:
             messages[1].defer(5)
 
     stored = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}  # where there is somebody to keep it
-    assert await say(Picky.as_asgi(), *(message("a", id=id) for id in (1, 2, 3)), extensions=stored) == [  # noqa: A001
+    assert await say(Picky.as_asgi(), *(message("a", id=id) for id in (1, 2, 3)), extensions=stored) == [
         {"type": "mqtt.ack", "reason_code": 0x99, "id": 1},
         {"type": "mqtt.defer", "retry_after": 5, "id": 2},
         {"type": "mqtt.ack", "id": 3},
@@ -190,9 +190,9 @@ async def test_a_batch_that_takes_long_holds_its_connections_back() -> None:
 
     async with devices(Slow.as_asgi(), 3) as peers:
         for peer in peers:
-            peer.say(*(message("a", id=id) for id in range(1, 21)))  # noqa: A001
+            peer.say(*(message("a", id=id) for id in range(1, 21)))
         async with asyncio.timeout(LIMIT):
-            while not sizes:  # noqa: ASYNC110 -- and then they stand still
+            while not sizes:
                 await asyncio.sleep(0)
         for _ in range(100):
             await asyncio.sleep(0)
@@ -210,12 +210,12 @@ async def test_a_connection_that_is_cancelled_takes_back_what_still_waits() -> N
     async with devices(Keeps.as_asgi(batches=batches), 2) as (one, two):
         one.say(message("a", b"1", 1), message("a", b"2", 2))
         async with asyncio.timeout(LIMIT):
-            while one.inbox.qsize():  # noqa: ASYNC110
+            while one.inbox.qsize():
                 await asyncio.sleep(0)
         await asyncio.sleep(0)
         one.task.cancel()
         await asyncio.gather(one.task, return_exceptions=True)
-        two.say(*(message("b", b"%d" % id, id) for id in (3, 4, 5, 6)))  # noqa: A001
+        two.say(*(message("b", b"%d" % id, id) for id in (3, 4, 5, 6)))
         assert [(await two.hear())["id"] for _ in range(4)] == [3, 4, 5, 6]
         await leave(two)
     assert [[each.payload for each in batch] for batch in batches] == [[b"3", b"4", b"5", b"6"]]

@@ -22,7 +22,7 @@ CONNECT = {"type": "mqtt.connect", "username": None, "password": None}
 DISCONNECT = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
 
 
-def message(topic: str, payload: bytes = b"", id: int | None = 1, **keys: Any) -> dict[str, Any]:  # noqa: A002
+def message(topic: str, payload: bytes = b"", id: int | None = 1, **keys: Any) -> dict[str, Any]:
     qos = 0 if id is None else 1
     event = {"type": "mqtt.receive", "topic": topic, "payload": payload, "qos": qos, "retain": False, "dup": False}
     return {**event, "id": id, "properties": {}, **keys}
@@ -141,7 +141,7 @@ class AsyncSums(AsyncJsonMqttConsumer):
 @pytest.mark.parametrize("consumer", [Sums, AsyncSums])
 async def test_json_in_and_out(consumer: Any, caplog: pytest.LogCaptureFixture) -> None:
     broken = (b"", b"secret", b"\xff", b"[NaN]", b"[" * 100_000)
-    sent = [message("n", b"[1, 2]"), *(message("n", payload, id) for id, payload in enumerate(broken, 2))]  # noqa: A001
+    sent = [message("n", b"[1, 2]"), *(message("n", payload, id) for id, payload in enumerate(broken, 2))]
     with caplog.at_level(logging.WARNING, "gateway"):
         heard = await say(consumer.as_asgi(), *sent, message("n", b"secret", None), message("n", b"[]", 9))
     sums = [event for event in heard if event["type"] == "mqtt.send"]
@@ -151,7 +151,7 @@ async def test_json_in_and_out(consumer: Any, caplog: pytest.LogCaptureFixture) 
     ]
     assert [event for event in heard if event["type"] == "mqtt.ack"] == [
         {"type": "mqtt.ack", "id": 1},
-        *({"type": "mqtt.ack", "id": id, "reason_code": 0x99} for id in range(2, 7)),  # noqa: A001
+        *({"type": "mqtt.ack", "id": id, "reason_code": 0x99} for id in range(2, 7)),
         {"type": "mqtt.ack", "id": 9},
     ]
     assert len(caplog.messages) == 6
@@ -262,7 +262,7 @@ class AsyncReader(AsyncMqttConsumer):
         return self.answer
 
 
-def ask(id: int, *filters: tuple[str | None, int]) -> dict[str, Any]:  # noqa: A002
+def ask(id: int, *filters: tuple[str | None, int]) -> dict[str, Any]:
     return {"type": "mqtt.subscribe", "id": id, "filters": list(filters), "properties": {}}
 
 

@@ -25,7 +25,7 @@ TEXT_EVENT = {"type": "sms.send", "to": "+447700900123", "from": "+15005550006",
 LATER = NOW + 3600
 
 
-def item(id: str, kind: str, event: dict[str, Any], **more: str) -> Outgoing:  # noqa: A002
+def item(id: str, kind: str, event: dict[str, Any], **more: str) -> Outgoing:
     content = codec.encode({"listener": "mail"}, [event])
     return Outgoing(id, id.partition("-")[0], kind, content, recipient=recipient_of(event), **more)
 

@@ -256,7 +256,7 @@ async def test_they_leave_by_a_real_server(header: bytes, subject: str) -> None:
     got: list[bytes] = []
 
     class Handler:
-        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 -- aiosmtpd's name
+        async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
             got.append(envelope.content)
             return "250 OK"
 

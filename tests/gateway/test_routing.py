@@ -266,7 +266,7 @@ async def test_a_crash_in_one_group_is_raised_after_the_others_had_their_turn() 
     assert [name for name, _ in seen] == ["boss", "everyone"]
 
 
-def message(topic: str, id: int | None = None) -> dict[str, Any]:  # noqa: A002
+def message(topic: str, id: int | None = None) -> dict[str, Any]:
     return {"type": "mqtt.receive", "topic": topic, "payload": b"", "qos": 0, "id": id}
 
 

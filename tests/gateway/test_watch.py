@@ -30,7 +30,7 @@ def block_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
 
 async def wait_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
     async with asyncio.timeout(LIMIT):
-        while said not in caplog.text:  # noqa: ASYNC110 -- a thread writes it
+        while said not in caplog.text:
             await asyncio.sleep(0.01)
 
 

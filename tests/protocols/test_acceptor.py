@@ -57,7 +57,7 @@ async def serving(limit: int = 10, bind: str = "127.0.0.1:0", **options: Any) ->
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 -- what is waited for is a plain number
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -6,8 +6,6 @@ from gateway.store.sqlite.session import Session
 from gateway.store.sqlite.sql import claims
 from gateway.store.values import Claim, Outgoing
 
-# ruff: noqa: A002 -- the interface calls an id id
-
 
 class Claims(Session):
     async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:

@@ -6,8 +6,6 @@ from gateway.store.sqlite.session import Session
 from gateway.store.sqlite.sql import messages as sql
 from gateway.store.values import Message, Outgoing
 
-# ruff: noqa: A002 -- the interface calls an id id
-
 
 class Inbox(Session):
     async def put(self, message: Message, *, claim: str | None = None) -> None:

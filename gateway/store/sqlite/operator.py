@@ -7,8 +7,6 @@ from gateway.store.sqlite.session import Session
 from gateway.store.sqlite.sql import history, lookup, messages, outgoing
 from gateway.store.values import Counts, Message, Outgoing, OutgoingSummary, Search, Step, Summary
 
-# ruff: noqa: A002 -- the interface calls an id id, and a type type
-
 
 class Operator(Session):
     async def waiting(

@@ -6,8 +6,6 @@ from gateway.store.sqlite.session import Session
 from gateway.store.sqlite.sql import outgoing as sql
 from gateway.store.values import Outgoing
 
-# ruff: noqa: A002 -- the interface calls an id id
-
 
 class Outbox(Session):
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:

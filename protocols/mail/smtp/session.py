@@ -250,14 +250,14 @@ class SMTPSession(SMTP):
 
     # The commands.
 
-    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802 -- aiosmtpd finds commands by these names
+    async def smtp_HELO(self, hostname: str | None) -> None:
         if not hostname:
             await self.push("501 5.5.4 Syntax: HELO hostname")
             return
         self._greeted(hostname, extended=False)
         await self._pass(f"250 {self.hostname}")
 
-    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+    async def smtp_EHLO(self, hostname: str | None) -> None:
         if not hostname:
             await self.push("501 5.5.4 Syntax: EHLO hostname")
             return
@@ -277,33 +277,33 @@ class SMTPSession(SMTP):
         self._transaction = None
         self.envelope = self._create_envelope()
 
-    async def smtp_RSET(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_RSET(self, argument: str | None) -> None:
         self._reset()
         await self._pass("250 2.0.0 OK")
 
-    async def smtp_NOOP(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_NOOP(self, argument: str | None) -> None:
         await self._pass("250 2.0.0 OK")
 
-    async def smtp_STARTTLS(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_STARTTLS(self, argument: str | None) -> None:
         if self.encrypted():
             await self.push("503 5.5.1 TLS is on already")
             return
         self._transaction = None  # RFC 3207 4.2
         await super().smtp_STARTTLS(argument)
 
-    async def smtp_VRFY(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_VRFY(self, argument: str | None) -> None:
         await self._pass("252 2.5.0 Cannot verify the user, but will take the message")
 
-    async def smtp_HELP(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_HELP(self, argument: str | None) -> None:
         await self._pass("214 2.0.0 See RFC 5321")
 
-    async def smtp_AUTH(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_AUTH(self, argument: str | None) -> None:
         await self.push("502 5.5.1 Authentication is not offered")
 
     async def _unknown(self, argument: str | None) -> None:
         await self.push("500 5.5.2 Command not recognized")
 
-    async def smtp_MAIL(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_MAIL(self, argument: str | None) -> None:
         if await self.check_helo_needed():
             return
         try:
@@ -318,7 +318,7 @@ class SMTPSession(SMTP):
             raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
         return begin(argument, max_message=self._host.settings.max_message)
 
-    async def smtp_RCPT(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_RCPT(self, argument: str | None) -> None:
         if await self.check_helo_needed():
             return
         if self._is_full():
@@ -358,7 +358,7 @@ class SMTPSession(SMTP):
         logger.info("%s: %s refused: %s", self, command, answer)
         return answer
 
-    async def smtp_DATA(self, argument: str | None) -> None:  # noqa: N802
+    async def smtp_DATA(self, argument: str | None) -> None:
         transaction = self._transaction
         if transaction is None or not transaction.recipients:
             await self.push(self._no_recipients(transaction))
@@ -447,13 +447,13 @@ class LMTPSession(SMTPSession):
     def with_protocol(self) -> str:
         return "LMTPS" if self.encrypted() else "LMTP"
 
-    async def smtp_LHLO(self, hostname: str | None) -> None:  # noqa: N802
+    async def smtp_LHLO(self, hostname: str | None) -> None:
         await super().smtp_EHLO(hostname)
 
-    async def smtp_HELO(self, hostname: str | None) -> None:  # noqa: N802
+    async def smtp_HELO(self, hostname: str | None) -> None:
         await self.push("500 5.5.1 This is LMTP: say LHLO")
 
-    async def smtp_EHLO(self, hostname: str | None) -> None:  # noqa: N802
+    async def smtp_EHLO(self, hostname: str | None) -> None:
         await self.push("500 5.5.1 This is LMTP: say LHLO")
 
     def _no_recipients(self, transaction: Transaction | None) -> str:

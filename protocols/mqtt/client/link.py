@@ -308,7 +308,7 @@ class Link:
 
     # What its owner asks.
 
-    def acknowledge(self, id: int, reason_code: int = 0) -> None:  # noqa: A002 -- the event's name for it
+    def acknowledge(self, id: int, reason_code: int = 0) -> None:
         """PUBACK, or PUBREC. Of a message at QoS 2 it is remembered even where the connection is lost."""
         if id in self._in_hand:
             self._in_hand.discard(id)

@@ -22,10 +22,10 @@ class ClientSession:
         # One that is there at our first connection is an earlier process's, whose ids we do not know.
         self._inherited = present and self._inherited is not False
 
-    def is_doubtful(self, id: int) -> bool:  # noqa: A002 -- the field's name in the standard
+    def is_doubtful(self, id: int) -> bool:
         """Whether an earlier process may have left a message with this id unreleased."""
         return bool(self._inherited) and id not in self._cleared
 
-    def clear(self, id: int) -> None:  # noqa: A002
+    def clear(self, id: int) -> None:
         """The broker has said that it knows no message with this id."""
         self._cleared.add(id)

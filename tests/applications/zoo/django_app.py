@@ -23,13 +23,13 @@ settings.configure(
 )
 django.setup()
 
-from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer  # noqa: E402
-from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
-from django.core.asgi import get_asgi_application  # noqa: E402
-from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse  # noqa: E402
-from django.urls import path  # noqa: E402
+from channels.generic.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from channels.routing import ProtocolTypeRouter, URLRouter
+from django.core.asgi import get_asgi_application
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.urls import path
 
-from zoo.marks import mark  # noqa: E402
+from zoo.marks import mark
 
 
 async def ticks() -> AsyncIterator[bytes]:
@@ -75,7 +75,7 @@ def upload(request: HttpRequest) -> HttpResponse:
 
 
 def download(request: HttpRequest) -> FileResponse:
-    return FileResponse(open(os.path.join(os.environ["FILES"], "page.html"), "rb"))  # noqa: PTH118
+    return FileResponse(open(os.path.join(os.environ["FILES"], "page.html"), "rb"))
 
 
 urlpatterns = [

@@ -131,7 +131,7 @@ async def slow(request: Request) -> Response:
 
 async def waits(request: Request) -> Response:
     """A long poll."""
-    while not await request.is_disconnected():  # noqa: ASYNC110 -- as people write it
+    while not await request.is_disconnected():
         await asyncio.sleep(0.01)
     mark("poll over")
     return PlainTextResponse("nobody hears this")
@@ -203,7 +203,7 @@ class Outer(BaseHTTPMiddleware):
 
 
 async def download(request: Request) -> Response:
-    return FileResponse(os.path.join(os.environ["FILES"], "page.html"), background=BackgroundTask(later, "file task"))  # noqa: PTH118
+    return FileResponse(os.path.join(os.environ["FILES"], "page.html"), background=BackgroundTask(later, "file task"))
 
 
 routes = [

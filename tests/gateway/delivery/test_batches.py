@@ -10,7 +10,7 @@ from gateway import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
 from gateway.store.sqlite import SQLiteStore
 
 
-def said(name: str, payload: bytes, id: int) -> dict[str, Any]:  # noqa: A002
+def said(name: str, payload: bytes, id: int) -> dict[str, Any]:
     return {**message(name, payload, id), "retain": False, "dup": False}
 
 
@@ -26,7 +26,7 @@ async def test_stored_messages_are_handled_together_and_wait_for_nobody(store: S
 
     method = handle if base is MqttBatchConsumer else handle_async
     app = mqtt_app(type("Rows", (base,), {"receive_batch": method, "max_delay": 3600.0}))
-    sent = [said(f"t/{id}", b"%d" % id, id) for id in range(1, 41)]  # noqa: A001
+    sent = [said(f"t/{id}", b"%d" % id, id) for id in range(1, 41)]
     heard = await publish(app, *sent)
     assert sum(event["type"] == "mqtt.ack" for event in heard) == 40
     async with working(store, app):
@@ -49,7 +49,7 @@ async def test_a_poisoned_message_is_a_dead_letter_and_its_neighbours_are_handle
 
     app = mqtt_app(Rows)
     payloads = [b"1", b"poison", b"2", b"3"]
-    await publish(app, *(said("t", payload, id) for id, payload in enumerate(payloads, 1)))  # noqa: A001
+    await publish(app, *(said("t", payload, id) for id, payload in enumerate(payloads, 1)))
     async with working(store, app):
         await until(lambda: done(store))
     assert (await store.counts()).dead == 1

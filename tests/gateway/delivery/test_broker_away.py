@@ -27,7 +27,7 @@ async def accept_all(scope: Any, receive: Any, send: Any) -> None:
 
 async def until(look: Any) -> None:
     async with asyncio.timeout(LIMIT):
-        while not await look():  # noqa: ASYNC110 -- what is waited for is on the other side of a socket
+        while not await look():
             await asyncio.sleep(0.01)
 
 

@@ -124,7 +124,7 @@ class Flow:
     async def unsubscribe(self, filters: Any, timeout: float) -> None:
         self.said.append(filters)
 
-    def acknowledge(self, id: int, reason_code: int = 0) -> None:  # noqa: A002
+    def acknowledge(self, id: int, reason_code: int = 0) -> None:
         self.said.append(packets.puback(5, id, reason_code))
 
     async def close(self, reason_code: int = 0) -> None:

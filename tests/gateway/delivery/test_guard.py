@@ -40,7 +40,7 @@ async def deliver(app: Any, scope: dict[str, Any], events: list[Any]) -> list[di
 async def settled() -> None:
     """Until nothing is at work any more."""
     async with asyncio.timeout(LIMIT):
-        while len(deliveries.get().attempts):  # noqa: ASYNC110 -- nobody waits for what runs on its own
+        while len(deliveries.get().attempts):
             await asyncio.sleep(0.005)
 
 
@@ -337,5 +337,5 @@ async def test_a_message_that_the_store_gives_away_before_its_first_attempt_hear
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not true():  # noqa: ASYNC110 -- it is counted by a handler
+        while not true():
             await asyncio.sleep(0.005)

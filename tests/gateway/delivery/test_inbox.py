@@ -20,7 +20,7 @@ def inbox(target: Any) -> Guard:
     return Guard(target.as_asgi() if isinstance(target, type) else target, QUICK, "mqtt -> test")
 
 
-def ask(id: int, *filters: tuple[str, int]) -> dict[str, Any]:  # noqa: A002
+def ask(id: int, *filters: tuple[str, int]) -> dict[str, Any]:
     return {"type": "mqtt.subscribe", "id": id, "filters": list(filters), "properties": {}}
 
 
@@ -114,7 +114,7 @@ async def test_an_application_that_is_behind_holds_back_reading(store: SQLiteSto
     async with Conversation(inbox(Slow), device()) as peer:
         peer.say(CONNECT, *[leave] * 1000)
         async with asyncio.timeout(LIMIT):
-            while (left := peer.inbox.qsize()) > 800:  # noqa: ASYNC110 -- reading rings no bell
+            while (left := peer.inbox.qsize()) > 800:
                 await asyncio.sleep(0.005)
         await asyncio.sleep(0.02)
         assert peer.inbox.qsize() > 500, left
@@ -141,7 +141,7 @@ async def test_where_nothing_can_be_stored_the_device_is_told_in_words_that_disc
 # QoS 2: an event id that lives as long as the exchange.
 
 
-def twice(payload: bytes, *, dup: bool, event: str = "e1", id: int = 5) -> dict[str, Any]:  # noqa: A002
+def twice(payload: bytes, *, dup: bool, event: str = "e1", id: int = 5) -> dict[str, Any]:
     return {**message("t", payload, id), "qos": 2, "dup": dup, "retain": False, "event": event}
 
 

@@ -229,7 +229,7 @@ async def test_what_was_taken_and_not_noted_is_sent_again_and_nothing_else(
     parts = ["a" * 1600, "b" * 1600, "c"]
     asked = asyncio.Event()
 
-    async def full(id: str) -> None:  # noqa: A002
+    async def full(id: str) -> None:
         if id == "e-0":
             return await noted(id)
         asked.set()

@@ -167,7 +167,7 @@ async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
     async with Conversation(app, email()) as server:
         server.say(*MAIL)
         async with asyncio.timeout(LIMIT):
-            while not gate.runs:  # noqa: ASYNC110 -- it is on a thread
+            while not gate.runs:
                 await asyncio.sleep(0.005)
     assert server.heard() == [{"type": "email.defer"}]
     assert deliveries.get().attempts.active() == {"late handlers": 1}
@@ -250,7 +250,7 @@ async def test_a_mailbox_is_no_exception(
 
     with _mailbox() as server:
         async with _reading(server, mail_to(gate), Policy(attempts=2), 0.1):
-            while tries() < 3:  # noqa: ASYNC110 -- the log tells
+            while tries() < 3:
                 await asyncio.sleep(0.02)
             assert gate.runs == 1
             gate.open()

@@ -38,13 +38,13 @@ def device() -> dict[str, Any]:
     return scope("mqtt", listener="devices", username=None)
 
 
-def message(name: str, payload: bytes, id: int | None = None) -> dict[str, Any]:  # noqa: A002
+def message(name: str, payload: bytes, id: int | None = None) -> dict[str, Any]:
     return {"type": "mqtt.receive", "topic": name, "payload": payload, "qos": 1, "id": id, "properties": {}}
 
 
 async def until(look: Any) -> None:
     async with asyncio.timeout(LIMIT):
-        while not await look():  # noqa: ASYNC110 -- what a store holds rings no bell
+        while not await look():
             await asyncio.sleep(0.005)
 
 

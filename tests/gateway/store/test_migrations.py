@@ -62,7 +62,7 @@ async def test_what_0_1_0_tried_for_ever_has_an_end(tmp_path: Path) -> None:
     outbox = Outbox(Deliveries(store), {"email": away})
     outbox.start()
     async with asyncio.timeout(20):
-        while (await store.counts()).outgoing:  # noqa: ASYNC110 -- the store tells nobody
+        while (await store.counts()).outgoing:
             await asyncio.sleep(0.01)
     await outbox.stop(1.0)
     [dead, _] = await store.outgoing()

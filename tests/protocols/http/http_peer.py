@@ -80,7 +80,7 @@ async def _chunks(reader: asyncio.StreamReader) -> bytes:
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 -- nothing tells of it
+        while not condition():
             await asyncio.sleep(0.001)
 
 

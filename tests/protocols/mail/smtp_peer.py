@@ -74,7 +74,7 @@ async def serving(app: Any, *, submission: Any = None, **settings: Any) -> Async
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 -- what is waited for are the server's own plain numbers
+        while not condition():
             await asyncio.sleep(0.01)
 
 

@@ -174,7 +174,7 @@ async def test_no_more_connections_than_allowed() -> None:
         submission = by_smtp(server.address, max_connections=2)
         sending = [asyncio.ensure_future(submission.submit("", ["b@x.org"], REPLY)) for _ in range(5)]
         async with asyncio.timeout(LIMIT):
-            while running < 2:  # noqa: ASYNC110 -- a plain number
+            while running < 2:
                 await asyncio.sleep(0.01)
         release.set()
         await asyncio.gather(*sending)

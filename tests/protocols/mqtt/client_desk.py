@@ -15,7 +15,7 @@ LIMIT = 10.0
 
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(LIMIT):
-        while not condition():  # noqa: ASYNC110 -- what is waited for is on the other side of a socket
+        while not condition():
             await asyncio.sleep(0.005)
 
 

@@ -203,7 +203,7 @@ async def test_paho_session(server: MQTTServer) -> None:
 
     await asyncio.to_thread(talk)
     async with asyncio.timeout(LIMIT):
-        while server.broker.sessions:  # noqa: ASYNC110 -- a session's end is no event
+        while server.broker.sessions:
             await asyncio.sleep(0.01)
 
 

@@ -178,7 +178,7 @@ def users_of(*names: str) -> dict[str, Secret]:
 
 async def until_inside(gate: Gate, number: int) -> None:
     async with asyncio.timeout(LIMIT):
-        while gate.inside < number:  # noqa: ASYNC110 -- no asyncio.Event hears of what threads do
+        while gate.inside < number:
             await asyncio.sleep(0.001)
 
 

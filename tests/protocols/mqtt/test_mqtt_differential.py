@@ -46,7 +46,7 @@ def ours() -> Iterator[int]:
 names = st.sampled_from(["ann", "bob", "cat"])
 topics = st.sampled_from(["a", "a/b", "a/b/c", "b", "b/", "/b"])
 filters = st.sampled_from(["#", "+", "a", "a/#", "a/+", "+/b", "a/b", "+/+/c", "b/+", "+/b/#", "/b"])
-yes = st.just(True)  # noqa: FBT003 -- it is the value
+yes = st.just(True)
 qos = st.integers(0, 2)
 options = st.builds(
     lambda qos, local, published, handling: qos | local << 2 | published << 3 | handling << 4,

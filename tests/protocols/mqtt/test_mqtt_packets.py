@@ -243,7 +243,7 @@ def test_paho_connects() -> None:
         assert client.connects(keepalive=33, clean_start=False, properties=own) == Connect(
             5,
             "dev",
-            False,  # noqa: FBT003
+            False,
             33,
             "ann",
             b"secret",
@@ -251,7 +251,7 @@ def test_paho_connects() -> None:
             expected,
         )
     with Paho(4, "dev") as client:
-        assert client.connects(keepalive=33) == Connect(4, "dev", True, 33, None, None, None, {})  # noqa: FBT003
+        assert client.connects(keepalive=33) == Connect(4, "dev", True, 33, None, None, None, {})
 
 
 @pytest.mark.parametrize("qos", [0, 1, 2])
@@ -266,7 +266,7 @@ def test_paho_publishes(paho: Paho, qos: int) -> None:
 def test_paho_subscribes_and_unsubscribes(paho: Paho) -> None:
     if paho.version == 4:
         _, mid = paho.client.subscribe([("a/+", 1), ("#", 2)])
-        expected = [("a/+", Options(1, False, False, 0)), ("#", Options(2, False, False, 0))]  # noqa: FBT003
+        expected = [("a/+", Options(1, False, False, 0)), ("#", Options(2, False, False, 0))]
         assert paho.said() == Subscribe(mid, expected, {})
         _, mid = paho.client.unsubscribe(["a/+", "#"])
         assert paho.said() == Unsubscribe(mid, ["a/+", "#"], {})
@@ -275,7 +275,7 @@ def test_paho_subscribes_and_unsubscribes(paho: Paho) -> None:
     mine = some(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=[300], UserProperty=("a", "b"))
     _, mid = paho.client.subscribe([("a/+", options)], properties=mine)
     properties_ = {"subscription_identifier": 300, "user_property": [("a", "b")]}
-    assert paho.said() == Subscribe(mid, [("a/+", Options(2, True, True, 1))], properties_)  # noqa: FBT003
+    assert paho.said() == Subscribe(mid, [("a/+", Options(2, True, True, 1))], properties_)
     _, mid = paho.client.unsubscribe(["a/+", "#"], some(PacketTypes.UNSUBSCRIBE, UserProperty=("a", "b")))
     assert paho.said() == Unsubscribe(mid, ["a/+", "#"], {"user_property": [("a", "b")]})
 
@@ -302,7 +302,7 @@ def json(properties_: Properties | None) -> dict[str, Any]:
 
 def test_paho_hears_connack(paho: Paho) -> None:
     mine = {"receive_maximum": 9, "assigned_client_identifier": "you", "maximum_qos": 1, "user_property": [("a", "b")]}
-    present, code, found = paho.hears(packets.connack(paho.version, 0, True, mine))  # noqa: FBT003
+    present, code, found = paho.hears(packets.connack(paho.version, 0, True, mine))
     expected = {"ReceiveMaximum": 9, "AssignedClientIdentifier": "you", "MaximumQoS": 1, "UserProperty": [("a", "b")]}
     assert (present, code, json(found)) == (True, "Success", expected if paho.version == 5 else {})
 

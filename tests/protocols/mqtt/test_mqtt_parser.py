@@ -75,7 +75,7 @@ def test_connect_of_3_1_1_with_everything() -> None:
     fields = map(string, ("dev", "status", "gone", "ann", b"\x00secret"))
     will = {"topic": "status", "payload": b"gone", "qos": 1, "retain": True, "properties": {}}
     found = one(connect(4, 0xEE, *fields, keepalive=60), 0)
-    assert found == is_(Connect(4, "dev", True, 60, "ann", b"\x00secret", will, {}))  # noqa: FBT003
+    assert found == is_(Connect(4, "dev", True, 60, "ann", b"\x00secret", will, {}))
 
 
 def test_connect_of_5_0_with_everything() -> None:
@@ -99,7 +99,7 @@ def test_connect_of_5_0_with_everything() -> None:
         "request_problem_information": 0,
         "user_property": [("a", "b")],
     }
-    assert found == is_(Connect(5, "dev", False, 600, "ann", b"secret", will, expected))  # noqa: FBT003
+    assert found == is_(Connect(5, "dev", False, 600, "ann", b"secret", will, expected))
 
 
 @pytest.mark.parametrize(
@@ -284,8 +284,8 @@ def test_the_reason_codes_that_a_client_may_send(code: int) -> None:
 
 def test_subscribe() -> None:
     filters = string("a/#"), b"\2", string("+"), b"\0", string("a#"), b"\1"
-    expected = [("a/#", Options(2, False, False, 0)), ("+", Options(0, False, False, 0))]  # noqa: FBT003
-    expected += [(None, Options(1, False, False, 0))]  # noqa: FBT003
+    expected = [("a/#", Options(2, False, False, 0)), ("+", Options(0, False, False, 0))]
+    expected += [(None, Options(1, False, False, 0))]
     assert one(packet(0x82, short(9), *filters), 4) == is_(Subscribe(9, expected, {}))
     assert one(packet(0x82, short(9), NONE, *filters), 5) == is_(Subscribe(9, expected, {}))
 
@@ -293,7 +293,7 @@ def test_subscribe() -> None:
 def test_subscription_options() -> None:
     filters = string("a"), b"\x2d", string("$share/g/a"), b"\x1a"
     some = properties(b"\x0b\x80\x01", pair("a", "b"))
-    expected = [("a", Options(1, True, True, 2)), ("$share/g/a", Options(2, False, True, 1))]  # noqa: FBT003
+    expected = [("a", Options(1, True, True, 2)), ("$share/g/a", Options(2, False, True, 1))]
     assert one(packet(0x82, short(1), some, *filters), 5) == is_(
         Subscribe(1, expected, {"subscription_identifier": 128, "user_property": [("a", "b")]})
     )

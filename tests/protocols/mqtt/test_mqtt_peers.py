@@ -48,7 +48,7 @@ async def subscriber(server: MQTTServer, *arguments: str) -> AsyncIterator[async
     before = len(server.broker.matches["probe/x"])
     task = asyncio.ensure_future(run("mosquitto_sub", server, "-t", "probe/x", *arguments, wait=2 * LIMIT))
     async with asyncio.timeout(LIMIT):
-        while len(server.broker.matches["probe/x"]) == before:  # noqa: ASYNC110 -- a subscription is no event
+        while len(server.broker.matches["probe/x"]) == before:
             await asyncio.sleep(0.01)
     yield task
     await task

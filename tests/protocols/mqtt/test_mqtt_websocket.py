@@ -152,5 +152,5 @@ async def test_a_client_that_leaves_has_left() -> None:
         assert server.active() == {"mqtt": 1}
         await peer.close()
         async with asyncio.timeout(LIMIT):
-            while server.active():  # noqa: ASYNC110 -- there is no event for it
+            while server.active():
                 await asyncio.sleep(0.01)

@@ -182,7 +182,7 @@ async def test_a_text_under_way_is_waited_for_at_the_end() -> None:
         await hook.start()
         sending = asyncio.ensure_future(hook.send(EVENT))
         async with asyncio.timeout(LIMIT):
-            while not there.waiting:  # noqa: ASYNC110 -- on the other side of a socket
+            while not there.waiting:
                 await asyncio.sleep(0.005)
             stopping = asyncio.ensure_future(hook.stop(LIMIT))
             await asyncio.sleep(0)

@@ -53,7 +53,7 @@ async def call(hook: Any, method: str = "POST", path: str | None = None, **reque
 
 
 def bodies(response: httpx.Response) -> list[str | None]:
-    return [body.text for body in ElementTree.fromstring(response.content).iter("Body")]  # noqa: S314
+    return [body.text for body in ElementTree.fromstring(response.content).iter("Body")]
 
 
 @pytest.fixture(autouse=True)

@@ -1,7 +1,5 @@
 """A damaged database: row by row, what can still be read of it into a new one."""
 
-# ruff: noqa: S608 -- only our own constants are written into SQL
-
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -5,8 +5,6 @@ Somebody, or NTP, may set a machine's clock back by an hour; what is to be tried
 processes of one machine that have the store open have the same clock, the command line's too.
 """
 
-# ruff: noqa: S608 -- only our own constants are written into SQL
-
 import sqlite3
 import time
 from pathlib import Path

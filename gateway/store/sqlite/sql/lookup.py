@@ -3,8 +3,6 @@
 A content may have many megabytes, and a traceback may be long: neither is read into memory for a list.
 """
 
-# ruff: noqa: S608 -- only our own constants are written into SQL
-
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass

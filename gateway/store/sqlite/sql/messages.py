@@ -3,8 +3,6 @@
 An operation does all calls of its kind that one commit holds, and returns a result for each.
 """
 
-# ruff: noqa: S608 -- only our own constants are written into SQL
-
 import json
 import logging
 import sqlite3

@@ -1,7 +1,5 @@
 """Operations on outgoing items; :mod:`gateway.store.sqlite.sql.messages` says what an operation is."""
 
-# ruff: noqa: S608 -- only our own constants are written into SQL
-
 import logging
 import sqlite3
 from collections.abc import Sequence
