@@ -7,7 +7,7 @@ from gateway.delivery.policy import Policy
 
 
 @dataclass
-class Running:
+class DeliveryContext:
     """The guard of the route that takes it says here under which policy."""
 
     attempt: int
@@ -22,5 +22,5 @@ class CutOff(Exception):
         super().__init__(f"{attempts} attempts were cut off: the process was killed, or they were cancelled")
 
 
-current_running: ContextVar[Running | None] = ContextVar("current_running", default=None)
+current_delivery: ContextVar[DeliveryContext | None] = ContextVar("current_delivery", default=None)
 """Set by the worker around each delivery; the same object in every task below it."""

@@ -9,7 +9,7 @@ from gateway.delivery.policy import Policy
 
 
 @dataclass(frozen=True)
-class Ruling:
+class Disposition:
     """``done``: it is handled. ``again``: after ``wait`` seconds. ``dead``: among the dead letters. ``refused``: its
     sender is told never to send it again."""
 
@@ -17,28 +17,28 @@ class Ruling:
     wait: float = 0.0
 
 
-def rule(policy: Policy, outcome: Outcome, attempt: int) -> Ruling:
+def disposition_of(policy: Policy, outcome: Outcome, attempt: int) -> Disposition:
     """After attempt number ``attempt``. A handler that defers, or finds no free thread, is not counted out."""
     if outcome.error is None and not outcome.deferred:
-        return Ruling("done")
+        return Disposition("done")
     if outcome.error is None and outcome.verdict is not None:
         wish = outcome.verdict.get("retry_after")
-        return Ruling("again", policy.wait(attempt) if wish is None else wish)
+        return Disposition("again", policy.wait(attempt) if wish is None else wish)
     if isinstance(outcome.error, NoThread):
-        return Ruling("again", policy.wait(attempt))
+        return Disposition("again", policy.wait(attempt))
     if policy.on_error == "refuse":
-        return Ruling("refused")
+        return Disposition("refused")
     if policy.on_error == "dead-letter" or (policy.attempts is not None and attempt >= policy.attempts):
-        return Ruling("dead")
-    return Ruling("again", policy.wait(attempt))
+        return Disposition("dead")
+    return Disposition("again", policy.wait(attempt))
 
 
-def in_words(policy: Policy, ruling: Ruling, attempt: int, *, stored: bool) -> str:
+def in_words(policy: Policy, disposition: Disposition, attempt: int, *, stored: bool) -> str:
     """For the log line: ``attempt 2 of 5, next in 30 s``. What is not ``stored`` comes again with its sender."""
     of = f" of {policy.attempts}" if policy.attempts else ""
-    match ruling.state:
+    match disposition.state:
         case "again":
-            follows = f"next in {ruling.wait:g} s" if stored else "next when its sender repeats it"
+            follows = f"next in {disposition.wait:g} s" if stored else "next when its sender repeats it"
         case "dead":
             follows = "now among the dead letters"
         case _:

@@ -8,15 +8,15 @@ from typing import Any
 
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event, event_id
-from gateway.delivery.delivery_context import CutOff, current_running
-from gateway.delivery.disposition import Ruling, in_words, rule
+from gateway.delivery.delivery_context import CutOff, current_delivery
+from gateway.delivery.disposition import Disposition, disposition_of, in_words
 from gateway.delivery.kind import DeliveryKind, delivery_kind
 from gateway.delivery.limit import Limit
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.retry_until_stored import retry_until_stored
+from gateway.delivery.running_attempts import Answer, RunningAttempt
 from gateway.delivery.service import deliveries
-from gateway.delivery.underway import Answer, UnderWay
 from gateway.store import Claim, Message, Outgoing, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
@@ -43,10 +43,10 @@ class Guard:
         kind = delivery_kind(scope["type"])
         if kind is None:  # a lifespan
             await self.app(scope, receive, send)
-        elif (running := current_running.get()) is not None:
-            running.policy = self.policy
-            self._check(running.attempt)
-            limit = Limit(lambda error: warn_late(scope, error, self.policy, running.attempt))
+        elif (context := current_delivery.get()) is not None:
+            context.policy = self.policy
+            self._check(context.attempt)
+            limit = Limit(lambda error: warn_late(scope, error, self.policy, context.attempt))
             await limit.run(self.app, self.policy.timeout, scope, receive, send)
         elif (live := kind.live(self.app, self.label, self.policy)) is not None:
             await live(scope, receive, send)
@@ -78,9 +78,9 @@ class Guard:
         key = identity.key or f"{scope['type']}:{own}"
         here, look = deliveries.get(), FIRST_LOOK
         while True:
-            if under_way := here.attempts.get(key):
+            if running := here.attempts.get(key):
                 logger.info("%s: delivered again while it is handled", describe(scope))
-                return await under_way.answer()
+                return await running.answer()
             claim = await here.store.claim(
                 key, id=own, now=here.store.now(), ttl=identity.window, failed_as=identity.failed_as
             )
@@ -102,15 +102,15 @@ class Guard:
         except BaseException as error:
             self._give_back(claim, error, counted=False)
             raise
-        here.stored.ring()
+        here.stored.notify()
         return [kind.accept()]
 
     async def _begun(
-        self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim, under_way: UnderWay
+        self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim, running: RunningAttempt
     ) -> Answer:
         try:
             message = self._message(kind, scope, events, claim)
-            return await self._attempted(kind, scope, events, message, claim.key, under_way)
+            return await self._attempted(kind, scope, events, message, claim.key, running)
         except Exception as error:
             self._give_back(claim, error, counted=True)
             raise
@@ -119,7 +119,7 @@ class Guard:
         """Else nobody could have it while this process lives."""
         here = deliveries.get()
         release = partial(here.store.release, claim.key, error=type(error).__name__, counted=counted)
-        here.owed.spawn(insist(release), name=f"release {claim.id}")
+        here.owed.spawn(retry_until_stored(release), name=f"release {claim.id}")
 
     async def _repeated(self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim) -> Answer:
         """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
@@ -137,7 +137,7 @@ class Guard:
             return taken
 
     async def _attempted(
-        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, key: str, under_way: UnderWay
+        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, key: str, running: RunningAttempt
     ) -> Answer:
         extension = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         told = {**scope, "extensions": {**scope["extensions"], "delivery": extension}}
@@ -146,14 +146,14 @@ class Guard:
             warn_late(scope, error, self.policy, message.attempts)
             return [kind.defer()]
 
-        under_way.told_late = late
-        outcome = await self._outcome(kind, told, events, message, under_way.limit)
-        ruling = rule(self.policy, outcome, message.attempts)
-        if ruling.state != "done":
-            report(scope, outcome, self.policy, ruling, message.attempts, stored=False)
-        elif under_way.limit.expired is not None:
+        running.told_late = late
+        outcome = await self._outcome(kind, told, events, message, running.limit)
+        disposition = disposition_of(self.policy, outcome, message.attempts)
+        if disposition.state != "done":
+            report(scope, outcome, self.policy, disposition, message.attempts, stored=False)
+        elif running.limit.expired is not None:
             logger.info("%s: done after its time; its repetition gets that answer", describe(scope))
-        return await self._settled(kind, told, message, key, outcome, ruling, under_way)
+        return await self._settled(kind, told, message, key, outcome, disposition, running)
 
     async def _outcome(
         self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, limit: Limit
@@ -172,8 +172,8 @@ class Guard:
         message: Message,
         key: str,
         outcome: Outcome,
-        ruling: Ruling,
-        under_way: UnderWay,
+        disposition: Disposition,
+        running: RunningAttempt,
     ) -> Answer:
         """What the sender is told, when the store has it. Who waits is not kept waiting where it cannot take that now;
         what has come of the handler is not given up."""
@@ -181,13 +181,13 @@ class Guard:
         store = here.store
         error = outcome.failure
         outgoing: list[Outgoing] = []
-        match ruling.state:
+        match disposition.state:
             case "done":
                 answer = [*outcome.replies, outcome.verdict or kind.accept()]
                 outgoing = outgoing_of(message.id, scope, outcome.outgoing, store.now())
                 keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
-                answer = [{**(outcome.verdict or kind.defer()), "retry_after": ruling.wait}]
+                answer = [{**(outcome.verdict or kind.defer()), "retry_after": disposition.wait}]
                 keep = partial(store.release, key, error=error, counted=outcome.counted)
             case "dead":
                 answer = [kind.accept()]
@@ -195,9 +195,9 @@ class Guard:
             case _:
                 answer = [kind.reject()]
                 keep = partial(store.settle, key, result=codec.encode({}, answer))
-        await insist(keep, told=under_way.say)
+        await retry_until_stored(keep, told=running.say)
         if outgoing:
-            here.outgoing.ring()
+            here.outgoing.notify()
         return answer
 
     def _message(self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim) -> Message:
@@ -218,13 +218,15 @@ def guarded(app: Application, policy: Policy, label: str) -> Application:
     return app if policy.plain else Guard(app, policy, label)
 
 
-def report(scope: Any, outcome: Outcome, policy: Policy, ruling: Ruling, attempt: int, *, stored: bool) -> None:
+def report(
+    scope: Any, outcome: Outcome, policy: Policy, disposition: Disposition, attempt: int, *, stored: bool
+) -> None:
     """One log record for an attempt that did not succeed: with the traceback where it crashed."""
-    words = in_words(policy, ruling, attempt, stored=stored)
+    words = in_words(policy, disposition, attempt, stored=stored)
     if outcome.error is None:
         logger.info("%s: deferred (%s)", describe(scope), words)
     else:
-        extra = {"scope": scope, "note": words, "kept": stored or ruling.state == "dead"}
+        extra = {"scope": scope, "note": words, "kept": stored or disposition.state == "dead"}
         logger.error("%s", describe(scope), exc_info=outcome.error, extra=extra)
 
 

@@ -80,7 +80,7 @@ class InboxConnection:
         while batch := await pile.take():
             new = [event for event in batch if not await self._is_known(event)]
             await here.store.put_all([self._message(scope, event) for event in new])
-            here.stored.ring()
+            here.stored.notify()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
                     if event["id"] is not None:

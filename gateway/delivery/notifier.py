@@ -3,8 +3,8 @@
 import asyncio
 
 
-class Bell:
-    """Whoever waits holds an ``asyncio.Event`` from :meth:`listen`; :meth:`ring` sets them all."""
+class Notifier:
+    """Whoever waits holds an ``asyncio.Event`` from :meth:`listen`; :meth:`notify` sets them all."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
@@ -17,6 +17,6 @@ class Bell:
     def forget(self, event: asyncio.Event) -> None:
         self._waiting.discard(event)
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         for event in self._waiting:
             event.set()

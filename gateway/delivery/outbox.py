@@ -12,8 +12,8 @@ from gateway.delivery.accounts import Accounts
 from gateway.delivery.current_event import current_event
 from gateway.delivery.outgoing import part_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
-from gateway.delivery.poller import Crew
-from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.poller import Poller
+from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.store import Outgoing, codec
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
@@ -39,7 +39,7 @@ ACCOUNT_PAUSE = 300.0
 locked for a while is not to be kept locked by our asking."""
 
 
-class Outbox(Crew[Outgoing]):
+class Outbox(Poller[Outgoing]):
     """``outlets``: by protocol. What has none waits for a start that has one.
 
     A lane may have as many places as it leaves free: half of them where it is alone, so that there is room for the next
@@ -82,7 +82,7 @@ class Outbox(Crew[Outgoing]):
         except Exception as error:  # whatever the other side, or its library, came up with
             await self._not_sent(item, error)
         else:
-            await insist(partial(self.store.finish_outgoing, item.id))
+            await retry_until_stored(partial(self.store.finish_outgoing, item.id))
             self._outcomes.add(item.kind, "sent")
             self._left(item.lane)
 
@@ -112,7 +112,7 @@ class Outbox(Crew[Outgoing]):
         left, refused = self._parts(item, error)
         self._tell_dead(left or item, said)
         answered, bury = isinstance(error, PermanentFailure), self.store.dead_letter_outgoing
-        await insist(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
+        await retry_until_stored(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
         if answered:
             self._left(item.lane)
 
@@ -135,7 +135,7 @@ class Outbox(Crew[Outgoing]):
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), self._parts(item, error)
         later = self.store.retry_outgoing
-        await insist(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
+        await retry_until_stored(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
     def _left(self, lane: str) -> None:
         if self._accounts.left(lane):

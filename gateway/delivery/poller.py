@@ -5,7 +5,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
-from gateway.delivery.notifier import Bell
+from gateway.delivery.notifier import Notifier
 from gateway.store import Message, Outgoing, Store, StoreUnavailable
 from protocols.tasks import Tasks
 
@@ -15,21 +15,21 @@ LOOK_AGAIN = 1.0
 """Seconds between two looks at the store: another process may have put something there."""
 
 
-class Crew(ABC, Generic[Item]):
-    """Each place is free again as soon as its item is done; ``bell`` says that there may be another."""
+class Poller(ABC, Generic[Item]):
+    """Each place is free again as soon as its item is done; ``notifier`` says that there may be another."""
 
     noun: ClassVar[str]
     """What its items are called, for the operator."""
     size: ClassVar[int]
     """Items that run at once; more wait in the store."""
 
-    def __init__(self, store: Store, bell: Bell) -> None:
+    def __init__(self, store: Store, notifier: Notifier) -> None:
         self.store = store
         self.running: dict[str, Item] = {}
         """By id."""
         self._tasks = Tasks(self.noun)
-        self._bell = bell
-        self._woken = bell.listen()
+        self._notifier = notifier
+        self._woken = notifier.listen()
         self._stopping = False
 
     @abstractmethod
@@ -61,7 +61,7 @@ class Crew(ABC, Generic[Item]):
         while self.running and (left := deadline - asyncio.get_running_loop().time()) > 0:
             self._woken.clear()
             await self._wait(left)
-        self._bell.forget(self._woken)
+        self._notifier.forget(self._woken)
         await self._tasks.cancel()
 
     async def _take(self) -> None:

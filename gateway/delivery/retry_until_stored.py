@@ -9,7 +9,9 @@ PAUSE = 1.0
 """Seconds between two tries."""
 
 
-async def insist(call: Callable[[], Awaitable[None]], told: Callable[[StoreUnavailable], None] | None = None) -> None:
+async def retry_until_stored(
+    call: Callable[[], Awaitable[None]], told: Callable[[StoreUnavailable], None] | None = None
+) -> None:
     """Until it succeeds. A message that is taken, or claimed, is nobody else's until this process says or ends.
     ``told`` hears of the first time that it fails."""
     while True:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from gateway.delivery.keep import Keep
-from gateway.delivery.notifier import Bell
+from gateway.delivery.notifier import Notifier
 from gateway.delivery.outcomes import Outcomes
-from gateway.delivery.underway import Register
+from gateway.delivery.running_attempts import RunningAttempts
 from gateway.services import Service
 from gateway.store import Store
 from protocols.tasks import Tasks
@@ -18,11 +18,11 @@ class Deliveries:
     store: Store
     keep: Keep = field(default_factory=Keep)
     """How long what handlers send is tried."""
-    stored: Bell = field(default_factory=Bell)
-    """Rings when a message was put into the store."""
-    outgoing: Bell = field(default_factory=Bell)
-    """Rings when something to send was committed."""
-    attempts: Register = field(default_factory=Register)
+    stored: Notifier = field(default_factory=Notifier)
+    """Notifies when a message was put into the store."""
+    outgoing: Notifier = field(default_factory=Notifier)
+    """Notifies when something to send was committed."""
+    attempts: RunningAttempts = field(default_factory=RunningAttempts)
     """Attempts whose senders wait for the answer."""
     owed: Tasks = field(default_factory=lambda: Tasks("store"))
     """Store calls that no request waits for. They are cancelled at the end, and the next start makes up for them."""

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
-from gateway.delivery.delivery_context import Running, current_running
-from gateway.delivery.disposition import rule
+from gateway.delivery.delivery_context import DeliveryContext, current_delivery
+from gateway.delivery.disposition import disposition_of
 from gateway.delivery.guard import report
 from gateway.delivery.kind import DeliveryKind, delivery_kind
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
-from gateway.delivery.poller import Crew
-from gateway.delivery.retry_until_stored import insist
+from gateway.delivery.poller import Poller
+from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.store import Message, StoreUnavailable, codec
 from protocols.asgi import Application
@@ -29,7 +29,7 @@ TRIAL = 1.0
 """Seconds in which nothing is begun beside a message that a dead process had, unless it ends before."""
 
 
-class Worker(Crew[Message]):
+class Worker(Poller[Message]):
     """Takes what is due, runs it through ``app`` as it is today, and rules by the policy of the route that takes it."""
 
     noun: ClassVar = "stored messages"
@@ -81,44 +81,44 @@ class Worker(Crew[Message]):
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
-        running = Running(message.attempts)
-        current_running.set(running)
+        context = DeliveryContext(message.attempts)
+        current_delivery.set(context)
         outcome = await kind.attempt(self._app, scope, events).outcome()
-        await self._settle(kind, message, scope, outcome, running)
+        await self._settle(kind, message, scope, outcome, context)
 
     async def _settle(
-        self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, running: Running
+        self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
     ) -> None:
-        if running.policy is None and (outcome.error is not None or outcome.rejected):
+        if context.policy is None and (outcome.error is not None or outcome.rejected):
             await self._bury(message, outcome.failure if outcome.error else "no route takes it any more")
             return
-        policy = running.policy or Policy()
-        ruling = rule(policy, outcome, message.attempts)
-        if ruling.state != "done":
-            report(scope, outcome, policy, ruling, message.attempts, stored=True)
-        match ruling.state:
+        policy = context.policy or Policy()
+        disposition = disposition_of(policy, outcome, message.attempts)
+        if disposition.state != "done":
+            report(scope, outcome, policy, disposition, message.attempts, stored=True)
+        match disposition.state:
             case "done":
                 await self._finish(kind, message, scope, outcome)
             case "again":
-                due = self.store.now() + ruling.wait
-                await insist(
+                due = self.store.now() + disposition.wait
+                await retry_until_stored(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
             case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
-                await insist(partial(self.store.dead_letter, message, error=outcome.failure))
+                await retry_until_stored(partial(self.store.dead_letter, message, error=outcome.failure))
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
         sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
-        await insist(partial(self.store.finish, message.id, outgoing=outgoing))
+        await retry_until_stored(partial(self.store.finish, message.id, outgoing=outgoing))
         if outgoing:
-            self._outgoing.ring()
+            self._outgoing.notify()
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
-        await insist(partial(self.store.dead_letter, message, error=error))
+        await retry_until_stored(partial(self.store.dead_letter, message, error=error))
 
     async def _keep_house(self) -> None:
         while True:
@@ -126,7 +126,7 @@ class Worker(Crew[Message]):
             try:
                 if recovered := await self.store.recover():
                     logger.warning("taken over from a process that died: %d", recovered)
-                    self._bell.ring()
+                    self._notifier.notify()
                 await self.store.purge(now=self.store.now())
             except StoreUnavailable as error:
                 logger.error("the store cannot be tidied up: %s", error)

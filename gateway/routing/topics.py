@@ -9,7 +9,7 @@ from typing import Any
 
 from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
-from gateway.delivery.delivery_context import current_running
+from gateway.delivery.delivery_context import current_delivery
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
 from gateway.routing.router import Route, Router, current_route
 from gateway.routing.unrouted import refuse
@@ -119,7 +119,7 @@ class TopicRouter(Router):
 
 
 async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
-    if current_running.get() is not None:  # from the store: it was for a route, which is there no more
+    if current_delivery.get() is not None:  # from the store: it was for a route, which is there no more
         raise LookupError(f"no route for the topic {event['topic']!r}")
     logger.debug("no route for the topic %s", event["topic"])
     if event["id"] is not None:

@@ -67,7 +67,7 @@ async def reply(store: SQLiteStore, event: str, listener: str, *texts: str) -> N
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events, store.now())
     await store.settle(event, result=b"", outgoing=outgoing)
-    deliveries.get().outgoing.ring()
+    deliveries.get().outgoing.notify()
 
 
 def bodies(there: Provider) -> list[str]:
@@ -213,7 +213,7 @@ async def test_with_a_part_that_is_refused_for_good_the_rest_dies_and_all_come_b
         ]
         assert (await store.counts()).dead_outgoing == 3
         assert await store.requeue_outgoing(["e-1"]) == 3
-        deliveries.get().outgoing.ring()
+        deliveries.get().outgoing.notify()
         await left(store, 0)
         assert [len(body) for body in bodies(there)] == [1600, 1600, 1600, 800]
     assert await store.outgoing() == []
@@ -277,7 +277,7 @@ async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 
     await store.claim(event, id=event, now=1.0, ttl=60.0)
     items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number, store.now())
     await store.settle(event, result=b"", outgoing=items)
-    deliveries.get().outgoing.ring()
+    deliveries.get().outgoing.notify()
 
 
 async def unsent(store: SQLiteStore) -> list[tuple[str, str, str, str]]:
@@ -350,7 +350,7 @@ async def test_what_is_no_mail_at_all_is_tried_once(store: SQLiteStore) -> None:
     item = Outgoing("e-0", "e", "email", codec.encode({"listener": "mail"}, [MAIL | {"rcpt_to": ["no address"]}]))
     async with peer() as there, mailing(store, there):
         await store.finish("e", outgoing=[item])
-        deliveries.get().outgoing.ring()
+        deliveries.get().outgoing.notify()
         await left(store, 0)
         [(_, state, _, error)] = await unsent(store)
         assert (state, error.partition(":")[0], there.tried) == ("dead", "email.send", 0)
@@ -380,7 +380,7 @@ async def test_what_is_old_and_was_hardly_tried_is_not_given_up_yet(
         event = MAIL | {"id": "e-0"}
         [old] = outgoing_of("e", {"listener": "mail"}, [event], 1.0)
         await store.finish("e", outgoing=[old])
-        deliveries.get().outgoing.ring()
+        deliveries.get().outgoing.notify()
 
         async def tried() -> bool:
             return bool(refusals(caplog))

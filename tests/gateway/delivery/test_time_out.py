@@ -161,7 +161,7 @@ async def test_a_thread_goes_on_alone_and_its_late_result_answers_the_retry(
 async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gateway.delivery.underway.WIND_UP", 0.05)
+    monkeypatch.setattr("gateway.delivery.running_attempts.WIND_UP", 0.05)
     gate = Gate()
     app = Guard(mail_to(gate).as_asgi(), Policy(attempts=3), "label")
     async with Conversation(app, email()) as server:

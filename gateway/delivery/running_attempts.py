@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 Answer = list[Mapping[str, Any]]
 """The events that answer the sender."""
-Attempt = Callable[["UnderWay"], Coroutine[Any, Any, Answer]]
+Attempt = Callable[["RunningAttempt"], Coroutine[Any, Any, Answer]]
 
 
-class UnderWay:
+class RunningAttempt:
     """One attempt at a message."""
 
     def __init__(self) -> None:
@@ -59,27 +59,27 @@ class UnderWay:
             self.say(self.told_late(error))
 
 
-class Register:
+class RunningAttempts:
     """By the key of the claim."""
 
     def __init__(self) -> None:
-        self._attempts: dict[str, UnderWay] = {}
+        self._attempts: dict[str, RunningAttempt] = {}
         self._tasks = Tasks("deliveries")
 
     def __len__(self) -> int:
         return len(self._attempts)
 
-    def get(self, key: str) -> UnderWay | None:
+    def get(self, key: str) -> RunningAttempt | None:
         return self._attempts.get(key)
 
-    def begin(self, key: str, attempt: Attempt) -> UnderWay:
+    def begin(self, key: str, attempt: Attempt) -> RunningAttempt:
         """As a task of its own, in a copy of this context."""
-        one = self._attempts[key] = UnderWay()
+        one = self._attempts[key] = RunningAttempt()
         task = self._tasks.spawn(self._carry_out(key, one, attempt), name=key)
         task.add_done_callback(lambda _: self._end(key, one))
         return one
 
-    async def _carry_out(self, key: str, one: UnderWay, attempt: Attempt) -> None:
+    async def _carry_out(self, key: str, one: RunningAttempt, attempt: Attempt) -> None:
         answer: Answer | Exception
         try:
             answer = await attempt(one)
@@ -88,11 +88,11 @@ class Register:
         self._forget(key, one)  # first: a repetition that comes now asks the store
         one.say(answer)
 
-    def _end(self, key: str, one: UnderWay) -> None:
+    def _end(self, key: str, one: RunningAttempt) -> None:
         self._forget(key, one)
         one.close()
 
-    def _forget(self, key: str, one: UnderWay) -> None:
+    def _forget(self, key: str, one: RunningAttempt) -> None:
         """Unless another attempt has the key: the store may give a claim away before this one hears that it is free."""
         if self._attempts.get(key) is one:
             del self._attempts[key]
