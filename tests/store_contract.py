@@ -1,9 +1,11 @@
-"""What every store engine keeps. An engine's tests inherit it and give it ``make_store``::
+"""What every store engine keeps. An engine's tests inherit it and give it one fixture::
 
-class TestSQLiteStore(StoreContract):
-    def make_store(self, place: Path) -> Store: ...
+    class TestSQLiteStore(StoreContract):
+        @pytest.fixture
+        def engine(self, engine: Engine) -> Engine:
+            return engine_of(f"sqlite:{tmp_path}/gateway.db")
 
-Two stores of one ``place`` are what two processes have.
+It names a place in which there is no store yet. Two stores of one engine are what two processes have.
 """
 
 import asyncio
@@ -11,12 +13,21 @@ import itertools
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 
-from gateway.store import Message, Outgoing, OutgoingSummary, Search, Store, StoreUnavailable, Summary
+from gateway.store import (
+    Engine,
+    Message,
+    MessageState,
+    Outgoing,
+    OutgoingSummary,
+    Search,
+    Store,
+    StoreUnavailable,
+    Summary,
+)
 from gateway.store.values import KEEP, LONGEST_ERROR
 
 NOW = 1_800_000_000.0
@@ -39,29 +50,49 @@ def ids(messages: Sequence[Message | Summary]) -> list[str]:
     return [message.id for message in messages]
 
 
-def summary_of(message: Message, state: Literal["waiting", "running", "dead"]) -> Summary:
+def summary_of(message: Message, state: MessageState) -> Summary:
     fields = {key: value for key, value in asdict(message).items() if key not in ("content", "alone")}
     return Summary(**fields, size=len(message.content), state=state)
 
 
 class StoreContract:
-    def make_store(self, place: Path) -> Store:
+    @pytest.fixture
+    def engine(self) -> Engine:
         raise NotImplementedError
 
     @pytest.fixture
-    async def store(self, tmp_path: Path) -> AsyncIterator[Store]:
-        store = self.make_store(tmp_path)
+    async def store(self, engine: Engine) -> AsyncIterator[Store]:
+        store = engine.store()
         assert await store.open() == ""
         yield store
         await store.close()
 
     @pytest.fixture
-    async def other(self, tmp_path: Path, store: Store) -> AsyncIterator[Store]:
+    async def other(self, engine: Engine, store: Store) -> AsyncIterator[Store]:
         """A second process's."""
-        other = self.make_store(tmp_path)
+        other = engine.store()
         assert await other.open() == ""
         yield other
         await other.close()
+
+    # The engine.
+
+    async def test_the_engine_knows_whether_there_is_a_store_and_makes_none(self, engine: Engine) -> None:
+        assert not engine.exists()
+        assert list(engine.faults()) == []
+        assert not engine.exists()
+        store = engine.store()
+        assert not engine.exists()
+        await store.open()
+        assert engine.exists()
+        assert list(engine.faults()) == [], "also while a process has it open"
+        await store.close()
+        assert engine.exists()
+
+    async def test_a_store_that_is_not_open_keeps_nothing(self, engine: Engine) -> None:
+        store = engine.store()
+        with pytest.raises(StoreUnavailable, match="not open"):
+            await store.put(a_message())
 
     async def told(self, store: Store, event: str) -> list[str]:
         return [step.what for step in await store.history(event)]
@@ -315,7 +346,9 @@ class StoreContract:
             )
         dead = await store.dead()
         assert ids(dead) == [f"d{number}" for number in range(6)]
-        assert dead[4] == summary_of(a_message("d4", type="mqtt", route="r1", attempts=3, error="E4"), "dead")
+        assert dead[4] == summary_of(
+            a_message("d4", type="mqtt", route="r1", attempts=3, error="E4"), MessageState.DEAD
+        )
         assert ids(await store.dead(type="email")) == ["d1", "d3", "d5"]
         assert ids(await store.dead(route="r1", type="mqtt")) == ["d4"]
         assert ids(await store.dead(limit=2, after="d1")) == ["d2", "d3"]
@@ -347,7 +380,7 @@ class StoreContract:
         large = a_message("large", content=b"x" * 1_000_000)
         await store.dead_letter(large, error=error)
         [summary] = await store.dead()
-        assert summary == summary_of(replace(large, error=error[-LONGEST_ERROR:]), "dead")
+        assert summary == summary_of(replace(large, error=error[-LONGEST_ERROR:]), MessageState.DEAD)
         assert summary.size == 1_000_000
         assert await store.summary("large") == summary
         assert (await store.get("large")) == replace(large, error=error)
@@ -634,8 +667,8 @@ class StoreContract:
         assert await other.recover() == 0
         assert await other.take(1, now=NOW) == []
 
-    async def test_what_is_left_by_one_that_ended_is_given_back(self, tmp_path: Path, store: Store) -> None:
-        gone = self.make_store(tmp_path)
+    async def test_what_is_left_by_one_that_ended_is_given_back(self, engine: Engine, store: Store) -> None:
+        gone = engine.store()
         await gone.open()
         await gone.put(a_message("left"))
         await gone.take(1, now=NOW)
@@ -652,14 +685,14 @@ class StoreContract:
         assert len(await store.take_outgoing(1, now=NOW)) == 1
         assert "its process ended; given back" in await self.told(store, "left")
 
-    async def test_what_was_leaving_when_its_process_died_is_first_to_leave(self, tmp_path: Path, store: Store) -> None:
+    async def test_what_was_leaving_when_its_process_died_is_first_to_leave(self, engine: Engine, store: Store) -> None:
         """The other side may have it already."""
         items = [Outgoing(f"l-{number}", "l", "sms", b"", lane="a") for number in range(3)]
         await self.sends(store, items)
         await store.take_outgoing(9, now=NOW)
         for number, later in enumerate((1.0, 2.0, 3.0)):
             await store.retry_outgoing(f"l-{number}", due=NOW + later, error="E")
-        dying = self.make_store(tmp_path)
+        dying = engine.store()
         await dying.open()
         assert ids_of(await dying.take_outgoing(9, now=NOW + 2, busy=["b"])) == ["l-0", "l-1"]
         await dying.retry_outgoing("l-0", due=NOW + 2, error="E")
@@ -667,13 +700,13 @@ class StoreContract:
         await store.recover()
         assert ids_of(await store.take_outgoing(1, now=NOW + 3)) == ["l-1"]
 
-    async def test_what_a_dead_process_had_comes_alone_in_any_process(self, tmp_path: Path, store: Store) -> None:
-        gone = self.make_store(tmp_path)
+    async def test_what_a_dead_process_had_comes_alone_in_any_process(self, engine: Engine, store: Store) -> None:
+        gone = engine.store()
         await gone.open()
         await gone.put_all([a_message(f"a{number}", key="k" if number == 2 else "") for number in range(3)])
         await gone.take(9, now=NOW)
         await gone.close()
-        other = self.make_store(tmp_path)
+        other = engine.store()
         await other.open()
         await store.put_all([a_message("fresh1"), a_message("fresh2"), a_message("after", key="k")])
         [first] = await store.take(9, now=NOW)
@@ -754,8 +787,8 @@ class StoreContract:
         await store.save("s", dict.fromkeys(changes))
         assert await store.load("s") == {}
 
-    async def test_a_space_is_one_process_s(self, tmp_path: Path) -> None:
-        one, two = self.make_store(tmp_path), self.make_store(tmp_path)
+    async def test_a_space_is_one_process_s(self, engine: Engine) -> None:
+        one, two = engine.store(), engine.store()
         await one.open()
         await two.open()
         await one.load("s")
@@ -785,26 +818,26 @@ class StoreContract:
         assert await store.get("waits") is not None
         assert ids(await store.dead()) == ["dead"]
 
-    async def test_everything_is_there_after_closing_and_opening(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
+    async def test_everything_is_there_after_closing_and_opening(self, engine: Engine) -> None:
+        store = engine.store()
         await store.open()
         await store.put(a_message("p"))
         await store.dead_letter(a_message("q"), error="E")
         await store.close()
-        again = self.make_store(tmp_path)
+        again = engine.store()
         assert await again.open() == ""
         assert ids(await again.take(9, now=NOW)) == ["p"]
         assert ids(await again.dead()) == ["q"]
         await again.close()
 
-    async def test_closing_does_what_was_asked_for_first(self, tmp_path: Path) -> None:
-        store = self.make_store(tmp_path)
+    async def test_closing_does_what_was_asked_for_first(self, engine: Engine) -> None:
+        store = engine.store()
         await store.open()
         puts = [asyncio.ensure_future(store.put(a_message(f"z{number}"))) for number in range(50)]
         await asyncio.sleep(0)
         await store.close()
         await asyncio.gather(*puts)
-        again = self.make_store(tmp_path)
+        again = engine.store()
         await again.open()
         assert (await again.counts()).waiting == 50
         await again.close()

@@ -33,7 +33,7 @@ from gateway.cli.terminal import (
 from gateway.config import checks
 from gateway.config.diagnostics import count
 from gateway.config.loader import load
-from gateway.store import Message, Outgoing, Store, StoreUnavailable, open_store
+from gateway.store import Message, Outgoing, Store, StoreUnavailable, engine_of
 from protocols.units import parse_duration
 
 T = TypeVar("T")
@@ -149,19 +149,18 @@ def _with_store(config: str | None, work: Callable[[Store], Awaitable[T]]) -> T:
     if (wrong := list(checks.store(draft))) or draft.spoiled("store"):
         draft.finish(wrong)
     os.chdir(draft.document.folder)
-    url = draft.settings.store
-    if not Path(place := url.partition(":")[2]).exists():  # made here, it would be ours, and not the daemon's user's
-        fail(f"there is no store yet at {place}: no message was kept", 1)
+    engine = engine_of(draft.settings.store)
+    if not engine.exists():  # made here, it would belong to this user, and not to the daemon's
+        fail(f"there is no store yet at {engine}: no message was kept", 1)
     try:
-        return asyncio.run(_opened(url, work))
+        return asyncio.run(_opened(engine.store(), work))
     except StoreUnavailable as error:
         fail(f"the store cannot be used: {error}", 1)
     except Unknown as error:
         fail(str(error), 1)
 
 
-async def _opened(url: str, work: Callable[[Store], Awaitable[T]]) -> T:
-    store = open_store(url)
+async def _opened(store: Store, work: Callable[[Store], Awaitable[T]]) -> T:
     if found := await store.open():
         complain(found)
     try:

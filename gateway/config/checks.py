@@ -13,7 +13,7 @@ from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
 from gateway.routing.scope_types import SCOPE_TYPES
-from gateway.store import open_store
+from gateway.store import engine_of
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
 from protocols.mqtt.access.users import PasswordFile
@@ -230,7 +230,7 @@ def _keeps_texts(app: object) -> bool:
 def store(draft: Draft) -> Iterator[Finding]:
     """The one thing that commands which work on the store need to be right."""
     try:
-        open_store(draft.settings.store)
+        engine_of(draft.settings.store)
     except ValueError as error:
         yield draft.document.at_value(("store",), f"store: {error}")
 

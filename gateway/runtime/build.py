@@ -21,7 +21,7 @@ from gateway.runtime.layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import make_outlets, make_servers, needs_store
 from gateway.services import Service, Services
-from gateway.store import Store, open_store
+from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
@@ -67,7 +67,7 @@ def _build(draft: Draft) -> Gateway:
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
-    store = open_store(settings.store) if kept or _has_policies(app) else None
+    store = engine_of(settings.store).store() if kept or _has_policies(app) else None
     try:
         servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:

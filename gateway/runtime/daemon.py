@@ -17,7 +17,7 @@ from gateway.runtime.build import Gateway
 from gateway.runtime.notify import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.services import entered, install
-from gateway.store import StoreUnavailable
+from gateway.store import StoreUnavailable, engine_of
 from gateway.threads import thread_pool
 from protocols.errors import BindError
 from protocols.lifespan import StartupFailed
@@ -101,8 +101,7 @@ class Daemon:
     async def _greet(self) -> None:
         gateway = self._gateway
         store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
-        place = gateway.settings.store.partition(":")[2]
-        kept = f"     store {place}: {store}" if store else ""
+        kept = f"     store {engine_of(gateway.settings.store)}: {store}" if store else ""
         self._say(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
         for line in [*banner.server_lines(listed), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:

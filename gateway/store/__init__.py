@@ -1,10 +1,10 @@
 """The one durable store: inbox, claims, dead letters, what handlers send."""
 
-from pathlib import Path
-
+from gateway.store.engines import engine_of
 from gateway.store.interfaces import (
     ClaimStore,
     Clock,
+    Engine,
     InboxStore,
     KeyValueStore,
     OperatorStore,
@@ -33,6 +33,7 @@ __all__ = [
     "ClaimStore",
     "Clock",
     "Counts",
+    "Engine",
     "InboxStore",
     "KeyValueStore",
     "Message",
@@ -48,15 +49,5 @@ __all__ = [
     "StoreUnavailable",
     "Summary",
     "UpkeepStore",
-    "open_store",
+    "engine_of",
 ]
-
-
-def open_store(url: str) -> Store:
-    """The engine for ``sqlite:var/gateway.db``, not opened yet. Raises ValueError for anything else."""
-    from gateway.store.sqlite import SQLiteStore
-
-    scheme, _, path = url.partition(":")
-    if scheme != "sqlite" or not path or path.endswith("/"):
-        raise ValueError(f"{url!r} is no store; write sqlite:FILE, such as sqlite:var/gateway.db")
-    return SQLiteStore(Path(path))

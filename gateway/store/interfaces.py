@@ -205,6 +205,23 @@ class UpkeepStore(Clock, Protocol):
         """Forget claims that have expired, and the histories of messages that are long gone; how many rows."""
 
 
+class Engine(Protocol):
+    """A place for a store, as a URL names it: a file, a database on a server. Nothing is opened yet.
+
+    ``str()`` is what people call the place, without passwords.
+    """
+
+    def store(self) -> "Store":
+        """The store in this place, as one process has it. It is not opened yet."""
+
+    def exists(self) -> bool:
+        """Whether there is a store in this place. A command for operators makes none."""
+
+    def faults(self) -> Sequence[str]:
+        """Why ``open`` cannot succeed on this machine, a sentence each, tried without leaving a trace. Only what stays
+        wrong until somebody changes it: a server that does not answer may answer by the time."""
+
+
 class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, UpkeepStore, Protocol):
     """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at
     once.

@@ -19,7 +19,7 @@ from servers.site import ROOT
 from test_cli import run
 
 from gateway.cli.selection import BATCH, PAGE
-from gateway.store import Message, Store, codec, open_store
+from gateway.store import Message, Store, codec, engine_of
 
 T = TypeVar("T")
 FILE = """
@@ -90,7 +90,7 @@ class Folder:
         """What ``work`` makes of the open store, in this process."""
 
         async def opened() -> T:
-            store = open_store(f"sqlite:{self.database}")
+            store = engine_of(f"sqlite:{self.database}").store()
             await store.open()
             try:
                 return await work(store)

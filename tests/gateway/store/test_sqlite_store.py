@@ -1,13 +1,14 @@
-"""The contract, held by the SQLite engine."""
+"""The contract, kept by the SQLite engine."""
 
 from pathlib import Path
 
+import pytest
 from store_contract import StoreContract
 
-from gateway.store import Store
-from gateway.store.sqlite import SQLiteStore
+from gateway.store import Engine, engine_of
 
 
 class TestSQLiteStore(StoreContract):
-    def make_store(self, place: Path) -> Store:
-        return SQLiteStore(place / "var" / "gateway.db")
+    @pytest.fixture
+    def engine(self, tmp_path: Path) -> Engine:
+        return engine_of(f"sqlite:{tmp_path}/var/gateway.db")

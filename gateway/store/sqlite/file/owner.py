@@ -13,8 +13,8 @@ from pathlib import Path
 
 from protocols import private_files
 
-_NO_OWNERS = ("open", "next")
-"""Whose lock files are not an owner's."""
+SHARED_LOCKS = ("open", "next")
+"""Lock files that belong to no owner."""
 OPENING = 60.0
 """Seconds to wait for others that open the file. A check takes some 5 s a gigabyte."""
 LOOK_AGAIN = 0.02
@@ -27,7 +27,7 @@ class Owner:
     def __init__(self, database: Path) -> None:
         """Raises OSError where the folder cannot be written."""
         self.id = secrets.token_hex(8)
-        self._path = _lock_path(database, self.id)
+        self._path = lock_path(database, self.id)
         self._fd = _locked(self._path)
 
     def release(self) -> None:
@@ -39,7 +39,7 @@ class Owner:
 
 def is_alive(database: Path, owner: str) -> bool:
     """Whether a process holds the lock of ``owner``; the file of a dead one is removed."""
-    path = _lock_path(database, owner)
+    path = lock_path(database, owner)
     try:
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -58,7 +58,7 @@ def others_alive(database: Path, owner: str) -> bool:
     """Whether anybody but ``owner`` has the database open."""
     prefix, suffix = f"{database.name}.", ".lock"
     ids = [path.name[len(prefix) : -len(suffix)] for path in database.parent.glob(f"{prefix}*{suffix}")]
-    alive = [each for each in ids if each not in (owner, *_NO_OWNERS) and is_alive(database, each)]
+    alive = [each for each in ids if each not in (owner, *SHARED_LOCKS) and is_alive(database, each)]
     return bool(alive)  # all are looked at: the files of dead ones go
 
 
@@ -99,12 +99,12 @@ def _is_free(fd: int) -> bool:
 
 def _shared_lock(database: Path, name: str) -> int:
     """A descriptor of a lock file that every process uses, whoever was the first."""
-    path = _lock_path(database, name)
+    path = lock_path(database, name)
     private_files.create(path)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
 
-def _lock_path(database: Path, owner: str) -> Path:
+def lock_path(database: Path, owner: str) -> Path:
     return database.with_name(f"{database.name}.{owner}.lock")
 
 

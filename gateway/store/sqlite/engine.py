@@ -1,0 +1,68 @@
+"""SQLite, as ``sqlite:FILE`` names it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from gateway.store.interfaces import Engine, Store
+from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
+from gateway.store.sqlite.sql.schema import TooNew, check_version, version_in
+from gateway.store.sqlite.store import SQLiteStore
+from protocols.writable import file_fault, folder_fault
+
+
+def parse(url: str) -> Engine:
+    path = url.partition(":")[2]
+    if not path or path.endswith("/"):
+        raise ValueError("it names no file")
+    return SQLiteEngine(Path(path))
+
+
+class SQLiteEngine:
+    """An :class:`gateway.store.interfaces.Engine` for the file at ``path``."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def store(self) -> Store:
+        return SQLiteStore(self._path)
+
+    def exists(self) -> bool:
+        try:
+            self._path.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:
+            return True  # it cannot be told: ``open`` says why
+        return True
+
+    def faults(self) -> list[str]:
+        """The first thing that is wrong: what follows from it says nothing new."""
+        first = next(filter(None, self._faults()), None)
+        return [] if first is None else [first]
+
+    def _faults(self) -> Iterator[str]:
+        yield folder_fault(self._path.parent)
+        if self._path.is_symlink():
+            yield folder_fault(self._path.resolve().parent, made=False)
+        for path in self._files():
+            yield file_fault(path)
+        yield self._version_fault()
+
+    def _files(self) -> Iterator[Path]:
+        for suffix in ("", "-wal", "-shm"):
+            yield self._path.with_name(self._path.name + suffix)
+        for name in SHARED_LOCKS:
+            yield lock_path(self._path, name)
+
+    def _version_fault(self) -> str:
+        try:
+            with self._path.open("rb") as file:
+                check_version(version_in(file.read(64)))
+        except FileNotFoundError:
+            return ""
+        except TooNew as error:
+            return f"{self._path}: {error}"
+        return ""
