@@ -11,26 +11,11 @@ The rules are quoted from MQTT 5.0. 3.1.1 has the same without reason codes (its
 docs/asgi/mqtt.md are drawn from these tables (``python -m tests.tooling.mqtt_diagrams``).
 """
 
-from collections.abc import Mapping
-from typing import Final, NamedTuple
+from typing import Final
 
 from protocols.errors import RemoteProtocolError
+from protocols.mqtt.steps import Step, Table
 from protocols.mqtt.wire import reasons
-
-
-class Step(NamedTuple):
-    """One step of a message."""
-
-    state: str
-    """The state that follows."""
-    answer: str = ""
-    """What is sent, or happens: a packet's name, one of the words below, or nothing."""
-    rule: str = ""
-    """The clause of MQTT 5.0 that asks for it."""
-
-
-Table = Mapping[str, Mapping[str, Step]]
-"""State -> what came -> step."""
 
 FREE: Final = "free"
 """The packet identifier is not in use: no message, or one that is over."""

@@ -1,9 +1,13 @@
-"""CONNECT has come: who the client is, and what it is granted, until it is accepted or refused (3.1, 3.2). Pure."""
+"""CONNECT has come: who the client is, and what it is granted, until it is accepted or refused (3.1, 3.2). Pure.
+
+The steps are those of :data:`protocols.mqtt.handshake.SERVER`.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from protocols.errors import Disconnected
+from protocols.mqtt import handshake
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
@@ -22,12 +26,13 @@ class Handshake:
 
     __slots__ = (
         *("_assigned", "_authentication", "_broker", "_connect", "_expiry", "_peer", "_problems", "_settings"),
-        *("keepalive", "rules", "user"),
+        *("keepalive", "rules", "state", "user"),
     )
 
     def __init__(
         self, broker: Broker, settings: MQTTSettings, connect: Connect, peer: Peer, *, assigned: bool = False
     ) -> None:
+        self.state = handshake.CHECK
         self._broker = broker
         self._settings = settings
         self._connect = connect
@@ -67,11 +72,20 @@ class Handshake:
         Raises RemoteProtocolError at anything else, Goodbye at DISCONNECT.
         """
         for packet in packets:
+            if self._goto(_COMES.get(type(packet), handshake.OTHER)) == handshake.CONNACK_ERROR:
+                raise broken("other than AUTH while it authenticates [MQTT-3.1.2-30]")
             if isinstance(packet, Disconnect):
                 raise Goodbye(packet.code)
-            if not isinstance(packet, Auth):
-                raise broken("other than AUTH while it authenticates [MQTT-3.1.2-30]")
-            yield self._authentication.heard(packet)
+            yield self._authentication.heard(cast("Auth", packet))
+
+    def _goto(self, what: str) -> str:
+        """Take the step that follows when ``what`` came: what to answer."""
+        self.state, answer, _ = handshake.SERVER[self.state][what]
+        return answer
+
+    def admit(self) -> None:
+        """The server's users and rules let the client in: the application is asked."""
+        self._goto(handshake.ADMIT)
 
     def authenticate(self, event: Mapping[str, Any]) -> None:
         """``mqtt.auth``: a step of the enhanced authentication. Raises LocalProtocolError."""
@@ -89,6 +103,7 @@ class Handshake:
         if connect.version == 5:
             self._expiry = float(properties.get("session_expiry_interval", self._expiry))
             self.keepalive = properties.get("server_keep_alive", self.keepalive)
+        self._goto(handshake.APP_ACCEPT)
         session, present = self._broker.open(
             connect.client_id,
             clean=connect.clean,
@@ -151,9 +166,16 @@ class Handshake:
         """``mqtt.ack``: it has sent nothing yet. Raises Disconnected; an application may ask only when it is gone."""
         raise Disconnected("mqtt.ack: the client is gone")
 
-    def refuse(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
-        """The application, or the server, does not accept it. Raises LocalProtocolError for illegal properties."""
-        self._peer.write(self._connack(reason_code, dict(properties or {})))
+    def refuse(self, what: str, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
+        """``what`` of the table came, and the client is not accepted. Raises LocalProtocolError for illegal
+        properties."""
+        data = self._connack(reason_code, dict(properties or {}))
+        if self._goto(what) == handshake.CONNACK_ERROR:
+            self._peer.write(data)
 
     def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:
         return encoded(self._peer, packets.connack, self._connect.version, code, present, properties=properties)
+
+
+_COMES = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}
+"""What the table calls a packet; any other is ``OTHER``."""
