@@ -9,7 +9,7 @@ from typing import Any, Protocol, cast
 from protocols.app_run import AppRun
 from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt import events
+from protocols.mqtt import events, handshake
 from protocols.mqtt.access.access import Access, Verdict
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import FanOut
@@ -133,7 +133,7 @@ class Device(AppRun, asyncio.Protocol):
             if isinstance(self._phase, Connection):
                 self._phase.abandon()
             elif not self._closed:
-                self._phase.refuse(reasons.SERVER_UNAVAILABLE)
+                self._phase.refuse(handshake.APP_END, reasons.SERVER_UNAVAILABLE)
             self.close(reasons.UNSPECIFIED, "the application has ended")
 
     @property
@@ -167,6 +167,7 @@ class Device(AppRun, asyncio.Protocol):
         await self._host.until_gone(self.client_id)
         if self._closed:
             return False
+        self._handshake.admit()
         self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})
         return True
 
@@ -186,19 +187,19 @@ class Device(AppRun, asyncio.Protocol):
 
     def _turn_away(self, code: int, why: str) -> bool:
         if not self._closed:
-            self._handshake.refuse(code)
+            self._handshake.refuse(handshake.TURN_AWAY, code)
             self._log(f"rejected: {why}")
             self.close(code, why)
         return False
 
     def mqtt_accept(self, event: dict[str, Any]) -> None:
-        handshake = self._handshake
-        connection = self._phase = handshake.accept(event)
+        accepting = self._handshake
+        connection = self._phase = accepting.accept(event)
         self._unacked = connection.unacked
         self._timer.cancel()
         self._log_dropped(connection.session)
         self._heard = self._loop.time()
-        self._keepalive = handshake.keepalive * 1.5
+        self._keepalive = accepting.keepalive * 1.5
         if self._keepalive:
             self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
         self._loop.call_soon(self.resume)
@@ -210,7 +211,7 @@ class Device(AppRun, asyncio.Protocol):
 
     def mqtt_reject(self, event: dict[str, Any]) -> None:
         code = event["reason_code"]
-        self._handshake.refuse(code, event["properties"])
+        self._handshake.refuse(handshake.APP_REJECT, code, event["properties"])
         self._log(f"rejected by the application, reason code {code:#x}")
         self.close(code, "rejected by the application")
 
@@ -264,7 +265,7 @@ class Device(AppRun, asyncio.Protocol):
     def _unanswered(self) -> None:
         timeout = self._host.settings.connect_timeout
         self._log(f"closed: the application did not answer within {timeout:g} s")
-        self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
+        self._handshake.refuse(handshake.TIMEOUT, reasons.SERVER_UNAVAILABLE)
         self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
 
     # The socket's side.
@@ -369,7 +370,7 @@ class Device(AppRun, asyncio.Protocol):
             self._log(f"closed: {error}")
             code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
             if isinstance(self._phase, Handshake):
-                self._phase.refuse(code)
+                self._phase.refuse(handshake.OTHER, code)
             self.close(code, str(error))
 
     def _work(self, data: bytes) -> None:
@@ -478,7 +479,7 @@ class Device(AppRun, asyncio.Protocol):
             self._transport.pause_reading()
         if self._connect is not None or self._admission is not None:  # nothing of it is under way
             self._connect = None
-            self._handshake.refuse(reasons.SERVER_UNAVAILABLE)
+            self._handshake.refuse(handshake.STOP, reasons.SERVER_UNAVAILABLE)
             self.close(reasons.SERVER_UNAVAILABLE, "server shutting down")
         self._stop_if_done()
 

@@ -72,8 +72,10 @@ class Handshake:
         Raises RemoteProtocolError at anything else, Goodbye at DISCONNECT.
         """
         for packet in packets:
-            if self._goto(_COMES.get(type(packet), handshake.OTHER)) == handshake.CONNACK_ERROR:
+            what = _COMES.get(type(packet), handshake.OTHER)
+            if what == handshake.OTHER:  # the caller refuses
                 raise broken("other than AUTH while it authenticates [MQTT-3.1.2-30]")
+            self._goto(what)
             if isinstance(packet, Disconnect):
                 raise Goodbye(packet.code)
             yield self._authentication.heard(cast("Auth", packet))
@@ -177,5 +179,5 @@ class Handshake:
         return encoded(self._peer, packets.connack, self._connect.version, code, present, properties=properties)
 
 
-_COMES = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}
+_COMES: dict[type, str] = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}
 """What the table calls a packet; any other is ``OTHER``."""

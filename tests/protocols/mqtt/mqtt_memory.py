@@ -52,6 +52,7 @@ class Client:
         self.aliases = Aliases(taken) if taken else None
         self.phase: Handshake | Connection
         self.phase = self.handshake = Handshake(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
+        self.handshake.admit()
         if accept is not None:
             self.accept(accept)
 
