@@ -7,13 +7,17 @@ the key tables of those pages against the types here.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
+from asgiref import typing as asgiref
 from asgiref.typing import (
     ASGIReceiveEvent,
     ASGISendEvent,
     ASGIVersions,
-    HTTPScope,
+    HTTPDisconnectEvent,
+    HTTPRequestEvent,
     LifespanScope,
-    WebSocketScope,
+    WebSocketConnectEvent,
+    WebSocketDisconnectEvent,
+    WebSocketReceiveEvent,
 )
 
 from protocols.errors import LocalProtocolError
@@ -29,6 +33,8 @@ __all__ = [
     "EmailRejectEvent",
     "EmailScope",
     "EmailSendEvent",
+    "HTTPDisconnectEvent",
+    "HTTPRequestEvent",
     "HTTPScope",
     "HostPort",
     "LifespanScope",
@@ -63,6 +69,10 @@ __all__ = [
     "Scope",
     "Send",
     "SendEvent",
+    "URLRoute",
+    "WebSocketConnectEvent",
+    "WebSocketDisconnectEvent",
+    "WebSocketReceiveEvent",
     "WebSocketScope",
     "describe",
     "wish_of",
@@ -74,8 +84,27 @@ VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
 HostPort = tuple[str, int]
 
 
+class URLRoute(TypedDict):
+    """What the URL patterns of the routers above have captured, as Channels has it."""
+
+    args: tuple[str, ...]
+    kwargs: dict[str, str]
+    rest: NotRequired[str]
+    """The end of the path, which a router below matches."""
+
+
+class HTTPScope(asgiref.HTTPScope):
+    url_route: NotRequired[URLRoute]
+    """Added by a URL router."""
+
+
+class WebSocketScope(asgiref.WebSocketScope):
+    url_route: NotRequired[URLRoute]
+    """Added by a URL router."""
+
+
 class _OurScope(TypedDict):
-    """What the mqtt, email and sms scopes share."""
+    """The keys that the mqtt, email and sms scopes share."""
 
     asgi: ASGIVersions
     listener: str

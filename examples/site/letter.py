@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from email.errors import HeaderParseError
 from email.header import decode_header, make_header
 from email.message import Message
-from typing import Any
 
 import markup
+
+from protocols.asgi import EmailScope
 
 LONGEST_HEADER = 8000
 LONGEST_TEXT = 50_000
@@ -47,7 +48,7 @@ class Letter:
         return int(match[1]) if match else None
 
 
-def read(scope: dict[str, Any], message: Message, raw: bytes) -> Letter:
+def read(scope: EmailScope, message: Message, raw: bytes) -> Letter:
     sender = address(header(message, "from")) or scope["mail_from"]
     return Letter(
         sender=sender[:254],

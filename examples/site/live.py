@@ -9,6 +9,7 @@ import hosts
 from helpdesk.models import Post, Reading, Text, Ticket, sensors
 
 from gateway import WebsocketConsumer, layer_event
+from protocols.asgi import WebSocketConnectEvent
 
 GROUP = "live"
 """The layer's group that hears of every change. Handlers of every protocol send to it."""
@@ -46,7 +47,7 @@ class LiveConsumer(WebsocketConsumer):
     """``/live/``: ``{"kind": "snapshot", "data": {"ticket": [...], ...}}``, then each change as ``{"kind": "ticket",
     "data": [...]}``."""
 
-    def connect(self, message: dict[str, Any]) -> None:
+    def connect(self, message: WebSocketConnectEvent) -> None:
         if not hosts.welcome(self.scope):
             self.close()
             return

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.reply import compose, has_ends, may_answer
-from protocols.asgi import Receive, Send
+from protocols.asgi import EmailDeferEvent, EmailReceiveEvent, EmailScope, EmailSendEvent, Receive, Send
 
 R = TypeVar("R")
 
@@ -25,7 +25,9 @@ _PARSERS = 2
 
 
 class EmailMethods(Consumer[R]):
-    """What both forms have; write ``receive``. Returning accepts; raising defers (the sender tries again)."""
+    """The methods of both forms. Write ``receive``: returning accepts, raising defers (the sender tries again)."""
+
+    scope: EmailScope
 
     _hooks = {"receive": Call()}
     _required = ("receive", "email_receive")
@@ -35,7 +37,7 @@ class EmailMethods(Consumer[R]):
     message: email.message.Message
     """The same, parsed; each header is a str. Never write it back out: ``raw`` is what was signed."""
 
-    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def run(self, scope: EmailScope, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
         await super().run(scope, receive, send)
 
@@ -48,7 +50,7 @@ class EmailMethods(Consumer[R]):
             self.message = parse(self.raw) if len(self.raw) <= INLINE else await _parse_on_a_thread(self.raw)
         await super().dispatch(event)
 
-    def email_receive(self, event: Any) -> Any:
+    def email_receive(self, event: EmailReceiveEvent) -> Any:
         return self.receive(self.message)
 
     def receive(self, message: email.message.Message) -> Any:
@@ -63,7 +65,7 @@ class EmailMethods(Consumer[R]):
 
     def defer(self, reason: str = "", retry_after: float | None = None) -> R:
         """Not now: the sender's server keeps the message and tries again; ``retry_after`` in seconds, for mailboxes."""
-        event: dict[str, Any] = {"type": "email.defer", "reason": reason}
+        event: EmailDeferEvent = {"type": "email.defer", "reason": reason}
         if retry_after is not None:
             event["retry_after"] = retry_after
         return self.perform(self._emit(event))
@@ -78,8 +80,15 @@ class EmailMethods(Consumer[R]):
         return self.perform(self._send(rcpt_to, message, mail_from, wait))
 
     async def _send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str, wait: bool) -> None:
-        event = {"type": "email.send", "mail_from": mail_from, "rcpt_to": _listed(rcpt_to), "message": message}
-        await self._emit(event | ({"wait": True} if wait else {}))
+        event: EmailSendEvent = {
+            "type": "email.send",
+            "mail_from": mail_from,
+            "rcpt_to": _listed(rcpt_to),
+            "message": message,
+        }
+        if wait:
+            event["wait"] = True
+        await self._emit(event)
 
     @property
     def answerable(self) -> bool:

@@ -5,19 +5,21 @@ from typing import Any, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
-from protocols.asgi import Receive, Send
+from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send
 
 R = TypeVar("R")
 Headers = Iterable[tuple[bytes, bytes]]
 
 
 class HttpMethods(Consumer[R]):
-    """What both forms have; write ``handle``."""
+    """The methods of both forms. Write ``handle``."""
+
+    scope: HTTPScope
 
     _hooks = {"handle": Call(("body",)), "disconnect": Call(())}
     _required = ("handle", "http_request")
 
-    async def run(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def run(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         self._body = bytearray()
         self._started = False
         await super().run(scope, receive, send)
@@ -33,10 +35,10 @@ class HttpMethods(Consumer[R]):
         if not self._started and not self._layer_handlers:
             raise RuntimeError(f"{type(self).__name__}.handle returned without a response")
 
-    def http_request(self, event: Any) -> Any:
+    def http_request(self, event: HTTPRequestEvent) -> Any:
         return self.handle(bytes(self._body))
 
-    def http_disconnect(self, event: Any) -> Any:
+    def http_disconnect(self, event: HTTPDisconnectEvent) -> Any:
         return self.disconnect()
 
     def handle(self, body: bytes) -> Any:

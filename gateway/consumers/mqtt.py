@@ -9,7 +9,16 @@ from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import Extras, extras
-from protocols.asgi import describe
+from protocols.asgi import (
+    MQTTAuthEvent,
+    MQTTConnectEvent,
+    MQTTDisconnectEvent,
+    MQTTReceiveEvent,
+    MQTTScope,
+    MQTTSubscribeRequestEvent,
+    MQTTUnsubscribeRequestEvent,
+    describe,
+)
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import checked
 from protocols.mqtt.events import CHECKS, OF_CONNACK, OF_DISCONNECT
@@ -36,7 +45,7 @@ OF_A_CONNECTION = {
 TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
 
 
-def wants_authentication(scope: Any) -> bool:
+def wants_authentication(scope: MQTTScope) -> bool:
     """Whether a device asks for MQTT 5's enhanced authentication (4.12). One whose message comes from the store has
     been through it."""
     asks = scope["role"] == "server" and "authentication_method" in scope["properties"]
@@ -44,7 +53,9 @@ def wants_authentication(scope: Any) -> bool:
 
 
 class MqttConnection(Consumer[R]):
-    """What all have: a connection begins and ends, and one may publish."""
+    """The methods of every MQTT consumer: a connection begins and ends, and the consumer may publish."""
+
+    scope: MQTTScope
 
     _hooks = OF_A_CONNECTION
 
@@ -63,26 +74,26 @@ class MqttConnection(Consumer[R]):
         codes = await self._call(self._handlers["mqtt.subscribe"], event)
         await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
 
-    def mqtt_connect(self, event: Any) -> Any:
+    def mqtt_connect(self, event: MQTTConnectEvent) -> Any:
         if "delivery" in self.scope["extensions"]:  # let in when it connected; its password is kept nowhere
             return self.accept()
         if wants_authentication(self.scope):
             return self.authenticate(self.scope["properties"].get("authentication_data"))
         return self.connect(event)
 
-    def mqtt_auth(self, event: Any) -> Any:
+    def mqtt_auth(self, event: MQTTAuthEvent) -> Any:
         return self.authenticate(event["data"])
 
-    def mqtt_subscribe(self, event: Any) -> Any:
+    def mqtt_subscribe(self, event: MQTTSubscribeRequestEvent) -> Any:
         return self.subscribe(_valid(event))
 
-    def mqtt_unsubscribe(self, event: Any) -> Any:
+    def mqtt_unsubscribe(self, event: MQTTUnsubscribeRequestEvent) -> Any:
         return self.unsubscribe(event["filters"])
 
-    def mqtt_disconnect(self, event: Any) -> Any:
+    def mqtt_disconnect(self, event: MQTTDisconnectEvent) -> Any:
         return self.disconnect(event)
 
-    def connect(self, message: Any) -> Any:
+    def connect(self, message: MQTTConnectEvent) -> Any:
         """A device asks to connect, with ``message["username"]`` and ``["password"]`` (bytes), both may be None.
         The default accepts. Not called for a message that comes from the store: its device was let in."""
         return self.accept()
@@ -106,7 +117,7 @@ class MqttConnection(Consumer[R]):
     def unsubscribe(self, filters: list[str]) -> Any:
         """The device has unsubscribed from these topic filters."""
 
-    def disconnect(self, message: Any) -> Any:
+    def disconnect(self, message: MQTTDisconnectEvent) -> Any:
         """The connection is over: ``reason_code``, ``reason``, ``clean``."""
 
     def accept(self, properties: Properties | None = None) -> R:
@@ -165,12 +176,12 @@ def of_disconnect(reason_code: Any) -> Any:
     return NOT_AUTHORIZED if lacks else reason_code
 
 
-def _valid(event: Any) -> list[tuple[str, int]]:
+def _valid(event: MQTTSubscribeRequestEvent) -> list[tuple[str, int]]:
     """What can be asked about: the server refuses a filter that breaks the rules whatever the answer is."""
     return [(topic_filter, qos) for topic_filter, qos in event["filters"] if topic_filter is not None]
 
 
-def _in_full(event: Any, codes: Any) -> list[int]:
+def _in_full(event: MQTTSubscribeRequestEvent, codes: Any) -> list[int]:
     """A code for each filter of ``event`` from those for its valid ones. Raises ValueError where that does not fit."""
     given = iter([qos for _, qos in _valid(event)] if codes is None else codes)
     full = [FILTER_INVALID if topic_filter is None else next(given, None) for topic_filter, _ in event["filters"]]
@@ -214,7 +225,7 @@ class MqttMethods(MqttConnection[R]):
                 self._left = True
                 raise
 
-    def mqtt_receive(self, event: Any) -> Any:
+    def mqtt_receive(self, event: MQTTReceiveEvent) -> Any:
         if self.extras:
             return self.receive(event["topic"], event["payload"], **self.extras.of(event))
         return self.receive(event["topic"], event["payload"])
@@ -264,7 +275,7 @@ class JsonMqttMethods(MqttMethods[R]):
 
     handler = "receive_json"
 
-    def mqtt_receive(self, event: Any) -> Any:
+    def mqtt_receive(self, event: MQTTReceiveEvent) -> Any:
         topic, payload = event["topic"], event["payload"]
         try:
             content = json.loads(payload, parse_constant=_no_constant)
@@ -291,7 +302,7 @@ class JsonMqttMethods(MqttMethods[R]):
         return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties, wait=wait)
 
 
-def not_now(scope: Any, retry_after: float | None) -> dict[str, Any]:
+def not_now(scope: MQTTScope | None, retry_after: float | None) -> dict[str, Any]:
     """Raises LocalProtocolError where ``retry_after`` is no number, or nobody would keep the message."""
     if scope is not None and "delivery" not in scope["extensions"]:
         raise LocalProtocolError("defer: nobody keeps this message; give its route a policy, such as inbox: true")

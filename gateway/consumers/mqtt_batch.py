@@ -92,7 +92,9 @@ class MqttBatchMethods(MqttConnection[R]):
     async def _serve(self, receive: Receive) -> None:
         delivery = self.scope["extensions"].get("delivery")
         stored = delivery is not None
-        again = stored and delivery["attempt"] > 1  # whatever it failed with, or killed, its neighbours are spared
+        again = (
+            delivery is not None and delivery["attempt"] > 1
+        )  # whatever it failed with, or killed, its neighbours are spared
         async with Part(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
             await super()._serve(receive)
 

@@ -5,8 +5,8 @@ from email.message import EmailMessage, Message
 from email.policy import SMTP
 from email.utils import formatdate, make_msgid
 from itertools import islice
-from typing import Any
 
+from protocols.asgi import EmailScope
 from protocols.mail.charsets import whole
 from protocols.mail.encoded_words import folded, text_of, unstructured
 from protocols.mail.path import check_address
@@ -58,7 +58,7 @@ def may_answer(message: Message, mail_from: str) -> bool:
     )
 
 
-def has_ends(scope: Any) -> bool:
+def has_ends(scope: EmailScope) -> bool:
     """Whether it is known from where to where an answer would go: a message in a mailbox may name neither."""
     try:
         for address in (scope["mail_from"], *scope["rcpt_to"][:1]):
@@ -68,7 +68,7 @@ def has_ends(scope: Any) -> bool:
     return bool(scope["rcpt_to"])
 
 
-def compose(message: Message, scope: Any, text: str, subject: str | None = None) -> tuple[str, bytes]:
+def compose(message: Message, scope: EmailScope, text: str, subject: str | None = None) -> tuple[str, bytes]:
     """(recipient, RFC 5322 bytes) of an answer to ``message`` in its thread, from the address it was sent to.
 
     It goes to the envelope's sender, who is the one that is surely a mailbox (RFC 3834, section 4). Whatever is in the

@@ -5,26 +5,29 @@ from typing import Any, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
+from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
 
 R = TypeVar("R")
 
 
 class SMSMethods(Consumer[R]):
-    """What both forms have; write ``receive``, and ``status`` where receipts matter. Returning accepts."""
+    """The methods of both forms. Write ``receive``, and ``status`` if you want receipts. Returning accepts."""
+
+    scope: SMSScope
 
     _hooks = {"receive": Call(("text", "media")), "status": Call()}
     _required = ("receive", "status", "sms_receive", "sms_status")
 
-    def sms_receive(self, event: Any) -> Any:
+    def sms_receive(self, event: SMSReceiveEvent) -> Any:
         return self.receive(event["text"], event["media"])
 
-    def sms_status(self, event: Any) -> Any:
+    def sms_status(self, event: SMSStatusEvent) -> Any:
         return self.status(event)
 
-    def receive(self, text: str, media: list[Any]) -> Any:
+    def receive(self, text: str, media: list[Media]) -> Any:
         """One text. ``media`` holds ``{"url", "content_type"}``; sender and recipient are in ``self.scope``."""
 
-    def status(self, message: Any) -> Any:
+    def status(self, message: SMSStatusEvent) -> Any:
         """A delivery receipt: ``message_id``, ``status``, ``error``."""
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:

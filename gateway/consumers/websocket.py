@@ -5,6 +5,7 @@ from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call, takes
+from protocols.asgi import WebSocketConnectEvent, WebSocketDisconnectEvent, WebSocketReceiveEvent, WebSocketScope
 
 R = TypeVar("R")
 
@@ -14,7 +15,9 @@ _BYTES = Call(("text", "bytes"), by_name=True)
 
 
 class WebsocketMethods(Consumer[R]):
-    """What both forms have; write ``connect``, ``receive`` and ``disconnect``."""
+    """The methods of both forms. Write ``connect``, ``receive`` and ``disconnect``."""
+
+    scope: WebSocketScope
 
     _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
     _text_only: ClassVar[bool] = False
@@ -23,20 +26,20 @@ class WebsocketMethods(Consumer[R]):
         super().__init_subclass__()
         cls._text_only = inspect.isfunction(cls.receive) and not takes(cls.receive, _BYTES)
 
-    def websocket_connect(self, event: Any) -> Any:
+    def websocket_connect(self, event: WebSocketConnectEvent) -> Any:
         return self.connect(event)
 
-    def websocket_receive(self, event: Any) -> Any:
+    def websocket_receive(self, event: WebSocketReceiveEvent) -> Any:
         if event.get("text") is not None:
             return self.receive(text=event["text"])
         if self._text_only:
             return self.close(UNSUPPORTED_DATA, "text only")
         return self.receive(text=None, bytes=event["bytes"])
 
-    def websocket_disconnect(self, event: Any) -> Any:
+    def websocket_disconnect(self, event: WebSocketDisconnectEvent) -> Any:
         return self.disconnect(event.get("code", 1005))
 
-    def connect(self, message: Any) -> Any:
+    def connect(self, message: WebSocketConnectEvent) -> Any:
         """A peer asks for a connection: ``accept`` it (the default) or ``close`` it (it gets HTTP 403)."""
         return self.accept()
 
