@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
+from protocols.net.listener import Listener
 from protocols.tasks import Tasks
 
 SETTINGS_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
@@ -34,6 +35,10 @@ class Server(ABC):
     """Its name in gateway.yaml: ``http``, ``mqtt``, ``smtp`` ..."""
     scope_types: ClassVar[tuple[str, ...]]
     """The scope types that it makes."""
+    listener: Listener | None = None
+    """Where it listens. None: it is a client, or another server carries it."""
+    exclusive: bool = False
+    """Whether a predecessor must have stopped before it starts: both would read one mailbox, or keep one state."""
 
     def __init__(self, app: Application, *, name: str, state: dict[str, Any] | None = None) -> None:
         self.app = app
@@ -58,6 +63,11 @@ class Server(ABC):
     @abstractmethod
     async def start(self) -> None:
         """Bind, or begin to connect (an upstream that is away is no error). Raises BindError."""
+
+    async def retire(self) -> None:
+        """Leave new connections to a successor that has inherited the listener. Before :meth:`stop`."""
+        if self.listener is not None:
+            await self.listener.retire()
 
     @abstractmethod
     async def stop(self, grace: float) -> None:

@@ -1,5 +1,6 @@
 """The HTTP and WebSocket server."""
 
+import asyncio
 from collections import Counter
 from typing import Any
 
@@ -19,12 +20,16 @@ from protocols.server import Server, ServerStatus
 
 __all__ = ["HTTPServer", "HTTPSettings"]
 
+IDLE_GRACE = 1.0
+"""Seconds that an idle connection has before a server that has a successor closes it."""
+
 
 class HTTPServer(Server):
     """HTTP/1.1 and WebSocket on one address, on aiohttp's low-level server."""
 
     protocol = "http"
     scope_types = ("http", "websocket")
+    listener: Listener
 
     def __init__(
         self,
@@ -38,7 +43,7 @@ class HTTPServer(Server):
         """``reserved``: it answers also where peers have used up all descriptors that they may."""
         super().__init__(app, name=name, state=state)
         self.settings = settings
-        self._listener = Listener(
+        self.listener = Listener(
             settings.bind,
             tls=settings.tls,
             proxies=settings.proxy_protocol,
@@ -50,7 +55,7 @@ class HTTPServer(Server):
 
     @property
     def address(self) -> str:
-        return self._listener.address
+        return self.listener.address
 
     def active(self) -> dict[str, int]:
         return dict(Counter(each.noun for each in self._service.running))
@@ -58,7 +63,7 @@ class HTTPServer(Server):
     async def start(self) -> None:
         manager = web.Server(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
         service = self._service
-        await self._listener.start(
+        await self.listener.start(
             lambda: Connection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
@@ -66,10 +71,17 @@ class HTTPServer(Server):
         )
         self.status = ServerStatus("ready", "websocket too")
 
+    async def retire(self) -> None:
+        """As Server.retire. Each answer is the last of its connection from now on; a connection that is idle has a
+        moment to bring one more request."""
+        await super().retire()
+        self._service.draining = True
+        await asyncio.sleep(IDLE_GRACE)
+
     async def stop(self, grace: float) -> None:
         """As Server.stop. WebSocket peers and applications are told 1001 at once, responses say they are the last."""
         self.status = ServerStatus("draining")
-        self._listener.stop()
+        self.listener.stop()
         await self._service.drain(grace)
         self.status = ServerStatus("stopped")
 

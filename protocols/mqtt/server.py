@@ -39,6 +39,7 @@ class MQTTServer(Server):
 
     protocol = "mqtt"
     scope_types = ("mqtt",)
+    listener: Listener
 
     def __init__(
         self,
@@ -52,12 +53,13 @@ class MQTTServer(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self._persistence = persistence
+        self.exclusive = persistence is not None
         self._keeper = Keeper(persistence, name) if persistence is not None else None
         self._journal = self._keeper.journal if self._keeper is not None else None
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
         self.figures = Figures(time.time())
-        self._listener = Listener(
+        self.listener = Listener(
             settings.bind,
             tls=settings.tls,
             proxies=settings.proxy_protocol,
@@ -72,7 +74,7 @@ class MQTTServer(Server):
 
     @property
     def address(self) -> str:
-        return self._listener.address
+        return self.listener.address
 
     def active(self) -> dict[str, int]:
         return {"mqtt": len(self._devices)} if self._devices else {}
@@ -80,7 +82,7 @@ class MQTTServer(Server):
     async def start(self) -> None:
         await self._restore()
         limit = self.settings.max_connections
-        await self._listener.start(lambda: Entrance(self), count=self._connections, limit=limit)
+        await self.listener.start(lambda: Entrance(self), count=self._connections, limit=limit)
         self._clock.spawn(self._tick(), name="mqtt clock")
         if self.settings.sys_interval:
             self._clock.spawn(self._tell(), name="mqtt $SYS")
@@ -115,7 +117,7 @@ class MQTTServer(Server):
 
     async def stop(self, grace: float) -> None:
         self.status = ServerStatus("draining")
-        self._listener.stop()
+        self.listener.stop()
         for arrival in list(self._arrivals):
             arrival.close()
         for device in list(self._devices):

@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header. A proxy sends it in its first packet, which TCP may have to send again (2)."""
+_TURNS = 2
+"""Turns of the loop that lie between uvloop's accept and :meth:`Acceptor.take_transport`."""
 _NOT_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
 """OpenSSL's names for a peer that speaks something else."""
 _QUIET = 60.0
@@ -106,6 +108,13 @@ class Acceptor:
         task = self._tasks.spawn(self._prepare(accepted, peer), name="a connection")
         self._pending[accepted] = task
         task.add_done_callback(partial(self._prepared, accepted))
+
+    async def settle(self) -> None:
+        """Wait until every accepted connection has reached the server, or has failed its handshake."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if self._pending:
+            await asyncio.wait(list(self._pending.values()))
 
     def close(self) -> None:
         """Close every connection that has not reached the server yet."""

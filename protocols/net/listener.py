@@ -65,6 +65,22 @@ class Listener:
         self._tasks = Tasks(bind)
         self._paused: asyncio.Task[None] | None = None
         self._open = contextlib.ExitStack()
+        self._acceptor: Acceptor | None = None
+        self._inherited: list[socket.socket] = []
+        self._has_successor = False
+
+    def inherit(self, predecessor: "Listener") -> None:
+        """Listen on the sockets of ``predecessor``, which has the same address, instead of binding it. Before start.
+
+        A connection that comes between the two waits in the system's queue, and is never refused.
+        """
+        self._inherited = predecessor.copies()
+        for each in self._inherited:
+            self._open.callback(each.close)
+
+    def copies(self) -> list[socket.socket]:
+        """Return copies of the listening sockets, which are open for as long as any of them is."""
+        return [each.dup() for each in self._sockets]
 
     async def start(
         self,
@@ -82,11 +98,11 @@ class Listener:
         """
         certificate = Certificate(self._tls, self._alpn) if self._tls else None
         try:
-            self._sockets = await _bind(self.bind, self._backlog)
+            self._sockets = self._inherited or await _bind(self.bind, self._backlog)
         except OSError as error:
             raise BindError(f"{self.bind}: {reason(self.bind, error)}") from error
         descriptors = Descriptors(self._sockets[0].fileno(), reserved=self._reserved)
-        acceptor = Acceptor(
+        self._acceptor = acceptor = Acceptor(
             factory,
             label=self.address,
             count=count,
@@ -100,11 +116,10 @@ class Listener:
         )
         self._open.callback(acceptor.close)
         if isinstance(self.bind, Unix):
-            self._open.callback(_unlink, self.bind.path)
+            self._open.callback(self._unlink, self.bind.path)
         for each in self._sockets:
             self._open.callback(each.close)
             self._sources.append(_source(each, acceptor, self._backlog))
-            self._open.callback(self._sources[-1].pause)
             await self._sources[-1].accept()
 
     @property
@@ -114,13 +129,31 @@ class Listener:
             return str(TCP(self.bind.host, self._sockets[0].getsockname()[1]))
         return str(self.bind)
 
+    async def retire(self) -> None:
+        """Accept no more connections, because a successor has the sockets, and wait until those that were accepted have
+        reached the server. After :meth:`inherit` of the successor, before :meth:`stop`."""
+        self._has_successor = True
+        self._stop_accepting()
+        if self._acceptor is not None:
+            await self._acceptor.settle()
+
     def stop(self) -> None:
         """Accept no more connections; established ones go on. Idempotent."""
-        if self._paused is not None:
-            self._paused.cancel()
+        self._stop_accepting()
         self._open.close()
         self._sockets = []
         self._sources = []
+
+    def _stop_accepting(self) -> None:
+        if self._paused is not None:
+            self._paused.cancel()
+        for each in self._sources:
+            each.pause()
+
+    def _unlink(self, path: str) -> None:
+        if not self._has_successor:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def _pause(self, descriptors: Descriptors, acceptor: Acceptor, why: str) -> None:
         """Accept nothing until enough descriptors are free again."""
@@ -252,11 +285,6 @@ def _source(listening: socket.socket, acceptor: Acceptor, backlog: int) -> _Sour
     if acceptor.direct and not isinstance(loop, asyncio.BaseEventLoop):
         return _UvloopSource(listening, acceptor, backlog)
     return _ReaderSource(listening, acceptor)
-
-
-def _unlink(path: str) -> None:
-    with contextlib.suppress(OSError):
-        os.unlink(path)
 
 
 def _remove_stale(path: str) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from servers.certificates import make
 
 from protocols.errors import BindError
 from protocols.net.listener import TLS, Listener
@@ -158,3 +159,57 @@ async def test_tls(tmp_path: Path) -> None:
 async def test_a_missing_certificate_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(BindError, match="No such file"):
         await serve(Listener("127.0.0.1:0", tls=TLS(certificate=str(tmp_path / "none.pem"), key="none")))
+
+
+async def connect(address: str) -> bytes:
+    unix = address.startswith("unix:")
+    host, _, port = address.rpartition(":")
+    opened = asyncio.open_unix_connection(port) if unix else asyncio.open_connection(host, int(port))
+    return await greeting(*await opened)
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1:0", "unix:{}/g.sock"])
+async def test_a_successor_has_the_sockets_and_no_connection_is_refused_in_between(place: str, tmp_path: Path) -> None:
+    bind = place.format(tmp_path)
+    first, second = Listener(bind), Listener(bind)
+    await serve(first)
+    address = first.address
+    second.inherit(first)
+    await first.retire()
+    waiting = [asyncio.ensure_future(connect(address)) for _ in range(50)]
+    await asyncio.sleep(0.05)
+    assert not any(each.done() for each in waiting), "they wait in the system's queue"
+    first.stop()
+    await second.start(Greeter, count=lambda: 0, limit=100)
+    assert second.address == address
+    assert await asyncio.gather(*waiting) == [b"hello"] * 50
+    assert await connect(address) == b"hello", "the first has not taken the path away"
+    second.stop()
+    with pytest.raises(OSError, match=r".*"):
+        await connect(address)
+
+
+@pytest.fixture
+def tls(tmp_path: Path) -> TLS:
+    return make(tmp_path)
+
+
+async def test_connections_under_way_reach_the_server_that_accepted_them(tls: TLS) -> None:
+    """Whoever is in its handshake when the successor comes is not cut off."""
+    first, second = Listener("127.0.0.1:0", tls=tls), Listener("127.0.0.1:0", tls=tls)
+    await serve(first)
+    host, _, port = first.address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    second.inherit(first)
+    await second.start(Greeter, count=lambda: 0, limit=100)
+    retired = asyncio.ensure_future(first.retire())
+    await asyncio.sleep(0.05)
+    assert not retired.done()
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    await writer.start_tls(context)
+    async with asyncio.timeout(LIMIT):
+        await retired
+    assert await greeting(reader, writer) == b"hello"
+    first.stop()
+    second.stop()

@@ -137,6 +137,7 @@ class IMAPReader(Server):
 
     protocol = "imap"
     scope_types = ("email",)
+    exclusive = True
 
     def __init__(
         self,

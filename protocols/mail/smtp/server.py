@@ -42,6 +42,7 @@ class SMTPServer(Server, Host):
 
     protocol = "smtp"
     scope_types = ("email",)
+    listener: Listener
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class SMTPServer(Server, Host):
         self._router = router if isinstance(router, Routable) else None
         self._sessions: set[SMTPSession] = set()
         self._parted = asyncio.Event()
-        self._listener = Listener(
+        self.listener = Listener(
             settings.bind,
             tls=settings.tls if settings.implicit_tls else None,
             proxies=settings.proxy_protocol,
@@ -75,7 +76,7 @@ class SMTPServer(Server, Host):
 
     @property
     def address(self) -> str:
-        return self._listener.address
+        return self.listener.address
 
     def active(self) -> dict[str, int]:
         """Messages that are handled, and those that are on their way to us."""
@@ -88,7 +89,7 @@ class SMTPServer(Server, Host):
         if self.settings.tls is not None and not self.settings.implicit_tls:
             self._certificate = Certificate(self.settings.tls)
         session = LMTPSession if self.settings.protocol == "lmtp" else SMTPSession
-        await self._listener.start(
+        await self.listener.start(
             lambda: session(self),
             count=lambda: len(self._sessions),
             limit=self.settings.max_connections,
@@ -107,7 +108,7 @@ class SMTPServer(Server, Host):
         end = asyncio.get_running_loop().time() + grace
         self.draining = True
         self.status = ServerStatus("draining")
-        self._listener.stop()
+        self.listener.stop()
         for session in list(self._sessions):
             session.drain()
         await self._wait_for_sessions(grace)

@@ -46,6 +46,7 @@ class MQTTClient(Server):
 
     protocol = "mqtt-client"
     scope_types = ("mqtt",)
+    exclusive = True
 
     def __init__(
         self,
