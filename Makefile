@@ -12,12 +12,13 @@ BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fai
 LONG_BENCHMARKS := http_routed sync_consumers mqtt_soak
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check peers bench bench-quick schema
+.PHONY: help install run test faults check shape peers bench bench-quick schema
 
 help:
 	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
 	@echo "make test         everything that CI runs; on Debian and Ubuntu it installs the servers that tests talk to"
 	@echo "make check        ruff, mypy, import contracts, generated files: seconds"
+	@echo "make shape        the source in figures: sizes, scope types outside their folder, ignored checks"
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
 	@echo "make install      .venv with every extra"
@@ -55,6 +56,9 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
+
+shape: install
+	@$(BIN)/python .ci/shape.py
 
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
