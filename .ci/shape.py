@@ -1,4 +1,4 @@
-"""The source in figures: how long files and functions are, where `gateway` names a scope type, which checks are ignored."""
+"""The source in figures: lengths of files and functions, scope types outside their folder, ignored checks."""
 
 import ast
 import re
@@ -41,7 +41,7 @@ def functions(path: str, text: str) -> Iterator[Size]:
 def sizes(what: str, found: Iterable[Size]) -> Iterator[str]:
     ordered = sorted(found, reverse=True)
     lines = [each.lines for each in ordered]
-    yield f"{what}: {len(lines)}; median {median(lines):.0f}, p90 {quantiles(lines, n=10)[8]:.0f}, longest {lines[0]} lines"
+    yield f"{what}: {len(lines)}; median {median(lines):.0f}, p90 {quantiles(lines, n=10)[8]:.0f}, max {lines[0]}"
     yield from (f"  {each.lines:5} {each.place}" for each in ordered[:LONGEST])
 
 
