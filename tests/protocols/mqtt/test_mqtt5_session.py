@@ -861,7 +861,7 @@ def test_connack_has_no_property_of_another_packet(broker: Broker) -> None:
 @pytest.mark.parametrize("code", [0x9C, 0x9D])
 def test_redirects(broker: Broker, code: int) -> None:
     refused = Client(broker, wire.connect(), accept=None)
-    refused.handshake.refuse(code, {"server_reference": "other.example:1883", "reason_string": "moved"})
+    refused.handshake.refuse("mqtt.reject", code, {"server_reference": "other.example:1883", "reason_string": "moved"})
     assert hears(refused) == [
         Heard("CONNACK", code=code, properties={"server_reference": "other.example:1883", "reason_string": "moved"})
     ]
