@@ -14,11 +14,11 @@ from protocols.mqtt.access.access import Access
 from protocols.mqtt.broker import record
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.journal import Persistence
-from protocols.mqtt.broker.journal_writer import Keeper
-from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.broker.journal_writer import JournalWriter
+from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.connection import websocket_transport
-from protocols.mqtt.connection.client_connection import Device, delivered
-from protocols.mqtt.connection.preconnect import Arrival, Entrance
+from protocols.mqtt.connection.client_connection import ClientConnection, delivered
+from protocols.mqtt.connection.preconnect import Opening, Preconnect
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import Listener
@@ -32,7 +32,7 @@ RESTORED = 1000
 
 
 class MQTTServer(Server):
-    """Each connection of a device is one run of the application over an ``mqtt`` scope (see docs/asgi/mqtt.md).
+    """Each connection of a client is one run of the application over an ``mqtt`` scope (see docs/asgi/mqtt.md).
 
     ``persistence``: where its state is kept, if it is.
     """
@@ -54,11 +54,11 @@ class MQTTServer(Server):
         self.settings = settings
         self._persistence = persistence
         self.exclusive = persistence is not None
-        self._keeper = Keeper(persistence, name) if persistence is not None else None
-        self._journal = self._keeper.journal if self._keeper is not None else None
+        self._writer = JournalWriter(persistence, name) if persistence is not None else None
+        self._journal = self._writer.journal if self._writer is not None else None
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
-        self.figures = Figures(time.time())
+        self.counters = Counters(time.time())
         self.listener = Listener(
             settings.bind,
             tls=settings.tls,
@@ -67,9 +67,9 @@ class MQTTServer(Server):
             alpn=("mqtt",),
         )
         self._clock = Tasks(name)
-        self._arrivals: set[Arrival] = set()
-        self._devices: set[Device] = set()
-        self._leaving: dict[str, tuple[Device, asyncio.Event]] = {}
+        self._preconnects: set[Preconnect] = set()
+        self._clients: set[ClientConnection] = set()
+        self._leaving: dict[str, tuple[ClientConnection, asyncio.Event]] = {}
         self._empty = asyncio.Event()
 
     @property
@@ -77,19 +77,19 @@ class MQTTServer(Server):
         return self.listener.address
 
     def active(self) -> dict[str, int]:
-        return {"mqtt": len(self._devices)} if self._devices else {}
+        return {"mqtt": len(self._clients)} if self._clients else {}
 
     async def start(self) -> None:
         await self._restore()
         limit = self.settings.max_connections
-        await self.listener.start(lambda: Entrance(self), count=self._connections, limit=limit)
+        await self.listener.start(lambda: Opening(self), count=self._connections, limit=limit)
         self._clock.spawn(self._tick(), name="mqtt clock")
         if self.settings.sys_interval:
             self._clock.spawn(self._tell(), name="mqtt $SYS")
         self.status = ServerStatus("ready", _detail(self.settings))
 
     async def _restore(self) -> None:
-        if self._persistence is None or self._keeper is None:
+        if self._persistence is None or self._writer is None:
             return
         try:
             kept = await self._persistence.load()
@@ -101,7 +101,7 @@ class MQTTServer(Server):
             self.access.restore({key.removeprefix(record.LOGIN): value.decode() for key, value in logins.items()})
         except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
-        self._clock.spawn(self._keeper.run(), name="mqtt journal")
+        self._clock.spawn(self._writer.run(), name="mqtt journal")
 
     async def _restore_broker(self, kept: Mapping[str, bytes]) -> None:
         """In slices: other servers of this process may be serving, and be asked for their health."""
@@ -112,26 +112,26 @@ class MQTTServer(Server):
         await self._finish_work()
 
     def _save_login(self, username: str, login: str | None) -> None:
-        if self._keeper is not None:
-            self._keeper.journal.put(record.login_key(username), None if login is None else login.encode())
+        if self._writer is not None:
+            self._writer.journal.put(record.login_key(username), None if login is None else login.encode())
 
     async def stop(self, grace: float) -> None:
         self.status = ServerStatus("draining")
         self.listener.stop()
-        for arrival in list(self._arrivals):
-            arrival.close()
-        for device in list(self._devices):
-            device.stop()
+        for preconnect in list(self._preconnects):
+            preconnect.close()
+        for client in list(self._clients):
+            client.stop()
         await self.tasks.drain(grace)
-        for device in list(self._devices):
-            device.dismiss()
+        for client in list(self._clients):
+            client.dismiss()
         await self.tasks.drain(LAST_WORDS)  # who listens hears of it before it is cancelled
         await self.tasks.cancel()
         await self._disconnect_all()
         await self._finish_work()  # wills to many subscribers
         await self._clock.cancel()
-        if self._keeper is not None:
-            await self._keeper.close()
+        if self._writer is not None:
+            await self._writer.close()
         self.status = ServerStatus("stopped")
 
     async def websocket(self, scope: Any, receive: Receive, send: Send) -> None:
@@ -142,9 +142,7 @@ class MQTTServer(Server):
             await send({"type": "http.response.body", "body": b"MQTT over WebSocket\n"})
         elif self._connections() < self.settings.max_connections and self.status.state == "ready":
             place = self.settings.websocket
-            await websocket_transport.serve(
-                lambda: Entrance(self), place.origins if place else (), scope, receive, send
-            )
+            await websocket_transport.serve(lambda: Opening(self), place.origins if place else (), scope, receive, send)
         else:
             await send({"type": "websocket.close"})
 
@@ -156,14 +154,14 @@ class MQTTServer(Server):
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""
-        for device in self._devices:
-            device.abort()
-        if self._devices:
+        for client in self._clients:
+            client.abort()
+        if self._clients:
             self._empty.clear()
             await self._empty.wait()
 
     def _connections(self) -> int:
-        return len(self._arrivals) + len(self._devices)
+        return len(self._preconnects) + len(self._clients)
 
     # What takes long, and the clock.
 
@@ -187,36 +185,36 @@ class MQTTServer(Server):
 
     async def _tell(self) -> None:
         while True:
-            for topic, text in self.figures.topics(self.broker, time.time()):
+            for topic, text in self.counters.topics(self.broker, time.time()):
                 self.broker.publish(self.broker.message(topic, text.encode(), 0, retain=True, properties=None))
             await asyncio.sleep(self.settings.sys_interval)
 
-    # What arrivals and devices call.
+    # What preconnects and clients call.
 
-    def arrived(self, arrival: Arrival) -> None:
-        self._arrivals.add(arrival)
+    def arrived(self, preconnect: Preconnect) -> None:
+        self._preconnects.add(preconnect)
 
-    def left(self, arrival: Arrival) -> None:
-        self._arrivals.discard(arrival)
+    def left(self, preconnect: Preconnect) -> None:
+        self._preconnects.discard(preconnect)
 
-    def connected(self, device: Device) -> None:
-        self._devices.add(device)
-        self.tasks.spawn(device.serve(), name=f"mqtt {device.client_id}")
+    def connected(self, client: ClientConnection) -> None:
+        self._clients.add(client)
+        self.tasks.spawn(client.serve(), name=f"mqtt {client.client_id}")
 
     async def until_gone(self, client_id: str) -> None:
         if client_id in self._leaving:
             await self._leaving[client_id][1].wait()
 
-    def leaving(self, device: Device) -> None:
-        self._leaving.setdefault(device.client_id, (device, asyncio.Event()))
+    def leaving(self, client: ClientConnection) -> None:
+        self._leaving.setdefault(client.client_id, (client, asyncio.Event()))
 
-    def disconnected(self, device: Device) -> None:
-        self._devices.discard(device)
-        who, over = self._leaving.get(device.client_id, (None, None))
-        if who is device and over is not None:
-            del self._leaving[device.client_id]
+    def disconnected(self, client: ClientConnection) -> None:
+        self._clients.discard(client)
+        who, over = self._leaving.get(client.client_id, (None, None))
+        if who is client and over is not None:
+            del self._leaving[client.client_id]
             over.set()
-        if not self._devices:
+        if not self._clients:
             self._empty.set()
 
 

@@ -18,7 +18,7 @@ from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.peer import Outlet
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
-from protocols.mqtt.broker.timers import Agenda
+from protocols.mqtt.broker.timers import Timers
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.qos import UNHANDLED, WAIT_PUBCOMP, WAIT_PUBREL
 from protocols.mqtt.settings import MQTTSettings
@@ -51,7 +51,7 @@ class Broker:
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
         self._retained: Retained[Message] = Retained(settings.max_retained)
-        self._agenda = Agenda()
+        self._timers = Timers()
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
@@ -147,14 +147,14 @@ class Broker:
 
     def _leave(self, session: Session) -> None:
         self._away[session.client_id] = session
-        self._agenda.at(session.ends, _ending(session.client_id), lambda: self._end(session))
+        self._timers.at(session.ends, _ending(session.client_id), lambda: self._end(session))
         if len(self._away) > self._settings.max_sessions:
             self._end(next(iter(self._away.values())))
 
     def _return(self, client_id: str) -> None:
         self._away.pop(client_id, None)
-        self._agenda.cancel(_ending(client_id))
-        self._agenda.cancel(_will(client_id))
+        self._timers.cancel(_ending(client_id))
+        self._timers.cancel(_will(client_id))
 
     def _end(self, session: Session) -> None:
         """The session is over: its will, if it is still to come, is now published (3.1.3.2.2)."""
@@ -171,7 +171,7 @@ class Broker:
     def _schedule_will(self, session: Session, will: Will, now: float) -> None:
         will.due = now + will.delay
         if will.delay:
-            self._agenda.at(will.due, _will(session.client_id), lambda: self._will_due(session))
+            self._timers.at(will.due, _will(session.client_id), lambda: self._will_due(session))
         else:
             self._publish_will(session)
 
@@ -192,8 +192,8 @@ class Broker:
 
     def tick(self) -> None:
         """Do what is due: sessions, wills and retained messages whose time has come."""
-        if self._agenda.run(self.clock()):
-            self.backlog.add("agenda", lambda: self._agenda.run(self.clock()))
+        if self._timers.run(self.clock()):
+            self.backlog.add("timers", lambda: self._timers.run(self.clock()))
 
     # Messages.
 
@@ -237,7 +237,7 @@ class Broker:
             self._expire_retained(message)
 
     def _unretain(self, topic: str) -> None:
-        self._agenda.cancel(_retained(topic))
+        self._timers.cancel(_retained(topic))
         if self._retained.remove(topic):
             self._keep_retained(topic, None)
 
@@ -248,9 +248,9 @@ class Broker:
     def _expire_retained(self, message: Message) -> None:
         key = _retained(message.topic)
         if message.expires is None:
-            self._agenda.cancel(key)
+            self._timers.cancel(key)
         else:
-            self._agenda.at(message.expires, key, lambda: self._unretain(message.topic))
+            self._timers.at(message.expires, key, lambda: self._unretain(message.topic))
 
     # Subscriptions.
 
@@ -382,7 +382,7 @@ class Broker:
         """All clients are away now, and what is due in the meantime happens: when everything is there again."""
         for session in sorted(self.sessions.values(), key=lambda session: session.ends - session.expiry):
             if (will := session.will) is not None:
-                self._agenda.at(will.due, _will(session.client_id), partial(self._will_due, session))
+                self._timers.at(will.due, _will(session.client_id), partial(self._will_due, session))
             self._leave(session)
         self.tick()
 

@@ -11,7 +11,7 @@ PAUSE = 1.0
 """Seconds between two tries."""
 
 
-class Keeper:
+class JournalWriter:
     """``name`` is the server's, for the log."""
 
     def __init__(self, persistence: Persistence, name: str) -> None:

@@ -27,7 +27,7 @@ SLICE = 64
 """Messages that wait, or steps of the search for retained ones, that are worked through without a pause."""
 
 _EMPTY: deque[Any] = deque()
-"""What nothing waits in: a deque of its own would be a tenth of what an idle device costs. Never written to."""
+"""What nothing waits in: a deque of its own would be a tenth of what an idle client costs. Never written to."""
 _NONE_LEFT: Iterator[Any] = iter(())
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from protocols.mqtt.broker.broker import Broker
 
 
-class Figures:
+class Counters:
     """Counted since the server started."""
 
     __slots__ = ("_started", "bytes_received", "bytes_sent", "messages_dropped", "packets_received")

@@ -10,7 +10,7 @@ SLICE = 64
 _Entry = tuple[float, int, Hashable]
 
 
-class Agenda:
+class Timers:
     """One entry a key: a later one takes the place of an earlier one, and costs no memory beside it for long."""
 
     def __init__(self) -> None:

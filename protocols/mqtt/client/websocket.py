@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from protocols.errors import Disconnected
-from protocols.mqtt.connection.websocket_transport import SUBPROTOCOL, Tunnel
+from protocols.mqtt.connection.websocket_transport import SUBPROTOCOL, WebSocketTransport
 from protocols.tasks import Tasks
 
 _CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
@@ -16,7 +16,7 @@ _HEADROOM = 64 * 1024
 """A frame may hold several packets, or the end of one and the beginning of the next."""
 
 
-class _Carried(Tunnel):
+class _Carried(WebSocketTransport):
     """The transport of our connection: what the server's tunnel is to a device, with the ends exchanged."""
 
     def __init__(

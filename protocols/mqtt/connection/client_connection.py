@@ -1,4 +1,4 @@
-"""One device on one socket, from its CONNECT on: the application's run, and the socket's side of the connection."""
+"""One client on one socket, from its CONNECT on: the application's run, and the socket's side of the connection."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.broker.session import Session
-from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.connection.connection import Connection
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.connection.rate import Rate
@@ -31,21 +31,21 @@ from protocols.net.write_buffer import unreceived
 logger = logging.getLogger(__name__)
 
 READ_AHEAD = 64 * 1024
-"""Bytes taken from a device whose application is not ready for them, before its socket is left alone."""
+"""Bytes taken from a client whose application is not ready for them, before its socket is left alone."""
 COALESCE = 64 * 1024
 """Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
 TURN = 500
-"""Packets of one device that are worked through before others have their turn: a read may bring 17,000 small ones."""
+"""Packets of one client that are worked through before others have their turn: a read may bring 17,000 small ones."""
 UNKEPT = 10_000
 """Changes of state that wait for the disk; then nothing more is read until they are kept."""
 
 _VERSIONS: dict[int, Any] = {4: "3.1.1", 5: "5.0"}
 
 
-class Host(Protocol):
-    """What the server gives to each device."""
+class ServerContext(Protocol):
+    """What the server gives to each connection."""
 
     app: Application
     name: str
@@ -53,36 +53,47 @@ class Host(Protocol):
     settings: MQTTSettings
     broker: Broker
     access: Access
-    figures: Figures
+    counters: Counters
 
     async def until_gone(self, client_id: str) -> None:
         """Wait until what this client said on its last connection, which is lost, has been looked at."""
 
-    def leaving(self, device: "Device") -> None:
+    def leaving(self, client: "ClientConnection") -> None:
         """Its connection is lost, and what it said is still to be looked at."""
 
-    def disconnected(self, device: "Device") -> None: ...
+    def disconnected(self, client: "ClientConnection") -> None: ...
 
 
-class Device(AppRun, asyncio.Protocol):
-    """A device that has said CONNECT, and the application's run for it."""
+class ClientConnection(AppRun, asyncio.Protocol):
+    """A client that has said CONNECT, and the application's run for it."""
 
     sends = events.SERVER
     # An acknowledgement is one call a message: mqtt_ack has it checked where it is more than the id that it waits for.
     checks = {kind: check for kind, check in events.CHECKS.items() if kind != "mqtt.ack"}
 
-    # Beside the base's own attributes; a dict of them all would cost an idle device a quarter more.
+    # Beside the base's own attributes; a dict of them all would cost an idle client a quarter more.
     __slots__ = (
-        *("_acks", "_admission", "_closed", "_connect", "_dropped", "_events", "_heard", "_held", "_host", "_journal"),
+        *(
+            "_acks",
+            "_admission",
+            "_closed",
+            "_connect",
+            "_dropped",
+            "_events",
+            "_heard",
+            "_held",
+            "_server",
+            "_journal",
+        ),
         *("_keepalive", "_loop", "_lost", "_out", "_parser", "_phase", "_rate", "_resting", "_stopping", "_throttle"),
         *("_timer", "_transport", "_turn", "_unacked", "_unread", "_unsent"),
         *("aliases", "client_id", "congested", "max_packet", "version"),
     )
 
     def __init__(
-        self, host: Host, transport: asyncio.Transport, parser: Parser, connect: Connect, *, assigned: bool
+        self, server: ServerContext, transport: asyncio.Transport, parser: Parser, connect: Connect, *, assigned: bool
     ) -> None:
-        super().__init__(host.app, _scope(host, transport, connect))
+        super().__init__(server.app, _scope(server, transport, connect))
         self.client_id = connect.client_id
         self.version = connect.version
         self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
@@ -90,14 +101,14 @@ class Device(AppRun, asyncio.Protocol):
         self.aliases = Aliases(taken) if taken else None
         self.congested = False
         self._connect: Connect | None = connect
-        self._host = host
+        self._server = server
         self._transport = transport
         self._parser = parser
-        self._journal = host.broker.journal
+        self._journal = server.broker.journal
         self._loop = asyncio.get_running_loop()
         self._keepalive = 0.0
         self._heard = self._loop.time()
-        self._rate = Rate(host.settings.max_publish_rate) if host.settings.max_publish_rate else None
+        self._rate = Rate(server.settings.max_publish_rate) if server.settings.max_publish_rate else None
         self._throttle: asyncio.TimerHandle | None = None
         # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
         self._held = True
@@ -114,13 +125,15 @@ class Device(AppRun, asyncio.Protocol):
         self._dropped = 0
         self._stopping = False
         self._closed = False
-        self._phase: Handshake | Connection = Handshake(host.broker, host.settings, connect, self, assigned=assigned)
+        self._phase: Handshake | Connection = Handshake(
+            server.broker, server.settings, connect, self, assigned=assigned
+        )
         self._unacked: dict[int, int] = {}  # the connection's, when there is one
-        self._timer = self._loop.call_later(host.settings.connect_timeout, self._unanswered)
-        # A device without an MQTT keep-alive that has gone without a word is found by TCP.
+        self._timer = self._loop.call_later(server.settings.connect_timeout, self._unanswered)
+        # A client without an MQTT keep-alive that has gone without a word is found by TCP.
         if (sock := transport.get_extra_info("socket")) is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        transport.set_write_buffer_limits(host.settings.max_unsent)
+        transport.set_write_buffer_limits(server.settings.max_unsent)
 
     # The application's side.
 
@@ -138,7 +151,7 @@ class Device(AppRun, asyncio.Protocol):
 
     @property
     def disconnect_grace(self) -> float:
-        return self._host.settings.disconnect_grace
+        return self._server.settings.disconnect_grace
 
     @property
     def _handshake(self) -> Handshake:
@@ -150,7 +163,7 @@ class Device(AppRun, asyncio.Protocol):
         connect, self._connect = self._connect, None
         if connect is None:
             return False
-        access, username = self._host.access, connect.username
+        access, username = self._server.access, connect.username
         if access.needed:
             tls = self._transport.get_extra_info("ssl_object")
             certificate = tls.getpeercert() if tls is not None else None
@@ -160,11 +173,11 @@ class Device(AppRun, asyncio.Protocol):
             username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
         self._handshake.user = username
         self._handshake.rules = access.rules_for(self.client_id, username)
-        if not self._host.broker.belongs_to(self.client_id, username):
+        if not self._server.broker.belongs_to(self.client_id, username):
             return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
         if not self._handshake.may_have_will():
             return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
-        await self._host.until_gone(self.client_id)
+        await self._server.until_gone(self.client_id)
         if self._closed:
             return False
         self._handshake.admit()
@@ -178,11 +191,11 @@ class Device(AppRun, asyncio.Protocol):
         self._admission = asyncio.current_task()
         try:
             host = client[0] if client is not None else ""
-            verdict = await self._host.access.authenticate(username, password, certificate, host)
+            verdict = await self._server.access.authenticate(username, password, certificate, host)
         finally:
             self._admission = None
         if not self._closed:
-            self._timer = self._loop.call_later(self._host.settings.connect_timeout, self._unanswered)
+            self._timer = self._loop.call_later(self._server.settings.connect_timeout, self._unanswered)
         return verdict
 
     def _turn_away(self, code: int, why: str) -> bool:
@@ -231,7 +244,7 @@ class Device(AppRun, asyncio.Protocol):
         return self._journal is None or position <= self._journal.committed
 
     def mqtt_send(self, event: MQTTSendEvent) -> Awaitable[None] | None:
-        fan_out, journal = self._host.broker.send(event), self._journal
+        fan_out, journal = self._server.broker.send(event), self._journal
         if fan_out is None and (journal is None or journal.position <= journal.committed):
             return None
         return delivered(fan_out, journal)
@@ -263,7 +276,7 @@ class Device(AppRun, asyncio.Protocol):
             self._transport.resume_reading()
 
     def _unanswered(self) -> None:
-        timeout = self._host.settings.connect_timeout
+        timeout = self._server.settings.connect_timeout
         self._log(f"closed: the application did not answer within {timeout:g} s")
         self._handshake.refuse(handshake.TIMEOUT, reasons.SERVER_UNAVAILABLE)
         self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
@@ -271,7 +284,7 @@ class Device(AppRun, asyncio.Protocol):
     # The socket's side.
 
     def data_received(self, data: bytes) -> None:
-        self._host.figures.bytes_received += len(data)
+        self._server.counters.bytes_received += len(data)
         if self._held:
             self._parser.append(data)
             if self._parser.waiting > READ_AHEAD:
@@ -290,7 +303,7 @@ class Device(AppRun, asyncio.Protocol):
         if not self._resting:
             self._leave()
         elif not self._closed:
-            self._host.leaving(self)
+            self._server.leaving(self)
 
     def _leave(self) -> None:
         """What it said before it left, a turn at a time and whether the application is ready for it or not; then it is
@@ -298,11 +311,11 @@ class Device(AppRun, asyncio.Protocol):
         if isinstance(self._phase, Connection):
             self._handle()
         if self._resting and not self._closed:
-            self._host.leaving(self)
+            self._server.leaving(self)
             return
         self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
         self._timer.cancel()
-        self._host.disconnected(self)
+        self._server.disconnected(self)
 
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
@@ -332,7 +345,7 @@ class Device(AppRun, asyncio.Protocol):
     def offer(self, data: bytes) -> bool:
         if self.congested:
             self._dropped += 1
-            self._host.figures.messages_dropped += 1
+            self._server.counters.messages_dropped += 1
             return False
         self.write(data)
         return True
@@ -349,7 +362,7 @@ class Device(AppRun, asyncio.Protocol):
         self._collect_acks()
         if self._out and not self._transport.is_closing():
             data = b"".join(self._out)
-            self._host.figures.bytes_sent += len(data)
+            self._server.counters.bytes_sent += len(data)
             if self.congested:
                 self._unread += len(data)
             self._transport.write(data)
@@ -384,7 +397,7 @@ class Device(AppRun, asyncio.Protocol):
                     return
                 data = b""
                 self._heard = self._loop.time()
-                self._host.figures.packets_received += len(parsed)
+                self._server.counters.packets_received += len(parsed)
                 self._turn -= len(parsed)
                 self._hold_back(parsed)
                 events = handle(parsed)
@@ -532,7 +545,7 @@ class Device(AppRun, asyncio.Protocol):
         self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
     def _log(self, what: str, *, lost: bool = False) -> None:
-        log(self._host, self._transport, f" ({self.client_id})", what, lost=lost)
+        log(self._server, self._transport, f" ({self.client_id})", what, lost=lost)
 
 
 async def delivered(fan_out: FanOut | None, journal: Journal | None) -> None:
@@ -548,33 +561,33 @@ async def delivered(fan_out: FanOut | None, journal: Journal | None) -> None:
         await kept
 
 
-def log(host: Host, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
+def log(server: ServerContext, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
     """``lost``: this is said whatever else there is to say."""
     extra = {"lost": True} if lost else None
-    logger.warning("%s: %s%s %s", host.name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
+    logger.warning("%s: %s%s %s", server.name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
 
 
 def _peer(address: Any) -> str:
     return "{}:{}".format(*address[:2]) if isinstance(address, tuple) else "a local socket"
 
 
-def _scope(host: Host, transport: asyncio.Transport, connect: Connect) -> MQTTScope:
+def _scope(server: ServerContext, transport: asyncio.Transport, connect: Connect) -> MQTTScope:
     tls = transport.get_extra_info("ssl_object")
     return {
         "type": "mqtt",
         "asgi": VERSIONS,
-        "listener": host.name,
+        "listener": server.name,
         "client": host_port(transport.get_extra_info("peername")),
         "server": host_port(transport.get_extra_info("sockname")),
         "extensions": {"tls": describe_tls(tls)} if tls is not None else {},
-        "state": host.state.copy(),
+        "state": server.state.copy(),
         "role": "server",
         "protocol_version": _VERSIONS[connect.version],
         "client_id": connect.client_id,
         "username": connect.username,
         "clean_start": connect.clean,
         "keepalive": connect.keepalive,
-        "session_present": not connect.clean and host.broker.kept(connect.client_id),
+        "session_present": not connect.clean and server.broker.kept(connect.client_id),
         "will": connect.will and connect.will.copy(),
         "properties": connect.properties,
         "transport": "websocket" if transport.get_extra_info("websocket") else "tcp",

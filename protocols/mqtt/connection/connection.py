@@ -83,7 +83,7 @@ class Connection:
         self._subscribing = Subscribing(broker, session, peer, rules, asks=asks)
         self._exactly_once = ExactlyOnce(session, peer, broker.journal)
         self._aliases: dict[int, str] = {}  # the client's
-        self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle device
+        self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle client
         self._over = False
 
     @property
@@ -97,7 +97,7 @@ class Connection:
         """The application's events for ``packets``, in order; the others are answered as they come up.
 
         None between them asks for a pause, that others may have their turn: until :attr:`fan_out` is done, where there
-        is one. Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a device publishes
+        is one. Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a client publishes
         goes to its subscribers here, at its arrival, whatever the application makes of it.
         """
         unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules

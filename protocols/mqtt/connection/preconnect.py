@@ -1,4 +1,4 @@
-"""A socket of a device until its CONNECT is complete; then a :class:`Device` has it."""
+"""A socket of a client until its CONNECT is complete; then a :class:`ClientConnection` has it."""
 
 import asyncio
 import uuid
@@ -6,7 +6,7 @@ from typing import Any, Protocol, cast
 
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt.connection import client_connection
-from protocols.mqtt.connection.client_connection import Device, log
+from protocols.mqtt.connection.client_connection import ClientConnection, log
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
@@ -16,35 +16,35 @@ _CONNECT = 0x10
 """The first byte of every conversation (3.1.1)."""
 
 
-class Host(client_connection.Host, Protocol):
-    """What the server does for each socket, beside what it gives to a device."""
+class PreconnectContext(client_connection.ServerContext, Protocol):
+    """What the server does for each socket, beside what it gives to a client."""
 
-    def arrived(self, arrival: "Arrival") -> None: ...
-    def left(self, arrival: "Arrival") -> None: ...
-    def connected(self, device: Device) -> None: ...
+    def arrived(self, preconnect: "Preconnect") -> None: ...
+    def left(self, preconnect: "Preconnect") -> None: ...
+    def connected(self, client: ClientConnection) -> None: ...
 
 
-class Entrance(asyncio.Protocol):
-    """Makes an :class:`Arrival` as soon as there is a transport."""
+class Opening(asyncio.Protocol):
+    """Makes a :class:`Preconnect` as soon as there is a transport."""
 
-    def __init__(self, host: Host) -> None:
-        self._host = host
+    def __init__(self, server: PreconnectContext) -> None:
+        self._server = server
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        transport.set_protocol(Arrival(self._host, transport))
+        transport.set_protocol(Preconnect(self._server, transport))
 
 
-class Arrival(asyncio.Protocol):
+class Preconnect(asyncio.Protocol):
     """A socket that has not said CONNECT yet."""
 
-    def __init__(self, host: Host, transport: asyncio.Transport) -> None:
-        self._host = host
+    def __init__(self, server: PreconnectContext, transport: asyncio.Transport) -> None:
+        self._server = server
         self._transport = transport
-        self._parser = Parser(host.settings.max_packet)
+        self._parser = Parser(server.settings.max_packet)
         loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(host.settings.connect_timeout, self._overdue)
-        host.arrived(self)
+        self._timer = loop.call_later(server.settings.connect_timeout, self._overdue)
+        server.arrived(self)
 
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():  # TLS and WebSocket give what came before that
@@ -69,24 +69,24 @@ class Arrival(asyncio.Protocol):
         if assigned:
             packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
         self._leave()
-        device = Device(self._host, self._transport, self._parser, packet, assigned=assigned)
-        self._transport.set_protocol(device)
-        self._host.connected(device)
+        client = ClientConnection(self._server, self._transport, self._parser, packet, assigned=assigned)
+        self._transport.set_protocol(client)
+        self._server.connected(client)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
-        log(self._host, self._transport, "", f"closed: {error}")
+        log(self._server, self._transport, "", f"closed: {error}")
         self._transport.write(_refusal(self._parser.version, error.answer))
         self._transport.close()
 
     def _overdue(self) -> None:
         if not self._transport.is_closing():
-            timeout = self._host.settings.connect_timeout
-            log(self._host, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
+            timeout = self._server.settings.connect_timeout
+            log(self._server, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
         self._transport.abort()
 
     def _leave(self) -> None:
         self._timer.cancel()
-        self._host.left(self)
+        self._server.left(self)
 
 
 def _check_begins(data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""MQTT over WebSocket (3.1.1 and 5.0: section 6): an ASGI application whose websocket is a device's socket."""
+"""MQTT over WebSocket (3.1.1 and 5.0: section 6): an ASGI application whose websocket is a client's socket."""
 
 import asyncio
 from collections.abc import Callable, Collection
@@ -11,8 +11,8 @@ SUBPROTOCOL = "mqtt"
 UNSUPPORTED_DATA, GOING_AWAY, NORMAL = 1003, 1001, 1000
 
 
-class Tunnel(asyncio.Transport):
-    """The transport of a device behind a websocket."""
+class WebSocketTransport(asyncio.Transport):
+    """The transport of a client behind a websocket."""
 
     def __init__(self, scope: Any, send: Send, protocol: asyncio.BaseProtocol) -> None:
         extensions = scope.get("extensions") or {}
@@ -83,7 +83,7 @@ class Tunnel(asyncio.Transport):
             self._paused = False
             self._protocol.resume_writing()
 
-    # What the device's side does.
+    # What the client's side does.
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
         self._protocol = cast("asyncio.Protocol", protocol)
@@ -129,19 +129,19 @@ class Tunnel(asyncio.Transport):
 async def serve(
     factory: Callable[[], asyncio.BaseProtocol], origins: Collection[str], scope: Any, receive: Receive, send: Send
 ) -> None:
-    """Carry one device's connection over a websocket, if the client asks for the subprotocol (MQTT-6.0.0-3) and its
+    """Carry one client's connection over a websocket, if the client asks for the subprotocol (MQTT-6.0.0-3) and its
     page, if it has one, is our own or among ``origins``."""
     await receive()
     if SUBPROTOCOL not in scope["subprotocols"] or not _is_welcome(scope, origins):
         await send({"type": "websocket.close"})
         return
     await send({"type": "websocket.accept", "subprotocol": SUBPROTOCOL})
-    await Tunnel(scope, send, factory()).carry(receive)
+    await WebSocketTransport(scope, send, factory()).carry(receive)
 
 
 def _is_welcome(scope: Any, origins: Collection[str]) -> bool:
     """A browser says from which page it comes (RFC 6455, 10.2); other clients need not. Without this, any page that
-    somebody on this machine or in this network looks at could talk to the devices."""
+    somebody on this machine or in this network looks at could talk to the clients."""
     headers = dict(scope["headers"])
     origin = headers.get(b"origin", b"").decode("latin-1")
     own = origin.partition("://")[2].lower() == headers.get(b"host", b"").decode("latin-1").lower()

@@ -253,7 +253,7 @@ async def test_a_client_that_never_reads_is_not_read(app: Recorder, what: bytes)
     async with serving(app, max_unsent=20_000) as server, await joined(server) as peer:
         await peer.say(wire.publish("a", b"x", 2, 1))
         assert read(await peer.hear()).kind == "PUBREC"
-        (device,) = server._devices
+        (device,) = server._clients
         transport = peer._writer.transport
         transport.pause_reading()
         for end, buffer in ((device._transport, socket.SO_SNDBUF), (transport, socket.SO_RCVBUF)):
@@ -262,11 +262,11 @@ async def test_a_client_that_never_reads_is_not_read(app: Recorder, what: bytes)
             while not device.congested:
                 transport.write(what * (20_000 // len(what)))
                 await asyncio.sleep(0.001)
-        before = server.figures.bytes_received
+        before = server.counters.bytes_received
         for _ in range(20):
             transport.write(what * (200_000 // len(what)))
             await asyncio.sleep(0.001)
-        assert server.figures.bytes_received - before < 1_000_000
+        assert server.counters.bytes_received - before < 1_000_000
         assert device._transport.get_write_buffer_size() < 1_500_000
         async with await joined(server, "other") as other:  # and nobody else is hurt
             await other.ask(PINGREQ, PINGRESP)
@@ -304,7 +304,7 @@ async def test_the_publish_rate_slows_what_is_published_and_nothing_else(app: Re
     async with serving(app, max_publish_rate=100) as server, await joined(server) as peer:
         await peer.say(wire.puback(9) * 5000)
         await peer.ask(PINGREQ, PINGRESP)
-        (device,) = server._devices
+        (device,) = server._clients
         assert device._throttle is None
         begun = loop.time()
         await peer.say(*(wire.publish("a", b"x", 1, each) for each in range(1, 201)))
@@ -328,7 +328,7 @@ async def test_a_rate_does_not_wake_an_application_that_is_behind() -> None:
     async with serving(app, max_publish_rate=2000) as server, await joined(server) as peer:
         await peer.say(*(wire.publish("a", b"%d" % each) for each in range(4000)))
         await asyncio.sleep(0.3)
-        (device,) = server._devices
+        (device,) = server._clients
         assert len(device._inbox) <= 128 + device.limit
         go.set()
         await peer.ask(PINGREQ, PINGRESP)

@@ -10,7 +10,7 @@ from mqtt_memory import Client, Clock
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import OVERHEAD
-from protocols.mqtt.broker.timers import Agenda
+from protocols.mqtt.broker.timers import Timers
 from protocols.mqtt.connection.exactly_once import UNRELEASED
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire.aliases import ALIASES
@@ -366,8 +366,8 @@ def test_flapping_costs_no_memory(broker: Broker, clock: Clock) -> None:
     for _ in range(500):
         stay(broker, will=("w", b"x", 0), will_properties={"will_delay_interval": 50}).cut()
         broker.send({"topic": "r", "payload": b"x", "retain": True, "properties": {"message_expiry_interval": 9999}})
-    assert len(broker._agenda) <= 3
-    assert len(broker._agenda._heap) < 100
+    assert len(broker._timers) <= 3
+    assert len(broker._timers._heap) < 100
 
 
 # Wills.
@@ -971,21 +971,21 @@ def test_so_many_subscriptions_wait_for_an_answer(broker: Broker) -> None:
     assert caught.value.answer == 0x97
 
 
-# The agenda.
+# The timers.
 
 
 def test_the_agenda_does_what_is_due_once_in_order() -> None:
-    agenda, done = Agenda(), list[str]()
+    timers, done = Timers(), list[str]()
     for due, key in ((3.0, "c"), (1.0, "a"), (2.0, "b"), (2.5, "d")):
-        agenda.at(due, key, lambda key=key: done.append(key))  # type: ignore[misc]
-    agenda.at(5.0, "a", lambda: done.append("later"))
-    agenda.cancel("d")
-    agenda.run(3.0)
+        timers.at(due, key, lambda key=key: done.append(key))  # type: ignore[misc]
+    timers.at(5.0, "a", lambda: done.append("later"))
+    timers.cancel("d")
+    timers.run(3.0)
     assert done == ["b", "c"]
-    agenda.run(9.0)
-    agenda.run(9.0)
+    timers.run(9.0)
+    timers.run(9.0)
     assert done == ["b", "c", "later"]
-    assert len(agenda) == 0
+    assert len(timers) == 0
 
 
 def test_a_client_that_never_releases_is_stopped(broker: Broker) -> None:

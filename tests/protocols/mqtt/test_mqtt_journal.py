@@ -15,7 +15,7 @@ from mqtt_memory import Client, Clock
 
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.journal import Journal
-from protocols.mqtt.broker.journal_writer import Keeper
+from protocols.mqtt.broker.journal_writer import JournalWriter
 from protocols.mqtt.settings import MQTTSettings
 
 SUBSCRIBERS = ("sub 1", "sub 2")
@@ -112,7 +112,7 @@ class Conversations(RuleBasedStateMachine):
     @precondition(lambda self: self.taken)
     @rule()
     def fail(self) -> None:
-        """The disk is full: the keeper puts the changes back."""
+        """The disk is full: the writer puts the changes back."""
         while self.taken:
             self.journal.put_back(self.taken.pop()[1])
 
@@ -441,9 +441,9 @@ class Disk:
 
 async def test_whoever_waits_goes_on_when_it_is_kept() -> None:
     disk = Disk()
-    keeper = Keeper(disk, "mqtt")
-    keeper.journal.put("a", b"1")
-    running, waiting = asyncio.ensure_future(keeper.run()), asyncio.ensure_future(keeper.kept())
+    writer = JournalWriter(disk, "mqtt")
+    writer.journal.put("a", b"1")
+    running, waiting = asyncio.ensure_future(writer.run()), asyncio.ensure_future(writer.kept())
     await disk.begun.wait()
     assert not waiting.done()
     disk.go.set()
@@ -457,14 +457,14 @@ async def test_whoever_waits_goes_on_when_it_is_kept() -> None:
 
 async def test_a_commit_that_the_stop_interrupts_is_made_again() -> None:
     disk = Disk()
-    keeper = Keeper(disk, "mqtt")
-    keeper.journal.put("a", b"1")
-    running = asyncio.ensure_future(keeper.run())
+    writer = JournalWriter(disk, "mqtt")
+    writer.journal.put("a", b"1")
+    running = asyncio.ensure_future(writer.run())
     await disk.begun.wait()
-    keeper.journal.put("b", b"2")
+    writer.journal.put("b", b"2")
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
     disk.go.set()
-    await keeper.close()
+    await writer.close()
     assert disk.kept == {"a": b"1", "b": b"2"}

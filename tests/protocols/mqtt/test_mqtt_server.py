@@ -116,7 +116,7 @@ async def test_what_comes_before_the_accept_waits_and_is_bounded() -> None:
         flood = b"".join(wire.publish("a", i.to_bytes(4, "big") + bytes(1000)) for i in range(20_000))
         saying = asyncio.ensure_future(peer.say(wire.connect(), flood, wire.DISCONNECT))
         await asyncio.sleep(0.2)
-        (device,) = server._devices
+        (device,) = server._clients
         assert device._parser.waiting < 1_000_000
         assert not saying.done()
         accept.set()
@@ -144,7 +144,7 @@ async def test_a_slow_application_stops_the_socket_and_loses_nothing() -> None:
         flood = b"".join(wire.publish("a", i.to_bytes(4, "big") + bytes(200)) for i in range(50_000))
         saying = asyncio.ensure_future(peer.say(flood, wire.publish("a", b"last", packet_id=1)))
         await asyncio.sleep(0.2)
-        (device,) = server._devices
+        (device,) = server._clients
         assert len(device._inbox) < 200
         assert device._parser.waiting < 1_000_000
         go.set()
@@ -380,7 +380,7 @@ async def test_keep_alive_of_a_client_that_reads_slowly(app: Recorder, reads: bo
             await loop.sock_connect(slow, (host, int(port)))
             await loop.sock_sendall(slow, wire.connect("slow", keepalive=1) + wire.subscribe(("a", 0)))
             await app.seen("mqtt.connect", 2)
-            (device,) = (each for each in server._devices if each.client_id == "slow")
+            (device,) = (each for each in server._clients if each.client_id == "slow")
             while not device.congested:
                 await loud.ask(wire.publish("a", bytes(10_000)) + wire.PINGREQ, wire.PINGRESP)
             if not reads:
@@ -399,7 +399,7 @@ async def test_a_subscriber_that_does_not_read_costs_bounded_memory(
     settings = {"max_unsent": 100_000, "max_queued": 50_000}
     async with serving(app, **settings) as server, connected(server, "deaf") as deaf, connected(server, "loud") as loud:
         await deaf.ask(wire.subscribe(("a", 0), ("b", 1)), b"\x90\x04\x00\x01\x00\x01")
-        device = next(device for device in server._devices if device.client_id == "deaf")
+        device = next(device for device in server._clients if device.client_id == "deaf")
         deaf._reader._transport.pause_reading()  # type: ignore[attr-defined]
         for i in range(1, 3000):
             await loud.say(wire.publish("a", bytes(10_000)))

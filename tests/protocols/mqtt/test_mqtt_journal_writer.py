@@ -23,7 +23,7 @@ from mqtt_peer import (
 
 from protocols.mqtt.broker import journal_writer as module
 from protocols.mqtt.broker.journal import Changes
-from protocols.mqtt.broker.journal_writer import Keeper
+from protocols.mqtt.broker.journal_writer import JournalWriter
 
 
 class FullDisk:
@@ -52,17 +52,17 @@ async def test_nothing_is_acknowledged_while_the_disk_is_full(
 ) -> None:
     monkeypatch.setattr(module, "PAUSE", 0.001)
     disk = FullDisk()
-    keeper = Keeper(disk, "devices")
+    writer = JournalWriter(disk, "devices")
     told: list[str] = []
-    keeper.journal.put("a", b"1")
-    keeper.journal.when(keeper.journal.position, lambda: told.append("a"))
-    running = asyncio.ensure_future(keeper.run())
+    writer.journal.put("a", b"1")
+    writer.journal.when(writer.journal.position, lambda: told.append("a"))
+    running = asyncio.ensure_future(writer.run())
     async with asyncio.timeout(5):
         await disk.refused_twice.wait()
         assert told == []
-        keeper.journal.put("a", b"2")
+        writer.journal.put("a", b"2")
         disk.room = True
-        await keeper.kept()
+        await writer.kept()
     assert told == ["a"]
     assert disk.kept == {"a": b"2"}
     [line] = caplog.messages
