@@ -1,7 +1,7 @@
 """QoS 1 from 10 devices through Mosquitto to an async consumer, acknowledged after it: our client, and gmqtt alone.
 
-Ours is on gmqtt, so that the ratio says what a scope, an application's run and its backpressure cost. Mosquitto and the
-consumer share a core. What counts is what the consumer has handled; never more than :data:`WINDOW` are under way.
+Ours has a scope, a run of the application and backpressure, which gmqtt alone has not. Mosquitto and the consumer share
+a core. What counts is what the consumer has handled; never more than :data:`WINDOW` are under way.
 """
 
 import contextlib

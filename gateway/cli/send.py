@@ -16,7 +16,9 @@ import aiosmtplib
 
 from gateway.cli.find_server import CannotSend, Peer, dial, find
 from protocols.errors import Disconnected
-from protocols.mqtt.client.link import REASONS, Address, Link, Refused
+from protocols.mqtt.client.broker_connection import BrokerConnection
+from protocols.mqtt.client.connect_options import ConnectOptions
+from protocols.mqtt.client.refused import REASONS, Refused
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.wire.reasons import UNSPECIFIED
 from protocols.mqtt.wire.topics import valid_name
@@ -99,17 +101,17 @@ class MQTT:
         if not valid_name(self.topic):
             raise CannotSend(f"{self.topic!r} is no topic to publish to: + and # are for subscribers")
         try:
-            link = await Link.connect(self._address(peer, peer.endpoint), ClientSession())
+            broker = await BrokerConnection.connect(self._options(peer, peer.endpoint), ClientSession())
         except Refused as error:
             return _refused(f"refused: {_code(error.answer)}")
-        link.deliver(lambda message: None)
+        broker.deliver(lambda message: None)
         try:
-            return await self._published(link)
+            return await self._published(broker)
         finally:
-            await link.close()
+            await broker.close()
 
-    def _address(self, peer: Peer, place: TCP) -> Address:
-        return Address(
+    def _options(self, peer: Peer, place: TCP) -> ConnectOptions:
+        return ConnectOptions(
             f"mqtt://{place}",
             place.host,
             place.port,
@@ -119,15 +121,16 @@ class MQTT:
             tls=peer.tls,
             version=self.version,
             clean_start=True,
+            timeout=TIMEOUT,
         )
 
-    async def _published(self, link: Link) -> Sent:
+    async def _published(self, broker: BrokerConnection) -> Sent:
         try:
-            await link.publish(self.topic, self.payload, self.qos, self.retain, {}, TIMEOUT)
+            await broker.publish(self.topic, self.payload, self.qos, self.retain, {})
         except Refused as error:
             return _refused(f"refused: {_code(error.answer)}")
         except Disconnected:
-            code = link.lost.code if link.lost else UNSPECIFIED
+            code = broker.lost.code if broker.lost else UNSPECIFIED
             why = "" if code == UNSPECIFIED else f": {_code(code)}"
             return _refused(f"not acknowledged: the gateway closed the connection{why}")
         return _taken("acknowledged" if self.qos else "sent; QoS 0 has no acknowledgement")

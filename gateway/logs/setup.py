@@ -25,7 +25,7 @@ from gateway.logs.frames import own_frame_of, short
 from gateway.logs.rate_limit import Flood
 from gateway.routing import current_route
 
-_NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "gmqtt", "mail.debug", "mail.log")
+_NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.log")
 """Libraries that log each connection at level info, aiosmtpd's and aioimaplib's with what was said on it."""
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
 

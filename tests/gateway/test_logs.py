@@ -151,7 +151,7 @@ def test_the_level() -> None:
     assert stream.getvalue() == ""
 
 
-@pytest.mark.parametrize("name", ["aiohttp.access", "mail.log", "gmqtt", "aioimaplib.aioimaplib"])
+@pytest.mark.parametrize("name", ["aiohttp.access", "mail.log", "aioimaplib.aioimaplib"])
 def test_libraries_are_quiet(name: str) -> None:
     stream = io.StringIO()
     setup.configure(LogSettings(level="debug"), stream)

@@ -1,14 +1,4 @@
-"""A client of an existing MQTT broker: the ``mqtt`` scope in the role ``client``, for each connection.
-
-From the inside out, the first two without I/O:
-
-``client_settings``    what gateway.yaml may say
-``client_session``     what QoS 2 has to know of earlier connections
-``client_websocket``   MQTT over WebSocket, as a byte stream
-``link``               one connection, on gmqtt
-``client_run``         one run of the application
-``client_connection``  the runs that share a link
-"""
+"""A client of an existing MQTT broker: the ``mqtt`` scope in the role ``client``, for each connection."""
 
 import asyncio
 import errno
@@ -23,8 +13,10 @@ from protocols.asgi import VERSIONS, Application, MQTTScope
 from protocols.checkpoint import checkpoint
 from protocols.errors import AccountRefused, Disconnected
 from protocols.events import checked
-from protocols.mqtt.client.connection import ClientConnection
-from protocols.mqtt.client.link import Address, Link, Refused
+from protocols.mqtt.client.app_runs import AppRuns
+from protocols.mqtt.client.broker_connection import BrokerConnection
+from protocols.mqtt.client.connect_options import ConnectOptions
+from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.run import publish
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.client.settings import MQTTClientSettings
@@ -60,7 +52,7 @@ class MQTTClient(Server):
         self.settings = settings
         self._version: Literal["3.1.1", "5.0"] = settings.version
         self._session = ClientSession()
-        self._connections: set[ClientConnection] = set()
+        self._connections: set[AppRuns] = set()
         """The connection that is up, if one is."""
         self._refused: Refused | None = None
         """Why the broker does not let us in, where somebody has to repair that."""
@@ -96,7 +88,7 @@ class MQTTClient(Server):
         """
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
-            await publish(connection.link, publication, self.settings.timeout)
+            await publish(connection.broker, publication)
             await checkpoint()
             return
         if self._refused is not None:
@@ -128,37 +120,37 @@ class MQTTClient(Server):
     async def _connect_and_serve(self) -> str:
         """Until it is over, or could not begin; returns why."""
         try:
-            link = await self._connect()
+            broker = await self._connect()
         except (Refused, OSError, UnicodeError) as error:
             self._refused = error if isinstance(error, Refused) and error.answer in ACCOUNT_REFUSED else None
             return _sentence(error, self.settings)
         self._refused = None
-        connection = ClientConnection(self.app, lambda: self._scope(link), link, self.settings, self._opened)
+        connection = AppRuns(self.app, lambda: self._scope(broker), broker, self.settings, self._opened)
         self._connections.add(connection)
         try:
             return await connection.serve()
         finally:
             self._connections.discard(connection)
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> BrokerConnection:
         async with asyncio.timeout(self.settings.timeout):
             try:
-                return await Link.connect(self._address(), self._session)
+                return await BrokerConnection.connect(self._options(), self._session)
             except Refused as error:
                 if self._version == "3.1.1" or not error.is_version:
                     raise
             logger.info("mqtt-client %s: %s does not speak MQTT 5.0; trying 3.1.1", self.name, self.address)
             self._version = "3.1.1"
-            return await Link.connect(self._address(), self._session)
+            return await BrokerConnection.connect(self._options(), self._session)
 
     def _opened(self) -> None:
         count, parallel = len(self.settings.subscribe), self.settings.parallel
         detail = f"{self._version}; {count} subscription{'' if count == 1 else 's'}"
         self.status = ServerStatus("ready", detail if parallel == 1 else f"{detail}, {parallel} instances")
 
-    def _address(self) -> Address:
+    def _options(self) -> ConnectOptions:
         settings = self.settings
-        return Address(
+        return ConnectOptions(
             url=settings.url,
             websocket=settings.is_websocket,
             host=settings.host,
@@ -173,10 +165,11 @@ class MQTTClient(Server):
             session_expiry=int(settings.session_expiry),
             receive_maximum=settings.receive_maximum,
             max_packet=settings.max_packet,
+            timeout=settings.timeout,
         )
 
-    def _scope(self, link: Link) -> MQTTScope:
-        own, peer = link.names
+    def _scope(self, broker: BrokerConnection) -> MQTTScope:
+        own, peer = broker.names
         return {
             "type": "mqtt",
             "asgi": VERSIONS,
@@ -187,13 +180,13 @@ class MQTTClient(Server):
             "state": self.state.copy(),
             "role": "client",
             "protocol_version": self._version,
-            "client_id": self._address().client_id,
+            "client_id": self._options().client_id,
             "username": self.settings.username,
             "clean_start": self.settings.clean_start,
             "keepalive": self.settings.keepalive,
-            "session_present": link.session_present,
+            "session_present": broker.session_present,
             "will": None,
-            "properties": link.properties,
+            "properties": broker.properties,
             "transport": "websocket" if self.settings.is_websocket else "tcp",
         }
 

@@ -23,7 +23,8 @@ from protocols.asgi import (
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.events import checked, type_of
 from protocols.mqtt import events
-from protocols.mqtt.client.link import Arrived, Link, Refused
+from protocols.mqtt.client.broker_connection import BrokerConnection
+from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.wire.reasons import NEVER_TAKEN
 from protocols.unsent import report_unsent
@@ -47,13 +48,13 @@ class Flow(Protocol):
 
 
 class Run(AppRun):
-    """``arrived`` gives it its messages; what it sends goes to the link."""
+    """``arrived`` gives it its messages; what it sends goes to the broker."""
 
     sends: ClassVar = events.CLIENT
     checks: ClassVar = events.CHECKS
 
     def __init__(
-        self, app: Application, scope: MQTTScope, link: Link, flow: Flow, settings: MQTTClientSettings
+        self, app: Application, scope: MQTTScope, broker: BrokerConnection, flow: Flow, settings: MQTTClientSettings
     ) -> None:
         super().__init__(app, scope)
         self._settings = settings
@@ -63,7 +64,7 @@ class Run(AppRun):
         """Set while nothing that arrived waits for its ``mqtt.ack``."""
         self.settled.set()
         self.draining = False
-        self._link = link
+        self._broker = broker
         self._flow = flow
         self._dropped = 0
         self.feed({"type": "mqtt.connect", "username": scope["username"], "password": None})
@@ -72,16 +73,16 @@ class Run(AppRun):
     def disconnect_grace(self) -> float:
         return self._settings.disconnect_grace
 
-    def arrived(self, message: Arrived) -> None:
+    def arrived(self, event: MQTTReceiveEvent) -> None:
         if self.draining:  # not acknowledged: the broker keeps it for our next connection
             return
-        if message.id is not None:
-            self.unacknowledged.add(message.id)
+        if event["id"] is not None:
+            self.unacknowledged.add(event["id"])
             self.settled.clear()
         elif len(self._inbox) >= _OVERFLOW * self.limit:
             self._drop()
             return
-        self.feed(_event(message))
+        self.feed(event)
 
     def _drop(self) -> None:
         """QoS 0 that arrives although the inbox overflows: we read on, for an answer that the application waits for."""
@@ -110,54 +111,40 @@ class Run(AppRun):
 
     async def mqtt_reject(self, event: MQTTRejectEvent) -> None:
         self._flow.ends_because("the application rejected the connection")
-        await self._link.close()
+        await self._broker.close()
 
     def mqtt_ack(self, event: MQTTAckEvent | Mapping[str, Any]) -> None:
         if event["id"] not in self.unacknowledged:
             raise LocalProtocolError(f"mqtt.ack: no message {event['id']} is waiting for it")
         self.unacknowledged.discard(event["id"])
-        self._link.acknowledge(event["id"], event.get("reason_code", 0))
+        self._broker.acknowledge(event["id"], event.get("reason_code", 0))
         if not self.unacknowledged:
             self.settled.set()
 
     async def mqtt_send(self, event: MQTTSendEvent) -> None:
         """What the broker refuses is logged, and does not fail the handler, unless it waits for it."""
         try:
-            await publish(self._link, event, self._settings.timeout)
+            await publish(self._broker, event)
         except NotSent as error:
             if event.get("wait"):
                 raise
             report_unsent(self.scope, "publication", event["topic"], error)
 
     async def mqtt_subscribe(self, event: MQTTSubscribeEvent) -> None:
-        await self._link.subscribe(event["filters"], self._settings.timeout)
+        await self._broker.subscribe(event["filters"])
 
     async def mqtt_unsubscribe(self, event: MQTTUnsubscribeEvent) -> None:
-        await self._link.unsubscribe(event["filters"], self._settings.timeout)
+        await self._broker.unsubscribe(event["filters"])
 
     async def mqtt_disconnect(self, event: MQTTDropEvent) -> None:
         self._flow.ends_because("the application closed the connection")
-        await self._link.close(event["reason_code"])
+        await self._broker.close(event["reason_code"])
 
 
-async def publish(link: Link, event: MQTTSendEvent, timeout: float) -> None:
+async def publish(broker: BrokerConnection, event: MQTTSendEvent) -> None:
     """``mqtt.send``. Raises Disconnected; NotSent where the broker does not take it, PermanentFailure where it never
     will."""
-    keys = event["topic"], event["payload"], event["qos"], event["retain"], event["properties"]
     try:
-        await link.publish(*keys, timeout)
+        await broker.publish(event["topic"], event["payload"], event["qos"], event["retain"], event["properties"])
     except Refused as error:
         raise (PermanentFailure if error.answer in NEVER_TAKEN else NotSent)(str(error)) from error
-
-
-def _event(message: Arrived) -> MQTTReceiveEvent:
-    return {
-        "type": "mqtt.receive",
-        "topic": message.topic,
-        "payload": message.payload,
-        "qos": message.qos,
-        "retain": message.retain,
-        "dup": message.dup,
-        "id": message.id,
-        "properties": message.properties,
-    }

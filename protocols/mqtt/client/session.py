@@ -1,31 +1,118 @@
-"""Our half of a session with a broker: what QoS 2 has to know of earlier connections (4.1, 4.3.3). Pure."""
+"""Our half of a session with a broker: what QoS 2 has to know of earlier connections (4.1, 4.3.3). Pure.
+
+With a journal it outlives the process too. Its records:
+
+============  ==========================================================================
+key           value
+============  ==========================================================================
+``session``   whose session the others belong to: the broker's address and our client id
+``in <id>``   a message that is handled: the reason code of its PUBREC, and its digest
+``out <id>``  a publication that is not released
+============  ==========================================================================
+"""
+
+from collections.abc import Mapping
+from hashlib import blake2b
+
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.qos import FREE, WAIT_PUBREL
 
 
 class ClientSession:
-    """Packet ids whose conversation is not over. It lives as long as the process, over all its connections."""
+    """Packet ids whose exchange is not over. It lives as long as the process, over all its connections."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Journal | None = None, identity: str = "") -> None:
+        self.journal = journal
         self.handled: dict[int, int] = {}
         """Messages that the application is done with, and the reason code for their PUBREC. Until its PUBREL the broker
         may send one again, which is no new message."""
         self.unreleased: set[int] = set()
         """Messages that we have begun to publish. Until its PUBCOMP the broker takes a message with the same id for the
         same message."""
+        self._identity = identity.encode()
+        self._kept: dict[int, bytes] = {}
+        """Of ``handled``, what an earlier process has kept: their digests."""
         self._inherited: bool | None = None
         self._cleared: set[int] = set()
+
+    def restore(self, records: Mapping[str, bytes]) -> None:
+        """What an earlier process has kept; nothing of it counts where it had another session."""
+        if records.get("session") == self._identity:
+            for key, value in records.items():
+                kind, _, number = key.partition(" ")
+                if kind == "in":
+                    self.handled[int(number)], self._kept[int(number)] = value[0], value[1:]
+                elif kind == "out":
+                    self.unreleased.add(int(number))
+        else:
+            for key in records:
+                self._put(key, None)
+            self._put("session", self._identity)
 
     def begin(self, present: bool) -> None:
         """CONNACK says whether the broker has kept our session (3.2.2.1.1)."""
         if not present:
-            self.handled.clear()
-            self.unreleased.clear()
+            for id_ in list(self.handled):
+                self.settle(id_)
+            for id_ in list(self.unreleased):
+                self.completed(id_)
         # One that is there at our first connection is an earlier process's, whose ids we do not know.
         self._inherited = present and self._inherited is not False
 
-    def is_doubtful(self, id: int) -> bool:
-        """Whether an earlier process may have left a message with this id unreleased."""
-        return bool(self._inherited) and id not in self._cleared
+    # What we receive.
 
-    def clear(self, id: int) -> None:
+    def digest(self, topic: str, payload: bytes) -> bytes:
+        """What a message is known by after a restart; nothing where nothing is kept."""
+        if self.journal is None:
+            return b""
+        digest = blake2b(topic.encode() + b"\0", digest_size=8)
+        digest.update(payload)
+        return digest.digest()
+
+    def state(self, packet_id: int, digest: bytes, dup: bool) -> str:
+        """Of :data:`protocols.mqtt.qos.RECEIVER_2`, when a PUBLISH comes: whether the application is done with it.
+
+        What an earlier process has kept may be of a session that the broker has forgotten since, or that somebody went
+        on with who kept nothing: then the same id is another message's.
+        """
+        if packet_id not in self.handled:
+            return FREE
+        if packet_id in self._kept and not (dup and self._kept[packet_id] == digest):
+            self.settle(packet_id)
+            return FREE
+        return WAIT_PUBREL
+
+    def handle(self, packet_id: int, code: int, digest: bytes) -> None:
+        """The application is done with it."""
+        self.handled[packet_id] = code
+        self._put(f"in {packet_id}", bytes((code,)) + digest)
+
+    def settle(self, packet_id: int) -> None:
+        """The broker has released it: the id is free for another."""
+        del self.handled[packet_id]
+        self._kept.pop(packet_id, None)
+        self._put(f"in {packet_id}", None)
+
+    # What we send.
+
+    def published(self, packet_id: int) -> None:
+        self.unreleased.add(packet_id)
+        self._put(f"out {packet_id}", b"")
+
+    def completed(self, packet_id: int) -> None:
+        if packet_id in self.unreleased:
+            self.unreleased.discard(packet_id)
+            self._put(f"out {packet_id}", None)
+
+    def is_doubtful(self, packet_id: int) -> bool:
+        """Whether an earlier process may have left a message with this id unreleased. What it has kept need not be all:
+        it may have run for a while without keeping anything."""
+        return bool(self._inherited) and packet_id not in self._cleared
+
+    def clear(self, packet_id: int) -> None:
         """The broker has said that it knows no message with this id."""
-        self._cleared.add(id)
+        self._cleared.add(packet_id)
+
+    def _put(self, key: str, value: bytes | None) -> None:
+        if self.journal is not None:
+            self.journal.put(key, value)

@@ -5,7 +5,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.mqtt.wire import reasons
 
 ALIASES = 32
-"""Topic aliases that a client may use, and that we use where a client takes some."""
+"""Topic aliases that a peer may use, and that we use where a client takes some."""
 
 
 class Aliases:
@@ -30,7 +30,7 @@ class Aliases:
 
 
 def resolve(packet: MQTTReceiveEvent, known: dict[int, str]) -> None:
-    """Put the topic where the client wrote its alias; ``known`` are those that it has named.
+    """Put the topic where the peer wrote its alias; ``known`` are those that it has named.
 
     Raises RemoteProtocolError for one that it may not use or has not named.
     """

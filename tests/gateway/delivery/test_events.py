@@ -115,13 +115,13 @@ class Flow:
     def read_on(self, run: Run) -> None: ...
 
     async def publish(self, *publication: Any) -> None:
-        topic, payload, qos, retain, properties, _ = publication
+        topic, payload, qos, retain, properties = publication
         self.said.append(packets.publish_parts(5, topic, payload, qos, retain=retain, properties=properties or None))
 
-    async def subscribe(self, filters: Any, timeout: float) -> None:
+    async def subscribe(self, filters: Any) -> None:
         self.said.append(filters)
 
-    async def unsubscribe(self, filters: Any, timeout: float) -> None:
+    async def unsubscribe(self, filters: Any) -> None:
         self.said.append(filters)
 
     def acknowledge(self, id: int, reason_code: int = 0) -> None:

@@ -369,7 +369,7 @@ async def test_a_slow_application_stops_the_reading_and_still_hears_answers(brok
         await until(app.payloads)
         for number in range(10):
             broker.publish("t", str(number))
-        await until(lambda: not run._link._transport.is_reading())
+        await until(lambda: connection.broker.paused)
         released.set()
         broker.publish("t", "last")
         await until(lambda: app.payloads()[-1:] == [b"last"])
@@ -484,25 +484,3 @@ def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"url|subscribe|parallel|inbox|keepalive|session_expiry") as caught:
         MQTTClientSettings(**wrong)
     assert "secret" not in str(caught.value)
-
-
-async def test_the_names_within_gmqtt_that_the_link_takes_over_are_there(broker: Mosquitto) -> None:
-    """A newer gmqtt without one of them would, say, acknowledge by itself again."""
-    from gmqtt import Client
-    from gmqtt.mqtt.handler import MqttPackageHandler
-
-    handler = Client("x")._package_handler
-    for name in ("_handle_packet", "_handle_qos_1_publish_packet", "_connack_properties", "id_generator"):
-        assert hasattr(handler, name)
-    assert (handler.id_generator._used_ids, handler.id_generator._max) == (set(), 65535)
-    assert "self._handle_packet(" in _source(MqttPackageHandler.__call__)
-    assert "self._handle_qos_2_publish_packet(" in _source(MqttPackageHandler._handle_publish_packet)
-    assert "await self._create_connection(" in _source(Client.connect)
-    assert "self._handle_qos_1_publish_packet(" in _source(MqttPackageHandler._handle_publish_packet)
-    assert "self._connack_received.wait()" in _source(Client.connect)
-
-
-def _source(function: Any) -> str:
-    import inspect
-
-    return inspect.getsource(function)

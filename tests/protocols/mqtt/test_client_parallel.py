@@ -172,7 +172,7 @@ async def test_one_full_inbox_stops_the_reading() -> None:
         for id_ in range(1, 6):
             peer.publish(id_, b"x", qos=1, topic=b"a")
         [connection] = server._connections
-        await until(lambda: not connection.link._transport.is_reading())
+        await until(lambda: connection.broker.paused)
         peer.publish(6, b"x", qos=1, topic=other)
         assert await peer.silent()
         release.set()

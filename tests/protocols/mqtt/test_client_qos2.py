@@ -15,8 +15,8 @@ QUIET: dict[str, Any] = {"subscribe": (), "qos": 2}
 
 
 def step(first: int, id_: int, code: int = 0) -> bytes:
-    """PUBREC, PUBREL or PUBCOMP as gmqtt writes it, without its length."""
-    return bytes((first,)) + id_.to_bytes(2, "big") + bytes((code, 0))
+    """PUBREC, PUBREL or PUBCOMP, without its length."""
+    return bytes((first,)) + id_.to_bytes(2, "big") + (bytes((code,)) if code else b"")
 
 
 async def test_pubrec_leaves_after_the_handler() -> None:

@@ -39,7 +39,7 @@ from protocols.mqtt.broker.fan_out import AT_ONCE
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.session import SLICE, Session
 from protocols.mqtt.broker.share import Share
-from protocols.mqtt.client import link
+from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
 from protocols.mqtt.connection.client_connection import TURN
 from protocols.mqtt.connection.connection import MOST_DELIVERIES
 from protocols.mqtt.qos import PUBACK
@@ -272,7 +272,7 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int) ->
             await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
     assert app.payloads() == [b"%05d" % each for each in range(count)]
     assert app.events[-1]["reason_code"] == 0x8B
-    assert turns.most <= 2 * link.SLICE // 11
+    assert turns.most <= CLIENT_TURN * BATCH
 
 
 # Fan-out, without sockets.
