@@ -22,7 +22,7 @@ help:
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
 	@echo "make install      .venv with every extra"
-	@echo "make schema       writes the JSON Schema and the reference of gateway.yaml again"
+	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml and the diagrams of MQTT again"
 
 install: $(STAMP)
 
@@ -63,6 +63,7 @@ shape: install
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
 	$(BIN)/gateway schema --format markdown > docs/configuration.md
+	$(BIN)/python tests/tooling/mqtt_diagrams.py
 
 # The real servers that tests talk to. Tests whose peer is missing are skipped, loudly; with CI=true they fail.
 peers:

@@ -4,7 +4,7 @@ Rule 1: every state of a connection before it is accepted, and every step betwee
 Rule 2: what a state has no step for is answered as ``OTHER`` is.
 
 The rules are quoted from MQTT 5.0. 3.1.1 has the same without AUTH (its 3.1, 3.2). The diagrams of docs/asgi/mqtt.md
-are drawn from these tables (``python -m tests.tooling.mqtt_diagrams``).
+are drawn from these tables (``make schema``).
 """
 
 from typing import Final

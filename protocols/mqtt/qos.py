@@ -8,7 +8,7 @@ A state says what the message waits for. ``FREE`` is that of a packet identifier
 there and ends there. What a state has no step for breaks the protocol: :func:`step` raises.
 
 The rules are quoted from MQTT 5.0. 3.1.1 has the same without reason codes (its 4.3.2, 4.3.3, 4.4). The diagrams of
-docs/asgi/mqtt.md are drawn from these tables (``python -m tests.tooling.mqtt_diagrams``).
+docs/asgi/mqtt.md are drawn from these tables (``make schema``).
 """
 
 from typing import Final
