@@ -1,4 +1,6 @@
-"""The same server with and without an inbox: ``python -m benchmarks.inbox_apps mqtt|smtp plain|inbox|stored PORT``.
+"""The same server with and without an inbox.
+
+    python -m benchmarks.inbox_apps mqtt|smtp plain|inbox|stored|policy PORT
 
 ``inbox`` also handles what it stores; ``stored`` only stores it, which is what its senders wait for.
 """
@@ -15,6 +17,7 @@ from gateway import AsyncEmailConsumer, AsyncMqttConsumer, EmailToRouter, Policy
 from gateway.delivery.service import Deliveries, deliveries
 from gateway.delivery.worker import Worker
 from gateway.routing import default, topic
+from gateway.routing.table import route_table
 from gateway.services import install
 from gateway.store.sqlite import SQLiteStore
 from protocols import MQTTServer, MQTTSettings, Server, SMTPServer, SMTPSettings
@@ -30,6 +33,15 @@ class Mail(AsyncEmailConsumer):
         """Nothing to wait for."""
 
 
+POLICIES = {
+    "plain": Policy(),
+    "stored": Policy(inbox=True),
+    "inbox": Policy(inbox=True),
+    "policy": Policy(attempts=5),
+}
+"""``policy``: its sender waits for the handler."""
+
+
 def server(protocol: str, policy: Policy, port: int) -> tuple[Any, Server]:
     bind = f"127.0.0.1:{port}"
     if protocol == "mqtt":
@@ -43,8 +55,8 @@ async def serve(protocol: str, kind: str, port: int) -> None:
     with tempfile.TemporaryDirectory(dir="build") as folder:  # on a real disk: fsync on a tmpfs costs nothing
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
-        install({deliveries: (here := Deliveries(store))})
-        app, made = server(protocol, Policy() if kind == "plain" else Policy(inbox=True), port)
+        app, made = server(protocol, POLICIES[kind], port)
+        install({deliveries: (here := Deliveries(store, routes=route_table(app)))})
         if kind == "inbox":
             Worker(here, app, {}).start()
         async with made:

@@ -180,7 +180,8 @@ class Consumer(Generic[R]):
         try:
             await self._serve(receive)
         except asyncio.CancelledError:
-            await self._end(await self._last_event(receive))
+            if not self._told:
+                await self._end(await self._last_event(receive))
             raise
         except StopConsumer:
             raise

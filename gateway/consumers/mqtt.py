@@ -17,6 +17,7 @@ from protocols.asgi import (
     MQTTScope,
     MQTTSubscribeRequestEvent,
     MQTTUnsubscribeRequestEvent,
+    Receive,
     describe,
 )
 from protocols.errors import Disconnected, LocalProtocolError
@@ -66,6 +67,18 @@ class MqttConnection(Consumer[R]):
         """Those of these methods that this class has of its own."""
         return [name for name in names if getattr(cls, name) is not getattr(MqttConnection, name)]
 
+    async def _serve(self, receive: Receive) -> None:
+        """A connection, or one message that comes from the store: that has no beginning and no end."""
+        if "delivery" not in self.scope["extensions"]:
+            await super()._serve(receive)
+            return
+        self._told = True
+        event = await receive()
+        if event["type"] == "mqtt.connect":  # something that wants a connection stands before this, and is given one
+            await self._emit({"type": "mqtt.accept"})
+            event = await receive()
+        await self.dispatch(event)
+
     async def dispatch(self, event: Any) -> None:
         """A SUBSCRIBE is answered when ``subscribe`` has returned."""
         if event["type"] != "mqtt.subscribe":
@@ -75,8 +88,6 @@ class MqttConnection(Consumer[R]):
         await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
 
     def mqtt_connect(self, event: MQTTConnectEvent) -> Any:
-        if "delivery" in self.scope["extensions"]:  # let in when it connected; its password is kept nowhere
-            return self.accept()
         if wants_authentication(self.scope):
             return self.authenticate(self.scope["properties"].get("authentication_data"))
         return self.connect(event)

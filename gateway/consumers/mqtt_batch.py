@@ -97,6 +97,7 @@ class MqttBatchMethods(MqttConnection[R]):
         )  # whatever it failed with, or killed, its neighbours are spared
         async with Part(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
             await super()._serve(receive)
+            await self._part.idle()
 
     async def dispatch(self, event: Any) -> None:
         """Messages go into the next batch; the disconnect comes when all of this connection's are handled."""

@@ -207,7 +207,7 @@ class Guard:
             route=self.label,
             key=kind.order_key(scope, events) if self.policy.order == "key" else claim.id,
             received=claim.received,
-            content=codec.encode(scope, events),
+            content=codec.encode(deliveries.get().routes.noted(scope), events),
             attempts=0 if self.policy.inbox else claim.attempts,
             subject=kind.subject(scope, events),
         )

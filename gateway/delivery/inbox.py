@@ -56,7 +56,7 @@ class InboxConnection:
         pile = _Pile()
         reading = group.create_task(self._read(receive, events, pile))
         group.create_task(self._hear(scope, events, send, reading))
-        group.create_task(self._store(_as_kept(scope), pile, send))
+        group.create_task(self._store(deliveries.get().routes.noted(_as_kept(scope)), pile, send))
 
     async def _read(self, receive: Receive, events: "asyncio.Queue[Any]", pile: "_Pile") -> None:
         """Messages that arrive while a commit is under way go together into the next; all else is the application's."""

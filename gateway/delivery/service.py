@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from gateway.delivery.keep import Keep
 from gateway.delivery.notifier import Notifier
 from gateway.delivery.outcomes import Outcomes
+from gateway.delivery.route_table import RouteTable
 from gateway.delivery.running_attempts import RunningAttempts
 from gateway.services import Service
 from gateway.store import Store
@@ -18,6 +19,8 @@ class Deliveries:
     store: Store
     keep: Keep = field(default_factory=Keep)
     """How long what handlers send is tried."""
+    routes: RouteTable = field(default_factory=RouteTable)
+    """Of the application that this gateway serves."""
     stored: Notifier = field(default_factory=Notifier)
     """Notifies when a message was put into the store."""
     outgoing: Notifier = field(default_factory=Notifier)

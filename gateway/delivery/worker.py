@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
+from gateway.delivery.current_route import current_route
 from gateway.delivery.delivery_context import DeliveryContext, current_delivery
 from gateway.delivery.disposition import disposition_of
 from gateway.delivery.guard import report
@@ -30,7 +31,11 @@ TRIAL = 1.0
 
 
 class Worker(Poller[Message]):
-    """Takes what is due, runs it through ``app`` as it is today, and rules by the policy of the route that takes it."""
+    """Takes what is due, and gives it to the application of the route that took it.
+
+    What was stored before the routes changed goes through ``app``, and is settled by the policy of the route that takes
+    it today.
+    """
 
     noun: ClassVar = "stored messages"
     size: ClassVar = 64
@@ -38,6 +43,7 @@ class Worker(Poller[Message]):
     def __init__(self, here: Deliveries, app: Application, state: dict[str, Any]) -> None:
         super().__init__(here.store, here.stored)
         self._outgoing = here.outgoing
+        self._routes = here.routes
         self._app = app
         self._state = state
         self._trial_ends = 0.0
@@ -79,11 +85,13 @@ class Worker(Poller[Message]):
             await self._deliver(kind, message, scope, events)
 
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
+        if (app := self._routes.find(scope, message.route)) is not None:
+            current_route.set(message.route)
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         context = DeliveryContext(message.attempts)
         current_delivery.set(context)
-        outcome = await kind.attempt(self._app, scope, events).outcome()
+        outcome = await kind.attempt(app or self._app, scope, events).outcome()
         await self._settle(kind, message, scope, outcome, context)
 
     async def _settle(

@@ -5,6 +5,7 @@
 ``address``, ``domain``, ``phone``, ``country`` and ``default``. Patterns are pure values in ``patterns.py``.
 """
 
+from gateway.delivery.current_route import current_route
 from gateway.delivery.policy import Policy
 from gateway.routing.paths import URLRouter
 from gateway.routing.recipients import EmailToRouter
@@ -14,7 +15,6 @@ from gateway.routing.router import (
     address,
     check_answers,
     country,
-    current_route,
     default,
     domain,
     leaves,

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.delivery.current_route import current_route
 from gateway.routing.patterns import Address, Default, Domain, Pattern, Regex
-from gateway.routing.router import Route, Router, current_route
+from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Send
 from protocols.checkpoint import checkpoint

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -10,6 +9,7 @@ from typing import Any, ClassVar
 from gateway.consumers import Consumer
 from gateway.consumers.parameters import Extras
 from gateway.delivery.current_event import current_event
+from gateway.delivery.current_route import current_route
 from gateway.delivery.guard import Guard, guarded
 from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
@@ -38,9 +38,6 @@ PLAIN = Policy()
 
 FEW = 12
 """Routes that are asked one after the other; of more, those that may match are looked up."""
-
-current_route: ContextVar[str] = ContextVar("current_route", default="")
-"""The label of the route that answers the scope that runs here. Log records carry it."""
 
 
 @dataclass(frozen=True, eq=False)  # each is itself: hashing its pattern for every message would cost too much

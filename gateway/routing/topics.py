@@ -9,9 +9,9 @@ from typing import Any
 
 from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
-from gateway.delivery.delivery_context import current_delivery
+from gateway.delivery.current_route import current_route
 from gateway.routing.patterns import Captures, Default, Pattern, Topic
-from gateway.routing.router import Route, Router, current_route
+from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Receive, Scope, Send
 from protocols.checkpoint import checkpoint
@@ -74,6 +74,9 @@ class TopicRouter(Router):
         if scope["type"] != "mqtt":
             await (super().__call__ if scope["type"] == "lifespan" else refuse)(scope, receive, send)
             return
+        if "delivery" in scope["extensions"]:
+            await self._deliver(scope, receive, send)
+            return
         connect = await receive()
         if wants_authentication(scope):  # no route is asked about it (MQTT-4.12.0-1)
             await send({"type": "mqtt.reject", "reason_code": BAD_AUTHENTICATION_METHOD})
@@ -93,6 +96,21 @@ class TopicRouter(Router):
                 if broken.crashed_with(error):
                     current_route.set(route.label)
             raise error from None
+
+    async def _deliver(self, scope: Any, receive: Receive, send: Send) -> None:
+        """A message from the store, which was routed by other routes than today's. Its application is told all that
+        this one was. Raises LookupError where no route takes it."""
+        connect, event = await receive(), await receive()
+        found = self.find(event)
+        if found is None:
+            raise LookupError(f"no route for the topic {event['topic']!r}")
+        route, captures = found
+        told = deque([connect, {**event, "captures": captures.kwargs.copy()}])
+
+        async def replayed() -> Any:
+            return told.popleft() if told else await receive()
+
+        await route.run(scope, replayed, send)
 
     async def _dispatch(
         self, branches: "dict[Route, _Branch]", make: "Callable[[Route], _Branch]", receive: Receive, send: Send
@@ -119,8 +137,6 @@ class TopicRouter(Router):
 
 
 async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
-    if current_delivery.get() is not None:  # from the store: it was for a route, which is there no more
-        raise LookupError(f"no route for the topic {event['topic']!r}")
     logger.debug("no route for the topic %s", event["topic"])
     if event["id"] is not None:
         with suppress(Disconnected):  # of the other routes' messages none is lost because of it

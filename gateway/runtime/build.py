@@ -15,6 +15,7 @@ from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries, deliveries
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
+from gateway.routing.table import route_table
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.health import ConsoleServer
 from gateway.runtime.layer import make_layer
@@ -72,16 +73,16 @@ def _build(draft: Draft) -> Gateway:
         servers = make_servers(settings.servers, app, lifespan.state, submission, store)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
-    services = _services(settings, layer, store)
+    services = _services(settings, app, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
     outlets, console = make_outlets(servers, submission), _console(settings, servers, dispatcher)
     return Gateway(draft.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 
-def _services(settings: Settings, layer: ChannelLayer, store: Store | None) -> Services:
+def _services(settings: Settings, app: Application, layer: ChannelLayer, store: Store | None) -> Services:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     if store is not None:
-        services[deliveries] = Deliveries(store, settings.outgoing.lives)
+        services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
     return services
 
 

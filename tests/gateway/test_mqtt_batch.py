@@ -153,10 +153,11 @@ async def test_messages_may_be_refused_or_deferred_one_by_one() -> None:
             messages[1].defer(5)
 
     stored = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}  # where there is somebody to keep it
-    assert await say(Picky.as_asgi(), *(message("a", id=id) for id in (1, 2, 3)), extensions=stored) == [
-        {"type": "mqtt.ack", "reason_code": 0x99, "id": 1},
-        {"type": "mqtt.defer", "retry_after": 5, "id": 2},
-        {"type": "mqtt.ack", "id": 3},
+    app = Picky.as_asgi()
+    assert await asyncio.gather(*(say(app, message("a", id=id), extensions=stored) for id in (1, 2, 3))) == [
+        [{"type": "mqtt.ack", "reason_code": 0x99, "id": 1}],
+        [{"type": "mqtt.defer", "retry_after": 5, "id": 2}],
+        [{"type": "mqtt.ack", "id": 3}],
     ]
 
 

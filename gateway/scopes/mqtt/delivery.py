@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
+from gateway.consumers.mqtt import MqttConnection
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.kind import DeliveryKind
@@ -20,18 +21,25 @@ _ID = 1
 
 
 class MQTTAttempt(Attempt):
-    """The application sees a connection that brings one message; its ``mqtt.ack`` is the end of the attempt.
+    """A consumer of ours gets the message and nothing else. Any other application sees a connection that brings this
+    one message: the specification of the scope has a beginning and an end.
 
-    The message has an ``id`` here whatever its QoS was, since the store waits for the acknowledgement.
+    The message has an ``id`` here whatever its QoS was, since the store waits for the acknowledgement, which is the end
+    of the attempt.
     """
 
     sends: ClassVar = events.STORED
     checks: ClassVar = events.CHECKS
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
-        connect = {"type": "mqtt.connect", "username": scope["username"], "password": None}
-        super().__init__(app, scope, [connect, *({**event, "id": _ID} for event in events)])
+        super().__init__(app, scope, [{**event, "id": _ID} for event in events])
         self._acknowledged = False
+        consumer = getattr(app, "consumer_class", None)
+        self._is_connection = not (isinstance(consumer, type) and issubclass(consumer, MqttConnection))
+        if not self._is_connection:
+            self._goto("open")
+        else:
+            self._inbox.appendleft({"type": "mqtt.connect", "username": scope["username"], "password": None})
 
     def failed_with(self) -> BaseException | None:
         if self._acknowledged:
@@ -67,7 +75,8 @@ class MQTTAttempt(Attempt):
         if event["id"] != _ID or self._acknowledged:
             raise LocalProtocolError(f"{event['type']}: no message {event['id']} is waiting for it")
         self._acknowledged = True
-        asyncio.get_running_loop().call_soon(self.disconnect, _DISCONNECT)
+        if self._is_connection:
+            asyncio.get_running_loop().call_soon(self.disconnect, _DISCONNECT)
 
     mqtt_send = Attempt.leave
 

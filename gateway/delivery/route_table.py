@@ -1,0 +1,35 @@
+"""The routes that keep their messages: what was found at arrival is not looked for again at delivery."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from protocols.asgi import Application
+
+_NOTED = "delivery"
+"""The extension of a stored scope that tells which tree has routed the message. At delivery it has other keys."""
+
+
+@dataclass(frozen=True)
+class RouteTable:
+    """The applications behind one tree of routers, by the label that a message is stored with.
+
+    A message names its route and the tree that it was routed by. Where today's tree is another one (the file has
+    changed, and an operator may have let a dead letter be tried again), the message is routed anew.
+    """
+
+    signature: str = ""
+    """The same for every tree that routes the same. Empty: every message is routed anew."""
+    applications: Mapping[tuple[str, str], Application] = field(default_factory=dict)
+    """By scope type and label."""
+
+    def noted(self, scope: Any) -> Any:
+        """``scope`` as it is stored."""
+        if not self.signature:
+            return scope
+        return {**scope, "extensions": {**scope["extensions"], _NOTED: {"routes": self.signature}}}
+
+    def find(self, scope: Any, label: str) -> Application | None:
+        """The application of the route that took a stored message. None: it is to be routed anew."""
+        routed_by = scope["extensions"].get(_NOTED, {}).get("routes", "")
+        return self.applications.get((scope["type"], label)) if routed_by == self.signature != "" else None
