@@ -1,4 +1,4 @@
-"""The command: run, check, routes, explain, send, schema, password; what works on the store is in `storecommands`."""
+"""The command: run, check, routes, explain, send, schema, password. `gateway.cli.store` has those for the store."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,9 @@ from gateway.cli import send
 from gateway.cli.explain import explain as explain_subject
 from gateway.cli.find_server import CannotSend
 from gateway.cli.passwords import password
-from gateway.cli.store_commands import dead_app, outgoing_app, show, waiting
+from gateway.cli.store import dead, outgoing
+from gateway.cli.store.show import show
+from gateway.cli.store.waiting import waiting
 from gateway.cli.terminal import (
     AsJSON,
     Chosen,
@@ -52,8 +54,8 @@ send_app = typer.Typer(
     no_args_is_help=True,
 )
 app.add_typer(send_app, name="send")
-app.add_typer(dead_app, name="dead")
-app.add_typer(outgoing_app, name="outgoing")
+app.add_typer(dead.app, name="dead")
+app.add_typer(outgoing.app, name="outgoing")
 
 INTERRUPTED = 130
 """As shells have it for a command that Ctrl+C ended."""

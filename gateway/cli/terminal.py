@@ -6,7 +6,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from gateway.cli.selection import Advance
 from gateway.logs.escaping import json_text, visible
 
 _STDERR = 2
@@ -110,8 +109,8 @@ def fail(message: str, code: int) -> NoReturn:
 
 
 @contextlib.contextmanager
-def progress(what: str, total: int) -> Iterator[Advance]:
-    """A bar on a terminal, nothing elsewhere."""
+def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
+    """A bar on a terminal, nothing elsewhere. Call the result with the number of things that were done since."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.cli import rendering
-from gateway.cli.content import Content, file_of
+from gateway.cli.store import rendering
+from gateway.cli.store.content import Content, file_of
 from gateway.store import Message, codec
 
 KEYS = st.sampled_from(["type", "body", "payload", "text", "media", "headers", "topic", "rcpt_to", "client", "status"])
@@ -28,8 +28,8 @@ def message(content: bytes, kind: str = "mqtt") -> Message:
 
 def look(message: Message) -> tuple[str, bytes]:
     """All that the commands do with a message."""
-    json.dumps(rendering.told(message))
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(rendering.letter(message, 0.0)))
+    json.dumps(rendering.details_data(message))
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", "\n".join(rendering.details(message, 0.0)))
     return file_of(message)
 
 

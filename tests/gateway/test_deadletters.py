@@ -18,7 +18,7 @@ import pytest
 from servers.site import ROOT
 from test_cli import run
 
-from gateway.cli.selection import BATCH, PAGE
+from gateway.cli.store.selection import BATCH, PAGE
 from gateway.store import Message, Store, codec, engine_of
 
 T = TypeVar("T")
@@ -411,7 +411,7 @@ def test_export_to_where_it_cannot(folder: Folder, tmp_path: Path) -> None:
 # gateway show
 
 
-def test_the_story_of_a_dead_letter(folder: Folder) -> None:
+def test_the_history_of_a_dead_letter(folder: Folder) -> None:
     done = folder.run("show", "7f3a")
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
@@ -421,7 +421,7 @@ def test_the_story_of_a_dead_letter(folder: Folder) -> None:
     assert lines[-1] == "  gateway dead show 7f3a000001 · gateway dead retry 7f3a000001"
 
 
-def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
+def test_the_history_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
     async def handle(store: Store) -> None:
         await store.put(message("gone000001", attempts=0))
         await store.take(1, now=time.time())
@@ -431,8 +431,8 @@ def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
     empty.store(handle)
     gone = empty.json("show", "gone000001")
     assert (gone["state"], gone["message"]) == ("absent", None)
-    assert [step["at"] for step in gone["story"]] == sorted(step["at"] for step in gone["story"])
-    assert len(gone["story"]) >= 2
+    assert [step["at"] for step in gone["history"]] == sorted(step["at"] for step in gone["history"])
+    assert len(gone["history"]) >= 2
     assert empty.run("show", "GONE").stdout.splitlines()[-1] == "now: not in the store; last step: done"
     assert empty.json("show", "wait000002")["state"] == "waiting"
     assert empty.run("show", "wait").stdout.endswith("now: in the store, waiting, 0 attempts so far\n")
@@ -440,7 +440,7 @@ def test_the_story_of_what_waits_and_of_what_is_gone(empty: Folder) -> None:
     assert (done.returncode, done.stderr) == (1, "there is no dead letter 'wait000002'\n")
 
 
-def test_the_story_of_nothing(folder: Folder) -> None:
+def test_the_history_of_nothing(folder: Folder) -> None:
     done = folder.run("show", "zzz")
     assert (done.returncode, done.stdout, done.stderr) == (1, "", "there is no message 'zzz'\n")
 

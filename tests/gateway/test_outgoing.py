@@ -16,7 +16,7 @@ from servers.site import ROOT
 from test_cli import run
 from test_deadletters import MAIL, NOW, Folder, message
 
-from gateway.cli.selection import CANDIDATES, Filters, dead_letters
+from gateway.cli.store.selection import CANDIDATES, Filters, dead_letters
 from gateway.delivery.outgoing import recipient_of
 from gateway.store import Outgoing, Store, codec
 

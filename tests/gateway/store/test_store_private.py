@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.cli.history import export
+from gateway.cli.store.export import export
 from gateway.store import Message
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.submission import DirectorySubmission

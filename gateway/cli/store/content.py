@@ -1,4 +1,4 @@
-"""What the store holds of a message or an outgoing item, as an operator may want it: told, raw, or as a file."""
+"""The content of a message or an outgoing item, as an operator may want it: described, raw, or as a file."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ from gateway.store import Message, Outgoing, OutgoingSummary, Summary, codec
 DEPTH = 100
 """Levels of a scope; ours have four."""
 _CONTENT = frozenset({"body", "fields", "headers", "media", "message", "payload", "text", "will"})
-"""Keys of scopes and events that hold what was said, or a part of it."""
+"""Keys of scopes and events that hold what was written, or a part of it."""
 _MACHINERY = frozenset({"asgi", "extensions", "state"})
 
 
@@ -24,10 +24,10 @@ class Content:
 
     @classmethod
     def of(cls, message: Message | Outgoing) -> "Content":
-        """Raises ValueError where the stored bytes are damaged."""
+        """Raises ValueError if the stored bytes are damaged."""
         content = cls(*codec.decode(message.content))
         try:
-            content.told(), content.raw()
+            content.description(), content.raw()
         except (
             ArithmeticError,
             AttributeError,
@@ -37,8 +37,8 @@ class Content:
             raise ValueError("stored content is damaged: what should be in it is not") from error
         return content
 
-    def told(self) -> dict[str, Any]:
-        """Who, to whom, when and how; nothing of what was said."""
+    def description(self) -> dict[str, Any]:
+        """Who sent it to whom, when and how; nothing of what was written."""
         return {"scope": _without(self.scope, _CONTENT | _MACHINERY), "events": [_sized(each) for each in self.events]}
 
     def raw(self) -> bytes:
@@ -46,37 +46,37 @@ class Content:
         return b"".join(_RAW[event["type"]](event) for event in self.events if event["type"] in _RAW)
 
 
-def file_of(kept: Message | Outgoing) -> tuple[str, bytes]:
+def file_of(item: Message | Outgoing) -> tuple[str, bytes]:
     """(name, content) of the file that ``export`` writes. Damaged content is given as it was stored."""
     try:
-        return _readable(kept)
+        return _readable(item)
     except ValueError:
-        return f"{kept.id}.damaged", kept.content
+        return f"{item.id}.damaged", item.content
 
 
-def _readable(kept: Message | Outgoing) -> tuple[str, bytes]:
-    content = Content.of(kept)
+def _readable(item: Message | Outgoing) -> tuple[str, bytes]:
+    content = Content.of(item)
     if any(str(event["type"]).startswith("email.") for event in content.events):
-        return f"{kept.id}.eml", content.raw()
-    whole = {**summary(kept), "error": kept.error, "scope": content.scope, "events": content.events}
-    text = json.dumps(_plain(whole), indent=2, ensure_ascii=False)
-    return f"{kept.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
+        return f"{item.id}.eml", content.raw()
+    data = {**item_data(item), "error": item.error, "scope": content.scope, "events": content.events}
+    text = json.dumps(_plain(data), indent=2, ensure_ascii=False)
+    return f"{item.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
 
 
-def summary(kept: Message | Outgoing) -> dict[str, Any]:
-    """For programs: one message or item without its content. ``received``, ``since`` and ``due`` are Unix time."""
-    data = {key: value for key, value in asdict(kept).items() if key not in ("content", "alone", "kind", "due")}
-    own = {"type": kept.kind, "due": kept.due} if isinstance(kept, Outgoing) else {}
-    return {**data, **own, "error": last_line(kept.error)}
+def item_data(item: Message | Outgoing) -> dict[str, Any]:
+    """A message or item for programs, without its content. ``received``, ``since`` and ``due`` are Unix time."""
+    data = {key: value for key, value in asdict(item).items() if key not in ("content", "alone", "kind", "due")}
+    own = {"type": item.kind, "due": item.due} if isinstance(item, Outgoing) else {}
+    return {**data, **own, "error": last_line(item.error)}
 
 
-def listed(kept: Summary | OutgoingSummary) -> dict[str, Any]:
-    """For programs: one line of a list. ``received`` and ``due`` are Unix time."""
-    return {**asdict(kept), "error": last_line(kept.error)}
+def entry_data(entry: Summary | OutgoingSummary) -> dict[str, Any]:
+    """One entry of a list for programs. ``received`` and ``due`` are Unix time."""
+    return {**asdict(entry), "error": last_line(entry.error)}
 
 
 def last_line(text: str) -> str:
-    """Of a traceback: what went wrong."""
+    """What went wrong, of a traceback."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
 
 

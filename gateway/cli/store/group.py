@@ -1,0 +1,120 @@
+"""What ``gateway dead`` and ``gateway outgoing`` have in common: list, show, retry, drop, export."""
+
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.store import rendering
+from gateway.cli.store.content import Content
+from gateway.cli.store.export import export
+from gateway.cli.store.listing import print_entries
+from gateway.cli.store.options import ID, All, Choice, IDs, Raw, Yes, choice_of, with_filters
+from gateway.cli.store.selection import Filters, Selection
+from gateway.cli.store.session import with_store
+from gateway.cli.terminal import AsJSON, File, fail, print_json, progress, say
+from gateway.config.diagnostics import count
+from gateway.store import Message, OperatorStore, Outgoing
+
+
+@dataclass(frozen=True)
+class CommandGroup:
+    """What a group of commands works on, and its words. ``help`` has a text for each command, and one for all."""
+
+    noun: str
+    columns: rendering.Columns
+    selection: Callable[[OperatorStore], Selection[Any, Any]]
+    retried: Callable[[int], str]
+    """The answer of ``retry``."""
+    help: dict[str, str]
+    states: bool = False
+    """Whether its entries may be in several states, for which one can ask."""
+
+    def app(self) -> typer.Typer:
+        app = typer.Typer(help=self.help[""], no_args_is_help=True)
+        commands: dict[str, Callable[..., None]] = {
+            "list": with_filters(self._list, states=self.states),
+            "show": self._show(),
+            "retry": with_filters(self._retry, states=self.states),
+            "drop": with_filters(self._drop, states=self.states),
+            "export": with_filters(self._export, states=self.states),
+        }
+        for name, command in commands.items():
+            app.command(name, help=self.help[name])(command)
+        return app
+
+    def _choice(self, ids: list[str] | None, filters: Filters, *, everything: bool) -> Choice:
+        return choice_of(ids, filters, everything=everything, states=self.states)
+
+    def _list(self, filters: Filters, config: File = None, as_json: AsJSON = False) -> None:
+        print_entries(
+            config, lambda store: self.selection(store).listings, self.columns, self.noun, filters, as_json=as_json
+        )
+
+    def _show(self) -> Callable[..., None]:
+        def command(id: ID, content: Raw = False, config: File = None, as_json: AsJSON = False) -> None:
+            item = with_store(config, lambda store: self.selection(store).get(id))
+            if content:
+                _print_content(item)
+            elif as_json:
+                print_json(rendering.details_data(item))
+            else:
+                say("\n".join(rendering.details(item, time.time())))
+
+        return command
+
+    def _retry(self, filters: Filters, ids: IDs = None, everything: All = False, config: File = None) -> None:
+        choice = self._choice(ids, filters, everything=everything)
+        say(self.retried(with_store(config, lambda store: _retry(self.selection(store), choice))))
+
+    def _drop(
+        self, filters: Filters, ids: IDs = None, everything: All = False, yes: Yes = False, config: File = None
+    ) -> None:
+        choice = self._choice(ids, filters, everything=everything)
+        say(f"{with_store(config, lambda store: _drop(self.selection(store), choice, yes=yes))} dropped")
+
+    def _export(
+        self,
+        filters: Filters,
+        folder: Annotated[Path, typer.Argument(metavar="DIR", resolve_path=True, file_okay=False)],
+        ids: IDs = None,
+        everything: All = False,
+        config: File = None,
+    ) -> None:
+        choice = self._choice(ids, filters, everything=everything)
+        try:
+            number = with_store(config, lambda store: _export(self.selection(store), choice, folder))
+        except OSError as error:
+            fail(f"{error.filename}: {error.strerror}", 1)
+        say(f"{number} written to {folder}")
+
+
+async def _retry(selection: Selection[Any, Any], choice: Choice) -> int:
+    chosen = await choice.of(selection)
+    with progress("retry", len(chosen)) as advance:
+        return await selection.retry(chosen, advance)
+
+
+async def _drop(selection: Selection[Any, Any], choice: Choice, *, yes: bool) -> int:
+    chosen = await choice.of(selection)
+    if chosen and not yes:
+        typer.confirm(f"Drop {count(len(chosen), selection.noun)} for good?", abort=True, err=True)
+    with progress("drop", len(chosen)) as advance:
+        return await selection.drop(chosen, advance)
+
+
+async def _export(selection: Selection[Any, Any], choice: Choice, folder: Path) -> int:
+    chosen = await choice.of(selection)
+    with progress("export", len(chosen)) as advance:
+        return await export(selection.read, folder, chosen, advance)
+
+
+def _print_content(item: Message | Outgoing) -> None:
+    try:
+        sys.stdout.buffer.write(Content.of(item).raw())
+    except ValueError as error:
+        fail(f"{item.id}: {error}", 1)

@@ -1,0 +1,176 @@
+"""What an operator works on in a store: chosen by id or by filter, then changed in batches, in bounded memory.
+
+All of it may run while the daemon does: a store is safe for several processes.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from gateway.config.diagnostics import count
+from gateway.store import Message, OperatorStore, Outgoing, OutgoingSummary, Search, Summary
+
+PAGE = 1000
+"""Summaries in memory at a time."""
+BATCH = 100
+"""Ids of one change."""
+CANDIDATES = 10
+"""Ids that are listed if a beginning fits more than one."""
+
+Entry = TypeVar("Entry", bound=Summary | OutgoingSummary)
+"""An entry of a list, without content."""
+Item = TypeVar("Item")
+"""The same with its content."""
+Change = Callable[[Sequence[str]], Awaitable[int]]
+"""Changes those with these ids; how many there were."""
+Advance = Callable[[int], object]
+"""Called with the number of things that were done since."""
+
+
+class Unknown(Exception):
+    """No entry, or more than one, has the id that was given. The message is for the operator."""
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which entries to work on; None lets all pass. Upper and lower case are the same."""
+
+    type: str | None = None
+    route: str | None = None
+    """A part of the route's label."""
+    since: float | None = None
+    """Unix time before which a message was not received."""
+    before: float | None = None
+    """Unix time after which a message was not received."""
+    recipient: str | None = None
+    """A part of one of its recipients: addresses, a number, a topic."""
+    error: str | None = None
+    """A part of the error."""
+    state: str | None = None
+
+    def match(self, entry: Summary | OutgoingSummary) -> bool:
+        texts = ((self.route, entry.route), (self.recipient, recipient_of(entry)), (self.error, entry.error))
+        return (
+            all(part is None or part.casefold() in text.casefold() for part, text in texts)
+            and (self.since is None or (entry.received is not None and entry.received >= self.since))
+            and (self.before is None or (entry.received is not None and entry.received <= self.before))
+            and self.state in (None, entry.state)
+        )
+
+
+def recipient_of(entry: Summary | OutgoingSummary) -> str:
+    """The recipients of an outgoing item; of a message that arrived, those that its subject names."""
+    return entry.recipient if isinstance(entry, OutgoingSummary) else entry.subject.rpartition(" -> ")[2]
+
+
+class Listing(Protocol[Entry]):
+    """A list of the store, such as ``store.dead``."""
+
+    async def __call__(
+        self,
+        *,
+        type: str | None,
+        limit: int,
+        after: str,
+    ) -> list[Entry]: ...
+
+
+async def pages(listings: Sequence[Listing[Entry]], filters: Filters) -> AsyncIterator[list[Entry]]:
+    """All entries that match, one listing after the other, in pages that are not empty."""
+    for listing in listings:
+        after = ""
+        while page := await listing(type=filters.type, limit=PAGE, after=after):
+            after = page[-1].id
+            if matching := [each for each in page if filters.match(each)]:
+                yield matching
+
+
+async def resolve(given: str, find: Callable[[str], Awaitable[list[str]]], noun: str) -> str:
+    """The one id that begins with ``given``. Raises Unknown."""
+    found = (await find(given) or await find(given.lower())) if given else []
+    if given in found:
+        return given
+    if not found:
+        raise Unknown(f"there is no {noun} {given!r}")
+    if len(found) > 1:
+        many = count(len(found), "id") if len(found) <= CANDIDATES else f"more than {CANDIDATES} ids"
+        raise Unknown(f"{given!r} is the beginning of {many}: {', '.join(found[:CANDIDATES])}; write more")
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Selection(Generic[Entry, Item]):
+    """Entries of one kind, which an operator looks at, tries again and drops."""
+
+    noun: str
+    listings: Sequence[Listing[Any]]
+    find: Callable[[str], Awaitable[list[str]]]
+    """The ids that begin so."""
+    read: Callable[[str], Awaitable[Item | None]]
+    """One with its content; None if it is gone."""
+    requeue: Change
+    forget: Change
+
+    async def ids(self, filters: Filters) -> list[str]:
+        return [entry.id async for page in pages(self.listings, filters) for entry in page]
+
+    async def named(self, given: Sequence[str]) -> list[str]:
+        """The ids that ``given`` are, or are the beginnings of. Raises Unknown."""
+        return list(dict.fromkeys([await resolve(text, self.find, self.noun) for text in given]))
+
+    async def get(self, given: str) -> Item:
+        """With its content. Raises Unknown."""
+        name = await resolve(given, self.find, self.noun)
+        if (item := await self.read(name)) is None:  # the daemon, or another operator, was at work in between
+            raise Unknown(f"there is no {self.noun} {name!r} any more")
+        return item
+
+    async def retry(self, ids: Sequence[str], advance: Advance) -> int:
+        """They are tried again; how many could be."""
+        return await _in_batches(self.requeue, ids, advance)
+
+    async def drop(self, ids: Sequence[str], advance: Advance) -> int:
+        """They are gone for good; how many were still there."""
+        return await _in_batches(self.forget, ids, advance)
+
+
+DeadLetters = Selection[Summary | OutgoingSummary, Message | Outgoing]
+OutgoingItems = Selection[OutgoingSummary, Outgoing]
+
+
+def dead_letters(store: OperatorStore) -> DeadLetters:
+    """Messages whose last attempt failed, and items that handlers sent and that will not leave."""
+
+    async def find(prefix: str) -> list[str]:
+        limit = CANDIDATES + 1
+        found = [await store.find(prefix, within=each, limit=limit) for each in (Search.DEAD, Search.DEAD_OUTGOING)]
+        return sorted(found[0] + found[1])[:limit]
+
+    async def read(id_: str) -> Message | Outgoing | None:
+        return await store.get(id_) or await store.get_outgoing(id_)
+
+    async def requeue(ids: Sequence[str]) -> int:
+        return await store.requeue(ids) + await store.requeue_outgoing(ids)
+
+    async def forget(ids: Sequence[str]) -> int:
+        return await store.drop(ids) + await store.drop_outgoing(ids, dead=True)
+
+    listings = (store.dead, partial(store.outgoing, dead=True))
+    return Selection("dead letter", listings, find, read, requeue, forget)
+
+
+def outgoing_items(store: OperatorStore) -> OutgoingItems:
+    """Items that handlers sent and that have not left."""
+    find = partial(store.find, within=Search.OUTGOING, limit=CANDIDATES + 1)
+    changes = store.requeue_outgoing, store.drop_outgoing
+    return Selection("outgoing item", (store.outgoing,), find, store.get_outgoing, *changes)
+
+
+async def _in_batches(change: Change, ids: Sequence[str], advance: Advance) -> int:
+    changed = 0
+    for start in range(0, len(ids), BATCH):
+        batch = ids[start : start + BATCH]
+        changed += await change(batch)
+        advance(len(batch))
+    return changed

@@ -1,0 +1,18 @@
+"""``gateway waiting``: messages that wait for a handler."""
+
+from gateway.cli.store import rendering
+from gateway.cli.store.listing import print_entries
+from gateway.cli.store.options import with_filters
+from gateway.cli.store.selection import Filters
+from gateway.cli.terminal import AsJSON, File
+
+
+def _waiting(filters: Filters, config: File = None, as_json: AsJSON = False) -> None:
+    """List the messages that wait for a handler or run in one, and why: attempts, next try, the last error.
+
+    Examples: gateway waiting --type mqtt · gateway waiting --json
+    """
+    print_entries(config, lambda store: [store.waiting], rendering.WAITING, "message", filters, as_json=as_json)
+
+
+waiting = with_filters(_waiting)
