@@ -1,26 +1,26 @@
-"""A server's own state in the gateway's store."""
+"""Keeps a server's own state in the gateway's store."""
 
 from collections.abc import Mapping
 
-from gateway.store import Store, StoreUnavailable
+from gateway.store import KeyValueStore, StoreUnavailable
 from protocols.mqtt.broker.journal import Changes
 
 
-class KeptState:
+class StorePersistence:
     """A :class:`protocols.mqtt.broker.journal.Persistence` over ``store``, which is open before the server starts."""
 
-    def __init__(self, store: Store, space: str) -> None:
+    def __init__(self, store: KeyValueStore, namespace: str) -> None:
         self._store = store
-        self._space = space
+        self._namespace = namespace
 
     async def load(self) -> Mapping[str, bytes]:
         try:
-            return await self._store.load(self._space)
+            return await self._store.load(self._namespace)
         except StoreUnavailable as error:
             raise OSError(str(error)) from error
 
     async def commit(self, changes: Changes) -> None:
         try:
-            await self._store.save(self._space, changes)
+            await self._store.save(self._namespace, changes)
         except StoreUnavailable as error:
             raise OSError(str(error)) from error

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.config.server_kinds import carrier, server_class
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.runtime.mounts import Mounts
-from gateway.runtime.persistence import KeptState
+from gateway.runtime.persistence import StorePersistence
 from gateway.store import Store
 from protocols.asgi import Application
 from protocols.events import checked
@@ -60,7 +60,7 @@ def _make(
     if "email" in factory.scope_types:
         more["submission"] = submission
     if store is not None and needs_store(settings):
-        more["persistence"] = KeptState(store, f"{settings.protocol} {name}")
+        more["persistence"] = StorePersistence(store, f"{settings.protocol} {name}")
     server: Server = factory(app, settings, name=name, state=state, **more)
     return server
 
