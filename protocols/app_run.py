@@ -1,8 +1,8 @@
-"""One run of an application: from its scope to its end.
+"""One run of an application, from its scope to its end.
 
-Backpressure, order, legal sends, disconnect, crash and cancellation are solved here once, for all protocols. A protocol
-makes a subclass that says, in the table :attr:`AppRun.sends`, which event may follow which, and has one method per
-event type that turns what the application sent into the protocol's own answer::
+Backpressure, order, legal sends, disconnect, crash and cancellation are solved here once, for all protocols. Each
+protocol has a subclass. Its table :attr:`AppRun.sends` says which event may follow which, and it has a method for each
+event type, which turns the event into the protocol's own answer::
 
     class Call(AppRun):
         sends = {
@@ -13,9 +13,9 @@ event type that turns what the application sent into the protocol's own answer::
 
         def call_answer(self, event): ...           # sync, or returns an awaitable that ``send`` waits for
 
-The table is the state machine: its first key is the state at the start, a state that is only named as a target ends the
-conversation. Methods are looked up when the class is created, never by a name that came from outside. They get
-the event as its check returned it.
+The table is the state machine: its first key is the initial state, and a state that is only a target ends the
+conversation. Methods are looked up when the class is created, never by a name that came from outside. They get the
+event as its check returned it.
 """
 
 import asyncio
@@ -32,39 +32,57 @@ from protocols.events import Check, Checks, Table, illegal, missing, type_of
 logger = logging.getLogger(__name__)
 
 Answer = Callable[[Any, Any], Awaitable[None] | None]
-Step = tuple[str, Answer, Check | None]
-"""The state that follows, what does it, what checks the event before."""
+Step = tuple[str, "Steps", Answer, Check | None]
+"""The state that follows, the steps from there, the method that answers, the check of the event."""
+Steps = dict[str, Step]
+"""The steps that are legal in one state, by event type."""
 DISCONNECT_GRACE = 10.0
-"""Of a server without such a setting."""
-_NOTHING: dict[str, Step] = {}
+"""For a server without such a setting."""
+_NOTHING: Steps = {}
 
 
 class AppRun:
-    """One application run over one scope.
+    """One run of an application over one scope.
 
-    The server calls :meth:`feed` with what the peer says and :meth:`disconnect` once when it is gone, and awaits
-    :meth:`run`, which returns when the application has ended, however it ended. The application gets
-    :meth:`receive` and :meth:`send`.
+    The server awaits :meth:`run`, which returns when the application has ended, however it ended. It calls :meth:`feed`
+    with each event from the peer, and :meth:`disconnect` once the peer is gone. The application gets :meth:`receive`
+    and :meth:`send`.
     """
 
+    # Slots, because a short request spends a fiftieth of its time on the attributes' dict. Subclasses may have one.
+    __slots__ = (
+        "_inbox",
+        "_legal",
+        "_overdue",
+        "_paused",
+        "_received",
+        "_task",
+        "_waiter",
+        "_watchdog",
+        "app",
+        "ended",
+        "error",
+        "gone",
+        "scope",
+        "state",
+    )
+
     sends: ClassVar[Table] = {}
-    """State -> type of the event that may be sent -> state that follows."""
+    """State -> type of an event that may be sent -> next state."""
     checks: ClassVar[Checks] = {}
-    """By event type: what makes it valid. An event without one goes to its method as it is."""
+    """Event type -> its check. An event without a check is passed to its method as it is."""
     limit: ClassVar[int] = 64
-    """Events that wait for the application before :meth:`pause` is called; half of it calls :meth:`resume`."""
-    _steps: ClassVar[dict[str, dict[str, Step]]] = {}
-    _start: ClassVar[tuple[str, dict[str, Step]]] = ("", _NOTHING)
+    """Waiting events at which :meth:`pause` is called; at half of it :meth:`resume` is."""
+    _steps: ClassVar[dict[str, Steps]] = {}
+    _start: ClassVar[tuple[str, Steps]] = ("", _NOTHING)
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        cls._steps = {
-            state: {
-                event: (after, getattr(cls, event.replace(".", "_")), cls.checks.get(event))
-                for event, after in legal.items()
-            }
-            for state, legal in cls.sends.items()
-        }
+        cls._steps = {state: {} for state in cls.sends}
+        for state, steps in cls._steps.items():
+            for event, after in cls.sends[state].items():
+                answer, check = getattr(cls, event.replace(".", "_")), cls.checks.get(event)
+                steps[event] = after, cls._steps.get(after, _NOTHING), answer, check
         first = next(iter(cls.sends), "")
         cls._start = first, cls._steps.get(first, _NOTHING)
 
@@ -73,8 +91,11 @@ class AppRun:
         self.scope = scope
         self.state, self._legal = self._start
         self.gone = False
+        """Whether the peer has left."""
         self.ended = False
+        """Whether the application has ended."""
         self.error: BaseException | None = None
+        """The error that the application crashed with."""
         self._inbox: deque[ReceiveEvent] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
@@ -85,17 +106,17 @@ class AppRun:
 
     @property
     def disconnect_grace(self) -> float:
-        """Seconds without progress after a disconnect before the application is cancelled; 0 for never."""
+        """Seconds that the application may make no progress after a disconnect before it is cancelled; 0 for ever."""
         return DISCONNECT_GRACE
 
     # What the server calls.
 
     async def run(self) -> BaseException | None:
-        """Run the application to its end. Return what it crashed with (logged here, once), or None.
+        """Run the application to its end. Return the error that it crashed with, which is logged here once, or None.
 
-        Cancelling the caller cancels the application; only that ``CancelledError`` comes out of here.
+        Cancelling the caller cancels the application; only that ``CancelledError`` is raised from here.
         """
-        if self._task is None:  # who has made it may have said so, which is cheaper
+        if self._task is None:  # the caller may have set it, which is cheaper
             self._task = asyncio.current_task()
         try:
             await self.app(self.scope, self.receive, self.send)
@@ -104,7 +125,7 @@ class AppRun:
                 self._uncancel()
             elif self._task is not None and self._task.cancelling():
                 raise
-            else:  # the application awaited something that somebody else cancelled
+            else:  # the application awaited something that other code cancelled
                 self._crashed(error)
         except (Exception, BaseExceptionGroup, SystemExit) as error:  # a handler's exit() must not take the daemon down
             if is_disconnect(error) and not self.reachable():
@@ -116,11 +137,11 @@ class AppRun:
         return self.error
 
     def reachable(self) -> bool:
-        """Whether the peer is there: then a Disconnected that comes out of the application is another one's."""
+        """Whether the peer is there. Then a Disconnected raised by the application is about another peer."""
         return not self.gone
 
     def feed(self, event: ReceiveEvent) -> None:
-        """Queue ``event`` for the application, which reads them in order. Never waits; see :meth:`pause`."""
+        """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
             return
         self._inbox.append(event)
@@ -132,10 +153,10 @@ class AppRun:
             self.pause()
 
     def disconnect(self, event: ReceiveEvent) -> None:
-        """The peer is gone: queue the last event, make every later ``send`` raise, bound what is left to run.
+        """Queue the last event, because the peer is gone. Every ``send`` after this raises Disconnected.
 
-        Only the first call counts. The event comes after what the peer had said before it left, and needs no room in
-        the inbox; an application that makes no progress for ``disconnect_grace`` seconds is cancelled.
+        Only the first call counts. The event comes after everything that the peer sent before it left, even if the
+        inbox is full. An application that makes no progress for ``disconnect_grace`` seconds is cancelled.
         """
         if self.gone or self.ended:
             return
@@ -143,28 +164,28 @@ class AppRun:
         self._peer_left()
 
     def _peer_left(self) -> None:
-        """The peer is gone, which the application has been told."""
+        """Note that the peer is gone. The application has been told so."""
         self.gone = True
         self._goto("gone")
         self._watch(self._received)
 
     def pause(self) -> None:
-        """The inbox is full: stop reading from the peer."""
+        """Stop reading from the peer, because the inbox is full."""
 
     def resume(self) -> None:
-        """There is room again: read on."""
+        """Read on, because there is room in the inbox again."""
 
     # What the application calls.
 
     async def receive(self) -> Any:
-        """The next event, in the order of arrival. After the disconnect there is none: see :meth:`after_the_last`."""
+        """Return the next event, in the order of arrival. After the disconnect see :meth:`after_the_last`."""
         inbox = self._inbox
         if inbox:
             checkpoints.left -= 1
             if checkpoints.left < 0:
-                await checkpoints.read_clock()  # before the event is taken, or who cancels this here would lose it
+                await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
         while not inbox:
-            if self._waiter is not None:  # of another task of the application
+            if self._waiter is not None:  # another task of the application waits
                 await asyncio.wait((self._waiter,))
             else:
                 self._waiter = asyncio.get_running_loop().create_future()
@@ -181,30 +202,32 @@ class AppRun:
             self.resume()
         return event
 
-    def after_the_last(self) -> Any:
-        """What ``receive`` returns once the application has had its last event. None: it waits until cancelled."""
+    def after_the_last(self) -> ReceiveEvent | None:
+        """The event that ``receive`` returns after the last one. None: ``receive`` waits until it is cancelled."""
         return None
 
     async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
-        """Answer the peer. Raises LocalProtocolError where the event is not legal now, or not valid; Disconnected when
-        the peer is gone."""
+        """Answer the peer.
+
+        Raises LocalProtocolError if the event is not legal now, or not valid; Disconnected if the peer is gone.
+        """
         try:
-            after, answer, check = self._legal[event["type"]]
-            if after == self.state:  # what can be sent on and on
+            after, legal, answer, check = self._legal[event["type"]]
+            if legal is self._legal:  # such events can be sent again and again
                 checkpoints.left -= 1
                 if checkpoints.left < 0:
                     await checkpoints.read_clock()
-                    after, answer, check = self._legal[event["type"]]  # in another state now, perhaps
+                    after, legal, answer, check = self._legal[event["type"]]  # the state may be another one now
             pending = answer(self, event if check is None else check(event))
-            if after != self.state and self.state in self._steps:
-                self._goto(after)
+            if legal is not self._legal and self._legal:  # no steps: the answer has ended the conversation
+                self.state, self._legal = after, legal
             if pending is not None:
                 await pending
         except Exception as error:
             await self._not_sent(event, error)
 
     async def _not_sent(self, event: Any, error: Exception) -> None:
-        """Raise what the application is to hear, and let the loop have its turn: it may try again, and again."""
+        """Raise the error for the application, and pass a checkpoint: the application may try again and again."""
         if isinstance(error, KeyError | TypeError):
             error = self._mistake(event, error)
         if not isinstance(error, Disconnected):
@@ -212,12 +235,12 @@ class AppRun:
             raise error from error.__cause__
         if self.passes_over(event):
             return
-        await asyncio.sleep(0)  # whoever waits in receive hears of it first
+        await asyncio.sleep(0)  # a task that waits in receive learns of it first
         if self.is_to_hear(event):
             raise error from error.__cause__
 
     def _mistake(self, event: Any, error: Exception) -> Exception:
-        """What a failed look-up, of the event's type or in it, comes from."""
+        """Say what was wrong with an event whose type, or one of whose keys, was not found."""
         try:
             kind = type_of(event)
         except LocalProtocolError as wrong:
@@ -227,11 +250,11 @@ class AppRun:
         return missing(event, error) if kind in self._legal else self._illegal(kind)
 
     def passes_over(self, event: SendEvent | Mapping[str, Any]) -> bool:
-        """Whether the ``send`` of ``event``, which reached nobody, returns at once, as if it had."""
+        """Whether ``send`` returns at once, without an error, although ``event`` reached nobody."""
         return False
 
     def is_to_hear(self, event: SendEvent | Mapping[str, Any]) -> bool:
-        """Whether Disconnected is raised out of the ``send`` of ``event``, which reached nobody."""
+        """Whether ``send`` raises Disconnected, because ``event`` reached nobody."""
         return True
 
     # How it ends.
@@ -277,5 +300,5 @@ class AppRun:
 
 
 def log_crash(scope: Scope, error: BaseException) -> None:
-    """One record, with the traceback."""
+    """Write one record, with the traceback."""
     logger.error("%s", describe(scope), exc_info=error, extra={"scope": scope})

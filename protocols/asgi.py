@@ -25,6 +25,7 @@ from protocols.errors import LocalProtocolError
 __all__ = [
     "LONGEST_WISH",
     "VERSIONS",
+    "ASGIVersions",
     "Application",
     "EmailAcceptEvent",
     "EmailDeferEvent",

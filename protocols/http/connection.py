@@ -10,6 +10,7 @@ from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 
+from protocols.asgi import HostPort
 from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import InFlight, Service, logger
@@ -43,9 +44,12 @@ class Connection(RequestHandler):
         "_left",
         "_pipelined",
         "_writers",
+        "client",
         "extensions",
         "label",
-        "scope",
+        "loop",
+        "scheme",
+        "server",
         "service",
         "tls",
     )
@@ -82,10 +86,12 @@ class Connection(RequestHandler):
         """What is closed, and has not sent everything yet."""
         self.label = service.name
         """Whom a log line is about: the listener and the peer."""
-        self.scope: dict[str, Any] = {}
-        """What the scopes of all requests on this connection share."""
+        self.loop = self._loop
+        self.client: HostPort | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.scheme = "http"
         self.tls: dict[str, Any] = {}
-        """ASGI's tls extension, where there is TLS."""
+        """ASGI's tls extension, if the connection has TLS."""
         self.extensions = service.extensions.copy()
         self._writers: list[asyncio.Future[bool]] = []
         """Those that wait for a slow peer."""
@@ -93,18 +99,10 @@ class Connection(RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         client = _host_port(transport.get_extra_info("peername"))
         self.label = f"{self.service.name} {client[0]}:{client[1]}" if client else self.service.name
-        tls = transport.get_extra_info("ssl_object")
-        self.scope = {
-            "type": "http",
-            # Frameworks that read 2.4 here stop to listen for http.disconnect (docs/decisions/0008).
-            "asgi": {"version": "3.0", "spec_version": "2.3"},
-            "http_version": "1.1",
-            "scheme": "http" if tls is None else "https",
-            "client": client,
-            "server": _host_port(transport.get_extra_info("sockname")),
-            "root_path": self.service.settings.root_path,
-        }
-        if tls is not None:
+        self.client = cast("HostPort | None", client)  # a Unix socket's path has no port
+        self.server = _host_port(transport.get_extra_info("sockname"))
+        if (tls := transport.get_extra_info("ssl_object")) is not None:
+            self.scheme = "https"
             self.tls = {"tls": describe_tls(tls)}
             self.extensions |= self.tls
         self.service.connections.add(self)

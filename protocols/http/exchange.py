@@ -19,7 +19,15 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
 from protocols.app_run import AppRun
-from protocols.asgi import describe
+from protocols.asgi import (
+    ASGIVersions,
+    HTTPDisconnectEvent,
+    HTTPRequestEvent,
+    HTTPScope,
+    ReceiveEvent,
+    WebSocketScope,
+    describe,
+)
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, wrong
 from protocols.http.connection import Connection
@@ -28,7 +36,9 @@ from protocols.http.head import encode, interim, plain, status_line
 logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
 
-_DISCONNECT: Any = {"type": "http.disconnect"}
+# Frameworks that read 2.4 here stop listening for http.disconnect (docs/decisions/0008).
+_VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
+_DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that asks once more hears once more that its request is over: it may ask for ever."""
 _ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
@@ -39,23 +49,31 @@ _PIECE = 256 * 1024
 class Exchange(AppRun):
     """A request, from its head to the last byte of its answer."""
 
-    noun = "http"
-    _unread = True
-    _chunked = False
-    _since = 0.0
-    """When it began, where the access log is to say how long it took."""
-    _missed = False
-    """Something that the application sent has reached nobody."""
-    _told = False
-    """The application has been given its disconnect."""
-    _warned = False
-    """The same, because the server stops."""
-    _waits = False
-    """It is the application's own task that waits in ``receive``, and not another one beside it."""
-    _is_freed = False
-    """Its connection does not wait for the application."""
-    _reading: asyncio.Timeout | None = None
-    """Somebody waits for a piece of the body, until then."""
+    __slots__ = (
+        "_begun",
+        "_bodiless",
+        "_chunked",
+        "_complete",
+        "_fields",
+        "_is_freed",
+        "_keeps",
+        "_left",
+        "_missed",
+        "_reading",
+        "_since",
+        "_told",
+        "_unread",
+        "_waits",
+        "_warned",
+        "connection",
+        "message",
+        "payload",
+        "service",
+        "size",
+        "status",
+    )
+
+    noun: ClassVar[str] = "http"
     sends: ClassVar[Any] = {
         "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
         "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
@@ -71,12 +89,32 @@ class Exchange(AppRun):
         self.size = 0
         """Bytes of the response's body so far."""
         self._keeps = not message.should_close
+        """Whether the connection may serve another request after this one."""
         self._begun = False
+        """Whether the head of the response is written."""
         self._complete = False
-        """There is an answer, or nobody to answer."""
+        """Whether the response is complete, or there is nobody to answer."""
         self._bodiless = False
+        self._chunked = False
         self._fields = b""
         self._left: int | None = None
+        """Bytes of the body that are still to come, if their number is known."""
+        self._unread = True
+        """Whether the application may still read from the request's body."""
+        self._since = 0.0
+        """When the request began, for the access log."""
+        self._missed = False
+        """Whether something that the application sent has reached nobody."""
+        self._told = False
+        """Whether the application has been given its disconnect."""
+        self._warned = False
+        """The same, because the server stops."""
+        self._waits = False
+        """Whether the application's own task waits in ``receive``, and not another one beside it."""
+        self._is_freed = False
+        """Whether the connection goes on without waiting for the application."""
+        self._reading: asyncio.Timeout | None = None
+        """The timeout of a task that waits for a piece of the body."""
         super().__init__(connection.service.app, self._scope())
 
     # The run.
@@ -87,7 +125,7 @@ class Exchange(AppRun):
             self._since = time.monotonic()
         # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
         self.service.running.add(self)
-        self._task = asyncio.get_running_loop().create_task(self.serve())
+        self._task = self.connection.loop.create_task(self.serve())
 
     async def serve(self) -> None:
         """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
@@ -285,7 +323,7 @@ class Exchange(AppRun):
             self._told = True
             self.feed(self._farewell())
 
-    def _farewell(self) -> Any:
+    def _farewell(self) -> ReceiveEvent:
         return _DISCONNECT
 
     def _log(self) -> None:
@@ -330,33 +368,37 @@ class Exchange(AppRun):
         finally:
             self._waits = False
 
-    def after_the_last(self) -> Any:
+    def after_the_last(self) -> ReceiveEvent | None:
         """The disconnect once more, for another task, or another call, that waits for it (ASGI: it is sent "if receive
         is called after a response has been sent or after the HTTP connection has been closed")."""
         return self._farewell() if (self.gone or self._told) and not self._inbox else None
 
-    async def _read(self) -> Any:
-        """The next piece of the body; None where there will be none, because the peer erred or left."""
+    async def _read(self) -> HTTPRequestEvent | None:
+        """Return the next piece of the body; None if there is none, because the peer erred or left."""
         if self.payload is EMPTY_PAYLOAD:
             self._unread = False
             return {"type": "http.request", "body": b"", "more_body": False}
         if self._reading is not None:
-            await asyncio.sleep(0)  # whoever only looks whether there is an event is cancelled here
+            await asyncio.sleep(0)  # a task that only polls for an event is cancelled here
             raise LocalProtocolError("receive: another task of the application waits for the body; read it in one")
         self._continue()
+        body: bytes | None = None
         try:
             async with asyncio.timeout(self.service.settings.stall_timeout) as self._reading:
                 body = await self.payload.readany()
         except TimeoutError:
-            return self._break_off(408, "the body did not come within stall_timeout")
+            self._break_off(408, "the body did not come within stall_timeout")
         except RequestPayloadError as error:
-            return self._break_off(400, f"malformed body, {error}")
+            self._break_off(400, f"malformed body, {error}")
         except ConnectionError:
-            return None
+            pass
         finally:
             self._reading = None
+        if body is None:
+            return None
         if self.payload.total_bytes > self.service.settings.max_body:
-            return self._break_off(413, "the body is longer than max_body")
+            self._break_off(413, "the body is longer than max_body")
+            return None
         self._unread = not self.payload.at_eof()
         return {"type": "http.request", "body": body, "more_body": self._unread}
 
@@ -495,20 +537,30 @@ class Exchange(AppRun):
 
     # The scope.
 
-    def _scope(self) -> Any:
+    def _scope(self) -> HTTPScope | WebSocketScope:
         message = self.message
-        scope = self.connection.scope.copy()
-        if message.version is not HttpVersion11:
-            scope["http_version"] = "1.0"
-        scope["method"] = message.method
-        scope["path"], scope["raw_path"], scope["query_string"] = _target(message, scope["root_path"])
-        scope["headers"] = [(name.lower(), value) for name, value in message.raw_headers]
+        connection = self.connection
+        path, raw_path, query = _target(message, self.service.settings.root_path)
+        headers = [(name.lower(), value) for name, value in message.raw_headers]
         if message.path[0] not in "/*":  # RFC 9112, 3.2.2: then the target's authority counts, whatever Host says
             host = (b"host", (message.url.host_port_subcomponent or "").encode())
-            scope["headers"] = [host, *(field for field in scope["headers"] if field[0] != b"host")]
-        scope["extensions"] = self.connection.extensions.copy()
-        scope["state"] = self.service.state.copy()
-        return scope
+            headers = [host, *(field for field in headers if field[0] != b"host")]
+        return {
+            "type": "http",
+            "asgi": _VERSIONS,
+            "http_version": "1.1" if message.version is HttpVersion11 else "1.0",
+            "method": message.method,
+            "scheme": connection.scheme,
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "root_path": self.service.settings.root_path,
+            "headers": headers,
+            "client": connection.client,
+            "server": connection.server,
+            "state": self.service.state.copy(),
+            "extensions": connection.extensions.copy(),
+        }
 
 
 def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:
@@ -521,4 +573,4 @@ def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, byt
         path = unquote_to_bytes(raw).decode("utf-8", "replace")
     if root_path:
         path, raw = root_path + path, root_path.encode() + raw
-    return path, raw, query.encode("utf-8", "surrogateescape")
+    return path, raw, query.encode("utf-8", "surrogateescape") if query else b""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application
 from protocols.http.settings import HTTPSettings
@@ -22,7 +22,7 @@ _HALF = 0.5
 class InFlight(Protocol):
     """An exchange whose application runs."""
 
-    noun: str
+    noun: ClassVar[str]
 
     @property
     def task(self) -> "asyncio.Task[Any] | None": ...

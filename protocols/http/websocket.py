@@ -19,6 +19,7 @@ from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebS
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from protocols.app_run import AppRun
+from protocols.asgi import ASGIVersions, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, utf8
 from protocols.http.connection import Connection
@@ -27,6 +28,7 @@ from protocols.http.head import encode
 
 logger = logging.getLogger(__name__)
 
+_VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
 CLOSE_TIMEOUT = 5.0
 """Seconds that a peer has to answer our close frame."""
 GOODBYE_TIMEOUT = 1.0
@@ -162,7 +164,7 @@ class WebSocket(Exchange):
         if not self._lost.done():
             self._lost.set_result(None)
 
-    def _farewell(self) -> Any:
+    def _farewell(self) -> WebSocketDisconnectEvent:
         return {"type": "websocket.disconnect", "code": self._code, "reason": self._reason}
 
     # What the application sends.
@@ -342,17 +344,24 @@ class WebSocket(Exchange):
         if self._timer is not None:
             self._timer.cancel()
 
-    def _scope(self) -> Any:
-        scope = super()._scope()
-        del scope["method"]
+    def _scope(self) -> WebSocketScope:
+        http = cast("HTTPScope", super()._scope())
         offered = self.message.headers.getall("Sec-WebSocket-Protocol", ())
-        return scope | {
+        return {
             "type": "websocket",
-            "scheme": scope["scheme"].replace("http", "ws"),
+            "asgi": _VERSIONS,
+            "http_version": http["http_version"],
+            "scheme": "ws" if http["scheme"] == "http" else "wss",
+            "path": http["path"],
+            "raw_path": http["raw_path"],
+            "query_string": http["query_string"],
+            "root_path": http["root_path"],
+            "headers": http["headers"],
+            "client": http["client"],
+            "server": http["server"],
             "subprotocols": [each for line in offered for each in map(str.strip, line.split(",")) if each],
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "extensions": {"websocket.http.response": {}}
-            | {k: v for k, v in scope["extensions"].items() if k == "tls"},
+            "state": self.service.state.copy(),
+            "extensions": {"websocket.http.response": {}, **self.connection.tls},
         }
 
 
