@@ -11,8 +11,10 @@ from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, Application, MQTTScope
 from protocols.checkpoint import checkpoint
-from protocols.errors import AccountRefused, Disconnected
+from protocols.errors import AccountRefused, BindError, Disconnected
 from protocols.events import checked
+from protocols.mqtt.broker.journal import Persistence
+from protocols.mqtt.broker.journal_writer import JournalWriter
 from protocols.mqtt.client.app_runs import AppRuns
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
@@ -23,7 +25,7 @@ from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.wire.reasons import ACCOUNT_REFUSED
 from protocols.server import Server, ServerStatus
-from protocols.tasks import LAST_WORDS
+from protocols.tasks import LAST_WORDS, Tasks
 
 __all__ = ["MQTTClient", "MQTTClientSettings"]
 
@@ -34,6 +36,7 @@ class MQTTClient(Server):
     """Connected to a broker for as long as it runs; a broker that is away is tried again for ever.
 
     What the application did not acknowledge stays with the broker, which delivers it again on the next connection.
+    ``persistence``: where it keeps what QoS 2 has to know after a restart, if it does.
     """
 
     protocol = "mqtt-client"
@@ -47,11 +50,16 @@ class MQTTClient(Server):
         *,
         name: str = "mqtt-client",
         state: dict[str, Any] | None = None,
+        persistence: Persistence | None = None,
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self._version: Literal["3.1.1", "5.0"] = settings.version
-        self._session = ClientSession()
+        self._persistence = persistence
+        self._writer = JournalWriter(persistence, name) if persistence is not None else None
+        self._writing = Tasks(name)
+        journal = self._writer.journal if self._writer is not None else None
+        self._session = ClientSession(journal, f"{self.address} {self._client_id}")
         self._connections: set[AppRuns] = set()
         """The connection that is up, if one is."""
         self._refused: Refused | None = None
@@ -62,13 +70,29 @@ class MQTTClient(Server):
     def address(self) -> str:
         return f"{self.settings.host}:{self.settings.port}"
 
+    @property
+    def _client_id(self) -> str:
+        return self.settings.client_id or f"{self.name}-{socket.gethostname()}"
+
     def active(self) -> dict[str, int]:
         count = sum(connection.unacknowledged for connection in self._connections)
         return {"mqtt": count} if count else {}
 
     async def start(self) -> None:
+        await self._restore()
         self.status = ServerStatus("connecting")
         self.tasks.spawn(self._stay_connected(), name="connection")
+
+    async def _restore(self) -> None:
+        if self._persistence is None or self._writer is None:
+            return
+        try:
+            self._session.restore(await self._persistence.load())
+        except OSError as error:
+            raise BindError(f"its session: {error}") from error
+        except (ValueError, IndexError) as error:
+            raise BindError(f"what was kept of its session cannot be read: {error}") from error
+        self._writing.spawn(self._writer.run(), name="mqtt-client journal")
 
     async def stop(self, grace: float) -> None:
         """Acknowledge what has arrived as it is handled, take nothing more, and say goodbye."""
@@ -79,6 +103,9 @@ class MQTTClient(Server):
             await connection.drain(grace)
             await self.tasks.drain(max(LAST_WORDS, deadline - asyncio.get_running_loop().time()))
         await self.tasks.cancel()
+        await self._writing.cancel()
+        if self._writer is not None:
+            await self._writer.close()
         self.status = ServerStatus("stopped")
 
     async def publish(self, event: Mapping[str, Any]) -> None:
@@ -155,7 +182,7 @@ class MQTTClient(Server):
             websocket=settings.is_websocket,
             host=settings.host,
             port=settings.port,
-            client_id=settings.client_id or f"{self.name}-{socket.gethostname()}",
+            client_id=self._client_id,
             username=settings.username,
             password=settings.password.reveal() if settings.password else None,
             tls=settings.context(),
@@ -180,7 +207,7 @@ class MQTTClient(Server):
             "state": self.state.copy(),
             "role": "client",
             "protocol_version": self._version,
-            "client_id": self._options().client_id,
+            "client_id": self._client_id,
             "username": self.settings.username,
             "clean_start": self.settings.clean_start,
             "keepalive": self.settings.keepalive,

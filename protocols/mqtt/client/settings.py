@@ -30,7 +30,7 @@ class MQTTClientSettings:
     """Topic filters to subscribe to, at each connection; ``$share/<group>/<filter>`` shares them among clients."""
     qos: Literal[0, 1, 2] = 1
     """QoS of the subscriptions. 1: the broker keeps a message until it is acknowledged. 2: and it is handled once, as
-    long as this process lives. 0: it may be lost."""
+    long as this process lives, or over restarts with ``persistence: true``. 0: it may be lost."""
     parallel: Count = 1
     """Instances of the application, which handle messages at the same time; those of one topic always go to the same
     one, in their order."""
@@ -55,6 +55,9 @@ class MQTTClientSettings:
     more than these)."""
     max_packet: Length = 1024 * 1024
     """Largest packet that the broker may send us (5.0)."""
+    persistence: bool = False
+    """What QoS 2 has to know of the session outlives the gateway's process: a message whose handler has finished is not
+    handled again after a restart. Its PUBREC leaves when that is on disk."""
     ca: str | None = None
     """Path of a PEM file with the authorities that may sign the broker's certificate. Default: the system's."""
     certificate: str | None = None

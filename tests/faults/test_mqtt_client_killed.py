@@ -1,0 +1,117 @@
+"""kill -9 of a gateway that hears a Mosquitto at QoS 2, with ``persistence: true``: each message is handled, and none
+again whose PUBREC Mosquitto has had."""
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from crashing import SEEDS
+from servers.mosquitto import Mosquitto, mosquitto
+from servers.site import PATIENCE, ROOT, until
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
+
+COUNT, KILLS = 400, 6
+HANDLERS = """
+import os, time
+from gateway import MqttConsumer
+
+BOOK = os.open(os.environ["BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+
+
+class Reading(MqttConsumer):
+    def receive(self, topic, payload):
+        time.sleep(0.002)
+        os.write(BOOK, f"{topic}\\n".encode())
+"""
+CONFIG = """
+servers:
+  plant:
+    {protocol: mqtt-client, url: URL, subscribe: ["t/#"], client_id: one, qos: 2, persistence: true, inbox: 10,
+     parallel: 2, retry: 50ms}
+routes: {mqtt: killed_handlers.Reading}
+store: sqlite:gateway.db
+"""
+SENT = re.compile(r"Sending PUBLISH to one \(d\d, q2, r\d, m(\d+), '(t/\d+)'")
+RECEIVED = re.compile(r"Received PUBREC from one \(Mid: (\d+)")
+
+
+class Gateway:
+    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+        self._folder = folder
+        (folder / "killed_handlers.py").write_text(HANDLERS)
+        (folder / "gateway.yaml").write_text(CONFIG.replace("URL", broker.url))
+        self._environment = os.environ | {"PYTHONPATH": str(ROOT), "BOOK": str(folder / "book")}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "gateway", "run"]
+            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
+
+    def stop(self, how: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(how)
+            process.wait(PATIENCE)
+
+    def output(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def handled(self) -> Counter[str]:
+        book = self._folder / "book"
+        return Counter(book.read_text().split()) if book.exists() else Counter()
+
+
+def received(broker: Mosquitto) -> set[str]:
+    """The topics of messages whose PUBREC Mosquitto has had, as it logs them."""
+    topics: dict[str, str] = {}
+    done = set()
+    for line in (broker._root / "log").read_text(errors="replace").splitlines():
+        if found := SENT.search(line):
+            topics[found[1]] = found[2]
+        elif found := RECEIVED.search(line):
+            done.add(topics[found[1]])
+    return done
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_kill_9(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(seed)
+    with mosquitto(lines=("log_type all", "max_queued_messages 0")) as broker:
+        gateway = Gateway(tmp_path, broker)
+        try:
+            gateway.start()
+            until(lambda: "SUBSCRIBE from one" in (broker._root / "log").read_text(), gateway.output)
+            publishing = threading.Thread(target=_publish_all, args=(broker,))
+            publishing.start()
+            for _ in range(KILLS):
+                before = len(gateway.handled())
+                until(lambda before=before: len(gateway.handled()) > before, "something is handled")
+                time.sleep(dice.uniform(0.0, 0.2))
+                gateway.stop(signal.SIGKILL)
+                at_kill, recorded = gateway.handled(), received(broker)
+                gateway.start()
+                time.sleep(dice.uniform(0.5, 1.0))
+                again = {topic for topic in recorded if gateway.handled()[topic] > at_kill[topic]}
+                assert again == set()
+            publishing.join(PATIENCE)
+            until(lambda: len(gateway.handled()) == COUNT, "all are handled", 60.0)
+            until(lambda: len(received(broker)) == COUNT, "Mosquitto knows it", 60.0)
+            gateway.stop(signal.SIGTERM)
+        finally:
+            gateway.stop(signal.SIGKILL)
+    assert "Traceback" not in gateway.output()
+
+
+def _publish_all(broker: Mosquitto) -> None:
+    for number in range(COUNT):
+        broker.publish(f"t/{number}", "on", "-q", "2")
