@@ -200,6 +200,15 @@ class StoreContract:
         assert again.attempts == 2
         assert again.error.endswith("KeyError: 'order'")
 
+    async def test_all_that_are_finished_at_once_are_gone_and_the_next_of_their_keys_may_go(self, store: Store) -> None:
+        await store.put_all([a_message("f1", key="k"), a_message("f2", key="k"), a_message("f3")])
+        assert [each.id for each in await store.take(10, now=NOW)] == ["f1", "f3"]
+        await store.finish_all(["f1", "f3", "nobody"])
+        assert [each.id for each in await store.take(10, now=NOW)] == ["f2"]
+        assert (await self.told(store, "f3"))[-1] == "done"
+        await store.finish_all([])
+        assert (await store.counts()).running == 1
+
     async def test_finished_is_gone_and_its_story_stays(self, store: Store) -> None:
         await store.put(a_message("g", content=b"x" * 100_000))
         await store.take(1, now=NOW)

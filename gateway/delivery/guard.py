@@ -46,6 +46,9 @@ class Guard:
         elif (context := current_delivery.get()) is not None:
             context.policy = self.policy
             self._check(context.attempt)
+            if self.policy.timeout is None:  # nothing else ends an attempt for which nobody waits
+                await self.app(scope, receive, send)
+                return
             limit = Limit(lambda error: warn_late(scope, error, self.policy, context.attempt))
             await limit.run(self.app, self.policy.timeout, scope, receive, send)
         elif (live := kind.live(self.app, self.label, self.policy)) is not None:

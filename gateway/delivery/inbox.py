@@ -77,9 +77,11 @@ class InboxConnection:
 
     async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
         here = deliveries.get()
+        messages: codec.Messages | None = None  # a device that only listens has none
         while batch := await pile.take():
             new = [event for event in batch if not await self._is_known(event)]
-            await here.store.put_all([self._message(scope, event) for event in new])
+            messages = messages or codec.Messages(scope)
+            await here.store.put_all([self._message(scope, messages, event) for event in new])
             here.stored.notify()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
@@ -91,7 +93,7 @@ class InboxConnection:
         known = event.get("event", "")
         return bool(known and event["dup"] and await deliveries.get().store.is_known(known))
 
-    def _message(self, scope: Any, event: Mapping[str, Any]) -> Message:
+    def _message(self, scope: Any, messages: codec.Messages, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()
         return Message(
             id=event_id,
@@ -99,7 +101,7 @@ class InboxConnection:
             route=self._label,
             key=self._kind.order_key(scope, [event]) if self._policy.order == "key" else event_id,
             received=time.time(),
-            content=codec.encode(scope, [event]),
+            content=messages.encode([event]),
             subject=self._kind.subject(scope, [event]),
         )
 

@@ -94,5 +94,9 @@ class Poller(ABC, Generic[Item]):
         try:
             await self.handle(item)
         finally:
-            del self.running[item.id]
-            self._woken.set()
+            self.ended(item)
+
+    def ended(self, item: Item) -> None:
+        """Its place is free."""
+        del self.running[item.id]
+        self._woken.set()

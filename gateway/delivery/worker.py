@@ -51,12 +51,16 @@ class Worker(Poller[Message]):
         self._routes = here.routes
         self._app = app
         self._state = state
+        self._handled: dict[str, Message] = {}
+        """Messages whose handlers are done, and which the store does not know of yet, by id."""
+        self._handled_one = asyncio.Event()
         self._trial_ends = 0.0
         """Monotonic."""
 
     def start(self) -> None:
         super().start()
         self._tasks.spawn(self._keep_house(), name="housekeeping")
+        self._tasks.spawn(self._finish_all(), name="finish")
 
     async def due(self, now: float) -> list[Message]:
         if self._trial() > 0:
@@ -125,9 +129,27 @@ class Worker(Poller[Message]):
             logger.warning("%s: rejected by its handler, after it had been acknowledged", message.subject)
         sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
+        if not outgoing:
+            self._handled[message.id] = message
+            self._handled_one.set()
+            return
         await retry_until_stored(partial(self.store.finish, message.id, outgoing=outgoing))
-        if outgoing:
-            self._outgoing.notify()
+        self._outgoing.notify()
+
+    async def _finish_all(self) -> None:
+        """What is handled while a commit is under way goes together into the next."""
+        while await self._handled_one.wait():
+            self._handled_one.clear()
+            handled = list(self._handled.values())
+            await retry_until_stored(partial(self.store.finish_all, [message.id for message in handled]))
+            for message in handled:
+                del self._handled[message.id]
+                super().ended(message)
+
+    def ended(self, item: Message) -> None:
+        """What is handled keeps its place, and its key, until the store knows."""
+        if item.id not in self._handled:
+            super().ended(item)
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])

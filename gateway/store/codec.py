@@ -16,6 +16,8 @@ VERSION = 1
 _TUPLE = 1
 _DEEPEST = 64
 """Tuples in tuples. Each costs a piece of the C stack, whose end no exception reports."""
+_HEAD = bytes((0x93, VERSION))
+"""A list of three, the first of which is the version; scope and events follow."""
 _own = threading.local()
 """A thread's packers, by depth: each has a large buffer, which costs more to make than a message to pack."""
 _PLAIN: tuple[type[Any], ...] = (bool, int, float, str, bytes, tuple, list, dict)
@@ -23,11 +25,26 @@ _PLAIN: tuple[type[Any], ...] = (bool, int, float, str, bytes, tuple, list, dict
 
 def encode(scope: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bytes:
     """One message for the store. Raises ValueError that names the key whose value cannot be kept."""
-    kept = {key: value for key, value in scope.items() if key != "state"}
+    return Messages(scope).encode(events)
+
+
+class Messages:
+    """Encodes messages of one scope, which is packed once."""
+
+    def __init__(self, scope: Mapping[str, Any]) -> None:
+        """Raises ValueError that names the key whose value cannot be kept."""
+        self._head = _HEAD + _packed("scope", {key: value for key, value in scope.items() if key != "state"})
+
+    def encode(self, events: Sequence[Mapping[str, Any]]) -> bytes:
+        """As :func:`encode`."""
+        return self._head + _packed("events", list(events))
+
+
+def _packed(name: str, value: Any) -> bytes:
     try:
-        return _pack([VERSION, kept, list(events)])
+        return _pack(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise ValueError(_blame("scope", kept) or _blame("events", events) or str(error)) from error
+        raise ValueError(_blame(name, value) or str(error)) from error
 
 
 def decode(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -43,6 +43,9 @@ class InboxStore(Clock, Protocol):
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
         """A running message is handled: forget it, and keep what its handler sends."""
 
+    async def finish_all(self, ids: Sequence[str]) -> None:
+        """Running messages are handled, whose handlers send nothing: forget them, in one commit."""
+
     async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:
         """A running message failed: let it wait until ``due``. Its attempt is not ``counted`` if it was no failure: a
         handler may say "not now"."""

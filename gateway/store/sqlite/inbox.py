@@ -21,6 +21,9 @@ class Inbox(Session):
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(sql.finish, (id, outgoing, self.now()))
 
+    async def finish_all(self, ids: Sequence[str]) -> None:
+        await self._run(sql.finish_all, (ids, self.now()))
+
     async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:
         await self._run(sql.retry, (id, due, error, counted, self._set_forward()))
 

@@ -259,7 +259,7 @@ async def test_what_became_of_a_message_is_said_until_it_is_kept(
 ) -> None:
     runs: list[int] = []
     failures = [3]
-    finish = store.finish
+    finish = store.finish_all
 
     class Counts(AsyncMqttConsumer):
         async def receive(self, topic: str, payload: bytes) -> None:
@@ -272,7 +272,7 @@ async def test_what_became_of_a_message_is_said_until_it_is_kept(
         await finish(*args, **kwargs)
 
     monkeypatch.setattr("gateway.delivery.retry_until_stored.PAUSE", 0.01)
-    monkeypatch.setattr(store, "finish", sometimes)
+    monkeypatch.setattr(store, "finish_all", sometimes)
     app = mqtt_app(Counts)
     await publish(app, message("a", b"1", 1))
     async with working(store, app):

@@ -171,6 +171,11 @@ def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]])
     return [None] * len(calls)
 
 
+def finish_all(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[None]:
+    finish(db, [(id_, (), now) for ids, now in calls for id_ in ids])
+    return [None] * len(calls)
+
+
 def _leave(db: Database, ids: list[str], change: str, value: object, step: str, *, only: int | None = None) -> None:
     """Messages that no longer wait: the next of each key may go on."""
     where = "id IN (SELECT value FROM json_each(?))" + ("" if only is None else f" AND state = {only}")
