@@ -36,8 +36,9 @@ from gateway.config.diagnostics import CannotStart, ConfigErrors
 from gateway.config.loader import Draft, load
 from gateway.config.schema import json_schema, markdown
 from gateway.logs import setup
-from gateway.runtime import banner, daemon, preflight, signals
+from gateway.runtime import banner, preflight, process, signals
 from gateway.runtime.build import Gateway, build
+from gateway.runtime.daemon import Daemon
 from gateway.runtime.importing import place_of
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def _look_around(draft: Draft, gateway: Gateway) -> None:
 
 
 def _code(errors: ConfigErrors) -> int:
-    return daemon.CANNOT_START if isinstance(errors, CannotStart) else daemon.MISTAKE
+    return process.CANNOT_START if isinstance(errors, CannotStart) else process.MISTAKE
 
 
 def _build_to_answer(given: str | None) -> Gateway:
@@ -135,7 +136,7 @@ def run(config: File = None) -> None:
     signals.ignore()  # before anything is imported, so that a module's own handler stays
     setup.take_over()
     command = command_of(config)
-    daemon.run(_build_to_run(load(file_of(config))), say, command)
+    process.run(Daemon(_build_to_run(load(file_of(config))), say, command).run())
 
 
 @app.command()

@@ -42,6 +42,12 @@ class Dispatcher:
             for noun, number in (worker.active() | outbox.active() | late).items()
         }
 
+    def retire(self) -> None:
+        """Take nothing more from the store, because a successor does. Before :meth:`stop`."""
+        for worker, outbox in self._parts:
+            worker.retire()
+            outbox.retire()
+
     async def stop(self, grace: float) -> None:
         """After the servers: let what runs finish, and keep the rest."""
         loop = asyncio.get_running_loop()

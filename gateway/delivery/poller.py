@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
 from gateway.delivery.notifier import Notifier
-from gateway.store import Clock, Message, Outgoing, StoreUnavailable
+from gateway.store import Message, Outgoing, Store, StoreUnavailable
 from protocols.tasks import Tasks
 
 Item = TypeVar("Item", Message, Outgoing)
@@ -23,8 +23,8 @@ class Poller(ABC, Generic[Item]):
     size: ClassVar[int]
     """Items that run at once; more wait in the store."""
 
-    def __init__(self, clock: Clock, notifier: Notifier) -> None:
-        self._clock = clock
+    def __init__(self, store: Store, notifier: Notifier) -> None:
+        self.store = store
         self.running: dict[str, Item] = {}
         """By id."""
         self._tasks = Tasks(self.noun)
@@ -54,9 +54,14 @@ class Poller(ABC, Generic[Item]):
     def start(self) -> None:
         self._tasks.spawn(self._take(), name="take")
 
+    def retire(self) -> None:
+        """Take nothing more. What runs goes on until :meth:`stop`."""
+        self._stopping = True
+        self._woken.set()
+
     async def stop(self, grace: float) -> None:
         """Take nothing more, let what runs finish; what does not is left to the next start, its attempt counted."""
-        self._stopping = True
+        self.retire()
         deadline = asyncio.get_running_loop().time() + grace
         while self.running and (left := deadline - asyncio.get_running_loop().time()) > 0:
             self._woken.clear()
@@ -69,7 +74,7 @@ class Poller(ABC, Generic[Item]):
             self._woken.clear()
             taken: list[Item] = []
             with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
-                taken = await self.due(self._clock.now())
+                taken = await self.due(self.store.now())
             for item in taken:
                 self.running[item.id] = item
                 self._tasks.spawn(self._run(item), name=item.id)
@@ -82,7 +87,7 @@ class Poller(ABC, Generic[Item]):
         if self.room:
             with contextlib.suppress(StoreUnavailable):
                 due = await self.next_due()
-                seconds = LOOK_AGAIN if due is None else min(max(due - self._clock.now(), 0.01), LOOK_AGAIN)
+                seconds = LOOK_AGAIN if due is None else min(max(due - self.store.now(), 0.01), LOOK_AGAIN)
         await self._wait(seconds)
 
     async def _wait(self, seconds: float) -> None:

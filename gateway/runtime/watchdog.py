@@ -12,11 +12,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
-from functools import partial
 from types import FrameType
 
 from gateway.logs.frames import is_own, short
-from gateway.threads import NAME, Pool
+from gateway.threads import NAME, thread_pool
 
 logger = logging.getLogger(__name__)
 
@@ -54,16 +53,14 @@ class _Beat:
 
 
 class Watch:
-    """Watches ``pool``, and ``loop``, which runs in this thread, until that is closed."""
+    """Watches ``loop``, which runs in this thread, until it is closed, and the threads of the installed gateway."""
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, pool: Pool, *, blocked: float = 1.0, exhausted: float = 5.0
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, *, blocked: float = 1.0, exhausted: float = 5.0) -> None:
         self._loop = loop
         self._thread = threading.get_ident()
         self._beats = (
             _Beat(self._ask_loop, blocked, self._where_the_loop_is, "the event loop goes on"),
-            _Beat(pool.probe, exhausted, partial(_where_the_threads_are, pool.size), "a thread is free again"),
+            _Beat(_ask_threads, exhausted, _where_the_threads_are, "a thread is free again"),
         )
 
     def start(self) -> None:
@@ -88,11 +85,16 @@ class Watch:
         return f"the event loop is blocked, and every protocol with it, at {place}; block in a sync consumer"
 
 
-def _where_the_threads_are(size: int) -> str:
+def _ask_threads() -> "Future[None] | None":
+    return thread_pool.get().probe()
+
+
+def _where_the_threads_are() -> str:
     frames = sys._current_frames()
     busy = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
     places = Counter(_place(frames.get(thread.ident or 0)) for thread in busy)
     listed = ", ".join(f"{number} at {place}" for place, number in places.most_common(3))
+    size = thread_pool.get().size
     return f"all {size} threads are busy, and sync handlers wait for one: {listed}; see threads in the file"
 
 

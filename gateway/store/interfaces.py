@@ -54,9 +54,6 @@ class InboxStore(Clock, Protocol):
         """``message``, running or not kept yet, is dead: keep it until an operator requeues or drops it. If ``claim``
         is given, that claim is settled in the same commit."""
 
-    async def is_known(self, id: str) -> bool:
-        """Whether a message with this id was put, also if it is gone, as long as its history is kept."""
-
     async def next_due(self) -> float | None:
         """When the next waiting message is due; None if none waits."""
 
@@ -129,11 +126,14 @@ class KeyValueStore(Protocol):
     """A server's own state: values by key, in a namespace of its own."""
 
     async def load(self, namespace: str) -> dict[str, bytes]:
-        """Everything in ``namespace``, by key. The namespace is this process's until it closes the store; raises
-        StoreUnavailable if another living process has it."""
+        """Everything in ``namespace``, by key. The namespace is this store's until it is closed, or until
+        :meth:`release_namespaces`; raises StoreUnavailable if another one that is open has it."""
 
     async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
         """Put the values and remove the keys whose value is None, all or none."""
+
+    async def release_namespaces(self) -> None:
+        """Leave every namespace to the next that loads it."""
 
 
 class OperatorStore(Protocol):

@@ -11,7 +11,7 @@ from own_services import threads
 
 from gateway.runtime import watchdog
 from gateway.runtime.watchdog import Watch
-from gateway.threads import Pool, run_in_thread
+from gateway.threads import run_in_thread
 
 LIMIT = 10.0
 
@@ -35,7 +35,7 @@ async def wait_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFixture) -> None:
-    Watch(asyncio.get_running_loop(), Pool(), blocked=0.05).start()
+    Watch(asyncio.get_running_loop(), blocked=0.05).start()
     await asyncio.sleep(0)
     block_until("blocked", caplog)
     await wait_until("the event loop goes on", caplog)
@@ -45,11 +45,11 @@ async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFi
 
 
 async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
-    with threads(2) as pool:
+    with threads(2):
         release = threading.Event()
         stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
         await asyncio.sleep(0)
-        Watch(asyncio.get_running_loop(), pool, blocked=LIMIT, exhausted=0.05).start()
+        Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
         await wait_until("all 2 threads are busy", caplog)
         assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
         release.set()

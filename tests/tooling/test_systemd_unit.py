@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers.programs import program
 
-from gateway.runtime.daemon import MISTAKE
+from gateway.runtime.process import MISTAKE
 
 UNIT = Path(__file__).resolve().parents[2] / "config" / "gateway.service"
 

@@ -19,3 +19,6 @@ class KeyValue(Session):
 
     async def save(self, namespace: str, changes: Mapping[str, bytes | None]) -> None:
         await self._run(key_value.save, (namespace, changes))
+
+    async def release_namespaces(self) -> None:
+        await self._run(key_value.release, self._owner)

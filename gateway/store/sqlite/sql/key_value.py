@@ -57,6 +57,12 @@ def _sound(namespace: str, rows: Iterable[tuple[str, Any, int]]) -> Iterable[tup
         logger.error("store: %d records of %s are damaged and left out", damaged, namespace)
 
 
+def release(db: Database, owners: Sequence[str]) -> list[None]:
+    for owner in owners:
+        db.execute("DELETE FROM spaces WHERE owner = ?", [owner])
+    return [None] * len(owners)
+
+
 def save(db: Database, calls: Sequence[tuple[str, Changes]]) -> list[None]:
     for namespace, changes in calls:
         _remove(db, text(namespace), [key for key, value in changes.items() if value is None])

@@ -1,0 +1,93 @@
+"""The process of a daemon: its event loop, its descriptors, its end."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, NoReturn
+
+from gateway.config.garbage import settle
+
+logger = logging.getLogger(__name__)
+
+OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
+"""Exit codes."""
+DESCRIPTORS = 65536
+"""How many file descriptors are asked for where the hard limit allows it."""
+LAST_WORDS = 1.0
+"""Seconds that a forced end takes, at most."""
+
+_forced = threading.Lock()
+
+
+def run(main: Coroutine[Any, Any, int]) -> NoReturn:
+    """Run ``main`` on uvloop where that is installed, and end the process with the exit code that it returns.
+
+    The loop is not closed: that waits for every thread of ``asyncio.to_thread``, and one may hang.
+    """
+    _raise_descriptor_limit()
+    settle()
+    runner = asyncio.Runner(loop_factory=_loop_factory())
+    runner.get_loop().set_exception_handler(_log_crash)
+    leave(runner.run(main))
+
+
+def leave(code: int) -> NoReturn:
+    """End the process without waiting for threads: a sync handler that hangs cannot be cancelled."""
+    _flush()
+    os._exit(code)
+
+
+def force(cut_off: Callable[[], str]) -> None:
+    """End the process now, from any thread, and say what is ``cut_off``; within ``LAST_WORDS`` also where the loop's
+    thread holds a lock. Once."""
+    if _forced.acquire(blocking=False):
+        words = threading.Thread(target=_say_last_words, args=(cut_off,), name="last words", daemon=True)
+        words.start()
+        words.join(LAST_WORDS)
+        os._exit(FORCED)
+
+
+async def cancel_rest() -> None:
+    """Cancel the tasks that the application has started itself and left. Bounded, since they may refuse."""
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    if rest:
+        await asyncio.wait(rest, timeout=1.0)
+
+
+def _say_last_words(cut_off: Callable[[], str]) -> None:
+    logger.warning("stopped now: %s cut off", cut_off() or "nothing")
+    _flush()
+
+
+def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A crash that nobody awaited: in a callback, or in a task that was thrown away."""
+    logger.error("%s", context.get("message", "a callback crashed"), exc_info=context.get("exception"))
+
+
+def _flush() -> None:
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
+
+
+def _raise_descriptor_limit() -> None:
+    """A connection is a descriptor, and 1,024 of them, the usual soft limit, is for programs that use select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # a system whose own limit is below the hard one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, DESCRIPTORS)), hard))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

@@ -1,0 +1,194 @@
+"""A gateway that serves: from the start of what ``build`` made to its end.
+
+Everything of it runs in the context of its services, so that several can run in one process, one of them as the
+successor of another.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Iterable
+
+from gateway.logs import setup
+from gateway.runtime.build import Gateway
+from gateway.runtime.progress import listed, telling
+from gateway.services import entered
+from gateway.threads import thread_pool
+from protocols.errors import BindError
+from protocols.server import Server
+from protocols.tasks import Tasks
+from protocols.units import TCP
+
+logger = logging.getLogger(__name__)
+
+
+class RunningGateway:
+    """Starts ``gateway`` with :meth:`start` or :meth:`take_over`, and ends it with :meth:`drain`, :meth:`shut_down` and
+    :meth:`close`, in this order."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._grace = gateway.settings.shutdown_timeout
+        self._started: list[Server] = []
+        self._tasks = Tasks("replaced")
+        self._predecessor: asyncio.Task[None] | None = None
+        self._hint = "; Ctrl+C again to stop now"
+
+    async def start(self) -> None:
+        """Raises StartupFailed, StoreUnavailable or BindError; then :meth:`abort` ends what was started."""
+        with entered(self.gateway.services):
+            if self.gateway.console is not None:  # it answers that the rest is not ready yet
+                await self._bind([self.gateway.console])
+            await self._start_application()
+            await self._bind(self.gateway.servers)
+
+    async def take_over(self, predecessor: "RunningGateway") -> None:
+        """Start in the place of ``predecessor``. Raises as :meth:`start` does.
+
+        The listening sockets of each address that both have pass over, so that no connection is refused. What cannot
+        exist twice (a mailbox, a session at a broker, an MQTT server's stored state) is stopped there before it starts
+        here. Until then the predecessor is untouched, and goes on if this fails. :meth:`give_way` ends it.
+        """
+        with entered(self.gateway.services):
+            await self._start_application()
+            servers = self._servers()
+            for server in servers:
+                predecessor.hand_sockets_to(server)
+            await self._bind(server for server in servers if not server.exclusive)
+            await predecessor.stop_exclusive()
+            await self._bind(server for server in servers if server.exclusive)
+
+    def hand_sockets_to(self, successor: Server) -> None:
+        """Let ``successor`` listen on the sockets of the server that has its address here, if there is one."""
+        for server in self._started:
+            if _has_same_address(server, successor) and server.listener and successor.listener:
+                successor.listener.inherit(server.listener)
+                return
+
+    async def stop_exclusive(self) -> None:
+        """Stop the servers that a successor cannot have beside these."""
+        if self.gateway.dispatcher is not None:
+            self.gateway.dispatcher.retire()  # what is to leave by them leaves by the successor's
+        exclusive = [server for server in self._started if server.exclusive]
+        await asyncio.gather(*(server.retire() for server in exclusive))
+        await asyncio.gather(*(_stop(server, self._grace) for server in exclusive))
+        if self.gateway.dispatcher is not None:
+            await self.gateway.dispatcher.deliveries.store.release_namespaces()
+
+    def replaces(self, predecessor: "RunningGateway") -> None:
+        """Let ``predecessor`` finish what it has accepted, and end. The process does not end before it."""
+        self._predecessor = self._tasks.spawn(predecessor.give_way(), name=predecessor.gateway.file)
+
+    async def predecessor_ended(self) -> None:
+        """Wait for the predecessor, which has its own ``shutdown_timeout``."""
+        if self._predecessor is not None:
+            await asyncio.wait({self._predecessor})
+
+    async def give_way(self) -> None:
+        """End, now that a successor serves: what came here is finished here."""
+        self._hint = ""
+        if self.gateway.dispatcher is not None:
+            self.gateway.dispatcher.retire()
+        await asyncio.gather(*(server.retire() for server in self._started))
+        cancelled = await self.drain()
+        await self.shut_down()
+        kept = await self.close()
+        logger.info("%s was replaced: %s", self.gateway.file, summary(cancelled, kept))
+
+    def active(self) -> dict[str, int]:
+        """What is worked on, by noun."""
+        total = Counter[str]()
+        for server in self._without_console():
+            total.update(server.active())
+        if self.gateway.dispatcher is not None:
+            total.update(self.gateway.dispatcher.active())
+        return {noun: number for noun, number in total.items() if number}
+
+    async def drain(self) -> str:
+        """Accept nothing more, and wait for what is in flight. What was cancelled after ``shutdown_timeout``."""
+        cancelled: list[str] = []
+        loop = asyncio.get_running_loop()
+        # Asked for before the servers set their own timers, so that it sees what they are about to cancel.
+        deadline = loop.call_later(self._grace, lambda: cancelled.append(listed(self.active())))
+        async with telling(lambda: listed(self.active()), self._grace, hint=self._hint):
+            await self._stop_servers(self._grace)
+            await self.predecessor_ended()
+        deadline.cancel()
+        return "".join(cancelled)
+
+    async def abort(self) -> None:
+        """The start has failed, or is no longer wanted."""
+        await self._stop_servers(0.0)
+        for server in self._servers():
+            if server.listener is not None:  # it may have inherited sockets and not have come to its start
+                server.listener.stop()
+        await self.shut_down()
+        await self.close()
+
+    async def shut_down(self) -> None:
+        """End the application, and then the console."""
+        lifespan = self.gateway.lifespan
+        async with telling(lambda: "the application's shutdown", lifespan.timeout, after=1.0, hint=self._hint):
+            await lifespan.shutdown()
+        if self.gateway.console is not None:
+            await _stop(self.gateway.console, 0.0)
+
+    async def close(self) -> str:
+        """End the threads and close the store. What it keeps for the next start, in a few words."""
+        self.gateway.services[thread_pool].shutdown(wait=False)
+        return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
+
+    async def _start_application(self) -> None:
+        gateway = self.gateway
+        if gateway.dispatcher is not None and (found := await gateway.dispatcher.open()):
+            logger.warning("store: %s", found)
+        setup.adopt(gateway.settings.log)  # loggers that an import has set up
+        await gateway.lifespan.startup()
+        setup.adopt(gateway.settings.log)  # and those that the application has set up now
+        if gateway.dispatcher is not None:
+            gateway.dispatcher.start(gateway.outlets)
+
+    async def _bind(self, servers: Iterable[Server]) -> None:
+        """Raises BindError with the place in the file."""
+        for server in servers:
+            place = "console" if server is self.gateway.console else f"servers.{server.name}"
+            try:
+                await server.start()
+            except OSError as error:
+                reason = str(error) if isinstance(error, BindError) else error.strerror or error
+                raise BindError(f"{place}: {reason}") from error
+            self._started.append(server)
+
+    async def _stop_servers(self, grace: float) -> None:
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + grace
+        await asyncio.gather(*(_stop(server, grace) for server in self._without_console()))
+        if self.gateway.dispatcher is not None:
+            await self.gateway.dispatcher.stop(max(0.0, ends - loop.time()))
+
+    def _servers(self) -> list[Server]:
+        console = self.gateway.console
+        return self.gateway.servers if console is None else [*self.gateway.servers, console]
+
+    def _without_console(self) -> list[Server]:
+        return [server for server in self._started if server is not self.gateway.console]
+
+
+def _has_same_address(one: Server, other: Server) -> bool:
+    """Port 0 is the same address for servers of one name only."""
+    if one.listener is None or other.listener is None or one.listener.bind != other.listener.bind:
+        return False
+    bind = one.listener.bind
+    return not isinstance(bind, TCP) or bind.port != 0 or one.name == other.name
+
+
+def summary(cancelled: str, kept: str) -> str:
+    """``0 lost, 3 kept for retry``."""
+    return ", ".join([f"{cancelled} cancelled" if cancelled else "0 lost", *([kept] if kept else [])])
+
+
+async def _stop(server: Server, grace: float) -> None:
+    try:
+        await server.stop(grace)
+    except Exception:
+        logger.exception("%s did not stop cleanly", server.name)
