@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.mqtt_apps import consumer
 from benchmarks.side_by_side import Peer, client, compare, python
-from gateway.runtime.persistence import KeptState
+from gateway.runtime.persistence import StorePersistence
 from gateway.store.sqlite import SQLiteStore
 from protocols.mqtt import MQTTServer, MQTTSettings
 
@@ -22,7 +22,7 @@ async def serve(port: int) -> None:
         store = SQLiteStore(Path(folder) / "gateway.db")
         await store.open()
         async with MQTTServer(
-            consumer, MQTTSettings(bind=f"127.0.0.1:{port}"), persistence=KeptState(store, "mqtt devices")
+            consumer, MQTTSettings(bind=f"127.0.0.1:{port}"), persistence=StorePersistence(store, "mqtt devices")
         ):
             await asyncio.get_running_loop().create_future()
 

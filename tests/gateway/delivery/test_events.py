@@ -32,10 +32,10 @@ from protocols.mail.delivery import Delivery
 from protocols.mail.smtp.replies import verdict_reply
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import Message
-from protocols.mqtt.broker.sys_topics import Figures
+from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.client.run import Run
 from protocols.mqtt.client.settings import MQTTClientSettings
-from protocols.mqtt.connection.client_connection import Device
+from protocols.mqtt.connection.client_connection import ClientConnection
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets
 from protocols.mqtt.wire.parser import Parser
@@ -93,11 +93,11 @@ class Host:
     def __init__(self, app: Any) -> None:
         self.app, self.name, self.state = app, "devices", {}
         self.settings = MQTTSettings(connect_timeout=3600)
-        self.broker, self.figures = Broker(self.settings), Figures(0.0)
+        self.broker, self.counters = Broker(self.settings), Counters(0.0)
         self.access: Any = type("Open", (), {"needed": False, "rules_for": lambda *_: None})()
 
-    def disconnected(self, device: Device) -> None: ...
-    def leaving(self, device: Device) -> None: ...
+    def disconnected(self, device: ClientConnection) -> None: ...
+    def leaving(self, device: ClientConnection) -> None: ...
     async def until_gone(self, client_id: str) -> None: ...
 
 
@@ -146,16 +146,16 @@ def receipt(app: Any) -> AppRun:
     return ReceiptRun(app, sms(), RECEIPT)
 
 
-def device(app: Any, version: int = 5) -> Device:
+def device(app: Any, version: int = 5) -> ClientConnection:
     parser = Parser(100_000)
     level = bytes((version,)) + b"\x02\0\0" + (b"\0" if version == 5 else b"") + b"\0\1d"
     [connect] = parser.feed(bytes((0x10, 6 + len(level))) + b"\0\4MQTT" + level)
-    made = Device(Host(app), Wire(), parser, connect, assigned=False)  # type: ignore[arg-type]
+    made = ClientConnection(Host(app), Wire(), parser, connect, assigned=False)  # type: ignore[arg-type]
     made.data_received(b"\x32\x06\0\1t\0\1\0" if version == 5 else b"\x32\x05\0\1t\0\1")
     return made
 
 
-def device_311(app: Any) -> Device:
+def device_311(app: Any) -> ClientConnection:
     return device(app, 4)
 
 
@@ -205,7 +205,7 @@ def mqtt(**keys: Any) -> Any:
 
 async def crash_of(run: AppRun) -> BaseException | None:
     async with asyncio.timeout(10):
-        await (run.serve() if isinstance(run, Device) else run.run())
+        await (run.serve() if isinstance(run, ClientConnection) else run.run())
     return run.error
 
 
@@ -529,7 +529,7 @@ async def verdict_on(run: AppRun, accept: Any, event: Any) -> str:
             said.append("accepted")
 
     run.app = app
-    with_serve = isinstance(run, Device)
+    with_serve = isinstance(run, ClientConnection)
     await (run.serve() if with_serve else run.run())
     assert run.error is None or with_serve, run.error
     return said[0]
@@ -590,7 +590,7 @@ def test_mqtt_is_judged_alike(event: Any, open: bool, kind: Any) -> None:  # noq
             assert one == other
         if other == "accepted":
             _kept(stored)
-        if one == "accepted" and isinstance(live, Device):
+        if one == "accepted" and isinstance(live, ClientConnection):
             _written(live)
 
     asyncio.run(both())
@@ -603,7 +603,7 @@ async def _of(run: AppRun, accept: Any, event: Any) -> str:
         return "may not be sent now: gone"
 
 
-def _written(made: Device) -> None:
+def _written(made: ClientConnection) -> None:
     """What left is packets."""
     data = bytes(made._transport.written)  # type: ignore[attr-defined]
     while data:
