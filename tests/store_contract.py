@@ -216,6 +216,7 @@ class StoreContract:
         await store.take(1, now=NOW)
         await store.finish("g")
         assert await store.get("g") is None
+        assert await store.is_known("g")
         steps = await self.told(store, "g")
         assert [step.partition(";")[0] for step in steps] == [
             "received", "attempt 1", "failed: KeyError: 'order'", "attempt 2", "done",
@@ -827,6 +828,7 @@ class StoreContract:
         later = (await store.history("done"))[-1].at + KEEP + NOW
         assert await store.purge(now=later) == 2
         assert await store.history("done") == []
+        assert not await store.is_known("done")
         assert (await store.claim("busy", id="b2", now=later, ttl=1)).state == "busy"
         assert await store.get("waits") is not None
         assert ids(await store.dead()) == ["dead"]

@@ -91,7 +91,7 @@ class InboxConnection:
     async def _is_known(self, event: Mapping[str, Any]) -> bool:
         """Whether it was put there before the gateway died, and its device could not be told (QoS 2)."""
         known = event.get("event", "")
-        return bool(known and event["dup"] and await deliveries.get().store.history(known))
+        return bool(known and event["dup"] and await deliveries.get().store.is_known(known))
 
     def _message(self, scope: Any, messages: codec.Messages, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()

@@ -15,7 +15,7 @@ from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.poller import Poller
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
-from gateway.store import Outgoing, codec
+from gateway.store import OutboxStore, Outgoing, codec
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 
 logger = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ class Outbox(Poller[Outgoing]):
 
     def __init__(self, here: Deliveries, outlets: Mapping[str, Outlet]) -> None:
         super().__init__(here.store, here.outgoing)
+        self.store: OutboxStore = here.store
         self.backoff = Policy(backoff=5.0)
         self.keep = here.keep
         self._outcomes = here.outcomes

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar, Generic, TypeVar
 
 from gateway.delivery.notifier import Notifier
-from gateway.store import Message, Outgoing, Store, StoreUnavailable
+from gateway.store import Clock, Message, Outgoing, StoreUnavailable
 from protocols.tasks import Tasks
 
 Item = TypeVar("Item", Message, Outgoing)
@@ -23,8 +23,8 @@ class Poller(ABC, Generic[Item]):
     size: ClassVar[int]
     """Items that run at once; more wait in the store."""
 
-    def __init__(self, store: Store, notifier: Notifier) -> None:
-        self.store = store
+    def __init__(self, clock: Clock, notifier: Notifier) -> None:
+        self._clock = clock
         self.running: dict[str, Item] = {}
         """By id."""
         self._tasks = Tasks(self.noun)
@@ -74,7 +74,7 @@ class Poller(ABC, Generic[Item]):
             self._woken.clear()
             taken: list[Item] = []
             with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
-                taken = await self.due(self.store.now())
+                taken = await self.due(self._clock.now())
             for item in taken:
                 self.running[item.id] = item
                 self._tasks.spawn(self._run(item), name=item.id)
@@ -87,7 +87,7 @@ class Poller(ABC, Generic[Item]):
         if self.room:
             with contextlib.suppress(StoreUnavailable):
                 due = await self.next_due()
-                seconds = LOOK_AGAIN if due is None else min(max(due - self.store.now(), 0.01), LOOK_AGAIN)
+                seconds = LOOK_AGAIN if due is None else min(max(due - self._clock.now(), 0.01), LOOK_AGAIN)
         await self._wait(seconds)
 
     async def _wait(self, seconds: float) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
@@ -18,7 +18,7 @@ from gateway.delivery.policy import Policy
 from gateway.delivery.poller import Poller
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
-from gateway.store import Message, StoreUnavailable, codec
+from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
 from protocols.asgi import Application
 
 logger = logging.getLogger(__name__)
@@ -28,6 +28,10 @@ HOUSEKEEPING = 10.0
 store's time, where it holds as many stories as it keeps."""
 TRIAL = 1.0
 """Seconds in which nothing is begun beside a message that a dead process had, unless it ends before."""
+
+
+class WorkerStore(InboxStore, UpkeepStore, Protocol):
+    """What the worker needs of the store."""
 
 
 class Worker(Poller[Message]):
@@ -42,6 +46,7 @@ class Worker(Poller[Message]):
 
     def __init__(self, here: Deliveries, app: Application, state: dict[str, Any]) -> None:
         super().__init__(here.store, here.stored)
+        self.store: WorkerStore = here.store
         self._outgoing = here.outgoing
         self._routes = here.routes
         self._app = app

@@ -54,6 +54,9 @@ class InboxStore(Clock, Protocol):
         """``message``, running or not kept yet, is dead: keep it until an operator requeues or drops it. If ``claim``
         is given, that claim is settled in the same commit."""
 
+    async def is_known(self, id: str) -> bool:
+        """Whether a message with this id was put, also if it is gone, as long as its history is kept."""
+
     async def next_due(self) -> float | None:
         """When the next waiting message is due; None if none waits."""
 

@@ -30,5 +30,8 @@ class Inbox(Session):
     async def dead_letter(self, message: Message, *, error: str, claim: str | None = None) -> None:
         await self._run(sql.dead_letter, (message, error, claim))
 
+    async def is_known(self, id: str) -> bool:
+        return await self._read(sql.is_known, id)
+
     async def next_due(self) -> float | None:
         return await self._read(sql.next_due, None)

@@ -228,6 +228,11 @@ def dead_letter(db: Database, calls: Sequence[tuple[Message, str, str | None]]) 
     return [None] * len(calls)
 
 
+def is_known(db: Database, calls: Sequence[str]) -> list[bool]:
+    sql = "SELECT 1 FROM messages WHERE id = ?"
+    return [db.execute(sql, [text(id_)]).fetchone() is not None for id_ in calls]
+
+
 def next_due(db: Database, calls: Sequence[None]) -> list[float | None]:
     due = db.execute(f"SELECT min(due) FROM messages WHERE state = {WAITING}").fetchone()[0]
     return [due] * len(calls)
