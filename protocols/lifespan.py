@@ -16,7 +16,7 @@ class StartupFailed(Exception):
     """The application said ``lifespan.startup.failed``, or crashed after it had shown that it knows lifespan."""
 
 
-class _Run(AppRun):
+class _LifespanRun(AppRun):
     sends = {
         "starting": {"lifespan.startup.complete": "running", "lifespan.startup.failed": "over"},
         "running": {"lifespan.shutdown.complete": "over", "lifespan.shutdown.failed": "over"},
@@ -66,7 +66,7 @@ class Lifespan:
         self.timeout = timeout
         """Seconds that startup may take, and shutdown."""
         self._tasks = Tasks("lifespan")
-        self._run: _Run | None = None
+        self._run: _LifespanRun | None = None
 
     async def startup(self) -> None:
         """Send ``lifespan.startup`` and wait for its answer. Raises StartupFailed, also after ``timeout`` seconds."""
@@ -75,7 +75,7 @@ class Lifespan:
             "asgi": {"version": "3.0", "spec_version": "2.0"},
             "state": self.state,
         }
-        run = _Run(self._app, scope)
+        run = _LifespanRun(self._app, scope)
         run.feed({"type": "lifespan.startup"})
         task = self._tasks.spawn(run.run(), name="run")
         await asyncio.wait({task, run.started}, timeout=self.timeout, return_when=asyncio.FIRST_COMPLETED)

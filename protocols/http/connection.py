@@ -13,7 +13,7 @@ from aiohttp.web_protocol import RequestHandler, RequestPayloadError
 from protocols.asgi import HostPort
 from protocols.errors import Disconnected
 from protocols.http.head import plain
-from protocols.http.service import InFlight, Service, logger
+from protocols.http.service import HTTPService, InFlight, logger
 from protocols.net.endpoints import describe_tls
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
@@ -25,11 +25,11 @@ READ_AHEAD = 64 * 1024
 _LEFT = 100
 """Applications that go on after their answers, on one connection; then the next request waits until one has ended."""
 
-Begin = Callable[[RawRequestMessage, StreamReader, "Connection"], Any]
+Begin = Callable[[RawRequestMessage, StreamReader, "HTTPConnection"], Any]
 """Makes the exchange of a request, and starts it."""
 
 
-class Connection(RequestHandler):
+class HTTPConnection(RequestHandler):
     """Reads requests (aiohttp does), runs their exchanges one after the other, and writes what they give it.
 
     aiohttp's own loop of requests, :meth:`start`, wakes one task to make another for each request. Here the exchange's
@@ -54,7 +54,7 @@ class Connection(RequestHandler):
         "tls",
     )
 
-    def __init__(self, service: Service, manager: web.Server, begin: Begin) -> None:
+    def __init__(self, service: HTTPService, manager: web.Server, begin: Begin) -> None:
         settings = service.settings
         super().__init__(
             manager,

@@ -30,7 +30,7 @@ from protocols.asgi import (
 )
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, wrong
-from protocols.http.connection import Connection
+from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
 
 logger = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ class Exchange(AppRun):
         "streaming": {"http.response.body": "streaming"},
     }
 
-    def __init__(self, connection: Connection, message: RawRequestMessage, payload: StreamReader) -> None:
+    def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
         self.connection = connection
         self.message = message
         self.payload = payload

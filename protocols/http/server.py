@@ -9,10 +9,10 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
 from protocols.asgi import Application
-from protocols.http.connection import Connection
+from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
-from protocols.http.service import Service
+from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
 from protocols.net.listener import Listener
@@ -51,7 +51,7 @@ class HTTPServer(Server):
             alpn=("http/1.1",),
             reserved=reserved,
         )
-        self._service = Service(app, settings, name, self.state)
+        self._service = HTTPService(app, settings, name, self.state)
 
     @property
     def address(self) -> str:
@@ -64,7 +64,7 @@ class HTTPServer(Server):
         manager = web.Server(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
         service = self._service
         await self.listener.start(
-            lambda: Connection(service, manager, _begin),
+            lambda: HTTPConnection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.fields),
@@ -86,7 +86,7 @@ class HTTPServer(Server):
         self.status = ServerStatus("stopped")
 
 
-def _begin(message: RawRequestMessage, payload: StreamReader, connection: Connection) -> Exchange:
+def _begin(message: RawRequestMessage, payload: StreamReader, connection: HTTPConnection) -> Exchange:
     kind = WebSocket if message.upgrade and wants_websocket(message) else Exchange
     exchange = kind(connection, message, payload)
     exchange.begin()

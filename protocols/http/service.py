@@ -33,7 +33,7 @@ class InFlight(Protocol):
     def warn(self) -> None: ...
 
 
-class Open(Protocol):
+class OpenConnection(Protocol):
     """A connection that has not been lost."""
 
     def retire(self) -> None: ...
@@ -41,7 +41,7 @@ class Open(Protocol):
     def abort(self) -> None: ...
 
 
-class Service:
+class HTTPService:
     """The application, its settings and state, and what is open and in flight."""
 
     def __init__(self, app: Application, settings: HTTPSettings, name: str, state: dict[str, Any]) -> None:
@@ -57,7 +57,7 @@ class Service:
         if settings.pathsend:
             self.extensions["http.response.pathsend"] = {}
         self.running: set[InFlight] = set()
-        self.connections: set[Open] = set()
+        self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
         self._heads: list[InFlight] = []
@@ -77,7 +77,7 @@ class Service:
         for exchange in heads:
             exchange.flush_head()
 
-    def lost(self, connection: Open) -> None:
+    def lost(self, connection: OpenConnection) -> None:
         """``connection`` is no more."""
         self.connections.discard(connection)
         if self.draining and not self.connections:

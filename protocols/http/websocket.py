@@ -22,7 +22,7 @@ from protocols.app_run import AppRun
 from protocols.asgi import ASGIVersions, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, utf8
-from protocols.http.connection import Connection
+from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
 
@@ -78,7 +78,7 @@ class WebSocket(Exchange):
     websocket_http_response_body = Exchange.http_response_body
     receive = AppRun.receive
 
-    def __init__(self, connection: Connection, message: RawRequestMessage, payload: StreamReader) -> None:
+    def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
         super().__init__(connection, message, payload)
         settings = self.service.settings
         loop = asyncio.get_running_loop()
@@ -379,7 +379,7 @@ class _Sink(WebSocketDataQueue):
         self._websocket.failed(exc)
 
 
-def _deflater(connection: Connection, compress: int, *, notakeover: bool) -> WebSocketWriter:
+def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
     transport = cast("asyncio.Transport", connection.transport)  # there is one while a request is being made
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.email import parse
 from gateway.consumers.reply import compose
-from protocols.mail.delivery import Delivery, deliver
+from protocols.mail.run import Delivery, deliver
 from protocols.mail.submission import SubmissionSettings, open_submission
 from protocols.mail.verdict import Accept
 

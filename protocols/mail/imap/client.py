@@ -26,10 +26,10 @@ import aioimaplib
 from aioimaplib.aioimaplib import Command, FetchCommand, IMAP4ClientProtocol
 
 from protocols.errors import Disconnected
-from protocols.mail.imap.errors import Refused
+from protocols.mail.imap.errors import IMAPRefused
 from protocols.mail.imap.grammar import (
     Lines,
-    Message,
+    MailboxMessage,
     Selected,
     quote,
     quote_folder,
@@ -236,8 +236,8 @@ def _keep_alive(sock: Any) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
 
 
-class Connection:
-    """A mailbox, logged in. Every method raises Disconnected when the server is gone and Refused when it says no."""
+class IMAPConnection:
+    """A connection to a mailbox. Every method raises Disconnected if the server is gone, IMAPRefused if it refuses."""
 
     def __init__(self, protocol: _Protocol) -> None:
         self._protocol = protocol
@@ -259,7 +259,7 @@ class Connection:
         finally:
             call.close()  # it never began where the connection was lost before
         if result != "OK":
-            raise Refused(f"{what}: {words(lines[-1]) if lines else result}")
+            raise IMAPRefused(f"{what}: {words(lines[-1]) if lines else result}")
         return list(lines)
 
     async def login(self, username: str, password: str) -> None:
@@ -267,7 +267,7 @@ class Connection:
         if protocol.state == aioimaplib.AUTH:  # PREAUTH: the server knows us by our address or certificate
             return
         if "LOGINDISABLED" in protocol.capabilities:
-            raise Refused("the server takes no password on a connection without TLS; set tls: true")
+            raise IMAPRefused("the server takes no password on a connection without TLS; set tls: true")
         plain = username + password
         if plain.isascii() and plain.isprintable():
             call = protocol.login(quote(username), password)
@@ -292,7 +292,7 @@ class Connection:
         try:
             return read_selected(lines)
         except ValueError as error:
-            raise Refused(f"folder {folder}: {error}") from error
+            raise IMAPRefused(f"folder {folder}: {error}") from error
 
     async def ensure_folder(self, name: str) -> None:
         """Make the folder unless it is there."""
@@ -301,16 +301,16 @@ class Connection:
             return
         try:
             await self._run(f"cannot make folder {name}", self._protocol.simple_command("CREATE", folder))
-        except Refused:
+        except IMAPRefused:
             if not await self._exists(folder):  # another reader may have been quicker
                 raise
-        with contextlib.suppress(Refused):  # so that mail programs show it; some servers have no subscriptions
+        with contextlib.suppress(IMAPRefused):  # so that mail programs show it; some servers have no subscriptions
             await self._run(name, self._protocol.simple_command("SUBSCRIBE", folder))
 
     async def _exists(self, folder: str) -> bool:
         try:
             await self._run(folder, self._protocol.simple_command("STATUS", folder, "(UIDVALIDITY)"))
-        except Refused:
+        except IMAPRefused:
             return False
         return True
 
@@ -333,7 +333,7 @@ class Connection:
         """UID -> octets, of those that are still there."""
         return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))
 
-    async def fetch(self, uids: Iterable[int], octets: int) -> list[Message]:
+    async def fetch(self, uids: Iterable[int], octets: int) -> list[MailboxMessage]:
         """Those that are still there, ``octets`` together, untouched (PEEK: not even \\Seen)."""
         call = self._protocol.fetch_uids(uids, "(UID INTERNALDATE BODY.PEEK[])")
         return read_messages(await self._run("fetch", call, room=octets))
@@ -379,7 +379,7 @@ class Connection:
             self._protocol.give_up("it does not hang up")
 
 
-async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> Connection:
+async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> IMAPConnection:
     """Connect and read the greeting. Raises OSError (Disconnected among them), as the network has it."""
     protocol = _Protocol(timeout)
     try:
@@ -389,4 +389,4 @@ async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: 
         raise Disconnected(f"no connection within {timeout:g} s") from None
     async with protocol.command():
         await protocol.greeted.wait()
-    return Connection(protocol)
+    return IMAPConnection(protocol)

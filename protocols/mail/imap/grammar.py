@@ -24,7 +24,7 @@ _NOT_ASCII = re.compile(r"&|[^\x20-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class MailboxMessage:
     """One message as it lies in the mailbox."""
 
     uid: int
@@ -96,14 +96,14 @@ def read_sizes(lines: Lines) -> dict[int, int]:
     return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
 
 
-def read_messages(lines: Lines) -> list[Message]:
+def read_messages(lines: Lines) -> list[MailboxMessage]:
     """The messages of a FETCH response; one that vanished meanwhile (no body, ``NIL``) is not among them."""
     messages = []
     for text, literal in _fetched(lines):
         uid, date = _UID.search(text), _DATE.search(text)
         raw = b"" if literal is None and _EMPTY_BODY.search(text) else literal
         if uid and raw is not None:
-            messages.append(Message(int(uid[1]), raw, _unix_time(date) if date else None))
+            messages.append(MailboxMessage(int(uid[1]), raw, _unix_time(date) if date else None))
     return messages
 
 

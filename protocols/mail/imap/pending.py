@@ -24,7 +24,7 @@ class _Again:
     """Seconds of the last wait for which the application named no time; 0 where there was none."""
 
 
-class Agenda:
+class PendingMessages:
     """By UID."""
 
     def __init__(self) -> None:

@@ -23,14 +23,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from protocols.asgi import Application, EmailScope, HostPort, Routable
 from protocols.errors import BindError, Disconnected
-from protocols.mail.delivery import deliver
 from protocols.mail.envelope import email_scope
-from protocols.mail.imap.errors import Refused
-from protocols.mail.imap.grammar import Message, Selected
+from protocols.mail.imap.errors import IMAPRefused
+from protocols.mail.imap.grammar import MailboxMessage, Selected
 from protocols.mail.imap.marks import AnyMark, FinalMark, check_final, parse_mark
-from protocols.mail.imap.pending import Agenda
-from protocols.mail.imap.session import Marks, Reading, Session
+from protocols.mail.imap.pending import PendingMessages
+from protocols.mail.imap.session import FolderSession, FolderState, Marks
 from protocols.mail.recipients import choose, evidence, sender
+from protocols.mail.run import deliver
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdict
 from protocols.net.tls import client_context
@@ -39,15 +39,15 @@ from protocols.server import SETTINGS_CONFIG, Server, ServerStatus
 from protocols.units import Host, Length, Port, Timeout
 
 if TYPE_CHECKING:
-    from protocols.mail.imap.client import Connection
+    from protocols.mail.imap.client import IMAPConnection
 
 logger = logging.getLogger(__name__)
 
 LONGEST_RECONNECT = 60.0
-"""Seconds between two tries to reach the server, at most."""
+"""Seconds between two attempts to connect, at most."""
 STEADY = 30.0
 """A connection that lasted so many seconds was a good one: the next loss begins with the shortest wait again."""
-Reach = Callable[[], Awaitable["Connection"]]
+Connect = Callable[[], Awaitable["IMAPConnection"]]
 """Connects."""
 _NUMBERS = re.compile(r"\d+")
 """What differs in a server's words from one time to the next: clocks, durations, names of sessions."""
@@ -154,10 +154,10 @@ class IMAPReader(Server):
         router: object = app  # asked once: isinstance() with a Protocol is slow
         self._router = router if isinstance(router, Routable) else None
         self._port = settings.port or (993 if settings.tls else 143)
-        self._reading = Reading(
+        self._reading = FolderState(
             name=f"{name} {settings.folder}",
             marks=settings.marks(),
-            agenda=Agenda(),
+            pending=PendingMessages(),
             max_message=settings.max_message,
             poll=settings.poll,
             spawn=lambda running, uid: self.tasks.spawn(running, name=f"message {uid}"),
@@ -179,9 +179,9 @@ class IMAPReader(Server):
         except ImportError as error:
             raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
         settings = self._settings
-        reach = partial(connect, settings.host, self._port, tls=settings.context(), timeout=settings.timeout)
+        open_connection = partial(connect, settings.host, self._port, tls=settings.context(), timeout=settings.timeout)
         self.status = ServerStatus("connecting")
-        self.tasks.spawn(self._run(reach), name=f"reading {settings.folder}")
+        self.tasks.spawn(self._run(open_connection), name=f"reading {settings.folder}")
 
     async def stop(self, grace: float) -> None:
         """Let the handler that runs finish within ``grace`` and its message be marked; fetch no more; log out."""
@@ -194,13 +194,13 @@ class IMAPReader(Server):
 
     # The connection, again and again.
 
-    async def _run(self, reach: Reach) -> None:
+    async def _run(self, open_connection: Connect) -> None:
         backoff = _Backoff(self._settings.reconnect)
         while not self._reading.stopping:
             began = time.monotonic()
             try:
-                await self._read(reach)
-            except Refused as error:
+                await self._read(open_connection)
+            except IMAPRefused as error:
                 await self._pause(str(error), self._settings.retry_refused)
             except OSError as error:
                 await self._pause(_reason(error), backoff.next(lasted=time.monotonic() - began))
@@ -217,15 +217,15 @@ class IMAPReader(Server):
             logger.warning("%s at %s: %s", self._reading.name, self.address, self.status.detail)
         await asyncio.sleep(seconds)
 
-    async def _read(self, reach: Reach) -> None:
-        connection = await reach()
+    async def _read(self, open_connection: Connect) -> None:
+        connection = await open_connection()
         try:
             await self._login(connection)
             selected = await connection.select(self._settings.folder)
             self._check(selected)
-            self._reading.agenda.open(selected.uidvalidity)
+            self._reading.pending.open(selected.uidvalidity)
             deliver = partial(self._deliver, uidvalidity=selected.uidvalidity, server=connection.peer)
-            session = Session(connection, self._reading, deliver)
+            session = FolderSession(connection, self._reading, deliver)
             self._ready(session.idles)
             await session.run()
         finally:
@@ -238,7 +238,7 @@ class IMAPReader(Server):
         how = "IDLE" if idles else f"polled every {self._settings.poll:g} s"
         self.status = ServerStatus("ready", f"{self._settings.folder}, {how}")
 
-    async def _login(self, connection: "Connection") -> None:
+    async def _login(self, connection: "IMAPConnection") -> None:
         settings = self._settings
         if settings.token_file is None:
             await connection.login(settings.username, settings.password.reveal() if settings.password else "")
@@ -246,19 +246,19 @@ class IMAPReader(Server):
         try:
             token = await asyncio.to_thread(Path(settings.token_file).read_text, "ascii")
         except (OSError, ValueError) as error:
-            raise Refused(f"token_file {settings.token_file}: {_reason(error)}") from error
+            raise IMAPRefused(f"token_file {settings.token_file}: {_reason(error)}") from error
         await connection.login_with_token(settings.username, token.strip())
 
     def _check(self, selected: Selected) -> None:
         if not selected.writable:
-            raise Refused(f"folder {self._settings.folder} is read-only: no message could be marked")
+            raise IMAPRefused(f"folder {self._settings.folder} is read-only: no message could be marked")
         if self._reading.marks.criteria().count("UNKEYWORD") and not selected.keywords:
-            raise Refused(f"folder {self._settings.folder} keeps no keywords; use move or seen")
+            raise IMAPRefused(f"folder {self._settings.folder} keeps no keywords; use move or seen")
 
     # One message.
 
     def _deliver(
-        self, message: Message, *, uidvalidity: int, server: HostPort | None
+        self, message: MailboxMessage, *, uidvalidity: int, server: HostPort | None
     ) -> Coroutine[Any, Any, Verdict] | None:
         settings = self._settings
         scope = email_scope(

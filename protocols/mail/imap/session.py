@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from protocols.errors import Disconnected
-from protocols.mail.imap.errors import Refused
-from protocols.mail.imap.grammar import Message
+from protocols.mail.imap.errors import IMAPRefused
+from protocols.mail.imap.grammar import MailboxMessage
 from protocols.mail.imap.marks import Mark
-from protocols.mail.imap.pending import SHORTEST_WISH, Agenda
+from protocols.mail.imap.pending import SHORTEST_WISH, PendingMessages
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
 if TYPE_CHECKING:
-    from protocols.mail.imap.client import Connection
+    from protocols.mail.imap.client import IMAPConnection
 
 logger = logging.getLogger(__name__)
 
@@ -70,20 +70,22 @@ class IdleHealth:
         self._again = now + IDLE_AGAIN
 
 
-Running = Coroutine[Any, Any, Verdict]
+HandlerRun = Coroutine[Any, Any, Verdict]
+Deliver = Callable[[MailboxMessage], HandlerRun | None]
+"""Starts a message on its way through the application; None if no route takes it."""
 
 
 @dataclass(slots=True)
-class Reading:
+class FolderState:
     """How a folder is read, whatever the connection."""
 
     name: str
     """The server's and the folder's, as log lines have it."""
     marks: Marks
-    agenda: Agenda
+    pending: PendingMessages
     max_message: int
     poll: float
-    spawn: Callable[[Running, int], "asyncio.Task[Verdict]"]
+    spawn: Callable[[HandlerRun, int], "asyncio.Task[Verdict]"]
     """Make a handler's run over the message with this UID a task."""
     idle: IdleHealth = field(default_factory=IdleHealth)
     stopping: bool = False
@@ -91,15 +93,15 @@ class Reading:
     """Whether messages are in hand: fetched, with a handler, or not marked yet."""
 
 
-class Session:
-    """``deliver`` gives a message's way through the application, or None where no route takes it."""
+class FolderSession:
+    """One connection's reading of one folder."""
 
-    def __init__(self, mailbox: "Connection", reading: Reading, deliver: Callable[[Message], Running | None]) -> None:
+    def __init__(self, mailbox: "IMAPConnection", reading: FolderState, deliver: Deliver) -> None:
         self._mailbox = mailbox
         self._reading = reading
         self._deliver = deliver
         self._name = reading.name
-        self._agenda = reading.agenda
+        self._pending = reading.pending
         self._told = self._settled = time.monotonic()
 
     @property
@@ -107,7 +109,7 @@ class Session:
         return self._mailbox.can_idle and self._reading.idle.usable(time.monotonic())
 
     async def run(self) -> None:
-        """Read until told to stop. Raises Disconnected and Refused."""
+        """Read until told to stop. Raises Disconnected and IMAPRefused."""
         for folder in self._reading.marks.folders():
             await self._mailbox.ensure_folder(folder)  # before any handler runs, not when its work is done
         while not self._reading.stopping:
@@ -122,10 +124,10 @@ class Session:
     # Find and fetch.
 
     async def _drain(self) -> None:
-        uids = self._agenda.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
+        uids = self._pending.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
         await self._settle()  # what an earlier connection could not mark
         done = 0
-        for batch in self._agenda.batches(uids, BATCH):
+        for batch in self._pending.batches(uids, BATCH):
             await self._handle_batch(batch)
             await self._settle()
             if self._reading.stopping:
@@ -155,14 +157,14 @@ class Session:
 
     def _too_large(self, uid: int, size: int) -> None:
         mark = self._reading.marks.reject
-        self._agenda.decide(uid, mark)
+        self._pending.decide(uid, mark)
         limit = self._reading.max_message
         logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
 
     async def _handle_group(self, group: dict[int, int]) -> None:
         with self._fetching(group):
             messages = await self._mailbox.fetch(group, sum(group.values()))
-        self._agenda.fetched(group)
+        self._pending.fetched(group)
         for uid in group.keys() - {message.uid for message in messages}:
             self._deferred(uid, None, "it vanished, or the server gives no content")
         for message in messages:
@@ -178,11 +180,11 @@ class Session:
         So what fails together is fetched alone by the next connection, and what fails alone has to wait."""
         try:
             yield
-        except (Disconnected, Refused) as error:
-            if self._agenda.suspected(uids):  # there is one, then
+        except (Disconnected, IMAPRefused) as error:
+            if self._pending.suspected(uids):  # there is one, then
                 for uid in uids:
                     self._deferred(uid, None, f"it was not given: {error}")
-            self._agenda.suspect(uids)
+            self._pending.suspect(uids)
             raise Disconnected(str(error)) from error
 
     def _tell(self, done: int, total: int) -> None:
@@ -192,7 +194,7 @@ class Session:
 
     # Deliver.
 
-    async def _handle(self, message: Message) -> None:
+    async def _handle(self, message: MailboxMessage) -> None:
         try:
             running = self._deliver(message)
             if running is None:
@@ -205,12 +207,12 @@ class Session:
             logger.exception("%s: message %d", self._name, message.uid)
             self._deferred(message.uid, None)
 
-    async def _delivered(self, running: Running, uid: int) -> Verdict:
+    async def _delivered(self, running: HandlerRun, uid: int) -> Verdict:
         """The verdict. A handler that takes long does not keep its neighbours from being marked."""
         task = self._reading.spawn(running, uid)
         try:
             if not (await asyncio.wait({task}, timeout=SOON))[0]:
-                with contextlib.suppress(Disconnected, Refused):  # the next command says so again
+                with contextlib.suppress(Disconnected, IMAPRefused):  # the next command says so again
                     await self._settle()
             return await task
         finally:
@@ -222,32 +224,32 @@ class Session:
         match verdict:
             case Accept():
                 logger.info("%s: message %d accepted, %.0f ms; %s", self._name, uid, took, marks.accept)
-                self._agenda.decide(uid, marks.accept)
+                self._pending.decide(uid, marks.accept)
             case Reject():
                 logger.info("%s: message %d %s, %.0f ms; %s", self._name, uid, verdict, took, marks.reject)
-                self._agenda.decide(uid, marks.reject)
+                self._pending.decide(uid, marks.reject)
             case Defer(retry_after=wish):
                 self._deferred(uid, wish)
 
     def _deferred(self, uid: int, wish: float | None, why: str = "") -> None:
-        wait = self._agenda.defer(uid, time.monotonic(), wish)
+        wait = self._pending.defer(uid, time.monotonic(), wish)
         reason = f" ({why})" if why else ""
         logger.warning("%s: message %d deferred%s, next in %g s", self._name, uid, reason, wait)
 
     def _unrouted(self, uid: int) -> None:
         logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)
-        self._agenda.decide(uid, self._reading.marks.unrouted)
+        self._pending.decide(uid, self._reading.marks.unrouted)
 
     # Mark.
 
     async def _settle(self) -> None:
         """Make the marks that are owed, each kind in one command."""
-        for mark, uids in self._agenda.owed().items():
+        for mark, uids in self._pending.owed().items():
             try:
                 await self._mark(mark, uids)
-            except Refused:
+            except IMAPRefused:
                 await self._mark_those_there(mark, uids)
-            self._agenda.marked(uids)
+            self._pending.marked(uids)
         self._settled = time.monotonic()
 
     async def _mark_those_there(self, mark: Mark, uids: list[int]) -> None:
@@ -273,7 +275,7 @@ class Session:
 
     async def _wait(self) -> None:
         """Until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
-        due = self._agenda.next_due()
+        due = self._pending.next_due()
         seconds = IDLE_RENEWAL if self.idles else self._reading.poll
         if due is not None:
             seconds = min(seconds, max(SHORTEST_WISH, due - time.monotonic()))
@@ -286,7 +288,7 @@ class Session:
     async def _idle(self, seconds: float) -> None:
         try:
             await self._mailbox.idle(seconds)
-        except (Disconnected, Refused):
+        except (Disconnected, IMAPRefused):
             self._reading.idle.failed(time.monotonic())
             raise
         self._reading.idle.worked()

@@ -15,9 +15,9 @@ from typing import Any
 
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
-from protocols.mail.delivery import deliver
 from protocols.mail.envelope import email_scope
-from protocols.mail.smtp.session import Host, LMTPSession, SMTPSession
+from protocols.mail.run import deliver
+from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction
 from protocols.mail.submission import Submission
@@ -37,7 +37,7 @@ FAREWELL = 1.0
 """Seconds for the last answers to leave after the handlers were cancelled."""
 
 
-class SMTPServer(Server, Host):
+class SMTPServer(Server, SessionOwner):
     """Serves SMTP or LMTP and runs the application once for each message, over an ``email`` scope."""
 
     protocol = "smtp"

@@ -40,7 +40,7 @@ FAIR = 20
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
 
 
-class Host(ABC):
+class SessionOwner(ABC):
     """What a session asks of its server."""
 
     name: str
@@ -87,23 +87,23 @@ class SMTPSession(SMTP):
     command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
     line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, owner: SessionOwner) -> None:
         # aiosmtpd has one dictionary for all connections, which each new one clears
         self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
         super().__init__(
             None,
-            hostname=host.hostname,
+            hostname=owner.hostname,
             ident=self.ident,
             loop=asyncio.get_running_loop(),
-            data_size_limit=host.settings.max_message,
+            data_size_limit=owner.settings.max_message,
             enable_SMTPUTF8=True,
-            tls_context=host.starttls(),
-            timeout=host.settings.timeout,
+            tls_context=owner.starttls(),
+            timeout=owner.settings.timeout,
         )
         self._smtp_methods = _Commands(self._smtp_methods, UNKNOWN=self._unknown)
         self.client: HostPort | None = None
         self.local: HostPort | None = None
-        self._host = host
+        self._owner = owner
         self._joined = False
         self._heard = False
         self._encrypted = False
@@ -135,7 +135,7 @@ class SMTPSession(SMTP):
         if not self._joined:  # STARTTLS comes here again
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
-            self._host.join(self)
+            self._owner.join(self)
         self._encrypted = transport.get_extra_info("ssl_object") is not None
         super().connection_made(transport)
         if not self._joined and self._handler_coroutine is not None:
@@ -151,7 +151,7 @@ class SMTPSession(SMTP):
         if not self._heard:
             self._heard = True
             if seems := describe_wrong_protocol(data, "SMTP", tls="implicit_tls"):  # a browser may post commands
-                logger.info("%s: closed: not %s%s", self, self._host.settings.protocol.upper(), seems)
+                logger.info("%s: closed: not %s%s", self, self._owner.settings.protocol.upper(), seems)
                 self._goodbye("554 5.5.1 This is a mail server")
                 return
         super().data_received(data)
@@ -169,7 +169,7 @@ class SMTPSession(SMTP):
     def connection_lost(self, error: Exception | None) -> None:
         if self._joined:
             self._joined = False
-            self._host.part(self)
+            self._owner.part(self)
             super().connection_lost(error)
 
     def drain(self) -> None:
@@ -199,11 +199,11 @@ class SMTPSession(SMTP):
         self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
 
     def _timeout_cb(self) -> None:
-        logger.info("%s: dropped, silent for %g s", self, self._host.settings.timeout)
+        logger.info("%s: dropped, silent for %g s", self, self._owner.settings.timeout)
         self._goodbye("421 4.4.2 Timeout, closing the connection")
 
     def __str__(self) -> str:
-        return f"{self._host.name} {self.client[0]}:{self.client[1]}" if self.client else self._host.name
+        return f"{self._owner.name} {self.client[0]}:{self.client[1]}" if self.client else self._owner.name
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
         """Answer a command; nothing where it did not come whole. A refusal counts against the peer."""
@@ -211,7 +211,7 @@ class SMTPSession(SMTP):
             raise asyncio.CancelledError
         if status[0] in "45":
             self._errors += 1
-        if self._errors > self._host.settings.max_errors:
+        if self._errors > self._owner.settings.max_errors:
             logger.info("%s: closed after %d refused commands", self, self._errors)
             self._goodbye("421 4.7.0 Too many errors, closing the connection")
             raise asyncio.CancelledError
@@ -262,7 +262,7 @@ class SMTPSession(SMTP):
             await self.push("501 5.5.4 Syntax: EHLO hostname")
             return
         self._greeted(hostname, extended=True)
-        extensions = ["PIPELINING", f"SIZE {self._host.settings.max_message}", "8BITMIME", "SMTPUTF8"]
+        extensions = ["PIPELINING", f"SIZE {self._owner.settings.max_message}", "8BITMIME", "SMTPUTF8"]
         if self.tls_context and not self.encrypted():
             extensions.append("STARTTLS")
         lines = [self.hostname, *extensions]
@@ -316,7 +316,7 @@ class SMTPSession(SMTP):
     def _begin(self, argument: str) -> Transaction:
         if self._transaction is not None:
             raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
-        return begin(argument, max_message=self._host.settings.max_message)
+        return begin(argument, max_message=self._owner.settings.max_message)
 
     async def smtp_RCPT(self, argument: str | None) -> None:
         if await self.check_helo_needed():
@@ -333,7 +333,7 @@ class SMTPSession(SMTP):
 
     def _is_full(self) -> bool:
         """Whether the transaction has all the recipients that it may have; logged when it is found out."""
-        transaction, most = self._transaction, self._host.settings.max_recipients
+        transaction, most = self._transaction, self._owner.settings.max_recipients
         if transaction is None or len(transaction.recipients) < most:
             return False
         if not transaction.full:
@@ -345,7 +345,7 @@ class SMTPSession(SMTP):
         if self._transaction is None:
             raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
         recipient = recipient_of(argument)
-        if not self._host.routable(self, self._transaction, recipient):
+        if not self._owner.routable(self, self._transaction, recipient):
             raise RemoteProtocolError(f"5.1.1 No such recipient here: {recipient}", answer=550)
         self._transaction.recipients.append(recipient)
 
@@ -372,7 +372,7 @@ class SMTPSession(SMTP):
         finally:
             self._reset()
         await self._answer(answer, len(transaction.recipients))
-        if self._host.draining:
+        if self._owner.draining:
             self.drain()
 
     def _no_recipients(self, transaction: Transaction | None) -> str:
@@ -383,7 +383,7 @@ class SMTPSession(SMTP):
         await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
-        share = Share(self._host.buffered)
+        share = Share(self._owner.buffered)
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(share.release)
             try:
@@ -391,24 +391,24 @@ class SMTPSession(SMTP):
             except RemoteProtocolError as refusal:
                 return self._refusal("DATA", refusal)
             transaction.whole, self._idle = True, 0
-            task = self._host.handle(self, transaction, message)
+            task = self._owner.handle(self, transaction, message)
             task.add_done_callback(lambda _: share.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
         return verdict_reply(await self._verdict(task), transaction.id)
 
     async def _read_message(self, share: Share) -> bytes:
         """The content of the message. Raises RemoteProtocolError."""
-        content = Content(self._host.settings.max_message)
+        content = Content(self._owner.settings.max_message)
         try:
-            async with asyncio.timeout(self._host.settings.data_timeout):
+            async with asyncio.timeout(self._owner.settings.data_timeout):
                 await self._read_content(content, share)
         except TimeoutError:
-            logger.info("%s: dropped, its message took over %g s", self, self._host.settings.data_timeout)
+            logger.info("%s: dropped, its message took over %g s", self, self._owner.settings.data_timeout)
             self._goodbye("421 4.4.2 Timeout, closing the connection")
             raise asyncio.CancelledError from None
         if share.refused:
             raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
-        return content.message(self._host.settings.max_line)
+        return content.message(self._owner.settings.max_line)
 
     async def _read_content(self, content: Content, share: Share) -> None:
         rest: bytes | None = None
@@ -433,7 +433,7 @@ class SMTPSession(SMTP):
         """Wait for the handler. It goes on when this connection ends: a handler cut half way would run twice."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # the sender is silent because it waits for us
-        await asyncio.wait({task}, timeout=self._host.settings.handler_timeout + STUBBORN)
+        await asyncio.wait({task}, timeout=self._owner.settings.handler_timeout + STUBBORN)
         self._reset_timeout()
         failed = not task.done() or task.cancelled() or task.exception() is not None
         return Defer() if failed else task.result()

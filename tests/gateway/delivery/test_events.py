@@ -28,7 +28,7 @@ from gateway.kinds import scope_kinds
 from gateway.store import codec
 from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.mail.delivery import Delivery
+from protocols.mail.run import Delivery
 from protocols.mail.smtp.replies import verdict_reply
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import Message

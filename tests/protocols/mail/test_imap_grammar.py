@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.mail.imap.grammar import (
-    Message,
+    MailboxMessage,
     Selected,
     quote,
     quote_folder,
@@ -85,10 +85,10 @@ def test_messages_with_attributes_before_and_after_the_body_and_one_that_vanishe
         DONE,
     ]
     assert read_messages(lines) == [
-        Message(5, b"a(b", 1795356000.0),
-        Message(6, b"cd", None),
-        Message(8, b"", None),
-        Message(9, b"", None),
+        MailboxMessage(5, b"a(b", 1795356000.0),
+        MailboxMessage(6, b"cd", None),
+        MailboxMessage(8, b"", None),
+        MailboxMessage(9, b"", None),
     ]
 
 

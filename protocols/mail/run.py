@@ -29,7 +29,7 @@ CHUNK = 64 * 1024
 """Bytes of the message in one ``email.receive``."""
 
 
-class Delivery(AppRun):
+class EmailRun(AppRun):
     """One run of the application over one message.
 
     It hears the message and then ``email.disconnect``: there is nothing more to hear. A sender that leaves changes
@@ -102,11 +102,11 @@ async def deliver(
     An application that returns without one has accepted; one that crashes (logged, once), or is not done within
     ``timeout`` seconds, whatever it had said, has deferred. Cancelling this cancels the application.
     """
-    delivery = Delivery(app, scope, body, submission, timeout)
+    run = EmailRun(app, scope, body, submission, timeout)
     crash: BaseException | None = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:
-            crash = await delivery.run()
-    if limit.expired() and not isinstance(delivery.verdict, Defer):  # else it has said so, and why
+            crash = await run.run()
+    if limit.expired() and not isinstance(run.verdict, Defer):  # else it has said so, and why
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
-    return Defer() if crash is not None or limit.expired() else delivery.verdict
+    return Defer() if crash is not None or limit.expired() else run.verdict
