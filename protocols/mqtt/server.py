@@ -13,9 +13,10 @@ from protocols.events import checked
 from protocols.mqtt.access.access import Access
 from protocols.mqtt.broker import record
 from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.broker.journal import Persistence
 from protocols.mqtt.broker.journal_writer import JournalWriter
-from protocols.mqtt.broker.sys_topics import Counters
+from protocols.mqtt.broker.sys_topics import sys_topics
 from protocols.mqtt.connection import websocket_transport
 from protocols.mqtt.connection.client_connection import ClientConnection, delivered
 from protocols.mqtt.connection.preconnect import Opening, Preconnect
@@ -185,7 +186,7 @@ class MQTTServer(Server):
 
     async def _tell(self) -> None:
         while True:
-            for topic, text in self.counters.topics(self.broker, time.time()):
+            for topic, text in sys_topics(self.counters, self.broker, time.time()):
                 self.broker.publish(self.broker.message(topic, text.encode(), 0, retain=True, properties=None))
             await asyncio.sleep(self.settings.sys_interval)
 

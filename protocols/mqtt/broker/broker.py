@@ -15,7 +15,7 @@ from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outbound import Outbound
-from protocols.mqtt.broker.peer import Outlet
+from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.timers import Timers
@@ -93,7 +93,7 @@ class Broker:
         clean: bool,
         expiry: float,
         will: Will | None,
-        outlet: Outlet,
+        outgoing: Outgoing,
         user: str | None = None,
     ) -> tuple[Session, bool]:
         """The client is accepted: the session to go on with, and whether it was there before (3.1.2.4).
@@ -101,8 +101,10 @@ class Broker:
         A connection that has the same client identifier is closed. The caller says CONNACK, then ``session.resume``.
         """
         session = self.sessions.get(client_id)
-        if session is not None and session.outlet is not None:
-            session.outlet.taken_over()  # which calls close()
+        if session is not None and session.outgoing is not None:
+            displaced = session.outgoing
+            self.close(session, with_will=True)
+            displaced.end(reasons.TAKEN_OVER)
             session = self.sessions.get(client_id)
         if session is not None and clean:
             self._end(session)
@@ -112,7 +114,7 @@ class Broker:
             journal = self.journal if expiry else None
             session = self.sessions[client_id] = self._new(client_id, journal)
         self._return(client_id)
-        session.expiry, session.will, session.outlet, session.user = expiry, will, outlet, user
+        session.expiry, session.will, session.outgoing, session.user = expiry, will, outgoing, user
         self._move_within_shares(session)
         session.save()
         return session, present
@@ -125,7 +127,7 @@ class Broker:
 
     def close(self, session: Session, *, with_will: bool) -> None:
         """The client's connection is over."""
-        session.outlet = None
+        session.outgoing = None
         now = self.clock()
         session.ends = now + session.expiry
         if session.will is not None and not with_will:

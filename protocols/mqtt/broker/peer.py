@@ -4,42 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
+from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.wire import reasons
-from protocols.mqtt.wire.aliases import Aliases
-
-
-class Outlet(Protocol):
-    """A network connection, as a session sees it."""
-
-    version: int
-    """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
-    max_packet: int
-    """Bytes of the largest packet that the client takes; 0 for any."""
-    aliases: Aliases | None
-    """Of topics that are sent to it; mostly the client takes none."""
-
-    @property
-    def congested(self) -> bool:
-        """Whether the peer does not read."""
-
-    def write(self, data: bytes) -> None:
-        """Send ``data``."""
-
-    def offer(self, data: bytes) -> bool:
-        """Send ``data``, or drop it where the peer does not read: whether it was sent."""
-
-    def overflow(self) -> None:
-        """The peer does not acknowledge and its queue is full: close, soon."""
-
-    def taken_over(self) -> None:
-        """Another connection has come with this client identifier: close, now (MQTT-3.1.4-2)."""
-
-
-class Peer(Outlet, Protocol):
-    """The socket's side of a connection."""
-
-    def tell(self, event: Any) -> None:
-        """Feed the application with ``event``, which had to wait."""
 
 
 class Rules(Protocol):
@@ -62,13 +28,13 @@ def broken(why: str, code: int = reasons.PROTOCOL_ERROR) -> RemoteProtocolError:
     return RemoteProtocolError(why, answer=code)
 
 
-def encoded(peer: Outlet, encode: Callable[..., bytes], *fields: Any, properties: dict[str, Any]) -> bytes:
+def encoded(outgoing: Outgoing, encode: Callable[..., bytes], *fields: Any, properties: dict[str, Any]) -> bytes:
     """A packet; without what is for people where the client does not take it so long (MQTT-3.1.2-24).
 
     Raises LocalProtocolError for illegal properties.
     """
     data = _legal(encode, *fields, properties)
-    if peer.max_packet and len(data) > peer.max_packet:
+    if outgoing.max_packet and len(data) > outgoing.max_packet:
         data = _legal(encode, *fields, without_problems(properties))
     return data
 

@@ -1,7 +1,7 @@
 """What the server keeps for one client identifier: its subscriptions, and the messages on their way to it. Pure.
 
 The session outlives the network connection where the client asked for that. While there is one, the connection is the
-session's :class:`Outlet`.
+session's :class:`Outgoing`.
 """
 
 from collections import deque
@@ -14,12 +14,12 @@ from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outbound import Outbound
-from protocols.mqtt.broker.peer import Outlet
+from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.qos import FREE, PUBREL, RECONNECT, SENDER
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.wire import packets
+from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.topics import Grant
 from protocols.net.byte_budget import ByteBudget
 
@@ -50,7 +50,7 @@ class Session:
             "client_id",
             "dropped",
         ),
-        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outlet", "user", "will"),
+        *("ends", "expiry", "grants", "inbound", "inflight", "journal", "outgoing", "user", "will"),
     )
 
     def __init__(
@@ -76,7 +76,7 @@ class Session:
         """Sent and not acknowledged, by packet identifier, in order."""
         self.inbound: dict[int, Inbound] = {}
         """At QoS 2, from its PUBLISH to its PUBREL, by packet identifier."""
-        self.outlet: Outlet | None = None
+        self.outgoing: Outgoing | None = None
         """The connection; None while the client is away."""
         self.dropped = 0
         """Messages for which there was no room while the client was away."""
@@ -111,36 +111,38 @@ class Session:
         if qos:
             self._keep(Outbound(message, qos, retain=retain, identifiers=grant.identifiers, share=share))
             return
-        outlet = self.outlet
-        if outlet is None:
+        outgoing = self.outgoing
+        if outgoing is None:
             return
-        aliases = outlet.aliases
+        aliases = outgoing.aliases
         alias, known = aliases.alias(message.topic) if aliases is not None else (0, False)
         if alias:
             head, tail = message.encode(
-                outlet.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
+                outgoing.version, 0, retain, grant.identifiers, now=self._clock(), alias=alias, known=known
             )
             data = head + tail
         else:
-            data = message.packet(outlet.version, retain=retain, identifiers=grant.identifiers, now=self._now(message))
-        if outlet.max_packet and len(data) > outlet.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
+            data = message.packet(
+                outgoing.version, retain=retain, identifiers=grant.identifiers, now=self._now(message)
+            )
+        if outgoing.max_packet and len(data) > outgoing.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
             return
-        if outlet.offer(data) and aliases is not None and alias and not known:
+        if outgoing.offer(data) and aliases is not None and alias and not known:
             aliases.named(message.topic, alias)
 
     def _now(self, message: Message) -> float:
         return 0.0 if message.expires is None else self._clock()
 
     def _keep(self, out: Outbound) -> None:
-        outlet = self.outlet
-        if outlet is not None and not self._queue and len(self.inflight) < self._window:
+        outgoing = self.outgoing
+        if outgoing is not None and not self._queue and len(self.inflight) < self._window:
             self._record(out)
-            self._transmit(out, outlet)
+            self._transmit(out, outgoing)
         elif self._queued + out.message.size <= self._settings.max_queued and self._room.take(out.message.size):
             self._record(out)
             self._append(out)
-        elif outlet is not None:
-            outlet.overflow()
+        elif outgoing is not None:
+            outgoing.end(reasons.QUOTA_EXCEEDED)
         else:
             self.dropped += 1
 
@@ -169,32 +171,32 @@ class Session:
         self._strike(out)
         self.pump()
 
-    def resume(self, outlet: Outlet, receive_maximum: int) -> None:
-        """The client is back on ``outlet``: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
-        self.outlet = outlet
+    def resume(self, outgoing: Outgoing, receive_maximum: int) -> None:
+        """The client is back: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
+        self.outgoing = outgoing
         self._window = min(self._settings.max_inflight, receive_maximum)
         self._resends = dict.fromkeys(self.inflight)
         self._unsent = iter(list(self._resends)) if self._resends else _NONE_LEFT
         self.pump()
 
-    def _resend(self, outlet: Outlet) -> None:
+    def _resend(self, outgoing: Outgoing) -> None:
         packet_id = next(id_ for id_ in self._unsent if id_ in self._resends)
         del self._resends[packet_id]
         out = self.inflight[packet_id]
-        data = self._again(packet_id, out, outlet)
-        if outlet.max_packet and len(data) > outlet.max_packet:  # it was not when it was sent first
+        data = self._again(packet_id, out, outgoing)
+        if outgoing.max_packet and len(data) > outgoing.max_packet:  # it was not when it was sent first
             del self.inflight[packet_id]
             self._strike(out)
         elif out.qos == 1:
-            outlet.write(data)
+            outgoing.write(data)
         else:  # that it has this identifier, or was received, may not be kept yet
-            self.after(lambda: outlet.write(data))
+            self.after(lambda: outgoing.write(data))
 
-    def _again(self, packet_id: int, out: Outbound, outlet: Outlet) -> bytes:
+    def _again(self, packet_id: int, out: Outbound, outgoing: Outgoing) -> bytes:
         if SENDER[out.state][RECONNECT].answer is PUBREL:
-            return packets.pubrel(outlet.version, packet_id)
+            return packets.pubrel(outgoing.version, packet_id)
         head, tail = out.message.encode(
-            outlet.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
+            outgoing.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
         )
         return head + packet_id.to_bytes(2, "big") + tail
 
@@ -210,22 +212,22 @@ class Session:
 
     def _send_next(self) -> bool:
         """Whether there was something that the client takes."""
-        outlet, inflight, window = self.outlet, len(self.inflight), self._window
-        if outlet is None:
+        outgoing, inflight, window = self.outgoing, len(self.inflight), self._window
+        if outgoing is None:
             return False
         if self._resends and inflight - len(self._resends) < window:
-            self._resend(outlet)
+            self._resend(outgoing)
         elif inflight >= window:
             return False
         elif self._queue:
-            self._send_queued(outlet)
-        elif self._replays and not outlet.congested:
+            self._send_queued(outgoing)
+        elif self._replays and not outgoing.congested:
             self._send_retained()
         else:
             return False
         return True
 
-    def _send_queued(self, outlet: Outlet) -> None:
+    def _send_queued(self, outgoing: Outgoing) -> None:
         out = self._queue.popleft()
         if not self._queue:
             self._queue = _EMPTY
@@ -234,7 +236,7 @@ class Session:
         if out.message.expired(self._now(out.message)):
             self._strike(out)
         else:
-            self._transmit(out, outlet)
+            self._transmit(out, outgoing)
 
     def _send_retained(self) -> None:
         """One of them, or look for one for a while."""
@@ -264,19 +266,19 @@ class Session:
         """It has unsubscribed: what it has not got yet it does not get."""
         self._replays.pop(topic_filter, None)
 
-    def _transmit(self, out: Outbound, outlet: Outlet) -> None:
+    def _transmit(self, out: Outbound, outgoing: Outgoing) -> None:
         packet_id = out.packet_id = self._next_id()
         message = out.message
-        aliases = outlet.aliases
+        aliases = outgoing.aliases
         alias, known = aliases.alias(message.topic) if aliases is not None and out.qos == 1 else (0, False)
         if alias:
             now = self._clock()
             head, tail = message.encode(
-                outlet.version, out.qos, out.retain, out.identifiers, now=now, alias=alias, known=known
+                outgoing.version, out.qos, out.retain, out.identifiers, now=now, alias=alias, known=known
             )
         else:
-            head, tail = message.parts(outlet.version, out.qos, out.retain, out.identifiers, self._now(message))
-        if outlet.max_packet and len(head) + 2 + len(tail) > outlet.max_packet:
+            head, tail = message.parts(outgoing.version, out.qos, out.retain, out.identifiers, self._now(message))
+        if outgoing.max_packet and len(head) + 2 + len(tail) > outgoing.max_packet:
             self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
             return
         self.inflight[packet_id] = out
@@ -284,10 +286,10 @@ class Session:
             aliases.named(message.topic, alias)
         data = head + packet_id.to_bytes(2, "big") + tail
         if out.qos == 1 or self.journal is None:
-            outlet.write(data)
+            outgoing.write(data)
         else:  # under this identifier and no other, also after a restart
             self._record_again(out)
-            self.after(lambda: outlet.write(data))
+            self.after(lambda: outgoing.write(data))
 
     def after(self, call: Callable[[], None]) -> None:
         """``call()`` when all that has happened up to now is kept; at once where nothing is."""
@@ -361,7 +363,7 @@ class Session:
     def save(self) -> None:
         """Its subscriptions, will or life changed, or which retained messages are still to be sent."""
         if self.journal is not None:
-            ends = None if self.outlet is not None else self.ends
+            ends = None if self.outgoing is not None else self.ends
             kept = record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
             self.journal.put(record.session_key(self.client_id), kept)
 

@@ -4,14 +4,14 @@ from collections import OrderedDict
 from typing import Protocol
 
 from protocols.mqtt.broker.message import Message
-from protocols.mqtt.broker.peer import Outlet
+from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.wire.topics import Grant
 
 
 class Member(Protocol):
     """A session, as a group sees it."""
 
-    outlet: Outlet | None
+    outgoing: Outgoing | None
 
     def deliver(self, message: Message, grant: Grant, origin: object = None, share: "Share | None" = None) -> None:
         """As a member of ``share``."""
@@ -32,7 +32,7 @@ class Share:
 
     def add(self, member: Member, grant: Grant) -> None:
         """Also where its client comes or goes."""
-        into, other = (self._away, self._here) if member.outlet is None else (self._here, self._away)
+        into, other = (self._away, self._here) if member.outgoing is None else (self._here, self._away)
         other.pop(member, None)
         into[member] = grant
 

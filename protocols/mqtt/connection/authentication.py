@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from protocols.errors import LocalProtocolError
-from protocols.mqtt.broker.peer import Peer, broken, encoded, without_problems
+from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.peer import broken, encoded, without_problems
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Auth
 
@@ -12,10 +13,10 @@ from protocols.mqtt.wire.packets import Auth
 class Authentication:
     """By the ``method`` that the client named in CONNECT, or by none."""
 
-    __slots__ = ("_method", "_peer", "_problems")
+    __slots__ = ("_method", "_outgoing", "_problems")
 
-    def __init__(self, peer: Peer, method: str | None, *, problems: bool) -> None:
-        self._peer = peer
+    def __init__(self, outgoing: Outgoing, method: str | None, *, problems: bool) -> None:
+        self._outgoing = outgoing
         self._method = method
         self._problems = problems
 
@@ -29,7 +30,7 @@ class Authentication:
         if not self._problems:  # 3.1.2.11.7
             properties = without_problems(properties)
         code = event.get("reason_code", reasons.CONTINUE_AUTHENTICATION)
-        self._peer.write(encoded(self._peer, packets.auth, code, properties=properties))
+        self._outgoing.write(encoded(self._outgoing, packets.auth, code, properties=properties))
 
     def heard(self, packet: Auth) -> dict[str, Any]:
         """The client's step, for the application. Raises RemoteProtocolError."""

@@ -12,17 +12,17 @@ from protocols.errors import RemoteProtocolError
 from protocols.mqtt import events, handshake
 from protocols.mqtt.access.access import Access, Verdict
 from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.outgoing import COALESCE, Outgoing
 from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.broker.session import Session
-from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.connection.connection import Connection
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.connection.rate import Rate
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
-from protocols.mqtt.wire.aliases import Aliases
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
 from protocols.net.endpoints import describe_tls, host_port
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 
 READ_AHEAD = 64 * 1024
 """Bytes taken from a client whose application is not ready for them, before its socket is left alone."""
-COALESCE = 64 * 1024
-"""Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
 TURN = 500
@@ -73,21 +71,9 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     # Beside the base's own attributes; a dict of them all would cost an idle client a quarter more.
     __slots__ = (
-        *(
-            "_acks",
-            "_admission",
-            "_closed",
-            "_connect",
-            "_dropped",
-            "_events",
-            "_heard",
-            "_held",
-            "_server",
-            "_journal",
-        ),
-        *("_keepalive", "_loop", "_lost", "_out", "_parser", "_phase", "_rate", "_resting", "_stopping", "_throttle"),
-        *("_timer", "_transport", "_turn", "_unacked", "_unread", "_unsent"),
-        *("aliases", "client_id", "congested", "max_packet", "version"),
+        *("_admission", "_closed", "_connect", "_events", "_heard", "_held", "_journal", "_keepalive", "_loop"),
+        *("_lost", "_outgoing", "_parser", "_phase", "_rate", "_resting", "_server", "_stopping", "_throttle"),
+        *("_timer", "_transport", "_turn", "_unacked", "_unread", "client_id"),
     )
 
     def __init__(
@@ -95,11 +81,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
     ) -> None:
         super().__init__(server.app, _scope(server, transport, connect))
         self.client_id = connect.client_id
-        self.version = connect.version
-        self.max_packet: int = connect.properties.get("maximum_packet_size", 0)
-        taken = connect.properties.get("topic_alias_maximum", 0)
-        self.aliases = Aliases(taken) if taken else None
-        self.congested = False
+        self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self._notified)
         self._connect: Connect | None = connect
         self._server = server
         self._transport = transport
@@ -118,15 +100,11 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._turn = TURN
         self._lost = False
         self._admission: asyncio.Task[Any] | None = None
-        self._acks: list[int] = []
-        self._out: list[bytes] = []
-        self._unsent = 0
         self._unread = 0  # what it had not taken when that was looked at last, and what was written since
-        self._dropped = 0
         self._stopping = False
         self._closed = False
         self._phase: Handshake | Connection = Handshake(
-            server.broker, server.settings, connect, self, assigned=assigned
+            server.broker, server.settings, connect, self._outgoing, assigned=assigned
         )
         self._unacked: dict[int, int] = {}  # the connection's, when there is one
         self._timer = self._loop.call_later(server.settings.connect_timeout, self._unanswered)
@@ -236,9 +214,10 @@ class ClientConnection(AppRun, asyncio.Protocol):
             self._phase.acknowledge(events.ack(event))
             return
         del unacked[packet_id]
-        if not self._acks and not self._out:
+        outgoing = self._outgoing
+        if not outgoing.acks and not outgoing.data:
             self._loop.call_soon(self._flush)
-        self._acks.append(packet_id)
+        outgoing.acks.append(packet_id)
 
     def _is_kept(self, position: int) -> bool:
         return self._journal is None or position <= self._journal.committed
@@ -272,7 +251,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._handle()
         if self._stopping:
             self._stop_if_done()
-        elif not self._held and not self.congested:
+        elif not self._held and not self._outgoing.congested:
             self._transport.resume_reading()
 
     def _unanswered(self) -> None:
@@ -319,55 +298,42 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
-        self.congested = True
+        self._outgoing.congested = True
         self._unread = unreceived(self._transport)
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self.congested = False
+        self._outgoing.congested = False
         self._heard = self._loop.time()  # what it said meanwhile is still in the socket
         if not self._held and not self._stopping:
             self._transport.resume_reading()
-        if self._dropped:
-            self._log(f"{self._dropped} QoS 0 messages to it dropped while it did not read")
-            self._dropped = 0
+        if dropped := self._outgoing.dropped:
+            self._log(f"{dropped} QoS 0 messages to it dropped while it did not read")
+            self._outgoing.dropped = 0
         if isinstance(self._phase, Connection) and not self._closed:
             self._phase.session.pump()
 
-    def write(self, data: bytes) -> None:
-        if not self._out and not self._acks:
-            self._loop.call_soon(self._flush)
-        self._out.append(data)
-        self._unsent += len(data)
-        if self._unsent > COALESCE:
+    def _notified(self) -> None:
+        """There is something in what is to leave, or it is to end."""
+        outgoing = self._outgoing
+        if outgoing.ending and not self._closed:
+            self._end_by_broker(outgoing.ending)
+        elif outgoing.events:
+            for event in outgoing.take_events():
+                self.feed(event)
+        elif outgoing.size > COALESCE:
             self._flush()
-
-    def offer(self, data: bytes) -> bool:
-        if self.congested:
-            self._dropped += 1
-            self._server.counters.messages_dropped += 1
-            return False
-        self.write(data)
-        return True
-
-    def tell(self, event: Any) -> None:
-        self.feed(event)
-
-    def _collect_acks(self) -> None:
-        if self._acks:
-            self._out.append(packets.pubacks(self._acks))
-            self._acks.clear()
+        else:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        self._collect_acks()
-        if self._out and not self._transport.is_closing():
-            data = b"".join(self._out)
+        outgoing = self._outgoing
+        data = outgoing.take()
+        if data and not self._transport.is_closing():
             self._server.counters.bytes_sent += len(data)
-            if self.congested:
+            if outgoing.congested:
                 self._unread += len(data)
             self._transport.write(data)
-            self._out.clear()
-            self._unsent = 0
         if self._stopping:
             self._stop_if_done()
 
@@ -455,7 +421,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts; from
         a client that is not read because it reads slowly, that it reads at all."""
         now = self._loop.time()
-        if self._held or (self.congested and self._reads()):
+        if self._held or (self._outgoing.congested and self._reads()):
             self._heard = now
         due = self._heard + self._keepalive
         if due <= now:
@@ -471,14 +437,12 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     # How it ends.
 
-    def taken_over(self) -> None:
-        self._log("closed: another connection has its client identifier [MQTT-3.1.4-2]")
-        self.close(reasons.TAKEN_OVER, "session taken over")
-
-    def overflow(self) -> None:
-        """Not at once: the caller is in the middle of a delivery, and a will that is published now might overflow the
-        next subscriber."""
-        self._loop.call_soon(self._overflow)
+    def _end_by_broker(self, reason_code: int) -> None:
+        if reason_code == reasons.TAKEN_OVER:
+            self._log("closed: another connection has its client identifier [MQTT-3.1.4-2]")
+            self.close(reasons.TAKEN_OVER, "session taken over")
+        else:  # soon: a delivery is under way, and a will that is published now might overflow the next subscriber
+            self._loop.call_soon(self._overflow)
 
     def _overflow(self) -> None:
         if not self._closed:
@@ -526,7 +490,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
             return
         connection = self._phase if isinstance(self._phase, Connection) else None
         if connection is not None and not silent:
-            self._collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
+            self._outgoing.collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
             connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True

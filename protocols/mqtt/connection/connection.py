@@ -9,7 +9,8 @@ from protocols.errors import Disconnected, LocalProtocolError
 from protocols.mqtt import qos
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import FanOut
-from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
+from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.peer import Goodbye, Rules, broken, encoded
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.authentication import Authentication
 from protocols.mqtt.connection.exactly_once import ExactlyOnce
@@ -47,7 +48,7 @@ class Connection:
 
     __slots__ = (
         *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
-        *("_over", "_peer", "_problems", "_queue", "_rules", "_subscribing"),
+        *("_over", "_outgoing", "_problems", "_queue", "_rules", "_subscribing"),
         *("deliveries", "fan_out", "refused", "session", "unacked"),
     )
 
@@ -56,7 +57,7 @@ class Connection:
         broker: Broker,
         settings: MQTTSettings,
         session: Session,
-        peer: Peer,
+        outgoing: Outgoing,
         *,
         rules: Rules | None,
         asks: bool,
@@ -74,14 +75,14 @@ class Connection:
         self._broker = broker
         self._journal = broker.journal
         self._matches = broker.matches
-        self._peer = peer
+        self._outgoing = outgoing
         self._rules = rules
         self._problems = problems
-        self._most = settings.max_unacked if peer.version == 5 else 65536
+        self._most = settings.max_unacked if outgoing.version == 5 else 65536
         self._longest = settings.max_session_expiry
         self._authentication = authentication
-        self._subscribing = Subscribing(broker, session, peer, rules, asks=asks)
-        self._exactly_once = ExactlyOnce(session, peer, broker.journal)
+        self._subscribing = Subscribing(broker, session, outgoing, rules, asks=asks)
+        self._exactly_once = ExactlyOnce(session, outgoing, broker.journal)
         self._aliases: dict[int, str] = {}  # the client's
         self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle client
         self._over = False
@@ -141,7 +142,7 @@ class Connection:
         self.refused += 1
         if packet["id"] is not None:  # 3.1.1 has no word for it: acknowledged, and it goes nowhere (3.3.5)
             answer = packets.puback if packet["qos"] == 1 else packets.pubrec
-            self._peer.write(answer(self._peer.version, packet["id"], reasons.NOT_AUTHORIZED))
+            self._outgoing.write(answer(self._outgoing.version, packet["id"], reasons.NOT_AUTHORIZED))
         return False
 
     def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
@@ -182,12 +183,12 @@ class Connection:
         self.session.answered(packet.id, qos.PUBACK)
 
     def _pubrec(self, packet: Pubrec) -> None:
-        session, version = self.session, self._peer.version
+        session, version = self.session, self._outgoing.version
         answer = session.answered(packet.id, qos.PUBREC_ERROR if packet.code >= reasons.UNSPECIFIED else qos.PUBREC)
         if answer == qos.PUBREL_NOT_FOUND:
-            self._peer.write(packets.pubrel(version, packet.id, reasons.PACKET_ID_NOT_FOUND))
+            self._outgoing.write(packets.pubrel(version, packet.id, reasons.PACKET_ID_NOT_FOUND))
         elif answer == qos.PUBREL:
-            session.after(lambda: self._peer.write(packets.pubrel(version, packet.id)))
+            session.after(lambda: self._outgoing.write(packets.pubrel(version, packet.id)))
 
     def _pubrel(self, packet: Pubrel) -> None:
         self._exactly_once.release(packet)
@@ -202,7 +203,7 @@ class Connection:
         return self._subscribing.unsubscribe(packet)
 
     def _pingreq(self, packet: Pingreq) -> None:
-        self._peer.write(packets.PINGRESP)
+        self._outgoing.write(packets.PINGRESP)
 
     def _auth(self, packet: Auth) -> Event:
         return self._authentication.heard(packet)
@@ -238,13 +239,13 @@ class Connection:
             self._acknowledge_1(packet_id, code, properties)
 
     def _acknowledge_1(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
-        peer = self._peer
-        data = encoded(peer, packets.puback, peer.version, packet_id, code, properties=properties)
+        outgoing = self._outgoing
+        data = encoded(outgoing, packets.puback, outgoing.version, packet_id, code, properties=properties)
         position = self.unacked.pop(packet_id)
         if self._journal is None:
-            peer.write(data)
+            outgoing.write(data)
         else:
-            self._journal.when(position, lambda: peer.write(data))
+            self._journal.when(position, lambda: outgoing.write(data))
 
     def granted(self, event: Mapping[str, Any]) -> None:
         """``mqtt.suback``: the application has decided about a SUBSCRIBE. Raises LocalProtocolError."""
@@ -256,8 +257,10 @@ class Connection:
 
     def goodbye(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
         """The server closes the connection, and says why where MQTT has a word for it."""
-        if self._peer.version == 5 and not self._over:
-            self._peer.write(encoded(self._peer, packets.disconnect, reason_code, properties=dict(properties or {})))
+        if self._outgoing.version == 5 and not self._over:
+            self._outgoing.write(
+                encoded(self._outgoing, packets.disconnect, reason_code, properties=dict(properties or {}))
+            )
 
     # How it ends.
 
@@ -266,7 +269,8 @@ class Connection:
         if not self._over:
             self._over = True
             self._queue = None
-            self._broker.close(self.session, with_will=with_will)
+            if self.session.outgoing is self._outgoing:  # it has not been taken over
+                self._broker.close(self.session, with_will=with_will)
 
     def abandon(self) -> None:
         """The application has ended: what it has not answered at QoS 2 is for whoever the client sends it to again."""
@@ -289,7 +293,7 @@ class Connection:
     def _release(self) -> None:
         journal, queue = self.session.journal, self._queue
         while journal is not None and queue and queue[0][0] <= journal.committed:
-            self._peer.tell(queue.popleft()[1])
+            self._outgoing.tell(queue.popleft()[1])
 
 
 _HANDLERS: dict[type, Callable[[Connection, Any], Event]] = {

@@ -11,7 +11,8 @@ from protocols.mqtt import qos
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
-from protocols.mqtt.broker.peer import Peer, broken, encoded
+from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.peer import broken, encoded
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.qos import RECEIVER_2, step
 from protocols.mqtt.wire import packets, reasons
@@ -28,11 +29,11 @@ class ExactlyOnce:
     owner, also after its end.
     """
 
-    __slots__ = ("_journal", "_peer", "_session", "begun")
+    __slots__ = ("_journal", "_outgoing", "_session", "begun")
 
-    def __init__(self, session: Session, peer: Peer, journal: Journal | None) -> None:
+    def __init__(self, session: Session, outgoing: Outgoing, journal: Journal | None) -> None:
         self._session = session
-        self._peer = peer
+        self._outgoing = outgoing
         self._journal = journal  # the broker's: what others are to get is kept where this session itself is not
         self.begun = 0
         """Exchanges of this connection that are not over: what counts for the receive maximum (4.9)."""
@@ -57,7 +58,7 @@ class ExactlyOnce:
             return False
         answer = RECEIVER_2[known.state][qos.PUBLISH_DUP].answer
         if answer == qos.PUBREC:  # that it was handled may not be kept yet
-            self._session.after(lambda: self._peer.write(packets.pubrec(self._peer.version, packet_id)))
+            self._session.after(lambda: self._outgoing.write(packets.pubrec(self._outgoing.version, packet_id)))
         elif answer == qos.EVENT:
             self._take(packet, known)
         else:
@@ -104,11 +105,11 @@ class ExactlyOnce:
         It leaves on the session's connection of then, which need not be this one. Raises LocalProtocolError for illegal
         properties.
         """
-        session, peer = self._session, self._peer
-        data = encoded(peer, packets.pubrec, peer.version, packet_id, code, properties=properties)
+        session, outgoing = self._session, self._outgoing
+        data = encoded(outgoing, packets.pubrec, outgoing.version, packet_id, code, properties=properties)
         inbound = session.inbound[packet_id]
         inbound.owner = inbound.again = None
-        error = code >= reasons.UNSPECIFIED and peer.version == 5
+        error = code >= reasons.UNSPECIFIED and outgoing.version == 5
         inbound.state = RECEIVER_2[inbound.state][qos.ACK_ERROR if error else qos.ACK].state
         if inbound.state == qos.FREE:
             self._settle(packet_id)
@@ -116,8 +117,8 @@ class ExactlyOnce:
             session.note(packet_id, inbound)
 
         def answer() -> None:
-            if session.outlet is not None:
-                session.outlet.write(data)
+            if session.outgoing is not None:
+                session.outgoing.write(data)
 
         if self._journal is None:
             answer()
@@ -131,7 +132,7 @@ class ExactlyOnce:
         if answer == qos.PUBCOMP:
             self._settle(packet.id)
         code = reasons.SUCCESS if answer == qos.PUBCOMP else reasons.PACKET_ID_NOT_FOUND
-        self._session.after(lambda: self._peer.write(packets.pubcomp(self._peer.version, packet.id, code)))
+        self._session.after(lambda: self._outgoing.write(packets.pubcomp(self._outgoing.version, packet.id, code)))
 
     def _settle(self, packet_id: int) -> None:
         self.begun = max(0, self.begun - 1)  # it may have begun on an earlier connection
@@ -148,6 +149,6 @@ class ExactlyOnce:
 
     def inherit(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
         """Nobody has it any more: it is this connection's, if that is still the client's."""
-        if self._session.outlet is self._peer:
+        if self._session.outgoing is self._outgoing:
             self._take(packet, known)
-            self._peer.tell(packet)
+            self._outgoing.tell(packet)

@@ -10,7 +10,8 @@ from protocols.errors import Disconnected
 from protocols.mqtt import handshake
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import Message
-from protocols.mqtt.broker.peer import Goodbye, Peer, Rules, broken, encoded
+from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.peer import Goodbye, Rules, broken, encoded
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.connection.authentication import Authentication
@@ -25,22 +26,22 @@ class Handshake:
     """From CONNECT to CONNACK. ``assigned``: the client identifier is the server's (MQTT-3.1.3-6)."""
 
     __slots__ = (
-        *("_assigned", "_authentication", "_broker", "_connect", "_expiry", "_peer", "_problems", "_settings"),
+        *("_assigned", "_authentication", "_broker", "_connect", "_expiry", "_outgoing", "_problems", "_settings"),
         *("keepalive", "rules", "state", "user"),
     )
 
     def __init__(
-        self, broker: Broker, settings: MQTTSettings, connect: Connect, peer: Peer, *, assigned: bool = False
+        self, broker: Broker, settings: MQTTSettings, connect: Connect, outgoing: Outgoing, *, assigned: bool = False
     ) -> None:
         self.state = handshake.CHECK
         self._broker = broker
         self._settings = settings
         self._connect = connect
-        self._peer = peer
+        self._outgoing = outgoing
         self._assigned = assigned
         self._problems = connect.properties.get("request_problem_information", 1) == 1
         method = connect.properties.get("authentication_method")
-        self._authentication = Authentication(peer, method, problems=self._problems)
+        self._authentication = Authentication(outgoing, method, problems=self._problems)
         self._expiry = self._wanted_expiry()
         self.keepalive = self._wanted_keepalive()
         """Seconds; the client's, or what it is told (3.2.2.3.14)."""
@@ -111,7 +112,7 @@ class Handshake:
             clean=connect.clean,
             expiry=self._expiry,
             will=self._will(),
-            outlet=self._peer,
+            outgoing=self._outgoing,
             user=self.user,
         )
         self._drop_forbidden(session)
@@ -119,14 +120,14 @@ class Handshake:
             self._broker,
             self._settings,
             session,
-            self._peer,
+            self._outgoing,
             rules=self.rules,
             asks=bool(event.get("subscribe", False)),
             problems=self._problems,
             authentication=self._authentication,
         )
-        self._peer.write(self._connack(reasons.SUCCESS, properties, present=present))
-        session.resume(self._peer, connect.properties.get("receive_maximum", 65535))
+        self._outgoing.write(self._connack(reasons.SUCCESS, properties, present=present))
+        session.resume(self._outgoing, connect.properties.get("receive_maximum", 65535))
         return connection
 
     def _drop_forbidden(self, session: Session) -> None:
@@ -173,10 +174,10 @@ class Handshake:
         properties."""
         data = self._connack(reason_code, dict(properties or {}))
         if self._goto(what) == handshake.CONNACK_ERROR:
-            self._peer.write(data)
+            self._outgoing.write(data)
 
     def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:
-        return encoded(self._peer, packets.connack, self._connect.version, code, present, properties=properties)
+        return encoded(self._outgoing, packets.connack, self._connect.version, code, present, properties=properties)
 
 
 _COMES: dict[type, str] = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}

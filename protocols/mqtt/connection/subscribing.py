@@ -5,7 +5,8 @@ from typing import Any
 
 from protocols.errors import LocalProtocolError
 from protocols.mqtt.broker.broker import Broker
-from protocols.mqtt.broker.peer import Peer, Rules, broken
+from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.peer import Rules, broken
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Options, Subscribe, Unsubscribe
@@ -18,12 +19,14 @@ UNANSWERED = 64
 class Subscribing:
     """``asks``: the application decides about each, and hears of the ends."""
 
-    __slots__ = ("_asked", "_asks", "_broker", "_peer", "_rules", "_session")
+    __slots__ = ("_asked", "_asks", "_broker", "_outgoing", "_rules", "_session")
 
-    def __init__(self, broker: Broker, session: Session, peer: Peer, rules: Rules | None, *, asks: bool) -> None:
+    def __init__(
+        self, broker: Broker, session: Session, outgoing: Outgoing, rules: Rules | None, *, asks: bool
+    ) -> None:
         self._broker = broker
         self._session = session
-        self._peer = peer
+        self._outgoing = outgoing
         self._rules = rules
         self._asks = asks
         self._asked: dict[int, Subscribe] = {}
@@ -83,7 +86,7 @@ class Subscribing:
             if codes[number] < 0x80 and wanted:
                 replays.append((topic_filter, session.grants[topic_filter]))
         session.save()
-        session.after(lambda: self._peer.write(packets.suback(self._peer.version, packet.id, codes)))
+        session.after(lambda: self._outgoing.write(packets.suback(self._outgoing.version, packet.id, codes)))
         for topic_filter, grant in replays:
             self._broker.replay(session, topic_filter, grant)
         if session.replaying:
@@ -94,7 +97,7 @@ class Subscribing:
         session = self._session
         codes = [self._broker.unsubscribe(session, topic_filter) for topic_filter in packet.filters]
         session.save()
-        session.after(lambda: self._peer.write(packets.unsuback(self._peer.version, packet.id, codes)))
+        session.after(lambda: self._outgoing.write(packets.unsuback(self._outgoing.version, packet.id, codes)))
         if not self._asks:
             return None
         return {"type": "mqtt.unsubscribe", "filters": packet.filters, "properties": packet.properties}

@@ -3,13 +3,15 @@
 from typing import Any
 
 from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.counters import Counters
+from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.connection.connection import Connection
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.settings import MQTTSettings
-from protocols.mqtt.wire.aliases import Aliases
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
+from protocols.mqtt.wire.reasons import TAKEN_OVER
 
 
 class Clock:
@@ -37,21 +39,19 @@ class Client:
         assigned: bool = False,
         **settings: Any,
     ) -> None:
-        self.out: list[bytes] = []
         self.told: list[Any] = []
         self.ended = ""
-        self.congested = False
         self.parser = Parser(100_000)
         (packet,) = self.parser.feed(hello)
         assert isinstance(packet, Connect)
         if assigned:
             packet = packet._replace(client_id="auto-1")
+        self.outgoing = Outgoing(packet.version, packet.properties, Counters(0.0), self._notified)
         self.version = packet.version
-        self.max_packet = packet.properties.get("maximum_packet_size", 0)
-        taken = packet.properties.get("topic_alias_maximum", 0)
-        self.aliases = Aliases(taken) if taken else None
         self.phase: Handshake | Connection
-        self.phase = self.handshake = Handshake(broker, MQTTSettings(**settings), packet, self, assigned=assigned)
+        self.phase = self.handshake = Handshake(
+            broker, MQTTSettings(**settings), packet, self.outgoing, assigned=assigned
+        )
         self.handshake.admit()
         if accept is not None:
             self.accept(accept)
@@ -65,7 +65,8 @@ class Client:
         return list(self.phase.handle(self.parser.feed(b"".join(data))))
 
     def heard(self) -> list[bytes]:
-        out, self.out = self.out, []
+        self.outgoing.collect_acks()
+        out, self.outgoing.data = self.outgoing.data, []
         return out
 
     def acknowledge(self, packet_id: int, **more: Any) -> None:
@@ -85,22 +86,10 @@ class Client:
         else:
             raise AssertionError("no goodbye")
 
-    # What the connection calls.
-
-    def write(self, data: bytes) -> None:
-        self.out.append(data)
-
-    def offer(self, data: bytes) -> bool:
-        if not self.congested:
-            self.out.append(data)
-        return not self.congested
-
-    def tell(self, event: Any) -> None:
-        self.told.append(event)
-
-    def overflow(self) -> None:
-        self.ended = "overflow"
-
-    def taken_over(self) -> None:
-        self.ended = "taken over"
-        self.connection.end(with_will=True)
+    def _notified(self) -> None:
+        self.told += self.outgoing.take_events()
+        if self.outgoing.ending == TAKEN_OVER and not self.ended:
+            self.ended = "taken over"
+            self.connection.end(with_will=True)
+        elif self.outgoing.ending:
+            self.ended = self.ended or "overflow"

@@ -259,7 +259,7 @@ async def test_a_client_that_never_reads_is_not_read(app: Recorder, what: bytes)
         for end, buffer in ((device._transport, socket.SO_SNDBUF), (transport, socket.SO_RCVBUF)):
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, buffer, 4096)
         async with asyncio.timeout(4 * LIMIT):
-            while not device.congested:
+            while not device._outgoing.congested:
                 transport.write(what * (20_000 // len(what)))
                 await asyncio.sleep(0.001)
         before = server.counters.bytes_received

@@ -457,7 +457,8 @@ def late(broker: Broker, **options: Any) -> Client:
     """Subscribes now, and has heard all but what is retained."""
     client = join(broker, "late")
     client.say(wire.subscribe("#", **options))
-    client.out = client.out[1:] if read(client.out[0]).kind == "SUBACK" else client.out
+    out = client.outgoing
+    out.data = out.data[1:] if read(out.data[0]).kind == "SUBACK" else out.data
     return client
 
 
@@ -715,9 +716,9 @@ def test_an_alias_is_known_when_it_was_sent(broker: Broker) -> None:
     ann = join(broker, topic_alias_maximum=5, maximum_packet_size=100)
     ann.say(wire.subscribe("#", qos=1))
     ann.heard()
-    ann.congested = True
+    ann.outgoing.congested = True
     broker.send({"topic": "a", "payload": b"dropped"})
-    ann.congested = False
+    ann.outgoing.congested = False
     broker.send({"topic": "a", "payload": bytes(200)})
     broker.send({"topic": "a", "payload": bytes(200), "qos": 1})
     assert ann.heard() == []
@@ -854,7 +855,7 @@ def test_connack_has_no_property_of_another_packet(broker: Broker) -> None:
     with pytest.raises(LocalProtocolError):
         ann.accept({"properties": {"topic_alias": 1}})
     assert not broker.sessions
-    assert ann.out == []
+    assert ann.outgoing.data == []
     ann.accept({})
 
 
@@ -1014,5 +1015,5 @@ def test_all_queues_together_have_a_limit() -> None:
     assert sum(session.dropped for session in sessions) == 20 - broker.queued.used // (500 + OVERHEAD)
     stay(broker, "one")
     assert sessions[0].inflight
-    broker.open("two", clean=True, expiry=0.0, will=None, outlet=ann)
+    broker.open("two", clean=True, expiry=0.0, will=None, outgoing=ann)
     assert broker.queued.used == 0, "what was sent, and what was forgotten, takes no room"

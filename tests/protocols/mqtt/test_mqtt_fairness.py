@@ -132,7 +132,7 @@ async def test_deliveries_count_as_much_as_packets(monkeypatch: pytest.MonkeyPat
         monkeypatch.setattr(Session, "deliver", counting)
         async with serving(app) as server, connected(server) as peer:
             for number in range(100):
-                session, _ = server.broker.open(str(number), clean=True, expiry=0, will=None, outlet=Deaf())
+                session, _ = server.broker.open(str(number), clean=True, expiry=0, will=None, outgoing=Deaf())
                 server.broker.subscribe(session, "t", wire_options(0), ())
             await peer.say(*flood()[:400], PINGREQ)
             assert await peer.hear() == PINGRESP
@@ -199,7 +199,7 @@ async def test_qos_1_is_acknowledged_after_everybody_has_it(persistent: bool) ->
     ):
         outlets = [Deaf() for _ in range(subscribers)]
         for number, outlet in enumerate(outlets):
-            session, _ = server.broker.open(str(number), clean=True, expiry=60, will=None, outlet=outlet)
+            session, _ = server.broker.open(str(number), clean=True, expiry=60, will=None, outgoing=outlet)
             server.broker.subscribe(session, "t", wire_options(1), ())
         await peer.say(publish("t", b"one", packet_id=1), publish("other", b"two", packet_id=2))
         assert await peer.hear() == puback(1)
@@ -219,7 +219,7 @@ async def test_an_application_waits_until_everybody_has_what_it_sends() -> None:
     outlets = [Deaf() for _ in range(3 * AT_ONCE)]
     async with serving(Telling()) as server, connected(server) as peer:
         for number, outlet in enumerate(outlets):
-            session, _ = server.broker.open(str(number), clean=True, expiry=0, will=None, outlet=outlet)
+            session, _ = server.broker.open(str(number), clean=True, expiry=0, will=None, outgoing=outlet)
             server.broker.subscribe(session, "t", wire_options(0), ())
         await peer.ask(publish("other", b"", packet_id=1), puback(1))
         await server.publish({"topic": "t", "payload": b"y"})
@@ -293,7 +293,7 @@ class Deaf:
         self.write(data)
         return True
 
-    def overflow(self) -> None:
+    def end(self, reason_code: int) -> None:
         raise AssertionError("overflow")
 
     def taken_over(self) -> None:
@@ -316,7 +316,7 @@ def broker() -> Broker:
 def group(broker: Broker, count: int, qos: int = 0, topic_filter: str = "t") -> list[Deaf]:
     options, outlets = wire_options(qos), [Deaf() for _ in range(count)]
     for number, outlet in enumerate(outlets):
-        session, _ = broker.open(f"g{number}", clean=True, expiry=0, will=None, outlet=outlet)
+        session, _ = broker.open(f"g{number}", clean=True, expiry=0, will=None, outgoing=outlet)
         broker.subscribe(session, topic_filter, options, ())
     return outlets
 
@@ -369,7 +369,7 @@ def test_a_subscriber_with_a_fault_does_not_keep_a_message_from_the_others(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     outlets = group(broker, 2 * AT_ONCE)
-    outlets[5].offer = outlets[5].overflow  # type: ignore[assignment, method-assign]
+    outlets[5].offer = outlets[5].end  # type: ignore[assignment, method-assign]
     say(broker, b"1")
     say(broker, b"2")
     finish(broker)
@@ -460,11 +460,11 @@ def test_searches_that_begin_together_share_what_they_hold() -> None:
 def test_a_client_that_does_not_read_gets_the_rest_when_it_does(broker: Broker) -> None:
     retain(broker, 500)
     client = Client(broker, wire.connect("late", 4))
-    client.congested = True
+    client.outgoing.congested = True
     client.say(wire.subscribe("#", qos=0, version=4))
     finish(broker)
     assert replayed(client) == {}
-    client.congested = False
+    client.outgoing.congested = False
     client.connection.session.pump()
     finish(broker)
     assert len(replayed(client)) == 500
@@ -510,14 +510,14 @@ def test_a_long_queue_is_drained_in_a_straight_line(cpu: Callable[[], float]) ->
     """A list from whose beginning they were taken takes six times as long as it took to fill it."""
     count = 200_000
     broker = Broker(MQTTSettings(max_queued=2**40, max_queued_all=2**40), clock=Clock())
-    session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=Deaf())
+    session, _ = broker.open("away", clean=False, expiry=60, will=None, outgoing=Deaf())
     broker.subscribe(session, "t", wire_options(1), ())
     broker.close(session, with_will=False)
     began = cpu()
     for _ in range(count):
         say(broker, b"x")
     filled, outlet = cpu(), Deaf()
-    session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=outlet)
+    session, _ = broker.open("away", clean=False, expiry=60, will=None, outgoing=outlet)
     session.resume(outlet, 65535)
     while session.inflight:
         session.answered(next(iter(session.inflight)), PUBACK)
@@ -528,14 +528,14 @@ def test_a_long_queue_is_drained_in_a_straight_line(cpu: Callable[[], float]) ->
 def test_what_was_sent_before_is_sent_again_in_a_straight_line(cpu: Callable[[], float]) -> None:
     count = 60_000
     broker = Broker(MQTTSettings(max_queued=2**40, max_queued_all=2**40, max_inflight=65535), clock=Clock())
-    session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=Deaf())
+    session, _ = broker.open("away", clean=False, expiry=60, will=None, outgoing=Deaf())
     session.resume(Deaf(), 65535)
     broker.subscribe(session, "t", wire_options(1), ())
     for _ in range(count):
         say(broker, b"x")
     broker.close(session, with_will=False)
     outlet = Deaf()
-    session, _ = broker.open("away", clean=False, expiry=60, will=None, outlet=outlet)
+    session, _ = broker.open("away", clean=False, expiry=60, will=None, outgoing=outlet)
     session.resume(outlet, 100)  # it takes fewer now
     for packet_id in range(count, 100, -1):
         session.answered(packet_id, PUBACK)  # late ones, of the connection before
@@ -548,7 +548,7 @@ def test_what_was_sent_before_is_sent_again_in_a_straight_line(cpu: Callable[[],
 def test_members_of_a_group_leave_in_a_straight_line(cpu: Callable[[], float]) -> None:
     share, members = Share("$share/g/t"), [Session.__new__(Session) for _ in range(40_000)]
     for member in members:
-        member.outlet = Deaf()
+        member.outgoing = Deaf()
         share.add(member, Grant(0))
     for member in reversed(members):
         share.remove(member)
@@ -560,10 +560,10 @@ def test_a_group_whose_members_are_away_does_not_look_at_each(broker: Broker) ->
     broker = Broker(MQTTSettings(), clock=Clock())
     here = Deaf()
     for number in range(200):
-        session, _ = broker.open(f"m{number}", clean=False, expiry=60, will=None, outlet=Deaf())
+        session, _ = broker.open(f"m{number}", clean=False, expiry=60, will=None, outgoing=Deaf())
         broker.subscribe(session, "$share/g/t", wire_options(0), ())
         broker.close(session, with_will=False)
-    session, _ = broker.open("m150", clean=False, expiry=60, will=None, outlet=here)
+    session, _ = broker.open("m150", clean=False, expiry=60, will=None, outgoing=here)
     say(broker, b"1")
     assert len(here.got) == 1
     broker.close(session, with_will=False)

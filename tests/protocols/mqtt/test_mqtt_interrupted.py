@@ -59,7 +59,7 @@ def subscribed(broker: Broker, qos: int) -> None:
     """Many, who then leave."""
     options, outlet = wire_options(qos), Client(broker, wire.connect("outlet"))
     for number in range(MANY):
-        session, _ = broker.open(f"s{number}", clean=True, expiry=1000, will=None, outlet=outlet)
+        session, _ = broker.open(f"s{number}", clean=True, expiry=1000, will=None, outgoing=outlet)
         broker.subscribe(session, "t", options, ())
         broker.close(session, with_will=False)
 

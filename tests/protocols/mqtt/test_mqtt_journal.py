@@ -229,7 +229,7 @@ class Conversations(RuleBasedStateMachine):
         self.listen()
         subscriber.answers.clear()
         subscriber.client = Client(self.broker, wire.connect(name, clean=False, session_expiry_interval=EXPIRY))
-        present = read(subscriber.client.out[0]).present
+        present = read(subscriber.client.outgoing.data[0]).present
         assert present or not subscriber.wanted
         if not subscriber.wanted:
             subscriber.client.say(wire.subscribe("#", packet_id=1))

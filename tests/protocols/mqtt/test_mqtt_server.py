@@ -381,7 +381,7 @@ async def test_keep_alive_of_a_client_that_reads_slowly(app: Recorder, reads: bo
             await loop.sock_sendall(slow, wire.connect("slow", keepalive=1) + wire.subscribe(("a", 0)))
             await app.seen("mqtt.connect", 2)
             (device,) = (each for each in server._clients if each.client_id == "slow")
-            while not device.congested:
+            while not device._outgoing.congested:
                 await loud.ask(wire.publish("a", bytes(10_000)) + wire.PINGREQ, wire.PINGRESP)
             if not reads:
                 await app.seen("mqtt.disconnect")
@@ -389,7 +389,7 @@ async def test_keep_alive_of_a_client_that_reads_slowly(app: Recorder, reads: bo
             for _ in range(18):  # longer than the keep-alive
                 await asyncio.sleep(0.1)
                 await loop.sock_recv(slow, 500)
-            assert device.congested
+            assert device._outgoing.congested
             assert "mqtt.disconnect" not in [event["type"] for event in app.events]
 
 
@@ -405,7 +405,7 @@ async def test_a_subscriber_that_does_not_read_costs_bounded_memory(
             await loud.say(wire.publish("a", bytes(10_000)))
             if i % 100 == 0:
                 await loud.ask(wire.PINGREQ, wire.PINGRESP)
-        assert device._dropped > 0
+        assert device._outgoing.dropped > 0
         assert device._transport.get_write_buffer_size() < 300_000
         await loud.say(*(wire.publish("b", bytes(1000), packet_id=i) for i in range(1, 200)))
         gone = await app.seen("mqtt.disconnect")

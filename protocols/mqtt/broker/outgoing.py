@@ -1,0 +1,97 @@
+"""What is to leave on one network connection, and how it is to end, until the connection's shell takes it. Pure.
+
+The core of a connection and the sessions of others write here; nothing here writes to a socket. ``notify`` says only
+*that* there is something to take, never what (docs/decisions/0019-mqtt-core.md).
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protocols.mqtt.broker.counters import Counters
+from protocols.mqtt.wire import packets
+from protocols.mqtt.wire.aliases import Aliases
+
+COALESCE = 64 * 1024
+"""Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
+
+
+class Outgoing:
+    """``properties``: CONNECT's. ``notify`` is called at the first bytes, at too many, at an event and at an end."""
+
+    __slots__ = (
+        *("_counters", "_notify", "acks", "aliases", "congested", "data", "dropped", "ending", "events", "max_packet"),
+        *("size", "version"),
+    )
+
+    def __init__(
+        self, version: int, properties: Mapping[str, Any], counters: Counters, notify: Callable[[], None]
+    ) -> None:
+        self.version = version
+        """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
+        self.max_packet: int = properties.get("maximum_packet_size", 0)
+        """Bytes of the largest packet that the client takes; 0 for any."""
+        taken = properties.get("topic_alias_maximum", 0)
+        self.aliases = Aliases(taken) if taken else None
+        """Of topics that are sent to it; most clients take none."""
+        self.congested = False
+        """The client does not read. The shell says so."""
+        self.dropped = 0
+        """Messages at QoS 0 that were dropped for that, since somebody set this to 0."""
+        self.data: list[bytes] = []
+        self.size = 0
+        """Bytes in :attr:`data`."""
+        self.acks: list[int] = []
+        """Packet identifiers of PUBACKs, success, that leave after :attr:`data`."""
+        self.events: tuple[Any, ...] = ()
+        """Events for the application, which had to wait."""
+        self.ending = 0
+        """The reason code with which the broker ends this connection; 0 while it does not."""
+        self._counters = counters
+        self._notify = notify
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        first = not self.data and not self.acks
+        self.data.append(data)
+        self.size += len(data)
+        if first or self.size > COALESCE:
+            self._notify()
+
+    def offer(self, data: bytes) -> bool:
+        """Send ``data``, or drop it where the client does not read: whether it is sent."""
+        if self.congested:
+            self.dropped += 1
+            self._counters.messages_dropped += 1
+            return False
+        self.write(data)
+        return True
+
+    def tell(self, event: Any) -> None:
+        """Give the application an event that had to wait."""
+        self.events += (event,)
+        self._notify()
+
+    def end(self, reason_code: int) -> None:
+        """End the connection. 0x8E, taken over: at once, before anything else of it is looked at (MQTT-3.1.4-3: "The
+        Server MUST send a DISCONNECT packet [...] with Reason Code of 0x8E (Session taken over) [...] and MUST close
+        the Network Connection of the existing Client"). 0x97, quota exceeded: soon, for a delivery is under way."""
+        self.ending = self.ending or reason_code
+        self._notify()
+
+    def collect_acks(self) -> None:
+        """Put the PUBACKs after what there is."""
+        if self.acks:
+            self.data.append(packets.pubacks(self.acks))
+            self.acks.clear()
+
+    def take(self) -> bytes:
+        """Everything up to now, as one piece."""
+        self.collect_acks()
+        taken = b"".join(self.data)
+        self.data.clear()
+        self.size = 0
+        return taken
+
+    def take_events(self) -> tuple[Any, ...]:
+        taken, self.events = self.events, ()
+        return taken
