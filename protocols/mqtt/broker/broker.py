@@ -11,20 +11,23 @@ from protocols.asgi import MQTTSendEvent
 from protocols.mqtt.broker import record
 from protocols.mqtt.broker.backlog import Backlog
 from protocols.mqtt.broker.fan_out import AT_ONCE, FanOut, FanOuts
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.retained import Retained
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
+from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.broker.timers import Timers
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.qos import UNHANDLED, WAIT_PUBCOMP, WAIT_PUBREL
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.packets import Options
-from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions, split_share
+from protocols.mqtt.wire.topics import split_share
 from protocols.net.byte_budget import ByteBudget
 
 logger = logging.getLogger(__name__)

@@ -7,8 +7,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 from protocols.mqtt.broker.backlog import Backlog
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.message import Message
-from protocols.mqtt.wire.topics import Grant
 
 logger = logging.getLogger(__name__)
 

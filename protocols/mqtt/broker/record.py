@@ -18,11 +18,11 @@ from typing import Any, NamedTuple
 import msgpack
 
 from protocols.mqtt import qos as exchange
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.will import Will
-from protocols.mqtt.wire.topics import Grant
 
 
 def session_key(client_id: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from protocols.mqtt.broker import record
 from protocols.mqtt.broker.backlog import Backlog
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.message import Message
@@ -20,7 +21,6 @@ from protocols.mqtt.broker.will import Will
 from protocols.mqtt.qos import FREE, PUBREL, RECONNECT, SENDER
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
-from protocols.mqtt.wire.topics import Grant
 from protocols.net.byte_budget import ByteBudget
 
 SLICE = 64

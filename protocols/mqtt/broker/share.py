@@ -3,9 +3,9 @@
 from collections import OrderedDict
 from typing import Protocol
 
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.message import Message
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.wire.topics import Grant
 
 
 class Member(Protocol):

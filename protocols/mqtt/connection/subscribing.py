@@ -5,12 +5,12 @@ from typing import Any
 
 from protocols.errors import LocalProtocolError
 from protocols.mqtt.broker.broker import Broker
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.peer import Rules, broken
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Options, Subscribe, Unsubscribe
-from protocols.mqtt.wire.topics import Grant
 
 UNANSWERED = 64
 """SUBSCRIBE packets of one client that wait for the application."""

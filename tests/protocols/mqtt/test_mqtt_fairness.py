@@ -36,15 +36,17 @@ from protocols.errors import RemoteProtocolError
 from protocols.mqtt import MQTTSettings
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import AT_ONCE
+from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.retained import Retained
 from protocols.mqtt.broker.session import SLICE, Session
 from protocols.mqtt.broker.share import Share
+from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
 from protocols.mqtt.connection.client_connection import TURN
 from protocols.mqtt.connection.connection import MOST_DELIVERIES
 from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.wire.parser import BATCH, Parser
-from protocols.mqtt.wire.topics import Grant, Retained, Subscriptions
 
 MANY = 10_000
 """Small packets, which one read of a socket may bring."""

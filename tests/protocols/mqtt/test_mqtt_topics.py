@@ -5,7 +5,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from protocols.mqtt.wire.topics import MAX_LEVELS, Grant, Retained, Subscriptions, valid_filter, valid_name
+from protocols.mqtt.broker.grant import Grant
+from protocols.mqtt.broker.retained import Retained
+from protocols.mqtt.broker.subscriptions import Subscriptions
+from protocols.mqtt.wire.topics import MAX_LEVELS, valid_filter, valid_name
 
 
 @pytest.mark.parametrize("name", ["a", "/", "a//b", " ", "$SYS/x", "a/b/c", "x" * 65535])
