@@ -172,7 +172,8 @@ def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]])
 
 
 def finish_all(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[None]:
-    finish(db, [(id_, (), now) for ids, now in calls for id_ in ids])
+    if done := [(id_, (), now) for ids, now in calls for id_ in ids]:
+        finish(db, done)
     return [None] * len(calls)
 
 
