@@ -20,7 +20,6 @@ event as its check returned it.
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
 from protocols.checkpoint import checkpoint, checkpoints
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import Check, Checks, Table, illegal, missing, type_of
+from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,6 @@ class AppRun:
         "_paused",
         "_received",
         "_task",
-        "_waiter",
         "_watchdog",
         "app",
         "ended",
@@ -96,8 +95,7 @@ class AppRun:
         """Whether the application has ended."""
         self.error: BaseException | None = None
         """The error that the application crashed with."""
-        self._inbox: deque[ReceiveEvent] = deque()
-        self._waiter: asyncio.Future[None] | None = None
+        self._inbox: Queue[ReceiveEvent] = Queue(self.limit)
         self._paused = False
         self._received = 0
         self._task: asyncio.Task[Any] | None = None
@@ -144,11 +142,8 @@ class AppRun:
         """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
             return
-        self._inbox.append(event)
-        waiter = self._waiter
-        if waiter is not None and not waiter.done():
-            waiter.set_result(None)
-        elif not self._paused and len(self._inbox) >= self.limit:
+        self._inbox.put(event)
+        if not self._paused and len(self._inbox) >= self.limit:
             self._paused = True
             self.pause()
 
@@ -185,14 +180,7 @@ class AppRun:
             if checkpoints.left < 0:
                 await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
         while not inbox:
-            if self._waiter is not None:  # another task of the application waits
-                await asyncio.wait((self._waiter,))
-            else:
-                self._waiter = asyncio.get_running_loop().create_future()
-                try:
-                    await self._waiter
-                finally:
-                    self._waiter = None
+            await inbox.more()
             if not inbox and (again := self.after_the_last()) is not None:  # another task has taken it
                 return again
         self._received += 1

@@ -15,6 +15,7 @@ from typing import Generic, NamedTuple, TypeVar
 from gateway.threads import current_calls
 from protocols.errors import Disconnected
 from protocols.tasks import Tasks
+from protocols.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class Gathering(Generic[M]):
         self._delay = delay
         self._waiting: deque[Entry[M]] = deque()
         self._due = 0.0
-        self._enough: asyncio.Future[None] | None = None
+        self._enough = Wakeup()
         self._turns: deque[asyncio.Future[None]] = deque()
         self._parts = 0
         self._running = False
@@ -107,21 +108,18 @@ class Gathering(Generic[M]):
 
     def _hurry(self) -> None:
         self._due = 0.0
-        if self._enough is not None and not self._enough.done():
-            self._enough.set_result(None)
+        self._enough.wake()
 
     async def _gathered(self) -> None:
         """Until there are enough, or the first has waited long enough."""
         loop = asyncio.get_running_loop()
         if self._due <= loop.time():
             return
-        self._enough = loop.create_future()
         timer = loop.call_at(self._due, self._hurry)
         try:
-            await self._enough
+            await self._enough.wait()
         finally:
             timer.cancel()
-            self._enough = None
 
     def _take(self) -> list[Entry[M]]:
         batch: list[Entry[M]] = []
@@ -193,7 +191,7 @@ class Part(Generic[M]):
         self._task = task
         self._cancelling = task.cancelling()
         self._failure: BaseException | None = None
-        self._idle: asyncio.Future[None] | None = None
+        self._idle = Wakeup()
         self._left = False
 
     async def __aenter__(self) -> "Part[M]":
@@ -215,8 +213,7 @@ class Part(Generic[M]):
     async def idle(self) -> None:
         """Until every message is handled."""
         while self.pending:
-            self._idle = asyncio.get_running_loop().create_future()
-            await self._idle
+            await self._idle.wait()
 
     @property
     def failed(self) -> bool:
@@ -233,8 +230,8 @@ class Part(Generic[M]):
         except Exception as error:
             self.fail(error)
         self.pending -= 1
-        if not self.pending and self._idle is not None and not self._idle.done():
-            self._idle.set_result(None)
+        if not self.pending:
+            self._idle.wake()
 
     def fail(self, error: BaseException) -> None:
         """Its run ends with ``error``: as ``asyncio.timeout`` does it, by a cancellation that does not come out."""

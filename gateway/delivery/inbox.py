@@ -16,10 +16,10 @@ from gateway.delivery.policy import Policy
 from gateway.delivery.service import deliveries
 from gateway.store import Message, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
-from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected
 from protocols.event_id import new_id
 from protocols.mqtt.wire.reasons import SERVER_BUSY
+from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -52,36 +52,35 @@ class InboxConnection:
                 await send({"type": "mqtt.disconnect", "reason_code": SERVER_BUSY})
 
     def _begin(self, scope: Any, receive: Receive, send: Send, group: asyncio.TaskGroup) -> None:
-        events: asyncio.Queue[Any] = asyncio.Queue(WINDOW)
-        pile = _Pile()
-        reading = group.create_task(self._read(receive, events, pile))
+        events: Queue[Any] = Queue(WINDOW)
+        messages: Queue[Mapping[str, Any]] = Queue(WINDOW)
+        reading = group.create_task(self._read(receive, events, messages))
         group.create_task(self._hear(scope, events, send, reading))
-        group.create_task(self._store(deliveries.get().routes.noted(_as_kept(scope)), pile, send))
+        group.create_task(self._store(deliveries.get().routes.noted(_as_kept(scope)), messages, send))
 
-    async def _read(self, receive: Receive, events: "asyncio.Queue[Any]", pile: "_Pile") -> None:
+    async def _read(self, receive: Receive, events: Queue[Any], messages: Queue[Mapping[str, Any]]) -> None:
         """Messages that arrive while a commit is under way go together into the next; all else is the application's."""
         try:
             while (event := await receive())["type"] != "mqtt.disconnect":
-                await (pile.add(event) if event["type"] == "mqtt.receive" else events.put(event))
+                queue = messages if event["type"] == "mqtt.receive" else events
+                queue.put(event)
+                if queue.full:
+                    await queue.room()
         finally:
-            await pile.end()
-        await events.put(event)
+            messages.close()
+        events.put(event)
 
-    async def _hear(self, scope: Any, events: "asyncio.Queue[Any]", send: Send, reading: "asyncio.Task[None]") -> None:
-        async def receive() -> Any:
-            await checkpoint()
-            return await events.get()
-
-        await self._app(scope, receive, send)
+    async def _hear(self, scope: Any, events: Queue[Any], send: Send, reading: "asyncio.Task[None]") -> None:
+        await self._app(scope, events.get, send)
         reading.cancel()  # where it is not over: nobody is left who would answer
 
-    async def _store(self, scope: Any, pile: "_Pile", send: Send) -> None:
+    async def _store(self, scope: Any, messages: Queue[Mapping[str, Any]], send: Send) -> None:
         here = deliveries.get()
-        messages: codec.Messages | None = None  # a device that only listens has none
-        while batch := await pile.take():
+        encoder: codec.Messages | None = None  # a device that only listens has none
+        while batch := await messages.take():
             new = [event for event in batch if not await self._is_known(event)]
-            messages = messages or codec.Messages(scope)
-            await here.store.put_all([self._message(scope, messages, event) for event in new])
+            encoder = encoder or codec.Messages(scope)
+            await here.store.put_all([self._message(scope, encoder, event) for event in new])
             here.stored.notify()
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
@@ -93,7 +92,7 @@ class InboxConnection:
         known = event.get("event", "")
         return bool(known and event["dup"] and await deliveries.get().store.is_known(known))
 
-    def _message(self, scope: Any, messages: codec.Messages, event: Mapping[str, Any]) -> Message:
+    def _message(self, scope: Any, encoder: codec.Messages, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()
         return Message(
             id=event_id,
@@ -101,7 +100,7 @@ class InboxConnection:
             route=self._label,
             key=self._kind.order_key(scope, [event]) if self._policy.order == "key" else event_id,
             received=time.time(),
-            content=messages.encode([event]),
+            content=encoder.encode([event]),
             subject=self._kind.subject(scope, [event]),
         )
 
@@ -110,36 +109,3 @@ def _as_kept(scope: Any) -> Any:
     """What a client proved itself with is no more for the disk than a password is."""
     properties = {key: value for key, value in scope["properties"].items() if key != "authentication_data"}
     return {**scope, "properties": properties}
-
-
-class _Pile:
-    """Messages that wait for the next commit, at most ``WINDOW``."""
-
-    def __init__(self) -> None:
-        self._events: list[Mapping[str, Any]] = []
-        self._ended = False
-        self._changed = asyncio.Condition()
-
-    async def add(self, event: Mapping[str, Any]) -> None:
-        """Waits for room."""
-        if len(self._events) >= WINDOW:
-            async with self._changed:
-                await self._changed.wait_for(lambda: len(self._events) < WINDOW)
-        self._events.append(event)
-        if len(self._events) == 1:
-            async with self._changed:
-                self._changed.notify_all()
-
-    async def end(self) -> None:
-        """There will be no more."""
-        async with self._changed:
-            self._ended = True
-            self._changed.notify_all()
-
-    async def take(self) -> list[Mapping[str, Any]]:
-        """All that wait, at least one; none at the end."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._events or self._ended)
-            taken, self._events = self._events, []
-            self._changed.notify_all()
-        return taken

@@ -1,22 +1,20 @@
 """Tells the worker and the outbox, in this process, that there is something in the store for them."""
 
-import asyncio
+from collections.abc import Callable
 
 
 class Notifier:
-    """Whoever waits holds an ``asyncio.Event`` from :meth:`listen`; :meth:`notify` sets them all."""
+    """Calls all that listen."""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Event] = set()
+        self._listeners: set[Callable[[], None]] = set()
 
-    def listen(self) -> asyncio.Event:
-        event = asyncio.Event()
-        self._waiting.add(event)
-        return event
+    def listen(self, listener: Callable[[], None]) -> None:
+        self._listeners.add(listener)
 
-    def forget(self, event: asyncio.Event) -> None:
-        self._waiting.discard(event)
+    def forget(self, listener: Callable[[], None]) -> None:
+        self._listeners.discard(listener)
 
     def notify(self) -> None:
-        for event in self._waiting:
-            event.set()
+        for listener in self._listeners:
+            listener()

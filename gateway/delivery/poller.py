@@ -8,6 +8,7 @@ from typing import ClassVar, Generic, TypeVar
 from gateway.delivery.notifier import Notifier
 from gateway.store import Clock, Message, Outgoing, StoreUnavailable
 from protocols.tasks import Tasks
+from protocols.wakeup import Wakeup
 
 Item = TypeVar("Item", Message, Outgoing)
 
@@ -29,7 +30,10 @@ class Poller(ABC, Generic[Item]):
         """By id."""
         self._tasks = Tasks(self.noun)
         self._notifier = notifier
-        self._woken = notifier.listen()
+        self._wakeup = Wakeup()
+        self._is_notified = False
+        """Since the store was looked at last."""
+        notifier.listen(self.look)
         self._stopping = False
 
     @abstractmethod
@@ -57,21 +61,21 @@ class Poller(ABC, Generic[Item]):
     def retire(self) -> None:
         """Take nothing more. What runs goes on until :meth:`stop`."""
         self._stopping = True
-        self._woken.set()
+        self.look()
 
     async def stop(self, grace: float) -> None:
         """Take nothing more, let what runs finish; what does not is left to the next start, its attempt counted."""
         self.retire()
         deadline = asyncio.get_running_loop().time() + grace
         while self.running and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            self._woken.clear()
+            self._is_notified = False
             await self._wait(left)
-        self._notifier.forget(self._woken)
+        self._notifier.forget(self.look)
         await self._tasks.cancel()
 
     async def _take(self) -> None:
         while not self._stopping:
-            self._woken.clear()
+            self._is_notified = False
             taken: list[Item] = []
             with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
                 taken = await self.due(self._clock.now())
@@ -90,10 +94,16 @@ class Poller(ABC, Generic[Item]):
                 seconds = LOOK_AGAIN if due is None else min(max(due - self._clock.now(), 0.01), LOOK_AGAIN)
         await self._wait(seconds)
 
+    def look(self) -> None:
+        """There may be something in the store, or room for it."""
+        self._is_notified = True
+        self._wakeup.wake()
+
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._woken.wait()
+                while not self._is_notified:
+                    await self._wakeup.wait()
 
     async def _run(self, item: Item) -> None:
         try:
@@ -104,4 +114,4 @@ class Poller(ABC, Generic[Item]):
     def ended(self, item: Item) -> None:
         """Its place is free."""
         del self.running[item.id]
-        self._woken.set()
+        self.look()

@@ -20,6 +20,7 @@ from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
 from protocols.asgi import Application
+from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,10 @@ class Worker(Poller[Message]):
         self._routes = here.routes
         self._app = app
         self._state = state
-        self._handled: dict[str, Message] = {}
-        """Messages whose handlers are done, and which the store does not know of yet, by id."""
-        self._handled_one = asyncio.Event()
+        self._handled: Queue[Message] = Queue(self.size)
+        """Messages whose handlers are done, for the next commit."""
+        self._finishing: set[str] = set()
+        """The ids of all messages whose handlers are done, and of which the store does not know yet."""
         self._trial_ends = 0.0
         """Monotonic."""
 
@@ -130,25 +132,23 @@ class Worker(Poller[Message]):
         sent = [*outcome.outgoing, *(kind.addressed(reply, scope) for reply in outcome.replies)]
         outgoing = outgoing_of(message.id, scope, sent, self.store.now())
         if not outgoing:
-            self._handled[message.id] = message
-            self._handled_one.set()
+            self._finishing.add(message.id)
+            self._handled.put(message)
             return
         await retry_until_stored(partial(self.store.finish, message.id, outgoing=outgoing))
         self._outgoing.notify()
 
     async def _finish_all(self) -> None:
         """What is handled while a commit is under way goes together into the next."""
-        while await self._handled_one.wait():
-            self._handled_one.clear()
-            handled = list(self._handled.values())
+        while handled := await self._handled.take():
             await retry_until_stored(partial(self.store.finish_all, [message.id for message in handled]))
             for message in handled:
-                del self._handled[message.id]
+                self._finishing.discard(message.id)
                 super().ended(message)
 
     def ended(self, item: Message) -> None:
         """What is handled keeps its place, and its key, until the store knows."""
-        if item.id not in self._handled:
+        if item.id not in self._finishing:
             super().ended(item)
 
     async def _bury(self, message: Message, error: str) -> None:

@@ -7,6 +7,7 @@ from collections import defaultdict
 from typing import Any
 
 from protocols.checkpoint import checkpoint
+from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ class InMemoryChannelLayer:
     def __init__(self, *, capacity: int = 100) -> None:
         self.capacity = capacity
         self.dropped = 0
-        self._channels: dict[str, asyncio.Queue[dict[str, Any]]] = {}
+        self._channels: dict[str, Queue[dict[str, Any]]] = {}
         self._groups: defaultdict[str, dict[str, None]] = defaultdict(dict)
         self._slow: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -42,8 +43,8 @@ class InMemoryChannelLayer:
 
     def _put(self, channel: str, message: dict[str, Any]) -> None:
         queue = self._channel(channel)
-        if queue.qsize() < self.capacity:
-            queue.put_nowait(message)
+        if not queue.full:
+            queue.put(message)
             return
         self.dropped += 1
         if channel not in self._slow:
@@ -54,7 +55,6 @@ class InMemoryChannelLayer:
     async def receive(self, channel: str) -> dict[str, Any]:
         """The next message of ``channel``; waits for one. All readers are on one loop, the gateway's."""
         self._loop = asyncio.get_running_loop()
-        await checkpoint()
         return await self._channel(channel).get()
 
     async def group_add(self, group: str, channel: str) -> None:
@@ -81,5 +81,5 @@ class InMemoryChannelLayer:
         self._channels.pop(channel, None)
         self._slow.discard(channel)
 
-    def _channel(self, name: str) -> "asyncio.Queue[dict[str, Any]]":
-        return self._channels.setdefault(name, asyncio.Queue())
+    def _channel(self, name: str) -> Queue[dict[str, Any]]:
+        return self._channels.setdefault(name, Queue(self.capacity))

@@ -18,6 +18,7 @@ from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import type_of
 from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
+from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
@@ -146,17 +147,16 @@ async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_events", "_left", "_room", "_send", "_task", "_topic", "_waiter")
+    __slots__ = ("_events", "_left", "_send", "_task", "_topic")
 
     def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
-        self._events = deque([connect])
+        self._events: Queue[dict[str, Any]] = Queue(WINDOW)
+        self._events.put(connect)
         self._topic = ""
-        self._waiter: asyncio.Future[None] | None = None
-        self._room: asyncio.Future[None] | None = None
         self._send = send
         self._left = False
         self._task = group.create_task(self._run(route, scope))
-        self._task.add_done_callback(lambda _: _wake(self._room))
+        self._task.add_done_callback(lambda _: self._events.close())
 
     async def _run(self, route: Route, scope: Any) -> None:
         """That the device has left ends this application, and none of its neighbours, who have messages of theirs."""
@@ -168,7 +168,7 @@ class _Branch:
 
     @property
     def full(self) -> bool:
-        return len(self._events) >= WINDOW
+        return self._events.full
 
     @property
     def ended(self) -> bool:
@@ -176,13 +176,10 @@ class _Branch:
 
     async def room(self) -> None:
         """Until half of what waits is taken, or nothing will be."""
-        if not self.ended:
-            self._room = asyncio.get_running_loop().create_future()
-            await self._room
+        await self._events.room()
 
     def put(self, event: dict[str, Any]) -> None:
-        self._events.append(event)
-        _wake(self._waiter)
+        self._events.put(event)
 
     def crashed_with(self, error: BaseException) -> bool:
         crashed = self._task.done() and not self._task.cancelled() and self._task.exception() is error
@@ -193,13 +190,7 @@ class _Branch:
     # What the application calls.
 
     async def receive(self) -> dict[str, Any]:
-        events = self._events
-        while not events:
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._room is not None and len(events) * 2 <= WINDOW:
-            _wake(self._room)
-        event = events.popleft()
+        event = await self._events.get()
         self._topic = event.get("topic", "")
         return event
 
@@ -231,8 +222,3 @@ def _check_questions(routes: Iterable[Route]) -> None:
             continue
         for method in consumer.writes("subscribe", "unsubscribe", "authenticate"):
             raise ValueError(f"{route.target} has {method}(), which nobody calls behind a topic; give it all of mqtt")
-
-
-def _wake(waiter: "asyncio.Future[None] | None") -> None:
-    if waiter is not None and not waiter.done():
-        waiter.set_result(None)

@@ -319,7 +319,7 @@ class Exchange(AppRun):
         self._goto("over")
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(0)
-        elif self._waiter is not None:
+        elif self._inbox.awaited:
             self._told = True
             self.feed(self._farewell())
 

@@ -1,0 +1,83 @@
+"""The queue between two tasks: bounded, in order, and safe to cancel on both sides."""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from protocols.checkpoint import checkpoints
+from protocols.wakeup import Wakeup
+
+T = TypeVar("T")
+
+
+class Queue(deque[T], Generic[T]):
+    """A deque that one can wait for.
+
+    :meth:`put` never waits: a task that can hold its source back does so while the queue is :attr:`full`, by
+    :meth:`room` or in its own way. An item leaves the queue when it is returned, so that a task that is cancelled
+    while it waits takes none with it.
+    """
+
+    __slots__ = ("_closed", "_limit", "_more", "_room")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._closed = False
+        self._more: Wakeup | None = None  # made when needed: most requests never wait
+        self._room: Wakeup | None = None
+
+    @property
+    def full(self) -> bool:
+        return len(self) >= self._limit
+
+    @property
+    def awaited(self) -> bool:
+        """Whether a task waits for an item."""
+        return self._more is not None and self._more.awaited
+
+    def put(self, item: T) -> None:
+        self.append(item)
+        if self._more is not None:
+            self._more.wake()
+
+    def close(self) -> None:
+        """Nothing more is put. What is in it can still be taken."""
+        self._closed = True
+        for wakeup in filter(None, (self._more, self._room)):
+            wakeup.wake()
+
+    async def more(self) -> None:
+        """Until something is put, or sooner; see :class:`protocols.wakeup.Wakeup`."""
+        if self._more is None:
+            self._more = Wakeup()
+        await self._more.wait()
+
+    async def room(self) -> None:
+        """Until half of it is free, or it is closed."""
+        while len(self) * 2 > self._limit and not self._closed:
+            if self._room is None:
+                self._room = Wakeup()
+            await self._room.wait()
+
+    async def get(self) -> T:
+        """The oldest item. Raises EOFError where there is none, and will be none."""
+        checkpoints.left -= 1
+        if checkpoints.left < 0:
+            await checkpoints.read_clock()  # before the item is taken, or a task that is cancelled here would lose it
+        while not self:
+            if self._closed:
+                raise EOFError
+            await self.more()
+        item = self.popleft()
+        if self._room is not None and len(self) * 2 <= self._limit:
+            self._room.wake()
+        return item
+
+    async def take(self) -> list[T]:
+        """All items, at least one; none where there is none, and will be none."""
+        while not self and not self._closed:
+            await self.more()
+        items = list(self)
+        self.clear()
+        if self._room is not None:
+            self._room.wake()
+        return items
