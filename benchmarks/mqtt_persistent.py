@@ -12,7 +12,7 @@ import uvloop
 
 from benchmarks.mqtt_apps import consumer
 from benchmarks.side_by_side import Peer, client, compare, python
-from gateway.runtime.persistence import StorePersistence
+from gateway.scopes.persistence import StorePersistence
 from gateway.store.sqlite import SQLiteStore
 from protocols.mqtt import MQTTServer, MQTTSettings
 

@@ -1,6 +1,5 @@
 """The command: run, check, routes, explain, send, schema, password. `gateway.cli.store` has those for the store."""
 
-import asyncio
 import contextlib
 import dataclasses
 import logging
@@ -14,7 +13,6 @@ import typer
 from gateway import __version__
 from gateway.cli import send
 from gateway.cli.explain import explain as explain_subject
-from gateway.cli.find_server import CannotSend
 from gateway.cli.passwords import password
 from gateway.cli.store import dead, outgoing
 from gateway.cli.store.show import show
@@ -49,21 +47,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-send_app = typer.Typer(
-    help="Send something to the running gateway, with a real client of its protocol.\n\n"
-    "Example: gateway send mqtt sensors/1/temperature '{\"celsius\": 21.5}'",
-    no_args_is_help=True,
-)
-app.add_typer(send_app, name="send")
+app.add_typer(send.app, name="send")
 app.add_typer(dead.app, name="dead")
 app.add_typer(outgoing.app, name="outgoing")
 
 INTERRUPTED = 130
 """As shells have it for a command that Ctrl+C ended."""
-
-ServerOption = Annotated[
-    str | None, typer.Option("--server", metavar="NAME", help="Which server; default: the first that fits.")
-]
 
 
 def _build(draft: Draft) -> Gateway:
@@ -214,123 +203,6 @@ def schema(
         print_json(json_schema())
     else:
         say(markdown().rstrip())
-
-
-# gateway send
-
-
-def _send(sender: send.Sender, config: str | None, *, as_json: bool) -> None:
-    draft = load(file_of(config))
-    os.chdir(draft.document.folder)
-    try:
-        sent = asyncio.run(send.send(sender, draft.finish().servers))
-    except CannotSend as error:
-        if not as_json:
-            fail(f"cannot send: {error}", 1)
-        sent = send.Sent(taken=False, summary=f"cannot send: {error}")
-    if as_json:
-        print_json(dataclasses.asdict(sent))
-    else:
-        say(sent.summary)
-        if sent.answer:
-            say(sent.answer)
-    if not sent.taken:
-        raise typer.Exit(1)
-
-
-class _Version(StrEnum):
-    OLD = "3.1.1"
-    NEW = "5.0"
-
-
-@send_app.command("mqtt")
-def send_mqtt(
-    topic: Annotated[str, typer.Argument()],
-    payload: Annotated[str, typer.Argument()] = "",
-    qos: Annotated[int, typer.Option(min=0, max=2)] = 1,
-    retain: Annotated[bool, typer.Option("--retain", help="The server keeps it for later subscribers.")] = False,
-    mqtt_version: Annotated[_Version, typer.Option(help="5.0 is told why, where it is refused.")] = _Version.NEW,
-    username: Annotated[str | None, typer.Option()] = None,
-    password: Annotated[str | None, typer.Option(envvar="MQTT_PASSWORD")] = None,
-    server: ServerOption = None,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Publish a message and wait until a handler has taken it. With TLS where the server has it.
-
-    Example: gateway send mqtt sensors/1/temperature '{"celsius": 21.5}'
-    """
-    if username is not None and password is None and sys.stdin.isatty():
-        password = typer.prompt(f"Password of {username}", default="", show_default=False, hide_input=True, err=True)
-    version = mqtt_version.value
-    message = send.MQTT(topic, payload.encode(), qos, retain, version, username, password, server)
-    _send(message, config, as_json=as_json)
-
-
-@send_app.command("email")
-def send_email(
-    recipient: Annotated[str, typer.Argument()],
-    text: Annotated[str, typer.Argument()] = "Hello",
-    sender: Annotated[str, typer.Option("--from")] = "ann@example.net",
-    subject: Annotated[str, typer.Option()] = "Hello",
-    server: ServerOption = None,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Deliver a message, as another mail server would.
-
-    Example: gateway send email help@support.example.org 'It does not print' --subject Printer
-    """
-    _send(send.Email(recipient, text, sender, subject, server), config, as_json=as_json)
-
-
-@send_app.command("sms", context_settings={"ignore_unknown_options": True})
-def send_sms(
-    sender: Annotated[str, typer.Argument(help="Who texts, such as +447700900123.")],
-    text: Annotated[str, typer.Argument()],
-    recipient: Annotated[str, typer.Option("--to")] = "+15005550006",
-    server: ServerOption = None,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Post a text to the webhook, signed with the configured secret as its provider signs.
-
-    Example: gateway send sms +447700900123 'When do you open?'
-    """
-    _send(send.SMS(sender, text, recipient, server), config, as_json=as_json)
-
-
-@send_app.command("http")
-def send_http(
-    path: Annotated[str, typer.Argument()],
-    body: Annotated[str, typer.Option("--data", "-d")] = "",
-    method: Annotated[str, typer.Option("--method", "-X", help="Default: GET, or POST with --data.")] = "",
-    server: ServerOption = None,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Make an HTTP request.
-
-    Example: gateway send http /longpoll/
-    """
-    verb = method or ("POST" if body else "GET")
-    _send(send.HTTP(path, verb, body.encode(), server), config, as_json=as_json)
-
-
-@send_app.command("websocket")
-def send_websocket(
-    path: Annotated[str, typer.Argument()],
-    texts: Annotated[list[str] | None, typer.Argument()] = None,
-    quiet: Annotated[float, typer.Option(help="Seconds of silence after which it hangs up.")] = 1.0,
-    server: ServerOption = None,
-    config: File = None,
-    as_json: AsJSON = False,
-) -> None:
-    """Connect, send texts, and print what comes back.
-
-    Example: gateway send websocket /chat/ '/name Ann' 'hello'
-    """
-    _send(send.WebSocket(path, texts or [], quiet, server), config, as_json=as_json)
 
 
 app.command()(show)

@@ -2,29 +2,27 @@
 
 import ipaddress
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
+from gateway.config.carriers import carrier
 from gateway.config.diagnostics import Finding, suggestion
 from gateway.config.loader import Draft
-from gateway.config.server_kinds import carrier, server_class
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
-from gateway.routing.scope_types import SCOPE_TYPES
+from gateway.scopes import KINDS, SERVERS
+from gateway.scopes.kind import ScopeKind
 from gateway.store import engine_of
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
-from protocols.mqtt.access.users import PasswordFile
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
-
-_EXTRAS = {"imap": ("aioimaplib", "asgi-gateway[imap]")}
-"""By protocol, the package that is not installed with us, and what installs it."""
 
 
 def findings(draft: Draft) -> list[Finding]:
-    """Everything that is wrong between the parts of the file; :func:`texts` needs the application as well."""
+    """Everything that is wrong between the parts of the file; :func:`answers` and :func:`replies` need the
+    application as well."""
     return [finding for check in _CHECKS for finding in check(draft)]
 
 
@@ -111,7 +109,7 @@ def _carriers(draft: Draft) -> Iterator[Finding]:
         if place is None:
             continue
         on, path, keys = place
-        web = [other for other in servers if servers[other].protocol == "http"]
+        web = [other for other in servers if SERVERS[servers[other].protocol].carries]
         if on not in web and not draft.spoiled("servers", on):
             hint = suggestion(on, web, otherwise="there is") or "; there is none"
             yield draft.document.at_value(
@@ -126,18 +124,16 @@ def _carriers(draft: Draft) -> Iterator[Finding]:
 def _libraries(draft: Draft) -> Iterator[Finding]:
     """An optional package is looked for and not imported: see the README on its licence."""
     for name, settings in draft.settings.servers.items():
-        package, extra = _EXTRAS.get(settings.protocol, ("", ""))
-        if package and getattr(settings, "configured", True) and find_spec(package) is None:
-            message = f"{package} is not installed; pip install '{extra}'"
+        kind = SERVERS[settings.protocol]
+        if kind.library and getattr(settings, "configured", True) and find_spec(kind.library) is None:
+            message = f"{kind.library} is not installed; pip install '{kind.install}'"
             yield draft.document.at_value(("servers", name, "protocol"), message)
 
 
 def _scope_types(protocol: object) -> tuple[str, ...]:
     """What a server of ``protocol`` makes; anything, for one that is unknown."""
-    try:
-        return server_class(str(protocol)).scope_types
-    except KeyError:
-        return SCOPE_TYPES
+    kind = SERVERS.get(str(protocol))
+    return kind.server_class().scope_types if kind is not None else tuple(KINDS)
 
 
 def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
@@ -145,8 +141,8 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
         return
     made = _made(draft)
     lost = [kind for server in _lost_servers(draft) for kind in _scope_types(server.get("protocol"))]
-    routed = [kind for kind in SCOPE_TYPES if getattr(draft.settings.routes, kind) is not None]
-    spoiled = [kind for kind in SCOPE_TYPES if draft.spoiled("routes", kind)]
+    routed = [kind for kind in KINDS if getattr(draft.settings.routes, kind) is not None]
+    spoiled = [kind for kind in KINDS if draft.spoiled("routes", kind)]
     yield from _unanswered(draft, {*routed, *spoiled}, "routes")
     for kind in routed:
         if kind not in lost and not any(kind in kinds for kinds in made.values()):
@@ -158,7 +154,7 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
 def answers(draft: Draft, app: object) -> Iterator[Finding]:
     """The same of an application that is written in Python, as far as that shows what it answers."""
     if draft.settings.application is not None:
-        yield from _unanswered(draft, {kind for kind in SCOPE_TYPES if _answers(app, kind)}, "application")
+        yield from _unanswered(draft, {kind for kind in KINDS if _answers(app, kind)}, "application")
 
 
 def _answers(app: Any, kind: str) -> bool:
@@ -205,24 +201,31 @@ def _submission(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
-def texts(draft: Draft, app: object) -> Iterator[Finding]:
-    """A reply to a text from the inbox cannot ride in the webhook's answer: that is long given. ``app`` is asked too,
-    since a route may be in a router that is written in Python."""
-    routes = draft.settings.routes.sms if draft.settings.routes is not None else None
-    lines = routes if isinstance(routes, list) else [routes]
-    if not (any(getattr(line, "inbox", False) for line in lines) or _keeps_texts(app)):
-        return
+def replies(draft: Draft, app: object) -> Iterator[Finding]:
+    """A reply to a message from the inbox cannot ride in the answer to its sender: that is long given. ``app`` is asked
+    too, since a route may be in a router that is written in Python."""
+    for kind in KINDS.values():
+        if kind.delivery is not None and (_has_inbox(draft, kind) or _keeps(app, kind)):
+            yield from _lacking(draft, kind)
+
+
+def _has_inbox(draft: Draft, kind: ScopeKind) -> bool:
+    routes = getattr(draft.settings.routes, kind.name, None)
+    return any(getattr(line, "inbox", False) for line in (routes if isinstance(routes, list) else [routes]))
+
+
+def _lacking(draft: Draft, kind: ScopeKind) -> Iterator[Finding]:
     for name, settings in draft.settings.servers.items():
-        if settings.protocol == "sms" and settings.lacks_to_send:
-            lacking = f"servers.{name} needs {settings.lacks_to_send}"
-            message = f"{lacking}: a route for texts has inbox: true, whose replies leave later"
+        if settings.protocol in kind.protocols and (lacks := getattr(settings, "lacks_to_send", "")):
+            lacking = f"servers.{name} needs {lacks}"
+            message = f"{lacking}: a route for {kind.noun} has inbox: true, whose replies leave later"
             yield draft.document.at_key(("servers", name), message)
 
 
-def _keeps_texts(app: object) -> bool:
-    """Whether a text may come to a route with an inbox."""
+def _keeps(app: object, kind: ScopeKind) -> bool:
+    """Whether a message may come to a route with an inbox."""
     if isinstance(app, ProtocolTypeRouter):
-        return any(_keeps_texts(route.app) for route in app.routes if route.pattern.match("sms") is not None)
+        return any(_keeps(route.app, kind) for route in app.routes if route.pattern.match(kind.name) is not None)
     found = leaves(app) if isinstance(app, Router) else [app]
     return any(isinstance(each, Guard) and each.policy.inbox for each in found)
 
@@ -245,28 +248,11 @@ def _certificates(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
 
 
-def _open_websockets(draft: Draft) -> Iterator[Finding]:
-    """An MQTT server that only this machine reaches is reached by everybody through an http server that is."""
-    servers: Mapping[str, Any] = draft.settings.servers
-    for name, settings in servers.items():
-        on: str = getattr(getattr(settings, "websocket", None), "on", "")
-        web = servers.get(on)
-        if web is not None and web.protocol == "http" and settings.lets_anybody(web.bind, web.tls):
-            message = (
-                f"servers.{name}: websocket: servers.{on} on {parse_address(web.bind)} lets anybody connect: say "
-                "users, password_file, or anonymous: true where the application itself decides"
-            )
-            yield draft.document.at_value(("servers", name, "websocket"), message)
-
-
-def _password_files(draft: Draft) -> Iterator[Finding]:
-    for name, settings in draft.settings.servers.items():
-        path: str | None = getattr(settings, "password_file", None)
-        try:
-            if path is not None:
-                PasswordFile(path, name)
-        except ValueError as error:
-            yield draft.document.at_value(("servers", name, "password_file"), f"servers.{name}: {error}")
+def _own(draft: Draft) -> Iterator[Finding]:
+    """What only a scope type knows of its servers."""
+    for kind in KINDS.values():
+        for place, message in kind.mistakes(draft.settings.servers):
+            yield draft.document.at_value(place, message)
 
 
 _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
@@ -279,6 +265,5 @@ _CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
     _submission,
     store,
     _certificates,
-    _open_websockets,
-    _password_files,
+    _own,
 )

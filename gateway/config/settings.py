@@ -4,136 +4,30 @@ A field is declared once, here or beside its server; that gives the parser, the 
 in ``docs/configuration.md`` and the errors.
 """
 
-from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
 
+from gateway.config import composed
 from gateway.delivery.keep import Keep
-from gateway.delivery.policy import Policy
+from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
-from protocols.http.settings import HTTPSettings
-from protocols.mail.imap.reader import IMAPSettings
-from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.submission import SubmissionSettings
-from protocols.mqtt.client.client import MQTTClientSettings
-from protocols.mqtt.settings import MQTTSettings
 from protocols.server import SETTINGS_CONFIG
-from protocols.sms import GenericSettings, TwilioSettings
 from protocols.units import Address, Seconds, Timeout
 
-SMSSettings = Annotated[TwilioSettings | GenericSettings, Field(discriminator="provider")]
-ServerSettings = Annotated[
-    HTTPSettings | MQTTSettings | MQTTClientSettings | SMTPSettings | IMAPSettings | SMSSettings,
-    Field(discriminator="protocol"),
-]
+if TYPE_CHECKING:  # what there is depends on the scope types that are installed
+    ServerSettings: TypeAlias = Any
+    RoutesSettings: TypeAlias = Any
+    KeepSettings: TypeAlias = Any
+else:
+    ServerSettings = composed.any_server()
+    RoutesSettings = composed.routes()
+    KeepSettings = composed.keep()
+
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"
-Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-_POLICY_KEYS: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
-
-
-def _own_keys_first(schema: dict[str, Any]) -> None:
-    """pydantic puts a parent's fields first, and reads the docstrings of a class's own source alone."""
-    own = {key: value for key, value in schema["properties"].items() if key not in _POLICY_KEYS}
-    schema["properties"] = own | _POLICY_KEYS
-
-
-_WITH_POLICY = {**SETTINGS_CONFIG, "json_schema_extra": _own_keys_first}
-
-
-@dataclass(frozen=True)
-class PathRoute:
-    """A route of the http or websocket scope."""
-
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
-
-    app: Target
-    """What answers: `module.attribute`, `module:attribute`, or `django`."""
-    path: str | None = None
-    """A regular expression, searched in the path without its leading slash, as Django does."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TopicRoute(Policy):
-    """A route of the mqtt scope."""
-
-    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
-
-    app: Target
-    """What answers: `module.attribute` or `module:attribute`."""
-    topic: str | None = None
-    """An MQTT topic filter, with `+` for one level and `#` for the rest; `{sensor}` is one level too, and reaches the
-    handler under that name."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RecipientRoute(Policy):
-    """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`."""
-
-    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
-
-    app: Target
-    """What answers: `module.attribute` or `module:attribute`."""
-    recipient: str | None = None
-    """A regular expression, searched in the recipient's address without regard to case."""
-    address: str | None = None
-    """One address."""
-    domain: str | None = None
-    """Every address at one domain."""
-    default: Literal[True] | None = None
-    """Every recipient that no route before it took."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class SenderRoute(Policy):
-    """A route of the sms scope: by `sender` or `default`."""
-
-    __pydantic_config__: ClassVar[Any] = _WITH_POLICY
-
-    app: Target
-    """What answers: `module.attribute` or `module:attribute`."""
-    sender: str | None = None
-    """The beginning of an E.164 number (`+44`), or a region (`GB`)."""
-    default: Literal[True] | None = None
-    """Every sender that no route before it took."""
-
-
-R = TypeVar("R")
-
-
-def _form(value: object) -> str:
-    """Which of the three ways of writing routes this is."""
-    if isinstance(value, dict):
-        return "route"
-    return "routes" if isinstance(value, list) else "target"
-
-
-Routes = Annotated[
-    Annotated[Target, Tag("target")]
-    | Annotated[R, Tag("route")]
-    | Annotated[list[R], Tag("routes"), Field(min_length=1)],
-    Discriminator(_form),
-]
-"""A target for everything, one route, or a list of routes of which the first that matches answers."""
-
-
-@dataclass(frozen=True)
-class RoutesSettings:
-    """What answers each scope type: a target, one route, or a list of routes of which the first that matches wins."""
-
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
-
-    http: Routes[PathRoute] | None = None
-    """HTTP requests, by path."""
-    websocket: Routes[PathRoute] | None = None
-    """WebSocket connections, by path."""
-    mqtt: Routes[TopicRoute] | None = None
-    """MQTT connections, by topic."""
-    email: Routes[RecipientRoute] | None = None
-    """Messages, by recipient."""
-    sms: Routes[SenderRoute] | None = None
-    """Text messages, by sender."""
 
 
 @dataclass(frozen=True)
@@ -188,17 +82,16 @@ class OutgoingSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     keep: Annotated[
-        Annotated[Timeout, Tag("all")] | Annotated[Keep, Tag("kinds")],
+        Annotated[Timeout, Tag("all")] | Annotated[KeepSettings, Tag("kinds")],
         Discriminator(_keep_form),
-    ] = field(default_factory=Keep)
+    ] = field(default_factory=KeepSettings)
     """How long an item is tried after its commit; if it fails later than that, it is dead. `5d` is for everything;
     or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. If the other side refuses our account (a login,
     a balance), the item is kept without a limit."""
 
     @property
     def lives(self) -> Keep:
-        """By kind."""
-        return self.keep if isinstance(self.keep, Keep) else Keep.all(self.keep)
+        return Keep(everything=self.keep) if isinstance(self.keep, float) else Keep(asdict(self.keep))
 
 
 @dataclass(frozen=True)

@@ -1,34 +1,31 @@
 """How long what handlers send is tried."""
 
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from protocols.server import SETTINGS_CONFIG
-from protocols.units import Timeout
+from gateway.kinds import scope_kinds
 
-_DAY = 86400.0
+_OTHERWISE = 5 * 86400.0
+"""Seconds for items of a scope type that is no longer installed."""
 
 
 @dataclass(frozen=True)
 class Keep:
-    """How long what handlers send is tried, from its commit on. What has not left by then is dead after its next
-    failure. What an account refuses (a login, a balance) is kept without an end."""
+    """Seconds from the commit on. What has not left by then is dead after its next failure; what an account refuses (a
+    login, a balance) is kept without an end."""
 
-    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+    by_type: Mapping[str, float] = field(default_factory=dict)
+    """Scope type -> seconds, where they are not those of the scope type itself."""
+    everything: float | None = None
+    """The same for every scope type."""
 
-    email: Timeout = 5 * _DAY
-    """Mail."""
-    sms: Timeout = 1 * _DAY
-    """Texts: a day later few are of use."""
-    mqtt: Timeout = 5 * _DAY
-    """Publications to a broker."""
+    def of(self, scope_type: str) -> float:
+        if self.everything is not None:
+            return self.everything
+        return self.by_type.get(scope_type) or lives().get(scope_type, _OTHERWISE)
 
-    @classmethod
-    def all(cls, seconds: float) -> "Keep":
-        """The same for every kind."""
-        return cls(seconds, seconds, seconds)
 
-    def of(self, kind: str) -> float:
-        """Seconds for ``kind``: ``email``, ``sms`` or ``mqtt``."""
-        seconds: float = getattr(self, kind, 5 * _DAY)
-        return seconds
+def lives() -> dict[str, float]:
+    """By scope type, for all of which something leaves."""
+    kinds = {name: kind.delivery for name, kind in scope_kinds().items() if kind.delivery is not None}
+    return {name: delivery.keep for name, delivery in kinds.items() if delivery.keep is not None}

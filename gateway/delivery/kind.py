@@ -25,8 +25,16 @@ class DeliveryKind(ABC):
     """What makes each event valid that an application sends, by event type."""
     raw: ClassVar[Mapping[str, Callable[[Any], bytes]]] = {}
     """The content of an event, as an operator wants to see it, by event type."""
+    content: ClassVar[frozenset[str]]
+    """Keys of its scopes and events that hold what was said, or a part of it: lists and logs leave them out."""
     suffix: ClassVar[str] = ""
     """Of the file that has the raw content and nothing else, such as ``.eml``. Empty: an exported message is JSON."""
+
+    keep: ClassVar[float | None] = None
+    """Seconds for which what handlers send is tried, unless `outgoing.keep` says something else. None: nothing of this
+    type leaves by the outbox."""
+    keep_words: ClassVar[str] = ""
+    """What its key of `outgoing.keep` is about, for the reference."""
 
     # A message that arrives.
 

@@ -3,11 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
+from gateway.kinds import scope_kinds
 from gateway.routing.patterns import NO_CAPTURES, Captures, Exactly, Pattern
 from gateway.routing.router import Route, Router, check_answers, check_policies
 from gateway.routing.targets import as_application, name_of
-
-SCOPE_TYPES = ("http", "websocket", "mqtt", "email", "sms")
 
 
 class ProtocolTypeRouter(Router):
@@ -39,8 +38,8 @@ def _mapping(given: Any) -> Mapping[str, Any]:
 
 
 def _branch(kind: str, target: Any) -> Route:
-    if kind not in (*SCOPE_TYPES, "lifespan"):
-        raise ValueError(f"{kind!r} is no scope type; there are {', '.join(SCOPE_TYPES)}")
+    if kind not in scope_kinds() and kind != "lifespan":
+        raise ValueError(f"{kind!r} is no scope type; there are {', '.join(scope_kinds())}")
     app = as_application(target)
     route = Route(Exactly(kind), app, name_of(target))
     check_answers(app, kind)

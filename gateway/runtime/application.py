@@ -1,6 +1,6 @@
 """``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -12,66 +12,12 @@ from gateway.config.loader import Draft
 from gateway.delivery.guard import guarded
 from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
-from gateway.routing import (
-    EmailToRouter,
-    ProtocolTypeRouter,
-    Route,
-    SMSFromRouter,
-    TopicRouter,
-    URLRouter,
-    address,
-    as_application,
-    check_answers,
-    country,
-    default,
-    domain,
-    name_of,
-    phone,
-    regex,
-    topic,
-    url,
-)
+from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers, name_of
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
 from gateway.runtime.importing import TargetError, import_target
+from gateway.scopes import KINDS
 from protocols.asgi import Application
-
-_ROUTERS: dict[str, Callable[[list[Route]], Any]] = {
-    "http": URLRouter,
-    "websocket": URLRouter,
-    "mqtt": TopicRouter,
-    "email": EmailToRouter,
-    "sms": SMSFromRouter,
-}
-_KEYS: dict[str, tuple[str, ...]] = {
-    "http": ("path",),
-    "websocket": ("path",),
-    "mqtt": ("topic",),
-    "email": ("recipient", "address", "domain", "default"),
-    "sms": ("sender", "default"),
-}
-
-
-def _sender(text: str, target: Any, policy: Policy) -> Route:
-    return country(text, target, policy) if text.isalpha() else phone(text, target, policy)
-
-
-def _path(pattern: str, target: Any) -> Route:
-    if pattern.startswith("^/"):
-        hint = f"paths are matched without their leading slash; write {'^' + pattern[2:]!r}"
-        raise ValueError(f"{pattern!r} can never match: {hint}")
-    return url(pattern, target)
-
-
-_MAKERS: dict[str, Callable[[Any, Any, Policy], Route]] = {
-    "path": lambda pattern, target, _: _path(pattern, target),
-    "topic": topic,
-    "recipient": regex,
-    "address": address,
-    "domain": domain,
-    "sender": _sender,
-    "default": lambda _, target, policy: default(target, policy),
-}
 
 
 async def _unusable(scope: Any, receive: Any, send: Any) -> None:
@@ -97,7 +43,7 @@ class ApplicationBuilder:
         if settings.application is not None:
             application: Application = self._import(settings.application, ("application",))
             return application
-        routes = {kind: getattr(settings.routes, kind, None) for kind in _ROUTERS}
+        routes = {kind: getattr(settings.routes, kind, None) for kind in KINDS}
         targets = {kind: self._target(kind, value) for kind, value in routes.items() if value is not None}
         return ProtocolTypeRouter(targets) if not self.findings else _unusable
 
@@ -119,7 +65,7 @@ class ApplicationBuilder:
             first = self.draft.document.span(made[earlier][0]).line + 1
             message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
             self._report(made[later][0], message)
-        return _ROUTERS[kind]([route for _, route in made]) if not self.findings else _unusable
+        return KINDS[kind].router([route for _, route in made]) if not self.findings else _unusable
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
         target = self._answering(kind, line.app, (*loc, "app"))
@@ -132,7 +78,7 @@ class ApplicationBuilder:
             return None
         key = given[0]
         try:
-            return _MAKERS[key](getattr(line, key), target, _policy(line))
+            return KINDS[kind].make_route(key, getattr(line, key), target, _policy(line))
         except ValueError as error:
             self._report((*loc, key), str(error), part=getattr(error, "part", ""))
             return None
@@ -144,7 +90,7 @@ class ApplicationBuilder:
             self._report(loc, f"{label(loc)}: {error}")
 
     def _given(self, kind: str, line: Any) -> list[str]:
-        return [key for key in _KEYS[kind] if getattr(line, key) is not None]
+        return [key for key in KINDS[kind].keys if getattr(line, key) is not None]
 
     def _answering(self, kind: str, target: str, loc: Loc) -> Any:
         app = self._import(target, loc)
@@ -207,6 +153,4 @@ def _policy_of(*values: Any) -> Policy:
 def _how_many(kind: str, loc: Loc, given: list[str]) -> str:
     if given:
         return f"{label(loc)} has {' and '.join(given)}; write one of them"
-    wanted = " or ".join(_KEYS[kind])
-    everything = {"http": 'path: "^"', "websocket": 'path: "^"', "mqtt": 'topic: "#"'}.get(kind, "default: true")
-    return f"{label(loc)} needs {wanted}; {everything} takes all"
+    return f"{label(loc)} needs {' or '.join(KINDS[kind].keys)}; {KINDS[kind].everything} takes all"

@@ -1,19 +1,16 @@
 """What the operator reads while the daemon starts and stops: one line a fact, in columns."""
 
-import re
-import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby, islice
+from itertools import groupby
 from operator import itemgetter
 from typing import Any
 
 from gateway import __version__
 from gateway.config.diagnostics import count
 from gateway.routing import Route, Router
-from gateway.routing.patterns import Topic
-from protocols.mqtt.access.acl import Rules
+from gateway.scopes import KINDS
+from gateway.scopes.kind import Running
 from protocols.server import Server
-from protocols.units import TCP, Unix, parse_address
 
 VERSION = __version__.rpartition(".")[0]
 
@@ -75,65 +72,16 @@ def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, c
 
     ``settings`` are those of the ``servers``, by name, in the order of the file.
     """
-    examples = _examples({server.name: server for server in servers}, settings, routes_of(app), command)
+    by_name = {server.name: server for server in servers}
+    running = [Running(by_name[name], each) for name, each in settings.items() if name in by_name]
+    found = routes_of(app)
+    examples = [
+        example
+        for kind in KINDS.values()
+        for example in kind.suggestions(running, [route for of, route in found if of == kind.name], command)
+    ]
+    examples.sort(key=lambda example: not example.startswith(command))  # what a browser opens comes last
     return f"try:  {'   ·   '.join(examples)}" if examples else ""
-
-
-def _examples(
-    servers: Mapping[str, Server], settings: Mapping[str, Any], routes: Sequence[tuple[str, Route]], command: str
-) -> list[str]:
-    first = {settings[name].protocol: name for name in reversed(list(settings)) if name in servers}
-    examples = []
-    if (name := first.get("mqtt")) and _answers(settings[name], unix=False):
-        examples += [f"{command} send mqtt {what}" for what in islice(_publications(settings[name], routes), 1)]
-    if (name := first.get("smtp")) and _answers(settings[name]):
-        examples += [f"{command} send email {address} 'Hello'" for address in islice(_recipients(routes), 1)]
-    if (name := first.get("sms")) and _answers(settings[settings[name].on]):
-        examples.append(f"{command} send sms +447700900123 'Hello'")
-    if (name := first.get("http")) and not servers[name].address.startswith(("unix:", "fd:")):
-        examples.append(f"http{'s' if settings[name].tls else ''}://{servers[name].address}/")
-    return examples
-
-
-def _answers(settings: Any, *, unix: bool = True) -> bool:
-    """Whether ``send`` can talk to this server: it finds the address in the file, and has no certificate."""
-    place = parse_address(settings.bind)
-    found = place.port != 0 if isinstance(place, TCP) else unix and isinstance(place, Unix)
-    return found and not (settings.tls and settings.tls.client_ca)
-
-
-def _publications(settings: Any, routes: Sequence[tuple[str, Route]]) -> Iterator[str]:
-    """What the server takes: a topic, a payload and, where one is wanted, a user name; its password is asked for."""
-    nobody = [None] if settings.anonymous or not settings.knows_users else []
-    for user in [*nobody, *(settings.users or ())]:
-        rules = Rules(settings.acl, "gateway-send", user) if settings.acl is not None else None
-        login = f" --username {shlex.quote(user)}" if user else ""
-        for topic in (_topic(routes, level) for level in ("1", user) if level and _is_level(level)):
-            if rules is None or rules.may_publish(topic):
-                yield f"{shlex.quote(topic)} 21.5{login}"
-
-
-def _is_level(name: str) -> bool:
-    return not set(name) & set("/+#\0")
-
-
-def _topic(routes: Sequence[tuple[str, Route]], level: str) -> str:
-    """A topic that the first route takes, with ``level`` for its wildcards."""
-    found = next((route.pattern for kind, route in routes if kind == "mqtt"), None)
-    pattern = found.filter if isinstance(found, Topic) else "mqtt"
-    if pattern in ("mqtt", "#"):
-        return f"sensors/{level}/temperature"
-    return pattern.replace("+", level).replace("#", level).removeprefix("$share/")
-
-
-def _recipients(routes: Sequence[tuple[str, Route]]) -> Iterator[str]:
-    """Addresses that some route takes, where that is easily seen."""
-    for kind, route in routes:
-        text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
-        if kind == "email" and text in ("email", "default"):
-            yield "ann@example.org"
-        elif kind == "email" and re.fullmatch(r"[a-z0-9-]*@[a-z0-9.-]+", text):
-            yield f"ann{text}" if text.startswith("@") else text
 
 
 def in_flight(servers: Iterable[Server]) -> dict[str, int]:

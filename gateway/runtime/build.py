@@ -21,6 +21,7 @@ from gateway.runtime.health import ConsoleServer
 from gateway.runtime.layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import make_outlets, make_servers, needs_store
+from gateway.scopes.server_kind import Given
 from gateway.services import Service, Services
 from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
@@ -63,19 +64,20 @@ def _build(draft: Draft) -> Gateway:
     builder = ApplicationBuilder(draft, importable=not unprepared)
     app = builder.build()
     layer, no_layer = make_layer(draft) if not unprepared else (InMemoryChannelLayer(), [])
-    missing = [*checks.answers(draft, app), *checks.texts(draft, app)]
+    missing = [*checks.answers(draft, app), *checks.replies(draft, app)]
     draft.finish([*wrong, *unprepared, *no_layer, *builder.findings, *missing])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
     store = engine_of(settings.store).store() if kept or _has_policies(app) else None
+    given = Given(submission, store)
     try:
-        servers = make_servers(settings.servers, app, lifespan.state, submission, store)
+        servers = make_servers(settings.servers, app, lifespan.state, given)
     except ValueError as error:
         raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
-    outlets, console = make_outlets(servers, submission), _console(settings, servers, dispatcher)
+    outlets, console = make_outlets(servers, given), _console(settings, servers, dispatcher)
     return Gateway(draft.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 

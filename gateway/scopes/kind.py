@@ -1,15 +1,118 @@
 """What makes a scope type one."""
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple
 
 from gateway.delivery.kind import DeliveryKind
+from gateway.delivery.outbox import NoServer, Outlet
+from gateway.delivery.policy import Policy
+from gateway.routing.patterns import Pattern
+from gateway.routing.router import Route, Router
+from gateway.scopes.routes import keys_of
+from gateway.scopes.server_kind import Given, ServerKind
+from protocols.events import Event
+from protocols.server import Server
+
+Place = tuple[str | int, ...]
+"""Where in gateway.yaml: ``("servers", "devices", "password_file")``."""
 
 
-@dataclass(frozen=True)
-class ScopeKind:
-    """A scope type, with all that the gateway has to know about it."""
+class Running(NamedTuple):
+    """A server that has started."""
 
-    name: str
-    """``scope["type"]``."""
-    delivery: DeliveryKind | None = None
+    server: Server
+    settings: Any
+
+
+class ScopeKind(ABC):
+    """A scope type, with all that the gateway has to know about it. One object each, without state of its own.
+
+    Settings, routers, delivery, checks and the command line go through the list of these; none knows a scope type by
+    its name.
+    """
+
+    name: ClassVar[str]
+    """``scope["type"]``, and the first part of the types of its events."""
+    delivery: ClassVar[DeliveryKind | None] = None
     """How its messages are kept. None: they are not, and a route for them has no policy."""
+    servers: ClassVar[Sequence[ServerKind]] = ()
+    """The protocols that ``servers:`` may name for it."""
+    noun: ClassVar[str] = "messages"
+    """What the operator calls what it brings."""
+
+    # What gateway.yaml says of it.
+
+    words: ClassVar[str]
+    """What its key of ``routes:`` holds, for the reference: ``Text messages, by sender.``"""
+    route: ClassVar[type]
+    """The settings of one route: ``app``, and a field for each key that a route may have, all of them optional."""
+    everything: ClassVar[str] = "default: true"
+    """The key of a route that takes all."""
+
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+        """What is wrong with ``servers``, by name, though each setting is right by itself."""
+        return iter(())
+
+    # How its scopes are routed.
+
+    router: ClassVar[type[Router]]
+    refusal: ClassVar[Sequence[Event]]
+    """What a scope is answered that no route takes: its protocol's own "no such place"."""
+
+    @abstractmethod
+    def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
+        """A route by one of the keys. Raises ValueError for a pattern that is none."""
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys by which a route says what it takes."""
+        return keys_of(self.route)
+
+    # What the command line does with it.
+
+    example: ClassVar[str]
+    """What `gateway explain` takes: ``email:ann@example.org``."""
+    send: ClassVar[str] = ""
+    """``module:function`` of the command below `gateway send`: its parameters are the command's, its docstring is the
+    help, and it returns a :class:`~gateway.scopes.sending.Sender`. Empty: there is no such command."""
+
+    dashes: ClassVar[bool] = False
+    """Whether what `gateway send` is given may begin with a dash and be no option."""
+
+    @abstractmethod
+    def subject(self, text: str) -> dict[str, Any]:
+        """As much of a scope as routers look at, from what comes behind ``email:``. Raises ValueError."""
+
+    def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
+        """What ``pattern`` takes out of ``scope``, where handlers get it by name."""
+        return None
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        """Lines that the operator can paste to try it, the best first. ``running``: all servers, in the order of
+        the file."""
+        return iter(())
+
+    # How what handlers send leaves.
+
+    def outlet(self, servers: Iterable[Server], given: Given) -> Outlet | None:
+        """Sends for the outbox. None: nothing of this type leaves."""
+        if self.delivery is None or self.delivery.keep is None:
+            return None
+        by_name = {server.name: server for server in servers if self.name in server.scope_types}
+
+        async def leave(listener: str, event: Event) -> None:
+            if listener not in by_name:
+                raise NoServer(f"there is no {self.name} server {listener!r} any more")
+            await self.transmit(by_name[listener], event)
+
+        return leave
+
+    async def transmit(self, server: Any, event: Event) -> None:
+        """Send ``event`` by ``server``. Raises NotSent, PermanentFailure or AccountRefused."""
+        await server.send(event)
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """What ``protocol:`` may be for its servers."""
+        return tuple(name for server in self.servers for name in server.protocols)

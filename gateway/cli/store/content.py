@@ -2,15 +2,18 @@
 
 import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from gateway.scopes import KINDS
 from gateway.store import Message, Outgoing, OutgoingSummary, Summary, codec
 
 DEPTH = 100
 """Levels of a scope; ours have four."""
-_CONTENT = frozenset({"body", "fields", "headers", "media", "message", "payload", "text", "will"})
+_KEPT = {name: kind.delivery for name, kind in KINDS.items() if kind.delivery is not None}
+_RAW = {event: raw for kind in _KEPT.values() for event, raw in kind.raw.items()}
+_CONTENT = frozenset(key for kind in _KEPT.values() for key in kind.content)
 """Keys of scopes and events that hold what was written, or a part of it."""
 _MACHINERY = frozenset({"asgi", "extensions", "state"})
 
@@ -45,6 +48,12 @@ class Content:
         """The message itself: an RFC 5322 mail, an MQTT payload, a text (UTF-8)."""
         return b"".join(_RAW[event["type"]](event) for event in self.events if event["type"] in _RAW)
 
+    @property
+    def suffix(self) -> str:
+        """Of the file that is the message itself; empty where there is none."""
+        names = (str(event["type"]).partition(".")[0] for event in self.events)
+        return next((_KEPT[name].suffix for name in names if name in _KEPT and _KEPT[name].suffix), "")
+
 
 def file_of(item: Message | Outgoing) -> tuple[str, bytes]:
     """(name, content) of the file that ``export`` writes. Damaged content is given as it was stored."""
@@ -56,8 +65,8 @@ def file_of(item: Message | Outgoing) -> tuple[str, bytes]:
 
 def _readable(item: Message | Outgoing) -> tuple[str, bytes]:
     content = Content.of(item)
-    if any(str(event["type"]).startswith("email.") for event in content.events):
-        return f"{item.id}.eml", content.raw()
+    if content.suffix:
+        return f"{item.id}{content.suffix}", content.raw()
     data = {**item_data(item), "error": item.error, "scope": content.scope, "events": content.events}
     text = json.dumps(_plain(data), indent=2, ensure_ascii=False)
     return f"{item.id}.json", f"{text}\n".encode(errors="backslashreplace")  # a lone surrogate, as JSON writes it
@@ -78,17 +87,6 @@ def entry_data(entry: Summary | OutgoingSummary) -> dict[str, Any]:
 def last_line(text: str) -> str:
     """What went wrong, of a traceback."""
     return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), "")
-
-
-_RAW: dict[str, Callable[[Any], bytes]] = {
-    "email.receive": lambda event: event["body"],
-    "email.send": lambda event: event["message"],
-    "mqtt.receive": lambda event: event["payload"],
-    "mqtt.send": lambda event: event["payload"],
-    "sms.receive": lambda event: event["text"].encode(errors="surrogatepass"),
-    "sms.send": lambda event: event["text"].encode(errors="surrogatepass"),
-    "sms.status": lambda event: json.dumps(_plain(event)).encode(),
-}
 
 
 def _without(data: Mapping[str, Any], keys: frozenset[str]) -> dict[str, Any]:

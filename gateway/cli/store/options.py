@@ -6,19 +6,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import wraps
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gateway.cli.store.selection import Filters, Selection
+from gateway.scopes import KINDS
 from gateway.store import OutgoingState
 from protocols.units import parse_duration
 
-
-class _Type(StrEnum):
-    EMAIL = "email"
-    MQTT = "mqtt"
-    SMS = "sms"
+if TYPE_CHECKING:  # the scope types that are installed
+    _Type = StrEnum
+else:
+    _Type = StrEnum("_Type", sorted(kind.name for kind in KINDS.values() if kind.delivery is not None))
 
 
 ID = Annotated[str, typer.Argument(metavar="ID", help="An id, or its beginning if that is unique.")]

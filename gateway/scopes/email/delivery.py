@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Attempt
-from gateway.delivery.deduplication import Identity
+from gateway.delivery.deduplication import DAY, Identity
 from gateway.delivery.kind import DeliveryKind
 from gateway.scopes.email.identity import identity_of
 from protocols.asgi import Application, Receive
@@ -31,8 +31,11 @@ class EmailDelivery(DeliveryKind):
 
     name: ClassVar = "email"
     checks: ClassVar = events.CHECKS
+    content: ClassVar = frozenset({"body", "headers", "message"})
     raw: ClassVar = {"email.receive": lambda event: event["body"], "email.send": lambda event: event["message"]}
     suffix: ClassVar = ".eml"
+    keep: ClassVar = 5 * DAY
+    keep_words: ClassVar = "Mail."
 
     async def read(self, receive: Receive) -> list[Any]:
         """Its chunks as one."""

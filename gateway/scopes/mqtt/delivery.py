@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from gateway.consumers.mqtt import MqttConnection
 from gateway.delivery.attempt import Attempt
+from gateway.delivery.deduplication import DAY
 from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
@@ -85,7 +86,10 @@ class MQTTDelivery(DeliveryKind):
     """A scope is a connection, which brings many messages."""
 
     name: ClassVar = "mqtt"
+    keep: ClassVar = 5 * DAY
+    keep_words: ClassVar = "Publications to a broker."
     checks: ClassVar = events.CHECKS
+    content: ClassVar = frozenset({"payload", "will"})
     raw: ClassVar = {"mqtt.receive": lambda event: event["payload"], "mqtt.send": lambda event: event["payload"]}
 
     def check(self, policy: Policy) -> None:

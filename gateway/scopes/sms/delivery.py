@@ -50,7 +50,10 @@ class SMSDelivery(DeliveryKind):
     """A scope is one text, or one delivery receipt."""
 
     name: ClassVar = "sms"
+    keep: ClassVar = 1 * DAY
+    keep_words: ClassVar = "Texts: a day later few are of use."
     checks: ClassVar = events.CHECKS
+    content: ClassVar = frozenset({"fields", "media", "text"})
     raw: ClassVar = {"sms.receive": _text, "sms.send": _text, "sms.status": lambda event: json.dumps(event).encode()}
 
     def identity(self, scope: Any, events: Sequence[Any]) -> Identity:

@@ -25,6 +25,7 @@ from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
 from gateway.scopes.email.identity import identity_of
+from gateway.scopes.server_kind import Given
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError
@@ -239,7 +240,7 @@ async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
     await store.claim("e", id="e", now=1.0, ttl=1e12)
     outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event], store.now())
     await store.settle("e", result=b"", outgoing=outgoing)
-    outbox = Outbox(deliveries.get(), make_outlets([devices, texts], DirectorySubmission(str(tmp_path))))
+    outbox = Outbox(deliveries.get(), make_outlets([devices, texts], Given(DirectorySubmission(str(tmp_path)))))
     outbox.start()
 
     async def dead() -> bool:

@@ -46,7 +46,7 @@ async def test_it_leaves_when_the_broker_is_back(store: SQLiteStore, caplog: pyt
             await store.put(message)
             await store.take(1, now=2.0)
             await store.finish("e1", outgoing=outgoing_of("e1", {"listener": "plant"}, [event], store.now()))
-            outbox = Outbox(deliveries.get(), make_outlets([client], None))
+            outbox = Outbox(deliveries.get(), make_outlets([client]))
             outbox.backoff = Policy(backoff=0.05)
             outbox.start()
             await until(tried)

@@ -22,6 +22,7 @@ from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
+from gateway.scopes.server_kind import Given
 from gateway.store import Outgoing, StoreUnavailable, codec
 from gateway.store.sqlite import SQLiteStore
 from protocols import SubmissionSettings, open_submission
@@ -52,7 +53,7 @@ async def sending(store: SQLiteStore, *hooks: SMSWebhook) -> AsyncIterator[Outbo
     async with contextlib.AsyncExitStack() as stack:
         for hook in hooks:
             await stack.enter_async_context(hook)
-        outbox = Outbox(stack.enter_context(delivering(store)), make_outlets(hooks, None))
+        outbox = Outbox(stack.enter_context(delivering(store)), make_outlets(hooks))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:
@@ -264,7 +265,7 @@ MAIL = {"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"], "message"
 async def mailing(store: SQLiteStore, there: Peer, *, keep: Keep | None = None) -> AsyncIterator[Outbox]:
     submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
     with delivering(store, keep) as here:
-        outbox = Outbox(here, make_outlets([], submission))
+        outbox = Outbox(here, make_outlets([], Given(submission)))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:
@@ -359,7 +360,7 @@ async def test_what_is_no_mail_at_all_is_tried_once(store: SQLiteStore) -> None:
 async def test_what_fails_for_now_is_tried_as_long_as_it_is_kept(
     store: SQLiteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with peer({"RCPT": "450 4.2.0 later"}) as there, mailing(store, there, keep=Keep(email=0.2)):
+    async with peer({"RCPT": "450 4.2.0 later"}) as there, mailing(store, there, keep=Keep({"email": 0.2})):
         await mails(store, "e", "b@x.org")
         await left(store, 0)
         said = "given up after 0.2 s (outgoing.keep): 127.0.0.1 refused b@x.org: 450 4.2.0 later"
@@ -402,8 +403,8 @@ async def test_a_login_that_is_refused_rests_the_lane_with_one_warning_until_it_
         submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
         hook = texts("there", texting)
         async with hook:
-            with delivering(store, Keep.all(0.001)) as here:
-                outbox = Outbox(here, make_outlets([hook], submission))
+            with delivering(store, Keep(everything=0.001)) as here:
+                outbox = Outbox(here, make_outlets([hook], Given(submission)))
                 outbox.start()
                 await mails(store, "e", "b@x.org", number=40)
 
@@ -491,7 +492,7 @@ async def test_an_item_that_is_refused_alone_does_not_stop_the_others_for_long(
 ) -> None:
     """A provider may say of one text what others say of an account."""
     monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.05)
-    async with peer({"b@x.org": "530 5.7.0 not for you"}) as there, mailing(store, there, keep=Keep(email=0.3)):
+    async with peer({"b@x.org": "530 5.7.0 not for you"}) as there, mailing(store, there, keep=Keep({"email": 0.3})):
         await mails(store, "e", "b@x.org")
         sent = 0
         while (await store.counts()).outgoing:
@@ -550,7 +551,7 @@ async def test_what_an_account_refused_for_long_is_not_old_when_that_is_repaired
     monkeypatch.setattr("gateway.delivery.outbox.ACCOUNT_PAUSE", 0.01)
     async with (
         peer({"MAIL": "530 5.7.0 authentication required"}) as there,
-        mailing(store, there, keep=Keep(email=1.0)),
+        mailing(store, there, keep=Keep({"email": 1.0})),
     ):
         await mails(store, "e", "b@x.org")
         began = store.now()

@@ -57,7 +57,7 @@ async def call(hook: SMSWebhook, body: bytes, headers: dict[str, str]) -> httpx.
 async def running(store: SQLiteStore, app: Any, settings: ProviderSettings) -> AsyncIterator[SMSWebhook]:
     """A webhook named "texts", and what delivers behind it."""
     async with SMSWebhook(app, settings, name="texts", state={}) as hook, working(store, app):
-        outbox = Outbox(deliveries.get(), make_outlets([hook], None))
+        outbox = Outbox(deliveries.get(), make_outlets([hook]))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:
@@ -203,6 +203,6 @@ async def test_an_account_that_is_refused_keeps_its_texts(store: SQLiteStore) ->
 
 
 async def test_a_server_that_is_gone_from_the_file_keeps_its_texts(store: SQLiteStore) -> None:
-    outlet = make_outlets([], None)["sms"]
+    outlet = make_outlets([])["sms"]
     with pytest.raises(NoServer, match="no sms server 'texts' any more"):
         await outlet("texts", {"type": "sms.send", "text": "x"})

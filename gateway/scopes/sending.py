@@ -1,13 +1,23 @@
-"""Where a client of this machine finds a server of the file."""
+"""What `gateway send` needs of a scope type: a client that finds its server in the file, and sends one message."""
 
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Protocol
+
+import typer
 
 from protocols.units import TCP, Inherited, Unix, parse_address
 
 _LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where a server listens everywhere, we call it here
+
+
+TIMEOUT = 30.0
+"""Seconds that a server may take to answer; handlers run within that."""
+ServerOption = Annotated[
+    str | None, typer.Option("--server", metavar="NAME", help="Which server; default: the first that fits.")
+]
+"""The parameter of each `gateway send` that says to which server it goes."""
 
 
 class CannotSend(Exception):
@@ -35,6 +45,33 @@ class Peer:
         return context
 
 
+@dataclass(frozen=True)
+class Sent:
+    """What came of it: whether the gateway took it, one line about that, and what it answered."""
+
+    taken: bool
+    summary: str
+    answer: str = ""
+
+
+def taken(summary: str, answer: str = "") -> Sent:
+    return Sent(taken=True, summary=summary, answer=answer)
+
+
+def refused(summary: str) -> Sent:
+    return Sent(taken=False, summary=summary)
+
+
+class Sender(Protocol):
+    """One message, and how it goes."""
+
+    def peer(self, servers: Mapping[str, Any]) -> Peer:
+        """To which server. Raises CannotSend."""
+
+    async def send(self, peer: Peer) -> Sent:
+        """Raises CannotSend, or OSError where nobody answers."""
+
+
 def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | None) -> tuple[str, Any]:
     """(name, settings) of the server called ``name``, or of the first that speaks one of ``protocols``."""
     fitting = {key: settings for key, settings in servers.items() if settings.protocol in protocols}
@@ -58,3 +95,10 @@ def dial(name: str, settings: Any) -> Peer:
             raise CannotSend(f"servers.{name} has port 0; give it a fixed one to send to it")
         endpoint = TCP(_LOCAL.get(endpoint.host, endpoint.host), endpoint.port)
     return Peer(name, settings, endpoint)
+
+
+def is_reachable(settings: Any, *, unix: bool = True) -> bool:
+    """Whether a client of ours can talk to this server: it finds the address in the file, and has no certificate."""
+    place = parse_address(settings.bind)
+    found = place.port != 0 if isinstance(place, TCP) else unix and isinstance(place, Unix)
+    return found and not (settings.tls and settings.tls.client_ca)

@@ -1,0 +1,60 @@
+"""The parts of the settings that come from the scope types: one for each that is installed."""
+
+from dataclasses import field, make_dataclass
+from typing import Annotated, Any, Union
+
+from pydantic import Discriminator, Field, Tag
+
+from gateway.scopes import KINDS
+from gateway.scopes.routes import Target
+from protocols.server import SETTINGS_CONFIG
+from protocols.units import Timeout
+
+
+def _form(value: object) -> str:
+    """Which of the three ways of writing routes this is."""
+    if isinstance(value, dict):
+        return "route"
+    return "routes" if isinstance(value, list) else "target"
+
+
+def _any_of(route: Any) -> Any:
+    """A target for everything, one route, or a list of routes of which the first that matches answers."""
+    one_or_more = (
+        Annotated[Target, Tag("target")]
+        | Annotated[route, Tag("route")]
+        | Annotated[list[route], Tag("routes"), Field(min_length=1)]
+    )
+    return Annotated[one_or_more, Discriminator(_form)] | None
+
+
+def any_server() -> Any:
+    """The type of a server's settings, whichever protocol it speaks."""
+    settings = tuple(server.settings for kind in KINDS.values() for server in kind.servers)
+    return Annotated[Union[settings], Field(discriminator="protocol")]  # noqa: UP007 -- they are not known before
+
+
+def routes() -> type:
+    """What answers each scope type: a target, one route, or a list of routes of which the first that matches wins."""
+    keys = [
+        (kind.name, Annotated[_any_of(kind.route), Field(description=kind.words)], field(default=None))
+        for kind in KINDS.values()
+    ]
+    return _settings("RoutesSettings", routes.__doc__, keys)
+
+
+def keep() -> type:
+    """How long what handlers send is tried, from its commit on. What has not left by then is dead after its next
+    failure. What an account refuses (a login, a balance) is kept without an end."""
+    kinds = [kind.delivery for kind in KINDS.values() if kind.delivery is not None]
+    keys = [
+        (kind.name, Annotated[Timeout, Field(description=kind.keep_words)], field(default=kind.keep))
+        for kind in kinds
+        if kind.keep is not None
+    ]
+    return _settings("Keep", keep.__doc__, keys)
+
+
+def _settings(name: str, doc: str | None, keys: list[tuple[str, Any, Any]]) -> type:
+    namespace = {"__pydantic_config__": SETTINGS_CONFIG, "__doc__": doc}
+    return make_dataclass(name, keys, frozen=True, namespace=namespace)

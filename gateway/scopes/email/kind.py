@@ -1,0 +1,103 @@
+"""What makes the email scope one."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar, Literal
+
+from gateway.delivery.outbox import NoServer, Outlet
+from gateway.delivery.policy import Policy
+from gateway.routing.recipients import EmailToRouter
+from gateway.routing.router import Route, address, default, domain, regex
+from gateway.scopes.email.delivery import EmailDelivery
+from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.routes import WITH_POLICY, Target
+from gateway.scopes.sending import is_reachable
+from gateway.scopes.server_kind import Given, ServerKind
+from protocols.events import Event, checked
+from protocols.mail.events import CHECKS
+from protocols.mail.imap.reader import IMAPSettings
+from protocols.mail.smtp.settings import SMTPSettings
+from protocols.server import Server
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecipientRoute(Policy):
+    """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`."""
+
+    __pydantic_config__: ClassVar[Any] = WITH_POLICY
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    recipient: str | None = None
+    """A regular expression, searched in the recipient's address without regard to case."""
+    address: str | None = None
+    """One address."""
+    domain: str | None = None
+    """Every address at one domain."""
+    default: Literal[True] | None = None
+    """Every recipient that no route before it took."""
+
+
+class _MailServer(ServerKind):
+    def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
+        """Handlers' mail leaves where all mail does."""
+        return {"submission": given.submission, **super().options(settings, name, given)}
+
+
+class EmailKind(ScopeKind):
+    name: ClassVar = "email"
+    words: ClassVar = "Messages, by recipient."
+    delivery: ClassVar = EmailDelivery()
+    servers: ClassVar = (
+        _MailServer(SMTPSettings, "protocols.mail.smtp.server:SMTPServer"),
+        _MailServer(
+            IMAPSettings,
+            "protocols.mail.imap.reader:IMAPReader",
+            library="aioimaplib",
+            install="asgi-gateway[imap]",
+        ),
+    )
+    route: ClassVar = RecipientRoute
+    router: ClassVar = EmailToRouter
+    refusal: ClassVar = ({"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"},)
+    example: ClassVar = "email:ann@example.org"
+    send: ClassVar = "gateway.scopes.email.send:email"
+
+    def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
+        if key == "default":
+            return default(target, policy)
+        return {"recipient": regex, "address": address, "domain": domain}[key](value, target, policy)
+
+    def subject(self, text: str) -> dict[str, Any]:
+        if not all(text.rpartition("@")) or re.search(r"[\s<>]", text):
+            raise ValueError(f"{text!r} is no mail address; write {self.example}")
+        return {"rcpt_to": [text], "mail_from": "", "headers": []}
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        first = next((each.settings for each in running if each.settings.protocol == "smtp"), None)
+        if first is not None and is_reachable(first):
+            for recipient in islice(_recipients(routes), 1):
+                yield f"{command} send email {recipient} 'Hello'"
+
+    def outlet(self, servers: Iterable[Server], given: Given) -> Outlet | None:
+        """All mail leaves by the one submission server."""
+
+        async def submit(listener: str, event: Event) -> None:
+            if given.submission is None:
+                raise NoServer("no submission server is configured")
+            mail = checked(CHECKS, event)
+            await given.submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"])
+
+        return submit
+
+
+def _recipients(routes: Sequence[Route]) -> Iterator[str]:
+    """Addresses that some route takes, where that is easily seen."""
+    for route in routes:
+        text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
+        if text in ("email", "default"):
+            yield "ann@example.org"
+        elif re.fullmatch(r"[a-z0-9-]*@[a-z0-9.-]+", text):
+            yield f"ann{text}" if text.startswith("@") else text

@@ -1,0 +1,71 @@
+"""What makes the http scope one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from urllib.parse import unquote
+
+from gateway.delivery.policy import Policy
+from gateway.routing.paths import URLRouter
+from gateway.routing.router import Route, url
+from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.routes import Target
+from gateway.scopes.server_kind import ServerKind
+from protocols.http.settings import HTTPSettings
+from protocols.server import SETTINGS_CONFIG
+
+_NOT_FOUND = b"Not Found\n"
+_NOT_FOUND_HEADERS = [
+    (b"content-type", b"text/plain; charset=utf-8"),
+    (b"content-length", str(len(_NOT_FOUND)).encode()),
+]
+
+
+@dataclass(frozen=True)
+class PathRoute:
+    """A route of the http or websocket scope."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    app: Target
+    """What answers: `module.attribute`, `module:attribute`, or `django`."""
+    path: str | None = None
+    """A regular expression, searched in the path without its leading slash, as Django does."""
+
+
+class PathKind(ScopeKind):
+    """What http and websocket share: both are routed by path."""
+
+    route: ClassVar = PathRoute
+    router: ClassVar = URLRouter
+    everything: ClassVar = 'path: "^"'
+
+    def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
+        if value.startswith("^/"):
+            hint = f"paths are matched without their leading slash; write {'^' + value[2:]!r}"
+            raise ValueError(f"{value!r} can never match: {hint}")
+        return url(value, target)
+
+    def subject(self, text: str) -> dict[str, Any]:
+        """As a server hands it on: without the query, and decoded."""
+        if text.startswith("//"):
+            raise ValueError(f"'{self.name}:{text}' is a URL; write the path alone, such as {self.name}:/path")
+        path = "/" + unquote(text.partition("?")[0].partition("#")[0]).lstrip("/")
+        return {"method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}
+
+
+class HTTPKind(PathKind):
+    name: ClassVar = "http"
+    words: ClassVar = "HTTP requests, by path."
+    servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)
+    refusal: ClassVar = (
+        {"type": "http.response.start", "status": 404, "headers": _NOT_FOUND_HEADERS},
+        {"type": "http.response.body", "body": _NOT_FOUND},
+    )
+    example: ClassVar = "http:/path"
+    send: ClassVar = "gateway.scopes.http.send:http"
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        first = next((each for each in running if each.settings.protocol in self.protocols), None)
+        if first is not None and not first.server.address.startswith(("unix:", "fd:")):
+            yield f"http{'s' if first.settings.tls else ''}://{first.server.address}/"

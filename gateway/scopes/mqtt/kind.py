@@ -1,0 +1,98 @@
+"""What makes the mqtt scope one."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, ClassVar
+
+from gateway.delivery.policy import Policy
+from gateway.routing.patterns import Pattern, Topic
+from gateway.routing.router import Route, topic
+from gateway.routing.topics import TopicRouter
+from gateway.scopes.kind import Place, Running, ScopeKind
+from gateway.scopes.mqtt.delivery import MQTTDelivery
+from gateway.scopes.mqtt.publications import publications
+from gateway.scopes.routes import WITH_POLICY, Target
+from gateway.scopes.sending import is_reachable
+from gateway.scopes.server_kind import ServerKind
+from protocols.mqtt.access.users import PasswordFile
+from protocols.mqtt.client.settings import MQTTClientSettings
+from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.wire.topics import valid_name
+from protocols.units import parse_address
+
+_SERVER = ServerKind(MQTTSettings, "protocols.mqtt.server:MQTTServer")
+_CLIENT = ServerKind(MQTTClientSettings, "protocols.mqtt.client.client:MQTTClient")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TopicRoute(Policy):
+    """A route of the mqtt scope."""
+
+    __pydantic_config__: ClassVar[Any] = WITH_POLICY
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    topic: str | None = None
+    """An MQTT topic filter, with `+` for one level and `#` for the rest; `{sensor}` is one level too, and reaches the
+    handler under that name."""
+
+
+class MQTTKind(ScopeKind):
+    name: ClassVar = "mqtt"
+    words: ClassVar = "MQTT connections, by topic."
+    delivery: ClassVar = MQTTDelivery()
+    servers: ClassVar = (_SERVER, _CLIENT)
+    route: ClassVar = TopicRoute
+    router: ClassVar = TopicRouter
+    everything: ClassVar = 'topic: "#"'
+    refusal: ClassVar = ({"type": "mqtt.reject", "reason_code": 0x87},)
+    example: ClassVar = "mqtt:a/topic"
+    send: ClassVar = "gateway.scopes.mqtt.send:mqtt"
+
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+        for name, settings in servers.items():
+            if settings.protocol in _SERVER.protocols:
+                yield from _open_websocket(name, settings, servers)
+                yield from _password_file(name, settings)
+
+    def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
+        return topic(value, target, policy)
+
+    def subject(self, text: str) -> dict[str, Any]:
+        if not valid_name(text):
+            raise ValueError(f"{text!r} is no topic: + and # are for subscribers; write {self.example}")
+        return {"topic": text, "client_id": ""}
+
+    def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
+        found = pattern.match(scope["topic"]) if isinstance(pattern, Topic) else None
+        return found.kwargs if found else None
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        first = next((each.settings for each in running if each.settings.protocol in _SERVER.protocols), None)
+        if first is not None and is_reachable(first, unix=False):
+            for what in islice(publications(first, routes), 1):
+                yield f"{command} send mqtt {what}"
+
+    async def transmit(self, server: Any, event: Any) -> None:
+        await server.publish(event)
+
+
+def _open_websocket(name: str, settings: MQTTSettings, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    """A server that only this machine reaches is reached by everybody through an http server that is."""
+    on = settings.websocket.on if settings.websocket is not None else ""
+    web = servers.get(on)
+    if web is not None and hasattr(web, "tls") and settings.lets_anybody(web.bind, web.tls):
+        message = (
+            f"servers.{name}: websocket: servers.{on} on {parse_address(web.bind)} lets anybody connect: say "
+            "users, password_file, or anonymous: true where the application itself decides"
+        )
+        yield ("servers", name, "websocket"), message
+
+
+def _password_file(name: str, settings: MQTTSettings) -> Iterator[tuple[Place, str]]:
+    try:
+        if settings.password_file is not None:
+            PasswordFile(settings.password_file, name)
+    except ValueError as error:
+        yield ("servers", name, "password_file"), f"servers.{name}: {error}"

@@ -1,0 +1,31 @@
+"""What the settings of routes share, whichever scope type they are for."""
+
+from dataclasses import fields
+from functools import cache
+from typing import Annotated, Any
+
+from pydantic import StringConstraints, TypeAdapter
+
+from gateway.delivery.policy import Policy
+from protocols.server import SETTINGS_CONFIG
+
+Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+"""The type of ``app``: ``module.attribute`` or ``module:attribute``."""
+_POLICY = {key.name for key in fields(Policy)}
+_POLICY_SCHEMA: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
+
+
+def _own_keys_first(schema: dict[str, Any]) -> None:
+    """pydantic puts a parent's fields first, and reads the docstrings of a class's own source alone."""
+    own = {key: value for key, value in schema["properties"].items() if key not in _POLICY_SCHEMA}
+    schema["properties"] = own | _POLICY_SCHEMA
+
+
+WITH_POLICY = {**SETTINGS_CONFIG, "json_schema_extra": _own_keys_first}
+"""``__pydantic_config__`` of a route's settings that extend :class:`~gateway.delivery.policy.Policy`."""
+
+
+@cache
+def keys_of(route: type) -> tuple[str, ...]:
+    """The fields by which a route says what it takes, in their order."""
+    return tuple(key.name for key in fields(route) if key.name != "app" and key.name not in _POLICY)

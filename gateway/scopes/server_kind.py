@@ -1,0 +1,84 @@
+"""A protocol that ``servers:`` may name: its settings, and its server, which is imported when one is configured."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cached_property
+from importlib import import_module
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+
+from gateway.scopes.persistence import StorePersistence
+from gateway.store import Store
+from protocols.asgi import Application
+from protocols.mail.submission import Submission
+from protocols.server import Server
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the gateway has one of, for all its servers."""
+
+    submission: Submission | None = None
+    """Where mail leaves, if the file says that."""
+    store: Store | None = None
+    """It is opened before the servers start, and there where something needs it."""
+
+
+@dataclass(frozen=True)
+class ServerKind:
+    """A server class and its settings, a dataclass with ``protocol: Literal[...]``, or a union of such."""
+
+    settings: Any
+    home: str
+    """``module:class``. Servers' libraries are not all light, so that the module is imported when one is configured."""
+    carries: bool = False
+    """Whether others can be ``on`` it."""
+    library: str = ""
+    """The package that it needs and that is not installed with us,"""
+    install: str = ""
+    """and what installs it."""
+
+    @cached_property
+    def protocols(self) -> tuple[str, ...]:
+        """The names under ``protocol``."""
+        return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
+
+    def server_class(self) -> type[Server]:
+        module, _, name = self.home.partition(":")
+        found: type[Server] = getattr(import_module(module), name)
+        return found
+
+    def needs_store(self, settings: Any) -> bool:
+        """Whether a server with these settings keeps a state of its own: those with ``persistence`` may say so."""
+        return bool(getattr(settings, "persistence", False))
+
+    def make(self, app: Application, settings: Any, name: str, state: dict[str, Any], given: Given) -> Server:
+        """Raises ValueError, with one sentence, where settings contradict each other."""
+        factory: Any = self.server_class()
+        made: Server = factory(app, settings, name=name, state=state, **self.options(settings, name, given))
+        return made
+
+    def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
+        """More arguments of the server class."""
+        if given.store is None or not self.needs_store(settings):
+            return {}
+        return {"persistence": StorePersistence(given.store, f"{settings.protocol} {name}")}
+
+
+def _members(settings: Any) -> Iterator[type]:
+    """The dataclasses of a union, which may be nested and annotated."""
+    origin = get_origin(settings)
+    if origin is Annotated:
+        yield from _members(get_args(settings)[0])
+    elif origin in (Union, UnionType):
+        for each in get_args(settings):
+            yield from _members(each)
+    else:
+        yield settings
+
+
+def _names(settings: type) -> tuple[str, ...]:
+    """Raises TypeError where it has no ``protocol``."""
+    if not is_dataclass(settings) or "protocol" not in {field.name for field in fields(settings)}:
+        raise TypeError(f"{settings!r} is no settings of a server: a dataclass with protocol: Literal[...] is")
+    return get_args(get_type_hints(settings)["protocol"])

@@ -1,0 +1,66 @@
+"""What makes the sms scope one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal, Union
+
+from pydantic import Field
+
+from gateway.delivery.policy import Policy
+from gateway.routing.router import Route, country, default, phone
+from gateway.routing.senders import SMSFromRouter
+from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.routes import WITH_POLICY, Target
+from gateway.scopes.sending import is_reachable
+from gateway.scopes.server_kind import ServerKind
+from gateway.scopes.sms.delivery import SMSDelivery
+from protocols.sms.providers import PROVIDERS
+from protocols.sms.senders import as_sent
+from protocols.sms.senders import country as country_of
+
+_SETTINGS: Any = Annotated[
+    Union[tuple(provider.settings_class for provider in PROVIDERS.values())],  # noqa: UP007 -- every file there is one
+    Field(discriminator="provider"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenderRoute(Policy):
+    """A route of the sms scope: by `sender` or `default`."""
+
+    __pydantic_config__: ClassVar[Any] = WITH_POLICY
+
+    app: Target
+    """What answers: `module.attribute` or `module:attribute`."""
+    sender: str | None = None
+    """The beginning of an E.164 number (`+44`), or a region (`GB`)."""
+    default: Literal[True] | None = None
+    """Every sender that no route before it took."""
+
+
+class SMSKind(ScopeKind):
+    name: ClassVar = "sms"
+    words: ClassVar = "Text messages, by sender."
+    noun: ClassVar = "texts"
+    delivery: ClassVar = SMSDelivery()
+    servers: ClassVar = (ServerKind(_SETTINGS, "protocols.sms.webhook:SMSWebhook"),)
+    route: ClassVar = SenderRoute
+    router: ClassVar = SMSFromRouter
+    refusal: ClassVar = ({"type": "sms.reject", "reason": "no route"},)
+    example: ClassVar = "sms:+447700900123"
+    send: ClassVar = "gateway.scopes.sms.send:sms"
+    dashes: ClassVar = True
+
+    def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
+        if key == "default":
+            return default(target, policy)
+        return (country if value.isalpha() else phone)(value, target, policy)
+
+    def subject(self, text: str) -> dict[str, Any]:
+        return {"sender": as_sent(text), "country": country_of(as_sent(text))}
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        first = next((each.settings for each in running if each.settings.protocol in self.protocols), None)
+        carriers = {each.server.name: each.settings for each in running}
+        if first is not None and is_reachable(carriers[first.on]):
+            yield f"{command} send sms +447700900123 'Hello'"

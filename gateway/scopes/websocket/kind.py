@@ -1,0 +1,13 @@
+"""What makes the websocket scope one: the servers of http make it."""
+
+from typing import ClassVar
+
+from gateway.scopes.http.kind import PathKind
+
+
+class WebSocketKind(PathKind):
+    name: ClassVar = "websocket"
+    words: ClassVar = "WebSocket connections, by path."
+    refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)
+    example: ClassVar = "websocket:/path"
+    send: ClassVar = "gateway.scopes.websocket.send:websocket"
