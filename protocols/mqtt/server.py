@@ -18,7 +18,8 @@ from protocols.mqtt.broker.journal import Persistence
 from protocols.mqtt.broker.journal_writer import JournalWriter
 from protocols.mqtt.broker.sys_topics import sys_topics
 from protocols.mqtt.connection import websocket_transport
-from protocols.mqtt.connection.client_connection import ClientConnection, delivered
+from protocols.mqtt.connection.client_connection import ClientConnection
+from protocols.mqtt.connection.delivered import delivered
 from protocols.mqtt.connection.preconnect import Opening, Preconnect
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings

@@ -14,7 +14,7 @@ from protocols.mqtt.broker.fan_out import AT_ONCE, FanOut, FanOuts
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.retained import Retained
@@ -53,7 +53,7 @@ class Broker:
         self._away: OrderedDict[str, Session] = OrderedDict()  # in the order in which they left
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
-        self._retained: Retained[Message] = Retained(settings.max_retained)
+        self._retained: Retained[ApplicationMessage] = Retained(settings.max_retained)
         self._timers = Timers()
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
@@ -202,7 +202,7 @@ class Broker:
 
     # Messages.
 
-    def publish(self, message: Message, origin: Session | None = None) -> FanOut | None:
+    def publish(self, message: ApplicationMessage, origin: Session | None = None) -> FanOut | None:
         """Retain where asked to; deliver to every subscriber. Where those are many, it goes on after this returns.
 
         It is retained at once: who subscribes meanwhile gets it as a retained one.
@@ -219,17 +219,17 @@ class Broker:
 
     def message(
         self, topic: str, payload: bytes, qos: int, *, retain: bool, properties: Mapping[str, Any] | None
-    ) -> Message:
+    ) -> ApplicationMessage:
         life = properties.get("message_expiry_interval") if properties else None
         expires = None if life is None else self.clock() + life
-        return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+        return ApplicationMessage(topic, payload, qos, retain=retain, properties=properties, expires=expires)
 
     def send(self, event: MQTTSendEvent) -> FanOut | None:
         """Publish what an application sent (``mqtt.send``), as :meth:`publish` does."""
         topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
         return self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
 
-    def _retain(self, message: Message) -> None:
+    def _retain(self, message: ApplicationMessage) -> None:
         if not message.payload:  # an empty one removes (MQTT-3.3.1-6)
             self._unretain(message.topic)
         elif not self._retained.set(message.topic, message, message.size):
@@ -250,7 +250,7 @@ class Broker:
         if self.journal is not None and not topic.startswith("$SYS/"):  # the figures are of this process
             self.journal.put(record.retained_key(topic), value)
 
-    def _expire_retained(self, message: Message) -> None:
+    def _expire_retained(self, message: ApplicationMessage) -> None:
         key = _retained(message.topic)
         if message.expires is None:
             self._timers.cancel(key)
@@ -286,7 +286,7 @@ class Broker:
         if split_share(topic_filter)[0] is None:
             session.replay(topic_filter, self._replayed(topic_filter, grant))
 
-    def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[Message, Grant] | None]:
+    def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[ApplicationMessage, Grant] | None]:
         """What there is when its turn comes."""
         for message in self._retained.match(topic_filter):
             yield None if message is None or message.expired(self.clock()) else (message, grant)
@@ -357,14 +357,14 @@ class Broker:
             session.will = Will(message, delay)
             session.will.due = due or now + delay
 
-    def _restore_retained(self, topic: str, message: Message) -> None:
+    def _restore_retained(self, topic: str, message: ApplicationMessage) -> None:
         if self._retained.set(topic, message, message.size):
             self._expire_retained(message)
         else:  # the limit is a lower one now
             self._keep_retained(topic, None)
 
     def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> Iterator[None]:
-        read: dict[int, Message] = {}
+        read: dict[int, ApplicationMessage] = {}
         for number in sorted(map(int, outbound)):
             yield
             found = record.read_outbound(outbound[str(number)])

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from protocols.mqtt.broker.backlog import Backlog
 from protocols.mqtt.broker.grant import Grant
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ AT_ONCE = 1024
 class Target(Protocol):
     """A session, or a group's share."""
 
-    def deliver(self, message: Message, grant: Grant, origin: object = None) -> None: ...
+    def deliver(self, message: ApplicationMessage, grant: Grant, origin: object = None) -> None: ...
 
 
 class FanOut:
@@ -27,7 +27,7 @@ class FanOut:
 
     __slots__ = ("_done", "_then", "message", "origin", "targets")
 
-    def __init__(self, message: Message, origin: object) -> None:
+    def __init__(self, message: ApplicationMessage, origin: object) -> None:
         self.message = message
         self.origin = origin
         self.targets: Iterator[Target] | None = None
@@ -59,7 +59,7 @@ class FanOuts:
     def __contains__(self, topic: str) -> bool:
         return topic in self._queues
 
-    def begin(self, message: Message, origin: object) -> FanOut:
+    def begin(self, message: ApplicationMessage, origin: object) -> FanOut:
         fan_out, topic = FanOut(message, origin), message.topic
         queue = self._queues.get(topic)
         if queue is None:

@@ -27,7 +27,7 @@ Parts = tuple[bytes, bytes]
 """A packet before and after its packet identifier."""
 
 
-class Message:
+class ApplicationMessage:
     """Encoded once for all who get it in the same form. ``expires``: Unix time, None for never."""
 
     __slots__ = ("_encoded", "expires", "holders", "number", "payload", "properties", "qos", "retain", "size", "topic")

@@ -1,7 +1,7 @@
 """A message on its way to one client."""
 
 from protocols.mqtt import qos as exchange
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.share import Share
 
 
@@ -11,7 +11,13 @@ class Outbound:
     __slots__ = ("identifiers", "message", "number", "packet_id", "qos", "retain", "share", "state")
 
     def __init__(
-        self, message: Message, qos: int, *, retain: bool, identifiers: tuple[int, ...], share: Share | None = None
+        self,
+        message: ApplicationMessage,
+        qos: int,
+        *,
+        retain: bool,
+        identifiers: tuple[int, ...],
+        share: Share | None = None,
     ) -> None:
         self.message = message
         self.qos = qos

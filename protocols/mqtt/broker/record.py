@@ -20,7 +20,7 @@ import msgpack
 from protocols.mqtt import qos as exchange
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.will import Will
 
@@ -52,16 +52,16 @@ def login_key(username: str) -> str:
     return f"{LOGIN}{username}"
 
 
-def message(message: Message) -> bytes:
+def message(message: ApplicationMessage) -> bytes:
     fields = (message.topic, message.payload, message.qos, message.retain, message.properties, message.expires)
     return _pack(fields)
 
 
-def read_message(data: bytes) -> Message:
+def read_message(data: bytes) -> ApplicationMessage:
     topic, payload, qos, retain, properties, expires = _unpack(data)
     if pairs := properties.get("user_property"):
         properties["user_property"] = [tuple(pair) for pair in pairs]
-    return Message(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+    return ApplicationMessage(topic, payload, qos, retain=retain, properties=properties, expires=expires)
 
 
 def outbound(client_id: str, out: Outbound) -> bytes:
@@ -119,7 +119,7 @@ class KeptSession(NamedTuple):
     ends: float | None
     """Unix time; None: its client was connected."""
     grants: dict[str, Grant]
-    will: tuple[Message, float, float] | None
+    will: tuple[ApplicationMessage, float, float] | None
     """Message, delay, due."""
     user: str | None
     replays: Sequence[str]

@@ -13,7 +13,7 @@ from protocols.mqtt.broker.backlog import Backlog
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.share import Share
@@ -92,12 +92,14 @@ class Session:
         self._queued = 0
         self._resends: dict[int, None] = {}  # of inflight, what was not sent yet on this connection, in order
         self._unsent: Iterator[int] = _NONE_LEFT  # over the same, and what has been sent or acknowledged since
-        self._replays: dict[str, Iterator[tuple[Message, Grant] | None]] = {}  # by topic filter
+        self._replays: dict[str, Iterator[tuple[ApplicationMessage, Grant] | None]] = {}  # by topic filter
         self._last_id = 0
 
     # Deliver.
 
-    def deliver(self, message: Message, grant: Grant, origin: object = None, share: Share | None = None) -> None:
+    def deliver(
+        self, message: ApplicationMessage, grant: Grant, origin: object = None, share: Share | None = None
+    ) -> None:
         """Send ``message`` at the lower of its own and the granted QoS; above 0, keep it until it is acknowledged."""
         if origin is self:
             local = grant.local
@@ -106,7 +108,7 @@ class Session:
             grant = local
         self._send(message, grant, retain=message.retain and grant.retain_as_published, share=share)
 
-    def _send(self, message: Message, grant: Grant, *, retain: bool, share: Share | None = None) -> None:
+    def _send(self, message: ApplicationMessage, grant: Grant, *, retain: bool, share: Share | None = None) -> None:
         qos = message.qos if message.qos < grant.qos else grant.qos
         if qos:
             self._keep(Outbound(message, qos, retain=retain, identifiers=grant.identifiers, share=share))
@@ -130,7 +132,7 @@ class Session:
         if outgoing.offer(data) and aliases is not None and alias and not known:
             aliases.named(message.topic, alias)
 
-    def _now(self, message: Message) -> float:
+    def _now(self, message: ApplicationMessage) -> float:
         return 0.0 if message.expires is None else self._clock()
 
     def _keep(self, out: Outbound) -> None:
@@ -250,7 +252,7 @@ class Session:
             if found is not None:
                 self._send(*found, retain=True)
 
-    def replay(self, topic_filter: str, messages: Iterator[tuple[Message, Grant] | None]) -> None:
+    def replay(self, topic_filter: str, messages: Iterator[tuple[ApplicationMessage, Grant] | None]) -> None:
         """Send what is retained under a filter, at the pace at which the client takes it: ``messages`` gives None where
         it has found nothing for a while."""
         self._replays[topic_filter] = messages
@@ -306,7 +308,7 @@ class Session:
         self._last_id = packet_id
         return packet_id
 
-    def shared(self) -> Iterator[tuple[Share, Message]]:
+    def shared(self) -> Iterator[tuple[Share, ApplicationMessage]]:
         """What it was to get as a member of a group and has not acknowledged: another member is to have it, unless it
         was sent at QoS 2 (MQTT-4.8.2-5)."""
         for out in [*self.inflight.values(), *self._queue]:

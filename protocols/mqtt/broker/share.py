@@ -4,7 +4,7 @@ from collections import OrderedDict
 from typing import Protocol
 
 from protocols.mqtt.broker.grant import Grant
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outgoing import Outgoing
 
 
@@ -13,7 +13,9 @@ class Member(Protocol):
 
     outgoing: Outgoing | None
 
-    def deliver(self, message: Message, grant: Grant, origin: object = None, share: "Share | None" = None) -> None:
+    def deliver(
+        self, message: ApplicationMessage, grant: Grant, origin: object = None, share: "Share | None" = None
+    ) -> None:
         """As a member of ``share``."""
 
 
@@ -40,7 +42,7 @@ class Share:
         self._here.pop(member, None)
         self._away.pop(member, None)
 
-    def deliver(self, message: Message, grant: Grant, origin: object = None) -> None:
+    def deliver(self, message: ApplicationMessage, grant: Grant, origin: object = None) -> None:
         """``grant`` is the group's place among the subscribers, and says nothing: each member has its own."""
         if self._here:
             member = next(iter(self._here))

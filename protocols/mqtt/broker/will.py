@@ -1,6 +1,6 @@
 """A will: what a client leaves to be published."""
 
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 
 
 class Will:
@@ -8,7 +8,7 @@ class Will:
 
     __slots__ = ("delay", "due", "message")
 
-    def __init__(self, message: Message, delay: float) -> None:
+    def __init__(self, message: ApplicationMessage, delay: float) -> None:
         self.message = message
         self.delay = delay
         self.due = 0.0

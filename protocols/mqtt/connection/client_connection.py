@@ -7,25 +7,24 @@ from collections.abc import Awaitable, Iterator
 from typing import Any, Protocol, cast
 
 from protocols.app_run import AppRun
-from protocols.asgi import VERSIONS, Application, MQTTScope, MQTTSendEvent
+from protocols.asgi import MQTTSendEvent
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt import events, handshake
-from protocols.mqtt.access.access import Access, Verdict
-from protocols.mqtt.broker.broker import Broker
-from protocols.mqtt.broker.counters import Counters
+from protocols.mqtt.access.access import Verdict
 from protocols.mqtt.broker.fan_out import FanOut
-from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.outgoing import COALESCE, Outgoing
 from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.broker.session import Session
-from protocols.mqtt.connection.connection import Connection
+from protocols.mqtt.connection.accepted import AcceptedConnection
+from protocols.mqtt.connection.context import ServerContext, log
+from protocols.mqtt.connection.delivered import delivered
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.connection.rate import Rate
-from protocols.mqtt.settings import MQTTSettings
+from protocols.mqtt.connection.scope import scope_of
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
-from protocols.net.endpoints import describe_tls, host_port
+from protocols.net.endpoints import host_port
 from protocols.net.write_buffer import unreceived
 
 logger = logging.getLogger(__name__)
@@ -39,19 +38,9 @@ TURN = 500
 UNKEPT = 10_000
 """Changes of state that wait for the disk; then nothing more is read until they are kept."""
 
-_VERSIONS: dict[int, Any] = {4: "3.1.1", 5: "5.0"}
 
-
-class ServerContext(Protocol):
-    """What the server gives to each connection."""
-
-    app: Application
-    name: str
-    state: dict[str, Any]
-    settings: MQTTSettings
-    broker: Broker
-    access: Access
-    counters: Counters
+class ConnectionContext(ServerContext, Protocol):
+    """What the server does for each connection that has said CONNECT."""
 
     async def until_gone(self, client_id: str) -> None:
         """Wait until what this client said on its last connection, which is lost, has been looked at."""
@@ -77,9 +66,15 @@ class ClientConnection(AppRun, asyncio.Protocol):
     )
 
     def __init__(
-        self, server: ServerContext, transport: asyncio.Transport, parser: Parser, connect: Connect, *, assigned: bool
+        self,
+        server: ConnectionContext,
+        transport: asyncio.Transport,
+        parser: Parser,
+        connect: Connect,
+        *,
+        assigned: bool,
     ) -> None:
-        super().__init__(server.app, _scope(server, transport, connect))
+        super().__init__(server.app, scope_of(server, transport, connect))
         self.client_id = connect.client_id
         self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self._notified)
         self._connect: Connect | None = connect
@@ -103,7 +98,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._unread = 0  # what it had not taken when that was looked at last, and what was written since
         self._stopping = False
         self._closed = False
-        self._phase: Handshake | Connection = Handshake(
+        self._phase: Handshake | AcceptedConnection = Handshake(
             server.broker, server.settings, connect, self._outgoing, assigned=assigned
         )
         self._unacked: dict[int, int] = {}  # the connection's, when there is one
@@ -121,7 +116,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
             if await self._admit():
                 await self.run()
         finally:
-            if isinstance(self._phase, Connection):
+            if isinstance(self._phase, AcceptedConnection):
                 self._phase.abandon()
             elif not self._closed:
                 self._phase.refuse(handshake.APP_END, reasons.SERVER_UNAVAILABLE)
@@ -229,7 +224,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         return delivered(fan_out, journal)
 
     def mqtt_suback(self, event: dict[str, Any]) -> None:
-        cast("Connection", self._phase).granted(event)  # only in the state "open"
+        cast("AcceptedConnection", self._phase).granted(event)  # only in the state "open"
 
     def mqtt_auth(self, event: dict[str, Any]) -> None:
         self._phase.authenticate(event)
@@ -274,7 +269,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     def _begin_turn(self) -> None:
         self._turn = TURN
-        if isinstance(self._phase, Connection):
+        if isinstance(self._phase, AcceptedConnection):
             self._phase.deliveries = 0
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -287,7 +282,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
     def _leave(self) -> None:
         """What it said before it left, a turn at a time and whether the application is ready for it or not; then it is
         gone."""
-        if isinstance(self._phase, Connection):
+        if isinstance(self._phase, AcceptedConnection):
             self._handle()
         if self._resting and not self._closed:
             self._server.leaving(self)
@@ -310,7 +305,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         if dropped := self._outgoing.dropped:
             self._log(f"{dropped} QoS 0 messages to it dropped while it did not read")
             self._outgoing.dropped = 0
-        if isinstance(self._phase, Connection) and not self._closed:
+        if isinstance(self._phase, AcceptedConnection) and not self._closed:
             self._phase.session.pump()
 
     def _notified(self) -> None:
@@ -370,7 +365,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
             for event in events:
                 if event is None:
                     self._events = events
-                    self._rest(cast("Connection", self._phase).fan_out)
+                    self._rest(cast("AcceptedConnection", self._phase).fan_out)
                     return
                 feed(event)
             if self._turn <= 0:
@@ -461,12 +456,12 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
-        if isinstance(self._phase, Connection) and not self._held and not self._phase.busy:
+        if isinstance(self._phase, AcceptedConnection) and not self._held and not self._phase.busy:
             self.dismiss()
 
     def dismiss(self) -> None:
         """The server stops, whatever is under way. Who is not accepted yet is refused when its handler has ended."""
-        if isinstance(self._phase, Connection):
+        if isinstance(self._phase, AcceptedConnection):
             self.close(reasons.SHUTTING_DOWN, "server shutting down")
 
     def abort(self) -> None:
@@ -488,7 +483,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         """
         if self._closed:
             return
-        connection = self._phase if isinstance(self._phase, Connection) else None
+        connection = self._phase if isinstance(self._phase, AcceptedConnection) else None
         if connection is not None and not silent:
             self._outgoing.collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
             connection.goodbye(reason_code, properties)
@@ -509,50 +504,4 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._timer = self._loop.call_later(CLOSE_TIMEOUT, self._transport.abort)
 
     def _log(self, what: str, *, lost: bool = False) -> None:
-        log(self._server, self._transport, f" ({self.client_id})", what, lost=lost)
-
-
-async def delivered(fan_out: FanOut | None, journal: Journal | None) -> None:
-    """Wait until every subscriber has a message, and all that this changed is kept."""
-    loop = asyncio.get_running_loop()
-    if fan_out is not None:
-        done = loop.create_future()
-        fan_out.when_done(lambda: None if done.done() else done.set_result(None))
-        await done
-    if journal is not None:
-        kept = loop.create_future()
-        journal.when(journal.position, lambda: None if kept.done() else kept.set_result(None))
-        await kept
-
-
-def log(server: ServerContext, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
-    """``lost``: this is said whatever else there is to say."""
-    extra = {"lost": True} if lost else None
-    logger.warning("%s: %s%s %s", server.name, _peer(transport.get_extra_info("peername")), who, what, extra=extra)
-
-
-def _peer(address: Any) -> str:
-    return "{}:{}".format(*address[:2]) if isinstance(address, tuple) else "a local socket"
-
-
-def _scope(server: ServerContext, transport: asyncio.Transport, connect: Connect) -> MQTTScope:
-    tls = transport.get_extra_info("ssl_object")
-    return {
-        "type": "mqtt",
-        "asgi": VERSIONS,
-        "listener": server.name,
-        "client": host_port(transport.get_extra_info("peername")),
-        "server": host_port(transport.get_extra_info("sockname")),
-        "extensions": {"tls": describe_tls(tls)} if tls is not None else {},
-        "state": server.state.copy(),
-        "role": "server",
-        "protocol_version": _VERSIONS[connect.version],
-        "client_id": connect.client_id,
-        "username": connect.username,
-        "clean_start": connect.clean,
-        "keepalive": connect.keepalive,
-        "session_present": not connect.clean and server.broker.kept(connect.client_id),
-        "will": connect.will and connect.will.copy(),
-        "properties": connect.properties,
-        "transport": "websocket" if transport.get_extra_info("websocket") else "tcp",
-    }
+        log(self._server.name, self._transport, f" ({self.client_id})", what, lost=lost)

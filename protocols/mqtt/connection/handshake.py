@@ -9,13 +9,13 @@ from typing import Any, cast
 from protocols.errors import Disconnected
 from protocols.mqtt import handshake
 from protocols.mqtt.broker.broker import Broker
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.peer import Goodbye, Rules, broken, encoded
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.will import Will
+from protocols.mqtt.connection.accepted import AcceptedConnection
 from protocols.mqtt.connection.authentication import Authentication
-from protocols.mqtt.connection.connection import Connection
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.aliases import ALIASES
@@ -94,7 +94,7 @@ class Handshake:
         """``mqtt.auth``: a step of the enhanced authentication. Raises LocalProtocolError."""
         self._authentication.ask(event)
 
-    def accept(self, event: Mapping[str, Any]) -> Connection:
+    def accept(self, event: Mapping[str, Any]) -> AcceptedConnection:
         """The application accepts the client: take its session over, say CONNACK, resume delivery.
 
         The application may set another keep-alive and life of the session. Raises LocalProtocolError for properties
@@ -116,7 +116,7 @@ class Handshake:
             user=self.user,
         )
         self._drop_forbidden(session)
-        connection = Connection(
+        connection = AcceptedConnection(
             self._broker,
             self._settings,
             session,
@@ -142,7 +142,9 @@ class Handshake:
         if will is None:
             return None
         properties = will["properties"]
-        message = Message(will["topic"], will["payload"], will["qos"], retain=will["retain"], properties=properties)
+        message = ApplicationMessage(
+            will["topic"], will["payload"], will["qos"], retain=will["retain"], properties=properties
+        )
         return Will(message, float(properties.get("will_delay_interval", 0)))
 
     def _granted(self) -> dict[str, Any]:

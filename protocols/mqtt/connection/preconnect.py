@@ -5,8 +5,8 @@ import uuid
 from typing import Any, Protocol, cast
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.connection import client_connection
-from protocols.mqtt.connection.client_connection import ClientConnection, log
+from protocols.mqtt.connection.client_connection import ClientConnection, ConnectionContext
+from protocols.mqtt.connection.context import log
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
@@ -16,7 +16,7 @@ _CONNECT = 0x10
 """The first byte of every conversation (3.1.1)."""
 
 
-class PreconnectContext(client_connection.ServerContext, Protocol):
+class PreconnectContext(ConnectionContext, Protocol):
     """What the server does for each socket, beside what it gives to a client."""
 
     def arrived(self, preconnect: "Preconnect") -> None: ...
@@ -74,14 +74,14 @@ class Preconnect(asyncio.Protocol):
         self._server.connected(client)
 
     def _refuse(self, error: RemoteProtocolError) -> None:
-        log(self._server, self._transport, "", f"closed: {error}")
+        log(self._server.name, self._transport, "", f"closed: {error}")
         self._transport.write(_refusal(self._parser.version, error.answer))
         self._transport.close()
 
     def _overdue(self) -> None:
         if not self._transport.is_closing():
             timeout = self._server.settings.connect_timeout
-            log(self._server, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
+            log(self._server.name, self._transport, "", f"closed: no CONNECT within {timeout:g} s")
         self._transport.abort()
 
     def _leave(self) -> None:

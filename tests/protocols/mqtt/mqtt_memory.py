@@ -6,7 +6,7 @@ from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.peer import Goodbye
-from protocols.mqtt.connection.connection import Connection
+from protocols.mqtt.connection.accepted import AcceptedConnection
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire.packets import Connect
@@ -48,7 +48,7 @@ class Client:
             packet = packet._replace(client_id="auto-1")
         self.outgoing = Outgoing(packet.version, packet.properties, Counters(0.0), self._notified)
         self.version = packet.version
-        self.phase: Handshake | Connection
+        self.phase: Handshake | AcceptedConnection
         self.phase = self.handshake = Handshake(
             broker, MQTTSettings(**settings), packet, self.outgoing, assigned=assigned
         )

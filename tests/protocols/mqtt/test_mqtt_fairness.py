@@ -37,14 +37,14 @@ from protocols.mqtt import MQTTSettings
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import AT_ONCE
 from protocols.mqtt.broker.grant import Grant
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.retained import Retained
 from protocols.mqtt.broker.session import SLICE, Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
+from protocols.mqtt.connection.accepted import MOST_DELIVERIES
 from protocols.mqtt.connection.client_connection import TURN
-from protocols.mqtt.connection.connection import MOST_DELIVERIES
 from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.wire.parser import BATCH, Parser
 
@@ -104,7 +104,7 @@ async def test_one_websocket_frame_is_worked_through_in_slices() -> None:
     async with counted() as turns, serving_websocket() as (server, address, _):
         broker, count = server.broker, turns.count
 
-        def message(*fields: Any, **options: Any) -> Message:
+        def message(*fields: Any, **options: Any) -> ApplicationMessage:
             count()
             return Broker.message(broker, *fields, **options)
 

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.errors import Disconnected, LocalProtocolError
@@ -39,7 +39,7 @@ MOST_DELIVERIES = 4096
 """What one connection publishes is delivered so many times, more or less, before others have their turn."""
 
 
-class Connection:
+class AcceptedConnection:
     """What a client may say once it is accepted, and what follows.
 
     :attr:`unacked` holds, by packet identifier, the QoS 1 messages that the application has not acknowledged, with the
@@ -129,7 +129,7 @@ class Connection:
                 yield packet
 
     def _other(self, packet: Packet) -> Iterator[Event]:
-        event = _HANDLERS[type(packet)](self, packet)
+        event = self._handlers[type(packet)](self, packet)
         if event is not None:
             yield from self._in_turn(event)
 
@@ -219,6 +219,19 @@ class Connection:
     def _connect_again(self, packet: Connect) -> None:
         raise broken("a second CONNECT [MQTT-3.1.0-2]")
 
+    _handlers: ClassVar[dict[type, Callable[[Any, Any], Event]]] = {
+        Puback: _puback,
+        Pubrec: _pubrec,
+        Pubrel: _pubrel,
+        Pubcomp: _pubcomp,
+        Subscribe: _subscribe,
+        Unsubscribe: _unsubscribe,
+        Pingreq: _pingreq,
+        Auth: _auth,
+        Disconnect: _disconnect,
+        Connect: _connect_again,
+    }
+
     # What the application says.
 
     def acknowledge(self, event: Mapping[str, Any]) -> None:
@@ -294,17 +307,3 @@ class Connection:
         journal, queue = self.session.journal, self._queue
         while journal is not None and queue and queue[0][0] <= journal.committed:
             self._outgoing.tell(queue.popleft()[1])
-
-
-_HANDLERS: dict[type, Callable[[Connection, Any], Event]] = {
-    Puback: Connection._puback,  # noqa: SLF001 -- the class's own table
-    Pubrec: Connection._pubrec,  # noqa: SLF001 -- the class's own table
-    Pubrel: Connection._pubrel,  # noqa: SLF001 -- the class's own table
-    Pubcomp: Connection._pubcomp,  # noqa: SLF001 -- the class's own table
-    Subscribe: Connection._subscribe,  # noqa: SLF001 -- the class's own table
-    Unsubscribe: Connection._unsubscribe,  # noqa: SLF001 -- the class's own table
-    Pingreq: Connection._pingreq,  # noqa: SLF001 -- the class's own table
-    Auth: Connection._auth,  # noqa: SLF001 -- the class's own table
-    Disconnect: Connection._disconnect,  # noqa: SLF001 -- the class's own table
-    Connect: Connection._connect_again,  # noqa: SLF001 -- the class's own table
-}
