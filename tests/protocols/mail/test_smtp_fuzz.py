@@ -53,7 +53,7 @@ async def test_any_bytes(pieces: list[bytes]) -> None:
             assert (await peer.message(b"A: 1\r\n.\r\n")).startswith("250 ")
         await server.stop(LIMIT)
         assert server.active() == {}
-        assert server.memory.left == server.settings.max_buffered
+        assert server.buffered.used == 0
 
 
 async def test_many_at_one_time() -> None:
