@@ -1,4 +1,4 @@
-"""One connection: aiohttp's ``RequestHandler``, with our loop of requests, our answers to errors and our stalls."""
+"""One connection: aiohttp's ``RequestHandler`` with our own loop of requests, error answers and stall timeouts."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,22 +18,22 @@ from protocols.net.endpoints import describe_tls
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
 LINGER = 5.0
-"""Seconds that what a peer still sends is thrown away after our last answer, so that no reset overtakes it."""
+"""Seconds that we read and discard after our last answer, so that no reset overtakes it."""
 
 READ_AHEAD = 64 * 1024
 """Bytes of further requests that are read while one is served."""
 _LEFT = 100
-"""Applications that go on after their answers, on one connection; then the next request waits until one has ended."""
+"""Applications on one connection that may go on after their answers. Above it the next request waits for one to end."""
 
 Begin = Callable[[RawRequestMessage, StreamReader, "HTTPConnection"], Any]
-"""Makes the exchange of a request, and starts it."""
+"""Makes the exchange of a request and starts it."""
 
 
 class HTTPConnection(RequestHandler):
-    """Reads requests (aiohttp does), runs their exchanges one after the other, and writes what they give it.
+    """Reads requests by aiohttp's parser, runs their exchanges one after the other, and writes their answers.
 
-    aiohttp's own loop of requests, :meth:`start`, wakes one task to make another for each request. Here the exchange's
-    task is the only one, which saves a fifth of the time of a short request.
+    aiohttp's own loop of requests, :meth:`start`, is a task that makes another task for each request. Here the exchange
+    has the only task, which saves a fifth of the time of a short request.
     """
 
     __slots__ = (
@@ -60,32 +60,32 @@ class HTTPConnection(RequestHandler):
             manager,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=settings.keepalive_timeout,
-            access_log=None,  # type: ignore[arg-type]  # None switches it off; the exchange writes ours
+            access_log=None,  # type: ignore[arg-type]  # None switches it off; the exchange writes our own
             max_line_size=settings.max_header,
         )
         self.service = service
         self._begin = begin
-        # One message at a time: an error behind a request, in the same segment, would take the request with it.
+        # One message at a time: otherwise an error behind a request in the same segment would discard the request.
         self._parser = HttpRequestParser(
             self,
             self._loop,
             self._read_bufsize,
             max_line_size=settings.max_header,
-            max_field_size=settings.max_header + 1,  # by this one more, _refuse() can tell which of them was too long
+            max_field_size=settings.max_header + 1,  # one more, so that _refuse() can tell which of them was too long
             payload_exception=RequestPayloadError,
             auto_decompress=False,
             max_msg_queue_size=1,
         )
         self._pipelined = b""
         self._is_behind = True
-        """The parser may have begun with what follows the request."""
+        """Whether the parser may have begun with the bytes after the request."""
         self._left = 0
         self._held: InFlight | None = None
-        """The exchange that the next request waits for, there being so many before it."""
+        """The exchange that the next request waits for, because too many others go on."""
         self._closing: asyncio.Transport | None = None
-        """What is closed, and has not sent everything yet."""
+        """The transport that is closing and has not sent everything yet."""
         self.label = service.name
-        """Whom a log line is about: the listener and the peer."""
+        """The listener and the peer, for log lines."""
         self.loop = self._loop
         self.client: HostPort | None = None
         self.server: tuple[str, int | None] | None = None
@@ -94,7 +94,7 @@ class HTTPConnection(RequestHandler):
         """ASGI's tls extension, if the connection has TLS."""
         self.extensions = service.extensions.copy()
         self._writers: list[asyncio.Future[bool]] = []
-        """Those that wait for a slow peer."""
+        """The waiters for a slow peer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         client = _host_port(transport.get_extra_info("peername"))
@@ -117,11 +117,11 @@ class HTTPConnection(RequestHandler):
         self._wake_writers()
 
     async def start(self) -> None:
-        """Nothing: aiohttp runs this as a task for each connection, see above."""
+        """Do nothing. aiohttp runs this as a task for each connection."""
 
     def data_received(self, data: bytes) -> None:
         if self._close or self._force_close:
-            return  # our last answer is given; what the parser had left would get another
+            return  # we have given our last answer, and must not answer the parser's rest
         request = self._current_request
         if request is not None and not self._upgraded and cast("Any", request).payload.is_eof():
             self._hold_back(data)
@@ -130,23 +130,23 @@ class HTTPConnection(RequestHandler):
         self._is_behind = True
         if self._messages:
             if self._current_request is None:
-                # The usual request has no body, and ends with the segment.
+                # The usual request has no body and ends with the segment.
                 self._is_behind = data.find(b"\r\n\r\n") + 4 != len(data) or self._messages[0][1] is not EMPTY_PAYLOAD
                 self._next(data)
             elif not isinstance(self._messages[-1][0], RawRequestMessage):
-                # The parser's error is queued behind the request that it is in, whose body would never end.
+                # The parser queues its error behind the request with the error, whose body would never end.
                 cast("Any", self._current_request).malformed(_words(self._messages[-1][0].exc))
 
     def _hold_back(self, data: bytes) -> None:
-        """What follows a request that is being served is not parsed yet."""
+        """Keep the bytes after a request that is being served: they are parsed later."""
         self._pipelined += data
         if len(self._pipelined) > READ_AHEAD and not self._buffer_paused:
             self._pause_reading_for_buffer()
 
     def _parse_on(self) -> None:
-        """The next request, which may have come with the one before, or while that was served."""
+        """Parse the next request, which may have come with the previous one, or while that was served."""
         data = b""
-        super().data_received(data)  # what the parser has left of the last segment comes before what was held back
+        super().data_received(data)  # the parser's rest of the last segment comes before what was held back
         if self._pipelined and not (self._messages and self._messages[0][1].is_eof()):
             data, self._pipelined = self._pipelined, b""
             if self._buffer_paused:
@@ -156,20 +156,20 @@ class HTTPConnection(RequestHandler):
             self._next(data)
 
     def _next(self, data: bytes = b"") -> None:
-        """Run the exchange of the next request. Called when there is one and none runs. ``data``: what it came in."""
+        """Run the exchange of the next request, which came in ``data``. No other exchange is running."""
         message, payload = self._messages.popleft()
         if not isinstance(message, RawRequestMessage):
             self._refuse(message.exc, data)
         elif self._parser is not None:
             if message.upgrade and payload.is_eof():
-                super().data_received(b"")  # only now the parser says that what follows is another protocol's
+                super().data_received(b"")  # only now does the parser say that another protocol follows
             self._current_request = self._begin(message, payload, self)
             self._parser.message_consumed()
 
     def served(self, payload: StreamReader, *, keep: bool) -> None:
-        """The request is answered: run the next, or wait for it, or close."""
+        """Go on after a request that is answered: run the next one, wait for it, or close."""
         self._current_request = self._held = None
-        if not keep or self._upgraded:  # after an upgrade that was declined it is unclear who speaks what
+        if not keep or self._upgraded:  # after a declined upgrade it is unclear which protocol the peer speaks
             self._close_after(payload)
             return
         if self._is_behind or self._pipelined:
@@ -180,7 +180,7 @@ class HTTPConnection(RequestHandler):
                 self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
 
     def may_leave(self, exchange: InFlight) -> bool:
-        """Whether ``exchange``, which is answered, may go on beside the next. If not, it is freed when another ends."""
+        """Whether ``exchange``, which is answered, may go on beside the next one. If not, it may once another ends."""
         if self._left < _LEFT:
             self._left += 1
             return True
@@ -188,7 +188,7 @@ class HTTPConnection(RequestHandler):
         return False
 
     def ended(self) -> None:
-        """An exchange that went on has ended."""
+        """Note that an exchange that went on has ended."""
         self._left -= 1
         if self._held is not None:
             self._held.free()
@@ -197,14 +197,14 @@ class HTTPConnection(RequestHandler):
         self._keepalive_handle = None
         left = self._next_keepalive_close_time - self._loop.time()
         if self._current_request is not None:
-            return  # served() winds it up again
+            return  # served() starts the timer again
         if left > 0:
             self._keepalive_handle = self._loop.call_later(left, self._process_keepalive)
         else:
             self.force_close()
 
     def _refuse(self, error: BaseException, data: bytes) -> None:
-        """Answer bytes that are no request: a few plain words, where aiohttp has a page and a logged traceback."""
+        """Answer bytes that are not a request, in plain text; aiohttp would send a page and log a traceback."""
         status = 400
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
@@ -219,8 +219,8 @@ class HTTPConnection(RequestHandler):
             self.linger()
 
     def linger(self) -> None:
-        """Send FIN and throw away what the peer still sends, until it closes or LINGER is over."""
-        if self.transport is None or not self.transport.can_write_eof():  # TLS can not
+        """Send FIN, and discard whatever the peer still sends, until it closes or LINGER is over."""
+        if self.transport is None or not self.transport.can_write_eof():  # TLS cannot
             self.force_close()
             return
         self._close = True  # data_received() drops everything from now on
@@ -229,10 +229,9 @@ class HTTPConnection(RequestHandler):
         self._loop.call_later(LINGER, self.abort)
 
     def write(self, data: bytes) -> None:
-        """Write, or raise Disconnected where there is nobody any more.
+        """Write, or raise Disconnected if the peer is gone.
 
-        A transport that is closing (a write has failed, or reading) takes what is written, throws it away and never
-        asks to wait.
+        A transport that is closing, because reading or writing failed, would discard the data without an error.
         """
         transport = self.transport
         if transport is None or transport.is_closing():
@@ -240,7 +239,7 @@ class HTTPConnection(RequestHandler):
         transport.write(data)
 
     def say(self, data: bytes) -> None:
-        """Write what nobody waits for, if there is somebody."""
+        """Write, unless the peer is gone."""
         if self.connected:
             self.write(data)
 
@@ -250,9 +249,9 @@ class HTTPConnection(RequestHandler):
         return transport is not None and not transport.is_closing()
 
     async def _drain_helper(self) -> None:
-        """Wait until the peer has read enough; one that reads nothing for ``stall_timeout`` is cut off.
+        """Wait until the peer has read enough; disconnect a peer that reads nothing for ``stall_timeout``.
 
-        In aiohttp's place: its own has no bound, and shares one future that a cancelled waiter cancels for the others.
+        This replaces aiohttp's own, which has no time limit, and one future that a cancelled waiter cancels for all.
         """
         while self.writing_paused and self.transport is not None:
             unread = self.transport.get_write_buffer_size()
@@ -262,7 +261,7 @@ class HTTPConnection(RequestHandler):
             raise Disconnected("the peer has left, or stopped reading")
 
     async def _drained(self) -> bool:
-        """Whether within ``stall_timeout`` the peer has read enough, or has left."""
+        """Whether the peer has read enough, or has left, within ``stall_timeout``."""
         writer = self._loop.create_future()
         self._writers.append(writer)
         timer = self._loop.call_later(self.service.settings.stall_timeout, _tell, writer, False)  # noqa: FBT003
@@ -281,21 +280,21 @@ class HTTPConnection(RequestHandler):
             _tell(writer, True)  # noqa: FBT003
 
     def end_writing(self) -> None:
-        """FIN, while we still read: a peer that waits for the end of the connection need not wait longer."""
+        """Send FIN, while we still read: a peer may be waiting for the end of the connection."""
         if self.transport is not None and self.transport.can_write_eof():
             self.transport.write_eof()
 
     def retire(self) -> None:
-        """The server drains: close now if there is nothing in flight, else after it."""
+        """Close, because the server drains: now if there is nothing in flight, otherwise after it."""
         if self._current_request is None:
             self.force_close()
 
     def finish(self) -> None:
-        """Send what is still in the buffer, and close."""
+        """Send the rest of the buffer, and close."""
         self.force_close()
 
     def force_close(self) -> None:
-        """As aiohttp's, with an end: closing waits for a peer that may never read what is still in the buffer."""
+        """Close, within a time limit: aiohttp's would wait for a peer that never reads the rest of the buffer."""
         if self.transport is not None and (unread := self.transport.get_write_buffer_size()):
             self._closing = self.transport
             self._loop.call_later(self.service.settings.stall_timeout, self._flush, unread)
@@ -309,11 +308,11 @@ class HTTPConnection(RequestHandler):
             self._loop.call_later(self.service.settings.stall_timeout, self._flush, left)
 
     def _cut_off(self) -> None:
-        logger.info("%s: reads nothing; cut off", self.label)
+        logger.info("%s: disconnected, it reads nothing", self.label)
         self.abort()
 
     def abort(self) -> None:
-        """Cut the connection, so that what the peer has can not look complete."""
+        """Abort the connection, so that the peer cannot take a truncated answer for a complete one."""
         transport = self.transport or self._closing
         super().force_close()
         if transport is not None:
@@ -321,14 +320,14 @@ class HTTPConnection(RequestHandler):
 
 
 def _host_port(address: Any) -> tuple[str, int | None] | None:
-    """A socket address as ASGI has it; a Unix socket's path has no port, its peer usually not even a path."""
+    """A socket address in ASGI's form. The path of a Unix socket has no port; its peer usually has no path either."""
     if isinstance(address, tuple):
         return address[0], address[1]
     return (str(address), None) if address else None
 
 
 def _words(error: BaseException) -> str:
-    """What was wrong with the bytes, without a byte of them."""
+    """Say what is wrong with the bytes, without quoting them."""
     if type(error) is BadHttpMessage:
         return error.message.partition(":\n")[0].rstrip(".")
     return type(error).__name__

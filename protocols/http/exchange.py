@@ -1,7 +1,7 @@
 """One HTTP request and its response: one ``http`` scope.
 
-The same light object is request *and* response to aiohttp's ``RequestHandler``, which asks next to nothing of it;
-``tests/protocols/http/test_http_surface.py`` fails when a new aiohttp asks for more.
+One light object is request *and* response to aiohttp's ``RequestHandler``, which needs next to nothing of it;
+``tests/protocols/http/test_http_surface.py`` fails if a new aiohttp needs more.
 """
 
 import asyncio
@@ -40,14 +40,14 @@ access = logging.getLogger("protocols.http.access")
 _VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
-"""Seconds before an application that asks once more hears once more that its request is over: it may ask for ever."""
+"""Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
 _ANSWERS = ("http.response.start", "http.response.body", "http.response.pathsend", "http.response.early_hint")
 _PIECE = 256 * 1024
-"""Bytes of a file that are read, and sent, at once."""
+"""Bytes of a file that are read and sent at a time."""
 
 
 class Exchange(AppRun):
-    """A request, from its head to the last byte of its answer."""
+    """A request and its response, from the first byte of its head to the last of its answer."""
 
     __slots__ = (
         "_begun",
@@ -120,15 +120,15 @@ class Exchange(AppRun):
     # The run.
 
     def begin(self) -> None:
-        """Serve. In flight from now on: a server that stops in this turn of the loop waits for it, too."""
+        """Start serving. From now on the exchange is in flight, and a server that stops waits for it."""
         if self.service.settings.access_log:
             self._since = time.monotonic()
-        # No Tasks here, whose books cost as much as the request: service.running keeps it, and nothing comes out.
+        # Not by Tasks, which would cost as much as the request: service.running keeps it, and it raises nothing.
         self.service.running.add(self)
         self._task = self.connection.loop.create_task(self.serve())
 
     async def serve(self) -> None:
-        """Run the application and see to it that the peer has an answer. Only CancelledError comes out."""
+        """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""
         service, connection = self.service, self.connection
         try:
             self.admit()
@@ -150,16 +150,16 @@ class Exchange(AppRun):
                 self._release()
 
     def free(self) -> None:
-        """The answer is written. The connection serves the next request, however long the application goes on (with a
-        background task, say), unless too many do."""
+        """Let the connection serve the next request, because the answer is written. The application may go on, with a
+        background task, say, unless too many of them do."""
         if self._is_freed or not self.connection.may_leave(self):
             return
         self._is_freed = True
         if self.payload.is_eof() or not self._keeps:
             self._release()
         else:
-            self._unread = False  # what it has not read is thrown away from now on
-            self.service.tasks.spawn(self._discard_and_release(), name="throw a body away")
+            self._unread = False  # the unread rest of the body is discarded from now on
+            self.service.tasks.spawn(self._discard_and_release(), name="discard a body")
 
     async def _discard_and_release(self) -> None:
         try:
@@ -173,52 +173,52 @@ class Exchange(AppRun):
             self._log()
 
     def admit(self) -> None:
-        """Raise RemoteProtocolError for a request that the application must not see."""
+        """Raise RemoteProtocolError for a request that the application must not get."""
         message = self.message
         if message.version is not HttpVersion11 and message.version is not HttpVersion10:
-            raise RemoteProtocolError("a version of HTTP other than 1.0 and 1.1", answer=505)
+            raise RemoteProtocolError("its version of HTTP is neither 1.0 nor 1.1", answer=505)
         if message.method == "CONNECT":
-            raise RemoteProtocolError("CONNECT, which is for proxies", answer=501)
+            raise RemoteProtocolError("its method is CONNECT, which is for proxies", answer=501)
         if "#" in message.path:  # RFC 9112, 3.2: no form of a request target has a fragment
-            raise RemoteProtocolError("a fragment in the request target", answer=400)
+            raise RemoteProtocolError("its request target has a fragment", answer=400)
         if TRANSFER_ENCODING in message.headers:
             self._admit_coding(message.headers[TRANSFER_ENCODING])
         elif self.payload is not EMPTY_PAYLOAD:
             length = int(message.headers.get("Content-Length", 0))
             if length > self.service.settings.max_body:
-                raise RemoteProtocolError("the body is longer than max_body", answer=413)
+                raise RemoteProtocolError("its body is longer than max_body", answer=413)
 
     def _admit_coding(self, coding: str) -> None:
-        """RFC 9112, 6.1: what another server on the way may have framed otherwise is not for us to guess."""
+        """Refuse any coding that another server on the way may have framed differently (RFC 9112, 6.1)."""
         if self.message.version is HttpVersion10:
-            raise RemoteProtocolError("a Transfer-Encoding in HTTP/1.0", answer=400)
+            raise RemoteProtocolError("it has a Transfer-Encoding in HTTP/1.0", answer=400)
         if not coding:
-            raise RemoteProtocolError("an empty Transfer-Encoding", answer=400)
+            raise RemoteProtocolError("its Transfer-Encoding is empty", answer=400)
         if coding.lower() != "chunked":
-            raise RemoteProtocolError("a Transfer-Encoding other than chunked", answer=501)
+            raise RemoteProtocolError("its Transfer-Encoding is not chunked", answer=501)
 
     def reachable(self) -> bool:
         return not self.gone and self.connection.connected
 
     def lost(self) -> None:
-        """The connection is lost: the application learns of it, unless it has had its last event."""
+        """Tell the application that the connection is lost, unless it has had its last event."""
         self.payload.set_exception(ConnectionResetError("the peer is gone"))
         if not self._complete:
             self._leave_told()
 
     def _leave_told(self) -> None:
-        """The peer is gone; the application is told so once."""
+        """Note that the peer is gone, and tell the application once."""
         if not self._warned:
             self.disconnect(self._farewell())
         elif not self.gone:
             self._peer_left()
 
     def _cancel(self, error: BaseException) -> None:
-        """All that aiohttp's RequestHandler asks of a request: it calls this when the connection is lost."""
+        """Called by aiohttp's RequestHandler when the connection is lost: it needs nothing else of a request."""
         self.lost()
 
     async def _discard(self) -> None:
-        """The application has not read the whole body, and the next request comes after it."""
+        """Read the rest of the body, which the application has not read: the next request comes after it."""
         try:
             async with asyncio.timeout(self.service.settings.stall_timeout):
                 while self._reading is not None:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
@@ -230,7 +230,7 @@ class Exchange(AppRun):
         self._keeps = self.payload.at_eof()
 
     def unanswered(self, error: BaseException | None) -> None:
-        """The application has ended too early: its peer gets a plain 500, or is cut off where a response has begun."""
+        """Answer 500, because the application has ended too early; if the response has begun, abort."""
         if self._warned and error is None:
             self._end_stream()
             return
@@ -239,8 +239,8 @@ class Exchange(AppRun):
         self.cut(500)
 
     def _end_stream(self) -> None:
-        """It has heard that the server stops, and has ended. What it has sent still leaves, where the missing last
-        chunk tells that it was not all."""
+        """End a response whose application has ended because the server stops. Its data is still sent if the missing
+        last chunk tells the peer that it is not complete."""
         if self._begun and self._chunked:
             self._complete = True
             self._keeps = False
@@ -249,7 +249,7 @@ class Exchange(AppRun):
             self.cut(503)
 
     def cut(self, status: int) -> None:
-        """Answer ``status``; where a response has begun, abort: a truncated one must never look complete."""
+        """Answer ``status``; if the response has begun, abort: a truncated one must never look complete."""
         if self._complete or self.gone:
             return
         if self._begun:
@@ -260,12 +260,12 @@ class Exchange(AppRun):
             self._answer(status)
 
     def answer(self, status: int, why: str) -> None:
-        """The peer erred: a plain answer, and one line in the log."""
+        """Answer a mistake of the peer in plain text, and log one line."""
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
         self._answer(status)
 
     def malformed(self, why: str) -> None:
-        """The body can not be read on: the parser has lost the thread, and with it whatever would follow."""
+        """End a malformed body: the parser cannot find its end, nor another request behind it."""
         self._keeps = False
         self.payload.set_exception(RequestPayloadError(why))
         self.payload.feed_eof()
@@ -275,32 +275,34 @@ class Exchange(AppRun):
         return self._task
 
     def cancel(self) -> None:
-        """The grace is over."""
+        """Cancel the application, because the grace is over."""
         if self._task is not None:
             self._task.cancel()
 
     def goodbye(self) -> None:
-        """The server drains: a response in flight finishes, with ``connection: close`` where it still can say so. What
-        would never finish hears ``http.disconnect`` at once: an event stream, and a long poll, whose application has
-        nothing else to do than to wait for its end."""
+        """Prepare for the end, because the server drains.
+
+        A response in flight finishes, with ``connection: close`` if its head is not written yet. Applications that
+        would never finish get ``http.disconnect`` at once: an event stream, and a long poll that only waits for it.
+        """
         if b"\r\ncontent-type: text/event-stream" in self._fields or (self._waits and not self.status):
             self.warn()
 
     def warn(self) -> None:
-        """The server drains, and will not wait much longer. The peer is there: the application may still answer."""
+        """Tell the application that the server will not wait much longer. The peer is there, and may get an answer."""
         if self._complete or self._told or self.gone:
             return
         self._told = self._warned = True
         self.feed(self._farewell())
         if self._unread and self.payload is not EMPTY_PAYLOAD:
-            self.payload.set_exception(ConnectionResetError("the server stops"))
+            self.payload.set_exception(ConnectionResetError("the server is stopping"))
 
     @property
     def disconnect_grace(self) -> float:
         return self.service.settings.disconnect_grace
 
     def flush_head(self) -> None:
-        """No piece of the body has come in the turn of the loop in which the head came."""
+        """Write the head alone, because no piece of the body came in the same turn of the loop."""
         if self.state == "started" and not self._begun and self.connection.connected:
             if self.service.draining:
                 self._keeps = False
@@ -314,7 +316,7 @@ class Exchange(AppRun):
         self.connection.say(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
 
     def _over(self) -> None:
-        """Nothing more may be sent. An application that waits learns of it now, another one when it asks."""
+        """Allow no further event. An application that waits in ``receive`` learns of it now, others later."""
         self._complete = True
         self._goto("over")
         if self._reading is not None and not self._reading.expired():
@@ -332,17 +334,17 @@ class Exchange(AppRun):
         access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
 
     def passes_over(self, event: Any) -> bool:
-        """The first piece of a stream that reaches nobody, for the sake of its generator: see ``_drain``."""
+        """Return True for the first piece of a stream that reaches nobody; for the reason see ``_drain``."""
         first, self._missed = not self._missed, True
-        if not self.gone:  # the transport knows already
+        if not self.gone:  # the transport knows it already
             self._leave_told()
         return first and not self.ended and event["type"] in _ANSWERS and bool(event.get("more_body"))
 
     def is_to_hear(self, event: Any) -> bool:
-        """What ends soon by itself does not hear that it reached nobody, as in ASGI 2.3: or what an application does
-        after its answer is never done, and a task of its own beside it (which a framework may not look after) dies.
+        """Raise only if the application would otherwise go on: for the next piece of a stream, and after its run.
 
-        What would go on hears it: the next piece of a stream, and who sends on after its run.
+        For others ``send`` returns, as in ASGI 2.3. Otherwise the work that an application does after its answer would
+        never be done, and a task beside it, which its framework may not supervise, would die.
         """
         if self.ended or event["type"] not in _ANSWERS:
             return True
@@ -351,7 +353,8 @@ class Exchange(AppRun):
     # What the application receives.
 
     async def receive(self) -> Any:
-        """``http.request`` while there is body, read from the socket only now; then ``http.disconnect``, each time."""
+        """Return ``http.request`` as long as there is body, which is read from the socket only now; after that
+        ``http.disconnect``, each time."""
         if self._unread and not self.gone:
             event = await self._read()
             if event is not None:
@@ -369,8 +372,11 @@ class Exchange(AppRun):
             self._waits = False
 
     def after_the_last(self) -> ReceiveEvent | None:
-        """The disconnect once more, for another task, or another call, that waits for it (ASGI: it is sent "if receive
-        is called after a response has been sent or after the HTTP connection has been closed")."""
+        """Return the disconnect again, for another task or call.
+
+        ASGI: it is sent "if receive is called after a response has been sent or after the HTTP connection has been
+        closed".
+        """
         return self._farewell() if (self.gone or self._told) and not self._inbox else None
 
     async def _read(self) -> HTTPRequestEvent | None:
@@ -403,18 +409,18 @@ class Exchange(AppRun):
         return {"type": "http.request", "body": body, "more_body": self._unread}
 
     def _continue(self) -> None:
-        """The application wants the body, so the peer may send it."""
+        """Tell a waiting peer to send its body, because the application wants it."""
         if not self._begun and self._is_awaited():
             self.connection.say(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _is_awaited(self) -> bool:
-        """Whether the peer holds its body back until it hears 100 Continue (RFC 9110, 10.1.1)."""
+        """Whether the peer waits for 100 Continue before it sends its body (RFC 9110, 10.1.1)."""
         expects = self.message.headers.get("Expect", "").lower() == "100-continue"
         return expects and not self.payload.total_bytes and self.message.version is HttpVersion11
 
     def _break_off(self, status: int, why: str) -> None:
         if self._complete:
-            return  # it has an answer, and nobody needs the rest of the body
+            return  # the peer has an answer, and nobody needs the rest of the body
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
         self.cut(status)
         self.disconnect(self._farewell())
@@ -446,12 +452,12 @@ class Exchange(AppRun):
         return self._push(body, more=event.get("more_body", False))
 
     def http_response_pathsend(self, event: Any) -> Awaitable[None]:
-        if not isinstance(event["path"], str | os.PathLike):  # a number would be one of our own descriptors
+        if not isinstance(event["path"], str | os.PathLike):  # an int would be one of our own descriptors
             raise wrong(event, "path", "the path of a file")
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:
-        """Write the next piece, with the head where it is the first. Return what to await where the peer is slow."""
+        """Write the next piece of the body, the first one with the head. Return an awaitable if the peer is slow."""
         connection = self.connection
         head = b"" if self._begun else self._head(None if more else len(body))
         data = head if self._bodiless else head + self._framed(body, more=more)
@@ -469,22 +475,22 @@ class Exchange(AppRun):
         return self._drain() if connection._paused else None
 
     async def _drain(self) -> None:
-        """Wait for a peer that is slow. One that leaves meanwhile is told of by the next ``send``.
+        """Wait for a slow peer. If it leaves meanwhile, only the next ``send`` says so.
 
-        Frameworks cancel the application when they hear of it. Now that is not in ``send``, but where the generator of
-        the body waits: its clean-up runs at once. Else it would wait for the garbage collector.
+        Frameworks cancel the application when they learn of it. This way they cancel it where the body's generator
+        waits, and not in ``send``: the generator cleans up at once, instead of when it is garbage-collected.
         """
         with contextlib.suppress(Disconnected):
             await self.connection._drain_helper()
 
     async def _drain_and_free(self) -> None:
-        await self._drain()  # or answers to pipelined requests would fill the memory
+        await self._drain()  # otherwise answers to pipelined requests would fill the memory
         self.free()
 
     def _head(self, length: int | None) -> bytes:
-        """The head, framed (RFC 9112, 6.3): ``length`` is the whole body's where that is known now."""
+        """Return the head with its framing (RFC 9112, 6.3). ``length`` is that of the whole body, if it is known."""
         if self._unread and self.payload is not EMPTY_PAYLOAD and self._is_awaited():
-            self._keeps = False  # the peer may send its body now, or not: what comes next could be either
+            self._keeps = False  # the peer may send its body or not: the next bytes could be either
         if self._left is None and not self._bodiless:
             self._left = length
         if self._left is not None and self.status != 204:
@@ -504,7 +510,7 @@ class Exchange(AppRun):
         return b"%b%b%b\r\n" % (self._fields, self.service.fields, framing)
 
     def _framed(self, body: bytes, *, more: bool) -> bytes:
-        """``body`` as it goes on the wire."""
+        """Return ``body`` in the form that is sent."""
         size = len(body)
         if self._left is not None:
             if size > self._left:
@@ -517,19 +523,19 @@ class Exchange(AppRun):
         return chunk if more else chunk + b"0\r\n\r\n"
 
     def _ended_short(self, left: int) -> None:
-        logger.error("%s: its body ended %d bytes short", describe(self.scope), left)
+        logger.error("%s: the response body ended %d bytes short", describe(self.scope), left)
         self._keeps = False
         self.connection.abort()
 
     async def _send_file(self, path: str | os.PathLike[str]) -> None:
-        """The file in pieces, read on a thread: uvloop has no sendfile, and TLS has no use for it."""
+        """Send the file in pieces that are read on a thread: uvloop has no sendfile, and TLS could not use it."""
         with await asyncio.to_thread(open, path, "rb") as file:
             left = (await asyncio.to_thread(os.fstat, file.fileno())).st_size
             if self._left is None:
                 self._left = left
             while left and not self._bodiless:
                 piece = await asyncio.to_thread(file.read, min(left, _PIECE))
-                left = left - len(piece) if piece else 0  # somebody may cut the file meanwhile: _push() sees it
+                left = left - len(piece) if piece else 0  # the file may be truncated meanwhile: _push() notices
                 if (pending := self._push(piece, more=left > 0)) is not None:
                     await pending
             if not self._complete and (pending := self._push(b"", more=False)) is not None:
@@ -542,7 +548,7 @@ class Exchange(AppRun):
         connection = self.connection
         path, raw_path, query = _target(message, self.service.settings.root_path)
         headers = [(name.lower(), value) for name, value in message.raw_headers]
-        if message.path[0] not in "/*":  # RFC 9112, 3.2.2: then the target's authority counts, whatever Host says
+        if message.path[0] not in "/*":  # RFC 9112, 3.2.2: the target's authority counts, whatever Host says
             host = (b"host", (message.url.host_port_subcomponent or "").encode())
             headers = [host, *(field for field in headers if field[0] != b"host")]
         return {
@@ -564,9 +570,9 @@ class Exchange(AppRun):
 
 
 def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:
-    """ASGI's path, raw_path and query_string of a request target (RFC 9112, 3.2)."""
+    """Return ASGI's path, raw_path and query_string of a request target (RFC 9112, 3.2)."""
     path, _, query = message.path.partition("?")
-    if path[0] not in "/*":  # the absolute form, which proxies are sent and servers must understand
+    if path[0] not in "/*":  # the absolute form, which is for proxies, but servers must accept it
         path = message.url.raw_path
     raw = path.encode("utf-8", "surrogateescape")
     if "%" in path or not path.isascii():

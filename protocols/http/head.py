@@ -1,4 +1,4 @@
-"""The head of a response, from ASGI's header list to bytes. Pure."""
+"""Turns the head of a response from ASGI's header list into bytes. Pure."""
 
 import re
 import time
@@ -13,7 +13,7 @@ from protocols.errors import LocalProtocolError
 Headers = Iterable[tuple[bytes, bytes]]
 
 _ALSO = {426: b"upgrade: websocket\r\nsec-websocket-version: 13\r\n"}
-"""Fields that a status must have (RFC 6455, 4.4)."""
+"""Header fields that a status requires (RFC 6455, 4.4)."""
 
 # RFC 9110, 5.1 and 5.5: a name is a token; a value has visible characters, spaces, tabs and obs-text, no other control.
 _FIELD = re.compile(rb"[!#-'*+\-.^_`|~0-9a-z]+: [\t\x20-\x7e\x80-\xff]*\r\n")
@@ -22,17 +22,17 @@ _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".en
 
 
 def status_line(status: Any) -> bytes:
-    """Raises LocalProtocolError for what is no final status (RFC 9110, 15)."""
+    """Return the status line. Raises LocalProtocolError unless ``status`` is a final one (RFC 9110, 15)."""
     if not isinstance(status, int) or not 200 <= status <= 599:
         raise LocalProtocolError(f"a response's status is an integer from 200 to 599, not {status!r}")
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
 def encode(headers: Headers) -> tuple[bytes, int | None, bool]:
-    """The application's fields as bytes, its Content-Length, and whether it asks for the connection to be closed.
+    """Return the fields as bytes, the Content-Length, and whether the application asks to close the connection.
 
-    Framing is the server's: Content-Length, Transfer-Encoding and Connection are taken out. A Date of the application's
-    own stays. Raises LocalProtocolError for what would break the framing or smuggle a second field into the first.
+    The server does the framing, so Content-Length, Transfer-Encoding and Connection are taken out. A Date of the
+    application's own stays. Raises LocalProtocolError for a field that would break the framing, or holds another one.
     """
     try:
         return _encode(headers)
@@ -66,31 +66,31 @@ def _encode(headers: Headers) -> tuple[bytes, int | None, bool]:
 
 @lru_cache(maxsize=1024)
 def _line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
-    """The field as it goes on the wire; its lower-case name where it is the server's affair; a length that it says.
+    """Return the field in bytes, its lower-case name if the server handles it, and its value if it is a length.
 
-    Applications say the same again and again.
+    Cached, because applications send the same fields again and again.
     """
-    name = name.lower()  # ASGI asks applications for lower case; not every middleware knows
+    name = name.lower()  # ASGI requires lower case; not every middleware keeps to it
     line = b"%b: %b\r\n" % (name, value)
     if _FIELD.fullmatch(line) is None:
-        raise LocalProtocolError("a header's name is no token, or its value has a control character (RFC 9110, 5.5)")
+        raise LocalProtocolError("a header's name is not a token, or its value has a control character (RFC 9110, 5.5)")
     return line, name if name in _OURS else None, _length(value) if name == b"content-length" else None
 
 
 def _length(value: bytes) -> int:
     if not value.isdigit():
-        raise LocalProtocolError(f"content-length {value!r} is no length")
+        raise LocalProtocolError(f"content-length {value!r} is not a length")
     return int(value)
 
 
 @lru_cache(maxsize=1)
 def date(now: int) -> bytes:
-    """The Date field of the second ``now`` (Unix time)."""
+    """Return the Date field for the second ``now`` (Unix time)."""
     return f"date: {formatdate(now, usegmt=True)}\r\n".encode()
 
 
 def interim(status: int, headers: Headers) -> bytes:
-    """A response that another one follows (RFC 9110, 15.2). Raises LocalProtocolError as :func:`encode` does."""
+    """Return an interim response (RFC 9110, 15.2). Raises LocalProtocolError as :func:`encode` does."""
     try:
         return _STATUS_LINES[status] + b"".join(_line(*field)[0] for field in headers) + b"\r\n"
     except (TypeError, AttributeError) as error:
@@ -98,7 +98,7 @@ def interim(status: int, headers: Headers) -> bytes:
 
 
 def plain(status: int, *, body: bool = True, fields: bytes = b"") -> bytes:
-    """A complete, short, plain-text answer of the server's own, after which the connection closes."""
+    """Return a complete, short answer of the server's own in plain text, after which the connection closes."""
     line = status_line(status)
     text = line[9:].strip().partition(b" ")[2]
     framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)

@@ -40,7 +40,7 @@ class HTTPServer(Server):
         state: dict[str, Any] | None = None,
         reserved: bool = False,
     ) -> None:
-        """``reserved``: it answers also where peers have used up all descriptors that they may."""
+        """``reserved``: it may use the descriptors that are kept from the peers of other servers."""
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.listener = Listener(
@@ -79,7 +79,7 @@ class HTTPServer(Server):
         await asyncio.sleep(IDLE_GRACE)
 
     async def stop(self, grace: float) -> None:
-        """As Server.stop. WebSocket peers and applications are told 1001 at once, responses say they are the last."""
+        """Stop as every server does. WebSockets are closed with 1001 at once; responses announce the close."""
         self.status = ServerStatus("draining")
         self.listener.stop()
         await self._service.drain(grace)

@@ -1,4 +1,4 @@
-"""What all connections of one HTTP server share."""
+"""The state that all connections of one HTTP server share."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ logger = logging.getLogger(__name__)
 _CANCEL = 5.0
 """Seconds for a cancelled application to end."""
 _FLUSH = 1.0
-"""Seconds for the last bytes of finished answers to leave."""
+"""Seconds for sending the last bytes of finished answers."""
 _HALF = 0.5
-"""The part of the grace after which whatever still runs is told that it will be cancelled."""
+"""The part of the grace after which applications that still run are told that they will be cancelled."""
 
 
 class InFlight(Protocol):
-    """An exchange whose application runs."""
+    """An exchange whose application is running."""
 
     noun: ClassVar[str]
 
@@ -51,9 +51,9 @@ class HTTPService:
         self.state = state
         self.draining = False
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
-        """Header lines that every response has."""
+        """The header lines of every response."""
         self.extensions: dict[str, Any] = {"http.response.early_hint": {}}
-        """Of every http scope."""
+        """The extensions of every http scope."""
         if settings.pathsend:
             self.extensions["http.response.pathsend"] = {}
         self.running: set[InFlight] = set()
@@ -63,10 +63,10 @@ class HTTPService:
         self._heads: list[InFlight] = []
 
     def head_waits(self, exchange: InFlight) -> None:
-        """``exchange`` has a response's head. It leaves in one write with the first piece of the body where that comes
-        in this turn of the loop; else alone, or the peer of a quiet event stream would wait for it.
+        """Write the response head of ``exchange`` at the end of this turn of the loop, unless a piece of the body comes
+        before: then one write sends both. The peer of a quiet event stream must not wait for the head.
 
-        One callback for all heads of a turn: one for each is a fiftieth of a short request's time.
+        There is one callback for all heads of a turn: one for each would be a fiftieth of a short request's time.
         """
         if not self._heads:
             asyncio.get_running_loop().call_soon(self._flush_heads)
@@ -78,16 +78,16 @@ class HTTPService:
             exchange.flush_head()
 
     def lost(self, connection: OpenConnection) -> None:
-        """``connection`` is no more."""
+        """Note that ``connection`` is lost."""
         self.connections.discard(connection)
         if self.draining and not self.connections:
             self._empty.set()
 
     async def drain(self, grace: float) -> None:
-        """Say goodbye to every peer, and give what is in flight ``grace`` seconds before it is cancelled and cut.
+        """Close idle connections, give exchanges in flight ``grace`` seconds, then cancel and abort them.
 
-        What would never end by itself is told at once, everything else when half of the grace is over: most frameworks
-        throw a response away that they are making when they hear that its peer has left.
+        Applications that would never end by themselves are told at once, all others after half of the grace: most
+        frameworks discard an unfinished response when they hear that its peer has left.
         """
         self.draining = True
         for connection in list(self.connections):
@@ -112,7 +112,7 @@ class HTTPService:
             await asyncio.wait(tasks, timeout=timeout)
 
     async def _close(self) -> None:
-        """Every answer is written: send what is buffered, then cut off who does not read it."""
+        """Send what is buffered of finished answers, then abort the connections of peers that do not read it."""
         if not self.connections:
             return
         for connection in list(self.connections):

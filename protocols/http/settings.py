@@ -19,39 +19,39 @@ class HTTPSettings:
     bind: Address = "127.0.0.1:8000"
     """Where it listens: host:port, unix:/path or fd:3."""
     tls: TLS | None = None
-    """Certificate and key; where set, it speaks HTTPS and WSS only."""
+    """Certificate and key; if set, the server speaks HTTPS and WSS only."""
     proxy_protocol: tuple[Network, ...] = ()
-    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
-    (version 1 or 2), and its addresses count; from others none is looked for."""
+    """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
+    header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
     root_path: str = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
     max_connections: Count = 10_000
-    """Connections at once, those in their TLS handshake included; one more is answered 503, under TLS closed."""
+    """Connections at a time, including those in their TLS handshake. One more gets 503; under TLS it is closed."""
     max_per_address: Bound = 0
-    """The same, from one client address (IPv6: /64). 0 for no bound: a proxy, or a company, is one address."""
+    """The same for one client address (IPv6: /64). 0 means no limit: a proxy, or a company, has one address."""
     keepalive_timeout: Timeout = 75.0
-    """How long a connection may go without a complete request head: idle between two, or sending its first slowly."""
+    """How long a connection may take for a complete request head: idle between two, or sending its first slowly."""
     stall_timeout: Timeout = 30.0
-    """How long a peer may stand still inside a message: send no more of a body (408), read no more of an answer."""
+    """How long a peer may pause inside a message: send no more of a body (408), or read no more of an answer."""
     disconnect_grace: Seconds = 10.0
     """How long an application may go on without asking for another event after its peer has left. Then it is
-    cancelled; 0 for never."""
+    cancelled; 0 means never."""
     max_header: Length = 8192
     """The longest request line (414) and the longest header field (431); there may be 128 fields (400)."""
     max_body: Bytes = 64 * 1024 * 1024
-    """The longest request body (413). Bodies are streamed, so that this bounds time and disk, not memory."""
+    """The longest request body (413). Bodies are streamed, so this limits time and disk, not memory."""
     max_message: Length = 1024 * 1024
-    """The longest WebSocket message (close code 1009). This one is held in memory."""
+    """The longest WebSocket message (close code 1009), which is held in memory."""
     ping_interval: Seconds = 20.0
-    """How often a WebSocket peer is pinged; 0 for never."""
+    """How often a WebSocket peer is pinged; 0 means never."""
     ping_timeout: Timeout = 20.0
-    """How long a pinged WebSocket peer may be silent before it counts as gone (1006)."""
+    """How long a WebSocket peer may be silent after a ping before it counts as gone (1006)."""
     compression: bool = False
-    """Offer permessage-deflate to WebSocket peers. Costs some 300 KiB of memory for each that takes it."""
+    """Offer permessage-deflate to WebSocket peers. It costs some 300 KiB of memory for each peer that accepts."""
     pathsend: bool = False
     """Offer `http.response.pathsend`, by which an application answers with the path of a file. Middleware that
     compresses or changes bodies never sees such a file, and some middleware fails."""
     server_header: str = ""
-    """The Server field of every response; empty for none."""
+    """The Server field of every response; empty means none."""
     access_log: bool = False
-    """One log line a request: peer, method, path, status, body size, time. Never the query."""
+    """Write one log line for each request: peer, method, path, status, body size, time. Never the query."""

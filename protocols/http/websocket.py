@@ -1,7 +1,7 @@
-"""One WebSocket: one ``websocket`` scope.
+"""One WebSocket, which is one ``websocket`` scope.
 
-It begins as an HTTP exchange, whose answer may be 101. Frames are parsed by aiohttp's reader, which pushes each message
-into the inbox: a ping is answered, and a close noticed, however slow the application is.
+It begins as an HTTP exchange, whose answer may be 101. aiohttp's reader parses the frames and puts each message into
+the inbox; pings are answered, and a close is noticed, however slow the application is.
 """
 
 import asyncio
@@ -30,15 +30,15 @@ logger = logging.getLogger(__name__)
 
 _VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
 CLOSE_TIMEOUT = 5.0
-"""Seconds that a peer has to answer our close frame."""
+"""Seconds for a peer to answer our close frame."""
 GOODBYE_TIMEOUT = 1.0
-"""The same, where the server stops."""
+"""The same, when the server stops."""
 _SLICE = 8192
-"""Bytes parsed before a full inbox is noticed; in the smallest frames some 1400 messages."""
+"""Bytes parsed before a full inbox is noticed: some 1400 messages in the smallest frames."""
 _LARGE = 64 * 1024
-"""A message of so many bytes stops the reading by itself until the application has taken it."""
+"""A message longer than this pauses reading until the application has taken it."""
 _CONTROL = 1000
-"""Pings and pongs worked through at once."""
+"""Pings and pongs handled in one turn of the loop."""
 _TEXT, _BINARY, _CLOSE, _PING, _PONG = 1, 2, 8, 9, 10
 _SHORT, _MEDIUM, _LONG = Struct("!BB").pack, Struct("!BBH").pack, Struct("!BBQ").pack
 
@@ -90,7 +90,7 @@ class WebSocket(Exchange):
         self._held = b""
         self._silent = self._masks = False
         self._control = 0
-        """Pings and pongs since the last rest."""
+        """Pings and pongs since the last pause."""
         self._lost: asyncio.Future[None] = loop.create_future()
         self._timer: asyncio.TimerHandle | None = None
         self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
@@ -100,21 +100,21 @@ class WebSocket(Exchange):
     # The run.
 
     def admit(self) -> None:
-        """The rules of the opening handshake (RFC 6455, 4.2.1)."""
+        """Check the opening handshake (RFC 6455, 4.2.1). Raises RemoteProtocolError."""
         super().admit()
         headers = self.message.headers
-        if self.payload is not EMPTY_PAYLOAD:  # or one of us takes for frames what another takes for a body
-            raise RemoteProtocolError("a WebSocket handshake with a body", answer=400)
+        if self.payload is not EMPTY_PAYLOAD:  # otherwise a proxy could take for a body what we take for frames
+            raise RemoteProtocolError("its WebSocket handshake has a body", answer=400)
         if self.message.version is not HttpVersion11:
-            raise RemoteProtocolError("a WebSocket handshake in HTTP/1.0", answer=400)
+            raise RemoteProtocolError("its WebSocket handshake is in HTTP/1.0", answer=400)
         if headers.get("Sec-WebSocket-Version") != "13":
-            raise RemoteProtocolError("a version of WebSocket other than 13", answer=426)
+            raise RemoteProtocolError("its version of WebSocket is not 13", answer=426)
         if not _is_key(headers.get("Sec-WebSocket-Key", "")):
-            raise RemoteProtocolError("Sec-WebSocket-Key is not 16 bytes in base64", answer=400)
+            raise RemoteProtocolError("its Sec-WebSocket-Key is not 16 bytes in base64", answer=400)
         self.feed({"type": "websocket.connect"})
 
     async def run(self) -> BaseException | None:
-        """Run the application; close after it, with 1011 where it crashed; let the peer say goodbye."""
+        """Run the application, then close the WebSocket (1011 after a crash) and wait for the peer's close."""
         error = await super().run()
         if self._accepted:
             if not self._complete and self.reachable():
@@ -133,7 +133,7 @@ class WebSocket(Exchange):
             self.connection.abort()
 
     def goodbye(self) -> None:
-        """The server drains: 1001 to the peer and to the application. One still in its handshake gets it after that."""
+        """Close with 1001, because the server drains. During the handshake, that follows at its end."""
         if self._accepted and not self._complete and self.reachable():
             self._close(1001, "server shutting down")
             self._leave_told()
@@ -141,7 +141,7 @@ class WebSocket(Exchange):
             self._abort_in(GOODBYE_TIMEOUT)
 
     def warn(self) -> None:
-        """One that is not accepted yet hears 1001, too, before it is cancelled."""
+        """Give an application that has not accepted yet 1001, too, before it is cancelled."""
         if not self._accepted:
             self._code, self._reason = 1001, "server shutting down"
             super().warn()
@@ -149,14 +149,14 @@ class WebSocket(Exchange):
     passes_over = AppRun.passes_over
 
     def is_to_hear(self, event: Any) -> bool:
-        """Always, as in ASGI 2.4, which websocket scopes say."""
+        """Return True: websocket scopes are of ASGI 2.4."""
         return True
 
     def _over(self) -> None:
         self._complete = True
         self._goto("over")
         self.feed(self._farewell())
-        self._watch(self._received)  # that was its last event, and it must not wait for another for ever
+        self._watch(self._received)  # that was its last event; it must not wait for another one for ever
 
     def lost(self) -> None:
         super().lost()
@@ -183,7 +183,7 @@ class WebSocket(Exchange):
         self.status = 101
         self._accepted = self._begun = True
         self.connection.keep_alive(False)  # noqa: FBT003 -- aiohttp's; stops its timer
-        self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof is all that it asks
+        self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof are all that it needs
         if self.service.draining:
             self.goodbye()
         elif self.service.settings.ping_interval:
@@ -211,7 +211,7 @@ class WebSocket(Exchange):
         self._over()
 
     def _close(self, code: int, reason: str) -> None:
-        """Send our close frame, and give the peer CLOSE_TIMEOUT to answer."""
+        """Send our close frame, and give the peer CLOSE_TIMEOUT seconds to answer."""
         words = reason.encode()
         if not _is_sendable(code) or len(words) > 123:
             raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
@@ -236,7 +236,7 @@ class WebSocket(Exchange):
             if len(data) < 2:
                 self._held = data
                 return False, b""
-            if data[1] < 0x80:  # a client masks all frames, or none: the first one tells
+            if data[1] < 0x80:  # a client masks all frames or none: the first one shows which
                 self.failed(WebSocketError(1002, "a frame that is not masked (RFC 6455, 5.1)"))
                 return False, b""
             self._masks = True
@@ -251,7 +251,7 @@ class WebSocket(Exchange):
         return False, b""
 
     def _rest(self) -> None:
-        """So many pings and pongs have come that others wait: read on when the loop has had its turn."""
+        """Pause reading for one turn of the loop, because so many pings and pongs keep other connections waiting."""
         self._control = 0
         if not self._paused:
             self._paused = True
@@ -264,10 +264,10 @@ class WebSocket(Exchange):
             self.resume()
 
     def feed_eof(self) -> None:
-        """The connection is lost, which _cancel hears too."""
+        """Do nothing: the connection is lost, and ``_cancel`` handles that."""
 
     def heard(self, kind: int, content: Any, extra: Any, size: int) -> None:
-        """The reader has a whole message, or a control frame."""
+        """Handle a complete message or a control frame from the reader."""
         if kind in (_PING, _PONG):
             self._control += 1
         if kind == _TEXT:
@@ -289,7 +289,7 @@ class WebSocket(Exchange):
             self.pause()
 
     def _closed_by_peer(self, code: int, reason: str) -> None:
-        if not self._complete and code != 1005 and not _is_sendable(code):  # aiohttp's reader lets some of them pass
+        if not self._complete and code != 1005 and not _is_sendable(code):  # aiohttp's reader accepts some of them
             self.failed(WebSocketError(1002, "a close code that may not be sent"))
             return
         if not self._complete:
@@ -300,7 +300,7 @@ class WebSocket(Exchange):
         self.connection.finish()
 
     def failed(self, error: BaseException) -> None:
-        """The reader has met what is no WebSocket frame, or too long a message. Nothing is read after it."""
+        """Close because of an invalid frame or too long a message. Nothing is read after it."""
         if self._complete:
             return
         code = int(error.code) if isinstance(error, WebSocketError) else 1002
@@ -319,7 +319,7 @@ class WebSocket(Exchange):
         if not self._paused:
             self.connection.resume_reading()
 
-    # Is it still there?
+    # Keep-alive pings.
 
     def _next_ping(self) -> None:
         self._stop_timer()
@@ -333,11 +333,11 @@ class WebSocket(Exchange):
         self._timer = asyncio.get_running_loop().call_later(self.service.settings.ping_timeout, self._check)
 
     def _check(self) -> None:
-        """Nothing has come since the ping."""
-        if self._paused:  # while we do not read, its pong may wait in the socket
+        """Disconnect a peer that has sent nothing since the ping."""
+        if self._paused:  # we are not reading, so its pong may be waiting in the socket
             self._next_ping()
         else:
-            logger.info("%s: no answer to a ping; cut off", self.connection.label)
+            logger.info("%s: disconnected, no answer to a ping", self.connection.label)
             self.connection.abort()
 
     def _stop_timer(self) -> None:
@@ -366,7 +366,7 @@ class WebSocket(Exchange):
 
 
 class _Sink(WebSocketDataQueue):
-    """Where aiohttp's reader puts what it has parsed: straight into the WebSocket, never into a queue of its own."""
+    """Passes what aiohttp's reader has parsed straight to the WebSocket, instead of a queue."""
 
     def __init__(self, websocket: WebSocket, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(websocket.connection, _LARGE, loop=loop)
@@ -380,7 +380,7 @@ class _Sink(WebSocketDataQueue):
 
 
 def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
-    transport = cast("asyncio.Transport", connection.transport)  # there is one while a request is being made
+    transport = cast("asyncio.Transport", connection.transport)  # there is one as long as a request is served
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
 
 
@@ -390,7 +390,7 @@ def _is_sendable(code: Any) -> bool:
 
 
 async def _told(sending: Awaitable[None]) -> None:
-    """Send, and say in our own words that there is nobody any more."""
+    """Await ``sending``, and raise Disconnected if the peer is gone."""
     try:
         await sending
     except ConnectionError as error:
