@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.errors import Disconnected
 from protocols.mqtt.client.connect_options import ConnectOptions
-from protocols.mqtt.client.core import Answered, ClientCore, Connected, Ended, Event
+from protocols.mqtt.client.core import Answered, ClientCore, Connected, Dropped, Ended, Event
 from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.client.websocket import open_websocket
 from protocols.mqtt.wire import reasons
 from protocols.net.write_buffer import unreceived
 from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
 
 READ_AHEAD = 64 * 1024
 """Bytes that may wait, unread, before the socket is read no more."""
@@ -39,7 +42,7 @@ class BrokerConnection(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._core = ClientCore(options, session, self._loop.time())
         self._journal = session.journal
-        self._timeout = options.timeout
+        self._options = options
         self._transport: asyncio.Transport | None = None
         self._connected = self._loop.create_future()
         self._gone = asyncio.Event()  # the socket is closed
@@ -223,11 +226,11 @@ class BrokerConnection(asyncio.Protocol):
         if self._full:
             self._read_on()
         try:
-            async with asyncio.timeout(self._timeout):
+            async with asyncio.timeout(self._options.timeout):
                 codes: Sequence[int] = await answer
                 return codes
         except TimeoutError as error:
-            self.drop(f"no answer from the broker within {self._timeout:g} s")
+            self.drop(f"no answer from the broker within {self._options.timeout:g} s")
             raise Disconnected("no answer from the broker") from error
         finally:
             del self._waiting[packet_id]
@@ -261,7 +264,7 @@ class BrokerConnection(asyncio.Protocol):
     def pause_writing(self) -> None:
         self._writable.clear()
         self._unread_by_broker = unreceived(cast("asyncio.Transport", self._transport))
-        self._set_timer(self._check_reads, self._loop.time() + self._timeout)
+        self._set_timer(self._check_reads, self._loop.time() + self._options.timeout)
 
     def resume_writing(self) -> None:
         self._writable.set()
@@ -272,9 +275,9 @@ class BrokerConnection(asyncio.Protocol):
             return
         before, self._unread_by_broker = self._unread_by_broker, unreceived(cast("asyncio.Transport", self._transport))
         if self._unread_by_broker >= before:
-            self.drop(f"the broker does not read: nothing for {self._timeout:g} s")
+            self.drop(f"the broker does not read: nothing for {self._options.timeout:g} s")
         else:
-            self._set_timer(self._check_reads, self._loop.time() + self._timeout)
+            self._set_timer(self._check_reads, self._loop.time() + self._options.timeout)
 
     # What arrives.
 
@@ -305,6 +308,12 @@ class BrokerConnection(asyncio.Protocol):
         match event:
             case Answered(packet_id, codes):
                 self._answered(packet_id, codes)
+            case Dropped(topic, size):
+                logger.warning(
+                    "mqtt %s: a message to %r is lost: its %d bytes are more than max_packet, %d",
+                    *(self._options.client_id, topic, size, self._options.max_packet),
+                    extra={"lost": True},
+                )
             case Ended():
                 self._end(event)
                 self._flush()

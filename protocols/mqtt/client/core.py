@@ -9,6 +9,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.mqtt import qos as steps
 from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.keepalive import KeepAlive
+from protocols.mqtt.client.oversize import Oversize
 from protocols.mqtt.client.refused import Refused, in_words
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.qos import FREE, RECEIVER_2, SENDER, step
@@ -30,6 +31,7 @@ from protocols.mqtt.wire.parser import BATCH, Parser
 from protocols.mqtt.wire.server_decoders import FROM_SERVER
 
 ALL_IDS = 65535
+_PUBLISH = 3
 OVERFLOW = 16
 """Times our receive maximum that a broker may send us: Mosquitto 2.0 sends one too many, and all that it had sent on an
 earlier connection at once."""
@@ -57,7 +59,15 @@ class Ended(NamedTuple):
     """The broker's reason code where it gave one (5.0), ours where it broke a rule, else unspecified."""
 
 
-Event = Connected | MQTTReceiveEvent | Answered | Ended
+class Dropped(NamedTuple):
+    """A message that is larger than we take: it is acknowledged, so that it does not come again, and lost."""
+
+    topic: str
+    size: int
+    """Bytes of its packet."""
+
+
+Event = Connected | Dropped | MQTTReceiveEvent | Answered | Ended
 
 
 class ClientCore:
@@ -82,6 +92,7 @@ class ClientCore:
         self._most = OVERFLOW * options.receive_maximum if self._level == 5 else ALL_IDS
         self._max_packet = options.max_packet
         self._parser = Parser(options.max_packet, FROM_SERVER, self._level)
+        self._oversize: Oversize | None = None
         self._connected = False
         self._aliases: dict[int, str] = {}  # the broker's
         self._out = [_connect(options)]
@@ -105,7 +116,7 @@ class ClientCore:
 
     def append(self, data: bytes) -> None:
         """Keep ``data`` for a later :meth:`receive`."""
-        self._parser.append(data)
+        self._parser.append(data if self._oversize is None else self._oversize.feed(data))
 
     def receive(self, data: bytes = b"") -> list[Event]:
         """The events of the next packets, some dozens of them: call it again, without data, while :attr:`more`.
@@ -115,13 +126,50 @@ class ClientCore:
         events: list[Event] = []
         self.more = False
         if self.ended is None:
+            self.append(data)
             try:
-                parsed = self._parser.feed(data, BATCH if self._connected else 1)
-                self.more = bool(parsed)
-                self._handle(parsed, events)
+                self._parse(events)
             except RemoteProtocolError as error:
                 events.append(self._broken(error))
         return events
+
+    def _parse(self, events: list[Event]) -> None:
+        if self._oversize is not None:
+            if not self._oversize.has_passed:
+                return
+            events.append(self._dropped(self._oversize))
+            self._oversize = None
+        try:
+            parsed = self._parser.feed(most=BATCH if self._connected else 1)
+        except RemoteProtocolError as error:
+            if error.answer != reasons.TOO_LARGE or not self._connected:
+                raise
+            self._pass_over(error)
+        else:
+            self.more = bool(parsed)
+            self._handle(parsed, events)
+
+    def _pass_over(self, error: RemoteProtocolError) -> None:
+        """Of a message that is too large; anything else that is, is an error.
+
+        3.1.1 cannot say how much we take. To close the connection would not help: the broker would send it again.
+        """
+        first, size, data = self._parser.pass_over()
+        if first >> 4 != _PUBLISH:
+            raise error
+        self._oversize = Oversize(first, size, self._level)
+        self.append(data)
+        self.more = True
+
+    def _dropped(self, oversize: Oversize) -> Event:
+        message = oversize.message()
+        resolve(message, self._aliases)
+        packet_id, code = message["id"], reasons.QUOTA_EXCEEDED if self._level == 5 else reasons.SUCCESS
+        if packet_id is not None and packet_id not in self._exactly_once:
+            if message["qos"] == 2:
+                self._exactly_once[packet_id] = b""
+            self.acknowledge(packet_id, code)
+        return Dropped(message["topic"], oversize.size)
 
     def _handle(self, parsed: Iterable[Packet], events: list[Event]) -> None:
         append = events.append

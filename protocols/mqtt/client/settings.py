@@ -54,7 +54,8 @@ class MQTTClientSettings:
     """Messages that may wait for each instance of the application. Then reading stops (5.0: and the broker sends no
     more than these)."""
     max_packet: Length = 1024 * 1024
-    """Largest packet that the broker may send us (5.0)."""
+    """Largest packet that we take. A 5.0 broker is told, and drops what is larger. What arrives nevertheless is dropped
+    here, with a line in the log."""
     persistence: bool = False
     """What QoS 2 has to know of the session outlives the gateway's process: a message whose handler has finished is not
     handled again after a restart. Its PUBREC leaves when that is on disk."""

@@ -47,6 +47,14 @@ class Parser:
         else:
             self._tail += data
 
+    def pass_over(self) -> tuple[int, int, bytes]:
+        """After an answer of TOO_LARGE: the first byte of the packet, the length of what follows its fixed header, and
+        what there is of that and of later packets, which the caller has to take care of."""
+        data = self._buffer[self._at :] + self._tail
+        self._buffer, self._at, self._tail = b"", 0, bytearray()
+        length, body = _remaining_length(data, 1, len(data), self.version)
+        return data[0], length, data[body:]
+
     def feed(self, data: bytes = b"", most: int = BATCH) -> list[Packet]:
         """The next complete packets, ``most`` at most: call it without ``data`` until the list is empty.
 

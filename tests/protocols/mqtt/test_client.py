@@ -484,3 +484,26 @@ def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"url|subscribe|parallel|inbox|keepalive|session_expiry") as caught:
         MQTTClientSettings(**wrong)
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+async def test_a_message_that_is_too_large_does_not_hold_up_the_next(
+    broker: Mosquitto, version: str, log: pytest.LogCaptureFixture
+) -> None:
+    """A broker of 5.0 drops it, and says nothing; one of 3.1.1 has not heard of our limit."""
+    app = App()
+    async with client(app, broker.url, version=version, max_packet=1000, client_id="one") as server:
+        await ready(server)
+        broker.publish("t/large", "x" * 5000, "-q", "1")
+        broker.publish("t/small", "x", "-q", "1")
+        await until(app.payloads)
+        await until(lambda: not server.active())
+    said = "mqtt one: a message to 't/large' is lost: its 5011 bytes are more than max_packet, 1000"
+    assert lines(log) == ([said] if version == "3.1.1" else [])
+    assert app.payloads() == [b"x"]
+    again = App()
+    async with client(again, broker.url, version=version, client_id="one") as server:
+        await ready(server)
+        broker.publish("t", "end", "-q", "1")
+        await until(again.payloads)
+    assert again.payloads() == [b"end"]
