@@ -1,4 +1,4 @@
-"""Scope and events as bytes, and back, exactly.
+"""Turns scope and events into bytes, and back, exactly.
 
 MessagePack, with one type of its own for tuples. It keeps None, bool, int (64 bits), float, str, bytes, list, tuple and
 dict; a subclass of one of them comes back as the plain type. ``scope["state"]`` belongs to the running application and
@@ -15,7 +15,7 @@ import msgpack
 VERSION = 1
 _TUPLE = 1
 _DEEPEST = 64
-"""Tuples in tuples. Each costs a piece of the C stack, whose end no exception reports."""
+"""Levels of tuples in tuples. Each takes some of the C stack, and no exception reports the end of that."""
 _HEAD = bytes((0x93, VERSION))
 """A list of three, the first of which is the version; scope and events follow."""
 _own = threading.local()
@@ -24,7 +24,7 @@ _PLAIN: tuple[type[Any], ...] = (bool, int, float, str, bytes, tuple, list, dict
 
 
 def encode(scope: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> bytes:
-    """One message for the store. Raises ValueError that names the key whose value cannot be kept."""
+    """The content of one message. Raises ValueError, which names the key whose value cannot be stored."""
     return Messages(scope).encode(events)
 
 
@@ -32,7 +32,7 @@ class Messages:
     """Encodes messages of one scope, which is packed once."""
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
-        """Raises ValueError that names the key whose value cannot be kept."""
+        """Raises ValueError, which names the key whose value cannot be stored."""
         self._head = _HEAD + _packed("scope", {key: value for key, value in scope.items() if key != "state"})
 
     def encode(self, events: Sequence[Mapping[str, Any]]) -> bytes:
@@ -89,8 +89,8 @@ def _extension(depth: int, code: int, data: bytes) -> Any:
 
 
 def _blame(path: str, value: Any, depth: int = 10) -> str:
-    """Which part of ``value`` cannot be stored, and why; empty where all of it can. Not deeper than ``depth``: a list
-    that contains itself has no end."""
+    """Which part of ``value`` cannot be stored, and why; empty if all of it can. It goes no deeper than ``depth``: a
+    list that contains itself has no end."""
     try:
         _pack(value)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
-from gateway.store.sqlite.file.connection import Connection
+from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner
 from gateway.store.sqlite.sql import clock
@@ -32,13 +32,13 @@ class Session:
         self._open = Writer(database, lambda: self._connected(owner)[0]), owner
         return found
 
-    def _connected(self, owner: Owner) -> tuple[Connection, str]:
+    def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
         """With the clock of the file, which may be a new file since it was opened first."""
         database, found = open_database(self.path, owner)
         self._ahead = clock.ahead(database)
         return database, found
 
-    def _opened(self) -> tuple[Connection, Owner, str]:
+    def _opened(self) -> tuple[FairConnection, Owner, str]:
         try:
             private_files.make_folder(self.path.parent)
             owner = Owner(self.path)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from gateway.store.sqlite.file.connection import Connection
+from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.values import StoreUnavailable
 
 logger = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ Operation = Callable[[sqlite3.Connection, Sequence[Call]], Sequence[Result]]
 BATCH = 1000
 """Calls in one commit, at most."""
 WAITING = 10_000
-"""Calls that wait for the thread, at most; more wait before they are queued."""
+"""Calls that wait for the thread, at most; others wait until they may be queued."""
 UNDO_AGAIN = 1.0
 """Seconds until an undo is tried once more."""
 
@@ -36,14 +36,14 @@ class Job:
     future: "asyncio.Future[Any]"
     undo: "Operation[Any, None] | None" = None
     reads: bool = False
-    """It changes nothing."""
+    """Whether it changes nothing."""
     outcome: Any = None
 
 
 class Writer:
-    """``connect`` opens the database, and opens it anew after an error of which one does not know what it left."""
+    """Runs operations in one thread. ``connect`` opens the database again after an error with unknown effect."""
 
-    def __init__(self, database: Connection, connect: Callable[[], Connection]) -> None:
+    def __init__(self, database: FairConnection, connect: Callable[[], FairConnection]) -> None:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(WAITING)
@@ -75,7 +75,7 @@ class Writer:
                 raise
 
     async def close(self) -> None:
-        """What is queued is done first."""
+        """Finish what is queued, then end the thread."""
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -102,7 +102,7 @@ class Writer:
 
     # In the store's thread.
 
-    def _run(self, database: Connection | None) -> None:
+    def _run(self, database: FairConnection | None) -> None:
         closing = False
         while not closing:
             batch, closing = self._batch()
@@ -115,7 +115,7 @@ class Writer:
             database.close()
 
     def _batch(self) -> tuple[list[Job], bool]:
-        """What waits now, at least one job; and whether nothing comes after it."""
+        """The jobs that wait now, at least one, and whether they are the last."""
         batch: list[Job] = []
         while len(batch) < BATCH and (not batch or not self._jobs.empty()):
             job = self._jobs.get()
@@ -124,8 +124,8 @@ class Writer:
             batch.append(job)
         return batch, False
 
-    def _settle(self, database: Connection | None, batch: list[Job]) -> Connection | None:
-        """Give every job its outcome. The database to go on with; None where it must be opened anew."""
+    def _settle(self, database: FairConnection | None, batch: list[Job]) -> FairConnection | None:
+        """Give every job its outcome. Returns the database to go on with; None if it must be opened again."""
         try:
             if database is None:
                 database = self._connect()
@@ -143,7 +143,9 @@ class Writer:
             self._trouble = ""
         return database
 
-    def _unavailable(self, database: Connection | None, batch: list[Job], error: Exception) -> Connection | None:
+    def _unavailable(
+        self, database: FairConnection | None, batch: list[Job], error: Exception
+    ) -> FairConnection | None:
         trouble = str(error)
         if trouble != self._trouble:
             logger.error("the store is unavailable: %s", trouble)
@@ -158,14 +160,14 @@ class Writer:
 
 
 _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.InterfaceError, sqlite3.DataError)
-"""The call's, not the database's."""
+"""Errors that are the call's fault, not the database's."""
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
-"""After these the connection is as good as before."""
+"""Errors after which the connection is as good as before."""
 
 
-def _commit(database: Connection, batch: list[Job]) -> None:
-    """Calls of one operation go together. The batch's calls overlap in time, so that any order among them is right, and
-    those of one operation keep theirs."""
+def _commit(database: FairConnection, batch: list[Job]) -> None:
+    """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
+    operations is right."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)

@@ -1,9 +1,9 @@
 """A connection that waits for the write lock in its turn.
 
-SQLite's own wait is to sleep and to look again. A process that commits without pause takes the lock back before the one
-that sleeps looks, and that one is told "database is locked" in the end. So there is a turnstile before the lock: a file
-that the one who is next holds flocked, from before it asks for the write lock until it has that. Whoever commits and
-wants to write again has to wait behind it.
+SQLite itself waits by sleeping and looking again. A process that commits without pause takes the lock back before one
+that sleeps looks, and that one gets "database is locked" in the end. So there is a turnstile before the lock: the
+process that is next holds a lock file, from before it asks for the write lock until it has it. A process that commits
+and wants to write again has to queue behind it.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ LOOK_AGAIN = 0.0005
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is at ``path``; None: there is none."""
+    """Which file is at ``path``; None if there is none."""
     try:
         facts = os.stat(path)
     except OSError:
@@ -30,8 +30,8 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
-class Connection(sqlite3.Connection):
-    """To the database at ``path``, each statement in its own transaction until ``begin``."""
+class FairConnection(sqlite3.Connection):
+    """A connection to the database at ``path``. Each statement is a transaction of its own until ``begin``."""
 
     def __init__(self, path: Path) -> None:
         """Raises OSError or sqlite3.Error."""
@@ -49,8 +49,8 @@ class Connection(sqlite3.Connection):
         self._turnstile.close()
 
     def begin(self, *, writes: bool = True) -> None:
-        """Begin to write, in turn with every other process; or to read, for which nobody waits. Raises
-        sqlite3.OperationalError: SQLITE_BUSY, or the file is no longer at its path, where the next start finds it."""
+        """Begin to write, in turn with every other process, or to read, which holds no process up. Raises
+        sqlite3.OperationalError: SQLITE_BUSY, or the file is no longer at its path, where the next start looks."""
         if not writes:
             self.execute("BEGIN")
             return
@@ -61,8 +61,8 @@ class Connection(sqlite3.Connection):
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:
-        """Be the next who gets the write lock. It is waited for ``BUSY`` at most: one stopped while it was next
-        does not stop the others, who then try without a turn."""
+        """Be the next that gets the write lock, after ``BUSY`` seconds at most: a process that was stopped while it
+        was next does not stop the others, which then try without a turn."""
         ours = locked_within(BUSY, self._turnstile.fileno(), look_again=LOOK_AGAIN)
         try:
             yield

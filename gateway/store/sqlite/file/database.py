@@ -1,4 +1,4 @@
-"""The file: opened, checked, repaired and brought to today's schema, by one process at a time."""
+"""Opens, checks and repairs the file and migrates it to today's schema, one process at a time."""
 
 import contextlib
 import shutil
@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gateway.store.sqlite.file.connection import Connection
+from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.owner import Owner, is_alive, opening, others_alive
 from gateway.store.sqlite.file.salvage import salvage
 from gateway.store.sqlite.file.wal import commits, wal_of
@@ -20,8 +20,8 @@ from protocols import private_files
 _DAMAGE = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
 
 
-def open_database(path: Path, owner: Owner) -> tuple[Connection, str]:
-    """Ready for use, and what was found, in one line. Raises StoreUnavailable."""
+def open_database(path: Path, owner: Owner) -> tuple[FairConnection, str]:
+    """The database, ready for use, and what was found, in one line. Raises StoreUnavailable."""
     try:
         with opening(path):
             return _opened(path, alone=not others_alive(path, owner.id))
@@ -31,7 +31,7 @@ def open_database(path: Path, owner: Owner) -> tuple[Connection, str]:
         raise StoreUnavailable(f"{path}: {error}") from error
 
 
-def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
+def _opened(path: Path, *, alone: bool) -> tuple[FairConnection, str]:
     found = [*_tightened(path)]
     try:
         database, lost = _checked(path, alone=alone)
@@ -50,7 +50,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[Connection, str]:
 
 
 def _tightened(path: Path) -> Iterator[str]:
-    """What earlier releases made for all to read becomes its owner's. A group that an operator gave it stays."""
+    """Files that earlier releases made readable for all become their owner's. Rights of a group stay."""
     ours = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
     ours += path.parent.glob(f"{path.name}*.damaged-*")
     if readable := [each for each in ours if private_files.is_open_to_all(each)]:
@@ -63,8 +63,8 @@ def _tightened(path: Path) -> Iterator[str]:
             yield f"every user of this machine can read {names}: {error.strerror}; give it mode 600"
 
 
-def _checked(path: Path, *, alone: bool) -> tuple[Connection, str]:
-    """The database, sound and of today's version. Raises sqlite3.DatabaseError where it is damaged."""
+def _checked(path: Path, *, alone: bool) -> tuple[FairConnection, str]:
+    """The database, sound and of today's version. Raises sqlite3.DatabaseError if it is damaged."""
     with contextlib.ExitStack() as on_error:
         database = _connected(path)
         on_error.callback(database.close)
@@ -81,15 +81,15 @@ def _checked(path: Path, *, alone: bool) -> tuple[Connection, str]:
 
 
 def _damaged(said: str) -> sqlite3.DatabaseError:
-    """As SQLite itself says it."""
+    """The exception that SQLite itself would raise."""
     error = sqlite3.DatabaseError(said)
     error.sqlite_errorname = "SQLITE_CORRUPT"
     return error
 
 
-def _connected(path: Path) -> Connection:
-    private_files.create(path)  # its journal and the index of that have its mode
-    database = Connection(path)
+def _connected(path: Path) -> FairConnection:
+    private_files.create(path)  # its write-ahead log and the index of that get its mode
+    database = FairConnection(path)
     database.text_factory = _text
     try:
         database.execute("PRAGMA journal_mode = WAL")
@@ -107,18 +107,18 @@ def _text(raw: bytes) -> str:
 
 
 def _lost_commits(database: sqlite3.Connection, path: Path) -> str:
-    """What the journal held and SQLite did not take."""
+    """What the write-ahead log held and SQLite did not take, in one line."""
     page_size = database.execute("PRAGMA page_size").fetchone()[0]
-    journal = wal_of(path)
-    written = commits(journal, page_size)
+    wal = wal_of(path)
+    written = commits(wal, page_size)
     taken = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[1]
     lost = sum(number > taken for number in written)
     if not lost:
         return ""
-    kept = _aside(journal)
+    kept = _aside(wal)
     private_files.create(kept)
-    shutil.copyfile(journal, kept)
-    return f"{lost} damaged commits at the end of {journal.name}: lost, unless just being written ({kept.name})"
+    shutil.copyfile(wal, kept)
+    return f"{lost} damaged commits at the end of {wal.name}: lost, unless just being written ({kept.name})"
 
 
 def _aside(path: Path) -> Path:
@@ -127,8 +127,8 @@ def _aside(path: Path) -> Path:
     )
 
 
-def _repaired(path: Path, error: str) -> tuple[Connection, str]:
-    """A new database with what can be read of the damaged one, which is kept under another name."""
+def _repaired(path: Path, error: str) -> tuple[FairConnection, str]:
+    """A new database with what can be read of the damaged one, which gets another name."""
     moved = _aside(path)
     path.rename(moved)
     for suffix in ("-wal", "-shm"):
@@ -145,7 +145,7 @@ TABLES = (messages, claims, outgoing)
 
 
 def dead_owners(database: sqlite3.Connection, path: Path) -> list[str]:
-    """The owners of what is taken or claimed that are dead."""
+    """Dead owners that still have something taken or claimed."""
     owners = {owner for table in TABLES for owner in table.owners(database)}
     return [owner for owner in owners if not is_alive(path, str(owner))]
 
@@ -155,7 +155,7 @@ def recover(database: sqlite3.Connection, dead: Sequence[str]) -> int:
     return sum(table.recover(database, dead) for table in TABLES)
 
 
-def _recovered(database: Connection, dead: Sequence[str]) -> int:
+def _recovered(database: FairConnection, dead: Sequence[str]) -> int:
     database.begin()
     returned = recover(database, dead)
     database.execute("COMMIT")

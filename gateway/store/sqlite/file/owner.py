@@ -1,4 +1,4 @@
-"""Who has what: each open store is an owner, alive for as long as it holds the lock on its own file.
+"""Owners of what is taken and claimed: each open store is one, alive as long as it holds the lock on its own file.
 
 The kernel gives the lock up when the process dies, however it dies; no heartbeat, no clock.
 """
@@ -22,16 +22,16 @@ LOOK_AGAIN = 0.02
 
 
 class Owner:
-    """A random id and the lock beside the database that says that it lives."""
+    """A random id, and the lock beside the database that shows that its process is alive."""
 
     def __init__(self, database: Path) -> None:
-        """Raises OSError where the folder cannot be written."""
+        """Raises OSError if the folder cannot be written."""
         self.id = secrets.token_hex(8)
         self._path = lock_path(database, self.id)
         self._fd = _locked(self._path)
 
     def release(self) -> None:
-        """Dead from now on, to every process; who finds the file, where it cannot be removed, removes it."""
+        """Dead from now on, for every process. If the file cannot be removed, the process that finds it removes it."""
         with contextlib.suppress(OSError):  # the file system is read-only by now, or away
             self._path.unlink(missing_ok=True)
         os.close(self._fd)
@@ -55,7 +55,7 @@ def is_alive(database: Path, owner: str) -> bool:
 
 
 def others_alive(database: Path, owner: str) -> bool:
-    """Whether anybody but ``owner`` has the database open."""
+    """Whether an owner other than ``owner`` has the database open."""
     prefix, suffix = f"{database.name}.", ".lock"
     ids = [path.name[len(prefix) : -len(suffix)] for path in database.parent.glob(f"{prefix}*{suffix}")]
     alive = [each for each in ids if each not in (owner, *SHARED_LOCKS) and is_alive(database, each)]
@@ -64,8 +64,8 @@ def others_alive(database: Path, owner: str) -> bool:
 
 @contextlib.contextmanager
 def opening(database: Path) -> Iterator[None]:
-    """One process at a time: it checks, migrates and repairs while nobody else begins to use the file. Raises OSError,
-    after ``OPENING`` if somebody else is not done by then: a process that was stopped is not waited for."""
+    """One process at a time checks, migrates and repairs, while no other begins to use the file. Raises OSError, after
+    ``OPENING`` seconds if another is not done by then: it may have been stopped."""
     fd = _shared_lock(database, "open")
     try:
         if not locked_within(OPENING, fd, look_again=LOOK_AGAIN):
@@ -76,12 +76,12 @@ def opening(database: Path) -> Iterator[None]:
 
 
 def turnstile(database: Path) -> int:
-    """A descriptor for the lock of the one that is next to write; see :mod:`gateway.store.sqlite.file.connection`."""
+    """A descriptor for the lock of the process that writes next (:mod:`gateway.store.sqlite.file.connection`)."""
     return _shared_lock(database, "next")
 
 
 def locked_within(seconds: float, fd: int, *, look_again: float) -> bool:
-    """Wait for the lock on ``fd``, so long at most; whether it is ours now."""
+    """Wait for the lock on ``fd`` for ``seconds`` at most; whether it is ours now."""
     deadline = time.monotonic() + seconds
     while not (ours := _is_free(fd)) and time.monotonic() < deadline:
         time.sleep(look_again)
@@ -89,7 +89,7 @@ def locked_within(seconds: float, fd: int, *, look_again: float) -> bool:
 
 
 def _is_free(fd: int) -> bool:
-    """Whether nobody else has the lock: then it is ours now."""
+    """Whether no other has the lock: then it is ours now."""
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -98,7 +98,7 @@ def _is_free(fd: int) -> bool:
 
 
 def _shared_lock(database: Path, name: str) -> int:
-    """A descriptor of a lock file that every process uses, whoever was the first."""
+    """A descriptor of a lock file that all processes use."""
     path = lock_path(database, name)
     private_files.create(path)
     return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

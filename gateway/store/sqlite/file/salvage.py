@@ -1,4 +1,4 @@
-"""A damaged database: row by row, what can still be read of it into a new one."""
+"""Copies what can be read of a damaged database into a new one, row by row."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ Row = dict[str, Any]
 class Salvaged:
     messages: int = 0
     damaged: int = 0
-    """Of the messages: what is left of them is among the dead."""
+    """Of the messages. What is left of them is among the dead."""
     others: int = 0
-    """Claims, what handlers send, and what servers keep."""
+    """Claims, outgoing items, and the state of servers."""
 
     def __str__(self) -> str:
         damaged = f", {self.damaged} of them damaged and among the dead" if self.damaged else ""
@@ -26,7 +26,7 @@ class Salvaged:
 
 
 def salvage(old: sqlite3.Connection, new: sqlite3.Connection) -> Salvaged:
-    """Into ``new``, which is empty, in one commit."""
+    """Copy into ``new``, which is empty, in one commit."""
     result = Salvaged()
     new.execute("BEGIN IMMEDIATE")
     for row in _rows(old, new, "messages"):
@@ -45,8 +45,8 @@ def _other(new: sqlite3.Connection, table: str, row: Row) -> int:
 
 
 def _message(new: sqlite3.Connection, row: Row) -> bool:
-    """Keep it; whether it is as it was put."""
-    state, owner, told = row["state"], row["owner"], row["story"]
+    """Keep the message; whether it is as it was put."""
+    state, owner, steps = row["state"], row["owner"], row["story"]
     columns = [row[name] for name in MESSAGE.split(", ")]
     message, sound = message_of(tuple(columns))
     if state == GONE and not message.content:
@@ -54,7 +54,7 @@ def _message(new: sqlite3.Connection, row: Row) -> bool:
     elif state == BEHIND:
         state = WAITING
     if not sound or state not in (WAITING, RUNNING, DEAD, GONE) or (state == GONE and message.content):
-        state, owner, told, sound = DEAD, "", f"{told}{history.line('dead: damaged')}", False
+        state, owner, steps, sound = DEAD, "", f"{steps}{history.line('dead: damaged')}", False
     due = 0.0 if state == DEAD else message.due
     values = list(message_values(replace(message, due=due)))
     values[7] = columns[7] if sound else -1  # a checksum that never fits: it stays known as damaged
@@ -62,7 +62,7 @@ def _message(new: sqlite3.Connection, row: Row) -> bool:
     sql = """INSERT OR IGNORE INTO messages
         (id, type, route, key, subject, received, content, checksum, attempts, due, error, state, owner, story)
         VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"""
-    new.execute(sql, (*values, error, state, str(owner), str(told)))
+    new.execute(sql, (*values, error, state, str(owner), str(steps)))
     return sound
 
 
@@ -89,13 +89,13 @@ def _last(old: sqlite3.Connection, table: str) -> int:
 
 
 _MOST = 2**40
-"""Where the last number cannot be read: more messages than a file can have had."""
+"""The last number, if it cannot be read: more messages than a file can have had."""
 _FAILURES = 20_000
-"""Reads that may fail in one table, then the rest of it is given up; a page costs some dozens."""
+"""Reads that may fail in one table before the rest of it is given up. A damaged page costs some dozens."""
 
 
 def _between(old: sqlite3.Connection, select: str, low: int, high: int) -> Iterator[tuple[Any, ...]]:
-    """Those with ``low <= rowid <= high``; where reading breaks off, each half of the rest on its own."""
+    """Rows with ``low <= rowid <= high``. If reading breaks off, each half of the rest is read on its own."""
     ranges = [(low, high)]
     failures = 0
     while ranges and failures < _FAILURES:

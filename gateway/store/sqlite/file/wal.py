@@ -1,4 +1,4 @@
-"""What SQLite's write-ahead log holds beyond what SQLite took from it.
+"""Counts commits in SQLite's write-ahead log, to find those that SQLite did not take.
 
 At start SQLite silently ends at the first frame whose checksum is wrong. After a crash that is what was being written;
 a flipped bit in the middle looks the same to it, and whole commits are lost without a word. So we count.
@@ -15,11 +15,11 @@ def wal_of(database: Path) -> Path:
     return database.with_name(database.name + "-wal")
 
 
-def commits(journal: Path, page_size: int) -> list[int]:
-    """The numbers, from 1, of the frames that end a commit of the log's present generation."""
+def commits(wal: Path, page_size: int) -> list[int]:
+    """The numbers, from 1, of the frames that end a commit, in the log's present generation."""
     found: list[int] = []
     try:
-        with journal.open("rb") as file:
+        with wal.open("rb") as file:
             header = file.read(_HEADER)
             generations = {header[16:24]}
             number = 1

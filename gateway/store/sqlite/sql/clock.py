@@ -1,8 +1,8 @@
-"""The store's clock: Unix time as it was when the store was first opened since the machine started, and from then on
-the machine's own seconds.
+"""The store's clock: the Unix time at which the store was first opened since the machine started, plus the seconds that
+the machine has counted since.
 
-Somebody, or NTP, may set a machine's clock back by an hour; what is to be tried again in 4 s is tried again in 4 s. All
-processes of one machine that have the store open have the same clock, the command line's too.
+If a person or NTP sets the machine's clock back by an hour, a message that is due in 4 s is still due in 4 s. All
+processes of one machine that have the store open have the same clock, and so has the command line.
 """
 
 import sqlite3
@@ -16,12 +16,12 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 
 
 def elapsed() -> float:
-    """Seconds since the machine started, those in which it slept included where the system counts them."""
+    """Seconds since the machine started, including those in which it slept if the system counts them."""
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 def boot() -> str:
-    """Since which start of the machine; empty where the system does not say."""
+    """The id of this start of the machine; empty if the system has none."""
     try:
         return _BOOT.read_text().strip()
     except OSError:
@@ -29,13 +29,13 @@ def boot() -> str:
 
 
 def ahead(db: sqlite3.Connection) -> float:
-    """What is to be added to :func:`elapsed`."""
+    """The seconds to add to :func:`elapsed`."""
     return float(db.execute("SELECT ahead FROM clock").fetchone()[0])
 
 
 def set_clock(db: sqlite3.Connection) -> None:
-    """Once for all who open the file until the machine starts again. Where that has another time then, earlier than
-    the store was seen last, what was due later is due earlier by as much."""
+    """Set the clock for all processes that open the file until the machine starts again. If the machine then has an
+    earlier time than the store was last seen at, everything that is due later moves back by the difference."""
     known = db.execute("SELECT boot, seen FROM clock").fetchone()
     if known is not None and known[0] and known[0] == boot():
         return

@@ -79,7 +79,7 @@ def _chosen(db: Database, call: Take) -> list[int]:
     return _free(db, call, _UNSUSPECTED)
 
 
-_SUSPECTS = "SELECT DISTINCT state FROM messages INDEXED BY messages_alone WHERE alone AND state < 2"
+_SUSPECTS = f"SELECT DISTINCT state FROM messages INDEXED BY messages_alone WHERE alone AND state < {BEHIND}"
 
 
 def _free(db: Database, call: Take, candidates: str) -> list[int]:
@@ -112,7 +112,7 @@ _UNSUSPECTED = _oldest(
     _DUE % ("messages_due", "due = 0.0 AND NOT alone", "seq"),
     _DUE % ("messages_due", "due > 0.0 AND due <= :now AND NOT alone", "due"),
 )
-_SUSPECT = _oldest(_DUE % ("messages_alone", "alone AND state < 2 AND due <= :now", "seq"))
+_SUSPECT = _oldest(_DUE % ("messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
 def _candidates(db: Database, call: Take, sql: str, *, without: list[int]) -> list[tuple[int, str | None]]:

@@ -64,7 +64,7 @@ _TAKE = f"""UPDATE outgoing SET state = {RUNNING}, owner = ?, attempts = attempt
 
 
 def _chosen(db: Database, call: Take) -> list[int]:
-    """Lane by lane, so that what waits in a busy one costs nothing, however much it is."""
+    """Chosen lane by lane, so that items that wait in a busy lane cost nothing, however many there are."""
     limit = max(0, call.limit)
     resting = dict(db.execute("SELECT lane, until FROM resting").fetchall())
     lanes = [lane for (lane,) in db.execute(_LANES) if lane is not None and lane not in call.busy]
@@ -84,8 +84,8 @@ _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lan
 _ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1 AND due <= ?2
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT 1"""
-"""In a lane that rests one item at a time asks whether its account is repaired, and each time another one: it may be
-the item that is wrong. One that asks and fails for now has its backoff as anywhere else."""
+"""In a lane that rests, one item at a time tries whether the account is repaired, each time another one: the item may be
+what is wrong. An item that fails for now has its backoff as in any lane."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
@@ -111,30 +111,30 @@ def finish(db: Database, calls: Sequence[str]) -> list[None]:
 
 
 def _end_rest(db: Database, lane: str) -> None:
-    """Its account works."""
+    """The account of this lane works."""
     db.execute("DELETE FROM resting WHERE lane = ?", [lane])
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A try that failed."""
+    """An attempt to send an item that failed, in full or in part."""
 
     id: str
     error: str
     left: Outgoing | None = None
-    """What is still to be sent of it, where a part has left."""
+    """What is still to be sent of it, if a part has left."""
     refused: Outgoing | None = None
-    """The part that will never leave, where another may; its ``error`` says why."""
+    """The part that will never leave, if another may; its ``error`` says why."""
     due: float = 0.0
     rests: bool = False
-    """It is its lane that waits until ``due``: when that works again, all of it leaves at once. A try that was none of
-    the item's fault is not counted."""
+    """The lane waits until ``due``, not the item: when the account works again, all items leave at once. The attempt
+    was not the item's fault and is not counted."""
     asked: float = 0.0
-    """When that was: the item that has not asked for longest asks next."""
+    """When it was tried: the item that was not tried for longest is next."""
     answered: bool = False
-    """The other side refuses it for itself: its account works."""
+    """The other side refuses this item alone: the account works."""
     forward: int = 0
-    """Seconds by which the machine's clock is ahead of the store's: the story tells the machine's time."""
+    """Seconds by which the machine's clock is ahead of the store's: the history has the machine's time."""
 
 
 def retry(db: Database, calls: Sequence[Failed]) -> list[None]:
@@ -212,7 +212,7 @@ _PARTS = """WITH RECURSIVE parts(id) AS (SELECT value FROM json_each(?)
 """The given items, and the parts of the same texts before and behind them."""
 _REQUEUE = f"""UPDATE outgoing SET state = {WAITING}, due = 0.0, attempts = 0, since = ?
     WHERE id IN (SELECT value FROM json_each(?)) AND %s RETURNING id, message, lane"""
-"""+state: by the ids, however many are in that state."""
+"""``+state`` keeps SQLite from the index by state: rows are found by their ids, however many have that state."""
 
 
 def requeue(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[int]:
@@ -229,7 +229,7 @@ def _requeue(db: Database, ids: str, now: float) -> int:
 
 
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]:
-    """By ids, and whether those alone that are dead."""
+    """Ids, and whether to drop dead items only."""
     return [_drop(db, f"= {DEAD}" if dead else f"<> {RUNNING}", ids) for ids, dead in calls]
 
 

@@ -1,4 +1,4 @@
-"""Between rows and what the store gives out: text that SQLite takes, checksums, and what is left of a damaged row."""
+"""Converts between rows and values: text that SQLite takes, checksums, and what is left of a damaged row."""
 
 import json
 import zlib
@@ -21,7 +21,7 @@ def text(value: str) -> str:
 
 
 def checksum(content: bytes, *fields: object) -> int:
-    """Over the content and all that never changes of its row: CRC-32, which finds every single flipped bit."""
+    """CRC-32 over the content and the fields of its row that never change. It finds every single flipped bit."""
     return zlib.crc32(content, zlib.crc32("\0".join(map(str, fields)).encode()))
 
 
@@ -77,7 +77,7 @@ def outgoing_of(row: tuple[Any, ...]) -> tuple[Outgoing, bool]:
 
 
 def outgoing_checksum(content: bytes, id_: object, message: object, kind: object, *later: object) -> int:
-    """The first version's rows have nothing in its ``later`` columns, and a checksum without them."""
+    """Rows of the first version have nothing in the ``later`` columns, and a checksum without them."""
     return checksum(content, id_, message, kind, *filter(None, later))
 
 
