@@ -84,8 +84,8 @@ _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lan
 _ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1 AND due <= ?2
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT 1"""
-"""In a lane that rests, one item at a time tries whether the account is repaired, each time another one: the item may be
-what is wrong. An item that fails for now has its backoff as in any lane."""
+"""In a lane that rests, one item at a time tries whether the account is repaired, each time another one: it may be the
+item that is wrong. An item that fails for now has its backoff as in any lane."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
