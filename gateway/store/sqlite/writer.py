@@ -130,14 +130,14 @@ class Writer:
             if database is None:
                 database = self._connect()
             _commit(database, batch)
-        except (*_OWN_FAULT, ValueError, OverflowError, MemoryError) as error:
+        except Exception as error:
+            if isinstance(error, sqlite3.Error | StoreUnavailable) and not isinstance(error, _OWN_FAULT):
+                return self._unavailable(database, batch, error)
             if len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
                 for job in batch:
                     database = self._settle(database, [job])
                 return database
             batch[0].outcome = error
-        except (sqlite3.Error, StoreUnavailable) as error:
-            return self._unavailable(database, batch, error)
         if self._trouble and not all(job.reads for job in batch):  # a full disk can be read
             logger.info("the store works again")
             self._trouble = ""

@@ -166,15 +166,18 @@ def _put_aside(db: Database, message: Message) -> None:
 
 def finish(db: Database, calls: Sequence[tuple[str, Sequence[Outgoing], float]]) -> list[None]:
     outgoing.put(db, [item for _, items, _ in calls for item in items])
-    ids, now = [text(id_) for id_, _, _ in calls], calls[-1][2]
-    _leave(db, ids, f"state = {GONE}, due = ?, content = x''", now, history.line("done"), only=RUNNING)
+    _done(db, [id_ for id_, _, _ in calls], calls[-1][2])
     return [None] * len(calls)
 
 
 def finish_all(db: Database, calls: Sequence[tuple[Sequence[str], float]]) -> list[None]:
-    if done := [(id_, (), now) for ids, now in calls for id_ in ids]:
-        finish(db, done)
+    _done(db, [id_ for ids, _ in calls for id_ in ids], calls[-1][1])
     return [None] * len(calls)
+
+
+def _done(db: Database, ids: Sequence[str], now: float) -> None:
+    change = f"state = {GONE}, due = ?, content = x''"
+    _leave(db, list(map(text, ids)), change, now, history.line("done"), only=RUNNING)
 
 
 def _leave(db: Database, ids: list[str], change: str, value: object, step: str, *, only: int | None = None) -> None:
