@@ -59,6 +59,7 @@ check: install
 
 shape: install
 	@$(BIN)/python .ci/shape.py
+	@$(BIN)/python .ci/trace.py
 
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
