@@ -1,24 +1,22 @@
-"""MQTT 3.1.1 and 5.0 as a server; as a client of a broker in ``client``. From the inside out, all above ``access``
-without I/O:
+"""MQTT 3.1.1 and 5.0: a server, and in ``client`` a client of a broker. From the inside out, each on those above it:
 
-``packets``      what a packet is, and the bytes of those that a server writes; ``parser``: bytes -> packets,
-                 each by its one of ``decoders``, or of ``publish``
-``properties``   MQTT 5's properties: bytes <-> dict; ``fields``, ``reasons``: what both are made of
-``topics``       names, filters, the tree of subscriptions, retained messages
-``session``      what outlives a connection: subscriptions, messages in flight and queued
-                 (``message``, ``outbound``, ``inbound``, ``share``, ``will``)
-``broker``       all sessions; fan-out; what is due when (``agenda``)
-``journal``      what of that has to outlive the process, as the records of ``record``
-``handshake``    a network connection from CONNECT to CONNACK; ``authentication``: the AUTH packets of it
-``connection``   the same from then on: packets in, the application's events and bytes out. Of it, ``subscribing``;
-                 ``exactly_once``: QoS 2 from the client; ``aliases`` of topics; ``peer``: the other end
-``access``       who may connect, and do what: ``users``, ``acl``. ``login_queue``: whose password is checked next;
-                 ``login_cache``, ``saved_login``: right passwords that are remembered; ``login_failures``: wrong ones
-``keeper``       has the journal's changes made durable
-``arrival``      a socket until it has said CONNECT
-``device``       the socket, the clock, and the application's run over one connection
-``tunnel``       a websocket as a device's socket
-``server``       the listener and what it owns
+``wire``      bytes and packets. ``packets``: what a packet is, and its bytes; ``parser``: bytes to packets, each by one
+              of ``decoders`` or of ``publish``; ``properties``, ``fields``, ``reasons``; ``topics``: valid names and
+              filters; ``aliases`` of topics
+``access``    who may connect, and do what: ``users``, ``acl``; ``login_queue``: whose password is checked next;
+              ``login_cache``, ``saved_login``: right passwords that are remembered; ``login_failures``: wrong ones
+``steps``     what the two tables are made of: ``qos``, each step of a message at QoS 1 or 2; ``handshake``, each step
+              from CONNECT to CONNACK
+``broker``    all sessions, and who gets what. ``session``: what outlives a connection; ``subscriptions``, ``retained``,
+              ``share``, ``fan_out``; ``timers``: what is due when; ``outgoing``: what is to leave on a connection;
+              ``journal``, ``record``, ``journal_writer``: what outlives the process
+``connection``one client. ``preconnect``: a socket until its CONNECT; ``handshake``: until its CONNACK; ``accepted``:
+              from then on, of it ``subscribing`` and ``exactly_once`` (QoS 2 from the client); ``client_connection``:
+              the socket, the clock and the application's run; ``websocket_transport``: a websocket as the socket
+``server``    the listener and what it owns
+
+Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``client_connection``,
+``websocket_transport``, ``server`` and ``client``; everything else is pure.
 """
 
 from protocols.mqtt.server import MQTTServer
