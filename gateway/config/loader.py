@@ -190,6 +190,12 @@ class _Validation:
             return missing in self._removed or missing in self._misspelt
         return mistake.loc in removed
 
+    def _mapping(self, loc: Loc) -> Any:
+        data = self._document.data
+        for step in loc:
+            data = data[step]
+        return data
+
     def _meant(self, mistake: "_Mistake") -> str | None:
         """Which key an unknown one was meant to be."""
         return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
@@ -200,7 +206,7 @@ class _Validation:
             meant = self._meant(mistake)
             known = self._keys.at(self._document.data, loc[:-1])
             unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
-            hint = _elsewhere(loc) or suggestion(str(loc[-1]), [meant] if meant else unused)
+            hint = _elsewhere(loc, self._mapping(loc[:-1])) or suggestion(str(loc[-1]), [meant] if meant else unused)
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
             hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
@@ -224,10 +230,18 @@ _ROUTES_OWN = {
 """Keys that people look for at a server: how often a handler is tried is its route's."""
 
 
-def _elsewhere(loc: Loc) -> str:
-    """What to write instead of the unknown key at ``loc``."""
-    words = _ROUTES_OWN.get(str(loc[-1])) if loc[0] == "servers" and len(loc) == 3 else None
-    return f"; {words}" if words else ""
+_RENAMED = {("mqtt-client", "inbox"): "max_unacked"}
+"""The new name of a server's key, by protocol and old name."""
+
+
+def _elsewhere(loc: Loc, server: Any) -> str:
+    """What to write instead of the unknown key at ``loc``, which is one of ``server`` or another mapping."""
+    if loc[0] != "servers" or len(loc) != 3:
+        return ""
+    key, protocol = str(loc[-1]), str(server.get("protocol"))
+    if new := _RENAMED.get((protocol, key)):
+        return f"; it is called {new!r} now"
+    return f"; {_ROUTES_OWN[key]}" if key in _ROUTES_OWN else ""
 
 
 _WANTED = {

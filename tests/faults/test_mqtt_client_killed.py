@@ -35,7 +35,7 @@ class Reading(MqttConsumer):
 CONFIG = """
 servers:
   plant:
-    {protocol: mqtt-client, url: URL, subscribe: ["t/#"], client_id: one, qos: 2, persistence: true, inbox: 10,
+    {protocol: mqtt-client, url: URL, subscribe: ["t/#"], client_id: one, qos: 2, persistence: true, max_unacked: 10,
      parallel: 2, retry: 50ms}
 routes: {mqtt: killed_handlers.Reading}
 store: sqlite:gateway.db

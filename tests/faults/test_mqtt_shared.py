@@ -44,7 +44,7 @@ servers:
     client_id: NAME
     qos: QOS
     parallel: 2
-    inbox: 10
+    max_unacked: 10
     retry: 50ms
 routes: {mqtt: shared_handlers.Reading}
 """

@@ -58,7 +58,7 @@ class Run(AppRun):
     ) -> None:
         super().__init__(app, scope)
         self._settings = settings
-        self.limit = settings.inbox  # type: ignore[misc]  # the class's default, but for this run
+        self.limit = settings.max_unacked  # type: ignore[misc]  # the class's default, but for this run
         self.unacknowledged: set[int] = set()
         self.settled = asyncio.Event()
         """Set while nothing that arrived waits for its ``mqtt.ack``."""

@@ -50,9 +50,9 @@ class MQTTClientSettings:
     session_expiry: Seconds = 86400.0
     """How long the broker keeps our session, and what arrives for it, while we are away (5.0; a 3.1.1 broker decides
     for itself). Of a shared subscription too: what we had not acknowledged, few brokers give to another member."""
-    inbox: Count = 64
-    """Messages that may wait for each instance of the application. Then reading stops (5.0: and the broker sends no
-    more than these)."""
+    max_unacked: Count = 64
+    """Messages that each instance of the application may have before it acknowledges one. Then reading stops (5.0: and
+    the broker sends no more than these)."""
     max_packet: Length = 1024 * 1024
     """Largest packet that we take. A 5.0 broker is told, and drops what is larger. What arrives nevertheless is dropped
     here, with a line in the log."""
@@ -81,8 +81,8 @@ class MQTTClientSettings:
         for text in self.subscribe:
             if not valid_filter(text):
                 raise ValueError(f"subscribe: {text!r} is no topic filter")
-        if self.inbox < 1 or self.parallel < 1 or self.receive_maximum > 65535:
-            raise ValueError("inbox, parallel: 1 or more each, and multiplied 65535 at most")
+        if self.max_unacked < 1 or self.parallel < 1 or self.receive_maximum > 65535:
+            raise ValueError("max_unacked, parallel: 1 or more each, and multiplied 65535 at most")
         if not 0 <= self.keepalive <= 65535:
             raise ValueError("keepalive: 0 to 65535 seconds")
         if not 0 <= self.session_expiry < 2**32:
@@ -117,7 +117,7 @@ class MQTTClientSettings:
     @property
     def receive_maximum(self) -> int:
         """Unacknowledged messages that the broker may have sent us (5.0)."""
-        return self.inbox * self.parallel
+        return self.max_unacked * self.parallel
 
     def context(self) -> ssl.SSLContext | None:
         """Raises BindError where a file is missing or wrong."""

@@ -361,7 +361,7 @@ async def test_a_slow_application_stops_the_reading_and_still_hears_answers(brok
             await send({"type": "mqtt.send", "topic": "out", "payload": b"x", "qos": 1})
 
     app = App(handle)
-    async with client(app, broker.url, inbox=4, qos=0) as server:
+    async with client(app, broker.url, max_unacked=4, qos=0) as server:
         await ready(server)
         [connection] = server._connections
         [run] = connection.runs

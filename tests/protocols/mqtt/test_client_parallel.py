@@ -62,7 +62,7 @@ def fill(broker: Mosquitto, topics: int, each: int) -> None:
 @pytest.mark.parametrize("version", ["5.0", "3.1.1"])
 async def test_a_topic_has_its_instance_and_its_order(broker: Mosquitto, version: str) -> None:
     team = Team()
-    async with client(team, broker.url, parallel=4, inbox=4, version=version) as server:
+    async with client(team, broker.url, parallel=4, max_unacked=4, version=version) as server:
         await ready(server)
         assert server.status.detail == f"{version}; 1 subscription, 4 instances"
         await asyncio.to_thread(fill, broker, 12, 10)
@@ -181,7 +181,7 @@ async def test_one_full_inbox_stops_the_reading() -> None:
 
     team = Team(handle)
     async with scripted(first) as (url, over):
-        server = MQTTClient(team, settings(url, parallel=2, inbox=4, subscribe=()), state={})
+        server = MQTTClient(team, settings(url, parallel=2, max_unacked=4, subscribe=()), state={})
         async with server:
             await asyncio.wait_for(over.wait(), LIMIT)
     assert team.count() == 6

@@ -51,7 +51,7 @@ async def test_both_ways_through_mosquitto(broker: tuple[Mosquitto, str], versio
 async def test_large_messages_and_many(broker: tuple[Mosquitto, str]) -> None:
     mosquitto, url = broker
     app = App()
-    async with client(app, url, inbox=2) as server:
+    async with client(app, url, max_unacked=2) as server:
         await ready(server)
         mosquitto.publish("t", "x" * 100_000, "-q", "1")
         await asyncio.to_thread(mosquitto.publish_lines, "t", [str(number) for number in range(200)])
