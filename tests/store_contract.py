@@ -209,7 +209,7 @@ class StoreContract:
         await store.finish_all([])
         assert (await store.counts()).running == 1
 
-    async def test_finished_is_gone_and_its_story_stays(self, store: Store) -> None:
+    async def test_finished_is_gone_and_its_history_stays(self, store: Store) -> None:
         await store.put(a_message("g", content=b"x" * 100_000))
         await store.take(1, now=NOW)
         await store.retry("g", due=NOW, error="Traceback\nKeyError: 'order'")
@@ -223,7 +223,7 @@ class StoreContract:
         ]  # fmt: skip
         assert "waits until 2027-01-15T08:00:00" in steps[2]
 
-    async def test_the_story_of_nothing_is_empty(self, store: Store) -> None:
+    async def test_the_history_of_nothing_is_empty(self, store: Store) -> None:
         assert await store.history("nobody") == []
         assert await store.get("nobody") is None
 
@@ -322,7 +322,7 @@ class StoreContract:
                 pass
         assert claim.attempts == 1
 
-    # Stories.
+    # Histories.
 
     async def test_each_step_of_what_was_put_for_a_claim_is_told_once(self, store: Store) -> None:
         claim = await store.claim("key", id="e1", now=NOW, ttl=60)
