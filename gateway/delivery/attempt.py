@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.delivery.delivery_context import CutOff
 from gateway.delivery.limit import NoThread
 from protocols.app_run import AppRun
 from protocols.asgi import Application
@@ -36,6 +37,8 @@ class Outcome:
         """For the store: the traceback, its last line first to be read; ``deferred`` where it did not crash."""
         if self.error is None:
             return "deferred"
+        if isinstance(self.error, CutOff):  # there is no code to look at
+            return str(self.error)
         return "".join(traceback.format_exception(self.error))[-LONGEST_FAILURE:].rstrip()
 
     @property

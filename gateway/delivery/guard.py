@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -25,6 +26,16 @@ logger = logging.getLogger(__name__)
 
 FIRST_LOOK, LAST_LOOK = 0.1, 1.0
 """Seconds between two looks at a claim that another process is at: at first, and in the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A message whose sender waits, and what the store knows of it."""
+
+    kind: DeliveryKind
+    scope: Any
+    events: list[Any]
+    claim: Claim
 
 
 class Guard:
@@ -91,7 +102,9 @@ class Guard:
             if claim.state == "ours" and self.policy.inbox:
                 return await self._stored(kind, scope, events, claim)
             if claim.state == "ours":
-                return await here.attempts.begin(claim.key, partial(self._begun, kind, scope, events, claim)).answer()
+                return await here.attempts.begin(
+                    claim.key, partial(self._begun, Arrival(kind, scope, events, claim))
+                ).answer()
             if claim.state == "done":
                 logger.info("%s: delivered again, answered as the first time", describe(scope))
                 return await self._repeated(kind, scope, events, claim)
@@ -108,14 +121,11 @@ class Guard:
         here.stored.notify()
         return [kind.accept()]
 
-    async def _begun(
-        self, kind: DeliveryKind, scope: Any, events: list[Any], claim: Claim, running: RunningAttempt
-    ) -> Answer:
+    async def _begun(self, arrival: Arrival, running: RunningAttempt) -> Answer:
         try:
-            message = self._message(kind, scope, events, claim)
-            return await self._attempted(kind, scope, events, message, claim.key, running)
+            return await self._attempted(arrival, running)
         except Exception as error:
-            self._give_back(claim, error, counted=True)
+            self._give_back(arrival.claim, error, counted=True)
             raise
 
     def _give_back(self, claim: Claim, error: BaseException, *, counted: bool) -> None:
@@ -139,65 +149,55 @@ class Guard:
             )
             return taken
 
-    async def _attempted(
-        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, key: str, running: RunningAttempt
-    ) -> Answer:
-        extension = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
+    async def _attempted(self, arrival: Arrival, running: RunningAttempt) -> Answer:
+        scope, claim = arrival.scope, arrival.claim
+        extension = {"id": claim.id, "attempt": claim.attempts, "first_received": claim.received}
         told = {**scope, "extensions": {**scope["extensions"], "delivery": extension}}
 
         def late(error: TimeoutError) -> Answer:
-            warn_late(scope, error, self.policy, message.attempts)
-            return [kind.defer()]
+            warn_late(scope, error, self.policy, claim.attempts)
+            return [arrival.kind.defer()]
 
         running.told_late = late
-        outcome = await self._outcome(kind, told, events, message, running.limit)
-        disposition = disposition_of(self.policy, outcome, message.attempts)
+        outcome = await self._outcome(arrival, told, running.limit)
+        disposition = disposition_of(self.policy, outcome, claim.attempts)
         if disposition.state != "done":
-            report(scope, outcome, self.policy, disposition, message.attempts, stored=False)
+            report(scope, outcome, self.policy, disposition, claim.attempts, stored=False)
         elif running.limit.expired is not None:
             logger.info("%s: done after its time; its repetition gets that answer", describe(scope))
-        return await self._settled(kind, told, message, key, outcome, disposition, running)
+        return await self._settled(arrival, told, outcome, disposition, running)
 
-    async def _outcome(
-        self, kind: DeliveryKind, scope: Any, events: list[Any], message: Message, limit: Limit
-    ) -> Outcome:
+    async def _outcome(self, arrival: Arrival, told: Any, limit: Limit) -> Outcome:
         limited = partial(limit.run, self.app, self.policy.timeout)
         try:
-            self._check(message.attempts)
-            return await kind.attempt(limited, scope, events).outcome()
+            self._check(arrival.claim.attempts)
+            return await arrival.kind.attempt(limited, told, arrival.events).outcome()
         except CutOff as error:
             return Outcome(None, [], [], error)
 
     async def _settled(
-        self,
-        kind: DeliveryKind,
-        scope: Any,
-        message: Message,
-        key: str,
-        outcome: Outcome,
-        disposition: Disposition,
-        running: RunningAttempt,
+        self, arrival: Arrival, told: Any, outcome: Outcome, disposition: Disposition, running: RunningAttempt
     ) -> Answer:
-        """What the sender is told, when the store has it. Who waits is not kept waiting where it cannot take that now;
-        what has come of the handler is not given up."""
-        here = deliveries.get()
+        """The answer to the sender, once the store has it. While the store cannot take it, the sender does not wait,
+        and the outcome is not given up."""
+        here, kind, claim = deliveries.get(), arrival.kind, arrival.claim
         store = here.store
-        error = outcome.failure
         outgoing: list[Outgoing] = []
         match disposition.state:
             case "done":
                 answer = [*outcome.replies, outcome.verdict or kind.accept()]
-                outgoing = outgoing_of(message.id, scope, outcome.outgoing, store.now())
-                keep = partial(store.settle, key, result=codec.encode({}, answer), outgoing=outgoing)
+                outgoing = outgoing_of(claim.id, told, outcome.outgoing, store.now())
+                keep = partial(store.settle, claim.key, result=codec.encode({}, answer), outgoing=outgoing)
             case "again":
                 answer = [{**(outcome.verdict or kind.defer()), "retry_after": disposition.wait}]
-                keep = partial(store.release, key, error=error, counted=outcome.counted)
+                keep = partial(store.release, claim.key, error=outcome.failure, counted=outcome.counted)
             case "dead":
                 answer = [kind.accept()]
-                keep = partial(store.dead_letter, message, error=error, claim=key)
+                message = self._message(kind, arrival.scope, arrival.events, claim)
+                keep = partial(store.dead_letter, message, error=outcome.failure, claim=claim.key)
             case _:
                 answer = [kind.reject()]
-                keep = partial(store.settle, key, result=codec.encode({}, answer))
+                keep = partial(store.settle, claim.key, result=codec.encode({}, answer))
         await retry_until_stored(keep, told=running.say)
         if outgoing:
             here.outgoing.notify()
