@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.email import parse
 from gateway.consumers.reply import compose
-from protocols.mail.run import Delivery, deliver
+from protocols.mail.run import EmailRun, deliver
 from protocols.mail.submission import SubmissionSettings, open_submission
 from protocols.mail.verdict import Accept
 
@@ -48,7 +48,7 @@ class Taken:
 async def answer_to(raw: bytes, consumer: Any = Async, **envelope: Any) -> bytes | None:
     """The answer; None where nothing may leave."""
     taken = Taken()
-    run = Delivery(consumer.as_asgi(), mail(**envelope), raw, taken, LIMIT)
+    run = EmailRun(consumer.as_asgi(), mail(**envelope), raw, taken, LIMIT)
     assert await run.run() is None, run.error
     return taken.messages[0] if taken.messages else None
 

@@ -28,7 +28,7 @@ from gateway.kinds import scope_kinds
 from gateway.store import codec
 from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.mail.run import Delivery
+from protocols.mail.run import EmailRun
 from protocols.mail.smtp.replies import verdict_reply
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import Message
@@ -135,7 +135,7 @@ class Flow:
 
 
 def delivery(app: Any) -> AppRun:
-    return Delivery(app, mail(), MAIL, Submission(), 10.0)
+    return EmailRun(app, mail(), MAIL, Submission(), 10.0)
 
 
 def text(app: Any) -> AppRun:
@@ -546,7 +546,7 @@ def test_mail_is_judged_alike(event: Any) -> None:
         one, other = await verdict_on(live, None, event), await verdict_on(stored, None, event)
         assert one == other
         if one == "accepted":
-            assert isinstance(live, Delivery)
+            assert isinstance(live, EmailRun)
             line = verdict_reply(live.verdict, "id")
             assert line.isascii()
             assert line.isprintable()
