@@ -5,6 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
+from argon2 import PasswordHasher
+
 from protocols.mqtt import MQTTServer, MQTTSettings
 from protocols.mqtt.broker.journal import Changes, Persistence
 
@@ -15,6 +17,9 @@ CONNACK = b"\x20\x02\x00\x00"
 CONNACK_PRESENT = b"\x20\x02\x01\x00"
 PINGREQ, PINGRESP = b"\xc0\x00", b"\xd0\x00"
 DISCONNECT = b"\xe0\x00"
+
+CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Hashes that cost a test nothing."""
 
 
 def length(value: int) -> bytes:

@@ -8,8 +8,7 @@ import pytest
 from client_desk import until
 from mqtt5_wire import read
 from mqtt_memory import Client, Clock
-from mqtt_peer import Kept, Recorder, connected, dial, serving, string
-from test_mqtt_access import CHEAP
+from mqtt_peer import CHEAP, Kept, Recorder, connected, dial, serving, string
 from test_mqtt_fairness import wire_options
 
 from protocols.mqtt.broker import fan_out, record

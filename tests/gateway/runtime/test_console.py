@@ -8,10 +8,10 @@ from typing import Any
 
 import httpx
 import pytest
+from servers.daemon import Daemon, in_background
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.ports import free_port
 from servers.site import until
-from test_daemon import Daemon, in_background
 
 HANDLERS = """
 import asyncio

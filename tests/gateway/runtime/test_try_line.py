@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.command import Terminal
+from servers.daemon import Daemon
 from servers.ports import free_port
-from test_daemon import Daemon
-from test_passwords import Terminal
 
 from gateway import EmailConsumer, EmailToRouter, MqttConsumer, ProtocolTypeRouter, TopicRouter, address, topic
 from gateway.runtime.banner import try_line

@@ -10,7 +10,7 @@ from test_cases import CASES, ENVIRON, SEPARATOR
 from gateway.config import yaml_file
 from gateway.config.schema import json_schema, markdown
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_schema_is_current() -> None:

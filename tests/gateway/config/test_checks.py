@@ -1,4 +1,4 @@
-"""What only the machine can get wrong: the rest of the checks is in ``tests/config/cases``."""
+"""What only the machine can get wrong: the rest of the checks is in ``tests/gateway/config/cases``."""
 
 import sys
 from pathlib import Path

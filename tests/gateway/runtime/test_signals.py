@@ -1,29 +1,12 @@
 """Signals that do not end the daemon: they are a line in the log, whenever they come, and work goes on."""
 
 import signal
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
+from servers.operated import Start
 from servers.site import until
-from test_daemon_operation import Run, Start
 
 IGNORED = [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2]
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    started = []
-
-    def run(**options: Any) -> Run:
-        started.append(Run(tmp_path, **options))
-        return started[-1]
-
-    yield run
-    for each in started:
-        each.process.kill()
-        each.process.wait(10)
 
 
 def test_they_are_one_line_each_and_nothing_stops(start: Start) -> None:

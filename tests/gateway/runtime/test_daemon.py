@@ -1,20 +1,17 @@
 """The daemon in its own process: starts, says so, drains, stops."""
 
 import contextlib
-import os
 import signal
 import socket
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from servers.daemon import Daemon, in_background
 from servers.ports import free_port
-from servers.site import ROOT, unstamped, until
+from servers.site import until
 
 HANDLERS = """
 import asyncio, os, time
@@ -66,46 +63,6 @@ async def app(scope, receive, send):
 """
 
 
-class Daemon:
-    def __init__(self, folder: Path, file: str = "gateway.yaml", **environment: str) -> None:
-        self.lines: list[str] = []
-        self._environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "run", "-c", file],
-            cwd=folder,
-            env=self._environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self.lines.append(unstamped(line.rstrip("\n")))
-
-    @property
-    def text(self) -> str:
-        return "\n".join(self.lines)
-
-    def says(self, words: str) -> None:
-        until(lambda: words in self.text or self.process.poll() is not None, lambda: f"{words!r} in {self.text}")
-        until(lambda: words in self.text, lambda: f"{words!r} in {self.text}", 2.0)
-
-    def wait(self) -> int:
-        code = self.process.wait(20)
-        self._reader.join(5)
-        return code
-
-    def close(self) -> None:
-        assert self.process.stdout is not None
-        self.process.kill()
-        self.wait()
-        self.process.stdout.close()
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "daemon_handlers.py").write_text(HANDLERS)
@@ -126,18 +83,6 @@ def start(folder: Path) -> Iterator[Callable[..., tuple[Daemon, str]]]:
             return daemon, f"http://{address}"
 
         yield run
-
-
-def in_background(url: str, outcomes: list[str]) -> threading.Thread:
-    def get() -> None:
-        try:
-            outcomes.append(httpx.get(url, timeout=15).text)
-        except httpx.HTTPError as error:
-            outcomes.append(type(error).__name__)
-
-    thread = threading.Thread(target=get, daemon=True)
-    thread.start()
-    return thread
 
 
 Start = Callable[..., tuple[Daemon, str]]

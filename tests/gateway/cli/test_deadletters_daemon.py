@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.command import run
+from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.site import until
-from test_cli import run
-from test_daemon import Daemon
 
 HANDLERS = """
 from pathlib import Path

@@ -14,11 +14,11 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers.certificates import make
+from servers.command import run
+from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, until
-from test_cli import run
-from test_daemon import Daemon
 
 from protocols.mqtt.access.users import hash_password
 from protocols.mqtt.server import _detail

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from servers.command import run
 from servers.site import ROOT
-from test_cli import run
 
 from gateway.cli.store.selection import BATCH, PAGE
 from gateway.store import Message, Store, codec, engine_of

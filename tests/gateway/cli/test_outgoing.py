@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.command import run
 from servers.site import ROOT
-from test_cli import run
 from test_deadletters import MAIL, NOW, Folder, message
 
 from gateway.cli.store.selection import CANDIDATES, Filters, dead_letters

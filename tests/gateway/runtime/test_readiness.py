@@ -10,9 +10,9 @@ from typing import Any
 
 import httpx
 import pytest
+from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.site import until
-from test_daemon import Daemon
 
 HANDLERS = """
 from gateway import EmailConsumer

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from argon2 import PasswordHasher
+from mqtt_peer import CHEAP
 
 from protocols.mqtt.access import access as module
 from protocols.mqtt.access.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
@@ -21,7 +21,6 @@ from protocols.net.listener import TLS
 from protocols.secret import Secret
 
 LIMIT = 20.0
-CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 USERS = {"ann": Secret(CHEAP.hash("ann's"))}
 CLIENT_CA = TLS(certificate="c.pem", key="k.pem", client_ca="ca.pem")
 OK, BAD, NOBODY, UNAVAILABLE, BUSY = 0, 0x86, 0x87, 0x88, 0x89

@@ -1,4 +1,4 @@
-"""Reading gateway.yaml: whatever the text, the outcome is settings or findings. More is in ``tests/config/cases``."""
+"""Reading gateway.yaml: whatever the text, the outcome is settings or findings. More is in ``cases``."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from gateway.config.settings import Settings
 
 CASES = sorted(
     case
-    for case in (Path(__file__).parents[1] / "config" / "cases").glob("*.yaml")
+    for case in (Path(__file__).parent / "cases").glob("*.yaml")
     if case.stem != "anchor_of_itself"  # its tree has no end
 )
 MINIMAL = "servers: {web: {protocol: http}}\napplication: a.b\n"

@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 import pytest
+from servers.operated import Run, Start
 from servers.site import until
-from test_daemon_operation import Run, Start
 
 JSON = "log: {format: json}\n"
 NOISY = """

@@ -1,53 +1,24 @@
 """``gateway password``, in its own process: at a terminal, and in a pipe."""
 
-import os
-import select
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from servers.command import LIMIT, Terminal
 from servers.site import ROOT
 
 from protocols.mqtt.access.users import check_users, verify
 from protocols.secret import Secret
 
 COMMAND = [sys.executable, "-m", "gateway", "password"]
-LIMIT = 60
 
 
 def piped(data: bytes, *options: str) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*COMMAND, *options], input=data, capture_output=True, cwd=ROOT, timeout=LIMIT, check=False)
 
 
-class Terminal:
-    """The command at a terminal; :attr:`shown` is what a person sees there."""
-
-    def __init__(self, command: list[str] = COMMAND, folder: Path = ROOT) -> None:
-        env = os.environ | {"PYTHONPATH": str(ROOT)}
-        self._ours, theirs = os.openpty()
-        self.process = subprocess.Popen(
-            command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, cwd=folder, env=env, start_new_session=True
-        )
-        os.close(theirs)
-        self.shown = b""
-
-    def answer(self, prompt: bytes, text: bytes) -> None:
-        """Wait for all of ``prompt``: what is typed before its last character is thrown away, and is shown."""
-        seen = len(self.shown)
-        while prompt not in self.shown[seen:]:
-            assert select.select([self._ours], [], [], LIMIT)[0], self.shown
-            self.shown += os.read(self._ours, 1000)
-        os.write(self._ours, text + b"\n")
-
-    def result(self) -> str:
-        printed, _ = self.process.communicate(timeout=LIMIT)
-        os.close(self._ours)
-        return printed.decode().strip()
-
-
 def test_at_a_terminal_it_asks_twice_and_shows_nothing() -> None:
-    terminal = Terminal()
+    terminal = Terminal(COMMAND)
     terminal.answer(b"Password: ", b"hunter2")
     terminal.answer(b"Again: ", b"hunter3")
     terminal.answer(b"Password: ", b"hunter2")

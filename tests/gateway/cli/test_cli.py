@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.command import run
+from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.site import ROOT
-from test_daemon import Daemon
 
 from gateway import __version__
 from gateway.cli.terminal import command_of
@@ -64,14 +65,6 @@ routes:
   email: [{{domain: example.org, app: cli_handlers.Tickets}}]
   sms: [{{sender: +44, app: cli_handlers.Texts}}, {{default: true, app: cli_handlers.Texts}}]
 """
-
-
-def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "gateway", *arguments]
-    environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
-    return subprocess.run(
-        command, cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace", timeout=40
-    )
 
 
 @pytest.fixture(scope="module")

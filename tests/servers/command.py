@@ -1,0 +1,46 @@
+"""The command `gateway`, as a user types it: in a pipe, and at a terminal."""
+
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+from servers.site import ROOT
+
+LIMIT = 60
+"""Seconds."""
+
+
+def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gateway", *arguments]
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "NO_COLOR": "1", "COLUMNS": "100"} | environment
+    return subprocess.run(
+        command, cwd=folder, env=environ, capture_output=True, encoding="utf-8", errors="replace", timeout=40
+    )
+
+
+class Terminal:
+    """The command at a terminal; :attr:`shown` is what a person sees there."""
+
+    def __init__(self, command: list[str], folder: Path = ROOT) -> None:
+        env = os.environ | {"PYTHONPATH": str(ROOT)}
+        self._ours, theirs = os.openpty()
+        self.process = subprocess.Popen(
+            command, stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, cwd=folder, env=env, start_new_session=True
+        )
+        os.close(theirs)
+        self.shown = b""
+
+    def answer(self, prompt: bytes, text: bytes) -> None:
+        """Wait for all of ``prompt``: what is typed before its last character is thrown away, and is shown."""
+        seen = len(self.shown)
+        while prompt not in self.shown[seen:]:
+            assert select.select([self._ours], [], [], LIMIT)[0], self.shown
+            self.shown += os.read(self._ours, 1000)
+        os.write(self._ours, text + b"\n")
+
+    def result(self) -> str:
+        printed, _ = self.process.communicate(timeout=LIMIT)
+        os.close(self._ours)
+        return printed.decode().strip()
