@@ -1,7 +1,7 @@
-"""Every scope and event that the servers speak, as types.
+"""The types of every scope and event of the servers.
 
-HTTP, WebSocket and lifespan are asgiref's; mqtt, email and sms are ours and specified in ``docs/asgi/``. A test holds
-the key tables of those pages against the types here.
+Those of HTTP, WebSocket and lifespan are asgiref's; those of mqtt, email and sms are ours, and specified in
+``docs/asgi/``. A test compares the key tables of those pages with the types here.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -80,7 +80,7 @@ __all__ = [
 ]
 
 VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
-"""``scope["asgi"]`` of the mqtt, email and sms scopes."""
+"""The value of ``scope["asgi"]`` in mqtt, email and sms scopes."""
 
 HostPort = tuple[str, int]
 
@@ -166,8 +166,8 @@ class MQTTReceiveEvent(TypedDict):
 
 
 class MQTTSubscribeRequestEvent(TypedDict):
-    """Received, in the server role, where ``mqtt.accept`` asked for it: may the client subscribe? ``filters`` holds
-    (filter, QoS) pairs; a filter that breaks the rules is None, and refused whatever the answer."""
+    """Received in the server role, if ``mqtt.accept`` asked for it: may the client subscribe? ``filters`` holds
+    (filter, QoS) pairs; an invalid filter is None, and the server refuses it whatever the answer."""
 
     type: Literal["mqtt.subscribe"]
     id: int
@@ -177,7 +177,7 @@ class MQTTSubscribeRequestEvent(TypedDict):
 
 
 class MQTTUnsubscribeRequestEvent(TypedDict):
-    """Received, in the server role, where ``mqtt.accept`` asked for it: the client has unsubscribed."""
+    """Received in the server role, if ``mqtt.accept`` asked for it: the client has unsubscribed."""
 
     type: Literal["mqtt.unsubscribe"]
     filters: list[str]
@@ -235,7 +235,7 @@ class MQTTSubackEvent(TypedDict):
 
 
 class MQTTDeferEvent(TypedDict):
-    """Sent: not now. For a message that comes from the gateway's store; MQTT itself has no word for it."""
+    """Sent: try a message from the gateway's store again later. MQTT itself has no packet for it."""
 
     type: Literal["mqtt.defer"]
     id: int
@@ -434,7 +434,7 @@ SendEvent = (
     | SMSSendEvent
 )
 
-# An application is written by users, against plain dicts as often as against the types above; Any accepts both.
+# Users write applications with plain dicts as often as with the types above; Any accepts both.
 Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Application = Callable[[Any, Receive, Send], Awaitable[None]]
@@ -442,31 +442,33 @@ Application = Callable[[Any, Receive, Send], Awaitable[None]]
 
 @runtime_checkable
 class Routable(Protocol):
-    """An application that can tell, before it runs, whether it has a place for a scope (our routers can).
+    """An application that can tell before it runs whether it takes a scope, as our routers can.
 
-    A server asks where its protocol can refuse early (SMTP at RCPT TO); an application without it takes everything.
+    A server asks if its protocol can refuse early (SMTP at RCPT TO). Other applications take everything.
     """
 
     def routable(self, scope: Scope) -> bool: ...
 
 
 LONGEST_WISH = 86400.0
-"""Seconds that an application may defer a message for."""
+"""Seconds for which an application may defer a message at most."""
 
 
 def wish_of(event: Mapping[str, Any]) -> float | None:
-    """The ``retry_after`` of a defer event: seconds from 0 to ``LONGEST_WISH``, the nearest to what was given; None
-    where nothing was. Raises LocalProtocolError where it is no number."""
+    """Return the ``retry_after`` of a defer event, limited to 0 to ``LONGEST_WISH`` seconds; None if it has none.
+
+    Raises LocalProtocolError if it is not a number.
+    """
     given = event.get("retry_after")
     if given is None:
         return None
     if not isinstance(given, int | float) or isinstance(given, bool) or given != given:
-        raise LocalProtocolError(f"{event['type']}: retry_after is {given!r}; it is seconds")
+        raise LocalProtocolError(f"{event['type']}: retry_after is {given!r}; write a number of seconds")
     return float(min(max(given, 0), LONGEST_WISH))
 
 
 def describe(scope: Scope) -> str:
-    """``scope`` in a few words for one log line: who sent what to whom, no secrets, no content."""
+    """Describe ``scope`` in a few words for a log line: the protocol and the peers, no secrets and no content."""
     match scope["type"]:
         case "http":
             return f"http {scope['method']} {scope['path']}"

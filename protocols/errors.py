@@ -1,4 +1,4 @@
-"""Who erred: the application (local) or the peer (remote)."""
+"""Errors of the application (local), of the peer (remote), and of sending."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,15 +7,15 @@ from typing import Any
 class LocalProtocolError(Exception):
     """The application broke the rules of its scope: an unknown or out-of-order event, or a missing key.
 
-    Raised out of ``send`` and ``receive``; left uncaught, it is the application's crash.
+    It is raised by ``send`` and ``receive``. An application that does not catch it crashes.
     """
 
 
 class RemoteProtocolError(Exception):
     """The peer broke the rules of its protocol.
 
-    ``answer`` holds the bytes, or the code, that its protocol gives such a peer before the connection closes (an HTTP
-    status, an SMTP reply code, an MQTT return code); None where the protocol closes without a word.
+    ``answer`` is the protocol's answer to such a peer before the connection is closed, in bytes or as a code (an HTTP
+    status, an SMTP reply code, an MQTT return code); None if the protocol has no answer.
     """
 
     def __init__(self, message: str, *, answer: int | bytes | None = None) -> None:
@@ -24,25 +24,25 @@ class RemoteProtocolError(Exception):
 
 
 class Disconnected(OSError):
-    """The peer is gone: what was sent reached nobody.
+    """The peer is gone, and the event reached nobody.
 
-    An ``OSError``, as the ASGI specification (HTTP & WebSocket, 2.4) asks of ``send`` after a disconnect. An
-    application may let it pass: it is the end of the run, not a crash.
+    It is an ``OSError``, as the ASGI specification (HTTP & WebSocket, 2.4) requires of ``send`` after a disconnect. An
+    application need not catch it: it ends the run, and is not a crash.
     """
 
 
 _MISTAKES = (NameError, AttributeError, TypeError, LookupError, ArithmeticError, AssertionError)
-"""What code raises that is wrong. Raised while a Disconnected is handled, it is a crash in the clean-up."""
+"""Errors of wrong code. If one is raised while a Disconnected is handled, the clean-up has crashed."""
 
 
 def is_disconnect(error: BaseException) -> bool:
-    """Whether ``error`` is a Disconnected, or one that a framework has put in its place: its own raised from ours, or
-    while it handles ours, or a group of nothing else."""
+    """Whether ``error`` is a Disconnected, or stands for one: raised from one, or while one is handled, or a group of
+    nothing else."""
     return _comes_from_one(error, set())
 
 
 def _comes_from_one(error: BaseException | None, seen: set[int]) -> bool:
-    """``seen``: an error that was taken out of its group, as Starlette does it, has that group for its context."""
+    """``seen``: an error that was taken out of its group, as Starlette does, has that group as its context."""
     while error is not None:
         if isinstance(error, Disconnected):
             return True
@@ -56,12 +56,11 @@ def _comes_from_one(error: BaseException | None, seen: set[int]) -> bool:
 
 
 class NotSent(Exception):
-    """What was to be sent did not leave, and a later try may succeed; the message is one sentence without secrets or
-    content.
+    """An event was not sent, and a later attempt may succeed. The message is one sentence without secrets or content.
 
-    ``retry_after`` holds the seconds for which the other side wants nothing more of us; None where it did not say.
-    ``left`` tells, where a part has left, what has not: the keys of the event that are different for it.
-    ``refused`` is, where another part was refused for good, the failure of that part, with its own ``left``.
+    ``retry_after`` is the number of seconds for which the other side wants nothing more from us, if it said so. If a
+    part was sent, ``left`` describes the rest: the keys of the event that differ for it. If another part was refused
+    for good, ``refused`` is the failure of that part, with its own ``left``.
     """
 
     def __init__(
@@ -79,13 +78,13 @@ class NotSent(Exception):
 
 
 class PermanentFailure(NotSent):
-    """The other side refuses this message for good: its recipient, its content, its size. Others may leave."""
+    """The other side refuses this message for good: its recipient, its content, its size. It may take others."""
 
 
 class AccountRefused(NotSent):
-    """The other side refuses us, whatever we send: the login, the balance, a right, the address in our settings.
-    Somebody has to repair that; until then nothing that goes the same way can leave."""
+    """The other side refuses everything from us: because of the login, the balance, a permission, or the address in our
+    settings. Until somebody repairs that, nothing can be sent the same way."""
 
 
 class BindError(OSError):
-    """A listener cannot have its address; the message is one sentence for the operator."""
+    """A listener cannot bind its address. The message is one sentence for the operator."""

@@ -1,9 +1,9 @@
-"""What the ``events`` module of each protocol has: which event an application may send when, and what makes it valid.
+"""Tools for the ``events`` module of each protocol: which event an application may send when, and what makes it valid.
 
-A table of what may follow what, state -> event type -> next state, and a check for each event type. A check returns the
-event with plain values and nothing else in it, as a server can speak it and a store can keep it; it raises
-LocalProtocolError, or KeyError for a key that is missing. An :class:`~protocols.app_run.AppRun` over a live
-connection and an attempt from the store use the same two.
+Each module has a table, state -> event type -> next state, and a check for each event type. A check returns the event
+with plain values and no other keys, so that a server can send it and a store can keep it. It raises LocalProtocolError,
+or KeyError for a missing key. An :class:`~protocols.app_run.AppRun` over a live connection uses both, and so does an
+attempt from the store.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,14 +13,14 @@ from protocols.errors import LocalProtocolError
 
 Event = Mapping[str, Any]
 Table = Mapping[str, Mapping[str, str]]
-"""State -> type of the event that may be sent -> state that follows. The first state is that at the start."""
+"""State -> type of an event that may be sent -> next state. The first state is the initial one."""
 Check = Callable[[Any], Any]
 Checks = Mapping[str, Check]
-"""By event type."""
+"""Event type -> its check."""
 
 
 def step(table: Table, checks: Checks, state: str, event: Any) -> tuple[str, Any]:
-    """The state after ``event``, and the event as its check returns it. Raises LocalProtocolError."""
+    """Return the state after ``event``, and the event as its check returns it. Raises LocalProtocolError."""
     kind = type_of(event)
     legal = table.get(state, {})
     if kind not in legal:
@@ -29,7 +29,7 @@ def step(table: Table, checks: Checks, state: str, event: Any) -> tuple[str, Any
 
 
 def checked(checks: Checks, event: Any) -> Any:
-    """``event`` as its check returns it, whenever it is sent. Raises LocalProtocolError."""
+    """Return ``event`` as its check returns it, in whatever state. Raises LocalProtocolError."""
     kind = type_of(event)
     if kind not in checks:
         raise LocalProtocolError(f"{kind!r} is not an event that an application sends")
@@ -40,10 +40,10 @@ def checked(checks: Checks, event: Any) -> Any:
 
 
 def type_of(event: Any) -> str:
-    """Raises LocalProtocolError where ``event`` is no event at all."""
+    """Return the type of ``event``. Raises LocalProtocolError if it is not an event at all."""
     kind = event.get("type") if isinstance(event, Mapping) else None
     if not isinstance(kind, str):
-        raise LocalProtocolError(f"an event is a dict with a text under 'type', not {_shown(event)}")
+        raise LocalProtocolError(f"an event is a dict with a str under 'type', not {_shown(event)}")
     return kind
 
 
@@ -57,7 +57,7 @@ def missing(event: Event, error: KeyError) -> LocalProtocolError:
 
 
 def waits(event: Event) -> bool:
-    """Whether the application wants to hear whether what it sends has left."""
+    """Whether the application waits until its event is sent, and gets the error if it is not."""
     asked = event.get("wait", False)
     if not isinstance(asked, bool):
         raise wrong(event, "wait", "True or False")
@@ -72,7 +72,7 @@ def wrong(event: Event, key: str, wanted: str) -> LocalProtocolError:
 
 
 def as_bytes(event: Event, key: str) -> bytes:
-    """What is under ``key`` as bytes. Raises LocalProtocolError where it is no bytes, bytearray or memoryview."""
+    """Return the value of ``key`` as bytes. Raises LocalProtocolError unless it is bytes, bytearray or memoryview."""
     given = event[key]
     if not isinstance(given, bytes | bytearray | memoryview):
         raise wrong(event, key, "bytes")
@@ -80,7 +80,7 @@ def as_bytes(event: Event, key: str) -> bytes:
 
 
 def utf8(event: Event, key: str) -> bytes:
-    """The text under ``key``, encoded. Raises LocalProtocolError where it is no text, or half a character is in it."""
+    """Return the text of ``key``, encoded. Raises LocalProtocolError if it is not text, or has a lone surrogate."""
     try:
         encoded: bytes = event[key].encode()
     except (AttributeError, UnicodeEncodeError) as error:
@@ -89,11 +89,11 @@ def utf8(event: Event, key: str) -> bytes:
 
 
 _CONTENT = frozenset({"message", "text", "payload", "data", "body", "bytes", "reason"})
-"""Keys of what people write, which is not for a log."""
+"""Keys whose values people write: those must not be logged."""
 
 
 def _shown(value: Any) -> str:
-    """A text's beginning, a number as it is, and of anything else its type."""
+    """Show the beginning of a text, a number as it is, and only the type of anything else."""
     match value:
         case str():
             return repr(value[:40]) + ("..." if len(value) > 40 else "")

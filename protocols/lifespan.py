@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class StartupFailed(Exception):
-    """The application said ``lifespan.startup.failed``, or crashed after it had shown that it knows lifespan."""
+    """The application sent ``lifespan.startup.failed``, or did not answer in time."""
 
 
 class _LifespanRun(AppRun):
@@ -41,8 +41,10 @@ class _LifespanRun(AppRun):
         self.failure = _why(event)
 
     def _crashed(self, error: BaseException) -> None:
-        """A crash means "no lifespan here", as the specification allows, where the application has not asked for an
-        event, or answers as if it were another scope's. Otherwise it is one, and the gateway goes on."""
+        """Log a crash, unless it means that the application does not support lifespan.
+
+        It does if the application has not called ``receive``, or has sent an event of another scope.
+        """
         asked = self._received and not isinstance(error, LocalProtocolError)
         if asked or self.started.done():
             super()._crashed(error)
@@ -51,7 +53,7 @@ class _LifespanRun(AppRun):
 
 
 def _why(event: dict[str, Any]) -> str:
-    """What the application says. Starlette sends a whole traceback, and raises what that is about: its last line."""
+    """Return the application's message; of a traceback, which Starlette sends, only its last line."""
     lines = str(event.get("message") or "").strip().splitlines() or ["the application did not say why"]
     return lines[-1] if lines[0].startswith("Traceback (") else "\n".join(lines)
 
@@ -61,15 +63,15 @@ class Lifespan:
 
     def __init__(self, app: Application, *, timeout: float = 60.0) -> None:
         self.state: dict[str, Any] = {}
-        """What startup put there; servers hand each scope a shallow copy."""
+        """The state that startup fills; each scope gets a shallow copy."""
         self._app = app
         self.timeout = timeout
-        """Seconds that startup may take, and shutdown."""
+        """Seconds for startup, and again for shutdown."""
         self._tasks = Tasks("lifespan")
         self._run: _LifespanRun | None = None
 
     async def startup(self) -> None:
-        """Send ``lifespan.startup`` and wait for its answer. Raises StartupFailed, also after ``timeout`` seconds."""
+        """Send ``lifespan.startup`` and wait for the answer. Raises StartupFailed, also after ``timeout`` seconds."""
         scope: LifespanScope = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": "2.0"},
@@ -87,9 +89,10 @@ class Lifespan:
             raise StartupFailed(f"no answer to lifespan.startup within {self.timeout:g} s")
 
     async def shutdown(self) -> None:
-        """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds; a failure is one log line.
+        """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds. A failure is one log line.
 
-        A startup that was interrupted is cancelled."""
+        A startup that is still running is cancelled.
+        """
         if self._run is None:
             await self._tasks.cancel()
             return

@@ -1,4 +1,4 @@
-"""Files and folders that their owner alone may read, whatever the umask: what we write is people's mail and texts."""
+"""Files and folders that only their owner may read, whatever the umask: they hold people's mail and texts."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ _FILE, _FOLDER = 0o600, 0o700
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and what is missing above it. A folder that is there keeps its mode. Raises OSError."""
+    """Make ``folder`` and its missing parents. An existing folder keeps its mode. Raises OSError."""
     if not folder.is_dir():
         make_folder(folder.parent)
         with contextlib.suppress(FileExistsError):
@@ -16,9 +16,12 @@ def make_folder(folder: Path) -> None:
 
 
 def create(path: Path) -> None:
-    """An empty file, where there is none yet. Root makes it for the folder's owner, as SQLite does with its journal: a
-    command that repairs a service's store must not take it away from the service. Raises OSError."""
-    # One that is there is not opened: to close it again would give up the locks that SQLite has on it (fcntl(2)).
+    """Create an empty file unless it exists. Raises OSError.
+
+    Root creates it for the folder's owner, as SQLite does with its journal: a command that repairs a service's store
+    must not take it away from the service.
+    """
+    # An existing file is not opened: closing it would release the locks that SQLite has on it (fcntl(2)).
     with contextlib.suppress(FileExistsError):
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
         try:
@@ -30,7 +33,7 @@ def create(path: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """``content`` becomes the file at ``path``. Raises OSError."""
+    """Write ``content`` to the file at ``path``. Raises OSError."""
     create(path)
     tighten(path)
     path.write_bytes(content)
@@ -45,5 +48,5 @@ def is_open_to_all(path: Path) -> bool:
 
 
 def tighten(path: Path) -> None:
-    """Raises OSError, where the file is another user's."""
+    """Make a file private. Raises OSError if it belongs to another user."""
     path.chmod(_FILE)

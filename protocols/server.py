@@ -1,4 +1,4 @@
-"""What every protocol server is, from outside: started, ready, drained, stopped."""
+"""The interface of every protocol server: started, ready, drained, stopped."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SETTINGS_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrin
 
 @dataclass(frozen=True, slots=True)
 class ServerStatus:
-    """How a server is, for the start page and /readyz."""
+    """The state of a server, for the banner and /readyz."""
 
     state: Literal["starting", "ready", "connecting", "draining", "stopped"]
     detail: str = ""
@@ -32,7 +32,7 @@ class Server(ABC):
     """
 
     protocol: ClassVar[str]
-    """Its name in gateway.yaml: ``http``, ``mqtt``, ``smtp`` ..."""
+    """The protocol's name in gateway.yaml: ``http``, ``mqtt``, ``smtp`` ..."""
     scope_types: ClassVar[tuple[str, ...]]
     """The scope types that it makes."""
     listener: Listener | None = None
@@ -58,11 +58,11 @@ class Server(ABC):
 
     @abstractmethod
     def active(self) -> dict[str, int]:
-        """What is in flight, by noun, for the draining line: ``{"http": 3, "websocket": 1}``. Empty when idle."""
+        """Count what is in flight, for the log line of draining: ``{"http": 3, "websocket": 1}``. Empty when idle."""
 
     @abstractmethod
     async def start(self) -> None:
-        """Bind, or begin to connect (an upstream that is away is no error). Raises BindError."""
+        """Bind, or begin to connect (an unreachable server is not an error). Raises BindError."""
 
     async def retire(self) -> None:
         """Leave new connections to a successor that has inherited the listener. Before :meth:`stop`."""
@@ -71,7 +71,7 @@ class Server(ABC):
 
     @abstractmethod
     async def stop(self, grace: float) -> None:
-        """Accept nothing more, say goodbye, give what is in flight ``grace`` seconds to finish, then cancel it."""
+        """Accept nothing more, give what is in flight ``grace`` seconds to finish, then cancel it."""
 
     async def __aenter__(self) -> Self:
         if self._lifespan is not None:

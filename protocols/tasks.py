@@ -1,4 +1,4 @@
-"""The tasks of one owner: none is lost, none fails unseen."""
+"""Background tasks with an owner: none is lost, and none fails without a log record."""
 
 import asyncio
 import logging
@@ -9,13 +9,13 @@ logger = logging.getLogger(__name__)
 
 
 LAST_WORDS = 0.5
-"""Seconds for what has just heard that it is over, before it is cancelled."""
+"""Seconds for a task that has just been told that it is over, before it is cancelled."""
 
 
 class Tasks:
-    """Owns background tasks: keeps them alive, logs the one that crashes, drains or cancels them at the end.
+    """Owns background tasks: keeps them alive, logs crashes, and drains or cancels them at the end.
 
-    Unlike ``asyncio.TaskGroup``, one crash does not cancel the others: a server outlives every connection.
+    Unlike in ``asyncio.TaskGroup``, a crash does not cancel the others: a server outlives every connection.
     """
 
     def __init__(self, owner: str) -> None:
@@ -26,7 +26,7 @@ class Tasks:
         return len(self._tasks)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]":
-        """Start ``coroutine``; ``name`` says in logs and shutdown lines what it does."""
+        """Start ``coroutine``; ``name`` says in log lines what it does."""
         task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._owner}: {name}")
         self._tasks.add(task)
         task.add_done_callback(self._done)
@@ -44,7 +44,7 @@ class Tasks:
         return len(self._tasks)
 
     async def cancel(self, timeout: float = 5.0) -> None:
-        """Cancel what is left and wait for it, at most ``timeout`` seconds; name what does not end."""
+        """Cancel the remaining tasks and wait at most ``timeout`` seconds; log the names of those that do not end."""
         for task in self._tasks:
             task.cancel()
         if await self.drain(timeout):

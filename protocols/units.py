@@ -81,12 +81,12 @@ def parse_address(value: object) -> BindAddress:
         return Inherited(int(text[3:]))
     match = _TCP.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is no address; write host:port, [::1]:8000, unix:/run/g.sock or fd:3")
+        raise ValueError(f"{text!r} is not an address; write host:port, [::1]:8000, unix:/run/g.sock or fd:3")
     return TCP(match["six"] or match["host"] or "0.0.0.0", int(match["port"]))  # noqa: S104 -- ':8000' says "any"
 
 
 UNIX_PEERS = "unix"
-"""In place of a network: whoever may open the Unix socket."""
+"""Stands for a network of all peers on a Unix socket."""
 
 
 def is_local(address: BindAddress) -> bool:
@@ -104,7 +104,7 @@ def _network_text(value: object) -> str:
     try:
         return text if text == UNIX_PEERS else str(ipaddress.ip_network(text))
     except ValueError:
-        raise ValueError(f"{text!r} is no network; write 192.0.2.1, 10.0.0.0/8, 2001:db8::/64 or unix") from None
+        raise ValueError(f"{text!r} is not a network; write 192.0.2.1, 10.0.0.0/8, 2001:db8::/64 or unix") from None
 
 
 def _address_text(value: object) -> str:
@@ -129,13 +129,13 @@ def _host_text(text: str) -> str:
         try:
             ipaddress.ip_address(text)
         except ValueError:
-            raise ValueError(f"{text!r} is no host; write mail.example.org or an address, without a port") from None
+            raise ValueError(f"{text!r} is not a host; write mail.example.org or an address, without a port") from None
     return text
 
 
 @dataclass(frozen=True)
 class Unit:
-    """How a setting is written: the parser and the JSON Schema, found by pydantic in ``Annotated``."""
+    """How a setting is written: its parser and its JSON Schema, which pydantic finds in ``Annotated``."""
 
     parse: Callable[[Any], Any]
     schema: dict[str, Any] = field(hash=False)  # hashable, for `Seconds | None`
@@ -153,7 +153,7 @@ class Unit:
 
 @dataclass(frozen=True)
 class TextUnit(Unit):
-    """A unit of which numbers are no form: ``1.10`` is text."""
+    """A unit whose values are never numbers: ``1.10`` is text."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         from pydantic_core import core_schema
@@ -163,7 +163,7 @@ class TextUnit(Unit):
 
 @dataclass(frozen=True)
 class Between:
-    """The least and the greatest value of a whole number, found by pydantic as a :class:`Unit` is."""
+    """The smallest and the largest value of an integer, which pydantic finds as it finds a :class:`Unit`."""
 
     least: int
     greatest: int | None = None
@@ -176,7 +176,7 @@ class Between:
 
 Count = Annotated[int, Between(1)]
 Bound = Annotated[int, Between(0)]
-"""A count of which 0 says that there is no bound, or none of it."""
+"""A count for which 0 means no limit, or none."""
 Port = Annotated[int, Between(1, 65535)]
 
 _DURATION: dict[str, Any] = {"type": ["number", "string"], "minimum": 0, "examples": ["500ms", "10s", "5m"]}

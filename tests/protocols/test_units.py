@@ -56,7 +56,7 @@ def test_addresses(text: str, endpoint: object, written: str) -> None:
     "wrong", ["", "x", "5 parsecs", "-1", "1:2:3", "host:99999", "::1:80", "unix:", True, None, -5]
 )
 def test_what_is_wrong_is_one_sentence(parse: object, wrong: object) -> None:
-    with pytest.raises(ValueError, match=r"write|is no address"):
+    with pytest.raises(ValueError, match=r"write|is not an address"):
         parse(wrong)  # type: ignore[operator]
 
 

@@ -45,9 +45,9 @@ def head(*headers: Any) -> dict[str, Any]:
         ([START], {**BODY, "body": None}, "body is None; write bytes"),
         ([START], {**BODY, "body": [b"ok"]}, "body is a list; write bytes"),
         ([START], {"type": "http.response.pathsend", "path": 1}, "path is 1; write the path of a file"),
-        ([], {}, "a dict with a text under 'type'"),
-        ([], "http.response.start", "a dict with a text under 'type'"),
-        ([], {"type": ["x"]}, "a dict with a text under 'type'"),
+        ([], {}, "a dict with a str under 'type'"),
+        ([], "http.response.start", "a dict with a str under 'type'"),
+        ([], {"type": ["x"]}, "a dict with a str under 'type'"),
     ],
 )
 async def test_a_response(before: list[Any], wrong: Any, sentence: str) -> None:
