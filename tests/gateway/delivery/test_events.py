@@ -31,7 +31,7 @@ from protocols.errors import Disconnected, LocalProtocolError
 from protocols.mail.run import EmailRun
 from protocols.mail.smtp.replies import verdict_reply
 from protocols.mqtt.broker.broker import Broker
-from protocols.mqtt.broker.message import Message
+from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.sys_topics import Counters
 from protocols.mqtt.client.run import Run
 from protocols.mqtt.client.settings import MQTTClientSettings
@@ -623,7 +623,7 @@ def _kept(stored: Any) -> None:
     assert codec.decode(codec.encode({}, sent))[1] == sent
     for event in stored.outgoing:
         if event["type"] == "mqtt.send":
-            message = Message(
+            message = ApplicationMessage(
                 event["topic"], event["payload"], event["qos"], retain=event["retain"], properties=event["properties"]
             )
             for version in (4, 5):
