@@ -72,7 +72,7 @@ def built(kind: Kind, number: int, folder: Path) -> tuple[Any, float]:
         draft = parse(written, name="gateway.yaml", folder=folder, environ={})
         builder = ApplicationBuilder(draft, importable=not prepare_imports(draft))
         app = builder.build()
-        draft.finish(builder.findings)
+        draft.finish(builder.diagnostics)
     return app, time.process_time() - begun
 
 

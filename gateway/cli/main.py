@@ -75,8 +75,8 @@ def _build_to_run(draft: Draft) -> Gateway:
     except ConfigErrors as errors:
         if draft.settings.log.format == "text":
             raise
-        for finding in errors.findings:
-            logger.error("%s", dataclasses.replace(finding, excerpt=""))
+        for diagnostic in errors.diagnostics:
+            logger.error("%s", dataclasses.replace(diagnostic, excerpt=""))
         sys.exit(_code(errors))
 
 
@@ -84,7 +84,7 @@ def _look_around(draft: Draft, gateway: Gateway) -> None:
     """Raises CannotStart."""
     for warning in checks.warnings(draft):
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
-    if found := preflight.findings(draft, stored=gateway.dispatcher is not None):
+    if found := preflight.diagnostics(draft, stored=gateway.dispatcher is not None):
         raise CannotStart(found)
 
 
@@ -217,7 +217,9 @@ def main() -> None:
         app()
     except ConfigErrors as errors:
         if Chosen.as_json:
-            print_json({"valid": False, "findings": [dataclasses.asdict(finding) for finding in errors.findings]})
+            print_json(
+                {"valid": False, "findings": [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]}
+            )
         else:
             complain(str(errors))
         sys.exit(_code(errors))

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from gateway.config.carriers import carrier
-from gateway.config.diagnostics import Finding, suggestion
+from gateway.config.diagnostics import Diagnostic, suggestion
 from gateway.config.loader import Draft
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
@@ -20,13 +20,13 @@ from protocols.mail.submission import open_submission
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
 
-def findings(draft: Draft) -> list[Finding]:
+def diagnostics(draft: Draft) -> list[Diagnostic]:
     """Everything that is wrong between the parts of the file; :func:`answers` and :func:`replies` need the
     application as well."""
-    return [finding for check in _CHECKS for finding in check(draft)]
+    return [diagnostic for check in _CHECKS for diagnostic in check(draft)]
 
 
-def _one_application(draft: Draft) -> Iterator[Finding]:
+def _one_application(draft: Draft) -> Iterator[Diagnostic]:
     data = draft.document.data
     if data.get("routes") and data.get("application"):
         yield draft.document.at_key(("application",), "application and routes together; write one of them")
@@ -34,7 +34,7 @@ def _one_application(draft: Draft) -> Iterator[Finding]:
         yield draft.document.at_value((), "nothing answers: write routes, or application")
 
 
-def _addresses(draft: Draft) -> Iterator[Finding]:
+def _addresses(draft: Draft) -> Iterator[Diagnostic]:
     taken: dict[str, BindAddress] = {}
     for keys, settings in _listening(draft.settings):
         bind = getattr(settings, "bind", None)
@@ -57,7 +57,7 @@ def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield ("console",), settings.console
 
 
-def warnings(draft: Draft) -> Iterator[Finding]:
+def warnings(draft: Draft) -> Iterator[Diagnostic]:
     """What is allowed, and hardly meant."""
     console = draft.settings.console
     endpoint = parse_address(console.bind) if console is not None else None
@@ -69,7 +69,7 @@ def warnings(draft: Draft) -> Iterator[Finding]:
         yield draft.document.at_value(("console", "bind"), message)
 
 
-def _required(draft: Draft) -> Iterator[Finding]:
+def _required(draft: Draft) -> Iterator[Diagnostic]:
     names = draft.settings.servers
     for number, name in enumerate(draft.settings.console.required if draft.settings.console else ()):
         if name not in names and not draft.spoiled("servers", name):
@@ -101,7 +101,7 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
         return host.lower()
 
 
-def _carriers(draft: Draft) -> Iterator[Finding]:
+def _carriers(draft: Draft) -> Iterator[Diagnostic]:
     servers = draft.settings.servers
     taken: dict[tuple[str, str], str] = {}
     for name, settings in servers.items():
@@ -121,7 +121,7 @@ def _carriers(draft: Draft) -> Iterator[Finding]:
         taken[on, path] = name
 
 
-def _libraries(draft: Draft) -> Iterator[Finding]:
+def _libraries(draft: Draft) -> Iterator[Diagnostic]:
     """An optional package is looked for and not imported: see the README on its licence."""
     for name, settings in draft.settings.servers.items():
         kind = SERVERS[settings.protocol]
@@ -136,7 +136,7 @@ def _scope_types(protocol: object) -> tuple[str, ...]:
     return kind.server_class().scope_types if kind is not None else tuple(KINDS)
 
 
-def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
+def _servers_and_routes(draft: Draft) -> Iterator[Diagnostic]:
     if draft.settings.application is not None or draft.settings.routes is None or ("servers",) in draft.removed:
         return
     made = _made(draft)
@@ -151,7 +151,7 @@ def _servers_and_routes(draft: Draft) -> Iterator[Finding]:
             )
 
 
-def answers(draft: Draft, app: object) -> Iterator[Finding]:
+def answers(draft: Draft, app: object) -> Iterator[Diagnostic]:
     """The same of an application that is written in Python, as far as that shows what it answers."""
     if draft.settings.application is not None:
         yield from _unanswered(draft, {kind for kind in KINDS if _answers(app, kind)}, "application")
@@ -178,7 +178,7 @@ def _carrying(draft: Draft) -> set[str]:
     return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
 
 
-def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Finding]:
+def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Diagnostic]:
     carriers = _carrying(draft)
     for name, kinds in _made(draft).items():
         if not set(kinds) & answered and name not in carriers:
@@ -193,7 +193,7 @@ def _lost_servers(draft: Draft) -> list[dict[str, Any]]:
     return [written[name] if isinstance(written[name], dict) else {} for name in lost]
 
 
-def _submission(draft: Draft) -> Iterator[Finding]:
+def _submission(draft: Draft) -> Iterator[Diagnostic]:
     if draft.settings.submission is not None:
         try:
             open_submission(draft.settings.submission)
@@ -201,7 +201,7 @@ def _submission(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
-def replies(draft: Draft, app: object) -> Iterator[Finding]:
+def replies(draft: Draft, app: object) -> Iterator[Diagnostic]:
     """A reply to a message from the inbox cannot ride in the answer to its sender: that is long given. ``app`` is asked
     too, since a route may be in a router that is written in Python."""
     for kind in KINDS.values():
@@ -214,7 +214,7 @@ def _has_inbox(draft: Draft, kind: ScopeKind) -> bool:
     return any(getattr(line, "inbox", False) for line in (routes if isinstance(routes, list) else [routes]))
 
 
-def _lacking(draft: Draft, kind: ScopeKind) -> Iterator[Finding]:
+def _lacking(draft: Draft, kind: ScopeKind) -> Iterator[Diagnostic]:
     for name, settings in draft.settings.servers.items():
         if settings.protocol in kind.protocols and (lacks := getattr(settings, "lacks_to_send", "")):
             lacking = f"servers.{name} needs {lacks}"
@@ -230,7 +230,7 @@ def _keeps(app: object, kind: ScopeKind) -> bool:
     return any(isinstance(each, Guard) and each.policy.inbox for each in found)
 
 
-def store(draft: Draft) -> Iterator[Finding]:
+def store(draft: Draft) -> Iterator[Diagnostic]:
     """The one thing that commands which work on the store need to be right."""
     try:
         engine_of(draft.settings.store)
@@ -238,7 +238,7 @@ def store(draft: Draft) -> Iterator[Finding]:
         yield draft.document.at_value(("store",), f"store: {error}")
 
 
-def _certificates(draft: Draft) -> Iterator[Finding]:
+def _certificates(draft: Draft) -> Iterator[Diagnostic]:
     for name, settings in draft.settings.servers.items():
         holder: Any = settings if hasattr(settings, "context") else getattr(settings, "tls", None)
         try:
@@ -248,14 +248,14 @@ def _certificates(draft: Draft) -> Iterator[Finding]:
             yield draft.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
 
 
-def _own(draft: Draft) -> Iterator[Finding]:
+def _own(draft: Draft) -> Iterator[Diagnostic]:
     """What only a scope type knows of its servers."""
     for kind in KINDS.values():
         for place, message in kind.mistakes(draft.settings.servers):
             yield draft.document.at_value(place, message)
 
 
-_CHECKS: tuple[Callable[[Draft], Iterator[Finding]], ...] = (
+_CHECKS: tuple[Callable[[Draft], Iterator[Diagnostic]], ...] = (
     _one_application,
     _addresses,
     _required,

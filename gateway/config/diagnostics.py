@@ -9,7 +9,7 @@ MOST = 1000
 
 
 @dataclass(frozen=True, order=True)
-class Finding:
+class Diagnostic:
     """One mistake. ``line`` and ``column`` count from 1; ``excerpt`` is the line with carets under the mistake."""
 
     file: str
@@ -24,16 +24,16 @@ class Finding:
 
 
 class ConfigErrors(Exception):
-    """The file has mistakes; ``findings`` has all of them, in the file's order."""
+    """The file has mistakes; ``diagnostics`` has all of them, in the file's order."""
 
-    def __init__(self, findings: Iterable[Finding]) -> None:
-        self.findings = sorted(set(findings))
-        super().__init__(self.findings)
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = sorted(set(diagnostics))
+        super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
-        more = " or more" if len(self.findings) >= MOST else ""
+        more = " or more" if len(self.diagnostics) >= MOST else ""
         return "\n".join(
-            [*map(str, self.findings), f"{count(len(self.findings), 'error')}{more}. Nothing was started."]
+            [*map(str, self.diagnostics), f"{count(len(self.diagnostics), 'error')}{more}. Nothing was started."]
         )
 
 

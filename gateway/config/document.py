@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from rich.cells import cell_len
 
-from gateway.config.diagnostics import Finding
+from gateway.config.diagnostics import Diagnostic
 from gateway.config.masking import hide_by_key, hide_passwords, speaks_of_secret
 
 Loc = tuple[str | int, ...]
@@ -54,18 +54,18 @@ class Document:
     """Values that are unknown, because a problem has been reported for them."""
     problems: list[tuple[Span, str]]
 
-    def finding(self, span: Span, message: str) -> Finding:
+    def diagnostic(self, span: Span, message: str) -> Diagnostic:
         text = hide_passwords(message)
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
-        return Finding(self.name, span.line + 1, span.column + 1, short, self._excerpt(span))
+        return Diagnostic(self.name, span.line + 1, span.column + 1, short, self._excerpt(span))
 
-    def at_key(self, loc: Loc, message: str) -> Finding:
-        """A finding under the key that ``loc`` ends in (under the value, for an item of a list)."""
-        return self.finding(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
+    def at_key(self, loc: Loc, message: str) -> Diagnostic:
+        """A diagnostic under the key that ``loc`` ends in (under the value, for an item of a list)."""
+        return self.diagnostic(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
 
-    def at_value(self, loc: Loc, message: str, part: str = "") -> Finding:
-        """A finding under the value at ``loc``, or under ``part`` of it where the line shows that."""
-        return self.finding(self._within(self.span(loc), part), self._as_written(loc, message))
+    def at_value(self, loc: Loc, message: str, part: str = "") -> Diagnostic:
+        """A diagnostic under the value at ``loc``, or under ``part`` of it where the line shows that."""
+        return self.diagnostic(self._within(self.span(loc), part), self._as_written(loc, message))
 
     def _within(self, span: Span, part: str) -> Span:
         for written in (part, part.replace("\\", "\\\\")):  # between double quotes a backslash is written twice

@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from gateway.config import yaml_file
-from gateway.config.diagnostics import MOST, ConfigErrors, Finding, nearest, suggestion
+from gateway.config.diagnostics import MOST, ConfigErrors, Diagnostic, nearest, suggestion
 from gateway.config.document import Document, Loc, label
 from gateway.config.garbage import uncollected
 from gateway.config.schema import Keys
@@ -30,7 +30,7 @@ class Draft:
 
     settings: Settings
     document: Document
-    findings: list[Finding]
+    diagnostics: list[Diagnostic]
     removed: set[Loc]
     """The parts that are wrong."""
 
@@ -51,10 +51,10 @@ class Draft:
     def _around(self) -> Set[Loc]:
         return _around(self.removed)
 
-    def finish(self, more: Iterable[Finding] = ()) -> Settings:
-        """The settings. Raises ConfigErrors if there are findings, ``more`` included."""
-        if findings := [*self.findings, *more]:
-            raise ConfigErrors(findings)
+    def finish(self, more: Iterable[Diagnostic] = ()) -> Settings:
+        """The settings. Raises ConfigErrors if there are diagnostics, ``more`` included."""
+        if diagnostics := [*self.diagnostics, *more]:
+            raise ConfigErrors(diagnostics)
         return self.settings
 
 
@@ -67,16 +67,16 @@ def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
         raise ConfigErrors([_not_text(str(file), error)]) from error
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigErrors([Finding(str(file), 1, 1, f"cannot be read: {reason}")]) from error
+        raise ConfigErrors([Diagnostic(str(file), 1, 1, f"cannot be read: {reason}")]) from error
     return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
 
 
-def _not_text(name: str, error: UnicodeDecodeError) -> Finding:
+def _not_text(name: str, error: UnicodeDecodeError) -> Diagnostic:
     if error.object.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return Finding(name, 1, 1, "the file is UTF-16; save it as UTF-8")
+        return Diagnostic(name, 1, 1, "the file is UTF-16; save it as UTF-8")
     before = error.object[: error.start].decode("utf-8-sig").split("\n")
     what = f"the file is not UTF-8 text here (byte 0x{error.object[error.start]:02x}); save it as UTF-8"
-    return Finding(name, len(before), len(before[-1]) + 1, what)
+    return Diagnostic(name, len(before), len(before[-1]) + 1, what)
 
 
 def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
@@ -96,7 +96,7 @@ class _Validation:
         self._as_text: set[Loc] = set()
         self._misspelt: set[Loc] = set()
         self._reported: set[tuple[int, int, str, str]] = set()
-        self._findings = [document.finding(span, message) for span, message in document.problems[:MOST]]
+        self._diagnostics = [document.diagnostic(span, message) for span, message in document.problems[:MOST]]
 
     @cached_property  # only mistakes need it
     def _keys(self) -> Keys:
@@ -105,16 +105,18 @@ class _Validation:
     def draft(self) -> Draft:
         """Each round takes something out or turns a number into text, so this comes to an end."""
         if () in self._removed:
-            raise ConfigErrors(self._findings)
+            raise ConfigErrors(self._diagnostics)
         if not isinstance(self._document.data, dict):
-            raise ConfigErrors([*self._findings, self._document.at_value((), "the file must be a mapping, key: value")])
+            raise ConfigErrors(
+                [*self._diagnostics, self._document.at_value((), "the file must be a mapping, key: value")]
+            )
         while True:
             try:
                 settings = self._settings()
             except ValidationError as error:
                 self._correct(error.errors(include_url=False))
             else:
-                return Draft(settings, self._document, self._findings, self._removed | self._misspelt)
+                return Draft(settings, self._document, self._diagnostics, self._removed | self._misspelt)
 
     def _settings(self) -> Settings:
         """What is left, without servers where they are wrong altogether: the rest is checked all the same."""
@@ -153,14 +155,14 @@ class _Validation:
 
     def _report(self, mistake: "_Mistake") -> None:
         """Once, where a value stands for several (an alias), or could be of several types (a union)."""
-        if len(self._findings) >= MOST:
+        if len(self._diagnostics) >= MOST:
             return
-        finding = self._finding(mistake)
+        diagnostic = self._diagnostic(mistake)
         kind = "type" if mistake.kind.endswith("_type") else mistake.kind
-        what = (finding.line, finding.column, kind, mistake.key)
+        what = (diagnostic.line, diagnostic.column, kind, mistake.key)
         if what not in self._reported:
             self._reported.add(what)
-            self._findings.append(finding)
+            self._diagnostics.append(diagnostic)
 
     def _place(self, path: tuple[str | int, ...]) -> tuple[Loc, str]:
         """Where in the file pydantic's ``path`` points: without the names of unions; and the key that is not there."""
@@ -200,7 +202,7 @@ class _Validation:
         """Which key an unknown one was meant to be."""
         return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
 
-    def _finding(self, mistake: "_Mistake") -> Finding:
+    def _diagnostic(self, mistake: "_Mistake") -> Diagnostic:
         loc, key = mistake.loc, mistake.key
         if mistake.kind == "unexpected_keyword_argument":
             meant = self._meant(mistake)

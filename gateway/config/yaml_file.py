@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from gateway.config.diagnostics import ConfigErrors, Finding
+from gateway.config.diagnostics import ConfigErrors, Diagnostic
 from gateway.config.document import Document, Loc, Span
 from gateway.config.environment import Unset, expand, has_reference
 from gateway.config.masking import holds_secret, names_only
@@ -127,7 +127,7 @@ class _Reader:
         span = Span(mark.line, mark.column, mark.column + 1) if mark else Span(0, 0, 1)
         if span.line > last >= 0:  # the end of the file: show where that is
             span = Span(last, len(self._document.lines[last]), len(self._document.lines[last]) + 1)
-        return ConfigErrors([self._document.finding(span, f"this is not YAML: {message}")])
+        return ConfigErrors([self._document.diagnostic(span, f"this is not YAML: {message}")])
 
     def _node(self, node: yaml.Node, loc: Loc, *, secret: bool, repeated: bool) -> Any:
         """``repeated``: it is part of what an alias stands for."""
@@ -151,7 +151,7 @@ class _Reader:
         self._written += not repeated
         self._repeated += repeated
         if self._repeated > _REPEATED + _REPEATED_EACH * self._written or len(loc) > DEPTH:
-            raise ConfigErrors([self._document.finding(span, "too many values; does an anchor repeat itself?")])
+            raise ConfigErrors([self._document.diagnostic(span, "too many values; does an anchor repeat itself?")])
         return repeated
 
     def _mapping(self, node: yaml.MappingNode, loc: Loc, *, secret: bool, repeated: bool) -> dict[str, Any] | None:
@@ -269,5 +269,5 @@ def read(text: str, *, name: str, folder: Path, environ: Mapping[str, str]) -> D
     """Read ``text``; messages call it ``name``. Raises ConfigErrors where it is no YAML at all."""
     reader = _Reader(name, folder, text, environ)
     if len(text) > _LENGTH:
-        raise ConfigErrors([Finding(name, 1, 1, f"the file is longer than {_LENGTH} characters")])
+        raise ConfigErrors([Diagnostic(name, 1, 1, f"the file is longer than {_LENGTH} characters")])
     return reader.read(text)

@@ -6,7 +6,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from gateway.config.diagnostics import MOST, Finding
+from gateway.config.diagnostics import MOST, Diagnostic
 from gateway.config.document import Loc, label
 from gateway.config.loader import Draft
 from gateway.delivery.guard import guarded
@@ -26,26 +26,26 @@ async def _unusable(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class ApplicationBuilder:
-    """Builds the application of ``draft``; collects in ``findings`` what is wrong with its targets and patterns.
+    """Builds the application of ``draft``; collects in ``diagnostics`` what is wrong with its targets and patterns.
 
     Where nothing is ``importable``, each target would fail for the same reason: only the patterns are looked at.
     """
 
     draft: Draft
     importable: bool = True
-    findings: list[Finding] = field(default_factory=list)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
     _targets: dict[str, Any] = field(default_factory=dict)
     """What each target names, or the TargetError why it cannot be imported."""
 
     def build(self) -> Application:
-        """The application; only to be run where there are no findings."""
+        """The application; only to be run where there are no diagnostics."""
         settings = self.draft.settings
         if settings.application is not None:
             application: Application = self._import(settings.application, ("application",))
             return application
         routes = {kind: getattr(settings.routes, kind, None) for kind in KINDS}
         targets = {kind: self._target(kind, value) for kind, value in routes.items() if value is not None}
-        return ProtocolTypeRouter(targets) if not self.findings else _unusable
+        return ProtocolTypeRouter(targets) if not self.diagnostics else _unusable
 
     def _target(self, kind: str, value: Any) -> Any:
         loc: Loc = ("routes", kind)
@@ -65,7 +65,7 @@ class ApplicationBuilder:
             first = self.draft.document.span(made[earlier][0]).line + 1
             message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
             self._report(made[later][0], message)
-        return KINDS[kind].router([route for _, route in made]) if not self.findings else _unusable
+        return KINDS[kind].router([route for _, route in made]) if not self.diagnostics else _unusable
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
         target = self._answering(kind, line.app, (*loc, "app"))
@@ -130,11 +130,11 @@ class ApplicationBuilder:
         return application()
 
     def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
-        if len(self.findings) >= MOST:
+        if len(self.diagnostics) >= MOST:
             return
-        finding = self.draft.document.at_value(loc, message, part)
-        excerpt = "\n".join([finding.excerpt, *(f"        {line}" for line in trace)])
-        self.findings.append(replace(finding, excerpt=excerpt))
+        diagnostic = self.draft.document.at_value(loc, message, part)
+        excerpt = "\n".join([diagnostic.excerpt, *(f"        {line}" for line in trace)])
+        self.diagnostics.append(replace(diagnostic, excerpt=excerpt))
 
 
 _POLICY = attrgetter(*(key.name for key in fields(Policy)))

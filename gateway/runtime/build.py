@@ -59,13 +59,13 @@ def build(draft: Draft) -> Gateway:
 
 def _build(draft: Draft) -> Gateway:
     settings = draft.settings
-    wrong = checks.findings(draft)
+    wrong = checks.diagnostics(draft)
     unprepared = prepare_imports(draft)
     builder = ApplicationBuilder(draft, importable=not unprepared)
     app = builder.build()
     layer, no_layer = make_layer(draft) if not unprepared else (InMemoryChannelLayer(), [])
     missing = [*checks.answers(draft, app), *checks.replies(draft, app)]
-    draft.finish([*wrong, *unprepared, *no_layer, *builder.findings, *missing])
+    draft.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.config.diagnostics import Finding
+from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import Draft
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
 from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
@@ -10,7 +10,7 @@ from gateway.runtime.importing import TargetError, describe_error, import_target
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
 
 
-def make_layer(draft: Draft) -> tuple[ChannelLayer, list[Finding]]:
+def make_layer(draft: Draft) -> tuple[ChannelLayer, list[Diagnostic]]:
     """The layer, and what is wrong with it; then it is one in memory."""
     try:
         return (_imported(draft.settings.layer) if draft.settings.layer != "memory" else InMemoryChannelLayer()), []

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gateway.config.diagnostics import Finding
+from gateway.config.diagnostics import Diagnostic
 from gateway.config.document import Loc
 from gateway.config.loader import Draft
 from gateway.store import engine_of
@@ -24,23 +24,23 @@ _LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path (unix(7): 108 with the end)."""
 
 
-def findings(draft: Draft, *, stored: bool) -> list[Finding]:
+def diagnostics(draft: Draft, *, stored: bool) -> list[Diagnostic]:
     """What this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
     return [*(_store(draft) if stored else ()), *_outbox(draft), *_addresses(draft)]
 
 
-def _store(draft: Draft) -> Iterator[Finding]:
+def _store(draft: Draft) -> Iterator[Diagnostic]:
     for fault in engine_of(draft.settings.store).faults():
         yield draft.document.at_value(("store",), f"store: {fault}")
 
 
-def _outbox(draft: Draft) -> Iterator[Finding]:
+def _outbox(draft: Draft) -> Iterator[Diagnostic]:
     url = urlsplit(draft.settings.submission.url) if draft.settings.submission is not None else None
     if url is not None and url.scheme == "file" and (fault := folder_fault(Path(url.path))):
         yield draft.document.at_value(("submission", "url"), f"submission.url: {fault}")
 
 
-def _addresses(draft: Draft) -> Iterator[Finding]:
+def _addresses(draft: Draft) -> Iterator[Diagnostic]:
     places: list[tuple[Loc, Any]] = [(("servers", name), settings) for name, settings in draft.settings.servers.items()]
     if draft.settings.console is not None:
         places.append((("console",), draft.settings.console))

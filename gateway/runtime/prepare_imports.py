@@ -8,12 +8,12 @@ or a second folder with a module of the same name, needs a process of its own.
 import sys
 from pathlib import Path
 
-from gateway.config.diagnostics import Finding
+from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import Draft
 from gateway.runtime.importing import describe_error
 
 
-def prepare_imports(draft: Draft) -> list[Finding]:
+def prepare_imports(draft: Draft) -> list[Diagnostic]:
     """Let modules be found in the file's folder, and set Django up if the file asks for that. What went wrong."""
     if not draft.folder.is_dir():
         return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]

@@ -19,7 +19,7 @@ routes: {{email: a.b}}
 
 def check(text: str) -> None:
     draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
-    draft.finish(checks.findings(draft))
+    draft.finish(checks.diagnostics(draft))
 
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Reading gateway.yaml: whatever the text, the outcome is settings or findings. More is in ``cases``."""
+"""Reading gateway.yaml: every text gives settings or diagnostics. More cases are in ``cases``."""
 
 from pathlib import Path
 from typing import Any
@@ -58,24 +58,24 @@ def errors(text: str, **environ: str) -> str:
 
 
 @given(st.one_of(st.text(), YAMLISH, WORDS, DATA))
-def test_any_text_gives_settings_or_findings(text: str) -> None:
+def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
     try:
         draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={"X": "1"})
-        settings = draft.finish(checks.findings(draft))
+        settings = draft.finish(checks.diagnostics(draft))
         assert isinstance(settings, Settings)
     except ConfigErrors as caught:
-        count = len(caught.findings)
+        count = len(caught.diagnostics)
         assert count
 
 
 @given(st.one_of(WORDS, DATA))
-def test_every_finding_lies_in_the_file(text: str) -> None:
+def test_every_diagnostic_lies_in_the_file(text: str) -> None:
     try:
         parsed(text)
     except ConfigErrors as caught:
-        for finding in caught.findings:
-            assert 1 <= finding.line <= max(1, len(text.splitlines()))
-            assert finding.column >= 1
+        for diagnostic in caught.diagnostics:
+            assert 1 <= diagnostic.line <= max(1, len(text.splitlines()))
+            assert diagnostic.column >= 1
 
 
 def test_the_minimal_file() -> None:

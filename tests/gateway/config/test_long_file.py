@@ -50,7 +50,7 @@ def built(text: str, folder: Path) -> Any:
     draft = parse(text, name="gateway.yaml", folder=folder, environ={})
     builder = ApplicationBuilder(draft, importable=not prepare_imports(draft))
     app = builder.build()
-    draft.finish(builder.findings)
+    draft.finish(builder.diagnostics)
     return app
 
 
@@ -95,7 +95,7 @@ def test_many_mistakes_are_found_in_proportion(folder: Path, right: str, wrong: 
     def check(number: int) -> None:
         with pytest.raises(ConfigErrors) as errors:
             built(text(number).replace(right, wrong), folder)
-        assert len(errors.value.findings) <= 2 * MOST
+        assert len(errors.value.diagnostics) <= 2 * MOST
 
     assert seconds(lambda: check(3000)) < 20 * (seconds(lambda: check(300)) + 0.1)  # all pairs: 100 times
 
@@ -105,7 +105,7 @@ def test_routes_that_can_never_match_are_found_in_proportion(folder: Path) -> No
         lines = [f"    - {{address: box{n % 7}@example.org, app: long_file.handle}}\n" for n in range(number)]
         with pytest.raises(ConfigErrors) as errors:
             built("".join(["servers:\n  mail: {protocol: smtp}\nroutes:\n  email:\n", *lines]), folder)
-        assert len(errors.value.findings) == min(MOST, number - 7)
+        assert len(errors.value.diagnostics) == min(MOST, number - 7)
         assert ("errors or more. Nothing was started." in str(errors.value)) == (number - 7 >= MOST)
         assert "routes.email[7] can never match: line 5 takes all that it could" in str(errors.value)
 
@@ -126,6 +126,6 @@ def test_values_are_counted_where_aliases_repeat_them(folder: Path) -> None:
 def test_a_mistake_late_in_a_long_file_has_its_place(folder: Path) -> None:
     with pytest.raises(ConfigErrors) as errors:
         built(text(3000).replace("box2999@example.org", "box2999"), folder)
-    (finding,) = errors.value.findings
-    line = text(3000).replace("box2999@example.org", "box2999").splitlines()[finding.line - 1]
-    assert line[finding.column - 1 :].startswith("box2999, app")
+    (diagnostic,) = errors.value.diagnostics
+    line = text(3000).replace("box2999@example.org", "box2999").splitlines()[diagnostic.line - 1]
+    assert line[diagnostic.column - 1 :].startswith("box2999, app")

@@ -85,5 +85,5 @@ def test_a_layer_is_made_by_a_function_or_is_there() -> None:
 def test_a_layer_that_is_none_is_a_mistake_at_its_place(layer: str, said: str) -> None:
     with pytest.raises(ConfigErrors) as errors:
         made("x", layer=layer)
-    (found,) = errors.value.findings
+    (found,) = errors.value.diagnostics
     assert (found.line, said in found.message) == (6, True), found.message

@@ -137,7 +137,7 @@ def test_all_at_once_and_for_programs(folder: Folder) -> None:
     done = folder.run("check", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["valid"]) == (3, False)
-    assert [finding["line"] for finding in found["findings"]] == [2, 4]
+    assert [diagnostic["line"] for diagnostic in found["findings"]] == [2, 4]
 
 
 @contextlib.contextmanager
@@ -162,12 +162,12 @@ def test_what_another_user_owns(folder: Folder, monkeypatch: pytest.MonkeyPatch)
     draft = load("gateway.yaml")
     "localhost".encode("idna")  # nobody may not be able to import it
     with as_nobody():
-        found = preflight.findings(draft, stored=True)
-        without = preflight.findings(draft, stored=False)
+        found = preflight.diagnostics(draft, stored=True)
+        without = preflight.diagnostics(draft, stored=False)
     (folder.path / "var").chmod(0o700)
     assert "Permission denied" in found[0].message
     assert (found[0].line, found[0].message.partition(":")[0]) == (2, "store")
-    assert not [finding for finding in without if finding.message.startswith("store")], "nothing asks for it"
+    assert not [diagnostic for diagnostic in without if diagnostic.message.startswith("store")], "nothing asks for it"
 
 
 def test_one_that_runs_is_no_obstacle(folder: Folder) -> None:

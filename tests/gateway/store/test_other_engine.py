@@ -60,9 +60,9 @@ async def counts(store: OperatorStore) -> Counts:
 
 
 def test_check_says_what_the_engine_says(file: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert preflight.findings(load(file), stored=True) == []
+    assert preflight.diagnostics(load(file), stored=True) == []
     monkeypatch.setattr(Elsewhere, "wrong", ("mail on db.example.org: there is no such database",))
-    [found] = preflight.findings(load(file), stored=True)
+    [found] = preflight.diagnostics(load(file), stored=True)
     assert "store: mail on db.example.org: there is no such database" in str(found)
 
 
