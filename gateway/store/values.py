@@ -77,7 +77,7 @@ class Message:
     id: str
     """The event id: one per message, from the socket to the last log line."""
     type: str
-    """Its scope's type: ``mqtt``, ``email`` or ``sms``."""
+    """Its scope's type, such as ``email``."""
     route: str
     """The label of the route that took it."""
     key: str
@@ -124,7 +124,7 @@ class Outgoing:
     message: str
     """The event id of the message whose handler sends it."""
     kind: str
-    """The protocol that sends it: ``email``, ``sms`` or ``mqtt``."""
+    """The scope type whose server sends it, such as ``sms``."""
     content: bytes
     attempts: int = 0
     due: float = 0.0
@@ -167,7 +167,7 @@ class OutgoingSummary:
     id: str
     message: str
     type: str
-    """Its kind: ``email``, ``sms`` or ``mqtt``."""
+    """Its kind, such as ``sms``."""
     lane: str
     behind: str
     route: str
