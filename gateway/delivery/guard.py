@@ -18,7 +18,7 @@ from gateway.delivery.policy import Policy
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.running_attempts import Answer, RunningAttempt
 from gateway.delivery.service import deliveries
-from gateway.store import Claim, Message, Outgoing, StoreUnavailable, codec
+from gateway.store import Claim, ClaimState, Message, Outgoing, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
 
@@ -99,13 +99,13 @@ class Guard:
                 key, id=own, now=here.store.now(), ttl=identity.window, failed_as=identity.failed_as
             )
             current_event.set(claim.id)
-            if claim.state == "ours" and self.policy.inbox:
+            if claim.state is ClaimState.OURS and self.policy.inbox:
                 return await self._stored(kind, scope, events, claim)
-            if claim.state == "ours":
+            if claim.state is ClaimState.OURS:
                 return await here.attempts.begin(
                     claim.key, partial(self._begun, Arrival(kind, scope, events, claim))
                 ).answer()
-            if claim.state == "done":
+            if claim.state is ClaimState.DONE:
                 logger.info("%s: delivered again, answered as the first time", describe(scope))
                 return await self._repeated(kind, scope, events, claim)
             await asyncio.sleep(look)  # another process is at it

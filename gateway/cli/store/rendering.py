@@ -12,7 +12,7 @@ from gateway.cli.store.history import History
 from gateway.config.diagnostics import count
 from gateway.logs.escaping import visible
 from gateway.runtime.banner import columns
-from gateway.store import Message, Outgoing, OutgoingSummary, Summary
+from gateway.store import Message, MessageState, Outgoing, OutgoingState, OutgoingSummary, Summary
 
 _WIDTH = 60
 """Characters of a cell."""
@@ -55,7 +55,7 @@ async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, 
 
 def _next(entry: Summary | OutgoingSummary, now: float) -> str:
     """``now``, or in how long, or after which item."""
-    if entry.state not in ("waiting", "resting"):
+    if entry.state not in (MessageState.WAITING, OutgoingState.WAITING, OutgoingState.RESTING):
         return ""
     if isinstance(entry, OutgoingSummary) and entry.behind:
         return f"after {entry.behind}"
@@ -142,7 +142,7 @@ def _place(found: History, command: str, now: float) -> str:
     if found.message is None:
         last = _fact(found.steps[-1].what) if found.steps else "forgotten"
         return f"not in the store; last step: {last}"
-    if found.message.state == "dead":
+    if found.message.state is MessageState.DEAD:
         error = _cell(last_line(found.message.error))
         shown = f"{command} dead show {found.id} · {command} dead retry {found.id}"
         return f"among the dead letters after {count(found.message.attempts, 'attempt')}: {error}\n  {shown}"
@@ -151,7 +151,7 @@ def _place(found: History, command: str, now: float) -> str:
 
 def _unsent(item: OutgoingSummary, command: str, now: float) -> str:
     name = _fact(item.id)
-    if item.state in ("dead", "damaged"):
+    if item.state in (OutgoingState.DEAD, OutgoingState.DAMAGED):
         tried = count(item.attempts, "attempt")
         line = f"not sent: {name}, {item.state} after {tried}: {_cell(last_line(item.error))}"
         return f"{line}\n  {command} dead show {name} · {command} dead retry {name}"
