@@ -26,33 +26,35 @@ class RunningAttempt:
         self.limit = Limit(self._is_late)
         self.told_late: Callable[[TimeoutError], Answer] | None = None
         """Logs that its time is out though it goes on, and gives what its sender is told."""
-        self._answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting = 0
+        self._waiting: list[asyncio.Future[Answer]] = []
 
     async def answer(self) -> Answer:
-        """Wait for it. Where nobody waits any longer, its time is out."""
-        self._waiting += 1
+        """Wait for the answer. When nobody waits any longer, the attempt's time is out."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
         try:
-            return await asyncio.shield(self._answer)
+            return await answer
         except asyncio.CancelledError:
-            if self._waiting == 1:
+            if len(self._waiting) == 1:
                 self.limit.expire(TimeoutError("the handler was not done when its sender could wait no longer"))
             raise
         finally:
-            self._waiting -= 1
+            self._waiting.remove(answer)
 
     def say(self, answer: Answer | Exception) -> None:
-        """To those who wait now."""
-        said, self._answer = self._answer, asyncio.get_running_loop().create_future()
-        if isinstance(answer, Exception):
-            said.set_exception(answer)
-            said.exception()  # it is logged by those who wait, of whom there may be none
-        else:
-            said.set_result(answer)
+        """Tell all that wait now."""
+        for each in self._waiting:
+            if each.done():
+                continue
+            if isinstance(answer, Exception):
+                each.set_exception(answer)
+            else:
+                each.set_result(answer)
 
     def close(self) -> None:
         """Nothing more is said."""
-        self._answer.cancel()
+        for each in self._waiting:
+            each.cancel()
 
     def _is_late(self, error: TimeoutError) -> None:
         if self.told_late is not None:
