@@ -118,7 +118,7 @@ def test_its_neighbours_do_not_pay_for_it(site: Poisoned) -> None:
     assert sorted(book.read_text().splitlines()) == neighbours
     listed = site.gateway("dead", "list")
     assert "1 dead letter" in listed
-    assert "CutOff: 2 attempts" in listed
+    assert "2 attempts were cut off" in listed
 
 
 def test_while_its_sender_waits(site: Poisoned) -> None:
