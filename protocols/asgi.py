@@ -23,6 +23,7 @@ from asgiref.typing import (
 from protocols.errors import LocalProtocolError
 
 __all__ = [
+    "DESCRIPTIONS",
     "LONGEST_WISH",
     "VERSIONS",
     "ASGIVersions",
@@ -467,6 +468,10 @@ def wish_of(event: Mapping[str, Any]) -> float | None:
     return float(min(max(given, 0), LONGEST_WISH))
 
 
+DESCRIPTIONS: dict[str, Callable[[Any], str]] = {}
+"""What :func:`describe` says of the scope types of other distributions: they add theirs."""
+
+
 def describe(scope: Scope) -> str:
     """Describe ``scope`` in a few words for a log line: the protocol and the peers, no secrets and no content."""
     match scope["type"]:
@@ -480,5 +485,6 @@ def describe(scope: Scope) -> str:
             return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to']) or '(no recipient)'}"
         case "sms":
             return f"sms {scope['sender']} -> {scope['recipient']}"
-        case _:
-            return str(scope["type"])
+        case other:
+            own = DESCRIPTIONS.get(other)
+            return str(other) if own is None else own(scope)

@@ -38,6 +38,7 @@ from gateway.runtime import banner, preflight, process, signals
 from gateway.runtime.build import Gateway, build
 from gateway.runtime.daemon import Daemon
 from gateway.runtime.importing import place_of
+from gateway.scopes import FAILURES
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,8 @@ def _build_to_run(draft: Draft) -> Gateway:
 
 def _look_around(draft: Draft, gateway: Gateway) -> None:
     """Raises CannotStart."""
+    for failure in FAILURES:
+        logger.warning("%s", failure)
     for warning in checks.warnings(draft):
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
     if found := preflight.diagnostics(draft, stored=gateway.dispatcher is not None):
@@ -221,5 +224,5 @@ def main() -> None:
                 {"valid": False, "findings": [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]}
             )
         else:
-            complain(str(errors))
+            complain("\n".join([*FAILURES, str(errors)]))
         sys.exit(_code(errors))

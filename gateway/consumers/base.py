@@ -44,7 +44,14 @@ RECEIVED = (
     "sms.disconnect",
 )
 """The event types that a method may be named after. What comes from outside is never looked up as a name."""
-METHODS = tuple(kind.replace(".", "_") for kind in RECEIVED)
+
+
+def _method(event_type: str) -> str:
+    """The name of the method for events of this type."""
+    return event_type.replace(".", "_")
+
+
+METHODS = tuple(map(_method, RECEIVED))
 """Their names."""
 CLEAN_UP = 2.0
 """Seconds for ``disconnect``, and again for the channel layer, once a run is cancelled."""
@@ -99,6 +106,10 @@ class Consumer(Generic[R]):
     _required: ClassVar[tuple[str, ...]] = ()
     """One of these there has to be, for the class to be of any use."""
 
+    received: ClassVar[tuple[str, ...]] = RECEIVED
+    """The event types that a method may be named after; consumers of other distributions have their own."""
+    _ends: ClassVar[frozenset[str]] = frozenset(_DISCONNECTS)
+
     _handlers: ClassVar[dict[str, Handler]] = {}
     _kinds: ClassVar[frozenset[str]] = frozenset()
     _layer_handlers: ClassVar[dict[str, Handler]] = {}
@@ -112,8 +123,9 @@ class Consumer(Generic[R]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        check(cls, dict.fromkeys(METHODS, Call()) | dict(cls._hooks))
-        methods = {kind: getattr(cls, kind.replace(".", "_"), None) for kind in RECEIVED}
+        check(cls, dict.fromkeys(map(_method, cls.received), Call()) | dict(cls._hooks))
+        methods = {kind: getattr(cls, _method(kind), None) for kind in cls.received}
+        cls._ends = frozenset(kind for kind in cls.received if kind.endswith(".disconnect"))
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
         cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
         members = [getattr(cls, name, None) for name in dir(cls) if not name.startswith("__")]
@@ -195,7 +207,7 @@ class Consumer(Generic[R]):
         while not last and not self._answered:
             event = await receive()
             last = self._is_last(event)
-            if event["type"] in _DISCONNECTS:
+            if event["type"] in self._ends:
                 self._told, self._goodbye = True, event
             try:
                 await self.dispatch(event)
@@ -207,7 +219,7 @@ class Consumer(Generic[R]):
 
     def _is_last(self, event: Any) -> bool:
         kind: str = event["type"]
-        if kind in _DISCONNECTS:
+        if kind in self._ends:
             return True
         if kind == "email.receive":
             return not event["more_body"] and "email.disconnect" not in self._handlers
@@ -319,7 +331,7 @@ class SyncForm(Consumer[None]):
     def __init_subclass__(cls) -> None:
         """Raises TypeError for an ``async`` method, which a thread cannot run."""
         super().__init_subclass__()
-        called = [getattr(cls, name, None) for name in (*cls._hooks, *METHODS)]
+        called = [getattr(cls, name, None) for name in (*cls._hooks, *map(_method, cls.received))]
         for method in (*called, *cls._layer_handlers.values()):
             if method is not None and inspect.iscoroutinefunction(method):
                 raise TypeError(f"{cls.__name__}.{method.__name__} is async in a sync consumer: use the Async form")

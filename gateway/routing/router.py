@@ -61,7 +61,8 @@ class Route:
         await self.app(scope, receive, send)
 
 
-def _route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
+def route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
+    """A route by a pattern of your own."""
     name = name_of(target)
     return Route(pattern, guarded(as_application(target), policy, f"{pattern} -> {name}"), name)
 
@@ -75,14 +76,14 @@ def _text(written: str) -> str:
 
 def url(pattern: str, target: Any) -> Route:
     """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
-    return _route(Regex(_text(pattern)), target)
+    return route(Regex(_text(pattern)), target)
 
 
 def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
     """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
     capture what the consumer's handler must have."""
     pattern = Topic(_text(filter))
-    made = _route(pattern, target, policy)
+    made = route(pattern, target, policy)
     wanted: Extras = getattr(getattr(made.app, "consumer_class", None), "extras", Extras())
     for name in sorted(wanted.required - pattern.names):
         raise ValueError(f"{filter!r} does not capture {name!r}, which {made.target} takes; write {{{name}}}")
@@ -91,32 +92,32 @@ def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
 
 def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
     """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
-    return _route(Regex(_text(pattern), ignore_case=True), target, policy)
+    return route(Regex(_text(pattern), ignore_case=True), target, policy)
 
 
 def address(address: str, target: Any, policy: Policy = PLAIN) -> Route:
     """One recipient."""
-    return _route(Address(_text(address)), target, policy)
+    return route(Address(_text(address)), target, policy)
 
 
 def domain(domain: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Every recipient at one domain."""
-    return _route(Domain(_text(domain)), target, policy)
+    return route(Domain(_text(domain)), target, policy)
 
 
 def phone(prefix: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose E.164 number begins with ``prefix``, compared by digits."""
-    return _route(Phone(_text(prefix)), target, policy)
+    return route(Phone(_text(prefix)), target, policy)
 
 
 def country(region: str, target: Any, policy: Policy = PLAIN) -> Route:
     """Senders whose number belongs to one region (ISO 3166)."""
-    return _route(Country(_text(region)), target, policy)
+    return route(Country(_text(region)), target, policy)
 
 
 def default(target: Any, policy: Policy = PLAIN) -> Route:
     """Whatever no earlier route took."""
-    return _route(Default(), target, policy)
+    return route(Default(), target, policy)
 
 
 class Router:
