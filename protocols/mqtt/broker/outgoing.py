@@ -1,11 +1,11 @@
 """What is to leave on one network connection, and how it is to end, until the connection's shell takes it. Pure.
 
-The core of a connection and the sessions of others write here; nothing here writes to a socket. ``notify`` says only
-*that* there is something to take, never what (docs/decisions/0019-mqtt-core.md).
+The core of a connection and the sessions of others write here; nothing here writes to a socket. ``notified`` says only
+*that* there is something to take, never what (docs/decisions/0016-mqtt-core.md).
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol
 
 from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.wire import packets
@@ -15,17 +15,22 @@ COALESCE = 64 * 1024
 """Bytes that wait for the end of the loop's iteration at most, so that what is written then is one write."""
 
 
+class Shell(Protocol):
+    """The socket's side of a connection."""
+
+    def notified(self) -> None:
+        """There is something to take: the first bytes, too many of them, an event; or the connection is to end."""
+
+
 class Outgoing:
-    """``properties``: CONNECT's. ``notify`` is called at the first bytes, at too many, at an event and at an end."""
+    """``properties``: CONNECT's."""
 
     __slots__ = (
-        *("_counters", "_notify", "acks", "aliases", "congested", "data", "dropped", "ending", "events", "max_packet"),
+        *("_counters", "_shell", "acks", "aliases", "congested", "data", "dropped", "ending", "events", "max_packet"),
         *("size", "version"),
     )
 
-    def __init__(
-        self, version: int, properties: Mapping[str, Any], counters: Counters, notify: Callable[[], None]
-    ) -> None:
+    def __init__(self, version: int, properties: Mapping[str, Any], counters: Counters, shell: Shell) -> None:
         self.version = version
         """4 for MQTT 3.1.1, 5 for MQTT 5.0."""
         self.max_packet: int = properties.get("maximum_packet_size", 0)
@@ -47,7 +52,7 @@ class Outgoing:
         self.ending = 0
         """The reason code with which the broker ends this connection; 0 while it does not."""
         self._counters = counters
-        self._notify = notify
+        self._shell = shell  # a bound method would cost an idle client 80 bytes
 
     def write(self, data: bytes) -> None:
         """Send ``data``."""
@@ -55,7 +60,7 @@ class Outgoing:
         self.data.append(data)
         self.size += len(data)
         if first or self.size > COALESCE:
-            self._notify()
+            self._shell.notified()
 
     def offer(self, data: bytes) -> bool:
         """Send ``data``, or drop it where the client does not read: whether it is sent."""
@@ -69,14 +74,14 @@ class Outgoing:
     def tell(self, event: Any) -> None:
         """Give the application an event that had to wait."""
         self.events += (event,)
-        self._notify()
+        self._shell.notified()
 
     def end(self, reason_code: int) -> None:
         """End the connection. 0x8E, taken over: at once, before anything else of it is looked at (MQTT-3.1.4-3: "The
         Server MUST send a DISCONNECT packet [...] with Reason Code of 0x8E (Session taken over) [...] and MUST close
         the Network Connection of the existing Client"). 0x97, quota exceeded: soon, for a delivery is under way."""
         self.ending = self.ending or reason_code
-        self._notify()
+        self._shell.notified()
 
     def collect_acks(self) -> None:
         """Put the PUBACKs after what there is."""

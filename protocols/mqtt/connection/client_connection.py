@@ -76,7 +76,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
     ) -> None:
         super().__init__(server.app, scope_of(server, transport, connect))
         self.client_id = connect.client_id
-        self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self._notified)
+        self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self)
         self._connect: Connect | None = connect
         self._server = server
         self._transport = transport
@@ -308,7 +308,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         if isinstance(self._phase, AcceptedConnection) and not self._closed:
             self._phase.session.pump()
 
-    def _notified(self) -> None:
+    def notified(self) -> None:
         """There is something in what is to leave, or it is to end."""
         outgoing = self._outgoing
         if outgoing.ending and not self._closed:

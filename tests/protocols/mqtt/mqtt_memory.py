@@ -46,7 +46,7 @@ class Client:
         assert isinstance(packet, Connect)
         if assigned:
             packet = packet._replace(client_id="auto-1")
-        self.outgoing = Outgoing(packet.version, packet.properties, Counters(0.0), self._notified)
+        self.outgoing = Outgoing(packet.version, packet.properties, Counters(0.0), self)
         self.version = packet.version
         self.phase: Handshake | AcceptedConnection
         self.phase = self.handshake = Handshake(
@@ -86,7 +86,7 @@ class Client:
         else:
             raise AssertionError("no goodbye")
 
-    def _notified(self) -> None:
+    def notified(self) -> None:
         self.told += self.outgoing.take_events()
         if self.outgoing.ending == TAKEN_OVER and not self.ended:
             self.ended = "taken over"
