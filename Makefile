@@ -54,6 +54,7 @@ check: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python .ci/shape.py check
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
 

@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+WEBSOCKET = "websocket"
+"""The setting with which an MQTT server is carried beside a socket of its own."""
+
 
 class Place(NamedTuple):
     """Where one server is carried by another."""
@@ -17,7 +20,7 @@ def carrier(settings: Any) -> Place | None:
     """The place on an http server that this one has, alone or beside a socket of its own; None where it has none."""
     holders: tuple[tuple[tuple[str, ...], Any], ...] = (
         ((), settings),
-        (("websocket",), getattr(settings, "websocket", None)),
+        ((WEBSOCKET,), getattr(settings, WEBSOCKET, None)),
     )
     for keys, holder in holders:
         if (on := getattr(holder, "on", None)) is not None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from typing import Any
 
-from gateway.config.carriers import carrier
+from gateway.config.carriers import WEBSOCKET, carrier
 from gateway.config.diagnostics import Diagnostic, suggestion
 from gateway.config.loader import Draft
 from gateway.config.settings import Settings
@@ -174,7 +174,7 @@ def _made(draft: Draft) -> dict[str, tuple[str, ...]]:
 def _carrying(draft: Draft) -> set[str]:
     """The http servers that carry others, also where something is wrong in those."""
     whole = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
-    places = [place for server in _lost_servers(draft) for place in (server, server.get("websocket"))]
+    places = [place for server in _lost_servers(draft) for place in (server, server.get(WEBSOCKET))]
     return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
 
 

@@ -22,6 +22,7 @@ from gateway.config.document import Document, Loc, label
 from gateway.config.garbage import uncollected
 from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
+from protocols.http.settings import HTTPSettings
 
 
 @dataclass(frozen=True)
@@ -222,7 +223,7 @@ class _Validation:
         return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
 
 
-_SOME_SERVERS = {"servers": {"any": {"protocol": "http"}}}
+_SOME_SERVERS = {"servers": {"any": {"protocol": HTTPSettings().protocol}}}
 
 _ROUTES_OWN = {
     "attempts": "write it on the route: {app: ..., attempts: 5}",

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 from gateway.consumers.mqtt import MqttConnection
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY
-from gateway.delivery.inbox import InboxConnection
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
+from gateway.scopes.mqtt.inbox import InboxConnection
 from protocols.app_run import log_crash
 from protocols.asgi import Application, MQTTDisconnectEvent, Scope, describe
 from protocols.errors import LocalProtocolError
