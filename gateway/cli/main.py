@@ -33,7 +33,7 @@ from gateway.config import checks
 from gateway.config.diagnostics import CannotStart, ConfigErrors
 from gateway.config.loader import Draft, load
 from gateway.config.schema import json_schema, markdown
-from gateway.logs import setup
+from gateway.logs import setup, uncaught
 from gateway.runtime import banner, preflight, process, signals
 from gateway.runtime.build import Gateway, build
 from gateway.runtime.daemon import Daemon
@@ -126,7 +126,7 @@ def run(config: File = None) -> None:
     Example: gateway run -c /etc/gateway/gateway.yaml
     """
     signals.ignore()  # before anything is imported, so that a module's own handler stays
-    setup.take_over()
+    uncaught.take_over()
     command = command_of(config)
     process.run(Daemon(_build_to_run(load(file_of(config))), say, command).run())
 

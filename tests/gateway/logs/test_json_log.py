@@ -148,10 +148,10 @@ def test_a_crash_of_our_own(tmp_path: Path) -> None:
     """What is raised past everything else is a record, whole."""
     program = """
 import sys
-from gateway.logs import setup
+from gateway.logs import setup, uncaught
 from gateway.config.settings import LogSettings
 setup.configure(LogSettings(format=sys.argv[1], timestamps=False), sys.stderr)
-setup.take_over()
+uncaught.take_over()
 raise KeyError("order")
 """
     for form in ("json", "text"):

@@ -1,0 +1,34 @@
+"""What Python itself prints on standard error (warnings, exceptions that nobody caught) becomes log records."""
+
+import logging
+import sys
+import threading
+import warnings
+from types import TracebackType
+
+from gateway.logs.frames import short
+
+
+def take_over() -> None:
+    """What Python itself would print on standard error, in its own form, becomes records: for a process of our own."""
+    warnings.showwarning = _log_warning
+    sys.excepthook = _log_uncaught
+    threading.excepthook = lambda args: _log_lost(
+        f"the thread {args.thread.name if args.thread else '?'} crashed", args.exc_value
+    )
+    sys.unraisablehook = lambda args: _log_lost(args.err_msg or "an exception was ignored", args.exc_value)
+
+
+def _log_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
+) -> None:
+    logging.getLogger("py.warnings").warning("%s:%d: %s: %s", short(filename), lineno, category.__name__, message)
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    extra = {"full": True}  # it is a mistake of ours
+    logging.getLogger("gateway").critical("crashed", exc_info=(kind, error, trace), extra=extra)
+
+
+def _log_lost(what: str, error: BaseException | None) -> None:
+    logging.getLogger("gateway").error("%s", what, exc_info=error)
