@@ -1,7 +1,8 @@
 """Consumers: classes whose instances handle one scope each, sync (on a thread) or async.
 
-``AsyncConsumer`` and ``SyncConsumer`` are raw: one method per event type. The others translate their protocol's events
-into methods and helpers; both forms of each share one set of methods, whose helpers do at once, or return an awaitable.
+``AsyncConsumer`` and ``SyncConsumer`` are raw: they have one method for each event type. The others translate the
+events of their protocol into methods and helpers. Both forms share one set of methods; the helpers act at once in the
+sync form, and return an awaitable in the async form.
 """
 
 from gateway.consumers.base import AsyncConsumer, Consumer, StopConsumer, SyncConsumer, layer_event

@@ -1,4 +1,4 @@
-"""What all consumers share: one instance per scope, events in order, a dispatch table built with the class."""
+"""The base of all consumers: one instance per scope, events in order, a dispatch table built with the class."""
 
 import asyncio
 import contextlib
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 R = TypeVar("R")
 Handler = Callable[[Any, Any], Any]
 Awaited = Coroutine[Any, Any, None]
-"""What an async consumer's helpers return; a type checker tells where ``await`` was forgotten."""
+"""The result of an async consumer's helpers: a type checker reports a forgotten ``await``."""
 F = TypeVar("F", bound=Callable[..., Any])
 
 RECEIVED = (
@@ -43,20 +43,20 @@ RECEIVED = (
     "sms.status",
     "sms.disconnect",
 )
-"""The event types that a method may be named after. What comes from outside is never looked up as a name."""
+"""The event types that a method may be named after. A name from outside is never looked up."""
 
 
 def _method(event_type: str) -> str:
-    """The name of the method for events of this type."""
+    """Return the name of the method for events of this type."""
     return event_type.replace(".", "_")
 
 
 METHODS = tuple(map(_method, RECEIVED))
-"""Their names."""
+"""The names of those methods."""
 CLEAN_UP = 2.0
-"""Seconds for ``disconnect``, and again for the channel layer, once a run is cancelled."""
+"""Seconds for ``disconnect``, and again for leaving the channel layer, when a run is cancelled."""
 _AT_HAND = 0.05
-"""Seconds for an event that is already there to pass through the routers above."""
+"""Seconds for an event that has already arrived to pass through the routers above."""
 _DISCONNECTS: Mapping[str, Any] = {
     "http.disconnect": {"type": "http.disconnect"},
     "websocket.disconnect": {"type": "websocket.disconnect", "code": 1011, "reason": ""},
@@ -69,14 +69,14 @@ _DISCONNECTS: Mapping[str, Any] = {
     "email.disconnect": {"type": "email.disconnect"},
     "sms.disconnect": {"type": "sms.disconnect"},
 }
-"""The last events, as a server that closes after a crash sends them."""
+"""The last event of each scope, as a server sends it when it closes after a crash."""
 _CONNECTIONS = ("http", "websocket", "mqtt")
-"""Scopes that go on when a handler has met a peer that left. A handler of a mail or a text that did not come to its end
-has not taken it."""
+"""Scopes that go on after a handler got Disconnected from ``send``. A handler of a mail or text that did not finish has
+not accepted it."""
 
 
 class StopConsumer(Exception):
-    """Raised by a handler to end its consumer quietly."""
+    """Raise it in a handler to end the consumer without an error."""
 
 
 def layer_event(type: str) -> Callable[[F], F]:
@@ -94,17 +94,17 @@ def layer_event(type: str) -> Callable[[F], F]:
 
 
 class Consumer(Generic[R]):
-    """One instance per scope. ``R`` is what its helpers return: None in sync consumers, an awaitable in async ones."""
+    """One instance handles one scope. ``R`` is the result of its helpers: None, or an awaitable in async consumers."""
 
     scope: Any
     channel_layer: ChannelLayer
     channel_name: str
-    """This instance's channel, where the class has a ``@layer_event`` method."""
+    """This instance's channel, if the class has a ``@layer_event`` method."""
 
     _hooks: ClassVar[Mapping[str, Call]] = {}
-    """The methods that its author writes, beside those named after events."""
+    """The methods that a subclass may write, beside those named after events."""
     _required: ClassVar[tuple[str, ...]] = ()
-    """One of these there has to be, for the class to be of any use."""
+    """A subclass must have at least one of these."""
 
     received: ClassVar[tuple[str, ...]] = RECEIVED
     """The event types that a method may be named after; consumers of other distributions have their own."""
@@ -115,11 +115,11 @@ class Consumer(Generic[R]):
     _layer_handlers: ClassVar[dict[str, Handler]] = {}
 
     _told = False
-    """The method for the disconnect has been called, or need not be."""
+    """Whether the method for the disconnect has been called, or need not be."""
     _goodbye: Any = None
-    """The disconnect, once it has come."""
+    """The disconnect, once it has arrived."""
     _left = False
-    """The peer has left, and ``send`` has said so."""
+    """Whether ``send`` has raised because the peer has left."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -134,25 +134,25 @@ class Consumer(Generic[R]):
 
     @classmethod
     def answers(cls, kind: str) -> bool:
-        """Whether it has a method for scopes of the type ``kind``, or does without such methods."""
+        """Whether it has a method for scopes of the type ``kind``, or handles scopes without such methods."""
         return kind in cls._kinds or (not cls._kinds and does_all_itself(cls))
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
         """An ASGI 3 application that makes one instance, with ``initkwargs``, for each scope.
 
-        Raises ValueError where the class has no method that it has to have.
+        Raises ValueError if the class has none of the methods that it needs.
         """
         require(cls, cls._required)
 
         async def application(scope: Any, receive: Receive, send: Send) -> None:
             await cls(**initkwargs).run(scope, receive, send)
 
-        application.__dict__["consumer_class"] = cls  # how routers name and recognise it
+        application.__dict__["consumer_class"] = cls  # by which routers recognize and name it
         return application
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Handle ``scope`` to its end. Raises LookupError where the class has no method for its kind."""
+        """Handle ``scope`` to its end. Raises LookupError if the class has no method for its type."""
         if not self.answers(scope["type"]):
             raise LookupError(f"{type(self).__name__} has no method for {scope['type']} events")
         self.scope = scope
@@ -176,7 +176,7 @@ class Consumer(Generic[R]):
         return await self.channel_layer.receive(self.channel_name)
 
     async def _leave_layer(self) -> None:
-        """Leave the groups. A layer that fails, or hangs, is one line in the log, and the connection is over."""
+        """Leave the groups. If the layer fails or hangs, one line is logged, and the connection ends all the same."""
         try:
             async with asyncio.timeout(CLEAN_UP):
                 for group in self._groups:
@@ -184,11 +184,11 @@ class Consumer(Generic[R]):
                 if isinstance(self.channel_layer, Forgetful):
                     await self.channel_layer.forget(self.channel_name)
         except Exception as error:
-            said = "%s: the channel layer failed while its groups were left: %s %s"
+            said = "%s: the channel layer failed while leaving its groups: %s %s"
             logger.warning(said, describe(self.scope), type(error).__name__, error)
 
     async def _live(self, receive: Receive) -> None:
-        """Serve, and call the method for the disconnect, once, also where no such event can be waited for."""
+        """Serve, and call the method for the disconnect once, also if that event can no longer be received."""
         try:
             await self._serve(receive)
         except asyncio.CancelledError:
@@ -214,8 +214,8 @@ class Consumer(Generic[R]):
             except Exception as error:
                 if not (self._left and is_disconnect(error)):
                     raise
-                # The peer has left, and this handler has ended where it would have told it something. What the peer
-                # had said before is still to be handled, and then the disconnect.
+                # The peer has left, which ended this handler at its send. Events that the peer sent before it left
+                # are still handled, and then the disconnect.
 
     def _is_last(self, event: Any) -> bool:
         kind: str = event["type"]
@@ -226,7 +226,7 @@ class Consumer(Generic[R]):
         return kind in ("sms.receive", "sms.status") and "sms.disconnect" not in self._handlers
 
     async def _last_event(self, receive: Receive) -> Any:
-        """The disconnect, which may wait behind what nobody will handle any more."""
+        """Return the disconnect, which may be behind events that are no longer handled."""
         kind = f"{self.scope['type']}.disconnect"
         event = self._goodbye
         if event is None and kind in ("websocket.disconnect", "mqtt.disconnect"):
@@ -237,7 +237,7 @@ class Consumer(Generic[R]):
         return event if event is not None and event["type"] == kind else _last_event_of(self.scope)
 
     async def _end(self, event: Any) -> None:
-        """Call the method for the disconnect where it has not been called: the run has failed, or is cancelled."""
+        """Call the method for the disconnect, unless it has been called: the run has failed, or is cancelled."""
         handler = self._handlers.get(event["type"])
         if handler is None or self._told:
             return
@@ -250,12 +250,12 @@ class Consumer(Generic[R]):
             logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
 
     async def _call_last(self, handler: Handler, event: Any) -> None:
-        """As ``_call``, within CLEAN_UP."""
+        """Do the same as ``_call``, within CLEAN_UP seconds."""
         async with asyncio.timeout(CLEAN_UP):
             await self._call(handler, event)
 
     async def dispatch(self, event: Any) -> None:
-        """Call the method for ``event``. Subclasses put around it what their protocol asks for."""
+        """Call the method for ``event``. Subclasses add the steps that their protocol needs."""
         handler = self._handlers.get(event["type"]) or self._layer_handlers.get(event["type"])
         if handler is not None:
             await self._call(handler, event)
@@ -264,14 +264,14 @@ class Consumer(Generic[R]):
 
     @abstractmethod
     async def _call(self, handler: Handler, event: Any) -> Any:
-        """What ``handler`` returns; it runs where this kind of consumer runs."""
+        """Run ``handler`` on the loop or on a thread, and return its result."""
 
     @abstractmethod
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> R:
-        """Do ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
+        """Run ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
 
     async def _emit(self, event: Any) -> None:
-        """Send, and notice whether it was our own peer that has left: other code raises Disconnected, too."""
+        """Send ``event``, and note whether our own peer has left: other code raises Disconnected, too."""
         try:
             await self._to_peer(event)
         except Disconnected:
@@ -281,7 +281,7 @@ class Consumer(Generic[R]):
             if self.scope["type"] != "websocket":
                 raise
             self._left = True
-            raise Disconnected("the peer is gone") from error  # under another server than ours (ASGI, 2.4)
+            raise Disconnected("the peer is gone") from error  # under other servers (ASGI 2.4)
         if event["type"] == "http.response.body" and not event.get("more_body"):
             self._answered = True
 
@@ -291,7 +291,7 @@ class Consumer(Generic[R]):
 
     async def _group_add(self, name: str) -> None:
         if not self._layer_handlers:
-            raise LookupError(f"{type(self).__name__} has no @layer_event method for what the group {name!r} sends")
+            raise LookupError(f"{type(self).__name__} has no @layer_event method for messages of the group {name!r}")
         self._groups.add(name)
         await self.channel_layer.group_add(name, self.channel_name)
 
@@ -312,24 +312,24 @@ class AsyncForm(Consumer[Awaited]):
 
 
 _turn = threading.Lock()
-"""Held for a moment, while a thread begins or ends a method of a sync consumer."""
+"""Held for a moment while a thread begins or ends a method of a sync consumer."""
 _last_calls = Tasks("sync consumers")
 
 
 class SyncForm(Consumer[None]):
-    """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait until it is done."""
+    """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait for their effect."""
 
     _at_work = False
-    """A thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
+    """Whether a thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
     _begun: Any = None
-    """The last event whose method a thread has begun."""
+    """The event whose method a thread has begun last."""
     _over = False
-    """The run is over: a method that still waits for a thread is not called any more."""
+    """Whether the run is over: then a method that still waits for a thread is not called."""
     _late: tuple[Handler, Any] | None = None
-    """What the thread that is at work has to call then."""
+    """The last method and its event, which a thread that is still working has to call."""
 
     def __init_subclass__(cls) -> None:
-        """Raises TypeError for an ``async`` method, which a thread cannot run."""
+        """Check the class. Raises TypeError for an ``async`` method, which a thread cannot run."""
         super().__init_subclass__()
         called = [getattr(cls, name, None) for name in (*cls._hooks, *map(_method, cls.received))]
         for method in (*called, *cls._layer_handlers.values()):
@@ -340,16 +340,16 @@ class SyncForm(Consumer[None]):
         try:
             result = await run_in_thread(self._work, handler, event)
         except asyncio.CancelledError:
-            if self._begun is not event:  # no thread was free: its disconnect, if it is one, is still to be called
+            if self._begun is not event:  # no thread was free; a disconnect is still to be called
                 self._told = False
             raise
-        if inspect.iscoroutine(result):  # of a method that is not async itself
+        if inspect.iscoroutine(result):  # from a method that is not async itself
             result.close()
             raise TypeError(f"{type(self).__name__} is a sync consumer, and returned a coroutine: use the Async form")
         return result
 
     def _work(self, handler: Handler, event: Any) -> Any:
-        """Called on the thread."""
+        """Run the method; called on the thread."""
         with _turn:
             if self._over:
                 return None
@@ -372,8 +372,8 @@ class SyncForm(Consumer[None]):
             logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
 
     async def _call_last(self, handler: Handler, event: Any) -> None:
-        """Two methods of one instance never overlap: where a thread is still at work, it calls this one as its last.
-        Where none is free, this one is called when there is."""
+        """Call the last method without overlapping another of this instance: a thread that is still working calls it
+        when it is done. If no thread is free, it is called once one is."""
         with _turn:
             self._over = True
             if self._begun is not None and self._begun["type"] == event["type"]:

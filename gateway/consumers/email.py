@@ -1,4 +1,4 @@
-"""Consumers of the email scope: one instance per message and group of recipients."""
+"""Consumers of the email scope: one instance for each message and group of recipients."""
 
 import asyncio
 import email
@@ -18,10 +18,10 @@ from protocols.asgi import EmailDeferEvent, EmailReceiveEvent, EmailScope, Email
 R = TypeVar("R")
 
 INLINE = 8 * 1024
-"""Bytes of message that are parsed on the loop; larger ones on a thread: 64 KiB of nested parts take 0.4 s."""
+"""A larger message is parsed on a thread: 64 KiB of nested parts take 0.4 s."""
 
 _PARSERS = 2
-"""Threads that parse. They are nobody else's: a mail of a thousand nested parts takes seconds."""
+"""Threads that only parse: a mail of a thousand nested parts takes seconds."""
 
 
 class EmailMethods(Consumer[R]):
@@ -33,9 +33,9 @@ class EmailMethods(Consumer[R]):
     _required = ("receive", "email_receive")
 
     raw: bytes
-    """The message as it came (RFC 5322)."""
+    """The message as it arrived (RFC 5322)."""
     message: email.message.Message
-    """The same, parsed; each header is a str. Never write it back out: ``raw`` is what was signed."""
+    """The parsed message; each header is a str. To pass it on, use ``raw``: signatures are over those bytes."""
 
     async def run(self, scope: EmailScope, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
@@ -54,28 +54,28 @@ class EmailMethods(Consumer[R]):
         return self.receive(self.message)
 
     def receive(self, message: email.message.Message) -> Any:
-        """One message; ``self.scope["rcpt_to"]`` says for whom."""
+        """Handle one message, which is for ``self.scope["rcpt_to"]``."""
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "email.accept"}))
 
     def reject(self, reason: str = "", code: int = 550) -> R:
-        """Never: the sender's server is given ``code``, from 500 to 599, and bounces."""
+        """Reject the message for good: the sender's server gets ``code``, from 500 to 599, and sends a bounce."""
         return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}))
 
     def defer(self, reason: str = "", retry_after: float | None = None) -> R:
-        """Not now: the sender's server keeps the message and tries again; ``retry_after`` in seconds, for mailboxes."""
+        """Ask for the message again later. A mailbox is read again after ``retry_after`` seconds; SMTP ignores them."""
         event: EmailDeferEvent = {"type": "email.defer", "reason": reason}
         if retry_after is not None:
             event["retry_after"] = retry_after
         return self.perform(self._emit(event))
 
     def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "", *, wait: bool = False) -> R:
-        """Send a message of your own. ``mail_from`` empty: no bounces, please.
+        """Send a message of your own. With an empty ``mail_from`` there are no bounces.
 
-        What does not leave is logged, and does not fail your handler. With ``wait`` it raises
-        :class:`protocols.NotSent` here instead; left uncaught, that defers the message that you handle. On a
-        route with a policy nothing leaves before your handler has returned: there ``wait`` changes nothing.
+        If it is not sent, that is logged, and your handler does not fail. With ``wait`` this raises
+        :class:`protocols.NotSent` instead; if you do not catch it, the message that you handle is deferred. On a route
+        with a policy everything is sent after your handler has returned, and ``wait`` changes nothing.
         """
         return self.perform(self._send(rcpt_to, message, mail_from, wait))
 
@@ -92,13 +92,15 @@ class EmailMethods(Consumer[R]):
 
     @property
     def answerable(self) -> bool:
-        """Whether an automatic answer may go out (RFC 3834): not to bounces, lists, robots or ourselves; and not where
-        the message, in a mailbox, does not tell to whom, or from which address of ours."""
+        """Whether an automatic answer may be sent (RFC 3834): not to bounces, lists, robots or ourselves, and not if a
+        message in a mailbox names no sender, or none of our addresses."""
         return has_ends(self.scope) and may_answer(self.message, self.scope["mail_from"])
 
     def reply(self, text: str, subject: str | None = None, *, wait: bool = False) -> R:
-        """Answer the sender in the same thread, from the address that was written to. Nothing leaves where the message
-        is not :attr:`answerable`. ``wait`` is that of :meth:`send`."""
+        """Answer the sender in the same thread, from the address that the message was sent to.
+
+        Nothing is sent if the message is not :attr:`answerable`. ``wait`` is that of :meth:`send`.
+        """
         return self.perform(self._reply(text, subject, wait))
 
     async def _reply(self, text: str, subject: str | None, wait: bool) -> None:
@@ -108,13 +110,13 @@ class EmailMethods(Consumer[R]):
 
 
 def _listed(rcpt_to: Any) -> Any:
-    """A text is no list of its characters."""
+    """Return a list, except of a str, which would become a list of its characters."""
     return rcpt_to if isinstance(rcpt_to, str | bytes) else list(rcpt_to)
 
 
 class _Text(Compat32):
-    """Headers are text, also where they came as UTF-8 (RFC 6532), for which the stdlib gives a row of U+FFFD; a byte
-    that is no UTF-8 is one of those."""
+    """Headers are str, also if they came as UTF-8 (RFC 6532), which the stdlib replaces by a row of U+FFFD. A byte that
+    is not UTF-8 becomes one of those."""
 
     def header_fetch_parse(self, name: str, value: str) -> str:
         return str(value).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -133,11 +135,13 @@ def _parsers() -> ThreadPoolExecutor:
 
 
 def parse(raw: bytes) -> email.message.Message:
-    """``raw`` as the stdlib's tolerant, lazy message. Never raises: where its body cannot be parsed (a thousand nested
-    parts), the headers are, and the body is one payload."""
+    """Parse ``raw`` into the stdlib's tolerant, lazy message. Never raises.
+
+    If the body cannot be parsed, as with a thousand nested parts, only the headers are, and the body is one payload.
+    """
     try:
         return email.message_from_bytes(raw, policy=_TEXT)
-    except Exception:  # the parser's own faults on hostile input: RecursionError, IndexError and others
+    except Exception:  # the parser's own bugs on hostile input: RecursionError, IndexError and others
         return email.parser.BytesHeaderParser(policy=_TEXT).parsebytes(raw)
 
 

@@ -1,4 +1,4 @@
-"""Which message a handler failed with: one run of an application has many, and its scope does not say."""
+"""Notes which message a handler failed with: one run has many messages, and its scope does not say which."""
 
 
 def failed_with(error: BaseException, topic: str) -> None:
@@ -7,6 +7,6 @@ def failed_with(error: BaseException, topic: str) -> None:
 
 
 def topic_of(error: BaseException) -> str:
-    """What :func:`failed_with` noted, or nothing."""
+    """Return the topic that :func:`failed_with` noted; empty if none."""
     topic: str = error.__dict__.get("mqtt_topic", "")
     return topic

@@ -1,7 +1,7 @@
-"""The methods that a consumer's author writes: spelt as they are called, taking what they get, and there at all.
+"""Checks the methods of a consumer: their names, their parameters, and that the needed ones exist.
 
-What is wrong is a TypeError where the class is made, or a ValueError where it is given to a router: at start, and not
-when somebody's message has been taken by a method that is not there.
+A mistake is a TypeError when the class is defined, or a ValueError when the class is given to a router: at the start,
+and not when a message arrives for a method that does not exist.
 """
 
 import inspect
@@ -19,11 +19,11 @@ class Call(NamedTuple):
     names: tuple[str, ...] = ("message",)
     by_name: bool = False
     more: bool = False
-    """What else it names, it gets."""
+    """Whether it also gets the further values that its parameters name."""
 
 
 def check(consumer: type, hooks: Mapping[str, Call]) -> None:
-    """Raises TypeError where a method cannot be called as it will be, or is misspelt."""
+    """Raise TypeError for a misspelt method, and for one that cannot be called with its arguments."""
     for name, call in hooks.items():
         method = inspect.getattr_static(consumer, name, None)
         if inspect.isfunction(method) and writes(consumer, name) and not takes(method, call):
@@ -36,19 +36,19 @@ def check(consumer: type, hooks: Mapping[str, Call]) -> None:
 
 
 def writes(consumer: type, name: str) -> bool:
-    """Whether the class has a method ``name`` that is not ours."""
+    """Whether the class has a method ``name`` of its own."""
     method = getattr(consumer, name, None)
     ours = f"{__package__}."
     return method is not None and not str(getattr(method, "__module__", "")).startswith(ours)
 
 
 def does_all_itself(consumer: type) -> bool:
-    """Whether the class has its own way with events, or with whole scopes."""
+    """Whether the class handles events, or whole scopes, by itself."""
     return writes(consumer, "dispatch") or writes(consumer, "run")
 
 
 def require(consumer: type, names: Iterable[str]) -> None:
-    """Raises ValueError where the class writes none of the methods ``names``, the first of which is the usual one."""
+    """Raise ValueError if the class has none of the methods ``names``, the first of which is the usual one."""
     known = list(names)
     if known and not does_all_itself(consumer) and not any(writes(consumer, name) for name in known):
         name = f"{consumer.__module__}.{consumer.__qualname__}"
@@ -56,7 +56,7 @@ def require(consumer: type, names: Iterable[str]) -> None:
 
 
 def takes(method: Callable[..., Any], call: Call) -> bool:
-    """Whether ``method``, a function of a class, can be called so."""
+    """Whether ``method``, a function of a class, can be called in this way."""
     signature = _signature(method)
     values: dict[str, Any] = dict.fromkeys(call.names)
     arguments = (None,) if call.by_name else (None, *values)
@@ -68,13 +68,13 @@ def takes(method: Callable[..., Any], call: Call) -> bool:
 
 
 def _signature(method: Callable[..., Any]) -> inspect.Signature:
-    """Of what is called: a decorator may pass more to the method that it wraps, or less."""
+    """Return the signature of the outermost function: a decorator may pass more or less to the one that it wraps."""
     return inspect.signature(method, follow_wrapped=False)
 
 
 def _is_misspelt(name: str, hook: str) -> bool:
-    """A letter that is missing, doubled or wrong, two that changed places; not a word that goes on (``received``), nor
-    one with something before it (``mqtt_reconnect``)."""
+    """Whether a letter is missing, doubled or wrong, or two are swapped. A longer word (``received``) is not misspelt,
+    nor one with a prefix (``mqtt_reconnect``)."""
     kind = f"{hook.partition('_')[0]}_"
     if name.startswith(kind) and hook.startswith(kind):
         return _is_misspelt(name.removeprefix(kind), hook.removeprefix(kind))

@@ -1,4 +1,4 @@
-"""Consumers of the http scope: one instance per request."""
+"""Consumers of the http scope: one instance for each request."""
 
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -42,11 +42,11 @@ class HttpMethods(Consumer[R]):
         return self.disconnect()
 
     def handle(self, body: bytes) -> Any:
-        """One request, its body complete (the server bounds its size). Answer with ``respond``, now or later from a
-        ``@layer_event`` method."""
+        """Handle one request with its whole body, whose size the server limits. Answer with ``respond``, now or later,
+        from a ``@layer_event`` method."""
 
     def disconnect(self) -> Any:
-        """The peer left before the response was complete."""
+        """Clean up after a peer that left before the response was complete."""
 
     def respond(self, body: bytes | str, status: int = 200, headers: Headers = ()) -> R:
         """Send the whole response. Text is UTF-8."""
@@ -66,7 +66,7 @@ class HttpMethods(Consumer[R]):
         self._started = True
 
     def write(self, chunk: bytes, more: bool = True) -> R:
-        """Send one part of a streamed response; ``more=False`` ends it."""
+        """Send one part of a streamed response. ``more=False`` ends the response."""
         return self.perform(self._emit({"type": "http.response.body", "body": chunk, "more_body": more}))
 
 

@@ -1,4 +1,4 @@
-"""What a handler takes of a message beyond its first arguments: found once, in its signature."""
+"""The further values of a message that a handler takes, found once in its signature."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 OF_THE_MESSAGE = ("qos", "retain", "dup", "properties")
-"""Keys of ``mqtt.receive`` that a handler may name as parameters. Every other name is one that the topic captured."""
+"""Keys of ``mqtt.receive`` that a handler may name as parameters. Every other name is one that the topic captures."""
 
 
 @dataclass(frozen=True)
@@ -16,17 +16,17 @@ class Extras:
     keys: tuple[str, ...] = ()
     """Of :data:`OF_THE_MESSAGE`."""
     captures: tuple[str, ...] = ()
-    """What the route's topic has to capture, or may, where the parameter has a default."""
+    """Names that the route's topic must capture, or may if the parameter has a default."""
     required: frozenset[str] = frozenset()
     """Those of ``captures`` that have no default."""
     everything: bool = False
-    """It has ``**kwargs``: whatever was captured."""
+    """Whether it has ``**kwargs``, and gets everything that was captured."""
 
     def __bool__(self) -> bool:
         return bool(self.keys or self.captures or self.everything)
 
     def of(self, event: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments for ``event``."""
+        """Return the keyword arguments for ``event``."""
         captured: Mapping[str, Any] = event.get("captures") or {}
         if not self.everything:
             captured = {name: captured[name] for name in self.captures if name in captured}
@@ -34,8 +34,11 @@ class Extras:
 
 
 def extras(handler: Callable[..., Any], *, given: int) -> Extras:
-    """Look at ``handler``, a method whose first ``given`` arguments after ``self`` it always gets. One that does not
-    say what it takes gets those alone; what only a method behind a decorator takes, the decorator may pass."""
+    """Inspect ``handler``, a method that always gets ``given`` arguments after ``self``.
+
+    A handler without a readable signature gets only those. A parameter of a method behind a decorator is optional,
+    because the decorator may pass it.
+    """
     try:
         parameters = list(inspect.signature(handler).parameters.values())[1 + given :]
         asked = inspect.signature(handler, follow_wrapped=False).parameters

@@ -1,4 +1,4 @@
-"""Consumers of the sms scope: one instance per text or delivery receipt."""
+"""Consumers of the sms scope: one instance for each text or delivery receipt."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -25,10 +25,10 @@ class SMSMethods(Consumer[R]):
         return self.status(event)
 
     def receive(self, text: str, media: list[Media]) -> Any:
-        """One text. ``media`` holds ``{"url", "content_type"}``; sender and recipient are in ``self.scope``."""
+        """Handle one text. ``media`` has dicts of ``url`` and ``content_type``; the addresses are in ``self.scope``."""
 
     def status(self, message: SMSStatusEvent) -> Any:
-        """A delivery receipt: ``message_id``, ``status``, ``error``."""
+        """Handle a delivery receipt, which has ``message_id``, ``status`` and ``error``."""
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
         """Answer the sender."""
@@ -42,11 +42,11 @@ class SMSMethods(Consumer[R]):
         return self.perform(self._emit({"type": "sms.accept"}))
 
     def reject(self, reason: str = "") -> R:
-        """Never: the provider shall not deliver this again."""
+        """Reject the text for good: the provider does not deliver it again."""
         return self.perform(self._emit({"type": "sms.reject", "reason": reason}))
 
     def defer(self) -> R:
-        """Not now: the provider is told to try again."""
+        """Ask for the text again later: the provider is told to try again."""
         return self.perform(self._emit({"type": "sms.defer"}))
 
 

@@ -1,4 +1,4 @@
-"""Consumers of the websocket scope: one instance per connection."""
+"""Consumers of the websocket scope: one instance for each connection."""
 
 import inspect
 from typing import Any, ClassVar, TypeVar
@@ -40,15 +40,15 @@ class WebsocketMethods(Consumer[R]):
         return self.disconnect(event.get("code", 1005))
 
     def connect(self, message: WebSocketConnectEvent) -> Any:
-        """A peer asks for a connection: ``accept`` it (the default) or ``close`` it (it gets HTTP 403)."""
+        """Answer a peer that wants to connect: ``accept`` (the default), or ``close``, which sends HTTP 403."""
         return self.accept()
 
     def receive(self, text: str | None, bytes: bytes | None = None) -> Any:
-        """One message: either ``text`` or ``bytes``. One that takes no ``bytes`` gets none: a peer that sends them is
-        hung up on."""
+        """Handle one message, which has either ``text`` or ``bytes``. If your method has no parameter ``bytes``, a peer
+        that sends bytes is disconnected."""
 
     def disconnect(self, code: int) -> Any:
-        """The connection is over, with the peer's close code (RFC 6455, section 7.4)."""
+        """Clean up after the connection, which ended with this close code (RFC 6455, section 7.4)."""
 
     def accept(self, subprotocol: str | None = None) -> R:
         return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}))

@@ -174,7 +174,7 @@ async def test_a_layer_that_fails_at_the_end_is_one_line_and_nothing_else(
     assert Telling.codes == [4001]
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
-    assert "the channel layer failed while its groups were left" in record.getMessage()
+    assert "the channel layer failed while leaving its groups" in record.getMessage()
 
 
 async def test_a_layer_that_fails_while_it_is_read_ends_the_run_after_what_the_peer_had_said() -> None:
