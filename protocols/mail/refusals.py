@@ -1,4 +1,4 @@
-"""Whom a submission server refuses: this message, all of our mail, or nobody once it is asked later.
+"""What a submission server refuses: this message, all of our mail, or only an attempt that may be repeated.
 
 The first digit decides between now and never (RFC 5321 4.2.1), the stage of the conversation and the enhanced status
 code (RFC 3463) between the message and us. Pure.

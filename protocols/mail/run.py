@@ -1,4 +1,4 @@
-"""One message through the application, to its verdict. SMTP, LMTP and IMAP share it."""
+"""One run of the application over one message, which ends in a verdict. SMTP, LMTP and IMAP share it."""
 
 import asyncio
 import contextlib
@@ -32,8 +32,8 @@ CHUNK = 64 * 1024
 class EmailRun(AppRun):
     """One run of the application over one message.
 
-    It hears the message and then ``email.disconnect``: there is nothing more to hear. A sender that leaves changes
-    nothing, since a handler that is cut half way runs twice, when the sender tries again.
+    The application gets the message and then ``email.disconnect``, because nothing more will come. A sender that leaves
+    changes nothing: a handler that is cancelled half-way would run twice, when the sender tries again.
     """
 
     sends = events.SENDS
@@ -49,7 +49,7 @@ class EmailRun(AppRun):
         self._ends = asyncio.get_running_loop().time() + timeout
 
     async def receive(self) -> Any:
-        """The next event. The chunks are cut as they are asked for: no second copy of the message waits anywhere."""
+        """Return the next event. Each chunk is cut when it is needed: there is no second copy of the message."""
         event = next(self._events, None)
         if event is None:
             await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
@@ -71,8 +71,10 @@ class EmailRun(AppRun):
         return submitted if event.get("wait") else self._once(submitted, event)
 
     async def _once(self, submitted: Awaitable[None], event: EmailSendEvent) -> None:
-        """What does not leave is logged: it neither fails the handler nor takes more than half of the time that is left
-        for it, so that the message is not deferred because of its answer."""
+        """Wait until the mail is sent, at most for half of the handler's remaining time, and log a failure.
+
+        A message must not be deferred because of its answer.
+        """
         left = max(0.0, self._ends - asyncio.get_running_loop().time()) / 2
         try:
             async with asyncio.timeout(left) as limit:
@@ -99,14 +101,14 @@ async def deliver(
 ) -> Verdict:
     """Run ``app`` over one message and return its verdict.
 
-    An application that returns without one has accepted; one that crashes (logged, once), or is not done within
-    ``timeout`` seconds, whatever it had said, has deferred. Cancelling this cancels the application.
+    An application that returns without a verdict has accepted. One that crashes (which is logged once), or does not
+    return within ``timeout`` seconds, has deferred, whatever it sent. Cancelling this cancels the application.
     """
     run = EmailRun(app, scope, body, submission, timeout)
     crash: BaseException | None = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:
             crash = await run.run()
-    if limit.expired() and not isinstance(run.verdict, Defer):  # else it has said so, and why
+    if limit.expired() and not isinstance(run.verdict, Defer):  # its deferral has been logged
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
     return Defer() if crash is not None or limit.expired() else run.verdict

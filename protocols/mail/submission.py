@@ -1,4 +1,4 @@
-"""Mail that applications send: by a submission server, or into a folder while one develops."""
+"""Sends the mail of applications: through a submission server, or into a folder during development."""
 
 import asyncio
 import ipaddress
@@ -27,16 +27,16 @@ _GOODBYE = 5.0
 
 
 class Submission(Protocol):
-    """Where mail leaves."""
+    """A way to send mail."""
 
     async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
-        """Return when the message is taken for every recipient.
+        """Send a message, and return when it is taken for every recipient.
 
         Envelope and message are as :func:`protocols.mail.events.send` returns them. ``mail_from`` may be empty (the
         null reverse-path, for automatic replies).
 
-        Raises NotSent where it was not taken, or, where ``left`` has a ``rcpt_to``, not for those; PermanentFailure
-        where another try is of no use, AccountRefused where none of our mail is taken.
+        Raises NotSent if it was not taken, or, if ``left`` has a ``rcpt_to``, not for those; PermanentFailure if a
+        further attempt would not help, AccountRefused if none of our mail is taken.
         """
 
 
@@ -62,7 +62,7 @@ class SubmissionSettings:
 
 
 def open_submission(settings: SubmissionSettings) -> Submission:
-    """Raises ValueError with one sentence where the URL is wrong. Connects to nothing yet."""
+    """Return the way to send mail by ``settings``, without connecting. Raises ValueError if the URL is wrong."""
     url = urlsplit(settings.url)
     if url.scheme == "file" and url.path and not url.netloc:
         return DirectorySubmission(url.path)
@@ -118,8 +118,8 @@ class SMTPSubmission:
             raise refusal_of(refused, self._options["hostname"], others_sent=True)
 
     async def _leave(self, client: aiosmtplib.SMTP) -> None:
-        """In a task of its own: whoever waits for the answer to the message gets it before the server has answered
-        QUIT. Until then the connection counts."""
+        """Say QUIT in a task of its own, so that ``submit`` need not wait for its answer. Until then the connection
+        counts against ``max_connections``."""
         try:
             if client.is_connected:
                 await client.quit(timeout=_GOODBYE)

@@ -1,11 +1,11 @@
-"""What became of a message: accepted, rejected or deferred."""
+"""The verdict on a message: accepted, rejected or deferred."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Accept:
-    """The handler finished, and the message is its own now."""
+    """The handler has finished, and is responsible for the message now."""
 
     def __str__(self) -> str:
         return "accepted"
@@ -13,7 +13,7 @@ class Accept:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The handler does not want it, now or later."""
+    """The handler does not want the message, now or later."""
 
     code: int = 550
     """An SMTP reply code, 500 to 599."""
@@ -25,11 +25,11 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Not now: the sender, or the reader of the mailbox, keeps the message and tries again."""
+    """The sender, or the reader of the mailbox, keeps the message and tries again later."""
 
     reason: str = "Temporary failure, please try again later"
     retry_after: float | None = None
-    """Seconds that the handler asked for; a mailbox reader heeds them, SMTP has no word for them."""
+    """Seconds that the handler asked for. A mailbox reader waits for them; SMTP has no way to say them."""
 
     def __str__(self) -> str:
         return "deferred"

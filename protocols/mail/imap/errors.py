@@ -1,6 +1,6 @@
-"""What may go wrong with a mailbox, besides the connection being lost (``protocols.errors.Disconnected``)."""
+"""The error of a mailbox whose server refuses. A lost connection is ``protocols.errors.Disconnected``."""
 
 
 class IMAPRefused(Exception):
-    """The IMAP server is there and says no: to the login, the folder, a move. The message is one sentence for the
-    operator; trying again soon would change nothing."""
+    """The IMAP server refuses the login, the folder or a move. Trying again soon would not help. The message is one
+    sentence for the operator."""

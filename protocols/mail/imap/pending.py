@@ -1,7 +1,7 @@
-"""What is still to be done in one folder, and when: messages to try again, marks that are owed. Pure: no clock.
+"""The work that is pending in one folder, and when: messages to try again, and marks to make. Pure: no clock.
 
-It is kept in memory, and nothing depends on that: a reader that is killed reads again whatever bears no mark. Nobody is
-given up here. A mailbox is its own queue, and how often is enough is for the application to say (it accepts then).
+It is kept in memory only: a reader that is killed reads every unmarked message again. No message is given up here: the
+mailbox is the queue, and the application decides how often is enough (it accepts then).
 """
 
 from collections.abc import Iterable, Iterator
@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from protocols.mail.imap.marks import Mark
 
 FIRST_WAIT = 30.0
-"""Seconds after a message's first failure; they double each time,"""
+"""Seconds to wait after a message's first failure. The wait doubles after each further one."""
 LONGEST_WAIT = 3600.0
-"""to so many at most. Where the application says when, it is then,"""
+"""The longest such wait, in seconds."""
 SHORTEST_WISH = 0.2
-"""but in so many seconds at least, since each try asks the server for the folder's messages."""
+"""The shortest wait that the application may ask for: each attempt asks the server for the folder's messages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class _Again:
 
 
 class PendingMessages:
-    """By UID."""
+    """The pending messages of a folder, by UID."""
 
     def __init__(self) -> None:
         self._uidvalidity = 0
@@ -35,9 +35,9 @@ class PendingMessages:
         self._suspects: set[int] = set()
 
     def open(self, uidvalidity: int) -> None:
-        """A new connection. Where the UIDs name other messages now (RFC 3501, 2.3.1.1), all is forgotten.
+        """Begin a new connection. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget everything.
 
-        What was left for want of a route may have one by now.
+        Messages that were left because they had no route are tried again.
         """
         self._left.clear()
         if uidvalidity != self._uidvalidity:
@@ -47,7 +47,7 @@ class PendingMessages:
             self._suspects.clear()
 
     def due(self, uids: Iterable[int], now: float) -> list[int]:
-        """Of all messages in the folder, those to handle now. What is no longer there is forgotten."""
+        """Return those of all messages in the folder that are to be handled now, and forget those that are gone."""
         there = set(uids)
         self._again = {uid: again for uid, again in self._again.items() if uid in there}
         self._owed = {uid: mark for uid, mark in self._owed.items() if uid in there}
@@ -57,7 +57,7 @@ class PendingMessages:
         return sorted(there - self._left - self._owed.keys() - waiting)
 
     def batches(self, uids: Iterable[int], size: int) -> Iterator[list[int]]:
-        """``uids`` to fetch together, in order; each suspect alone."""
+        """Cut ``uids`` into batches to fetch together, in order; each suspect is fetched alone."""
         batch: list[int] = []
         for uid in uids:
             if batch and (len(batch) == size or not self._suspects.isdisjoint((uid, batch[-1]))):
@@ -68,14 +68,14 @@ class PendingMessages:
             yield batch
 
     def suspect(self, uids: Iterable[int]) -> None:
-        """The server did not give these together. One of them may be damaged, and must not keep it from the others."""
+        """Note that the server failed on these. One of them may be damaged, and must not hold up the others."""
         self._suspects.update(uids)
 
     def suspected(self, uids: Iterable[int]) -> bool:
         return self._suspects.issuperset(uids)
 
     def fetched(self, uids: Iterable[int]) -> None:
-        """The server gave these."""
+        """Note that the server has sent these."""
         self._suspects.difference_update(uids)
 
     def next_due(self) -> float | None:
@@ -83,7 +83,7 @@ class PendingMessages:
         return min((again.due for again in self._again.values()), default=None)
 
     def defer(self, uid: int, now: float, wish: float | None) -> float:
-        """Not now: seconds until the next try, ``wish`` where the application has one."""
+        """Defer a message, and return the seconds until the next attempt: ``wish``, if the application has one."""
         step = self._again[uid].step if uid in self._again else 0.0
         if wish is None:
             wait = step = min(max(FIRST_WAIT, 2 * step), LONGEST_WAIT)
@@ -93,7 +93,7 @@ class PendingMessages:
         return wait
 
     def decide(self, uid: int, mark: Mark) -> None:
-        """The verdict is known, and the handler does not run again in this process, even if marking must wait."""
+        """Note the verdict: the handler does not run again in this process, even if marking has to wait."""
         self._again.pop(uid, None)
         if mark.verb == "leave":
             self._left.add(uid)
@@ -101,7 +101,7 @@ class PendingMessages:
             self._owed[uid] = mark
 
     def owed(self) -> dict[Mark, list[int]]:
-        """The marks that are still to be made, the messages of each together."""
+        """Return the marks that are still to be made, with the messages of each."""
         marks: dict[Mark, list[int]] = {}
         for uid, mark in self._owed.items():
             marks.setdefault(mark, []).append(uid)

@@ -1,10 +1,10 @@
-"""Mailboxes: one reader keeps one folder of one IMAP account empty, each message an ``email`` scope.
+"""Reads mailboxes: one reader keeps one folder of one IMAP account empty. Each message is an ``email`` scope.
 
-:mod:`.imap_client` is a connection, :mod:`.imap_session` what is done with one, :mod:`.imap_agenda` what outlives it,
-:mod:`.imap_marks` what becomes of a handled message, :mod:`.recipients` for whom it is.
+:mod:`.client` is a connection, :mod:`.session` reads a folder over one, :mod:`.pending` keeps what outlives it,
+:mod:`.marks` says what becomes of a handled message, :mod:`~protocols.mail.recipients` finds out for whom it is.
 
-At least once: a message bears its mark only after its handler has finished, so a reader that is killed in between
-reads it again. One reader a folder: IMAP has no lock, and two readers both handle every message.
+Delivery is at least once: a message is marked only after its handler has finished, so a reader that is killed before
+reads it again. A folder has one reader: IMAP has no lock, and two readers would both handle every message.
 """
 
 import asyncio
@@ -62,7 +62,7 @@ class IMAPSettings:
 
     protocol: Literal["imap"] = "imap"
     host: Host = ""
-    """The IMAP server; empty: this mailbox is not read, and not listed."""
+    """The IMAP server. Empty: this mailbox is not read, and not listed."""
     port: Port | None = None
     """Its port; 993 with TLS and 143 without."""
     tls: bool = True
@@ -70,37 +70,38 @@ class IMAPSettings:
     ca: str | None = None
     """Path of a PEM file with the authorities to trust, instead of the system's."""
     username: str = ""
-    """Login name. If it is an address, it is also the recipient of messages that name none."""
+    """Login name. If it is an address, it is also the recipient of messages that name no recipient."""
     password: Secret | None = None
     """Its password, or the application password that the provider issues."""
     token_file: str | None = None
     """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
     program keeps fresh. It is read at each connection."""
     folder: str = "INBOX"
-    """The folder to read. All that is in it is for the application; no second reader may have it."""
+    """The folder to read. Every message in it is for the application; no other reader may read it."""
     on_accept: FinalMark = "move Processed"
     """What becomes of a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Folders are made
     if missing. ``seen`` leaves out what a person has opened."""
     on_reject: FinalMark = "move Rejected"
     """The same for a message that the handler rejected, or that is larger than `max_message`."""
     on_unrouted: AnyMark = "leave"
-    """The same for a message that no route takes; ``leave`` looks at it again on the next connection."""
+    """The same for a message that no route takes; ``leave`` reads it again on the next connection."""
     recipient_header: str | None = None
-    """The one header that names the recipient, such as Delivered-To, where it is known which the server writes. Else
-    the best evidence counts, and much of that anybody can forge."""
+    """The only header that names the recipient, such as Delivered-To, if you know which one the server writes. Without
+    it the best evidence counts, much of which a sender can forge."""
     max_message: Length = 32 * 1024 * 1024
-    """Larger messages are not fetched, and no handler sees them: they get the mark of `on_reject`."""
+    """Larger messages are not fetched, and no handler gets them: they get the mark of `on_reject`."""
     handler_timeout: Timeout = 120.0
-    """For the application, per message; then it is cancelled and the message tried again, as after any failure: after
-    30 s, then twice that, to an hour at most, for as long as it is there. A route's `attempts` ends that."""
+    """Time for the application to handle one message. After it the handler is cancelled and the message tried again, as
+    after any failure: after 30 s, then twice that, up to an hour, as long as it is there. A route's `attempts` limits
+    that."""
     poll: Timeout = 60.0
-    """Between two looks, where the server has no IDLE or fails at it."""
+    """Time between two searches, if the server has no IDLE, or IDLE fails."""
     timeout: Timeout = 30.0
-    """A server that is silent for so long, when it is its turn, is given up."""
+    """A server that does not answer for this long is disconnected."""
     reconnect: Timeout = 1.0
-    """Before the first try after a lost connection; it doubles each time, to a minute at most."""
+    """Time before the first attempt to connect again; it doubles each time, up to a minute."""
     retry_refused: Timeout = 300.0
-    """Before the next try after the server refused the login or a folder."""
+    """Time before the next attempt after the server refused the login or a folder."""
 
     def __post_init__(self) -> None:
         """Raises ValueError where two settings do not go together."""
@@ -184,7 +185,7 @@ class IMAPReader(Server):
         self.tasks.spawn(self._run(open_connection), name=f"reading {settings.folder}")
 
     async def stop(self, grace: float) -> None:
-        """Let the handler that runs finish within ``grace`` and its message be marked; fetch no more; log out."""
+        """Fetch no more, give the running handler ``grace`` seconds, mark its message, and log out."""
         self._reading.stopping = True
         self.status = ServerStatus("draining")
         if self._reading.working:
@@ -209,7 +210,7 @@ class IMAPReader(Server):
                 await self._pause(type(error).__name__, LONGEST_RECONNECT)
 
     async def _pause(self, reason: str, seconds: float) -> None:
-        """One log line for each trouble, not for each try."""
+        """Log one line for each problem, not for each attempt."""
         trouble = _NUMBERS.sub("", reason)
         self.status = ServerStatus("connecting", f"{reason}; next try in {seconds:.3g} s")
         if trouble != self._trouble:
@@ -278,7 +279,7 @@ class IMAPReader(Server):
         return deliver(self.app, scope, message.raw, timeout=settings.handler_timeout, submission=self._submission)
 
     def _address(self, scope: EmailScope) -> bool:
-        """Find out for whom it is, and whether the application takes that."""
+        """Find the recipients of the message, and return whether the application takes it."""
         settings, router = self._settings, self._router
         tiers = evidence(scope["headers"], recipient_header=settings.recipient_header, username=settings.username)
         if router is None:

@@ -1,4 +1,4 @@
-"""One connection's reading of one folder: find, fetch, deliver, mark, wait for news, again."""
+"""Reads one folder over one connection: find, fetch, deliver, mark, wait for news, and again."""
 
 import asyncio
 import contextlib
@@ -23,20 +23,20 @@ logger = logging.getLogger(__name__)
 BATCH = 100
 """Messages in one command; larger batches are hardly faster."""
 SOON = 0.1
-"""Seconds that a finished message waits for its neighbours, so that one MOVE takes them all."""
+"""Seconds that a finished message waits for others, so that one MOVE takes them all."""
 PROGRESS = 10.0
 """Seconds between two lines about a folder that takes long."""
 IDLE_RENEWAL = 540.0
 """Seconds of one IDLE: servers and NATs cut silent connections from 10 minutes on (RFC 2177 says 29)."""
 IDLE_FAILURES = 3
-"""After so many IDLEs in a row that did not end well the folder is polled,"""
+"""Failed IDLEs in a row after which the folder is polled."""
 IDLE_AGAIN = 3600.0
-"""and after so many seconds IDLE gets another chance."""
+"""Seconds of polling before IDLE is tried again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What follows each verdict."""
+    """The mark that follows each verdict."""
 
     accept: Mark
     reject: Mark
@@ -77,7 +77,7 @@ Deliver = Callable[[MailboxMessage], HandlerRun | None]
 
 @dataclass(slots=True)
 class FolderState:
-    """How a folder is read, whatever the connection."""
+    """The state of reading a folder, which outlives a connection."""
 
     name: str
     """The server's and the folder's, as log lines have it."""

@@ -19,34 +19,35 @@ class SMTPSettings:
     bind: Address = "127.0.0.1:8025"
     """Where it listens."""
     hostname: str | None = None
-    """What it calls itself in its greeting and its trace header; default: this machine's name."""
+    """The name in its greeting and its trace header; default: this machine's name."""
     tls: TLS | None = None
     """Certificate and key: STARTTLS is offered, or see ``implicit_tls``."""
     implicit_tls: bool = False
     """TLS from the first byte, as on port 465, instead of STARTTLS. Needs ``tls``."""
     proxy_protocol: tuple[Network, ...] = ()
-    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
-    (version 1 or 2), and its addresses count; from others none is looked for."""
+    """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
+    header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
     max_message: Length = 25 * 1024**2
     """A bigger message is refused (552) and announced as such (SIZE)."""
     max_line: Length = 1024**2
     """A message with a longer line is refused (500). RFC 5321's 1,000 would refuse one in a hundred real messages."""
     max_buffered: Length = 256 * 1024**2
-    """Bytes of all messages that are being received or handled at one time; what does not fit is deferred (452)."""
+    """Bytes of all messages that are being received or handled; a message above this is deferred (452)."""
     max_recipients: Count = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
     max_connections: Count = 500
-    """Connections at one time; one more is told to try later (421), with ``implicit_tls`` closed."""
+    """Connections at a time. One more is told to try later (421); with ``implicit_tls`` it is closed."""
     max_per_address: Bound = 100
-    """The same, from one client address (IPv6: /64); 0 for no bound."""
+    """The same for one client address (IPv6: /64). 0 means no limit."""
     max_errors: Count = 20
     """Refused commands on one connection before it is closed (421)."""
     timeout: Timeout = 300.0
-    """A sender that is silent for so long is dropped (421)."""
+    """A sender that is silent for this long is disconnected (421)."""
     data_timeout: Timeout = 600.0
-    """For the whole content of one message, however steadily it trickles in."""
+    """Time for the whole content of one message, however steadily it arrives."""
     handler_timeout: Timeout = 120.0
-    """For the application, per message; then the sender is told to try again (451). Senders wait 10 minutes at most."""
+    """Time for the application to handle one message; after it the sender is told to try again (451). Senders wait for
+    10 minutes at most."""
 
     def __post_init__(self) -> None:
         if self.implicit_tls and self.tls is None:
