@@ -14,7 +14,7 @@ from gateway.runtime.process import CANNOT_START, OK, cancel_rest, force
 from gateway.runtime.progress import listed
 from gateway.runtime.running import RunningGateway, summary
 from gateway.runtime.watchdog import Watch
-from gateway.store import StoreUnavailable
+from gateway.store import StoreUnavailable, engine_of
 from protocols.lifespan import StartupFailed
 from protocols.tasks import Tasks
 
@@ -63,8 +63,7 @@ class Daemon:
     async def _greet(self) -> None:
         gateway = self._running.gateway
         store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
-        place = gateway.settings.store.partition(":")[2]
-        kept = f"     store {place}: {store}" if store else ""
+        kept = f"     store {engine_of(gateway.settings.store)}: {store}" if store else ""
         self._say(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
         for line in [*banner.server_lines(listed), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:

@@ -79,3 +79,11 @@ def test_commands_call_it_as_it_calls_itself(
 def test_a_url_of_no_engine_names_all_of_them(file: str) -> None:
     with pytest.raises(ValueError, match=r"write sqlite:FILE, such as .* or elsewhere://USER@HOST/NAME"):
         engine_of("redis://h")
+
+
+def test_nothing_outside_the_store_takes_its_url_apart() -> None:
+    source = Path(__file__).parents[3] / "gateway"
+    outside = [path for path in source.rglob("*.py") if not path.is_relative_to(source / "store")]
+    assert outside
+    for text in ("store.partition", "store.sqlite"):
+        assert not [path.name for path in outside if text in path.read_text()]
