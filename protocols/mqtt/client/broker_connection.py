@@ -142,8 +142,8 @@ class BrokerConnection(asyncio.Protocol):
             if qos == 2 and self._core.clear(packet_id):
                 await self._answer(packet_id)
             self._core.publish(topic, payload, qos, packet_id, retain=retain, properties=properties)
-        except BaseException as error:
-            if isinstance(error, Refused):
+        except BaseException:
+            if packet_id:
                 self._core.free(packet_id)
             self._window.release()
             raise

@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from protocols.asgi import MQTTReceiveEvent
 from protocols.errors import RemoteProtocolError
@@ -10,6 +10,7 @@ from protocols.mqtt import qos as steps
 from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.keepalive import KeepAlive
 from protocols.mqtt.client.oversize import Oversize
+from protocols.mqtt.client.packet_ids import PacketIds
 from protocols.mqtt.client.refused import Refused, in_words
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.qos import FREE, RECEIVER_2, SENDER, step
@@ -103,9 +104,7 @@ class ClientCore:
         self._states: dict[int, str] = {}  # of our publications, by packet id
         self._asked: dict[int, type] = {}  # what answers our SUBSCRIBE or UNSUBSCRIBE
         self._clearing: set[int] = set()
-        self._in_use: set[int] = set()  # packet ids of ours
-        self._free: list[int] = []
-        self._last_id = 0
+        self._ids = PacketIds()
 
     # Bytes in.
 
@@ -182,7 +181,7 @@ class ClientCore:
                 if packet["id"] is None or self._is_new(packet["id"], packet):
                     append(packet)
                 continue
-            handler = _HANDLERS.get(type(packet))
+            handler = self._handlers.get(type(packet))
             if handler is None or (not self._connected and type(packet) is not Connack):
                 raise _broken(f"{type(packet).__name__.upper()} that is not expected")
             event = handler(self, packet)
@@ -232,7 +231,7 @@ class ClientCore:
         has the message, and delivers it, or answers that it has none. Either way the id is free.
         """
         for packet_id in sorted(self._session.unreleased):
-            self._in_use.add(packet_id)
+            self._ids.hold(packet_id)
             self._release(packet_id)
 
     def _release(self, packet_id: int) -> None:
@@ -265,14 +264,14 @@ class ClientCore:
             self._session.clear(packet_id)
         else:
             self._session.completed(packet_id)
-            self.free(packet_id)
+            self._ids.free(packet_id)
         return Answered(packet_id, (packet.code,))
 
     def _granted(self, packet: Suback | Unsuback) -> Event | None:
         if self._asked.get(packet.id) is not type(packet):
             return None
         del self._asked[packet.id]
-        self.free(packet.id)
+        self._ids.free(packet.id)
         return Answered(packet.id, packet.codes)
 
     def _pubrel(self, packet: Pubrel) -> None:
@@ -417,21 +416,27 @@ class ClientCore:
     # Packet ids.
 
     def reserve(self) -> int:
-        """A packet id that is not in use (MQTT-2.2.1-3); one that was in use before, if there is one."""
-        if self._free:
-            packet_id = self._free.pop()
-        else:
-            packet_id = self._last_id + 1
-            while packet_id in self._in_use:  # of an earlier connection
-                packet_id += 1
-            self._last_id = packet_id
-        self._in_use.add(packet_id)
-        return packet_id
+        """A packet id for a publication."""
+        return self._ids.reserve()
 
     def free(self, packet_id: int) -> None:
-        self._in_use.discard(packet_id)
-        if packet_id <= self._last_id:
-            self._free.append(packet_id)
+        """It is not used after all; while it is cleared, not before that is over."""
+        if packet_id in self._clearing:
+            self._clearing.discard(packet_id)
+        else:
+            self._ids.free(packet_id)
+
+    _handlers: ClassVar[dict[type, Callable[["ClientCore", Any], Event | None]]] = {
+        Connack: _connack,
+        Puback: _puback,
+        Pubrec: _pubrec,
+        Pubcomp: _pubcomp,
+        Suback: _granted,
+        Unsuback: _granted,
+        Pubrel: _pubrel,
+        Pingresp: _pingresp,
+        Disconnect: _disconnect,
+    }
 
 
 def _connect(options: ConnectOptions) -> bytes:
@@ -449,16 +454,3 @@ def _connect(options: ConnectOptions) -> bytes:
 
 def _broken(why: str, code: int = reasons.PROTOCOL_ERROR) -> RemoteProtocolError:
     return RemoteProtocolError(why, answer=code)
-
-
-_HANDLERS: dict[type, Callable[[ClientCore, Any], Event | None]] = {
-    Connack: ClientCore._connack,  # noqa: SLF001 -- the class's own table
-    Puback: ClientCore._puback,  # noqa: SLF001 -- the class's own table
-    Pubrec: ClientCore._pubrec,  # noqa: SLF001 -- the class's own table
-    Pubcomp: ClientCore._pubcomp,  # noqa: SLF001 -- the class's own table
-    Suback: ClientCore._granted,  # noqa: SLF001 -- the class's own table
-    Unsuback: ClientCore._granted,  # noqa: SLF001 -- the class's own table
-    Pubrel: ClientCore._pubrel,  # noqa: SLF001 -- the class's own table
-    Pingresp: ClientCore._pingresp,  # noqa: SLF001 -- the class's own table
-    Disconnect: ClientCore._disconnect,  # noqa: SLF001 -- the class's own table
-}

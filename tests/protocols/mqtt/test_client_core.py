@@ -200,6 +200,16 @@ def test_ids_are_used_again() -> None:
     assert (first, second, made.reserve(), made.reserve()) == (1, 2, 1, 3)
 
 
+def test_an_id_that_is_given_up_while_it_is_cleared_is_free_after_that() -> None:
+    made = connected(session=ClientSession())
+    packet_id = made.reserve()
+    assert made.clear(packet_id)
+    made.free(packet_id)
+    assert made.reserve() == 2
+    assert hear(made, b"\x70\2\0\1") == [Answered(1, (0,))]
+    assert made.reserve() == 1
+
+
 def test_acknowledgements_leave_after_what_their_handlers_sent() -> None:
     made = connected()
     hear(made, publish("5.0", b"x", 1, 7))
