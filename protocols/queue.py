@@ -36,8 +36,9 @@ class Queue(deque[T], Generic[T]):
 
     def put(self, item: T) -> None:
         self.append(item)
-        if self._more is not None:
-            self._more.wake()
+        more = self._more
+        if more is not None and more.waiter is not None:
+            more.wake()
 
     def close(self) -> None:
         """Nothing more is put. What is in it can still be taken."""
@@ -67,6 +68,10 @@ class Queue(deque[T], Generic[T]):
             if self._closed:
                 raise EOFError
             await self.more()
+        return self.next()
+
+    def next(self) -> T:
+        """The oldest item of those that are there."""
         item = self.popleft()
         if self._room is not None and len(self) * 2 <= self._limit:
             self._room.wake()

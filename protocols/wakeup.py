@@ -11,28 +11,29 @@ class Wakeup:
             await wakeup.wait()
     """
 
-    __slots__ = ("_future",)
+    __slots__ = ("waiter",)
 
     def __init__(self) -> None:
-        self._future: asyncio.Future[None] | None = None
+        self.waiter: asyncio.Future[None] | None = None
+        """There is one while a task waits, and until it goes on: a look at it is cheaper than a call."""
 
     @property
     def awaited(self) -> bool:
         """Whether a task waits, or has just been woken."""
-        return self._future is not None
+        return self.waiter is not None
 
     async def wait(self) -> None:
         """Until :meth:`wake` is called, or sooner: another task that waited was cancelled."""
-        if self._future is not None:
-            await asyncio.wait((self._future,))
+        if self.waiter is not None:
+            await asyncio.wait((self.waiter,))
             return
-        self._future = asyncio.get_running_loop().create_future()
+        self.waiter = asyncio.get_running_loop().create_future()
         try:
-            await self._future
+            await self.waiter
         finally:
-            self._future = None
+            self.waiter = None
 
     def wake(self) -> None:
-        future = self._future
+        future = self.waiter
         if future is not None and not future.done():
             future.set_result(None)

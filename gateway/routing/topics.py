@@ -126,15 +126,15 @@ class TopicRouter(Router):
             route, captures = found
             event["captures"] = captures.kwargs.copy()
             branch = branches.get(route) or branches.setdefault(route, make(route))
-            if branch.full:
-                await branch.room()
+            if branch.events.full:
+                await branch.events.room()  # closed where nothing more is taken
             if branch.ended:  # an application that has returned gets no more: it closes
                 with suppress(Disconnected):
                     await send({"type": "mqtt.disconnect"})
             else:
-                branch.put(event)
+                branch.events.put(event)
         for branch in branches.values():
-            branch.put(event)
+            branch.events.put(event)
 
 
 async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
@@ -147,16 +147,16 @@ async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_events", "_left", "_send", "_task", "_topic")
+    __slots__ = ("_left", "_send", "_task", "_topic", "events")
 
     def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
-        self._events: Queue[dict[str, Any]] = Queue(WINDOW)
-        self._events.put(connect)
+        self.events: Queue[dict[str, Any]] = Queue(WINDOW)
+        self.events.put(connect)
         self._topic = ""
         self._send = send
         self._left = False
         self._task = group.create_task(self._run(route, scope))
-        self._task.add_done_callback(lambda _: self._events.close())
+        self._task.add_done_callback(lambda _: self.events.close())
 
     async def _run(self, route: Route, scope: Any) -> None:
         """That the device has left ends this application, and none of its neighbours, who have messages of theirs."""
@@ -167,19 +167,8 @@ class _Branch:
                 raise
 
     @property
-    def full(self) -> bool:
-        return self._events.full
-
-    @property
     def ended(self) -> bool:
         return self._task.done()
-
-    async def room(self) -> None:
-        """Until half of what waits is taken, or nothing will be."""
-        await self._events.room()
-
-    def put(self, event: dict[str, Any]) -> None:
-        self._events.put(event)
 
     def crashed_with(self, error: BaseException) -> bool:
         crashed = self._task.done() and not self._task.cancelled() and self._task.exception() is error
@@ -190,7 +179,10 @@ class _Branch:
     # What the application calls.
 
     async def receive(self) -> dict[str, Any]:
-        event = await self._events.get()
+        events = self.events
+        while not events:
+            await events.more()
+        event = events.next()
         self._topic = event.get("topic", "")
         return event
 
