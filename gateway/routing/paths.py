@@ -4,6 +4,7 @@ from typing import Any
 
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
 from gateway.routing.router import Router
+from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
 
@@ -18,14 +19,14 @@ class URLRouter(Router):
     scope_types = ("http", "websocket")
     patterns = (Regex, Default)
 
-    def key(self, pattern: Pattern, scope: Any) -> str:
+    def key(self, pattern: Pattern, scope: HTTPScope | WebSocketScope) -> str:
         rest: str | None = scope.get("url_route", _OUTERMOST).get("rest")
         if rest is not None:
             return rest
         path: str = scope["path"]
         return path.removeprefix(scope.get("root_path", "")).removeprefix("/")
 
-    def child(self, scope: Any, captures: Captures) -> Any:
+    def child(self, scope: HTTPScope | WebSocketScope, captures: Captures) -> Any:
         outer = scope.get("url_route", _OUTERMOST)
         args, kwargs = (*outer["args"], *captures.args), {**outer["kwargs"], **captures.kwargs}
         return {**scope, "url_route": {"args": args, "kwargs": kwargs, "rest": captures.rest}}

@@ -1,9 +1,8 @@
 """By sender, for the sms scope."""
 
-from typing import Any
-
 from gateway.routing.patterns import Country, Default, Pattern, Phone
 from gateway.routing.router import Router
+from protocols.asgi import SMSScope
 
 
 class SMSFromRouter(Router):
@@ -12,6 +11,6 @@ class SMSFromRouter(Router):
     scope_types = ("sms",)
     patterns = (Phone, Country, Default)
 
-    def key(self, pattern: Pattern, scope: Any) -> str:
+    def key(self, pattern: Pattern, scope: SMSScope) -> str:
         key: str = (scope["country"] or "") if isinstance(pattern, Country) else scope["sender"]
         return key

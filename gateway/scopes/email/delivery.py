@@ -7,7 +7,7 @@ from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY, Identity
 from gateway.delivery.kind import DeliveryKind
 from gateway.scopes.email.identity import identity_of
-from protocols.asgi import Application, Receive
+from protocols.asgi import Application, EmailScope, Receive
 from protocols.events import Event
 from protocols.mail import events
 from protocols.mail.message_id import with_message_id
@@ -17,7 +17,7 @@ class EmailAttempt(Attempt):
     sends: ClassVar = events.SENDS
     checks: ClassVar = events.CHECKS
 
-    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+    def __init__(self, app: Application, scope: EmailScope, events: Iterable[Any]) -> None:
         super().__init__(app, scope, [*events, {"type": "email.disconnect"}])
 
     email_send = Attempt.leave
@@ -46,14 +46,14 @@ class EmailDelivery(DeliveryKind):
             body.append(event["body"])
         return [{"type": "email.receive", "body": b"".join(body), "more_body": False}]
 
-    def identity(self, scope: Any, events: Sequence[Any]) -> Identity:
+    def identity(self, scope: EmailScope, events: Sequence[Any]) -> Identity:
         return identity_of(scope, events)
 
-    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+    def order_key(self, scope: EmailScope, events: Sequence[Any]) -> str:
         """A sender's mail stays in order."""
         return f"email:{scope['mail_from']}"
 
-    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> EmailAttempt:
+    def attempt(self, app: Application, scope: EmailScope, events: Sequence[Any]) -> EmailAttempt:
         return EmailAttempt(app, scope, events)
 
     def lane(self, listener: str) -> str:

@@ -6,6 +6,7 @@ from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 from gateway.delivery.deduplication import DAY, Identity, digest
+from protocols.asgi import EmailScope
 
 MAIL_WINDOW = 5 * DAY
 """Seconds for which a mail's repetition is recognized, from its last attempt on: as long as senders go on trying
@@ -15,7 +16,7 @@ OLDEST, NEWEST = -7 * DAY, DAY
 _LONGEST_DATE = 100
 
 
-def identity_of(scope: Any, events: Sequence[Any]) -> Identity:
+def identity_of(scope: EmailScope, events: Sequence[Any]) -> Identity:
     """The Message-ID alone does not do: senders repeat it over different mails, or leave it out."""
     content = _content(scope, events)
     if scope["mailbox"] is not None:
@@ -28,7 +29,7 @@ def identity_of(scope: Any, events: Sequence[Any]) -> Identity:
     return Identity("", looks, MAIL_WINDOW)
 
 
-def _has_identity(scope: Any) -> bool:
+def _has_identity(scope: EmailScope) -> bool:
     """A Message-ID and a Date that were made for this mail alone."""
     message_id, date = _first(scope["headers"], b"message-id"), _first(scope["headers"], b"date")
     return bool(message_id.strip(b"<>@ \t")) and _is_recent(date, scope["received_at"])
@@ -47,7 +48,7 @@ def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
     return next((value for name, value in headers if name == wanted), b"")
 
 
-def _content(scope: Any, events: Sequence[Any]) -> str:
+def _content(scope: EmailScope, events: Sequence[Any]) -> str:
     """Of every byte that the sender sent. A sending server's queue keeps the message as it is, with the trace headers
     that it has itself put in front: only ours differ from delivery to delivery."""
     digest = hashlib.sha256()
@@ -58,7 +59,7 @@ def _content(scope: Any, events: Sequence[Any]) -> str:
     return digest.hexdigest()
 
 
-def _own_trace(scope: Any, body: bytes) -> int:
+def _own_trace(scope: EmailScope, body: bytes) -> int:
     """Bytes of the trace header that our server put in front: three lines, of which the second ends with its id."""
     end = -2
     ends = [end := body.find(b"\r\n", end + 2) for _ in range(3)]

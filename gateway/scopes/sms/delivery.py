@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY, Identity, digest
 from gateway.delivery.kind import DeliveryKind
-from protocols.asgi import Application
+from protocols.asgi import Application, SMSScope
 from protocols.events import Event
 from protocols.sms import events
 
@@ -22,7 +22,7 @@ class SMSAttempt(Attempt):
     sends: ClassVar = events.MESSAGE
     checks: ClassVar = events.CHECKS
 
-    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+    def __init__(self, app: Application, scope: SMSScope, events: Iterable[Any]) -> None:
         super().__init__(app, scope, [*events, {"type": "sms.disconnect"}])
 
     sms_send = Attempt.reply
@@ -56,7 +56,7 @@ class SMSDelivery(DeliveryKind):
     content: ClassVar = frozenset({"fields", "media", "text"})
     raw: ClassVar = {"sms.receive": _text, "sms.send": _text, "sms.status": lambda event: json.dumps(event).encode()}
 
-    def identity(self, scope: Any, events: Sequence[Any]) -> Identity:
+    def identity(self, scope: SMSScope, events: Sequence[Any]) -> Identity:
         """A program may count its ids from one again: what it says has to be the same, too."""
         if not scope["message_id"].strip():
             return Identity("", "", TEXT_WINDOW)
@@ -65,19 +65,19 @@ class SMSDelivery(DeliveryKind):
         parts = [scope["listener"], scope["sender"], scope["recipient"], scope["message_id"], event["type"], said]
         return Identity(digest("sms", parts), "", TEXT_WINDOW)
 
-    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+    def order_key(self, scope: SMSScope, events: Sequence[Any]) -> str:
         """A sender's texts stay in order."""
         return f"sms:{scope['sender']}"
 
-    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> SMSAttempt:
+    def attempt(self, app: Application, scope: SMSScope, events: Sequence[Any]) -> SMSAttempt:
         return (StatusAttempt if events[0]["type"] == "sms.status" else SMSAttempt)(app, scope, events)
 
-    def parts(self, event: Event, scope: Any) -> Sequence[Event]:
+    def parts(self, event: Event, scope: SMSScope) -> Sequence[Event]:
         """As its provider takes it: a text may be too long for one message."""
         from protocols.sms.providers import parts_of  # only where texts are: their libraries are not light
 
         return parts_of(event, scope["provider"])
 
-    def addressed(self, reply: Event, scope: Any) -> Event:
+    def addressed(self, reply: Event, scope: SMSScope) -> Event:
         """The webhook's answer leaves it to the provider from whom it goes to whom."""
         return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
