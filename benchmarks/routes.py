@@ -69,10 +69,10 @@ def built(kind: Kind, number: int, folder: Path) -> tuple[Any, float]:
     written = text(kind, number)
     begun = time.process_time()
     with uncollected():
-        draft = parse(written, name="gateway.yaml", folder=folder, environ={})
-        builder = ApplicationBuilder(draft, importable=not prepare_imports(draft))
+        parsed = parse(written, name="gateway.yaml", folder=folder, environ={})
+        builder = ApplicationBuilder(parsed, importable=not prepare_imports(parsed))
         app = builder.build()
-        draft.finish(builder.diagnostics)
+        parsed.finish(builder.diagnostics)
     return app, time.process_time() - begun
 
 

@@ -31,7 +31,7 @@ from gateway.cli.terminal import (
 )
 from gateway.config import checks
 from gateway.config.diagnostics import CannotStart, ConfigErrors
-from gateway.config.loader import Draft, load
+from gateway.config.loader import ParsedConfig, load
 from gateway.config.schema import json_schema, markdown
 from gateway.logs import setup, uncaught
 from gateway.runtime import banner, preflight, process, signals
@@ -56,38 +56,38 @@ INTERRUPTED = 130
 """As shells have it for a command that Ctrl+C ended."""
 
 
-def _build(draft: Draft) -> Gateway:
+def _build(parsed: ParsedConfig) -> Gateway:
     """Build what the file asks for, in its folder: relative paths in it are seen from there. What its modules log while
     they are imported is written as the file says."""
-    os.chdir(draft.document.folder)
-    setup.configure(draft.settings.log, sys.stderr)
+    os.chdir(parsed.document.folder)
+    setup.configure(parsed.settings.log, sys.stderr)
     try:
-        return build(draft)
+        return build(parsed)
     except KeyboardInterrupt as error:  # what it waits for is a handler's module
         fail(f"interrupted{place_of(error)}", INTERRUPTED)
 
 
-def _build_to_run(draft: Draft) -> Gateway:
+def _build_to_run(parsed: ParsedConfig) -> Gateway:
     """The same for a process whose every line may have to be a record; and this machine has what it asks for."""
     try:
-        gateway = _build(draft)
-        _look_around(draft, gateway)
+        gateway = _build(parsed)
+        _look_around(parsed, gateway)
         return gateway
     except ConfigErrors as errors:
-        if draft.settings.log.format == "text":
+        if parsed.settings.log.format == "text":
             raise
         for diagnostic in errors.diagnostics:
             logger.error("%s", dataclasses.replace(diagnostic, excerpt=""))
         sys.exit(_code(errors))
 
 
-def _look_around(draft: Draft, gateway: Gateway) -> None:
+def _look_around(parsed: ParsedConfig, gateway: Gateway) -> None:
     """Raises CannotStart."""
     for failure in FAILURES:
         logger.warning("%s", failure)
-    for warning in checks.warnings(draft):
+    for warning in checks.warnings(parsed):
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
-    if found := preflight.diagnostics(draft, stored=gateway.dispatcher is not None):
+    if found := preflight.diagnostics(parsed, stored=gateway.dispatcher is not None):
         raise CannotStart(found)
 
 
@@ -140,12 +140,12 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
 
     Example: gateway check -c gateway.yaml
     """
-    draft = load(file_of(config))
+    parsed = load(file_of(config))
     with contextlib.redirect_stdout(sys.stderr):
-        gateway = _build(draft)
-        _look_around(draft, gateway)
+        gateway = _build(parsed)
+        _look_around(parsed, gateway)
     if as_json:
-        warnings = [dataclasses.asdict(warning) for warning in checks.warnings(draft)]
+        warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
         print_json({"valid": True, "findings": [], "warnings": warnings})
     else:
         say(banner.header(gateway.file, gateway.servers, gateway.app))

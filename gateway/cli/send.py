@@ -50,10 +50,10 @@ def _reason(error: Exception) -> str:
 
 
 def _run(sender: Sender, config: str | None, *, as_json: bool) -> None:
-    draft = load(file_of(config))
-    os.chdir(draft.document.folder)
+    parsed = load(file_of(config))
+    os.chdir(parsed.document.folder)
     try:
-        sent = asyncio.run(send(sender, draft.finish().servers))
+        sent = asyncio.run(send(sender, parsed.finish().servers))
     except CannotSend as error:
         if not as_json:
             fail(f"cannot send: {error}", 1)

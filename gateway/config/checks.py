@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.config.carriers import WEBSOCKET, carrier
 from gateway.config.diagnostics import Diagnostic, suggestion
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
@@ -20,32 +20,34 @@ from protocols.mail.submission import open_submission
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
 
-def diagnostics(draft: Draft) -> list[Diagnostic]:
+def diagnostics(parsed: ParsedConfig) -> list[Diagnostic]:
     """Everything that is wrong between the parts of the file; :func:`answers` and :func:`replies` need the
     application as well."""
-    return [diagnostic for check in _CHECKS for diagnostic in check(draft)]
+    return [diagnostic for check in _CHECKS for diagnostic in check(parsed)]
 
 
-def _one_application(draft: Draft) -> Iterator[Diagnostic]:
-    data = draft.document.data
+def _one_application(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    data = parsed.document.data
     if data.get("routes") and data.get("application"):
-        yield draft.document.at_key(("application",), "application and routes together; write one of them")
-    elif not (data.get("routes") or data.get("application") or draft.spoiled("routes") or draft.spoiled("application")):
-        yield draft.document.at_value((), "nothing answers: write routes, or application")
+        yield parsed.document.at_key(("application",), "application and routes together; write one of them")
+    elif not (
+        data.get("routes") or data.get("application") or parsed.spoiled("routes") or parsed.spoiled("application")
+    ):
+        yield parsed.document.at_value((), "nothing answers: write routes, or application")
 
 
-def _addresses(draft: Draft) -> Iterator[Diagnostic]:
+def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     taken: dict[str, BindAddress] = {}
-    for keys, settings in _listening(draft.settings):
+    for keys, settings in _listening(parsed.settings):
         bind = getattr(settings, "bind", None)
-        if bind is None or draft.spoiled(*keys, "bind"):  # then it is the default, which nobody meant
+        if bind is None or parsed.spoiled(*keys, "bind"):  # then it is the default, which nobody meant
             continue
         name, endpoint = ".".join(keys), parse_address(bind)
         for other, theirs in taken.items():
             if _collide(endpoint, theirs):
                 message = f"{name} and {other} have the same address, {endpoint}"
                 overlap = f"{name} ({endpoint}) and {other} ({theirs}) have an address in common"
-                yield draft.document.at_value((*keys, "bind"), message if endpoint == theirs else overlap)
+                yield parsed.document.at_value((*keys, "bind"), message if endpoint == theirs else overlap)
                 break
         taken[name] = endpoint
 
@@ -57,24 +59,24 @@ def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
         yield ("console",), settings.console
 
 
-def warnings(draft: Draft) -> Iterator[Diagnostic]:
+def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """What is allowed, and hardly meant."""
-    console = draft.settings.console
+    console = parsed.settings.console
     endpoint = parse_address(console.bind) if console is not None else None
     if isinstance(endpoint, TCP) and not is_local(endpoint):
         message = (
             f"console: {endpoint} can be reached from other machines, and tells everybody who asks names, "
             "addresses and troubles; bind 127.0.0.1, or make sure that only a supervisor reaches it"
         )
-        yield draft.document.at_value(("console", "bind"), message)
+        yield parsed.document.at_value(("console", "bind"), message)
 
 
-def _required(draft: Draft) -> Iterator[Diagnostic]:
-    names = draft.settings.servers
-    for number, name in enumerate(draft.settings.console.required if draft.settings.console else ()):
-        if name not in names and not draft.spoiled("servers", name):
+def _required(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    names = parsed.settings.servers
+    for number, name in enumerate(parsed.settings.console.required if parsed.settings.console else ()):
+        if name not in names and not parsed.spoiled("servers", name):
             hint = suggestion(name, list(names), otherwise="there is")
-            yield draft.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
+            yield parsed.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
 
 
 def _collide(one: BindAddress, other: BindAddress) -> bool:
@@ -101,8 +103,8 @@ def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
         return host.lower()
 
 
-def _carriers(draft: Draft) -> Iterator[Diagnostic]:
-    servers = draft.settings.servers
+def _carriers(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    servers = parsed.settings.servers
     taken: dict[tuple[str, str], str] = {}
     for name, settings in servers.items():
         place = carrier(settings)
@@ -110,24 +112,24 @@ def _carriers(draft: Draft) -> Iterator[Diagnostic]:
             continue
         on, path, keys = place
         web = [other for other in servers if SERVERS[servers[other].protocol].carries]
-        if on not in web and not draft.spoiled("servers", on):
+        if on not in web and not parsed.spoiled("servers", on):
             hint = suggestion(on, web, otherwise="there is") or "; there is none"
-            yield draft.document.at_value(
+            yield parsed.document.at_value(
                 ("servers", name, *keys, "on"), f"servers.{name}: no http server is called {on!r}{hint}"
             )
         elif (on, path) in taken:
             message = f"servers.{name} and servers.{taken[on, path]} have the same path, {path}"
-            yield draft.document.at_value(("servers", name, *keys, "path"), message)
+            yield parsed.document.at_value(("servers", name, *keys, "path"), message)
         taken[on, path] = name
 
 
-def _libraries(draft: Draft) -> Iterator[Diagnostic]:
+def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """An optional package is looked for and not imported: see the README on its licence."""
-    for name, settings in draft.settings.servers.items():
+    for name, settings in parsed.settings.servers.items():
         kind = SERVERS[settings.protocol]
         if kind.library and getattr(settings, "configured", True) and find_spec(kind.library) is None:
             message = f"{kind.library} is not installed; pip install '{kind.install}'"
-            yield draft.document.at_value(("servers", name, "protocol"), message)
+            yield parsed.document.at_value(("servers", name, "protocol"), message)
 
 
 def _scope_types(protocol: object) -> tuple[str, ...]:
@@ -136,25 +138,25 @@ def _scope_types(protocol: object) -> tuple[str, ...]:
     return kind.server_class().scope_types if kind is not None else tuple(KINDS)
 
 
-def _servers_and_routes(draft: Draft) -> Iterator[Diagnostic]:
-    if draft.settings.application is not None or draft.settings.routes is None or ("servers",) in draft.removed:
+def _servers_and_routes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    if parsed.settings.application is not None or parsed.settings.routes is None or ("servers",) in parsed.removed:
         return
-    made = _made(draft)
-    lost = [kind for server in _lost_servers(draft) for kind in _scope_types(server.get("protocol"))]
-    routed = [kind for kind in KINDS if getattr(draft.settings.routes, kind) is not None]
-    spoiled = [kind for kind in KINDS if draft.spoiled("routes", kind)]
-    yield from _unanswered(draft, {*routed, *spoiled}, "routes")
+    made = _made(parsed)
+    lost = [kind for server in _lost_servers(parsed) for kind in _scope_types(server.get("protocol"))]
+    routed = [kind for kind in KINDS if getattr(parsed.settings.routes, kind) is not None]
+    spoiled = [kind for kind in KINDS if parsed.spoiled("routes", kind)]
+    yield from _unanswered(parsed, {*routed, *spoiled}, "routes")
     for kind in routed:
         if kind not in lost and not any(kind in kinds for kinds in made.values()):
-            yield draft.document.at_key(
+            yield parsed.document.at_key(
                 ("routes", kind), f"no server makes {kind} scopes, so routes.{kind} answers nothing"
             )
 
 
-def answers(draft: Draft, app: object) -> Iterator[Diagnostic]:
+def answers(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
     """The same of an application that is written in Python, as far as that shows what it answers."""
-    if draft.settings.application is not None:
-        yield from _unanswered(draft, {kind for kind in KINDS if _answers(app, kind)}, "application")
+    if parsed.settings.application is not None:
+        yield from _unanswered(parsed, {kind for kind in KINDS if _answers(app, kind)}, "application")
 
 
 def _answers(app: Any, kind: str) -> bool:
@@ -167,59 +169,59 @@ def _answers(app: Any, kind: str) -> bool:
     return True
 
 
-def _made(draft: Draft) -> dict[str, tuple[str, ...]]:
-    return {name: _scope_types(settings.protocol) for name, settings in draft.settings.servers.items()}
+def _made(parsed: ParsedConfig) -> dict[str, tuple[str, ...]]:
+    return {name: _scope_types(settings.protocol) for name, settings in parsed.settings.servers.items()}
 
 
-def _carrying(draft: Draft) -> set[str]:
+def _carrying(parsed: ParsedConfig) -> set[str]:
     """The http servers that carry others, also where something is wrong in those."""
-    whole = {place.on for settings in draft.settings.servers.values() if (place := carrier(settings))}
-    places = [place for server in _lost_servers(draft) for place in (server, server.get(WEBSOCKET))]
+    whole = {place.on for settings in parsed.settings.servers.values() if (place := carrier(settings))}
+    places = [place for server in _lost_servers(parsed) for place in (server, server.get(WEBSOCKET))]
     return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
 
 
-def _unanswered(draft: Draft, answered: set[str], by: str) -> Iterator[Diagnostic]:
-    carriers = _carrying(draft)
-    for name, kinds in _made(draft).items():
+def _unanswered(parsed: ParsedConfig, answered: set[str], by: str) -> Iterator[Diagnostic]:
+    carriers = _carrying(parsed)
+    for name, kinds in _made(parsed).items():
         if not set(kinds) & answered and name not in carriers:
             message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}"
-            yield draft.document.at_key(("servers", name), message)
+            yield parsed.document.at_key(("servers", name), message)
 
 
-def _lost_servers(draft: Draft) -> list[dict[str, Any]]:
+def _lost_servers(parsed: ParsedConfig) -> list[dict[str, Any]]:
     """What is written of the servers that are not in the settings, because something in them is wrong."""
-    written: Any = draft.document.data.get("servers")
-    lost = written.keys() - draft.settings.servers.keys() if isinstance(written, dict) else ()
+    written: Any = parsed.document.data.get("servers")
+    lost = written.keys() - parsed.settings.servers.keys() if isinstance(written, dict) else ()
     return [written[name] if isinstance(written[name], dict) else {} for name in lost]
 
 
-def _submission(draft: Draft) -> Iterator[Diagnostic]:
-    if draft.settings.submission is not None:
+def _submission(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    if parsed.settings.submission is not None:
         try:
-            open_submission(draft.settings.submission)
+            open_submission(parsed.settings.submission)
         except ValueError as error:
-            yield draft.document.at_value(("submission", "url"), f"submission.url: {error}")
+            yield parsed.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
-def replies(draft: Draft, app: object) -> Iterator[Diagnostic]:
+def replies(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
     """A reply to a message from the inbox cannot ride in the answer to its sender: that is long given. ``app`` is asked
     too, since a route may be in a router that is written in Python."""
     for kind in KINDS.values():
-        if kind.delivery is not None and (_has_inbox(draft, kind) or _keeps(app, kind)):
-            yield from _lacking(draft, kind)
+        if kind.delivery is not None and (_has_inbox(parsed, kind) or _keeps(app, kind)):
+            yield from _lacking(parsed, kind)
 
 
-def _has_inbox(draft: Draft, kind: ScopeKind) -> bool:
-    routes = getattr(draft.settings.routes, kind.name, None)
+def _has_inbox(parsed: ParsedConfig, kind: ScopeKind) -> bool:
+    routes = getattr(parsed.settings.routes, kind.name, None)
     return any(getattr(line, "inbox", False) for line in (routes if isinstance(routes, list) else [routes]))
 
 
-def _lacking(draft: Draft, kind: ScopeKind) -> Iterator[Diagnostic]:
-    for name, settings in draft.settings.servers.items():
+def _lacking(parsed: ParsedConfig, kind: ScopeKind) -> Iterator[Diagnostic]:
+    for name, settings in parsed.settings.servers.items():
         if settings.protocol in kind.protocols and (lacks := getattr(settings, "lacks_to_send", "")):
             lacking = f"servers.{name} needs {lacks}"
             message = f"{lacking}: a route for {kind.noun} has inbox: true, whose replies leave later"
-            yield draft.document.at_key(("servers", name), message)
+            yield parsed.document.at_key(("servers", name), message)
 
 
 def _keeps(app: object, kind: ScopeKind) -> bool:
@@ -230,32 +232,32 @@ def _keeps(app: object, kind: ScopeKind) -> bool:
     return any(isinstance(each, Guard) and each.policy.inbox for each in found)
 
 
-def store(draft: Draft) -> Iterator[Diagnostic]:
+def store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """The one thing that commands which work on the store need to be right."""
     try:
-        engine_of(draft.settings.store)
+        engine_of(parsed.settings.store)
     except ValueError as error:
-        yield draft.document.at_value(("store",), f"store: {error}")
+        yield parsed.document.at_value(("store",), f"store: {error}")
 
 
-def _certificates(draft: Draft) -> Iterator[Diagnostic]:
-    for name, settings in draft.settings.servers.items():
+def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    for name, settings in parsed.settings.servers.items():
         holder: Any = settings if hasattr(settings, "context") else getattr(settings, "tls", None)
         try:
             if hasattr(holder, "context"):
                 holder.context()
         except BindError as error:
-            yield draft.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
+            yield parsed.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
 
 
-def _own(draft: Draft) -> Iterator[Diagnostic]:
+def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """What only a scope type knows of its servers."""
     for kind in KINDS.values():
-        for place, message in kind.mistakes(draft.settings.servers):
-            yield draft.document.at_value(place, message)
+        for place, message in kind.mistakes(parsed.settings.servers):
+            yield parsed.document.at_value(place, message)
 
 
-_CHECKS: tuple[Callable[[Draft], Iterator[Diagnostic]], ...] = (
+_CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _one_application,
     _addresses,
     _required,

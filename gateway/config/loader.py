@@ -1,6 +1,6 @@
 """gateway.yaml -> settings, with every mistake at its file:line:column.
 
-A file with mistakes is still read as far as it goes: :class:`Draft` has the settings without the parts that are wrong,
+A file with mistakes is still read as far as it goes: :class:`ParsedConfig` has the settings without the wrong parts,
 so that what is checked later (imports, patterns, addresses) is reported in the same go.
 """
 
@@ -26,7 +26,7 @@ from protocols.http.settings import HTTPSettings
 
 
 @dataclass(frozen=True)
-class Draft:
+class ParsedConfig:
     """A file that was read: the settings without the parts that are wrong, and what is wrong with those."""
 
     settings: Settings
@@ -59,7 +59,7 @@ class Draft:
         return self.settings
 
 
-def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> Draft:
+def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> ParsedConfig:
     """Read a file. Raises ConfigErrors where nothing of it can be used."""
     path = Path(file)
     try:
@@ -80,11 +80,11 @@ def _not_text(name: str, error: UnicodeDecodeError) -> Diagnostic:
     return Diagnostic(name, len(before), len(before[-1]) + 1, what)
 
 
-def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> Draft:
+def parse(text: str, *, name: str, folder: Path, environ: Mapping[str, str] | None = None) -> ParsedConfig:
     """Read ``text``; messages call it ``name``, relative paths start in ``folder``. Raises ConfigErrors."""
     with uncollected():
         document = yaml_file.read(text, name=name, folder=folder, environ=os.environ if environ is None else environ)
-        return _Validation(document).draft()
+        return _Validation(document).parsed()
 
 
 class _Validation:
@@ -103,7 +103,7 @@ class _Validation:
     def _keys(self) -> Keys:
         return Keys()
 
-    def draft(self) -> Draft:
+    def parsed(self) -> ParsedConfig:
         """Each round takes something out or turns a number into text, so this comes to an end."""
         if () in self._removed:
             raise ConfigErrors(self._diagnostics)
@@ -117,7 +117,7 @@ class _Validation:
             except ValidationError as error:
                 self._correct(error.errors(include_url=False))
             else:
-                return Draft(settings, self._document, self._diagnostics, self._removed | self._misspelt)
+                return ParsedConfig(settings, self._document, self._diagnostics, self._removed | self._misspelt)
 
     def _settings(self) -> Settings:
         """What is left, without servers where they are wrong altogether: the rest is checked all the same."""

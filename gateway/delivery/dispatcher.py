@@ -82,7 +82,7 @@ class Dispatcher:
         return ""
 
     async def summary(self) -> str:
-        """``3 waiting, 1 dead``, for the start page."""
+        """``3 waiting, 1 dead``, for the banner."""
         try:
             counts = await self.deliveries.store.counts()
         except StoreUnavailable as error:  # since it was opened

@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.config.diagnostics import MOST, Diagnostic
 from gateway.config.document import Loc, label
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.delivery.guard import guarded
 from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
@@ -26,12 +26,12 @@ async def _unusable(scope: Any, receive: Any, send: Any) -> None:
 
 @dataclass
 class ApplicationBuilder:
-    """Builds the application of ``draft``; collects in ``diagnostics`` what is wrong with its targets and patterns.
+    """Builds the application of ``parsed``; collects in ``diagnostics`` what is wrong with its targets and patterns.
 
     Where nothing is ``importable``, each target would fail for the same reason: only the patterns are looked at.
     """
 
-    draft: Draft
+    parsed: ParsedConfig
     importable: bool = True
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _targets: dict[str, Any] = field(default_factory=dict)
@@ -39,7 +39,7 @@ class ApplicationBuilder:
 
     def build(self) -> Application:
         """The application; only to be run where there are no diagnostics."""
-        settings = self.draft.settings
+        settings = self.parsed.settings
         if settings.application is not None:
             application: Application = self._import(settings.application, ("application",))
             return application
@@ -52,7 +52,7 @@ class ApplicationBuilder:
         if isinstance(value, str):
             return self._answering(kind, value, loc)
         if isinstance(value, list):
-            return self._router(kind, list(zip(self.draft.items(*loc), value, strict=True)))
+            return self._router(kind, list(zip(self.parsed.items(*loc), value, strict=True)))
         if not self._given(kind, value):
             app = self._answering(kind, value.app, (*loc, "app"))
             self._check(kind, loc, value)
@@ -62,7 +62,7 @@ class ApplicationBuilder:
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
         made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
         for later, earlier in unreachable([route.pattern for _, route in made]):
-            first = self.draft.document.span(made[earlier][0]).line + 1
+            first = self.parsed.document.span(made[earlier][0]).line + 1
             message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
             self._report(made[later][0], message)
         return KINDS[kind].router([route for _, route in made]) if not self.diagnostics else _unusable
@@ -71,7 +71,7 @@ class ApplicationBuilder:
         target = self._answering(kind, line.app, (*loc, "app"))
         self._check(kind, loc, line)
         given = self._given(kind, line)
-        if not given and self.draft.spoiled(*loc):
+        if not given and self.parsed.spoiled(*loc):
             return None  # a misspelt key has been reported, and was this one
         if len(given) != 1:
             self._report(loc, _how_many(kind, loc, given))
@@ -123,7 +123,7 @@ class ApplicationBuilder:
         return found
 
     def _django(self) -> Application:
-        if self.draft.settings.django is None:
+        if self.parsed.settings.django is None:
             raise TargetError("'django' needs the key django: {settings: your.settings}")
         from gateway.django import application  # only where it is asked for: Django is optional
 
@@ -132,7 +132,7 @@ class ApplicationBuilder:
     def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
         if len(self.diagnostics) >= MOST:
             return
-        diagnostic = self.draft.document.at_value(loc, message, part)
+        diagnostic = self.parsed.document.at_value(loc, message, part)
         excerpt = "\n".join([diagnostic.excerpt, *(f"        {line}" for line in trace)])
         self.diagnostics.append(replace(diagnostic, excerpt=excerpt))
 

@@ -7,7 +7,7 @@ from typing import Any
 from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.garbage import uncollected
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
@@ -47,25 +47,25 @@ class Gateway:
     console: ConsoleServer | None
 
 
-def build(draft: Draft) -> Gateway:
+def build(parsed: ParsedConfig) -> Gateway:
     """Import and make everything. Raises ConfigErrors with every mistake of the file.
 
     Nothing of the process changes but what imports need (see :func:`prepare_imports`): no log, no socket, no file, no
     thread. Several gateways can exist side by side, and any of them be started.
     """
     with uncollected():
-        return _build(draft)
+        return _build(parsed)
 
 
-def _build(draft: Draft) -> Gateway:
-    settings = draft.settings
-    wrong = checks.diagnostics(draft)
-    unprepared = prepare_imports(draft)
-    builder = ApplicationBuilder(draft, importable=not unprepared)
+def _build(parsed: ParsedConfig) -> Gateway:
+    settings = parsed.settings
+    wrong = checks.diagnostics(parsed)
+    unprepared = prepare_imports(parsed)
+    builder = ApplicationBuilder(parsed, importable=not unprepared)
     app = builder.build()
-    layer, no_layer = make_layer(draft) if not unprepared else (InMemoryChannelLayer(), [])
-    missing = [*checks.answers(draft, app), *checks.replies(draft, app)]
-    draft.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
+    layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
+    missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
+    parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
@@ -74,11 +74,11 @@ def _build(draft: Draft) -> Gateway:
     try:
         servers = make_servers(settings.servers, app, lifespan.state, given)
     except ValueError as error:
-        raise ConfigErrors([draft.document.at_key(("servers",), str(error))]) from error
+        raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
     outlets, console = make_outlets(servers, given), _console(settings, servers, dispatcher)
-    return Gateway(draft.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
+    return Gateway(parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 
 def _services(settings: Settings, app: Application, layer: ChannelLayer, store: Store | None) -> Services:

@@ -23,15 +23,16 @@ logger = logging.getLogger(__name__)
 ROUTES_SHOWN = 20
 """Routes of each scope type that the banner lists."""
 
-Say = Callable[[str], None]
+Print = Callable[[str], None]
 
 
 class Daemon:
-    """Runs ``gateway`` until a signal. ``say`` gets the banner, in which ``command`` is the command to type."""
+    """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner, which names
+    ``command``, the command to type."""
 
-    def __init__(self, gateway: Gateway, say: Say, command: str) -> None:
+    def __init__(self, gateway: Gateway, print_line: Print, command: str) -> None:
         self._running = RunningGateway(gateway)
-        self._say = _as_record if gateway.settings.log.format == "json" else _unheard(say)
+        self._print = _as_record if gateway.settings.log.format == "json" else _ignoring_write_errors(print_line)
         self._command = command
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
@@ -64,12 +65,12 @@ class Daemon:
         gateway = self._running.gateway
         store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
         kept = f"     store {engine_of(gateway.settings.store)}: {store}" if store else ""
-        self._say(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
+        self._print(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
         for line in [*banner.server_lines(listed), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:
-            self._say(line)
+            self._print(line)
         if hint := banner.try_line(gateway.servers, gateway.settings.servers, gateway.app, self._command):
-            self._say(hint)
+            self._print(hint)
 
     async def _end(self) -> None:
         cancelled = await self._running.drain()
@@ -95,16 +96,16 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
         await asyncio.gather(working, stopping, return_exceptions=True)
 
 
-def _unheard(say: Say) -> Say:
-    """``say``, where that nobody can hear it is no reason to stop: a full disk, a pipe whose reader is gone."""
+def _ignoring_write_errors(print_line: Print) -> Print:
+    """A banner that nobody can read is no reason to stop: the disk is full, or the pipe has no reader."""
 
-    def said(text: str) -> None:
+    def print_if_possible(text: str) -> None:
         with contextlib.suppress(OSError):
-            say(text)
+            print_line(text)
 
-    return said
+    return print_if_possible
 
 
 def _as_record(text: str) -> None:
-    """A line of the start page, where every line of the process is one of the log."""
+    """A line of the banner, where every line of the process is one of the log."""
     logger.info("%s", " ".join(text.split()))

@@ -3,19 +3,19 @@
 from typing import Any
 
 from gateway.config.diagnostics import Diagnostic
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
 from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
 
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
 
 
-def make_layer(draft: Draft) -> tuple[ChannelLayer, list[Diagnostic]]:
+def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
     """The layer, and what is wrong with it; then it is one in memory."""
     try:
-        return (_imported(draft.settings.layer) if draft.settings.layer != "memory" else InMemoryChannelLayer()), []
+        return (_imported(parsed.settings.layer) if parsed.settings.layer != "memory" else InMemoryChannelLayer()), []
     except TargetError as error:
-        return InMemoryChannelLayer(), [draft.document.at_value(("layer",), str(error))]
+        return InMemoryChannelLayer(), [parsed.document.at_value(("layer",), str(error))]
 
 
 def _imported(target: str) -> ChannelLayer:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.document import Loc
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.store import engine_of
 from protocols.net.listener import reason
 from protocols.units import TCP, Unix, parse_address
@@ -24,26 +24,28 @@ _LONGEST_SOCKET = 107
 """Bytes of a Unix socket's path (unix(7): 108 with the end)."""
 
 
-def diagnostics(draft: Draft, *, stored: bool) -> list[Diagnostic]:
+def diagnostics(parsed: ParsedConfig, *, stored: bool) -> list[Diagnostic]:
     """What this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
-    return [*(_store(draft) if stored else ()), *_outbox(draft), *_addresses(draft)]
+    return [*(_store(parsed) if stored else ()), *_outbox(parsed), *_addresses(parsed)]
 
 
-def _store(draft: Draft) -> Iterator[Diagnostic]:
-    for fault in engine_of(draft.settings.store).faults():
-        yield draft.document.at_value(("store",), f"store: {fault}")
+def _store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    for fault in engine_of(parsed.settings.store).faults():
+        yield parsed.document.at_value(("store",), f"store: {fault}")
 
 
-def _outbox(draft: Draft) -> Iterator[Diagnostic]:
-    url = urlsplit(draft.settings.submission.url) if draft.settings.submission is not None else None
+def _outbox(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    url = urlsplit(parsed.settings.submission.url) if parsed.settings.submission is not None else None
     if url is not None and url.scheme == "file" and (fault := folder_fault(Path(url.path))):
-        yield draft.document.at_value(("submission", "url"), f"submission.url: {fault}")
+        yield parsed.document.at_value(("submission", "url"), f"submission.url: {fault}")
 
 
-def _addresses(draft: Draft) -> Iterator[Diagnostic]:
-    places: list[tuple[Loc, Any]] = [(("servers", name), settings) for name, settings in draft.settings.servers.items()]
-    if draft.settings.console is not None:
-        places.append((("console",), draft.settings.console))
+def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    places: list[tuple[Loc, Any]] = [
+        (("servers", name), settings) for name, settings in parsed.settings.servers.items()
+    ]
+    if parsed.settings.console is not None:
+        places.append((("console",), parsed.settings.console))
     for loc, settings in places:
         bind = getattr(settings, "bind", None)
         if bind is None or not getattr(settings, "configured", True):
@@ -56,7 +58,7 @@ def _addresses(draft: Draft) -> Iterator[Diagnostic]:
                 case Unix(path):
                     _try_socket_file(Path(path))
         except OSError as error:
-            yield draft.document.at_value(
+            yield parsed.document.at_value(
                 (*loc, "bind"), f"{'.'.join(map(str, loc))}: {endpoint}: {reason(endpoint, error)}"
             )
 

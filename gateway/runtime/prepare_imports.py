@@ -9,19 +9,19 @@ import sys
 from pathlib import Path
 
 from gateway.config.diagnostics import Diagnostic
-from gateway.config.loader import Draft
+from gateway.config.loader import ParsedConfig
 from gateway.runtime.importing import describe_error
 
 
-def prepare_imports(draft: Draft) -> list[Diagnostic]:
+def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
     """Let modules be found in the file's folder, and set Django up if the file asks for that. What went wrong."""
-    if not draft.folder.is_dir():
-        return [draft.document.at_value(("path",), f"path: there is no folder {draft.settings.path!r}")]
-    _add_to_path(draft.folder)
-    if draft.settings.django is None:
+    if not parsed.folder.is_dir():
+        return [parsed.document.at_value(("path",), f"path: there is no folder {parsed.settings.path!r}")]
+    _add_to_path(parsed.folder)
+    if parsed.settings.django is None:
         return []
-    problem = _set_up_django(draft.settings.django.settings)
-    return [draft.document.at_value(("django", "settings"), problem)] if problem else []
+    problem = _set_up_django(parsed.settings.django.settings)
+    return [parsed.document.at_value(("django", "settings"), problem)] if problem else []
 
 
 def _add_to_path(folder: Path) -> None:

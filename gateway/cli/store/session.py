@@ -16,11 +16,11 @@ T = TypeVar("T")
 
 def with_store(config: str | None, work: Callable[[OperatorStore], Awaitable[T]]) -> T:
     """The result of ``work`` on the store that the file names. Nothing else in the file needs to be right."""
-    draft = load(file_of(config))
-    if (wrong := list(checks.store(draft))) or draft.spoiled("store"):
-        draft.finish(wrong)
-    os.chdir(draft.document.folder)
-    engine = engine_of(draft.settings.store)
+    parsed = load(file_of(config))
+    if (wrong := list(checks.store(parsed))) or parsed.spoiled("store"):
+        parsed.finish(wrong)
+    os.chdir(parsed.document.folder)
+    engine = engine_of(parsed.settings.store)
     if not engine.exists():  # made here, it would belong to this user, and not to the daemon's
         fail(f"there is no store yet at {engine}: no message was kept", 1)
     try:

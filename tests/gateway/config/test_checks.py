@@ -18,8 +18,8 @@ routes: {{email: a.b}}
 
 
 def check(text: str) -> None:
-    draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
-    draft.finish(checks.diagnostics(draft))
+    parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    parsed.finish(checks.diagnostics(parsed))
 
 
 def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

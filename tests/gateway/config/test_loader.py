@@ -47,21 +47,21 @@ DATA = st.recursive(
 )
 
 
-def parsed(text: str, **environ: str) -> Settings:
+def settings_of(text: str, **environ: str) -> Settings:
     return parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ=environ).finish()
 
 
 def errors(text: str, **environ: str) -> str:
     with pytest.raises(ConfigErrors) as caught:
-        parsed(text, **environ)
+        settings_of(text, **environ)
     return str(caught.value)
 
 
 @given(st.one_of(st.text(), YAMLISH, WORDS, DATA))
 def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
     try:
-        draft = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={"X": "1"})
-        settings = draft.finish(checks.diagnostics(draft))
+        parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={"X": "1"})
+        settings = parsed.finish(checks.diagnostics(parsed))
         assert isinstance(settings, Settings)
     except ConfigErrors as caught:
         count = len(caught.diagnostics)
@@ -71,7 +71,7 @@ def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
 @given(st.one_of(WORDS, DATA))
 def test_every_diagnostic_lies_in_the_file(text: str) -> None:
     try:
-        parsed(text)
+        settings_of(text)
     except ConfigErrors as caught:
         for diagnostic in caught.diagnostics:
             assert 1 <= diagnostic.line <= max(1, len(text.splitlines()))
@@ -79,7 +79,7 @@ def test_every_diagnostic_lies_in_the_file(text: str) -> None:
 
 
 def test_the_minimal_file() -> None:
-    assert list(parsed(MINIMAL).servers) == ["web"]
+    assert list(settings_of(MINIMAL).servers) == ["web"]
 
 
 def test_nesting_is_bounded() -> None:
@@ -133,11 +133,11 @@ def test_a_secret_from_a_file(tmp_path: Path) -> None:
 )
 def test_a_value_of_the_environment_is_text_where_text_is_wanted(value: str) -> None:
     text = "servers: {s: {protocol: imap, host: h, username: u, password: ${P}}}\napplication: a.b"
-    assert parsed(text, P=value).servers["s"].password.reveal() == value
+    assert settings_of(text, P=value).servers["s"].password.reveal() == value
 
 
 def test_a_value_of_the_environment_is_not_yaml() -> None:
-    settings = parsed("servers: {web: {protocol: http}}\napplication: ${A}", A="a.b, threads: 9")
+    settings = settings_of("servers: {web: {protocol: http}}\napplication: ${A}", A="a.b, threads: 9")
     assert settings.application == "a.b, threads: 9"
     assert settings.threads == 32
 

@@ -47,10 +47,10 @@ def text(number: int) -> str:
 
 def built(text: str, folder: Path) -> Any:
     """As ``gateway check`` does."""
-    draft = parse(text, name="gateway.yaml", folder=folder, environ={})
-    builder = ApplicationBuilder(draft, importable=not prepare_imports(draft))
+    parsed = parse(text, name="gateway.yaml", folder=folder, environ={})
+    builder = ApplicationBuilder(parsed, importable=not prepare_imports(parsed))
     app = builder.build()
-    draft.finish(builder.diagnostics)
+    parsed.finish(builder.diagnostics)
     return app
 
 

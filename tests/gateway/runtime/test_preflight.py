@@ -159,11 +159,11 @@ def test_what_another_user_owns(folder: Folder, monkeypatch: pytest.MonkeyPatch)
     (folder.path / "var" / "gateway.db").touch(0o400)
     (folder.path / "var").chmod(0o500)
     monkeypatch.chdir(folder.path)
-    draft = load("gateway.yaml")
+    parsed = load("gateway.yaml")
     "localhost".encode("idna")  # nobody may not be able to import it
     with as_nobody():
-        found = preflight.diagnostics(draft, stored=True)
-        without = preflight.diagnostics(draft, stored=False)
+        found = preflight.diagnostics(parsed, stored=True)
+        without = preflight.diagnostics(parsed, stored=False)
     (folder.path / "var").chmod(0o700)
     assert "Permission denied" in found[0].message
     assert (found[0].line, found[0].message.partition(":")[0]) == (2, "store")

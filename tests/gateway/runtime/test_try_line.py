@@ -1,4 +1,4 @@
-"""What the start page says to try can be pasted: these servers take it."""
+"""What the banner says to try can be pasted: these servers take it."""
 
 import sys
 from pathlib import Path
