@@ -474,14 +474,14 @@ async def test_a_brokers_last_words_are_heard() -> None:
         {"url": "ws://"},
         {"url": "wss://ann:secret@x/mqtt"},
         {"url": "mqtt://x", "parallel": 0},
-        {"url": "mqtt://x", "inbox": 0},
-        {"url": "mqtt://x", "inbox": 1000, "parallel": 100},
+        {"url": "mqtt://x", "max_unacked": 0},
+        {"url": "mqtt://x", "max_unacked": 1000, "parallel": 100},
         {"url": "mqtt://x", "keepalive": 65536},
         {"url": "mqtt://x", "session_expiry": 2.0**32},
     ],
 )
 def test_settings_that_cannot_be(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"url|subscribe|parallel|inbox|keepalive|session_expiry") as caught:
+    with pytest.raises(ValueError, match=r"url|subscribe|parallel|max_unacked|keepalive|session_expiry") as caught:
         MQTTClientSettings(**wrong)
     assert "secret" not in str(caught.value)
 
