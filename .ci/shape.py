@@ -16,14 +16,10 @@ SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms)(?:\.[a-z_.]+)?")
 KNOW_THEM = "scopes", "consumers"
 """The folders of ``gateway`` that may name a scope type."""
 OF_ONE_TYPE = {
-    "gateway/routing/paths.py",
-    "gateway/routing/topics.py",
-    "gateway/routing/recipients.py",
-    "gateway/routing/senders.py",
     "gateway/runtime/health.py",
     "gateway/config/carriers.py",
 }
-"""The router of one type each, an HTTP application, and the setting ``websocket`` of MQTT servers."""
+"""An HTTP application, and the setting ``websocket`` of MQTT servers."""
 IGNORED = re.compile(r"# (?:ruff: )?(noqa: \w+|type: ignore\[[\w, -]+\])")
 
 

@@ -10,8 +10,8 @@ from typing import Any
 def scope_kinds() -> Mapping[str, Any]:
     """Scope type -> its :class:`gateway.scopes.kind.ScopeKind`.
 
-    :mod:`gateway.scopes` is imported by its name, when it is first asked for: what it lists uses the layers that ask
-    here, and a part of it comes from other distributions.
+    :mod:`gateway.scopes.installed` is imported by its name, when it is first asked for: what it lists uses the
+    layers that ask here, and a part of it comes from other distributions.
     """
-    found: Mapping[str, Any] = import_module("gateway.scopes").KINDS
+    found: Mapping[str, Any] = import_module("gateway.scopes.installed").KINDS
     return found

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.routing import Route, Router
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
 
 

@@ -38,7 +38,7 @@ from gateway.runtime import banner, preflight, process, signals
 from gateway.runtime.build import Gateway, build
 from gateway.runtime.daemon import Daemon
 from gateway.runtime.importing import place_of
-from gateway.scopes import FAILURES
+from gateway.scopes.installed import FAILURES
 
 logger = logging.getLogger(__name__)
 

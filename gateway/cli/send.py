@@ -15,7 +15,7 @@ import typer
 
 from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, say
 from gateway.config.loader import load
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent
 

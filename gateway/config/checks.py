@@ -12,7 +12,7 @@ from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
-from gateway.scopes import KINDS, SERVERS
+from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.kind import ScopeKind
 from gateway.store import engine_of
 from protocols.errors import BindError

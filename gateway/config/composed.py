@@ -5,7 +5,7 @@ from typing import Annotated, Any, Union
 
 from pydantic import Discriminator, Field, Tag
 
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from gateway.scopes.routes import Target
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Timeout

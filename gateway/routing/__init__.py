@@ -2,31 +2,33 @@
 
 ``ProtocolTypeRouter`` looks at the scope's type, ``URLRouter`` at the path, ``TopicRouter`` at each message's topic,
 ``EmailToRouter`` at each recipient, ``SMSFromRouter`` at the sender. Routes are made by ``url``, ``topic``, ``regex``,
-``address``, ``domain``, ``phone``, ``country`` and ``default``. Patterns are pure values in ``patterns.py``.
+``address``, ``domain``, ``phone``, ``country`` and ``default``. What is for one scope type is in its folder of
+``gateway.scopes``, and importable from here. Patterns are pure values.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from gateway.delivery.current_route import current_route
 from gateway.delivery.policy import Policy
-from gateway.routing.paths import URLRouter
-from gateway.routing.recipients import EmailToRouter
-from gateway.routing.router import (
-    Route,
-    Router,
-    address,
-    check_answers,
-    country,
-    default,
-    domain,
-    leaves,
-    phone,
-    regex,
-    topic,
-    url,
-)
+from gateway.routing.router import Route, Router, check_answers, default, leaves
 from gateway.routing.scope_types import ProtocolTypeRouter
-from gateway.routing.senders import SMSFromRouter
 from gateway.routing.targets import as_application, name_of
-from gateway.routing.topics import TopicRouter
+
+if TYPE_CHECKING:
+    from gateway.scopes.routers import (
+        EmailToRouter,
+        SMSFromRouter,
+        TopicRouter,
+        URLRouter,
+        address,
+        country,
+        domain,
+        phone,
+        regex,
+        topic,
+        url,
+    )
 
 __all__ = [
     "EmailToRouter",
@@ -51,3 +53,10 @@ __all__ = [
     "topic",
     "url",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What is for one scope type is imported when it is asked for: it uses what is here."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("gateway.scopes.routers"), name)

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, ClassVar
 
 from gateway.consumers import Consumer
-from gateway.consumers.parameters import Extras
 from gateway.delivery.current_event import current_event
 from gateway.delivery.current_route import current_route
 from gateway.delivery.guard import Guard, guarded
@@ -16,17 +15,7 @@ from gateway.delivery.policy import Policy
 from gateway.routing.bounded import TookTooLong
 from gateway.routing.index import Index, unreachable
 from gateway.routing.lifespan import run_lifespans
-from gateway.routing.patterns import (
-    Address,
-    Captures,
-    Country,
-    Default,
-    Domain,
-    Pattern,
-    Phone,
-    Regex,
-    Topic,
-)
+from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
 from protocols.asgi import Application, Receive, Scope, Send, describe
@@ -67,52 +56,11 @@ def route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
     return Route(pattern, guarded(as_application(target), policy, f"{pattern} -> {name}"), name)
 
 
-def _text(written: str) -> str:
-    """Raises ValueError where it is a number, None or whatever else Python lets through."""
+def pattern_text(written: str) -> str:
+    """Return ``written``. Raises ValueError where it is a number, None or whatever else Python lets through."""
     if not isinstance(written, str):
         raise ValueError(f"{written!r} is no text; write it in quotes")
     return written
-
-
-def url(pattern: str, target: Any) -> Route:
-    """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
-    return route(Regex(_text(pattern)), target)
-
-
-def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
-    capture what the consumer's handler must have."""
-    pattern = Topic(_text(filter))
-    made = route(pattern, target, policy)
-    wanted: Extras = getattr(getattr(made.app, "consumer_class", None), "extras", Extras())
-    for name in sorted(wanted.required - pattern.names):
-        raise ValueError(f"{filter!r} does not capture {name!r}, which {made.target} takes; write {{{name}}}")
-    return made
-
-
-def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
-    return route(Regex(_text(pattern), ignore_case=True), target, policy)
-
-
-def address(address: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """One recipient."""
-    return route(Address(_text(address)), target, policy)
-
-
-def domain(domain: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """Every recipient at one domain."""
-    return route(Domain(_text(domain)), target, policy)
-
-
-def phone(prefix: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """Senders whose E.164 number begins with ``prefix``, compared by digits."""
-    return route(Phone(_text(prefix)), target, policy)
-
-
-def country(region: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """Senders whose number belongs to one region (ISO 3166)."""
-    return route(Country(_text(region)), target, policy)
 
 
 def default(target: Any, policy: Policy = PLAIN) -> Route:

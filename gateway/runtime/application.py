@@ -16,7 +16,7 @@ from gateway.routing import ProtocolTypeRouter, Route, as_application, check_ans
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
 from gateway.runtime.importing import TargetError, import_target
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from gateway import __version__
 from gateway.config.diagnostics import count
 from gateway.routing import Route, Router
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import Running
 from protocols.server import Server
 

@@ -6,7 +6,7 @@ from typing import Any
 from gateway.config.carriers import carrier
 from gateway.delivery.outbox import Outlet
 from gateway.runtime.mounts import Mounts
-from gateway.scopes import KINDS, SERVERS
+from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.server_kind import Given
 from protocols.asgi import Application
 from protocols.server import Server

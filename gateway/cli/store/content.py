@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from gateway.store import Message, Outgoing, OutgoingSummary, Summary, codec
 
 DEPTH = 100

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gateway.cli.store.selection import Filters, Selection
-from gateway.scopes import KINDS
+from gateway.scopes.installed import KINDS
 from gateway.store import OutgoingState
 from protocols.units import parse_duration
 

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from gateway.delivery.policy import Policy
-from gateway.routing.paths import URLRouter
-from gateway.routing.router import Route, url
+from gateway.routing.router import Route
+from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import Target
 from gateway.scopes.server_kind import ServerKind

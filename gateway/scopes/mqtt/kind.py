@@ -6,12 +6,13 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from gateway.delivery.policy import Policy
-from gateway.routing.patterns import Pattern, Topic
-from gateway.routing.router import Route, topic
-from gateway.routing.topics import TopicRouter
+from gateway.routing.patterns import Pattern
+from gateway.routing.router import Route
 from gateway.scopes.kind import Place, Running, ScopeKind
 from gateway.scopes.mqtt.delivery import MQTTDelivery
+from gateway.scopes.mqtt.patterns import Topic, topic
 from gateway.scopes.mqtt.publications import publications
+from gateway.scopes.mqtt.router import TopicRouter
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind

@@ -4,8 +4,8 @@ import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from gateway.routing.patterns import Topic
 from gateway.routing.router import Route
+from gateway.scopes.mqtt.patterns import Topic
 from protocols.mqtt.access.acl import Rules
 
 

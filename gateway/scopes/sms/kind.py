@@ -7,13 +7,14 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 from pydantic import Field
 
 from gateway.delivery.policy import Policy
-from gateway.routing.router import Route, country, default, phone
-from gateway.routing.senders import SMSFromRouter
+from gateway.routing.router import Route, default
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
 from gateway.scopes.sms.delivery import SMSDelivery
+from gateway.scopes.sms.patterns import country, phone
+from gateway.scopes.sms.router import SMSFromRouter
 from protocols.sms.providers import PROVIDERS
 from protocols.sms.senders import as_sent
 from protocols.sms.senders import country as country_of

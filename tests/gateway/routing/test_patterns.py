@@ -3,17 +3,10 @@
 import pytest
 
 from gateway.routing.index import unreachable
-from gateway.routing.patterns import (
-    Address,
-    Captures,
-    Country,
-    Default,
-    Domain,
-    Pattern,
-    Phone,
-    Regex,
-    Topic,
-)
+from gateway.routing.patterns import Captures, Default, Pattern, Regex
+from gateway.scopes.email.patterns import Address, Domain
+from gateway.scopes.mqtt.patterns import Topic
+from gateway.scopes.sms.patterns import Country, Phone
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,10 @@ from gateway import EmailToRouter, SMSFromRouter, TopicRouter, URLRouter
 from gateway.routing import Route, router
 from gateway.routing.index import unreachable
 from gateway.routing.literals import fold
-from gateway.routing.patterns import Address, Country, Default, Domain, Pattern, Phone, Regex, Topic
+from gateway.routing.patterns import Default, Pattern, Regex
+from gateway.scopes.email.patterns import Address, Domain
+from gateway.scopes.mqtt.patterns import Topic
+from gateway.scopes.sms.patterns import Country, Phone
 
 
 async def nothing(scope: Any, receive: Any, send: Any) -> None:

@@ -7,11 +7,9 @@ from typing import Any
 import pytest
 
 from gateway import Policy, ProtocolTypeRouter, URLRouter, default
-from gateway.scopes import KINDS, SERVERS
+from gateway.scopes.installed import KINDS, SERVERS
 
 ROOT = Path(__file__).parents[3]
-FOR_ONE = {"routing/recipients.py", "routing/senders.py", "routing/topics.py", "routing/paths.py"}
-"""Routers that are for one scope type, or two."""
 NO_SCOPE = {"config/carriers.py", "config/checks.py", "config/loader.py", "runtime/health.py"}
 """A setting or a protocol that has the name of a scope type; the console's own ASGI application."""
 
@@ -44,4 +42,4 @@ def test_nothing_else_knows_a_scope_type_by_its_name() -> None:
         if path.parts[0] not in ("scopes", "consumers"):
             constants = (node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant))
             found |= {str(path) for value in constants if value in set(KINDS)}
-    assert found <= FOR_ONE | NO_SCOPE
+    assert found <= NO_SCOPE

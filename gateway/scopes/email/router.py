@@ -1,4 +1,4 @@
-"""By recipient, for the email scope: one message, one run per group of recipients."""
+"""The router of the email scope: by recipient. One message, one run per group of recipients."""
 
 import asyncio
 import contextlib
@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.delivery.current_route import current_route
-from gateway.routing.patterns import Address, Default, Domain, Pattern, Regex
+from gateway.routing.patterns import Default, Pattern, Regex
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
+from gateway.scopes.email.patterns import Address, Domain
 from protocols.asgi import Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.events import step, type_of

@@ -1,4 +1,4 @@
-"""By topic, for the mqtt scope: one connection, many applications."""
+"""The router of the mqtt scope: by topic. One connection, many applications."""
 
 import asyncio
 import logging
@@ -10,9 +10,10 @@ from typing import Any
 from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
 from gateway.delivery.current_route import current_route
-from gateway.routing.patterns import Captures, Default, Pattern, Topic
+from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
+from gateway.scopes.mqtt.patterns import Topic
 from protocols.asgi import Receive, Scope, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect

@@ -1,7 +1,8 @@
-"""By sender, for the sms scope."""
+"""The router of the sms scope: by sender."""
 
-from gateway.routing.patterns import Country, Default, Pattern, Phone
+from gateway.routing.patterns import Default, Pattern
 from gateway.routing.router import Router
+from gateway.scopes.sms.patterns import Country, Phone
 from protocols.asgi import SMSScope
 
 

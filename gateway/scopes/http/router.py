@@ -1,12 +1,17 @@
-"""By path, for the http and websocket scopes."""
+"""The router of the http and websocket scopes: by path."""
 
 from typing import Any
 
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
-from gateway.routing.router import Router
+from gateway.routing.router import Route, Router, pattern_text, route
 from protocols.asgi import HTTPScope, WebSocketScope
 
 _OUTERMOST: dict[str, Any] = {"args": (), "kwargs": {}}
+
+
+def url(pattern: str, target: Any) -> Route:
+    """A path without its leading slash, by ``re.search``, as Django does; groups go to ``scope["url_route"]``."""
+    return route(Regex(pattern_text(pattern)), target)
 
 
 class URLRouter(Router):

@@ -1,0 +1,23 @@
+"""The routers of our scope types, and what makes their routes; neither a server nor a plugin is imported for them."""
+
+from gateway.scopes.email.patterns import address, domain, regex
+from gateway.scopes.email.router import EmailToRouter
+from gateway.scopes.http.router import URLRouter, url
+from gateway.scopes.mqtt.patterns import topic
+from gateway.scopes.mqtt.router import TopicRouter
+from gateway.scopes.sms.patterns import country, phone
+from gateway.scopes.sms.router import SMSFromRouter
+
+__all__ = [
+    "EmailToRouter",
+    "SMSFromRouter",
+    "TopicRouter",
+    "URLRouter",
+    "address",
+    "country",
+    "domain",
+    "phone",
+    "regex",
+    "topic",
+    "url",
+]
