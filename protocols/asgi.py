@@ -468,23 +468,21 @@ def wish_of(event: Mapping[str, Any]) -> float | None:
     return float(min(max(given, 0), LONGEST_WISH))
 
 
-DESCRIPTIONS: dict[str, Callable[[Any], str]] = {}
-"""What :func:`describe` says of the scope types of other distributions: they add theirs."""
+def _describe_email(scope: EmailScope) -> str:
+    return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to']) or '(no recipient)'}"
+
+
+DESCRIPTIONS: dict[str, Callable[[Any], str]] = {
+    "http": lambda scope: f"http {scope['method']} {scope['path']}",
+    "websocket": lambda scope: f"websocket {scope['path']}",
+    "mqtt": lambda scope: f"mqtt {scope['client_id']}",
+    "email": _describe_email,
+    "sms": lambda scope: f"sms {scope['sender']} -> {scope['recipient']}",
+}
+"""What :func:`describe` says of a scope, by its type; other distributions add theirs."""
 
 
 def describe(scope: Scope) -> str:
     """Describe ``scope`` in a few words for a log line: the protocol and the peers, no secrets and no content."""
-    match scope["type"]:
-        case "http":
-            return f"http {scope['method']} {scope['path']}"
-        case "websocket":
-            return f"websocket {scope['path']}"
-        case "mqtt":
-            return f"mqtt {scope['client_id']}"
-        case "email":
-            return f"email {scope['mail_from'] or '<>'} -> {', '.join(scope['rcpt_to']) or '(no recipient)'}"
-        case "sms":
-            return f"sms {scope['sender']} -> {scope['recipient']}"
-        case other:
-            own = DESCRIPTIONS.get(other)
-            return str(other) if own is None else own(scope)
+    kind: str = scope["type"]
+    return DESCRIPTIONS[kind](scope) if kind in DESCRIPTIONS else kind
