@@ -56,13 +56,14 @@ class Slow(SyslogConsumer):
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the plugin, installed from its wheel."""
+    """A folder with the plugin, installed from its wheel, with nothing from an index."""
     folder = tmp_path_factory.mktemp("plugin")
     source = shutil.copytree(ROOT / "examples/plugins/syslog", folder / "source")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    subprocess.run([*pip, "wheel", "--no-deps", "--wheel-dir", folder / "wheels", source], check=True)
+    wheel_of = [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", folder / "wheels"]
+    subprocess.run([*wheel_of, source], check=True)
     [wheel] = (folder / "wheels").glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--target", folder / "site", wheel], check=True)
+    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", folder / "site", wheel], check=True)
     return folder / "site"
 
 
