@@ -71,6 +71,7 @@ routes:
 store: "sqlite:{store}"
 log: {{level: error}}
 """
+ROUTERS = "gateway/routing/", "gateway/scopes/"
 
 
 @dataclass
@@ -89,7 +90,7 @@ class Trace:
         path = os.path.relpath(name, ROOT)
         if not self.files or self.files[-1] != path:
             self.files.append(path)
-        self.lookups += path.startswith("gateway/routing/") and frame.f_code.co_name == "find" and self._is_new(frame)
+        self.lookups += frame.f_code.co_name == "find" and path.startswith(ROUTERS) and self._is_new(frame)
 
     @staticmethod
     def _is_new(frame: FrameType) -> bool:
