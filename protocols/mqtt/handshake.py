@@ -127,7 +127,7 @@ SERVER: Table = {
 
 CLIENT: Table = {
     WAIT_CONNACK: {
-        CONNACK: Step(OPEN, rule='3.2: "The CONNACK packet is the packet sent by the Server in response to a CONNECT"'),
+        CONNACK: Step(OPEN, rule="3.2: the answer to CONNECT"),
         CONNACK_ERROR: Step(CLOSED, rule=_REFUSED),
         OTHER: Step(
             CLOSED,
@@ -139,8 +139,8 @@ CLIENT: Table = {
             rule='3.2: "If the Client does not receive a CONNACK packet from the Server within a reasonable amount of '
             'time, the Client SHOULD close the Network Connection"',
         ),
-        STOP: Step(CLOSED, rule="3.1.2.5: without CONNACK there is no session, and no will"),
-        LOST: Step(CLOSED, rule="4.2: the network connection is what a session runs on"),
+        STOP: Step(CLOSED, rule="no clause: nothing of ours is under way before CONNACK"),
+        LOST: Step(CLOSED, rule="4.2: nothing can be sent without a network connection"),
     },
 }
 """Ours, to a broker: CONNECT was sent."""

@@ -77,9 +77,10 @@ class Outgoing:
         self._shell.notified()
 
     def end(self, reason_code: int) -> None:
-        """End the connection. 0x8E, taken over: at once, before anything else of it is looked at (MQTT-3.1.4-3: "The
-        Server MUST send a DISCONNECT packet [...] with Reason Code of 0x8E (Session taken over) [...] and MUST close
-        the Network Connection of the existing Client"). 0x97, quota exceeded: soon, for a delivery is under way."""
+        """End the connection. 0x8E, taken over: at once, before anything else of it is looked at (MQTT-3.1.4-3: "the
+        Server sends a DISCONNECT packet to the existing Client with Reason Code of 0x8E (Session taken over) [...] and
+        MUST close the Network Connection of the existing Client"). 0x97, quota exceeded: soon, because a delivery is
+        under way."""
         self.ending = self.ending or reason_code
         self._shell.notified()
 
@@ -99,4 +100,9 @@ class Outgoing:
 
     def take_events(self) -> tuple[Any, ...]:
         taken, self.events = self.events, ()
+        return taken
+
+    def take_ending(self) -> int:
+        """Once: what is written at the end notifies again."""
+        taken, self.ending = self.ending, 0
         return taken

@@ -153,7 +153,7 @@ class AcceptedConnection:
         if packet["qos"] == 2 and self._exactly_once.repeated(packet_id, packet):
             return False
         if len(self.unacked) + self._exactly_once.begun >= self._most:
-            raise broken("more than the receive maximum [MQTT-3.3.4-9]", reasons.RECEIVE_MAXIMUM_EXCEEDED)
+            raise broken("more than the receive maximum [MQTT-3.3.4-7]", reasons.RECEIVE_MAXIMUM_EXCEEDED)
         if packet["qos"] == 1:
             self.unacked[packet_id] = 0
         else:

@@ -43,10 +43,11 @@ class ConnectionContext(ServerContext, Protocol):
     """What the server does for each connection that has said CONNECT."""
 
     async def until_gone(self, client_id: str) -> None:
-        """Wait until what this client said on its last connection, which is lost, has been looked at."""
+        """Wait until what this client said on its last connection, which is lost, has been looked at, and until the
+        application has heard it, unless that waits for something else meanwhile."""
 
     def leaving(self, client: "ClientConnection") -> None:
-        """Its connection is lost, and what it said is still to be looked at."""
+        """Its connection is lost, and what it said is still to be looked at, or to be heard."""
 
     def disconnected(self, client: "ClientConnection") -> None: ...
 
@@ -289,7 +290,16 @@ class ClientConnection(AppRun, asyncio.Protocol):
             return
         self.close(reasons.UNSPECIFIED, "connection lost", silent=True)
         self._timer.cancel()
-        self._server.disconnected(self)
+        self._let_hear(-1)
+
+    def _let_hear(self, received: int) -> None:
+        """The client's next connection waits while the application hears the rest of this one, a turn at a time; not
+        where it had its turn and has taken nothing since ``received``, because it waits for something else."""
+        if not self._inbox or received == self._received:
+            self._server.disconnected(self)
+        else:
+            self._server.leaving(self)
+            self._loop.call_soon(self._let_hear, self._received)
 
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
@@ -312,7 +322,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         """There is something in what is to leave, or it is to end."""
         outgoing = self._outgoing
         if outgoing.ending and not self._closed:
-            self._end_by_broker(outgoing.ending)
+            self._end_by_broker(outgoing.take_ending())
         elif outgoing.events:
             for event in outgoing.take_events():
                 self.feed(event)

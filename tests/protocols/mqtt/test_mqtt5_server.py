@@ -189,6 +189,7 @@ async def test_acknowledgements_come_before_the_goodbye() -> None:
 async def test_takeover_says_why(app: Recorder) -> None:
     async with serving(app) as server, await joined(server) as first, await joined(server):
         assert read(await first.hear()).code == 0x8E
+        assert await first.hear() == b""  # once, and nothing after it (MQTT-3.14.4-1)
 
 
 async def test_stopping_says_why(app: Recorder) -> None:

@@ -43,6 +43,7 @@ from protocols.mqtt.broker.session import SLICE, Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
+from protocols.mqtt.client.run import Run
 from protocols.mqtt.connection.accepted import MOST_DELIVERIES
 from protocols.mqtt.connection.client_connection import TURN
 from protocols.mqtt.qos import PUBACK
@@ -54,7 +55,12 @@ A_TURN = 2 * TURN + 2 * BATCH
 """Of one device: what it may have worked through, and what waited for its application before."""
 
 
-class Counting(Recorder):
+class Remembering(Recorder):
+    def payloads(self) -> list[bytes]:
+        return [event["payload"] for event in self.events if event["type"] == "mqtt.receive"]
+
+
+class Counting(Remembering):
     """Counts what it handles in each turn."""
 
     def __init__(self) -> None:
@@ -64,9 +70,6 @@ class Counting(Recorder):
     async def answer(self, event: dict[str, Any], send: Any) -> None:
         self.turns.count()
         await super().answer(event, send)
-
-    def payloads(self) -> list[bytes]:
-        return [event["payload"] for event in self.events if event["type"] == "mqtt.receive"]
 
 
 def flood(qos: int = 0) -> list[bytes]:
@@ -152,6 +155,30 @@ async def test_what_a_client_said_before_it_left_is_heard_in_slices_and_before_i
             assert app.payloads() == numbers(sent)
             assert app.events[-2]["type"] == "mqtt.disconnect"
     assert app.turns.most <= A_TURN + BATCH
+
+
+class Laborious(Remembering):
+    """Keeps the processor busy with each message, so that others have their turns in between."""
+
+    async def answer(self, event: dict[str, Any], send: Any) -> None:
+        until = time.monotonic() + 0.0005
+        while time.monotonic() < until:
+            pass
+        await super().answer(event, send)
+
+
+@pytest.mark.parametrize("goodbye", [b"", DISCONNECT])
+async def test_an_application_that_takes_its_turns_hears_of_the_end_before_the_client_comes_back(
+    goodbye: bytes,
+) -> None:
+    app = Laborious()
+    async with serving(app) as server, await dial(server) as peer:
+        await peer.ask(connect(), CONNACK)
+        await peer.say(*flood()[:300], goodbye)
+        peer.hang_up_gently()
+        async with connected(server):
+            assert [event["type"] for event in app.events[-2:]] == ["mqtt.disconnect", "mqtt.connect"]
+    assert app.payloads() == numbers(300)
 
 
 class Slow(Recorder):
@@ -253,8 +280,9 @@ def test_user_properties_of_one_packet_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("count", [10, 20_000])
-async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int) -> None:
+async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, and why the broker closed the connection, although it did so at once."""
+    arrived = Run.arrived
     sent = b"".join(b"\x30\x09\0\1t\0%05d" % each for each in range(count)) + b"\xe0\2\x8b\0"
 
     async def flood(broker: Broker5) -> None:
@@ -266,10 +294,12 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int) ->
 
     async with counted() as turns, scripted(flood) as (url, _):
 
-        async def handle(event: Any, send: Any) -> None:
+        def counting(run: Run, event: Any) -> None:
             turns.count()
+            arrived(run, event)
 
-        app = App(handle)
+        monkeypatch.setattr(Run, "arrived", counting)
+        app = App()
         async with client(app, url, retry=60, retry_max=60):
             await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
     assert app.payloads() == [b"%05d" % each for each in range(count)]
