@@ -304,7 +304,7 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, mo
             await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
     assert app.payloads() == [b"%05d" % each for each in range(count)]
     assert app.events[-1]["reason_code"] == 0x8B
-    assert turns.most <= CLIENT_TURN * BATCH
+    assert turns.most <= 2 * CLIENT_TURN * BATCH  # looked at in this turn, and in the one before
 
 
 # Fan-out, without sockets.
