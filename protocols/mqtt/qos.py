@@ -204,6 +204,9 @@ RECEIVER_2: Table = {
     UNHANDLED: {
         PUBLISH: Step(HANDLING, EVENT, "4.3.3: the same event again, to the application alone"),
         PUBLISH_DUP: Step(HANDLING, EVENT, "4.3.3: the same event again, to the application alone"),
+        PUBREL: Step(
+            FREE, PUBCOMP_NOT_FOUND, "no clause: a sender that has kept no more than its identifier gives it up"
+        ),
     },
     WAIT_PUBREL: {
         PUBLISH: Step(WAIT_PUBREL, PUBREC, _AGAIN_2),

@@ -126,13 +126,17 @@ class ExactlyOnce:
             self._journal.when(self._journal.position, answer)
 
     def release(self, packet: Pubrel) -> None:
-        """The client's PUBREL; our PUBCOMP. Raises RemoteProtocolError where it has had no PUBREC."""
+        """The client's PUBREL; our PUBCOMP. Raises RemoteProtocolError where this connection owes it a PUBREC."""
         known = self._session.inbound.get(packet.id)
-        answer = step(RECEIVER_2, qos.FREE if known is None else known.state, qos.PUBREL).answer
-        if answer == qos.PUBCOMP:
+        answer = step(RECEIVER_2, qos.FREE if known is None else self._state(known), qos.PUBREL).answer
+        if known is not None:
             self._settle(packet.id)
         code = reasons.SUCCESS if answer == qos.PUBCOMP else reasons.PACKET_ID_NOT_FOUND
         self._session.after(lambda: self._outgoing.write(packets.pubcomp(self._outgoing.version, packet.id, code)))
+
+    def _state(self, known: Inbound) -> str:
+        """That on this connection: what an earlier one's application has is unhandled here."""
+        return qos.UNHANDLED if known.state == qos.HANDLING and known.owner is not self else known.state
 
     def _settle(self, packet_id: int) -> None:
         self.begun = max(0, self.begun - 1)  # it may have begun on an earlier connection

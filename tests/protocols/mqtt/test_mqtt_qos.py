@@ -54,7 +54,6 @@ def test_a_receiver_hears_every_repetition() -> None:
     [
         (qos.HANDLING, qos.PUBLISH, "MQTT-2.2.1-3"),
         (qos.HANDLING, qos.PUBREL, "4.3.3"),
-        (qos.UNHANDLED, qos.PUBREL, "4.3.3"),
         (qos.WAIT_PUBREL, qos.ACK, "4.3"),
     ],
 )

@@ -164,6 +164,25 @@ def test_an_earlier_application_that_ends_without_an_answer(broker: Broker, repe
     assert messages(bob) == [b"x"]
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_client_that_comes_back_without_the_message_gives_it_up(broker: Broker, ended: bool) -> None:
+    """One whose process was restarted has the packet identifier only (our client is one). It is no fault each time."""
+    bob, ann = subscribed(broker), stay(broker)
+    ann.say(wire.publish("a", b"x", 2, 7))
+    back = stay(broker)
+    if ended:
+        ann.connection.abandon()
+    assert back.say(wire.pubrel(7)) == []
+    assert kinds(back) == [("PUBCOMP", 7, 0x92)]
+    (event,) = back.say(wire.publish("a", b"y", 2, 7))
+    with pytest.raises(Disconnected):
+        ann.acknowledge(7)
+    back.acknowledge(event["id"])
+    assert back.say(wire.pubrel(7)) == []
+    assert kinds(back) == [("PUBREC", 7, 0), ("PUBCOMP", 7, 0)]
+    assert messages(bob) == [b"x", b"y"]
+
+
 def test_an_application_that_ends_while_nobody_is_there_leaves_the_message_to_the_next(broker: Broker) -> None:
     ann = stay(broker)
     (event,) = ann.say(wire.publish("a", b"x", 2, 7))

@@ -9,6 +9,7 @@ import pytest
 from client_desk import App, client, ready, until
 
 from gateway.consumers import AsyncMqttConsumer, MqttConsumer
+from protocols.errors import Disconnected
 from protocols.mqtt import MQTTServer, MQTTSettings
 
 
@@ -93,6 +94,29 @@ async def test_our_own_server_keeps_the_session_of_a_client_that_crashed() -> No
         await until(lambda: app.payloads()[-1:] == [b"9"] and not server.active())
     counts = {payload: app.payloads().count(payload) for payload in app.payloads()}
     assert counts == {b"%d" % number: 2 if number == 3 else 1 for number in range(10)}
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+async def test_our_own_server_takes_a_client_back_whose_message_it_has_not_handled(version: str) -> None:
+    """The client keeps no messages: it releases what it was cut off with, and that is not held against it."""
+    broken = [True]
+
+    async def handle(event: Any, send: Any) -> None:
+        if broken and broken.pop():
+            raise RuntimeError("handler")
+
+    app = App(handle)
+    message = {"type": "mqtt.send", "topic": "t", "payload": b"x", "qos": 2}
+    async with broker(app) as url, client(App(), url, subscribe=(), version=version) as device:
+        await ready(device)
+        with pytest.raises(Disconnected):
+            await device.publish(message)
+        await until(lambda: len(app.scopes) == 2)
+        await ready(device)
+        for _ in range(3):
+            await device.publish(message)
+    assert app.payloads() == [b"x"] * 4
+    assert len(app.scopes) == 2
 
 
 async def test_two_members_of_a_share_split_the_messages() -> None:
