@@ -6,7 +6,7 @@ event type, which turns the event into the protocol's own answer::
 
     class Call(AppRun):
         sends = {
-            "ringing": {"call.answer": "open", "call.refuse": "over"},
+            "ringing": {"call.answer": "open", "call.reject": "over"},
             "open": {"call.speak": "open", "call.hang_up": "over"},
         }
         checks = {"call.speak": speak}              # see protocols.events

@@ -1,4 +1,4 @@
-"""Consumers of the mqtt scope: one instance per connection, a device's or ours to a broker."""
+"""Consumers of the mqtt scope. Each connection, of a device to us or of ours to a broker, has an instance."""
 
 import json
 import logging
@@ -35,7 +35,7 @@ R = TypeVar("R")
 logger = logging.getLogger(__name__)
 
 Properties = Mapping[str, Any]
-"""MQTT 5's, by the names of the specification (2.2.2.2) in lower case: ``content_type``, ``user_property`` ..."""
+"""MQTT 5's properties, named as in the specification (2.2.2.2) in lower case: ``content_type``, ``user_property``."""
 OF_A_CONNECTION = {
     "connect": Call(),
     "disconnect": Call(),
@@ -47,8 +47,8 @@ TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
 
 
 def wants_authentication(scope: MQTTScope) -> bool:
-    """Whether a device asks for MQTT 5's enhanced authentication (4.12). One whose message comes from the store has
-    been through it."""
+    """Whether a device asks for MQTT 5's enhanced authentication (4.12). A message that comes from the store asks for
+    none: its device was authenticated when it connected."""
     asks = scope["role"] == "server" and "authentication_method" in scope["properties"]
     return asks and "delivery" not in scope["extensions"]
 
@@ -64,23 +64,23 @@ class MqttConnection(Consumer[R]):
 
     @classmethod
     def writes(cls, *names: str) -> list[str]:
-        """Those of these methods that this class has of its own."""
+        """Those of ``names`` that this class overrides."""
         return [name for name in names if getattr(cls, name) is not getattr(MqttConnection, name)]
 
     async def _serve(self, receive: Receive) -> None:
-        """A connection, or one message that comes from the store: that has no beginning and no end."""
+        """Serve a connection, or one message that comes from the store: the latter has no connect and no disconnect."""
         if "delivery" not in self.scope["extensions"]:
             await super()._serve(receive)
             return
         self._told = True
         event = await receive()
-        if event["type"] == "mqtt.connect":  # something that wants a connection stands before this, and is given one
+        if event["type"] == "mqtt.connect":  # middleware in front of this consumer waits for the connection's answer
             await self._emit({"type": "mqtt.accept"})
             event = await receive()
         await self.dispatch(event)
 
     async def dispatch(self, event: Any) -> None:
-        """A SUBSCRIBE is answered when ``subscribe`` has returned."""
+        """Call the event's method. A SUBSCRIBE is answered when ``subscribe`` has returned."""
         if event["type"] != "mqtt.subscribe":
             await super().dispatch(event)
             return
@@ -105,22 +105,23 @@ class MqttConnection(Consumer[R]):
         return self.disconnect(event)
 
     def connect(self, message: MQTTConnectEvent) -> Any:
-        """A device asks to connect, with ``message["username"]`` and ``["password"]`` (bytes), both may be None.
-        The default accepts. Not called for a message that comes from the store: its device was let in."""
+        """A device asks to connect, with ``message["username"]`` and ``["password"]`` (bytes); both may be None.
+        The default accepts. It is not called for a message that comes from the store: its device was accepted then."""
         return self.accept()
 
     def authenticate(self, data: bytes | None) -> Any:
-        """Called instead of ``connect`` for a device that names an ``authentication_method`` (in
-        ``self.scope["properties"]``; MQTT 5, 4.12), with the data that it sends first, and with those of each further
-        step, also when it authenticates anew. Answers with ``challenge``, ``accept`` or ``reject``.
+        """This is called instead of ``connect`` for a device that names an ``authentication_method`` (in
+        ``self.scope["properties"]``; MQTT 5, 4.12): with its first data, and with the data of each further
+        step, also when it authenticates again. Answer with ``challenge``, ``accept`` or ``reject``.
 
-        The default rejects: there is no such method.
+        The default rejects every authentication method.
         """
         return self.reject(BAD_AUTHENTICATION_METHOD)
 
     def subscribe(self, filters: list[tuple[str, int]]) -> Any:
-        """May the device subscribe to these (topic filter, QoS)? A reason code for each, 0 to 2 for the QoS that is
-        granted, 0x87 for not authorized; or None: all, as asked for. What the server's ``acl`` denies stays denied.
+        """Decide whether the device may subscribe to these (topic filter, QoS) pairs. Return a reason code for each: 0
+        to 2 for the QoS that is granted, 0x87 for not authorized. None grants all as requested. What the server's
+        ``acl`` denies stays denied.
 
         Only a class that has this method, or ``unsubscribe``, is asked.
         """
@@ -132,7 +133,7 @@ class MqttConnection(Consumer[R]):
         """The connection is over: ``reason_code``, ``reason``, ``clean``."""
 
     def accept(self, properties: Properties | None = None) -> R:
-        """Let the device in; ``properties`` go into the CONNACK. One that authenticates anew is told so."""
+        """Accept the connection; ``properties`` go into the CONNACK. A device that authenticates again gets an AUTH."""
         if self._accepted:
             return self._say("mqtt.auth", properties, reason_code=0)
         self._accepted = True
@@ -141,14 +142,14 @@ class MqttConnection(Consumer[R]):
         )
 
     def reject(self, reason_code: int = NOT_AUTHORIZED, properties: Properties | None = None) -> R:
-        """Refuse the connection, with an MQTT 5 reason code. A device that belongs elsewhere gets 0x9C, and where as
-        ``{"server_reference": "other.example.org:1883"}``. One that is in already is disconnected."""
+        """Reject the connection, with an MQTT 5 reason code. To send a device to another server, use 0x9C and
+        ``{"server_reference": "other.example.org:1883"}``. A device that is connected already is disconnected."""
         if self._accepted:
             return self._say("mqtt.disconnect", properties, reason_code=of_disconnect(reason_code))
         return self._say("mqtt.reject", properties, reason_code=reason_code)
 
     def challenge(self, data: bytes, properties: Properties | None = None) -> R:
-        """Called by ``authenticate``: the device is to answer this."""
+        """Ask the device for the next step: it answers ``data``. Call this in ``authenticate``."""
         return self._say("mqtt.auth", properties, data=data)
 
     def publish(
@@ -161,11 +162,11 @@ class MqttConnection(Consumer[R]):
         *,
         wait: bool = False,
     ) -> R:
-        """Publish to the server's subscribers, or to the broker. Text is UTF-8; ``properties`` are MQTT 5's.
+        """Publish to the server's subscribers, or to the broker. Text becomes UTF-8; ``properties`` are MQTT 5's.
 
-        What the broker refuses is logged, and does not fail your handler. With ``wait`` it raises
-        :class:`protocols.NotSent` here instead. On a route with a policy nothing leaves before your handler has
-        returned: there ``wait`` changes nothing.
+        If the broker refuses the message, this is logged and your handler goes on. With ``wait``,
+        :class:`protocols.NotSent` is raised instead. On a route with a policy nothing leaves before your handler has
+        returned, so ``wait`` changes nothing there.
         """
         data = payload.encode() if isinstance(payload, str) else payload
         asked = {"wait": True} if wait else {}
@@ -181,35 +182,34 @@ class MqttConnection(Consumer[R]):
 
 
 def of_disconnect(reason_code: Any) -> Any:
-    """The reason code for one who is in already, from the one for who asks to come in: CONNACK has some that DISCONNECT
-    does not have."""
+    """The code for a DISCONNECT that corresponds to this code of a CONNACK, which has some that DISCONNECT lacks."""
     lacks = isinstance(reason_code, int) and reason_code in OF_CONNACK - OF_DISCONNECT
     return NOT_AUTHORIZED if lacks else reason_code
 
 
 def _valid(event: MQTTSubscribeRequestEvent) -> list[tuple[str, int]]:
-    """What can be asked about: the server refuses a filter that breaks the rules whatever the answer is."""
+    """The valid filters of ``event``. The server refuses the others, whatever the consumer answers."""
     return [(topic_filter, qos) for topic_filter, qos in event["filters"] if topic_filter is not None]
 
 
 def _in_full(event: MQTTSubscribeRequestEvent, codes: Any) -> list[int]:
-    """A code for each filter of ``event`` from those for its valid ones. Raises ValueError where that does not fit."""
+    """A code for each filter of ``event``, from the codes for its valid ones. Raises ValueError for a wrong number."""
     given = iter([qos for _, qos in _valid(event)] if codes is None else codes)
     full = [FILTER_INVALID if topic_filter is None else next(given, None) for topic_filter, _ in event["filters"]]
     if None in full or next(given, None) is not None:
-        raise ValueError(f"subscribe: a reason code for each of {len(_valid(event))} filters, or None")
+        raise ValueError(f"subscribe: return a reason code for each of {len(_valid(event))} filters, or None")
     return [code for code in full if code is not None]
 
 
 class MqttMethods(MqttConnection[R]):
-    """What both forms have; write ``receive``, and ``connect`` where not everyone may."""
+    """The base of both forms: define ``receive``, and ``connect`` if not every device may connect."""
 
     _hooks = {**OF_A_CONNECTION, "receive": Call(("topic", "payload"), more=True)}
 
     handler: ClassVar[str] = "receive"
-    """The method that gets each message."""
+    """The name of the method that gets each message."""
     extras: ClassVar[Extras] = Extras()
-    """What that method takes beside the topic and the payload."""
+    """The parameters of that method beside the topic and the payload."""
 
     _message: Mapping[str, Any] = {}
     _verdict: Mapping[str, Any] = TAKEN
@@ -219,7 +219,7 @@ class MqttMethods(MqttConnection[R]):
         cls.extras = extras(getattr(cls, cls.handler), given=2)
 
     async def dispatch(self, event: Any) -> None:
-        """A message is acknowledged when its handler has returned; one whose handler raised is not."""
+        """Call the event's method. A message is acknowledged when its handler has returned, and not if it raises."""
         if event["type"] != "mqtt.receive":
             await super().dispatch(event)
             return
@@ -242,22 +242,22 @@ class MqttMethods(MqttConnection[R]):
         return self.receive(event["topic"], event["payload"])
 
     def receive(self, topic: str, payload: bytes, *args: Any, **kwargs: Any) -> Any:
-        """One message. At QoS 1 the sender hears that it was taken after this has returned.
+        """Handle one message. At QoS 1 and 2 the sender gets its acknowledgement after this has returned.
 
-        More is passed to a method that names it: ``qos``, ``retain``, ``dup``, ``properties`` (MQTT 5's), and what the
-        route's topic captures (``sensors/{sensor}/temperature``: ``sensor``).
+        Your method can name more parameters: ``qos``, ``retain``, ``dup``, ``properties`` (MQTT 5's), and the captures
+        of the route's topic (``sensors/{sensor}/temperature``: ``sensor``).
         """
 
     @property
     def answerable(self) -> bool:
-        """Whether this message asks for an answer (MQTT 5, 4.10): it names a topic, and one that a device could publish
-        to by itself."""
+        """Whether this message asks for an answer (MQTT 5, 4.10): it names a response topic that a device could publish
+        to."""
         topic = self._properties.get("response_topic")
         return isinstance(topic, str) and valid_name(topic) and not topic.startswith("$")
 
     def reply(self, payload: bytes | str, qos: int = 0, retain: bool = False, *, wait: bool = False) -> R:
-        """Called by ``receive``: publish to the message's ``response_topic``, with its ``correlation_data``. Nothing
-        leaves where the message is not :attr:`answerable`. ``wait`` is that of :meth:`publish`."""
+        """Publish to the message's ``response_topic``, with its ``correlation_data``. Call this in ``receive``. Nothing
+        is sent if the message is not :attr:`answerable`. ``wait`` is that of :meth:`publish`."""
         if not self.answerable:
             return self.perform(_nothing())
         properties = {key: self._properties[key] for key in ("correlation_data",) if key in self._properties}
@@ -268,18 +268,18 @@ class MqttMethods(MqttConnection[R]):
         return self._message.get("properties") or {}
 
     def defer(self, retry_after: float | None = None) -> None:
-        """Called by ``receive``: not now; try this message again after ``retry_after`` seconds, or after the route's
-        backoff. For routes with a policy: without one there is nobody who would keep it."""
+        """Try this message again after ``retry_after`` seconds, or after the route's backoff. Call this in ``receive``.
+        It needs a route with a policy: without one, nothing keeps the message."""
         self._verdict = not_now(self.scope, retry_after)
 
-    def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
-        """Called by ``receive``: never. The message is acknowledged with an MQTT 5 reason code, and ``reason`` for
-        people; 3.1.1 has no word for it, and says that it was taken."""
+    def reject_message(self, reason_code: int = 0x80, reason: str = "") -> None:
+        """Reject this message: it does not come again. Call this in ``receive``. The message is acknowledged with an
+        MQTT 5 reason code, and with ``reason`` for people to read; a 3.1.1 device gets a plain acknowledgement."""
         self._verdict = never(reason_code, reason)
 
 
 class JsonMqttMethods(MqttMethods[R]):
-    """Payloads are JSON; write ``receive_json``. A payload that is none is refused, with a line in the log."""
+    """Payloads are JSON: define ``receive_json``. A payload that is not JSON is rejected, with a line in the log."""
 
     _hooks = {**OF_A_CONNECTION, "receive_json": Call(("topic", "content"), more=True)}
     _required = ("receive_json", "mqtt_receive")
@@ -291,13 +291,13 @@ class JsonMqttMethods(MqttMethods[R]):
         try:
             content = json.loads(payload, parse_constant=_no_constant)
         except (ValueError, RecursionError):
-            logger.warning("%s: refused, no JSON (%s, %d bytes)", describe(self.scope), topic, len(payload))
-            self.refuse(PAYLOAD_FORMAT_INVALID)
+            logger.warning("%s: rejected, not JSON (%s, %d bytes)", describe(self.scope), topic, len(payload))
+            self.reject_message(PAYLOAD_FORMAT_INVALID)
             return None
         return self.receive_json(topic, content, **self.extras.of(event))
 
     def receive_json(self, topic: str, content: Any, *args: Any, **kwargs: Any) -> Any:
-        """One message; as ``receive``, with what its payload says."""
+        """Handle one message, as ``receive`` does, with the content of its payload."""
 
     def publish_json(
         self,
@@ -309,31 +309,31 @@ class JsonMqttMethods(MqttMethods[R]):
         *,
         wait: bool = False,
     ) -> R:
-        """As ``publish``, with ``content`` as JSON. Raises TypeError or ValueError where it cannot be."""
+        """Publish ``content`` as JSON. Raises TypeError or ValueError if it cannot be written as JSON."""
         return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties, wait=wait)
 
 
 def not_now(scope: MQTTScope | None, retry_after: float | None) -> dict[str, Any]:
-    """Raises LocalProtocolError where ``retry_after`` is no number, or nobody would keep the message."""
+    """Event of ``defer``. Raises LocalProtocolError if ``retry_after`` is no number or nothing keeps a message."""
     if scope is not None and "delivery" not in scope["extensions"]:
-        raise LocalProtocolError("defer: nobody keeps this message; give its route a policy, such as inbox: true")
+        raise LocalProtocolError("defer: nothing keeps this message; give its route a policy, such as inbox: true")
     return _verdict({"type": "mqtt.defer", "retry_after": retry_after})
 
 
 def never(reason_code: int, reason: str) -> dict[str, Any]:
-    """Raises LocalProtocolError where an acknowledgement cannot say this."""
+    """The event of a rejection. Raises LocalProtocolError if an acknowledgement cannot have this code or reason."""
     said = {"properties": {"reason_string": reason}} if reason else {}
     return _verdict({"type": "mqtt.ack", "reason_code": reason_code, **said})
 
 
 def _verdict(event: dict[str, Any]) -> dict[str, Any]:
-    """``event``, which is sent when the handler has returned, checked while it runs."""
+    """Check ``event`` while the handler runs: it is sent when the handler has returned."""
     checked(CHECKS, {**event, "id": 1})
     return event
 
 
 def _no_constant(name: str) -> NoReturn:
-    """Python reads NaN and Infinity; RFC 8259 has no such numbers, and databases no room for them."""
+    """Reject NaN and Infinity: Python reads them, but RFC 8259 has no such numbers and databases cannot store them."""
     raise ValueError(name)
 
 

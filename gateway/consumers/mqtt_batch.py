@@ -50,8 +50,8 @@ class MqttMessage:
         """Not now: this one again, after ``retry_after`` seconds or the route's backoff. For routes with a policy."""
         self.verdict = not_now(self.scope, retry_after)
 
-    def refuse(self, reason_code: int = 0x80, reason: str = "") -> None:
-        """Never: this one is acknowledged with an MQTT 5 reason code, and ``reason`` for people."""
+    def reject(self, reason_code: int = 0x80, reason: str = "") -> None:
+        """Never: this message is acknowledged with an MQTT 5 reason code, and with ``reason`` for people to read."""
         self.verdict = never(reason_code, reason)
 
 

@@ -17,7 +17,7 @@ class Reject:
 
     code: int = 550
     """An SMTP reply code, 500 to 599."""
-    reason: str = "Message refused"
+    reason: str = "Message rejected"
 
     def __str__(self) -> str:
         return f"rejected, {self.code}"

@@ -16,7 +16,7 @@ SCOPE: Any = {"type": "call"}
 
 class Call(AppRun):
     sends = {
-        "ringing": {"call.answer": "open", "call.refuse": "over"},
+        "ringing": {"call.answer": "open", "call.reject": "over"},
         "open": {"call.speak": "open", "call.dictate": "open", "call.hang_up": "over"},
     }
     limit = 4
@@ -30,7 +30,7 @@ class Call(AppRun):
     def call_answer(self, event: Any) -> None:
         self.heard.append("answer")
 
-    def call_refuse(self, event: Any) -> None:
+    def call_reject(self, event: Any) -> None:
         self.heard.append("refuse")
 
     def call_speak(self, event: Any) -> None:
@@ -75,8 +75,8 @@ async def test_what_is_sent_reaches_the_protocol_in_order() -> None:
 @pytest.mark.parametrize(
     ("events", "sentence"),
     [
-        (["call.speak"], "'call.speak' may not be sent now .state ringing.; legal: call.answer, call.refuse"),
-        (["call.refuse", "call.answer"], "state over.; legal: nothing more"),
+        (["call.speak"], "'call.speak' may not be sent now .state ringing.; legal: call.answer, call.reject"),
+        (["call.reject", "call.answer"], "state over.; legal: nothing more"),
         (["call.answer", "call.answer"], "state open"),
         (["call.answer", "__class__"], "may not be sent"),
         (["call.answer", "call.speak"], "call.speak needs the key 'words'"),

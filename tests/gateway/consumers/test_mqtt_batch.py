@@ -149,7 +149,7 @@ async def test_messages_may_be_refused_or_deferred_one_by_one() -> None:
         max_batch = 3
 
         async def receive_batch(self, messages: Sequence[MqttMessage]) -> None:
-            messages[0].refuse(0x99)
+            messages[0].reject(0x99)
             messages[1].defer(5)
 
     stored = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}  # where there is somebody to keep it
@@ -168,7 +168,7 @@ async def test_a_verdict_of_a_batch_that_failed_is_not_that_of_its_messages() ->
 
         async def receive_batch(self, messages: Sequence[MqttMessage]) -> None:
             if len(messages) > 1:
-                messages[0].refuse()
+                messages[0].reject()
                 raise ConnectionError("the database is away")
 
     async with devices(Undecided.as_asgi(), 1) as (device,):

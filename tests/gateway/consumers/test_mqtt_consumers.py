@@ -155,7 +155,7 @@ async def test_json_in_and_out(consumer: Any, caplog: pytest.LogCaptureFixture) 
         {"type": "mqtt.ack", "id": 9},
     ]
     assert len(caplog.messages) == 6
-    assert "mqtt t1: refused, no JSON (n, 6 bytes)" in caplog.messages
+    assert "mqtt t1: rejected, not JSON (n, 6 bytes)" in caplog.messages
     assert "secret" not in caplog.text
 
 
@@ -327,7 +327,7 @@ async def test_what_a_consumer_says_in_words_of_mqtt_5() -> None:
 
         def receive(self, topic: str, payload: bytes) -> None:
             if topic == "never":
-                self.refuse(0x97, "enough for today")
+                self.reject_message(0x97, "enough for today")
             else:
                 self.close(0x98, {"reason_string": "come again tomorrow"})
 

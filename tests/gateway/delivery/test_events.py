@@ -377,9 +377,9 @@ PUBLICATIONS = [
     (lambda thing: thing._say("mqtt.send", None, topic="t"), "needs the key 'payload'"),
 ]
 ANSWERS = [
-    (lambda thing: thing.refuse(5), "reason_code is 5; write one of 0x00, 0x10, 0x80"),
-    (lambda thing: thing.refuse(0x8E), "reason_code is 142"),
-    (lambda thing: thing.refuse(0x80, "a\0b"), "reason_string is not text"),
+    (lambda thing: thing.reject_message(5), "reason_code is 5; write one of 0x00, 0x10, 0x80"),
+    (lambda thing: thing.reject_message(0x8E), "reason_code is 142"),
+    (lambda thing: thing.reject_message(0x80, "a\0b"), "reason_string is not text"),
     (lambda thing: thing.close(0x88), "reason_code is 136"),
 ]
 RUNS = [device, device_311, to_a_broker, stored_publish]

@@ -292,7 +292,7 @@ async def test_a_handler_says_not_now_or_never_without_raising(
         if payload == b"later" and seen.count(payload) < 3:
             consumer.defer(0.01)
         if payload == b"never":
-            consumer.refuse()
+            consumer.reject_message()
 
     class Sync(MqttConsumer):
         def receive(self, topic: str, payload: bytes) -> None:

@@ -45,7 +45,7 @@ class Shop(MqttConsumer):
         if topic == "crash":
             raise ValueError("no such order")
         if topic == "never":
-            self.refuse(0x99, "that is no number")
+            self.reject_message(0x99, "that is no number")
         elif topic == "close":
             self.close(0x98)
         elif topic == "tell":
@@ -69,7 +69,7 @@ class AsyncShop(AsyncMqttConsumer):
         if topic == "crash":
             raise ValueError("no such order")
         if topic == "never":
-            self.refuse(0x99, "that is no number")
+            self.reject_message(0x99, "that is no number")
         elif topic == "close":
             await self.close(0x98)
         elif topic == "tell":

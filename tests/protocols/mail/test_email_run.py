@@ -46,7 +46,7 @@ def sends(*events: dict[str, Any]) -> Any:
     [
         ([], Accept()),
         ([{"type": "email.accept"}], Accept()),
-        ([{"type": "email.reject"}], Reject(550, "Message refused")),
+        ([{"type": "email.reject"}], Reject(550, "Message rejected")),
         ([{"type": "email.reject", "code": 552, "reason": "full"}], Reject(552, "full")),
         ([{"type": "email.defer"}], Defer()),
         ([{"type": "email.defer", "reason": "busy", "retry_after": 60}], Defer("busy", 60)),

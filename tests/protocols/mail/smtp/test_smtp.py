@@ -58,7 +58,7 @@ class Held:
     ("event", "answer"),
     [
         ({"type": "email.accept"}, "250 2.0.0 "),
-        ({"type": "email.reject"}, "550 5.7.1 Message refused\r\n"),
+        ({"type": "email.reject"}, "550 5.7.1 Message rejected\r\n"),
         ({"type": "email.reject", "code": 552, "reason": "5.2.2 Full"}, "552 5.2.2 Full\r\n"),
         ({"type": "email.reject", "reason": "no\r\n250 yes é"}, "550 5.7.1 no 250 yes ?\r\n"),
         ({"type": "email.defer"}, "451 4.3.0 "),
