@@ -76,6 +76,8 @@ class Handshake:
             what = _COMES.get(type(packet), handshake.OTHER)
             if what == handshake.OTHER:  # the caller refuses
                 raise broken("other than AUTH while it authenticates [MQTT-3.1.2-30]")
+            if isinstance(packet, Auth) and packet.code != reasons.CONTINUE_AUTHENTICATION:
+                raise broken(f"AUTH {packet.code:#x} before it is accepted [MQTT-4.12.0-3]")
             self._goto(what)
             if isinstance(packet, Disconnect):
                 raise Goodbye(packet.code)

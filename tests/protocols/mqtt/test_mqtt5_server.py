@@ -113,7 +113,10 @@ async def test_a_packet_that_breaks_a_rule(caplog: pytest.LogCaptureFixture, dat
     assert len(lines(caplog)) == 1
 
 
-@pytest.mark.parametrize("said", [wire.publish("a"), wire.auth(0x18, authentication_method="other")])
+@pytest.mark.parametrize(
+    "said",
+    [wire.publish("a"), wire.auth(0x18, authentication_method="other"), wire.auth(0x19, authentication_method="M")],
+)
 async def test_what_breaks_a_rule_while_it_authenticates_gets_a_connack(said: bytes) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await receive()

@@ -928,6 +928,13 @@ def test_a_client_authenticates(broker: Broker) -> None:
     assert hears(ann) == [Heard("AUTH", code=0, properties={"authentication_method": "M"})]
 
 
+def test_nobody_authenticates_again_before_it_is_accepted(broker: Broker) -> None:
+    ann = Client(broker, wire.connect("ann", authentication_method="M"), accept=None)
+    with pytest.raises(RemoteProtocolError, match=r"4\.12\.0-3"):
+        ann.say(wire.auth(0x19, authentication_method="M"))
+    assert ann.handshake.state == "ask"  # the caller refuses
+
+
 def test_nothing_but_auth_before_it_is_accepted(broker: Broker) -> None:
     ann = Client(broker, wire.connect(authentication_method="M"), accept=None)
     with pytest.raises(RemoteProtocolError, match=r"3\.1\.2-30"):
