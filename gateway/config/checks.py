@@ -132,10 +132,22 @@ def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             yield parsed.document.at_value(("servers", name, "protocol"), message)
 
 
+def _classes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """A server class of another distribution may be missing, or lack what a server needs."""
+    for name, settings in parsed.settings.servers.items():
+        try:
+            SERVERS[settings.protocol].server_class()
+        except ValueError as error:
+            yield parsed.document.at_value(("servers", name, "protocol"), f"servers.{name}: {error}")
+
+
 def _scope_types(protocol: object) -> tuple[str, ...]:
-    """What a server of ``protocol`` makes; anything, for one that is unknown."""
+    """What a server of ``protocol`` makes; anything, for one that is unknown or cannot be had."""
     kind = SERVERS.get(str(protocol))
-    return kind.server_class().scope_types if kind is not None else tuple(KINDS)
+    try:
+        return kind.server_class().scope_types if kind is not None else tuple(KINDS)
+    except ValueError:
+        return tuple(KINDS)
 
 
 def _servers_and_routes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -263,6 +275,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _required,
     _carriers,
     _libraries,
+    _classes,
     _servers_and_routes,
     _submission,
     store,

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 from pydantic import TypeAdapter
 
+from gateway.delivery.kind import DeliveryKind
 from gateway.scopes.kind import ScopeKind
 
 GROUP = "asgi_gateway.scopes"
@@ -50,6 +52,17 @@ def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
         TypeAdapter(settings).json_schema()
     for needed in ("words", "keys", "router", "refusal", "example"):
         getattr(kind, needed)
+    if kind.delivery is not None:
+        _check_delivery(kind.delivery, name)
+
+
+def _check_delivery(delivery: Any, name: str) -> None:
+    if not isinstance(delivery, DeliveryKind):
+        raise TypeError(f"its delivery is {delivery!r}, not an instance of DeliveryKind")
+    for needed in ("name", "checks", "content"):
+        getattr(delivery, needed)
+    if delivery.name != name:
+        raise ValueError(f"the name of its delivery is {delivery.name!r}, not {name!r}")
 
 
 def _of(point: EntryPoint) -> str:

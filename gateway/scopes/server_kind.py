@@ -44,18 +44,32 @@ class ServerKind:
         return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
 
     def server_class(self) -> type[Server]:
+        """Raises ValueError, with one sentence, where ``home`` is not a server that can be made."""
         module, _, name = self.home.partition(":")
-        found: type[Server] = getattr(import_module(module), name)
-        return found
+        try:
+            found: Any = getattr(import_module(module), name)
+        except Exception as error:  # whatever the module does
+            raise ValueError(f"{self.home} cannot be imported: {type(error).__name__}: {error}") from error
+        if not (isinstance(found, type) and issubclass(found, Server)):
+            raise ValueError(f"{self.home} is {found!r}, not a subclass of protocols.server.Server")
+        if missing := sorted(found.__abstractmethods__):
+            raise ValueError(f"{self.home} has no {', '.join(missing)}, which every server needs")
+        server_class: type[Server] = found
+        return server_class
 
     def needs_store(self, settings: Any) -> bool:
         """Whether a server with these settings keeps a state of its own: those with ``persistence`` may say so."""
         return bool(getattr(settings, "persistence", False))
 
     def make(self, app: Application, settings: Any, name: str, state: dict[str, Any], given: Given) -> Server:
-        """Raises ValueError, with one sentence, where settings contradict each other."""
+        """Raises ValueError, with one sentence, where settings contradict each other, or the class is not as it
+        should be."""
         factory: Any = self.server_class()
-        made: Server = factory(app, settings, name=name, state=state, **self.options(settings, name, given))
+        options = self.options(settings, name, given)
+        try:
+            made: Server = factory(app, settings, name=name, state=state, **options)
+        except TypeError as error:
+            raise ValueError(f"servers.{name}: {self.home} cannot be made: {error}") from error
         return made
 
     def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
