@@ -48,6 +48,12 @@ class Dispatcher:
             worker.retire()
             outbox.retire()
 
+    def resume(self) -> None:
+        """Take from the store again, because the successor has not come up."""
+        for worker, outbox in self._parts:
+            worker.resume()
+            outbox.resume()
+
     async def stop(self, grace: float) -> None:
         """After the servers: let what runs finish, and keep the rest."""
         loop = asyncio.get_running_loop()

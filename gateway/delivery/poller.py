@@ -35,6 +35,7 @@ class Poller(ABC, Generic[Item]):
         """Since the store was looked at last."""
         notifier.listen(self.look)
         self._stopping = False
+        self._taking: asyncio.Task[None] | None = None
 
     @abstractmethod
     async def due(self, now: float) -> list[Item]:
@@ -56,12 +57,18 @@ class Poller(ABC, Generic[Item]):
         return {self.noun: len(self.running)} if self.running else {}
 
     def start(self) -> None:
-        self._tasks.spawn(self._take(), name="take")
+        self._taking = self._tasks.spawn(self._take(), name="take")
 
     def retire(self) -> None:
         """Take nothing more. What runs goes on until :meth:`stop`."""
         self._stopping = True
         self.look()
+
+    def resume(self) -> None:
+        """Take again what is due: there is no successor after :meth:`retire`."""
+        self._stopping = False
+        if self._taking is not None and self._taking.done():
+            self._taking = self._tasks.spawn(self._take(), name="take")
 
     async def stop(self, grace: float) -> None:
         """Take nothing more, let what runs finish; what does not is left to the next start, its attempt counted."""

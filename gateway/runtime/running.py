@@ -47,7 +47,7 @@ class RunningGateway:
 
         The listening sockets of each address that both have pass over, so that no connection is refused. What cannot
         exist twice (a mailbox, a session at a broker, an MQTT server's stored state) is stopped there before it starts
-        here. Until then the predecessor is untouched, and goes on if this fails. :meth:`give_way` ends it.
+        here. If this fails or is cancelled, the predecessor goes on without them. :meth:`give_way` ends it.
         """
         with entered(self.gateway.services):
             await self._start_application()
@@ -55,8 +55,12 @@ class RunningGateway:
             for server in servers:
                 predecessor.hand_sockets_to(server)
             await self._bind(server for server in servers if not server.exclusive)
-            await predecessor.stop_exclusive()
-            await self._bind(server for server in servers if server.exclusive)
+            try:
+                await predecessor.stop_exclusive()
+                await self._bind(server for server in servers if server.exclusive)
+            except BaseException:  # also where it is cancelled
+                predecessor.resume()
+                raise
 
     def hand_sockets_to(self, successor: Server) -> None:
         """Let ``successor`` listen on the sockets of the server that has its address here, if there is one."""
@@ -74,6 +78,11 @@ class RunningGateway:
         await asyncio.gather(*(_stop(server, self._grace) for server in exclusive))
         if self.gateway.dispatcher is not None:
             await self.gateway.dispatcher.deliveries.store.release_namespaces()
+
+    def resume(self) -> None:
+        """Go on, since the successor has not come up: what arrives here and is stored is delivered here."""
+        if self.gateway.dispatcher is not None:
+            self.gateway.dispatcher.resume()
 
     def replaces(self, predecessor: "RunningGateway") -> None:
         """Let ``predecessor`` finish what it has accepted, and end. The process does not end before it."""

@@ -257,6 +257,28 @@ async def test_a_gateway_that_cannot_start_leaves_the_other_one_alone(handlers: 
     await ended(one)
 
 
+async def test_what_is_stored_is_delivered_after_a_server_of_the_successor_has_failed(
+    handlers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The predecessor has retired from its store by then."""
+    facts = {"inbox": "true", "persistence": "true"}
+    one, two = made("first", 3, **facts), made("second", 4, **facts)
+    await install(one)
+
+    async def fail() -> None:
+        raise BindError("it is taken")
+
+    monkeypatch.setattr(next(each for each in two.gateway.servers if each.exclusive), "start", fail)
+    with pytest.raises(BindError, match="it is taken"):
+        await install(two, one)
+    await two.abort()
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "a@example.net", "b@example.org", "late"
+    await aiosmtplib.send(mail, hostname="127.0.0.1", port=port(one, "mail"), timeout=LIMIT)
+    await until(lambda: handlers.seen["email"]["late"])
+    await ended(one)
+
+
 async def test_many_replacements_leave_nothing_behind(handlers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocols.http.server.IDLE_GRACE", 0.0)
     running = made("first", 3, inbox="true", persistence="true")
