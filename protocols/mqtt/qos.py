@@ -99,7 +99,7 @@ SENDER: Table = {
             rule='MQTT-4.4.0-2: "If PUBACK or PUBREC is received containing a Reason Code of 0x80 or greater the '
             'corresponding PUBLISH packet is treated as acknowledged, and MUST NOT be retransmitted"',
         ),
-        PUBCOMP: Step(FREE, rule="no clause: its PUBREC is lost to us, but it has the message, and waits for nothing"),
+        PUBCOMP: Step(WAIT_PUBREC, rule=_LATE),
         RECONNECT: Step(WAIT_PUBREC, PUBLISH_DUP, _RESEND),
     },
     WAIT_PUBCOMP: {

@@ -268,6 +268,16 @@ def test_the_clients_receive_maximum(broker: Broker) -> None:
     assert messages(ann) == [b"5"]
 
 
+def test_a_late_pubcomp_is_no_answer_to_a_new_message_of_the_same_identifier(broker: Broker) -> None:
+    ann = stay(broker)
+    ann.say(wire.subscribe("a"), wire.publish("a", b"1", 2, 1))
+    assert messages(ann) == [b"1"]
+    ann.say(wire.pubcomp(1))
+    assert list(broker.sessions["ann"].inflight) == [1]
+    ann.say(wire.pubrec(1), wire.pubcomp(1))
+    assert not broker.sessions["ann"].inflight
+
+
 def test_a_smaller_receive_maximum_holds_for_what_is_sent_again(broker: Broker) -> None:
     ann = stay(broker)
     ann.say(wire.subscribe("a"), *(wire.publish("a", b"%d" % each, 2, each) for each in range(1, 5)))
@@ -277,7 +287,7 @@ def test_a_smaller_receive_maximum_holds_for_what_is_sent_again(broker: Broker) 
     assert kinds(back)[1:] == [("PUBREL", 1, 0), ("PUBLISH", 2, 0)]
     broker.send({"topic": "a", "payload": b"5", "qos": 1})
     assert back.heard() == []
-    back.say(wire.pubcomp(1), wire.pubcomp(4))
+    back.say(wire.pubcomp(1), wire.pubrec(4, 0x80))
     assert kinds(back) == [("PUBLISH", 3, 0)]
     back.say(wire.pubrec(2), wire.pubcomp(2), wire.pubrec(3), wire.pubcomp(3))
     assert [each for each in kinds(back) if each[0] == "PUBLISH"] == [("PUBLISH", 5, 0)]

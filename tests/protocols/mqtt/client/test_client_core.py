@@ -234,6 +234,15 @@ def test_late_answers_change_nothing() -> None:
     assert said(made) == b"\x62\3\0\1\x92"
 
 
+def test_a_late_pubcomp_is_no_answer_to_a_new_message() -> None:
+    """A PUBREL that was sent twice has two PUBCOMPs, and the first of them frees the packet identifier."""
+    made = connected()
+    packet_id = made.reserve()
+    made.publish("t", b"x", 2, packet_id, retain=False, properties={})
+    assert hear(made, b"\x70\3\0\1\x92") == []
+    assert hear(made, b"\x50\2\0\1", b"\x70\2\0\1") == [Answered(packet_id, (0,))]
+
+
 # The clock.
 
 
