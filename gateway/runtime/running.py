@@ -32,6 +32,7 @@ class RunningGateway:
         self._started: list[Server] = []
         self._tasks = Tasks("replaced")
         self._predecessor: asyncio.Task[None] | None = None
+        self.has_successor = False
         self._hint = "; Ctrl+C again to stop now"
 
     async def start(self) -> None:
@@ -43,12 +44,23 @@ class RunningGateway:
             await self._bind(self.gateway.servers)
 
     async def take_over(self, predecessor: "RunningGateway") -> None:
-        """Start in the place of ``predecessor``. Raises as :meth:`start` does.
+        """Start in the place of ``predecessor``. Raises as :meth:`start` does, and RuntimeError where another one has
+        begun to, or ``predecessor`` is this one.
 
         The listening sockets of each address that both have pass over, so that no connection is refused. What cannot
         exist twice (a mailbox, a session at a broker, an MQTT server's stored state) is stopped there before it starts
         here. If this fails or is cancelled, the predecessor goes on without them. :meth:`give_way` ends it.
         """
+        if self is predecessor or predecessor.has_successor:
+            raise RuntimeError(f"{predecessor.gateway.file} is being replaced already")
+        predecessor.has_successor = True
+        try:
+            await self._take_over(predecessor)
+        except BaseException:  # also where it is cancelled
+            predecessor.has_successor = False
+            raise
+
+    async def _take_over(self, predecessor: "RunningGateway") -> None:
         with entered(self.gateway.services):
             await self._start_application()
             servers = self._servers()

@@ -279,6 +279,21 @@ async def test_what_is_stored_is_delivered_after_a_server_of_the_successor_has_f
     await ended(one)
 
 
+async def test_a_gateway_is_replaced_by_one_other_at_a_time(handlers: Any) -> None:
+    one, two, three = made("first", 3), made("second", 4), made("second", 5)
+    await install(one)
+    with pytest.raises(RuntimeError, match=r"first\.yaml is being replaced already"):
+        await install(one, one)
+    results = await asyncio.gather(install(two, one), install(three, one), return_exceptions=True)
+    assert results[0] is None
+    assert isinstance(results[1], RuntimeError)
+    await three.abort()
+    await two.predecessor_ended()
+    async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port(two, 'web')}/") as answer:
+        assert await answer.text() == "second 4"
+    await ended(two)
+
+
 async def test_many_replacements_leave_nothing_behind(handlers: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("protocols.http.server.IDLE_GRACE", 0.0)
     running = made("first", 3, inbox="true", persistence="true")
