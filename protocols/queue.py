@@ -1,7 +1,8 @@
 """The queue between two tasks: bounded, in order, and safe to cancel on both sides."""
 
 from collections import deque
-from typing import Generic, TypeVar
+from collections.abc import Awaitable
+from typing import Any, Generic, TypeVar
 
 from protocols.checkpoint import checkpoints
 from protocols.wakeup import Wakeup
@@ -37,8 +38,8 @@ class Queue(deque[T], Generic[T]):
     def put(self, item: T) -> None:
         self.append(item)
         more = self._more
-        if more is not None and more.waiter is not None:
-            more.wake()
+        if more is not None and (waiter := more.waiter) is not None and not waiter.done():
+            waiter.set_result(None)  # as Wakeup.wake does, without a call for each item
 
     def close(self) -> None:
         """Nothing more is put. What is in it can still be taken."""
@@ -46,11 +47,11 @@ class Queue(deque[T], Generic[T]):
         for wakeup in filter(None, (self._more, self._room)):
             wakeup.wake()
 
-    async def more(self) -> None:
-        """Until something is put, or sooner; see :class:`protocols.wakeup.Wakeup`."""
+    def more(self) -> Awaitable[Any]:
+        """Until something is put, or sooner; see :meth:`protocols.wakeup.Wakeup.next`. Await it at once."""
         if self._more is None:
             self._more = Wakeup()
-        await self._more.wait()
+        return self._more.next()
 
     async def room(self) -> None:
         """Until half of it is free, or it is closed."""
@@ -73,8 +74,9 @@ class Queue(deque[T], Generic[T]):
     def next(self) -> T:
         """The oldest item of those that are there."""
         item = self.popleft()
-        if self._room is not None and len(self) * 2 <= self._limit:
-            self._room.wake()
+        room = self._room
+        if room is not None and room.waiter is not None and len(self) * 2 <= self._limit:
+            room.wake()
         return item
 
     async def take(self) -> list[T]:
