@@ -1,7 +1,7 @@
 """Scope types of other distributions, found by their entry points."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -52,6 +52,8 @@ def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
         TypeAdapter(settings).json_schema()
     for needed in ("words", "keys", "router", "refusal", "example"):
         getattr(kind, needed)
+    if "app" not in {each.name for each in fields(kind.route)}:
+        raise TypeError(f"{kind.route!r} is no settings of a route: a dataclass with app is")
     if kind.delivery is not None:
         _check_delivery(kind.delivery, name)
 

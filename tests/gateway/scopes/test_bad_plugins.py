@@ -8,6 +8,7 @@ import pytest
 
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import parse
+from gateway.delivery.policy import Policy
 from gateway.runtime.build import build
 from gateway.scopes import plugins
 from gateway.scopes.email.delivery import EmailDelivery
@@ -64,6 +65,10 @@ class OfAnotherName(_Letter):
     delivery: ClassVar[Any] = EmailDelivery()
 
 
+class WithoutApp(_Letter):
+    route: ClassVar[Any] = Policy
+
+
 class Lacking(_Letter):
     delivery: ClassVar[Any] = NoContent()
 
@@ -78,9 +83,10 @@ def kind(name: str) -> Any:
         ("Nothing", "not an instance of DeliveryKind"),
         ("OfAnotherName", "'email', not 'letter'"),
         ("Lacking", "content"),
+        ("WithoutApp", "a dataclass with app"),
     ],
 )
-def test_a_delivery_that_is_wrong_is_told(name: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_wrong_with_a_kind_is_told(name: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
     globals()["KIND"] = kind(name)
     point = EntryPoint("letter", f"{__name__}:KIND", plugins.GROUP)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
