@@ -1,13 +1,17 @@
-"""What this process knows of the accounts that things leave by, one for each lane: a login, a balance, a right."""
+"""Whether the account of each outgoing lane works: its login, balance and permissions, as this process knows them."""
 
 from collections import Counter
 
 CERTAIN = 3
-"""Refusals in a row after which it is the account. A provider may say of one text what others say of an account."""
+"""Refusals in a row after which the account counts as refused. Some providers refuse a single text with an answer that
+others give for an account."""
 
 
 class Accounts:
-    """An account works when something has left by it, and is refused when nothing has since."""
+    """An account works once an item has left through it; then it takes ``CERTAIN`` refusals in a row to count as refused.
+
+    An account through which nothing has left yet counts as refused at the first refusal.
+    """
 
     def __init__(self) -> None:
         self._working: set[str] = set()
@@ -15,7 +19,7 @@ class Accounts:
         self._told: set[str] = set()
 
     def left(self, lane: str) -> bool:
-        """Something has left; whether the operator was told that nothing would."""
+        """Record that an item has left; return whether the operator had been told that the account is refused."""
         self._working.add(lane)
         self._in_a_row.pop(lane, None)
         told = lane in self._told
@@ -23,7 +27,7 @@ class Accounts:
         return told
 
     def refused(self, lane: str) -> bool:
-        """Something was refused; whether it is the account."""
+        """Record a refusal; return whether the account counts as refused now."""
         self._in_a_row[lane] += 1
         if lane in self._working and self._in_a_row[lane] < CERTAIN:
             return False
@@ -31,7 +35,7 @@ class Accounts:
         return True
 
     def tell(self, lane: str) -> bool:
-        """Whether the operator is to be told: once, until something has left again."""
+        """Whether to tell the operator now: only once until an item leaves again."""
         first = lane not in self._told
         self._told.add(lane)
         return first

@@ -1,4 +1,4 @@
-"""How long a handler may take, and what comes then: it is cancelled; one on a thread, which cannot be, goes on."""
+"""The time limit of a handler. A handler that exceeds it is cancelled; on a thread, where it cannot be, it goes on."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,11 +8,11 @@ from gateway.threads import Calls, current_calls
 from protocols.asgi import Application, Receive, Send
 
 WIND_UP = 1.0
-"""Seconds that are left to a handler when its thread has ended after its time."""
+"""Seconds that a handler has left when its thread ends after the time limit."""
 
 
 class NoThread(TimeoutError):
-    """The handler waited for a free thread when its time was out."""
+    """The handler was still waiting for a free thread when its time was up."""
 
 
 def _nobody(error: TimeoutError) -> None:
@@ -20,7 +20,7 @@ def _nobody(error: TimeoutError) -> None:
 
 
 class Limit:
-    """Around one attempt. ``late`` is told once, where it goes on although its time is out."""
+    """The limit of one attempt. ``late`` is called once if the attempt goes on after its time is up."""
 
     def __init__(self, late: Callable[[TimeoutError], None] = _nobody) -> None:
         self.expired: TimeoutError | None = None
@@ -31,7 +31,7 @@ class Limit:
         self._cut = False
 
     async def run(self, app: Application, seconds: float | None, scope: Any, receive: Receive, send: Send) -> None:
-        """Run ``app``. Raises TimeoutError where it was cancelled for want of time."""
+        """Run ``app``. Raises TimeoutError if it was cancelled because its time was up."""
         if self.expired is not None:
             raise self.expired
         self._task = task = asyncio.current_task()
@@ -52,7 +52,7 @@ class Limit:
             self._end(task)
 
     def expire(self, error: TimeoutError) -> None:
-        """Its time is out, because of ``error``. Only the first time counts."""
+        """End the attempt's time with ``error``. Only the first call counts."""
         if self.expired is not None:
             return
         self.expired = error
@@ -64,7 +64,7 @@ class Limit:
             self.expired = NoThread("no thread was free for the handler; see threads in the file")
 
     def _try_to_cut(self) -> bool:
-        """Whether it could be cancelled: not while a thread works for it."""
+        """Cancel the attempt unless a thread works for it; return whether it was cancelled."""
         if self._task is None or not self._calls.give_up():
             return False
         self._cut = True
@@ -72,7 +72,7 @@ class Limit:
         return True
 
     def _idle(self) -> None:
-        """The thread has ended: what it leads to is the attempt's result, if it comes soon."""
+        """The thread has ended: its outcome is the attempt's result if the handler finishes soon."""
         if self.expired is not None and not self._cut:
             self._stop_timer()
             self._timer = asyncio.get_running_loop().call_later(WIND_UP, self._try_to_cut)
@@ -80,7 +80,7 @@ class Limit:
     def _end(self, task: "asyncio.Task[Any]") -> None:
         self._stop_timer()
         self._task = None
-        if self._cut:  # and yet it came to an end of its own
+        if self._cut:  # it was cancelled, but ended by itself
             self._cut = False
             task.uncancel()
 

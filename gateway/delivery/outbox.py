@@ -1,4 +1,7 @@
-"""Sends what handlers wanted sent, after it was committed with their "done": at least once, under a stable id."""
+"""Sends the stored mails, texts and publications of handlers: at least once each, under a stable id.
+
+They are committed together with the handler's "done", and leave after that.
+"""
 
 import logging
 import time
@@ -21,29 +24,29 @@ from protocols.errors import AccountRefused, LocalProtocolError, NotSent, Perman
 logger = logging.getLogger(__name__)
 
 Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
-"""Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises where it could not.
+"""Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises if it cannot.
 
 The event has an ``id``, the same each time it is tried."""
 
 
 class NoServer(NotSent):
-    """This process has no server of that name. Another one, with the same store, may."""
+    """This process has no server of that name. Another process with the same store may have one."""
 
 
 LEAST_TRIED = 3600.0
-"""Seconds of tries that an item has had, by the pauses between them, before it is given up for its age."""
+"""Seconds that an item's pauses must add up to before it is given up for its age."""
 MOST_TRIES = 64
-"""More than it takes for that."""
+"""Tries whose pauses are added up at most: more than ``LEAST_TRIED`` takes."""
 ACCOUNT_PAUSE = 300.0
-"""Seconds for which a lane rests whose account is refused; then one item asks again. A right login that a server has
-locked for a while is not to be kept locked by our asking."""
+"""Seconds for which a lane rests when its account is refused; then one item is tried again. Trying more often could
+keep an account locked that the server has locked for a while."""
 
 
 class Outbox(Poller[Outgoing]):
-    """``outlets``: by protocol. What has none waits for a start that has one.
+    """``outlets`` are by protocol. An item without an outlet waits until the gateway starts with one.
 
-    A lane may have as many places as it leaves free: half of them where it is alone, so that there is room for the next
-    one, however long this one's other side is silent.
+    A lane may take as many places as it leaves free, so a lane that is alone takes half of them. The next lane then has
+    room, however long the other side of this one is silent.
     """
 
     noun: ClassVar = "outgoing"
@@ -57,18 +60,18 @@ class Outbox(Poller[Outgoing]):
         self._outcomes = here.outcomes
         self._outlets = outlets
         self._resting: dict[str, float] = {}
-        """Lanes whose other side wants nothing more for now, until when (monotonic)."""
+        """Lanes that rest because their other side asked for a pause: lane -> end of the pause (monotonic)."""
         self._accounts = Accounts()
         self._awake = False
 
     async def due(self, now: float) -> list[Outgoing]:
-        if not self._awake:  # what was refused may be repaired: this is a new start
+        if not self._awake:  # after a start, accounts that were refused may have been repaired
             await self.store.wake_lanes()
             self._awake = True
         own = Counter(item.lane for item in self.running.values())
         full = {lane for lane, number in own.items() if number >= self.room}
         most = max((number for lane, number in own.items() if lane not in full), default=0)
-        limit = (self.room - most + 1) // 2  # were they all of one lane, it is just full then
+        limit = (self.room - most + 1) // 2  # if they are all of one lane, they just fill it
         return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest())
 
     def _at_rest(self) -> set[str]:
@@ -80,7 +83,7 @@ class Outbox(Poller[Outgoing]):
         current_event.set(item.message)
         try:
             await self._send(item)
-        except Exception as error:  # whatever the other side, or its library, came up with
+        except Exception as error:  # anything that the other side, or its library, can cause
             await self._not_sent(item, error)
         else:
             await retry_until_stored(partial(self.store.finish_outgoing, item.id))
@@ -88,7 +91,7 @@ class Outbox(Poller[Outgoing]):
             self._left(item.lane)
 
     async def _not_sent(self, item: Outgoing, error: Exception) -> None:
-        """The message is refused, the account is, or it is to be tried again, as long as its life lasts."""
+        """Bury the item if its message is refused or too old, hold it if the account is refused, or try it again."""
         if isinstance(error, NoServer):
             await self._leave_to_another(item, error)
         elif isinstance(error, PermanentFailure | LocalProtocolError):
@@ -102,8 +105,8 @@ class Outbox(Poller[Outgoing]):
             await self._postpone(item, error)
 
     def _is_over(self, item: Outgoing, error: Exception) -> bool:
-        """By the clock, and by the tries that it has had: a gateway that was off for a week, or whose clock jumped, has
-        not tried it for a week. What may be the account's fault has to be said twice."""
+        """Whether the item is too old, by the clock and by its tries: a gateway that was off for a week, or whose clock
+        jumped, has not tried it for a week. An error that may be the account's must occur twice in a row."""
         keep = self.keep.of(item.kind)
         tried = sum(map(self.backoff.wait, range(1, min(item.attempts, MOST_TRIES))))
         sure = not isinstance(error, AccountRefused) or item.error == str(error)
@@ -126,7 +129,7 @@ class Outbox(Poller[Outgoing]):
         self._outcomes.add(item.kind, "refused")
 
     async def _leave_to_another(self, item: Outgoing, error: NoServer) -> None:
-        """The lane rests for this process alone: where another one has the server, it goes on."""
+        """Let the lane rest in this process only: a process that has the server goes on sending."""
         self._resting[item.lane] = time.monotonic() + ACCOUNT_PAUSE
         if self._accounts.tell(item.lane):
             said = "%s: %s: it is kept for another gateway with this store that has it, or for this one's next start"
@@ -144,7 +147,7 @@ class Outbox(Poller[Outgoing]):
 
     async def _postpone(self, item: Outgoing, error: Exception) -> None:
         wait = self._wait_after(error, item)
-        level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # the account's is said once
+        level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # an account is warned of once
         logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
         await self._later(item, error, self.store.now() + wait)
         self._outcomes.add(item.kind, "retried")
@@ -156,7 +159,7 @@ class Outbox(Poller[Outgoing]):
         await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})
 
     def _wait_after(self, error: Exception, item: Outgoing) -> float:
-        """Where the other side says when, that holds for all that goes to it."""
+        """Seconds until the next try. A pause that the other side asks for applies to the whole lane."""
         if isinstance(error, NotSent) and error.retry_after is not None:
             wait = min(max(error.retry_after, self.backoff.wait(1)), LONGEST_BACKOFF)
             self._resting[item.lane] = time.monotonic() + wait
@@ -164,11 +167,11 @@ class Outbox(Poller[Outgoing]):
         return self.backoff.wait(item.attempts)
 
     def _parts(self, item: Outgoing, error: Exception) -> tuple[Outgoing | None, Outgoing | None]:
-        """What is still to be sent of it, and what will never be, where it was not refused as a whole. The operator is
-        told of the latter."""
+        """The part of the item that is still to be sent, and the part that is refused permanently. Both are None if the
+        error concerns the whole item. The refused part is logged."""
         left, refused = (error.left, error.refused) if isinstance(error, NotSent) else (None, None)
         if left is None and isinstance(error, NotSent) and not item.recipient:
-            left = {}  # an item of 0.1.0, which did not keep to whom it goes: now it does
+            left = {}  # an item of 0.1.0 has no recipient: this adds it
         rest = None if left is None else part_of(item, left)
         if refused is None:
             return rest, None

@@ -1,4 +1,4 @@
-"""How a route wants its messages delivered."""
+"""The delivery policy of a route: attempts, pauses, time limit, inbox, order."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -7,9 +7,9 @@ from protocols.server import SETTINGS_CONFIG
 from protocols.units import Count, Seconds, Timeout
 
 _MOST_DOUBLINGS = 64
-"""A float ends at 1,024 of them; what is tried once an hour gets there in six weeks."""
+"""A float overflows at 1,024 doublings, which a message that is tried once an hour reaches in six weeks."""
 LONGEST_BACKOFF = 3600.0
-"""Seconds between two attempts, at most."""
+"""The longest pause between two attempts, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -19,29 +19,29 @@ class Policy:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     attempts: Count | None = None
-    """How often a message's handler is started; after the last failure the message is among the dead letters. Empty:
-    once an attempt, for as long as the sender repeats it."""
+    """How often a message's handler is started; after the last failure the message is a dead letter. Empty: once each
+    time that the sender repeats the message."""
     backoff: Seconds = 30.0
-    """Before the second attempt; it doubles each time, to an hour at most."""
+    """The pause before the second attempt. It doubles each time, up to an hour."""
     timeout: Timeout | None = None
-    """How long the handler may take; then it is cancelled and the attempt has failed. One on a thread goes on, since
-    nothing can stop it: its message is not tried again beside it, and what comes of it counts."""
+    """How long the handler may take. Then it is cancelled, and the attempt has failed. A handler on a thread cannot be
+    stopped and goes on: its message is not tried again meanwhile, and its result counts."""
     on_error: Literal["retry", "dead-letter", "refuse"] = "retry"
-    """After a failure: `retry` until `attempts` are used up; `dead-letter`: at once, and the sender is told that it was
-    taken; `refuse`: at once, and the sender is told never to send it again."""
+    """What follows a failure: `retry` until `attempts` are used up; `dead-letter` at once, with the sender told that
+    the message was accepted; `refuse` at once, with the sender told not to send it again."""
     inbox: bool = False
     """Store the message and acknowledge it; the handler runs from the store."""
     order: Literal["key", "none"] = "none"
     """`key`: messages of one MQTT topic, or of one sender, are handled in the order in which they came."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where two settings do not go together."""
+        """Check the settings. Raises ValueError if two of them exclude each other."""
         if self.inbox and self.on_error == "refuse":
             raise ValueError("on_error: refuse and inbox: true do not go together: the sender has its answer by then")
 
     @property
     def plain(self) -> bool:
-        """Whether it asks for nothing: such a route is served without a store, at no cost."""
+        """Whether all settings are the defaults: such a route is served without a store, at no cost."""
         return self == Policy()
 
     def wait(self, attempt: int) -> float:

@@ -1,4 +1,4 @@
-"""The only place that imports Django: its set-up, and its views as an application."""
+"""The only package that imports Django: it sets Django up and runs its views as an application."""
 
 import os
 from typing import cast
@@ -8,9 +8,9 @@ from protocols.asgi import Application
 
 
 def setup(settings_module: str) -> None:
-    """Set Django up with ``settings_module`` (dotted), before anything of the project is imported.
+    """Set Django up with ``settings_module`` (a dotted name). Call this before anything of the project is imported.
 
-    Raises ImportError where there is no such module, and Django's ImproperlyConfigured where it is wrong.
+    Raises ImportError if there is no such module, and Django's ImproperlyConfigured if the settings are wrong.
     """
     import django
     from django.conf import settings
@@ -23,7 +23,8 @@ def setup(settings_module: str) -> None:
 
 
 def application() -> Application:
-    """Django's views as an ASGI application; with the static files of all apps while ``DEBUG``, as runserver does."""
+    """Django's views as an ASGI application. It serves the static files of all apps while ``DEBUG`` is on, as runserver
+    does."""
     from django.conf import settings
     from django.core.asgi import get_asgi_application
 

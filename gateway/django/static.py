@@ -1,4 +1,4 @@
-"""The static files of all apps while ``DEBUG``, as runserver serves them."""
+"""Serves the static files of all apps while ``DEBUG`` is on, as runserver does."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from django.http import Http404
 
 
 class StaticFiles(ASGIStaticFilesHandler):
-    """A path that leads out of the static folders is no file of theirs: 404, where Django's handler crashes."""
+    """Answers 404 to a path that leads out of the static folders, where Django's own handler crashes."""
 
     def serve(self, request: Any) -> Any:
         try:

@@ -1,8 +1,8 @@
-"""Django's views as an application, on threads that outlive the request.
+"""Runs Django's views as an application, on threads that outlive the request.
 
-Django gives each request a thread of its own for its sync parts (views, middleware, ORM, signals), which share a
-connection to the database there. It makes that thread for the request and ends it after: most of what a small view
-costs. Here it is one that an earlier request has left; a connection that it keeps (``CONN_MAX_AGE``) serves the next.
+Django runs the sync parts of a request (views, middleware, ORM, signals) on one thread, where they share a database
+connection. It starts that thread for the request and ends it afterwards, which is most of the cost of a small view.
+Here a thread of an earlier request is used again, and the connection that it keeps (``CONN_MAX_AGE``) with it.
 """
 
 from collections.abc import Callable
@@ -18,10 +18,10 @@ R = TypeVar("R")
 
 
 class Views:
-    """``views`` is Django's handler."""
+    """The application around ``views``, which is Django's handler."""
 
     target_name = "django"
-    """As gateway.yaml calls it."""
+    """The name of this target in gateway.yaml."""
 
     def __init__(self, views: Application) -> None:
         self._views = views
@@ -43,12 +43,12 @@ class Views:
 
 
 class _Thread(ThreadPoolExecutor):
-    """One thread, which knows when it has nothing to do. It starts with the first call."""
+    """An executor with one thread, which knows when it is idle. The thread starts with the first call."""
 
     def __init__(self) -> None:
         super().__init__(max_workers=1, thread_name_prefix="django")
         self._calls: list[Future[Any]] = []
-        """Those that have not ended. More than the last: of several at once, that may be cancelled and others run."""
+        """The calls that have not ended. The last one is not enough: it may be cancelled while earlier ones run."""
 
     def submit(self, function: Callable[..., R], /, *args: Any, **kwargs: Any) -> "Future[R]":
         future = super().submit(function, *args, **kwargs)
@@ -56,7 +56,7 @@ class _Thread(ThreadPoolExecutor):
         return future
 
     def when_idle(self, call: Callable[[], None]) -> None:
-        """``call()`` now or, where a view still runs whose client has left, on the thread when it has ended."""
+        """Call ``call`` now, or on the thread when its view ends: a view may still run after its client has left."""
         if self._unfinished():
             super().submit(call)
         else:
@@ -67,9 +67,9 @@ class _Thread(ThreadPoolExecutor):
 
 
 class _RequestContext(ThreadSensitiveContext):
-    """What asgiref calls the sync parts of one request by."""
+    """The context in which asgiref runs the sync parts of one request."""
 
     async def __aexit__(self, *error: object) -> None:
         await super().__aexit__(*error)  # type: ignore[no-untyped-call]  # asgiref's
-        # A task that the view has left behind gets a thread of its own, as it does without us; asgiref would refuse it.
+        # A task that the view left behind gets its own thread, as under plain Django; asgiref would refuse it.
         self._exited = False
