@@ -8,7 +8,8 @@ others give for an account."""
 
 
 class Accounts:
-    """An account works once an item has left through it; then it takes ``CERTAIN`` refusals in a row to count as refused.
+    """An account works once an item has left through it; then it takes ``CERTAIN`` refusals in a row to count as
+    refused.
 
     An account through which nothing has left yet counts as refused at the first refusal.
     """

@@ -1,1 +1,1 @@
-"""Who may connect, and what each may do then."""
+"""Access control: users, passwords, and the rules of ``acl``."""

@@ -1,4 +1,4 @@
-"""Who may connect, and what each may do then: users, certificates and rules as the settings have them."""
+"""Decides which clients may connect and what they may do, by the users, certificates and rules of the settings."""
 
 import asyncio
 import logging
@@ -20,27 +20,28 @@ from protocols.secret import Secret
 logger = logging.getLogger(__name__)
 
 MOST_AT_ONCE = 2
-"""Passwords that are checked at a time: each takes a core and some 20 MiB for tens of milliseconds."""
+"""Passwords that are checked at a time: each check takes a core and about 20 MiB for tens of milliseconds."""
 _THREADS = ThreadPoolExecutor(MOST_AT_ONCE + 1, thread_name_prefix="login")
-"""For them and for a look at the password file. The event loop's own few threads may all wait for a name server."""
+"""The threads that check passwords and read the password file. The event loop's own few threads may all be waiting for
+a name server."""
 LONG = 1024
-"""Bytes of a password above which it is a long one."""
+"""A password of more bytes is a long one."""
 MOST_LONG = 64
-"""Long passwords that may wait to be checked; a client with one more is told that the server is busy. Shorter ones are
-bounded by ``max_connections`` alone."""
+"""Long passwords that may wait to be checked; the next client with one is told that the server is busy. Shorter ones
+are bounded by ``max_connections`` alone."""
 SOONEST = 0.1
-"""Seconds that the answer to a wrong login takes at least."""
+"""The answer to a wrong login takes at least this many seconds."""
 
 Save = Callable[[str, str | None], None]
-"""``save(user name, record)``; None removes it."""
+"""``save(user name, record)`` stores a record of a right login; None removes it."""
 
 
 def _forget(username: str, record: str | None) -> None:
-    """Where nothing outlives the process."""
+    """Save nothing: without persistence, records do not outlive the process."""
 
 
 class AccessSettings(Protocol):
-    """The settings of a server that say who may connect; see :class:`protocols.mqtt.settings.MQTTSettings`."""
+    """The settings of a server for access control; see :class:`protocols.mqtt.settings.MQTTSettings`."""
 
     @property
     def users(self) -> Mapping[str, Secret] | None: ...
@@ -61,7 +62,7 @@ class AccessSettings(Protocol):
 
 
 class Verdict(NamedTuple):
-    """The answer to who somebody is: CONNACK's reason code, and the user name that was proved."""
+    """The outcome of authentication: CONNACK's reason code, and the authenticated user name."""
 
     reason_code: int
     username: str | None
@@ -70,26 +71,26 @@ class Verdict(NamedTuple):
 class _Checked(NamedTuple):
     right: bool
     began: float
-    """When its turn came, in the loop's time."""
+    """When the check began, in the loop's time."""
 
 
 _WRONG = Verdict(reasons.BAD_CREDENTIALS, None)
 
 
 class Access:
-    """Judges clients before the application hears of them."""
+    """Authenticates clients before the application gets them."""
 
     def __init__(self, settings: AccessSettings, name: str, save: Save = _forget) -> None:
         """``name`` is the server's; ``save`` keeps records of right logins beyond this process. Raises ValueError with
-        one sentence where the password file is not good."""
+        one sentence if the password file cannot be used."""
         self.needed = settings.knows_users
-        """Whether there is anything to judge by; where not, the application alone decides who connects."""
+        """Whether the settings name users. If they do not, the application alone decides about connections."""
         self._settings = settings
         self._name = name
         self._file = None if settings.password_file is None else PasswordFile(settings.password_file, name)
         self._merged_from: Users | None = None
         self._merged: Users = {}
-        """The file's and the settings', since the file was read last."""
+        """The users of the file, as it was read last, and of the settings."""
         self._slowest = slowest(settings.users or {})
         self._looking: asyncio.Future[Any] | None = None
         self._cache = LoginCache()
@@ -101,7 +102,7 @@ class Access:
         self._saved: dict[str, str] = {}
 
     def restore(self, saved: Mapping[str, str]) -> None:
-        """Records that ``save`` was given in an earlier process, by user name."""
+        """Take over the records that an earlier process gave to ``save``, by user name."""
         users = self._known()
         self._saved = {name: record for name, record in saved.items() if self._saves and name in users}
         for name in saved.keys() - self._saved.keys():
@@ -114,8 +115,8 @@ class Access:
         certificate: dict[str, Any] | None,
         host: str = "",
     ) -> Verdict:
-        """Who this is. ``certificate``: the verified one of the client, as ``SSLObject.getpeercert()`` has it;
-        ``host``: its address. The answer to a wrong login takes as long for every name, and longer with each
+        """Authenticate a client. ``certificate`` is its verified certificate, as ``SSLObject.getpeercert()`` returns
+        it; ``host`` is its address. The answer to a wrong login takes equally long for every name, and longer with each
         failure."""
         if self._settings.certificate_user and (name := common_name(certificate)) is not None:
             return Verdict(reasons.SUCCESS, name)
@@ -155,7 +156,8 @@ class Access:
         return await self._refused(username, address, checked.began)
 
     async def _refused(self, username: str, address: str, began: float) -> Verdict:
-        """Twice what the slowest hash takes after its check began: the time does not tell which hash it was."""
+        """Wait and answer that the login is wrong. The answer comes twice the time of the slowest hash after the check
+        began, so the time does not tell which hash was checked."""
         loop = asyncio.get_running_loop()
         keys = _failure_key("name", username), _failure_key("address", address)
         wait = penalty(max(self._failures.of(key, loop.time()) for key in keys))
@@ -171,7 +173,7 @@ class Access:
         return self._failures.of(_failure_key("address", address), asyncio.get_running_loop().time())
 
     def rules_for(self, client_id: str, username: str | None) -> Rules | None:
-        """What this client may do; None where there is no acl, and everybody may do everything."""
+        """The rules for this client; None if there is no acl, so that every client may do everything."""
         return None if self._settings.acl is None else Rules(self._settings.acl, client_id, username)
 
     async def _check(self, users: Users, username: str, password: bytes, digest: bytes) -> _Checked:
@@ -188,7 +190,7 @@ class Access:
         return _Checked(right, began)
 
     def _verify(self, users: Users, username: str, password: bytes) -> tuple[bool, str | None]:
-        """Whether it is right, and the record to save where there is none. On a thread."""
+        """Check the password, on a thread. Return whether it is right, and a record to save if there is none yet."""
         hashed, saved = users.get(username), self._saved.get(username)
         if hashed is not None and saved is not None and is_saved(saved, hashed, password):
             return True, None
@@ -197,7 +199,7 @@ class Access:
         return True, save_login(hashed, password) if self._saves else None
 
     async def _users(self) -> Users:
-        """Those of now: the file is looked at when somebody connects, on a thread, once for all who connect then."""
+        """The current users. The file is checked when a client connects, on a thread, once for all that wait for it."""
         if self._file is not None and (self._looking is not None or self._file.overdue):
             if self._looking is None:
                 self._looking = asyncio.get_running_loop().run_in_executor(_THREADS, self._file.users)
@@ -219,12 +221,12 @@ class Access:
 
 
 def _failure_key(kind: str, value: str) -> int:
-    """A client chooses the value, which may be long."""
+    """A key of fixed size: the client chooses ``value``, which may be long."""
     return hash((kind, value))
 
 
 def common_name(certificate: dict[str, Any] | None) -> str | None:
-    """The subject's one common name; None where there is none, several, or one that no log line could show."""
+    """The subject's only common name; None if it has none, several, or one that is not printable."""
     subject = (certificate or {}).get("subject", ())
     names = [value for part in subject for kind, value in part if kind == "commonName"]
     return names[0] if len(names) == 1 and names[0] and names[0].isprintable() else None

@@ -1,4 +1,5 @@
-"""Who may publish and subscribe to what: the rules of ``acl``, of which the first that matches decides. Pure."""
+"""The rules of ``acl``, which say what clients may publish and subscribe to. The first rule that matches decides.
+Pure."""
 
 import re
 from collections.abc import Iterable
@@ -15,7 +16,7 @@ _NAMES = re.compile("%[cu]")
 _SHARED = "$share/"
 _MAX_KNOWN = 128
 _MAX_KNOWN_TOPIC = 200
-"""Characters. Together they bound what one device's cache of topics may hold, whatever it publishes to."""
+"""Characters of a topic in a device's cache. Together with ``_MAX_KNOWN`` this bounds the cache's memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,17 +26,17 @@ class Rule:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     allow: Action | None = None
-    """What it allows. A subscription is allowed where ``topic`` covers all that it asks for."""
+    """What it allows. A subscription is allowed if ``topic`` covers its whole filter."""
     deny: Action | None = None
-    """What it denies. A subscription is denied where ``topic`` has anything in common with what it asks for."""
+    """What it denies. A subscription is denied if its filter has any topic in common with ``topic``."""
     topic: str
     """A topic filter; ``%c`` in it is the client id, ``%u`` the user name. ``#`` and ``+`` at its beginning match no
     topic that begins with ``$``."""
     user: str | None = None
-    """For this user alone, or those that a pattern with ``*``, ``?`` and ``[a-z]`` matches; ``*`` is every user, which
-    nobody without a name is. Default: everybody."""
+    """The user name to which the rule applies, or a pattern with ``*``, ``?`` and ``[a-z]``; ``*`` matches every client
+    with a user name. Default: every client."""
     client: str | None = None
-    """For this client id alone, or those that a pattern matches. Anybody may call itself anything."""
+    """The client id to which the rule applies, or a pattern. A client can choose any client id."""
 
     def __post_init__(self) -> None:
         if (self.allow is None) == (self.deny is None):
@@ -56,17 +57,18 @@ class Rule:
         return _matches(self.user, username) and _matches(self.client, client_id)
 
     def topic_for(self, client_id: str, username: str | None) -> str | None:
-        """The filter with the names in it; None where a name is none, or would be more than literal text in a level."""
+        """The filter with the names filled in; None if a name is missing, or would be more than literal text in a
+        level."""
         names = {"%c": client_id, "%u": username or ""}
         if any(not _is_literal(names[name]) for name in _NAMES.findall(self.topic)):
             return None
         filled = _NAMES.sub(lambda found: names[found[0]], self.topic)
-        # Nobody reaches the server's own topics by the name it takes.
+        # A client cannot reach the server's own topics by choosing its name.
         return None if filled.startswith("$") and not self.topic.startswith("$") else filled
 
 
 def check_acl(rules: Iterable[Rule]) -> None:
-    """Raises ValueError where no rule allows anything."""
+    """Check the rules. Raises ValueError if no rule allows anything."""
     if not any(rule.allow for rule in rules):
         raise ValueError("acl has no allow rule, so that it denies everything; end it with {allow: all, topic: '#'}")
 
@@ -80,7 +82,7 @@ def _is_literal(name: str) -> bool:
 
 
 class _Line(NamedTuple):
-    """A rule as it is for one device."""
+    """A rule with the names of one device filled in."""
 
     allows: bool
     action: Action
@@ -88,7 +90,7 @@ class _Line(NamedTuple):
 
 
 class Rules:
-    """What one device may do: its client id and user name are filled in."""
+    """The rules for one device, with its client id and user name filled in."""
 
     __slots__ = ("_known", "_lines")
 
@@ -101,7 +103,8 @@ class Rules:
         ]
 
     def may_publish(self, topic: str) -> bool:
-        """Whether it may publish to ``topic``, a valid topic name. Devices repeat theirs: a hit is one look-up."""
+        """Whether the device may publish to ``topic``, a valid topic name. Devices repeat topics: a hit is one
+        look-up."""
         known = self._known.get(topic)
         return self._learn(topic) if known is None else known
 

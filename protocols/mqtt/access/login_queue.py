@@ -1,4 +1,4 @@
-"""Password checks take turns: so many at a time, by address and, within an address, by user name."""
+"""A fair queue of password checks: addresses take turns, and the user names of an address do, too."""
 
 import asyncio
 import heapq
@@ -12,7 +12,7 @@ Check = Callable[[], Coroutine[Any, Any, T]]
 
 
 class _Pending(Generic[T]):
-    """One check, and everybody who waits for it."""
+    """One check, and the connections that wait for it."""
 
     __slots__ = ("check", "done", "key", "name", "task", "waiters")
 
@@ -22,30 +22,30 @@ class _Pending(Generic[T]):
         self.check = check
         self.done = done
         self.waiters: Counter[str] = Counter()
-        """By address; any of them may give it its turn."""
+        """Number of waiting connections by address. The turn of any of these addresses can start the check."""
         self.task: asyncio.Task[T] | None = None
 
 
 class LoginQueue(Generic[T]):
-    """Addresses take turns, one check each, so that a thousand wrong logins from one address delay a right one from
-    another by one check and not by a thousand. Of two addresses the one for which ``failures`` is smaller comes first.
-    The user names of one address take turns in the same way.
+    """Addresses take turns, one check each, so a thousand wrong logins from one address delay a right login from
+    another by one check instead of a thousand. Of two addresses, the one with the smaller ``failures`` comes first. The
+    user names of one address take turns in the same way.
 
-    Clients that say the same at the same time share one check. A check for which nobody waits any more is dropped
-    unless it has begun; so the queue is never longer than the number of connections.
+    Clients that send the same login at the same time share one check. A check for which no client waits any more is
+    dropped unless it has begun, so the queue is never longer than the number of connections.
     """
 
     def __init__(self, size: int, failures: Callable[[str], float]) -> None:
-        """``size``: checks at a time."""
+        """``size`` is the number of checks at a time."""
         self._free = size
         self._failures = failures
         self._pending: dict[Hashable, _Pending[T]] = {}
         self._waiting: dict[str, dict[str, dict[_Pending[T], None]]] = {}
-        """By address, then by user name: whose turn is next, first. Then in order of arrival."""
+        """By address, then by user name, with the next turn first, then in order of arrival."""
         self._turns: list[tuple[float, int, str]] = []
-        """A heap: failures, number of the turn, address. An address is in it once."""
+        """A heap of (failures, number of the turn, address). Each address is in it once."""
         self._listed: set[str] = set()
-        """The addresses in it."""
+        """The addresses in the heap."""
         self._number = itertools.count()
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class LoginQueue(Generic[T]):
         return len(self._pending)
 
     async def run(self, key: Hashable, address: str, name: str, check: Check[T]) -> T:
-        """What ``check()`` returns or raises, or what the one of the same ``key`` does that is waiting already."""
+        """Return or raise what ``check()`` does, or what a waiting check with the same ``key`` does."""
         pending = self._pending.get(key)
         if pending is None:
             pending = self._pending[key] = _Pending(key, name, check, asyncio.get_running_loop().create_future())
@@ -103,7 +103,7 @@ class LoginQueue(Generic[T]):
         while self._turns:
             _, _, address = heapq.heappop(self._turns)
             self._listed.discard(address)
-            if address in self._waiting:  # else everybody there has left
+            if address in self._waiting:  # otherwise all its clients have left
                 return self._take(address)
         return None
 
@@ -126,7 +126,7 @@ class LoginQueue(Generic[T]):
             pending.done.cancel()
         elif (error := task.exception()) is not None:
             pending.done.set_exception(error)
-            pending.done.exception()  # nobody may be left to hear of it
+            pending.done.exception()  # marks it as retrieved: maybe no client waits any more
         else:
             pending.done.set_result(task.result())
         self._start()

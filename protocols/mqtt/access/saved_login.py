@@ -1,9 +1,9 @@
-"""That a password was right, in a form that outlives the process.
+"""Records that a password was right, which outlive the process.
 
-A thousand devices that come back after a restart of the gateway would each cost the tens of milliseconds of their
-password's own hash. Such a record costs half a millisecond. It is an argon2id hash with a salt of its own, with cheaper
-parameters (1 MiB, one pass) than the hash it stands for; a stolen one is a 40th of the work to guess. It covers that
-hash too, and is void when the hash is another one.
+When a thousand devices reconnect after a restart of the gateway, checking each password against its own hash would take
+tens of milliseconds. Checking such a record takes half a millisecond. It is an argon2id hash with its own salt and
+cheaper parameters (1 MiB, one pass) than the original hash, so guessing a stolen record takes a 40th of the work. The
+record also covers the original hash, and is void when that changes.
 """
 
 from protocols.secret import Secret
@@ -12,7 +12,7 @@ _MEMORY, _PASSES = 1024, 1
 
 
 def save_login(hashed: Secret, password: bytes) -> str:
-    """A record that ``password`` is the right one for ``hashed``. Half a millisecond of a CPU."""
+    """A record that ``password`` is right for ``hashed``. It takes half a millisecond of CPU."""
     import secrets
 
     from argon2.low_level import Type, hash_secret
@@ -22,7 +22,7 @@ def save_login(hashed: Secret, password: bytes) -> str:
 
 
 def is_saved(record: str, hashed: Secret, password: bytes) -> bool:
-    """Whether ``record`` says so."""
+    """Whether ``record`` says that ``password`` is right for ``hashed``."""
     from argon2.exceptions import Argon2Error
     from argon2.low_level import Type, verify_secret
 

@@ -1,4 +1,4 @@
-"""Who is who: hashes of passwords, and the file that holds them."""
+"""Users with the hashes of their passwords, and the file that holds them."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from protocols.secret import Secret
 logger = logging.getLogger(__name__)
 
 MAX_BCRYPT = 72
-"""Bytes of a password; bcrypt sees no more."""
+"""Bytes of a password that bcrypt uses; it ignores the rest."""
 
 _HASH = re.compile(
     r"\$argon2id\$v=19\$m=\d{1,9},t=\d{1,6},p=\d{1,5}\$[A-Za-z0-9+/]{11,86}\$[A-Za-z0-9+/]{16,172}"
@@ -20,20 +20,21 @@ _HASH = re.compile(
     re.ASCII,
 )
 _STRANGER = Secret("$argon2id$v=19$m=19456,t=2,p=1$JUmzhYuv7Z5g1WT7Bykw0w$bXyAbR5uBuDZqVVs2ZY6LPvKUqbe1xY2mJ3oDPbG6Cg")
-"""What the password of an unknown user is held against where there are no users at all."""
+"""The hash against which the password of an unknown user is checked if there are no users at all."""
 _PARAMETERS = re.compile(r"m=(\d+),t=(\d+)", re.ASCII)
 _PAUSE = 1.0
-"""Seconds between two looks at a file."""
+"""Seconds between two checks of the file."""
 
 Users = Mapping[str, Secret]
 
 
 class Unverifiable(Exception):
-    """A password cannot be held against a hash: no memory for it, or the hash makes no sense."""
+    """A password cannot be checked against a hash: there is not enough memory, or the hash is malformed."""
 
 
 def check_users(users: Users) -> None:
-    """Raises ValueError where a name is empty or a value is no hash; the message shows no value."""
+    """Check names and hashes. Raises ValueError if a name is empty or a value is not a hash; the message shows no
+    value."""
     for name, value in users.items():
         if not name.isprintable() or not name:
             raise ValueError(f"{name!r} is no user name")
@@ -42,7 +43,7 @@ def check_users(users: Users) -> None:
 
 
 def parse_users(text: str) -> dict[str, Secret]:
-    """The users of a password file's text. Raises ValueError with the line's number and without its content."""
+    """The users in the text of a password file. Raises ValueError with the line's number, but without its content."""
     users: dict[str, Secret] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         if not (line := line.strip()) or line.startswith("#"):
@@ -61,13 +62,13 @@ def parse_users(text: str) -> dict[str, Secret]:
 
 
 class PasswordFile:
-    """A file of users, looked at again when it has changed. Safe to use from several threads.
+    """A file of users, which is read again when it has changed. Safe to use from several threads.
 
-    A file that cannot be read or understood changes nothing: the last good one counts, and one line says so.
+    If the file cannot be read or parsed, its last good content stays in force, and one log line says so.
     """
 
     def __init__(self, path: str, owner: str, clock: Callable[[], float] = time.monotonic) -> None:
-        """``owner`` is named in log lines. Raises ValueError with one sentence where there is no good file."""
+        """``owner`` is named in log lines. Raises ValueError with one sentence if the file cannot be read or parsed."""
         self._path = path
         self._owner = owner
         self._clock = clock
@@ -82,7 +83,7 @@ class PasswordFile:
         """Seconds, see :func:`slowest`."""
 
     def users(self) -> dict[str, Secret]:
-        """The users of now. Reads the disk, at most once a second."""
+        """The current users. Reads the disk, at most once a second."""
         with self._lock:
             now = self._clock()
             if now - self._looked >= _PAUSE:
@@ -97,11 +98,11 @@ class PasswordFile:
 
     @property
     def last(self) -> dict[str, Secret]:
-        """The users when the file was looked at last."""
+        """The users when the file was read last."""
         return self._users
 
     def _look(self) -> None:
-        # Before the reading: what is written in between is seen the next time.
+        # Taken before the file is read: a change in between is noticed the next time.
         signature = _signature(self._path)
         if signature == self._seen:
             return
@@ -116,7 +117,7 @@ class PasswordFile:
 
 
 def _signature(path: str) -> tuple[int, ...]:
-    """What changes when a file does; empty where there is none."""
+    """Values that change when the file changes; empty if there is no file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -136,11 +137,12 @@ def _read(path: str) -> dict[str, Secret]:
 
 
 def verify(users: Users, name: str, password: bytes) -> bool:
-    """Whether ``name`` is a user and ``password`` the user's. Tens of milliseconds of a CPU: not for the event loop.
+    """Whether ``name`` is a user and ``password`` is that user's. Raises Unverifiable. Not for the event loop: it takes
+    tens of milliseconds of CPU.
 
-    An unknown name takes as long as a wrong password: it is held against some user's hash, for each name the same one,
-    so that neither the time nor its change from one attempt to the next tells which names there are. That is any
-    user's: a slow hash that no unknown name was held against would tell its user's. Raises Unverifiable.
+    An unknown name takes as long as a wrong password: it is checked against some user's hash, always the same one for
+    each name, so neither the time nor its change from one attempt to the next tells which names exist. Any user's hash
+    can be the one: a slow hash that was never used for unknown names would give its user away.
     """
     some = list(users.values()) or [_STRANGER]
     hashed = users.get(name, some[hash(name) % len(some)])
@@ -148,7 +150,7 @@ def verify(users: Users, name: str, password: bytes) -> bool:
 
 
 def slowest(users: Users) -> float:
-    """About how many seconds of a CPU the most expensive check of a password takes among ``users``."""
+    """About how many seconds of CPU the most expensive password check among ``users`` takes."""
     return max(map(_cost, {value.reveal()[:32] for value in users.values()}), default=_cost(_STRANGER.reveal()))
 
 
@@ -163,7 +165,7 @@ def _is_password(hashed: str, password: bytes) -> bool:
     return _is_bcrypt(hashed, password) if hashed.startswith("$2") else _is_argon2(hashed, password)
 
 
-# Both are imported where a password is checked: they take as long to import as the whole server.
+# argon2 and bcrypt are imported only when a password is checked: importing them takes as long as the whole server.
 
 
 def _is_argon2(hashed: str, password: bytes) -> bool:
@@ -189,14 +191,16 @@ def _is_bcrypt(hashed: str, password: bytes) -> bool:
 
 
 def _fits_bcrypt(password: bytes) -> bool:
-    """bcrypt repeats a key to 72 bytes, with a NUL after each turn: "a" and "a NUL a" are the same to it."""
+    """Whether bcrypt can tell ``password`` from others. It repeats a key to 72 bytes with a NUL after each repetition,
+    so it cannot tell "a" from "a NUL a"."""
     return len(password) <= MAX_BCRYPT and b"\0" not in password
 
 
 def hash_password(password: bytes, *, bcrypt: bool = False) -> str:
-    """A new hash of ``password``: argon2id with OWASP's least parameters, for devices come back all at once; or bcrypt.
+    """A new hash of ``password``, with bcrypt or with argon2id. The latter has OWASP's minimum parameters, because
+    devices often reconnect all at once.
 
-    Raises ValueError for an empty password, and one that is not for bcrypt or for MQTT.
+    Raises ValueError for an empty password, and for one that is too long for bcrypt or for MQTT.
     """
     if not password:
         raise ValueError("the password is empty")
