@@ -1,7 +1,7 @@
-"""Bytes of a mail to text by the label that it gives them. Pure; never raises, whatever the bytes and the label.
+"""Decodes the bytes of a mail by their charset label. Pure; never raises, whatever the bytes and the label.
 
-Labels mean what the WHATWG's Encoding Standard says: many are unknown to Python, and senders write the name of a small
-charset over text in its superset (gb2312 over GBK, iso-8859-1 over windows-1252).
+Labels mean what the WHATWG's Encoding Standard says: Python does not know many of them, and senders label text with the
+name of a smaller charset than it is in (gb2312 for GBK, iso-8859-1 for windows-1252).
 """
 
 import codecs
@@ -19,7 +19,7 @@ _SUPERSETS = {
     "euc_kr": "cp949",
     "shift_jis": "cp932",
 }
-"""By Python's name for the charset of the label."""
+"""Python's name of a charset -> the superset that is used instead."""
 _LABELS = {
     **dict.fromkeys(("unicode11utf8", "unicode20utf8", "x-unicode20utf8", "unicode-1-1-utf-8"), "utf-8"),
     **{f"iso8859{part}": f"iso8859-{part}" for part in range(1, 17)},
@@ -41,10 +41,10 @@ _LABELS = {
     **dict.fromkeys(("ks_c_5601-1989", "csksc56011987", "cseuckr", "windows-949", "x-windows-949"), "euc_kr"),
     **dict.fromkeys(("iso-ir-149", "ksc_5601", "x-euc-kr"), "euc_kr"),
 }
-"""Those that Python does not know, by its name for what they mean."""
+"""Labels that Python does not know -> Python's name of the charset that they mean."""
 _MISTAKEN = {"iso2022_jp": ("euc_jp", "cp932")}
-"""What a charset's name is written over by mistake, in this order."""
-# Python's registry holds codecs, too, that are no charset: hex, idna, unicode_escape.
+"""Charsets that senders label with another charset's name by mistake, in the order in which they are tried."""
+# Python's registry also has codecs that are not charsets: hex, idna, unicode_escape.
 _CHARSETS = re.compile(
     r"ascii|big5|cp\d|euc_|gb|hz|hp-roman|iso2022|iso8859|johab|koi8|kz|latin|mac-|ptcp|shift_ji|tis-|utf-(8|16|32|7)",
 )
@@ -57,7 +57,7 @@ def decode(raw: bytes, label: str = "", other: str = "") -> str:
     declared = codec_of(label)
     if declared == "iso2022_jp" and raw.isascii():
         return _strictly(raw, declared) or _japanese(raw)
-    # Plain text under a label of wide characters has none of their zeros; decoded as it says it would be Chinese.
+    # Plain text that is labelled UTF-16 or UTF-32 has no zero bytes; decoded by its label it would look like Chinese.
     wide = declared is not None and declared.startswith(("utf-16", "utf-32"))
     first = "utf-8" if wide and b"\0" not in raw else declared
     for codec in (first, declared, "utf-8", *(_MISTAKEN.get(declared, ()) if declared else [codec_of(other)])):
@@ -67,7 +67,7 @@ def decode(raw: bytes, label: str = "", other: str = "") -> str:
 
 
 def codec_of(label: str) -> str | None:
-    """Python's name of the charset that ``label`` means; None where it means none."""
+    """Python's name of the charset that ``label`` means; None if it means none."""
     name = label.partition("*")[0].strip(" \t\"'").lower()  # RFC 2231, 5: a language may follow
     try:
         codec = codecs.lookup(_LABELS.get(name, name)).name
@@ -77,25 +77,25 @@ def codec_of(label: str) -> str | None:
 
 
 def whole(text: str) -> str:
-    """Without halves of surrogate pairs, which UTF-7 can say and nothing can write."""
+    """``text`` without lone surrogates, which UTF-7 can express but which cannot be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def one_line(text: str) -> str:
-    """On one line, without control characters: an encoded word may hide a line break."""
+    """``text`` on one line, without control characters: an encoded word may hide a line break."""
     return " ".join(whole(text).translate(_PLAIN).split())
 
 
 def _japanese(raw: bytes) -> str:
-    """ISO-2022-JP with what many senders have in it beyond the standard: half-width kana, and windows-932's characters
-    (circled numbers, the sign of a company)."""
+    """Decode ISO-2022-JP with characters that many senders add to the standard: half-width kana, and those of
+    windows-932 (circled numbers, the sign for a company)."""
     before, *pieces = _SHIFT.split(raw)
     shifted = zip(pieces[::2], pieces[1::2], strict=True)
     return before.decode() + "".join(_SHIFTED.get(shift, bytes.decode)(piece) for shift, piece in shifted)
 
 
 def _two_bytes(piece: bytes) -> str:
-    """JIS X 0208's rows and cells, as windows-932 has them."""
+    """Decode rows and cells of JIS X 0208 by windows-932's table."""
     pairs = zip(piece[::2], piece[1::2], strict=False)
     return b"".join(_as_cp932(row - 0x21, cell - 0x21) for row, cell in pairs).decode("cp932", "replace")
 
@@ -112,7 +112,7 @@ def _half_width(piece: bytes) -> str:
 
 
 _SHIFT = re.compile(rb"(\x1b(?:\([BJI]|\$[@B]))")
-"""To ASCII, JIS X 0201's Roman and kana, JIS X 0208 of 1978 and of 1983 (RFC 1468)."""
+"""Escape sequences that switch to ASCII, JIS X 0201 (Roman, kana) and JIS X 0208 (1978, 1983); RFC 1468."""
 _SHIFTED = {b"\x1b$B": _two_bytes, b"\x1b$@": _two_bytes, b"\x1b(I": _half_width}
 
 

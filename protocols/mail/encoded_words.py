@@ -1,4 +1,4 @@
-"""The text of a header field: encoded words (RFC 2047) to text, and text to a field's lines. Pure; never raises."""
+"""Decodes and encodes the text of header fields, with encoded words (RFC 2047). Pure; never raises."""
 
 import base64
 import binascii
@@ -11,15 +11,15 @@ from protocols.mail.charsets import decode, one_line
 LONGEST = 4000
 """Bytes of a value that are read."""
 _WIDTH = 76
-"""Columns of a line, where its words are shorter: as many as one with an encoded word may have (RFC 2047, 2)."""
+"""Columns of a line, unless a single word is longer: the limit for lines with an encoded word (RFC 2047, 2)."""
 _PIECE = 39
-"""Bytes of text in an encoded word, which then is on one line with ``Subject: ``."""
+"""Bytes of text in an encoded word, so that it fits on one line with ``Subject: ``."""
 _WORD = re.compile(rb"=\?([^?=\s]{1,60})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 
 def text_of(value: bytes, charset: str = "") -> str:
-    """A field's value as a person reads it, on one line. ``charset``: what its undeclared bytes may be in."""
+    """A field's value as a person reads it, on one line. ``charset`` is the likely charset of bytes without a label."""
     pieces: list[tuple[str | None, bytes]] = []
     for label, raw in _pieces(value[:LONGEST]):
         if pieces and pieces[-1][0] == label:  # a character may be cut in two by the word's end
@@ -29,7 +29,8 @@ def text_of(value: bytes, charset: str = "") -> str:
 
 
 def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
-    """(charset, bytes) of each encoded word, (None, bytes) of what stands between: no space between two words."""
+    """(charset, bytes) of each encoded word, and (None, bytes) of other text. White space between two encoded words is
+    left out."""
     end, after_word = 0, False
     for word in _WORD.finditer(value):
         between = value[end : word.start()]
@@ -42,7 +43,7 @@ def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
 
 
 def _base64(raw: bytes) -> bytes:
-    """Of several pieces, each with its padding, some senders make one word."""
+    """Decode base64. Some senders put several pieces, each with its own padding, into one word."""
     groups = _NOT_BASE64.sub(b"", raw).split(b"=")
     cut = (group[:-1] if len(group) % 4 == 1 else group for group in groups)
     return b"".join(base64.b64decode(group + b"=" * (-len(group) % 4)) for group in cut)
@@ -53,8 +54,8 @@ def _quoted(raw: bytes) -> bytes:
 
 
 def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
-    """The field ``name`` with ``text``, folded; from the first word on that is not ASCII (unless it may be UTF-8, RFC
-    6532), or looks like an encoded word, in encoded words."""
+    """The field ``name`` with ``text``, folded. From the first word that is not ASCII (unless ``utf8``, RFC 6532,
+    allows it) or looks like an encoded word, the text is in encoded words."""
     words = one_line(text).split(" ")
     most = _WIDTH - len(name)
     plain = list(takewhile(lambda word: (utf8 or word.isascii()) and "=?" not in word and len(word) < most, words))
@@ -63,7 +64,7 @@ def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
 
 
 def folded(name: str, words: Iterable[str]) -> bytes:
-    """The field ``name`` with ``words``, each of which stays whole."""
+    """The field ``name`` with ``words``, folded between words only."""
     lines = [f"{name}:"]
     for word in words:
         if len(lines[-1]) + 1 + len(word) > _WIDTH and len(lines[-1]) > len(name) + 1:

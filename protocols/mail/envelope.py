@@ -1,7 +1,7 @@
-"""Raw RFC 5322 bytes to header fields, and the ``email`` scope made of them. Never raises, whatever the bytes.
+"""Splits a raw RFC 5322 message into header fields, and makes the ``email`` scope. Never raises, whatever the bytes.
 
-Nothing is parsed beyond the fields' boundaries: the standard library's structured parser takes seconds on, or raises
-at, headers that hostile and merely odd senders write.
+Only the boundaries of fields are parsed: the standard library's structured parser takes seconds for, or raises at, some
+headers of hostile or merely odd senders.
 """
 
 import re
@@ -12,11 +12,11 @@ from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
 from protocols.event_id import new_id
 
 MAX_HEADER_BLOCK = 256 * 1024
-"""Bytes of the header block that are looked at."""
+"""Bytes of the header block that are read."""
 MAX_HEADERS = 1000
-"""Header lines, after unfolding, that are looked at."""
+"""Header lines, after unfolding, that are read."""
 MAX_MESSAGE_ID = 998
-"""RFC 5322 2.1.1: a line has no more characters."""
+"""The longest Message-ID: RFC 5322 (2.1.1) allows no more characters in a line."""
 
 _END = re.compile(rb"(?:\A|\n)\r?\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -27,9 +27,9 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def parse_headers(message: bytes) -> Headers:
-    """(name, value) of each header field in order: names lower-cased, values unfolded, not decoded.
+    """(name, value) of each header field in order. Names are lower-cased; values are unfolded, but not decoded.
 
-    Only the first 256 KiB and 1,000 lines are looked at; a line that is no field is passed over.
+    Only the first 256 KiB and 1,000 lines are read; a line that is not a field is skipped.
     """
     end = _END.search(message, 0, MAX_HEADER_BLOCK)
     block = message[: end.start() if end else MAX_HEADER_BLOCK]
@@ -46,7 +46,8 @@ def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
 
 
 def message_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The Message-ID with its angle brackets; a malformed one as it is, without controls; None where there is none."""
+    """The Message-ID with its angle brackets, or None. A malformed one is returned as it is, without control
+    characters."""
     value = first(headers, b"message-id")
     if value is None:
         return None
@@ -70,8 +71,8 @@ def email_scope(
     mailbox: Mailbox | None = None,
     event: str | None = None,
 ) -> EmailScope:
-    """The scope of one message; ``state`` is the server's, of which the scope gets a shallow copy. ``event`` is its id
-    where it has one."""
+    """The scope of one message. It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's
+    event id, if it has one already."""
     headers = parse_headers(body)
     return {
         "type": "email",

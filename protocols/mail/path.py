@@ -1,7 +1,7 @@
-"""The addresses of an envelope: RFC 5321's Mailbox and Path, strictly, without the standard library's parser.
+"""Parses the addresses of an envelope: RFC 5321's Mailbox and Path, strictly.
 
-That parser (``email._header_value_parser``) takes ``<u@x.org`` without its end, unclosed quotes, NUL, comments and
-source routes, and is slow on hostile input.
+The standard library's parser (``email._header_value_parser``) is not used: it accepts ``<u@x.org`` without its end,
+unclosed quotes, NUL, comments and source routes, and is slow on hostile input.
 """
 
 import re
@@ -13,17 +13,17 @@ from protocols.errors import RemoteProtocolError
 MAX_LOCAL_PART = 64
 MAX_DOMAIN = 255
 
-# Dots are not policed: addresses such as a..b@ and a.@ are handed out by real operators. Non-ASCII is SMTPUTF8's.
+# Dots are not checked: real operators hand out addresses such as a..b@ and a.@. Non-ASCII is allowed by SMTPUTF8.
 _ATOMS = re.compile(r"[^\x00-\x20\x7f-\x9f\s\"(),:;<>@\[\\\]\ud800-\udfff]+")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|\\[\x20-\x7e])*"')
 _DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:-]{2,64}\]")
-# Some devices leave the brackets out. A quoted local part may hold brackets of its own.
+# Some devices leave the brackets out. A quoted local part may itself contain brackets.
 _PATH = re.compile(r'\s*(?:<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^<>"])*)>|(?P<bare>[^\s<>"]+))(?:\s+(?P<rest>.*))?')
 
 
 def check_address(text: str, *, max_local_part: int = MAX_LOCAL_PART) -> str:
-    """The address with its domain in lower case, as A-labels; its local part as given. Raises ValueError.
+    """The address with its domain in lower case, as A-labels, and its local part as given. Raises ValueError.
 
     ``postmaster`` alone is an address (RFC 5321 4.5.1).
     """
@@ -53,7 +53,8 @@ def _domain(text: str) -> str:
 
 
 def parse_path(argument: str, keyword: str) -> tuple[str, dict[str, str]]:
-    """The unchecked path and the ESMTP parameters (names in upper case) of ``FROM:<a@b> SIZE=1``; ``keyword`` ``FROM``.
+    """The unchecked path and the ESMTP parameters of, for instance, ``FROM:<a@b> SIZE=1``, where ``keyword`` is
+    ``FROM``. Names of parameters are in upper case.
 
     Raises RemoteProtocolError.
     """
@@ -69,7 +70,7 @@ def parse_path(argument: str, keyword: str) -> tuple[str, dict[str, str]]:
 def parse_sender(argument: str) -> tuple[str, dict[str, str]]:
     """The address (empty for the null reverse-path) and parameters of MAIL. Raises RemoteProtocolError.
 
-    Local parts over 64 octets are let in here: the bounce addresses of bulk mailers (VERP, SRS) often have them.
+    Local parts over 64 octets are accepted here: the bounce addresses of bulk mailers (VERP, SRS) often have them.
     """
     path, parameters = parse_path(argument, "FROM")
     return path and _checked(path, MAX_DOMAIN), parameters

@@ -1,4 +1,4 @@
-"""For whom a message in a mailbox is. Its envelope is gone; what the mail servers on its way wrote down is evidence.
+"""Finds the recipients of a message in a mailbox. It has no envelope any more, but its header fields are evidence.
 
 Pure, and linear in the size of the header, whatever is in it.
 """
@@ -10,7 +10,7 @@ from protocols.mail.envelope import Headers, first
 from protocols.mail.path import check_address
 
 MAX_CANDIDATES = 1000
-"""Addresses of one piece of evidence that are looked at."""
+"""Addresses of one piece of evidence that are read."""
 
 # Best first. X-Original-To is Postfix's recipient before aliases; X-Gm-Original-To and X-Forwarded-To are Google's;
 # Envelope-To is Exim's; X-Delivered-To is Fastmail's; Delivered-To may be the mailbox's own name behind an alias.
@@ -22,10 +22,10 @@ _ENVELOPE = (
     (b"x-delivered-to",),
     (b"delivered-to",),
 )
-# What the author wrote: anybody may write anything here, and Bcc and lists leave the recipient out.
+# Fields of the author, who may write anything here; with Bcc and lists they do not name the recipient.
 _AUTHOR = ((b"resent-to", b"resent-cc"), (b"to", b"cc"))
 
-# The bounds keep the search linear where a quotation or comment never ends.
+# The bounds keep the search linear if a quotation or comment never ends.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
 _COMMENT = re.compile(r"\([^()]{0,256}\)")
 _WORD = re.compile(r"[^\s<>,;:()\"]+")
@@ -34,7 +34,7 @@ _FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
 
 
 def addresses(value: bytes) -> list[str]:
-    """The valid addresses in a field such as To, in order, their domains in lower case; display names left out."""
+    """The valid addresses in a field such as To, in order, with domains in lower case and without display names."""
     text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
     entries = map(_without_name, _SEPARATOR.split(text))
     return _valid(match[0] for entry in entries for match in _WORD.finditer(entry) if "@" in match[0])
@@ -61,8 +61,8 @@ def _valid(candidates: Iterable[str]) -> list[str]:
 def evidence(headers: Headers, *, recipient_header: str | None = None, username: str = "") -> list[list[str]]:
     """Lists of candidate addresses, the best evidence first.
 
-    Where ``recipient_header`` is given it is the only header that counts. The login name, if it is an address, is the
-    last resort.
+    If ``recipient_header`` is given, no other header field counts. The login name, if it is an address, is the last
+    resort.
     """
     if recipient_header is not None:
         tiers = [_fields(headers, (recipient_header.lower().encode(),))]
@@ -85,7 +85,7 @@ def _received_for(headers: Headers) -> list[str]:
 
 
 def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str]:
-    """Of the best evidence in which ``takes`` knows any address, the addresses that it knows; else none.
+    """The addresses that ``takes`` accepts in the best evidence where it accepts any; otherwise none.
 
     Worse evidence adds nothing: an address in Cc has its own copy of the message elsewhere.
     """
@@ -96,7 +96,7 @@ def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str
 
 
 def sender(headers: Headers) -> str:
-    """The envelope's sender where the delivering server wrote it down (Return-Path; empty for a bounce), else the
+    """The envelope's sender if the delivering server recorded it (Return-Path; empty for a bounce), otherwise the
     author's address."""
     path = first(headers, b"return-path")
     if path is not None:
