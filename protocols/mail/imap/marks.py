@@ -1,4 +1,4 @@
-"""What is done to a message in the mailbox once its verdict is known, as people write it: ``move Processed``."""
+"""Marks: what is done to a message in the mailbox after its verdict, as settings write it: ``move Processed``."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _KEYWORD = re.compile(r"\$?[A-Za-z0-9_.-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """``target`` is the folder of a move, or the keyword."""
+    """What is done to a message. ``target`` is the folder of a move, or the keyword."""
 
     verb: Literal["move", "keyword", "seen", "delete", "leave"]
     target: str = ""
@@ -22,12 +22,12 @@ class Mark:
 
     @property
     def criterion(self) -> str:
-        """What SEARCH needs so as not to find again what bears this mark and is still in the folder."""
+        """The SEARCH criterion that leaves out messages which have this mark and are still in the folder."""
         return {"seen": "UNSEEN", "keyword": f"UNKEYWORD {self.target}"}.get(self.verb, "")
 
 
 def parse_mark(value: object) -> Mark:
-    """``move FOLDER``, ``keyword NAME``, ``seen``, ``delete`` or ``leave``. Raises ValueError."""
+    """Parse ``move FOLDER``, ``keyword NAME``, ``seen``, ``delete`` or ``leave``. Raises ValueError."""
     match str(value).split(maxsplit=1):
         case ["move", folder] if folder.isprintable():
             return Mark("move", folder.strip())
@@ -52,7 +52,7 @@ def _final(value: object) -> str:
 _MARKS = r"^(move .+|keyword \S+|seen|delete"
 _EXAMPLES = ["move Processed", "keyword $Handled", "seen", "delete"]
 FinalMark = Annotated[str, Unit(_final, {"type": "string", "pattern": _MARKS + ")$", "examples": _EXAMPLES})]
-"""A mark that takes the message out of what is read."""
+"""A mark after which the message is not read again."""
 AnyMark = Annotated[
     str, Unit(_text, {"type": "string", "pattern": _MARKS + "|leave)$", "examples": [*_EXAMPLES, "leave"]})
 ]
@@ -60,5 +60,5 @@ AnyMark = Annotated[
 
 
 def check_final(value: Any) -> Mark:
-    """The mark in a :data:`FinalMark`; for settings that were made in Python. Raises ValueError."""
+    """The mark in a :data:`FinalMark`, also in settings that were made in Python. Raises ValueError."""
     return parse_mark(_final(value))

@@ -1,4 +1,4 @@
-"""What follows the DATA command: the bytes up to the final dot, in bounded memory (RFC 5321 4.1.1.4, 4.5.2)."""
+"""Reads the content after a DATA command up to the final dot, in bounded memory (RFC 5321 4.1.1.4, 4.5.2)."""
 
 from protocols.errors import RemoteProtocolError
 from protocols.mail.line_ends import with_crlf
@@ -7,25 +7,25 @@ _DOT = b"\r\n.\r\n"
 
 
 class Content:
-    """Takes what the sender transmits and finds the end of it: only CRLF.CRLF ends a message.
+    """Takes the transmitted bytes and finds the end of the message: only CRLF.CRLF ends it.
 
-    Each piece is made what it is to be as it comes, so that 25 MB at the end keep nobody waiting. A message over
-    ``limit`` bytes is read to its end and forgotten as it comes.
+    Each piece is converted when it arrives, so 25 MB do not hold up other connections at the end. A message over
+    ``limit`` bytes is read to its end and discarded on the way.
     """
 
     def __init__(self, limit: int) -> None:
-        # The line end of the DATA command itself, so that a final dot, or a stuffed one, may be the first line.
+        # Begins with the line end of the DATA command, so that a final or stuffed dot may be the first line.
         self._buffer = bytearray()
-        self._rest = b"\r\n"  # what may be the beginning of the end
+        self._rest = b"\r\n"  # bytes that may be the beginning of CRLF.CRLF
         self._limit = limit + 2
         self._excess = False
 
     def __len__(self) -> int:
-        """Bytes that it holds."""
+        """The number of bytes in memory."""
         return len(self._buffer) + len(self._rest)
 
     def feed(self, data: bytes) -> bytes | None:
-        """Take ``data``. None: there is more to come; otherwise what follows the final dot, which is not content."""
+        """Take ``data``. Return None if there is more to come, otherwise the bytes after the final dot."""
         data = self._rest + data
         end = data.find(_DOT)
         if end >= 0:
@@ -38,13 +38,13 @@ class Content:
         return None
 
     def discard(self) -> None:
-        """Forget what came and what will come: only the end is looked for."""
+        """Discard the content so far and to come, and only look for the end."""
         self._excess = True
         self._buffer.clear()
 
     def _take(self, piece: bytes) -> None:
-        """Without its dot-stuffing, and with bare line ends, which RFC 5321 (2.3.8) forbids, repaired: the end is found
-        by CRLF.CRLF alone, and none passes on, so nobody behind us can take one for that end ("SMTP smuggling")."""
+        """Append ``piece`` without dot-stuffing, and with bare CR or LF, which RFC 5321 (2.3.8) forbids, as CRLF. None
+        is passed on, so no server behind us can take one for the end of the message ("SMTP smuggling")."""
         if self._excess:
             return
         self._buffer += with_crlf(piece.replace(b"\r\n.", b"\r\n"))
@@ -52,7 +52,7 @@ class Content:
             self.discard()
 
     def message(self, max_line: int) -> bytes:
-        """The message, after the final dot. Raises RemoteProtocolError."""
+        """The complete message. Raises RemoteProtocolError if it, or a line in it, is too long."""
         if self._excess:
             raise RemoteProtocolError("5.3.4 Message too big", answer=552)
         message = bytes(memoryview(self._buffer)[2:])
@@ -63,7 +63,7 @@ class Content:
 
 
 def _beginning_of_the_end(data: bytes) -> int:
-    """How many bytes at the end of ``data`` may be the beginning of CRLF.CRLF. A line end is never cut in two."""
+    """How many bytes at the end of ``data`` may begin CRLF.CRLF. So a line end is never split between two pieces."""
     return next((size for size in range(len(_DOT) - 1, 0, -1) if data.endswith(_DOT[:size])), 0)
 
 

@@ -1,7 +1,7 @@
-"""Mail over SMTP and LMTP: the server.
+"""The server for mail over SMTP and LMTP.
 
-A message is acknowledged (250) when its handler has finished, never before. What the sender hears of it otherwise is in
-``docs/asgi/email.md``.
+A message is acknowledged (250) when its handler has finished, and never before. ``docs/asgi/email.md`` lists the other
+answers.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ traffic = logging.getLogger("protocols.mail.traffic")
 
 BUSY = b"421 4.3.2 Too many connections, please try again later\r\n"
 FAREWELL = 1.0
-"""Seconds for the last answers to leave after the handlers were cancelled."""
+"""Seconds for the last answers to leave after handlers were cancelled."""
 
 
 class SMTPServer(Server, SessionOwner):
@@ -55,7 +55,7 @@ class SMTPServer(Server, SessionOwner):
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
-        # Not getfqdn(), which asks the DNS and waits for it.
+        # Not getfqdn(), which blocks on a DNS query.
         self.hostname = settings.hostname or socket.gethostname()
         self.buffered = ByteBudget(settings.max_buffered)
         self.draining = False
@@ -79,12 +79,12 @@ class SMTPServer(Server, SessionOwner):
         return self.listener.address
 
     def active(self) -> dict[str, int]:
-        """Messages that are handled, and those that are on their way to us."""
+        """The number of messages that are being handled or received."""
         number = len(self.tasks) + sum(session.receiving() for session in self._sessions)
         return {self.settings.protocol: number} if number else {}
 
     async def start(self) -> None:
-        # It logs every line that it reads, which may be mail, or what people type in the wrong place.
+        # aiosmtpd logs every line that it reads, which may be mail, or a password typed in the wrong place.
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         if self.settings.tls is not None and not self.settings.implicit_tls:
             self._certificate = Certificate(self.settings.tls)
@@ -103,8 +103,8 @@ class SMTPServer(Server, SessionOwner):
         return "STARTTLS" if self._certificate else "no TLS"
 
     async def stop(self, grace: float) -> None:
-        """Accept nothing more; 421 to who is in no transaction; to what does not finish in time 451, never 250, and 421
-        where its message had not come whole."""
+        """Stop: accept no connections, and send 421 to peers without a transaction. A transaction that does not finish
+        in time is answered 451, or 421 if its message is not complete."""
         end = asyncio.get_running_loop().time() + grace
         self.draining = True
         self.status = ServerStatus("draining")
@@ -114,7 +114,7 @@ class SMTPServer(Server, SessionOwner):
         await self._wait_for_sessions(grace)
         await self.tasks.drain(end - asyncio.get_running_loop().time())
         await self.tasks.cancel()
-        await self._wait_for_sessions(FAREWELL)  # those whose handler was cut say so
+        await self._wait_for_sessions(FAREWELL)  # sessions whose handler was cancelled answer 451
         for session in list(self._sessions):
             session.dismiss()
         await self._wait_for_sessions(FAREWELL)
@@ -129,7 +129,7 @@ class SMTPServer(Server, SessionOwner):
                     self._parted.clear()
                     await self._parted.wait()
 
-    # What its sessions ask of it.
+    # What its sessions need.
 
     def starttls(self) -> ssl.SSLContext | None:
         return self._certificate.context() if self._certificate else None

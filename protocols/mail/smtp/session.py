@@ -1,7 +1,7 @@
 """One SMTP or LMTP connection (RFC 5321, RFC 2033), on aiosmtpd.
 
-aiosmtpd reads the commands and does STARTTLS. The commands of a transaction are ours, because aiosmtpd's answer 5xx to
-what is temporary, cut the handler when the sender hangs up, and hold lines without bound.
+aiosmtpd reads the commands and does STARTTLS. The commands of a transaction are implemented here, because aiosmtpd's
+answer 5xx to temporary failures, cancel the handler when the sender hangs up, and buffer lines without a bound.
 """
 
 import asyncio
@@ -28,20 +28,20 @@ from protocols.net.wrong_protocol import describe_wrong_protocol
 logger = logging.getLogger(__name__)
 
 READ = 1024**2
-"""Always more than the stream's buffer holds, so that one read empties it."""
+"""Bytes of one read: more than the stream's buffer holds, so one read empties it."""
 STUBBORN = 5.0
-"""Seconds more for a handler that does not end when it is cancelled, before its sender is answered."""
+"""Seconds that a cancelled handler has to end before its sender is answered anyway."""
 LINGER = 2.0
-"""Seconds that a peer has to take the last answer."""
+"""Seconds that a peer has to read the last answer."""
 IDLE = 100
-"""Commands that bring no mail forward, such as NOOP, before a message comes; Postfix's junk_command_limit."""
+"""Commands that do not lead to a message, such as NOOP, before one comes; Postfix's junk_command_limit."""
 FAIR = 20
-"""Answers to commands that were sent together, before other connections have a turn."""
+"""Commands sent together that are answered before other connections have their turn."""
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
 
 
 class SessionOwner(ABC):
-    """What a session asks of its server."""
+    """What a session needs from its server."""
 
     name: str
     settings: SMTPSettings
@@ -51,7 +51,7 @@ class SessionOwner(ABC):
 
     @abstractmethod
     def starttls(self) -> ssl.SSLContext | None:
-        """What STARTTLS speaks on a connection that begins now; None where it is not offered."""
+        """The TLS context for STARTTLS on a new connection; None if STARTTLS is not offered."""
 
     @abstractmethod
     def join(self, session: "SMTPSession") -> None:
@@ -63,7 +63,7 @@ class SessionOwner(ABC):
 
     @abstractmethod
     def routable(self, session: "SMTPSession", transaction: Transaction, recipient: str) -> bool:
-        """Whether the application has a place for ``recipient``."""
+        """Whether a route of the application matches ``recipient``."""
 
     @abstractmethod
     def handle(self, session: "SMTPSession", transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
@@ -71,7 +71,7 @@ class SessionOwner(ABC):
 
 
 class _Commands(dict[str, Any]):
-    """aiosmtpd's table. A word that is not in it is ours, too: aiosmtpd hangs up after five, and says nothing."""
+    """aiosmtpd's table of commands. Unknown words go to ``UNKNOWN``: aiosmtpd would hang up after five, silently."""
 
     def get(self, command: str, default: Any = None) -> Any:
         return super().get(command) or self["UNKNOWN"]
@@ -80,7 +80,7 @@ class _Commands(dict[str, Any]):
 class SMTPSession(SMTP):
     """One connection that speaks SMTP.
 
-    No properties: aiosmtpd's constructor looks at every attribute, before there is a connection.
+    It has no properties: aiosmtpd's constructor reads every attribute before there is a connection.
     """
 
     ident = "ESMTP"  # in the greeting
@@ -88,7 +88,7 @@ class SMTPSession(SMTP):
     line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
 
     def __init__(self, owner: SessionOwner) -> None:
-        # aiosmtpd has one dictionary for all connections, which each new one clears
+        # aiosmtpd has one dictionary for all connections, and each new connection clears it
         self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
         super().__init__(
             None,
@@ -113,7 +113,7 @@ class SMTPSession(SMTP):
         self._transaction: Transaction | None = None
 
     def helo(self) -> str:
-        """What the peer calls itself, made harmless."""
+        """The peer's name for itself, in printable ASCII."""
         return "".join(char if "!" <= char <= "~" else "?" for char in (self._said().host_name or "")[:255])
 
     def with_protocol(self) -> str:
@@ -122,7 +122,7 @@ class SMTPSession(SMTP):
         return word + ("S" if self.encrypted() and word == "ESMTP" else "")
 
     def _said(self) -> Session:
-        """What the peer told of itself; STARTTLS makes a new one (RFC 3207 4.2)."""
+        """What the peer has said in HELO or EHLO; STARTTLS begins a new session (RFC 3207 4.2)."""
         assert self.session is not None
         return self.session
 
@@ -132,7 +132,7 @@ class SMTPSession(SMTP):
     # The connection.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not self._joined:  # STARTTLS comes here again
+        if not self._joined:  # STARTTLS calls this again
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
             self._owner.join(self)
@@ -143,7 +143,7 @@ class SMTPSession(SMTP):
             self._handler_coroutine.add_done_callback(self._ended)
 
     def _ended(self, _: object) -> None:
-        """Aiosmtpd does not always hang up when its task ends: not when that was cancelled before it began."""
+        """Close the connection: aiosmtpd does not, if its task was cancelled before it began."""
         if self.transport is not None:
             self.transport.close()
 
@@ -157,13 +157,13 @@ class SMTPSession(SMTP):
         super().data_received(data)
 
     def eof_received(self) -> bool | None:
-        """What was sent is answered: ``nc -N`` and scripts close their half and listen. TLS has no halves."""
+        """Answer what was sent: ``nc -N`` and scripts close their half and listen. TLS cannot be half closed."""
         if not self._joined:
             return None
         return super().eof_received() if self._encrypted else asyncio.StreamReaderProtocol.eof_received(self)
 
     def receiving(self) -> bool:
-        """Whether a transaction is under way whose message has not come whole."""
+        """Whether a transaction is under way whose message is not complete."""
         return self._transaction is not None and not self._transaction.whole
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -173,21 +173,21 @@ class SMTPSession(SMTP):
             super().connection_lost(error)
 
     def drain(self) -> None:
-        """Say goodbye: now, or where a transaction is under way when it is over."""
+        """Send 421 now, or after the transaction that is under way."""
         if self._transaction is None:
             self.dismiss()
 
     def dismiss(self) -> None:
-        """Say goodbye now, whatever is under way."""
+        """Send 421 now, whatever is under way."""
         self._goodbye("421 4.3.2 Shutting down, please try again later")
 
     def abort(self) -> None:
-        """Close without a word."""
+        """Close without an answer."""
         if self.transport is not None:
             cast("asyncio.Transport", self.transport).abort()
 
     def _goodbye(self, answer: str) -> None:
-        """Say ``answer`` and hang up. A peer that does not take it is cut off."""
+        """Send ``answer`` and hang up. A peer that does not read it is cut off."""
         if self.transport is None or self._handler_coroutine is None or self._timeout_handle is None:
             return
         transport = cast("asyncio.Transport", self.transport)
@@ -206,7 +206,7 @@ class SMTPSession(SMTP):
         return f"{self._owner.name} {self.client[0]}:{self.client[1]}" if self.client else self._owner.name
 
     async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
-        """Answer a command; nothing where it did not come whole. A refusal counts against the peer."""
+        """Answer a command, unless it was incomplete. A refusal counts as an error of the peer."""
         if not status:
             raise asyncio.CancelledError
         if status[0] in "45":
@@ -218,7 +218,7 @@ class SMTPSession(SMTP):
         await self._write(enhance(status))
 
     async def _pass(self, status: str) -> None:
-        """Answer a command that brings no mail forward. Nobody keeps a connection with them for ever."""
+        """Answer a command that does not lead to a message. Too many of them close the connection."""
         self._idle += 1
         if self._idle > IDLE:
             logger.info("%s: closed after %d commands without a message", self, self._idle)
@@ -227,18 +227,18 @@ class SMTPSession(SMTP):
         await self._write(status)
 
     async def _write(self, status: str) -> None:
-        """Answer, whatever it is. A flood of commands keeps nobody else waiting: to read what is there already and to
-        write what the socket takes does not stop a task."""
+        """Send an answer. Other connections have their turn after ``FAIR`` answers, because a task does not yield while
+        it reads commands that are there already and writes what the socket takes."""
         self._answers += 1
         if self._answers % FAIR == 0:
             await asyncio.sleep(0)
         try:
             await super().push(status)
-        except ConnectionError as error:  # aiosmtpd's task would die of it, unseen until it is collected
+        except ConnectionError as error:  # it would end aiosmtpd's task, unnoticed until the task is collected
             raise asyncio.CancelledError from error
 
     async def handle_exception(self, error: Exception) -> str:
-        """What a failed handshake, or an error of our own, is to the peer; nothing where it will say no more."""
+        """The answer to a failed handshake or an internal error; empty if the peer cannot get one."""
         self._reset()
         if isinstance(error, asyncio.IncompleteReadError):
             return ""
@@ -322,7 +322,7 @@ class SMTPSession(SMTP):
         if await self.check_helo_needed():
             return
         if self._is_full():
-            await self._write("452 4.5.3 Too many recipients")  # a sender of many mails to many is no attacker
+            await self._write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is no attack
             return
         try:
             self._add(argument or "")
@@ -332,7 +332,7 @@ class SMTPSession(SMTP):
             await self.push("250 2.1.5 Recipient OK")
 
     def _is_full(self) -> bool:
-        """Whether the transaction has all the recipients that it may have; logged when it is found out."""
+        """Whether the transaction has as many recipients as it may have. The first time is logged."""
         transaction, most = self._transaction, self._owner.settings.max_recipients
         if transaction is None or len(transaction.recipients) < most:
             return False
@@ -415,22 +415,22 @@ class SMTPSession(SMTP):
         while rest is None:
             data = await self._reader.read(READ)
             if not data:
-                raise asyncio.CancelledError  # the sender hung up; aiosmtpd ends its sessions so
+                raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session
             self._reset_timeout()
             rest = content.feed(data)
             if not share.resize(len(content)):
                 content.discard()
-        if rest:  # commands that were sent along; the buffer is empty, so the order is kept
+        if rest:  # commands that came with the message; the buffer is empty, so their order is kept
             self._give_back(rest)
 
     def _give_back(self, rest: bytes) -> None:
-        if self._reader.at_eof():  # where it takes no more
+        if self._reader.at_eof():  # then feed_data() accepts nothing
             self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001
         else:
             self._reader.feed_data(rest)
 
     async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
-        """Wait for the handler. It goes on when this connection ends: a handler cut half way would run twice."""
+        """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # the sender is silent because it waits for us
         await asyncio.wait({task}, timeout=self._owner.settings.handler_timeout + STUBBORN)
@@ -440,7 +440,7 @@ class SMTPSession(SMTP):
 
 
 class LMTPSession(SMTPSession):
-    """One connection that speaks LMTP: another greeting, and an answer for each recipient (RFC 2033 4.1, 4.2)."""
+    """One connection that speaks LMTP: LHLO instead of EHLO, and an answer for each recipient (RFC 2033 4.1, 4.2)."""
 
     ident = "LMTP"
 

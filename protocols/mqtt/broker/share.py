@@ -9,31 +9,31 @@ from protocols.mqtt.broker.outgoing import Outgoing
 
 
 class Member(Protocol):
-    """A session, as a group sees it."""
+    """What a group needs of a member's session."""
 
     outgoing: Outgoing | None
 
     def deliver(
         self, message: ApplicationMessage, grant: Grant, origin: object = None, share: "Share | None" = None
     ) -> None:
-        """As a member of ``share``."""
+        """Deliver ``message`` to the session as a member of ``share``."""
 
 
 class Share:
-    """One group's subscription to one filter. Members take turns; those who are connected go first."""
+    """One group's subscription to one filter. Members take turns; connected members go first."""
 
     def __init__(self, topic_filter: str) -> None:
         self.topic_filter = topic_filter
-        """``$share/`` and the group included."""
+        """The filter, including ``$share/`` and the group."""
         self._here: OrderedDict[Member, Grant] = OrderedDict()
-        """Connected, in the order of their turns."""
+        """Connected members, in the order of their turns."""
         self._away: dict[Member, Grant] = {}
 
     def __bool__(self) -> bool:
         return bool(self._here or self._away)
 
     def add(self, member: Member, grant: Grant) -> None:
-        """Also where its client comes or goes."""
+        """Add a member, or move it when its client has connected or disconnected."""
         into, other = (self._away, self._here) if member.outgoing is None else (self._here, self._away)
         other.pop(member, None)
         into[member] = grant
@@ -43,7 +43,8 @@ class Share:
         self._away.pop(member, None)
 
     def deliver(self, message: ApplicationMessage, grant: Grant, origin: object = None) -> None:
-        """``grant`` is the group's place among the subscribers, and says nothing: each member has its own."""
+        """Deliver ``message`` to the next member, with the member's own grant. ``grant``, that of the group, is
+        ignored."""
         if self._here:
             member = next(iter(self._here))
             self._here.move_to_end(member)
