@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync
@@ -21,8 +22,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEFAULT_SIZE = 32
-NAME = "handler"
-"""How the names of the threads begin."""
+_numbers = count(1)
+"""For the names of threads: two gateways can be in one process, each with a pool."""
 
 
 class Pool:
@@ -30,15 +31,19 @@ class Pool:
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
         self.size = size
+        self._name = f"handler-{next(_numbers)}"
         self._executor: ThreadPoolExecutor | None = None
         self._bridge: SyncToAsync[..., Any] | None = None
 
     def bridge(self) -> SyncToAsync[..., Any]:
         """What takes a call to a thread."""
         if self._bridge is None:
-            self._executor = ThreadPoolExecutor(self.size, thread_name_prefix=NAME)
+            self._executor = ThreadPoolExecutor(self.size, thread_name_prefix=self._name)
             self._bridge = SyncToAsync(_call, thread_sensitive=False, executor=self._executor)
         return self._bridge
+
+    def threads(self) -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name.startswith(f"{self._name}_")]
 
     def probe(self) -> "Future[None] | None":
         """Done when a thread has been free; None where nothing has asked for one yet."""

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from types import FrameType
 
 from gateway.logs.frames import is_own, short
-from gateway.threads import NAME, thread_pool
+from gateway.threads import thread_pool
 
 logger = logging.getLogger(__name__)
 
@@ -91,11 +91,10 @@ def _ask_threads() -> "Future[None] | None":
 
 def _where_the_threads_are() -> str:
     frames = sys._current_frames()
-    busy = [thread for thread in threading.enumerate() if thread.name.startswith(NAME)]
-    places = Counter(_place(frames.get(thread.ident or 0)) for thread in busy)
+    pool = thread_pool.get()
+    places = Counter(_place(frames.get(thread.ident or 0)) for thread in pool.threads())
     listed = ", ".join(f"{number} at {place}" for place, number in places.most_common(3))
-    size = thread_pool.get().size
-    return f"all {size} threads are busy, and sync handlers wait for one: {listed}; see threads in the file"
+    return f"all {pool.size} threads are busy, and sync handlers wait for one: {listed}; see threads in the file"
 
 
 def _place(frame: FrameType | None) -> str:

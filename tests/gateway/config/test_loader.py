@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.config import checks, yaml_file
@@ -57,6 +57,7 @@ def errors(text: str, **environ: str) -> str:
     return str(caught.value)
 
 
+@settings(deadline=None)  # a target may be looked for in every folder of the path
 @given(st.one_of(st.text(), YAMLISH, WORDS, DATA))
 def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
     try:
@@ -68,6 +69,7 @@ def test_any_text_gives_settings_or_diagnostics(text: str) -> None:
         assert count
 
 
+@settings(deadline=None)  # a target may be looked for in every folder of the path
 @given(st.one_of(WORDS, DATA))
 def test_every_diagnostic_lies_in_the_file(text: str) -> None:
     try:

@@ -45,13 +45,15 @@ async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFi
 
 
 async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
-    with threads(2):
-        release = threading.Event()
-        stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
-        await asyncio.sleep(0)
-        Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
-        await wait_until("all 2 threads are busy", caplog)
-        assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
-        release.set()
-        await asyncio.gather(*stuck)
-        await wait_until("a thread is free again", caplog)
+    with threads(3):
+        await asyncio.gather(*(run_in_thread(time.sleep, 0.05) for _ in range(3)))  # another gateway's, idle
+        with threads(2):
+            release = threading.Event()
+            stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
+            await asyncio.sleep(0)
+            Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
+            await wait_until("all 2 threads are busy", caplog)
+            assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
+            release.set()
+            await asyncio.gather(*stuck)
+            await wait_until("a thread is free again", caplog)
