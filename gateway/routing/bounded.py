@@ -1,8 +1,8 @@
-"""A search with a regular expression that ends in time, whatever the expression and the text are.
+"""Searches with a regular expression in bounded time, whatever the expression and the text are.
 
-``re`` holds the interpreter while it searches, but looks for signals every few thousand steps. So a timer of the
-process's CPU time interrupts it. This works in the main thread, where the daemon's event loop runs; elsewhere, and
-while the program uses SIGVTALRM itself, a search is not bounded.
+``re`` holds the interpreter while it searches, but checks for signals every few thousand steps, so a timer of the
+process's CPU time can interrupt it. This works in the main thread, where the daemon's event loop runs. In other
+threads, and while the program uses SIGVTALRM itself, a search is not bounded.
 """
 
 import re
@@ -12,18 +12,19 @@ import time
 from types import FrameType
 
 SECONDS = 0.05
-"""CPU time that one search may take: thousands of times what an ordinary one takes."""
+"""CPU seconds that one search may take: thousands of times as long as an ordinary search."""
 SECONDS_WARY = 0.005
 WARY = 1.0
-"""The same for as many seconds after one was stopped: who can send one such text can send a thousand."""
+"""For ``WARY`` seconds after a search was stopped, the limit is ``SECONDS_WARY``: a sender of one such text can send a
+thousand."""
 
 
 class TookTooLong(Exception):
-    """The search was stopped after that much CPU time: nobody knows whether the text matches."""
+    """The search was stopped after its CPU time, so it is unknown whether the text matches."""
 
 
 class _Timer:
-    """SIGVTALRM is ours where a search needs it and nobody else has it."""
+    """Takes SIGVTALRM for a search, if nothing else uses it."""
 
     def __init__(self) -> None:
         self._running = False
@@ -37,7 +38,7 @@ class _Timer:
         try:
             self._running = True
             signal.setitimer(signal.ITIMER_VIRTUAL, self._seconds)
-            # One after the other: within a search, re counts the steps towards its next look anew at each beginning.
+            # Tried position by position: within one search, re restarts its count of steps at each position.
             found = (pattern.match(text, begin) for begin in range(len(text) + 1))
             return pattern.search(text) if anchored else next(filter(None, found), None)
         finally:
@@ -45,7 +46,8 @@ class _Timer:
             signal.setitimer(signal.ITIMER_VIRTUAL, 0)
 
     def _prepared(self) -> bool:
-        """Looked at each time: the program may begin or end a profiler, which has the same signal, at any time."""
+        """Whether SIGVTALRM is ours. It is checked each time: a profiler, which uses the same signal, may start or
+        stop."""
         handler = signal.getsignal(signal.SIGVTALRM)
         if handler == signal.SIG_DFL:
             signal.signal(signal.SIGVTALRM, self._ring)
@@ -54,7 +56,7 @@ class _Timer:
         return handler == self._ring
 
     def _ring(self, number: int, frame: FrameType | None) -> None:
-        if self._running:  # else it came just after the search
+        if self._running:  # otherwise the signal came just after the search
             self._running = False
             self._wary_until = time.monotonic() + WARY
             raise TookTooLong(f"{1000 * self._seconds:g} ms of CPU")
@@ -62,4 +64,4 @@ class _Timer:
 
 _timer = _Timer()
 search = _timer.search
-"""``pattern.search(text)``; ``anchored``: it can match at the beginning alone. Raises TookTooLong."""
+"""``pattern.search(text)`` in bounded time; ``anchored`` if it can match only at the beginning. Raises TookTooLong."""

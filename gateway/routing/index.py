@@ -1,4 +1,4 @@
-"""Which of many patterns may match a key, found by looking it up instead of asking each of them."""
+"""Finds the patterns that may match a key by looking it up, instead of trying each of them."""
 
 import heapq
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ Numbers = list[int]
 
 
 class _Table(ABC):
-    """Patterns that are in one kind of place."""
+    """Patterns with the same kind of place."""
 
     @abstractmethod
     def add(self, text: str, number: int) -> None: ...
@@ -24,7 +24,7 @@ class _Table(ABC):
 
 
 class _Texts(_Table):
-    """By the whole key."""
+    """Finds patterns by the whole key."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, Numbers] = {}
@@ -38,14 +38,14 @@ class _Texts(_Table):
 
 
 class _Domains(_Texts):
-    """By what is behind the last @ of the key."""
+    """Finds patterns by the part of the key after its last @."""
 
     def find(self, key: str) -> Iterable[Numbers]:
         return super().find(key.rpartition("@")[2])
 
 
 class _Beginnings(_Texts):
-    """By the beginning of the key."""
+    """Finds patterns by the beginning of the key."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class _Beginnings(_Texts):
 
 
 class _Endings(_Beginnings):
-    """By the end of the key."""
+    """Finds patterns by the end of the key."""
 
     def _part(self, key: str, length: int) -> str:
         return key[len(key) - length :]
@@ -83,11 +83,11 @@ class _Level:
         self.here: Numbers = []
         """Filters that end here."""
         self.rest: Numbers = []
-        """Filters of which # is the next level."""
+        """Filters whose next level is #."""
 
 
 class _Filters(_Table):
-    """By topic filter, whose wildcards are ``+`` and ``#``."""
+    """Finds patterns by topic filter, with the wildcards ``+`` and ``#``."""
 
     def __init__(self) -> None:
         self._root = _Level()
@@ -152,8 +152,8 @@ class Index:
                 others.append(number)
 
     def candidates(self, key_of: Callable[[Pattern], str]) -> Iterable[int]:
-        """The numbers of the patterns that may match, in order. ``key_of`` tells what a pattern looks at: all patterns
-        of one type at the same."""
+        """The numbers of the patterns that may match, in order. ``key_of`` gives the key of a pattern: all patterns of
+        one type have the same."""
         found: list[Numbers] = []
         for pattern, tables, others in self._groups.values():
             found += tables.find(key_of(pattern))
@@ -163,7 +163,7 @@ class Index:
 
 
 def unreachable(patterns: Sequence[Pattern]) -> list[tuple[int, int]]:
-    """Pairs (number, number of the earlier pattern that takes everything it could match)."""
+    """Pairs of (number of a pattern, number of an earlier pattern that matches everything it could match)."""
     return list(_hidden(patterns))
 
 
@@ -176,7 +176,7 @@ def _hidden(patterns: Sequence[Pattern]) -> Iterator[tuple[int, int]]:
         earlier = min(same.get(pattern, later), everything, next(wider, later))
         if earlier < later:
             yield later, earlier
-            continue  # what it hides is hidden by the earlier one as well
+            continue  # the earlier pattern also hides everything that this one hides
         same[pattern] = later
         if pattern.takes_all:
             everything = later
@@ -185,5 +185,5 @@ def _hidden(patterns: Sequence[Pattern]) -> Iterator[tuple[int, int]]:
 
 
 def _beside(tables: Tables, pattern: Pattern) -> list[Numbers]:
-    """Those that may cover ``pattern`` without being equal to it."""
+    """The patterns that may cover ``pattern`` without being equal to it."""
     return [] if pattern.sample is None else tables.find(pattern.sample)

@@ -1,4 +1,4 @@
-"""What a route matches: pure values that look at one key (a path, a topic, an address, a number) and say yes or no."""
+"""Patterns of routes: pure values that match one key (a path, a topic, an address, a number) or do not."""
 
 import re
 from abc import ABC, abstractmethod
@@ -12,53 +12,53 @@ from gateway.routing.literals import Literals, of_parsed, of_plain
 
 
 class Captures(NamedTuple):
-    """What a pattern took out of its key: unnamed and named groups, as ``scope["url_route"]`` holds them."""
+    """The captures of a pattern: its unnamed and named groups, as in ``scope["url_route"]``."""
 
     args: tuple[str, ...]
     kwargs: dict[str, str]
     rest: str = ""
-    """What of a path comes after the match: for the routers below."""
+    """The part of a path after the match, for nested routers."""
 
 
 NO_CAPTURES = Captures((), {})
 
 
 Place = tuple[Literal["text", "domain", "beginning", "ending", "filter"], str]
-"""What a key must have to be matched: it is this text, its domain is this, it begins or ends so, this topic filter
-takes it. All without regard to case."""
+"""A condition that a key must meet to match: it is this text, has this domain, begins or ends with it, or matches this
+topic filter. Case is ignored."""
 
 
 class Pattern(ABC):
-    """A pure value; ``str()`` is how an operator would write it. Constructors raise ValueError with one sentence."""
+    """A pure value; ``str()`` gives it as an operator writes it. Constructors raise ValueError with one sentence."""
 
     @property
     def places(self) -> tuple[Place, ...]:
-        """Where it can be looked up: a key that it matches is in each. None of them: every key has to be tried."""
+        """The places to look it up: every key that it matches is in all of them. If empty, it is tried on every key."""
         return ()
 
     @property
     def sample(self) -> str | None:
-        """A key that all patterns match that cover this one; None where only an equal one does, or one for everything.
-        A pattern that has one has a place."""
+        """A key that every pattern matches which covers this one; None if only an equal pattern, or one for everything,
+        covers it. A pattern with a sample has a place."""
         return None
 
     @property
     def takes_all(self) -> bool:
-        """Whether it surely matches every key."""
+        """Whether it certainly matches every key."""
         return False
 
     @abstractmethod
     def match(self, key: str) -> Captures | None:
-        """The captures where it matches ``key`` (may be empty), else None."""
+        """The captures (maybe empty) if it matches ``key``, otherwise None."""
 
     def covers(self, other: "Pattern") -> bool:
-        """Whether every key that ``other`` matches is surely matched here: behind this one, ``other`` has no turn."""
+        """Whether it certainly matches every key that ``other`` matches: after this one, ``other`` is never reached."""
         return self == other
 
 
 @dataclass(frozen=True)
 class Exactly(Pattern):
-    """The key itself."""
+    """Matches one key exactly."""
 
     text: str
 
@@ -74,7 +74,7 @@ class Exactly(Pattern):
 
 
 class DangerousPattern(ValueError):
-    """A regular expression that can stop everything; ``part`` of it is why."""
+    """A regular expression that can take exponential time, because of its part ``part``."""
 
     def __init__(self, text: str, part: str) -> None:
         where = "it" if part == text else f"{part!r}"
@@ -86,18 +86,18 @@ class DangerousPattern(ValueError):
 
 
 _STEPS = 1_000_000
-"""Steps of a search that are taken without a watch on the time: some milliseconds."""
+"""Steps of a search that need no time limit: a few milliseconds."""
 
 
 @dataclass(frozen=True)
 class Regex(Pattern):
-    """``re.search`` over the key. In paths as Django's URL patterns, in addresses without regard to case."""
+    """``re.search`` over the key. Paths match as Django's URL patterns do; addresses match without regard to case."""
 
     text: str
     ignore_case: bool = False
     _literals: Literals = field(init=False, compare=False, repr=False)
     _quick: int = field(init=False, compare=False, repr=False)
-    """Characters of a key up to which a search surely takes a moment only."""
+    """The length of a key up to which a search is certainly quick."""
     _anchored: bool = field(init=False, compare=False, repr=False, default=False)
 
     def __post_init__(self) -> None:
@@ -112,7 +112,7 @@ class Regex(Pattern):
         object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_quick", quick)
         if not self.places:
-            _ = self._compiled  # it is asked about every key; of the others few are
+            _ = self._compiled  # it is tried on every key; most patterns with places are rarely tried
 
     def _judged(self, parsed: Any) -> int:
         judged = judge(self.text, parsed)
@@ -127,7 +127,7 @@ class Regex(Pattern):
         return re.compile(self.text, re.IGNORECASE if self.ignore_case else 0)
 
     def match(self, key: str) -> Captures | None:
-        """Raises TookTooLong where it does not come to an end."""
+        """Search ``key``. Raises TookTooLong if the search does not end in time."""
         compiled = self._compiled
         found = (
             compiled.search(key) if len(key) <= self._quick else bounded.search(compiled, key, anchored=self._anchored)
@@ -159,7 +159,7 @@ class Regex(Pattern):
 
 @dataclass(frozen=True)
 class Default(Pattern):
-    """Everything that no route before it took."""
+    """Matches everything that no earlier route has matched."""
 
     def match(self, key: str) -> Captures | None:
         return Captures((), {}, key)

@@ -1,8 +1,8 @@
-"""Passwords that were verified, remembered as keyed digests, so that the same login is not computed twice.
+"""A cache of verified passwords as keyed digests, so that the same login is not computed twice.
 
-A digest covers the user's name, the hash of the user's password as the settings or the password file have it now, and
-the password that the client sent. The key is random and lives in this process only. So an entry is void as soon as the
-hash is another one, and a copy of it says nothing about the password. The password itself is not kept.
+A digest covers the user's name, the current hash of the user's password in the settings or the password file, and the
+password that the client sent. The key is random and exists only in this process. So an entry is void as soon as the
+hash changes, and a copy of it reveals nothing about the password. The password itself is not kept.
 """
 
 import hmac
@@ -16,16 +16,16 @@ _MOST_WRONG = 10_000
 
 
 class LoginCache:
-    """Right logins are remembered until the hash changes; they are at most one a user. Wrong ones for a minute."""
+    """Remembers a right login of each user until the hash changes, and wrong logins for a minute."""
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
         self._right: dict[str, bytes] = {}
         self._wrong: OrderedDict[bytes, float] = OrderedDict()
-        """When they are forgotten, the soonest first."""
+        """Wrong logins and when to forget them, the soonest first."""
 
     def digest(self, name: str, hashed: str, password: bytes) -> bytes:
-        """What a login is remembered by. ``hashed`` is empty for a name that nobody has."""
+        """The digest that identifies a login. ``hashed`` is empty for an unknown name."""
         made = blake2b(key=self._key, digest_size=32)
         for field in (name.encode(), hashed.encode(), password):
             made.update(len(field).to_bytes(8, "big") + field)

@@ -4,11 +4,11 @@
 key                     value
 ======================  ==========================================================
 ``session <client id>`` life, subscriptions and will of a session
-``message <number>``    a message that waits for somebody
-``out <number>``        that a message waits for a client, and how far it has come
+``message <number>``    a message that waits for at least one client
+``out <number>``        the delivery of a message to a client, and its state
 ``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
 ``retained <topic>``    a retained message
-``login <user name>``   that a password was right (:mod:`protocols.mqtt.access.saved_login`)
+``login <user name>``   a record of a right password (:mod:`protocols.mqtt.access.saved_login`)
 ======================  ==========================================================
 """
 
@@ -71,18 +71,18 @@ def outbound(client_id: str, out: Outbound) -> bytes:
 
 
 class Kept(NamedTuple):
-    """That a message waits for a client, as it was kept."""
+    """A stored delivery: a message waits for a client."""
 
     client_id: str
     message: int
-    """Its number."""
+    """The number of the message."""
     qos: int
     retain: bool
     identifiers: Sequence[int]
     packet_id: int
     released: bool
     share: str
-    """The topic filter of the group as whose member the client gets it, or empty."""
+    """The topic filter of the shared subscription by which the client gets the message, or empty."""
 
 
 def read_outbound(data: bytes) -> Kept:
@@ -106,24 +106,24 @@ def session(
     user: str | None,
     replays: Sequence[str] = (),
 ) -> bytes:
-    """See :class:`KeptSession`."""
+    """A session as a record; see :class:`KeptSession` for the fields."""
     pairs = {topic_filter: tuple(grant) for topic_filter, grant in grants.items()}
     fields = (expiry, ends, pairs, _will(will), user)
     return _pack((*fields, replays) if replays else fields)  # 0.1.0 reads five
 
 
 class KeptSession(NamedTuple):
-    """A session, as it was kept."""
+    """A stored session."""
 
     expiry: float
     ends: float | None
-    """Unix time; None: its client was connected."""
+    """When it expires, in Unix time; None if its client was connected."""
     grants: dict[str, Grant]
     will: tuple[ApplicationMessage, float, float] | None
     """Message, delay, due."""
     user: str | None
     replays: Sequence[str]
-    """Topic filters of which the client has not got all retained messages yet."""
+    """Topic filters whose retained messages the client has not all received yet."""
 
 
 def read_session(data: bytes) -> KeptSession:
