@@ -45,17 +45,17 @@ from protocols.mail.imap.grammar import (
 logging.getLogger("aioimaplib.aioimaplib").setLevel(logging.WARNING)
 
 _LINES = 200
-"""Lines that the library's parser gets at once: it uses a stack frame for each."""
+"""Lines that are given to the library's parser at a time: it uses a stack frame for each line."""
 _ROOM = 16 * 1024 * 1024
-"""Bytes that one answer may have besides message bodies: a SEARCH over two million messages."""
+"""Bytes that one answer may have besides message bodies: enough for a SEARCH over two million messages."""
 _MANY = 64 * 1024
-"""Bytes of a SEARCH's answer that are read without a thread: some thousand messages, a millisecond or two."""
+"""Bytes of a SEARCH's answer that are parsed without a thread: a few thousand messages, in a millisecond or two."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 120_000}
-"""A peer that vanished without a word is noticed within two minutes, also in IDLE."""
+"""TCP keep-alive: a peer that has vanished is noticed within two minutes, also in IDLE."""
 
 
 class _Fetch(FetchCommand):  # type: ignore[misc]
-    """The library's FETCH looks through the whole answer at each line; this one at what is new."""
+    """FETCH that reads only new lines: the library's own reads the whole answer again at each line."""
 
     def __init__(self, tag: str, uids: Iterable[int], what: str, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(tag, uid_set(uids), what, prefix="UID", untagged_resp_name="FETCH", loop=loop)
@@ -73,7 +73,7 @@ class _Fetch(FetchCommand):  # type: ignore[misc]
 
 
 class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
-    """The library's protocol class with the repairs. ``silence``: seconds without a byte that a command may take."""
+    """The library's protocol class with repairs. ``silence`` is how many seconds a command may pass without a byte."""
 
     def __init__(self, silence: float) -> None:
         super().__init__(asyncio.get_running_loop())
@@ -94,7 +94,7 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
 
     @contextlib.asynccontextmanager
     async def command(self, room: int = 0) -> AsyncIterator[None]:
-        """What is awaited inside ends with the connection, or with ``silence``. Raises Disconnected."""
+        """End what is awaited inside when the connection ends, or after ``silence``. Raises Disconnected."""
         if self.reason:
             raise Disconnected(self.reason)
         self._room = _ROOM + room
@@ -110,25 +110,25 @@ class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has n
             self.give_up(f"no answer for {self._silence:g} s")
             raise Disconnected(self.reason) from None
         except Exception as error:
-            # The library raises what it happens to raise (IndexError, UnicodeDecodeError) over an odd answer.
+            # For an unexpected answer the library raises various exceptions (IndexError, UnicodeDecodeError).
             self.give_up(f"its answer was not understood ({type(error).__name__})")
             raise Disconnected(self.reason) from error
         finally:
             self._command = None
 
     def _expect(self, seconds: float | None) -> None:
-        """Give the running command ``seconds`` from now; None: as long as it likes."""
+        """Give the running command ``seconds`` from now; None means no limit."""
         if self._command is not None and not self._command.expired():
             self._command.reschedule(None if seconds is None else self.loop.time() + seconds)
 
     def give_up(self, reason: str) -> None:
-        """The connection is of no more use; the first reason counts."""
+        """Give the connection up. Only the first reason counts."""
         self.reason = self.reason or reason
         if self.transport is not None:
             self.transport.abort()
 
     def leave(self) -> None:
-        """Say goodbye where the server can hear it: not in the middle of a command, other than IDLE."""
+        """Send LOGOUT, unless a command other than IDLE is running."""
         if self.reason or self.transport is None:
             return
         if self._command is not None and not self._idling:
@@ -237,7 +237,8 @@ def _keep_alive(sock: Any) -> None:
 
 
 class IMAPConnection:
-    """A connection to a mailbox. Every method raises Disconnected if the server is gone, IMAPRefused if it refuses."""
+    """A connection to a mailbox. Methods raise Disconnected if the connection is lost, IMAPRefused if the server
+    refuses."""
 
     def __init__(self, protocol: _Protocol) -> None:
         self._protocol = protocol
@@ -276,7 +277,7 @@ class IMAPConnection:
         await self._authenticated(call)
 
     async def login_with_token(self, username: str, token: str) -> None:
-        """XOAUTH2, as Google and Microsoft have it."""
+        """Log in with XOAUTH2, as Google and Microsoft define it."""
         if self._protocol.state != aioimaplib.AUTH:
             response = f"user={username}\1auth=Bearer {token}\1\1"
             await self._authenticated(self._protocol.authenticate("XOAUTH2", response))
@@ -295,7 +296,7 @@ class IMAPConnection:
             raise IMAPRefused(f"folder {folder}: {error}") from error
 
     async def ensure_folder(self, name: str) -> None:
-        """Make the folder unless it is there."""
+        """Create the folder unless it exists."""
         folder = quote_folder(name)
         if await self._exists(folder):
             return
@@ -315,12 +316,12 @@ class IMAPConnection:
         return True
 
     async def search(self, criteria: str) -> list[int]:
-        """UIDs, ascending. Clears what :meth:`wait` waits for: what comes later is news."""
+        """The UIDs of matching messages, ascending. After this, :meth:`wait` waits for messages that arrive later."""
         self._protocol.changed = False
         return await self._search(criteria)
 
     async def present(self, uids: Iterable[int]) -> list[int]:
-        """Those of ``uids`` that are still in the folder."""
+        """The UIDs of ``uids`` that are still in the folder."""
         return await self._search(f"UID {uid_set(uids)}")
 
     async def _search(self, criteria: str) -> list[int]:
@@ -330,11 +331,12 @@ class IMAPConnection:
         return await asyncio.to_thread(read_search, lines) if many else read_search(lines)
 
     async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
-        """UID -> octets, of those that are still there."""
+        """UID -> octets, for the messages that are still there."""
         return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))
 
     async def fetch(self, uids: Iterable[int], octets: int) -> list[MailboxMessage]:
-        """Those that are still there, ``octets`` together, untouched (PEEK: not even \\Seen)."""
+        """The messages that are still there, ``octets`` together. They stay unchanged (PEEK does not even set
+        \\Seen)."""
         call = self._protocol.fetch_uids(uids, "(UID INTERNALDATE BODY.PEEK[])")
         return read_messages(await self._run("fetch", call, room=octets))
 
@@ -343,14 +345,15 @@ class IMAPConnection:
         await self._run(f"set {flag}", call)
 
     async def delete(self, uids: Iterable[int]) -> None:
-        """Flag and expunge these alone. Without UIDPLUS they stay flagged: a plain EXPUNGE takes others' with it."""
+        """Flag and expunge only these. Without UIDPLUS they stay flagged: a plain EXPUNGE would expunge others' as
+        well."""
         uids = list(uids)
         await self.flag(uids, "\\Deleted")
         if "UIDPLUS" in self._protocol.capabilities:
             await self._run("expunge", self._protocol.expunge(uid_set(uids), by_uid=True))
 
     async def move(self, uids: Iterable[int], folder: str) -> None:
-        """MOVE (RFC 6851), or COPY and :meth:`delete`."""
+        """Move messages, with MOVE (RFC 6851) or with COPY and :meth:`delete`."""
         uids, target = list(uids), quote_folder(folder)
         if "MOVE" in self._protocol.capabilities:
             await self._run(f"move to {folder}", self._protocol.move(uid_set(uids), target, by_uid=True))
@@ -359,7 +362,7 @@ class IMAPConnection:
         await self.delete(uids)
 
     async def idle(self, seconds: float) -> bool:
-        """Wait for news, at most ``seconds``; return whether there is any."""
+        """Wait for new messages, at most ``seconds``; return whether there are any."""
         if not self._protocol.changed:
             await self._run("IDLE", self._protocol.idle_until_news(seconds))
             while not self._protocol.idle_queue.empty():
@@ -380,7 +383,7 @@ class IMAPConnection:
 
 
 async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> IMAPConnection:
-    """Connect and read the greeting. Raises OSError (Disconnected among them), as the network has it."""
+    """Connect and read the greeting. Raises OSError, of which Disconnected is a subclass."""
     protocol = _Protocol(timeout)
     try:
         async with asyncio.timeout(timeout):

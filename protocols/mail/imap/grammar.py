@@ -25,7 +25,7 @@ _NOT_ASCII = re.compile(r"&|[^\x20-\x7e]+")
 
 @dataclass(frozen=True, slots=True)
 class MailboxMessage:
-    """One message as it lies in the mailbox."""
+    """One message in the mailbox."""
 
     uid: int
     raw: bytes
@@ -35,7 +35,7 @@ class MailboxMessage:
 
 @dataclass(frozen=True, slots=True)
 class Selected:
-    """What the server said about a folder when it was selected."""
+    """The server's data about a selected folder."""
 
     uidvalidity: int
     keywords: bool
@@ -61,7 +61,7 @@ def _shift(match: re.Match[str]) -> str:
 
 
 def uid_set(uids: Iterable[int]) -> str:
-    """``[1, 2, 3, 7]`` as ``1:3,7``: a batch stays one short argument."""
+    """Write ``[1, 2, 3, 7]`` as ``1:3,7``, so that a batch is one short argument."""
     ranges: list[list[int]] = []
     for uid in sorted(uids):
         if ranges and uid == ranges[-1][1] + 1:
@@ -77,7 +77,8 @@ def read_search(lines: Lines) -> list[int]:
 
 
 def read_selected(lines: Lines) -> Selected:
-    """Raises ValueError where the server gives no UIDVALIDITY: its UIDs would name nothing for long."""
+    """Parse a SELECT response. Raises ValueError without a UIDVALIDITY, because UIDs would not be lasting names
+    then."""
     text = b"\n".join(lines)
     uidvalidity = _UIDVALIDITY.search(text)
     if uidvalidity is None:
@@ -97,7 +98,7 @@ def read_sizes(lines: Lines) -> dict[int, int]:
 
 
 def read_messages(lines: Lines) -> list[MailboxMessage]:
-    """The messages of a FETCH response; one that vanished meanwhile (no body, ``NIL``) is not among them."""
+    """The messages of a FETCH response, without those that have vanished meanwhile (no body, ``NIL``)."""
     messages = []
     for text, literal in _fetched(lines):
         uid, date = _UID.search(text), _DATE.search(text)
@@ -123,7 +124,7 @@ def _fetched(lines: Lines) -> Iterator[tuple[bytes, bytes | None]]:
 
 
 def _unix_time(date: re.Match[bytes]) -> float | None:
-    """Several times as fast as strptime."""
+    """Parse INTERNALDATE, several times as fast as strptime does."""
     day, month, year, hour, minute, second, sign, zone_hours, zone_minutes = date.groups()
     try:
         local = datetime(
