@@ -5,7 +5,7 @@ loop fails, every division is tried. So ``(a+)+$`` and ``(a|a)*$`` double their 
 is read as an automaton whose states are its characters; a loop is dangerous where two different paths through it read
 the same text from a state back to that state (Weber and Seidl, "On the degree of ambiguity of finite automata", 1991).
 
-What is read exactly: literals, classes, groups, alternatives, repeats (a bound of more than ``_EXACT`` counts as none).
+Literals, classes, groups, alternatives and repeats are read exactly (a bound of more than ``_EXACT`` counts as none).
 Backreferences, atomic groups and possessive repeats overlap with nothing here, and a loop with an anchor or an
 assertion in it is not judged. So some dangerous expressions are not found; ``gateway.routing.bounded`` stops those.
 """
@@ -23,7 +23,7 @@ _EXACT = 4
 """Rounds of a repeat with bounds that are read one by one; ``{2,40}`` is read as ``{2,}``."""
 _STATES = 2_000
 _PAIRS = 20_000
-"""States and pairs of states that are looked at; an expression that has more is not judged."""
+"""Limits on states and pairs of states; an expression with more is not judged."""
 
 _REPEATS = (sre.MAX_REPEAT, sre.MIN_REPEAT, sre.POSSESSIVE_REPEAT)
 _ALWAYS = "aZ_09 -.@/+\t\n\x00\x1f\u00e9\u0130\u0660\u2003\u20ac\U0010ffff"
@@ -42,16 +42,16 @@ parse = parser.parse
 
 
 class Judgement(NamedTuple):
-    """What is known of an expression before it is used."""
+    """What is known about an expression before it is used."""
 
     dangerous: str | None
-    """The part that can take exponential time; all of the expression where the part cannot be told."""
+    """The part that can take exponential time; the whole expression if the part cannot be identified."""
     degree: int | None
-    """Time grows with the length of a text to this power at most; None: unknown."""
+    """Time grows at most with this power of a text's length; None if unknown."""
 
 
 def judge(text: str, parsed: Any) -> Judgement:
-    """``parsed`` is what ``re``'s parser made of ``text``."""
+    """Judge the expression ``text``, which ``re``'s parser has turned into ``parsed``."""
     degree = _degree(parsed)
     if not any(_nested(parsed)):
         return Judgement(None, degree)
@@ -73,7 +73,7 @@ def _degree(parsed: Any) -> int | None:
 
 
 def is_anchored(parsed: Any) -> bool:
-    """Whether it surely matches at the beginning of a text alone."""
+    """Whether it can match only at the beginning of a text."""
     first, many = list(parsed)[:1], parsed.state.flags & re.MULTILINE
     return first == [(sre.AT, sre.AT_BEGINNING_STRING)] or (first == [(sre.AT, sre.AT_BEGINNING)] and not many)
 
@@ -96,7 +96,7 @@ def _choices_of(op: Any, value: Any) -> int:
 
 
 def _tests(expression: Any) -> bool:
-    """Whether it looks around: what may follow what is then not told by the characters alone."""
+    """Whether it has an anchor or assertion: then the characters alone do not say what may follow what."""
     return any(op in _TESTS for op, _ in _items(expression))
 
 
@@ -126,7 +126,7 @@ def _children(op: Any, value: Any) -> Sequence[Any]:
 
 
 def _items(expression: Any) -> Iterator[tuple[Any, Any]]:
-    """Every item, those within before those around them: repeats come in the order of their quantifiers."""
+    """Every item, inner items before outer ones, so repeats come in the order of their quantifiers."""
     for op, value in expression:
         for child in _children(op, value):
             yield from _items(child)
@@ -134,7 +134,7 @@ def _items(expression: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _nested(expression: Any) -> Iterator[bool]:
-    """For each loop, whether there is a choice within it: without, its rounds can be divided in one way only."""
+    """For each loop, whether it contains a choice: without one, its rounds can be divided in one way only."""
     for op, value in _items(expression):
         if op in _REPEATS and value[1] > _EXACT:
             yield _choices(value[2]) > 0
@@ -237,7 +237,7 @@ class _Automaton:
         return self._state(self._mask(op, value))
 
     def _unknown(self) -> _Part:
-        """What overlaps with nothing else."""
+        """A state that overlaps with no other."""
         self._opaque += 1
         return self._state(1 << (len(self._alphabet) + self._opaque))
 
