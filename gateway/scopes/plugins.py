@@ -1,7 +1,9 @@
 """Scope types of other distributions, found by their entry points."""
 
+import contextlib
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -26,7 +28,8 @@ def load_plugins(ours: Sequence[ScopeKind]) -> Plugins:
     found = Plugins()
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
-            found.kinds.append(_load(point, [*ours, *found.kinds]))
+            with contextlib.redirect_stdout(sys.stderr):  # standard output is for what a command answers
+                found.kinds.append(_load(point, [*ours, *found.kinds]))
         except (Exception, SystemExit) as error:  # whatever the module does
             found.failures.append(f"the scope type {point.name!r}{_of(point)} cannot be used: {_words(error)}")
     return found
@@ -48,12 +51,12 @@ def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
         raise ValueError(f"there is a scope type {kind.name!r} already")
     if taken := set(kind.protocols) & {protocol for other in known for protocol in other.protocols}:
         raise ValueError(f"there is a protocol {', '.join(sorted(taken))} already")
+    if not is_dataclass(kind.route) or "app" not in {each.name for each in fields(kind.route)}:
+        raise TypeError(f"{kind.route!r} is not the settings of a route: a dataclass with app is")
     for settings in (kind.route, *(server.settings for server in kind.servers)):
         TypeAdapter(settings).json_schema()
     for needed in ("words", "keys", "router", "refusal", "example"):
         getattr(kind, needed)
-    if "app" not in {each.name for each in fields(kind.route)}:
-        raise TypeError(f"{kind.route!r} is no settings of a route: a dataclass with app is")
     if kind.delivery is not None:
         _check_delivery(kind.delivery, name)
 

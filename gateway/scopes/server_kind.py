@@ -68,8 +68,10 @@ class ServerKind:
         options = self.options(settings, name, given)
         try:
             made: Server = factory(app, settings, name=name, state=state, **options)
-        except TypeError as error:
-            raise ValueError(f"servers.{name}: {self.home} cannot be made: {error}") from error
+        except ValueError:  # its own sentence
+            raise
+        except Exception as error:  # whatever a class of others does
+            raise ValueError(f"servers.{name}: {self.home} cannot be made: {type(error).__name__}: {error}") from error
         return made
 
     def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:

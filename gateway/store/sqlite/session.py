@@ -18,6 +18,9 @@ Call = TypeVar("Call")
 Result = TypeVar("Result")
 Dated = TypeVar("Dated", Summary, OutgoingSummary, Outgoing)
 
+Opened = tuple[FairConnection, Owner, str]
+"""The connection, its owner, and what was found in the file."""
+
 
 class Session:
     """What all parts of the engine share. Several processes may have ``path`` open."""
@@ -28,7 +31,12 @@ class Session:
         self._ahead = time.time() - clock.elapsed()
 
     async def open(self) -> str:
-        database, owner, found = await asyncio.to_thread(self._opened)
+        opening = asyncio.ensure_future(asyncio.to_thread(self._opened))
+        try:
+            database, owner, found = await asyncio.shield(opening)
+        except asyncio.CancelledError:
+            opening.add_done_callback(_close_unwanted)  # a thread cannot be cancelled
+            raise
         self._open = Writer(database, lambda: self._connected(owner)[0]), owner
         return found
 
@@ -38,7 +46,7 @@ class Session:
         self._ahead = clock.ahead(database)
         return database, found
 
-    def _opened(self) -> tuple[FairConnection, Owner, str]:
+    def _opened(self) -> Opened:
         try:
             private_files.make_folder(self.path.parent)
             owner = Owner(self.path)
@@ -86,3 +94,11 @@ class Session:
     @property
     def _owner(self) -> str:
         return "" if self._open is None else self._open[1].id
+
+
+def _close_unwanted(opening: "asyncio.Future[Opened]") -> None:
+    """Close what was opened for a caller that has been cancelled meanwhile."""
+    if not opening.cancelled() and opening.exception() is None:
+        database, owner, _ = opening.result()
+        database.close()
+        owner.release()

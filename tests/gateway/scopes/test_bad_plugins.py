@@ -42,6 +42,11 @@ class OtherArguments(Unfinished):
         return {}
 
 
+class Failing(OtherArguments):
+    def __init__(self, *args: Any, **options: Any) -> None:
+        raise RuntimeError("no luck")
+
+
 def _missing(delivery: Any) -> Any:
     raise AttributeError("no content")
 
@@ -69,6 +74,10 @@ class WithoutApp(_Letter):
     route: ClassVar[Any] = Policy
 
 
+class NoDataclass(_Letter):
+    route: ClassVar[Any] = object
+
+
 class Lacking(_Letter):
     delivery: ClassVar[Any] = NoContent()
 
@@ -84,6 +93,7 @@ def kind(name: str) -> Any:
         ("OfAnotherName", "'email', not 'letter'"),
         ("Lacking", "content"),
         ("WithoutApp", "a dataclass with app"),
+        ("NoDataclass", "a dataclass with app"),
     ],
 )
 def test_what_is_wrong_with_a_kind_is_told(name: str, sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,6 +106,17 @@ def test_what_is_wrong_with_a_kind_is_told(name: str, sentence: str, monkeypatch
     assert sentence in found.failures[0]
 
 
+def test_what_a_plugin_prints_is_not_in_a_commands_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "chatty_letter.py").write_text("print('hello')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    point = EntryPoint("letter", "chatty_letter:KIND", plugins.GROUP)
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    assert len(plugins.load_plugins([]).failures) == 1
+    assert capsys.readouterr() == ("", "hello\n")
+
+
 @pytest.mark.parametrize(
     ("home", "sentence"),
     [
@@ -103,7 +124,8 @@ def test_what_is_wrong_with_a_kind_is_told(name: str, sentence: str, monkeypatch
         (f"{__name__}:Nope", "cannot be imported: AttributeError"),
         (f"{__name__}:kind", "not a subclass of protocols.server.Server"),
         (f"{__name__}:Unfinished", "has no active, which every server needs"),
-        (f"{__name__}:OtherArguments", "cannot be made: "),
+        (f"{__name__}:OtherArguments", "cannot be made: TypeError: "),
+        (f"{__name__}:Failing", "cannot be made: RuntimeError: no luck"),
     ],
 )
 def test_a_server_that_cannot_be_made_is_a_mistake_of_the_file(

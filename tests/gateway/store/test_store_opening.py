@@ -1,5 +1,6 @@
 """One process opens the file at a time, and nobody waits for it for ever."""
 
+import asyncio
 import fcntl
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import pytest
 
 from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.file.owner import others_alive
 
 
 async def test_one_that_is_stopped_while_it_opens_does_not_hold_the_others_up_for_ever(
@@ -20,3 +22,15 @@ async def test_one_that_is_stopped_while_it_opens_does_not_hold_the_others_up_fo
             await store.open()
     assert await store.open() == ""
     await store.close()
+
+
+async def test_one_that_is_cancelled_while_it_opens_holds_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "gateway.db"
+    opening = asyncio.create_task(SQLiteStore(path).open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    async with asyncio.timeout(10):
+        while not path.exists() or others_alive(path, ""):
+            await asyncio.sleep(0.01)
