@@ -138,6 +138,7 @@ class MqttBatchMethods(MqttConnection[R]):
                 failed_with(error, messages[0].topic)
             raise
         for event in sent:
+            await checkpoint()  # a connection that is not our server's may take them all without one
             await _publish(messages, event)
 
 

@@ -19,7 +19,9 @@ from servers.site import PATIENCE, ROOT, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
-COUNT, KILLS = 400, 6
+KILLS, EACH = 6, 65
+"""Each kill comes while so many messages are published: some are handled by then, others are still to come."""
+COUNT = KILLS * EACH
 HANDLERS = """
 import os, time
 from gateway import MqttConsumer
@@ -91,10 +93,10 @@ def test_kill_9(tmp_path: Path, seed: int) -> None:
         try:
             gateway.start()
             until(lambda: "SUBSCRIBE from one" in (broker._root / "log").read_text(), gateway.output)
-            publishing = threading.Thread(target=_publish_all, args=(broker,))
-            publishing.start()
-            for _ in range(KILLS):
+            for first in range(0, COUNT, EACH):
                 before = len(gateway.handled())
+                publishing = threading.Thread(target=_publish, args=(broker, range(first, first + EACH)))
+                publishing.start()
                 until(lambda before=before: len(gateway.handled()) > before, "something is handled")
                 time.sleep(dice.uniform(0.0, 0.2))
                 gateway.stop(signal.SIGKILL)
@@ -103,7 +105,7 @@ def test_kill_9(tmp_path: Path, seed: int) -> None:
                 time.sleep(dice.uniform(0.5, 1.0))
                 again = {topic for topic in recorded if gateway.handled()[topic] > at_kill[topic]}
                 assert again == set()
-            publishing.join(PATIENCE)
+                publishing.join(PATIENCE)
             until(lambda: len(gateway.handled()) == COUNT, "all are handled", 60.0)
             until(lambda: len(received(broker)) == COUNT, "Mosquitto knows it", 60.0)
             gateway.stop(signal.SIGTERM)
@@ -112,6 +114,6 @@ def test_kill_9(tmp_path: Path, seed: int) -> None:
     assert "Traceback" not in gateway.output()
 
 
-def _publish_all(broker: Mosquitto) -> None:
-    for number in range(COUNT):
+def _publish(broker: Mosquitto, numbers: range) -> None:
+    for number in numbers:
         broker.publish(f"t/{number}", "on", "-q", "2")
