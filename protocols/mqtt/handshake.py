@@ -80,7 +80,7 @@ SERVER: Table = {
             rule='3.1.4: "If the Server does not receive a CONNECT packet within a reasonable amount of time after the '
             'Network Connection is established, the Server SHOULD close the Network Connection"',
         ),
-        STOP: Step(CLOSED, rule="there is nobody yet whom to tell"),
+        STOP: Step(CLOSED, rule="the application does not know of the client yet"),
     },
     CHECK: {
         ADMIT: Step(ASK, EVENT_CONNECT, "docs/asgi/mqtt.md: the application decides about those who passed"),

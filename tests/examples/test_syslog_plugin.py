@@ -131,7 +131,6 @@ def site(tmp_path: Path, installed: Path) -> Iterator[Site]:
         daemon.wait()
 
 
-@pytest.mark.skipif(shutil.which("logger") is None, reason="no logger (util-linux)")
 @pytest.mark.timeout(180)
 def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
     assert "1 server, 4 routes, valid" in site.run("check")
@@ -153,7 +152,6 @@ def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
     assert "broken on purpose" in listed
 
 
-@pytest.mark.skipif(shutil.which("logger") is None, reason="no logger (util-linux)")
 @pytest.mark.timeout(180)
 def test_kill_9_between_storing_and_handling_loses_nothing(site: Site) -> None:
     site.log("-T", "-t", "slow", "survives")

@@ -1,12 +1,9 @@
 """kill -9 of a gateway that hears a Mosquitto at QoS 2, with ``persistence: true``: each message is handled, and none
 again whose PUBREC Mosquitto has had."""
 
-import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -14,8 +11,9 @@ from pathlib import Path
 
 import pytest
 from crashing import SEEDS
+from gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
-from servers.site import PATIENCE, ROOT, until
+from servers.site import PATIENCE, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -46,31 +44,14 @@ SENT = re.compile(r"Sending PUBLISH to one \(d\d, q2, r\d, m(\d+), '(t/\d+)'")
 RECEIVED = re.compile(r"Received PUBREC from one \(Mid: (\d+)")
 
 
-class Gateway:
+class Gateway(GatewayProcess):
     def __init__(self, folder: Path, broker: Mosquitto) -> None:
-        self._folder = folder
-        (folder / "killed_handlers.py").write_text(HANDLERS)
-        (folder / "gateway.yaml").write_text(CONFIG.replace("URL", broker.url))
-        self._environment = os.environ | {"PYTHONPATH": str(ROOT), "BOOK": str(folder / "book")}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "gateway", "run"]
-            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
-
-    def stop(self, how: signal.Signals) -> None:
-        process, self._process = self._process, None
-        if process is not None:
-            process.send_signal(how)
-            process.wait(PATIENCE)
-
-    def output(self) -> str:
-        return (self._folder / "log").read_text()
+        self._book = folder / "book"
+        config = CONFIG.replace("URL", broker.url)
+        super().__init__(folder, "killed_handlers", HANDLERS, config, BOOK=str(self._book))
 
     def handled(self) -> Counter[str]:
-        book = self._folder / "book"
-        return Counter(book.read_text().split()) if book.exists() else Counter()
+        return Counter(self._book.read_text().split()) if self._book.exists() else Counter()
 
 
 def received(broker: Mosquitto) -> set[str]:

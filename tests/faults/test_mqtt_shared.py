@@ -5,11 +5,8 @@ gives nothing of a session to another member. So it is all handled once the kill
 """
 
 import contextlib
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,8 +14,9 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from crashing import SEEDS
+from gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
-from servers.site import PATIENCE, ROOT, until
+from servers.site import PATIENCE, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -50,36 +48,13 @@ routes: {mqtt: shared_handlers.Reading}
 """
 
 
-class Member:
-    """A gateway of the group, in a process of its own."""
+class Member(GatewayProcess):
+    """A gateway of the group."""
 
     def __init__(self, folder: Path, name: str, broker: Mosquitto, qos: int) -> None:
+        config = CONFIG.replace("URL", broker.url).replace("NAME", name).replace("QOS", str(qos))
+        super().__init__(folder / name, "shared_handlers", HANDLERS, config, BOOK=str(folder / "book"), NAME=name)
         self.name = name
-        self._folder = folder / name
-        self._folder.mkdir()
-        (self._folder / "shared_handlers.py").write_text(HANDLERS)
-        text = CONFIG.replace("URL", broker.url).replace("NAME", name).replace("QOS", str(qos))
-        (self._folder / "gateway.yaml").write_text(text)
-        self._environment = os.environ | {"PYTHONPATH": str(ROOT), "BOOK": str(folder / "book"), "NAME": name}
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "gateway", "run"]
-            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
-
-    def stop(self, how: signal.Signals) -> int:
-        process, self._process = self._process, None
-        if process is None:
-            return 0
-        process.send_signal(how)
-        try:
-            return process.wait(PATIENCE)
-        finally:
-            process.kill()
-
-    def output(self) -> str:
-        return (self._folder / "log").read_text()
 
 
 class Group:

@@ -20,6 +20,7 @@ PROGRAMS = (
     "curl",
     "openssl",
     "systemd-analyze",
+    "logger",
 )
 
 

@@ -1,4 +1,4 @@
-"""Syslog for the gateway: RFC 5424 messages over UDP and TCP, each of which makes one ``syslog`` scope.
+"""Syslog for the gateway: RFC 5424 messages over UDP and TCP, one ``syslog`` scope for each message.
 
 ``message``
     the format of RFC 5424, and the framing of RFC 6587

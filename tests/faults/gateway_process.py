@@ -1,0 +1,40 @@
+"""A gateway in a process of its own, which a test may kill and start again."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from servers.site import PATIENCE, ROOT
+
+
+class GatewayProcess:
+    """``handlers`` is the source of the module ``module``, and ``config`` the gateway.yaml; both lie in ``folder``."""
+
+    def __init__(self, folder: Path, module: str, handlers: str, config: str, **environment: str) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder = folder
+        (folder / f"{module}.py").write_text(handlers)
+        (folder / "gateway.yaml").write_text(config)
+        self._environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with (self._folder / "log").open("ab") as log:
+            command = [sys.executable, "-m", "gateway", "run"]
+            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
+
+    def stop(self, how: signal.Signals) -> int:
+        """Send ``how`` and return the exit code; 0 where it does not run."""
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        process.send_signal(how)
+        try:
+            return process.wait(PATIENCE)
+        finally:
+            process.kill()
+
+    def output(self) -> str:
+        return (self._folder / "log").read_text()
