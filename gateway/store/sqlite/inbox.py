@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from gateway.store.sqlite.session import Session
 from gateway.store.sqlite.sql import messages as sql
+from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Message, Outgoing
 
 
@@ -15,7 +16,7 @@ class Inbox(Session):
         await self._run(sql.put_all, messages)
 
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
-        call = sql.Take(self._owner, limit, now, tuple(busy))
+        call = Take(self._owner, limit, now, tuple(busy))
         return await self._run(sql.take, call, undo=sql.give_back)
 
     async def finish(self, id: str, *, outgoing: Sequence[Outgoing] = ()) -> None:

@@ -7,13 +7,14 @@ import json
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from gateway.store.sqlite.sql import claims, history, outgoing
 from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
 from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
+from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Message, Outgoing
 
 logger = logging.getLogger(__name__)
@@ -49,14 +50,6 @@ def put(db: Database, calls: Sequence[tuple[Message, str | None]]) -> list[None]
 def put_all(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
     put(db, [(message, None) for call in calls for message in call])
     return [None] * len(calls)
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    owner: str
-    limit: int
-    now: float
-    busy: Sequence[str]
 
 
 def take(db: Database, calls: Sequence[Take]) -> list[list[Message]]:

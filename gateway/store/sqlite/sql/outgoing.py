@@ -20,6 +20,7 @@ from gateway.store.sqlite.sql.rows import (
     text,
 )
 from gateway.store.sqlite.sql.schema import DEAD, RUNNING, WAITING
+from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Outgoing, OutgoingState
 
 logger = logging.getLogger(__name__)
@@ -34,14 +35,6 @@ def put(db: Database, items: Sequence[Outgoing]) -> None:
     """An item whose id is known is the same item, and is kept once."""
     for item in items:
         db.execute(f"INSERT OR IGNORE {_INSERT}", (*outgoing_values(item), WAITING))
-
-
-@dataclass(frozen=True, slots=True)
-class Take:
-    owner: str
-    limit: int
-    now: float
-    busy: Sequence[str]
 
 
 def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
