@@ -4,7 +4,7 @@ Those of HTTP, WebSocket and lifespan are asgiref's; those of mqtt, email and sm
 ``docs/asgi/``. A test compares the key tables of those pages with the types here.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Literal, NotRequired, Protocol, TypedDict, runtime_checkable
 
 from asgiref import typing as asgiref
@@ -20,11 +20,8 @@ from asgiref.typing import (
     WebSocketReceiveEvent,
 )
 
-from protocols.errors import LocalProtocolError
-
 __all__ = [
     "DESCRIPTIONS",
-    "LONGEST_WISH",
     "VERSIONS",
     "ASGIVersions",
     "Application",
@@ -52,7 +49,9 @@ __all__ = [
     "MQTTScope",
     "MQTTSendEvent",
     "MQTTSubackEvent",
+    "MQTTSubscribeEvent",
     "MQTTSubscribeRequestEvent",
+    "MQTTUnsubscribeEvent",
     "MQTTUnsubscribeRequestEvent",
     "MQTTWill",
     "Mailbox",
@@ -77,7 +76,6 @@ __all__ = [
     "WebSocketReceiveEvent",
     "WebSocketScope",
     "describe",
-    "wish_of",
 ]
 
 VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "1.0"}
@@ -449,23 +447,6 @@ class Routable(Protocol):
     """
 
     def routable(self, scope: Scope) -> bool: ...
-
-
-LONGEST_WISH = 86400.0
-"""Seconds for which an application may defer a message at most."""
-
-
-def wish_of(event: Mapping[str, Any]) -> float | None:
-    """Return the ``retry_after`` of a defer event, limited to 0 to ``LONGEST_WISH`` seconds; None if it has none.
-
-    Raises LocalProtocolError if it is not a number.
-    """
-    given = event.get("retry_after")
-    if given is None:
-        return None
-    if not isinstance(given, int | float) or isinstance(given, bool) or given != given:
-        raise LocalProtocolError(f"{event['type']}: retry_after is {given!r}; write a number of seconds")
-    return float(min(max(given, 0), LONGEST_WISH))
 
 
 def _describe_email(scope: EmailScope) -> str:

@@ -17,6 +17,8 @@ Table = Mapping[str, Mapping[str, str]]
 Check = Callable[[Any], Any]
 Checks = Mapping[str, Check]
 """Event type -> its check."""
+LONGEST_RETRY_AFTER = 86400.0
+"""The most seconds for which an application can defer a message."""
 
 
 def step(table: Table, checks: Checks, state: str, event: Any) -> tuple[str, Any]:
@@ -77,6 +79,29 @@ def as_bytes(event: Event, key: str) -> bytes:
     if not isinstance(given, bytes | bytearray | memoryview):
         raise wrong(event, key, "bytes")
     return bytes(given)
+
+
+def one_line(event: Event, key: str) -> str:
+    """Return the text of ``key`` on one line; empty if there is none. Raises LocalProtocolError if it is not text."""
+    given = event.get(key)
+    if given is None:
+        return ""
+    if isinstance(given, bytes | bytearray | int | float | list | tuple | dict):  # a lazy text is none of these
+        raise wrong(event, key, "one line of text")
+    return " ".join(str(given).split())
+
+
+def retry_after(event: Event) -> float | None:
+    """Return the ``retry_after`` of a defer event, limited to 0 to ``LONGEST_RETRY_AFTER``; None if it has none.
+
+    Raises LocalProtocolError if it is not a number.
+    """
+    given = event.get("retry_after")
+    if given is None:
+        return None
+    if not isinstance(given, int | float) or isinstance(given, bool) or given != given:
+        raise wrong(event, "retry_after", "a number of seconds")
+    return float(min(max(given, 0), LONGEST_RETRY_AFTER))
 
 
 def utf8(event: Event, key: str) -> bytes:

@@ -29,7 +29,8 @@ from protocols.asgi import (
     describe,
 )
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
-from protocols.events import as_bytes, wrong
+from protocols.events import Checks, Table
+from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
 
@@ -74,11 +75,8 @@ class Exchange(AppRun):
     )
 
     noun: ClassVar[str] = "http"
-    sends: ClassVar[Any] = {
-        "waiting": {"http.response.start": "started", "http.response.early_hint": "waiting"},
-        "started": {"http.response.body": "streaming", "http.response.pathsend": "streaming"},
-        "streaming": {"http.response.body": "streaming"},
-    }
+    sends: ClassVar[Table] = events.HTTP
+    checks: ClassVar[Checks] = events.CHECKS
 
     def __init__(self, connection: HTTPConnection, message: RawRequestMessage, payload: StreamReader) -> None:
         self.connection = connection
@@ -437,23 +435,15 @@ class Exchange(AppRun):
         self.service.head_waits(self)
 
     def http_response_early_hint(self, event: Any) -> Awaitable[None] | None:
-        links = event["links"]
-        if not isinstance(links, list | tuple):
-            raise wrong(event, "links", "a list of bytes")
-        hint = interim(103, [(b"link", link) for link in links])
+        hint = interim(103, [(b"link", link) for link in event["links"]])
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
             self.connection.write(hint)
         return self._drain() if self.connection._paused else None
 
     def http_response_body(self, event: Any) -> Awaitable[None] | None:
-        body = event.get("body", b"")
-        if type(body) is not bytes:
-            body = as_bytes(event, "body")
-        return self._push(body, more=event.get("more_body", False))
+        return self._push(event.get("body", b""), more=event.get("more_body", False))
 
     def http_response_pathsend(self, event: Any) -> Awaitable[None]:
-        if not isinstance(event["path"], str | os.PathLike):  # an int would be one of our own descriptors
-            raise wrong(event, "path", "the path of a file")
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:

@@ -22,6 +22,7 @@ from protocols.app_run import AppRun
 from protocols.asgi import ASGIVersions, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import as_bytes, utf8
+from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
@@ -63,16 +64,7 @@ class WebSocket(Exchange):
 
     noun = "websocket"
     limit = 32
-    sends = {
-        "waiting": {
-            "websocket.accept": "open",
-            "websocket.close": "over",
-            "websocket.http.response.start": "started",
-        },
-        "started": {"websocket.http.response.body": "streaming"},
-        "streaming": {"websocket.http.response.body": "streaming"},
-        "open": {"websocket.send": "open", "websocket.close": "over"},
-    }
+    sends = events.WEBSOCKET
 
     websocket_http_response_start = Exchange.http_response_start
     websocket_http_response_body = Exchange.http_response_body
@@ -205,18 +197,15 @@ class WebSocket(Exchange):
 
     def websocket_close(self, event: Any) -> None:
         if self._accepted:
-            self._close(event.get("code") or 1000, utf8(event, "reason").decode() if event.get("reason") else "")
+            self._close(*events.close_frame(event))
         else:
             self._answer(403)
         self._over()
 
     def _close(self, code: int, reason: str) -> None:
         """Send our close frame, and give the peer CLOSE_TIMEOUT seconds to answer."""
-        words = reason.encode()
-        if not _is_sendable(code) or len(words) > 123:
-            raise LocalProtocolError(f"{code} may not be sent in a close frame, or its reason is longer than 123 bytes")
         self._code, self._reason = code, reason
-        self.connection.say(frame(_CLOSE, code.to_bytes(2) + words))
+        self.connection.say(frame(_CLOSE, code.to_bytes(2) + reason.encode()))
         self._complete = True
         self._abort_in(CLOSE_TIMEOUT)
 
@@ -289,7 +278,9 @@ class WebSocket(Exchange):
             self.pause()
 
     def _closed_by_peer(self, code: int, reason: str) -> None:
-        if not self._complete and code != 1005 and not _is_sendable(code):  # aiohttp's reader accepts some of them
+        if (
+            not self._complete and code != 1005 and not events.is_sendable(code)
+        ):  # aiohttp's reader accepts some of them
             self.failed(WebSocketError(1002, "a close code that may not be sent"))
             return
         if not self._complete:
@@ -382,11 +373,6 @@ class _Sink(WebSocketDataQueue):
 def _deflater(connection: HTTPConnection, compress: int, *, notakeover: bool) -> WebSocketWriter:
     transport = cast("asyncio.Transport", connection.transport)  # there is one as long as a request is served
     return WebSocketWriter(connection, transport, compress=compress, notakeover=notakeover)
-
-
-def _is_sendable(code: Any) -> bool:
-    """Whether a close frame may have ``code`` (RFC 6455, 7.4, and IANA's registry)."""
-    return isinstance(code, int) and (3000 <= code <= 4999 or (1000 <= code <= 1014 and code not in (1004, 1005, 1006)))
 
 
 async def _told(sending: Awaitable[None]) -> None:

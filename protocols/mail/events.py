@@ -3,9 +3,9 @@
 import re
 from typing import Any
 
-from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent, wish_of
+from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, as_bytes, waits, wrong
+from protocols.events import Event, as_bytes, one_line, retry_after, waits, wrong
 from protocols.mail.envelope import parse_headers
 from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
@@ -36,14 +36,14 @@ def reject(event: Event) -> EmailRejectEvent:
     code = event.get("code", 550)
     if not isinstance(code, int) or not 500 <= code <= 599:
         raise wrong(event, "code", "an integer from 500 to 599, SMTP's refusals; email.defer asks for another try")
-    return {"type": "email.reject", "code": int(code), "reason": _reason(event)}
+    return {"type": "email.reject", "code": int(code), "reason": one_line(event, "reason")}
 
 
 def defer(event: Event) -> EmailDeferEvent:
-    reason, wish = _reason(event), wish_of(event)
-    if wish is None:
+    reason, wait = one_line(event, "reason"), retry_after(event)
+    if wait is None:
         return {"type": "email.defer", "reason": reason}
-    return {"type": "email.defer", "reason": reason, "retry_after": wish}
+    return {"type": "email.defer", "reason": reason, "retry_after": wait}
 
 
 def send(event: Event) -> EmailSendEvent:
@@ -63,16 +63,6 @@ def send(event: Event) -> EmailSendEvent:
 
 
 CHECKS = {"email.accept": accept, "email.reject": reject, "email.defer": defer, "email.send": send}
-
-
-def _reason(event: Event) -> str:
-    """On one line; empty where the application leaves the words to the server."""
-    given = event.get("reason")
-    if given is None:
-        return ""
-    if isinstance(given, bytes | bytearray | int | float | list | tuple | dict):  # texts that are made late are none
-        raise wrong(event, "reason", "one line of text")
-    return " ".join(str(given).split())
 
 
 def _address(given: Any) -> str:

@@ -17,10 +17,9 @@ from protocols.asgi import (
     MQTTSubackEvent,
     MQTTSubscribeEvent,
     MQTTUnsubscribeEvent,
-    wish_of,
 )
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, as_bytes, waits, wrong
+from protocols.events import Event, as_bytes, retry_after, waits, wrong
 from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.fields import MAX_VARIABLE, has_control, valid_text
 from protocols.mqtt.wire.properties import Kind, Properties, encode
@@ -137,10 +136,10 @@ def ack(event: Event) -> MQTTAckEvent:
 
 
 def defer(event: Event) -> MQTTDeferEvent:
-    packet_id, wish = _id(event), wish_of(event)
-    if wish is None:
+    packet_id, wait = _id(event), retry_after(event)
+    if wait is None:
         return {"type": "mqtt.defer", "id": packet_id}
-    return {"type": "mqtt.defer", "id": packet_id, "retry_after": wish}
+    return {"type": "mqtt.defer", "id": packet_id, "retry_after": wait}
 
 
 def suback(event: Event) -> MQTTSubackEvent:

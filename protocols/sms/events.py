@@ -2,14 +2,14 @@
 
 import unicodedata
 
-from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent, wish_of
+from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, wrong
+from protocols.events import Event, one_line, retry_after, utf8, wrong
 
 _VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
-MESSAGE = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
+TEXT = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
 """The states of a run over a text."""
-STATUS = {"receipt": _VERDICTS}
+RECEIPT = {"receipt": _VERDICTS}
 """The states of a run over a delivery receipt: no provider reads a reply in its answer."""
 
 LONGEST_ADDRESS = 255
@@ -24,25 +24,20 @@ def accept(event: Event) -> SMSAcceptEvent:
 
 
 def reject(event: Event) -> SMSRejectEvent:
-    reason = event.get("reason") or ""
-    if isinstance(reason, bytes | bytearray | int | float | list | tuple | dict):  # a lazy text is none of these
-        raise wrong(event, "reason", "text")
-    return {"type": "sms.reject", "reason": str(reason)}
+    return {"type": "sms.reject", "reason": one_line(event, "reason")}
 
 
 def defer(event: Event) -> SMSDeferEvent:
-    wish = wish_of(event)
-    return {"type": "sms.defer"} if wish is None else {"type": "sms.defer", "retry_after": wish}
+    wait = retry_after(event)
+    return {"type": "sms.defer"} if wait is None else {"type": "sms.defer", "retry_after": wait}
 
 
 def send(event: Event) -> SMSSendEvent:
     """Return the event with ``to`` and ``from`` only if they are given."""
-    text, media = event["text"], _media(event)
-    if not isinstance(text, str) or not _is_unicode(text):
-        raise wrong(event, "text", "text without lone surrogates")
+    text, media = utf8(event, "text").decode(), _media(event)
     if not media and not any(map(_is_visible, text)):
         raise LocalProtocolError("sms.send: text has no visible character, and there are no media; write one of them")
-    clean: SMSSendEvent = {"type": "sms.send", "text": str(text), "media": media}
+    clean: SMSSendEvent = {"type": "sms.send", "text": text, "media": media}
     if event.get("to") not in (None, ""):
         clean["to"] = _address(event, "to")
     if event.get("from") not in (None, ""):
@@ -71,15 +66,6 @@ def _address(event: Event, key: str) -> str:
     if not isinstance(given, str) or not given.isprintable() or not given.strip() or len(given) > LONGEST_ADDRESS:
         raise wrong(event, key, "a number or a name")
     return str(given)
-
-
-def _is_unicode(text: str) -> bool:
-    """Whether ``text`` can be encoded: it has no lone surrogate."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_visible(character: str) -> bool:

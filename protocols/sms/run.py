@@ -51,7 +51,7 @@ class SMSRun(AppRun):
 class ReceiptRun(SMSRun):
     """A run over a delivery receipt. There is no ``sms.send``: no provider reads a reply in its answer."""
 
-    sends: ClassVar = events.STATUS
+    sends: ClassVar = events.RECEIPT
 
     def __init__(self, app: Application, scope: SMSScope, status: DeliveryReceipt) -> None:
         super().__init__(
@@ -64,7 +64,7 @@ class ReceiptRun(SMSRun):
 class TextRun(SMSRun):
     """A run over a text. Its replies are sent in the webhook's answer, once the application has ended."""
 
-    sends: ClassVar = events.MESSAGE
+    sends: ClassVar = events.TEXT
 
     def __init__(self, app: Application, scope: SMSScope, message: TextMessage) -> None:
         super().__init__(app, scope, {"type": "sms.receive", "text": message.text, "media": message.media})

@@ -16,10 +16,10 @@ TEXT_WINDOW = 7 * DAY
 time in them, recognizing it is all that keeps a captured request from being replayed."""
 
 
-class SMSAttempt(Attempt):
-    """Over a text; see :class:`StatusAttempt`."""
+class TextAttempt(Attempt):
+    """Over a text; see :class:`ReceiptAttempt`."""
 
-    sends: ClassVar = events.MESSAGE
+    sends: ClassVar = events.TEXT
     checks: ClassVar = events.CHECKS
 
     def __init__(self, app: Application, scope: SMSScope, events: Iterable[Any]) -> None:
@@ -35,10 +35,10 @@ class SMSAttempt(Attempt):
         self.decide(event)
 
 
-class StatusAttempt(SMSAttempt):
+class ReceiptAttempt(TextAttempt):
     """Over a delivery receipt, which is not answered."""
 
-    sends: ClassVar = events.STATUS
+    sends: ClassVar = events.RECEIPT
 
 
 def _text(event: Any) -> bytes:
@@ -69,8 +69,8 @@ class SMSDelivery(DeliveryKind):
         """A sender's texts stay in order."""
         return f"sms:{scope['sender']}"
 
-    def attempt(self, app: Application, scope: SMSScope, events: Sequence[Any]) -> SMSAttempt:
-        return (StatusAttempt if events[0]["type"] == "sms.status" else SMSAttempt)(app, scope, events)
+    def attempt(self, app: Application, scope: SMSScope, events: Sequence[Any]) -> TextAttempt:
+        return (ReceiptAttempt if events[0]["type"] == "sms.status" else TextAttempt)(app, scope, events)
 
     def parts(self, event: Event, scope: SMSScope) -> Sequence[Event]:
         """As its provider takes it: a text may be too long for one message."""

@@ -13,7 +13,7 @@ from gateway import AsyncMqttBatchConsumer, EmailToRouter, TopicRouter, address,
 from gateway.layers import InMemoryChannelLayer
 from gateway.scopes.email.delivery import EmailAttempt
 from gateway.scopes.mqtt.delivery import MQTTAttempt
-from gateway.scopes.sms.delivery import SMSAttempt
+from gateway.scopes.sms.delivery import TextAttempt
 from protocols.errors import LocalProtocolError
 from protocols.sms.provider import TextMessage
 from protocols.sms.run import TextRun
@@ -79,7 +79,7 @@ async def test_channels_are_made_and_forgotten_on_and_on() -> None:
     ("make", "first", "event"),
     [
         (lambda app: TextRun(app, SMS, TextMessage("+1", "+2", "m", "hi")), None, TEXT),
-        (lambda app: SMSAttempt(app, SMS, [{"type": "sms.receive", "text": "", "media": []}]), None, TEXT),
+        (lambda app: TextAttempt(app, SMS, [{"type": "sms.receive", "text": "", "media": []}]), None, TEXT),
         (lambda app: EmailAttempt(app, {"type": "email"}, []), None, MAIL),
         (
             lambda app: MQTTAttempt(app, {"type": "mqtt", "username": None}, []),

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import LocalProtocolError
+from protocols.http.events import start
 from protocols.http.head import encode, interim, plain, status_line
 
 
@@ -16,7 +17,7 @@ def test_status_lines() -> None:
 @pytest.mark.parametrize("status", [0, 99, 100, 103, 199, 600, -1])
 def test_what_is_no_status(status: int) -> None:
     with pytest.raises(LocalProtocolError):
-        status_line(status)
+        start({"type": "http.response.start", "status": status})
 
 
 def test_framing_is_taken_out() -> None:

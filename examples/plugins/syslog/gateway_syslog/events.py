@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from protocols.asgi import DESCRIPTIONS, wish_of
-from protocols.events import Event
+from protocols.asgi import DESCRIPTIONS
+from protocols.events import Event, retry_after
 
 SENDS = {"open": {"syslog.accept": "decided", "syslog.reject": "decided", "syslog.defer": "decided"}, "decided": {}}
 
@@ -17,8 +17,8 @@ def _reject(event: Event) -> dict[str, Any]:
 
 
 def _defer(event: Event) -> dict[str, Any]:
-    wish = wish_of(event)
-    return {"type": "syslog.defer"} if wish is None else {"type": "syslog.defer", "retry_after": wish}
+    wait = retry_after(event)
+    return {"type": "syslog.defer"} if wait is None else {"type": "syslog.defer", "retry_after": wait}
 
 
 CHECKS = {"syslog.accept": _accept, "syslog.reject": _reject, "syslog.defer": _defer}
