@@ -43,9 +43,11 @@ def checked(checks: Checks, event: Any) -> Any:
 
 def type_of(event: Any) -> str:
     """Return the type of ``event``. Raises LocalProtocolError if it is not an event at all."""
-    kind = event.get("type") if isinstance(event, Mapping) else None
+    if not isinstance(event, Mapping):
+        raise LocalProtocolError(f"an event is a dict with a str under 'type', not {shown(event)}")
+    kind = event.get("type")
     if not isinstance(kind, str):
-        raise LocalProtocolError(f"an event is a dict with a str under 'type', not {_shown(event)}")
+        raise LocalProtocolError(f"an event is a dict with a str under 'type'; the type of this one is {shown(kind)}")
     return kind
 
 
@@ -69,8 +71,8 @@ def waits(event: Event) -> bool:
 def wrong(event: Event, key: str, wanted: str) -> LocalProtocolError:
     """``email.reject: code is '550'; write an integer from 500 to 599``."""
     given = event.get(key)
-    shown = "a str" if isinstance(given, str) and key in _CONTENT else _shown(given)
-    return LocalProtocolError(f"{event['type']}: {key} is {shown}; write {wanted}")
+    words = "a str" if isinstance(given, str) and key in _CONTENT else shown(given)
+    return LocalProtocolError(f"{event['type']}: {key} is {words}; write {wanted}")
 
 
 def as_bytes(event: Event, key: str) -> bytes:
@@ -117,7 +119,7 @@ _CONTENT = frozenset({"message", "text", "payload", "data", "body", "bytes", "re
 """Keys whose values people write: those must not be logged."""
 
 
-def _shown(value: Any) -> str:
+def shown(value: Any) -> str:
     """Show the beginning of a text, a number as it is, and only the type of anything else."""
     match value:
         case str():
@@ -127,4 +129,5 @@ def _shown(value: Any) -> str:
         case int() if -(10**20) < value < 10**20:
             return repr(value)
         case _:
-            return f"a {type(value).__name__}"
+            name = type(value).__name__
+            return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

@@ -5,7 +5,7 @@ from typing import Any
 
 from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, as_bytes, one_line, retry_after, waits, wrong
+from protocols.events import Event, as_bytes, one_line, retry_after, shown, waits, wrong
 from protocols.mail.envelope import parse_headers
 from protocols.mail.line_ends import with_crlf
 from protocols.mail.path import check_address
@@ -67,7 +67,7 @@ CHECKS = {"email.accept": accept, "email.reject": reject, "email.defer": defer, 
 
 def _address(given: Any) -> str:
     if not isinstance(given, str):
-        raise LocalProtocolError(f"email.send: an address is a {type(given).__name__}; write text")
+        raise LocalProtocolError(f"email.send: an address is {shown(given)}; write text")
     try:
         return check_address(given, max_local_part=255)
     except ValueError as error:

@@ -17,14 +17,16 @@ from gateway.scopes.mqtt.patterns import Topic
 from protocols.asgi import Receive, Scope, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
-from protocols.events import type_of
-from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD, NOT_AUTHORIZED
+from protocols.events import step, type_of
+from protocols.mqtt.events import CHECKS, CLIENT, SERVER
+from protocols.mqtt.wire.reasons import BAD_AUTHENTICATION_METHOD
 from protocols.queue import Queue
 
 logger = logging.getLogger(__name__)
 
 WINDOW = 64
 """Messages that wait for one branch before the connection's reading is held back."""
+_ANSWERS = ("mqtt.accept", "mqtt.reject")
 REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
 LONGEST_REMEMBERED = 128
@@ -35,11 +37,12 @@ class TopicRouter(Router):
     """Each message goes to the first route whose filter its topic matches.
 
     A route's application runs as if the connection were its own: it is started by the first message for it, hears
-    ``mqtt.connect`` first (its ``mqtt.accept`` changes nothing: the connection is open; its ``mqtt.reject`` closes it)
-    and ``mqtt.disconnect`` last. No route is asked about subscriptions or an authentication method: they are about the
-    connection, and it is nobody's alone. Messages of one route stay in order; routes do not wait for each other until
-    one is ``WINDOW`` messages behind. A message without a route is acknowledged: it was for the subscribers alone.
-    What the route's pattern captured is in the event's ``captures``, name -> level.
+    ``mqtt.connect`` first and ``mqtt.disconnect`` last. It answers ``mqtt.connect`` as on a connection of its own: its
+    ``mqtt.accept`` changes nothing, because the connection is open; its ``mqtt.reject`` closes it. No route is asked
+    about subscriptions or an authentication method: they are about the connection, and it is nobody's alone. Messages
+    of one route stay in order; routes do not wait for each other until one is ``WINDOW`` messages behind. A message
+    without a route is acknowledged: it was for the subscribers alone. What the route's pattern captured is in the
+    event's ``captures``, name -> level.
     """
 
     scope_types = ("mqtt",)
@@ -148,12 +151,14 @@ async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_left", "_send", "_task", "_topic", "events")
+    __slots__ = ("_left", "_send", "_state", "_table", "_task", "_topic", "events")
 
     def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
         self.events: Queue[dict[str, Any]] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
+        self._table = SERVER if scope["role"] == "server" else CLIENT
+        self._state = next(iter(self._table))
         self._send = send
         self._left = False
         self._task = group.create_task(self._run(route, scope))
@@ -189,22 +194,27 @@ class _Branch:
 
     async def send(self, event: dict[str, Any]) -> None:
         kind = type_of(event)
-        if kind == "mqtt.accept":
-            await checkpoint()
-            if event.get("subscribe"):
-                raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
+        if self._state == "open" and kind not in _ANSWERS:
+            await self._pass(event)
             return
+        await checkpoint()
+        state, checked = step(self._table, CHECKS, self._state, event)
+        if kind == "mqtt.accept" and checked["subscribe"]:
+            raise LocalProtocolError("mqtt.accept: nobody is asked about subscriptions below a TopicRouter")
+        self._state = state
+        if kind != "mqtt.accept":
+            await self._pass(_as_disconnect(checked) if kind == "mqtt.reject" else event)
+
+    async def _pass(self, event: dict[str, Any]) -> None:
         try:
-            await self._send(_as_disconnect(event) if kind == "mqtt.reject" else event)
+            await self._send(event)
         except Disconnected:
             self._left = True
             raise
 
 
 def _as_disconnect(reject: dict[str, Any]) -> dict[str, Any]:
-    code = reject.get("reason_code", NOT_AUTHORIZED)
-    properties = {"properties": reject["properties"]} if "properties" in reject else {}
-    return {"type": "mqtt.disconnect", "reason_code": of_disconnect(code), **properties}
+    return {**reject, "type": "mqtt.disconnect", "reason_code": of_disconnect(reject["reason_code"])}
 
 
 def _check_questions(routes: Iterable[Route]) -> None:
