@@ -3,7 +3,7 @@
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.delivery.delivery_context import CutOff
 from gateway.delivery.limit import NoThread
@@ -56,6 +56,9 @@ class Attempt(AppRun):
     """A subclass has the table of what may be sent, and the checks that make it valid, as its server has them; and a
     method for each event: most are :meth:`decide`, :meth:`reply` or :meth:`leave`."""
 
+    is_whole: ClassVar[bool] = True
+    """Whether the scope is one message, so that its disconnect follows at once. False where a scope is a connection."""
+
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         super().__init__(app, scope)
         self.verdict: Event | None = None
@@ -63,6 +66,9 @@ class Attempt(AppRun):
         self.outgoing: list[Event] = []
         for event in events:
             self.feed(event)
+        if self.is_whole:
+            last: Any = {"type": f"{scope['type']}.disconnect"}
+            self.feed(last)
 
     async def outcome(self) -> Outcome:
         """Run the application. Only cancelling comes out of here; a crash is in the outcome, and not logged. What it

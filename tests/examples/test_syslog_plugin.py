@@ -22,6 +22,7 @@ routes:
   syslog:
     - {{app_name: broken, app: syslog_handlers.Broken, inbox: true, attempts: 1}}
     - {{app_name: slow, app: syslog_handlers.Slow, inbox: true, attempts: 5}}
+    - {{app_name: brief, app: syslog_handlers.Brief}}
     - {{severity: err, app: syslog_handlers.Errors, inbox: true, attempts: 5}}
     - {{default: true, app: syslog_handlers.Rest, inbox: true, attempts: 5}}
 """
@@ -51,6 +52,12 @@ class Slow(SyslogConsumer):
             write("started")
             time.sleep(60)
         write(f"slow: {text}")
+
+class Brief(SyslogConsumer):
+    def receive(self, text):
+        write("begun")
+        time.sleep(1.5)
+        write(f"brief: {text}")
 """
 
 
@@ -133,7 +140,7 @@ def site(tmp_path: Path, installed: Path) -> Iterator[Site]:
 
 @pytest.mark.timeout(180)
 def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
-    assert "1 server, 4 routes, valid" in site.run("check")
+    assert "1 server, 5 routes, valid" in site.run("check")
     assert "app_name broken" in site.run("explain", "syslog:broken")
     assert '"syslog"' in site.run("schema")
     site.log("-d", "-t", "root", "over UDP")
@@ -162,6 +169,17 @@ def test_kill_9_between_storing_and_handling_loses_nothing(site: Site) -> None:
     (site.folder / "killed").touch()
     site.start()
     until(lambda: site.handled == ["started", "slow: survives"])
+
+
+@pytest.mark.timeout(180)
+def test_a_stop_waits_for_what_is_being_handled(site: Site) -> None:
+    site.log("-T", "-t", "brief", "finished")
+    until(lambda: site.handled == ["begun"])
+    [daemon] = site.daemons
+    daemon.terminate()
+    assert daemon.wait(30) == 0
+    assert site.handled == ["begun", "brief: finished"]
+    assert "0 lost" in (site.folder / "log").read_text()
 
 
 def test_a_plugin_that_fails_is_one_sentence_and_the_others_work(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """How mail is kept, handled from the store, answered and sent."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Attempt
@@ -16,9 +16,6 @@ from protocols.mail.message_id import with_message_id
 class EmailAttempt(Attempt):
     sends: ClassVar = events.SENDS
     checks: ClassVar = events.CHECKS
-
-    def __init__(self, app: Application, scope: EmailScope, events: Iterable[Any]) -> None:
-        super().__init__(app, scope, [*events, {"type": "email.disconnect"}])
 
     email_send = Attempt.leave
     email_accept = Attempt.decide

@@ -31,6 +31,7 @@ class MQTTAttempt(Attempt):
 
     sends: ClassVar = events.STORED
     checks: ClassVar = events.CHECKS
+    is_whole: ClassVar = False
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         super().__init__(app, scope, [{**event, "id": _ID} for event in events])

@@ -1,7 +1,7 @@
 """How texts are kept, handled from the store, answered and sent."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from gateway.delivery.attempt import Attempt
@@ -21,9 +21,6 @@ class TextAttempt(Attempt):
 
     sends: ClassVar = events.TEXT
     checks: ClassVar = events.CHECKS
-
-    def __init__(self, app: Application, scope: SMSScope, events: Iterable[Any]) -> None:
-        super().__init__(app, scope, [*events, {"type": "sms.disconnect"}])
 
     sms_send = Attempt.reply
     sms_accept = Attempt.decide

@@ -11,7 +11,7 @@ from gateway.routing.router import Route, default, route
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.server_kind import ServerKind
-from gateway_syslog.events import CHECKS, DISCONNECT, SENDS
+from gateway_syslog.events import CHECKS, SENDS
 from gateway_syslog.routes import PATTERNS, SyslogRouter
 from gateway_syslog.server import SyslogSettings
 from protocols.asgi import Application
@@ -40,7 +40,7 @@ class SyslogDelivery(DeliveryKind):
         return f"syslog:{scope['hostname']}"
 
     def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> SyslogAttempt:
-        return SyslogAttempt(app, scope, [*events, DISCONNECT])
+        return SyslogAttempt(app, scope, events)
 
 
 @dataclass(frozen=True, kw_only=True)

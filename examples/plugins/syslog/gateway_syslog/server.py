@@ -13,7 +13,9 @@ from protocols.asgi import VERSIONS, Application, describe
 from protocols.errors import BindError, RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.events import Event
+from protocols.net.listener import Listener
 from protocols.server import SETTINGS_CONFIG, Server, ServerStatus
+from protocols.tasks import Tasks
 from protocols.units import TCP, Address, Count, Length, parse_address
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,9 @@ class SyslogRun(AppRun):
 class SyslogServer(Server):
     protocol = "syslog"
     scope_types = ("syslog",)
+    listener: Listener
+    exclusive = True
+    """A successor inherits the TCP socket, but cannot have the UDP socket's address beside this one."""
 
     def __init__(
         self, app: Application, settings: SyslogSettings, *, name: str = "syslog", state: dict[str, Any] | None = None
@@ -67,13 +72,13 @@ class SyslogServer(Server):
         self.settings = settings
         self._running = 0
         self._dropped = 0
-        self._connections: set[asyncio.Task[Any]] = set()
+        self._connections = Tasks(f"syslog {name}")
         self._udp: asyncio.DatagramTransport | None = None
-        self._tcp: asyncio.Server | None = None
+        self.listener = Listener(settings.bind)
 
     @property
     def address(self) -> str:
-        return self.settings.bind
+        return self.listener.address
 
     def active(self) -> dict[str, int]:
         return {"syslog": self._running} if self._running else {}
@@ -81,23 +86,24 @@ class SyslogServer(Server):
     async def start(self) -> None:
         place = parse_address(self.settings.bind)
         if not isinstance(place, TCP):
-            raise BindError(f"syslog {self.name}: bind is {place}; write host:port")
+            raise BindError(f"{place}: there is no UDP; write host:port")
+        await self.listener.start(
+            self._stream, count=lambda: len(self._connections), limit=self.settings.max_connections
+        )
+        _, _, port = self.listener.address.rpartition(":")
         loop = asyncio.get_running_loop()
         try:
-            self._tcp = await asyncio.start_server(self._connected, place.host, place.port)
-            self._udp, _ = await loop.create_datagram_endpoint(lambda: _UDP(self), (place.host, place.port))
+            self._udp, _ = await loop.create_datagram_endpoint(lambda: _UDP(self), (place.host, int(port)))
         except OSError as error:
-            raise BindError(f"syslog {self.name}: {place}: {error.strerror}") from error
+            raise BindError(f"{place} over UDP: {error.strerror}") from error
         self.status = ServerStatus("ready", "UDP and TCP")
 
     async def stop(self, grace: float) -> None:
         self.status = ServerStatus("draining")
+        self.listener.stop()
         if self._udp is not None:
             self._udp.close()
-        if self._tcp is not None:
-            self._tcp.close()
-        for task in self._connections:
-            task.cancel()
+        await self._connections.cancel()
         await self.tasks.drain(grace)
         await self.tasks.cancel()
         self.status = ServerStatus("stopped")
@@ -110,26 +116,26 @@ class SyslogServer(Server):
             return
         self.tasks.spawn(self._handle(data, client), name="datagram")
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        if task is not None and len(self._connections) < self.settings.max_connections:
-            self._connections.add(task)
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await self._read(reader, writer.get_extra_info("peername")[:2])
-            self._connections.discard(task)
-        writer.close()
+    def _stream(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(), self._connected)
 
-    async def _read(self, reader: asyncio.StreamReader, client: tuple[str, int]) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.spawn(self._read(reader, writer), name="connection")
+
+    async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A message is handled, or stored, before the next is read: TCP slows a sender down."""
+        client = writer.get_extra_info("peername")[:2]
         frames = Frames(self.settings.max_message)
-        while data := await reader.read(64 * 1024):
-            try:
-                messages = frames.feed(data)
-            except RemoteProtocolError as error:
-                logger.warning("syslog %s: %s: %s; connection closed", self.name, client[0], error)
-                return
-            for each in messages:
-                await self.tasks.spawn(self._handle(each, client), name="message")
+        with contextlib.closing(writer), contextlib.suppress(OSError):
+            while data := await reader.read(64 * 1024):
+                try:
+                    messages = frames.feed(data)
+                except RemoteProtocolError as error:
+                    logger.warning("syslog %s: %s: %s; connection closed", self.name, client[0], error)
+                    return
+                for each in messages:
+                    # A connection that ends must not end what is being handled.
+                    await asyncio.shield(self.tasks.spawn(self._handle(each, client), name="message"))
 
     async def _handle(self, data: bytes, client: tuple[str, int]) -> None:
         try:
