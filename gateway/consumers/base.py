@@ -70,9 +70,6 @@ _DISCONNECTS: Mapping[str, Any] = {
     "sms.disconnect": {"type": "sms.disconnect"},
 }
 """The last event of each scope, as a server sends it when it closes after a crash."""
-_CONNECTIONS = ("http", "websocket", "mqtt")
-"""Scopes that go on after a handler got Disconnected from ``send``. A handler of a mail or text that did not finish has
-not accepted it."""
 
 
 class StopConsumer(Exception):
@@ -108,6 +105,9 @@ class Consumer(Generic[R]):
 
     received: ClassVar[tuple[str, ...]] = RECEIVED
     """The event types that a method may be named after; consumers of other distributions have their own."""
+    connections: ClassVar[tuple[str, ...]] = ("http", "websocket", "mqtt")
+    """The scope types that are connections: they go on after a handler got Disconnected from ``send``. A handler of a
+    mail or text that did not finish has not accepted it."""
     _ends: ClassVar[frozenset[str]] = frozenset(_DISCONNECTS)
 
     _handlers: ClassVar[dict[str, Handler]] = {}
@@ -227,9 +227,10 @@ class Consumer(Generic[R]):
 
     async def _last_event(self, receive: Receive) -> Any:
         """Return the disconnect, which may be behind events that are no longer handled."""
-        kind = f"{self.scope['type']}.disconnect"
+        scope_type = self.scope["type"]
+        kind = f"{scope_type}.disconnect"
         event = self._goodbye
-        if event is None and kind in ("websocket.disconnect", "mqtt.disconnect"):
+        if event is None and scope_type in self.connections and scope_type != "http":
             with contextlib.suppress(Exception):
                 async with asyncio.timeout(_AT_HAND):
                     while event is None or event["type"] != kind:
@@ -275,7 +276,7 @@ class Consumer(Generic[R]):
         try:
             await self._to_peer(event)
         except Disconnected:
-            self._left = self.scope["type"] in _CONNECTIONS
+            self._left = self.scope["type"] in self.connections
             raise
         except OSError as error:
             if self.scope["type"] != "websocket":
