@@ -51,10 +51,10 @@ class AppRun:
 
     # Slots, because a short request spends a fiftieth of its time on the attributes' dict. Subclasses may have one.
     __slots__ = (
-        "_inbox",
         "_legal",
         "_overdue",
         "_paused",
+        "_queue",
         "_received",
         "_task",
         "_watchdog",
@@ -95,7 +95,7 @@ class AppRun:
         """Whether the application has ended."""
         self.error: BaseException | None = None
         """The error that the application crashed with."""
-        self._inbox: Queue[ReceiveEvent] = Queue(self.limit)
+        self._queue: Queue[ReceiveEvent] = Queue(self.limit)
         self._paused = False
         self._received = 0
         self._task: asyncio.Task[Any] | None = None
@@ -142,8 +142,8 @@ class AppRun:
         """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
             return
-        self._inbox.put(event)
-        if not self._paused and len(self._inbox) >= self.limit:
+        self._queue.put(event)
+        if not self._paused and len(self._queue) >= self.limit:
             self._paused = True
             self.pause()
 
@@ -151,7 +151,7 @@ class AppRun:
         """Queue the last event, because the peer is gone. Every ``send`` after this raises Disconnected.
 
         Only the first call counts. The event comes after everything that the peer sent before it left, even if the
-        inbox is full. An application that makes no progress for ``disconnect_grace`` seconds is cancelled.
+        queue is full. An application that makes no progress for ``disconnect_grace`` seconds is cancelled.
         """
         if self.gone or self.ended:
             return
@@ -165,27 +165,27 @@ class AppRun:
         self._watch(self._received)
 
     def pause(self) -> None:
-        """Stop reading from the peer, because the inbox is full."""
+        """Stop reading from the peer, because the queue is full."""
 
     def resume(self) -> None:
-        """Read on, because there is room in the inbox again."""
+        """Read on, because there is room in the queue again."""
 
     # What the application calls.
 
     async def receive(self) -> Any:
         """Return the next event, in the order of arrival. After the disconnect see :meth:`after_the_last`."""
-        inbox = self._inbox
-        if inbox:
+        queue = self._queue
+        if queue:
             checkpoints.left -= 1
             if checkpoints.left < 0:
                 await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
-        while not inbox:
-            await inbox.more()
-            if not inbox and (again := self.after_the_last()) is not None:  # another task has taken it
+        while not queue:
+            await queue.more()
+            if not queue and (again := self.after_the_last()) is not None:  # another task has taken it
                 return again
         self._received += 1
-        event = inbox.popleft()
-        if self._paused and len(inbox) * 2 <= self.limit:
+        event = queue.popleft()
+        if self._paused and len(queue) * 2 <= self.limit:
             self._paused = False
             self.resume()
         return event
@@ -265,7 +265,7 @@ class AppRun:
     def _finish(self) -> None:
         self.ended = True
         self.state, self._legal = "ended", _NOTHING
-        self._inbox.clear()
+        self._queue.clear()
         if self._watchdog is not None:
             self._watchdog.cancel()
 

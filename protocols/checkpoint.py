@@ -5,7 +5,7 @@ things one after the other, nothing else runs: no other connection, no timer, no
 complete without suspending, and that can be awaited again and again, passes a checkpoint:
 
 * ``send`` and ``receive`` of every scope, in :mod:`protocols.app_run`: where the event leaves the state as it is,
-  where it raises, and where the inbox has an event. An event that changes the state cannot be sent again and again;
+  where it raises, and where an event is waiting. An event that changes the state cannot be sent again and again;
 * ``publish`` of the MQTT server and client, outside a connection;
 * every method of the channel layer in memory, and the events of a connection that has an inbox;
 * everything between an application and its connection that answers by itself: a batch, a group of recipients, a

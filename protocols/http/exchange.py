@@ -319,7 +319,7 @@ class Exchange(AppRun):
         self._goto("over")
         if self._reading is not None and not self._reading.expired():
             self._reading.reschedule(0)
-        elif self._inbox.awaited:
+        elif self._queue.awaited:
             self._told = True
             self.feed(self._farewell())
 
@@ -375,7 +375,7 @@ class Exchange(AppRun):
         ASGI: it is sent "if receive is called after a response has been sent or after the HTTP connection has been
         closed".
         """
-        return self._farewell() if (self.gone or self._told) and not self._inbox else None
+        return self._farewell() if (self.gone or self._told) and not self._queue else None
 
     async def _read(self) -> HTTPRequestEvent | None:
         """Return the next piece of the body; None if there is none, because the peer erred or left."""

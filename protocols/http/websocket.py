@@ -1,7 +1,7 @@
 """One WebSocket, which is one ``websocket`` scope.
 
 It begins as an HTTP exchange, whose answer may be 101. aiohttp's reader parses the frames and puts each message into
-the inbox; pings are answered, and a close is noticed, however slow the application is.
+the run's queue; pings are answered, and a close is noticed, however slow the application is.
 """
 
 import asyncio
@@ -35,7 +35,7 @@ CLOSE_TIMEOUT = 5.0
 GOODBYE_TIMEOUT = 1.0
 """The same, when the server stops."""
 _SLICE = 8192
-"""Bytes parsed before a full inbox is noticed: some 1400 messages in the smallest frames."""
+"""Bytes parsed before a full queue is noticed: some 1400 messages in the smallest frames."""
 _LARGE = 64 * 1024
 """A message longer than this pauses reading until the application has taken it."""
 _CONTROL = 1000
@@ -248,7 +248,7 @@ class WebSocket(Exchange):
             asyncio.get_running_loop().call_soon(self._rested)
 
     def _rested(self) -> None:
-        if len(self._inbox) < self.limit:
+        if len(self._queue) < self.limit:
             self._paused = False
             self.resume()
 
@@ -273,7 +273,7 @@ class WebSocket(Exchange):
         if self._complete:
             return
         self.feed(event)
-        if size > _LARGE and not self._paused and self._inbox:
+        if size > _LARGE and not self._paused and self._queue:
             self._paused = True
             self.pause()
 

@@ -282,7 +282,7 @@ class BrokerConnection(asyncio.Protocol):
     # What arrives.
 
     def _work(self, data: bytes = b"") -> None:
-        """Look at packets until there are none, the application's inbox is full, or others are to have their turn.
+        """Look at packets until there are none, the application's queue is full, or others are to have their turn.
 
         When the socket is closed, also of what the application has no room for: there may be a reason among it.
         """

@@ -32,7 +32,7 @@ from protocols.unsent import report_unsent
 logger = logging.getLogger(__name__)
 
 _OVERFLOW = 16
-"""Times the inbox that may wait while we read on, although it is full, for an answer from the broker."""
+"""Times the queue that may wait while we read on, although it is full, for an answer from the broker."""
 
 
 class Flow(Protocol):
@@ -79,13 +79,13 @@ class Run(AppRun):
         if event["id"] is not None:
             self.unacknowledged.add(event["id"])
             self.settled.clear()
-        elif len(self._inbox) >= _OVERFLOW * self.limit:
+        elif len(self._queue) >= _OVERFLOW * self.limit:
             self._drop()
             return
         self.feed(event)
 
     def _drop(self) -> None:
-        """QoS 0 that arrives although the inbox overflows: we read on, for an answer that the application waits for."""
+        """QoS 0 that arrives although the queue overflows: we read on, for an answer that the application waits for."""
         self._dropped += 1
         if self._dropped == 1:
             said = "%s: too slow; messages at QoS 0 are dropped"

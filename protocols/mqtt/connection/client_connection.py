@@ -88,7 +88,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._heard = self._loop.time()
         self._rate = Rate(server.settings.max_publish_rate) if server.settings.max_publish_rate else None
         self._throttle: asyncio.TimerHandle | None = None
-        # While it is held, packets are not looked at: the application has not accepted yet, or its inbox is full.
+        # While it is held, packets are not looked at: the application has not accepted yet, or its queue is full.
         self._held = True
         # While it rests, others have their turn; then it goes on with what is left of its events and packets.
         self._resting = False
@@ -295,7 +295,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
     def _let_hear(self, received: int) -> None:
         """The client's next connection waits while the application hears the rest of this one, a turn at a time; not
         where it had its turn and has taken nothing since ``received``, because it waits for something else."""
-        if not self._inbox or received == self._received:
+        if not self._queue or received == self._received:
             self._server.disconnected(self)
         else:
             self._server.leaving(self)
@@ -358,7 +358,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
             self.close(code, str(error))
 
     def _work(self, data: bytes) -> None:
-        """Look at packets until there are none, the application's inbox is full, or others are to have their turn."""
+        """Look at packets until there are none, the application's queue is full, or others are to have their turn."""
         parser, handle, feed = self._parser, self._phase.handle, self.feed
         events, self._events = self._events, None
         while True:

@@ -333,7 +333,7 @@ async def test_a_rate_does_not_wake_an_application_that_is_behind() -> None:
         await peer.say(*(wire.publish("a", b"%d" % each) for each in range(4000)))
         await asyncio.sleep(0.3)
         (device,) = server._clients
-        assert len(device._inbox) <= 128 + device.limit
+        assert len(device._queue) <= 128 + device.limit
         go.set()
         await peer.ask(PINGREQ, PINGRESP)
         async with asyncio.timeout(LIMIT):

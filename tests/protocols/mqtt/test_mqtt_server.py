@@ -145,7 +145,7 @@ async def test_a_slow_application_stops_the_socket_and_loses_nothing() -> None:
         saying = asyncio.ensure_future(peer.say(flood, wire.publish("a", b"last", packet_id=1)))
         await asyncio.sleep(0.2)
         (device,) = server._clients
-        assert len(device._inbox) < 200
+        assert len(device._queue) < 200
         assert device._parser.waiting < 1_000_000
         go.set()
         await saying

@@ -373,7 +373,7 @@ async def test_a_slow_application_stops_the_reading_and_still_hears_answers(brok
         released.set()
         broker.publish("t", "last")
         await until(lambda: app.payloads()[-1:] == [b"last"])
-    assert len(run._inbox) == 0
+    assert len(run._queue) == 0
 
 
 async def test_stop_acknowledges_what_has_arrived(broker: Mosquitto) -> None:
