@@ -10,7 +10,7 @@ from protocols.errors import Disconnected
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.core import Ended
 from protocols.mqtt.client.refused import Refused
-from protocols.mqtt.client.run import Run
+from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.client.settings import MQTTClientSettings
 
 
@@ -32,9 +32,9 @@ class AppRuns:
         self._opened = opened
         self._waiting = settings.parallel
         """Runs that have not accepted yet."""
-        self._full: set[Run] = set()
+        self._full: set[MQTTClientRun] = set()
         self._ending = ""
-        self.runs = [Run(app, scope(), broker, self, settings) for _ in range(settings.parallel)]
+        self.runs = [MQTTClientRun(app, scope(), broker, self, settings) for _ in range(settings.parallel)]
         broker.watch(self._lost)
 
     async def serve(self) -> str:
@@ -64,7 +64,7 @@ class AppRuns:
     def unacknowledged(self) -> int:
         return sum(len(run.unacknowledged) for run in self.runs)
 
-    async def _run(self, run: Run) -> None:
+    async def _run(self, run: MQTTClientRun) -> None:
         error = await run.run()
         self.ends_because(self._why(error))
         await self.broker.close()
@@ -108,11 +108,11 @@ class AppRuns:
             self.broker.drop(str(error))
             raise Disconnected(str(error)) from error
 
-    def stop_reading(self, run: Run) -> None:
+    def stop_reading(self, run: MQTTClientRun) -> None:
         self._full.add(run)
         self.broker.pause()
 
-    def read_on(self, run: Run) -> None:
+    def read_on(self, run: MQTTClientRun) -> None:
         self._full.discard(run)
         if not self._full:
             self.broker.resume()

@@ -16,8 +16,8 @@ _HEADROOM = 64 * 1024
 """A frame may hold several packets, or the end of one and the beginning of the next."""
 
 
-class _Carried(WebSocketTransport):
-    """The transport of our connection: what the server's tunnel is to a device, with the ends exchanged."""
+class _ClientTransport(WebSocketTransport):
+    """The transport of our connection to a broker."""
 
     def __init__(
         self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse, protocol: asyncio.BaseProtocol
@@ -67,11 +67,11 @@ async def open_websocket(
         socket = await _handshake(session, url, tls, max_packet)
         if socket.protocol != SUBPROTOCOL:
             raise ConnectionError("there is a WebSocket, but no MQTT over it")
-        tunnel = _Carried(session, socket, protocol)
+        transport = _ClientTransport(session, socket, protocol)
         stack.pop_all()
-    tasks.spawn(tunnel.serve(), name="websocket")
+    tasks.spawn(transport.serve(), name="websocket")
     await asyncio.sleep(0)  # it has made the connection then
-    return tunnel
+    return transport
 
 
 async def _handshake(

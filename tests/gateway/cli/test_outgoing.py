@@ -265,10 +265,10 @@ def test_what_another_operator_has_retried_is_no_dead_letter_to_drop(dead: Folde
     """The question whether to drop it may wait for its answer for long."""
 
     async def drop(store: Store) -> int:
-        shelf = dead_letters(store)
-        chosen = await shelf.ids(Filters(error="no such user"))
+        selection = dead_letters(store)
+        chosen = await selection.ids(Filters(error="no such user"))
         assert await store.requeue_outgoing(chosen) == 2
-        return await shelf.drop(chosen, lambda done: None)
+        return await selection.drop(chosen, lambda done: None)
 
     assert dead.store(drop) == 0
     assert "7f3a000001-0" in outgoing(dead)

@@ -33,7 +33,7 @@ from protocols.mail.smtp.replies import verdict_reply
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.sys_topics import Counters
-from protocols.mqtt.client.run import Run
+from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.connection.client_connection import ClientConnection
 from protocols.mqtt.settings import MQTTSettings
@@ -111,8 +111,8 @@ class Flow:
 
     async def accepted(self) -> None: ...
     def ends_because(self, reason: str) -> None: ...
-    def stop_reading(self, run: Run) -> None: ...
-    def read_on(self, run: Run) -> None: ...
+    def stop_reading(self, run: MQTTClientRun) -> None: ...
+    def read_on(self, run: MQTTClientRun) -> None: ...
 
     async def publish(self, *publication: Any) -> None:
         topic, payload, qos, retain, properties = publication
@@ -159,9 +159,9 @@ def device_311(app: Any) -> ClientConnection:
     return device(app, 4)
 
 
-def to_a_broker(app: Any) -> Run:
+def to_a_broker(app: Any) -> MQTTClientRun:
     flow: Any = Flow()
-    run = Run(app, mqtt(), flow, flow, MQTTClientSettings(url="mqtt://broker.example"))
+    run = MQTTClientRun(app, mqtt(), flow, flow, MQTTClientSettings(url="mqtt://broker.example"))
     run.unacknowledged.add(1)
     run.feed(PUBLISH | {"properties": {}})  # type: ignore[arg-type]
     return run

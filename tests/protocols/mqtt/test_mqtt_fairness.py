@@ -43,7 +43,7 @@ from protocols.mqtt.broker.session import SLICE, Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
-from protocols.mqtt.client.run import Run
+from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.connection.accepted import MOST_DELIVERIES
 from protocols.mqtt.connection.client_connection import TURN
 from protocols.mqtt.qos import PUBACK
@@ -282,7 +282,7 @@ def test_user_properties_of_one_packet_are_bounded() -> None:
 @pytest.mark.parametrize("count", [10, 20_000])
 async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """All of it, and why the broker closed the connection, although it did so at once."""
-    arrived = Run.arrived
+    arrived = MQTTClientRun.arrived
     sent = b"".join(b"\x30\x09\0\1t\0%05d" % each for each in range(count)) + b"\xe0\2\x8b\0"
 
     async def flood(broker: Broker5) -> None:
@@ -294,11 +294,11 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, mo
 
     async with counted() as turns, scripted(flood) as (url, _):
 
-        def counting(run: Run, event: Any) -> None:
+        def counting(run: MQTTClientRun, event: Any) -> None:
             turns.count()
             arrived(run, event)
 
-        monkeypatch.setattr(Run, "arrived", counting)
+        monkeypatch.setattr(MQTTClientRun, "arrived", counting)
         app = App()
         async with client(app, url, retry=60, retry_max=60):
             await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
