@@ -1,6 +1,6 @@
 """What the operator reads while the daemon starts and stops: one line a fact, in columns."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -37,7 +37,7 @@ def _leaves(route: Route) -> Iterator[Route]:
         yield from _leaves(below)
 
 
-def header(file: str, servers: Sequence[Server], app: Any) -> str:
+def header(file: str, servers: Collection[Server], app: Any) -> str:
     routes = routes_of(app)
     answers = count(len(routes), "route") if routes else "one application"
     return f"gateway {VERSION}  {file}: {count(len(servers), 'server')}, {answers}, valid"
@@ -82,18 +82,3 @@ def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, c
     ]
     examples.sort(key=lambda example: not example.startswith(command))  # what a browser opens comes last
     return f"try:  {'   ·   '.join(examples)}" if examples else ""
-
-
-def in_flight(servers: Iterable[Server]) -> dict[str, int]:
-    """What is being worked on, by noun, over all servers."""
-    total: dict[str, int] = {}
-    for server in servers:
-        for noun, number in server.active().items():
-            if number:
-                total[noun] = total.get(noun, 0) + number
-    return total
-
-
-def nouns(active: Mapping[str, int]) -> str:
-    """``3 http, 1 websocket``."""
-    return ", ".join(f"{number} {noun}" for noun, number in active.items())

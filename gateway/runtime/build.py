@@ -20,7 +20,7 @@ from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.health import ConsoleServer
 from gateway.runtime.layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
-from gateway.runtime.servers import make_outlets, make_servers, needs_store
+from gateway.runtime.servers import Servers, make_outlets, needs_store
 from gateway.scopes.server_kind import Given
 from gateway.services import Service, Services
 from gateway.store import Store, engine_of
@@ -28,7 +28,6 @@ from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
 from protocols.mail.submission import open_submission
-from protocols.server import Server
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Gateway:
     settings: Settings
     app: Application
     lifespan: Lifespan
-    servers: list[Server]
+    servers: Servers
     services: Services
     dispatcher: Dispatcher | None
     """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
@@ -72,7 +71,7 @@ def _build(parsed: ParsedConfig) -> Gateway:
     store = engine_of(settings.store).store() if kept or _has_policies(app) else None
     given = Given(submission, store)
     try:
-        servers = make_servers(settings.servers, app, lifespan.state, given)
+        servers = Servers(settings.servers, app, lifespan.state, given)
     except ValueError as error:
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, store)
@@ -88,7 +87,7 @@ def _services(settings: Settings, app: Application, layer: ChannelLayer, store: 
     return services
 
 
-def _console(settings: Settings, servers: list[Server], dispatcher: Dispatcher | None) -> ConsoleServer | None:
+def _console(settings: Settings, servers: Servers, dispatcher: Dispatcher | None) -> ConsoleServer | None:
     asked = settings.console
     return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, dispatcher)
 

@@ -1,6 +1,6 @@
 """What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import Any
 
 from gateway.delivery.dispatcher import Dispatcher
@@ -23,7 +23,7 @@ class Console:
     counts where ``required`` names it.
     """
 
-    def __init__(self, servers: Sequence[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:
+    def __init__(self, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:
         self._servers = servers
         self._required = required
         self._dispatcher = dispatcher
@@ -74,7 +74,7 @@ class ConsoleServer(HTTPServer):
     """Serves a :class:`Console`."""
 
     def __init__(
-        self, bind: str, servers: Sequence[Server], required: Collection[str], dispatcher: Dispatcher | None = None
+        self, bind: str, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None = None
     ) -> None:
         super().__init__(
             Console(servers, required, dispatcher),

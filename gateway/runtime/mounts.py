@@ -1,17 +1,20 @@
-"""Applications at exact paths of an http server, in front of the one that has the rest."""
+"""Servers at exact paths of an http server, in front of the application that has the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.asgi import Application, Receive, Routable, Scope, Send
+from protocols.server import Server
 
 
 class Mounts:
-    """An ASGI application: an http or websocket scope whose path is in ``mounts`` goes there, all else to ``app``."""
+    """An ASGI application: an http or websocket scope whose path is in ``mounts`` goes to the server of that name, all
+    else to ``app``. ``named`` finds a server."""
 
-    def __init__(self, app: Application, mounts: Mapping[str, Any]) -> None:
+    def __init__(self, app: Application, mounts: Mapping[str, str], named: Callable[[str], Server]) -> None:
         self._app = app
-        self._mounts = {f"/{path.lstrip('/')}": mounted for path, mounted in mounts.items()}
+        self._mounts = mounts
+        self._named = named
 
     def routable(self, scope: Scope) -> bool:
         if scope.get("path") in self._mounts:
@@ -20,4 +23,11 @@ class Mounts:
         return app.routable(scope) if isinstance(app, Routable) else True
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        await self._mounts.get(scope.get("path"), self._app)(scope, receive, send)
+        name = self._mounts.get(scope.get("path"))
+        await (self._app if name is None else _application_of(self._named(name)))(scope, receive, send)
+
+
+def _application_of(server: Any) -> Application:
+    """What answers for a carried server: a webhook itself, or the part that speaks WebSocket."""
+    app: Application = server if callable(server) else server.websocket
+    return app

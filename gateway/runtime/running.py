@@ -5,17 +5,19 @@ successor of another.
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterable
 
 from gateway.logs import setup
 from gateway.runtime.build import Gateway
+from gateway.runtime.importing import describe_error, place_of
 from gateway.runtime.progress import listed, telling
 from gateway.services import entered
 from gateway.threads import thread_pool
 from protocols.errors import BindError
-from protocols.server import Server
+from protocols.server import Server, ServerStatus
 from protocols.tasks import Tasks
 from protocols.units import TCP
 
@@ -30,6 +32,8 @@ class RunningGateway:
         self.gateway = gateway
         self._grace = gateway.settings.shutdown_timeout
         self._started: list[Server] = []
+        self._spares: list[tuple[Server, Server]] = []
+        """Each server that was stopped for a successor, and the one that starts in its place if that does not come."""
         self._tasks = Tasks("replaced")
         self._predecessor: asyncio.Task[None] | None = None
         self.has_successor = False
@@ -41,6 +45,7 @@ class RunningGateway:
             if self.gateway.console is not None:  # it answers that the rest is not ready yet
                 await self._bind([self.gateway.console])
             await self._start_application()
+            self._deliver()
             await self._bind(self.gateway.servers)
 
     async def take_over(self, predecessor: "RunningGateway") -> None:
@@ -49,7 +54,7 @@ class RunningGateway:
 
         The listening sockets of each address that both have pass over, so that no connection is refused. What cannot
         exist twice (a mailbox, a session at a broker, an MQTT server's stored state) is stopped there before it starts
-        here. If this fails or is cancelled, the predecessor goes on without them. :meth:`give_way` ends it.
+        here. If this fails or is cancelled, the predecessor goes on, and starts them again. :meth:`give_way` ends it.
         """
         if self is predecessor or predecessor.has_successor:
             raise RuntimeError(f"{predecessor.gateway.file} is being replaced already")
@@ -66,13 +71,18 @@ class RunningGateway:
             servers = self._servers()
             for server in servers:
                 predecessor.hand_sockets_to(server)
-            await self._bind(server for server in servers if not server.exclusive)
+            predecessor.stop_delivering()
             try:
-                await predecessor.stop_exclusive()
+                await self._bind(server for server in servers if not server.exclusive)
+                await predecessor.release_exclusive()
                 await self._bind(server for server in servers if server.exclusive)
             except BaseException:  # also where it is cancelled
-                predecessor.resume()
+                await self._stop_exclusive()
+                await predecessor.resume()
+                await self._retire()
+                await self._stop_servers(self._grace)  # they may have accepted something meanwhile
                 raise
+            self._deliver()
 
     def hand_sockets_to(self, successor: Server) -> None:
         """Let ``successor`` listen on the sockets of the server that has its address here, if there is one."""
@@ -81,20 +91,51 @@ class RunningGateway:
                 successor.listener.inherit(server.listener)
                 return
 
-    async def stop_exclusive(self) -> None:
-        """Stop the servers that a successor cannot have beside these."""
+    def stop_delivering(self) -> None:
+        """Take nothing more from the store: a message of a route that only the successor has would find none here."""
         if self.gateway.dispatcher is not None:
-            self.gateway.dispatcher.retire()  # what is to leave by them leaves by the successor's
+            self.gateway.dispatcher.retire()
+
+    async def release_exclusive(self) -> None:
+        """Stop the servers that a successor cannot have beside these, ready to start others in their place."""
+        for server in self._started:
+            if server.exclusive:
+                self._spares.append((server, spare := self.gateway.servers.make(server.name)))
+                if server.listener is not None and spare.listener is not None:
+                    spare.listener.inherit(server.listener)
+        await self._stop_exclusive()
+
+    async def _stop_exclusive(self) -> None:
         exclusive = [server for server in self._started if server.exclusive]
         await asyncio.gather(*(server.retire() for server in exclusive))
         await asyncio.gather(*(_stop(server, self._grace) for server in exclusive))
+        self._started = [server for server in self._started if not server.exclusive]
         if self.gateway.dispatcher is not None:
             await self.gateway.dispatcher.deliveries.store.release_namespaces()
 
-    def resume(self) -> None:
-        """Go on, since the successor has not come up: what arrives here and is stored is delivered here."""
+    async def resume(self) -> None:
+        """Go on, since the successor has not come up: deliver what is stored, and start the exclusive servers again."""
         if self.gateway.dispatcher is not None:
             self.gateway.dispatcher.resume()
+        if any(stopped in self._started for stopped, _ in self._spares):  # stopping them was cancelled
+            await self._stop_exclusive()
+        with entered(self.gateway.services):
+            while self._spares:
+                await self._start_again(*self._spares.pop(0))
+
+    async def _start_again(self, stopped: Server, spare: Server) -> None:
+        file = self.gateway.file
+        try:
+            await self._bind([spare])
+        except BindError as error:
+            await _abandon(spare)
+            stopped.status = ServerStatus(
+                "stopped", f"its successor did not start, and it could not start again: {error}"
+            )
+            logger.error("%s goes on without %s: it could not start again: %s", file, stopped.name, error)
+        else:
+            self.gateway.servers.put(spare)
+            logger.warning("%s goes on: its successor did not start; %s was started again", file, spare.name)
 
     def replaces(self, predecessor: "RunningGateway") -> None:
         """Let ``predecessor`` finish what it has accepted, and end. The process does not end before it."""
@@ -108,9 +149,9 @@ class RunningGateway:
     async def give_way(self) -> None:
         """End, now that a successor serves: what came here is finished here."""
         self._hint = ""
-        if self.gateway.dispatcher is not None:
-            self.gateway.dispatcher.retire()
-        await asyncio.gather(*(server.retire() for server in self._started))
+        for _, spare in self._spares:
+            await _abandon(spare)
+        await self._retire()
         cancelled = await self.drain()
         await self.shut_down()
         kept = await self.close()
@@ -141,8 +182,8 @@ class RunningGateway:
         """The start has failed, or is no longer wanted."""
         await self._stop_servers(0.0)
         for server in self._servers():
-            if server.listener is not None:  # it may have inherited sockets and not have come to its start
-                server.listener.stop()
+            if server not in self._started:
+                await _abandon(server)
         await self.shut_down()
         await self.close()
 
@@ -166,8 +207,10 @@ class RunningGateway:
         setup.adopt(gateway.settings.log)  # loggers that an import has set up
         await gateway.lifespan.startup()
         setup.adopt(gateway.settings.log)  # and those that the application has set up now
-        if gateway.dispatcher is not None:
-            gateway.dispatcher.start(gateway.outlets)
+
+    def _deliver(self) -> None:
+        if self.gateway.dispatcher is not None:
+            self.gateway.dispatcher.start(self.gateway.outlets)
 
     async def _bind(self, servers: Iterable[Server]) -> None:
         """Raises BindError with the place in the file."""
@@ -178,7 +221,14 @@ class RunningGateway:
             except OSError as error:
                 reason = str(error) if isinstance(error, BindError) else error.strerror or error
                 raise BindError(f"{place}: {reason}") from error
+            except Exception as error:  # a mistake in a server of another distribution, or in ours
+                logger.debug("%s did not start", place, exc_info=error)
+                raise BindError(f"{place}: its start failed{place_of(error)}: {describe_error(error)}") from error
             self._started.append(server)
+
+    async def _retire(self) -> None:
+        """Leave new connections to the other gateway that has the sockets."""
+        await asyncio.gather(*(server.retire() for server in self._started))
 
     async def _stop_servers(self, grace: float) -> None:
         loop = asyncio.get_running_loop()
@@ -189,7 +239,7 @@ class RunningGateway:
 
     def _servers(self) -> list[Server]:
         console = self.gateway.console
-        return self.gateway.servers if console is None else [*self.gateway.servers, console]
+        return [*self.gateway.servers] if console is None else [*self.gateway.servers, console]
 
     def _without_console(self) -> list[Server]:
         return [server for server in self._started if server is not self.gateway.console]
@@ -213,3 +263,11 @@ async def _stop(server: Server, grace: float) -> None:
         await server.stop(grace)
     except Exception:
         logger.exception("%s did not stop cleanly", server.name)
+
+
+async def _abandon(server: Server) -> None:
+    """Give up a server that has not started: it may have sockets, and tasks of a start that failed half-way."""
+    with contextlib.suppress(Exception):  # it need not expect to be stopped now
+        await server.stop(0.0)
+    if server.listener is not None:
+        server.listener.stop()

@@ -1,6 +1,6 @@
-"""From a server's settings to the server."""
+"""A gateway's servers, made from their settings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from gateway.config.carriers import carrier
@@ -12,28 +12,47 @@ from protocols.asgi import Application
 from protocols.server import Server
 
 
-def _mounted(server: Any) -> Application:
-    """What answers at a server's place: a webhook itself, or the part that speaks WebSocket."""
-    app: Application = server if callable(server) else server.websocket
-    return app
-
-
-def make_servers(servers: Mapping[str, Any], app: Application, state: dict[str, Any], given: Given) -> list[Server]:
+class Servers(Collection[Server]):
     """Every server over ``app``, in the order of the file, each http server with what it carries in front of ``app``.
 
-    Raises ValueError with one sentence where settings contradict each other.
+    A server that was stopped does not start again: :meth:`make` makes another one, and :meth:`put` puts it in the
+    place of the one before. So those that carry or list servers look them up here each time.
     """
-    servers = {name: settings for name, settings in servers.items() if getattr(settings, "configured", True)}
-    places = {name: place for name in servers if (place := carrier(servers[name]))}
-    carried = {name: _make(name, servers[name], app, state, given) for name in places}
-    made = []
-    for name, settings in servers.items():
-        if name in carried:
-            made.append(carried[name])
-            continue
-        mounts = {place.path: _mounted(carried[other]) for other, place in places.items() if place.on == name}
-        made.append(_make(name, settings, Mounts(app, mounts) if mounts else app, state, given))
-    return made
+
+    def __init__(self, settings: Mapping[str, Any], app: Application, state: dict[str, Any], given: Given) -> None:
+        """Raises ValueError with one sentence where settings contradict each other."""
+        self._settings = {name: each for name, each in settings.items() if getattr(each, "configured", True)}
+        self._app = app
+        self._state = state
+        self._given = given
+        self._made = {name: self.make(name) for name in self._settings}
+
+    def make(self, name: str) -> Server:
+        """Make a server with the settings of ``name``."""
+        settings = self._settings[name]
+        app = Mounts(self._app, carried, self.named) if (carried := self._carried_by(name)) else self._app
+        return SERVERS[settings.protocol].make(app, settings, name, self._state, self._given)
+
+    def _carried_by(self, name: str) -> dict[str, str]:
+        """The names of the servers that ``name`` carries, by path."""
+        places = {other: carrier(settings) for other, settings in self._settings.items()}
+        return {place.path: other for other, place in places.items() if place is not None and place.on == name}
+
+    def put(self, server: Server) -> None:
+        """Put ``server`` in the place of the one that has its name."""
+        self._made[server.name] = server
+
+    def named(self, name: str) -> Server:
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(self._made.values())
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __contains__(self, server: object) -> bool:
+        return server in self._made.values()
 
 
 def needs_store(settings: Any) -> bool:
@@ -41,15 +60,10 @@ def needs_store(settings: Any) -> bool:
     return SERVERS[settings.protocol].needs_store(settings)
 
 
-def _make(name: str, settings: Any, app: Any, state: dict[str, Any], given: Given) -> Server:
-    return SERVERS[settings.protocol].make(app, settings, name, state, given)
-
-
 NOTHING = Given()
 
 
-def make_outlets(servers: Iterable[Server], given: Given = NOTHING) -> dict[str, Outlet]:
-    """By scope type, what sends for the outbox."""
-    made = list(servers)
-    outlets = {name: kind.outlet(made, given) for name, kind in KINDS.items()}
+def make_outlets(servers: Collection[Server], given: Given = NOTHING) -> dict[str, Outlet]:
+    """Return what sends for the outbox, by scope type. An outlet looks in ``servers`` each time that it sends."""
+    outlets = {name: kind.outlet(servers, given) for name, kind in KINDS.items()}
     return {name: outlet for name, outlet in outlets.items() if outlet is not None}

@@ -1,7 +1,7 @@
 """What makes a scope type one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from gateway.delivery.kind import DeliveryKind
@@ -95,16 +95,20 @@ class ScopeKind(ABC):
 
     # How what handlers send leaves.
 
-    def outlet(self, servers: Iterable[Server], given: Given) -> Outlet | None:
-        """Sends for the outbox. None: nothing of this type leaves."""
+    def outlet(self, servers: Collection[Server], given: Given) -> Outlet | None:
+        """Return what sends for the outbox. None: nothing of this type leaves.
+
+        Look for the server in ``servers`` each time: another one may have taken its place.
+        """
         if self.delivery is None or self.delivery.keep is None:
             return None
-        by_name = {server.name: server for server in servers if self.name in server.scope_types}
 
         async def leave(listener: str, event: Event) -> None:
-            if listener not in by_name:
-                raise NoServer(f"there is no {self.name} server {listener!r} any more")
-            await self.transmit(by_name[listener], event)
+            for server in servers:
+                if server.name == listener and self.name in server.scope_types:
+                    await self.transmit(server, event)
+                    return
+            raise NoServer(f"there is no {self.name} server {listener!r} any more")
 
         return leave
 
