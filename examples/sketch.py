@@ -1,6 +1,6 @@
 """The October 2017 sketch of Channels 2, imports aside: one application for every protocol.
 
-Run it with a gateway.yaml that says ``application: sketch:application`` (see docs/tutorial.md).
+Run it with a gateway.yaml that says ``application: sketch:application`` (see docs/routing.md).
 """
 
 from gateway import (
@@ -41,7 +41,7 @@ class AsyncChatConsumer(AsyncConsumer):           # async: raw events, one metho
         await self.send({"type": "websocket.send", "text": message["text"]})
 
 
-# What the sketch names and does not show.
+# The classes that the sketch names and does not show.
 
 
 class LongpollConsumer(AsyncHttpConsumer):
@@ -49,7 +49,7 @@ class LongpollConsumer(AsyncHttpConsumer):
         await self.respond("nothing new\n")
 
 
-class DjangoViewSystem(AsyncHttpConsumer):        # stands where a Django project has get_asgi_application()
+class DjangoViewSystem(AsyncHttpConsumer):        # in place of a Django project's get_asgi_application()
     async def handle(self, body):
         await self.respond("the site\n")
 

@@ -1,4 +1,4 @@
-"""One chat room: what one says, all hear."""
+"""One chat room: everybody gets what anybody says."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""The next change as one HTTP answer, for those who cannot keep a WebSocket open: ``curl localhost:8000/longpoll/``."""
+"""The next change as one HTTP response, for clients that cannot keep a WebSocket open:
+``curl localhost:8000/longpoll/``."""
 
 import asyncio
 import json
@@ -12,11 +13,11 @@ from gateway import AsyncHttpConsumer, layer_event
 from protocols.tasks import Tasks
 
 LONGEST = 25.0
-"""Seconds. Proxies cut what is silent for 30."""
+"""Seconds. Proxies close a connection that is silent for 30."""
 
 
 def patience(query: bytes) -> float:
-    """Seconds to wait, from ``?timeout=``, at most :data:`LONGEST`. Raises ValueError."""
+    """Return how many seconds to wait: ``?timeout=``, or :data:`LONGEST` at most. Raises ValueError."""
     given = parse_qs(query.decode("latin-1")).get("timeout", [str(LONGEST)])[-1]
     seconds = float(given)
     if not seconds >= 0:  # NaN is not
@@ -28,7 +29,7 @@ class LongpollConsumer(AsyncHttpConsumer):
     """``/longpoll/?timeout=25``: ``{"kind": "reading", "data": {...}}``, or nulls when nothing happened in time.
 
     ``handle`` returns without a response: it comes later, with the first update. Meanwhile the consumer listens, so it
-    hears at once when its client leaves.
+    learns at once that its client has left.
     """
 
     def __init__(self) -> None:

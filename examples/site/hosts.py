@@ -1,5 +1,5 @@
-"""Which WebSockets and long polls are ours to answer. Any page may open a WebSocket to any address, so one that shows
-what is in our tables has to look where it comes from; Django's own check of hosts is for its views."""
+"""Checks which site a WebSocket or a long poll comes from. Any page may open a WebSocket to any address, and Django
+checks the host for its own views only, so every other way to our tables has to check it itself."""
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -8,7 +8,7 @@ from protocols.asgi import HTTPScope, WebSocketScope
 
 
 def welcome(scope: HTTPScope | WebSocketScope) -> bool:
-    """Whether ALLOWED_HOSTS has the host that was asked for, and that of the page where a browser tells one."""
+    """Return whether ALLOWED_HOSTS has the requested host and, if a browser names a page, the host of that page."""
     headers = dict(scope["headers"])
     named = [headers.get(b"host", b"")]
     if b"origin" in headers:

@@ -1,4 +1,4 @@
-"""What a mail says, whatever its sender's program made of it. Reading one never raises."""
+"""Reads the sender, the subject and the text of any mail. It never raises, whatever the sender's program wrote."""
 
 import hashlib
 import re
@@ -32,7 +32,7 @@ class Letter:
     """The plain text, without signature."""
     message_id: str
     references: tuple[str, ...]
-    """The Message-IDs that it answers."""
+    """The Message-IDs of the mails that it answers."""
     digest: str
     """The same for each delivery of the same mail."""
 
@@ -61,7 +61,7 @@ def read(scope: EmailScope, message: Message, raw: bytes) -> Letter:
 
 
 def header(message: Message, name: str) -> str:
-    """A header's words, decoded, on one line: an encoded line break must not become one in our answer."""
+    """Return a header's text, decoded, on one line: an encoded line break must not become one in our answer."""
     raw = str(message.get(name, ""))[:LONGEST_HEADER]
     with suppress(HeaderParseError, LookupError, ValueError):
         raw = str(make_header(decode_header(raw)))
@@ -69,7 +69,8 @@ def header(message: Message, name: str) -> str:
 
 
 def address(text: str) -> str:
-    """The address in ``Ann <ann@example.org>``. (The standard library's parser can be made to recurse without end.)"""
+    """Return the address in ``Ann <ann@example.org>``. (A mail can make the standard library's parser recurse without
+    end.)"""
     match = IN_BRACKETS.search(text) or BARE.search(text)
     return match[1] if match else ""
 
@@ -83,15 +84,15 @@ def first_id(text: str) -> str:
 
 
 def digest(message: Message, raw: bytes) -> str:
-    """Not of the whole mail: every delivery adds its own Received. Not of the Message-ID alone: some mails have none,
-    and some senders use one for many mails."""
+    """Hash what is the same in each delivery of a mail. Every delivery adds its own Received, so that is left out. The
+    Message-ID is not enough: some mails have none, and some senders use one for many mails."""
     names = ("from", "message-id", "date", "subject")
     body = re.split(rb"\r?\n\r?\n", raw, maxsplit=1)[-1]
     return hashlib.sha256("\n".join(header(message, name) for name in names).encode() + b"\n\n" + body).hexdigest()
 
 
 def plain_text(message: Message) -> str:
-    """The first plain text part; without one, what the first HTML part says."""
+    """Return the first plain text part or, if there is none, the text of the first HTML part."""
     text = text_part(message, "plain")
     if text is None:
         text = markup.words(text_part(message, "html") or "")
@@ -99,7 +100,7 @@ def plain_text(message: Message) -> str:
 
 
 def text_part(message: Message, subtype: str) -> str | None:
-    """The first part of that type which is no attachment."""
+    """Return the first part of that type that is not an attachment."""
     parts = (part for part in message.walk() if part.get_content_type() == f"text/{subtype}")
     return next((decoded(part) for part in parts if part.get_content_disposition() != "attachment"), None)
 
@@ -109,6 +110,6 @@ def decoded(part: Message) -> str:
     body = payload if isinstance(payload, bytes) else b""
     try:
         text = body.decode(part.get_content_charset() or "utf-8", "replace")
-    except (LookupError, ValueError):  # a charset that nobody knows, or no charset at all (idna)
+    except (LookupError, ValueError):  # an unknown charset, or a codec that is none (idna)
         text = body.decode("utf-8", "replace")
-    return text.encode("utf-8", "replace").decode()  # UTF-7 can say half a character, which no database takes
+    return text.encode("utf-8", "replace").decode()  # UTF-7 can encode half a character, which no database takes

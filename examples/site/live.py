@@ -12,11 +12,13 @@ from gateway import WebsocketConsumer, layer_event
 from protocols.asgi import WebSocketConnectEvent
 
 GROUP = "live"
-"""The layer's group that hears of every change. Handlers of every protocol send to it."""
+"""The group of the channel layer that gets every change. Handlers of every protocol send to it."""
 ROWS = 20
+"""Rows of each list. page.js has this number and the next two, too."""
 SENSORS = 12
+"""Sensors in the diagram."""
 POINTS = 200
-"""Of each sensor. The page knows the same three numbers."""
+"""Readings of each sensor."""
 
 
 class Row(Protocol):
@@ -24,7 +26,7 @@ class Row(Protocol):
 
 
 def update(kind: str | None, *rows: dict[str, Any] | None) -> dict[str, Any]:
-    """The layer message that says: there are new (or changed) rows of one ``kind``."""
+    """Return the layer message that announces new or changed rows of one ``kind``."""
     return {"type": "live.update", "kind": kind, "rows": rows}
 
 
@@ -33,7 +35,7 @@ def oldest_first(newest: Iterable[Row]) -> list[dict[str, Any]]:
 
 
 def snapshot() -> dict[str, list[dict[str, Any]]]:
-    """The newest rows of every kind, and of every sensor."""
+    """Return the newest rows of every kind, and the newest readings of every sensor."""
     readings = [Reading.objects.filter(sensor=name)[:POINTS] for name in islice(sensors(), SENSORS)]
     return {
         "ticket": oldest_first(Ticket.objects.prefetch_related("mails")[:ROWS]),
@@ -51,7 +53,7 @@ class LiveConsumer(WebsocketConsumer):
         if not hosts.welcome(self.scope):
             self.close()
             return
-        # In this order nothing falls between: a change during the snapshot arrives twice, and has the same id.
+        # In this order no change is missed: one that happens during the snapshot arrives twice, with the same id.
         self.group_add(GROUP)
         self.accept()
         self.send(text=json.dumps({"kind": "snapshot", "data": snapshot()}))

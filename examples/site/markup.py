@@ -1,4 +1,5 @@
-"""What a mail in HTML says. One pass over bounded text: a parser, or a cleverer pattern, can be made to take hours."""
+"""Reads the text of a mail in HTML, in one pass and of bounded length: a mail can make a parser, or a cleverer pattern,
+run for hours."""
 
 import html
 import re
@@ -10,7 +11,7 @@ BLOCKS = {"blockquote", "br", "div", "h1", "h2", "h3", "h4", "hr", "li", "ol", "
 
 
 def words(markup: str) -> str:
-    """The text of ``markup``, a line for each block, without tags, style sheets and scripts."""
+    """Return the text of ``markup``, with a line for each block, without tags, style sheets and scripts."""
     before, *rest = TAG.split(markup[:LONGEST])
     said, hidden = [collapsed(before)], ""
     for tag, text in zip(map(str.lower, rest[::2]), rest[1::2], strict=True):

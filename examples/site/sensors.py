@@ -20,19 +20,19 @@ HOTTEST = 10_000.0
 
 
 def celsius(payload: bytes) -> float:
-    """The temperature in ``{"celsius": 21.5}`` or ``21.5``. Raises ValueError."""
+    """Return the temperature in ``{"celsius": 21.5}`` or ``21.5``. Raises ValueError."""
     value: Any = json.loads(payload)
     if isinstance(value, dict):
         value = value.get("celsius")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("no number")
+        raise ValueError("not a number")
     if not (math.isfinite(value) and ABSOLUTE_ZERO <= value <= HOTTEST):
-        raise ValueError("no temperature")
+        raise ValueError("not a temperature")
     return float(value)
 
 
 def reading(message: MqttMessage) -> Reading | None:
-    """The row of one message; None where it is no temperature."""
+    """Return the row of one message, or None if it is not a temperature."""
     match = TOPIC.fullmatch(message.topic)
     if match is None:
         return None
@@ -47,8 +47,8 @@ class MqttTemperatureConsumer(MqttBatchConsumer):
     """Sync, so it may use the ORM: it runs on a thread. Messages that arrive within 50 ms, of however many devices, are
     one INSERT, and each is acknowledged after its row is committed.
 
-    A payload that is no temperature will not become one by being sent again, so it is acknowledged too, with a line
-    in the log. Any other failure (a full disk) is raised: then the device keeps its message and sends it again.
+    A payload that is not a temperature is acknowledged too, with a line in the log: it would be no better if it came
+    again. Any other failure (a full disk) is raised: then the device keeps its message and sends it again.
     """
 
     def receive_batch(self, messages: Sequence[MqttMessage]) -> None:

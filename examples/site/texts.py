@@ -21,7 +21,8 @@ class TextHandler(SMSConsumer):
         self.reply(row.answer)
 
     def store(self, text: str) -> tuple[Text, bool]:
-        """The row of this text. A provider that got no answer sends it again: it finds the row of the first time."""
+        """Return the row of this text, and whether it is new. A provider that got no answer sends the text again, and
+        then its row is there already."""
         return Text.objects.get_or_create(
             provider=self.scope["provider"],
             message_id=self.scope["message_id"],

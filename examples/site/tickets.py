@@ -1,4 +1,4 @@
-"""Mail: to support it becomes a ticket and is answered, to the Twitter gateway it becomes a post."""
+"""Mail: one to support becomes a ticket and is answered, one to the Twitter gateway becomes a post."""
 
 from email.message import Message
 
@@ -14,7 +14,7 @@ LONGEST_POST = 280
 ANSWER = """\
 Hello,
 
-thank you for your mail. It is ticket {tag} now, somebody will read it soon.
+thank you for your mail. It is ticket {tag} now, and somebody will read it soon.
 If you want to add something, just answer this mail.
 
 Your helpdesk
@@ -33,9 +33,10 @@ class SupportTicketHandler(EmailConsumer):
             self.answer(mail, incoming)
 
     def answer(self, mail: Mail, incoming: Letter) -> None:
-        """At least once: after a crash in between, the mail comes again, finds its row unanswered, and is answered.
+        """Answer at least once: after a crash in between, the mail comes again, its row says that it is not answered,
+        and it is answered then.
 
-        Nothing leaves for bounces, lists and robots: ``reply`` knows them (RFC 3834).
+        ``reply`` sends nothing to bounces, lists and robots (RFC 3834).
         """
         tag = mail.ticket.tag
         self.reply(ANSWER.format(tag=tag), subject=f"Re: {incoming.topic} {tag}")
@@ -44,7 +45,8 @@ class SupportTicketHandler(EmailConsumer):
 
 @transaction.atomic
 def file(incoming: Letter) -> tuple[Mail, bool]:
-    """The row of this mail, in its ticket, and whether it is new. The same mail again finds the row of the first."""
+    """Return the row of this mail, in its ticket, and whether it is new. If the mail comes again, its row is there
+    already."""
     known = Mail.objects.filter(digest=incoming.digest).first()
     if known is not None:
         return known, False
@@ -63,14 +65,14 @@ def file(incoming: Letter) -> tuple[Mail, bool]:
 
 
 def ticket_of(incoming: Letter) -> Ticket | None:
-    """The ticket that this mail belongs to: it answers one of its mails, or its sender quotes the number."""
+    """Return the ticket that this mail belongs to: it answers one of its mails, or its sender quotes the number."""
     ids = [each for each in (*incoming.references, incoming.message_id) if each]
     mail = Mail.objects.filter(message_id__in=ids).select_related("ticket").last()
     if mail is not None:
         return mail.ticket
     if incoming.ticket is None:
         return None
-    # Numbers can be guessed, so this way is only for who opened the ticket.
+    # Numbers can be guessed, so this works only for the sender who opened the ticket.
     return Ticket.objects.filter(pk=incoming.ticket, sender__iexact=incoming.sender).first()
 
 

@@ -26,7 +26,8 @@ class TicketAdmin(admin.ModelAdmin):
     inlines = (MailInline,)
 
     def save_model(self, request: HttpRequest, obj: Ticket, form: Any, change: bool) -> None:
-        """Views are in the gateway's process too, so they reach the page by the same layer as handlers."""
+        """Save the ticket and update the page. Views run in the gateway's process, so they use the same channel layer
+        as handlers."""
         super().save_model(request, obj, form, change)
         tell = async_to_sync(get_channel_layer().group_send)
         transaction.on_commit(lambda: tell(live.GROUP, live.update("ticket", obj.shown())))

@@ -1,4 +1,4 @@
-"""What the site remembers: tickets with their mails, posts, temperatures and texts."""
+"""The site's tables: tickets with their mails, posts, temperatures and texts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,10 +7,10 @@ from django.db import models
 
 
 class Ticket(models.Model):
-    """A question that came by mail, with everything that was said about it."""
+    """A question that came by mail, with all mails about it."""
 
     subject = models.CharField(max_length=255)
-    sender = models.EmailField(help_text="Who asked.")
+    sender = models.EmailField(help_text="The address of the person who asked.")
     opened_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     closed = models.BooleanField(default=False)
@@ -23,7 +23,7 @@ class Ticket(models.Model):
 
     @property
     def tag(self) -> str:
-        """What a subject carries so that an answer without References finds its ticket."""
+        """The mark in a subject by which an answer without References finds its ticket."""
         return f"[#{self.pk}]"
 
     def shown(self) -> dict[str, Any]:
@@ -45,7 +45,7 @@ class Mail(models.Model):
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="mails")
     digest = models.CharField(
-        max_length=64, unique=True, help_text="SHA-256 of what is the same in each delivery of it."
+        max_length=64, unique=True, help_text="SHA-256 of the parts that are the same in each delivery."
     )
     message_id = models.CharField(max_length=255, db_index=True, blank=True)
     sender = models.EmailField()
@@ -61,7 +61,7 @@ class Mail(models.Model):
 
 
 class Post(models.Model):
-    """What somebody mailed to the Twitter gateway."""
+    """A mail to the Twitter gateway."""
 
     digest = models.CharField(max_length=64, unique=True)
     author = models.EmailField()
@@ -86,7 +86,7 @@ class Reading(models.Model):
     measured_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
-        ordering = ["-id"]  # as they came: clocks are set back, and times need an index of their own
+        ordering = ["-id"]  # in order of arrival: clocks can be set back, and times would need an index of their own
         indexes = [models.Index(fields=["sensor", "-id"])]
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class Reading(models.Model):
 
 
 def sensors() -> Iterator[str]:
-    """The names, in order: for each a look into the index, where DISTINCT reads every row."""
+    """Yield the names in order, with one lookup in the index for each; DISTINCT would read every row."""
     name: str | None = ""
     while name is not None:
         name = Reading.objects.filter(sensor__gt=name).order_by("sensor").values_list("sensor", flat=True).first()

@@ -15,7 +15,7 @@ DEBUG = os.environ.get("SITE_DEBUG", "1") == "1"
 ALLOWED_HOSTS = os.environ.get("SITE_HOSTS", "localhost 127.0.0.1 [::1]").split()
 SECRET_KEY = os.environ.get("SITE_SECRET_KEY", "for development only")
 if not (DEBUG or os.environ.get("SITE_SECRET_KEY")):
-    raise ImproperlyConfigured("SITE_SECRET_KEY must be set where SITE_DEBUG is 0")
+    raise ImproperlyConfigured("SITE_SECRET_KEY must be set if SITE_DEBUG is 0")
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
 CSRF_TRUSTED_ORIGINS = [] if DEBUG else [f"https://{host}" for host in ALLOWED_HOSTS]  # TLS may end before us
 
@@ -61,7 +61,7 @@ DATABASES = {
         "NAME": VAR_DIR / "site.sqlite3",
         "OPTIONS": {
             # Handlers write from several threads. In WAL mode readers do not wait for the writer, and a transaction
-            # that takes its lock at the start waits for its turn; one that upgrades half way fails at once.
+            # that takes its lock at the start waits for its turn; one that asks for it half way fails at once.
             "timeout": 20,
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL",

@@ -32,7 +32,7 @@ class SyslogMessage:
 
 
 def parse(data: bytes) -> SyslogMessage:
-    """Raises RemoteProtocolError where it is not a message of RFC 5424."""
+    """Parse one message. Raises RemoteProtocolError if ``data`` is not a message of RFC 5424."""
     head = _HEAD.match(data)
     structured = _DATA.match(data, head.end()) if head else None
     if head is None or structured is None or int(head[1]) >= len(FACILITIES) * 8:
@@ -45,12 +45,13 @@ def parse(data: bytes) -> SyslogMessage:
 
 
 def _word(data: bytes) -> str:
-    """``-`` stands for nothing."""
+    """Return the text of a field, of which ``-`` means that it is empty."""
     return "" if data == b"-" else data.decode("utf-8", "replace")
 
 
 class Frames:
-    """Bytes of a TCP stream in, messages out. Bounded: a longer message than ``longest`` raises RemoteProtocolError."""
+    """Takes the bytes of a TCP stream, and returns messages. A message longer than ``longest`` raises
+    RemoteProtocolError."""
 
     def __init__(self, longest: int) -> None:
         self._longest = longest

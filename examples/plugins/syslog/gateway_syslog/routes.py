@@ -1,4 +1,4 @@
-"""By app name, host name, facility or severity, for the syslog scope."""
+"""The router of the syslog scope: by app name, host name, facility or severity."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ class Facility(_Name):
 
     def __post_init__(self) -> None:
         if self.text not in FACILITIES:
-            raise ValueError(f"{self.text!r} is no facility; there are {', '.join(FACILITIES)}")
+            raise ValueError(f"{self.text!r} is not a facility; write one of {', '.join(FACILITIES)}")
 
 
 class Severity(_Name):
@@ -45,7 +45,7 @@ class Severity(_Name):
 
     def __post_init__(self) -> None:
         if self.text not in SEVERITIES:
-            raise ValueError(f"{self.text!r} is no severity; there are {', '.join(SEVERITIES)}")
+            raise ValueError(f"{self.text!r} is not a severity; write one of {', '.join(SEVERITIES)}")
 
     def match(self, key: str) -> Captures | None:
         return NO_CAPTURES if SEVERITIES.index(key) <= SEVERITIES.index(self.text) else None

@@ -39,7 +39,7 @@ class SyslogSettings:
 
 
 class SyslogRun(AppRun):
-    """One run of the application over one message. One that returns without a verdict has accepted."""
+    """One run of the application over one message. An application that returns without a verdict accepts it."""
 
     sends: ClassVar = SENDS
     checks: ClassVar = CHECKS

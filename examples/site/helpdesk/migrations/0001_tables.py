@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             fields=[
                 ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
                 ("subject", models.CharField(max_length=255)),
-                ("sender", models.EmailField(help_text="Who asked.", max_length=254)),
+                ("sender", models.EmailField(help_text="The address of the person who asked.", max_length=254)),
                 ("opened_at", models.DateTimeField(auto_now_add=True)),
                 ("updated_at", models.DateTimeField(auto_now=True)),
                 ("closed", models.BooleanField(default=False)),
@@ -75,7 +75,7 @@ class Migration(migrations.Migration):
                 (
                     "digest",
                     models.CharField(
-                        help_text="SHA-256 of what is the same in each delivery of it.", max_length=64, unique=True
+                        help_text="SHA-256 of the parts that are the same in each delivery.", max_length=64, unique=True
                     ),
                 ),
                 ("message_id", models.CharField(blank=True, db_index=True, max_length=255)),

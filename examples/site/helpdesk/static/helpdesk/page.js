@@ -1,5 +1,5 @@
-// The page: one WebSocket brings everything that is shown, another one is the chat. What comes from outside is only
-// ever set as text, never as HTML.
+// The page: one WebSocket brings everything that is shown, another one is the chat. What comes from outside is set as
+// text, never as HTML.
 
 const $ = (id) => document.getElementById(id);
 const DAY = { day: "numeric", month: "short" };
@@ -18,7 +18,7 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
-// A WebSocket that comes back: after 0.5 s, then twice as long each time, 10 s at most.
+// A WebSocket that connects again when it is lost: after 0.5 s, then after twice as long each time, 10 s at most.
 function connect(path, { open = () => {}, message, lost = () => {} }) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const link = { send: () => false };
@@ -61,7 +61,7 @@ function show(kind, row, fresh) {
   list.closest(".card").querySelector(".count").textContent = list.children.length === LONGEST_LIST ? `newest ${LONGEST_LIST}` : list.children.length;
 }
 
-// Temperatures: one line a sensor, of the first sensors by name.
+// Temperatures: a line for each sensor; only the first sensors by name.
 
 const MOST_SENSORS = 12;
 const MOST_POINTS = 200;
@@ -71,7 +71,7 @@ let drawing = 0;
 
 function measured(reading) {
   const points = sensors.get(reading.sensor) ?? [];
-  if (points.length && points.at(-1).id >= reading.id) return; // told twice
+  if (points.length && points.at(-1).id >= reading.id) return; // it is shown already
   points.push(reading);
   if (points.length > MOST_POINTS) points.shift();
   sensors.set(reading.sensor, points);
@@ -139,7 +139,7 @@ function axes(chart, lines, colour) {
 }
 new ResizeObserver(() => { drawing ||= requestAnimationFrame(draw); }).observe($("chart").parentElement);
 
-// What arrives.
+// The WebSocket of the page.
 
 function restart(data) {
   for (const kind of Object.keys(rows)) {
@@ -173,7 +173,7 @@ const LONGEST_CHAT = 200;
 const button = $("chat-form").querySelector("button");
 const chat = connect("/chat/", {
   open: () => { button.disabled = false; },
-  lost: () => { button.disabled = true; }, // and what was written waits in its field
+  lost: () => { button.disabled = true; }, // what was typed stays in its field
   message: (text) => {
     const list = $("chat-list");
     list.append(element("li", { textContent: text }));
