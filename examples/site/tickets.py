@@ -14,7 +14,7 @@ LONGEST_POST = 280
 ANSWER = """\
 Hello,
 
-thank you for your mail. It is ticket {tag} now, and somebody will read it soon.
+thank you for your mail. It is now ticket {tag}, and we will read it soon.
 If you want to add something, just answer this mail.
 
 Your helpdesk

@@ -44,8 +44,8 @@ def routes() -> type:
 
 
 def keep() -> type:
-    """How long what handlers send is tried, from its commit on. What has not left by then is dead after its next
-    failure. What an account refuses (a login, a balance) is kept without an end."""
+    """How long the gateway tries to send what handlers send, counted from the commit. After that time an item is dead
+    at its next failure. If the other side refuses our account (a login, a balance), items are kept without a limit."""
     kinds = [kind.delivery for kind in KINDS.values() if kind.delivery is not None]
     keys = [
         (kind.name, Annotated[Timeout, Field(description=kind.keep_words)], field(default=kind.keep))

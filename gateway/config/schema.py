@@ -96,13 +96,13 @@ def markdown() -> str:
 
 _INTRODUCTION = """# gateway.yaml: every key
 
-Written from the settings by `gateway schema --format markdown`; a test fails where the two differ.
+`gateway schema --format markdown` writes this page from the settings; `make check` fails if it is out of date.
 `gateway.yaml.example` is an annotated file, `config/gateway.schema.json` is for editors.
 
 Durations are written `500ms`, `5s`, `10m`, `1h`; sizes `64KiB`, `10MiB`; addresses `host:port`, `[::1]:8000`,
 `unix:/run/g.sock`, `fd:3`. `${NAME}`, `${NAME:-default}` and `${file:/run/secrets/x}` stand for an environment variable
 and for a file's content; `$${` is a plain `${`. Only `true` and `false` are booleans; `+15551234567`, `on`, `no` and
-`12:30:45` stay text. Relative paths are seen from the file's own folder."""
+`12:30:45` stay text. Relative paths start at the file's own folder."""
 
 
 def _ordered(schema: Schema) -> Iterator[tuple[str, Schema]]:

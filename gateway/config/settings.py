@@ -42,15 +42,15 @@ class DjangoSettings:
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """What a supervisor asks over HTTP: `/healthz`, `/readyz`."""
+    """Health and readiness over HTTP, for a supervisor: `/healthz`, `/readyz`."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     bind: Address = "127.0.0.1:9000"
-    """Where it listens. It tells the servers' names, addresses and troubles: not for the public."""
+    """Where it listens. Its answers contain the servers' names, addresses and errors: do not make it public."""
     required: tuple[ServerName, ...] = ()
-    """Servers that count for `/readyz` also while their upstream (a broker, a mailbox) is away. Those that listen count
-    always."""
+    """Servers without which `/readyz` is 503 while their upstream (a broker, a mailbox) is away. Servers that listen
+    always count."""
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,13 @@ class LogSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     format: Literal["text", "json"] = "text"
-    """`text` for people; `json`: one object a line, for machines."""
+    """`text` is for people; `json` writes one object on each line, for machines."""
     timestamps: bool | None = None
     """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. The default
     is yes, unless systemd's journal reads the log, which has its own times. In `json` the time is a field."""
     level: Literal["debug", "info", "warning", "error"] = "info"
-    """The least level that is written. Of our own lines below `error`, 100 of a kind within 10 s at most: what a flood
-    of bad input is beyond that is counted in the next line of its kind. At `debug` all are written."""
+    """The lowest level that is written. Of the gateway's own lines below `error`, at most 100 of each kind are written
+    within 10 s; the next line of that kind says how many were left out. At `debug` all are written."""
     tracebacks: Literal["short", "full"] = "short"
     """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
 
@@ -96,7 +96,7 @@ class OutgoingSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """gateway.yaml."""
+    """The top-level keys."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -109,23 +109,23 @@ class Settings:
     django: DjangoSettings | None = None
     """A Django project, set up before anything is imported."""
     path: str = "."
-    """Where targets are imported from, seen from the file's own folder."""
+    """The folder from which targets are imported, relative to the file's own folder."""
     layer: Target = "memory"
     """The channel layer that groups are made on. `memory` reaches the consumers of this process. `module.attribute`
     names a layer of Channels, or a function that returns one."""
     store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
-    """The one durable store, for what is kept: messages of routes with an inbox, dead letters, what is known of
-    repetitions. `sqlite:` and a path."""
+    """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of MQTT servers
+    with `persistence`. Write `sqlite:` and a path."""
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
-    """How many synchronous handlers run at once; more wait."""
+    """How many sync handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0
-    """How long what is in flight may take to finish after SIGTERM or Ctrl+C; then it is cancelled."""
+    """How long handlers that run may take to finish after SIGTERM or Ctrl+C; then they are cancelled."""
     console: ConsoleSettings | None = None
-    """Health and readiness over HTTP, for a supervisor or a load balancer; without it, none."""
+    """Health and readiness over HTTP, for a supervisor or a load balancer. Without this key there is no console."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""
 

@@ -31,7 +31,7 @@ class MQTTWebSocket:
     on: str
     """Name of the http server that carries it."""
     path: str = "/mqtt"
-    """Its path there; the WebSocket subprotocol is mqtt."""
+    """Its path on that server. The WebSocket subprotocol is mqtt."""
     origins: tuple[str, ...] = ()
     """Other sites whose pages may connect, such as https://app.example.org; ``*`` for all. Pages of the http server
     itself may."""
@@ -50,72 +50,71 @@ class MQTTSettings:
     tls: TLS | None = None
     """Certificate and key; without them the connection is plain TCP."""
     users: dict[str, Secret] | None = None
-    """Who may connect: user names and hashes of their passwords, argon2id or bcrypt. ``gateway password`` makes one."""
+    """Users who may connect: names, and hashes of passwords (argon2id or bcrypt). ``gateway password`` makes a hash."""
     password_file: str | None = None
-    """Path of a file of such users, a line ``name:hash`` for each; ``#`` begins a comment line. When it changes it is
-    read again. A name that is in ``users`` too has its hash from there."""
+    """Path of a file of users, with a line ``name:hash`` for each; ``#`` begins a comment line. The file is read again
+    when it changes. For a name that is in ``users`` too, the hash in ``users`` counts."""
     remember_logins: Literal["disk", "memory"] = "disk"
     """Where the server remembers that a password was right, so that the same login costs next to nothing the next time.
     ``memory``: until the process ends. ``disk``: with ``persistence: true`` also in the store, as an argon2id hash that
     is some 40 times cheaper than that of ``gateway password``. Then devices are back at once after a restart, but
     passwords are easier to guess from a stolen store."""
     certificate_user: bool = False
-    """The common name of a client's certificate is its user name, and no password is asked. Needs ``tls.client_ca``."""
+    """The common name of a client's certificate is its user name, and it needs no password. Needs ``tls.client_ca``."""
     anonymous: bool | None = None
-    """Whether a client without a user name may connect. Default: where ``users``, ``password_file`` or
-    ``certificate_user`` say who may, no; otherwise the application decides who connects, which an address that other
-    machines reach has to be told by ``true``."""
+    """Whether a client without a user name may connect. The default is no with ``users``, ``password_file`` or
+    ``certificate_user``. Without any of them the application decides about every client; on an address that other
+    machines reach, the gateway starts like that only if you write ``true``."""
     acl: tuple[Rule, ...] | None = None
-    """Who may publish and subscribe to what. The first rule that matches decides; where none does, it is denied.
-    Default: everybody may do everything."""
+    """Rules for publishing and subscribing. The first rule that matches decides; if none matches, the action is denied.
+    Default: every client may do everything."""
     websocket: MQTTWebSocket | None = None
     """Serve MQTT over WebSocket too, for browsers: ``{on: web, path: /mqtt}``."""
     proxy_protocol: tuple[Network, ...] = ()
-    """Proxies, as addresses or networks (``unix``: those on a Unix socket). Their connections begin with a PROXY header
-    (version 1 or 2), and its addresses count; from others none is looked for."""
+    """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
+    header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
     max_connections: Count = 10_000
-    """Connections at a time, those in their TLS handshake included; one more is closed at once."""
+    """Connections at a time, including those in their TLS handshake. One more is closed at once."""
     max_per_address: Bound = 0
-    """The same, from one client address (IPv6: /64). 0 for no bound: all devices of a site may have one address."""
+    """The same for one client address (IPv6: /64). 0 means no limit: all devices of a site may have one address."""
     connect_timeout: Timeout = 10.0
-    """How long a new connection may take to say CONNECT, and then the application to accept or reject it."""
+    """How long a new connection may take to send CONNECT, and then the application to accept or reject it."""
     disconnect_grace: Seconds = 10.0
     """How long an application may go on without asking for another event after the connection has ended. Then it is
-    cancelled; 0 for never."""
+    cancelled; 0 means never."""
     max_packet: Length = 256 * 1024
-    """The longest packet that a device may send; a longer one closes its connection."""
+    """The longest packet that a device may send. If one is longer, the connection is closed."""
     max_keepalive: Seconds = 0.0
-    """The longest keep-alive of an MQTT 5 client, which is told so where it asked for more, or for none; 0: as it
-    asks."""
+    """The longest keep-alive of an MQTT 5 client; one that asks for more, or for none, gets this. 0 means no limit."""
     max_session_expiry: Seconds = 7 * 86400.0
-    """How long a session, with its subscriptions and what arrives for them, outlives its connection, at most. MQTT 5
+    """The longest time that a session outlives its connection, with its subscriptions and the messages for them. MQTT 5
     clients ask for a time; 3.1.1 clients that want a session (clean session 0) get this one."""
     max_subscriptions: Count = 100
-    """Topic filters of one session; one more is refused in its SUBACK."""
+    """Topic filters of one session. SUBACK refuses one more."""
     max_unacked: int = 256
-    """QoS 1 and 2 messages of an MQTT 5 client that the application has not acknowledged (receive maximum); one more
-    closes its connection. A 3.1.1 client, which cannot be told, is read more slowly instead."""
+    """QoS 1 and 2 messages of an MQTT 5 client that the application has not acknowledged (receive maximum). If it
+    sends one more, its connection is closed. A 3.1.1 client does not know the limit, and is read more slowly."""
     max_inflight: int = 100
     """QoS 1 and 2 messages to one client that are sent and not acknowledged yet; more wait in its queue."""
     max_queued: Bytes = 4 * 1024 * 1024
-    """QoS 1 and 2 messages that wait for one subscriber. One that is connected and does not keep up is disconnected;
-    for one that is away, what comes later is dropped."""
+    """QoS 1 and 2 messages that wait for one subscriber. Beyond this, a subscriber that is connected is disconnected;
+    for one that is away, later messages are dropped."""
     max_queued_all: Bytes = 512 * 1024 * 1024
-    """The same, of all subscribers together."""
+    """The same for all subscribers together."""
     max_unsent: Bytes = 256 * 1024
-    """What may wait in memory for a subscriber that does not read; until it does, QoS 0 messages to it are dropped."""
+    """Bytes that may wait for a subscriber that does not read; beyond this, QoS 0 messages to it are dropped."""
     max_sessions: Bound = 10_000
-    """Sessions kept for devices that are away; the one that left first goes first."""
+    """Sessions of devices that are away. Beyond this, the session whose device left first is discarded."""
     max_retained: Bytes = 64 * 1024 * 1024
-    """All retained messages together; one more is delivered, but not retained."""
+    """All retained messages together. One more is delivered, but not retained."""
     max_publish_rate: Bound = 0
-    """Messages a second that one client may publish, on average; one that publishes faster is read more slowly. 0: any
-    number."""
+    """Messages a second that one client may publish, on average. One that publishes faster is read more slowly. 0 means
+    no limit."""
     persistence: bool = False
-    """Sessions, retained messages and whatever is on its way to a client that is away outlive the gateway's process.
-    A message at QoS 1 or 2 is then acknowledged when all that it stands for is on disk."""
+    """Keep sessions, retained messages and messages for clients that are away in the store, so that they outlive the
+    gateway's process. A message at QoS 1 or 2 is then acknowledged when all of its effects are on disk."""
     sys_interval: Seconds = 10.0
-    """Between two publications of the server's figures under $SYS/broker; 0: none."""
+    """Time between two publications of the server's statistics under $SYS/broker; 0 means none."""
 
     def __post_init__(self) -> None:
         for name in ("max_unacked", "max_inflight"):

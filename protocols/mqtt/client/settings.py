@@ -18,7 +18,7 @@ _SECURE = ("mqtts", "wss")
 
 @dataclass(frozen=True, kw_only=True)
 class MQTTClientSettings:
-    """A client of a broker that others run: its messages come to the application as those of devices do."""
+    """A client of an existing broker. The broker's messages reach the application as those of devices do."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -29,36 +29,37 @@ class MQTTClientSettings:
     subscribe: tuple[str, ...] = ()
     """Topic filters to subscribe to, at each connection; ``$share/<group>/<filter>`` shares them among clients."""
     qos: Literal[0, 1, 2] = 1
-    """QoS of the subscriptions. 1: the broker keeps a message until it is acknowledged. 2: and it is handled once, as
-    long as this process lives, or over restarts with ``persistence: true``. 0: it may be lost."""
+    """QoS of the subscriptions. 0: a message may be lost. 1: the broker keeps a message until it is acknowledged. 2: a
+    message is also handled only once, as long as this process lives, or over restarts with ``persistence: true``."""
     parallel: Count = 1
-    """Instances of the application, which handle messages at the same time; those of one topic always go to the same
-    one, in their order."""
+    """Instances of the application, which handle messages at the same time. Messages of one topic always go to the same
+    instance, in their order."""
     username: str | None = None
-    """Who we are to the broker."""
+    """The user name that the broker checks."""
     password: Secret | None = None
-    """Goes with ``username``."""
+    """The password of ``username``."""
     client_id: str = ""
-    """The broker knows our session by it, so that it must stay the same, and be nobody else's. Default: the server's
-    name and this machine's (``plant-box1``)."""
+    """The broker finds our session by it. So it must stay the same, and no other client may use it. Default: the
+    server's name and this machine's (``plant-box1``)."""
     version: Literal["3.1.1", "5.0"] = "5.0"
     """MQTT version. A broker that refuses 5.0 is asked again with 3.1.1."""
     keepalive: int = 60
-    """Seconds after which a silent connection is probed; after twice of it without a word it is closed. 0: never."""
+    """Seconds of silence after which the connection is probed; after twice as long it is closed. 0 means never."""
     clean_start: bool = False
-    """Begin each connection without the session of the last: what came while we were away is lost."""
+    """Begin each connection without the session of the last one: messages that came meanwhile are lost."""
     session_expiry: Seconds = 86400.0
     """How long the broker keeps our session, and what arrives for it, while we are away (5.0; a 3.1.1 broker decides
-    for itself). Of a shared subscription too: what we had not acknowledged, few brokers give to another member."""
+    for itself). This matters for shared subscriptions too: few brokers give what we had not acknowledged to another
+    member."""
     max_unacked: Count = 64
-    """Messages that each instance of the application may have before it acknowledges one. Then reading stops (5.0: and
-    the broker sends no more than these)."""
+    """Unacknowledged messages that each instance of the application may have. At that number, reading stops; a 5.0
+    broker is told how many that is for all instances, and sends no more."""
     max_packet: Length = 1024 * 1024
-    """Largest packet that we take. A 5.0 broker is told, and drops what is larger. What arrives nevertheless is dropped
-    here, with a line in the log."""
+    """Largest packet that the client takes. A 5.0 broker is told, and drops larger messages. A larger message that
+    arrives nevertheless is dropped, with a line in the log."""
     persistence: bool = False
-    """What QoS 2 has to know of the session outlives the gateway's process: a message whose handler has finished is not
-    handled again after a restart. Its PUBREC leaves when that is on disk."""
+    """Keep the state of QoS 2 in the store, so that it outlives the gateway's process: a message whose handler has
+    finished is not handled again after a restart. Its PUBREC leaves when that is on disk."""
     ca: str | None = None
     """Path of a PEM file with the authorities that may sign the broker's certificate. Default: the system's."""
     certificate: str | None = None
@@ -69,7 +70,7 @@ class MQTTClientSettings:
     """How long to wait for the broker: to connect, and for each answer."""
     disconnect_grace: Seconds = 10.0
     """How long an application may go on without asking for another event after the connection has ended. Then it is
-    cancelled; 0 for never."""
+    cancelled; 0 means never."""
     retry: Timeout = 1.0
     """Pause before the second attempt to connect; it doubles with each one that fails."""
     retry_max: Timeout = 60.0
