@@ -98,7 +98,7 @@ class Calls:
             self.waiting -= 1
 
     def end(self) -> None:
-        """On the loop, when whoever made the call goes on."""
+        """On the loop, when the caller goes on."""
         with self._lock:
             self._number -= 1
         if not self._number:

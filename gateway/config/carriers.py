@@ -6,8 +6,8 @@ WEBSOCKET = "websocket"
 """The setting with which an MQTT server is carried beside a socket of its own."""
 
 
-class Place(NamedTuple):
-    """Where one server is carried by another."""
+class Mount(NamedTuple):
+    """Where an http server carries another one."""
 
     on: str
     """The http server's name."""
@@ -16,13 +16,13 @@ class Place(NamedTuple):
     """Where the settings say so."""
 
 
-def carrier(settings: Any) -> Place | None:
-    """The place on an http server that this one has, alone or beside a socket of its own; None where it has none."""
+def carrier(settings: Any) -> Mount | None:
+    """Where an http server carries this one, alone or beside a socket of its own; None if none does."""
     holders: tuple[tuple[tuple[str, ...], Any], ...] = (
         ((), settings),
         ((WEBSOCKET,), getattr(settings, WEBSOCKET, None)),
     )
     for keys, holder in holders:
         if (on := getattr(holder, "on", None)) is not None:
-            return Place(on, f"/{holder.path.lstrip('/')}", keys)
+            return Mount(on, f"/{holder.path.lstrip('/')}", keys)
     return None

@@ -13,7 +13,7 @@ Loc = tuple[str | int, ...]
 """The way to a value: ``("routes", "mqtt", 0, "topic")``."""
 
 _LEAST_SECRET = 4
-"""Characters; what is shorter is told by nothing, and stands in every sentence by chance."""
+"""Characters. Shorter secrets are not masked: they would match everywhere."""
 _SHOWN = 120
 """Columns of a line that an excerpt shows."""
 _LONGEST = 500

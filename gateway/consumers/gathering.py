@@ -130,7 +130,7 @@ class Gathering(Generic[M]):
         return batch
 
     async def _settle(self, batch: list[Entry[M]]) -> None:
-        if not batch:  # whoever brought them has left
+        if not batch:  # the connections that brought them have ended
             return
         error = await self._outcome(batch)
         if error is None:

@@ -1,14 +1,14 @@
-"""How often what came of sending, since the process began: for whoever scrapes or asks it."""
+"""Counts how sending has ended since the process began, by scope type and outcome: for /readyz."""
 
 from collections import Counter
 from typing import Literal
 
 Outcome = Literal["sent", "retried", "refused", "dead"]
-"""``refused``: the account was; ``dead``: the message was, or its life is over."""
+"""``refused``: the account was refused; ``dead``: the message was refused, or is too old."""
 
 
 class Outcomes:
-    """Tries to send, by kind and by what came of them."""
+    """Numbers of tries to send, by scope type and outcome."""
 
     def __init__(self) -> None:
         self.total: Counter[tuple[str, Outcome]] = Counter()

@@ -1,4 +1,4 @@
-"""The attempts of this process whose senders wait: each is its own task, and whoever wants its answer waits for it.
+"""The attempts of this process whose senders wait: each is a task of its own, for whose answer others can wait.
 
 A connection that ends, or a server whose time is out, ends its own waiting. What was begun is brought to an end here,
 and its result is kept for the sender's repetition.

@@ -1,9 +1,11 @@
-"""A flood of bad input is not one of log lines: whoever can make us write a line could fill a disk with them."""
+"""Limits the rate of equal log lines: a peer that can make us write a line could fill the disk with them."""
 
 import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from gateway.scopes.installed import KINDS
 
 MOST = 100
 """Lines of one kind,"""
@@ -11,13 +13,12 @@ PERIOD = 10.0
 """within so many seconds; what is beyond is counted."""
 _WHOLE = (
     "protocols.http.access",
-    "protocols.mail.traffic",
     "protocols.mail.imap.session",
     "protocols.sms.run",
-    "protocols.sms.traffic",
     "gateway.delivery",
 )
-"""Accounts: what became of each request, mail, text and kept message, which nobody who sends rubbish may hide."""
+"""Loggers that say what became of each request, mail, text and kept message: a peer that sends rubbish must not hide
+that. Those whose name ends with ``.traffic`` do the same."""
 
 
 @dataclass(slots=True)
@@ -28,8 +29,9 @@ class _Kind:
 
 
 class Flood(logging.Filter):
-    """Of our own lines below ERROR, at most `MOST` of each kind within `PERIOD`. A kind is a logger's message before
-    its arguments are put in. What says that something is lost (``extra={"lost": True}``) is always written.
+    """Lets pass at most `MOST` lines of each kind within `PERIOD`, of the gateway's lines below ERROR. A kind is a
+    logger's message before its arguments are put in. What says that something is lost (``extra={"lost": True}``) is
+    always written.
 
     The last line before the rest is left out says so, and the first after it how many there were: ``record.flood``.
     """
@@ -38,9 +40,10 @@ class Flood(logging.Filter):
         super().__init__()
         self._clock = clock
         self._kinds: dict[tuple[str, str], _Kind] = {}
+        self._packages = _packages()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno >= logging.ERROR or not _ours(record.name) or hasattr(record, "lost"):
+        if record.levelno >= logging.ERROR or not self._is_limited(record.name) or hasattr(record, "lost"):
             return True
         now, key = self._clock(), (record.name, str(record.msg))
         kind = self._kinds.get(key)
@@ -56,6 +59,11 @@ class Flood(logging.Filter):
             record.flood = f"more like it within {PERIOD:g} s are only counted"
         return True
 
+    def _is_limited(self, name: str) -> bool:
+        whole = name.startswith(_WHOLE) or name.endswith(".traffic")
+        return name.partition(".")[0] in self._packages and not whole
 
-def _ours(name: str) -> bool:
-    return name.startswith(("protocols.", "gateway.")) and not name.startswith(_WHOLE)
+
+def _packages() -> frozenset[str]:
+    """Those of this gateway, and of distributions that bring a scope type."""
+    return frozenset({"gateway", "protocols", *(type(kind).__module__.partition(".")[0] for kind in KINDS.values())})

@@ -6,14 +6,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from gateway.routing.literals import fold
-from gateway.routing.patterns import Pattern, Place
+from gateway.routing.patterns import Condition, Pattern
 
 Numbers = list[int]
 """The numbers of patterns, in order."""
 
 
 class _Table(ABC):
-    """Patterns with the same kind of place."""
+    """Patterns with the same kind of condition."""
 
     @abstractmethod
     def add(self, text: str, number: int) -> None: ...
@@ -124,13 +124,13 @@ _TABLES: dict[str, Callable[[], _Table]] = {
 
 
 class Tables:
-    """Numbered patterns, each in one place."""
+    """Numbered patterns, each under one of its conditions."""
 
     def __init__(self) -> None:
         self._tables: dict[str, _Table] = {}
 
-    def add(self, place: Place, number: int) -> None:
-        kind, text = place
+    def add(self, condition: Condition, number: int) -> None:
+        kind, text = condition
         self._tables.setdefault(kind, _TABLES[kind]()).add(text, number)
 
     def find(self, key: str) -> list[Numbers]:
@@ -142,12 +142,12 @@ class Index:
     """An ordered list of patterns."""
 
     def __init__(self, patterns: Sequence[Pattern]) -> None:
-        shared = Counter(place for pattern in patterns for place in pattern.places)
+        shared = Counter(condition for pattern in patterns for condition in pattern.conditions)
         self._groups: dict[type[Pattern], tuple[Pattern, Tables, Numbers]] = {}
         for number, pattern in enumerate(patterns):
             _, tables, others = self._groups.setdefault(type(pattern), (pattern, Tables(), []))
-            if pattern.places:
-                tables.add(min(pattern.places, key=lambda place: shared[place]), number)
+            if pattern.conditions:
+                tables.add(min(pattern.conditions, key=lambda condition: shared[condition]), number)
             else:
                 others.append(number)
 
@@ -181,7 +181,7 @@ def _hidden(patterns: Sequence[Pattern]) -> Iterator[tuple[int, int]]:
         if pattern.takes_all:
             everything = later
         if pattern.sample is not None:
-            tables.add(pattern.places[0], later)
+            tables.add(pattern.conditions[0], later)
 
 
 def _beside(tables: Tables, pattern: Pattern) -> list[Numbers]:

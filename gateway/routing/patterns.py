@@ -23,7 +23,7 @@ class Captures(NamedTuple):
 NO_CAPTURES = Captures((), {})
 
 
-Place = tuple[Literal["text", "domain", "beginning", "ending", "filter"], str]
+Condition = tuple[Literal["text", "domain", "beginning", "ending", "filter"], str]
 """A condition that a key must meet to match: it is this text, has this domain, begins or ends with it, or matches this
 topic filter. Case is ignored."""
 
@@ -32,14 +32,15 @@ class Pattern(ABC):
     """A pure value; ``str()`` gives it as an operator writes it. Constructors raise ValueError with one sentence."""
 
     @property
-    def places(self) -> tuple[Place, ...]:
-        """The places to look it up: every key that it matches is in all of them. If empty, it is tried on every key."""
+    def conditions(self) -> tuple[Condition, ...]:
+        """Every key that it matches meets all of them, so that it can be looked up by any. A pattern without conditions
+        is tried on every key."""
         return ()
 
     @property
     def sample(self) -> str | None:
         """A key that every pattern matches which covers this one; None if only an equal pattern, or one for everything,
-        covers it. A pattern with a sample has a place."""
+        covers it. A pattern with a sample has a condition."""
         return None
 
     @property
@@ -63,7 +64,7 @@ class Exactly(Pattern):
     text: str
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("text", self.text),)
 
     def match(self, key: str) -> Captures | None:
@@ -111,8 +112,8 @@ class Regex(Pattern):
             object.__setattr__(self, "_anchored", is_anchored(parsed))
         object.__setattr__(self, "_literals", literals)
         object.__setattr__(self, "_quick", quick)
-        if not self.places:
-            _ = self._compiled  # it is tried on every key; most patterns with places are rarely tried
+        if not self.conditions:
+            _ = self._compiled  # it is tried on every key; most patterns with conditions are rarely tried
 
     def _judged(self, parsed: Any) -> int:
         judged = judge(self.text, parsed)
@@ -139,12 +140,12 @@ class Regex(Pattern):
         return Captures(args, kwargs, key[found.end() :])
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         begins, ends, whole = self._literals
         if whole:
             return (("text", begins),)
-        places: list[Place] = [("beginning", begins), ("ending", ends)]
-        return tuple(place for place in places if place[1])
+        conditions: list[Condition] = [("beginning", begins), ("ending", ends)]
+        return tuple(condition for condition in conditions if condition[1])
 
     @property
     def takes_all(self) -> bool:

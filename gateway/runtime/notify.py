@@ -7,7 +7,7 @@ import socket
 
 
 def notify(state: str) -> None:
-    """Send ``READY=1`` or ``STOPPING=1`` to whoever started us; nothing where nobody asked."""
+    """Send ``READY=1`` or ``STOPPING=1`` to the supervisor that started us, if it asked for that."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return

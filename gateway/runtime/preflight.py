@@ -64,8 +64,8 @@ def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _try_port(host: str, port: int) -> None:
-    """Raises OSError where the address can never be had. It is not listened on: whoever connects meanwhile is refused
-    as before, and who has it already keeps it."""
+    """Raises OSError if the address can never be had. It is bound without listening, so that a peer that connects
+    meanwhile is refused as before, and a program that has the address already keeps it."""
     for family, _, _, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE):
         with socket.socket(family, socket.SOCK_STREAM) as tried:
             tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -35,8 +35,8 @@ class Servers(Collection[Server]):
 
     def _carried_by(self, name: str) -> dict[str, str]:
         """The names of the servers that ``name`` carries, by path."""
-        places = {other: carrier(settings) for other, settings in self._settings.items()}
-        return {place.path: other for other, place in places.items() if place is not None and place.on == name}
+        mounts = {other: carrier(settings) for other, settings in self._settings.items()}
+        return {mount.path: other for other, mount in mounts.items() if mount is not None and mount.on == name}
 
     def put(self, server: Server) -> None:
         """Put ``server`` in the place of the one that has its name."""

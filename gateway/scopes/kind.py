@@ -14,7 +14,7 @@ from gateway.scopes.server_kind import Given, ServerKind
 from protocols.events import Event
 from protocols.server import Server
 
-Place = tuple[str | int, ...]
+Loc = tuple[str | int, ...]
 """Where in gateway.yaml: ``("servers", "devices", "password_file")``."""
 
 
@@ -50,7 +50,7 @@ class ScopeKind(ABC):
     everything: ClassVar[str] = "default: true"
     """The key of a route that takes all."""
 
-    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
         """What is wrong with ``servers``, by name, though each setting is right by itself."""
         return iter(())
 

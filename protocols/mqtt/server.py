@@ -137,8 +137,8 @@ class MQTTServer(Server):
         self.status = ServerStatus("stopped")
 
     async def websocket(self, scope: Any, receive: Receive, send: Send) -> None:
-        """An ASGI application for the path where browsers connect; whoever serves it mounts it there. Plain HTTP is
-        told to upgrade."""
+        """An ASGI application for the path where browsers connect, which an http server mounts there. Plain HTTP
+        requests are told to upgrade."""
         if scope["type"] != "websocket":
             await send({"type": "http.response.start", "status": 426, "headers": [(b"upgrade", b"websocket")]})
             await send({"type": "http.response.body", "body": b"MQTT over WebSocket\n"})

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.delivery.policy import Policy
-from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern, Place, Regex
+from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern, Regex
 from gateway.routing.router import PLAIN, Route, pattern_text, route
 
 _NOT_IN_ADDRESSES = re.compile(r"[\s<>,]")
@@ -24,7 +24,7 @@ class Address(Pattern):
             raise ValueError(f"{self.address!r} is no mail address; write help@example.org")
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("text", self.address),)
 
     @property
@@ -52,7 +52,7 @@ class Domain(Pattern):
             raise ValueError(f"{self.domain!r} is no domain; write example.org")
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("domain", self.domain),)
 
     @property

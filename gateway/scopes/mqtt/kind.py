@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
-from gateway.scopes.kind import Place, Running, ScopeKind
+from gateway.scopes.kind import Loc, Running, ScopeKind
 from gateway.scopes.mqtt.delivery import MQTTDelivery
 from gateway.scopes.mqtt.patterns import Topic, topic
 from gateway.scopes.mqtt.publications import publications
@@ -51,7 +51,7 @@ class MQTTKind(ScopeKind):
     example: ClassVar = "mqtt:a/topic"
     send: ClassVar = "gateway.scopes.mqtt.send:mqtt"
 
-    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
         for name, settings in servers.items():
             if settings.protocol in _SERVER.protocols:
                 yield from _open_websocket(name, settings, servers)
@@ -79,7 +79,7 @@ class MQTTKind(ScopeKind):
         await server.publish(event)
 
 
-def _open_websocket(name: str, settings: MQTTSettings, servers: Mapping[str, Any]) -> Iterator[tuple[Place, str]]:
+def _open_websocket(name: str, settings: MQTTSettings, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
     """A server that only this machine reaches is reached by everybody through an http server that is."""
     on = settings.websocket.on if settings.websocket is not None else ""
     web = servers.get(on)
@@ -91,7 +91,7 @@ def _open_websocket(name: str, settings: MQTTSettings, servers: Mapping[str, Any
         yield ("servers", name, "websocket"), message
 
 
-def _password_file(name: str, settings: MQTTSettings) -> Iterator[tuple[Place, str]]:
+def _password_file(name: str, settings: MQTTSettings) -> Iterator[tuple[Loc, str]]:
     try:
         if settings.password_file is not None:
             PasswordFile(settings.password_file, name)

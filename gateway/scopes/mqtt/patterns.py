@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.consumers.parameters import Extras
 from gateway.delivery.policy import Policy
-from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern, Place
+from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern
 from gateway.routing.router import PLAIN, Route, pattern_text, route
 from protocols.mqtt.wire.topics import valid_filter
 
@@ -45,7 +45,7 @@ class Topic(Pattern):
         return re.compile(_topic_regex(self._levels), re.DOTALL)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("filter" if "+" in self.filter or "#" in self.filter else "text", self.filter),)
 
     @property

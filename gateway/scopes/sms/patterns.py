@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.delivery.policy import Policy
-from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern, Place
+from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern
 from gateway.routing.router import PLAIN, Route, pattern_text, route
 
 _E164 = re.compile(r"\+[1-9]\d{0,14}", re.ASCII)
@@ -25,7 +25,7 @@ class Phone(Pattern):
         object.__setattr__(self, "prefix", digits)
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("beginning", self.prefix),)
 
     @property
@@ -59,7 +59,7 @@ class Country(Pattern):
             )
 
     @property
-    def places(self) -> tuple[Place, ...]:
+    def conditions(self) -> tuple[Condition, ...]:
         return (("text", self.region),)
 
     def match(self, key: str) -> Captures | None:

@@ -1,4 +1,4 @@
-"""Work that is too long for one turn of the event loop, done in slices. Pure: whoever made it calls :meth:`run`."""
+"""Work that is too long for one turn of the event loop, done in slices. Pure: its owner calls :meth:`run`."""
 
 import logging
 from collections import OrderedDict

@@ -63,13 +63,13 @@ class Journal:
         self._changes = {**changes, **self._changes}
 
     def kept(self, position: int) -> None:
-        """All up to ``position`` is durable: whoever waits for that goes on."""
+        """All up to ``position`` is durable: callbacks that wait for that are called."""
         self.committed = position
         waiting = self._waiting
         while waiting and waiting[0][0] <= position:
             try:
                 waiting.popleft()[1]()
-            except Exception:  # whoever waited has a fault; the others have not
+            except Exception:  # the fault is this callback's; the others are still called
                 logger.exception("the journal")
 
     def when(self, position: int, call: Callable[[], None]) -> None:

@@ -286,7 +286,8 @@ class AcceptedConnection:
                 self._broker.close(self.session, with_will=with_will)
 
     def abandon(self) -> None:
-        """The application has ended: what it has not answered at QoS 2 is for whoever the client sends it to again."""
+        """The application has ended. QoS 2 messages that it has not answered go to the application of the connection on
+        which the client sends them again."""
         self._exactly_once.abandon()
 
     # What has to wait until it is kept.

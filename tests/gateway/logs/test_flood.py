@@ -97,3 +97,12 @@ def test_in_json_it_is_a_field(clock: Clock) -> None:
     lines = written(1000, configured(format="json"))
     assert json.loads(lines[-1])["flood"] == "more like it within 10 s are only counted"
     assert "flood" not in json.loads(lines[0])
+
+
+def test_lines_of_a_plugin_are_limited_and_its_accounts_are_not(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind = type("PagerKind", (), {"__module__": "gateway_pager.kind"})()
+    monkeypatch.setattr(rate_limit, "KINDS", {"pager": kind})
+    stream = configured(level="info")
+    assert len(written(1000, stream, logging.getLogger("gateway_pager.server"))) == rate_limit.MOST
+    assert len(written(1000, stream, logging.getLogger("gateway_pager.traffic"))) == 1000
+    assert len(written(1000, stream, logging.getLogger("gateway_pagers"))) == 1000
