@@ -223,6 +223,120 @@ class StoreContract:
         ]  # fmt: skip
         assert "waits until 2027-01-15T08:00:00" in steps[2]
 
+    # Messages that are begun as they are put.
+
+    async def test_what_is_begun_as_it_is_put_need_not_be_taken(self, store: Store) -> None:
+        put = [a_message(f"b{number}", subject="caf\udce9", key=f"k\udcff{number}") for number in range(5)]
+        begun = await store.put_all(put, begin=3, now=NOW)
+        assert ids(begun) == ["b0", "b1", "b2"]
+        assert begun[0] == replace(put[0], attempts=1, subject="caf\\udce9", key="k\\udcff0")
+        assert (await store.counts()).running == 3
+        assert ids(await store.take(9, now=NOW)) == ["b3", "b4"]
+        await store.finish_all(ids(put))
+        assert await self.told(store, "b0") == await self.told(store, "b3") == ["received", "attempt 1", "done"]
+
+    async def test_none_is_begun_before_an_older_one_that_is_due(self, store: Store) -> None:
+        await store.put(a_message("older"))
+        assert await store.put_all([a_message("b1")], begin=9, now=NOW) == []
+        await store.take(1, now=NOW)
+        assert await store.put_all([a_message("b2")], begin=9, now=NOW) == [], "b1 waits"
+        assert ids(await store.take(9, now=NOW)) == ["b1", "b2"]
+        await store.retry("older", due=NOW + 1, error="E")
+        [begun] = await store.put_all([a_message("b3"), a_message("b4", due=NOW + 2)], begin=9, now=NOW)
+        assert begun.id == "b3"
+
+    async def test_what_is_begun_keeps_the_order_of_its_key_in_all_processes(self, store: Store, other: Store) -> None:
+        begun = await store.put_all(
+            [a_message("k1", key="k"), a_message("k2", key="k"), a_message("j1", key="j")], begin=9
+        )
+        assert ids(begun) == ["k1", "j1"]
+        assert ids(await other.put_all([a_message("k3", key="k"), a_message("x")], begin=9)) == ["x"]
+        assert await store.take(9, now=NOW) == []
+        await store.finish_all(["k1"])
+        assert ids(await other.put_all([a_message("k4", key="k")], begin=9, now=NOW)) == [], "k2 is due"
+        assert ids(await other.take(9, now=NOW)) == ["k2"]
+        await other.finish("k2")
+        assert ids(await store.take(9, now=NOW)) == ["k3"]
+        await store.finish("k3")
+        assert ids(await store.take(9, now=NOW)) == ["k4"]
+
+    async def test_what_was_begun_by_a_dead_process_comes_alone_and_nothing_is_begun_before(
+        self, engine: Engine, store: Store
+    ) -> None:
+        gone = engine.store()
+        await gone.open()
+        assert len(await gone.put_all([a_message("d1"), a_message("d2")], begin=9, now=NOW)) == 2
+        await gone.close()
+        await store.recover()
+        assert await store.put_all([a_message("new")], begin=9, now=NOW) == []
+        [first] = await store.take(9, now=NOW)
+        assert (first.id, first.attempts, first.alone) == ("d1", 2, True)
+
+    @pytest.mark.parametrize("turns", [1, 2, 5])
+    async def test_what_is_begun_for_nobody_waits(self, store: Store, turns: int) -> None:
+        numbers = map(str, itertools.count())
+        while not await self._cancelled(store.put_all([a_message(id := next(numbers))], begin=1, now=NOW), turns):
+            await store.finish(id)  # the store was quicker
+        async with asyncio.timeout(5):
+            while not (taken := await store.take(1, now=NOW)):
+                pass
+        assert taken[0].attempts == 1
+
+    # Messages that are put once.
+
+    async def test_what_is_put_once_is_begun_and_its_repetition_is_known(self, store: Store, other: Store) -> None:
+        claim, begun = await store.put_once(a_message("e1"), key="key", now=NOW, ttl=60, begin=True)
+        assert (claim.id, claim.state) == ("e1", "ours")
+        assert begun is not None
+        assert (begun.id, begun.attempts, begun.key) == ("e1", 1, "e1")
+        again, message = await other.put_once(a_message("e2"), key="key", now=NOW + 59, ttl=60, begin=True)
+        assert (again.id, again.state, again.result, message) == ("e1", "done", b"", None)
+        assert (await store.counts()).running == 1
+        await store.finish("e1")
+        assert await self.told(store, "e1") == ["received", "attempt 1", "done"]
+        assert await store.take(9, now=NOW) == []
+
+    async def test_of_many_at_once_one_is_put(self, store: Store, other: Store) -> None:
+        calls = [
+            each.put_once(a_message(f"e{n}{each is store}"), key="key", now=NOW, ttl=60)
+            for n in range(20)
+            for each in (store, other)
+        ]
+        found = await asyncio.gather(*calls)
+        assert [claim.state for claim, _ in found].count("ours") == 1  # type: ignore[arg-type]
+        assert len(await store.take(9, now=NOW)) == 1
+
+    async def test_what_had_failed_is_put_under_its_first_id_and_time(self, store: Store) -> None:
+        await store.claim("k1", id="e1", now=NOW, ttl=60, failed_as="same")
+        await store.release("k1", error="E")
+        first = await store.claim("k1", id="e2", now=NOW + 1, ttl=60, failed_as="same")
+        await store.release("k1", error="E")
+        claim, begun = await store.put_once(
+            a_message("e3"), key="k3", now=NOW + 9, ttl=60, failed_as="same", begin=True
+        )
+        assert (claim.id, claim.key, claim.state) == ("e1", "k1", "ours")
+        assert begun is not None
+        assert (begun.id, begun.key, begun.received, begun.attempts) == ("e1", "e1", first.received, 1)
+        assert (await store.claim("k1", id="e4", now=NOW + 9, ttl=60)).state == "done"
+
+    async def test_a_message_that_cannot_be_put_is_not_claimed(self, store: Store) -> None:
+        await store.put(a_message("e1"))
+        with pytest.raises(ValueError, match="not stored"):
+            await store.put_once(a_message("e1"), key="key", now=NOW, ttl=60)
+        assert (await store.claim("key", id="e2", now=NOW, ttl=60)).attempts == 1
+
+    async def test_what_is_put_once_for_nobody_waits_and_is_known(self, store: Store) -> None:
+        numbers = map(str, itertools.count())
+        while not await self._cancelled(
+            store.put_once(a_message(id := next(numbers)), key=id, now=NOW, ttl=60, begin=True), 1
+        ):
+            await store.finish(id)  # the store was quicker
+        async with asyncio.timeout(5):
+            while not (taken := await store.take(1, now=NOW)):
+                pass
+        assert (taken[0].id, taken[0].attempts) == (id, 1)
+        assert (await store.claim(id, id="again", now=NOW, ttl=60)).state == "done"
+
     async def test_the_history_of_nothing_is_empty(self, store: Store) -> None:
         assert await store.history("nobody") == []
         assert await store.get("nobody") is None
@@ -276,8 +390,8 @@ class StoreContract:
         assert sorted(states) == ["busy"] * 39 + ["ours"]
 
     async def test_a_claim_is_settled_with_what_is_put(self, store: Store) -> None:
-        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
-        await store.put(a_message(claim.id), claim="key")
+        claim, begun = await store.put_once(a_message("e1"), key="key", now=NOW, ttl=60)
+        assert (claim.id, claim.state, begun) == ("e1", "ours", None)
         assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
         assert ids(await store.take(9, now=NOW)) == ["e1"]
 
@@ -325,8 +439,7 @@ class StoreContract:
     # Histories.
 
     async def test_each_step_of_what_was_put_for_a_claim_is_told_once(self, store: Store) -> None:
-        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
-        await store.put(a_message(claim.id), claim=claim.key)
+        await store.put_once(a_message("e1"), key="key", now=NOW, ttl=60)
         assert await self.told(store, "e1") == ["received"]
         await store.take(1, now=NOW)
         await store.finish("e1", outgoing=[Outgoing("e1-0", "e1", "sms", b"")])

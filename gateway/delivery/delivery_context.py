@@ -22,5 +22,11 @@ class CutOff(Exception):
         super().__init__(f"{attempts} attempts were cut off: the process was killed, or they were cancelled")
 
 
+def cut_off(policy: Policy, attempt: int) -> CutOff | None:
+    """Whether attempt number ``attempt`` is one too many. Attempts are counted before they begin, so that a message
+    that kills the process is counted out too."""
+    return CutOff(policy.attempts) if policy.attempts is not None and attempt > policy.attempts else None
+
+
 current_delivery: ContextVar[DeliveryContext | None] = ContextVar("current_delivery", default=None)
 """Set by the worker around each delivery; the same object in every task below it."""

@@ -31,10 +31,13 @@ class Poller(ABC, Generic[Item]):
         self._tasks = Tasks(self.noun)
         self._notifier = notifier
         self._wakeup = Wakeup()
-        self._is_notified = False
+        self.is_notified = False
         """Since the store was looked at last."""
         notifier.listen(self.look)
-        self._stopping = False
+        self.is_stopping = False
+        """Nothing more is taken."""
+        self.is_over = False
+        """Nothing more is run."""
         self._taking: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -61,12 +64,12 @@ class Poller(ABC, Generic[Item]):
 
     def retire(self) -> None:
         """Take nothing more. What runs goes on until :meth:`stop`."""
-        self._stopping = True
+        self.is_stopping = True
         self.look()
 
     def resume(self) -> None:
         """Take again what is due: there is no successor after :meth:`retire`."""
-        self._stopping = False
+        self.is_stopping = False
         if self._taking is not None and self._taking.done():
             self._taking = self._tasks.spawn(self._take(), name="take")
 
@@ -74,23 +77,28 @@ class Poller(ABC, Generic[Item]):
         """Take nothing more, let what runs finish; what does not is left to the next start, its attempt counted."""
         self.retire()
         deadline = asyncio.get_running_loop().time() + grace
-        while self.running and (left := deadline - asyncio.get_running_loop().time()) > 0:
-            self._is_notified = False
+        while self.room < self.size and (left := deadline - asyncio.get_running_loop().time()) > 0:
+            self.is_notified = False
             await self._wait(left)
         self._notifier.forget(self.look)
+        self.is_over = True
         await self._tasks.cancel()
 
     async def _take(self) -> None:
-        while not self._stopping:
-            self._is_notified = False
+        while not self.is_stopping:
+            self.is_notified = False
             taken: list[Item] = []
             with contextlib.suppress(StoreUnavailable):  # the store's own log has said so
                 taken = await self.due(self._clock.now())
             for item in taken:
-                self.running[item.id] = item
-                self._tasks.spawn(self._run(item), name=item.id)
+                self.begin(item)
             if not (taken and self.room):
                 await self._rest()
+
+    def begin(self, item: Item) -> None:
+        """Run ``item``, which has a place from now on."""
+        self.running[item.id] = item
+        self._tasks.spawn(self._run(item), name=item.id)
 
     async def _rest(self) -> None:
         """Until there is room, or something may be due."""
@@ -103,13 +111,13 @@ class Poller(ABC, Generic[Item]):
 
     def look(self) -> None:
         """There may be something in the store, or room for it."""
-        self._is_notified = True
+        self.is_notified = True
         self._wakeup.wake()
 
     async def _wait(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while not self._is_notified:
+                while not self.is_notified:
                     await self._wakeup.wait()
 
     async def _run(self, item: Item) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
@@ -11,11 +13,12 @@ from gateway.delivery.current_event import current_event
 from gateway.delivery.current_route import current_route
 from gateway.delivery.delivery_context import DeliveryContext, current_delivery
 from gateway.delivery.disposition import disposition_of
-from gateway.delivery.guard import report
+from gateway.delivery.inbox import NO_PLACES
 from gateway.delivery.kind import DeliveryKind, delivery_kind
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.policy import Policy
 from gateway.delivery.poller import Poller
+from gateway.delivery.reports import report
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
@@ -46,8 +49,9 @@ class Worker(Poller[Message]):
     size: ClassVar = 64
 
     def __init__(self, here: Deliveries, app: Application, state: dict[str, Any]) -> None:
-        super().__init__(here.store, here.stored)
+        super().__init__(here.store, here.inbox.waiting)
         self.store: WorkerStore = here.store
+        self._inbox = here.inbox
         self._outgoing = here.outgoing
         self._routes = here.routes
         self._app = app
@@ -58,17 +62,51 @@ class Worker(Poller[Message]):
         """The ids of all messages whose handlers are done, and of which the store does not know yet."""
         self._trial_ends = 0.0
         """Monotonic."""
+        self._reserved = 0
+        """Places for messages that are begun as they are stored."""
+        self._has_left_some = True
+        """Whether there may be messages in the store that are due, for which there was no room."""
+        self._context = copy_context()
 
     def start(self) -> None:
         super().start()
+        self._context = copy_context()
+        self._inbox.places = self
         self._tasks.spawn(self._keep_house(), name="housekeeping")
         self._tasks.spawn(self._finish_all(), name="finish")
 
+    def retire(self) -> None:
+        if self._inbox.places is self:
+            self._inbox.places = NO_PLACES
+        super().retire()
+
+    def resume(self) -> None:
+        self._inbox.places = self
+        super().resume()
+
+    @property
+    def room(self) -> int:
+        return super().room - self._reserved
+
+    def reserve(self, wanted: int) -> int:
+        """None while there may be older messages in the store, which the places are for."""
+        reserved = 0 if self._has_left_some or self.is_notified or self._trial() > 0 else min(wanted, self.room)
+        self._reserved += reserved
+        return reserved
+
+    def fill(self, reserved: int, begun: Sequence[Message]) -> None:
+        self._reserved -= reserved
+        for message in () if self.is_over else begun:  # what is not begun is left to the next start
+            self._context.run(self.begin, message)
+
     async def due(self, now: float) -> list[Message]:
-        if self._trial() > 0:
+        room = 0 if self._trial() > 0 else self.room
+        self._has_left_some = True
+        if room == 0:
             return []
         busy = {message.key for message in self.running.values()}
-        taken = await self.store.take(self.room, now=now, busy=busy)
+        taken = await self.store.take(room, now=now, busy=busy)
+        self._has_left_some = len(taken) == room
         if any(message.alone for message in taken):
             self._trial_ends = time.monotonic() + TRIAL
         return taken
@@ -144,7 +182,9 @@ class Worker(Poller[Message]):
             await retry_until_stored(partial(self.store.finish_all, [message.id for message in handled]))
             for message in handled:
                 self._finishing.discard(message.id)
-                super().ended(message)
+                del self.running[message.id]
+            if self._has_left_some or self.is_stopping or any(message.is_ordered for message in handled):
+                self.look()
 
     def ended(self, item: Message) -> None:
         """What is handled keeps its place, and its key, until the store knows."""

@@ -24,12 +24,20 @@ class Clock(Protocol):
 class InboxStore(Clock, Protocol):
     """Messages that are acknowledged when they are stored, and handled from the store."""
 
-    async def put(self, message: Message, *, claim: str | None = None) -> None:
-        """Keep ``message``, waiting. If ``claim`` is given, that claim is settled in the same commit. Raises ValueError
-        if a message with its id is already kept."""
+    async def put(self, message: Message) -> None:
+        """Keep ``message``, waiting. Raises ValueError if a message with its id is already kept."""
 
-    async def put_all(self, messages: Sequence[Message]) -> None:
-        """Keep all of ``messages``, waiting, in this order; all or none."""
+    async def put_all(self, messages: Sequence[Message], *, begin: int = 0, now: float = 0.0) -> list[Message]:
+        """Keep all of ``messages``, in this order; all or none. They wait, except those that are returned, at most
+        ``begin`` of them: those are running and ours, as if ``take`` had returned them. None is begun while another
+        message is due, or one that a dead process had is still there."""
+
+    async def put_once(
+        self, message: Message, *, key: str, now: float, ttl: float, failed_as: str = "", begin: bool = False
+    ) -> tuple[Claim, Message | None]:
+        """``claim`` for the event ``message.id``; if the claim is ours, keep the message and settle the claim, all in
+        one commit. The message has the id and the time of the claim. It is returned if it is running and ours, which
+        it may only be if ``begin``; see ``put_all``."""
 
     async def take(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Message]:
         """Take at most ``limit`` waiting messages that are due, oldest first, none with a key in ``busy`` and not two

@@ -97,6 +97,11 @@ class Message:
     alone: bool = False
     """Set by ``take``: a process died while it had this message, which may be the reason why it died."""
 
+    @property
+    def is_ordered(self) -> bool:
+        """Whether it waits for older messages of its key: a key that is empty, or its own id, is no other's."""
+        return self.key not in ("", self.id)
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:

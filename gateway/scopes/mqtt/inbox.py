@@ -80,8 +80,7 @@ class InboxConnection:
         while batch := await messages.take():
             new = [event for event in batch if not await self._is_known(event)]
             encoder = encoder or codec.Messages(scope)
-            await here.store.put_all([self._message(scope, encoder, event) for event in new])
-            here.stored.notify()
+            await here.inbox.put_all([self._message(scope, encoder, event) for event in new])
             with contextlib.suppress(Disconnected):  # they are kept all the same; the device sends them once more
                 for event in batch:
                     if event["id"] is not None:
@@ -90,7 +89,7 @@ class InboxConnection:
     async def _is_known(self, event: Mapping[str, Any]) -> bool:
         """Whether it was put there before the gateway died, and its device could not be told (QoS 2)."""
         known = event.get("event", "")
-        return bool(known and event["dup"] and await deliveries.get().store.is_known(known))
+        return bool(known and event["dup"] and await deliveries.get().messages.is_known(known))
 
     def _message(self, scope: Any, encoder: codec.Messages, event: Mapping[str, Any]) -> Message:
         event_id = event.get("event") or new_id()

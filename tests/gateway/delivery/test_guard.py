@@ -273,7 +273,7 @@ async def test_what_a_handler_has_done_is_kept_as_soon_as_the_store_works(
     assert Works.runs == 1
 
 
-async def test_a_message_that_the_inbox_cannot_take_is_claimed_again(
+async def test_a_message_that_the_inbox_cannot_take_is_not_claimed(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def full(*args: Any, **kwargs: Any) -> None:
@@ -281,9 +281,8 @@ async def test_a_message_that_the_inbox_cannot_take_is_claimed_again(
 
     app = Guard(Works.as_asgi(), Policy(inbox=True), "label")
     with monkeypatch.context() as broken:
-        broken.setattr(store, "put", full)
+        broken.setattr(store, "put_once", full)
         assert await deliver(app, email(), MAIL) == [{"type": "email.defer"}]
-    assert await deliveries.get().owed.drain(LIMIT) == 0
     assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
     assert (await store.counts()).waiting == 1
 

@@ -127,7 +127,7 @@ async def test_an_application_that_is_behind_holds_back_reading(store: SQLiteSto
 async def test_where_nothing_can_be_stored_the_device_is_told_in_words_that_disconnect_has(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def full(*_: Any) -> None:
+    async def full(*_: Any, **__: Any) -> None:
         raise StoreUnavailable("disk full")
 
     monkeypatch.setattr(SQLiteStore, "put_all", full)

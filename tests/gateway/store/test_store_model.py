@@ -60,13 +60,31 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(keys=st.lists(KEYS, min_size=1, max_size=5), content=st.binary(max_size=30), subject=SUBJECTS)
     def put(self, keys: list[str], content: bytes, subject: str) -> None:
         """All at once: they share a commit, and keep their order."""
+        messages = self.messages(keys, content, subject)
+        self.run(self.all_of(*(self.store.put(message) for message in messages)))
+        self.model |= {message.id: Modelled(message) for message in messages}
+
+    @rule(keys=st.lists(KEYS, min_size=1, max_size=5), content=st.binary(max_size=30), room=st.integers(1, 5))
+    def put_and_begin(self, keys: list[str], content: bytes, room: int) -> None:
+        messages = self.messages(keys, content, "")
+        put = {message.id: Modelled(message) for message in messages}
+        before = self.free(set())
+        blocked = any(each.due <= self.now for each in self.in_state("waiting"))  # by its key, perhaps
+        begun = self.run(self.store.put_all(messages, begin=room, now=self.now))
+        self.model |= put
+        suspects = any(each.alone for each in self.model.values() if each.state in ("waiting", "running"))
+        free = [each.message.id for each in put.values() if self.may_go(each, set())][:room]
+        assert [each.id for each in begun] in ([[]] if suspects or before else [free, []] if blocked else [free])
+        for each in begun:
+            self.began(each)
+
+    def messages(self, keys: list[str], content: bytes, subject: str) -> list[Message]:
         messages = []
         for number, key in enumerate(keys, len(self.model)):
             event = f"m{number}"
             key = event if key == "own" else key
             messages.append(Message(event, "mqtt", "r", key, self.now, content, subject=subject))
-        self.run(self.all_of(*(self.store.put(message) for message in messages)))
-        self.model |= {message.id: Modelled(message) for message in messages}
+        return messages
 
     async def all_of(self, *calls: Coroutine[Any, Any, None]) -> None:
         await asyncio.gather(*calls)
@@ -79,12 +97,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert [int(each.id[1:]) for each in taken] == sorted(int(each.id[1:]) for each in taken)
         assert {each.id for each in taken} <= {each.message.id for each in free}
         for each in taken:
-            known = self.model[each.id]
-            known.state = "running"
-            known.attempts += 1
-            given = (each.content, each.key, each.subject, each.attempts, each.received, each.alone)
-            put = known.message
-            assert given == (put.content, put.key, put.subject, known.attempts, put.received, known.alone)
+            self.began(each)
+
+    def began(self, message: Message) -> None:
+        known = self.model[message.id]
+        known.state = "running"
+        known.attempts += 1
+        given = (message.content, message.key, message.subject, message.attempts, message.received, message.alone)
+        put = known.message
+        assert given == (put.content, put.key, put.subject, known.attempts, put.received, known.alone)
 
     def free(self, busy: set[str]) -> list[Modelled]:
         free = [each for each in self.in_state("waiting") if self.may_go(each, busy)]

@@ -8,10 +8,10 @@ import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 from gateway.store.sqlite.sql import claims, history, outgoing
+from gateway.store.sqlite.sql.put import KEYED
 from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
 from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
 from gateway.store.sqlite.sql.take import Take
@@ -23,33 +23,6 @@ Database = sqlite3.Connection
 
 TAKE_BYTES = 64 * 1024 * 1024
 """Content that one ``take`` brings into memory, at least one message."""
-_ROWS = 64
-"""Rows of one INSERT. Between statements the event loop's thread may take the interpreter: the fewer, the faster."""
-_PUT = "INSERT INTO messages (id, type, route, key, subject, received, content, checksum, attempts, due, state) VALUES "
-_KEYED = "key <> '' AND key <> id"
-"""A message whose key is empty, or its own id, has no order to keep."""
-
-
-@lru_cache
-def _insert(rows: int) -> str:
-    return _PUT + ", ".join([f"(?,?,?,?,?,?,?,?,?,?,{WAITING})"] * rows)
-
-
-def put(db: Database, calls: Sequence[tuple[Message, str | None]]) -> list[None]:
-    """Raises ValueError where an id is already kept."""
-    try:
-        for start in range(0, len(calls), _ROWS):
-            values = [message_values(message) for message, _ in calls[start : start + _ROWS]]
-            db.execute(_insert(len(values)), [value for row in values for value in row])
-    except sqlite3.IntegrityError as error:
-        raise ValueError(f"not stored: {error}") from error
-    claims.hand_over(db, [claim for _, claim in calls if claim is not None], begun=False)
-    return [None] * len(calls)
-
-
-def put_all(db: Database, calls: Sequence[Sequence[Message]]) -> list[None]:
-    put(db, [(message, None) for call in calls for message in call])
-    return [None] * len(calls)
 
 
 def take(db: Database, calls: Sequence[Take]) -> list[list[Message]]:
@@ -91,7 +64,7 @@ def _free(db: Database, call: Take, candidates: str) -> list[int]:
     return chosen
 
 
-_DUE = f"""SELECT seq, CASE WHEN {_KEYED} THEN key END AS key, length(content) AS size FROM messages INDEXED BY %s
+_DUE = f"""SELECT seq, CASE WHEN {KEYED} THEN key END AS key, length(content) AS size FROM messages INDEXED BY %s
     WHERE state = {WAITING} AND %s AND key NOT IN (SELECT value FROM json_each(:busy))
     AND seq NOT IN (SELECT value FROM json_each(:without)) ORDER BY %s LIMIT :room"""
 
@@ -126,14 +99,14 @@ def _candidates(db: Database, call: Take, sql: str, *, without: list[int]) -> li
 
 def _is_behind(db: Database, seq: int, key: str) -> bool:
     """Whether an older message of ``key`` is not gone yet."""
-    sql = f"SELECT EXISTS(SELECT 1 FROM messages WHERE key = ? AND {_KEYED} AND state < {DEAD} AND seq < ?)"
+    sql = f"SELECT EXISTS(SELECT 1 FROM messages WHERE key = ? AND {KEYED} AND state < {DEAD} AND seq < ?)"
     return bool(db.execute(sql, (key, seq)).fetchone()[0])
 
 
 def _is_running(db: Database, key: str) -> bool:
     """Whether a message of ``key`` is running: a younger one, where an older one is asked for, which was revived."""
     sql = f"""SELECT EXISTS(SELECT 1 FROM messages INDEXED BY messages_due
-        WHERE state = {RUNNING} AND key = ? AND {_KEYED})"""
+        WHERE state = {RUNNING} AND key = ? AND {KEYED})"""
     return bool(db.execute(sql, [key]).fetchone()[0])
 
 
@@ -176,7 +149,7 @@ def _done(db: Database, ids: Sequence[str], now: float) -> None:
 def _leave(db: Database, ids: list[str], change: str, value: object, step: str, *, only: int | None = None) -> None:
     """Messages that no longer wait: the next of each key may go on."""
     where = "id IN (SELECT value FROM json_each(?))" + ("" if only is None else f" AND state = {only}")
-    keys = db.execute(f"SELECT DISTINCT key FROM messages WHERE {where} AND {_KEYED}", [listed(ids)]).fetchall()
+    keys = db.execute(f"SELECT DISTINCT key FROM messages WHERE {where} AND {KEYED}", [listed(ids)]).fetchall()
     sql = f"UPDATE messages SET {change}, owner = '', story = story || ? WHERE {where}"
     db.execute(sql, (value, step, listed(ids)))
     _move_on(db, (key for (key,) in keys))
@@ -184,7 +157,7 @@ def _leave(db: Database, ids: list[str], change: str, value: object, step: str, 
 
 def _move_on(db: Database, keys: Iterable[str]) -> None:
     sql = f"""UPDATE messages SET state = {WAITING} WHERE seq = (SELECT seq FROM messages
-        WHERE key = ? AND {_KEYED} AND state < {DEAD} AND state = {BEHIND} ORDER BY seq LIMIT 1)"""
+        WHERE key = ? AND {KEYED} AND state < {DEAD} AND state = {BEHIND} ORDER BY seq LIMIT 1)"""
     for key in keys:
         db.execute(sql, [key])
 

@@ -1,0 +1,94 @@
+"""One attempt at a claimed message: it runs the handler, and stores what becomes of the message."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from gateway.delivery.arrival import Arrival
+from gateway.delivery.attempt import Outcome
+from gateway.delivery.delivery_context import cut_off
+from gateway.delivery.disposition import Disposition, disposition_of
+from gateway.delivery.outgoing import outgoing_of
+from gateway.delivery.reports import report, warn_late
+from gateway.delivery.retry_until_stored import retry_until_stored
+from gateway.delivery.running_attempts import Answer, RunningAttempt
+from gateway.delivery.service import Deliveries
+from gateway.store import Claim, Outgoing, codec
+from protocols.asgi import describe
+from protocols.events import Event
+
+logger = logging.getLogger(__name__)
+
+
+class ClaimedAttempt:
+    """Call it once: the result is the events that answer the sender, once the store has the outcome."""
+
+    def __init__(self, here: Deliveries, arrival: Arrival, claim: Claim) -> None:
+        self._here = here
+        self._arrival = arrival
+        self._claim = claim
+        extension = {"id": claim.id, "attempt": claim.attempts, "first_received": claim.received}
+        self._scope: Any = {**arrival.scope, "extensions": {**arrival.scope["extensions"], "delivery": extension}}
+
+    async def __call__(self, running: RunningAttempt) -> Answer:
+        running.told_late = self._late
+        try:
+            return await self._carry_out(running)
+        except Exception as error:
+            self._give_back(error)
+            raise
+
+    def _late(self, error: TimeoutError) -> Answer:
+        warn_late(self._scope, error, self._arrival.policy, self._claim.attempts)
+        return [self._arrival.kind.defer()]
+
+    def _give_back(self, error: Exception) -> None:
+        """Release the claim. Otherwise no repetition could have it while this process lives."""
+        release = partial(self._here.claims.release, self._claim.key, error=type(error).__name__)
+        self._here.owed.spawn(retry_until_stored(release), name=f"release {self._claim.id}")
+
+    async def _carry_out(self, running: RunningAttempt) -> Answer:
+        policy, attempts = self._arrival.policy, self._claim.attempts
+        outcome = await self._outcome(running)
+        disposition = disposition_of(policy, outcome, attempts)
+        if disposition.state != "done":
+            report(self._scope, outcome, policy, disposition, attempts, stored=False)
+        elif running.limit.expired is not None:
+            logger.info("%s: done after its time; its repetition gets that answer", describe(self._scope))
+        return await self._settle(outcome, disposition, running)
+
+    async def _outcome(self, running: RunningAttempt) -> Outcome:
+        arrival = self._arrival
+        if (error := cut_off(arrival.policy, self._claim.attempts)) is not None:
+            return Outcome(None, [], [], error)
+        limited = partial(running.limit.run, arrival.app, arrival.policy.timeout)
+        return await arrival.kind.attempt(limited, self._scope, arrival.events).outcome()
+
+    async def _settle(self, outcome: Outcome, disposition: Disposition, running: RunningAttempt) -> Answer:
+        """While the store cannot take the outcome, the sender does not wait, and the outcome is not given up."""
+        kind, claim, claims = self._arrival.kind, self._claim, self._here.claims
+        match disposition.state:
+            case "done":
+                await self._done(outcome, answer := [*outcome.replies, outcome.verdict or kind.accept()], running)
+                return answer
+            case "again":
+                answer = [{**(outcome.verdict or kind.defer()), "retry_after": disposition.wait}]
+                keep = partial(claims.release, claim.key, error=outcome.failure, counted=outcome.counted)
+            case "dead":
+                answer = [kind.accept()]
+                message = self._arrival.message(claim)
+                keep = partial(self._here.messages.dead_letter, message, error=outcome.failure, claim=claim.key)
+            case _:
+                answer = [kind.reject()]
+                keep = partial(claims.settle, claim.key, result=codec.encode({}, answer))
+        await retry_until_stored(keep, told=running.say)
+        return answer
+
+    async def _done(self, outcome: Outcome, answer: Sequence[Event], running: RunningAttempt) -> None:
+        here, claim = self._here, self._claim
+        outgoing: list[Outgoing] = outgoing_of(claim.id, self._scope, outcome.outgoing, here.claims.now())
+        settle = partial(here.claims.settle, claim.key, result=codec.encode({}, answer), outgoing=outgoing)
+        await retry_until_stored(settle, told=running.say)
+        if outgoing:
+            here.outgoing.notify()

@@ -1,0 +1,66 @@
+"""The durable inbox: messages are stored here, and begun in the same commit while the worker has room for them."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from gateway.delivery.notifier import Notifier
+from gateway.store import Claim, ClaimState, InboxStore, Message
+
+
+class Places(Protocol):
+    """The worker, as those see it who have messages for it."""
+
+    def reserve(self, wanted: int) -> int:
+        """Keep free as many places of ``wanted`` as there are, until :meth:`fill`."""
+
+    def fill(self, reserved: int, begun: Sequence[Message]) -> None:
+        """Run ``begun``, at most as many as were ``reserved``; the rest of the places is free again."""
+
+
+class _NoPlaces:
+    """All messages wait, because no worker takes them here."""
+
+    def reserve(self, wanted: int) -> int:
+        return 0
+
+    def fill(self, reserved: int, begun: Sequence[Message]) -> None:
+        pass
+
+
+NO_PLACES: Places = _NoPlaces()
+
+
+class Inbox:
+    """Stores messages for the worker of this process, or of another one that has the store."""
+
+    def __init__(self, store: InboxStore) -> None:
+        self._store = store
+        self.waiting = Notifier()
+        """Notifies when there is a message in the store that waits for the worker."""
+        self.places = NO_PLACES
+        """Of the worker of this process, while it takes messages."""
+
+    async def put_all(self, messages: Sequence[Message]) -> None:
+        """Durable when it returns. Raises StoreUnavailable."""
+        places, begun = self.places, list[Message]()
+        room = places.reserve(len(messages))
+        try:
+            begun = await self._store.put_all(messages, begin=room, now=self._store.now())
+        finally:
+            places.fill(room, begun)
+        if len(begun) < len(messages):
+            self.waiting.notify()
+
+    async def put_once(self, message: Message, *, key: str, ttl: float, failed_as: str) -> Claim:
+        """Store ``message``, unless it is the repetition of another; see :meth:`InboxStore.put_once`."""
+        places, begun = self.places, None
+        room = places.reserve(1)
+        try:
+            claim, begun = await self._store.put_once(
+                message, key=key, now=self._store.now(), ttl=ttl, failed_as=failed_as, begin=room > 0
+            )
+        finally:
+            places.fill(room, [] if begun is None else [begun])
+        if begun is None and claim.state is ClaimState.OURS:
+            self.waiting.notify()
+        return claim

@@ -1,0 +1,138 @@
+"""Puts messages into the table: waiting, or begun in the same commit."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from gateway.store.sqlite.sql import claims, history
+from gateway.store.sqlite.sql.rows import listed, message_values, text
+from gateway.store.sqlite.sql.schema import BEHIND, DEAD, RUNNING, WAITING, StoredState
+from gateway.store.values import Claim, ClaimState, Message
+
+Database = sqlite3.Connection
+
+_ROWS = 64
+"""Rows of one INSERT. Between statements the event loop's thread may take the interpreter: the fewer, the faster."""
+KEYED = "key <> '' AND key <> id"
+"""A message whose key is empty, or its own id, has no order to keep."""
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Messages, of which ``owner`` begins at most ``begin`` at once."""
+
+    messages: Sequence[Message]
+    owner: str = ""
+    begin: int = 0
+    now: float = 0.0
+    """In the store's own time."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutOnce:
+    """A message, unless what ``request`` claims for it is claimed already."""
+
+    message: Message
+    request: claims.Request
+    begin: bool
+
+
+Begun = tuple[Claim, Message | None]
+
+
+def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
+    """The messages of each call that are begun. Raises ValueError where an id is already kept."""
+    if not any(call.begin for call in calls) or _others_go_first(db, max(call.now for call in calls)):
+        states = [[WAITING] * len(call.messages) for call in calls]
+    else:
+        taken = _keys(db, calls)
+        states = [list(_states(call, taken)) for call in calls]
+    placed = [(call, list(zip(call.messages, of, strict=True))) for call, of in zip(calls, states, strict=True)]
+    _insert(db, [_row(message, state, call.owner) for call, messages in placed for message, state in messages])
+    return [[_as_taken(message) for message, state in messages if state == RUNNING] for _, messages in placed]
+
+
+def put_once(db: Database, calls: Sequence[PutOnce]) -> list[Begun]:
+    """The claim, and the message where it is begun."""
+    claimed = claims.claim(db, [call.request for call in calls])
+    ours = [(call, claim) for call, claim in zip(calls, claimed, strict=True) if claim.state is ClaimState.OURS]
+    puts = [
+        Put([_under(claim, call.message)], call.request.owner, int(call.begin), call.request.now)
+        for call, claim in ours
+    ]
+    begun = {claim.key: each for (_, claim), each in zip(ours, put(db, puts), strict=True)}
+    claims.hand_over(db, list(begun), begun=False)
+    return [(claim, next(iter(begun.pop(claim.key, ())), None)) for claim in claimed]
+
+
+def _under(claim: Claim, message: Message) -> Message:
+    """The message under the id of its first delivery, which may have failed before it was put here."""
+    key = claim.id if message.key == message.id else message.key
+    return replace(message, id=claim.id, key=key, received=claim.received)
+
+
+_DUE = f"SELECT 1 FROM messages INDEXED BY messages_due WHERE state = {WAITING} AND due <= ?"
+_SUSPECT = f"SELECT 1 FROM messages INDEXED BY messages_alone WHERE alone AND state < {BEHIND}"
+
+
+def _others_go_first(db: Database, now: float) -> bool:
+    """Whether an older message is due, or one that a dead process had is not handled yet: that one runs alone."""
+    return bool(db.execute(f"SELECT EXISTS({_DUE}) OR EXISTS({_SUSPECT})", [now]).fetchone()[0])
+
+
+def _keys(db: Database, calls: Sequence[Put]) -> set[str]:
+    """The keys of which a message is not gone yet."""
+    keys = {text(message.key) for call in calls for message in call.messages if message.is_ordered}
+    if not keys:
+        return set()
+    sql = f"""SELECT DISTINCT key FROM messages
+        WHERE key IN (SELECT value FROM json_each(?)) AND {KEYED} AND state < {DEAD}"""
+    return {key for (key,) in db.execute(sql, [listed(keys)])}
+
+
+def _states(call: Put, taken: set[str]) -> Iterator[StoredState]:
+    """The state of each message; ``taken`` gets their keys."""
+    room = call.begin
+    for message in call.messages:
+        key = text(message.key)
+        if message.is_ordered:
+            if key in taken:
+                yield BEHIND
+                continue
+            taken.add(key)
+        if room > 0 and message.due <= call.now:
+            room -= 1
+            yield RUNNING
+        else:
+            yield WAITING
+
+
+def _row(message: Message, state: StoredState, owner: str) -> tuple[object, ...]:
+    if state != RUNNING:
+        return (*message_values(message), state, "", "")
+    *values, attempts, due = message_values(message)
+    return (*values, attempts + 1, due, state, owner, history.line(f"attempt {attempts + 1}"))
+
+
+def _as_taken(message: Message) -> Message:
+    """The running message, as ``take`` would return it."""
+    return replace(message, key=text(message.key), subject=text(message.subject), attempts=message.attempts + 1)
+
+
+_PUT = """INSERT INTO messages
+    (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story) VALUES """
+
+
+@lru_cache
+def _statement(rows: int) -> str:
+    return _PUT + ", ".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?)"] * rows)
+
+
+def _insert(db: Database, rows: Sequence[tuple[object, ...]]) -> None:
+    try:
+        for start in range(0, len(rows), _ROWS):
+            some = rows[start : start + _ROWS]
+            db.execute(_statement(len(some)), [value for row in some for value in row])
+    except sqlite3.IntegrityError as error:
+        raise ValueError(f"not stored: {error}") from error
