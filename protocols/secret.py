@@ -34,4 +34,5 @@ class Secret:
 
         from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
         from_python = core_schema.union_schema([core_schema.is_instance_schema(cls), from_text])
-        return core_schema.json_or_python_schema(json_schema=from_text, python_schema=from_python)
+        shown = core_schema.plain_serializer_function_ser_schema(lambda secret: "***" if secret else "")
+        return core_schema.json_or_python_schema(json_schema=from_text, python_schema=from_python, serialization=shown)

@@ -217,6 +217,9 @@ class Provider(ABC, Generic[S]):
     """The HTTP methods of its requests."""
     longest: ClassVar[int | None] = None
     """The most characters of one text, see :func:`split`; a longer text is sent in :func:`parts`. None: no limit."""
+    carries_replies: ClassVar[bool] = True
+    """Whether the response to the webhook can carry replies. If not, they are sent by :meth:`request`, and
+    :meth:`answer` gets none."""
     max_fields: int = 0
     """The most fields of a form; 0 for a provider that sends none."""
 

@@ -63,7 +63,8 @@ class SMSWebhook(Server):
         return f"{self.settings.on}/{self.settings.path.lstrip('/')}"
 
     def active(self) -> dict[str, int]:
-        return {"sms": len(self._requests)} if self._requests else {}
+        number = len(self._requests) + len(self.tasks)
+        return {"sms": number} if number else {}
 
     async def start(self) -> None:
         checked = "signatures NOT checked (insecure: true)" if self.settings.insecure else "signatures checked"
@@ -82,6 +83,8 @@ class SMSWebhook(Server):
             for task in self._requests:
                 task.cancel()
             await asyncio.wait(self._requests, timeout=5.0)
+        await self.tasks.drain(ends - loop.time())
+        await self.tasks.cancel()
         self.status = ServerStatus("stopped")
         await self._client.close(max(0.0, ends - loop.time()))
 
@@ -162,7 +165,22 @@ class SMSWebhook(Server):
         runs = [await self._run(item, http) for item in self.provider.parse(request)]
         if None in runs:
             return UNAVAILABLE
-        return self.provider.answer([reply for replies in runs if replies for reply in replies])
+        replies = [reply for found in runs if found for reply in found]
+        if self.provider.carries_replies:
+            return self.provider.answer(replies)
+        for reply in replies:
+            self.tasks.spawn(self._send_reply(reply), name="a reply")
+        return self.provider.answer([])
+
+    async def _send_reply(self, reply: Reply) -> None:
+        """By the provider's API, once the text is acknowledged. A text is not delivered again because of its reply."""
+        text = reply.answers
+        to, sender = reply.to or text.sender, reply.sender or text.recipient
+        try:
+            await self.send({"text": reply.text, "media": reply.media, "to": to, "from": sender})
+        except NotSent as error:
+            said = "sms %s: the reply to %s (text %s) was not sent: %s"
+            logger.error(said, self.name, to, text.message_id, error, extra={"lost": True})
 
     async def _run(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> Sequence[Reply] | None:
         """Return the replies to ``item``; None if the provider has to send it again."""

@@ -22,13 +22,23 @@ class TextAttempt(Attempt):
     sends: ClassVar = events.TEXT
     checks: ClassVar = events.CHECKS
 
-    sms_send = Attempt.reply
     sms_accept = Attempt.decide
     sms_defer = Attempt.decide
+
+    def sms_send(self, event: Event) -> None:
+        """A reply rides in the webhook's answer if its provider reads that."""
+        from protocols.sms.providers import carries_replies  # only where texts are: their libraries are not light
+
+        scope: Any = self.scope
+        if carries_replies(scope["provider"]):
+            self.reply(event)
+        else:
+            self.leave(_addressed(event, scope))
 
     def sms_reject(self, event: Event) -> None:
         """It is taken without a reply."""
         self.replies.clear()
+        self.outgoing.clear()
         self.decide(event)
 
 
@@ -36,6 +46,11 @@ class ReceiptAttempt(TextAttempt):
     """Over a delivery receipt, which is not answered."""
 
     sends: ClassVar = events.RECEIPT
+
+
+def _addressed(reply: Event, scope: SMSScope) -> Event:
+    """The webhook's answer leaves it to the provider from whom a reply goes to whom."""
+    return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
 
 
 def _text(event: Any) -> bytes:
@@ -76,5 +91,4 @@ class SMSDelivery(DeliveryKind):
         return parts_of(event, scope["provider"])
 
     def addressed(self, reply: Event, scope: SMSScope) -> Event:
-        """The webhook's answer leaves it to the provider from whom it goes to whom."""
-        return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
+        return _addressed(reply, scope)

@@ -28,6 +28,12 @@ def provider_for(settings: ProviderSettings) -> Provider[Any]:
     return PROVIDERS[settings.provider](settings)
 
 
+def carries_replies(provider: str) -> bool:
+    """Whether the response to a webhook of the provider of that name can carry replies."""
+    known = PROVIDERS.get(provider)
+    return known is None or known.carries_replies
+
+
 def parts_of(event: Mapping[str, Any], provider: str) -> list[dict[str, Any]]:
     """Cut an ``sms.send`` into the texts that the provider of that name takes, in their order.
 

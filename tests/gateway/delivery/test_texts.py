@@ -20,6 +20,7 @@ from gateway.runtime.servers import make_outlets
 from gateway.store.sqlite import SQLiteStore
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, ProviderSettings, SMSWebhook, TextMessage, TwilioSettings
+from protocols.sms.providers.generic import Generic
 
 INBOX = Policy(inbox=True, attempts=2, backoff=0.01)
 TEXT = TextMessage("+447400123456", "+15005550006", "m-1", "are you open?")
@@ -121,6 +122,31 @@ async def test_only_what_the_attempt_that_succeeded_wanted_to_send_leaves(store:
         await post(hook)
         await until(lambda: quiet(store))
     assert [json.loads(body)["text"] for _, _, body in there.posts] == ["attempt 2"]
+
+
+@pytest.mark.parametrize("policy", [Policy(), Policy(attempts=2), INBOX])
+async def test_where_the_webhooks_answer_carries_no_replies_they_leave_by_the_interface(
+    store: SQLiteStore, policy: Policy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Generic, "carries_replies", False)
+    app = ProtocolTypeRouter({"sms": SMSFromRouter([default(Answers, policy=policy)])})
+    async with provider((200, "")) as there, running(store, app, generic(there.url)) as hook:
+        assert (await post(hook)).json() == {"replies": []}
+        await until(lambda: quiet(store))
+    [text] = (json.loads(body) for _, _, body in there.posts)
+    assert (text["to"], text["from"], text["text"]) == (TEXT.sender, TEXT.recipient, f"you wrote: {TEXT.text}")
+
+
+async def test_a_reply_that_does_not_leave_is_a_record_and_the_text_is_acknowledged(
+    store: SQLiteStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(Generic, "carries_replies", False)
+    app = ProtocolTypeRouter({"sms": SMSFromRouter([default(Answers)])})
+    async with provider((400, "")) as there, running(store, app, generic(there.url)) as hook:
+        assert (await post(hook)).status_code == 200
+        await hook.stop(LIMIT)
+        said = f"sms texts: the reply to {TEXT.sender} (text m-1) was not sent: the provider answered 400"
+        assert [record.getMessage() for record in caplog.records if record.levelname == "ERROR"] == [said]
 
 
 async def test_a_rejected_text_is_not_answered(store: SQLiteStore) -> None:
