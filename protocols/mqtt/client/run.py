@@ -101,7 +101,7 @@ class MQTTClientRun(AppRun):
         self._flow.read_on(self)
 
     async def send(self, event: SendEvent | Mapping[str, Any]) -> None:
-        if self.gone and type_of(event) == "mqtt.ack":
+        if self.gone and not self.ended and type_of(event) == "mqtt.ack":
             # The connection went while its handler ran. At QoS 2 the next one has to know that it has finished.
             self.mqtt_ack(checked(self.checks, event))
         await super().send(event)

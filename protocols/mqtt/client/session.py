@@ -30,8 +30,10 @@ class ClientSession:
         """Messages that we have begun to publish. Until its PUBCOMP the broker takes a message with the same id for the
         same message."""
         self._identity = identity.encode()
-        self._kept: dict[int, bytes] = {}
-        """Of ``handled``, what an earlier process has kept: their digests."""
+        self._digests: dict[int, bytes] = {}
+        """Of what is handled."""
+        self._earlier: set[int] = set()
+        """What was handled before this connection."""
         self._inherited: bool | None = None
         self._cleared: set[int] = set()
 
@@ -41,7 +43,7 @@ class ClientSession:
             for key, value in records.items():
                 kind, _, number = key.partition(" ")
                 if kind == "in":
-                    self.handled[int(number)], self._kept[int(number)] = value[0], value[1:]
+                    self.handled[int(number)], self._digests[int(number)] = value[0], value[1:]
                 elif kind == "out":
                     self.unreleased.add(int(number))
         else:
@@ -56,15 +58,16 @@ class ClientSession:
                 self.settle(id_)
             for id_ in list(self.unreleased):
                 self.completed(id_)
+        self._earlier = set(self.handled)
         # One that is there at our first connection is an earlier process's, whose ids we do not know.
         self._inherited = present and self._inherited is not False
 
     # What we receive.
 
     def digest(self, topic: str, payload: bytes) -> bytes:
-        """What a message is known by after a restart; nothing where nothing is kept."""
+        """What a message is known by on a later connection; with a journal, also in a later process."""
         if self.journal is None:
-            return b""
+            return hash((topic, payload)).to_bytes(8, "big", signed=True)
         digest = blake2b(topic.encode() + b"\0", digest_size=8)
         digest.update(payload)
         return digest.digest()
@@ -72,25 +75,26 @@ class ClientSession:
     def state(self, packet_id: int, digest: bytes, dup: bool) -> str:
         """Of :data:`protocols.mqtt.qos.RECEIVER_2`, when a PUBLISH comes: whether the application is done with it.
 
-        What an earlier process has kept may be of a session that the broker has forgotten since, or that somebody went
-        on with who kept nothing: then the same id is another message's.
+        On a later connection a repetition has the DUP flag (MQTT-3.3.1-1) and the same content. Anything else is
+        another message: the broker may have forgotten the session, and the CONNACK that said so may have been lost; or
+        a process that kept nothing went on with the session.
         """
         if packet_id not in self.handled:
             return FREE
-        if packet_id in self._kept and not (dup and self._kept[packet_id] == digest):
+        if packet_id in self._earlier and not (dup and self._digests[packet_id] == digest):
             self.settle(packet_id)
             return FREE
         return WAIT_PUBREL
 
     def handle(self, packet_id: int, code: int, digest: bytes) -> None:
         """The application is done with it."""
-        self.handled[packet_id] = code
+        self.handled[packet_id], self._digests[packet_id] = code, digest
         self._put(f"in {packet_id}", bytes((code,)) + digest)
 
     def settle(self, packet_id: int) -> None:
         """The broker has released it: the id is free for another."""
-        del self.handled[packet_id]
-        self._kept.pop(packet_id, None)
+        del self.handled[packet_id], self._digests[packet_id]
+        self._earlier.discard(packet_id)
         self._put(f"in {packet_id}", None)
 
     # What we send.

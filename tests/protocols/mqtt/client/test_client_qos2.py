@@ -76,6 +76,66 @@ async def test_what_was_handled_when_the_connection_went_is_not_handled_again(ke
     assert app.payloads() == ([b"one", b"two"] if kept else [b"one", b"one", b"two"])
 
 
+@pytest.mark.parametrize("dup", [False, True], ids=["sent for the first time", "sent before, too"])
+async def test_a_session_whose_loss_nobody_told_us_has_new_messages(dup: bool) -> None:
+    """The CONNACK that said that there is none was lost; the next one finds the session that it began."""
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(7, b"one")
+        assert await peer.read() == step(PUBREC, 7)
+
+    async def second(peer: Peer) -> None:
+        assert (await peer.read())[0] == 0x10
+
+    async def third(peer: Peer) -> None:
+        await peer.welcome(session=True)
+        peer.publish(7, b"two", dup=dup)
+        assert await peer.read() == step(PUBREC, 7)
+
+    app = App()
+    async with scripted(first, second, third) as (url, over), client(app, url, **QUIET):
+        await asyncio.wait_for(over.wait(), LIMIT)
+    assert app.payloads() == [b"one", b"two"]
+
+
+async def test_a_task_that_outlives_its_application_acknowledges_nothing() -> None:
+    """The message may be in hand again, or the session may be another."""
+    running, late, outcomes = asyncio.Event(), asyncio.Event(), []
+
+    async def acknowledge(id_: int, send: Any) -> None:
+        await late.wait()
+        try:
+            await send({"type": "mqtt.ack", "id": id_})
+        except Disconnected as error:
+            outcomes.append(error)
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (event := await receive())["type"] != "mqtt.disconnect":
+            if event["type"] == "mqtt.connect":
+                await send({"type": "mqtt.accept"})
+            else:
+                handled.append(asyncio.ensure_future(acknowledge(event["id"], send)))
+                running.set()
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(7, b"one")
+        await running.wait()
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome(session=True)
+        late.set()
+        await until(lambda: outcomes)
+        peer.publish(7, b"one", dup=True)
+        assert await peer.read() == step(PUBREC, 7)
+
+    handled: list[Any] = []
+    async with scripted(first, second) as (url, over), client(app, url, **QUIET):
+        await asyncio.wait_for(over.wait(), LIMIT)
+    assert len(handled) == 2
+
+
 async def test_what_was_not_handled_when_the_connection_went_is_handled() -> None:
     async def handle(event: Any, send: Any) -> None:
         if len(app.payloads()) == 1:
@@ -268,7 +328,7 @@ def test_a_session_that_is_found_is_in_doubt_until_it_is_cleared_or_gone() -> No
     session.clear(1)
     assert not session.is_doubtful(1)
     assert session.is_doubtful(2)
-    session.handled[1] = 0
+    session.handle(1, 0, b"")
     session.unreleased.add(3)
     session.begin(present=False)
     assert not session.is_doubtful(2)
