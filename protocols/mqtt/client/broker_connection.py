@@ -21,8 +21,9 @@ logger = logging.getLogger(__name__)
 
 READ_AHEAD = 64 * 1024
 """Bytes that may wait, unread, before the socket is read no more."""
-TURN = 8
-"""Times that some dozens of packets are looked at before others have their turn of the event loop."""
+TURN = 4
+"""Times that some dozens of packets are looked at before others have their turn of the event loop. What the application
+has left of one turn is not lost: it may come in the same turn of the event loop as the next."""
 COALESCE = 64 * 1024
 """Bytes of publications that wait for the end of this turn of the event loop, to leave together."""
 CLOSE_TIMEOUT = 1.0

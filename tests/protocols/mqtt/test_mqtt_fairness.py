@@ -2,9 +2,10 @@
 
 import asyncio
 import gc
+import random
 import time
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import mqtt5_wire as wire
@@ -279,9 +280,21 @@ def test_user_properties_of_one_packet_are_bounded() -> None:
 # The client of a broker.
 
 
+def pieces(data: bytes, seed: int) -> Iterator[bytes]:
+    dice = random.Random(seed)
+    while data:
+        size = dice.choice((100, 700, 3000, 8000, 60_000)) if seed else len(data)
+        yield data[:size]
+        data = data[size:]
+
+
+@pytest.mark.parametrize("seed", [0, 5, 9])
 @pytest.mark.parametrize("count", [10, 20_000])
-async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All of it, and why the broker closed the connection, although it did so at once."""
+async def test_what_a_broker_sends_is_looked_at_in_slices(
+    count: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of it, and why the broker closed the connection, although it did so at once. ``seed``: in which pieces it
+    arrives; 0, as one."""
     arrived = MQTTClientRun.arrived
     sent = b"".join(b"\x30\x09\0\1t\0%05d" % each for each in range(count)) + b"\xe0\2\x8b\0"
 
@@ -289,7 +302,9 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, mo
         await broker.welcome()
         assert (await broker.read())[0] == 0x82
         broker.say(0x90, b"\0\1\0\0")
-        broker.say_all(sent)
+        for piece in pieces(sent, seed):
+            broker.say_all(piece)
+            await asyncio.sleep(0)
         await broker.close()
 
     async with counted() as turns, scripted(flood) as (url, _):
@@ -304,7 +319,7 @@ async def test_what_a_broker_sends_at_once_is_looked_at_in_slices(count: int, mo
             await until(lambda: app.events and app.events[-1]["type"] == "mqtt.disconnect")
     assert app.payloads() == [b"%05d" % each for each in range(count)]
     assert app.events[-1]["reason_code"] == 0x8B
-    assert turns.most <= 2 * CLIENT_TURN * BATCH  # looked at in this turn, and in the one before
+    assert turns.most <= 2 * CLIENT_TURN * BATCH  # what was left of the turn before, and this one's
 
 
 # Fan-out, without sockets.
