@@ -10,12 +10,13 @@
 ``broker``    all sessions, and who gets what. ``session``: what outlives a connection; ``subscriptions``, ``retained``,
               ``share``, ``fan_out``; ``timers``: what is due when; ``outgoing``: what is to leave on a connection;
               ``journal``, ``record``, ``journal_writer``: what outlives the process
-``connection`` one client. ``preconnect``: a socket until its CONNECT; ``handshake``: until its CONNACK; ``accepted``:
-              from then on, of it ``subscribing`` and ``exactly_once`` (QoS 2 from the client); ``client_connection``:
-              the socket, the clock and the application's run; ``websocket_transport``: a websocket as the socket
+``connection`` one client. ``preconnect``: a socket until its CONNECT; ``admission``: whether users and rules let it in;
+              ``handshake``: until its CONNACK; ``accepted``: from then on, of it ``subscribing`` and ``exactly_once``
+              (QoS 2 from the client); ``client_connection``: the socket, the clock and the application's run;
+              ``keepalive``; ``websocket_transport``: a websocket as the socket
 ``server``    the listener and what it owns
 
-Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``client_connection``,
+Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``admission``, ``client_connection``,
 ``websocket_transport``, ``server`` and ``client``; everything else is pure.
 """
 

@@ -10,10 +10,12 @@ from protocols.mqtt import qos
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import Goodbye, Rules, broken, encoded
 from protocols.mqtt.broker.session import Session
+from protocols.mqtt.connection.answer import encoded
 from protocols.mqtt.connection.authentication import Authentication
+from protocols.mqtt.connection.errors import Goodbye, broken
 from protocols.mqtt.connection.exactly_once import ExactlyOnce
+from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.connection.subscribing import Subscribing
 from protocols.mqtt.qos import step
 from protocols.mqtt.settings import MQTTSettings

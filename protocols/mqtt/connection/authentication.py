@@ -5,7 +5,8 @@ from typing import Any
 
 from protocols.errors import LocalProtocolError
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import broken, encoded, without_problems
+from protocols.mqtt.connection.answer import encoded, without_problems
+from protocols.mqtt.connection.errors import broken
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Auth
 

@@ -10,21 +10,21 @@ from protocols.app_run import AppRun
 from protocols.asgi import MQTTSendEvent
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt import events, handshake
-from protocols.mqtt.access.access import Verdict
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.outgoing import COALESCE, Outgoing
-from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.accepted import AcceptedConnection
+from protocols.mqtt.connection.admission import NotAdmitted, authenticate, authorize
 from protocols.mqtt.connection.context import ServerContext, log
 from protocols.mqtt.connection.delivered import delivered
+from protocols.mqtt.connection.errors import Goodbye
 from protocols.mqtt.connection.handshake import Handshake
+from protocols.mqtt.connection.keepalive import KeepAlive
 from protocols.mqtt.connection.rate import Rate
 from protocols.mqtt.connection.scope import scope_of
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
-from protocols.net.endpoints import host_port
 from protocols.net.write_buffer import unreceived
 
 logger = logging.getLogger(__name__)
@@ -61,9 +61,9 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     # Beside the base's own attributes; a dict of them all would cost an idle client a quarter more.
     __slots__ = (
-        *("_admission", "_closed", "_connect", "_events", "_heard", "_held", "_journal", "_keepalive", "_loop"),
-        *("_lost", "_outgoing", "_parser", "_phase", "_rate", "_resting", "_server", "_stopping", "_throttle"),
-        *("_timer", "_transport", "_turn", "_unacked", "_unread", "client_id"),
+        *("_admission", "_closed", "_events", "_held", "_journal", "_keepalive", "_loop", "_lost", "_outgoing"),
+        *("_parser", "_phase", "_rate", "_resting", "_server", "_stopping", "_throttle", "_timer", "_transport"),
+        *("_turn", "_unacked", "client_id"),
     )
 
     def __init__(
@@ -78,14 +78,12 @@ class ClientConnection(AppRun, asyncio.Protocol):
         super().__init__(server.app, scope_of(server, transport, connect))
         self.client_id = connect.client_id
         self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self)
-        self._connect: Connect | None = connect
         self._server = server
         self._transport = transport
         self._parser = parser
         self._journal = server.broker.journal
         self._loop = asyncio.get_running_loop()
-        self._keepalive = 0.0
-        self._heard = self._loop.time()
+        self._keepalive: KeepAlive | None = None
         self._rate = Rate(server.settings.max_publish_rate) if server.settings.max_publish_rate else None
         self._throttle: asyncio.TimerHandle | None = None
         # While it is held, packets are not looked at: the application has not accepted yet, or its queue is full.
@@ -96,7 +94,6 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._turn = TURN
         self._lost = False
         self._admission: asyncio.Task[Any] | None = None
-        self._unread = 0  # what it had not taken when that was looked at last, and what was written since
         self._stopping = False
         self._closed = False
         self._phase: Handshake | AcceptedConnection = Handshake(
@@ -114,7 +111,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
     async def serve(self) -> None:
         """Ask who it is, run the application; its end is the connection's."""
         try:
-            if await self._admit():
+            if not self._closed and await self._admit():
                 await self.run()
         finally:
             if isinstance(self._phase, AcceptedConnection):
@@ -133,24 +130,14 @@ class ClientConnection(AppRun, asyncio.Protocol):
         return cast("Handshake", self._phase)
 
     async def _admit(self) -> bool:
-        """Whether the server's own users and rules let it in; the application decides then."""
-        connect, self._connect = self._connect, None
-        if connect is None:
-            return False
-        access, username = self._server.access, connect.username
-        if access.needed:
-            tls = self._transport.get_extra_info("ssl_object")
-            certificate = tls.getpeercert() if tls is not None else None
-            verdict = await self._authenticate(username, connect.password, certificate)
-            if verdict.reason_code:
-                return self._turn_away(verdict.reason_code, "not known by its user name and password, or certificate")
-            username = self.scope["username"] = verdict.username  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
-        self._handshake.user = username
-        self._handshake.rules = access.rules_for(self.client_id, username)
-        if not self._server.broker.belongs_to(self.client_id, username):
-            return self._turn_away(reasons.CLIENT_ID_INVALID, "its client identifier has another user's session")
-        if not self._handshake.may_have_will():
-            return self._turn_away(reasons.NOT_AUTHORIZED, "its will's topic is not allowed to it")
+        """Whether the server's own users and rules let it in; then the application is asked."""
+        connect, username = self._handshake.connect, self._handshake.connect.username
+        try:
+            if self._server.access.needed:
+                username = self.scope["username"] = await self._authenticate()  # type: ignore[typeddict-unknown-key]  # it is an mqtt scope
+            authorize(self._server, self._handshake, username)
+        except NotAdmitted as refused:
+            return self._turn_away(refused.code, str(refused))
         await self._server.until_gone(self.client_id)
         if self._closed:
             return False
@@ -158,19 +145,16 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self.feed({"type": "mqtt.connect", "username": username, "password": connect.password})
         return True
 
-    async def _authenticate(self, username: str | None, password: bytes | None, certificate: Any) -> Verdict:
+    async def _authenticate(self) -> str | None:
         """Neither the client nor the application is late while it waits for us."""
         self._timer.cancel()
-        client = host_port(self._transport.get_extra_info("peername"))
         self._admission = asyncio.current_task()
         try:
-            host = client[0] if client is not None else ""
-            verdict = await self._server.access.authenticate(username, password, certificate, host)
+            return await authenticate(self._server, self._transport, self._handshake)
         finally:
             self._admission = None
-        if not self._closed:
-            self._timer = self._loop.call_later(self._server.settings.connect_timeout, self._unanswered)
-        return verdict
+            if not self._closed:
+                self._timer = self._loop.call_later(self._server.settings.connect_timeout, self._unanswered)
 
     def _turn_away(self, code: int, why: str) -> bool:
         if not self._closed:
@@ -185,10 +169,9 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._unacked = connection.unacked
         self._timer.cancel()
         self._log_dropped(connection.session)
-        self._heard = self._loop.time()
-        self._keepalive = accepting.keepalive * 1.5
-        if self._keepalive:
-            self._timer = self._loop.call_later(self._keepalive, self._check_keepalive)
+        if accepting.keepalive:
+            self._keepalive = KeepAlive(accepting.keepalive, self._loop.time())
+            self._timer = self._loop.call_at(self._keepalive.due, self._check_keepalive)
         self._loop.call_soon(self.resume)
 
     def _log_dropped(self, session: Session) -> None:
@@ -243,7 +226,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
         if self._closed or self._lost or self._resting or self._throttle is not None or self._paused:
             return
         self._held = False
-        self._heard = self._loop.time()  # what it said while it was held may still be in the socket
+        self._excuse()  # what it said while it was held may still be in the socket
         self._handle()
         if self._stopping:
             self._stop_if_done()
@@ -304,12 +287,12 @@ class ClientConnection(AppRun, asyncio.Protocol):
     def pause_writing(self) -> None:
         """It does not read: what it says from now on would be answered into memory."""
         self._outgoing.congested = True
-        self._unread = unreceived(self._transport)
+        self._reads()
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
         self._outgoing.congested = False
-        self._heard = self._loop.time()  # what it said meanwhile is still in the socket
+        self._excuse()  # what it said meanwhile is still in the socket
         if not self._held and not self._stopping:
             self._transport.resume_reading()
         if dropped := self._outgoing.dropped:
@@ -336,8 +319,8 @@ class ClientConnection(AppRun, asyncio.Protocol):
         data = outgoing.take()
         if data and not self._transport.is_closing():
             self._server.counters.bytes_sent += len(data)
-            if outgoing.congested:
-                self._unread += len(data)
+            if outgoing.congested and self._keepalive is not None:
+                self._keepalive.wrote(len(data))
             self._transport.write(data)
         if self._stopping:
             self._stop_if_done()
@@ -367,7 +350,8 @@ class ClientConnection(AppRun, asyncio.Protocol):
                 if not parsed:
                     return
                 data = b""
-                self._heard = self._loop.time()
+                if self._keepalive is not None:
+                    self._keepalive.heard = self._loop.time()
                 self._server.counters.packets_received += len(parsed)
                 self._turn -= len(parsed)
                 self._hold_back(parsed)
@@ -422,23 +406,26 @@ class ClientConnection(AppRun, asyncio.Protocol):
         self._throttle = None
         self.resume()
 
+    def _excuse(self) -> None:
+        """Its silence was not its own."""
+        if self._keepalive is not None:
+            self._keepalive.heard = self._loop.time()
+
     def _check_keepalive(self) -> None:
-        """MQTT-3.1.2-24: no packet for one and a half times the keep-alive. One that was not looked at yet counts; from
-        a client that is not read because it reads slowly, that it reads at all."""
-        now = self._loop.time()
+        """One that was not looked at yet counts; from a client that is not read because it reads slowly, that it reads
+        at all."""
+        keepalive = cast("KeepAlive", self._keepalive)
         if self._held or (self._outgoing.congested and self._reads()):
-            self._heard = now
-        due = self._heard + self._keepalive
-        if due <= now:
-            self._log(f"closed: silent for {self._keepalive:g} s [MQTT-3.1.2-24]")
+            self._excuse()
+        if keepalive.due <= self._loop.time():
+            self._log(f"closed: silent for {keepalive.limit:g} s [MQTT-3.1.2-24]")
             self.close(reasons.KEEP_ALIVE_TIMEOUT, "keep-alive timeout")
         else:
-            self._timer = self._loop.call_at(due, self._check_keepalive)
+            self._timer = self._loop.call_at(keepalive.due, self._check_keepalive)
 
     def _reads(self) -> bool:
         """Whether it has taken anything since this was asked last."""
-        before, self._unread = self._unread, unreceived(self._transport)
-        return self._unread < before
+        return self._keepalive is not None and self._keepalive.reads(unreceived(self._transport))
 
     # How it ends.
 
@@ -457,11 +444,11 @@ class ClientConnection(AppRun, asyncio.Protocol):
     def stop(self) -> None:
         """The server stops: take nothing more, let what has arrived be handled and acknowledged, close."""
         self._stopping = True
-        if not self._closed:
-            self._transport.pause_reading()
-        if self._connect is not None or self._admission is not None:  # nothing of it is under way
-            self._connect = None
-            self._handshake.refuse(handshake.STOP, reasons.SERVER_UNAVAILABLE)
+        if self._closed:
+            return
+        self._transport.pause_reading()
+        if isinstance(self._phase, Handshake) and self._phase.state == handshake.CHECK:  # nothing of it is under way
+            self._phase.refuse(handshake.STOP, reasons.SERVER_UNAVAILABLE)
             self.close(reasons.SERVER_UNAVAILABLE, "server shutting down")
         self._stop_if_done()
 

@@ -12,8 +12,9 @@ from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.inbound import Inbound
 from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import broken, encoded
 from protocols.mqtt.broker.session import Session
+from protocols.mqtt.connection.answer import encoded
+from protocols.mqtt.connection.errors import broken
 from protocols.mqtt.qos import RECEIVER_2, step
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Pubrel

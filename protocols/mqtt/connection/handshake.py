@@ -11,11 +11,13 @@ from protocols.mqtt import handshake
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import Goodbye, Rules, broken, encoded
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.connection.accepted import AcceptedConnection
+from protocols.mqtt.connection.answer import encoded
 from protocols.mqtt.connection.authentication import Authentication
+from protocols.mqtt.connection.errors import Goodbye, broken
+from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.aliases import ALIASES
@@ -26,7 +28,7 @@ class Handshake:
     """From CONNECT to CONNACK. ``assigned``: the client identifier is the server's (MQTT-3.1.3-6)."""
 
     __slots__ = (
-        *("_assigned", "_authentication", "_broker", "_connect", "_expiry", "_outgoing", "_problems", "_settings"),
+        *("_assigned", "_authentication", "_broker", "_expiry", "_outgoing", "_problems", "_settings", "connect"),
         *("keepalive", "rules", "state", "user"),
     )
 
@@ -36,7 +38,7 @@ class Handshake:
         self.state = handshake.CHECK
         self._broker = broker
         self._settings = settings
-        self._connect = connect
+        self.connect = connect
         self._outgoing = outgoing
         self._assigned = assigned
         self._problems = connect.properties.get("request_problem_information", 1) == 1
@@ -51,20 +53,20 @@ class Handshake:
         """What the client may do; None: everything."""
 
     def _wanted_expiry(self) -> float:
-        connect, longest = self._connect, self._settings.max_session_expiry
+        connect, longest = self.connect, self._settings.max_session_expiry
         if connect.version == 4:
             return 0.0 if connect.clean else longest
         return min(float(connect.properties.get("session_expiry_interval", 0)), longest)
 
     def _wanted_keepalive(self) -> int:
         longest = int(self._settings.max_keepalive)
-        if self._connect.version == 4 or not longest:
-            return self._connect.keepalive
-        return min(self._connect.keepalive or longest, longest)
+        if self.connect.version == 4 or not longest:
+            return self.connect.keepalive
+        return min(self.connect.keepalive or longest, longest)
 
     def may_have_will(self) -> bool:
         """Whether the rules let its will be published."""
-        will = self._connect.will
+        will = self.connect.will
         return will is None or self.rules is None or self.rules.may_publish(will["topic"])
 
     def handle(self, packets: Iterable[Packet]) -> Iterator[Any]:
@@ -102,7 +104,7 @@ class Handshake:
         The application may set another keep-alive and life of the session. Raises LocalProtocolError for properties
         that CONNACK cannot have.
         """
-        connect = self._connect
+        connect = self.connect
         properties = self._granted() | dict(event.get("properties") or {})
         self._connack(reasons.SUCCESS, properties)  # is it legal?
         if connect.version == 5:
@@ -140,7 +142,7 @@ class Handshake:
             session.save()
 
     def _will(self) -> Will | None:
-        will = self._connect.will
+        will = self.connect.will
         if will is None:
             return None
         properties = will["properties"]
@@ -151,19 +153,19 @@ class Handshake:
 
     def _granted(self) -> dict[str, Any]:
         """What differs from the defaults, or from what the client asked for."""
-        if self._connect.version == 4:
+        if self.connect.version == 4:
             return {}
-        settings, asked = self._settings, self._connect.properties
+        settings, asked = self._settings, self.connect.properties
         properties: dict[str, Any] = {
             "receive_maximum": settings.max_unacked,
             "maximum_packet_size": settings.max_packet,
             "topic_alias_maximum": ALIASES,
         }
         if self._assigned:
-            properties["assigned_client_identifier"] = self._connect.client_id
+            properties["assigned_client_identifier"] = self.connect.client_id
         if float(asked.get("session_expiry_interval", 0)) != self._expiry:
             properties["session_expiry_interval"] = int(self._expiry)
-        if self.keepalive != self._connect.keepalive:
+        if self.keepalive != self.connect.keepalive:
             properties["server_keep_alive"] = self.keepalive
         if "authentication_method" in asked:
             properties["authentication_method"] = asked["authentication_method"]
@@ -181,7 +183,7 @@ class Handshake:
             self._outgoing.write(data)
 
     def _connack(self, code: int, properties: dict[str, Any], *, present: bool = False) -> bytes:
-        return encoded(self._outgoing, packets.connack, self._connect.version, code, present, properties=properties)
+        return encoded(self._outgoing, packets.connack, self.connect.version, code, present, properties=properties)
 
 
 _COMES: dict[type, str] = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}

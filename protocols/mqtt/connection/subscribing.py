@@ -7,8 +7,9 @@ from protocols.errors import LocalProtocolError
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import Rules, broken
 from protocols.mqtt.broker.session import Session
+from protocols.mqtt.connection.errors import broken
+from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Options, Subscribe, Unsubscribe
 

@@ -5,8 +5,8 @@ from typing import Any
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.peer import Goodbye
 from protocols.mqtt.connection.accepted import AcceptedConnection
+from protocols.mqtt.connection.errors import Goodbye
 from protocols.mqtt.connection.handshake import Handshake
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire.packets import Connect

@@ -8,7 +8,7 @@ from mqtt_memory import Client
 
 from protocols.errors import LocalProtocolError, RemoteProtocolError
 from protocols.mqtt.broker.broker import Broker
-from protocols.mqtt.broker.peer import Goodbye
+from protocols.mqtt.connection.errors import Goodbye
 from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.settings import MQTTSettings
 

@@ -1,0 +1,33 @@
+"""When a client that says nothing is given up. Pure.
+
+MQTT-3.1.2-24 (5.0: 3.1.2-22): "If the Keep Alive value is non-zero and the Server does not receive an MQTT Control
+Packet from the Client within one and a half times the Keep Alive time period, it MUST close the Network Connection to
+the Client as if the network had failed".
+"""
+
+
+class KeepAlive:
+    """The clock of a client whose keep-alive is ``seconds``; ``now`` is the time of its last packet."""
+
+    __slots__ = ("_unread", "heard", "limit")
+
+    def __init__(self, seconds: float, now: float) -> None:
+        self.limit = 1.5 * seconds
+        """Seconds that the client may be silent."""
+        self.heard = now
+        """When it said something last, or was excused."""
+        self._unread = 0
+
+    @property
+    def due(self) -> float:
+        """When its time is over."""
+        return self.heard + self.limit
+
+    def wrote(self, size: int) -> None:
+        """So many bytes more wait for the client to read them."""
+        self._unread += size
+
+    def reads(self, unread: int) -> bool:
+        """Whether the client has read anything since this was asked last; ``unread`` bytes wait for it now."""
+        before, self._unread = self._unread, unread
+        return unread < before
