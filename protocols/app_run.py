@@ -142,8 +142,12 @@ class AppRun:
         """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
             return
-        self._queue.put(event)
-        if not self._paused and len(self._queue) >= self.limit:
+        queue = self._queue
+        if queue:
+            queue.append(event)  # as put does where nobody waits, without a call for each event
+        else:
+            queue.put(event)
+        if not self._paused and len(queue) >= self.limit:
             self._paused = True
             self.pause()
 

@@ -17,7 +17,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         self.waiter: asyncio.Future[None] | None = None
-        """The last one that a task has waited for. It is done where none waits: a look at it is cheaper than a call."""
+        """What a task waits for. None, or done, where no task waits."""
 
     @property
     def awaited(self) -> bool:
@@ -36,5 +36,6 @@ class Wakeup:
         return self.waiter
 
     def wake(self) -> None:
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+        waiter, self.waiter = self.waiter, None
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
