@@ -493,7 +493,7 @@ class ClientConnection(AppRun, asyncio.Protocol):
             self._throttle.cancel()
         if connection is not None:
             if connection.refused:
-                self._log(f"{connection.refused} messages of it were not published: the acl does not allow them")
+                self._log(f"the acl did not allow {connection.refused} of its messages")
             connection.end(with_will=not clean if with_will is None else with_will)
         self.disconnect({"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean})
         self._flush()
