@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gateway.config.garbage import uncollected
 from gateway.config.loader import parse
+from gateway.garbage_collection import uncollected
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.prepare_imports import prepare_imports
 

@@ -19,9 +19,9 @@ from pydantic import ValidationError
 from gateway.config import yaml_file
 from gateway.config.diagnostics import MOST, ConfigErrors, Diagnostic, nearest, suggestion
 from gateway.config.document import Document, Loc, label
-from gateway.config.garbage import uncollected
 from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
+from gateway.garbage_collection import uncollected
 from protocols.http.settings import HTTPSettings
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
 
-from gateway.config import composed
+from gateway.config import scope_settings
 from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
@@ -22,9 +22,9 @@ if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     RoutesSettings: TypeAlias = Any
     KeepSettings: TypeAlias = Any
 else:
-    ServerSettings = composed.any_server()
-    RoutesSettings = composed.routes()
-    KeepSettings = composed.keep()
+    ServerSettings = scope_settings.any_server()
+    RoutesSettings = scope_settings.routes()
+    KeepSettings = scope_settings.keep()
 
 ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"

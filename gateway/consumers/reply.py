@@ -7,9 +7,9 @@ from email.utils import formatdate, make_msgid
 from itertools import islice
 
 from protocols.asgi import EmailScope
+from protocols.mail.addresses import check_address
 from protocols.mail.charsets import whole
 from protocols.mail.encoded_words import folded, text_of, unstructured
-from protocols.mail.path import check_address
 
 _ID_PART = r"[^\s\x00-\x20\x7f-\x9f<>@()\[\],;\"\\\ufffd]{1,400}"
 _MESSAGE_ID = re.compile(rf"<{_ID_PART}@(?:{_ID_PART}|\[[!-Z^-~]{{1,100}}\])>")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from gateway.delivery.delivery_context import CutOff
-from gateway.delivery.limit import NoThread
+from gateway.delivery.time_limit import NoThread
 from protocols.app_run import AppRun
 from protocols.asgi import Application
 from protocols.events import Event

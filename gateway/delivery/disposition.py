@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gateway.delivery.attempt import Outcome
-from gateway.delivery.limit import NoThread
 from gateway.delivery.policy import Policy
+from gateway.delivery.time_limit import NoThread
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Stands before the application of a route that has a policy, and keeps it."""
+"""Applies the policy of a route: stands before its application, and answers the sender."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ from gateway.delivery.current_event import current_event, event_id
 from gateway.delivery.deduplication import Identity
 from gateway.delivery.delivery_context import DeliveryContext, current_delivery, cut_off
 from gateway.delivery.kind import delivery_kind
-from gateway.delivery.limit import Limit
 from gateway.delivery.policy import Policy
 from gateway.delivery.reports import warn_late
 from gateway.delivery.running_attempts import Answer
 from gateway.delivery.service import Deliveries, deliveries
+from gateway.delivery.time_limit import Limit
 from gateway.store import Claim, ClaimState, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError

@@ -1,9 +1,9 @@
-"""How long what handlers send is tried."""
+"""How long the outbox tries to send what handlers send (``outgoing.keep``)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from gateway.kinds import scope_kinds
+from gateway.scope_kinds import scope_kinds
 
 _OTHERWISE = 5 * 86400.0
 """Seconds for items of a scope type that is no longer installed."""

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import ALWAYS_NEW, Identity
 from gateway.delivery.policy import Policy
-from gateway.kinds import scope_kinds
+from gateway.scope_kinds import scope_kinds
 from protocols.asgi import Application, Receive, Scope, describe
 from protocols.events import Checks, Event, checked
 

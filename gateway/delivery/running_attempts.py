@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from gateway.delivery.limit import WIND_UP, Limit
+from gateway.delivery.time_limit import WIND_UP, Limit
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from gateway.kinds import scope_kinds
 from gateway.routing.patterns import NO_CAPTURES, Captures, Exactly, Pattern
 from gateway.routing.router import Route, Router, check_answers, check_policies
 from gateway.routing.targets import as_application, name_of
+from gateway.scope_kinds import scope_kinds
 
 
 class ProtocolTypeRouter(Router):

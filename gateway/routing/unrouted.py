@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway.kinds import scope_kinds
+from gateway.scope_kinds import scope_kinds
 from protocols.asgi import Receive, Send
 
 

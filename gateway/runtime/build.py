@@ -6,19 +6,19 @@ from typing import Any
 
 from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
-from gateway.config.garbage import uncollected
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import Deliveries, deliveries
+from gateway.garbage_collection import uncollected
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
 from gateway.routing.table import route_table
 from gateway.runtime.application import ApplicationBuilder
+from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.health import ConsoleServer
-from gateway.runtime.layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
 from gateway.scopes.server_kind import Given

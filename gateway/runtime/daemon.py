@@ -9,10 +9,10 @@ from typing import Any
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.install import install
-from gateway.runtime.notify import keep_alive, notify
 from gateway.runtime.process import CANNOT_START, OK, cancel_rest, force
 from gateway.runtime.progress import listed
 from gateway.runtime.running import RunningGateway, summary
+from gateway.runtime.systemd import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.store import StoreUnavailable, engine_of
 from protocols.lifespan import StartupFailed

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
-from gateway.config.garbage import settle
+from gateway.garbage_collection import settle
 
 logger = logging.getLogger(__name__)
 

@@ -2,10 +2,11 @@
 
 The modules, in the order in which a message meets them (all but the servers are pure):
 
-* :mod:`~protocols.mail.path`: the addresses of an envelope (RFC 5321, Mailbox and Path).
+* :mod:`~protocols.mail.addresses`: the addresses of an envelope (RFC 5321, Mailbox and Path).
 * :mod:`~protocols.mail.smtp.data`: the content that follows the DATA command.
 * :mod:`~protocols.mail.line_ends`: turns every bare CR and LF into CRLF.
-* :mod:`~protocols.mail.envelope`: raw RFC 5322 bytes to header fields, and the ``email`` scope.
+* :mod:`~protocols.mail.headers`: raw RFC 5322 bytes to header fields.
+* :mod:`~protocols.mail.scope`: the ``email`` scope of a message.
 * :mod:`~protocols.mail.charsets`: bytes to text, by the charset label of the mail.
 * :mod:`~protocols.mail.encoded_words`: the encoded words of a field to text, and text to encoded words.
 * :mod:`~protocols.mail.events`: which events an application may send, and when.

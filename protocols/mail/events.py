@@ -6,9 +6,9 @@ from typing import Any
 from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, as_bytes, one_line, retry_after, shown, waits, wrong
-from protocols.mail.envelope import parse_headers
+from protocols.mail.addresses import check_address
+from protocols.mail.headers import parse_headers
 from protocols.mail.line_ends import with_crlf
-from protocols.mail.path import check_address
 
 SENDS = {
     "open": {

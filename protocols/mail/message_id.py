@@ -2,9 +2,9 @@
 
 from email.utils import parseaddr
 
-from protocols.mail.envelope import MAX_HEADER_BLOCK, parse_headers
+from protocols.mail.addresses import check_address
+from protocols.mail.headers import MAX_HEADER_BLOCK, parse_headers
 from protocols.mail.line_ends import with_crlf
-from protocols.mail.path import check_address
 
 
 def with_message_id(message: bytes, unique: str) -> bytes:

@@ -6,8 +6,8 @@ Pure, and linear in the size of the header, whatever is in it.
 import re
 from collections.abc import Callable, Iterable, Sequence
 
-from protocols.mail.envelope import Headers, first
-from protocols.mail.path import check_address
+from protocols.mail.addresses import check_address
+from protocols.mail.headers import Headers, first
 
 MAX_CANDIDATES = 1000
 """Addresses of one piece of evidence that are read."""

@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from protocols.asgi import Application, EmailScope, HostPort, Routable
 from protocols.errors import BindError, Disconnected
-from protocols.mail.envelope import email_scope
 from protocols.mail.imap.errors import IMAPRefused
 from protocols.mail.imap.grammar import MailboxMessage, Selected
 from protocols.mail.imap.marks import AnyMark, FinalMark, check_final, parse_mark
@@ -31,6 +30,7 @@ from protocols.mail.imap.pending import PendingMessages
 from protocols.mail.imap.session import FolderSession, FolderState, Marks
 from protocols.mail.recipients import choose, evidence, sender
 from protocols.mail.run import deliver
+from protocols.mail.scope import email_scope
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdict
 from protocols.net.tls import client_context

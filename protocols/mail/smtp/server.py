@@ -15,8 +15,8 @@ from typing import Any
 
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
-from protocols.mail.envelope import email_scope
 from protocols.mail.run import deliver
+from protocols.mail.scope import email_scope
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction

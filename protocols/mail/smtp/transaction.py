@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from protocols.errors import RemoteProtocolError
 from protocols.event_id import new_id
-from protocols.mail.path import parse_recipient, parse_sender
+from protocols.mail.addresses import parse_recipient, parse_sender
 
 # ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
 # which Microsoft 365 adds (XOORG, XATTRDIRECT ...).

@@ -24,7 +24,7 @@ from gateway import (
     default,
     domain,
 )
-from gateway.kinds import scope_kinds
+from gateway.scope_kinds import scope_kinds
 from gateway.store import codec
 from protocols.app_run import AppRun
 from protocols.errors import Disconnected, LocalProtocolError

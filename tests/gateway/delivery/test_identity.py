@@ -12,11 +12,11 @@ from test_guard import deliver
 from gateway import AsyncEmailConsumer, Policy
 from gateway.delivery.deduplication import Identity
 from gateway.delivery.guard import Guard
-from gateway.kinds import scope_kinds
+from gateway.scope_kinds import scope_kinds
 from gateway.scopes.email.identity import MAIL_WINDOW, identity_of
 from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.store.sqlite import SQLiteStore
-from protocols.mail.envelope import email_scope
+from protocols.mail.scope import email_scope
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 NOW = 1_800_000_000.0

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
-from protocols.mail.envelope import email_scope
 from protocols.mail.run import CHUNK, deliver
+from protocols.mail.scope import email_scope
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mail.envelope import parse_headers
+from protocols.mail.headers import parse_headers
 from protocols.mail.recipients import MAX_CANDIDATES, addresses, choose, evidence, sender
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
-from protocols.mail.path import check_address, parse_recipient, parse_sender
+from protocols.mail.addresses import check_address, parse_recipient, parse_sender
 
 
 @pytest.mark.parametrize(

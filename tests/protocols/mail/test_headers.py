@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mail.envelope import MAX_HEADER_BLOCK, MAX_HEADERS, email_scope, first, message_id, parse_headers
+from protocols.mail.headers import MAX_HEADER_BLOCK, MAX_HEADERS, first, message_id, parse_headers
+from protocols.mail.scope import email_scope
 
 ODD = st.one_of(
     st.binary(max_size=2000),

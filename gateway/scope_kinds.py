@@ -1,4 +1,4 @@
-"""The scope types that this process knows, for the layers below the list of them."""
+"""Gives the layers below ``gateway.scopes`` the list of scope types, which is there."""
 
 from collections.abc import Mapping
 from functools import cache

@@ -1,4 +1,4 @@
-"""Splits a raw RFC 5322 message into header fields, and makes the ``email`` scope. Never raises, whatever the bytes.
+"""Splits a raw RFC 5322 message into its header fields. Never raises, whatever the bytes.
 
 Only the boundaries of fields are parsed: the standard library's structured parser takes seconds for, or raises at, some
 headers of hostile or merely odd senders.
@@ -6,10 +6,6 @@ headers of hostile or merely odd senders.
 
 import re
 from collections.abc import Iterable
-from typing import Any, Literal
-
-from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
-from protocols.event_id import new_id
 
 MAX_HEADER_BLOCK = 256 * 1024
 """Bytes of the header block that are read."""
@@ -54,43 +50,3 @@ def message_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     text = value[:MAX_MESSAGE_ID].decode("utf-8", "replace")
     match = _MESSAGE_ID.search(text)
     return match[0] if match else "".join(filter(str.isprintable, text)).strip() or None
-
-
-def email_scope(
-    body: bytes,
-    *,
-    transport: Literal["smtp", "lmtp", "imap"],
-    listener: str,
-    mail_from: str,
-    rcpt_to: list[str],
-    received_at: float,
-    state: dict[str, Any],
-    client: HostPort | None = None,
-    server: HostPort | None = None,
-    helo: str | None = None,
-    mailbox: Mailbox | None = None,
-    event: str | None = None,
-) -> EmailScope:
-    """The scope of one message. It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's
-    event id, if it has one already."""
-    headers = parse_headers(body)
-    return {
-        "type": "email",
-        "asgi": VERSIONS,
-        "listener": listener,
-        "client": client,
-        "server": server,
-        "extensions": {"event": {"id": event or new_id()}},
-        "state": state.copy(),
-        "transport": transport,
-        "mail_from": mail_from,
-        "rcpt_to": rcpt_to,
-        "headers": headers,
-        "message_id": message_id(headers),
-        "size": len(body),
-        "helo": helo,
-        "user": None,
-        "mailbox": mailbox,
-        "authentication": None,
-        "received_at": received_at,
-    }
