@@ -520,6 +520,7 @@ async def test_neighbours_of_a_route_that_met_the_end_first_hear_all_that_was_sa
 
     async def lax(scope: Any, receive: Any, send: Any) -> None:
         await receive()
+        await send({"type": "mqtt.accept"})
         await receive()
         story.running.set()
         await held.wait()
