@@ -83,7 +83,7 @@ SERVER: Table = {
         STOP: Step(CLOSED, rule="the application does not know of the client yet"),
     },
     CHECK: {
-        ADMIT: Step(ASK, EVENT_CONNECT, "docs/asgi/mqtt.md: the application decides about those who passed"),
+        ADMIT: Step(ASK, EVENT_CONNECT, "docs/asgi/mqtt.md: the application decides about the clients that passed"),
         TURN_AWAY: Step(
             CLOSED,
             CONNACK_ERROR,
@@ -93,7 +93,7 @@ SERVER: Table = {
         TIMEOUT: Step(CLOSED, CONNACK_ERROR, _UNAVAILABLE),
         STOP: Step(CLOSED, CONNACK_ERROR, _UNAVAILABLE),
         APP_END: Step(CLOSED, CONNACK_ERROR, _UNAVAILABLE),
-        LOST: Step(CLOSED, rule="no application has heard of it"),
+        LOST: Step(CLOSED, rule="the application does not know of the client yet"),
     },
     ASK: {
         APP_ACCEPT: Step(

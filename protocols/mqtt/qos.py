@@ -49,7 +49,7 @@ _NOT_FOUND = (
     '3.6.2.1, 3.7.2.1: "The Packet Identifier is not known. This is not an error during recovery, but at other times '
     'indicates a mismatch between the Session State on the Client and Server"'
 )
-_LATE = "4.4: after a reconnect an answer may come to what is over"
+_LATE = "4.4: after a reconnect an answer may come for an exchange that is over"
 _RESEND = (
     'MQTT-4.4.0-1: "When a Client reconnects with Clean Start set to 0 and a session is present, both the Client and '
     "Server MUST resend any unacknowledged PUBLISH packets (where QoS > 0) and PUBREL packets using their original "
@@ -204,9 +204,7 @@ RECEIVER_2: Table = {
     UNHANDLED: {
         PUBLISH: Step(HANDLING, EVENT, "4.3.3: the same event again, to the application alone"),
         PUBLISH_DUP: Step(HANDLING, EVENT, "4.3.3: the same event again, to the application alone"),
-        PUBREL: Step(
-            FREE, PUBCOMP_NOT_FOUND, "no clause: a sender that has kept no more than its identifier gives it up"
-        ),
+        PUBREL: Step(FREE, PUBCOMP_NOT_FOUND, "no clause: a sender that kept only the identifier releases it"),
     },
     WAIT_PUBREL: {
         PUBLISH: Step(WAIT_PUBREL, PUBREC, _AGAIN_2),
