@@ -19,8 +19,8 @@ logger = logging.getLogger(__name__)
 ENDING = (signal.SIGTERM, signal.SIGINT)
 IGNORED = {
     signal.SIGHUP: "the file is not read again; restart for that",
-    signal.SIGUSR1: "the gateway does nothing on it",
-    signal.SIGUSR2: "the gateway does nothing on it",
+    signal.SIGUSR1: "the gateway ignores it",
+    signal.SIGUSR2: "the gateway ignores it",
 }
 """Signals that other daemons reload, reopen or tell their state at. Unless somebody handles them they kill a process at
 once, in the midst of its work. SIGQUIT and SIGABRT are left alone: who sends them wants a core dump now."""
