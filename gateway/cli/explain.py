@@ -21,7 +21,7 @@ class Explanation:
 
 
 def scope_of(subject: str) -> dict[str, Any]:
-    """As much of a scope as routers look at. Raises ValueError with one sentence."""
+    """Return as much of a scope as routers look at. Raises ValueError with one sentence."""
     name, colon, rest = subject.partition(":")
     if name not in KINDS or not colon or not rest:
         *others, last = [kind.example for kind in KINDS.values()]

@@ -53,7 +53,7 @@ app.add_typer(dead.app, name="dead")
 app.add_typer(outgoing.app, name="outgoing")
 
 INTERRUPTED = 130
-"""As shells have it for a command that Ctrl+C ended."""
+"""The exit code of a command that Ctrl+C ended, as in shells."""
 
 
 def _build(parsed: ParsedConfig) -> Gateway:

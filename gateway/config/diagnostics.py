@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MOST = 1000
-"""Mistakes of one kind that are looked for; more are rarely made one by one."""
+"""The most mistakes of one kind that are reported."""
 
 
 @dataclass(frozen=True, order=True)

@@ -41,7 +41,7 @@ class ParsedConfig:
         return (self.document.folder / self.settings.path).resolve()
 
     def items(self, *loc: str | int) -> list[Loc]:
-        """Where each item of the list at ``loc`` stands in the file, wrong ones left out."""
+        """The places of the items of the list at ``loc`` in the file. Items that are wrong are left out."""
         return [*_kept_items(self.document.data, loc, self.removed)]
 
     def spoiled(self, *loc: str | int) -> bool:
@@ -138,7 +138,8 @@ class _Validation:
         return self._document.texts[loc] if loc in self._as_text else value
 
     def _correct(self, errors: list[Any]) -> None:
-        """Report what is wrong and take it out. First, where text is wanted, a number is the text that was written."""
+        """Report what is wrong and take it out. Before that, replace each number by its text as it was written, where
+        text is wanted."""
         self._kept.clear()
         mistakes = [_Mistake(item, *self._place(item["loc"])) for item in errors]
         texts = {mistake.loc for mistake in mistakes if mistake.kind == "string_type"} & self._document.texts.keys()
@@ -155,7 +156,8 @@ class _Validation:
         self._removed |= {mistake.loc or (mistake.key,) for mistake in mistakes}
 
     def _report(self, mistake: "_Mistake") -> None:
-        """Once, where a value stands for several (an alias), or could be of several types (a union)."""
+        """Report each mistake once, although a value can stand for several (an alias), or can be of several types (a
+        union)."""
         if len(self._diagnostics) >= MOST:
             return
         diagnostic = self._diagnostic(mistake)
@@ -166,7 +168,8 @@ class _Validation:
             self._diagnostics.append(diagnostic)
 
     def _place(self, path: tuple[str | int, ...]) -> tuple[Loc, str]:
-        """Where in the file pydantic's ``path`` points: without the names of unions; and the key that is not there."""
+        """Translate pydantic's ``path`` to a place in the file, without the names of unions, and the key that is not
+        there."""
         loc: Loc = ()
         value, absent = self._document.data, ""
         for step in path:

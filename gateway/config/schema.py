@@ -10,7 +10,8 @@ Schema = dict[str, Any]
 
 
 def json_schema() -> Schema:
-    """For editors: completion, descriptions and errors while a gateway.yaml is written."""
+    """The schema for editors, which complete keys, show descriptions and report errors while you write a
+    gateway.yaml."""
     schema = _for_editors(adapter.json_schema(by_alias=True))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gateway.yaml"}
 

@@ -58,7 +58,7 @@ class _TooDeep(yaml.MarkedYAMLError):
 
 
 class _Rules:
-    """For PyYAML's loaders: plain scalars are not resolved (we do that), and the nesting is bounded."""
+    """Keeps PyYAML's loaders from resolving plain scalars (we do that), and bounds the nesting."""
 
     depth = 0
 
@@ -200,7 +200,7 @@ class _Reader:
         self._document.unset.add(loc)
 
     def _span(self, node: yaml.Node, part: str = "") -> Span:
-        """Where ``node`` stands, or ``part`` of it where its first line holds that."""
+        """The place of ``node``, or of ``part`` if the node's first line contains that."""
         start, end = node.start_mark, node.end_mark
         line = self._document.lines[start.line] if start.line < len(self._document.lines) else ""
         last = end.column if end.line == start.line else len(line)

@@ -111,7 +111,7 @@ class Gathering(Generic[M]):
         self._enough.wake()
 
     async def _gathered(self) -> None:
-        """Until there are enough, or the first has waited long enough."""
+        """Wait until there are enough messages, or the first has waited long enough."""
         loop = asyncio.get_running_loop()
         if self._due <= loop.time():
             return
@@ -211,7 +211,7 @@ class Part(Generic[M]):
         await self._gathering.add(Entry(message, self))
 
     async def idle(self) -> None:
-        """Until every message is handled."""
+        """Wait until every message is handled."""
         while self.pending:
             await self._idle.wait()
 
@@ -234,7 +234,8 @@ class Part(Generic[M]):
             self._idle.wake()
 
     def fail(self, error: BaseException) -> None:
-        """Its run ends with ``error``: as ``asyncio.timeout`` does it, by a cancellation that does not come out."""
+        """End its run with ``error``. The run is cancelled, and raises ``error`` instead of the cancellation, as
+        ``asyncio.timeout`` does."""
         if not self.failed:
             self._failure = error
             self._task.cancel()

@@ -37,7 +37,7 @@ class MqttMessage:
     captures: Mapping[str, str] = field(default_factory=dict)
     """What the route's topic captured."""
     scope: Any = None
-    """Of the connection that it came by."""
+    """The scope of the connection that it came by."""
     id: int | None = None
     """What ``mqtt.ack`` names; None at QoS 0."""
     event: str | None = None
@@ -47,7 +47,8 @@ class MqttMessage:
     """Sends an event to its connection."""
 
     def defer(self, retry_after: float | None = None) -> None:
-        """Not now: this one again, after ``retry_after`` seconds or the route's backoff. For routes with a policy."""
+        """Ask for this message again, after ``retry_after`` seconds or the route's backoff. For routes with a
+        policy."""
         self.verdict = not_now(self.scope, retry_after)
 
     def reject(self, reason_code: int = 0x80, reason: str = "") -> None:
@@ -76,7 +77,7 @@ class MqttBatchMethods(MqttConnection[R]):
 
     @classmethod
     def as_asgi(cls, **initkwargs: Any) -> Application:
-        """As for all consumers; the connections of one application share its batches."""
+        """Return an ASGI application, as for all consumers; its connections share its batches."""
         require(cls, cls._required)
         make: Callable[[], MqttBatchMethods[R]] = partial(cls, **initkwargs)
         gathering: Gathering[MqttMessage] = Gathering(lambda batch: make().handle(batch), cls.max_batch, cls.max_delay)
@@ -109,8 +110,8 @@ class MqttBatchMethods(MqttConnection[R]):
         await super().dispatch(event)
 
     def receive_batch(self, messages: Sequence[MqttMessage]) -> Any:
-        """At least one message, in the order of arrival. Their senders hear that they were taken after this has
-        returned. All or nothing: where it raises, its messages come again, one by one.
+        """Handle a list of at least one message, in the order of arrival. Their senders get their acknowledgements
+        after this has returned. If it raises, none of the messages is taken: they come again, one by one.
         """
 
     async def handle(self, messages: Sequence[MqttMessage]) -> None:
@@ -164,7 +165,7 @@ async def _acknowledge(message: MqttMessage) -> None:
 
 
 async def _publish(messages: Sequence[MqttMessage], event: Mapping[str, Any]) -> None:
-    """By the first connection of a batch that is still there: all of them reach the same subscribers."""
+    """Publish by the first connection of a batch that is still there: all of them reach the same subscribers."""
     for message in messages:
         if message.to_peer is not None:
             with suppress(Disconnected):

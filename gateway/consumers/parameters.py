@@ -14,7 +14,7 @@ class Extras:
     """The keyword arguments that one handler is called with."""
 
     keys: tuple[str, ...] = ()
-    """Of :data:`OF_THE_MESSAGE`."""
+    """Keys of :data:`OF_THE_MESSAGE`."""
     captures: tuple[str, ...] = ()
     """Names that the route's topic must capture, or may if the parameter has a default."""
     required: frozenset[str] = frozenset()

@@ -34,7 +34,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """For the store: the traceback, its last line first to be read; ``deferred`` where it did not crash."""
+        """What the store keeps of a failure: the end of the traceback, or ``deferred`` if there was no crash."""
         if self.error is None:
             return "deferred"
         if isinstance(self.error, CutOff):  # there is no code to look at

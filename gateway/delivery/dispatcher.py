@@ -55,7 +55,7 @@ class Dispatcher:
             outbox.resume()
 
     async def stop(self, grace: float) -> None:
-        """After the servers: let what runs finish, and keep the rest."""
+        """Let attempts that run finish, and keep the rest. Call it after the servers have stopped."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
         for worker, outbox in self._parts:

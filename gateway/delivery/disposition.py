@@ -18,7 +18,8 @@ class Disposition:
 
 
 def disposition_of(policy: Policy, outcome: Outcome, attempt: int) -> Disposition:
-    """After attempt number ``attempt``. A handler that defers, or finds no free thread, is not counted out."""
+    """Decide what becomes of a message after attempt number ``attempt``. A handler that defers, or finds no free
+    thread, is not counted out."""
     if outcome.error is None and not outcome.deferred:
         return Disposition("done")
     if outcome.error is None and outcome.verdict is not None:
@@ -34,7 +35,8 @@ def disposition_of(policy: Policy, outcome: Outcome, attempt: int) -> Dispositio
 
 
 def in_words(policy: Policy, disposition: Disposition, attempt: int, *, stored: bool) -> str:
-    """For the log line: ``attempt 2 of 5, next in 30 s``. What is not ``stored`` comes again with its sender."""
+    """Describe it for the log line: ``attempt 2 of 5, next in 30 s``. A message that is not ``stored`` comes again when
+    its sender repeats it."""
     of = f" of {policy.attempts}" if policy.attempts else ""
     match disposition.state:
         case "again":

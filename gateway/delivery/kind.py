@@ -28,13 +28,14 @@ class DeliveryKind(ABC):
     content: ClassVar[frozenset[str]]
     """Keys of its scopes and events that hold what was said, or a part of it: lists and logs leave them out."""
     suffix: ClassVar[str] = ""
-    """Of the file that has the raw content and nothing else, such as ``.eml``. Empty: an exported message is JSON."""
+    """The suffix of a file with the raw content and nothing else, such as ``.eml``. Empty: an exported message is
+    JSON."""
 
     keep: ClassVar[float | None] = None
     """Seconds for which what handlers send is tried, unless `outgoing.keep` says something else. None: nothing of this
     type leaves by the outbox."""
     keep_words: ClassVar[str] = ""
-    """What its key of `outgoing.keep` is about, for the reference."""
+    """The description of its key of `outgoing.keep` in the reference."""
 
     # A message that arrives.
 

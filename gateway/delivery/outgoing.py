@@ -13,8 +13,8 @@ LONGEST_RECIPIENT = 500
 
 
 def outgoing_of(event_id: str, scope: Any, events: Sequence[Event], now: float) -> list[Outgoing]:
-    """Under ids that are the same in every attempt, with the server that it came through. ``now`` is the
-    store's.
+    """Make the items for ``events``. Their ids are the same in every attempt, and they name the server that the message
+    came through. ``now`` is the store's.
 
     A text that its provider takes in parts is an item for each, one behind the other: a part that has left does not
     leave again because the next one failed.

@@ -27,17 +27,17 @@ class Poller(ABC, Generic[Item]):
     def __init__(self, clock: Clock, notifier: Notifier) -> None:
         self._clock = clock
         self.running: dict[str, Item] = {}
-        """By id."""
+        """What runs, by id."""
         self._tasks = Tasks(self.noun)
         self._notifier = notifier
         self._wakeup = Wakeup()
         self.is_notified = False
-        """Since the store was looked at last."""
+        """Whether there was a notification since the last look at the store."""
         notifier.listen(self.look)
         self.is_stopping = False
-        """Nothing more is taken."""
+        """If set, nothing more is taken."""
         self.is_over = False
-        """Nothing more is run."""
+        """If set, nothing more is run."""
         self._taking: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -49,7 +49,7 @@ class Poller(ABC, Generic[Item]):
         """Run it, and say to the store what became of it."""
 
     async def next_due(self) -> float | None:
-        """When there is something to take again, where that is known to be soon. Raises StoreUnavailable."""
+        """The time at which there is something to take again, if that is known to be soon. Raises StoreUnavailable."""
         return None
 
     @property
@@ -101,7 +101,7 @@ class Poller(ABC, Generic[Item]):
         self._tasks.spawn(self._run(item), name=item.id)
 
     async def _rest(self) -> None:
-        """Until there is room, or something may be due."""
+        """Wait until there is room, or something may be due."""
         seconds = LOOK_AGAIN
         if self.room:
             with contextlib.suppress(StoreUnavailable):

@@ -21,7 +21,7 @@ class RouteTable:
     signature: str = ""
     """The same for every tree that routes the same. Empty: every message is routed anew."""
     applications: Mapping[tuple[str, str], Application] = field(default_factory=dict)
-    """By scope type and label."""
+    """The applications by scope type and label."""
 
     def noted(self, scope: Any) -> Any:
         """``scope`` as it is stored."""

@@ -52,7 +52,7 @@ class RunningAttempt:
                 each.set_result(answer)
 
     def close(self) -> None:
-        """Nothing more is said."""
+        """No answer can be given any more."""
         for each in self._waiting:
             each.cancel()
 
@@ -62,7 +62,7 @@ class RunningAttempt:
 
 
 class RunningAttempts:
-    """By the key of the claim."""
+    """The attempts that run, by the key of their claim."""
 
     def __init__(self) -> None:
         self._attempts: dict[str, RunningAttempt] = {}
@@ -75,7 +75,7 @@ class RunningAttempts:
         return self._attempts.get(key)
 
     def begin(self, key: str, attempt: Attempt) -> RunningAttempt:
-        """As a task of its own, in a copy of this context."""
+        """Start an attempt as a task of its own, in a copy of this context."""
         one = self._attempts[key] = RunningAttempt()
         task = self._tasks.spawn(self._carry_out(key, one, attempt), name=key)
         task.add_done_callback(lambda _: self._end(key, one))

@@ -23,11 +23,11 @@ class Deliveries:
         self.messages: InboxStore = store
         self.claims: ClaimStore = store
         self.inbox = Inbox(store)
-        """Where messages are stored that are handled from the store."""
+        """The inbox, for messages that are handled from the store."""
         self.keep = keep or Keep()
         """How long what handlers send is tried."""
         self.routes = routes or RouteTable()
-        """Of the application that this gateway serves."""
+        """The routes of the application that this gateway serves."""
         self.outgoing = Notifier()
         """Notifies when something to send was committed."""
         self.attempts = RunningAttempts()

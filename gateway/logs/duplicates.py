@@ -25,7 +25,7 @@ class Doubled(logging.Filter):
 
 
 class Alone(Doubled):
-    """Where every line is to be ours: such a handler writes nothing any more, once it is seen."""
+    """Silences such a handler when it first sees one, so that every line is ours."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for handler in _below_root(record.name):

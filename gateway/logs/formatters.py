@@ -74,7 +74,7 @@ class Text(logging.Formatter):
 
 
 def _innermost(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """Where a library failed, or we did, and the user's own code has no part in it."""
+    """The innermost place of a failure in a library, or in our own code, if the user's code has no part in it."""
     return next(reversed(traceback.extract_tb(trace)), None)
 
 

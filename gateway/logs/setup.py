@@ -33,8 +33,8 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
 
 
 def adopt(settings: LogSettings) -> None:
-    """Under ``json``: what loggers write on standard output or error in a form of their own becomes ours, also where
-    they hand it on to nobody."""
+    """Replace, if the format is ``json``, the handlers with which loggers write to standard output or error in a form
+    of their own. Their records go to the root logger instead, even if they did not propagate before."""
     if settings.format != "json" or not any(isinstance(each, _Handler) for each in logging.getLogger().handlers):
         return  # or the application has a root logger of its own
     loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
@@ -55,7 +55,7 @@ def _is_journal(stream: TextIO) -> bool:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Where a record cannot be written, that is no reason for a traceback in another form, nor to stop."""
+    """Writes one line about a record that cannot be written, instead of a traceback in another form."""
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

@@ -1,4 +1,4 @@
-"""By scope type: the root of the tree."""
+"""The router by scope type, which is the root of the tree."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -12,7 +12,8 @@ from protocols.asgi import Application
 
 
 def route_table(app: Application) -> RouteTable:
-    """Of ``app``; empty where that is no router of ours. A label that two routes have finds neither."""
+    """Make the table of ``app``; it is empty if that is no router of ours. A label that two routes have finds
+    neither."""
     if not isinstance(app, Router):
         return RouteTable()
     lines: list[str] = []

@@ -12,7 +12,7 @@ from protocols.server import Server, ServerStatus
 
 PATHS = "/healthz, /readyz"
 CONNECTIONS = 16
-"""At a time: they come out of the descriptors that are kept in reserve."""
+"""Connections at a time: they use the descriptors that are kept in reserve."""
 
 
 class Console:

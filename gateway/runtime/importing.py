@@ -74,7 +74,8 @@ def describe_error(error: BaseException) -> str:
 
 
 def place_of(error: BaseException) -> str:
-    """The line of the user's code that failed, as `` at shop/handlers.py:3``; a library's, where none is theirs."""
+    """The line of the user's code that failed, as `` at shop/handlers.py:3``, or a library's line if no user's code is
+    in the traceback."""
     if isinstance(error, SyntaxError) and error.filename:
         return f" at {short(error.filename)}:{error.lineno}"
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not _is_import_machinery(frame.filename)]

@@ -15,8 +15,8 @@ INTERVAL = 1.0
 async def telling(
     what: Callable[[], str], seconds: float, *, after: float = 0.0, hint: str = ""
 ) -> AsyncIterator[None]:
-    """Within this, log each second what is waited for, and how much of ``seconds`` is left, and ``hint``. The first
-    ``after`` seconds are quiet."""
+    """Log each second what is waited for, how much of ``seconds`` is left, and ``hint``, while the block runs. The
+    first ``after`` seconds are quiet."""
     task = asyncio.create_task(_tell(what, seconds, after, hint), name="progress")
     try:
         yield

@@ -41,8 +41,9 @@ def _nothing(number: int, frame: object) -> None:
 
 
 def listen(stop: Act, force: Act) -> None:
-    """At the first of SIGTERM and SIGINT call ``stop``, at each later one ``force``, both from any thread, and perhaps
-    more than once. In the main thread, while the loop runs: uvloop sets a wake-up descriptor when it begins to run."""
+    """Call ``stop`` at the first SIGTERM or SIGINT, and ``force`` at each later one; both from any thread, and perhaps
+    more than once. Call this in the main thread while the loop runs: uvloop sets a wake-up descriptor when it begins to
+    run."""
     heard, told = socket.socketpair()
     told.setblocking(False)  # noqa: FBT003 -- its only argument
     # Counted twice: an application that calls add_signal_handler on asyncio's loop takes the wake-up descriptor away.
@@ -61,7 +62,8 @@ def _counted(stop: Act, force: Act) -> Act:
 
 
 def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -> None:
-    """Until the process ends; ``told`` is held open, and the loop's own descriptor ``before`` hears everything too."""
+    """Listen until the process ends. ``told`` is held open, and everything is passed on to the loop's own descriptor
+    ``before``."""
     while numbers := heard.recv(4096):
         if before != -1:
             with contextlib.suppress(OSError):  # full: then the loop has been woken

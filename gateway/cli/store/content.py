@@ -50,7 +50,7 @@ class Content:
 
     @property
     def suffix(self) -> str:
-        """Of the file that is the message itself; empty where there is none."""
+        """The suffix of the file that is the message itself; empty if there is none."""
         names = (str(event["type"]).partition(".")[0] for event in self.events)
         return next((_KEPT[name].suffix for name in names if name in _KEPT and _KEPT[name].suffix), "")
 
@@ -100,7 +100,8 @@ def _sized(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """As JSON has it; bytes as ``{"base64": ...}``. Raises ValueError for what is nested deeper than ``DEPTH``."""
+    """Return the value as JSON writes it; bytes become ``{"base64": ...}``. Raises ValueError for what is nested deeper
+    than ``DEPTH``."""
     if depth > DEPTH:
         raise ValueError(f"stored content is nested deeper than {DEPTH} levels")
     if isinstance(value, bytes):

@@ -20,7 +20,7 @@ _AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
 
 
 Columns = Mapping[str, Callable[[Any, float], str]]
-"""By heading: the cell of an entry, at the present time."""
+"""Heading -> function that gives the cell of an entry, at the present time."""
 _COMMON: Columns = {
     "id": lambda entry, now: entry.id,
     "age": lambda entry, now: "" if entry.received is None else age(now - entry.received),

@@ -120,7 +120,7 @@ class Selection(Generic[Entry, Item]):
         return list(dict.fromkeys([await resolve(text, self.find, self.noun) for text in given]))
 
     async def get(self, given: str) -> Item:
-        """With its content. Raises Unknown."""
+        """Return it with its content. Raises Unknown."""
         name = await resolve(given, self.find, self.noun)
         if (item := await self.read(name)) is None:  # the daemon, or another operator, was at work in between
             raise Unknown(f"there is no {self.noun} {name!r} any more")
