@@ -22,7 +22,7 @@ class Service(Generic[T]):
         self.default = default
 
     def get(self) -> T:
-        """That of the gateway whose context this is, or else of the installed one. Raises LookupError."""
+        """Return that of the gateway whose context this is, or of the installed one. Raises LookupError."""
         services = _current.get() or _Process.services
         found: T | None = services.get(self, self.default)
         if found is None:
@@ -42,7 +42,7 @@ _current: ContextVar[Services] = ContextVar("services", default=_Process.service
 
 @contextmanager
 def entered(services: Services) -> Iterator[None]:
-    """Within this, and in all tasks and threads that begin in it, ``services`` are found."""
+    """Let code find ``services`` within this context, and in all tasks and threads that begin in it."""
     token = _current.set(services)
     try:
         yield
@@ -51,6 +51,6 @@ def entered(services: Services) -> Iterator[None]:
 
 
 def install(services: Services) -> Services:
-    """From now on code in no gateway's context finds ``services``. Returns those that it found before."""
+    """Let code in no gateway's context find ``services`` from now on. Return those that it found before."""
     before, _Process.services = _Process.services, services
     return before

@@ -23,7 +23,7 @@ R = TypeVar("R")
 
 DEFAULT_SIZE = 32
 _numbers = count(1)
-"""For the names of threads: two gateways can be in one process, each with a pool."""
+"""The numbers of pools, for the names of threads: two gateways can be in one process, each with a pool."""
 
 
 class Pool:
@@ -79,13 +79,14 @@ class Calls:
             return not self._number
 
     def ask(self) -> int:
-        """On the loop, before a call; what :meth:`begin` is to be given."""
+        """Count a call that is about to be made; return the argument for :meth:`begin`. Called on the loop."""
         with self._lock:
             self.waiting += 1
             return self.cut
 
     def begin(self, cut: int) -> bool:
-        """In the thread; whether it may: not when it has been given up since ``cut`` was read."""
+        """Return whether the call may begin: not if it has been given up since ``cut`` was read. Called in the
+        thread."""
         with self._lock:
             if may := cut == self.cut:
                 self._number += 1
@@ -93,12 +94,12 @@ class Calls:
             return may
 
     def withdraw(self) -> None:
-        """On the loop: a call that no thread has begun is over."""
+        """Note that a call is over which no thread has begun. Called on the loop."""
         with self._lock:
             self.waiting -= 1
 
     def end(self) -> None:
-        """On the loop, when the caller goes on."""
+        """Note that a call has ended. Called on the loop, when the caller goes on."""
         with self._lock:
             self._number -= 1
         if not self._number:
@@ -106,7 +107,7 @@ class Calls:
 
 
 current_calls: ContextVar[tuple[Calls, ...]] = ContextVar("current_calls", default=())
-"""Of the runs that are at work here: more than one in a batch."""
+"""The calls of the runs that are at work here: more than one in a batch."""
 
 
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

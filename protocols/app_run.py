@@ -37,7 +37,7 @@ Step = tuple[str, "Steps", Answer, Check | None]
 Steps = dict[str, Step]
 """The steps that are legal in one state, by event type."""
 DISCONNECT_GRACE = 10.0
-"""For a server without such a setting."""
+"""The default of a server without such a setting."""
 _NOTHING: Steps = {}
 
 

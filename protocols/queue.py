@@ -42,19 +42,19 @@ class Queue(deque[T], Generic[T]):
             more.wake()
 
     def close(self) -> None:
-        """Nothing more is put. What is in it can still be taken."""
+        """Note that nothing more is put. What is in the queue can still be taken."""
         self._closed = True
         for wakeup in filter(None, (self._more, self._room)):
             wakeup.wake()
 
     def more(self) -> Awaitable[Any]:
-        """Until something is put, or sooner; see :meth:`protocols.wakeup.Wakeup.next`. Await it at once."""
+        """Wait until something is put, or less long; see :meth:`protocols.wakeup.Wakeup.next`. Await it at once."""
         if self._more is None:
             self._more = Wakeup()
         return self._more.next()
 
     async def room(self) -> None:
-        """Until half of it is free, or it is closed."""
+        """Wait until half of the queue is free, or it is closed."""
         while len(self) * 2 > self._limit and not self._closed:
             if self._room is None:
                 self._room = Wakeup()

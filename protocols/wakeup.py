@@ -25,7 +25,7 @@ class Wakeup:
         return self.waiter is not None and not self.waiter.done()
 
     async def wait(self) -> None:
-        """Until :meth:`wake` is called, or sooner: another task that waited was cancelled."""
+        """Wait until :meth:`wake` is called, or less long, if another task that waited was cancelled."""
         await self.next()
 
     def next(self) -> Awaitable[Any]:

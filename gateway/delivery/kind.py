@@ -43,7 +43,7 @@ class DeliveryKind(ABC):
         """Raises ValueError, with one sentence, where messages cannot be delivered under ``policy``."""
 
     def live(self, app: Application, label: str, policy: Policy) -> Application | None:
-        """What stands before ``app`` where a scope is a connection, and brings many messages.
+        """Return the application that stands before ``app``, for a scope that is a connection and brings many messages.
 
         None: a scope is one message, whose sender waits for the answer.
         """

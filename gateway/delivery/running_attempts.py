@@ -52,7 +52,7 @@ class RunningAttempt:
                 each.set_result(answer)
 
     def close(self) -> None:
-        """No answer can be given any more."""
+        """Cancel all that wait for the answer, because there will be none."""
         for each in self._waiting:
             each.cancel()
 

@@ -15,7 +15,7 @@ from protocols.events import Event
 from protocols.server import Server
 
 Loc = tuple[str | int, ...]
-"""Where in gateway.yaml: ``("servers", "devices", "password_file")``."""
+"""The way to a value in gateway.yaml: ``("servers", "devices", "password_file")``."""
 
 
 class Running(NamedTuple):
@@ -82,7 +82,7 @@ class ScopeKind(ABC):
 
     @abstractmethod
     def subject(self, text: str) -> dict[str, Any]:
-        """As much of a scope as routers look at, from what comes behind ``email:``. Raises ValueError."""
+        """Return as much of a scope as routers look at, from the text after ``email:``. Raises ValueError."""
 
     def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
         """What ``pattern`` takes out of ``scope``, where handlers get it by name."""

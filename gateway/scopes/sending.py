@@ -66,10 +66,10 @@ class Sender(Protocol):
     """One message, and how it goes."""
 
     def peer(self, servers: Mapping[str, Any]) -> Peer:
-        """To which server. Raises CannotSend."""
+        """Choose the server that it goes to. Raises CannotSend."""
 
     async def send(self, peer: Peer) -> Sent:
-        """Raises CannotSend, or OSError where nobody answers."""
+        """Send it. Raises CannotSend, or OSError if nobody answers."""
 
 
 def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | None) -> tuple[str, Any]:
@@ -86,7 +86,7 @@ def find(servers: Mapping[str, Any], protocols: tuple[str, ...], name: str | Non
 
 
 def dial(name: str, settings: Any) -> Peer:
-    """Where ``settings`` listens. Raises CannotSend where that cannot be known."""
+    """Return where the server ``name`` listens. Raises CannotSend if that cannot be known."""
     endpoint = parse_address(settings.bind)
     if isinstance(endpoint, Inherited):
         raise CannotSend(f"servers.{name} listens on an inherited socket; its address is not in the file")

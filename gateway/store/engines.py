@@ -7,7 +7,7 @@ from gateway.store.interfaces import Engine
 ENGINES = {
     "sqlite": ("gateway.store.sqlite.engine", "sqlite:FILE, such as sqlite:var/gateway.db"),
 }
-"""By the scheme of the URL: a module, which is imported when it is chosen, and how to write such a URL. The module has
+"""Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
 ``parse(url) -> Engine``, which raises ValueError."""
 
 

@@ -66,7 +66,7 @@ class InboxStore(Clock, Protocol):
         """Whether a message with this id was put, also if it is gone, as long as its history is kept."""
 
     async def next_due(self) -> float | None:
-        """When the next waiting message is due; None if none waits."""
+        """Return the time at which the next waiting message is due; None if none waits."""
 
 
 class ClaimStore(Clock, Protocol):

@@ -121,7 +121,7 @@ class Exchange(AppRun):
         """Start serving. From now on the exchange is in flight, and a server that stops waits for it."""
         if self.service.settings.access_log:
             self._since = time.monotonic()
-        # Not by Tasks, which would cost as much as the request: service.running keeps it, and it raises nothing.
+        # Tasks would cost as much as the request. Here service.running keeps the exchange, whose task never raises.
         self.service.running.add(self)
         self._task = self.connection.loop.create_task(self.serve())
 

@@ -72,8 +72,8 @@ class HTTPServer(Server):
         self.status = ServerStatus("ready", "websocket too")
 
     async def retire(self) -> None:
-        """As Server.retire. Each answer is the last of its connection from now on; a connection that is idle has a
-        moment to bring one more request."""
+        """Leave new connections to a successor, as Server.retire does. Each answer is the last of its connection from
+        now on; an idle connection has a moment to bring one more request."""
         await super().retire()
         self._service.draining = True
         await asyncio.sleep(IDLE_GRACE)

@@ -69,5 +69,6 @@ def _address(event: Event, key: str) -> str:
 
 
 def _is_visible(character: str) -> bool:
-    """Not by ``isprintable``, which knows neither characters newer than this Python nor those of a phone maker."""
+    """Whether a person can see it. ``isprintable`` knows neither characters newer than this Python nor those of a phone
+    maker."""
     return unicodedata.category(character) not in _UNSEEN and character not in _NO_CHARACTERS

@@ -23,7 +23,7 @@ class Request:
 
     method: str
     url: str
-    """As in the request: scheme, Host header, path and query, with the percent-encoding that they came with."""
+    """The URL as in the request: scheme, Host header, path and query, with the percent-encoding that they came with."""
     headers: Mapping[str, str]
     """Names are in lower case."""
     body: bytes = b""

@@ -173,7 +173,8 @@ class SMSWebhook(Server):
         return self.provider.answer([])
 
     async def _send_reply(self, reply: Reply) -> None:
-        """By the provider's API, once the text is acknowledged. A text is not delivered again because of its reply."""
+        """Send a reply by the provider's API, after its text was acknowledged. A text is not delivered again because of
+        its reply."""
         text = reply.answers
         to, sender = reply.to or text.sender, reply.sender or text.recipient
         try:

@@ -49,8 +49,8 @@ def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
 
 
 def _content(scope: EmailScope, events: Sequence[Any]) -> str:
-    """Of every byte that the sender sent. A sending server's queue keeps the message as it is, with the trace headers
-    that it has itself put in front: only ours differ from delivery to delivery."""
+    """A digest of every byte that the sender sent. A sending server's queue keeps the message as it is, with the trace
+    headers that it has itself put in front: only ours differ from delivery to delivery."""
     digest = hashlib.sha256()
     start = _own_trace(scope, events[0]["body"])
     for event in events:

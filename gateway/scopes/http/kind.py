@@ -47,7 +47,7 @@ class PathKind(ScopeKind):
         return url(value, target)
 
     def subject(self, text: str) -> dict[str, Any]:
-        """As a server hands it on: without the query, and decoded."""
+        """The path as a server passes it on: decoded, and without the query."""
         if text.startswith("//"):
             raise ValueError(f"'{self.name}:{text}' is a URL; write the path alone, such as {self.name}:/path")
         path = "/" + unquote(text.partition("?")[0].partition("#")[0]).lstrip("/")

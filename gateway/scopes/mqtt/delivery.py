@@ -50,7 +50,7 @@ class MQTTAttempt(Attempt):
         return nothing if self.error is None else self.error
 
     def _crashed(self, error: BaseException) -> None:
-        """After the acknowledgement it changes nothing for the message, and is logged here, as on a connection."""
+        """Log a crash after the acknowledgement, as on a connection. It changes nothing for the message."""
         if self._acknowledged:
             log_crash(self.scope, error)
         super()._crashed(error)
@@ -64,7 +64,7 @@ class MQTTAttempt(Attempt):
     mqtt_disconnect = mqtt_reject
 
     def mqtt_ack(self, event: Event) -> None:
-        """With a reason code of an error (MQTT 5, from 0x80): never."""
+        """Take the message, or reject it for good if the reason code is one of an error (MQTT 5, from 0x80)."""
         self._answered(event)
         if event.get("reason_code", 0) >= 0x80:
             self.decide({"type": "mqtt.reject"})

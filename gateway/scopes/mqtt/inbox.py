@@ -38,8 +38,8 @@ class InboxConnection:
         self._policy = policy
 
     async def serve(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Until the device leaves, or the application ends. Where the store cannot keep what the device says, it is
-        disconnected without an acknowledgement, and says it again on its next connection."""
+        """Serve the connection until the device leaves, or the application ends. Where the store cannot keep what the
+        device says, it is disconnected without an acknowledgement, and says it again on its next connection."""
         try:
             async with asyncio.TaskGroup() as group:
                 self._begin(scope, receive, send, group)

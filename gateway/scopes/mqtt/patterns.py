@@ -23,7 +23,7 @@ class Topic(Pattern):
 
     text: str
     filter: str = field(init=False, repr=False)
-    """As MQTT writes it: ``+`` for each capture."""
+    """The topic filter as MQTT writes it, with ``+`` for each capture."""
     names: frozenset[str] = field(init=False, compare=False, repr=False)
     """What it captures."""
     _levels: list[tuple[str, str]] = field(init=False, compare=False, repr=False)

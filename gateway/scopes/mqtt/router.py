@@ -58,7 +58,7 @@ class TopicRouter(Router):
         return topic
 
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
-        """As every router's, and remembered: devices publish to the same topics again and again."""
+        """Find the route, as every router does, and remember it: devices publish to the same topics again and again."""
         topic: str = scope["topic"]
         if topic in self._found:
             return self._found[topic]
@@ -103,8 +103,8 @@ class TopicRouter(Router):
             raise error from None
 
     async def _deliver(self, scope: Any, receive: Receive, send: Send) -> None:
-        """A message from the store, which was routed by other routes than today's. Its application is told all that
-        this one was. Raises LookupError where no route takes it."""
+        """Route a message from the store that other routes than today's have routed. The application gets all events
+        that this one got. Raises LookupError if no route takes it."""
         connect, event = await receive(), await receive()
         found = self.find(event)
         if found is None:
@@ -165,7 +165,8 @@ class _Branch:
         self._task.add_done_callback(lambda _: self.events.close())
 
     async def _run(self, route: Route, scope: Any) -> None:
-        """That the device has left ends this application, and none of its neighbours, who have messages of theirs."""
+        """Run one application. If it ends because the device has left, the others go on: they may have messages to
+        handle."""
         try:
             await route.run(scope, self.receive, self.send)
         except Exception as error:
@@ -218,7 +219,7 @@ def _as_disconnect(reject: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_questions(routes: Iterable[Route]) -> None:
-    """Raises ValueError for a consumer that believes that it is asked."""
+    """Raises ValueError for a consumer with a method that is never called behind a topic."""
     for route in routes:
         consumer = getattr(route.app, "consumer_class", None)
         if not isinstance(consumer, type) or not issubclass(consumer, MqttConnection):

@@ -29,7 +29,7 @@ class MQTT:
     qos: int = 1
     retain: bool = False
     version: str = "5.0"
-    """Or 3.1.1."""
+    """The version of MQTT: 5.0 or 3.1.1."""
     username: str | None = None
     password: str | None = None
     server: str | None = None
@@ -79,7 +79,7 @@ class MQTT:
 
 
 def _code(code: Any) -> str:
-    """In words, with MQTT's number for them."""
+    """Describe a reason code in words and with its number."""
     return f"{REASONS.get(code, 'for a reason without words here')} (0x{code:02X})"
 
 

@@ -85,7 +85,7 @@ class SMSDelivery(DeliveryKind):
         return (ReceiptAttempt if events[0]["type"] == "sms.status" else TextAttempt)(app, scope, events)
 
     def parts(self, event: Event, scope: SMSScope) -> Sequence[Event]:
-        """As its provider takes it: a text may be too long for one message."""
+        """Cut a text that is too long for one message of its provider."""
         from protocols.sms.providers import parts_of  # only where texts are: their libraries are not light
 
         return parts_of(event, scope["provider"])

@@ -41,7 +41,7 @@ class Session:
         return found
 
     def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
-        """With the clock of the file, which may be a new file since it was opened first."""
+        """Open the file and read its clock. It may be another file than at the first time."""
         database, found = open_database(self.path, owner)
         self._ahead = clock.ahead(database)
         return database, found
@@ -74,7 +74,7 @@ class Session:
         return round(time.time() - self.now())
 
     def _by_machine_clock(self, found: list[Dated]) -> list[Dated]:
-        """With ``due`` as the machine's clock counts now."""
+        """Convert ``due`` to the machine's clock as it is now."""
         forward = self._set_forward()
         return [replace(each, due=each.due + forward) if forward and each.due else each for each in found]
 
@@ -86,7 +86,7 @@ class Session:
         return await self._open[0].run(operation, call, undo=undo)
 
     async def _read(self, operation: Operation[Call, Result], call: Call) -> Result:
-        """For an operation that only reads: it waits for no process that writes, and none waits for it."""
+        """Run an operation that only reads. It waits for no process that writes, and none waits for it."""
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return await self._open[0].run(operation, call, reads=True)

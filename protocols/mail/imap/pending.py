@@ -79,7 +79,7 @@ class PendingMessages:
         self._suspects.difference_update(uids)
 
     def next_due(self) -> float | None:
-        """When the next message is to be tried again."""
+        """The time at which the next message is to be tried again."""
         return min((again.due for again in self._again.values()), default=None)
 
     def defer(self, uid: int, now: float, wish: float | None) -> float:

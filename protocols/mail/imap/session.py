@@ -176,8 +176,9 @@ class FolderSession:
 
     @contextlib.contextmanager
     def _fetching(self, uids: Collection[int]) -> Iterator[None]:
-        """Where a message is damaged some servers say no, others hang up, and its neighbours would never come through.
-        So what fails together is fetched alone by the next connection, and what fails alone has to wait."""
+        """Find the message that a server cannot give. For a damaged message some servers say no and others hang up, so
+        its neighbours would never come through: messages that fail together are fetched alone by the next connection,
+        and one that fails alone has to wait."""
         try:
             yield
         except (Disconnected, IMAPRefused) as error:
@@ -253,7 +254,8 @@ class FolderSession:
         self._settled = time.monotonic()
 
     async def _mark_those_there(self, mark: Mark, uids: list[int]) -> None:
-        """Once more: somebody may have deleted some of the messages, or the folder that they are to go to."""
+        """Mark once more those messages that are still there: somebody may have deleted some of them, or the folder
+        that they are to go to."""
         there = await self._mailbox.present(uids)
         if mark.verb == "move":
             await self._mailbox.ensure_folder(mark.target)
@@ -274,7 +276,7 @@ class FolderSession:
     # Wait.
 
     async def _wait(self) -> None:
-        """Until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
+        """Wait until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
         due = self._pending.next_due()
         seconds = IDLE_RENEWAL if self.idles else self._reading.poll
         if due is not None:

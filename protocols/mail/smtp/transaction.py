@@ -14,11 +14,11 @@ _IGNORED_OF_RECIPIENT = frozenset({"NOTIFY", "ORCPT"})
 
 @dataclass
 class Transaction:
-    """From one MAIL command to the end of its message."""
+    """Lasts from one MAIL command to the end of its message."""
 
     sender: str
     size: int = 0
-    """As declared, 0 where it was not."""
+    """The size that the sender declared; 0 if it declared none."""
     recipients: list[str] = field(default_factory=list)
     full: bool = False
     """Whether its sender was told that these are too many."""

@@ -26,7 +26,7 @@ class SyslogMethods(Consumer[R]):
         return self.perform(self._emit({"type": "syslog.reject"}))
 
     def defer(self) -> R:
-        """Not now: with ``inbox: true`` the message is tried again."""
+        """Ask for the message again later. It is tried again if the route has ``inbox: true``."""
         return self.perform(self._emit({"type": "syslog.defer"}))
 
 

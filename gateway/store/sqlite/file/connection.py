@@ -49,8 +49,9 @@ class FairConnection(sqlite3.Connection):
         self._turnstile.close()
 
     def begin(self, *, writes: bool = True) -> None:
-        """Begin to write, in turn with every other process, or to read, which holds no process up. Raises
-        sqlite3.OperationalError: SQLITE_BUSY, or the file is no longer at its path, where the next start looks."""
+        """Begin to write, in turn with every other process, or to read, which delays no other process. Raises
+        sqlite3.OperationalError for SQLITE_BUSY, and if the file is no longer at its path, where the next start would
+        not find it."""
         if not writes:
             self.execute("BEGIN")
             return

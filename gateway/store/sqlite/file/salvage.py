@@ -16,7 +16,7 @@ Row = dict[str, Any]
 class Salvaged:
     messages: int = 0
     damaged: int = 0
-    """Of the messages. What is left of them is among the dead."""
+    """The number of damaged messages. What is left of them is among the dead letters."""
     others: int = 0
     """Claims, outgoing items, and the state of servers."""
 

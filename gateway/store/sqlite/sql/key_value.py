@@ -28,7 +28,7 @@ class Load:
     namespace: str
     owner: str
     is_alive: Callable[[str], bool]
-    """Of an owner."""
+    """Whether an owner is alive."""
 
 
 def load(db: Database, calls: Sequence[Load]) -> list[dict[str, bytes]]:

@@ -27,7 +27,8 @@ _BEHIND = "seq > coalesce((SELECT seq FROM messages WHERE id = ?4), 0)"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """At most ``limit`` entries of a list, from behind the id ``after``. A filter that is None lets all pass."""
+    """Asks for at most ``limit`` entries of a list, those behind the id ``after``. A filter that is None lets all
+    pass."""
 
     limit: int
     after: str
@@ -79,7 +80,7 @@ _OUTGOING = f"""SELECT id, message, kind, lane, behind,
 
 
 def outgoing(db: Database, calls: Sequence[Page]) -> list[list[OutgoingSummary]]:
-    """In the order of their ids: an item that leaves between two pages must not cut the second one short."""
+    """List items in the order of their ids: an item that leaves between two pages must not cut the second one short."""
     return [
         [
             _outgoing(row)

@@ -37,7 +37,8 @@ def _take(db: Database, call: Take) -> list[Message]:
 
 
 def _chosen(db: Database, call: Take) -> list[int]:
-    """The oldest that a dead process had, while no other such runs; if there is none, the rest."""
+    """Choose the oldest message that a process had when it died, if no other such message runs; otherwise choose from
+    the rest."""
     suspects = {state for (state,) in db.execute(_SUSPECTS)}
     if WAITING in suspects and RUNNING not in suspects:
         one = replace(call, limit=min(call.limit, 1))

@@ -77,8 +77,8 @@ _DUE = f"""SELECT due, seq FROM outgoing AS item WHERE state = {WAITING} AND lan
 _ASK = f"""SELECT 0.0, seq FROM outgoing AS item WHERE state = {WAITING} AND lane = ?1 AND due <= ?2
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE state = {RUNNING} AND lane = ?1)
     AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind) ORDER BY due, seq LIMIT 1"""
-"""In a lane that rests, one item at a time tries whether the account is repaired, each time another one: it may be the
-item that is wrong. An item that fails for now has its backoff as in any lane."""
+"""Chooses the one item of a resting lane that tries whether the account is repaired. It is another item each time,
+because the item may be what is wrong. An item that fails for now has its backoff as in any lane."""
 
 
 def _put_aside(db: Database, item: Outgoing) -> None:
@@ -151,7 +151,7 @@ _DEAD_LETTER = f"""{_CHAIN} UPDATE outgoing SET state = {DEAD}, owner = '', due 
 
 
 def dead_letter(db: Database, calls: Sequence[Failed]) -> list[None]:
-    """The items behind it would be a text without its beginning: they die with it."""
+    """Make an item a dead letter, and with it the items behind it, which would be a text without its beginning."""
     for call in calls:
         id_, error = text(call.id), text(call.error)
         rows = db.execute(_DEAD_LETTER, (id_, error, f"the part before it was not sent ({id_}): {error}")).fetchall()

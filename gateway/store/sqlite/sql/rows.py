@@ -26,12 +26,12 @@ def checksum(content: bytes, *fields: object) -> int:
 
 
 def listed(values: Iterable[object]) -> str:
-    """For ``IN (SELECT value FROM json_each(?))``: one statement, however many there are."""
+    """The parameter for ``IN (SELECT value FROM json_each(?))``: one statement, however many there are."""
     return json.dumps(list(values))
 
 
 def message_values(message: Message) -> tuple[Any, ...]:
-    """For the columns id, type, route, key, subject, received, content, checksum, attempts, due."""
+    """The values of the columns id, type, route, key, subject, received, content, checksum, attempts, due."""
     fields = (
         *map(text, (message.id, message.type, message.route, message.key, message.subject)),
         float(message.received),
@@ -57,7 +57,7 @@ def message_of(row: tuple[Any, ...]) -> tuple[Message, bool]:
 
 
 def outgoing_values(item: Outgoing) -> tuple[Any, ...]:
-    """For the columns ``OUTGOING``."""
+    """The values of the columns ``OUTGOING``."""
     fields = tuple(map(text, (item.id, item.message, item.kind, item.lane, item.behind)))
     total = outgoing_checksum(item.content, *fields)
     later = (item.attempts, max(0.0, item.due), text(item.error), text(item.recipient), max(0.0, item.since))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """At most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``."""
+    """Asks for at most ``limit`` rows that are due at ``now``, for ``owner``; none of a key or lane in ``busy``."""
 
     owner: str
     limit: int
