@@ -76,7 +76,7 @@ OF_PUBACK = frozenset(
         reasons.PAYLOAD_FORMAT_INVALID,
     }
 )
-"""And PUBREC."""
+"""Reason codes of PUBACK and PUBREC."""
 OF_SUBACK = frozenset(
     {
         *(reasons.SUCCESS, reasons.GRANTED_QOS_1, reasons.GRANTED_QOS_2, reasons.UNSPECIFIED),
@@ -125,7 +125,8 @@ def auth(event: Event) -> MQTTAuthEvent:
 
 
 def ack(event: Event) -> MQTTAckEvent:
-    """With its reason code and properties where it has other than success and none."""
+    """Return the event; with ``reason_code`` and ``properties`` only if the code is not success, or there are
+    properties."""
     if type(event) is dict and len(event) == 2 and type(event["id"]) is int:
         return cast("MQTTAckEvent", event)  # as nearly all are, and this is on the way of each message
     packet_id = _id(event)

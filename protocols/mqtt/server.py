@@ -106,7 +106,8 @@ class MQTTServer(Server):
         self._clock.spawn(self._writer.run(), name="mqtt journal")
 
     async def _restore_broker(self, kept: Mapping[str, bytes]) -> None:
-        """In slices: other servers of this process may be serving, and be asked for their health."""
+        """Restore the broker in slices, because other servers of this process may be serving, and be asked for their
+        health."""
         for done, _ in enumerate(self.broker.restoring(kept), start=1):
             if done % RESTORED == 0:
                 gc.freeze()  # it all lives long: the collector would look at it again and again

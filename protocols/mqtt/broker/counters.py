@@ -2,7 +2,7 @@
 
 
 class Counters:
-    """``started``: Unix time."""
+    """Counters of one server. ``started`` is the Unix time of its start."""
 
     __slots__ = ("bytes_received", "bytes_sent", "messages_dropped", "packets_received", "started")
 
@@ -12,4 +12,4 @@ class Counters:
         self.bytes_sent = 0
         self.packets_received = 0
         self.messages_dropped = 0
-        """At QoS 0, to clients that do not read."""
+        """QoS 0 messages that were dropped because their client does not read."""

@@ -1,27 +1,29 @@
-"""What a subscriber asked for, and got. Pure."""
+"""What a subscriber asked for and was granted. Pure."""
 
 from typing import NamedTuple
 
 
 class Grant(NamedTuple):
-    """What a subscriber asked for, and got (MQTT 5, 3.8.3.1)."""
+    """What a subscriber asked for and was granted (MQTT 5, 3.8.3.1)."""
 
     qos: int
     no_local: bool = False
-    """Not what it has published itself."""
+    """Whether the subscriber does not want what it has published itself."""
     retain_as_published: bool = False
     identifiers: tuple[int, ...] = ()
     """The subscription identifiers to send along."""
     own: "Grant | None" = None
-    """What counts of several for what the subscriber has published itself, where No Local takes some of them away."""
+    """The part of several merged grants that applies to what the subscriber has published itself, if No Local excludes
+    some of them."""
 
     @property
     def local(self) -> "Grant | None":
-        """What counts of it for what the subscriber has published itself; None where it gets nothing of that."""
+        """The part that applies to what the subscriber has published itself; None if it gets nothing of that."""
         return None if self.no_local else self.own or self
 
     def merged(self, other: "Grant") -> "Grant":
-        """Both filters match a topic, and the message is sent once (3.3.4): at the higher QoS, with all identifiers."""
+        """Merge it with another grant, whose filter matches the same topic. The message is sent once (3.3.4), at the
+        higher QoS and with all identifiers."""
         both, mine, theirs = _together(self, other), self.local, other.local
         if both.no_local or (mine is self and theirs is other):
             return both

@@ -1,4 +1,4 @@
-"""What a session knows of a message at QoS 2 that its client has sent, from the PUBLISH to the PUBREL (4.3.3)."""
+"""A QoS 2 message that a client has sent, as its session knows it from the PUBLISH to the PUBREL (4.3.3)."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ class Owner(Protocol):
     """A connection whose application has the message, or would have it."""
 
     def inherit(self, packet: MQTTReceiveEvent, known: "Inbound") -> None:
-        """The owner before has given it up: it is yours, as you have heard it."""
+        """Take over the message, which was sent again as ``packet``, because its owner has given it up."""
 
 
 class Inbound:
@@ -23,10 +23,10 @@ class Inbound:
         self.event = event
         """Its event id, the same each time the client sends it."""
         self.state = state
-        """In :data:`protocols.mqtt.qos.RECEIVER_2`."""
+        """A state of :data:`protocols.mqtt.qos.RECEIVER_2`."""
         self.fan_out: FanOut | None = None
-        """While it is on its way to its subscribers, where they are many."""
+        """Its delivery to many subscribers, as long as that is not complete."""
         self.owner: Owner | None = None
         """The connection whose application is handling it."""
         self.again: tuple[Owner, MQTTReceiveEvent] | None = None
-        """As the client has sent it once more, on another connection, while its owner has it."""
+        """The connection on which the client has sent it again while its owner has it, and the event there."""

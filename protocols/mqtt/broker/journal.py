@@ -12,11 +12,11 @@ from typing import Protocol
 logger = logging.getLogger(__name__)
 
 Changes = Mapping[str, bytes | None]
-"""By key; None removes."""
+"""Key -> new value; None removes it."""
 
 
 class Persistence(Protocol):
-    """Where a server's state is kept."""
+    """The place where a server's state is kept."""
 
     async def load(self) -> Mapping[str, bytes]:
         """Everything that is kept, by key."""
@@ -30,16 +30,16 @@ class Journal:
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self.position = 0
-        """Of the last change."""
+        """The number of the last change."""
         self.committed = 0
-        """Of the last change that is kept."""
+        """The number of the last change that is kept."""
         self._wake = wake
         self._changes: dict[str, bytes | None] = {}
         self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
         self._number = 0
 
     def number(self) -> int:
-        """A new one, larger than all before it."""
+        """Return a new number, larger than all before it."""
         self._number += 1
         return self._number
 
@@ -47,23 +47,23 @@ class Journal:
         self._number = max(self._number, number)
 
     def put(self, key: str, value: bytes | None) -> None:
-        """A later change of a key takes the place of an earlier one that was not taken yet."""
+        """Add a change. It replaces an earlier change of the same key that was not taken yet."""
         if not self._changes:
             self._wake()
         self._changes[key] = value
         self.position += 1
 
     def take(self) -> tuple[int, Changes]:
-        """What changed since it was taken last, and up to which position."""
+        """Take the changes since the last call; return the position up to which they go, and the changes."""
         changes, self._changes = self._changes, {}
         return self.position, changes
 
     def put_back(self, changes: Changes) -> None:
-        """They could not be kept."""
+        """Put back changes that could not be kept."""
         self._changes = {**changes, **self._changes}
 
     def kept(self, position: int) -> None:
-        """All up to ``position`` is durable: callbacks that wait for that are called."""
+        """Note that all up to ``position`` is durable, and call the callbacks that wait for that."""
         self.committed = position
         waiting = self._waiting
         while waiting and waiting[0][0] <= position:
@@ -73,7 +73,8 @@ class Journal:
                 logger.exception("the journal")
 
     def when(self, position: int, call: Callable[[], None]) -> None:
-        """``call()`` once all up to ``position``, which is not beyond today's, is kept; at once where it is."""
+        """Call ``call()`` once all up to ``position`` is kept, or at once if it is. ``position`` is not beyond that of
+        the last change."""
         if position <= self.committed:
             call()
         else:

@@ -25,7 +25,7 @@ class JournalWriter:
         self._changed.set()
 
     async def run(self) -> None:
-        """For ever: until cancelled."""
+        """Write until it is cancelled."""
         while True:
             await self._changed.wait()
             await self.flush()
@@ -37,7 +37,7 @@ class JournalWriter:
         await kept
 
     async def close(self) -> None:
-        """One more try for what is not kept yet."""
+        """Try once more to keep what is not kept yet."""
         _, changes = self.journal.take()
         if changes:
             try:
@@ -46,7 +46,8 @@ class JournalWriter:
                 self._tell(f"its last state could not be kept: {error}")
 
     async def flush(self) -> None:
-        """Everything up to now is durable when this returns; until it can be made so, nobody is told that it was."""
+        """Make everything up to now durable. If that fails, try again; nothing is acknowledged before it has
+        succeeded."""
         while self.journal.position > self.journal.committed:
             self._changed.clear()
             position, changes = self.journal.take()

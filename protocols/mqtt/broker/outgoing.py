@@ -19,7 +19,8 @@ class Shell(Protocol):
     """The socket's side of a connection."""
 
     def notified(self) -> None:
-        """There is something to take: the first bytes, too many of them, an event; or the connection is to end."""
+        """Called when there is something to take: the first bytes, many bytes, an event, or the end of the
+        connection."""
 
 
 class Outgoing:
@@ -37,11 +38,11 @@ class Outgoing:
         """Bytes of the largest packet that the client takes; 0 for any."""
         taken = properties.get("topic_alias_maximum", 0)
         self.aliases = Aliases(taken) if taken else None
-        """Of topics that are sent to it; most clients take none."""
+        """Aliases of the topics that are sent to the client; most clients take none."""
         self.congested = False
-        """The client does not read. The shell says so."""
+        """Whether the client does not read. The shell sets it."""
         self.dropped = 0
-        """Messages at QoS 0 that were dropped for that, since somebody set this to 0."""
+        """QoS 0 messages that were dropped because of that, since this was last set to 0."""
         self.data: list[bytes] = []
         self.size = 0
         """Bytes in :attr:`data`."""
@@ -63,7 +64,7 @@ class Outgoing:
             self._shell.notified()
 
     def offer(self, data: bytes) -> bool:
-        """Send ``data``, or drop it where the client does not read: whether it is sent."""
+        """Send ``data``, or drop it if the client does not read; return whether it is sent."""
         if self.congested:
             self.dropped += 1
             self._counters.messages_dropped += 1
@@ -85,13 +86,13 @@ class Outgoing:
         self._shell.notified()
 
     def collect_acks(self) -> None:
-        """Put the PUBACKs after what there is."""
+        """Append the PUBACKs to the data."""
         if self.acks:
             self.data.append(packets.pubacks(self.acks))
             self.acks.clear()
 
     def take(self) -> bytes:
-        """Everything up to now, as one piece."""
+        """Take everything up to now, as one piece."""
         self.collect_acks()
         taken = b"".join(self.data)
         self.data.clear()
@@ -103,6 +104,6 @@ class Outgoing:
         return taken
 
     def take_ending(self) -> int:
-        """Once: what is written at the end notifies again."""
+        """Take the reason code of the end, once: what is written at the end notifies again."""
         taken, self.ending = self.ending, 0
         return taken

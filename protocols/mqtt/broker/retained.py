@@ -13,7 +13,8 @@ V = TypeVar("V")
 
 
 class Children(list["Node[V]"]):
-    """Of one node, at one time: a tree that is walked through in several slices may change between them."""
+    """The children of one node, as they were at one time: a tree that is searched in several slices may change between
+    them."""
 
     __slots__ = ("__weakref__", "changes")
 
@@ -54,7 +55,7 @@ class Retained(Generic[V]):
         return kept[0] if kept else None
 
     def remove(self, topic: str) -> bool:
-        """Whether there was one."""
+        """Remove the message of a topic; return whether there was one."""
         old = self._tree.get(topic)
         if old is None:
             return False
@@ -68,8 +69,9 @@ class Retained(Generic[V]):
         return self._count
 
     def match(self, topic_filter: str) -> Iterator[V | None]:
-        """The messages of the topics that a filter matches, as they are when their turn comes; what is set or removed
-        meanwhile may or may not be among them. None now and then while none is found: the caller may go on later.
+        """Yield the messages of the topics that a filter matches, each as it is at that moment. Messages that are set
+        or removed during the search may or may not be among them. Yield None now and then while none is found, so that
+        the caller can go on later.
         """
         levels = topic_filter.split("/")
         # Iterators over nodes that are still to be looked at, and which level of the filter is for what is below them.
@@ -93,8 +95,8 @@ class Retained(Generic[V]):
                 pending.append((iter(children), depth if below else depth + 1))
 
     def _all_children(self, node: Node[tuple[V, int]]) -> Sequence[Node[tuple[V, int]]]:
-        """Of now. Searches share one list until a topic comes or goes: a thousand clients may come back at once and
-        subscribe to what 100,000 devices have said."""
+        """List the children as they are now. Searches share one list until a topic comes or goes: a thousand clients
+        may come back at once and subscribe to the topics of 100,000 devices."""
         children = self._children.get(node)
         if children is None or children.changes != self._changes:
             children = Children(node, self._changes, at_root=node is self._tree.root)

@@ -24,7 +24,7 @@ from protocols.mqtt.wire import packets, reasons
 from protocols.net.byte_budget import ByteBudget
 
 SLICE = 64
-"""Messages that wait, or steps of the search for retained ones, that are worked through without a pause."""
+"""Waiting messages, or steps of the search for retained ones, that are handled without a pause."""
 
 _EMPTY: deque[Any] = deque()
 """What nothing waits in: a deque of its own would be a tenth of what an idle client costs. Never written to."""
@@ -65,24 +65,24 @@ class Session:
     ) -> None:
         self.client_id = client_id
         self.expiry = 0.0
-        """Seconds that it outlives its connection."""
+        """Seconds for which the session outlives its connection."""
         self.user: str | None = None
-        """Whose it is: nobody else gets what waits in it."""
+        """The user to whom it belongs: nobody else gets the messages that wait in it."""
         self.ends = 0.0
-        """Unix time when it is forgotten, while the client is away."""
+        """The Unix time at which it expires, while the client is away."""
         self.grants: dict[str, Grant] = {}
-        """By topic filter, ``$share/...`` included."""
+        """What was granted, by topic filter, ``$share/...`` included."""
         self.inflight: dict[int, Outbound] = {}
-        """Sent and not acknowledged, by packet identifier, in order."""
+        """Messages that were sent and not acknowledged, by packet identifier, in order."""
         self.inbound: dict[int, Inbound] = {}
-        """At QoS 2, from its PUBLISH to its PUBREL, by packet identifier."""
+        """QoS 2 messages of the client, each from its PUBLISH to its PUBREL, by packet identifier."""
         self.outgoing: Outgoing | None = None
         """The connection; None while the client is away."""
         self.dropped = 0
         """Messages for which there was no room while the client was away."""
         self.will: Will | None = None
         self.journal = journal
-        """Where it is kept; None where it is not."""
+        """The journal that keeps it; None if it is not kept."""
         self._settings = settings
         self._room = room  # for what waits in all sessions together
         self._backlog = backlog  # for what takes long to send
@@ -155,7 +155,7 @@ class Session:
         self._queued += out.message.size
 
     def answered(self, packet_id: int, what: str) -> str:
-        """PUBACK, PUBREC or PUBCOMP came: what to answer, by the table of :mod:`protocols.mqtt.qos`."""
+        """Take a PUBACK, PUBREC or PUBCOMP and answer it, by the table of :mod:`protocols.mqtt.qos`."""
         out = self.inflight.get(packet_id)
         if out is None:
             return SENDER[FREE][what].answer
@@ -174,7 +174,7 @@ class Session:
         self.pump()
 
     def resume(self, outgoing: Outgoing, receive_maximum: int) -> None:
-        """The client is back: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
+        """Go on with a client that is back: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outgoing = outgoing
         self._window = min(self._settings.max_inflight, receive_maximum)
         self._resends = dict.fromkeys(self.inflight)
@@ -203,17 +203,17 @@ class Session:
         return head + packet_id.to_bytes(2, "big") + tail
 
     def pump(self) -> None:
-        """Send of what waits as much as the client takes: what it has not acknowledged on an earlier connection, the
-        queue, then what is retained. What takes long goes on later."""
+        """Send as much as the client takes: first what it has not acknowledged on an earlier connection, then the
+        queue, then retained messages. If that takes long, it goes on later."""
         if (self._queue or self._resends or self._replays) and self._send_slice():
             self._backlog.add(self, self._send_slice)
 
     def _send_slice(self) -> bool:
-        """Whether there is more that the client takes."""
+        """Send a slice; return whether there is more that the client takes."""
         return all(self._send_next() for _ in range(SLICE))
 
     def _send_next(self) -> bool:
-        """Whether there was something that the client takes."""
+        """Send the next message; return whether there was one that the client takes."""
         outgoing, inflight, window = self.outgoing, len(self.inflight), self._window
         if outgoing is None:
             return False
@@ -241,7 +241,7 @@ class Session:
             self._transmit(out, outgoing)
 
     def _send_retained(self) -> None:
-        """One of them, or look for one for a while."""
+        """Send one retained message, or look for one for a while."""
         topic_filter = next(iter(self._replays))
         try:
             found = next(self._replays[topic_filter])
@@ -253,19 +253,19 @@ class Session:
                 self._send(*found, retain=True)
 
     def replay(self, topic_filter: str, messages: Iterator[tuple[ApplicationMessage, Grant] | None]) -> None:
-        """Send what is retained under a filter, at the pace at which the client takes it: ``messages`` gives None where
-        it has found nothing for a while."""
+        """Send the retained messages of a filter as fast as the client takes them. ``messages`` yields None when it has
+        found nothing for a while."""
         self._replays[topic_filter] = messages
         if len(self._replays) == 1:  # else the others go first
             self.pump()
 
     @property
     def replaying(self) -> bool:
-        """Whether some of what is retained is still to be sent."""
+        """Whether retained messages are still to be sent."""
         return bool(self._replays)
 
     def unreplay(self, topic_filter: str) -> None:
-        """It has unsubscribed: what it has not got yet it does not get."""
+        """Send no more retained messages of a filter that the client has unsubscribed from."""
         self._replays.pop(topic_filter, None)
 
     def _transmit(self, out: Outbound, outgoing: Outgoing) -> None:
@@ -294,7 +294,7 @@ class Session:
             self.after(lambda: outgoing.write(data))
 
     def after(self, call: Callable[[], None]) -> None:
-        """``call()`` when all that has happened up to now is kept; at once where nothing is."""
+        """Call ``call()`` when everything up to now is kept, or at once if this session is not kept."""
         if self.journal is None:
             call()
         else:
@@ -309,8 +309,8 @@ class Session:
         return packet_id
 
     def shared(self) -> Iterator[tuple[Share, ApplicationMessage]]:
-        """What it was to get as a member of a group and has not acknowledged: another member is to have it, unless it
-        was sent at QoS 2 (MQTT-4.8.2-5)."""
+        """Return the messages that it was to get as a member of a group and has not acknowledged. Another member gets
+        them, except those that were sent at QoS 2 (MQTT-4.8.2-5)."""
         for out in [*self.inflight.values(), *self._queue]:
             if out.share is not None and (out.qos == 1 or not out.packet_id):
                 yield out.share, out.message
@@ -318,7 +318,7 @@ class Session:
     # Keep.
 
     def restore(self, out: Outbound) -> None:
-        """What a journal had, oldest first."""
+        """Restore what a journal has kept, the oldest first."""
         if out.packet_id:
             self.inflight[out.packet_id] = out
             self._last_id = max(self._last_id, out.packet_id)
@@ -353,7 +353,7 @@ class Session:
             out.message.number = 0
 
     def forget(self) -> None:
-        """It is over: nothing of it is kept."""
+        """Remove the session from the journal, because it is over."""
         for out in [*self.inflight.values(), *self._queue]:
             self._strike(out)
         self._room.give(self._queued)
@@ -363,25 +363,25 @@ class Session:
             self.journal.put(record.session_key(self.client_id), None)
 
     def save(self) -> None:
-        """Its subscriptions, will or life changed, or which retained messages are still to be sent."""
+        """Keep its subscriptions, its will, its expiry, and which retained messages are still to be sent."""
         if self.journal is not None:
             ends = None if self.outgoing is not None else self.ends
             kept = record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
             self.journal.put(record.session_key(self.client_id), kept)
 
     def note(self, packet_id: int, inbound: Inbound) -> None:
-        """What is known of an inbound message at QoS 2."""
+        """Keep what is known of an inbound message at QoS 2."""
         self.inbound[packet_id] = inbound
         if self.journal is not None:
             self.journal.put(record.inbound_key(self.client_id, packet_id), record.inbound(inbound))
 
     def withhold(self, packet_id: int) -> None:
-        """What is known of it is not to be kept yet."""
+        """Do not keep yet what is known of an inbound message."""
         if self.journal is not None:
             self.journal.put(record.inbound_key(self.client_id, packet_id), None)
 
     def settle(self, packet_id: int) -> bool:
-        """The inbound message is over: whether it was known."""
+        """Forget an inbound message, because its exchange is over; return whether it was known."""
         if self.inbound.pop(packet_id, None) is None:
             return False
         self.withhold(packet_id)

@@ -7,7 +7,7 @@ from protocols.mqtt.broker.counters import Counters
 
 
 def sys_topics(counters: Counters, broker: Broker, now: float) -> Iterator[tuple[str, str]]:
-    """Topic and text of each."""
+    """Return each topic with its text."""
     sessions, away = len(broker.sessions), broker.away
     yield "$SYS/broker/version", "gateway"
     yield "$SYS/broker/uptime", f"{now - counters.started:.0f} seconds"

@@ -22,7 +22,7 @@ class Node(Generic[V]):
 
 
 _CHILDLESS: dict[str, Any] = {}
-"""Of every leaf: a million topics do not need a million empty dictionaries. Never written to."""
+"""The children of every leaf: a million topics do not need a million empty dictionaries. It is never written to."""
 
 
 class TopicTree(Generic[V]):

@@ -38,7 +38,7 @@ class AppRuns:
         broker.watch(self._lost)
 
     async def serve(self) -> str:
-        """Until it is over; returns why."""
+        """Serve until a run or the connection ends; return why."""
         try:
             async with asyncio.TaskGroup() as group:
                 for run in self.runs:
@@ -96,7 +96,7 @@ class AppRuns:
         self._opened()
 
     def ends_because(self, reason: str) -> None:
-        """Only the first reason counts: what follows is its consequence."""
+        """Note why the runs end. Only the first reason counts, because the others follow from it."""
         self._ending = self._ending or reason
 
     async def _subscribe(self) -> None:

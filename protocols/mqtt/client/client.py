@@ -63,7 +63,7 @@ class MQTTClient(Server):
         self._connections: set[AppRuns] = set()
         """The connection that is up, if one is."""
         self._refused: Refused | None = None
-        """Why the broker does not let us in, where somebody has to repair that."""
+        """Why the broker refuses us, if somebody has to repair that."""
         self._stopping = False
 
     @property
@@ -109,9 +109,9 @@ class MQTTClient(Server):
         self.status = ServerStatus("stopped")
 
     async def publish(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.send`` outside a run: to the broker, which has taken it at QoS 1 and 2 when this returns. Raises
-        Disconnected where it is away, AccountRefused where it does not let us in, NotSent where it does not take it,
-        LocalProtocolError for what is no publication.
+        """Publish outside a run. When this returns, the broker has taken a message at QoS 1 or 2. Raises Disconnected
+        if the broker is away, AccountRefused if it refuses us, NotSent if it does not take the message, and
+        LocalProtocolError if ``event`` is no publication.
         """
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:
@@ -138,14 +138,15 @@ class MQTTClient(Server):
             await asyncio.sleep(pause)
 
     def _pauses(self) -> Iterator[float]:
-        """Doubling, up to the longest, each up to a quarter shorter, so that many clients do not come at once."""
+        """Yield pauses that double up to the longest. Each is shortened by up to a quarter at random, so that many
+        clients do not come at once."""
         pause = self.settings.retry
         while True:
             yield pause * random.uniform(0.75, 1.0)  # noqa: S311 -- no secret
             pause = min(pause * 2, self.settings.retry_max)
 
     async def _connect_and_serve(self) -> str:
-        """Until it is over, or could not begin; returns why."""
+        """Serve one connection until it is over, or could not begin; return why."""
         try:
             broker = await self._connect()
         except (Refused, OSError, UnicodeError) as error:

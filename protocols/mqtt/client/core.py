@@ -53,7 +53,7 @@ class Answered(NamedTuple):
 
 
 class Ended(NamedTuple):
-    """Why the connection is over: nothing that comes after it counts."""
+    """The connection is over, and why. Nothing that comes after it counts."""
 
     reason: str
     code: int = reasons.UNSPECIFIED
@@ -72,7 +72,7 @@ Event = Connected | Dropped | MQTTReceiveEvent | Answered | Ended
 
 
 class ClientCore:
-    """From CONNECT on. What there is to send, also after :meth:`receive`, is in :meth:`data_to_send`.
+    """One connection from CONNECT on. What there is to send, also after :meth:`receive`, is in :meth:`data_to_send`.
 
     Where the session is kept, an answer that stands for something is not there before that is durable:
     :attr:`waits_for`.
@@ -81,12 +81,12 @@ class ClientCore:
     def __init__(self, options: ConnectOptions, session: ClientSession, now: float) -> None:
         self.session_present = False
         self.properties: dict[str, Any] = {}
-        """The CONNACK's (5.0)."""
+        """The properties of the CONNACK (5.0)."""
         self.ended: Ended | None = None
         self.more = False
         """Whether :meth:`receive` may have more events, without more data."""
         self.unsent = 0
-        """Bytes of publications that :meth:`data_to_send` has."""
+        """Bytes of publications that wait in :meth:`data_to_send`."""
         self.keepalive = KeepAlive(options.keepalive, now)
         self._session = session
         self._level = options.level
@@ -118,7 +118,8 @@ class ClientCore:
         self._parser.append(data if self._oversize is None else self._oversize.feed(data))
 
     def receive(self, data: bytes = b"") -> list[Event]:
-        """The events of the next packets, some dozens of them: call it again, without data, while :attr:`more`.
+        """Return the events of the next packets, some dozens of them; call it again without data while :attr:`more` is
+        set.
 
         The first event of all is Connected, alone; the last is Ended.
         """
@@ -149,7 +150,7 @@ class ClientCore:
             self._handle(parsed, events)
 
     def _pass_over(self, error: RemoteProtocolError) -> None:
-        """Of a message that is too large; anything else that is, is an error.
+        """Pass over a message that is too large; any other packet that is too large is an error.
 
         3.1.1 cannot say how much we take. To close the connection would not help: the broker would send it again.
         """
@@ -225,10 +226,10 @@ class ClientCore:
         return Connected(0)
 
     def _release_all(self) -> None:
-        """A connection's first words in a session that goes on: what was published is released (4.4).
+        """Release what earlier connections have published; this comes first in a continued session (4.4).
 
-        Whoever published it was told that its fate is unknown. So a PUBREL where a PUBREC has not come, too: the broker
-        has the message, and delivers it, or answers that it has none. Either way the id is free.
+        The publishers were told that the fate of their messages is unknown. A PUBREL is sent even if no PUBREC has
+        come: the broker has the message and delivers it, or answers that it has none. Either way the id becomes free.
         """
         for packet_id in sorted(self._session.unreleased):
             self._ids.hold(packet_id)
@@ -248,7 +249,7 @@ class ClientCore:
         return self._answer(Pubcomp(packet.id, reasons.SUCCESS, {}), steps.PUBCOMP)
 
     def _answer(self, packet: Puback | Pubrec | Pubcomp, what: str) -> Event | None:
-        """What follows for our publication; it is answered where that is the last of it."""
+        """Take the step that follows for our publication; tell its publisher if it is the last one."""
         packet_id = packet.id
         before = self._states.get(packet_id, FREE)
         after, answer, _ = step(SENDER, before, what)
@@ -292,7 +293,7 @@ class ClientCore:
         return self.ended
 
     def _broken(self, error: RemoteProtocolError) -> Ended:
-        """It said what it may not say: it is told so, and that is the end."""
+        """Tell the broker that it has broken a rule, and end the connection."""
         code = error.answer if isinstance(error.answer, int) else reasons.PROTOCOL_ERROR
         self.disconnect(code)
         hint = f" (max_packet: {self._max_packet})" if code == reasons.TOO_LARGE else ""
@@ -322,7 +323,7 @@ class ClientCore:
         return data
 
     def acknowledge(self, packet_id: int, code: int = reasons.SUCCESS) -> None:
-        """PUBACK, or PUBREC. Of a message at QoS 2 it is remembered even where the connection is over."""
+        """Send PUBACK or PUBREC. That of a QoS 2 message is remembered even if the connection is over."""
         if packet_id not in self._exactly_once:
             self._at_least_once.discard(packet_id)
             if code:
@@ -377,7 +378,8 @@ class ClientCore:
         self.unsent += len(data)
 
     def clear(self, packet_id: int) -> bool:
-        """Before a publication at QoS 2: whether to wait for the answer of this id, and then publish."""
+        """Prepare an id for a publication at QoS 2; return whether to wait for an answer of this id before
+        publishing."""
         if not self._session.is_doubtful(packet_id):
             return False
         self._clearing.add(packet_id)
@@ -397,7 +399,7 @@ class ClientCore:
         return packet_id
 
     def disconnect(self, code: int = reasons.SUCCESS) -> None:
-        """Our last word; in 3.1.1 there is one for a good end alone."""
+        """Send DISCONNECT as the last packet. In 3.1.1 there is one for a normal end only."""
         if self._acks:
             self._out.append(packets.pubacks(self._acks))
             self._acks.clear()
@@ -420,7 +422,7 @@ class ClientCore:
         return self._ids.reserve()
 
     def free(self, packet_id: int) -> None:
-        """It is not used after all; while it is cleared, not before that is over."""
+        """Give back an id that is not used after all. While it is being cleared, it becomes free after that."""
         if packet_id in self._clearing:
             self._clearing.discard(packet_id)
         else:

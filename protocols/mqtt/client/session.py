@@ -31,14 +31,14 @@ class ClientSession:
         same message."""
         self._identity = identity.encode()
         self._digests: dict[int, bytes] = {}
-        """Of what is handled."""
+        """Digests of the messages that are handled."""
         self._earlier: set[int] = set()
-        """What was handled before this connection."""
+        """Ids of messages that were handled before this connection."""
         self._inherited: bool | None = None
         self._cleared: set[int] = set()
 
     def restore(self, records: Mapping[str, bytes]) -> None:
-        """What an earlier process has kept; nothing of it counts where it had another session."""
+        """Restore what an earlier process has kept, unless it had another session."""
         if records.get("session") == self._identity:
             for key, value in records.items():
                 kind, _, number = key.partition(" ")
@@ -52,7 +52,7 @@ class ClientSession:
             self._put("session", self._identity)
 
     def begin(self, present: bool) -> None:
-        """CONNACK says whether the broker has kept our session (3.2.2.1.1)."""
+        """Begin a connection. CONNACK says whether the broker has kept our session (3.2.2.1.1)."""
         if not present:
             for id_ in list(self.handled):
                 self.settle(id_)
@@ -65,7 +65,7 @@ class ClientSession:
     # What we receive.
 
     def digest(self, topic: str, payload: bytes) -> bytes:
-        """What a message is known by on a later connection; with a journal, also in a later process."""
+        """The digest that identifies a message on a later connection, and with a journal also in a later process."""
         if self.journal is None:
             return hash((topic, payload)).to_bytes(8, "big", signed=True)
         digest = blake2b(topic.encode() + b"\0", digest_size=8)
@@ -73,7 +73,8 @@ class ClientSession:
         return digest.digest()
 
     def state(self, packet_id: int, digest: bytes, dup: bool) -> str:
-        """Of :data:`protocols.mqtt.qos.RECEIVER_2`, when a PUBLISH comes: whether the application is done with it.
+        """The state of :data:`protocols.mqtt.qos.RECEIVER_2` when a PUBLISH comes: whether the application is done with
+        it.
 
         On a later connection a repetition has the DUP flag (MQTT-3.3.1-1) and the same content. Anything else is
         another message: the broker may have forgotten the session, and the CONNACK that said so may have been lost; or
@@ -87,12 +88,12 @@ class ClientSession:
         return WAIT_PUBREL
 
     def handle(self, packet_id: int, code: int, digest: bytes) -> None:
-        """The application is done with it."""
+        """Note that the application is done with a message."""
         self.handled[packet_id], self._digests[packet_id] = code, digest
         self._put(f"in {packet_id}", bytes((code,)) + digest)
 
     def settle(self, packet_id: int) -> None:
-        """The broker has released it: the id is free for another."""
+        """Free an id, because the broker has released its message."""
         del self.handled[packet_id], self._digests[packet_id]
         self._earlier.discard(packet_id)
         self._put(f"in {packet_id}", None)
@@ -114,7 +115,7 @@ class ClientSession:
         return bool(self._inherited) and packet_id not in self._cleared
 
     def clear(self, packet_id: int) -> None:
-        """The broker has said that it knows no message with this id."""
+        """Note that the broker knows no message with this id."""
         self._cleared.add(packet_id)
 
     def _put(self, key: str, value: bytes | None) -> None:

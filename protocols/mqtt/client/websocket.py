@@ -28,7 +28,7 @@ class _ClientTransport(WebSocketTransport):
         self._socket = socket
 
     async def serve(self) -> None:
-        """Until either end closes."""
+        """Carry bytes until either end closes."""
         async with self._session:
             await self.carry(self._from_socket)
 

@@ -38,7 +38,7 @@ from protocols.mqtt.wire.packets import (
 Event = Any
 
 MOST_DELIVERIES = 4096
-"""What one connection publishes is delivered so many times, more or less, before others have their turn."""
+"""Deliveries of what one connection publishes, more or less, before others have their turn."""
 
 
 class AcceptedConnection:
@@ -71,9 +71,9 @@ class AcceptedConnection:
         self.refused = 0
         """Messages that the rules did not let through."""
         self.fan_out: FanOut | None = None
-        """Of the last message, where its subscribers are many."""
+        """The delivery of the last message, if it has many subscribers."""
         self.deliveries = 0
-        """Of what it published, since others had their turn."""
+        """Deliveries of what it published, since others had their turn."""
         self._broker = broker
         self._journal = broker.journal
         self._matches = broker.matches
@@ -97,11 +97,11 @@ class AcceptedConnection:
     # Packets.
 
     def handle(self, packets: Iterable[Packet]) -> Iterator[Event | None]:
-        """The application's events for ``packets``, in order; the others are answered as they come up.
+        """Yield the application's events for ``packets``, in order; other packets are answered at once.
 
-        None between them asks for a pause, that others may have their turn: until :attr:`fan_out` is done, where there
-        is one. Raises RemoteProtocolError at one that breaks the rules, Goodbye at DISCONNECT. What a client publishes
-        goes to its subscribers here, at its arrival, whatever the application makes of it.
+        A None between them asks for a pause in which others have their turn: until :attr:`fan_out` is done, if there is
+        one. Raises RemoteProtocolError at a packet that breaks the rules, and Goodbye at DISCONNECT. What a client
+        publishes goes to its subscribers here, at its arrival, whatever the application does with it.
         """
         unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules
         exactly_once, most = self._exactly_once, self._most
@@ -136,7 +136,7 @@ class AcceptedConnection:
             yield from self._in_turn(event)
 
     def _passes(self, packet: MQTTReceiveEvent) -> bool:
-        """Whether the rules let it through, its properties looked at."""
+        """Check its properties; return whether the rules allow it."""
         if packet["properties"]:
             resolve(packet, self._aliases)
         if self._rules is None or self._rules.may_publish(packet["topic"]):
@@ -148,7 +148,7 @@ class AcceptedConnection:
         return False
 
     def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
-        """Whether this is new: at QoS 2, or at QoS 1 where it was not plainly so."""
+        """Begin a message; return whether it is new, which a repetition is not."""
         if packet_id in self.unacked or self._exactly_once.owns(packet_id):
             step(qos.RECEIVER[packet["qos"]], qos.HANDLING, qos.PUBLISH_DUP if packet["dup"] else qos.PUBLISH)
             return False
@@ -166,7 +166,7 @@ class AcceptedConnection:
         return self._in_turn(packet) if "event" in packet else iter(())
 
     def _fan_out(self, message: MQTTReceiveEvent) -> Iterator[None]:
-        """Asks for a pause where that takes time, or many together have taken it."""
+        """Deliver to the subscribers. Yield None if this takes time, or if many deliveries together have taken it."""
         # 4.7.2: clients must not use $-topics to exchange messages. The application may.
         if message["topic"].startswith("$"):
             return
@@ -237,10 +237,11 @@ class AcceptedConnection:
     # What the application says.
 
     def acknowledge(self, event: Mapping[str, Any]) -> None:
-        """The application is done with a message: its PUBACK or PUBREC may leave, when all that it stands for is kept.
+        """Acknowledge a message that the application is done with: PUBACK or PUBREC leaves when all that it
+        acknowledges is kept.
 
-        At QoS 2 also after the connection is over: the client may ask on the next. Raises LocalProtocolError, and
-        Disconnected where it comes too late.
+        At QoS 2 this works after the end of the connection too, because the client may ask on the next one. Raises
+        LocalProtocolError, and Disconnected if it is too late.
         """
         packet_id, code = event["id"], event.get("reason_code", reasons.SUCCESS)
         properties = dict(event.get("properties") or {}) if self._problems else {}
@@ -263,15 +264,15 @@ class AcceptedConnection:
             self._journal.when(position, lambda: outgoing.write(data))
 
     def granted(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.suback``: the application has decided about a SUBSCRIBE. Raises LocalProtocolError."""
+        """Take ``mqtt.suback``: the application has decided about a SUBSCRIBE. Raises LocalProtocolError."""
         self._subscribing.granted(event)
 
     def authenticate(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.auth``: a step of authenticating again (4.12.1). Raises LocalProtocolError."""
+        """Take ``mqtt.auth``: a step of authenticating again (4.12.1). Raises LocalProtocolError."""
         self._authentication.ask(event)
 
     def goodbye(self, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
-        """The server closes the connection, and says why where MQTT has a word for it."""
+        """Close the connection, with DISCONNECT and the reason if the version has them."""
         if self._outgoing.version == 5 and not self._over:
             self._outgoing.write(
                 encoded(self._outgoing, packets.disconnect, reason_code, properties=dict(properties or {}))
@@ -280,7 +281,7 @@ class AcceptedConnection:
     # How it ends.
 
     def end(self, *, with_will: bool) -> None:
-        """The connection is over. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
+        """End the connection. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
         if not self._over:
             self._over = True
             self._queue = None
@@ -295,7 +296,7 @@ class AcceptedConnection:
     # What has to wait until it is kept.
 
     def _in_turn(self, event: Event) -> Iterator[Event]:
-        """``event``, now or, where something before it or itself is not kept yet, later."""
+        """Yield ``event`` now, or later if it, or something before it, is not kept yet."""
         journal = self.session.journal
         position = journal.position if journal is not None else 0
         if journal is None or (not self._queue and position <= journal.committed):

@@ -8,7 +8,7 @@ from protocols.mqtt.broker.outgoing import Outgoing
 
 
 def encoded(outgoing: Outgoing, encode: Callable[..., bytes], *fields: Any, properties: dict[str, Any]) -> bytes:
-    """Encode a packet; without the properties that are for people, if the client does not take it so long.
+    """Encode a packet. If it is longer than the client takes, leave out the properties that are for people.
 
     MQTT-3.1.2-24 (5.0): "The Server MUST NOT send packets exceeding Maximum Packet Size to the Client". Raises
     LocalProtocolError for illegal properties.
@@ -27,7 +27,7 @@ def _legal(encode: Callable[..., bytes], *fields: Any) -> bytes:
 
 
 def without_problems(properties: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out what is for people.
+    """Leave out the properties that are for people.
 
     3.1.2.11.7: "If the value of Request Problem Information is 0, the Server MAY return a Reason String or User
     Properties on a CONNACK or DISCONNECT packet, but MUST NOT send a Reason String or User Properties on any packet

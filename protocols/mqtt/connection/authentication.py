@@ -12,7 +12,7 @@ from protocols.mqtt.wire.packets import Auth
 
 
 class Authentication:
-    """By the ``method`` that the client named in CONNECT, or by none."""
+    """Authenticates by the ``method`` that the client named in CONNECT, or by none."""
 
     __slots__ = ("_method", "_outgoing", "_problems")
 

@@ -126,7 +126,8 @@ class ClientConnection(AppRun, asyncio.Protocol):
 
     @property
     def _handshake(self) -> Handshake:
-        """For what is only done before it is accepted: the table above lets nothing else through."""
+        """The handshake, for events that are legal only before the client is accepted: the table above lets nothing
+        else through."""
         return cast("Handshake", self._phase)
 
     async def _admit(self) -> bool:

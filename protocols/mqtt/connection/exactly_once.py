@@ -20,7 +20,7 @@ from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Pubrel
 
 UNRELEASED = 4096
-"""Messages at QoS 2 of one client for which its PUBREL has not come: 3.1.1 has no receive maximum."""
+"""The most QoS 2 messages of one client whose PUBREL has not come, because 3.1.1 has no receive maximum."""
 
 
 class ExactlyOnce:
@@ -37,7 +37,7 @@ class ExactlyOnce:
         self._outgoing = outgoing
         self._journal = journal  # the broker's: what others are to get is kept where this session itself is not
         self.begun = 0
-        """Exchanges of this connection that are not over: what counts for the receive maximum (4.9)."""
+        """Exchanges of this connection that are not over, which count towards the receive maximum (4.9)."""
 
     def owns(self, packet_id: Any) -> bool:
         """Whether this connection's application has the message, and has not acknowledged it."""
@@ -46,13 +46,13 @@ class ExactlyOnce:
 
     @property
     def busy(self) -> bool:
-        """Whether the application has one of them yet."""
+        """Whether the application still has one of them."""
         return any(inbound.owner is self for inbound in self._session.inbound.values())
 
     def repeated(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
-        """Whether the client has sent this before, on another connection or handled; then it is answered here.
+        """Whether the client has sent this before, on another connection, or it is handled; then it is answered here.
 
-        It goes to no subscriber then. It has an ``event`` where the application is to hear it all the same.
+        It then goes to no subscriber. It has an ``event`` if the application gets it all the same.
         """
         known = self._session.inbound.get(packet_id)
         if known is None:
@@ -67,7 +67,7 @@ class ExactlyOnce:
         return True
 
     def begin(self, packet_id: int, packet: MQTTReceiveEvent) -> None:
-        """A PUBLISH that is new. Raises RemoteProtocolError where there are too many."""
+        """Begin the exchange of a PUBLISH that is new. Raises RemoteProtocolError where there are too many."""
         if len(self._session.inbound) >= UNRELEASED:
             raise broken("too many messages at QoS 2 that it has not released", reasons.QUOTA_EXCEEDED)
         self.begun += 1
@@ -76,8 +76,8 @@ class ExactlyOnce:
         self._take(packet, known)
 
     def fan_out(self, packet_id: int, fan_out: FanOut) -> None:
-        """A new one goes to many subscribers. What is known of it is kept together with what the last of them gets:
-        after a crash before that the client sends it again, and it goes to all of them."""
+        """Note that a new message goes to many subscribers. What is known of it is kept together with what the last of
+        them gets: after a crash before that the client sends it again, and it goes to all of them."""
         session = self._session
         known = session.inbound[packet_id]
         known.fan_out = fan_out
@@ -91,20 +91,20 @@ class ExactlyOnce:
         fan_out.when_done(done)
 
     def under_way(self, packet_id: int) -> FanOut | None:
-        """The fan-out of this message, unless it is over or there is none."""
+        """Return the fan-out of this message, unless it is over or there is none."""
         known = self._session.inbound.get(packet_id)
         return None if known is None else known.fan_out
 
     def _take(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
-        """It is this connection's application's."""
+        """Make this connection the owner of the message."""
         packet["event"] = known.event
         known.state, known.owner = qos.HANDLING, self
 
     def acknowledge(self, packet_id: int, code: int, properties: dict[str, Any]) -> None:
-        """The application is done with what it owns: PUBREC, when all that it stands for is kept.
+        """Acknowledge a message that the application is done with: PUBREC leaves when all that it acknowledges is kept.
 
-        It leaves on the session's connection of then, which need not be this one. Raises LocalProtocolError for illegal
-        properties.
+        It leaves on the connection that the session has then, which need not be this one. Raises LocalProtocolError for
+        illegal properties.
         """
         session, outgoing = self._session, self._outgoing
         data = encoded(outgoing, packets.pubrec, outgoing.version, packet_id, code, properties=properties)
@@ -127,7 +127,8 @@ class ExactlyOnce:
             self._journal.when(self._journal.position, answer)
 
     def release(self, packet: Pubrel) -> None:
-        """The client's PUBREL; our PUBCOMP. Raises RemoteProtocolError where this connection owes it a PUBREC."""
+        """Answer the client's PUBREL with PUBCOMP. Raises RemoteProtocolError if this connection has not sent PUBREC
+        yet."""
         known = self._session.inbound.get(packet.id)
         answer = step(RECEIVER_2, qos.FREE if known is None else self._state(known), qos.PUBREL).answer
         if known is not None:
@@ -136,7 +137,8 @@ class ExactlyOnce:
         self._session.after(lambda: self._outgoing.write(packets.pubcomp(self._outgoing.version, packet.id, code)))
 
     def _state(self, known: Inbound) -> str:
-        """That on this connection: what an earlier one's application has is unhandled here."""
+        """The state of a message on this connection: one that the application of an earlier connection has is unhandled
+        here."""
         return qos.UNHANDLED if known.state == qos.HANDLING and known.owner is not self else known.state
 
     def _settle(self, packet_id: int) -> None:
@@ -144,7 +146,8 @@ class ExactlyOnce:
         self._session.settle(packet_id)
 
     def abandon(self) -> None:
-        """The application has ended: what it has not acknowledged is for whom the client sends it to again."""
+        """Give up the messages that the application has not acknowledged, because it has ended. They go to the
+        application of the connection on which the client sends them again."""
         for inbound in self._session.inbound.values():
             if inbound.owner is self:
                 inbound.state, inbound.owner = RECEIVER_2[inbound.state][qos.ABANDON].state, None
@@ -153,7 +156,7 @@ class ExactlyOnce:
                     heir.inherit(packet, inbound)
 
     def inherit(self, packet: MQTTReceiveEvent, known: Inbound) -> None:
-        """Nobody has it any more: it is this connection's, if that is still the client's."""
+        """Take over a message that no application has any more, if this is still the client's connection."""
         if self._session.outgoing is self._outgoing:
             self._take(packet, known)
             self._outgoing.tell(packet)

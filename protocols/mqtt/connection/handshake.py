@@ -1,4 +1,5 @@
-"""CONNECT has come: who the client is, and what it is granted, until it is accepted or refused (3.1, 3.2). Pure.
+"""The handshake of a client after its CONNECT, until it is accepted or refused (3.1, 3.2): who it is, and what it is
+granted. Pure.
 
 The steps are those of :data:`protocols.mqtt.handshake.SERVER`.
 """
@@ -25,7 +26,7 @@ from protocols.mqtt.wire.packets import Auth, Connect, Disconnect, Packet
 
 
 class Handshake:
-    """From CONNECT to CONNACK. ``assigned``: the client identifier is the server's (MQTT-3.1.3-6)."""
+    """Goes from CONNECT to CONNACK. ``assigned``: the client identifier is the server's (MQTT-3.1.3-6)."""
 
     __slots__ = (
         *("_assigned", "_authentication", "_broker", "_expiry", "_outgoing", "_problems", "_settings", "connect"),
@@ -46,7 +47,7 @@ class Handshake:
         self._authentication = Authentication(outgoing, method, problems=self._problems)
         self._expiry = self._wanted_expiry()
         self.keepalive = self._wanted_keepalive()
-        """Seconds; the client's, or what it is told (3.2.2.3.14)."""
+        """The keep-alive in seconds: the client's, or the one that the server tells it (3.2.2.3.14)."""
         self.user = connect.username
         """Who the client is, once that is known."""
         self.rules: Rules | None = None
@@ -70,7 +71,7 @@ class Handshake:
         return will is None or self.rules is None or self.rules.may_publish(will["topic"])
 
     def handle(self, packets: Iterable[Packet]) -> Iterator[Any]:
-        """The application's events for what a client may say before it is accepted: AUTH, and DISCONNECT.
+        """Return the application's events for what a client may send before it is accepted: AUTH and DISCONNECT.
 
         Raises RemoteProtocolError at anything else, Goodbye at DISCONNECT.
         """
@@ -86,20 +87,20 @@ class Handshake:
             yield self._authentication.heard(cast("Auth", packet))
 
     def _goto(self, what: str) -> str:
-        """Take the step that follows when ``what`` came: what to answer."""
+        """Take the step that follows when ``what`` came; return what to answer."""
         self.state, answer, _ = handshake.SERVER[self.state][what]
         return answer
 
     def admit(self) -> None:
-        """The server's users and rules let the client in: the application is asked."""
+        """Ask the application, because the server's users and rules let the client in."""
         self._goto(handshake.ADMIT)
 
     def authenticate(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.auth``: a step of the enhanced authentication. Raises LocalProtocolError."""
+        """Take ``mqtt.auth``: a step of the enhanced authentication. Raises LocalProtocolError."""
         self._authentication.ask(event)
 
     def accept(self, event: Mapping[str, Any]) -> AcceptedConnection:
-        """The application accepts the client: take its session over, say CONNACK, resume delivery.
+        """Accept the client, as the application wants it: take its session over, send CONNACK, resume delivery.
 
         The application may set another keep-alive and life of the session. Raises LocalProtocolError for properties
         that CONNACK cannot have.
@@ -135,7 +136,7 @@ class Handshake:
         return connection
 
     def _drop_forbidden(self, session: Session) -> None:
-        """Subscriptions of a kept session that the rules allow no more."""
+        """Drop subscriptions of a kept session that the rules no longer allow."""
         if self.rules is not None:
             for topic_filter in [each for each in session.grants if not self.rules.may_subscribe(each)]:
                 self._broker.unsubscribe(session, topic_filter)
@@ -152,7 +153,7 @@ class Handshake:
         return Will(message, float(properties.get("will_delay_interval", 0)))
 
     def _granted(self) -> dict[str, Any]:
-        """What differs from the defaults, or from what the client asked for."""
+        """The properties of CONNACK: what differs from the defaults, or from what the client asked for."""
         if self.connect.version == 4:
             return {}
         settings, asked = self._settings, self.connect.properties
@@ -172,12 +173,12 @@ class Handshake:
         return properties
 
     def acknowledge(self, event: Mapping[str, Any]) -> None:
-        """``mqtt.ack``: it has sent nothing yet. Raises Disconnected; an application may ask only when it is gone."""
+        """Take ``mqtt.ack``. Raises Disconnected: a client that is not accepted has sent no message, so the event can
+        only come when the client is gone."""
         raise Disconnected("mqtt.ack: the client is gone")
 
     def refuse(self, what: str, reason_code: int, properties: Mapping[str, Any] | None = None) -> None:
-        """``what`` of the table came, and the client is not accepted. Raises LocalProtocolError for illegal
-        properties."""
+        """Refuse the client, because ``what`` of the table came. Raises LocalProtocolError for illegal properties."""
         data = self._connack(reason_code, dict(properties or {}))
         if self._goto(what) == handshake.CONNACK_ERROR:
             self._outgoing.write(data)
@@ -187,4 +188,4 @@ class Handshake:
 
 
 _COMES: dict[type, str] = {Auth: handshake.AUTH, Disconnect: handshake.DISCONNECT}
-"""What the table calls a packet; any other is ``OTHER``."""
+"""The table's names for packets; any other is ``OTHER``."""

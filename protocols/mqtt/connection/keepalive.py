@@ -15,19 +15,19 @@ class KeepAlive:
         self.limit = 1.5 * seconds
         """Seconds that the client may be silent."""
         self.heard = now
-        """When it said something last, or was excused."""
+        """The time of its last packet, or of the last time that its silence was excused."""
         self._unread = 0
 
     @property
     def due(self) -> float:
-        """When its time is over."""
+        """The time at which the client is given up."""
         return self.heard + self.limit
 
     def wrote(self, size: int) -> None:
-        """So many bytes more wait for the client to read them."""
+        """Note that so many more bytes wait for the client to read them."""
         self._unread += size
 
     def reads(self, unread: int) -> bool:
-        """Whether the client has read anything since this was asked last; ``unread`` bytes wait for it now."""
+        """Return whether the client has read anything since the last call; ``unread`` bytes wait for it now."""
         before, self._unread = self._unread, unread
         return unread < before

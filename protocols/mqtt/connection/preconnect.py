@@ -90,7 +90,8 @@ class Preconnect(asyncio.Protocol):
 
 
 def _check_begins(data: bytes) -> None:
-    """At the first byte: much else has the shape of a packet, and would be waited for or be told of its flags."""
+    """Check the first byte: other protocols' bytes may have the shape of a packet, whose rest would be waited for, or
+    whose flags would be reported."""
     if data[0] != _CONNECT:
         raise RemoteProtocolError(
             f"not MQTT: the first packet is not CONNECT [MQTT-3.1.0-1]{describe_wrong_protocol(data, 'MQTT')}"
@@ -98,7 +99,8 @@ def _check_begins(data: bytes) -> None:
 
 
 def _refusal(version: int, answer: Any) -> bytes:
-    """CONNACK, where the client's version has one for this: 3.1.1 just closes for what is malformed (4.8)."""
+    """The CONNACK to send, if the client's version has one for this: 3.1.1 only closes the connection at a malformed
+    packet (4.8)."""
     if isinstance(answer, bytes):
         return answer
     if version == 5 or (version == 4 and answer == reasons.CLIENT_ID_INVALID):

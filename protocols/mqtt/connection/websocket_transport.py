@@ -32,7 +32,7 @@ class WebSocketTransport(asyncio.Transport):
     # What the websocket's side does.
 
     async def carry(self, receive: Receive) -> None:
-        """Until either end closes."""
+        """Carry bytes until either end closes."""
         self._protocol.connection_made(self)
         async with asyncio.TaskGroup() as group:
             writing = group.create_task(self._write_all())

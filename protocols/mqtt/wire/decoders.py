@@ -148,7 +148,8 @@ def _subscribe_v5(buffer: bytes, first: int, body: int, stop: int) -> Subscribe:
 
 
 MAX_FILTERS = 4096
-"""In one SUBSCRIBE: 256 KiB of the shortest would keep all others waiting for a third of a second."""
+"""The most topic filters in one SUBSCRIBE: 256 KiB of the shortest would keep all others waiting for a third of a
+second."""
 
 
 def _filters(fields: Fields, options: Callable[[str, int], Options]) -> list[tuple[str | None, Options]]:
@@ -303,7 +304,7 @@ class Decoders(NamedTuple):
     kinds: frozenset[str]
     """What it may send in either version."""
     tables: Mapping[int, list[Decoder | None]]
-    """By version. 0: before CONNECT, whose caller has a word for any other packet."""
+    """The decoders by version. Version 0 is for the time before CONNECT; its caller reports any other packet."""
 
     def illegal(self, first: int, version: int) -> NoReturn:
         """No decoder for this first byte of a packet: say which rule it breaks."""

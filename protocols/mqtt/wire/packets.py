@@ -136,7 +136,7 @@ Packet = (
     | Disconnect
     | Auth
 )
-"""What either side may send."""
+"""The packets that either side may send."""
 
 _Given = Mapping[str, Any] | None
 
@@ -155,7 +155,7 @@ def connect(
     password: bytes | None = None,
     properties: _Given = None,
 ) -> bytes:
-    """Without a will."""
+    """Encode a CONNECT without a will."""
     flags = clean << 1 | (username is not None) << 7 | (password is not None) << 6
     head = b"\0\4MQTT" + bytes((version, flags)) + keepalive.to_bytes(2, "big")
     fields = string(client_id)
@@ -176,7 +176,8 @@ def unsubscribe(version: int, packet_id: int, filters: Iterable[str], properties
 
 
 def connack(version: int, code: int, session_present: bool = False, properties: _Given = None) -> bytes:
-    """In 3.1.1 with the return code that is nearest to ``code``. A refusal has no session (MQTT-3.2.2-6, 3.1.1: -4)."""
+    """Encode a CONNACK; in 3.1.1 with the return code that is nearest to ``code``. A refusal has no session
+    (MQTT-3.2.2-6, 3.1.1: -4)."""
     present = bool(session_present) and not code
     if version == 4:
         return bytes((0x20, 2, present, RETURN_CODES.get(code, 3)))
@@ -221,7 +222,7 @@ def unsuback(version: int, packet_id: int, codes: Iterable[int], properties: _Gi
 
 
 def disconnect(code: int, properties: _Given = None) -> bytes:
-    """Of a client, in 3.1.1 without a code. A server that speaks 3.1.1 closes without a word."""
+    """Encode a client's DISCONNECT, in 3.1.1 without a code. A server that speaks 3.1.1 closes without one."""
     return _packet(0xE0, _reason("DISCONNECT", code, properties))
 
 

@@ -48,8 +48,8 @@ class Parser:
             self._tail += data
 
     def pass_over(self) -> tuple[int, int, bytes]:
-        """After an answer of TOO_LARGE: the first byte of the packet, the length of what follows its fixed header, and
-        what there is of that and of later packets, which the caller has to take care of."""
+        """Give up a packet after the answer TOO_LARGE. Return its first byte, the length after its fixed header, and
+        the bytes of it and of later packets so far, which the caller has to take care of."""
         data = self._buffer[self._at :] + self._tail
         self._buffer, self._at, self._tail = b"", 0, bytearray()
         length, body = _remaining_length(data, 1, len(data), self.version)
@@ -79,7 +79,8 @@ class Parser:
         return packets
 
     def _learn_version(self) -> None:
-        """If the next packet is a complete CONNECT: it says how itself and all that follows is to be read."""
+        """Learn the version if the next packet is a complete CONNECT, which says how it and all that follows is to be
+        read."""
         buffer, at, end = self._buffer, self._at, len(self._buffer)
         if buffer[at : at + 1] != b"\x10":
             return
