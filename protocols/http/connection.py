@@ -1,6 +1,7 @@
 """One connection: aiohttp's ``RequestHandler`` with our own loop of requests, error answers and stall timeouts."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from protocols.errors import Disconnected
 from protocols.http.head import plain
 from protocols.http.service import HTTPService, InFlight, logger
 from protocols.net.endpoints import describe_tls
+from protocols.net.hang_up import has_hung_up
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
 LINGER = 5.0
@@ -42,6 +44,7 @@ class HTTPConnection(RequestHandler):
         "_held",
         "_is_behind",
         "_left",
+        "_peer_check",
         "_pipelined",
         "_writers",
         "client",
@@ -77,6 +80,7 @@ class HTTPConnection(RequestHandler):
             max_msg_queue_size=1,
         )
         self._pipelined = b""
+        self._peer_check: asyncio.TimerHandle | None = None
         self._is_behind = True
         """Whether the parser may have begun with the bytes after the request."""
         self._left = 0
@@ -97,10 +101,10 @@ class HTTPConnection(RequestHandler):
         """The waiters for a slow peer."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        client = _host_port(transport.get_extra_info("peername"))
+        client = _asgi_address(transport.get_extra_info("peername"))
         self.label = f"{self.service.name} {client[0]}:{client[1]}" if client else self.service.name
         self.client = cast("HostPort | None", client)  # a Unix socket's path has no port
-        self.server = _host_port(transport.get_extra_info("sockname"))
+        self.server = _asgi_address(transport.get_extra_info("sockname"))
         if (tls := transport.get_extra_info("ssl_object")) is not None:
             self.scheme = "https"
             self.tls = {"tls": describe_tls(tls)}
@@ -112,6 +116,8 @@ class HTTPConnection(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._closing = None
+        if self._peer_check is not None:
+            self._peer_check.cancel()
         self.service.lost(self)
         super().connection_lost(exc)
         self._wake_writers()
@@ -142,6 +148,24 @@ class HTTPConnection(RequestHandler):
         self._pipelined += data
         if len(self._pipelined) > READ_AHEAD and not self._buffer_paused:
             self._pause_reading_for_buffer()
+
+    def _pause_reading_for_buffer(self) -> None:
+        super()._pause_reading_for_buffer()
+        self._check_peer_later()
+
+    def _check_peer_later(self) -> None:
+        if self._peer_check is None:
+            self._peer_check = self._loop.call_later(self.service.settings.stall_timeout, self._check_peer)
+
+    def _check_peer(self) -> None:
+        """Abort the connection of a peer that has left while reading is paused: its application may wait for that."""
+        self._peer_check = None
+        if self.transport is None or not self._buffer_paused:
+            return
+        if has_hung_up(self.transport):
+            self.abort()
+        else:
+            self._check_peer_later()
 
     def _parse_on(self) -> None:
         """Parse the next request, which may have come with the previous one, or while that was served."""
@@ -224,7 +248,7 @@ class HTTPConnection(RequestHandler):
             self.force_close()
             return
         self._close = True  # data_received() drops everything from now on
-        self.transport.write_eof()
+        self.end_writing()
         self._resume_transport_reading()
         self._loop.call_later(LINGER, self.abort)
 
@@ -282,7 +306,8 @@ class HTTPConnection(RequestHandler):
     def end_writing(self) -> None:
         """Send FIN, while we still read: a peer may be waiting for the end of the connection."""
         if self.transport is not None and self.transport.can_write_eof():
-            self.transport.write_eof()
+            with contextlib.suppress(OSError):  # the peer has reset the connection, which the loop has yet to notice
+                self.transport.write_eof()
 
     def retire(self) -> None:
         """Close, because the server drains: now if there is nothing in flight, otherwise after it."""
@@ -319,7 +344,7 @@ class HTTPConnection(RequestHandler):
             transport.abort()
 
 
-def _host_port(address: Any) -> tuple[str, int | None] | None:
+def _asgi_address(address: Any) -> tuple[str, int | None] | None:
     """A socket address in ASGI's form. The path of a Unix socket has no port; its peer usually has no path either."""
     if isinstance(address, tuple):
         return address[0], address[1]

@@ -222,7 +222,7 @@ class Exchange(AppRun):
                 while self._reading is not None:  # noqa: ASYNC110 -- _over() has woken the reader, which ends at once
                     await asyncio.sleep(0)
                 while not self.payload.at_eof() and self.payload.total_bytes <= self.service.settings.max_body:
-                    await self.payload.readany()
+                    await self._next_piece()
         except (TimeoutError, ConnectionError, RequestPayloadError):
             pass
         self._keeps = self.payload.at_eof()
@@ -389,7 +389,7 @@ class Exchange(AppRun):
         body: bytes | None = None
         try:
             async with asyncio.timeout(self.service.settings.stall_timeout) as self._reading:
-                body = await self.payload.readany()
+                body = await self._next_piece()
         except TimeoutError:
             self._break_off(408, "the body did not come within stall_timeout")
         except RequestPayloadError as error:
@@ -405,6 +405,13 @@ class Exchange(AppRun):
             return None
         self._unread = not self.payload.at_eof()
         return {"type": "http.request", "body": body, "more_body": self._unread}
+
+    async def _next_piece(self) -> bytes:
+        """Wait for a piece of the body. Raises ConnectionError if the connection is lost."""
+        try:
+            return await self.payload.readany()
+        except RuntimeError as error:  # aiohttp's error of a connection that is closing, and not closed yet
+            raise ConnectionResetError("the connection is closing") from error
 
     def _continue(self) -> None:
         """Tell a waiting peer to send its body, because the application wants it."""
