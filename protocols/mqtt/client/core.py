@@ -72,10 +72,9 @@ Event = Connected | Dropped | MQTTReceiveEvent | Answered | Ended
 
 
 class ClientCore:
-    """One connection from CONNECT on. What there is to send, also after :meth:`receive`, is in :meth:`data_to_send`.
+    """One connection from CONNECT on. Bytes to send, also after :meth:`receive`, are in :meth:`data_to_send`.
 
-    Where the session is kept, an answer that stands for something is not there before that is durable:
-    :attr:`waits_for`.
+    If the session is kept, an answer is not among them before what it acknowledges is durable: :attr:`waits_for`.
     """
 
     def __init__(self, options: ConnectOptions, session: ClientSession, now: float) -> None:
