@@ -46,7 +46,7 @@ class Pool:
         return [thread for thread in threading.enumerate() if thread.name.startswith(f"{self._name}_")]
 
     def probe(self) -> "Future[None] | None":
-        """Done when a thread has been free; None where nothing has asked for one yet."""
+        """Return a future that is done when a thread has been free; None if nothing has asked for a thread yet."""
         executor = self._executor  # read once: this is the watch's thread, and the loop's may end the pool meanwhile
         return executor.submit(_nothing) if executor is not None else None
 

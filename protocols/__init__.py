@@ -95,7 +95,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """A server's module is imported when it is asked for: who serves MQTT needs neither aiohttp nor aiosmtpd."""
+    """Import a server's module when it is asked for: a program that serves MQTT needs neither aiohttp nor aiosmtpd."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -68,7 +68,8 @@ def _build(parsed: ParsedConfig) -> Gateway:
 
 
 def _build_to_run(parsed: ParsedConfig) -> Gateway:
-    """The same for a process whose every line may have to be a record; and this machine has what it asks for."""
+    """Build it for a process whose every line may have to be a log record, and check that this machine has what the
+    file asks for."""
     try:
         gateway = _build(parsed)
         _look_around(parsed, gateway)
@@ -96,7 +97,7 @@ def _code(errors: ConfigErrors) -> int:
 
 
 def _build_to_answer(given: str | None) -> Gateway:
-    """The same, for commands that answer on standard output: what modules print there goes to standard error."""
+    """Build it for a command that answers on standard output: what modules print there goes to standard error."""
     with contextlib.redirect_stdout(sys.stderr):
         return _build(load(file_of(given)))
 

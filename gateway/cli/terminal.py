@@ -76,12 +76,12 @@ def prepare_standard_streams() -> None:
 
 
 def say(text: str) -> None:
-    """A line or several; what strangers wrote in it writes nothing on the terminal but itself."""
+    """Print a line or several on standard output. Control characters in it are shown as escapes."""
     typer.echo(visible(text))
 
 
 def complain(text: str) -> None:
-    """The same, on standard error."""
+    """Print a line or several on standard error. Control characters in it are shown as escapes."""
     typer.echo(visible(text), err=True)
 
 

@@ -166,7 +166,7 @@ def _servers_and_routes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def answers(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
-    """The same of an application that is written in Python, as far as that shows what it answers."""
+    """Find servers that an application written in Python does not answer, as far as it shows what it answers."""
     if parsed.settings.application is not None:
         yield from _unanswered(parsed, {kind for kind in KINDS if _answers(app, kind)}, "application")
 
@@ -201,7 +201,7 @@ def _unanswered(parsed: ParsedConfig, answered: set[str], by: str) -> Iterator[D
 
 
 def _lost_servers(parsed: ParsedConfig) -> list[dict[str, Any]]:
-    """What is written of the servers that are not in the settings, because something in them is wrong."""
+    """Return what the file says of servers that are not in the settings, because something in them is wrong."""
     written: Any = parsed.document.data.get("servers")
     lost = written.keys() - parsed.settings.servers.keys() if isinstance(written, dict) else ()
     return [written[name] if isinstance(written[name], dict) else {} for name in lost]

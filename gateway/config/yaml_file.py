@@ -78,11 +78,11 @@ class _Rules:
 
 
 class _Loader(_Rules, yaml.SafeLoader):
-    """Slow, and says well what is wrong."""
+    """PyYAML's own loader: it is slow, and reports mistakes well."""
 
 
 class _FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # PyYAML may lack libyaml
-    """The same of libyaml, ten times as fast."""
+    """The loader of libyaml, which is ten times as fast."""
 
 
 def _compose(text: str) -> yaml.Node | None:

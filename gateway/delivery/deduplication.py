@@ -13,11 +13,11 @@ class Identity:
     """What tells a message from all others."""
 
     key: str
-    """The same for every delivery of one message to one group of recipients. Empty: it has no identity, and each
-    delivery is a message of its own."""
+    """A text that is the same for every delivery of one message to one group of recipients. Empty: the message has no
+    identity, and each delivery is a message of its own."""
     failed_as: str
-    """The same for what looks the same. After a failure, and only then, the next such delivery counts as its
-    repetition, so that attempts can be counted out; empty where ``key`` does for that."""
+    """A text that is the same for messages that look the same. After a failure, and only then, the next such delivery
+    counts as its repetition, so that attempts can be counted out; empty where ``key`` does for that."""
     window: float
     """Seconds for which it is recognized, from its last attempt on."""
 

@@ -17,7 +17,7 @@ class Keep:
     by_type: Mapping[str, float] = field(default_factory=dict)
     """Scope type -> seconds, where they are not those of the scope type itself."""
     everything: float | None = None
-    """The same for every scope type."""
+    """Seconds for every scope type, instead of ``by_type``."""
 
     def of(self, scope_type: str) -> float:
         if self.everything is not None:

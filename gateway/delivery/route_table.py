@@ -19,7 +19,7 @@ class RouteTable:
     """
 
     signature: str = ""
-    """The same for every tree that routes the same. Empty: every message is routed anew."""
+    """A text that is the same for all trees that route in the same way. Empty: every message is routed anew."""
     applications: Mapping[tuple[str, str], Application] = field(default_factory=dict)
     """The applications by scope type and label."""
 

@@ -187,7 +187,8 @@ class Worker(Poller[Message]):
                 self.look()
 
     def ended(self, item: Message) -> None:
-        """What is handled keeps its place, and its key, until the store knows."""
+        """Free the place of a message that has ended. One that is handled keeps its place, and its key, until the store
+        knows."""
         if item.id not in self._finishing:
             super().ended(item)
 

@@ -30,7 +30,8 @@ class ChannelLayer(Protocol):
 
 @runtime_checkable
 class Forgetful(Protocol):
-    """A layer that would keep what nobody will read, unless it is told. Those of Channels let messages expire."""
+    """A layer that must be told when a channel is no longer read. Those of Channels need not be told, because their
+    messages expire."""
 
     async def forget(self, channel: str) -> None: ...
 

@@ -26,8 +26,8 @@ def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
 
 
 def own_frame_of(error: BaseException) -> traceback.FrameSummary | None:
-    """The same, of ``error`` or, where only a library's frames are in it, of what it wraps: the members of a group, its
-    cause, its context."""
+    """The innermost frame of ``error`` that is the user's own code. If there are only a library's frames, look in what
+    it wraps: the members of a group, its cause, its context."""
     pending, seen = [error], set()
     while pending:
         each = pending.pop(0)

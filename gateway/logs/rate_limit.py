@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from gateway.scopes.installed import KINDS
 
 MOST = 100
-"""Lines of one kind,"""
+"""The most lines of one kind within ``PERIOD``. The rest is counted."""
 PERIOD = 10.0
-"""within so many seconds; what is beyond is counted."""
+"""Seconds."""
 _WHOLE = (
     "protocols.http.access",
     "protocols.mail.imap.session",

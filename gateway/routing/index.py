@@ -100,7 +100,7 @@ class _Filters(_Table):
         (level.rest if last == "#" else level.here).append(number)
 
     def find(self, key: str) -> Iterable[Numbers]:
-        reached, wild = [self._root], not key.startswith("$")  # MQTT 3.1.1, 4.7.2
+        reached, wild = [self._root], not key.startswith("$")  # wildcards match no $ topic (4.7.2)
         for name in key.split("/"):
             if wild:
                 yield from (level.rest for level in reached if level.rest)

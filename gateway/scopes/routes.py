@@ -16,7 +16,8 @@ _POLICY_SCHEMA: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
 
 
 def _own_keys_first(schema: dict[str, Any]) -> None:
-    """pydantic puts a parent's fields first, and reads the docstrings of a class's own source alone."""
+    """Put a route's own keys before those of its policy. pydantic puts a parent's fields first, and reads the
+    docstrings of a class's own source only."""
     own = {key: value for key, value in schema["properties"].items() if key not in _POLICY_SCHEMA}
     schema["properties"] = own | _POLICY_SCHEMA
 

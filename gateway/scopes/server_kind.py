@@ -34,9 +34,9 @@ class ServerKind:
     carries: bool = False
     """Whether others can be ``on`` it."""
     library: str = ""
-    """The package that it needs and that is not installed with us,"""
+    """A package that it needs and that is not installed with us."""
     install: str = ""
-    """and what installs it."""
+    """What installs ``library``: ``asgi-gateway[imap]``."""
 
     @cached_property
     def protocols(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class Messages:
         self._head = _HEAD + _packed("scope", {key: value for key, value in scope.items() if key != "state"})
 
     def encode(self, events: Sequence[Mapping[str, Any]]) -> bytes:
-        """As :func:`encode`."""
+        """Encode the message that ``events`` bring, as :func:`encode` does."""
         return self._head + _packed("events", list(events))
 
 

@@ -125,7 +125,7 @@ class Outgoing:
     """Something that a handler sends: a mail, a text, a publication."""
 
     id: str
-    """The same in every attempt, so that the other side can recognize a repetition."""
+    """Its id, which is the same in every attempt, so that the other side can recognize a repetition."""
     message: str
     """The event id of the message whose handler sends it."""
     kind: str

@@ -106,7 +106,7 @@ class Exchange(AppRun):
         self._told = False
         """Whether the application has been given its disconnect."""
         self._warned = False
-        """The same, because the server stops."""
+        """Whether it has been given its disconnect because the server stops."""
         self._waits = False
         """Whether the application's own task waits in ``receive``, and not another one beside it."""
         self._is_freed = False

@@ -33,7 +33,7 @@ _VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to answer our close frame."""
 GOODBYE_TIMEOUT = 1.0
-"""The same, when the server stops."""
+"""Seconds for a peer to answer our close frame when the server stops."""
 _SLICE = 8192
 """Bytes parsed before a full queue is noticed: some 1400 messages in the smallest frames."""
 _LARGE = 64 * 1024

@@ -131,7 +131,7 @@ class OutgoingText:
     """A text that is sent by the provider's API."""
 
     id: str
-    """The same at each attempt."""
+    """Its id, which is the same at each attempt."""
     sender: str
     to: str
     text: str

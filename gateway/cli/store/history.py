@@ -20,7 +20,7 @@ class History:
 
 
 async def history_of(store: OperatorStore, given: str) -> History:
-    """The history of the event whose id begins with ``given``, or of which an outgoing item's id does. Raises
+    """The history of the event whose id, or the id of one of whose outgoing items, begins with ``given``. Raises
     Unknown."""
     event = await resolve(given, partial(store.find, limit=CANDIDATES + 1), "message")
     return History(event, await store.summary(event), await store.history(event), await store.outgoing(message=event))

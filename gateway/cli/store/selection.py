@@ -21,7 +21,7 @@ CANDIDATES = 10
 Entry = TypeVar("Entry", bound=Summary | OutgoingSummary)
 """An entry of a list, without content."""
 Item = TypeVar("Item")
-"""The same with its content."""
+"""An entry with its content."""
 Change = Callable[[Sequence[str]], Awaitable[int]]
 """Changes those with these ids; how many there were."""
 Advance = Callable[[int], object]

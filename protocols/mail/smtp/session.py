@@ -288,7 +288,7 @@ class SMTPSession(SMTP):
         if self.encrypted():
             await self.push("503 5.5.1 TLS is on already")
             return
-        self._transaction = None  # RFC 3207 4.2
+        self._transaction = None  # what was said before TLS is forgotten (RFC 3207 4.2)
         await super().smtp_STARTTLS(argument)
 
     async def smtp_VRFY(self, argument: str | None) -> None:

@@ -154,7 +154,7 @@ def _unshared(topic_filter: str) -> str:
 
 
 def _covers(outer: tuple[str, ...], inner: tuple[str, ...]) -> bool:
-    if outer[0] == "+" and inner[0].startswith("$"):  # MQTT-4.7.2-1
+    if outer[0] == "+" and inner[0].startswith("$"):  # a wildcard matches no $ topic (MQTT-4.7.2-1)
         return False
     for level, wanted in zip(outer, inner, strict=False):
         if level == "#":

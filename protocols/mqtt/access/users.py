@@ -204,7 +204,7 @@ def hash_password(password: bytes, *, bcrypt: bool = False) -> str:
     """
     if not password:
         raise ValueError("the password is empty")
-    if len(password) > 65535:  # 3.1.3.5
+    if len(password) > 65535:  # a field of CONNECT is no longer (3.1.3.5)
         raise ValueError("the password is longer than MQTT's 65,535 bytes")
     if bcrypt:
         if not _fits_bcrypt(password):

@@ -58,7 +58,7 @@ class Broker:
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
-        """What takes longer than one turn of the event loop may."""
+        """Work that takes longer than one turn of the event loop may take."""
         self.matches = self._subscriptions.matches
         self._fan_outs = FanOuts(self.backlog, self.matches)
         self.unretained = 0
@@ -185,7 +185,8 @@ class Broker:
         session.save()
 
     def _publish_will(self, session: Session) -> None:
-        """Its life begins now (3.1.3.2.4). Like what a client publishes, it goes nowhere at a $ topic (4.7.2)."""
+        """Publish the will. Its message expiry interval begins now (3.1.3.2.4). A will with a $ topic goes nowhere,
+        like what a client publishes there (4.7.2)."""
         will, session.will = session.will, None
         if will is None or will.message.topic.startswith("$"):
             return
@@ -312,12 +313,12 @@ class Broker:
     # After a restart.
 
     def restore(self, kept: Mapping[str, bytes]) -> None:
-        """Everything that a journal had. Raises ValueError for what cannot be read."""
+        """Restore everything that a journal had. Raises ValueError for what cannot be read."""
         for _ in self.restoring(kept):
             pass
 
     def restoring(self, kept: Mapping[str, bytes]) -> Iterator[None]:
-        """The same, record by record: there may be a million."""
+        """Restore it record by record, with a pause after each: there may be a million."""
         by_kind: dict[str, dict[str, bytes]] = {"session": {}, "message": {}, "out": {}, "in": {}, "retained": {}}
         for key, value in kept.items():
             kind, _, rest = key.partition(" ")

@@ -127,8 +127,8 @@ class Session:
             data = message.packet(
                 outgoing.version, retain=retain, identifiers=grant.identifiers, now=self._now(message)
             )
-        if outgoing.max_packet and len(data) > outgoing.max_packet:  # MQTT-3.1.2-24, 3.1.2-25
-            return
+        if outgoing.max_packet and len(data) > outgoing.max_packet:
+            return  # as if it had been delivered (MQTT-3.1.2-25)
         if outgoing.offer(data) and aliases is not None and alias and not known:
             aliases.named(message.topic, alias)
 

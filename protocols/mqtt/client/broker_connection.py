@@ -425,7 +425,7 @@ def _ignore(_: object) -> None:
 
 
 async def _in_time(event: asyncio.Event) -> None:
-    """Wait for it, for a while at most."""
+    """Wait for ``event``, for ``CLOSE_TIMEOUT`` seconds at most."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(CLOSE_TIMEOUT):
             await event.wait()

@@ -219,7 +219,8 @@ class ClientCore:
         self._connected = True
         self.session_present = packet.present
         self.properties = packet.properties
-        self.keepalive.interval = packet.properties.get("server_keep_alive", self.keepalive.interval)  # 3.2.2.3.14
+        # 3.2.2.3.14: "the Client MUST use this value instead of the Keep Alive value the Client sent on CONNECT".
+        self.keepalive.interval = packet.properties.get("server_keep_alive", self.keepalive.interval)
         self._session.begin(packet.present)
         self._release_all()
         return Connected(0)

@@ -28,7 +28,7 @@ class Authentication:
         properties = {"authentication_method": self._method} | dict(event.get("properties") or {})
         if event.get("data") is not None:
             properties["authentication_data"] = event["data"]
-        if not self._problems:  # 3.1.2.11.7
+        if not self._problems:  # the client wants no reason strings (3.1.2.11.7)
             properties = without_problems(properties)
         code = event.get("reason_code", reasons.CONTINUE_AUTHENTICATION)
         self._outgoing.write(encoded(self._outgoing, packets.auth, code, properties=properties))

@@ -458,7 +458,8 @@ class ClientConnection(AppRun, asyncio.Protocol):
             self.dismiss()
 
     def dismiss(self) -> None:
-        """The server stops, whatever is under way. Who is not accepted yet is refused when its handler has ended."""
+        """Close the connection, because the server stops, whatever is under way. A client that is not accepted yet is
+        refused when its handler has ended."""
         if isinstance(self._phase, AcceptedConnection):
             self.close(reasons.SHUTTING_DOWN, "server shutting down")
 

@@ -65,7 +65,7 @@ class Preconnect(asyncio.Protocol):
         self._transport.abort()
 
     def _first(self, packet: Connect) -> None:
-        assigned = not packet.client_id  # MQTT-3.1.3-6
+        assigned = not packet.client_id  # then the server has to assign one (MQTT-3.1.3-6)
         if assigned:
             packet = packet._replace(client_id=f"auto-{uuid.uuid4().hex}")
         self._leave()

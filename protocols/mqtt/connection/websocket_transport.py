@@ -58,7 +58,7 @@ class WebSocketTransport(asyncio.Transport):
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return
-            if event.get("bytes") is None:  # MQTT-6.0.0-1
+            if event.get("bytes") is None:  # MQTT is in binary frames only (MQTT-6.0.0-1)
                 self._code = UNSUPPORTED_DATA
                 return
             self._protocol.data_received(event["bytes"])

@@ -80,4 +80,5 @@ ACCOUNT_REFUSED = frozenset(
         SERVER_MOVED,
     }
 )
-"""Answers to a CONNECT that somebody has to repair, here or there."""
+"""Answers to a CONNECT with which no later attempt can succeed until somebody repairs something, here or at the
+broker."""

@@ -31,7 +31,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class PutOnce:
-    """A message, unless what ``request`` claims for it is claimed already."""
+    """A message that is stored unless the key that ``request`` claims for it is claimed already."""
 
     message: Message
     request: claims.Request
