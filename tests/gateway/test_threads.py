@@ -11,6 +11,7 @@ import pytest
 from asgiref.local import Local
 from asgiref.sync import async_to_sync, sync_to_async
 from own_services import threads
+from waiting import until
 
 from gateway.threads import call_from_thread, run_in_thread
 
@@ -125,12 +126,6 @@ async def test_a_thread_may_ask_the_loop() -> None:
     assert await run_in_thread(lambda: call_from_thread(loop, answer())) == 42
 
 
-async def run_until_two_are_inside(most: list[int]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while most[0] < 2:
-            await asyncio.sleep(0.001)
-
-
 async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
     with threads(2):
         gate, inside, most = threading.Event(), [0], [0]
@@ -145,7 +140,7 @@ async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
                 inside[0] -= 1
 
         calls = [asyncio.ensure_future(run_in_thread(block)) for _ in range(6)]
-        await run_until_two_are_inside(most)
+        await until(lambda: most[0] >= 2)
         gate.set()
         async with asyncio.timeout(LIMIT):
             await asyncio.gather(*calls)

@@ -5,12 +5,13 @@ import contextlib
 import logging
 import threading
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from conversation import Conversation, scope
 from own_services import installed, threads
+from waiting import until
 from websockets.asyncio.client import connect as websocket
 
 from gateway import (
@@ -87,12 +88,6 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def _layer() -> Iterator[None]:
     with installed({channel_layer: InMemoryChannelLayer()}):
         yield
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.002)
 
 
 @contextlib.asynccontextmanager

@@ -10,6 +10,7 @@ import pytest
 from conversation import LIMIT, Conversation, scope
 from own_services import installed
 from test_mqtt_consumers import CONNECT, DISCONNECT, message, say
+from waiting import until
 
 from gateway import (
     AsyncMqttBatchConsumer,
@@ -192,9 +193,7 @@ async def test_a_batch_that_takes_long_holds_its_connections_back() -> None:
     async with devices(Slow.as_asgi(), 3) as peers:
         for peer in peers:
             peer.say(*(message("a", id=id) for id in range(1, 21)))
-        async with asyncio.timeout(LIMIT):
-            while not sizes:
-                await asyncio.sleep(0)
+        await until(lambda: sizes)
         for _ in range(100):
             await asyncio.sleep(0)
         taken = sum(20 - peer.inbox.qsize() for peer in peers)
@@ -210,9 +209,7 @@ async def test_a_connection_that_is_cancelled_takes_back_what_still_waits() -> N
     batches: list[list[MqttMessage]] = []
     async with devices(Keeps.as_asgi(batches=batches), 2) as (one, two):
         one.say(message("a", b"1", 1), message("a", b"2", 2))
-        async with asyncio.timeout(LIMIT):
-            while one.inbox.qsize():
-                await asyncio.sleep(0)
+        await until(lambda: not one.inbox.qsize())
         await asyncio.sleep(0)
         one.task.cancel()
         await asyncio.gather(one.task, return_exceptions=True)

@@ -7,7 +7,8 @@ from typing import Any
 import aiosmtplib
 import pytest
 from test_guard import MAIL, TEXT, deliver, email, sms
-from test_worker import QUICK, done, message, mqtt_app, publish, until, working
+from test_worker import QUICK, done, message, mqtt_app, publish, working
+from waiting import until
 
 from gateway import (
     AsyncMqttBatchConsumer,

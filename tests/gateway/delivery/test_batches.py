@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from test_worker import done, message, mqtt_app, publish, until, working
+from test_worker import done, message, mqtt_app, publish, working
+from waiting import until
 
 from gateway import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
 from gateway.store.sqlite import SQLiteStore

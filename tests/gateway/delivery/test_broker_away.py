@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from servers.mosquitto import mosquitto
+from waiting import until
 
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.outgoing import outgoing_of
@@ -23,12 +24,6 @@ async def accept_all(scope: Any, receive: Any, send: Any) -> None:
     while (event := await receive())["type"] != "mqtt.disconnect":
         if event["type"] == "mqtt.connect":
             await send({"type": "mqtt.accept"})
-
-
-async def until(look: Any) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not await look():
-            await asyncio.sleep(0.01)
 
 
 async def test_it_leaves_when_the_broker_is_back(store: SQLiteStore, caplog: pytest.LogCaptureFixture) -> None:

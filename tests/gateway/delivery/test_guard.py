@@ -2,11 +2,11 @@
 
 import asyncio
 import threading
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from waiting import until
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
@@ -39,9 +39,7 @@ async def deliver(app: Any, scope: dict[str, Any], events: list[Any]) -> list[di
 
 async def settled() -> None:
     """Until nothing is at work any more."""
-    async with asyncio.timeout(LIMIT):
-        while len(deliveries.get().attempts):
-            await asyncio.sleep(0.005)
+    await until(lambda: not len(deliveries.get().attempts))
 
 
 class Fails(EmailConsumer):
@@ -332,9 +330,3 @@ async def test_a_message_that_the_store_gives_away_before_its_first_attempt_hear
     await asyncio.gather(holding, other)
     await settled()
     assert runs == 2
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not true():
-            await asyncio.sleep(0.005)

@@ -13,7 +13,8 @@ import pytest
 from own_services import delivering
 from servers.provider import Provider, provider
 from servers.submission import Peer, peer
-from test_worker import LIMIT, until
+from test_worker import LIMIT
+from waiting import until
 
 from gateway.delivery.accounts import CERTAIN
 from gateway.delivery.keep import Keep

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from own_services import installed
-from test_worker import QUICK, done, has_dead, message, publish, until
+from test_worker import QUICK, done, has_dead, message, publish
+from waiting import until
 
 from gateway import (
     AsyncEmailConsumer,

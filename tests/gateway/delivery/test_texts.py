@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 import httpx
 import pytest
 from servers.provider import provider
-from test_worker import LIMIT, until, working
+from test_worker import LIMIT, working
+from waiting import until
 
 from gateway import AsyncSMSConsumer, Policy, ProtocolTypeRouter, SMSFromRouter
 from gateway.delivery.outbox import NoServer, Outbox

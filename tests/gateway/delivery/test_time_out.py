@@ -15,7 +15,8 @@ from conversation import Conversation
 from own_services import threads
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
 from test_guard import MAIL, TEXT, deliver, email, settled, sms
-from test_worker import done, message, mqtt_app, publish, until, working
+from test_worker import done, message, mqtt_app, publish, working
+from waiting import until
 
 from gateway import (
     AsyncEmailConsumer,
@@ -166,9 +167,7 @@ async def test_a_stop_leaves_what_a_thread_is_at_to_the_next_start(
     app = Guard(mail_to(gate).as_asgi(), Policy(attempts=3), "label")
     async with Conversation(app, email()) as server:
         server.say(*MAIL)
-        async with asyncio.timeout(LIMIT):
-            while not gate.runs:
-                await asyncio.sleep(0.005)
+        await until(lambda: gate.runs)
     assert server.heard() == [{"type": "email.defer"}]
     assert deliveries.get().attempts.active() == {"late handlers": 1}
     await deliveries.get().attempts.stop(0.0)
@@ -250,8 +249,7 @@ async def test_a_mailbox_is_no_exception(
 
     with _mailbox() as server:
         async with _reading(server, mail_to(gate), Policy(attempts=2), 0.1):
-            while tries() < 3:
-                await asyncio.sleep(0.02)
+            await until(lambda: tries() >= 3)
             assert gate.runs == 1
             gate.open()
             await until(moved)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from test_worker import done, until, working
+from test_worker import done, working
+from waiting import until
 
 from gateway.store import Message, codec
 from gateway.store.sqlite import SQLiteStore

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from waiting import until
 
 from gateway import (
     AsyncEmailConsumer,
@@ -40,12 +41,6 @@ def device() -> dict[str, Any]:
 
 def message(name: str, payload: bytes, id: int | None = None) -> dict[str, Any]:
     return {"type": "mqtt.receive", "topic": name, "payload": payload, "qos": 1, "id": id, "properties": {}}
-
-
-async def until(look: Any) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not await look():
-            await asyncio.sleep(0.005)
 
 
 @contextlib.asynccontextmanager

@@ -14,11 +14,13 @@ from typing import Any
 import aiohttp
 import aiosmtplib
 import pytest
+from waiting import until
 
 from gateway.config.loader import parse
 from gateway.runtime.build import build
 from gateway.runtime.install import install
 from gateway.runtime.running import RunningGateway
+from gateway.store import OperatorStore
 from gateway.threads import thread_pool
 from protocols.errors import BindError
 
@@ -87,12 +89,6 @@ def made(name: str, threads: int, store: str = "one", **facts: Any) -> RunningGa
 def port(running: RunningGateway, name: str) -> int:
     server = next(each for each in running.gateway.servers if each.name == name)
     return int(server.address.rpartition(":")[2])
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class Load:
@@ -220,12 +216,16 @@ async def test_a_gateway_is_replaced_under_load(
     assert "ERROR" not in (err := capsys.readouterr().err), err
 
 
+async def worked_off(store: OperatorStore) -> bool:
+    """Whether nothing is left in the inbox."""
+    counts = await store.counts()
+    return counts.waiting + counts.running == 0
+
+
 async def ended(running: RunningGateway) -> None:
     dispatcher = running.gateway.dispatcher
-    if dispatcher is not None:  # let it work off its inbox
-        async with asyncio.timeout(LIMIT):
-            while (counts := await dispatcher.deliveries.store.counts()).waiting + counts.running:
-                await asyncio.sleep(0.01)
+    if dispatcher is not None:
+        await until(lambda: worked_off(dispatcher.deliveries.store))
     await running.drain()
     await running.shut_down()
     await running.close()

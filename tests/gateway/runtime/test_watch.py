@@ -8,6 +8,7 @@ import time
 
 import pytest
 from own_services import threads
+from waiting import until
 
 from gateway.runtime import watchdog
 from gateway.runtime.watchdog import Watch
@@ -28,17 +29,11 @@ def block_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
         time.sleep(0.01)
 
 
-async def wait_until(said: str, caplog: pytest.LogCaptureFixture) -> None:
-    async with asyncio.timeout(LIMIT):
-        while said not in caplog.text:
-            await asyncio.sleep(0.01)
-
-
 async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFixture) -> None:
     Watch(asyncio.get_running_loop(), blocked=0.05).start()
     await asyncio.sleep(0)
     block_until("blocked", caplog)
-    await wait_until("the event loop goes on", caplog)
+    await until(lambda: "the event loop goes on" in caplog.text)
     [said, over] = [record.getMessage() for record in caplog.records]
     assert re.search(r"the event loop is blocked, .* at \S*test_watch.py:\d+; block in a sync consumer", said)
     assert re.match(r"the event loop goes on, after \d+\.\d s", over)
@@ -52,8 +47,8 @@ async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pyt
             stuck = [asyncio.ensure_future(run_in_thread(release.wait, LIMIT)) for _ in range(3)]
             await asyncio.sleep(0)
             Watch(asyncio.get_running_loop(), blocked=LIMIT, exhausted=0.05).start()
-            await wait_until("all 2 threads are busy", caplog)
+            await until(lambda: "all 2 threads are busy" in caplog.text)
             assert re.search(r"sync handlers wait for one: 2 at \S+:\d+", caplog.text)
             release.set()
             await asyncio.gather(*stuck)
-            await wait_until("a thread is free again", caplog)
+            await until(lambda: "a thread is free again" in caplog.text)

@@ -1,11 +1,12 @@
 """Files that earlier versions wrote."""
 
-import asyncio
 import contextlib
 import sqlite3
 import time
 from pathlib import Path
 from typing import Any
+
+from waiting import until
 
 from gateway.delivery.outbox import Outbox
 from gateway.delivery.service import Deliveries
@@ -61,9 +62,11 @@ async def test_what_0_1_0_tried_for_ever_has_an_end(tmp_path: Path) -> None:
 
     outbox = Outbox(Deliveries(store), {"email": away})
     outbox.start()
-    async with asyncio.timeout(20):
-        while (await store.counts()).outgoing:
-            await asyncio.sleep(0.01)
+
+    async def nothing_leaves() -> bool:
+        return (await store.counts()).outgoing == 0
+
+    await until(nothing_leaves)
     await outbox.stop(1.0)
     [dead, _] = await store.outgoing()
     assert (dead.state, dead.attempts, dead.recipient) == ("dead", 701, "b@x.org")

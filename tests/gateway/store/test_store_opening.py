@@ -5,6 +5,7 @@ import fcntl
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -31,6 +32,4 @@ async def test_one_that_is_cancelled_while_it_opens_holds_nothing(tmp_path: Path
     opening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await opening
-    async with asyncio.timeout(10):
-        while not path.exists() or others_alive(path, ""):
-            await asyncio.sleep(0.01)
+    await until(lambda: path.exists() and not others_alive(path, ""))

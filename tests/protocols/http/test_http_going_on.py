@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 from contract import LIMIT, connect
-from http_peer import GET, Recorder, ask, read_answer, serving, until
+from http_peer import GET, Recorder, ask, read_answer, serving
 from test_http_responses import piece, start
 from test_http_websocket import HANDSHAKE
 from turns import LONGEST, counted
+from waiting import until
 
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.http.server import HTTPServer

@@ -12,8 +12,9 @@ from typing import Any, cast
 import httpx
 import pytest
 from contract import LIMIT, connect, crashes
-from http_peer import GET, Recorder, ask, read_answer, serving, until
+from http_peer import GET, Recorder, ask, read_answer, serving
 from servers.programs import program
+from waiting import until
 
 from protocols.errors import LocalProtocolError
 

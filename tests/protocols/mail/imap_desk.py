@@ -3,8 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from servers.dovecot import PASSWORD, Dovecot
@@ -21,13 +20,6 @@ def new_user() -> str:
 
 def mail(subject: str, *, to: str = "support@example.org", body: str = "hello") -> bytes:
     return f"From: Ann <ann@example.net>\r\nTo: {to}\r\nSubject: {subject}\r\n\r\n{body}\r\n".encode()
-
-
-async def eventually(condition: Callable[[], Any], limit: float = LIMIT) -> None:
-    deadline = time.monotonic() + limit
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit:g} s"
-        await asyncio.sleep(0.02)
 
 
 class Desk:

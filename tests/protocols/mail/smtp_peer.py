@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from contract import LIMIT, connect
@@ -70,12 +70,6 @@ async def serving(app: Any, *, submission: Any = None, **settings: Any) -> Async
     server = SMTPServer(app, SMTPSettings(bind="127.0.0.1:0", **settings), state={}, submission=submission)
     async with asyncio.timeout(6 * LIMIT), server:
         yield server
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 class Inbox:

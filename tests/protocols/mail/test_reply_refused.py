@@ -7,10 +7,11 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from imap_desk import eventually, mail, new_user, settings
+from imap_desk import mail, new_user, settings
 from servers.dovecot import Dovecot, dovecot
 from servers.submission import Peer, peer
 from smtp_peer import LIMIT, peer_of, serving
+from waiting import until
 
 from gateway.consumers import AsyncEmailConsumer, EmailConsumer
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
@@ -114,7 +115,7 @@ async def test_from_a_mailbox(imap: Dovecot, caplog: pytest.LogCaptureFixture) -
         refusing({"RCPT": "550 5.1.1 no such user"}) as (there, submission),
         IMAPReader(Async.as_asgi(), settings(imap, user), name="support", state={}, submission=submission),
     ):
-        await eventually(lambda: HANDLED)
-        await eventually(lambda: imap.count(user=user) == 0)
+        await until(lambda: HANDLED)
+        await until(lambda: imap.count(user=user) == 0)
     assert (HANDLED, there.tried) == (["handled"], 1)
     assert "550 5.1.1 no such user" in unsent(caplog)[0]

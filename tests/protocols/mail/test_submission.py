@@ -9,6 +9,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 from contract import LIMIT
 from smtp_peer import Inbox, peer_of, serving
+from waiting import until
 
 from protocols.errors import LocalProtocolError, NotSent
 from protocols.events import checked
@@ -173,9 +174,7 @@ async def test_no_more_connections_than_allowed() -> None:
     async with serving(app) as server:
         submission = by_smtp(server.address, max_connections=2)
         sending = [asyncio.ensure_future(submission.submit("", ["b@x.org"], REPLY)) for _ in range(5)]
-        async with asyncio.timeout(LIMIT):
-            while running < 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: running >= 2)
         release.set()
         await asyncio.gather(*sending)
     assert most == 2

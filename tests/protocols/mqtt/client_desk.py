@@ -7,16 +7,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
+from waiting import until
 
 from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
 
 LIMIT = 10.0
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 class App:

@@ -15,6 +15,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 from test_mqtt_peers import port, run, subscriber
+from waiting import until
 
 from protocols.mqtt import MQTTServer
 
@@ -202,9 +203,7 @@ async def test_paho_session(server: MQTTServer) -> None:
             assert ann.message().payload == b"missed"
 
     await asyncio.to_thread(talk)
-    async with asyncio.timeout(LIMIT):
-        while server.broker.sessions:
-            await asyncio.sleep(0.01)
+    await until(lambda: not server.broker.sessions)
 
 
 async def test_gmqtt(server: MQTTServer) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import mqtt5_wire as wire
 import pytest
 import websockets
-from client_desk import App, client, scripted, until
+from client_desk import App, client, scripted
 from client_desk import Peer as Broker5
 from mqtt5_wire import Heard, read
 from mqtt_memory import Client, Clock
@@ -32,6 +32,7 @@ from mqtt_peer import (
 )
 from test_mqtt_websocket import serving as serving_websocket
 from turns import Turns, counted
+from waiting import until
 
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt import MQTTSettings

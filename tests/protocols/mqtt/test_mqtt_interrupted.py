@@ -5,11 +5,11 @@ from typing import Any
 
 import mqtt5_wire as wire
 import pytest
-from client_desk import until
 from mqtt5_wire import read
 from mqtt_memory import Client, Clock
 from mqtt_peer import CHEAP, Kept, Recorder, connected, dial, serving, string
 from test_mqtt_fairness import wire_options
+from waiting import until
 
 from protocols.mqtt.broker import fan_out, record
 from protocols.mqtt.broker.broker import Broker

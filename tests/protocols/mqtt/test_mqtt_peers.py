@@ -12,6 +12,7 @@ from mqtt_peer import LIMIT, Recorder, serving
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from servers.programs import program
+from waiting import until
 
 from protocols.mqtt import MQTTServer
 
@@ -47,9 +48,7 @@ async def subscriber(server: MQTTServer, *arguments: str) -> AsyncIterator[async
     program("mosquitto_sub")
     before = len(server.broker.matches["probe/x"])
     task = asyncio.ensure_future(run("mosquitto_sub", server, "-t", "probe/x", *arguments, wait=2 * LIMIT))
-    async with asyncio.timeout(LIMIT):
-        while len(server.broker.matches["probe/x"]) == before:
-            await asyncio.sleep(0.01)
+    await until(lambda: len(server.broker.matches["probe/x"]) > before)
     yield task
     await task
 

@@ -4,9 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from client_desk import client, ready, until
+from client_desk import client, ready
 from mqtt_peer import LIMIT, Recorder, connected, publish, serving
 from turns import LONGEST, counted
+from waiting import until
 
 MANY = 20_000
 SEND = {"type": "mqtt.send", "topic": "a/b", "payload": b"x", "qos": 0, "retain": False}

@@ -12,6 +12,7 @@ import pytest
 import websockets
 from mqtt_peer import PINGREQ, PINGRESP, connect
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
+from waiting import until
 
 from protocols import HTTPServer, HTTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
@@ -151,6 +152,4 @@ async def test_a_client_that_leaves_has_left() -> None:
         await asyncio.wait_for(peer.recv(), LIMIT)
         assert server.active() == {"mqtt": 1}
         await peer.close()
-        async with asyncio.timeout(LIMIT):
-            while server.active():
-                await asyncio.sleep(0.01)
+        await until(lambda: not server.active())

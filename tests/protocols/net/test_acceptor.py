@@ -7,12 +7,13 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from servers.certificates import make
+from waiting import until
 
 from protocols.net.listener import Listener
 from protocols.net.tls import TLS
@@ -53,12 +54,6 @@ async def serving(limit: int = 10, bind: str = "127.0.0.1:0", **options: Any) ->
         for each in list(Teller.open):
             each.transport.abort()
         await until(lambda: not Teller.open)
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 @contextlib.asynccontextmanager

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from servers.provider import provider
 from twilio.http.http_client import TwilioHttpClient
 from twilio.rest import Client
+from waiting import until
 
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 from protocols.secret import Secret
@@ -181,12 +182,11 @@ async def test_a_text_under_way_is_waited_for_at_the_end() -> None:
         hook = SMSWebhook(nothing, twilio(there.url), name="texts")
         await hook.start()
         sending = asyncio.ensure_future(hook.send(EVENT))
+        await until(lambda: there.waiting)
+        stopping = asyncio.ensure_future(hook.stop(LIMIT))
+        await asyncio.sleep(0)
+        there.resume()
         async with asyncio.timeout(LIMIT):
-            while not there.waiting:
-                await asyncio.sleep(0.005)
-            stopping = asyncio.ensure_future(hook.stop(LIMIT))
-            await asyncio.sleep(0)
-            there.resume()
             await asyncio.gather(sending, stopping)
         assert len(there.posts) == 1
 

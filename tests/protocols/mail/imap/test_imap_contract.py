@@ -6,8 +6,9 @@ from typing import Any, ClassVar
 
 import pytest
 from contract import LIMIT, Driver, Outcome, ServerContract, crashes
-from imap_desk import eventually, mail, new_user, settings
+from imap_desk import mail, new_user, settings
 from servers.dovecot import Dovecot, dovecot
+from waiting import until
 
 from protocols.asgi import EmailScope
 from protocols.mail.imap.reader import IMAPReader
@@ -58,7 +59,7 @@ class IMAPDriver(Driver):
         counts = {folder: self.dovecot.count(folder, self.user) for folder in FOLDERS}
         runs, server = self.runs, self.servers[-1]
         self.dovecot.append(message, user=self.user)
-        await eventually(lambda: server.status.state == "stopped" or (self.runs > runs and not server.active()))
+        await until(lambda: server.status.state == "stopped" or (self.runs > runs and not server.active()))
         grown = [folder for folder in FOLDERS if self.dovecot.count(folder, self.user) > counts[folder]]
         return FOLDERS[grown[0]] if grown else "failed"
 

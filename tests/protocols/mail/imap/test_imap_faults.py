@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imap_desk import LIMIT, Desk, eventually, mail, new_user, reading, settings
+from imap_desk import LIMIT, Desk, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from servers.ports import free_port
+from waiting import until
 
 from protocols.errors import BindError
 from protocols.mail.imap import session
@@ -51,14 +52,14 @@ async def test_a_server_killed_in_idle_is_noticed_and_nothing_is_lost(
     desk = Desk()
     server.append(mail("before"), user=user)
     async with reading(desk, server, user) as reader:
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
         await asyncio.sleep(0.2)  # in IDLE
         server.kill()
-        await eventually(lambda: reader.status.state == "connecting" and "connection refused" in reader.status.detail)
+        await until(lambda: reader.status.state == "connecting" and "connection refused" in reader.status.detail)
         assert "next try in" in reader.status.detail
         server.start()
         server.append(mail("meanwhile"), user=user)
-        await eventually(lambda: server.count("Processed", user) == 2)
+        await until(lambda: server.count("Processed", user) == 2)
         assert reader.status.state == "ready"
     assert desk.subjects == ["before", "meanwhile"]
     assert errors(caplog) == []
@@ -74,12 +75,12 @@ async def test_a_server_killed_in_mid_handler_gets_its_mark_later_and_the_handle
     desk = Desk(slow=release)
     server.append(mail("slow"), mail("next"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: desk.subjects == ["slow"])
+        await until(lambda: desk.subjects == ["slow"])
         server.kill()
         release.set()
         await asyncio.sleep(0.3)
         server.start()
-        await eventually(lambda: server.count("Processed", user) == 2)
+        await until(lambda: server.count("Processed", user) == 2)
     assert sorted(desk.subjects) in (["next", "slow"], ["next", "next", "slow"])
     assert desk.subjects.count("slow") == 1
 
@@ -88,13 +89,13 @@ async def test_a_session_that_is_kicked_comes_back(shared: Dovecot, user: str) -
     desk = Desk()
     async with reading(desk, shared, user) as reader:
         for round_ in range(3):
-            await eventually(lambda: reader.status.state == "ready")
+            await until(lambda: reader.status.state == "ready")
             await asyncio.sleep(0.2)
             shared.kick(user)
-            await eventually(lambda: reader.status.state == "connecting")
+            await until(lambda: reader.status.state == "connecting")
             assert "goodbye" in reader.status.detail or "connection lost" in reader.status.detail
             shared.append(mail(str(round_)), user=user)
-            await eventually(lambda: shared.count("Processed", user) == round_ + 1)  # noqa: B023 -- called at once
+            await until(lambda: shared.count("Processed", user) == round_ + 1)  # noqa: B023 -- called at once
     assert desk.subjects == ["0", "1", "2"]
 
 
@@ -104,12 +105,12 @@ async def test_a_server_that_lacks_things(user: str, missing: list[str]) -> None
         desk = Desk(bad={"type": "email.reject"})
         server.append(*[mail(str(number)) for number in range(30)], mail("bad"), user=user)
         async with reading(desk, server, user, poll=0.2) as reader:
-            await eventually(lambda: server.count("Processed", user) == 30)
+            await until(lambda: server.count("Processed", user) == 30)
             expected = "INBOX, polled every 0.2 s" if "IDLE" in missing else "INBOX, IDLE"
             assert reader.status.detail == expected
             server.append(mail("news"), user=user)
-            await eventually(lambda: server.count("Processed", user) == 31)
-            await eventually(lambda: server.count("Rejected", user) == 1)
+            await until(lambda: server.count("Processed", user) == 31)
+            await until(lambda: server.count("Rejected", user) == 1)
         left = server.messages("INBOX", user, ["UNDELETED"])
         assert left == []
         assert server.count("INBOX", user) == (31 + 1 if "UIDPLUS" in missing else 0), "no plain EXPUNGE"
@@ -122,8 +123,8 @@ async def test_without_uidplus_what_is_only_flagged_is_not_read_again(user: str)
         server.append(mail("one"), user=user)
         for _ in range(2):
             async with reading(desk, server, user) as reader:
-                await eventually(lambda: reader.status.state == "ready" and not reader.active())
-                await eventually(lambda: server.count("Processed", user) == 1)
+                await until(lambda: reader.status.state == "ready" and not reader.active())
+                await until(lambda: server.count("Processed", user) == 1)
         assert desk.subjects == ["one"]
 
 
@@ -133,7 +134,7 @@ async def test_wrong_credentials_are_said_and_tried_slowly(
     caplog.set_level(logging.DEBUG)
     for password in ("hunter2-wrong", "hünter2 wröng", 'hunter2"\\'):
         async with reading(Desk(), shared, user, password=Secret(password)) as reader:
-            await eventually(lambda: "login refused" in reader.status.detail)
+            await until(lambda: "login refused" in reader.status.detail)
             assert reader.status.state == "connecting"
             assert reader.status.detail.endswith("next try in 300 s")
     assert "hunter2" not in caplog.text
@@ -145,20 +146,20 @@ async def test_a_token_from_a_file(shared: Dovecot, user: str, tmp_path: Path) -
     changes: dict[str, Any] = {"password": None, "token_file": str(token), "retry_refused": 0.1}
     shared.append(mail("one"), user=user)
     async with reading(Desk(), shared, user, **changes) as reader:
-        await eventually(lambda: "No such file" in reader.status.detail)
+        await until(lambda: "No such file" in reader.status.detail)
         token.write_text("expired\n")
-        await eventually(lambda: "login refused" in reader.status.detail)
+        await until(lambda: "login refused" in reader.status.detail)
         token.write_text(f"{PASSWORD}\n")
-        await eventually(lambda: shared.count("Processed", user) == 1)
+        await until(lambda: shared.count("Processed", user) == 1)
 
 
 async def test_a_folder_that_is_missing_or_cannot_be_made_is_said(shared: Dovecot, user: str) -> None:
     async with reading(Desk(), shared, user, folder="Nowhere") as reader:
-        await eventually(lambda: "folder Nowhere: " in reader.status.detail)
+        await until(lambda: "folder Nowhere: " in reader.status.detail)
     shared.append(mail("one"), user=user)
     desk = Desk()
     async with reading(desk, shared, user, on_accept="move a/b") as reader:
-        await eventually(lambda: "cannot make folder a/b" in reader.status.detail)
+        await until(lambda: "cannot make folder a/b" in reader.status.detail)
     assert desk.scopes == [], "found out before any handler ran"
 
 
@@ -170,7 +171,7 @@ async def test_nobody_there(user: str) -> None:
     )
     reader = IMAPReader(Desk(), settings, state={})
     await reader.start()
-    await eventually(lambda: reader.status.detail.startswith("connection refused; next try in"))
+    await until(lambda: reader.status.detail.startswith("connection refused; next try in"))
     assert reader.address == f"127.0.0.1:{port}"
     async with asyncio.timeout(LIMIT):
         await reader.stop(10 * LIMIT)
@@ -182,18 +183,18 @@ async def test_tls_and_a_certificate_that_nobody_trusts(user: str) -> None:
         server.append(mail("one"), user=user)
         secure: dict[str, Any] = {"host": "localhost", "port": server.tls_port, "tls": True}
         async with reading(Desk(), server, user, **secure) as reader:
-            await eventually(lambda: "certificate is not trusted" in reader.status.detail)
+            await until(lambda: "certificate is not trusted" in reader.status.detail)
         async with reading(Desk(), server, user, **secure, ca=server.ca):
-            await eventually(lambda: server.count("Processed", user) == 1)
+            await until(lambda: server.count("Processed", user) == 1)
             server.append(mail("two"), user=user)
-            await eventually(lambda: server.count("Processed", user) == 2)
+            await until(lambda: server.count("Processed", user) == 2)
         with pytest.raises(BindError, match="No such file"):
             await IMAPReader(Desk(), settings(server, user, **secure, ca="/no/such.pem"), state={}).start()
 
 
 async def test_tls_to_a_server_without_it(shared: Dovecot, user: str) -> None:
     async with reading(Desk(), shared, user, tls=True) as reader:
-        await eventually(lambda: "TLS failed" in reader.status.detail)
+        await until(lambda: "TLS failed" in reader.status.detail)
 
 
 async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,7 +275,7 @@ async def lied_to(liar: Liar, app: Any = None, **changes: Any) -> AsyncIterator[
 )
 async def test_a_server_that_lies(liar: Liar, words: str, caplog: pytest.LogCaptureFixture) -> None:
     async with lied_to(liar) as reader:
-        await eventually(lambda: words in reader.status.detail)
+        await until(lambda: words in reader.status.detail)
     assert errors(caplog) == []
 
 
@@ -284,7 +285,7 @@ async def test_a_message_that_vanishes_and_one_that_nobody_asked_for(caplog: pyt
     desk = Desk()
     liar.answers["UID_FETCH"] = fetched.replace(b"BODY[] {5}\r\nab\r\nc", b"RFC822.SIZE 5 BODY[] {5}\r\nab\r\nc")
     async with lied_to(liar, desk):
-        await eventually(lambda: any(command.startswith("UID MOVE") for command in liar.commands))
+        await until(lambda: any(command.startswith("UID MOVE") for command in liar.commands))
     assert desk.bodies == [b"ab\r\nc"]
     assert 'UID MOVE 9 "Processed"' in liar.commands
     assert errors(caplog) == []
@@ -303,14 +304,14 @@ async def test_a_message_that_the_server_cannot_read_keeps_nobody_from_the_other
     damaged.chmod(0)
     desk = Desk()
     async with reading(desk, shared, user) as reader:
-        await eventually(lambda: desk.subjects == ["0", "1", "3", "4"])
-        await eventually(lambda: reader.status.state == "ready")
+        await until(lambda: desk.subjects == ["0", "1", "3", "4"])
+        await until(lambda: reader.status.state == "ready")
         shared.append(mail("news"), user=user)
-        await eventually(lambda: shared.count("Processed", user) == 5)
+        await until(lambda: shared.count("Processed", user) == 5)
     assert "message 3 deferred (it was not given: " in caplog.text
     damaged.chmod(0o600)
     async with reading(desk, shared, user):
-        await eventually(lambda: desk.subjects[-1] == "2")
+        await until(lambda: desk.subjects[-1] == "2")
 
 
 async def test_messages_that_somebody_deletes_while_they_are_handled_stop_nothing(shared: Dovecot, user: str) -> None:
@@ -319,13 +320,13 @@ async def test_messages_that_somebody_deletes_while_they_are_handled_stop_nothin
     desk = Desk(slow=release)
     shared.append(mail("slow"), *[mail(str(number)) for number in range(BATCH + 20)], user=user)
     async with reading(desk, shared, user) as reader:
-        await eventually(lambda: desk.subjects == ["slow"])
+        await until(lambda: desk.subjects == ["slow"])
         with shared.program(user) as program:
             program.select()
             program.store(f"1,{BATCH + 5}:{BATCH + 21}", "+FLAGS", "\\Deleted")
             program.expunge()
         release.set()
-        await eventually(lambda: shared.count("Processed", user) == BATCH + 3)
+        await until(lambda: shared.count("Processed", user) == BATCH + 3)
         assert reader.status.state == "ready"
         assert shared.count("INBOX", user) == 0
     assert desk.subjects == ["slow", *map(str, range(BATCH + 3))]
@@ -336,11 +337,11 @@ async def test_a_target_that_somebody_deletes_is_made_again(shared: Dovecot, use
     desk = Desk(slow=release)
     shared.append(mail("slow"), user=user)
     async with reading(desk, shared, user) as reader:
-        await eventually(lambda: desk.subjects == ["slow"])
+        await until(lambda: desk.subjects == ["slow"])
         with shared.program(user) as program:
             assert program.delete("Processed")[0] == "OK"
         release.set()
-        await eventually(lambda: shared.count("Processed", user) == 1)
+        await until(lambda: shared.count("Processed", user) == 1)
         assert reader.status.state == "ready"
     assert desk.subjects == ["slow"]
 
@@ -350,8 +351,8 @@ async def test_two_readers_of_one_folder_lose_nothing(shared: Dovecot, user: str
     one, other = Desk(), Desk()
     shared.append(*[mail(str(number)) for number in range(60)], user=user)
     async with reading(one, shared, user) as first, reading(other, shared, user) as second:
-        await eventually(lambda: shared.count("INBOX", user) == 0)
-        await eventually(lambda: not (first.active() or second.active()))
+        await until(lambda: shared.count("INBOX", user) == 0)
+        await until(lambda: not (first.active() or second.active()))
         assert (first.status.state, second.status.state) == ("ready", "ready")
     assert {*one.subjects, *other.subjects} == {str(number) for number in range(60)}
 
@@ -367,8 +368,8 @@ async def test_a_mark_that_is_refused_again_is_said() -> None:
     liar = Full(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
     desk = Desk()
     async with lied_to(liar, desk, retry_refused=0.05) as reader:
-        await eventually(lambda: "move to Processed: [OVERQUOTA] no room" in reader.status.detail)
-        await eventually(lambda: liar.commands.count('UID MOVE 9 "Processed"') > 5)
+        await until(lambda: "move to Processed: [OVERQUOTA] no room" in reader.status.detail)
+        await until(lambda: liar.commands.count('UID MOVE 9 "Processed"') > 5)
     assert len(desk.scopes) == 1
     assert "UID SEARCH UID 9" in liar.commands
 
@@ -382,7 +383,7 @@ async def test_a_trouble_that_lasts_is_one_line_though_its_words_hold_a_clock(ca
 
     liar = Clock(GREETING)
     async with lied_to(liar, retry_refused=0.01):
-        await eventually(lambda: sum(command.startswith("LOGIN") for command in liar.commands) > 5)
+        await until(lambda: sum(command.startswith("LOGIN") for command in liar.commands) > 5)
     assert caplog.text.count("AUTHENTICATIONFAILED") == 1
 
 
@@ -401,8 +402,8 @@ async def test_sizes_that_are_not_given_are_asked_for_one_by_one(answer: bytes) 
     liar = Damaged(GREETING, UID_SEARCH=b"* SEARCH 7 8 9\r\n", IDLE=b"!+ idling\r\n")
     desk = Desk()
     async with lied_to(liar, desk, reconnect=0.01) as reader:
-        await eventually(lambda: reader.status.state == "ready" and len(desk.scopes) == 2)
-        await eventually(lambda: liar.commands[-1] == "IDLE")
+        await until(lambda: reader.status.state == "ready" and len(desk.scopes) == 2)
+        await until(lambda: liar.commands[-1] == "IDLE")
     assert [scope["mailbox"]["uid"] for scope in desk.scopes] == [8, 9]
 
 
@@ -416,7 +417,7 @@ async def test_a_message_without_content_is_said_and_not_asked_for_again_at_once
         IDLE=b"!+ idling\r\n",
     )
     async with lied_to(liar):
-        await eventually(lambda: "IDLE" in liar.commands)
+        await until(lambda: "IDLE" in liar.commands)
     assert "message 9 deferred (it vanished, or the server gives no content), next in 30 s" in caplog.text
 
 
@@ -429,14 +430,14 @@ async def test_news_that_comes_outside_idle_is_not_slept_over() -> None:
         IDLE=b"!+ idling\r\n",
     )
     async with lied_to(liar):
-        await eventually(lambda: liar.commands.count("UID SEARCH UNDELETED") > 1)
+        await until(lambda: liar.commands.count("UID SEARCH UNDELETED") > 1)
     assert "IDLE" not in liar.commands
 
 
 async def test_idle_that_fails_again_and_again_is_given_up_for_polling() -> None:
     liar = Liar(GREETING, UID_SEARCH=b"* SEARCH\r\n", IDLE=None)
     async with lied_to(liar, reconnect=0.01, poll=0.1) as reader:
-        await eventually(lambda: liar.commands.count("NOOP") >= 2)
+        await until(lambda: liar.commands.count("NOOP") >= 2)
         assert reader.status.state == "ready"
         assert "polled every 0.1 s" in reader.status.detail
     assert liar.commands.count("IDLE") == IDLE_FAILURES
@@ -457,11 +458,11 @@ async def test_idle_is_renewed(shared: Dovecot, user: str, monkeypatch: pytest.M
     monkeypatch.setattr(session, "IDLE_RENEWAL", 0.1)
     desk = Desk()
     async with reading(desk, shared, user) as reader:
-        await eventually(lambda: reader.status.state == "ready")
+        await until(lambda: reader.status.state == "ready")
         ready = reader.status
         await asyncio.sleep(1)
         shared.append(mail("one"), user=user)
-        await eventually(lambda: desk.subjects == ["one"])
+        await until(lambda: desk.subjects == ["one"])
         assert reader.status is ready
 
 
@@ -477,7 +478,7 @@ async def test_an_application_that_breaks_while_it_is_asked_for_a_route(
     desk = Broken()
     shared.append(mail("bad", to="bad@example.org"), mail("good"), user=user)
     async with reading(desk, shared, user):
-        await eventually(lambda: shared.count("Processed", user) == 1)
+        await until(lambda: shared.count("Processed", user) == 1)
     assert desk.subjects == ["good"]
     assert shared.messages("INBOX", user) == [mail("bad", to="bad@example.org")]
     assert "a router's bug" in caplog.text

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from imap_desk import Desk, eventually, mail, reading
+from imap_desk import Desk, mail, reading
 from own_services import delivering
 from servers.dovecot import Dovecot, dovecot
+from waiting import until
 
 from gateway import EmailToRouter, Policy, address, default, domain, regex
 from gateway.store.sqlite import SQLiteStore
@@ -50,7 +51,7 @@ async def test_mailbox_mail_for_nobody_goes_to_the_default(
     user, desk = f"u{secrets.token_hex(4)}", Desk()
     server.append(*MAILS, user=user)
     async with reading(EmailToRouter([*NAMED, default(desk, policy)]), server, user):
-        await eventually(lambda: server.count("Processed", user) == 3)
+        await until(lambda: server.count("Processed", user) == 3)
     assert desk.subjects == ["none", "undisclosed", "broken"]
     assert [scope["rcpt_to"] for scope in desk.scopes] == [[], [], []]
     assert "Traceback" not in caplog.text
@@ -62,5 +63,5 @@ async def test_mailbox_mail_for_nobody_is_unrouted_without_a_default(
     user = f"u{secrets.token_hex(4)}"
     server.append(*MAILS, user=user)
     async with reading(EmailToRouter(NAMED), server, user, on_unrouted="move Unrouted"):
-        await eventually(lambda: server.count("Unrouted", user) == 3)
+        await until(lambda: server.count("Unrouted", user) == 3)
     assert "Traceback" not in caplog.text

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from imap_desk import Desk, RoutedDesk, eventually, mail, new_user, reading, settings
+from imap_desk import Desk, RoutedDesk, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
+from waiting import until
 
 from protocols.mail.imap import pending
 from protocols.mail.imap.reader import IMAPReader
@@ -32,11 +33,11 @@ def user() -> str:
 async def test_news_is_delivered_in_idle_and_moved_when_handled(server: Dovecot, user: str) -> None:
     desk = Desk()
     async with reading(desk, server, user) as reader:
-        await eventually(lambda: reader.status.state == "ready")
+        await until(lambda: reader.status.state == "ready")
         assert reader.status.detail == "INBOX, IDLE"
         sent = mail("first")
         server.append(sent, user=user)
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
         assert desk.bodies == [sent]
         assert server.messages("INBOX", user) == []
         assert server.messages("Processed", user) == [sent]
@@ -59,12 +60,12 @@ async def test_a_message_is_marked_only_after_its_handler(server: Dovecot, user:
     desk = Desk(quick=None, slow=release)
     server.append(mail("quick"), mail("slow"), mail("next"), user=user)
     async with reading(desk, server, user) as reader:
-        await eventually(lambda: desk.subjects == ["quick", "slow"])
-        await eventually(lambda: server.count("Processed", user) == 1)  # a slow handler does not keep its neighbour
+        await until(lambda: desk.subjects == ["quick", "slow"])
+        await until(lambda: server.count("Processed", user) == 1)  # a slow handler does not keep its neighbour
         assert server.messages("INBOX", user) == [mail("slow"), mail("next")]
         assert reader.active() == {"email": 1}
         release.set()
-        await eventually(lambda: server.count("Processed", user) == 3)
+        await until(lambda: server.count("Processed", user) == 3)
     assert desk.subjects == ["quick", "slow", "next"]
     assert [flags for flags in server.flags("Processed", user) if b"Seen" in flags] == []
 
@@ -81,7 +82,7 @@ async def test_marks_do_not_wait_for_the_end_of_a_batch(server: Dovecot, user: s
 
     server.append(*[mail(str(number)) for number in range(10)], user=user)
     async with reading(unhurried, server, user):
-        await eventually(lambda: server.count("Processed", user) == 10)
+        await until(lambda: server.count("Processed", user) == 10)
 
 
 async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
@@ -93,10 +94,10 @@ async def test_a_crash_keeps_the_message_which_is_tried_again_and_again(
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), mail("good"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: desk.subjects.count("bad") > 5)
+        await until(lambda: desk.subjects.count("bad") > 5)
         assert server.messages("INBOX", user) == [mail("bad")]
         del desk.answers["bad"]  # the handler is mended
-        await eventually(lambda: server.count("Processed", user) == 2)
+        await until(lambda: server.count("Processed", user) == 2)
     assert desk.subjects[:2] == ["bad", "good"], "one bad message never blocks the next"
     assert desk.subjects.count("good") == 1
     assert server.count("INBOX", user) == 0
@@ -109,9 +110,9 @@ async def test_until_its_next_attempt_a_failed_message_stays_untouched(server: D
     desk = Desk(bad=RuntimeError("no"))
     server.append(mail("bad"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: len(desk.scopes) == 1)
+        await until(lambda: len(desk.scopes) == 1)
         server.append(mail("good"), user=user)
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
         assert server.messages("INBOX", user) == [mail("bad")]
         assert server.flags("INBOX", user) == [b"1 (FLAGS ())"]
     assert desk.subjects == ["bad", "good"]
@@ -124,7 +125,7 @@ async def test_a_deferred_message_is_tried_again_when_the_handler_wished_and_as_
     desk = Desk(later={"type": "email.defer", "retry_after": wish})
     server.append(mail("later"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: len(desk.scopes) > 3)
+        await until(lambda: len(desk.scopes) > 3)
     assert server.count("INBOX", user) == 1
 
 
@@ -135,7 +136,7 @@ async def test_what_is_due_ends_the_waiting(user: str, missing: str) -> None:
         desk = Desk(later={"type": "email.defer", "retry_after": 1})
         other.append(mail("later"), user=user)
         async with reading(desk, other, user, poll=3600) as reader:
-            await eventually(lambda: len(desk.scopes) == 3)
+            await until(lambda: len(desk.scopes) == 3)
             assert reader.status.detail == ("INBOX, polled every 3600 s" if missing else "INBOX, IDLE")
 
 
@@ -146,7 +147,7 @@ async def test_a_wish_that_is_no_number_is_a_crash_and_an_ordinary_deferral(
     desk = Desk(later={"type": "email.defer", "retry_after": wish})
     server.append(mail("later"), mail("good"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
     assert server.messages("INBOX", user) == [mail("later")]
     assert "message 1 deferred, next in 30 s" in caplog.text
 
@@ -155,8 +156,8 @@ async def test_a_rejected_message_is_moved(server: Dovecot, user: str) -> None:
     desk = Desk(spam={"type": "email.reject", "reason": "no"})
     server.append(mail("spam"), mail("good"), user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Rejected", user) == 1)
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Rejected", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
     assert server.messages("Rejected", user) == [mail("spam")]
 
 
@@ -164,7 +165,7 @@ async def test_a_handler_that_hangs_is_cancelled_and_its_message_kept(server: Do
     desk = Desk(slow=asyncio.Event())
     server.append(mail("slow"), mail("good"), user=user)
     async with reading(desk, server, user, handler_timeout=0.2):
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
     assert desk.subjects == ["slow", "good"]
     assert server.messages("INBOX", user) == [mail("slow")]
 
@@ -177,8 +178,8 @@ async def test_other_marks(server: Dovecot, user: str, mark: str, left: int, fla
     server.append(mail("one"), user=user)
     for number in (1, 2):  # the second reader finds nothing to do
         async with reading(desk, server, user, on_accept=mark) as reader:
-            await eventually(lambda: reader.status.state == "ready" and not reader.active())
-            await eventually(lambda: len(desk.scopes) == 1)
+            await until(lambda: reader.status.state == "ready" and not reader.active())
+            await until(lambda: len(desk.scopes) == 1)
         assert server.count("INBOX", user) == left, number
         assert all(flag in line for line in server.flags("INBOX", user))
     assert len(desk.scopes) == 1
@@ -187,7 +188,7 @@ async def test_other_marks(server: Dovecot, user: str, mark: str, left: int, fla
 async def test_folders_may_have_any_name(server: Dovecot, user: str) -> None:
     server.append(mail("one"), user=user)
     async with reading(Desk(), server, user, on_accept='move Späm & "Ham"'):
-        await eventually(lambda: server.count("INBOX", user) == 0)
+        await until(lambda: server.count("INBOX", user) == 0)
     assert server.count('Sp&AOQ-m &- \\"Ham\\"', user) == 1
 
 
@@ -198,9 +199,9 @@ async def test_what_no_route_takes_is_left_and_looked_at_once(server: Dovecot, u
         asked: list[Any] = []
         deliver = reader._deliver
         reader._deliver = lambda message, **more: asked.append(message.uid) or deliver(message, **more)  # type: ignore[method-assign]
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
         server.append(mail("ticket two"), user=user)
-        await eventually(lambda: server.count("Processed", user) == 2)
+        await until(lambda: server.count("Processed", user) == 2)
     assert asked == [1, 2, 3]
     assert desk.subjects == ["ticket", "ticket two"]
     assert server.messages("INBOX", user) == [mail("private", to="ann@example.org")]
@@ -210,7 +211,7 @@ async def test_what_no_route_takes_is_left_and_looked_at_once(server: Dovecot, u
 async def test_what_no_route_takes_may_be_moved(server: Dovecot, user: str) -> None:
     server.append(mail("private", to="ann@example.org"), user=user)
     async with reading(RoutedDesk("support@example.org"), server, user, on_unrouted="move Unrouted"):
-        await eventually(lambda: server.count("Unrouted", user) == 1)
+        await until(lambda: server.count("Unrouted", user) == 1)
 
 
 async def test_the_recipients_are_those_that_a_route_takes(server: Dovecot, user: str) -> None:
@@ -218,7 +219,7 @@ async def test_the_recipients_are_those_that_a_route_takes(server: Dovecot, user
     named = b"Delivered-To: other@example.org\r\n" + mail("one", to="x@example.org, help@example.org")
     server.append(named, b"Subject: two\r\n\r\n", user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Processed", user) == 2)
+        await until(lambda: server.count("Processed", user) == 2)
     assert [scope["rcpt_to"] for scope in desk.scopes] == [["help@example.org"], [user]]
 
 
@@ -229,8 +230,8 @@ async def test_a_message_over_the_limit_is_set_aside_unread(
     big, small = mail("big", body="x" * 9000), mail("small")
     server.append(big, small, small, small, user=user)
     async with reading(desk, server, user, max_message=2 * len(small)):
-        await eventually(lambda: server.count("Processed", user) == 3)
-        await eventually(lambda: server.count("Rejected", user) == 1)
+        await until(lambda: server.count("Processed", user) == 3)
+        await until(lambda: server.count("Rejected", user) == 1)
     assert desk.bodies == [small] * 3
     told = f"support INBOX: message 1 has {len(big)} bytes, the limit is {2 * len(small)}; move Rejected"
     assert [record.getMessage() for record in caplog.records if record.levelno >= logging.ERROR] == [told]
@@ -256,7 +257,7 @@ async def test_mail_whose_headers_break_parsers_is_delivered(
     desk = Desk()
     server.append(*BROKEN, user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Processed", user) == len(BROKEN))
+        await until(lambda: server.count("Processed", user) == len(BROKEN))
     assert [len(body) for body in desk.bodies] == [len(raw) for raw in server.messages("Processed", user)]
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
@@ -266,14 +267,14 @@ async def test_fifteen_hundred_messages(server: Dovecot, user: str) -> None:
     desk = RoutedDesk("support@example.org")
     server.append(*[mail(str(number), to="ann@example.org") for number in range(1500)], mail("ticket"), user=user)
     async with reading(desk, server, user) as reader:
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
         connected = reader.status
         with server.program(user) as program:  # fifteen hundred EXPUNGE lines for the reader
             program.select("INBOX")
             program.store("1:*", "+FLAGS.SILENT", "\\Deleted")
             program.expunge()
         server.append(*[mail(str(number)) for number in range(30)], user=user)
-        await eventually(lambda: server.count("Processed", user) == 31)
+        await until(lambda: server.count("Processed", user) == 31)
         assert reader.status is connected, "the connection was lost"
     assert desk.subjects == ["ticket", *map(str, range(30))]
 
@@ -282,7 +283,7 @@ async def test_order_is_the_order_of_arrival_over_many_batches(server: Dovecot, 
     desk = Desk()
     server.append(*[mail(str(number)) for number in range(120)], user=user)
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Processed", user) == 120)
+        await until(lambda: server.count("Processed", user) == 120)
     assert desk.subjects == [str(number) for number in range(120)]
 
 
@@ -292,15 +293,15 @@ async def test_a_folder_that_is_made_anew_has_new_messages(server: Dovecot, user
         program.create("Work")
     server.append(mail("later"), user=user, folder="Work")
     async with reading(desk, server, user, folder="Work", retry_refused=0.1):
-        await eventually(lambda: desk.subjects == ["later"])
+        await until(lambda: desk.subjects == ["later"])
         await asyncio.sleep(1.1)  # UIDVALIDITY is a time in seconds
         with server.program(user) as program:
             program.delete("Work")
             program.create("Work")
         server.append(mail("new"), user=user, folder="Work")
         server.kick(user)  # Dovecot itself notices at the end of the IDLE
-        await eventually(lambda: desk.subjects == ["later", "new"])
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: desk.subjects == ["later", "new"])
+        await until(lambda: server.count("Processed", user) == 1)
     first, second = (scope["mailbox"] for scope in desk.scopes)
     assert first["uid"] == second["uid"] == 1
     assert first["uidvalidity"] != second["uidvalidity"]
@@ -312,7 +313,7 @@ async def test_stop_waits_for_the_handler_and_its_mark_and_begins_nothing_new(se
     server.append(mail("slow"), mail("next"), user=user)
     reader = IMAPReader(desk, settings(server, user), state={})
     await reader.start()
-    await eventually(lambda: desk.subjects == ["slow"])
+    await until(lambda: desk.subjects == ["slow"])
     stopping = asyncio.ensure_future(reader.stop(10))
     await asyncio.sleep(0.2)
     assert reader.status.state == "draining"
@@ -324,10 +325,10 @@ async def test_stop_waits_for_the_handler_and_its_mark_and_begins_nothing_new(se
 
 async def test_a_reader_that_stops_says_goodbye(server: Dovecot, user: str) -> None:
     async with reading(Desk(), server, user) as reader:
-        await eventually(lambda: reader.status.state == "ready" and not reader.active())
+        await until(lambda: reader.status.state == "ready" and not reader.active())
         await asyncio.sleep(0.1)
     pattern = rf"imap\({re.escape(user)}\).*Logged out"
-    await eventually(lambda: re.search(pattern, (server.root / "log").read_text()))
+    await until(lambda: re.search(pattern, (server.root / "log").read_text()))
 
 
 KILLED = """
@@ -361,7 +362,7 @@ async def test_a_message_whose_reader_was_killed_is_read_again(server: Dovecot, 
     assert server.messages("INBOX", user) == [mail("one")]
     desk = Desk()
     async with reading(desk, server, user):
-        await eventually(lambda: server.count("Processed", user) == 1)
+        await until(lambda: server.count("Processed", user) == 1)
     assert desk.bodies == [mail("one")]
 
 

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 from contract import LIMIT, connect, crashes
 from servers.programs import program
-from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving, until
+from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving
+from waiting import until
 
 from gateway import EmailToRouter, regex
 from protocols.errors import BindError

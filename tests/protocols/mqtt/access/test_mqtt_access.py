@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from mqtt_peer import CHEAP
+from waiting import until
 
 from protocols.mqtt.access import access as module
 from protocols.mqtt.access.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
@@ -175,18 +176,12 @@ def users_of(*names: str) -> dict[str, Secret]:
     return dict.fromkeys(names, USERS["ann"])
 
 
-async def until_inside(gate: Gate, number: int) -> None:
-    async with asyncio.timeout(LIMIT):
-        while gate.inside < number:
-            await asyncio.sleep(0.001)
-
-
 async def test_nobody_with_the_right_password_is_refused_because_many_come(gate: Gate) -> None:
     names = [f"u{number}" for number in range(1000)]
     access = Access(MQTTSettings(users=users_of(*names)), "devices")
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         tasks = [group.create_task(access.authenticate(name, b"right", None, "192.0.2.1")) for name in names]
-        await until_inside(gate, MOST_AT_ONCE)
+        await until(lambda: gate.inside >= MOST_AT_ONCE)
         gate.opened.set()
     assert [task.result() for task in tasks] == [(OK, name) for name in names]
     assert gate.most == MOST_AT_ONCE
@@ -200,7 +195,7 @@ async def test_a_right_password_does_not_wait_behind_wrong_ones_of_another_addre
             asyncio.ensure_future(access.authenticate("ann", b"%d" % number, None, "192.0.2.1"))
             for number in range(200)
         ]
-        await until_inside(gate, MOST_AT_ONCE)
+        await until(lambda: gate.inside >= MOST_AT_ONCE)
         right = asyncio.ensure_future(access.authenticate("bob", b"right", None, "192.0.2.2"))
         await asyncio.sleep(0)
         gate.opened.set()
@@ -217,7 +212,7 @@ async def test_long_passwords_have_a_bound_of_their_own(gate: Gate, monkeypatch:
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         long = [b"%d " % number + b"x" * LONG for number in range(most)]
         tasks = [group.create_task(access.authenticate("ann", each, None)) for each in long]
-        await until_inside(gate, MOST_AT_ONCE)
+        await until(lambda: gate.inside >= MOST_AT_ONCE)
         assert await access.authenticate("ann", b"x" * (LONG + 1), None) == (BUSY, None)
         tasks.append(group.create_task(access.authenticate("ann", b"right", None)))
         await asyncio.sleep(0)
@@ -230,7 +225,7 @@ async def test_who_leaves_while_waiting_is_not_checked(gate: Gate) -> None:
     access = Access(MQTTSettings(users=users_of("ann")), "devices")
     async with asyncio.timeout(LIMIT):
         tasks = [asyncio.ensure_future(access.authenticate(f"u{number}", b"x", None)) for number in range(100)]
-        await until_inside(gate, MOST_AT_ONCE)
+        await until(lambda: gate.inside >= MOST_AT_ONCE)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -279,7 +274,7 @@ async def test_who_comes_at_once_with_one_login_is_checked_once(gate: Gate) -> N
     access = Access(MQTTSettings(users=USERS), "devices")
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         tasks = [group.create_task(access.authenticate("ann", b"right", None, f"192.0.2.{n}")) for n in range(200)]
-        await until_inside(gate, 1)
+        await until(lambda: gate.inside >= 1)
         gate.opened.set()
     assert {task.result() for task in tasks} == {(OK, "ann")}
     assert gate.checked == ["ann"]
@@ -311,7 +306,7 @@ async def test_who_is_removed_while_waiting_is_not_let_in(gate: Gate, tmp_path: 
     access._file._clock = lambda: time.monotonic() * 1e6  # each look finds that a second has passed
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         tasks = [group.create_task(access.authenticate(name, b"right", None, name)) for name in names]
-        await until_inside(gate, MOST_AT_ONCE)
+        await until(lambda: gate.inside >= MOST_AT_ONCE)
         text = path.read_text().splitlines(keepends=True)
         path.write_text(text[2] + "# ann and bob have left\n")
         gate.opened.set()

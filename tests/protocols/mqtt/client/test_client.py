@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from client_desk import LIMIT, App, client, lines, ready, settings, until
+from client_desk import LIMIT, App, client, lines, ready, settings
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.ports import free_port
+from waiting import until
 
 from protocols.asgi import MQTTScope
 from protocols.errors import Disconnected, LocalProtocolError

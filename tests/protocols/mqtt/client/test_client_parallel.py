@@ -7,8 +7,9 @@ from typing import Any
 from zlib import crc32
 
 import pytest
-from client_desk import LIMIT, Peer, client, lines, ready, scripted, settings, until
+from client_desk import LIMIT, Peer, client, lines, ready, scripted, settings
 from servers.mosquitto import Mosquitto, mosquitto
+from waiting import until
 
 from protocols.mqtt.client.client import MQTTClient
 

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from client_desk import LIMIT, App, Peer, ready, scripted, settings, until
+from client_desk import LIMIT, App, Peer, ready, scripted, settings
 from test_client_qos2 import PUBCOMP, PUBREC, PUBREL, Sender, step
+from waiting import until
 
 from protocols.errors import BindError
 from protocols.mqtt.broker.journal import Changes

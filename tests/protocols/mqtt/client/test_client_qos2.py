@@ -4,8 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from client_desk import LIMIT, App, Peer, client, ready, scripted, until
+from client_desk import LIMIT, App, Peer, client, ready, scripted
 from servers.mosquitto import mosquitto
+from waiting import until
 
 from protocols.errors import Disconnected, NotSent
 from protocols.mqtt.client.session import ClientSession

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from client_desk import LIMIT, App, client, ready, until
+from client_desk import LIMIT, App, client, ready
 from servers.mosquitto import Mosquitto, mosquitto
+from waiting import until
 
 from gateway.consumers import AsyncMqttBatchConsumer, AsyncMqttConsumer, MqttConsumer
 from protocols.errors import AccountRefused, Disconnected, NotSent, PermanentFailure

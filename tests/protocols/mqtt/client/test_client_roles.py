@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from client_desk import App, client, ready, until
+from client_desk import App, client, ready
+from waiting import until
 
 from gateway.consumers import AsyncMqttConsumer, MqttConsumer
 from protocols.errors import Disconnected

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import websockets
-from client_desk import App, client, ready, until
+from client_desk import App, client, ready
 from servers.certificates import make
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.ports import free_port
+from waiting import until
 
 from protocols import HTTPServer, HTTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
