@@ -1,8 +1,13 @@
-"""The source in figures: lengths of files and functions, scope types outside their folder, ignored checks."""
+"""The source in figures: lengths of files and functions, scope types outside their folder, ignored checks.
+
+``python .ci/shape.py check`` prints what `make check` forbids: a scope type that is named where none may be, an ignored
+check without its reason, a package without layers.
+"""
 
 import ast
 import re
 import sys
+import tomllib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,6 +15,7 @@ from statistics import median, quantiles
 from typing import NamedTuple
 
 SOURCE = "gateway", "protocols"
+OTHERS = "benchmarks", "examples", ".ci"
 LONGEST = 5
 SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms)(?:\.[a-z_.]+)?")
 """A scope type, or the type of one of its events."""
@@ -20,12 +26,22 @@ OF_ONE_TYPE = {
     "gateway/config/carriers.py",
 }
 """An HTTP application, and the setting ``websocket`` of MQTT servers."""
-IGNORED = re.compile(r"# (?:ruff: )?(noqa: \w+|type: ignore\[[\w, -]+\])")
+IGNORED = re.compile(r"# (noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*|type: ignore\[[\w, -]+\])")
+WITHOUT_LAYERS = {"protocols.sms.providers"}
+"""A provider is one file, and its name is in no list."""
 
 
 class Size(NamedTuple):
     lines: int
     place: str
+
+
+class Ignored(NamedTuple):
+    """A check that is ignored."""
+
+    place: str
+    what: str
+    reason: str
 
 
 def files(*folders: str) -> Iterator[tuple[str, str]]:
@@ -40,7 +56,8 @@ def functions(path: str, text: str) -> Iterator[Size]:
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-            yield Size((body[-1].end_lineno - body[0].lineno + 1) if body else 0, f"{path}:{node.lineno} {node.name}")
+            lines = (body[-1].end_lineno or body[-1].lineno) - body[0].lineno + 1 if body else 0
+            yield Size(lines, f"{path}:{node.lineno} {node.name}")
 
 
 def sizes(what: str, found: Iterable[Size]) -> Iterator[str]:
@@ -59,10 +76,31 @@ def scope_types() -> Iterator[str]:
                     yield f"{path}:{node.lineno}: {node.value!r}"
 
 
-def ignored(*folders: str) -> Iterator[str]:
-    counts = Counter(each for _, text in files(*folders) for each in IGNORED.findall(text))
-    yield f"Ignored in {', '.join(folders)}: {counts.total()}"
-    yield from (f"  {number:5} {what}" for what, number in counts.most_common())
+def ignored(*folders: str) -> Iterator[Ignored]:
+    for path, text in files(*folders):
+        for number, line in enumerate(text.splitlines(), 1):
+            if found := IGNORED.findall(line):
+                reason = IGNORED.sub("", line[line.index(f"# {found[0]}") :]).strip(" -#")
+                yield from (Ignored(f"{path}:{number}", what, reason) for what in found)
+
+
+def without_reason() -> Iterator[str]:
+    """Of a type that is ignored in tests no word is needed: the test gives a wrong one, or knows better."""
+    for each in ignored(*SOURCE, *OTHERS, "tests"):
+        if not each.reason and not (each.place.startswith("tests/") and each.what.startswith("type")):
+            yield f"{each.place}: {each.what} has no reason; write it behind, after -- or #"
+
+
+def without_layers() -> Iterator[str]:
+    """Packages whose modules are in no contract of import-linter."""
+    contracts = tomllib.loads(Path("pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layered = {name for each in contracts if each.get("exhaustive") for name in each["containers"]}
+    packages = [path.parent for folder in SOURCE for path in sorted(Path(folder).rglob("__init__.py"))]
+    for package in packages:
+        name = ".".join(package.parts)
+        modules = [path for path in package.iterdir() if path.suffix == ".py" or path in packages]
+        if len(modules) > 2 and name not in layered | WITHOUT_LAYERS:
+            yield f"{package}: no layers in pyproject.toml; add a contract with exhaustive = true"
 
 
 def report() -> Iterator[str]:
@@ -72,15 +110,19 @@ def report() -> Iterator[str]:
     by_file = Counter(each.partition(":")[0] for each in scope_types())
     yield f"Scope types named outside {' and '.join(KNOW_THEM)}: {by_file.total()}"
     yield from (f"  {number:5} {path}" for path, number in by_file.most_common())
-    yield from ignored(*SOURCE)
-    yield from ignored("tests", "benchmarks", "examples")
+    found = list(ignored(*SOURCE))
+    yield f"Ignored in {', '.join(SOURCE)}: {len(found)}"
+    yield from (f"  {each.place} {each.what}: {each.reason}" for each in found)
+    counts = Counter(each.what for each in ignored("tests", *OTHERS))
+    yield f"Ignored in {', '.join(('tests', *OTHERS))}: {counts.total()}"
+    yield from (f"  {number:5} {what}" for what, number in counts.most_common())
 
 
 def check() -> str | None:
     """What `make check` has to say."""
-    found = list(scope_types())
     places = " and ".join(f"gateway/{each}" for each in KNOW_THEM)
-    return "\n".join([*found, f"A scope type may be named in {places} only."]) if found else None
+    named = [f"{each} is a scope type, which may be named in {places} only" for each in scope_types()]
+    return "\n".join([*named, *without_reason(), *without_layers()]) or None
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 import tempfile
 import textwrap
@@ -17,14 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from gateway.config.loader import parse
+from gateway.runtime.build import build
+from gateway.runtime.install import install
+from gateway.runtime.running import RunningGateway
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from gateway.config.loader import parse  # noqa: E402
-from gateway.runtime.build import build  # noqa: E402
-from gateway.runtime.install import install  # noqa: E402
-from gateway.runtime.running import RunningGateway  # noqa: E402
-
 HANDLERS = """
 from gateway import AsyncEmailConsumer, AsyncMqttConsumer, AsyncSMSConsumer, AsyncWebsocketConsumer
 
@@ -53,9 +50,9 @@ class Texts(AsyncSMSConsumer):
 """
 CONFIG = """
 servers:
-  web: {{protocol: http, bind: "127.0.0.1:{http}"}}
-  devices: {{protocol: mqtt, bind: "127.0.0.1:{mqtt}"}}
-  mail: {{protocol: smtp, bind: "127.0.0.1:{smtp}"}}
+  web: {{protocol: http, bind: "127.0.0.1:0"}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:0"}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:0"}}
   texts: {{protocol: sms, provider: generic, on: web, path: /hooks/sms, insecure: true}}
 routes:
   http: traced_handlers.page
@@ -107,11 +104,10 @@ def recording(trace: Trace) -> Iterator[None]:
         sys.setprofile(None)
 
 
-async def traced(port: int, before: Sequence[bytes], message: bytes, handled: list[str]) -> Trace:
+async def traced(address: str, before: Sequence[bytes], message: bytes, handled: list[str]) -> Trace:
     """Say ``before``, an answer to each, and then ``message``, which is traced until it is handled."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    if port == PORTS["smtp"]:
-        await reader.read(4096)
+    host, _, port = address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
     for each in before:
         writer.write(each)
         await reader.read(4096)
@@ -126,15 +122,6 @@ async def traced(port: int, before: Sequence[bytes], message: bytes, handled: li
     return trace
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-PORTS = {name: _free_port() for name in ("http", "mqtt", "smtp")}
-
-
 def _string(text: bytes) -> bytes:
     return len(text).to_bytes(2, "big") + text
 
@@ -143,34 +130,31 @@ def _packet(first: int, body: bytes) -> bytes:
     return bytes((first, len(body))) + body
 
 
-def messages() -> dict[str, tuple[int, list[bytes], bytes]]:
-    """Name -> port, what is said before, the message."""
+def messages() -> dict[str, tuple[str, list[bytes], bytes]]:
+    """Name -> server, what is said before, the message."""
     connect = _packet(0x10, _string(b"MQTT") + b"\4\2\0\0" + _string(b"traced"))
     upgrade = b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     upgrade += b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     text = json.dumps({"id": "m1", "from": "+4915112345678", "to": "+4930123456", "text": "hi"}).encode()
     post = b"POST /hooks/sms HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
-    found: dict[str, tuple[int, list[bytes], bytes]] = {
-        "HTTP": (PORTS["http"], [], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
-        "WebSocket": (PORTS["http"], [upgrade], b"\x81\x82\0\0\0\0hi"),
-        "SMS": (PORTS["http"], [], post % (len(text), text)),
+    found: dict[str, tuple[str, list[bytes], bytes]] = {
+        "HTTP": ("web", [], b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"),
+        "WebSocket": ("web", [upgrade], b"\x81\x82\0\0\0\0hi"),
+        "SMS": ("web", [], post % (len(text), text)),
     }
     for name in (b"plain", b"inbox"):
-        found[f"MQTT, {name.decode()}"] = (PORTS["mqtt"], [connect], _packet(0x32, _string(name) + b"\0\1" + b"21.5"))
+        found[f"MQTT, {name.decode()}"] = ("devices", [connect], _packet(0x32, _string(name) + b"\0\1" + b"21.5"))
     for name in (b"plain", b"policy", b"inbox"):
-        envelope = [b"HELO x\r\n", b"MAIL FROM:<a@y.org>\r\n", b"RCPT TO:<%b@x.org>\r\n" % name, b"DATA\r\n"]
+        envelope = [b"", b"HELO x\r\n", b"MAIL FROM:<a@y.org>\r\n", b"RCPT TO:<%b@x.org>\r\n" % name, b"DATA\r\n"]
         content = b"Subject: hi\r\nMessage-ID: <%b@y.org>\r\n\r\nhi\r\n.\r\n" % name
-        found[f"SMTP, {name.decode()}"] = (PORTS["smtp"], envelope, content)
+        found[f"SMTP, {name.decode()}"] = ("mail", envelope, content)
     return found
 
 
 def made(folder: Path) -> RunningGateway:
     (folder / "traced_handlers.py").write_text(HANDLERS)
-    return RunningGateway(
-        build(
-            parse(CONFIG.format(**PORTS, store=folder / "gateway.db"), name="gateway.yaml", folder=folder, environ={})
-        )
-    )
+    text = CONFIG.format(store=folder / "gateway.db")
+    return RunningGateway(build(parse(text, name="gateway.yaml", folder=folder, environ={})))
 
 
 async def traces() -> dict[str, Trace]:
@@ -178,12 +162,13 @@ async def traces() -> dict[str, Trace]:
     with tempfile.TemporaryDirectory() as folder:
         running = made(Path(folder))
         await install(running)
+        addresses = {server.name: server.address for server in running.gateway.servers}
         handled: list[str] = sys.modules["traced_handlers"].handled
         found: dict[str, Trace] = {}
         for _ in range(2):
-            for name, (port, before, message) in messages().items():
+            for name, (server, before, message) in messages().items():
                 fresh = message.replace(b"Message-ID: <", b"Message-ID: <2") if name in found else message
-                found[name] = await traced(port, before, fresh, handled)
+                found[name] = await traced(addresses[server], before, fresh, handled)
                 await asyncio.sleep(0.2)
         await running.drain()
         await running.shut_down()

@@ -4,6 +4,8 @@ The pair sends one message at a time, at QoS 0. The other client, in a process o
 it can (see :mod:`benchmarks.mqtt_fairness_load`); its load ends by itself.
 """
 
+from functools import partial
+
 from benchmarks.mqtt_qos1 import PEERS
 from benchmarks.side_by_side import client, compare
 
@@ -22,4 +24,4 @@ def load(kind: str, port: int, seconds: float) -> float:
 
 if __name__ == "__main__":
     for kind, what in FLOODS.items():
-        compare(f"MQTT beside {what}", PEERS[:2], lambda port, seconds, kind=kind: load(kind, port, seconds), unit="ms")  # type: ignore[misc]
+        compare(f"MQTT beside {what}", PEERS[:2], partial(load, kind), unit="ms")

@@ -46,12 +46,12 @@ class Reader:
     def __init__(self, *connections: socket.socket) -> None:
         self._selector = selectors.DefaultSelector()
         for each in connections:
-            self._selector.register(each, selectors.EVENT_READ)
+            self._selector.register(each, selectors.EVENT_READ, data=each)
 
     def take(self, seconds: float = 0.0) -> int:
         """Bytes."""
         ready = self._selector.select(seconds)
-        return sum(len(key.fileobj.recv(262_144)) for key, _ in ready)  # type: ignore[union-attr]
+        return sum(len(key.data.recv(262_144)) for key, _ in ready)
 
 
 def ping(made: socket.socket) -> None:

@@ -1,11 +1,15 @@
 """What the inbox costs: the same server with it and without."""
 
+from functools import partial
+
 from benchmarks.side_by_side import Peer, client, compare, python
 
-PEERS = [
-    Peer(kind, lambda port, kind=kind: python("-m", "benchmarks.inbox_apps", "smtp", kind, str(port)))  # type: ignore[misc]
-    for kind in ("stored", "inbox", "plain")
-]
+
+def command(kind: str, port: int) -> list[str]:
+    return python("-m", "benchmarks.inbox_apps", "smtp", kind, str(port))
+
+
+PEERS = [Peer(kind, partial(command, kind)) for kind in ("stored", "inbox", "plain")]
 
 
 def load(port: int, seconds: float) -> float:

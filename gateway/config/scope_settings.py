@@ -31,7 +31,7 @@ def _any_of(route: Any) -> Any:
 def any_server() -> Any:
     """The type of a server's settings, whichever protocol it speaks."""
     settings = tuple(server.settings for kind in KINDS.values() for server in kind.servers)
-    return Annotated[Union[settings], Field(discriminator="protocol")]  # noqa: UP007 -- they are not known before
+    return Annotated[Union[*settings], Field(discriminator="protocol")]
 
 
 def routes() -> type:

@@ -91,9 +91,10 @@ def _compose(text: str) -> yaml.Node | None:
     if _SEEN_OTHERWISE.search(text):
         return _Loader(shielded).get_single_node()
     try:
-        return _FastLoader(shielded).get_single_node()  # type: ignore[no-any-return]
+        node: yaml.Node | None = _FastLoader(shielded).get_single_node()
     except (yaml.YAMLError, ValueError, OverflowError):
         return _Loader(shielded).get_single_node()
+    return node
 
 
 class _Reader:

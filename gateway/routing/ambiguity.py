@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 from re import _constants as sre  # type: ignore[attr-defined]  # what re itself is made of, since 3.11
-from re import _parser as parser  # type: ignore[attr-defined]
+from re import _parser as parser  # type: ignore[attr-defined]  # the same
 from typing import Any, NamedTuple
 
 _EXACT = 4

@@ -29,7 +29,8 @@ def as_application(target: Any) -> Application:
         raise ValueError(f"{target!r} is no ASGI application")
     if inspect.isfunction(target) and hasattr(target, "consumer_class"):  # what as_asgi() has made, one for each route
         return target
-    return double_to_single_callable(target) if _is_double(target) else target  # type: ignore[no-untyped-call, no-any-return]
+    single: Application = double_to_single_callable(target) if _is_double(target) else target
+    return single
 
 
 def _is_double(target: Any) -> bool:
@@ -56,7 +57,7 @@ def _looks_double(target: Any) -> bool:
 
 
 def _called_twice(target: Any) -> bool:
-    double: bool = is_double_callable(target)  # type: ignore[no-untyped-call]  # asgiref has no types
+    double: bool = is_double_callable(target)
     return double
 
 

@@ -45,7 +45,7 @@ def listen(stop: Act, force: Act) -> None:
     more than once. Call this in the main thread while the loop runs: uvloop sets a wake-up descriptor when it begins to
     run."""
     heard, told = socket.socketpair()
-    told.setblocking(False)  # noqa: FBT003 -- its only argument
+    told.settimeout(0.0)
     # Counted twice: an application that calls add_signal_handler on asyncio's loop takes the wake-up descriptor away.
     handler = _counted(stop, force)
     for each in ENDING:

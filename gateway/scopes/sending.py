@@ -9,7 +9,7 @@ import typer
 
 from protocols.units import TCP, Inherited, Unix, parse_address
 
-_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- where a server listens everywhere, we call it here
+_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server listens everywhere, we call it here
 
 
 TIMEOUT = 30.0

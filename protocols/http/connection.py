@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 from aiohttp import web
@@ -288,7 +289,7 @@ class HTTPConnection(RequestHandler):
         """Whether the peer has read enough, or has left, within ``stall_timeout``."""
         writer = self._loop.create_future()
         self._writers.append(writer)
-        timer = self._loop.call_later(self.service.settings.stall_timeout, _tell, writer, False)  # noqa: FBT003
+        timer = self._loop.call_later(self.service.settings.stall_timeout, partial(_tell, writer, drained=False))
         try:
             return bool(await writer)
         finally:
@@ -301,7 +302,7 @@ class HTTPConnection(RequestHandler):
 
     def _wake_writers(self) -> None:
         for writer in self._writers:
-            _tell(writer, True)  # noqa: FBT003
+            _tell(writer, drained=True)
 
     def end_writing(self) -> None:
         """Send FIN, while we still read: a peer may be waiting for the end of the connection."""
@@ -358,6 +359,6 @@ def _words(error: BaseException) -> str:
     return type(error).__name__
 
 
-def _tell(writer: "asyncio.Future[bool]", drained: bool) -> None:
+def _tell(writer: "asyncio.Future[bool]", *, drained: bool) -> None:
     if not writer.done():
         writer.set_result(drained)

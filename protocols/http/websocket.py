@@ -87,7 +87,8 @@ class WebSocket(Exchange):
         self._timer: asyncio.TimerHandle | None = None
         self._extension = ws_ext_gen(compress, isserver=True, server_notakeover=notakeover) if compress else ""
         self._deflate = _deflater(connection, compress, notakeover=notakeover) if compress else None
-        self._reader = WebSocketReader(_Sink(self, loop), settings.max_message + 1, bool(compress), True)  # noqa: FBT003
+        sink = _Sink(self, loop)
+        self._reader = WebSocketReader(sink, settings.max_message + 1, compress=bool(compress), decode_text=True)
 
     # The run.
 
@@ -174,7 +175,7 @@ class WebSocket(Exchange):
         self.connection.write(b"".join([*lines, fields, self.service.fields, b"\r\n"]))
         self.status = 101
         self._accepted = self._begun = True
-        self.connection.keep_alive(False)  # noqa: FBT003 -- aiohttp's; stops its timer
+        self.connection.keep_alive(val=False)  # stops its timer
         self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof are all that it needs
         if self.service.draining:
             self.goodbye()

@@ -1,20 +1,22 @@
 """A scope type from a distribution of its own: built, installed, and run as a daemon; `logger` is the real peer."""
 
+import contextlib
 import json
-import os
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.command import run
+from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
+from servers.programs import program
+from servers.site import PATIENCE, ROOT, until
 
-ROOT = Path(__file__).parents[2]
 FILE = """
 servers:
   logs: {{protocol: syslog, bind: "127.0.0.1:{port}"}}
@@ -68,52 +70,41 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = shutil.copytree(ROOT / "examples/plugins/syslog", folder / "source")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
     wheel_of = [*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", folder / "wheels"]
-    subprocess.run([*wheel_of, source], check=True)
+    subprocess.run([*wheel_of, source], check=True, timeout=PATIENCE)
     [wheel] = (folder / "wheels").glob("*.whl")
-    subprocess.run([*pip, "install", "--no-deps", "--no-index", "--target", folder / "site", wheel], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--no-index", "--target", folder / "site", wheel], check=True, timeout=120
+    )
     return folder / "site"
 
 
-class Site:
-    """A folder with a gateway.yaml, and the command in it."""
+class Site(GatewayProcess):
+    """A gateway with the plugin that lies in ``path``."""
 
     def __init__(self, folder: Path, path: Path) -> None:
-        self.folder = folder
+        self.path = f"{path}:{ROOT}"
         self.port = free_port()
-        self.daemons: list[subprocess.Popen[bytes]] = []
-        self.environ = os.environ | {"PYTHONPATH": f"{path}:{ROOT}", "GATEWAY_CONFIG": "gateway.yaml"}
-        (folder / "gateway.yaml").write_text(FILE.format(port=self.port))
-        (folder / "syslog_handlers.py").write_text(HANDLERS)
+        super().__init__(folder, "syslog_handlers", HANDLERS, FILE.format(port=self.port), PYTHONPATH=self.path)
 
-    def run(self, *command: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway", *command],
-            cwd=self.folder,
-            env=self.environ,
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
+    def run(self, *command: str) -> str:
+        done = run(self.folder, *command, PYTHONPATH=self.path)
+        assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def start(self) -> None:
-        with (self.folder / "log").open("ab") as log:
-            command = [sys.executable, "-m", "gateway", "run"]
-            daemon = subprocess.Popen(command, cwd=self.folder, env=self.environ, stdout=log, stderr=log)
-        self.daemons.append(daemon)
-        until(self.answers)
+        super().start()
+        until(self.answers, self.output)
 
     def answers(self) -> bool:
-        try:
+        with contextlib.suppress(OSError):
             socket.create_connection(("127.0.0.1", self.port), 1).close()
-        except OSError:
-            return False
-        return True
+            return True
+        return False
 
     def log(self, *words: str) -> None:
         """Say something with util-linux's logger."""
-        command = ["logger", "--rfc5424", "-n", "127.0.0.1", "-P", str(self.port), *words]
-        subprocess.run(command, check=True)
+        command = [program("logger"), "--rfc5424", "-n", "127.0.0.1", "-P", str(self.port), *words]
+        subprocess.run(command, check=True, timeout=PATIENCE)
 
     @property
     def handled(self) -> list[str]:
@@ -121,21 +112,15 @@ class Site:
         return file.read_text().splitlines() if file.exists() else []
 
 
-def until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < ends
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def site(tmp_path: Path, installed: Path) -> Iterator[Site]:
+    program("logger")
     site = Site(tmp_path, installed)
-    site.start()
-    yield site
-    for daemon in site.daemons:
-        daemon.kill()
-        daemon.wait()
+    try:
+        site.start()
+        yield site
+    finally:
+        site.stop(signal.SIGKILL)
 
 
 @pytest.mark.timeout(180)
@@ -149,10 +134,13 @@ def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
     site.log("-T", "-t", "root", "-p", "auth.crit", "trouble")
     site.run("send", "syslog", "by hand")
     expected = {"rest root: over UDP", "rest root: over TCP", "rest root: counted", "error auth: trouble"}
-    until(lambda: expected | {"rest gateway-send: by hand"} <= set(site.handled))
-    assert "try:" in (site.folder / "log").read_text()
+    until(
+        lambda: expected | {"rest gateway-send: by hand"} <= set(site.handled),
+        lambda: f"all are handled: {site.handled}",
+    )
+    assert "try:" in site.output()
     site.log("-T", "-t", "broken", "poison")
-    until(lambda: json.loads(site.run("dead", "list", "--json")) != [])
+    until(lambda: json.loads(site.run("dead", "list", "--json")) != [], site.output)
     listed = site.run("dead", "list", "--type", "syslog")
     assert "broken.user.notice" not in listed
     assert "syslog" in listed
@@ -162,13 +150,11 @@ def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
 @pytest.mark.timeout(180)
 def test_kill_9_between_storing_and_handling_loses_nothing(site: Site) -> None:
     site.log("-T", "-t", "slow", "survives")
-    until(lambda: site.handled == ["started"])
-    [daemon] = site.daemons
-    daemon.send_signal(signal.SIGKILL)
-    daemon.wait()
+    until(lambda: site.handled == ["started"], site.output)
+    site.stop(signal.SIGKILL)
     (site.folder / "killed").touch()
     site.start()
-    until(lambda: site.handled == ["started", "slow: survives"])
+    until(lambda: site.handled == ["started", "slow: survives"], site.output)
 
 
 @pytest.mark.timeout(180)

@@ -5,6 +5,8 @@ folder.
 """
 
 import os
+import random
+import signal
 import smtplib
 import threading
 import time
@@ -69,6 +71,13 @@ class Crashing(Site):
         self.book = book or self.folder / "book"
         self.environment |= {"BOOK": str(self.book), "SLOWEST": str(slowest), "FAILING": str(failing)}
         self.config.write_text(self.at_its_addresses(text))
+
+    def kill_again_and_again(self, times: int, chance: random.Random) -> None:
+        """At random moments, each time started again."""
+        for _ in range(times):
+            time.sleep(0.3 + chance.random())
+            self.signal(signal.SIGKILL)
+            self.start()
 
     def handled(self) -> dict[str, set[str]]:
         """What was handled, and the event ids it was handled under."""
@@ -141,6 +150,15 @@ def finish(senders: Sequence[Sender], seconds: float = PATIENCE) -> set[str]:
         sender.join(seconds)
         assert not sender.is_alive(), f"{sender.prefix} gets no answer to its last message"
     return {what for sender in senders for what in sender.acknowledged}
+
+
+def killed(site: Crashing, senders: Sequence[Sender], times: int, seed: int) -> set[str]:
+    """Kill ``site`` while ``senders`` send: all that was acknowledged."""
+    for sender in senders:
+        sender.start()
+    site.kill_again_and_again(times, random.Random(seed))
+    time.sleep(0.3)
+    return finish(senders, 60.0)
 
 
 def all_handled(site: Crashing, acknowledged: set[str], seconds: float = 60.0) -> None:

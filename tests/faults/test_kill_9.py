@@ -1,13 +1,12 @@
 """kill -9 at random moments under load on MQTT, SMTP, IMAP and SMS at once: nothing acknowledged is lost."""
 
-import random
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import SEEDS, Crashing, Sender, all_handled, finish, mail, publish
+from crashing import SEEDS, Crashing, Sender, all_handled, killed, mail, publish
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -69,19 +68,6 @@ def fill(site: Reading, what: str, pause: float = 0.02) -> bool:
     return True
 
 
-def kill_again_and_again(site: Reading, senders: Sequence[Sender], seed: int) -> set[str]:
-    """All that was acknowledged."""
-    chance = random.Random(seed)
-    for sender in senders:
-        sender.start()
-    for _ in range(KILLS):
-        time.sleep(0.3 + chance.random())
-        site.signal(signal.SIGKILL)
-        site.start()
-    time.sleep(0.3)
-    return finish(senders)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_nothing_acknowledged_is_lost(site: Reading, seed: int) -> None:
     start(site, POLICIES)
@@ -92,7 +78,7 @@ def test_nothing_acknowledged_is_lost(site: Reading, seed: int) -> None:
         Sender("sms", lambda what: text(site, what)),
         Sender("imap", lambda what: fill(site, what)),
     ]
-    all_handled(site, kill_again_and_again(site, senders, seed))
+    all_handled(site, killed(site, senders, KILLS, seed))
     assert site.signal(signal.SIGTERM) == 0
 
 
@@ -107,5 +93,5 @@ def test_nor_without_a_policy(site: Reading, seed: int) -> None:
         Sender("sms", lambda what: text(site, what)),
         Sender("imap", lambda what: fill(site, what, 0.1)),
     ]
-    all_handled(site, kill_again_and_again(site, senders, seed))
+    all_handled(site, killed(site, senders, KILLS, seed))
     assert site.signal(signal.SIGTERM) == 0

@@ -2,15 +2,14 @@
 
 import json
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.command import run
 from servers.dovecot import PASSWORD, USER, Dovecot, dovecot
-from servers.site import PATIENCE, Site, until
+from servers.site import Site, until
 
 pytestmark = pytest.mark.fault
 
@@ -65,17 +64,8 @@ class WithMailbox(Site):
         lines = [line.split() for line in book.read_text().splitlines()] if book.exists() else []
         return [(int(attempt), event) for what, attempt, event in lines if what == subject]
 
-    def died(self) -> bool:
-        assert self.process is not None
-        return self.process.poll() is not None
-
-    def gateway(self, *arguments: str) -> str:
-        command = [sys.executable, "-m", "gateway", *arguments]
-        options: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "capture_output": True, "text": True}
-        return subprocess.run(command, timeout=PATIENCE, check=True, **options).stdout
-
     def dead(self) -> list[dict[str, Any]]:
-        letters: list[dict[str, Any]] = json.loads(self.gateway("dead", "list", "--json"))
+        letters: list[dict[str, Any]] = json.loads(run(self.folder, "dead", "list", "--json").stdout)
         return letters
 
 
@@ -109,7 +99,7 @@ def test_after_the_last_attempt_it_is_a_dead_letter_and_marked_as_accepted(site:
     assert (dead["id"], dead["type"], dead["attempts"]) == (tries[0][1], "email", 3)
     assert "not yet mended" in dead["error"]
     (site.folder / "mended").touch()
-    site.gateway("dead", "retry", dead["id"])
+    assert run(site.folder, "dead", "retry", dead["id"]).returncode == 0
     until(lambda: len(site.handled("bad")) == 4, "it is tried again, from the store")
     assert site.handled("bad")[-1][1] == dead["id"]
     until(lambda: site.dead() == [], "it is dead no more")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from crashing import SEEDS
-from gateway_process import GatewayProcess
+from servers.gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.site import PATIENCE, until
 

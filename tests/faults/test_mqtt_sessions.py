@@ -3,9 +3,7 @@ at QoS 2 once."""
 
 import random
 import re
-import signal
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import partial
@@ -120,7 +118,6 @@ class Publisher(threading.Thread):
 @pytest.mark.parametrize("version", [MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_sessions_outlive_the_gateway(site: Crashing, seed: int, version: MQTTProtocolVersion) -> None:
-    chance = random.Random(seed)
     devices = [Device(site, name, version) for name in ("pub1", "pub2", "sub")]
     try:
         subscriber = devices[2]
@@ -128,10 +125,7 @@ def test_sessions_outlive_the_gateway(site: Crashing, seed: int, version: MQTTPr
         publishers = [Publisher(devices[0], "mqtt1", 1), Publisher(devices[1], "qos2", 2)]
         for publisher in publishers:
             publisher.start()
-        for _ in range(KILLS):
-            time.sleep(0.3 + chance.random())
-            site.signal(signal.SIGKILL)
-            site.start()
+        site.kill_again_and_again(KILLS, random.Random(seed))
         until(lambda: all(len(each.acknowledged) > 20 for each in publishers), "they get on", 60)
         for publisher in publishers:
             publisher.stopping.set()

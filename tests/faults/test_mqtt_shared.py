@@ -14,7 +14,7 @@ from pathlib import Path
 import paho.mqtt.client as paho
 import pytest
 from crashing import SEEDS
-from gateway_process import GatewayProcess
+from servers.gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.site import PATIENCE, until
 

@@ -1,13 +1,12 @@
 """A message that kills the process, each time: attempts are counted before they begin, so that it is counted out."""
 
 import smtplib
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from servers.site import PATIENCE, Site, until
+from servers.command import run
+from servers.site import Site, until
 
 pytestmark = pytest.mark.fault
 
@@ -67,22 +66,6 @@ class Poisoned(Site):
         (self.folder / "poison_handlers.py").write_text(HANDLERS)
         return self.at_its_addresses(CONFIG)
 
-    def died(self) -> bool:
-        assert self.process is not None
-        return self.process.poll() is not None
-
-    def gateway(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "gateway", *arguments],
-            cwd=self.folder,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=True,
-        )
-        return done.stdout
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[Poisoned]:
@@ -99,7 +82,7 @@ def test_from_the_inbox(site: Poisoned) -> None:
     site.spawn()
     until(site.died, "the message kills the daemon again")
     site.start()
-    until(lambda: "1 dead letter" in site.gateway("dead", "list"), "counted out")
+    until(lambda: "1 dead letter" in run(site.folder, "dead", "list").stdout, "counted out")
     site.publish("a", "good")
     until((site.folder / "book").exists, "the next message is handled")
     assert not site.died()
@@ -116,7 +99,7 @@ def test_its_neighbours_do_not_pay_for_it(site: Poisoned) -> None:
     book = site.folder / "book"
     until(lambda: book.exists() and len(book.read_text().splitlines()) == 5, "its neighbours are handled")
     assert sorted(book.read_text().splitlines()) == neighbours
-    listed = site.gateway("dead", "list")
+    listed = run(site.folder, "dead", "list").stdout
     assert "1 dead letter" in listed
     assert "2 attempts were cut off" in listed
 
@@ -129,5 +112,5 @@ def test_while_its_sender_waits(site: Poisoned) -> None:
         until(site.died, "the message kills the daemon")
         site.start()
     site.mail(poison, sender="a@example.com", to="b@example.org")  # taken: it is a dead letter now
-    assert "1 dead letter" in site.gateway("dead", "list")
+    assert "1 dead letter" in run(site.folder, "dead", "list").stdout
     assert not site.died()

@@ -1,15 +1,13 @@
 """Senders that repeat, daemons that are killed: each mail of a camera is handled, and no handler runs beside itself."""
 
-import random
 import signal
 import smtplib
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from crashing import SEEDS, Crashing, Sender, finish
+from crashing import SEEDS, Crashing, Sender, killed
 from servers.site import PATIENCE, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
@@ -89,22 +87,10 @@ def motion(site: Repeating, to: str) -> bool:
     return True
 
 
-def kill_again_and_again(site: Repeating, senders: list[Sender], seed: int) -> None:
-    chance = random.Random(seed)
-    for sender in senders:
-        sender.start()
-    for _ in range(KILLS):
-        time.sleep(0.3 + chance.random())
-        site.signal(signal.SIGKILL)
-        site.start()
-    time.sleep(0.3)
-    finish(senders, 60.0)
-
-
 @pytest.mark.parametrize("seed", SEEDS)
 def test_each_mail_that_was_acknowledged_is_handled_though_all_say_the_same(site: Repeating, seed: int) -> None:
     senders = [Sender(to, lambda _, to=to: motion(site, to)) for to in ("inbox", "here")]
-    kill_again_and_again(site, senders, seed)
+    killed(site, senders, KILLS, seed)
     for sender in senders:
         taken = len(sender.acknowledged)
         until(
@@ -122,7 +108,7 @@ def test_a_handler_that_runs_out_of_time_never_runs_beside_itself(site: Repeatin
         return site.sms(what, sender="+447700900123", message_id=what).status_code == 200
 
     senders = [Sender(name, text) for name in ("a", "b", "c")]
-    kill_again_and_again(site, senders, seed)
+    killed(site, senders, KILLS, seed)
     acknowledged = [what for sender in senders for what in sender.acknowledged]
     at_work: Counter[tuple[str, str]] = Counter()
     for verb, *words in site.lines():

@@ -108,7 +108,7 @@ def provider(taken: Taken) -> Iterator[str]:
             self.send_header("content-length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+        def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002 -- http.server's name
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)

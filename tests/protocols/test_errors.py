@@ -33,7 +33,7 @@ def mistaken() -> None:
     try:
         raise Disconnected("gone")
     except OSError:
-        raise KeyError("of the clean-up")  # noqa: B904
+        raise KeyError("of the clean-up")  # noqa: B904 -- a mistake
 
 
 def grouped() -> None:
@@ -51,7 +51,7 @@ def collapsed(error: BaseException) -> Any:
         try:
             raise BaseExceptionGroup("tasks", [error])
         except BaseExceptionGroup as group:
-            raise group.exceptions[0]  # noqa: B904
+            raise group.exceptions[0]  # noqa: B904 -- as it does
 
     return raising
 

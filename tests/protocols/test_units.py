@@ -40,7 +40,7 @@ def test_sizes(text: object, size: int) -> None:
     [
         ("127.0.0.1:8000", TCP("127.0.0.1", 8000), "127.0.0.1:8000"),
         ("[::1]:8000", TCP("::1", 8000), "[::1]:8000"),
-        (":8000", TCP("0.0.0.0", 8000), "0.0.0.0:8000"),  # noqa: S104
+        (":8000", TCP("0.0.0.0", 8000), "0.0.0.0:8000"),
         ("localhost:0", TCP("localhost", 0), "localhost:0"),
         ("unix:/run/g.sock", Unix("/run/g.sock"), "unix:/run/g.sock"),
         ("fd:3", Inherited(3), "fd:3"),

@@ -108,6 +108,10 @@ class Site:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
+    def died(self) -> bool:
+        assert self.process is not None
+        return self.process.poll() is not None
+
     def signal(self, number: signal.Signals) -> int:
         """Send a signal to the daemon and wait for its end: its exit code."""
         assert self.process is not None

@@ -20,7 +20,7 @@ from protocols.sms.senders import as_sent
 from protocols.sms.senders import country as country_of
 
 _SETTINGS: Any = Annotated[
-    Union[tuple(provider.settings_class for provider in PROVIDERS.values())],  # noqa: UP007 -- every file there is one
+    Union[*(provider.settings_class for provider in PROVIDERS.values())],
     Field(discriminator="provider"),
 ]
 

@@ -54,7 +54,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_US
 """TCP keep-alive: a peer that has vanished is noticed within two minutes, also in IDLE."""
 
 
-class _Fetch(FetchCommand):  # type: ignore[misc]
+class _Fetch(FetchCommand):  # type: ignore[misc]  # the library has no types
     """FETCH that reads only new lines: the library's own reads the whole answer again at each line."""
 
     def __init__(self, tag: str, uids: Iterable[int], what: str, loop: asyncio.AbstractEventLoop) -> None:

@@ -425,7 +425,7 @@ class SMTPSession(SMTP):
 
     def _give_back(self, rest: bytes) -> None:
         if self._reader.at_eof():  # then feed_data() accepts nothing
-            self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001
+            self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
         else:
             self._reader.feed_data(rest)
 

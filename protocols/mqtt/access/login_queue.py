@@ -5,6 +5,7 @@ import heapq
 import itertools
 from collections import Counter
 from collections.abc import Callable, Coroutine, Hashable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ class LoginQueue(Generic[T]):
         while self._free and (pending := self._next()) is not None:
             self._free -= 1
             pending.task = asyncio.ensure_future(pending.check())
-            pending.task.add_done_callback(lambda task, pending=pending: self._ended(pending, task))  # type: ignore[misc]
+            pending.task.add_done_callback(partial(self._ended, pending))
 
     def _next(self) -> _Pending[T] | None:
         while self._turns:

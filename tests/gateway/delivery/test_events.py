@@ -578,11 +578,11 @@ def test_texts_are_judged_alike(event: Any, is_receipt: bool) -> None:
 
 @MANY
 @given(events("mqtt"), st.booleans(), st.sampled_from([device, device_311, to_a_broker]))
-def test_mqtt_is_judged_alike(event: Any, open: bool, kind: Any) -> None:  # noqa: A002
+def test_mqtt_is_judged_alike(event: Any, accepted: bool, kind: Any) -> None:
     """Where both may send it now: a question of who is there, of which the tables say more."""
 
     async def both() -> None:
-        accept = {"type": "mqtt.accept"} if open else None
+        accept = {"type": "mqtt.accept"} if accepted else None
         live, stored = kind(None), stored_publish(None)
         one = await _of(live, accept, event)
         other = await _of(stored, accept, event)

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from mqtt_peer import packet, string
+from mqtt_bytes import packet, short, string
 
 from protocols.mqtt.wire.properties import Kind, decode, encode
 
@@ -34,10 +34,6 @@ NAMES = {
     0xE: "DISCONNECT",
     0xF: "AUTH",
 }
-
-
-def short(value: int) -> bytes:
-    return value.to_bytes(2, "big")
 
 
 def _body(data: bytes) -> bytes:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self
 
 from argon2 import PasswordHasher
+from mqtt_bytes import packet, short, string
 
 from protocols.mqtt import MQTTServer, MQTTSettings
 from protocols.mqtt.broker.journal import Changes, Persistence
@@ -22,49 +23,32 @@ CHEAP = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 """Hashes that cost a test nothing."""
 
 
-def length(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 127:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(encoded) + bytes((value,))
-
-
-def packet(first: int, body: bytes) -> bytes:
-    return bytes((first,)) + length(len(body)) + body
-
-
-def string(text: str | bytes) -> bytes:
-    raw = text.encode() if isinstance(text, str) else text
-    return len(raw).to_bytes(2, "big") + raw
-
-
 def connect(
     client_id: str = "t1", *, clean: bool = True, keepalive: int = 0, will: tuple[str, bytes] | None = None
 ) -> bytes:
     flags = clean << 1 | (0x0C if will else 0)
     fields = string(client_id) + (string(will[0]) + string(will[1]) if will else b"")
-    return packet(0x10, string("MQTT") + bytes((4, flags)) + keepalive.to_bytes(2, "big") + fields)
+    return packet(0x10, string("MQTT") + bytes((4, flags)) + short(keepalive) + fields)
 
 
 def publish(
     topic: str | bytes, payload: bytes = b"", *, packet_id: int = 0, retain: bool = False, dup: bool = False
 ) -> bytes:
     """At QoS 1 with a packet identifier, at QoS 0 without."""
-    number = packet_id.to_bytes(2, "big") if packet_id else b""
+    number = short(packet_id) if packet_id else b""
     return packet(0x30 | bool(packet_id) << 1 | dup << 3 | retain, string(topic) + number + payload)
 
 
 def puback(packet_id: int) -> bytes:
-    return b"\x40\x02" + packet_id.to_bytes(2, "big")
+    return b"\x40\x02" + short(packet_id)
 
 
 def subscribe(*filters: tuple[str, int], packet_id: int = 1) -> bytes:
-    return packet(0x82, packet_id.to_bytes(2, "big") + b"".join(string(name) + bytes((qos,)) for name, qos in filters))
+    return packet(0x82, short(packet_id) + b"".join(string(name) + bytes((qos,)) for name, qos in filters))
 
 
 def unsubscribe(*filters: str, packet_id: int = 1) -> bytes:
-    return packet(0xA2, packet_id.to_bytes(2, "big") + b"".join(map(string, filters)))
+    return packet(0xA2, short(packet_id) + b"".join(map(string, filters)))
 
 
 class Peer:

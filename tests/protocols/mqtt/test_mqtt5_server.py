@@ -7,7 +7,8 @@ from typing import Any
 import mqtt5_wire as wire
 import pytest
 from mqtt5_wire import read
-from mqtt_peer import CONNACK, LIMIT, PINGREQ, PINGRESP, Peer, Recorder, dial, packet, serving, string
+from mqtt_bytes import packet, string
+from mqtt_peer import CONNACK, LIMIT, PINGREQ, PINGRESP, Peer, Recorder, dial, serving
 from waiting import until
 
 from protocols.mqtt import MQTTServer

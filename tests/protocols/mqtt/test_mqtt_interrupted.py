@@ -6,8 +6,9 @@ from typing import Any
 import mqtt5_wire as wire
 import pytest
 from mqtt5_wire import read
+from mqtt_bytes import string
 from mqtt_memory import Client, Clock
-from mqtt_peer import CHEAP, Kept, Recorder, connected, dial, serving, string
+from mqtt_peer import CHEAP, Kept, Recorder, connected, dial, serving
 from test_mqtt_fairness import wire_options
 from waiting import until
 

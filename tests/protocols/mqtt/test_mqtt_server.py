@@ -10,6 +10,7 @@ from typing import Any
 
 import mqtt_peer as wire
 import pytest
+from mqtt_bytes import packet, string
 from mqtt_peer import LIMIT, Recorder, connected, dial, serving
 
 from protocols.errors import Disconnected, LocalProtocolError
@@ -46,7 +47,7 @@ async def test_credentials_are_in_the_connect_event_alone(app: Recorder, caplog:
     caplog.set_level(logging.DEBUG)
     fields = b"".join(map(wire.string, ("dev", "ann", b"se\xffcret")))
     async with serving(app) as server, await dial(server) as peer:
-        await peer.ask(wire.packet(0x10, wire.string("MQTT") + b"\x04\xc2\0\0" + fields), wire.CONNACK)
+        await peer.ask(packet(0x10, string("MQTT") + b"\x04\xc2\0\0" + fields), wire.CONNACK)
         await peer.say(b"\x00\x00")
         await app.seen("mqtt.disconnect")
     assert app.events[0]["username"] == app.scopes[0]["username"] == "ann"
@@ -258,16 +259,16 @@ async def test_the_application_publishes_to_subscribers(app: Recorder) -> None:
         (wire.connect() * 2, wire.CONNACK, "MQTT-3.1.0-2"),
         (wire.connect("", clean=False), b"\x20\x02\x00\x02", "MQTT-3.1.3-8"),
         (
-            wire.packet(0x10, wire.string("MQTT") + b"\x03\x02\0\0" + wire.string("a")),
+            packet(0x10, string("MQTT") + b"\x03\x02\0\0" + string("a")),
             b"\x20\x02\x00\x01",
             "MQTT-3.1.2-2",
         ),
         (
-            wire.packet(0x10, wire.string("MQTT") + b"\x06\x02\0\0\0" + wire.string("a")),
+            packet(0x10, string("MQTT") + b"\x06\x02\0\0\0" + string("a")),
             b"\x20\x03\0\x84\0",
             "level 6",
         ),
-        (wire.packet(0x10, wire.string("MQTX") + b"\x04\x02\0\0" + wire.string("a")), b"", "MQTT-3.1.2-1"),
+        (packet(0x10, string("MQTX") + b"\x04\x02\0\0" + string("a")), b"", "MQTT-3.1.2-1"),
         (wire.connect() + b"\x81\x00", wire.CONNACK, "MQTT-2.2.2-2"),
         (wire.connect() + b"\x30\xff\xff\xff\xff", wire.CONNACK, "2.2.3"),
         (wire.connect() + b"\x30\xff\xff\xff\x7f", wire.CONNACK, "the limit is"),
@@ -321,7 +322,7 @@ async def test_a_client_that_is_not_accepted_takes_nothing_over() -> None:
 
     async with serving(app) as server, connected(server, "dev") as peer, await dial(server) as thief:
         fields = b"".join(map(wire.string, ("dev", "ann", "wrong")))
-        await thief.ask(wire.packet(0x10, wire.string("MQTT") + b"\x04\xc2\0\0" + fields), b"\x20\x02\x00\x05")
+        await thief.ask(packet(0x10, string("MQTT") + b"\x04\xc2\0\0" + fields), b"\x20\x02\x00\x05")
         await peer.ask(wire.PINGREQ, wire.PINGRESP)
 
 

@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import Mapping
 
 import pytest
+from mqtt_bytes import packet, string
 from mqtt_peer import (
     CONNACK,
     DISCONNECT,
@@ -15,9 +16,7 @@ from mqtt_peer import (
     connect,
     connected,
     dial,
-    packet,
     serving,
-    string,
     subscribe,
 )
 

@@ -14,16 +14,16 @@ class GatewayProcess:
 
     def __init__(self, folder: Path, module: str, handlers: str, config: str, **environment: str) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         (folder / f"{module}.py").write_text(handlers)
         (folder / "gateway.yaml").write_text(config)
         self._environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        with (self._folder / "log").open("ab") as log:
+        with (self.folder / "log").open("ab") as log:
             command = [sys.executable, "-m", "gateway", "run"]
-            self._process = subprocess.Popen(command, cwd=self._folder, env=self._environment, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=self.folder, env=self._environment, stdout=log, stderr=log)
 
     def stop(self, how: signal.Signals) -> int:
         """Send ``how`` and return the exit code; 0 where it does not run."""
@@ -37,4 +37,4 @@ class GatewayProcess:
             process.kill()
 
     def output(self) -> str:
-        return (self._folder / "log").read_text()
+        return (self.folder / "log").read_text()
