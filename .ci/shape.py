@@ -121,7 +121,7 @@ def report() -> Iterator[str]:
 def check() -> str | None:
     """What `make check` has to say."""
     places = " and ".join(f"gateway/{each}" for each in KNOW_THEM)
-    named = [f"{each} is a scope type, which may be named in {places} only" for each in scope_types()]
+    named = [f"{each} is a scope type; only {places} may name one" for each in scope_types()]
     return "\n".join([*named, *without_reason(), *without_layers()]) or None
 
 

@@ -16,10 +16,16 @@ def named() -> set[str]:
 def test_a_place_is_a_path_from_the_root() -> None:
     """No pattern and no list in braces: what needs one is not in a folder of its own."""
     assert [place for place in named() if not PLACE.fullmatch(place)] == []
+    assert not any(map(PLACE.fullmatch, ("protocols/mqtt/{wire,broker}/", "gateway/*.py", "settings.py")))
 
 
 def test_all_that_is_named_is_there() -> None:
     assert [place for place in sorted(named()) if not (ROOT / place).exists()] == []
+
+
+def test_every_folder_at_the_top_is_named() -> None:
+    tops = {path.parts[len(ROOT.parts)] for path in ROOT.glob("[!.]*/**/*.py")} | {"config", "docs"}
+    assert tops - {place.partition("/")[0] for place in named()} - {"build"} == set()
 
 
 def test_every_folder_of_the_source_is_named() -> None:

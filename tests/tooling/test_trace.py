@@ -6,6 +6,8 @@ import sys
 
 from servers.site import ROOT
 
+MOST = {"HTTP": 12, "MQTT, plain": 16, "MQTT, inbox": 40, "SMTP, plain": 19, "SMTP, policy": 39, "SMTP, inbox": 45}
+"""Files that a message may pass, a few more than today."""
 LINE = re.compile(r"(.+): (\d+) files, (\d+) stops, (\d+) routers asked")
 
 
@@ -25,5 +27,5 @@ def test_a_message_of_each_protocol_is_routed_once() -> None:
         "SMTP, inbox": 2,
     }
     files = {name: int(files) for name, files, *_ in found}
-    assert files["MQTT, inbox"] < 50
+    assert [name for name, most in MOST.items() if files[name] > most] == []
     assert "gateway/consumers/mqtt.py" in done.stdout
