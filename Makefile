@@ -53,6 +53,7 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/shape.py check
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -

@@ -65,8 +65,8 @@ def load(port: int, seconds: float) -> float:
         done = receipts.handled - before
         settle(receipts, sent)
     finally:
-        for connection in (receipts, *each):
-            connection.socket.close()
+        for connection in (receipts.socket, *(device.socket for device in each)):
+            connection.close()
     return done / elapsed
 
 

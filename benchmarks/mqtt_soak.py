@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import psutil
 from paho.mqtt import client as paho
@@ -90,7 +91,7 @@ class Visitor:
         return len(said)
 
     def _leave(self, client: paho.Client) -> None:
-        there = client.socket()
+        there = cast("socket.socket | None", client.socket())
         if self.chance.random() < 0.5 or there is None:
             client.disconnect()
         else:

@@ -13,7 +13,7 @@ from benchmarks.orm_apps import prepare
 Reading = prepare(os.environ["BENCHMARK_DATABASE"])
 
 
-class Keeps(MqttConsumer):  # type: ignore[misc]  # it has no types
+class Keeps(MqttConsumer):
     async def connect(self) -> None:
         await self.subscribe("sensors/#", qos=1)
 

@@ -45,7 +45,7 @@ class Hello(AsyncHttpConsumer):
         await self.respond(BODY, headers=[(b"content-type", b"text/plain")])
 
 
-class ChannelsHello(ChannelsConsumer):  # type: ignore[misc]  # Channels has no types
+class ChannelsHello(ChannelsConsumer):
     async def handle(self, body: bytes) -> None:
         await self.send_response(200, BODY, headers=[(b"content-type", b"text/plain"), (b"content-length", b"13")])
 

@@ -27,7 +27,7 @@ class Blocking(WebsocketConsumer):
         self.send(text=text)
 
 
-class ChannelsBlocking(ChannelsWebsocketConsumer):  # type: ignore[misc]  # Channels has no types
+class ChannelsBlocking(ChannelsWebsocketConsumer):
     def receive(self, text_data: str | None = None, bytes_data: bytes | None = None) -> None:
         time.sleep(BLOCKS)
         self.send(text_data=text_data)

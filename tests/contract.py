@@ -12,7 +12,7 @@ import contextlib
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Any, ClassVar, Literal, cast, get_type_hints
 
 import pytest
 
@@ -54,6 +54,11 @@ class Driver(ABC):
     @abstractmethod
     async def leave(self, address: str, running: asyncio.Event) -> None:
         """Begin an exchange, wait until the application is ``running``, and hang up."""
+
+
+def transport_of(writer: asyncio.StreamWriter) -> asyncio.Transport:
+    """It reads as well, whatever typeshed says."""
+    return cast("asyncio.Transport", writer.transport)
 
 
 async def connect(address: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -70,6 +70,6 @@ class _RequestContext(ThreadSensitiveContext):
     """The context in which asgiref runs the sync parts of one request."""
 
     async def __aexit__(self, *error: object) -> None:
-        await super().__aexit__(*error)
+        await super().__aexit__(*error)  # type: ignore[no-untyped-call]  # asgiref's
         # A task that the view left behind gets its own thread, as under plain Django; asgiref would refuse it.
         self._exited = False

@@ -40,7 +40,8 @@ def events(direction: str) -> dict[str, Any]:
 @pytest.mark.parametrize("page", SCOPES)
 def test_the_scope_table_has_every_key(page: str) -> None:
     keys = set(KEY.findall(sections(page)["Scope", ""]))
-    assert keys == set(asgi.__dict__[SCOPES[page].__name__].__required_keys__ | SCOPES[page].__optional_keys__)
+    scope: Any = asgi.__dict__[SCOPES[page].__name__]
+    assert keys == set(scope.__required_keys__ | scope.__optional_keys__)
 
 
 @pytest.mark.parametrize("page", SCOPES)

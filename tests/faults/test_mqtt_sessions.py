@@ -70,7 +70,7 @@ class Device:
         self.client.on_subscribe = lambda *_: self.subscribed.set()
         kind = {}
         if version == MQTTProtocolVersion.MQTTv5:
-            properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]  # paho's
+            properties = Properties(PacketTypes.CONNECT)
             properties.SessionExpiryInterval = 3600
             kind = {"clean_start": False, "properties": properties}
         self.client.connect("127.0.0.1", site.mqtt, **kind)

@@ -136,11 +136,11 @@ async def test_the_disconnect_is_last_comes_once_and_needs_no_room() -> None:
 
     call = Call(app)
     for _ in range(10):
-        call.feed({"type": "call.words"})  # type: ignore[arg-type, typeddict-item]
+        call.feed({"type": "call.words"})
     gone: Any = {"type": "call.disconnect"}
     call.disconnect(gone)
     call.disconnect(gone)
-    call.feed({"type": "call.words"})  # type: ignore[arg-type, typeddict-item]
+    call.feed({"type": "call.words"})
     async with asyncio.timeout(LIMIT):
         assert await call.run() is None
     assert seen == ["call.words"] * 10 + ["call.disconnect"]
@@ -189,7 +189,7 @@ async def test_progress_after_the_disconnect_is_not_cut_short() -> None:
 
     call = Call(app)
     for number in range(10):
-        call.feed({"type": "call.words", "words": str(number)})  # type: ignore[arg-type, typeddict-item]
+        call.feed({"type": "call.words", "words": str(number)})
     gone: Any = {"type": "call.disconnect"}
     call.disconnect(gone)
     async with asyncio.timeout(LIMIT):
@@ -236,7 +236,7 @@ async def test_a_cancelled_receive_loses_no_event() -> None:
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
-        call.feed({"type": "call.words", "words": "kept"})  # type: ignore[arg-type, typeddict-item]
+        call.feed({"type": "call.words", "words": "kept"})
         seen.append(await receive())
 
     call = Call(app)

@@ -36,7 +36,7 @@ async def test_who_is_flooded() -> None:
 
     call = Call(app)
     for _ in range(MANY):
-        call.feed({"type": "call.words"})  # type: ignore[arg-type, typeddict-item]
+        call.feed({"type": "call.words"})
     async with counted() as turns:
         assert await call.run() is None
     assert turns.longest < LONGEST
@@ -97,7 +97,7 @@ async def test_a_cancelled_checkpoint_loses_no_event() -> None:
 
     call = Call(app)
     for number in range(MANY // 10):
-        call.feed({"type": "call.words", "words": str(number)})  # type: ignore[arg-type, typeddict-item]
+        call.feed({"type": "call.words", "words": str(number)})
     async with asyncio.timeout(LIMIT * 4):
         await call.run()
     assert got == [str(number) for number in range(MANY // 10)]

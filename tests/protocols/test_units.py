@@ -57,14 +57,14 @@ def test_addresses(text: str, endpoint: object, written: str) -> None:
 )
 def test_what_is_wrong_is_one_sentence(parse: object, wrong: object) -> None:
     with pytest.raises(ValueError, match=r"write|is not an address"):
-        parse(wrong)  # type: ignore[operator]
+        parse(wrong)
 
 
 @given(st.text())
 def test_any_text_is_understood_or_a_value_error(text: str) -> None:
     for parse in (parse_duration, parse_size, parse_address):
         with contextlib.suppress(ValueError):
-            parse(text)  # type: ignore[operator]
+            parse(text)
 
 
 def test_a_secret_shows_itself_to_nobody() -> None:

@@ -1,4 +1,4 @@
-"""`make shape`; what `make check` enforces of it is in test_checks.py."""
+"""`make shape`; what `make check` enforces of it is in test_make_check.py."""
 
 import subprocess
 import sys

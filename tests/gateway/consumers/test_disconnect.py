@@ -211,7 +211,7 @@ class RawSocket(Told, AsyncConsumer):
     async def on_x(self, event: Any) -> None: ...
 
 
-WEBSOCKETS = {"sync": SyncSocket, "async": AsyncSocket, "wrapping": WrappingSocket, "raw": RawSocket}
+WEBSOCKETS: dict[str, Any] = {"sync": SyncSocket, "async": AsyncSocket, "wrapping": WrappingSocket, "raw": RawSocket}
 
 
 @pytest.mark.parametrize("form", ["sync", "async", "wrapping", "raw"])
@@ -276,7 +276,7 @@ class AsyncDevice(Told, AsyncMqttConsumer):
         self.story.tell(("disconnect", message["clean"]))
 
 
-DEVICES = {"sync": SyncDevice, "async": AsyncDevice}
+DEVICES: dict[str, Any] = {"sync": SyncDevice, "async": AsyncDevice}
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])
@@ -331,7 +331,7 @@ class AsyncPage(Told, AsyncHttpConsumer):
         self.story.tell("disconnect")
 
 
-PAGES = {"sync": SyncPage, "async": AsyncPage}
+PAGES: dict[str, Any] = {"sync": SyncPage, "async": AsyncPage}
 
 
 @pytest.mark.parametrize("form", ["sync", "async"])

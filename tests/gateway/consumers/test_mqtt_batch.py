@@ -244,7 +244,7 @@ async def test_when_every_connection_is_cancelled_so_is_the_batch() -> None:
 
 async def test_a_batch_knows_what_its_topics_captured_and_each_route_has_its_own() -> None:
     batches: list[list[MqttMessage]] = []
-    quick = type("Quick", (Keeps,), {"max_delay": 0.0})
+    quick: Any = type("Quick", (Keeps,), {"max_delay": 0.0})
     router = TopicRouter(
         [topic("in/{room}", quick.as_asgi(batches=batches)), topic("out/{place}", quick.as_asgi(batches=batches))]
     )
@@ -260,7 +260,7 @@ async def test_a_batch_knows_what_its_topics_captured_and_each_route_has_its_own
 )
 async def test_a_message_has_its_event_id(extensions: Any, said: dict[str, str], event: str | None) -> None:
     batches: list[list[MqttMessage]] = []
-    quick = type("Quick", (Keeps,), {"max_delay": 0.0})
+    quick: Any = type("Quick", (Keeps,), {"max_delay": 0.0})
     async with Conversation(quick.as_asgi(batches=batches), scope("mqtt", extensions=extensions)) as device:
         device.say(CONNECT, message("a", **said), DISCONNECT)
         await device.end()

@@ -171,7 +171,7 @@ async def test_what_cannot_be_json_is_not_published() -> None:
 @pytest.mark.parametrize("app", [MqttConsumer, AsyncMqttConsumer, TopicRouter([topic("#", MqttConsumer)])])
 async def test_an_authentication_method_that_nobody_knows_is_refused(app: Any) -> None:
     """MQTT-4.12.0-1: who is accepted with one was authenticated by it."""
-    app = app.as_asgi() if isinstance(app, type) else app
+    app = app.as_asgi() if hasattr(app, "as_asgi") else app
     async with Conversation(app, scope("mqtt", properties={"authentication_method": "SCRAM-SHA-1"})) as device:
         device.say(CONNECT)
         assert await device.hear() == {"type": "mqtt.reject", "reason_code": 0x8C}
@@ -271,7 +271,7 @@ def ask(id: int, *filters: tuple[str | None, int]) -> dict[str, Any]:
 async def test_a_consumer_with_subscribe_is_asked_before_the_device_is_answered(
     base: Any, answer: Any, codes: list[int]
 ) -> None:
-    consumer = type("Asked", (base,), {"answer": answer})
+    consumer: Any = type("Asked", (base,), {"answer": answer})
     async with Conversation(consumer.as_asgi(), scope("mqtt")) as device:
         device.say(CONNECT, ask(7, ("a/#", 2), (None, 1), ("b", 0)))
         assert await device.hear() == {"type": "mqtt.accept", "subscribe": True}
@@ -281,8 +281,9 @@ async def test_a_consumer_with_subscribe_is_asked_before_the_device_is_answered(
 
 @pytest.mark.parametrize("answer", [[], [0], [0, 1, 2]])
 async def test_an_answer_that_does_not_fit_is_the_consumer_s_mistake(answer: Any) -> None:
+    asked: Any = type("Asked", (Reader,), {"answer": answer})
     with pytest.raises(ValueError, match="a reason code for each of 2 filters"):
-        async with Conversation(type("Asked", (Reader,), {"answer": answer}).as_asgi(), scope("mqtt")) as device:
+        async with Conversation(asked.as_asgi(), scope("mqtt")) as device:
             device.say(CONNECT, ask(7, ("a/#", 2), (None, 1), ("b", 0)))
             await device.end()
 

@@ -150,7 +150,7 @@ def device(app: Any, version: int = 5) -> ClientConnection:
     parser = Parser(100_000)
     level = bytes((version,)) + b"\x02\0\0" + (b"\0" if version == 5 else b"") + b"\0\1d"
     [connect] = parser.feed(bytes((0x10, 6 + len(level))) + b"\0\4MQTT" + level)
-    made = ClientConnection(Host(app), Wire(), parser, connect, assigned=False)  # type: ignore[arg-type]
+    made = ClientConnection(Host(app), Wire(), parser, connect, assigned=False)
     made.data_received(b"\x32\x06\0\1t\0\1\0" if version == 5 else b"\x32\x05\0\1t\0\1")
     return made
 
@@ -163,7 +163,7 @@ def to_a_broker(app: Any) -> MQTTClientRun:
     flow: Any = Flow()
     run = MQTTClientRun(app, mqtt(), flow, flow, MQTTClientSettings(url="mqtt://broker.example"))
     run.unacknowledged.add(1)
-    run.feed(PUBLISH | {"properties": {}})  # type: ignore[arg-type]
+    run.feed(PUBLISH | {"properties": {}})
     return run
 
 
@@ -529,9 +529,8 @@ async def verdict_on(run: AppRun, accept: Any, event: Any) -> str:
             said.append("accepted")
 
     run.app = app
-    with_serve = isinstance(run, ClientConnection)
-    await (run.serve() if with_serve else run.run())
-    assert run.error is None or with_serve, run.error
+    await (run.serve() if isinstance(run, ClientConnection) else run.run())
+    assert run.error is None or isinstance(run, ClientConnection), run.error
     return said[0]
 
 

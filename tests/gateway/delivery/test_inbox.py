@@ -18,7 +18,7 @@ SCRAM = {"authentication_method": "SCRAM-SHA-256", "authentication_data": b"firs
 
 
 def inbox(target: Any) -> Guard:
-    return Guard(target.as_asgi() if isinstance(target, type) else target, QUICK, "mqtt -> test")
+    return Guard(target.as_asgi() if hasattr(target, "as_asgi") else target, QUICK, "mqtt -> test")
 
 
 def ask(id: int, *filters: tuple[str, int]) -> dict[str, Any]:

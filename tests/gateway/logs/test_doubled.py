@@ -25,7 +25,7 @@ def library() -> Iterator[logging.Logger]:
 
 def configured(form: str) -> io.StringIO:
     stream = io.StringIO()
-    setup.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form, timestamps=False), stream)
     return stream
 
 

@@ -37,7 +37,7 @@ def written(times: int, stream: io.StringIO, logger: logging.Logger = PEER, leve
 
 def configured(**settings: str) -> io.StringIO:
     stream = io.StringIO()
-    setup.configure(LogSettings(**{"timestamps": False, **settings}), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(**{"timestamps": False, **settings}), stream)
     return stream
 
 

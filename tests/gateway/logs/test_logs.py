@@ -56,7 +56,7 @@ def test_a_crash_is_its_scope_its_route_and_the_users_own_line(crash: BaseExcept
 def test_a_crash_without_the_users_own_code_has_its_place_nevertheless() -> None:
     with pytest.raises(json.JSONDecodeError) as caught:
         json.loads("{")
-    caught.value.__traceback__ = caught.value.__traceback__.tb_next  # type: ignore[union-attr]  # without this file
+    caught.value.__traceback__ = caught.value.__traceback__.tb_next
     _, place = written(caught.value).splitlines()
     assert "json/decoder.py:" in place
 
@@ -124,7 +124,7 @@ def test_the_journal_has_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_log_call_that_fails_is_one_line_too(form: str, capsys: pytest.CaptureFixture[str]) -> None:
     stream = io.StringIO()
-    setup.configure(LogSettings(format=form, timestamps=False), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form, timestamps=False), stream)
     logging.getLogger("shop").info("%d sold", "many")
     [line] = stream.getvalue().splitlines()
     assert "test_logs.py:" in line
@@ -165,7 +165,7 @@ def test_libraries_are_quiet(name: str) -> None:
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
     stream = io.StringIO()
-    setup.configure(LogSettings(format=form), stream)  # type: ignore[arg-type]
+    setup.configure(LogSettings(format=form), stream)
     token = current_event.set("lg6a7hbndv6p")
     logging.getLogger("shop").info("the customer is known")
     current_event.reset(token)

@@ -64,7 +64,7 @@ def test_what_a_pattern_takes(pattern: Pattern, takes: list[str], leaves: list[s
 )
 def test_a_wrong_pattern_is_one_sentence(make: object, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        make()  # type: ignore[operator]
+        make()
 
 
 def test_groups_are_captured_as_in_django() -> None:

@@ -243,7 +243,7 @@ async def test_every_group_hears_that_there_is_nothing_more(form: Any) -> None:
     """An application that waits for the last event would wait until its time is over, for each recipient."""
     seen: list[Any] = []
 
-    class Hears(form):  # type: ignore[misc]
+    class Hears(form):
         def receive(self, message: Any) -> Any: ...
 
         def email_disconnect(self, event: Any) -> Any:
@@ -465,13 +465,13 @@ def test_a_consumers_instance_is_not_its_class() -> None:
         (lambda: url("^(", asgi3), "'^(' is not a regular expression"),
         (lambda: phone("44", asgi3), "'44' is no number prefix; write + and digits, such as +44"),
         (lambda: phone("+", asgi3), "'+' is no number prefix"),
-        (lambda: phone(44, asgi3), "44 is no text; write it in quotes"),  # type: ignore[arg-type]
+        (lambda: phone(44, asgi3), "44 is no text; write it in quotes"),
         (lambda: country("XX", asgi3), "'XX' is no region that has phone numbers"),
         (lambda: country("UK", asgi3), "'UK' is no region that has phone numbers"),
         (lambda: topic("a/#/b", asgi3), "'a/#/b' is no topic filter"),
         (lambda: address("ann", asgi3), "'ann' is no mail address"),
-        (lambda: URLRouter([asgi3]), "URLRouter takes routes, which url() and others make, not <function asgi3"),  # type: ignore[list-item]
-        (lambda: URLRouter(url("^", asgi3)), "URLRouter takes a list of routes"),  # type: ignore[arg-type]
+        (lambda: URLRouter([asgi3]), "URLRouter takes routes, which url() and others make, not <function asgi3"),
+        (lambda: URLRouter(url("^", asgi3)), "URLRouter takes a list of routes"),
         (lambda: URLRouter([phone("+44", asgi3)]), f"URLRouter has no route by phone: +44 -> {__name__}.asgi3"),
         (lambda: SMSFromRouter([default(Raw)]), f"{__name__}.Raw has no method for sms events"),
         (lambda: ProtocolTypeRouter({"mqtt": Raw}), f"{__name__}.Raw has no method for mqtt events"),
@@ -481,7 +481,7 @@ def test_a_consumers_instance_is_not_its_class() -> None:
         ),
         (lambda: ProtocolTypeRouter({"email": SMSFromRouter([])}), "SMSFromRouter does not route email"),
         (lambda: ProtocolTypeRouter({"htp": asgi3}), "'htp' is no scope type; there are http, websocket, mqtt, "),
-        (lambda: ProtocolTypeRouter([("http", asgi3)]), "ProtocolTypeRouter takes a dict"),  # type: ignore[arg-type]
+        (lambda: ProtocolTypeRouter([("http", asgi3)]), "ProtocolTypeRouter takes a dict"),
     ],
 )
 def test_a_mistake_in_a_router_is_one_sentence_when_it_is_made(make: Any, sentence: str) -> None:
@@ -503,9 +503,9 @@ async def test_a_router_of_ones_own_says_what_it_looks_at() -> None:
 
 def test_explain_names_the_route() -> None:
     router = ProtocolTypeRouter({"http": URLRouter([url("^a/$", Raw), url("^b/$", asgi3)]), "mqtt": AsyncMqttConsumer})
-    assert router.explain(scope("http", path="/b/")).label == f"^b/$ -> {__name__}.asgi3"  # type: ignore[union-attr]
+    assert router.explain(scope("http", path="/b/")).label == f"^b/$ -> {__name__}.asgi3"
     assert router.explain(scope("http", path="/c/")) is None
-    assert router.explain(scope("mqtt")).target == "gateway.consumers.mqtt.AsyncMqttConsumer"  # type: ignore[union-attr]
+    assert router.explain(scope("mqtt")).target == "gateway.consumers.mqtt.AsyncMqttConsumer"
 
 
 async def test_the_lifespan_of_a_router_is_that_of_all_its_applications() -> None:

@@ -152,7 +152,7 @@ class Client:
         self.paho = paho.Client(
             CallbackAPIVersion.VERSION2, session, protocol=version, reconnect_on_failure=bool(session), **clean
         )
-        self.paho.reconnect_delay_set(0.1, 0.1)  # type: ignore[arg-type]  # it counts in floats
+        self.paho.reconnect_delay_set(0.1, 0.1)
         if username:
             self.paho.username_pw_set(username, "x")
         self.paho.on_connect = lambda client, data, flags, code, told: self._say("connack", (code.value, told))

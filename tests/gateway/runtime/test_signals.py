@@ -14,7 +14,7 @@ def test_they_are_one_line_each_and_nothing_stops(start: Start) -> None:
     run.serves()
     for number in IGNORED:
         run.process.send_signal(number)
-        until(lambda number=number: f"{number.name}: " in run.err, f"{number.name} is logged")  # type: ignore[misc]
+        until(lambda number=number: f"{number.name}: " in run.err, f"{number.name} is logged")
     assert run.answers()
     assert run.ended_by(signal.SIGTERM) == 0
     assert len(run.err.splitlines()) == len(IGNORED) + 1, "and that it has stopped"

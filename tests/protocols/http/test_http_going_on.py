@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from contract import LIMIT, connect
+from contract import LIMIT, connect, transport_of
 from http_peer import GET, Recorder, ask, read_answer, serving
 from test_http_responses import piece, start
 from test_http_websocket import HANDSHAKE
@@ -16,6 +16,7 @@ from turns import LONGEST, counted
 from waiting import until
 
 from protocols.errors import Disconnected, LocalProtocolError
+from protocols.http.connection import HTTPConnection
 from protocols.http.server import HTTPServer
 
 CLOSE = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
@@ -408,7 +409,7 @@ async def test_answers_that_nobody_reads_do_not_fill_the_memory() -> None:
 
     async with serving(app) as server:
         _, writer = await connect(server.address)
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         writer.write(GET * 20)
         await asyncio.sleep(0.1)
         assert begun == 1
@@ -428,7 +429,7 @@ async def test_hints_that_nobody_reads_do_not_fill_the_memory() -> None:
 
     async with serving(app) as server:
         _, writer = await connect(server.address)
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         writer.write(GET)
         await until(lambda: sent)
         await asyncio.sleep(0.1)
@@ -500,9 +501,8 @@ async def test_head_and_body_of_one_turn_leave_in_one_write(monkeypatch: pytest.
     async with serving(Recorder()) as server:
         reader, writer = await connect(server.address)
         await until(lambda: server._service.connections)
-        (connection,) = server._service.connections
-        write = type(connection).write
-        monkeypatch.setattr(type(connection), "write", lambda self, data: written.append(data) or write(self, data))
+        write = HTTPConnection.write
+        monkeypatch.setattr(HTTPConnection, "write", lambda self, data: written.append(data) or write(self, data))
         for _ in range(2):
             writer.write(GET)
             await read_answer(reader)

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import httpx
 import pytest
-from contract import LIMIT, connect, crashes
+from contract import LIMIT, connect, crashes, transport_of
 from http_peer import GET, Recorder, ask, read_answer, serving
 from servers.programs import program
 from waiting import until
@@ -184,11 +184,11 @@ async def test_a_slow_reader_holds_the_application_back() -> None:
 
     async with serving(app) as server:
         reader, writer = await connect(server.address)
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         writer.write(GET)
         await asyncio.sleep(0.3)
         assert sent < 256
-        writer.transport.resume_reading()
+        transport_of(writer).resume_reading()
         assert len((await read_answer(reader)).body) == 512 * 65536
         writer.close()
 
@@ -208,7 +208,7 @@ async def test_a_peer_that_stops_reading_is_cut_off(caplog: pytest.LogCaptureFix
 
     async with serving(app, stall_timeout=0.2) as server:
         _, writer = await connect(server.address)
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         writer.write(GET)
         async with asyncio.timeout(LIMIT):
             assert "the peer is gone" in str(await outcome)

@@ -53,7 +53,7 @@ def recording(base: type[Exchange], seen: set[str]) -> type[Exchange]:
         if sys._getframe(2).f_globals["__name__"].startswith("aiohttp."):
             seen.add(name)
 
-    class Recording(base):  # type: ignore[misc,valid-type]
+    class Recording(base):  # type: ignore[valid-type]
         def __getattribute__(self, name: str) -> Any:
             note(name)
             return super().__getattribute__(name)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import websockets
-from contract import LIMIT, connect
+from contract import LIMIT, connect, transport_of
 from http_peer import ask, read_answer, serving
 from websockets.asyncio.client import ClientConnection
 
@@ -362,7 +362,7 @@ async def test_a_peer_that_does_not_read_holds_the_application_back_and_is_cut_o
         reader, writer = await connect(server.address)
         writer.write(HANDSHAKE.replace(*offer))
         await read_answer(reader)
-        writer.transport.pause_reading()
+        transport_of(writer).pause_reading()
         async with asyncio.timeout(LIMIT):
             await over.wait()
         writer.close()

@@ -155,9 +155,9 @@ async def test_the_answer_is_known_before_the_goodbye() -> None:
         talk = there._talk
 
         async def slow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await talk(_Until(reader, bye), writer)  # type: ignore[arg-type]
+            await talk(_Until(reader, bye), writer)
 
-        there._talk = slow  # type: ignore[method-assign]
+        there._talk = slow
         submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT, max_connections=1))
         async with asyncio.timeout(LIMIT):
             await submission.submit("", ["b@x.org"], REPLY)

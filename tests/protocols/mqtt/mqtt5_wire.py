@@ -56,12 +56,12 @@ def read(data: bytes, version: int = 5) -> Heard:
         properties = decode(body, 2, len(body), "CONNACK")[0] if version == 5 else {}
         return Heard(kind, code=body[1], present=bool(body[0]), properties=properties)
     if kind in ("DISCONNECT", "AUTH"):
-        code, properties = _reason(kind, body)  # type: ignore[arg-type]
+        code, properties = _reason(kind, body)
         return Heard(kind, code=code, properties=properties)
     if kind in ("SUBACK", "UNSUBACK"):
-        properties, at = decode(body, 2, len(body), kind) if version == 5 else ({}, 2)  # type: ignore[arg-type]
+        properties, at = decode(body, 2, len(body), kind) if version == 5 else ({}, 2)
         return Heard(kind, int.from_bytes(body[:2], "big"), body[at] if body[at:] else 0, properties=properties)
-    code, properties = _reason(kind, body[2:])  # type: ignore[arg-type]
+    code, properties = _reason(kind, body[2:])
     return Heard(kind, int.from_bytes(body[:2], "big"), code, properties=properties)
 
 

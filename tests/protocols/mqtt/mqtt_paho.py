@@ -3,7 +3,7 @@
 import itertools
 import queue
 import socket
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from paho.mqtt import client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
@@ -105,7 +105,7 @@ class Paho:
 
     def cut(self) -> None:
         """Ends the connection without a word."""
-        there = self.client.socket()
+        there = cast("socket.socket | None", self.client.socket())
         assert there is not None
         there.shutdown(socket.SHUT_RDWR)
         self.lost.get(timeout=LIMIT)

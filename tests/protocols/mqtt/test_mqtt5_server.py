@@ -6,6 +6,7 @@ from typing import Any
 
 import mqtt5_wire as wire
 import pytest
+from contract import transport_of
 from mqtt5_wire import read
 from mqtt_bytes import packet, string
 from mqtt_peer import CONNACK, LIMIT, PINGREQ, PINGRESP, Peer, Recorder, dial, serving
@@ -260,7 +261,7 @@ async def test_a_client_that_never_reads_is_not_read(app: Recorder, what: bytes)
         await peer.say(wire.publish("a", b"x", 2, 1))
         assert read(await peer.hear()).kind == "PUBREC"
         (device,) = server._clients
-        transport = peer._writer.transport
+        transport = transport_of(peer._writer)
         transport.pause_reading()
         for end, buffer in ((device._transport, socket.SO_SNDBUF), (transport, socket.SO_RCVBUF)):
             end.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, buffer, 4096)

@@ -113,9 +113,9 @@ async def test_one_websocket_frame_is_worked_through_in_slices() -> None:
             count()
             return Broker.message(broker, *fields, **options)
 
-        broker.message = message  # type: ignore[method-assign]
+        broker.message = message
         url = f"ws://{address}/mqtt"
-        async with websockets.connect(url, subprotocols=["mqtt"], max_size=None) as socket:  # type: ignore[list-item]
+        async with websockets.connect(url, subprotocols=["mqtt"], max_size=None) as socket:
             await socket.send(connect("w"))
             assert await socket.recv() == CONNACK
             await socket.send(subscribe(("t", 1)))
@@ -123,7 +123,7 @@ async def test_one_websocket_frame_is_worked_through_in_slices() -> None:
             await socket.send(packets + PINGREQ)
             heard = b""
             while not heard.endswith(PINGRESP):
-                heard += bytes(await socket.recv())  # type: ignore[arg-type]
+                heard += bytes(await socket.recv())
     assert heard == packets + PINGRESP
     assert 0 < turns.most <= A_TURN
 
@@ -353,7 +353,7 @@ class Deaf:
 
 def wire_options(qos: int) -> Any:
     (packet,) = Client(Broker(MQTTSettings()), wire.connect("x")).parser.feed(wire.subscribe("t", qos=qos))
-    return packet.filters[0][1]  # type: ignore[union-attr]
+    return packet.filters[0][1]
 
 
 @pytest.fixture
@@ -417,7 +417,7 @@ def test_a_subscriber_with_a_fault_does_not_keep_a_message_from_the_others(
     broker: Broker, caplog: pytest.LogCaptureFixture
 ) -> None:
     outlets = group(broker, 2 * AT_ONCE)
-    outlets[5].offer = outlets[5].end  # type: ignore[assignment, method-assign]
+    outlets[5].offer = outlets[5].end
     say(broker, b"1")
     say(broker, b"2")
     finish(broker)

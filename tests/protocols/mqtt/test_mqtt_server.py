@@ -45,7 +45,7 @@ async def test_connect_publish_goodbye(app: Recorder) -> None:
 
 async def test_credentials_are_in_the_connect_event_alone(app: Recorder, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    fields = b"".join(map(wire.string, ("dev", "ann", b"se\xffcret")))
+    fields = b"".join(map(string, ("dev", "ann", b"se\xffcret")))
     async with serving(app) as server, await dial(server) as peer:
         await peer.ask(packet(0x10, string("MQTT") + b"\x04\xc2\0\0" + fields), wire.CONNACK)
         await peer.say(b"\x00\x00")
@@ -321,7 +321,7 @@ async def test_a_client_that_is_not_accepted_takes_nothing_over() -> None:
         await receive()
 
     async with serving(app) as server, connected(server, "dev") as peer, await dial(server) as thief:
-        fields = b"".join(map(wire.string, ("dev", "ann", "wrong")))
+        fields = b"".join(map(string, ("dev", "ann", "wrong")))
         await thief.ask(packet(0x10, string("MQTT") + b"\x04\xc2\0\0" + fields), b"\x20\x02\x00\x05")
         await peer.ask(wire.PINGREQ, wire.PINGRESP)
 

@@ -23,7 +23,7 @@ LIMIT = 5.0
 
 def browser(address: str) -> Any:
     """A WebSocket client that asks for MQTT."""
-    return websockets.connect(f"ws://{address}/mqtt", subprotocols=["mqtt"])  # type: ignore[list-item]
+    return websockets.connect(f"ws://{address}/mqtt", subprotocols=["mqtt"])
 
 
 @contextlib.asynccontextmanager
@@ -129,7 +129,7 @@ async def test_pages_of_other_sites_are_refused(origin: str, welcome: bool) -> N
     place = MQTTWebSocket(on="web", origins=("https://app.example",))
     async with serving(websocket=place) as (_, address, _):
         page = origin.replace("HOST", address)
-        connecting = websockets.connect(f"ws://{address}/mqtt", subprotocols=["mqtt"], origin=page)  # type: ignore[list-item,arg-type]
+        connecting = websockets.connect(f"ws://{address}/mqtt", subprotocols=["mqtt"], origin=page)
         if welcome:
             async with connecting as peer:
                 assert peer.subprotocol == "mqtt"

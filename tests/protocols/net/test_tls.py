@@ -89,7 +89,7 @@ async def shown(listener: Listener) -> bytes | None:
     """The certificate that a new connection is shown."""
     _, writer = await dial(listener, anyone())
     try:
-        return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)  # type: ignore[no-any-return]
+        return writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     finally:
         writer.close()
         await writer.wait_closed()

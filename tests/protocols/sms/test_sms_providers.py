@@ -209,7 +209,10 @@ def test_a_form_without_its_fields_is_malformed(missing: str) -> None:
 def test_an_empty_id_is_malformed_whoever_the_provider_is(given_id: str, receipt: bool) -> None:
     form = FORM | {"MessageSid": given_id} | ({"MessageStatus": "sent"} if receipt else {})
     said = {"from": "+1", "to": "+2", "text": "hi", "id": given_id} | ({"status": "sent"} if receipt else {})
-    requests = [(twilio(), posted(form)), (generic(), Request("POST", URL, {}, json.dumps(said).encode()))]
+    requests: list[tuple[Any, Request]] = [
+        (twilio(), posted(form)),
+        (generic(), Request("POST", URL, {}, json.dumps(said).encode())),
+    ]
     for provider, request in requests:
         with pytest.raises(RemoteProtocolError, match="id is empty") as caught:
             provider.parse(request)

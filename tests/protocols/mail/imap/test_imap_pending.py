@@ -148,4 +148,4 @@ def test_leave_is_no_final_mark() -> None:
 )
 def test_settings_that_do_not_go_together(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        replace(IMAPSettings(host="h", username="u", password=Secret("p")), **changes)  # type: ignore[arg-type]
+        replace(IMAPSettings(host="h", username="u", password=Secret("p")), **changes)

@@ -198,7 +198,7 @@ async def test_what_no_route_takes_is_left_and_looked_at_once(server: Dovecot, u
     async with reading(desk, server, user) as reader:
         asked: list[Any] = []
         deliver = reader._deliver
-        reader._deliver = lambda message, **more: asked.append(message.uid) or deliver(message, **more)  # type: ignore[method-assign]
+        reader._deliver = lambda message, **more: asked.append(message.uid) or deliver(message, **more)
         await until(lambda: server.count("Processed", user) == 1)
         server.append(mail("ticket two"), user=user)
         await until(lambda: server.count("Processed", user) == 2)

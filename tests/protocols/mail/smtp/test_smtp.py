@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract import LIMIT, connect, crashes
+from contract import LIMIT, connect, crashes, transport_of
 from servers.programs import program
 from smtp_peer import ENVELOPE, HELLO, Inbox, Peer, peer_of, serving
 from waiting import until
@@ -622,7 +622,7 @@ async def test_a_peer_that_does_not_read_is_dropped(
     monkeypatch.setattr("protocols.mail.smtp.session.LINGER", 0.1)
     async with serving(Inbox(), timeout=0.2) as server:
         _, writer = await connect(server.address)
-        writer.transport.pause_reading()  # type: ignore[attr-defined]
+        transport_of(writer).pause_reading()
         writer.write(b"EHLO x\r\n" * 200_000)  # the answers are bigger: they fill what the system buffers sooner
         await until(lambda: bool(server._sessions))
         await until(lambda: not server._sessions)

@@ -1014,7 +1014,7 @@ def test_so_many_subscriptions_wait_for_an_answer(broker: Broker) -> None:
 def test_the_agenda_does_what_is_due_once_in_order() -> None:
     timers, done = Timers(), list[str]()
     for due, key in ((3.0, "c"), (1.0, "a"), (2.0, "b"), (2.5, "d")):
-        timers.at(due, key, lambda key=key: done.append(key))  # type: ignore[misc]
+        timers.at(due, key, lambda key=key: done.append(key))
     timers.at(5.0, "a", lambda: done.append("later"))
     timers.cancel("d")
     timers.run(3.0)

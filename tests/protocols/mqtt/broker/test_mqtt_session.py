@@ -134,7 +134,7 @@ def test_the_will_is_published_unless_the_client_said_goodbye(broker: Broker, cl
 
 def test_in_flight_is_bounded_and_the_queue_follows_in_order() -> None:
     settings = {"max_inflight": 2, "max_queued": 300}
-    broker = Broker(MQTTSettings(**settings))  # type: ignore[arg-type]
+    broker = Broker(MQTTSettings(**settings))
     ann = Client(broker, wire.connect("ann"), **settings)
     ann.say(wire.subscribe(("a", 1)))
     bob = Client(broker, wire.connect("bob"))
@@ -149,7 +149,7 @@ def test_in_flight_is_bounded_and_the_queue_follows_in_order() -> None:
 
 def test_a_client_that_is_away_is_kept_so_much() -> None:
     settings = {"max_queued": 600}
-    broker = Broker(MQTTSettings(**settings))  # type: ignore[arg-type]
+    broker = Broker(MQTTSettings(**settings))
     ann = Client(broker, wire.connect("ann", clean=False), **settings)
     ann.say(wire.subscribe(("a", 1)))
     ann.connection.end(with_will=True)

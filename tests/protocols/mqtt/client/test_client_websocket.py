@@ -130,7 +130,7 @@ async def test_what_is_no_broker_is_one_sentence(caplog: pytest.LogCaptureFixtur
 
     async with our_own() as address, websockets.serve(other, "127.0.0.1", 0) as plain:
         port = plain.sockets[0].getsockname()[1]
-        async with websockets.serve(babble, "127.0.0.1", 0, subprotocols=["mqtt"]) as texts:  # type: ignore[list-item]
+        async with websockets.serve(babble, "127.0.0.1", 0, subprotocols=["mqtt"]) as texts:
             for url, sentence in (
                 (f"ws://{address}/other", "there is no WebSocket (HTTP 403)"),
                 (f"ws://127.0.0.1:{port}", "there is a WebSocket, but no MQTT over it"),
@@ -154,7 +154,7 @@ async def test_a_broker_that_does_not_read_does_not_hold_up_the_end() -> None:
         socket.transport.pause_reading()
         await socket.wait_closed()
 
-    broker = websockets.serve(silent, "127.0.0.1", 0, subprotocols=["mqtt"], close_timeout=0.1)  # type: ignore[list-item]
+    broker = websockets.serve(silent, "127.0.0.1", 0, subprotocols=["mqtt"], close_timeout=0.1)
     async with broker as listener:
         url = f"ws://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
         async with client(App(), url, subscribe=(), timeout=0.2) as server:
