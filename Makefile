@@ -17,7 +17,7 @@ SITE := examples/site/manage.py
 help:
 	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
 	@echo "make test         everything that CI runs; on Debian and Ubuntu it installs the servers that tests talk to"
-	@echo "make check        ruff, mypy, import contracts, generated files: seconds"
+	@echo "make check        ruff, mypy, import contracts, pages that follow the source: seconds"
 	@echo "make shape        the source in figures: sizes, scope types outside their folder, ignored checks"
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
@@ -56,6 +56,7 @@ check: install
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/shape.py check
+	$(BIN)/python -m pytest -q tests/docs/test_contributing.py tests/docs/test_mqtt_diagrams.py tests/docs/test_asgi_pages.py
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
 

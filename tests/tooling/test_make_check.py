@@ -53,6 +53,20 @@ MISPLACED = {
 }
 
 
+WRONG_TEST = """
+from gateway.runtime.build import build, no_such  # wrong
+from gateway.no_such import build as other  # wrong
+from servers.no_such import Daemon  # wrong
+from servers.site import until
+from gateway import Policy
+
+def test_it() -> None:
+    until(lambda: Policy().no_such, "it is")  # wrong
+    Policy(no_such=1)  # wrong
+    build()  # wrong
+"""
+
+
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     for each in ("gateway", "protocols"):
@@ -73,8 +87,24 @@ def shape(folder: Path) -> subprocess.CompletedProcess[str]:
 def test_make_check_runs_them() -> None:
     done = run(ROOT, "make", "--no-print-directory", "-n", "check")
     commands = done.stdout.splitlines()
-    for each in ("ruff check .", "mypy", "lint-imports", "python .ci/shape.py check"):
+    for each in (
+        "ruff check .",
+        "mypy",
+        "mypy --config-file tests/mypy.ini",
+        "lint-imports",
+        "python .ci/shape.py check",
+    ):
         assert f".venv/bin/{each}" in commands
+
+
+@pytest.mark.timeout(180)
+def test_what_a_test_imports_and_is_not_there_is_told(tmp_path: Path) -> None:
+    (tmp_path / "test_stray.py").write_text(WRONG_TEST)
+    command = [sys.executable, "-m", "mypy", "--config-file", "tests/mypy.ini", str(tmp_path / "test_stray.py")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=150, check=False)
+    said = [line.partition(": error: ")[2] for line in done.stdout.splitlines() if ": error: " in line]
+    assert len(said) == WRONG_TEST.count("# wrong"), done.stdout
+    assert 'Module "gateway.runtime.build" has no attribute "no_such"' in said[0]
 
 
 def test_imports_that_may_not_be_break_their_contract_and_no_other(copy: Path) -> None:

@@ -76,7 +76,9 @@ def test_a_message_is_one_event_whatever_is_lost(level: int, seed: int) -> None:
             break
         calm = turn > 50
         if packet and (calm or chance.random() < 0.7):
+            before = theirs
             theirs, packet, _ = step(qos.RECEIVER[level], theirs, packet)
+            assert packet != qos.EVENT or before != qos.HANDLING, "it is in hand already"
         else:
             packet = ""
         if theirs == qos.HANDLING and (calm or chance.random() < 0.5):

@@ -212,11 +212,15 @@ def test_an_id_that_is_given_up_while_it_is_cleared_is_free_after_that() -> None
 
 def test_acknowledgements_leave_after_what_their_handlers_sent() -> None:
     made = connected()
-    hear(made, publish("5.0", b"x", 1, 7))
-    made.publish("out", b"y", 0, 0, retain=False, properties={})
-    made.acknowledge(7)
-    made.disconnect()
-    assert said(made) == packets.publish(5, "out", b"y") + b"\x40\2\0\7" + b"\xe0\0"
+    said(made)
+    for packet_id in (7, 8):
+        hear(made, publish("5.0", b"x", 1, packet_id))
+        made.acknowledge(packet_id)
+        made.publish("out", b"y", 0, 0, retain=False, properties={})
+        if packet_id == 8:
+            made.disconnect()
+        goodbye = b"\xe0\0" if packet_id == 8 else b""
+        assert said(made) == packets.publish(5, "out", b"y") + b"\x40\2\0" + bytes((packet_id,)) + goodbye
 
 
 def test_what_is_larger_than_the_broker_takes_is_refused() -> None:

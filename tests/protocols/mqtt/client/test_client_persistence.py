@@ -138,16 +138,24 @@ async def test_another_message_under_the_same_id_is_handled(payload: bytes, dup:
 
 
 async def test_nothing_counts_in_a_new_session() -> None:
-    app, kept = App(), Kept({"session": b"one", "in 7": b"\0" + bytes(8), "out 1": b""})
+    kept, app, killed = Kept(), App(), dict[str, bytes]()
 
     async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.publish(7, b"one")
+        assert await peer.read() == step(PUBREC, 7)
+        killed.update({**kept.records, "out 1": b""})
+
+    async def second(peer: Peer) -> None:
         await peer.welcome(session=False)
         peer.publish(7, b"one", dup=True)
         assert await peer.read() == step(PUBREC, 7)
-        assert "out 1" not in kept.records
+        assert "out 1" not in after.records
 
     await play(app, kept, first)
-    assert app.payloads() == [b"one"]
+    after = Kept(killed)
+    await play(app, after, second)
+    assert app.payloads() == [b"one", b"one"]
 
 
 async def test_a_pubrel_that_was_owed_is_sent_after_a_restart() -> None:
