@@ -303,7 +303,7 @@ class StoreContract:
             for each in (store, other)
         ]
         found = await asyncio.gather(*calls)
-        assert [claim.state for claim, _ in found].count("ours") == 1  # type: ignore[arg-type]
+        assert [claim.state for claim, _ in found].count("ours") == 1
         assert len(await store.take(9, now=NOW)) == 1
 
     async def test_what_had_failed_is_put_under_its_first_id_and_time(self, store: Store) -> None:

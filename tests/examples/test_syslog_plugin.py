@@ -160,12 +160,10 @@ def test_kill_9_between_storing_and_handling_loses_nothing(site: Site) -> None:
 @pytest.mark.timeout(180)
 def test_a_stop_waits_for_what_is_being_handled(site: Site) -> None:
     site.log("-T", "-t", "brief", "finished")
-    until(lambda: site.handled == ["begun"])
-    [daemon] = site.daemons
-    daemon.terminate()
-    assert daemon.wait(30) == 0
+    until(lambda: site.handled == ["begun"], site.output)
+    assert site.stop(signal.SIGTERM) == 0
     assert site.handled == ["begun", "brief: finished"]
-    assert "0 lost" in (site.folder / "log").read_text()
+    assert "0 lost" in site.output()
 
 
 def test_a_plugin_that_fails_is_one_sentence_and_the_others_work(tmp_path: Path) -> None:

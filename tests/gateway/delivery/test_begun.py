@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from test_worker import done
+from waiting import until
 
 from gateway import AsyncEmailConsumer, AsyncMqttConsumer, Policy
 from gateway.delivery.current_route import current_route
@@ -66,12 +68,6 @@ async def connected(app: Any) -> AsyncIterator[Conversation]:
         await peer.end()
 
 
-async def done(store: SQLiteStore) -> None:
-    async with asyncio.timeout(LIMIT):
-        while (counts := await store.counts()).waiting + counts.running:
-            await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 def takes(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> Takes:
     return Takes(store, monkeypatch)
@@ -95,7 +91,7 @@ async def test_an_idle_worker_takes_nothing_from_the_store(store: SQLiteStore, t
         for number in range(1, 6):
             device.say(message(number))
             assert await device.hear() == {"type": "mqtt.ack", "id": number}
-        await done(store)
+        await until(lambda: done(store))
         assert Reads.seen == [b"1", b"2", b"3", b"4", b"5"]
         assert takes.number == 0
 
@@ -113,7 +109,7 @@ async def test_a_mail_that_is_stored_is_begun_too(store: SQLiteStore, takes: Tak
         async with Conversation(app, mail) as sender:
             sender.say(*MAIL)
             assert await sender.hear() == {"type": "email.accept"}
-        await done(store)
+        await until(lambda: done(store))
         assert subjects == ["x"]
         assert takes.number == 0
 
@@ -122,16 +118,14 @@ async def test_more_than_there_is_room_for_is_taken_in_order(store: SQLiteStore,
     app = Guard(Reads.as_asgi(), INBOX, "mqtt -> Reads")
     async with working(app, takes), connected(app) as device:
         device.say(*map(message, range(200)))
-        async with asyncio.timeout(LIMIT):
-            while len(Reads.seen) < 200:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(Reads.seen) >= 200)
         assert Reads.seen == [b"%d" % number for number in range(200)]
-        await done(store)
+        await until(lambda: done(store))
         assert takes.number > 0
         before = takes.number
         device.say(message(999))
         await asyncio.sleep(0.05)
-        await done(store)
+        await until(lambda: done(store))
         assert Reads.seen[-1] == b"999"
         assert takes.number == before, "it has caught up"
 
@@ -149,7 +143,7 @@ async def test_one_that_fails_is_tried_again_when_it_is_due(store: SQLiteStore, 
     async with working(app, takes), connected(app) as device:
         device.say(message(1))
         await device.hear()
-        await done(store)
+        await until(lambda: done(store))
     assert attempts == [1, 2, 3]
 
 
@@ -170,9 +164,7 @@ async def test_a_topic_keeps_its_order(store: SQLiteStore, takes: Takes) -> None
         for number in range(20):
             device.say(message(number))
             await asyncio.sleep(0.001)
-        async with asyncio.timeout(LIMIT):
-            while len(Reads.seen) < 20:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(Reads.seen) >= 20)
     assert Reads.seen == [b"%d" % number for number in range(20)]
     assert together == []
 
@@ -188,7 +180,7 @@ async def test_a_worker_that_retires_begins_nothing_and_goes_on_when_it_resumes(
         assert (await store.counts()).waiting == 1
         await asyncio.sleep(0.02)
         worker.resume()
-        await done(store)
+        await until(lambda: done(store))
         assert Reads.seen == [b"1"]
 
 
@@ -205,5 +197,5 @@ async def test_a_handler_does_not_run_in_the_context_of_the_connection(store: SQ
         async with connected(app) as device:
             device.say(message(1))
             await device.hear()
-        await done(store)
+        await until(lambda: done(store))
     assert routes == [""]

@@ -113,7 +113,7 @@ async def test_a_message_for_a_new_route_is_not_taken_by_the_predecessor(
         await until(lambda: sum(subject.startswith("second") for subject in accepted) > 20)
         await release()
 
-    one.release_exclusive = late  # type: ignore[method-assign]
+    one.release_exclusive = late
     await install(two, one)
     await until(lambda: sum(subject.startswith("second") for subject in accepted) > 40)
     working = False
@@ -136,7 +136,7 @@ async def test_a_successor_that_does_not_start_has_taken_nothing(
         await asyncio.sleep(0.3)
         raise BindError("no luck")
 
-    two.gateway.servers.named("mail").start = fail  # type: ignore[method-assign]
+    two.gateway.servers.named("mail").start = fail
     with pytest.raises(BindError):
         await install(two, one)
     await two.abort()

@@ -9,6 +9,7 @@ from typing import Any
 import aiosmtplib
 import httpx
 import pytest
+from waiting import until
 
 from gateway import services
 from gateway.config.loader import parse
@@ -159,12 +160,6 @@ async def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 def address(running: RunningGateway, name: str) -> str:
     return next(each for each in running.gateway.servers if each.name == name).address
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(LIMIT):
-        while not condition():
-            await asyncio.sleep(0.01)
 
 
 async def same(running: RunningGateway, *where: str) -> None:

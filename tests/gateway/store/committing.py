@@ -9,7 +9,7 @@ from pathlib import Path
 from gateway.store import Message
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner
-from gateway.store.sqlite.sql.messages import put
+from gateway.store.sqlite.sql.put import Put, put
 from gateway.store.sqlite.writer import Job, _commit
 
 
@@ -21,7 +21,7 @@ def main(path: Path, name: str, seconds: float) -> None:
     for number in itertools.takewhile(lambda _: time.monotonic() < until, itertools.count()):
         event = f"{name}-{number}"
         message = Message(event, "mqtt", name, event, 1.0, b"x" * 200)
-        _commit(database, [Job(put, (message, None), loop.create_future())])
+        _commit(database, [Job(put, Put([message]), loop.create_future())])
     database.close()
     owner.release()
     loop.close()
