@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from contract import LIMIT
-from http_peer import GET, serving, until
+from http_peer import GET, serving
+from waiting import until
 
 from protocols.http.server import HTTPServer
 
