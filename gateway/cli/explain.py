@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.routing import Route, Router
-from gateway.scopes.installed import KINDS
+from gateway.scopes.installed import FAILURES, KINDS
+from gateway.scopes.plugins import in_words
 from protocols.asgi import Application
 
 
@@ -25,8 +26,14 @@ def scope_of(subject: str) -> dict[str, Any]:
     name, colon, rest = subject.partition(":")
     if name not in KINDS or not colon or not rest:
         *others, last = [kind.example for kind in KINDS.values()]
-        raise ValueError(f"{subject!r} is not understood; write {', '.join(others)} or {last}")
-    return {"type": name, **KINDS[name].subject(rest)}
+        failed = "".join(f"; {failure}" for failure in FAILURES if failure.name == name)
+        raise ValueError(f"{subject!r} is not understood; write {', '.join(others)} or {last}{failed}")
+    try:
+        return {"type": name, **KINDS[name].subject(rest)}
+    except ValueError:  # its own sentence
+        raise
+    except Exception as error:  # a mistake in a package that brings a scope type
+        raise ValueError(f"{subject!r}: the scope type {name} failed: {in_words(error)}") from error
 
 
 def explain(app: Application, subject: str) -> Explanation:

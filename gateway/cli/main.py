@@ -52,9 +52,6 @@ app.add_typer(send.app, name="send")
 app.add_typer(dead.app, name="dead")
 app.add_typer(outgoing.app, name="outgoing")
 
-INTERRUPTED = 130
-"""The exit code of a command that Ctrl+C ended, as in shells."""
-
 
 def _build(parsed: ParsedConfig) -> Gateway:
     """Build what the file asks for, in its folder: relative paths in it are seen from there. What its modules log while
@@ -64,7 +61,7 @@ def _build(parsed: ParsedConfig) -> Gateway:
     try:
         return build(parsed)
     except KeyboardInterrupt as error:  # what it waits for is a handler's module
-        fail(f"interrupted{place_of(error)}", INTERRUPTED)
+        fail(f"interrupted{place_of(error)}", process.INTERRUPTED)
 
 
 def _build_to_run(parsed: ParsedConfig) -> Gateway:
@@ -225,5 +222,6 @@ def main() -> None:
                 {"valid": False, "findings": [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]}
             )
         else:
-            complain("\n".join([*FAILURES, str(errors)]))
+            told = str(errors)
+            complain("\n".join([*(sentence for sentence in map(str, FAILURES) if sentence not in told), told]))
         sys.exit(_code(errors))

@@ -12,14 +12,33 @@ from typing import Any
 import aiohttp
 import aiosmtplib
 import typer
+from typer.core import TyperGroup
 
 from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, say
 from gateway.config.loader import load
+from gateway.config.unknown import unknown
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
+from gateway.scopes.plugins import in_words
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent
 
+_failures: dict[str, str] = {}
+"""Why a scope type that can be sent to has no command, by name."""
+
+
+class _Commands(TyperGroup):
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Name the package of an unknown command, if it has failed."""
+        name = args[0] if args else ""
+        if name in _failures:
+            ctx.fail(_failures[name])
+        if name and not name.startswith("-") and name not in self.commands:
+            ctx.fail(f"nothing is sent to {name!r}{unknown(name, self.commands, otherwise='there are')}")
+        return super().resolve_command(ctx, args)
+
+
 app = typer.Typer(
+    cls=_Commands,
     help="Send something to the running gateway, with a real client of its protocol.\n\n"
     "Example: gateway send mqtt sensors/1/temperature '{\"celsius\": 21.5}'",
     no_args_is_help=True,
@@ -84,11 +103,14 @@ def _command(form: Callable[..., Sender]) -> Callable[..., None]:
 
 def _add(kind: ScopeKind) -> None:
     module, _, name = kind.send.partition(":")
-    form = getattr(import_module(module), name)
+    command = _command(getattr(import_module(module), name))
     # What begins with a dash and is no option, such as a number, is an argument.
-    app.command(kind.name, context_settings={"ignore_unknown_options": kind.dashes})(_command(form))
+    app.command(kind.name, context_settings={"ignore_unknown_options": kind.dashes})(command)
 
 
 for _kind in KINDS.values():
     if _kind.send:
-        _add(_kind)
+        try:
+            _add(_kind)
+        except (Exception, SystemExit) as _error:  # whatever a module of another distribution does
+            _failures[_kind.name] = f"{_kind.send}, which sends to {_kind.name}, cannot be used: {in_words(_error)}"

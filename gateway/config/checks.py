@@ -14,6 +14,7 @@ from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
 from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.kind import ScopeKind
+from gateway.scopes.plugins import in_words
 from gateway.store import engine_of
 from protocols.errors import BindError
 from protocols.mail.submission import open_submission
@@ -265,7 +266,11 @@ def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """What only a scope type knows of its servers."""
     for kind in KINDS.values():
-        for place, message in kind.mistakes(parsed.settings.servers):
+        try:
+            found = list(kind.mistakes(parsed.settings.servers))
+        except Exception as error:  # a mistake in a package that brings a scope type
+            found = [(("servers",), f"the scope type {kind.name} failed: {in_words(error)}")]
+        for place, message in found:
             yield parsed.document.at_value(place, message)
 
 

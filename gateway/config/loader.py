@@ -21,6 +21,7 @@ from gateway.config.diagnostics import MOST, ConfigErrors, Diagnostic, nearest, 
 from gateway.config.document import Document, Loc, label
 from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
+from gateway.config.unknown import unknown
 from gateway.garbage_collection import uncollected
 from protocols.http.settings import HTTPSettings
 
@@ -212,10 +213,13 @@ class _Validation:
             meant = self._meant(mistake)
             known = self._keys.at(self._document.data, loc[:-1])
             unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
-            hint = _elsewhere(loc, self._mapping(loc[:-1])) or suggestion(str(loc[-1]), [meant] if meant else unused)
+            hint_of = unknown if loc[:-1] == ("routes",) else suggestion
+            hint = hint_of(str(loc[-1]), [meant] if meant else unused, otherwise="it takes")
+            hint = _elsewhere(loc, self._mapping(loc[:-1])) or hint
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
-            hint = suggestion(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
+            hint_of = unknown if key == "protocol" else suggestion
+            hint = hint_of(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
             message = f"unknown {key} {mistake.context['tag']!r} in {label(loc)}{hint}"
             return self._document.at_value((*loc, key), message)
         if mistake.kind in ("missing", "union_tag_not_found"):

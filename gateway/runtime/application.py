@@ -15,7 +15,7 @@ from gateway.delivery.policy import Policy
 from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers, name_of
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
-from gateway.runtime.importing import TargetError, import_target
+from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
 from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
 
@@ -78,10 +78,15 @@ class ApplicationBuilder:
             return None
         key = given[0]
         try:
-            return KINDS[kind].make_route(key, getattr(line, key), target, _policy(line))
+            route = KINDS[kind].make_route(key, getattr(line, key), target, _policy(line))
+            if not isinstance(route, Route):
+                raise TypeError(f"make_route returned {route!r}, not a Route")
+            return route
         except ValueError as error:
             self._report((*loc, key), str(error), part=getattr(error, "part", ""))
-            return None
+        except Exception as error:  # a mistake in a package that brings a scope type
+            self._report((*loc, key), f"the scope type {kind} failed{place_of(error)}: {describe_error(error)}")
+        return None
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
         try:

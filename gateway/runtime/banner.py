@@ -1,5 +1,6 @@
 """What the operator reads while the daemon starts and stops: one line a fact, in columns."""
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
@@ -10,7 +11,10 @@ from gateway.config.diagnostics import count
 from gateway.routing import Route, Router
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import Running
+from gateway.scopes.plugins import in_words
 from protocols.server import Server
+
+logger = logging.getLogger(__name__)
 
 VERSION = __version__.rpartition(".")[0]
 
@@ -75,10 +79,11 @@ def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, c
     by_name = {server.name: server for server in servers}
     running = [Running(by_name[name], each) for name, each in settings.items() if name in by_name]
     found = routes_of(app)
-    examples = [
-        example
-        for kind in KINDS.values()
-        for example in kind.suggestions(running, [route for of, route in found if of == kind.name], command)
-    ]
+    examples: list[str] = []
+    for kind in KINDS.values():
+        try:
+            examples += kind.suggestions(running, [route for of, route in found if of == kind.name], command)
+        except Exception as error:  # a mistake in a package that brings a scope type, and no reason to stop
+            logger.warning("the scope type %s failed to suggest something to try: %s", kind.name, in_words(error))
     examples.sort(key=lambda example: not example.startswith(command))  # what a browser opens comes last
     return f"try:  {'   ·   '.join(examples)}" if examples else ""

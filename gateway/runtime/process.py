@@ -14,8 +14,8 @@ from gateway.garbage_collection import settle
 
 logger = logging.getLogger(__name__)
 
-OK, FORCED, MISTAKE, CANNOT_START = 0, 1, 2, 3
-"""Exit codes."""
+OK, FORCED, MISTAKE, CANNOT_START, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes; the last is that of a command that Ctrl+C ended, as shells have it."""
 DESCRIPTORS = 65536
 """How many file descriptors are asked for where the hard limit allows it."""
 LAST_WORDS = 1.0

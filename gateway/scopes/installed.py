@@ -9,7 +9,7 @@ from gateway.scopes.email.kind import EmailKind
 from gateway.scopes.http.kind import HTTPKind
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.mqtt.kind import MQTTKind
-from gateway.scopes.plugins import load_plugins
+from gateway.scopes.plugins import Failure, load_plugins
 from gateway.scopes.server_kind import ServerKind
 from gateway.scopes.sms.kind import SMSKind
 from gateway.scopes.websocket.kind import WebSocketKind
@@ -19,8 +19,8 @@ _plugins = load_plugins(_OURS)
 
 KINDS: Mapping[str, ScopeKind] = {kind.name: kind for kind in (*_OURS, *_plugins.kinds)}
 """By the name that a scope has under ``type``."""
-FAILURES: tuple[str, ...] = tuple(_plugins.failures)
-"""A sentence for each installed scope type that cannot be used."""
+FAILURES: tuple[Failure, ...] = tuple(_plugins.failures)
+"""The scope types that are installed and cannot be used."""
 SERVERS: Mapping[str, ServerKind] = {
     protocol: server for kind in KINDS.values() for server in kind.servers for protocol in server.protocols
 }

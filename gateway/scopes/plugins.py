@@ -5,33 +5,48 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
 from gateway.delivery.kind import DeliveryKind
+from gateway.routing.router import Router
 from gateway.scopes.kind import ScopeKind
 
 GROUP = "asgi_gateway.scopes"
 """An entry point's name is its scope type, and its value a ScopeKind: ``syslog = "gateway_syslog:KIND"``."""
 
 
+class Failure(NamedTuple):
+    """A scope type that is installed and cannot be used. The others work without it."""
+
+    name: str
+    package: str
+    """``gateway-syslog 0.1.0``; empty where that is not known."""
+    reason: str
+
+    def __str__(self) -> str:
+        of = f" of {self.package}" if self.package else ""
+        return f"the scope type {self.name!r}{of} cannot be used: {self.reason}"
+
+
 @dataclass
 class Plugins:
     kinds: list[ScopeKind] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
-    """A sentence for each that cannot be used. The others work without it."""
+    failures: list[Failure] = field(default_factory=list)
 
 
 def load_plugins(ours: Sequence[ScopeKind]) -> Plugins:
-    """Those that are installed, in the order of their names. One that fails is left out."""
+    """Load those that are installed, in the order of their names. One that fails is left out."""
     found = Plugins()
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for what a command answers
                 found.kinds.append(_load(point, [*ours, *found.kinds]))
         except (Exception, SystemExit) as error:  # whatever the module does
-            found.failures.append(f"the scope type {point.name!r}{_of(point)} cannot be used: {_words(error)}")
+            found.failures.append(Failure(point.name, _package(point), in_words(error)))
+        except KeyboardInterrupt as error:
+            raise KeyboardInterrupt(f"while the scope type {point.name!r} was loaded from {point.value}") from error
     return found
 
 
@@ -44,7 +59,8 @@ def _load(point: EntryPoint, known: Sequence[ScopeKind]) -> ScopeKind:
 
 
 def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
-    """Raises where it would spoil what works without it: settings that cannot be read, names that are taken."""
+    """Raises where the gateway would fail later, and other scope types with it: a name that is taken, settings that
+    cannot be read, a part that is missing."""
     if kind.name != name or not name.isidentifier():
         raise ValueError(f"its name is {kind.name!r}; it must be that of its entry point, and a Python identifier")
     if kind.name in {other.name for other in known}:
@@ -52,11 +68,16 @@ def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
     if taken := set(kind.protocols) & {protocol for other in known for protocol in other.protocols}:
         raise ValueError(f"there is a protocol {', '.join(sorted(taken))} already")
     if not is_dataclass(kind.route) or "app" not in {each.name for each in fields(kind.route)}:
-        raise TypeError(f"{kind.route!r} is not the settings of a route: a dataclass with app is")
+        raise TypeError(f"{kind.route!r} has not the form of route settings: a dataclass with app")
     for settings in (kind.route, *(server.settings for server in kind.servers)):
         TypeAdapter(settings).json_schema()
-    for needed in ("words", "keys", "router", "refusal", "example"):
+    for needed in ("words", "keys", "example"):
         getattr(kind, needed)
+    router: Any = kind.router
+    if not (isinstance(router, type) and issubclass(router, Router)):
+        raise TypeError(f"its router is {router!r}, not a subclass of Router")
+    if not kind.refusal or not all(event["type"].startswith(f"{name}.") for event in kind.refusal):
+        raise ValueError(f"its refusal is {kind.refusal!r}, not a list of {name} events")
     if kind.delivery is not None:
         _check_delivery(kind.delivery, name)
 
@@ -70,9 +91,10 @@ def _check_delivery(delivery: Any, name: str) -> None:
         raise ValueError(f"the name of its delivery is {delivery.name!r}, not {name!r}")
 
 
-def _of(point: EntryPoint) -> str:
-    return f" of {point.dist.name} {point.dist.version}" if point.dist is not None else ""
+def _package(point: EntryPoint) -> str:
+    return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
 
 
-def _words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
+    """``KeyError: 'order'``, on one line."""
     return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")

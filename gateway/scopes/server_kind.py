@@ -1,11 +1,11 @@
 """A protocol that ``servers:`` may name: its settings, and its server, which is imported when one is configured."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from functools import cached_property
 from importlib import import_module
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gateway.scopes.persistence import StorePersistence
 from gateway.store import Store
@@ -94,7 +94,8 @@ def _members(settings: Any) -> Iterator[type]:
 
 
 def _names(settings: type) -> tuple[str, ...]:
-    """Raises TypeError where it has no ``protocol``."""
-    if not is_dataclass(settings) or "protocol" not in {field.name for field in fields(settings)}:
-        raise TypeError(f"{settings!r} is no settings of a server: a dataclass with protocol: Literal[...] is")
-    return get_args(get_type_hints(settings)["protocol"])
+    """Raises TypeError where its ``protocol`` is missing, or may be any text."""
+    protocol = get_type_hints(settings).get("protocol") if is_dataclass(settings) else None
+    if get_origin(protocol) is not Literal:
+        raise TypeError(f"{settings!r} has not the form of server settings: a dataclass with protocol: Literal[...]")
+    return get_args(protocol)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import signal
 import socket
@@ -86,9 +87,9 @@ class Site(GatewayProcess):
         self.port = free_port()
         super().__init__(folder, "syslog_handlers", HANDLERS, FILE.format(port=self.port), PYTHONPATH=self.path)
 
-    def run(self, *command: str) -> str:
+    def run(self, *command: str, code: int = 0) -> str:
         done = run(self.folder, *command, PYTHONPATH=self.path)
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == code, done.stdout + done.stderr
         return done.stdout + done.stderr
 
     def start(self) -> None:
@@ -166,14 +167,50 @@ def test_a_stop_waits_for_what_is_being_handled(site: Site) -> None:
     assert "0 lost" in site.output()
 
 
-def test_a_plugin_that_fails_is_one_sentence_and_the_others_work(tmp_path: Path) -> None:
-    metadata = tmp_path / "site/bad-1.dist-info"
+PAGE = (ROOT / "docs/extending.md").read_text()
+SNIPPETS = re.findall(r"```(?:python|yaml|toml)\n(?:# (\S+)\n)?(.*?)```", PAGE, re.DOTALL)
+
+
+def test_the_page_shows_the_package_as_it_is() -> None:
+    package = ROOT / "examples/plugins/syslog"
+    shown = [(name or "pyproject.toml", text) for name, text in SNIPPETS]
+    sources = {name: (package / name).read_text() for name, _ in shown if (package / name).exists()}
+    assert {"pyproject.toml", *(f"gateway_syslog/{each}.py" for each in ("events", "server", "consumer", "kind"))} == {
+        *sources
+    }
+    for name, text in shown:
+        for part in text.split("\n\n") if name in sources else ():
+            assert f"{part.rstrip()}\n" in sources[name], part
+
+
+def test_what_the_page_tells_to_write_is_right(tmp_path: Path, installed: Path) -> None:
+    site = Site(tmp_path, installed)
+    for name, text in SNIPPETS:
+        if name in ("gateway.yaml", "handlers.py"):
+            (tmp_path / name).write_text(text)
+    assert "1 server, 1 route, valid" in site.run("check")
+
+
+def site_with_bad_plugin(folder: Path) -> Site:
+    """It names a module ``bad``."""
+    metadata = folder / "site/bad-1.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: bad\nVersion: 1\n")
-    (metadata / "entry_points.txt").write_text("[asgi_gateway.scopes]\nbad = no_such_module:KIND\n")
-    site = Site(tmp_path, tmp_path / "site")
+    (metadata / "entry_points.txt").write_text("[asgi_gateway.scopes]\nbad = bad:KIND\n")
+    return Site(folder, folder / "site")
+
+
+def test_ctrl_c_while_a_plugin_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    site = site_with_bad_plugin(tmp_path)
+    (tmp_path / "site/bad.py").write_text("raise KeyboardInterrupt\n")
+    assert site.run("check", code=130) == "interrupted while the scope type 'bad' was loaded from bad:KIND\n"
+
+
+def test_a_plugin_that_fails_is_one_sentence_and_the_others_work(tmp_path: Path) -> None:
+    site = site_with_bad_plugin(tmp_path)
     (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\napplication: json.dumps\n")
     said = site.run("check")
-    assert "the scope type 'bad' of bad 1 cannot be used: ModuleNotFoundError: No module named 'no_such_module'" in said
+    assert "the scope type 'bad' of bad 1 cannot be used: ModuleNotFoundError: No module named 'bad'" in said
     assert "valid" in said
     assert "cannot be used" not in site.run("schema")
+    assert "of bad 1 cannot be used" in site.run("send", "bad", code=2)

@@ -1,0 +1,16 @@
+"""What to say of a protocol, or of a scope type, that no installed package brings."""
+
+from collections.abc import Iterable
+
+from gateway.config.diagnostics import nearest, suggestion
+from gateway.scopes.installed import FAILURES
+
+
+def unknown(word: str, known: Iterable[str], *, otherwise: str) -> str:
+    """Why ``word`` may be unknown, to go behind a message: its package has failed, is missing, or it is misspelt."""
+    names = sorted(known)
+    for failure in FAILURES:
+        if failure.name == word:
+            return f"; {failure}"
+    hint = suggestion(word, names, otherwise=otherwise)
+    return hint if nearest(word, names) else f"{hint}; if another package brings it, install that"
