@@ -765,7 +765,7 @@ class StoreContract:
         assert ids_of(await store.take_outgoing(1, now=now)) == ["l-0"]
         await store.retry_outgoing("l-0", due=now + 60, error="401", rests=True)
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-1"]
-        await store.dead_letter_outgoing("l-1", error="it is no text at all")
+        await store.dead_letter_outgoing("l-1", error="it is not text at all")
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-2"], "nobody was asked"
         await store.dead_letter_outgoing("l-2", error="400 opted out", answered=True)
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0", "l-3", "l-4", "l-5"]

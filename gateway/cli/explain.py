@@ -40,7 +40,7 @@ def explain(app: Application, subject: str) -> Explanation:
     """Ask the routers. Raises ValueError for a subject that is not understood."""
     scope = scope_of(subject)
     if not isinstance(app, Router):
-        return Explanation(subject, "application: is no router; it decides itself", None, "application")
+        return Explanation(subject, "application: is not a router; it decides itself", None, "application")
     route = app.explain(scope)
     if route is None:
         return Explanation(subject, "no route takes it")

@@ -225,7 +225,7 @@ class _Validation:
         if mistake.kind in ("missing", "union_tag_not_found"):
             return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
         if key == "[key]":
-            return self._document.at_key(loc, f"{loc[-1]!r} is no name: {NAME_RULE}")
+            return self._document.at_key(loc, f"{loc[-1]!r} is not a name: {NAME_RULE}")
         secret = loc in self._document.secrets
         return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
 

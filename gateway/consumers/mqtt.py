@@ -314,7 +314,7 @@ class JsonMqttMethods(MqttMethods[R]):
 
 
 def not_now(scope: MQTTScope | None, retry_after: float | None) -> dict[str, Any]:
-    """Event of ``defer``. Raises LocalProtocolError if ``retry_after`` is no number or nothing keeps a message."""
+    """Event of ``defer``. Raises LocalProtocolError if ``retry_after`` is not a number or nothing keeps a message."""
     if scope is not None and "delivery" not in scope["extensions"]:
         raise LocalProtocolError("defer: nothing keeps this message; give its route a policy, such as inbox: true")
     return _verdict({"type": "mqtt.defer", "retry_after": retry_after})

@@ -59,7 +59,7 @@ def route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
 def pattern_text(written: str) -> str:
     """Return ``written``. Raises ValueError where it is a number, None or whatever else Python lets through."""
     if not isinstance(written, str):
-        raise ValueError(f"{written!r} is no text; write it in quotes")
+        raise ValueError(f"{written!r} is not text; write it in quotes")
     return written
 
 
@@ -77,7 +77,7 @@ class Router:
     """What its routes may look for."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        """Raises ValueError where one is no route, or not one for this router."""
+        """Raises ValueError where one is not a route, or not one for this router."""
         self.routes: Sequence[Route] = tuple(map(self._own, self._listed(routes)))
         patterns = [route.pattern for route in self.routes]
         self._index = Index(patterns) if len(patterns) > FEW else None

@@ -15,7 +15,7 @@ class ProtocolTypeRouter(Router):
     patterns = (Exactly,)
 
     def __init__(self, application_mapping: Mapping[str, Any]) -> None:
-        """Raises ValueError for what is no scope type, and for an application that does not answer its own."""
+        """Raises ValueError for what is not a scope type, and for an application that does not answer its own."""
         self._by_type = {kind: _branch(kind, target) for kind, target in _mapping(application_mapping).items()}
         super().__init__(self._by_type.values())
 
@@ -39,7 +39,7 @@ def _mapping(given: Any) -> Mapping[str, Any]:
 
 def _branch(kind: str, target: Any) -> Route:
     if kind not in scope_kinds() and kind != "lifespan":
-        raise ValueError(f"{kind!r} is no scope type; there are {', '.join(scope_kinds())}")
+        raise ValueError(f"{kind!r} is not a scope type; there are {', '.join(scope_kinds())}")
     app = as_application(target)
     route = Route(Exactly(kind), app, name_of(target))
     check_answers(app, kind)

@@ -12,7 +12,7 @@ from protocols.asgi import Application
 
 
 def route_table(app: Application) -> RouteTable:
-    """Make the table of ``app``; it is empty if that is no router of ours. A label that two routes have finds
+    """Make the table of ``app``; it is empty if that is not a router of ours. A label that two routes have finds
     neither."""
     if not isinstance(app, Router):
         return RouteTable()

@@ -26,7 +26,7 @@ def as_application(target: Any) -> Application:
         name = type(target).__name__
         raise ValueError(f"an instance of {name} serves one scope: give the class, or {name}.as_asgi(...)")
     if not callable(target):
-        raise ValueError(f"{target!r} is no ASGI application")
+        raise ValueError(f"{target!r} is not an ASGI application")
     if inspect.isfunction(target) and hasattr(target, "consumer_class"):  # what as_asgi() has made, one for each route
         return target
     single: Application = double_to_single_callable(target) if _is_double(target) else target
@@ -52,7 +52,7 @@ def _looks_double(target: Any) -> bool:
         takes = takes if double or _has(target, "__await__") else []
     if (DOUBLE if double else SINGLE) not in takes:
         wanted = "which is async and takes scope, receive and send"
-        raise ValueError(f"{name_of(target)} is no ASGI application, {wanted}")
+        raise ValueError(f"{name_of(target)} is not an ASGI application, {wanted}")
     return double
 
 

@@ -27,7 +27,7 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
 
 
 def routes_of(app: Any) -> list[tuple[str, Route]]:
-    """(scope type, route) for every leaf of the tree, in order; nothing for an application that is no router."""
+    """(scope type, route) for every leaf of the tree, in order; nothing for an application that is not a router."""
     if not isinstance(app, Router):
         return []
     return [(str(route.pattern), leaf) for route in app.routes for leaf in _leaves(route)]

@@ -20,14 +20,14 @@ def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
 
 def _imported(target: str) -> ChannelLayer:
     if not set(target) & set(".:"):
-        raise TargetError(f"layer: {target!r} is no layer; write memory, or module.attribute")
+        raise TargetError(f"layer: {target!r} is not a layer; write memory, or module.attribute")
     found = import_target(target)
     try:
         layer: ChannelLayer = found if _is_layer(found) or not callable(found) else found()
     except Exception as error:  # whatever the function does
         raise TargetError(f"{target!r} failed{place_of(error)}: {describe_error(error)}") from error
     if not _is_layer(layer):
-        raise TargetError(f"{target!r} is no channel layer; name a layer, or a function that returns one")
+        raise TargetError(f"{target!r} is not a channel layer; name a layer, or a function that returns one")
     return layer
 
 

@@ -28,7 +28,7 @@ def import_target(target: str) -> Any:
     """Import what ``target`` names. Raises TargetError."""
     module_name, _, attribute = target.partition(":") if ":" in target else target.rpartition(".")
     if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
-        raise TargetError(f"{target!r} is no target; write module.attribute or module:attribute")
+        raise TargetError(f"{target!r} is not a target; write module.attribute or module:attribute")
     found: Any = _import(module_name, target)
     for name in attribute.split("."):
         try:

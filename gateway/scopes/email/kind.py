@@ -73,7 +73,7 @@ class EmailKind(ScopeKind):
 
     def subject(self, text: str) -> dict[str, Any]:
         if not all(text.rpartition("@")) or re.search(r"[\s<>]", text):
-            raise ValueError(f"{text!r} is no mail address; write {self.example}")
+            raise ValueError(f"{text!r} is not a mail address; write {self.example}")
         return {"rcpt_to": [text], "mail_from": "", "headers": []}
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:

@@ -21,7 +21,7 @@ class Address(Pattern):
     def __post_init__(self) -> None:
         local, at, domain = self.address.rpartition("@")
         if not (local and at and domain) or _NOT_IN_ADDRESSES.search(self.address):
-            raise ValueError(f"{self.address!r} is no mail address; write help@example.org")
+            raise ValueError(f"{self.address!r} is not a mail address; write help@example.org")
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
@@ -49,7 +49,7 @@ class Domain(Pattern):
 
     def __post_init__(self) -> None:
         if not self.domain or "@" in self.domain or _NOT_IN_ADDRESSES.search(self.domain):
-            raise ValueError(f"{self.domain!r} is no domain; write example.org")
+            raise ValueError(f"{self.domain!r} is not a domain; write example.org")
 
     @property
     def conditions(self) -> tuple[Condition, ...]:

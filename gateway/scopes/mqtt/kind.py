@@ -62,7 +62,7 @@ class MQTTKind(ScopeKind):
 
     def subject(self, text: str) -> dict[str, Any]:
         if not valid_name(text):
-            raise ValueError(f"{text!r} is no topic: + and # are for subscribers; write {self.example}")
+            raise ValueError(f"{text!r} is not a topic: + and # are for subscribers; write {self.example}")
         return {"topic": text, "client_id": ""}
 
     def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:

@@ -33,7 +33,7 @@ class Topic(Pattern):
         names = [name for name, _ in levels if name]
         topic_filter = "/".join(level for _, level in levels)
         if not valid_filter(topic_filter):
-            raise ValueError(f"{self.text!r} is no topic filter: '+' fills a level, '#' the last one")
+            raise ValueError(f"{self.text!r} is not a topic filter: '+' fills a level, '#' the last one")
         if len(names) != len(set(names)):
             raise ValueError(f"{self.text!r} captures one name twice")
         object.__setattr__(self, "filter", topic_filter)
@@ -76,7 +76,9 @@ def _capture(text: str, level: str) -> tuple[str, str]:
         return "", level
     name = level[1:-1]
     if level != f"{{{name}}}" or not name.isidentifier() or keyword.iskeyword(name):
-        raise ValueError(f"{text!r}: {level!r} is no capture; a name in braces fills a whole level, such as {{sensor}}")
+        raise ValueError(
+            f"{text!r}: {level!r} is not a capture; a name in braces fills a whole level, such as {{sensor}}"
+        )
     if name in _NOT_CAPTURED:
         raise ValueError(f"{text!r} cannot capture {name!r}: handlers know something else by that name")
     return name, "+"

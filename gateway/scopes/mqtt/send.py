@@ -41,7 +41,7 @@ class MQTT:
         if isinstance(peer.endpoint, Unix):
             raise CannotSend("the MQTT client has no Unix sockets")
         if not valid_name(self.topic):
-            raise CannotSend(f"{self.topic!r} is no topic to publish to: + and # are for subscribers")
+            raise CannotSend(f"{self.topic!r} is not a topic to publish to: + and # are for subscribers")
         try:
             broker = await BrokerConnection.connect(self._options(peer, peer.endpoint), ClientSession())
         except Refused as error:

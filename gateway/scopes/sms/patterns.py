@@ -21,7 +21,7 @@ class Phone(Pattern):
     def __post_init__(self) -> None:
         digits = _BETWEEN_DIGITS.sub("", self.prefix)
         if not _E164.fullmatch(digits):
-            raise ValueError(f"{self.prefix!r} is no number prefix; write + and digits, such as +44")
+            raise ValueError(f"{self.prefix!r} is not a number prefix; write + and digits, such as +44")
         object.__setattr__(self, "prefix", digits)
 
     @property
@@ -50,12 +50,12 @@ class Country(Pattern):
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z]{2}", self.region):
-            raise ValueError(f"{self.region!r} is no region; write two capital letters, such as GB")
+            raise ValueError(f"{self.region!r} is not a region; write two capital letters, such as GB")
         from phonenumbers import SUPPORTED_REGIONS  # takes a tenth of a second, and most files name none
 
         if self.region not in SUPPORTED_REGIONS:
             raise ValueError(
-                f"{self.region!r} is no region that has phone numbers; write its ISO 3166 code, such as GB"
+                f"{self.region!r} is not a region that has phone numbers; write its ISO 3166 code, such as GB"
             )
 
     @property

@@ -112,7 +112,7 @@ class IMAPSettings:
         if bool(self.password) == bool(self.token_file):
             raise ValueError("password or token_file: one of them is needed")
         if self.recipient_header is not None and not _HEADER_NAME.fullmatch(self.recipient_header):
-            raise ValueError(f"recipient_header: {self.recipient_header!r} is no header's name")
+            raise ValueError(f"recipient_header: {self.recipient_header!r} is not the name of a header")
         if self.folder in self.marks().folders():
             raise ValueError(f"{self.folder!r} is the folder that is read; messages moved to it would be read again")
 

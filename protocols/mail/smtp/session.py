@@ -322,7 +322,7 @@ class SMTPSession(SMTP):
         if await self.check_helo_needed():
             return
         if self._is_full():
-            await self._write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is no attack
+            await self._write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is not an attack
             return
         try:
             self._add(argument or "")
@@ -379,7 +379,7 @@ class SMTPSession(SMTP):
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
     async def _answer(self, answer: str, recipients: int) -> None:
-        """Answer to a message. The application's refusal is no error of a sender that may have many for it."""
+        """Answer to a message. The application's refusal is not an error of a sender that may have many for it."""
         await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:

@@ -42,7 +42,7 @@ class Rule:
         if (self.allow is None) == (self.deny is None):
             raise ValueError("say one of allow and deny: publish, subscribe or all")
         if not valid_filter(_NAMES.sub("name", self.topic)):
-            raise ValueError(f"{self.topic!r} is no topic filter: + and # fill a level, # the last one")
+            raise ValueError(f"{self.topic!r} is not a topic filter: + and # fill a level, # the last one")
         if self.topic.startswith(_SHARED):
             raise ValueError(f"{self.topic!r}: leave $share and the group out; a rule is for shared subscriptions too")
         if "" in (self.user, self.client):

@@ -37,7 +37,7 @@ def check_users(users: Users) -> None:
     value."""
     for name, value in users.items():
         if not name.isprintable() or not name:
-            raise ValueError(f"{name!r} is no user name")
+            raise ValueError(f"{name!r} is not a user name")
         if not _HASH.fullmatch(value.reveal()):
             raise ValueError(f"the hash of user {name!r} is neither argon2id nor bcrypt; `gateway password` makes one")
 

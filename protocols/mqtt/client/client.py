@@ -111,7 +111,7 @@ class MQTTClient(Server):
     async def publish(self, event: Mapping[str, Any]) -> None:
         """Publish outside a run. When this returns, the broker has taken a message at QoS 1 or 2. Raises Disconnected
         if the broker is away, AccountRefused if it refuses us, NotSent if it does not take the message, and
-        LocalProtocolError if ``event`` is no publication.
+        LocalProtocolError if ``event`` is not a publication.
         """
         publication = checked(CHECKS, {**event, "type": "mqtt.send"})
         for connection in self._connections:

@@ -81,7 +81,7 @@ class MQTTClientSettings:
         self._check_url(urlsplit(self.url))
         for text in self.subscribe:
             if not valid_filter(text):
-                raise ValueError(f"subscribe: {text!r} is no topic filter")
+                raise ValueError(f"subscribe: {text!r} is not a topic filter")
         if self.max_unacked < 1 or self.parallel < 1 or self.receive_maximum > 65535:
             raise ValueError("max_unacked, parallel: 1 or more each, and multiplied 65535 at most")
         if not 0 <= self.keepalive <= 65535:
@@ -92,7 +92,7 @@ class MQTTClientSettings:
     def _check_url(self, parts: SplitResult) -> None:
         has_path = parts.path not in ("", "/") or parts.query
         if parts.scheme not in _PORTS or not parts.hostname or not _has_port(parts):
-            raise ValueError(f"url: {parts.scheme}://... is no broker; write mqtt://host:1883 or mqtts://host:8883")
+            raise ValueError(f"url: {parts.scheme}://... is not a broker; write mqtt://host:1883 or mqtts://host:8883")
         if has_path and parts.scheme not in _WEBSOCKET:
             raise ValueError(f"url: {parts.scheme}:// has no path; ws:// and wss:// do")
         if parts.username is not None:

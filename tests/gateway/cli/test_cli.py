@@ -192,9 +192,9 @@ def test_explain_what_no_route_takes(folder: Path, subject: str) -> None:
     [
         ("carrier-pigeon:3", "is not understood"),
         ("email:", "is not understood"),
-        ("email:ann", "'ann' is no mail address"),
-        ("email:Ann <ann@example.org>", "'Ann <ann@example.org>' is no mail address"),
-        ("mqtt:sensors/+", "'sensors/+' is no topic"),
+        ("email:ann", "'ann' is not a mail address"),
+        ("email:Ann <ann@example.org>", "'Ann <ann@example.org>' is not a mail address"),
+        ("mqtt:sensors/+", "'sensors/+' is not a topic"),
         ("http://127.0.0.1:8000/x", "is a URL; write the path alone"),
         ("websocket://x", "is a URL"),
     ],
@@ -258,7 +258,7 @@ def test_words_in_any_locale(folder: Path, tmp_path: Path, locale: dict[str, str
         assert "Traceback" not in done.stderr
         assert done.stdout or done.stderr
         assert "--json" not in command or json.loads(done.stdout)["findings"][0]["message"].startswith(
-            "'日本' is no name"
+            "'日本' is not a name"
         )
 
 
@@ -329,7 +329,7 @@ def test_send_where_nobody_listens(tmp_path: Path, what: list[str]) -> None:
         (["http", "/", "-X", "NO METHOD"], "Method cannot contain"),
         (["email", "ann@example.org", "--subject", "Hello\nBcc: bob@example.org"], "Header values may not contain"),
         (["email", "ann\n@example.org"], "Header values may not contain"),
-        (["mqtt", "sensors/#", "1"], "'sensors/#' is no topic to publish to"),
+        (["mqtt", "sensors/#", "1"], "'sensors/#' is not a topic to publish to"),
     ],
 )
 def test_send_what_no_client_sends(folder: Path, daemon: Daemon, what: list[str], words: str) -> None:

@@ -46,8 +46,8 @@ def test_what_a_pattern_takes(pattern: Pattern, takes: list[str], leaves: list[s
     ("make", "sentence"),
     [
         (lambda: Regex("("), "not a regular expression"),
-        (lambda: Topic("a/#/b"), "no topic filter"),
-        (lambda: Topic(""), "no topic filter"),
+        (lambda: Topic("a/#/b"), "not a topic filter"),
+        (lambda: Topic(""), "not a topic filter"),
         (lambda: Topic("a/x{b}"), "fills a whole level"),
         (lambda: Topic("a/{b"), "fills a whole level"),
         (lambda: Topic("a/{}"), "fills a whole level"),
@@ -55,11 +55,11 @@ def test_what_a_pattern_takes(pattern: Pattern, takes: list[str], leaves: list[s
         (lambda: Topic("{rest...}"), "fills a whole level"),
         (lambda: Topic("{a}/{a}"), "one name twice"),
         (lambda: Topic("{payload}"), "cannot capture 'payload'"),
-        (lambda: Address("example.org"), "no mail address"),
-        (lambda: Domain("a@example.org"), "no domain"),
-        (lambda: Phone("44"), "no number prefix"),
-        (lambda: Phone("+0"), "no number prefix"),
-        (lambda: Country("gb"), "no region"),
+        (lambda: Address("example.org"), "not a mail address"),
+        (lambda: Domain("a@example.org"), "not a domain"),
+        (lambda: Phone("44"), "not a number prefix"),
+        (lambda: Phone("+0"), "not a number prefix"),
+        (lambda: Country("gb"), "not a region"),
     ],
 )
 def test_a_wrong_pattern_is_one_sentence(make: object, sentence: str) -> None:

@@ -450,7 +450,7 @@ async def too_few(scope: Any) -> None:
 
 @pytest.mark.parametrize("target", [42, "app.a", None, Plain, Plain(), not_async, too_few, lambda a, b: a])
 def test_what_is_no_application_is_said(target: Any) -> None:
-    with pytest.raises(ValueError, match="is no ASGI application"):
+    with pytest.raises(ValueError, match="is not an ASGI application"):
         as_application(target)
 
 
@@ -463,13 +463,13 @@ def test_a_consumers_instance_is_not_its_class() -> None:
     ("make", "sentence"),
     [
         (lambda: url("^(", asgi3), "'^(' is not a regular expression"),
-        (lambda: phone("44", asgi3), "'44' is no number prefix; write + and digits, such as +44"),
-        (lambda: phone("+", asgi3), "'+' is no number prefix"),
-        (lambda: phone(44, asgi3), "44 is no text; write it in quotes"),
-        (lambda: country("XX", asgi3), "'XX' is no region that has phone numbers"),
-        (lambda: country("UK", asgi3), "'UK' is no region that has phone numbers"),
-        (lambda: topic("a/#/b", asgi3), "'a/#/b' is no topic filter"),
-        (lambda: address("ann", asgi3), "'ann' is no mail address"),
+        (lambda: phone("44", asgi3), "'44' is not a number prefix; write + and digits, such as +44"),
+        (lambda: phone("+", asgi3), "'+' is not a number prefix"),
+        (lambda: phone(44, asgi3), "44 is not text; write it in quotes"),
+        (lambda: country("XX", asgi3), "'XX' is not a region that has phone numbers"),
+        (lambda: country("UK", asgi3), "'UK' is not a region that has phone numbers"),
+        (lambda: topic("a/#/b", asgi3), "'a/#/b' is not a topic filter"),
+        (lambda: address("ann", asgi3), "'ann' is not a mail address"),
         (lambda: URLRouter([asgi3]), "URLRouter takes routes, which url() and others make, not <function asgi3"),
         (lambda: URLRouter(url("^", asgi3)), "URLRouter takes a list of routes"),
         (lambda: URLRouter([phone("+44", asgi3)]), f"URLRouter has no route by phone: +44 -> {__name__}.asgi3"),
@@ -480,7 +480,7 @@ def test_a_consumers_instance_is_not_its_class() -> None:
             "Raw has no method for websocket events",
         ),
         (lambda: ProtocolTypeRouter({"email": SMSFromRouter([])}), "SMSFromRouter does not route email"),
-        (lambda: ProtocolTypeRouter({"htp": asgi3}), "'htp' is no scope type; there are http, websocket, mqtt, "),
+        (lambda: ProtocolTypeRouter({"htp": asgi3}), "'htp' is not a scope type; there are http, websocket, mqtt, "),
         (lambda: ProtocolTypeRouter([("http", asgi3)]), "ProtocolTypeRouter takes a dict"),
     ],
 )

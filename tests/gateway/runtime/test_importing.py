@@ -33,7 +33,7 @@ def test_an_attribute_of_an_attribute() -> None:
     "target", ["json", "", ".", ":", "json.", ".loads", "json:", "a b.c", "../x.y", "json.decoder:a b"]
 )
 def test_what_is_no_target(target: str) -> None:
-    with pytest.raises(TargetError, match="is no target"):
+    with pytest.raises(TargetError, match="is not a target"):
         import_target(target)
 
 

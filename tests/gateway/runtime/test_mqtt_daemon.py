@@ -45,7 +45,7 @@ class Shop(MqttConsumer):
         if topic == "crash":
             raise ValueError("no such order")
         if topic == "never":
-            self.reject_message(0x99, "that is no number")
+            self.reject_message(0x99, "that is not a number")
         elif topic == "close":
             self.close(0x98)
         elif topic == "tell":
@@ -69,7 +69,7 @@ class AsyncShop(AsyncMqttConsumer):
         if topic == "crash":
             raise ValueError("no such order")
         if topic == "never":
-            self.reject_message(0x99, "that is no number")
+            self.reject_message(0x99, "that is not a number")
         elif topic == "close":
             await self.close(0x98)
         elif topic == "tell":
@@ -279,7 +279,7 @@ def test_a_refusal_reaches_a_device_of_5_in_words(shop: Shop) -> None:
     with Client(shop.port, VERSION_5) as client:
         client.paho.publish("never", "x", 1)
         code, told = client.hear("puback")
-        assert (code, told.json().get("ReasonString")) == (0x99, "that is no number")
+        assert (code, told.json().get("ReasonString")) == (0x99, "that is not a number")
         client.paho.publish("orders/next", "x", 1)
         assert client.hear("puback")[0] == 0
 
@@ -368,7 +368,7 @@ def test_send_says_in_words_why_it_was_refused(shop: Shop, arguments: list[str],
 
 def test_what_is_no_topic_name_is_told_before_it_leaves(shop: Shop) -> None:
     code, words = shop.send("orders/#", "x")
-    assert (code, words) == (1, "cannot send: 'orders/#' is no topic to publish to: + and # are for subscribers\n")
+    assert (code, words) == (1, "cannot send: 'orders/#' is not a topic to publish to: + and # are for subscribers\n")
 
 
 def test_two_gateways_do_not_keep_the_sessions_of_one_server(tmp_path: Path) -> None:

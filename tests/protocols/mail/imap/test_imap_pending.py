@@ -141,7 +141,7 @@ def test_leave_is_no_final_mark() -> None:
     [
         ({"token_file": "token"}, "one of them"),
         ({"password": None}, "one of them"),
-        ({"recipient_header": "To: x"}, "no header's name"),
+        ({"recipient_header": "To: x"}, "not the name of a header"),
         ({"on_accept": "move INBOX"}, "read again"),
         ({"on_reject": "leave"}, "for ever"),
     ],

@@ -115,7 +115,7 @@ def test_what_is_no_hash_is_refused_and_not_shown(value: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\0", "\x1b[1m"])
 def test_what_is_no_name_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="is no user name"):
+    with pytest.raises(ValueError, match="is not a user name"):
         check_users({name: Secret(ANN)})
 
 
@@ -179,7 +179,7 @@ def test_a_file() -> None:
     [
         ("hunter2", "line 1 is not name:hash"),
         ("# x\nann:hunter2", "line 2: the hash of user 'ann' is neither"),
-        (f":{ANN}", "line 1: '' is no user name"),
+        (f":{ANN}", "line 1: '' is not a user name"),
         (f"ann:{ANN}\nann:{BOB}", "line 2: user 'ann' is there already"),
     ],
 )
@@ -194,7 +194,7 @@ def test_any_text_is_users_or_a_sentence(text: str) -> None:
     try:
         users = parse_users(text)
     except ValueError as error:
-        assert str(error).startswith("line ")  # noqa: PT017 -- where it is no error, it is this
+        assert str(error).startswith("line ")  # noqa: PT017 -- where it is not an error, it is this
     else:
         assert users == {}
 
