@@ -162,6 +162,8 @@ class MQTTReceiveEvent(TypedDict):
     properties: dict[str, Any]
     event: NotRequired[str]
     """Server role, QoS 2: the event id, the same each time the client sends the message."""
+    captures: NotRequired[dict[str, str]]
+    """What the topic of a :class:`gateway.TopicRouter`'s route captured; below such a router only."""
 
 
 class MQTTSubscribeRequestEvent(TypedDict):

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,7 +14,15 @@ from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from gateway.scopes.mqtt.patterns import Topic
-from protocols.asgi import Receive, Scope, Send
+from protocols.asgi import (
+    MQTTConnectEvent,
+    MQTTDisconnectEvent,
+    MQTTReceiveEvent,
+    MQTTScope,
+    Receive,
+    Scope,
+    Send,
+)
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.events import step, type_of
@@ -31,6 +39,10 @@ REMEMBERED = 16_384
 """Topics whose route is remembered; then they are looked up anew."""
 LONGEST_REMEMBERED = 128
 """Characters: what a device publishes to must not fill our memory."""
+
+
+_Received = MQTTConnectEvent | MQTTReceiveEvent | MQTTDisconnectEvent
+"""What the application of a route receives."""
 
 
 class TopicRouter(Router):
@@ -72,17 +84,21 @@ class TopicRouter(Router):
     def routable(self, scope: Scope) -> bool:
         return True
 
-    def explain(self, scope: Any) -> Route | None:
+    def explain(self, scope: Mapping[str, Any]) -> Route | None:
         return super().explain(scope) if "topic" in scope else None
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] != "mqtt":
-            await (super().__call__ if scope["type"] == "lifespan" else refuse)(scope, receive, send)
-            return
-        if "delivery" in scope["extensions"]:
+        if scope["type"] == "lifespan":
+            await super().__call__(scope, receive, send)
+        elif scope["type"] != "mqtt":
+            await refuse(scope, receive, send)
+        elif "delivery" in scope["extensions"]:
             await self._deliver(scope, receive, send)
-            return
-        connect = await receive()
+        else:
+            await self._serve(scope, receive, send)
+
+    async def _serve(self, scope: MQTTScope, receive: Receive, send: Send) -> None:
+        connect: MQTTConnectEvent = await receive()
         if wants_authentication(scope):  # no route is asked about it (MQTT-4.12.0-1)
             await send({"type": "mqtt.reject", "reason_code": BAD_AUTHENTICATION_METHOD})
             return
@@ -102,15 +118,17 @@ class TopicRouter(Router):
                     current_route.set(route.label)
             raise error from None
 
-    async def _deliver(self, scope: Any, receive: Receive, send: Send) -> None:
+    async def _deliver(self, scope: MQTTScope, receive: Receive, send: Send) -> None:
         """Route a message from the store that other routes than today's have routed. The application gets all events
         that this one got. Raises LookupError if no route takes it."""
-        connect, event = await receive(), await receive()
+        connect: MQTTConnectEvent = await receive()
+        event: MQTTReceiveEvent = await receive()
         found = self.find(event)
         if found is None:
             raise LookupError(f"no route for the topic {event['topic']!r}")
         route, captures = found
-        told = deque([connect, {**event, "captures": captures.kwargs.copy()}])
+        event["captures"] = captures.kwargs.copy()
+        told = deque[_Received]([connect, event])
 
         async def replayed() -> Any:
             return told.popleft() if told else await receive()
@@ -141,7 +159,7 @@ class TopicRouter(Router):
             branch.events.put(event)
 
 
-async def _acknowledge_unrouted(event: dict[str, Any], send: Send) -> None:
+async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
     logger.debug("no route for the topic %s", event["topic"])
     if event["id"] is not None:
         with suppress(Disconnected):  # of the other routes' messages none is lost because of it
@@ -153,8 +171,10 @@ class _Branch:
 
     __slots__ = ("_left", "_send", "_state", "_table", "_task", "_topic", "events")
 
-    def __init__(self, route: Route, scope: Any, connect: dict[str, Any], send: Send, group: asyncio.TaskGroup) -> None:
-        self.events: Queue[dict[str, Any]] = Queue(WINDOW)
+    def __init__(
+        self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
+    ) -> None:
+        self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
         self._table = SERVER if scope["role"] == "server" else CLIENT
@@ -164,7 +184,7 @@ class _Branch:
         self._task = group.create_task(self._run(route, scope))
         self._task.add_done_callback(lambda _: self.events.close())
 
-    async def _run(self, route: Route, scope: Any) -> None:
+    async def _run(self, route: Route, scope: MQTTScope) -> None:
         """Run one application. If it ends because the device has left, the others go on: they may have messages to
         handle."""
         try:
@@ -185,12 +205,12 @@ class _Branch:
 
     # What the application calls.
 
-    async def receive(self) -> dict[str, Any]:
+    async def receive(self) -> _Received:
         events = self.events
         while not events:
             await events.more()
         event = events.next()
-        self._topic = event.get("topic", "")
+        self._topic = event["topic"] if event["type"] == "mqtt.receive" else ""
         return event
 
     async def send(self, event: dict[str, Any]) -> None:
