@@ -13,7 +13,7 @@ from gateway.consumers.failure import failed_with
 from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
-from protocols.asgi import Application, Receive, Send
+from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope, Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError
 from protocols.events import step
@@ -36,7 +36,7 @@ class MqttMessage:
     """MQTT 5's."""
     captures: Mapping[str, str] = field(default_factory=dict)
     """What the route's topic captured."""
-    scope: Any = None
+    scope: MQTTScope | None = None
     """The scope of the connection that it came by."""
     id: int | None = None
     """What ``mqtt.ack`` names; None at QoS 0."""
@@ -52,15 +52,16 @@ class MqttMessage:
         self.verdict = not_now(self.scope, retry_after)
 
     def reject(self, reason_code: int = 0x80, reason: str = "") -> None:
-        """Never: this message is acknowledged with an MQTT 5 reason code, and with ``reason`` for people to read."""
+        """Refuse this message for good: it is acknowledged with an MQTT 5 reason code, and with ``reason`` for people
+        to read."""
         self.verdict = never(reason_code, reason)
 
 
 class MqttBatchMethods(MqttConnection[R]):
-    """What both forms have; write ``receive_batch``, and ``connect`` where not everyone may.
+    """The methods of both forms. Write ``receive_batch``, and ``connect`` if not every device may connect.
 
-    Each connection has an instance, as with other consumers, and so has each batch: ``receive_batch`` finds in ``self``
-    what its own call put there, the helpers ``publish`` and ``group_send``, and no ``scope``: each message has its own.
+    Each connection has an instance, as with other consumers, and so has each batch. In ``receive_batch``, ``self`` has
+    the helpers ``publish`` and ``group_send``, but no ``scope``: each message has its own.
     """
 
     _hooks = {**OF_A_CONNECTION, "receive_batch": Call(("messages",))}
@@ -82,7 +83,7 @@ class MqttBatchMethods(MqttConnection[R]):
         make: Callable[[], MqttBatchMethods[R]] = partial(cls, **initkwargs)
         gathering: Gathering[MqttMessage] = Gathering(lambda batch: make().handle(batch), cls.max_batch, cls.max_delay)
 
-        async def application(scope: Any, receive: Receive, send: Send) -> None:
+        async def application(scope: MQTTScope, receive: Receive, send: Send) -> None:
             consumer = make()
             consumer.gathering = gathering
             await consumer.run(scope, receive, send)
@@ -93,9 +94,8 @@ class MqttBatchMethods(MqttConnection[R]):
     async def _serve(self, receive: Receive) -> None:
         delivery = self.scope["extensions"].get("delivery")
         stored = delivery is not None
-        again = (
-            delivery is not None and delivery["attempt"] > 1
-        )  # whatever it failed with, or killed, its neighbours are spared
+        # A message that failed, or killed the process, must not do that to the other messages of a batch.
+        again = delivery is not None and delivery["attempt"] > 1
         async with Part(self.gathering, _acknowledge, at_once=stored, alone=again) as self._part:
             await super()._serve(receive)
             await self._part.idle()
@@ -128,7 +128,7 @@ class MqttBatchMethods(MqttConnection[R]):
             sent.append(checked)
 
         for message in messages:
-            message.verdict = TAKEN  # whatever a batch that has failed made of it
+            message.verdict = TAKEN  # a batch that has failed may have changed it
         self._to_peer = keep
         self._answered = False
         self._loop = asyncio.get_running_loop()
@@ -143,7 +143,8 @@ class MqttBatchMethods(MqttConnection[R]):
             await _publish(messages, event)
 
 
-def _message(event: Mapping[str, Any], scope: Any, to_peer: Send) -> MqttMessage:
+def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMessage:
+    delivery = scope["extensions"].get("delivery", {})
     return MqttMessage(
         event["topic"],
         event["payload"],
@@ -154,7 +155,7 @@ def _message(event: Mapping[str, Any], scope: Any, to_peer: Send) -> MqttMessage
         event.get("captures") or {},
         scope,
         event["id"],
-        event.get("event") or scope["extensions"].get("delivery", {}).get("id"),
+        event.get("event") or delivery.get("id"),
         to_peer=to_peer,
     )
 

@@ -11,31 +11,33 @@ from gateway.routing.patterns import Default, Pattern, Regex
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from gateway.scopes.email.patterns import Address, Domain
-from protocols.asgi import Receive, Send
+from protocols.asgi import EmailDisconnectEvent, EmailReceiveEvent, EmailScope, Receive, Send
 from protocols.checkpoint import checkpoint
-from protocols.events import step, type_of
+from protocols.events import Event, step, type_of
 from protocols.mail.events import CHECKS, SENDS
 
 logger = logging.getLogger(__name__)
 
 
+_Received = EmailReceiveEvent | EmailDisconnectEvent
+
+
 class EmailToRouter(Router):
     """Groups a message's recipients by the first route that takes each, and runs each route's application once.
 
-    Each sees ``rcpt_to`` narrowed to its group. Verdicts are combined: one that defers (or crashes) defers the
-    message, since its sender can only be told one thing (and waits for the one that wishes it the soonest); it is
-    rejected where every group rejects it.
+    Each application sees its own group in ``rcpt_to``. The sender gets one answer: the message is deferred if one
+    group defers or crashes, for the shortest of the times that groups ask for; it is rejected if every group rejects
+    it.
     """
 
     scope_types = ("email",)
     patterns = (Address, Domain, Regex, Default)
 
-    def key(self, pattern: Pattern, scope: Any) -> str:
-        """The recipient; empty where a mailbox's message names nobody, which a route for everything takes."""
-        recipient: str = scope["rcpt_to"][0] if scope["rcpt_to"] else ""
-        return recipient
+    def key(self, pattern: Pattern, scope: EmailScope) -> str:
+        """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
+        return scope["rcpt_to"][0] if scope["rcpt_to"] else ""
 
-    def groups(self, scope: Any) -> list[tuple[Route, Any]]:
+    def groups(self, scope: EmailScope) -> list[tuple[Route, EmailScope]]:
         """(route, scope narrowed to its recipients) in the order of the first recipient of each."""
         taken: dict[Route, list[str]] = {}
         for named in [[recipient] for recipient in scope["rcpt_to"]] or [[]]:
@@ -58,10 +60,10 @@ class EmailToRouter(Router):
             await _run_all(groups, receive, send)
 
 
-async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: Send) -> None:
+async def _run_all(groups: Sequence[tuple[Route, EmailScope]], receive: Receive, send: Send) -> None:
     """One after the other, as a mail server delivers; a crash is raised after the others have had their turn."""
     body = await _read(receive)
-    verdicts: list[dict[str, Any]] = []
+    verdicts: list[Event] = []
     crash: Exception | None = None
     crashed = ""
     for route, scope in groups:
@@ -88,19 +90,21 @@ async def _run_all(groups: Sequence[tuple[Route, Any]], receive: Receive, send: 
     await send(verdict)
 
 
-async def _read(receive: Receive) -> list[dict[str, Any]]:
-    """The whole message, as the events that brought it, and the last event, which a run without others is given too."""
-    events = [await receive()]
-    while events[-1].get("more_body"):
-        events.append(await receive())
+async def _read(receive: Receive) -> list[_Received]:
+    """All events of the message. The last is the one that an application gets that asks for more."""
+    event: EmailReceiveEvent = await receive()
+    events: list[_Received] = [event]
+    while event["more_body"]:
+        event = await receive()
+        events.append(event)
     return [*events, {"type": "email.disconnect"}]
 
 
-def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    by_type: dict[str, dict[str, Any]] = {verdict["type"]: verdict for verdict in reversed(verdicts)}
+def _combine(verdicts: Sequence[Event]) -> Event:
+    by_type: dict[str, Event] = {verdict["type"]: verdict for verdict in reversed(verdicts)}
     wishes = [verdict["retry_after"] for verdict in verdicts if "retry_after" in verdict]
     if "email.defer" in by_type and wishes:
-        return by_type["email.defer"] | {"retry_after": min(wishes)}
+        return {**by_type["email.defer"], "retry_after": min(wishes)}
     for kind in ("email.defer", "email.accept", "email.reject"):
         if kind in by_type:
             return by_type[kind]
@@ -108,23 +112,23 @@ def _combine(verdicts: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 class _Replay:
-    """Gives one group the message, and keeps its verdict for the sum."""
+    """Gives the message to one group of recipients, and keeps its verdict."""
 
-    def __init__(self, events: Sequence[dict[str, Any]], send: Send) -> None:
-        self.verdict: dict[str, Any] = {"type": "email.accept"}
+    def __init__(self, events: Sequence[_Received], send: Send) -> None:
+        self.verdict: Event = {"type": "email.accept"}
         self._state = "open"
         self._events = iter(events)
         self._send = send
         self._nothing_more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def receive(self) -> Any:
+    async def receive(self) -> _Received:
         for event in self._events:
             return event
-        await self._nothing_more  # but the end of the run
+        await self._nothing_more  # until the run is cancelled
         raise AssertionError
 
-    async def send(self, event: dict[str, Any]) -> None:
-        """What the peer's own run would not take is not taken here either."""
+    async def send(self, event: Event) -> None:
+        """Raises LocalProtocolError if the server would not take ``event`` either."""
         await checkpoint()
         if type_of(event) == "email.send":
             await self._send(event)
