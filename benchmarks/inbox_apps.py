@@ -13,10 +13,18 @@ from typing import Any
 
 import uvloop
 
-from gateway import AsyncEmailConsumer, AsyncMqttConsumer, EmailToRouter, Policy, ProtocolTypeRouter, TopicRouter
+from gateway import (
+    AsyncEmailConsumer,
+    AsyncMqttConsumer,
+    EmailToRouter,
+    Policy,
+    ProtocolTypeRouter,
+    TopicRouter,
+    default,
+    topic,
+)
 from gateway.delivery.service import Deliveries, deliveries
 from gateway.delivery.worker import Worker
-from gateway.routing import default, topic
 from gateway.routing.table import route_table
 from gateway.services import install
 from gateway.store.sqlite import SQLiteStore

@@ -38,8 +38,7 @@ REPLY = "Thank you for <your> text"
 
 
 async def serve_ours(port: int) -> None:
-    from gateway.consumers import AsyncSMSConsumer
-    from gateway.routing import SMSFromRouter, default, phone
+    from gateway import AsyncSMSConsumer, SMSFromRouter, default, phone
     from protocols.http.server import HTTPServer, HTTPSettings
     from protocols.secret import Secret
     from protocols.sms import SMSWebhook, TwilioSettings

@@ -11,6 +11,8 @@ from gateway.layers import *
 from gateway.layers import __all__ as _layers
 from gateway.routing import *
 from gateway.routing import __all__ as _routing
+from gateway.scopes.routers import *
+from gateway.scopes.routers import __all__ as _routers
 
-__all__ = [*_consumers, *_layers, *_routing]
+__all__ = [*_consumers, *_layers, *_routing, *_routers]
 __version__ = "0.1.0"

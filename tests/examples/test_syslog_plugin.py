@@ -149,6 +149,19 @@ def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
 
 
 @pytest.mark.timeout(180)
+def test_a_plugin_can_be_imported_before_the_gateway(tmp_path: Path, installed: Path) -> None:
+    """The list of scope types is loaded when it is first asked for, and not with ``gateway``."""
+    code = (
+        "import sys, gateway_syslog.kind; assert 'gateway.scopes.installed' not in sys.modules; "
+        "from gateway import ProtocolTypeRouter; print(ProtocolTypeRouter({'syslog': print}).routes[0].label)"
+    )
+    path = f"{installed}:{ROOT}"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": path}, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.stdout == "syslog -> builtins.print\n", done.stderr
+
+
 def test_kill_9_between_storing_and_handling_loses_nothing(site: Site) -> None:
     site.log("-T", "-t", "slow", "survives")
     until(lambda: site.handled == ["started"], site.output)

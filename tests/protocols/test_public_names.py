@@ -28,7 +28,7 @@ def test_every_public_name_is_there(package: object) -> None:
         ("from protocols import SMTPServer", ["aioimaplib", "django", "pydantic", "gateway"]),
         ("import gateway", ["aioimaplib", "django", "aiosmtpd", "aiohttp"]),
         ("from gateway import TopicRouter", ["gateway.scopes.installed", "gateway.scopes.mqtt.kind"]),
-        ("from gateway.routing import EmailToRouter", ["gateway.scopes.installed", "gateway.scopes.email.kind"]),
+        ("from gateway import EmailToRouter", ["gateway.scopes.installed", "gateway.scopes.email.kind"]),
     ],
 )
 def test_an_import_brings_only_what_it_needs(statement: str, absent: list[str]) -> None:
