@@ -157,7 +157,7 @@ class Listener:
 
     def _pause(self, descriptors: Descriptors, acceptor: Acceptor, why: str) -> None:
         """Accept nothing until enough descriptors are free again."""
-        if self._paused is None and self._sockets:
+        if self._paused is None and self._sockets and not self._has_successor:
             acceptor.warnings.warn("%s; accepting no connections until some are free", why)
             for each in self._sources:
                 each.pause()
@@ -168,9 +168,9 @@ class Listener:
         while not free:
             await asyncio.sleep(_PAUSE)
             free = descriptors.are_free()
-        self._paused = None
         for each in self._sources:
             await each.accept()
+        self._paused = None
 
 
 def reason(address: BindAddress, error: OSError) -> str:

@@ -171,7 +171,7 @@ class SMTPServer(Server, SessionOwner):
 
     def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
         """The trace header of RFC 5321 4.4. It does not name recipients: some may be blind copies."""
-        source = f"{session.helo()} ([{session.client[0]}])" if session.client else session.helo()
+        source = f"{session.helo()} ([{_literal(session.client[0])}])" if session.client else session.helo()
         return (
             f"Received: from {source}\r\n\tby {self.hostname} with {session.with_protocol()} id {transaction.id};"
             f"\r\n\t{formatdate(localtime=True)}\r\n"
@@ -191,3 +191,8 @@ class SMTPServer(Server, SessionOwner):
             helo=session.helo(),
             event=transaction.id,
         )
+
+
+def _literal(host: str) -> str:
+    """An address as RFC 5321 (4.1.3) has it within brackets."""
+    return f"IPv6:{host}" if ":" in host else host

@@ -213,3 +213,20 @@ async def test_connections_under_way_reach_the_server_that_accepted_them(tls: TL
     assert await greeting(reader, writer) == b"hello"
     first.stop()
     second.stop()
+
+
+async def test_a_listener_that_has_retired_does_not_accept_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may run short of descriptors with the last connection that it has accepted."""
+    monkeypatch.setattr("protocols.net.listener._PAUSE", 0.01)
+    listener = Listener("127.0.0.1:0")
+    await serve(listener)
+    [successor] = listener.copies()
+    await listener.retire()
+    assert listener._acceptor is not None
+    listener._acceptor.pause("few descriptors are left")
+    await asyncio.sleep(0.1)
+    with successor, socket.create_connection(successor.getsockname()):
+        await asyncio.sleep(0.1)
+        accepted, _ = successor.accept()
+        accepted.close()
+    listener.stop()

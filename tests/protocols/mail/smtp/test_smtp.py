@@ -251,6 +251,17 @@ async def test_lmtp_scope_and_trace() -> None:
     assert b"by mx.example with LMTP id " in app.bodies[0]
 
 
+async def test_the_trace_names_an_ipv6_address_as_smtp_writes_it() -> None:
+    app = Inbox()
+    async with serving(app, proxy_protocol=("127.0.0.1",)) as server:
+        peer = Peer(*await connect(server.address))
+        peer.writer.write(b"PROXY TCP6 2001:db8::1 2001:db8::2 1 25\r\n")
+        assert (await peer.reply()).startswith("220 ")
+        await peer.message(b"A: 1" + DOT)
+        peer.writer.close()
+    assert app.bodies[0].startswith(b"Received: from peer.example ([IPv6:2001:db8::1])\r\n")
+
+
 # The scope
 
 
