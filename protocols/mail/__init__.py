@@ -15,6 +15,6 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.smtp.transaction`, :mod:`~protocols.mail.smtp.replies`: SMTP's commands and replies.
 * :mod:`~protocols.mail.smtp.session`: one SMTP or LMTP connection, on aiosmtpd.
 * :mod:`~protocols.mail.smtp.server`: the SMTP and LMTP server.
-* :mod:`~protocols.mail.imap.reader`: reads a mailbox, where the others serve a port.
+* :mod:`~protocols.mail.imap.reader`: reads a mailbox instead of serving a port.
 * :mod:`~protocols.mail.submission`: sends the mail of applications.
 """

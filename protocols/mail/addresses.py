@@ -23,7 +23,7 @@ _PATH = re.compile(r'\s*(?:<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^<>"])*)>|(?P<bare>[^
 
 
 def check_address(text: str, *, max_local_part: int = MAX_LOCAL_PART) -> str:
-    """The address with its domain in lower case, as A-labels, and its local part as given. Raises ValueError.
+    """Return the address with its domain in lower case, as A-labels, and its local part as given. Raises ValueError.
 
     ``postmaster`` alone is an address (RFC 5321 4.5.1).
     """
@@ -53,10 +53,8 @@ def _domain(text: str) -> str:
 
 
 def parse_path(argument: str, keyword: str) -> tuple[str, dict[str, str]]:
-    """The unchecked path and the ESMTP parameters of, for instance, ``FROM:<a@b> SIZE=1``, where ``keyword`` is
-    ``FROM``. Names of parameters are in upper case.
-
-    Raises RemoteProtocolError.
+    """Return the unchecked path and the ESMTP parameters of, for instance, ``FROM:<a@b> SIZE=1``, where ``keyword`` is
+    ``FROM``. Names of parameters are in upper case. Raises RemoteProtocolError.
     """
     head, colon, tail = argument.partition(":")
     match = _PATH.fullmatch(tail) if colon and head.strip().upper() == keyword else None
@@ -68,7 +66,7 @@ def parse_path(argument: str, keyword: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_sender(argument: str) -> tuple[str, dict[str, str]]:
-    """The address (empty for the null reverse-path) and parameters of MAIL. Raises RemoteProtocolError.
+    """Return the address (empty for the null reverse-path) and parameters of MAIL. Raises RemoteProtocolError.
 
     Local parts over 64 octets are accepted here: the bounce addresses of bulk mailers (VERP, SRS) often have them.
     """
@@ -77,7 +75,7 @@ def parse_sender(argument: str) -> tuple[str, dict[str, str]]:
 
 
 def parse_recipient(argument: str) -> tuple[str, dict[str, str]]:
-    """The address and parameters of RCPT. Raises RemoteProtocolError."""
+    """Return the address and parameters of RCPT. Raises RemoteProtocolError."""
     path, parameters = parse_path(argument, "TO")
     return _checked(path, MAX_LOCAL_PART), parameters
 

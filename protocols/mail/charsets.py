@@ -52,8 +52,8 @@ _PLAIN = str.maketrans({**dict.fromkeys(range(0x20), " "), **dict.fromkeys(range
 
 
 def decode(raw: bytes, label: str = "", other: str = "") -> str:
-    """``raw`` as text. ``other`` is the charset of undeclared bytes that are not UTF-8; without one they are
-    windows-1252, which is what most of them are."""
+    """Return ``raw`` as text. ``other`` is the charset of undeclared bytes that are not UTF-8; without one they are
+    taken for windows-1252, which most of them are."""
     declared = codec_of(label)
     if declared == "iso2022_jp" and raw.isascii():
         return _strictly(raw, declared) or _japanese(raw)
@@ -67,7 +67,7 @@ def decode(raw: bytes, label: str = "", other: str = "") -> str:
 
 
 def codec_of(label: str) -> str | None:
-    """Python's name of the charset that ``label`` means; None if it means none."""
+    """Return Python's name of the charset that ``label`` means; None if it means none."""
     name = label.partition("*")[0].strip(" \t\"'").lower()  # RFC 2231, 5: a language may follow
     try:
         codec = codecs.lookup(_LABELS.get(name, name)).name
@@ -77,12 +77,12 @@ def codec_of(label: str) -> str | None:
 
 
 def whole(text: str) -> str:
-    """``text`` without lone surrogates, which UTF-7 can express but which cannot be encoded."""
+    """Return ``text`` without lone surrogates, which UTF-7 can express but which cannot be encoded."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def one_line(text: str) -> str:
-    """``text`` on one line, without control characters: an encoded word may hide a line break."""
+    """Return ``text`` on one line, without control characters: an encoded word may hide a line break."""
     return " ".join(whole(text).translate(_PLAIN).split())
 
 

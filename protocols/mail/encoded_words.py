@@ -19,7 +19,7 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 
 def text_of(value: bytes, charset: str = "") -> str:
-    """A field's value as a person reads it, on one line. ``charset`` is the likely charset of bytes without a label."""
+    """Return a field's value as a person reads it, on one line. ``charset`` is likely for bytes without a label."""
     pieces: list[tuple[str | None, bytes]] = []
     for label, raw in _pieces(value[:LONGEST]):
         if pieces and pieces[-1][0] == label:  # a character may be cut in two by the word's end
@@ -29,8 +29,8 @@ def text_of(value: bytes, charset: str = "") -> str:
 
 
 def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
-    """(charset, bytes) of each encoded word, and (None, bytes) of other text. White space between two encoded words is
-    left out."""
+    """Yield (charset, bytes) for each encoded word, and (None, bytes) for other text. White space between two encoded
+    words is left out."""
     end, after_word = 0, False
     for word in _WORD.finditer(value):
         between = value[end : word.start()]
@@ -54,8 +54,11 @@ def _quoted(raw: bytes) -> bytes:
 
 
 def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
-    """The field ``name`` with ``text``, folded. From the first word that is not ASCII (unless ``utf8``, RFC 6532,
-    allows it) or looks like an encoded word, the text is in encoded words."""
+    """Return the field ``name`` with ``text``, folded.
+
+    From the first word that is not ASCII (unless ``utf8``, RFC 6532, allows it) or that looks like an encoded word, the
+    text is in encoded words.
+    """
     words = one_line(text).split(" ")
     most = _WIDTH - len(name)
     plain = list(takewhile(lambda word: (utf8 or word.isascii()) and "=?" not in word and len(word) < most, words))
@@ -64,7 +67,7 @@ def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
 
 
 def folded(name: str, words: Iterable[str]) -> bytes:
-    """The field ``name`` with ``words``, folded between words only."""
+    """Return the field ``name`` with ``words``, folded between words only."""
     lines = [f"{name}:"]
     for word in words:
         if len(lines[-1]) + 1 + len(word) > _WIDTH and len(lines[-1]) > len(name) + 1:

@@ -21,9 +21,9 @@ SENDS = {
 }
 
 LONGEST_MESSAGE = 150 * 1024 * 1024
-"""Bytes: more than any mail service takes, and what a store keeps in one piece."""
+"""Bytes of a message at most: no mail service takes more, and a store keeps it in one piece."""
 
-# RFC 5322 3.6: fields that occur once. A second one is what an injected line break makes.
+# RFC 5322 3.6: fields that occur at most once. An injected line break makes a second one.
 _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
 _BLIND = re.compile(rb"^(?:resent-)?bcc[ \t]*:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULTILINE)
 
@@ -47,7 +47,7 @@ def defer(event: Event) -> EmailDeferEvent:
 
 
 def send(event: Event) -> EmailSendEvent:
-    """Line ends are CRLF after it, each recipient is there once, and blind copies are nobody else's to read."""
+    """Return the event with CRLF line ends, with each recipient once, and without Bcc fields in its message."""
     sender, recipients = event["mail_from"], event["rcpt_to"]
     if not isinstance(recipients, list | tuple) or not recipients:
         raise wrong(event, "rcpt_to", "a list of one or more addresses")
@@ -88,6 +88,6 @@ def _message(event: Event) -> bytes:
 
 
 def _without_bcc(content: bytes) -> bytes:
-    """RFC 5322 3.6.3: nobody is to read for whom the blind copies are; few submission servers take the field out."""
+    """Remove Bcc fields, which must not reach the other recipients (RFC 5322 3.6.3): few submission servers do so."""
     head, blank, body = content.partition(b"\r\n\r\n")
     return _BLIND.sub(b"", head + b"\r\n")[:-2] + blank + body

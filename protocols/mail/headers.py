@@ -23,7 +23,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 def parse_headers(message: bytes) -> Headers:
-    """(name, value) of each header field in order. Names are lower-cased; values are unfolded, but not decoded.
+    """Return (name, value) for each header field in order. Names are lower-cased; values are unfolded, but not decoded.
 
     Only the first 256 KiB and 1,000 lines are read; a line that is not a field is skipped.
     """
@@ -37,12 +37,12 @@ def parse_headers(message: bytes) -> Headers:
 
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
-    """The value of the topmost field called ``name`` (lower case), or None."""
+    """Return the value of the topmost field called ``name`` (lower case), or None."""
     return next((value for key, value in headers if key == name), None)
 
 
 def message_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The Message-ID with its angle brackets, or None. A malformed one is returned as it is, without control
+    """Return the Message-ID with its angle brackets, or None. A malformed one is returned as it is, without control
     characters."""
     value = first(headers, b"message-id")
     if value is None:

@@ -1,4 +1,4 @@
-"""A Message-ID that stays the same however often a message is sent. Pure."""
+"""Adds a Message-ID that stays the same however often a message is sent. Pure."""
 
 from email.utils import parseaddr
 
@@ -8,8 +8,10 @@ from protocols.mail.line_ends import with_crlf
 
 
 def with_message_id(message: bytes, unique: str) -> bytes:
-    """``message``, with a Message-ID made of ``unique`` where it has none: else each try would get another one from the
-    server that takes it, and nobody could know it again (RFC 5322 3.6.4)."""
+    """Return ``message`` with a Message-ID made of ``unique``, unless it has one (RFC 5322 3.6.4).
+
+    Otherwise each attempt would get another one from the server that takes it, and a repeated mail would look new.
+    """
     fields = dict(reversed(parse_headers(with_crlf(message[:MAX_HEADER_BLOCK]))))
     if b"message-id" in fields or not fields:
         return message

@@ -34,14 +34,14 @@ _FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
 
 
 def addresses(value: bytes) -> list[str]:
-    """The valid addresses in a field such as To, in order, with domains in lower case and without display names."""
+    """Return the valid addresses in a field such as To, in order; domains are in lower case, display names left out."""
     text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
     entries = map(_without_name, _SEPARATOR.split(text))
     return _valid(match[0] for entry in entries for match in _WORD.finditer(entry) if "@" in match[0])
 
 
 def _without_name(entry: str) -> str:
-    """``bob@example.org`` of ``ann@example.org <bob@example.org>``: a display name may look like an address."""
+    """Return ``bob@example.org`` for ``ann@example.org <bob@example.org>``: a display name may look like an address."""
     _, _, rest = entry.partition("<")
     return rest if "@" in rest.partition(">")[0] else entry
 
@@ -59,7 +59,7 @@ def _valid(candidates: Iterable[str]) -> list[str]:
 
 
 def evidence(headers: Headers, *, recipient_header: str | None = None, username: str = "") -> list[list[str]]:
-    """Lists of candidate addresses, the best evidence first.
+    """Return lists of candidate addresses, the best evidence first.
 
     If ``recipient_header`` is given, no other header field counts. The login name, if it is an address, is the last
     resort.
@@ -85,7 +85,7 @@ def _received_for(headers: Headers) -> list[str]:
 
 
 def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str]:
-    """The addresses that ``takes`` accepts in the best evidence where it accepts any; otherwise none.
+    """Return the addresses that ``takes`` accepts, from the best evidence that has such an address; else none.
 
     Worse evidence adds nothing: an address in Cc has its own copy of the message elsewhere.
     """
@@ -96,8 +96,8 @@ def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str
 
 
 def sender(headers: Headers) -> str:
-    """The envelope's sender if the delivering server recorded it (Return-Path; empty for a bounce), otherwise the
-    author's address."""
+    """Return the envelope's sender if the delivering server recorded it (Return-Path; empty for a bounce), otherwise
+    the author's address."""
     path = first(headers, b"return-path")
     if path is not None:
         return next(iter(addresses(path)), "")

@@ -1,7 +1,7 @@
-"""What a submission server refuses: this message, all of our mail, or only an attempt that may be repeated.
+"""What a submission server refuses: this message, all of our mail, or only this attempt. Pure.
 
-The first digit decides between now and never (RFC 5321 4.2.1), the stage of the conversation and the enhanced status
-code (RFC 3463) between the message and us. Pure.
+The first digit of a reply says whether a later attempt may succeed (RFC 5321 4.2.1). The stage of the conversation and
+the enhanced status code (RFC 3463) say whether the message or our account is refused.
 """
 
 import re
@@ -13,10 +13,10 @@ import aiosmtplib
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
 
 _MESSAGE_STAGES = (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientRefused, aiosmtplib.SMTPDataError)
-"""MAIL, RCPT, DATA. A refusal before them, of the greeting, EHLO, STARTTLS or AUTH, says nothing of a message."""
+"""MAIL, RCPT and DATA. An earlier refusal (at the greeting, EHLO, STARTTLS or AUTH) is not about the message."""
 _ACCOUNT_CODES = frozenset({503, 530, 534, 535, 538})
-"""RFC 4954: authentication required, too weak, wrong, or only under TLS. Some servers say so at MAIL or RCPT. 503, bad
-sequence of commands, is said by those that want AUTH first: no message changes the sequence."""
+"""RFC 4954: authentication is required, too weak, wrong, or needs TLS. Some servers say so at MAIL or RCPT; some say
+503, bad sequence of commands, when they want AUTH first."""
 _ACCOUNT_STATUS = frozenset(
     {
         "5.4.5",  # the day's limit is used up (Gmail)
@@ -31,12 +31,14 @@ _TOO_MANY_RECIPIENTS = "5.5.3"
 _STATUS = re.compile(r"\s*([245]\.\d{1,3}\.\d{1,3})\b")
 
 Refused = Mapping[str, tuple[int, str]]
-"""By recipient: the code and the words that RCPT was answered with."""
+"""Recipient -> the code and the text of the answer to RCPT."""
 
 
 def failure_of(error: Exception, host: str, *, connected: bool) -> NotSent:
-    """What it means that nothing was taken; ``host`` begins the sentence. ``connected``: the server has let us in, so
-    that a ValueError is about an address of this message."""
+    """Return the error to raise when nothing was taken; its sentence begins with ``host``.
+
+    ``connected`` says that there was a connection: then a ValueError is about an address of this message.
+    """
     if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
         refused = {each.recipient: (each.code, each.message) for each in error.recipients}
         return refusal_of(refused, host, others_sent=False)
@@ -44,7 +46,7 @@ def failure_of(error: Exception, host: str, *, connected: bool) -> NotSent:
 
 
 def refusal_of(refused: Refused, host: str, *, others_sent: bool) -> NotSent:
-    """What it means that these recipients were refused, and that the others, if ``others_sent``, have the message."""
+    """Return the error to raise when these recipients were refused; the others, if ``others_sent``, have the mail."""
     kinds = {recipient: _recipient_kind(*answer, others_sent) for recipient, answer in refused.items()}
     never = [recipient for recipient, kind in kinds.items() if kind is PermanentFailure]
     later = [recipient for recipient in refused if recipient not in never]
@@ -73,16 +75,16 @@ def _kind_of(error: Exception, *, connected: bool) -> type[NotSent]:
             return NotSent
         case aiosmtplib.SMTPNotSupported():  # SMTPUTF8 (RFC 6531 3.5)
             return PermanentFailure
-        case ValueError():  # an address that SMTP cannot write; before that, the host in our settings
+        case ValueError():  # an address that SMTP cannot express; without a connection, the host in our settings
             return PermanentFailure if connected else AccountRefused
-        case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:  # no AUTH, or no STARTTLS, there
+        case aiosmtplib.SMTPException() if type(error) is aiosmtplib.SMTPException:  # it has no AUTH, or no STARTTLS
             return AccountRefused
         case _:
             return NotSent
 
 
 def _recipient_kind(code: int, message: str, others_sent: bool) -> type[NotSent]:
-    """552 for RCPT may mean 452, too many recipients (RFC 5321 4.5.3.1.10): then the next transaction takes it."""
+    """552 for RCPT may mean 452, too many recipients (RFC 5321 4.5.3.1.10); the next transaction may take this one."""
     status = _status(message)
     if others_sent and (status == _TOO_MANY_RECIPIENTS or (code == 552 and status is None)):
         return NotSent
@@ -101,7 +103,7 @@ def _status(message: str) -> str | None:
 
 
 def _words(error: Any) -> str:
-    """Words for a log: the server's answer, never our login."""
+    """Return the server's answer for a log line; our login is never in it."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
         return f"{error.code} {_one_line(error.message)}"
     return _one_line(str(error)) or type(error).__name__

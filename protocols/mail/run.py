@@ -85,7 +85,7 @@ class EmailRun(AppRun):
         except TimeoutError:
             if not limit.expired():
                 raise
-            said = NotSent(f"not taken within {left:.3g} s, half of the time that is left for the handler")
+            said = NotSent(f"it was not taken within {left:.3g} s, half of the time that the handler had left")
             report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
 
 

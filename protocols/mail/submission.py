@@ -47,10 +47,10 @@ class SubmissionSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     url: str
-    """``smtp://host:587`` (STARTTLS where the server offers it), ``smtps://host:465`` (TLS from the first byte), or
-    ``file:var/outbox``: one .eml file a message, for development."""
+    """``smtp://host:587`` (STARTTLS if the server offers it), ``smtps://host:465`` (TLS from the first byte), or
+    ``file:var/outbox``: one .eml file for each message, for development."""
     username: str | None = None
-    """Login name. With one, a server that offers no TLS is refused, unless it is on this machine."""
+    """Login name. If it is set, no mail goes to a server without TLS, unless the server is on this machine."""
     password: Secret | None = None
     """Its password."""
     ca: str | None = None
@@ -58,11 +58,11 @@ class SubmissionSettings:
     timeout: Timeout = 30.0
     """For each step of the conversation with the server."""
     max_connections: Count = 5
-    """Messages that are sent at the same time; more wait."""
+    """How many messages are sent at the same time; further ones wait."""
 
 
 def open_submission(settings: SubmissionSettings) -> Submission:
-    """Return the way to send mail by ``settings``, without connecting. Raises ValueError if the URL is wrong."""
+    """Return what sends mail by ``settings``, without connecting. Raises ValueError if the URL is wrong."""
     url = urlsplit(settings.url)
     if url.scheme == "file" and url.path and not url.netloc:
         return DirectorySubmission(url.path)
@@ -80,7 +80,7 @@ def _check_host(host: str) -> None:
 
 
 class SMTPSubmission:
-    """Sends by a submission server (RFC 6409), one connection a message, a few at a time."""
+    """Sends by a submission server (RFC 6409), with one connection for each message, a few at a time."""
 
     def __init__(self, settings: SubmissionSettings, url: SplitResult) -> None:
         host = url.hostname or ""
@@ -109,7 +109,7 @@ class SMTPSubmission:
             refused, _ = await client.sendmail(sender, recipients, content, mail_options=utf8)
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
             raise failure_of(error, self._options["hostname"], connected=client.is_connected) from error
-        except BaseException:  # cancelled, perhaps in the middle of the message: QUIT would be a line of it
+        except BaseException:  # cancelled, perhaps within the message, where QUIT would be a line of it
             client.close()
             raise
         finally:
@@ -131,7 +131,7 @@ class SMTPSubmission:
 
 
 class DirectorySubmission:
-    """Writes one .eml file a message into a folder that it makes. The envelope is in the first two header fields."""
+    """Writes an .eml file for each message into a folder that it makes. The first two fields hold the envelope."""
 
     def __init__(self, directory: str) -> None:
         self._directory = Path(directory)
@@ -144,7 +144,7 @@ class DirectorySubmission:
             raise NotSent(f"{self._directory}: {error.strerror or error}") from error
 
     def _write(self, content: bytes) -> None:
-        """A reader of the folder sees the whole file or none."""
+        """Write the whole file before it gets its name, so that a reader of the folder never sees a part."""
         private_files.make_folder(self._directory)
         name = f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
         unfinished = self._directory / f".{name}.part"
@@ -156,9 +156,10 @@ class DirectorySubmission:
 
 
 def _start_tls(scheme: str, host: str, *, login: bool) -> bool | None:
-    """Whether STARTTLS must (True) or must not (False) be used; None: where the server offers it.
+    """Whether STARTTLS must (True) or must not (False) be used; None means if the server offers it.
 
-    A login never leaves the machine in clear. On this machine no STARTTLS: local servers have self-signed certificates.
+    A login never leaves the machine in clear. A server on this machine gets no STARTTLS: its certificate is often
+    self-signed.
     """
     if scheme == "smtps" or _is_loopback(host):
         return False

@@ -8,7 +8,7 @@ starts. The repairs, each for a fault that was seen to hang or crash a reader:
 * its FETCH looks at all lines for each line: ours looks at the new ones;
 * a command that was cancelled or timed out leaves its connection unusable: that connection is aborted;
 * EXISTS is noted whenever it comes, not only in IDLE;
-* SASL goes by continuation, so that any characters of a password, and the server's refusal of a token, are answered.
+* SASL goes by continuation: a password may have any characters, and the server's refusal of a token is answered.
 
 A connection has one user, one command at a time.
 """
@@ -316,12 +316,12 @@ class IMAPConnection:
         return True
 
     async def search(self, criteria: str) -> list[int]:
-        """The UIDs of matching messages, ascending. After this, :meth:`wait` waits for messages that arrive later."""
+        """Return the UIDs of matching messages, ascending. After this, :meth:`idle` waits for later ones."""
         self._protocol.changed = False
         return await self._search(criteria)
 
     async def present(self, uids: Iterable[int]) -> list[int]:
-        """The UIDs of ``uids`` that are still in the folder."""
+        """Return those of ``uids`` that are still in the folder."""
         return await self._search(f"UID {uid_set(uids)}")
 
     async def _search(self, criteria: str) -> list[int]:
@@ -331,12 +331,12 @@ class IMAPConnection:
         return await asyncio.to_thread(read_search, lines) if many else read_search(lines)
 
     async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
-        """UID -> octets, for the messages that are still there."""
+        """Return the size in octets of each message that is still there, by UID."""
         return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))
 
     async def fetch(self, uids: Iterable[int], octets: int) -> list[MailboxMessage]:
-        """The messages that are still there, ``octets`` together. They stay unchanged (PEEK does not even set
-        \\Seen)."""
+        """Return the messages that are still there, ``octets`` together. They stay unchanged: PEEK does not even set
+        \\Seen."""
         call = self._protocol.fetch_uids(uids, "(UID INTERNALDATE BODY.PEEK[])")
         return read_messages(await self._run("fetch", call, room=octets))
 

@@ -1,4 +1,4 @@
-"""The little of IMAP's grammar (RFC 3501) that reading a mailbox needs: arguments out, responses in. Pure.
+"""The part of IMAP's grammar (RFC 3501) that reading a mailbox needs: arguments out, responses in. Pure.
 
 A response is a list of lines as the client library hands them over: ``bytes`` without the leading ``* ``, and each
 literal as a ``bytearray`` of its own.
@@ -44,12 +44,12 @@ class Selected:
 
 
 def quote(text: str) -> str:
-    """``text`` as a quoted string (RFC 3501, 9)."""
+    """Return ``text`` as a quoted string (RFC 3501, 9)."""
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 def quote_folder(name: str) -> str:
-    """A folder's name as an argument: modified UTF-7 (RFC 3501, 5.1.3), quoted."""
+    """Return a folder's name as an argument: in modified UTF-7 (RFC 3501, 5.1.3), quoted."""
     return quote(_NOT_ASCII.sub(_shift, name))
 
 
@@ -72,7 +72,7 @@ def uid_set(uids: Iterable[int]) -> str:
 
 
 def read_search(lines: Lines) -> list[int]:
-    """The UIDs of a SEARCH response, ascending. The last line is the status text, whose words are no results."""
+    """Return the UIDs of a SEARCH response, ascending. The last line is the status text, whose words are no results."""
     return sorted({int(word) for line in lines[:-1] for word in line.split() if word.isdigit()})
 
 
@@ -92,13 +92,13 @@ def read_selected(lines: Lines) -> Selected:
 
 
 def read_sizes(lines: Lines) -> dict[int, int]:
-    """UID -> RFC822.SIZE."""
+    """Return the RFC822.SIZE of each message, by UID."""
     found = ((_UID.search(text), _SIZE.search(text)) for text, _ in _fetched(lines))
     return {int(uid[1]): int(size[1]) for uid, size in found if uid and size}
 
 
 def read_messages(lines: Lines) -> list[MailboxMessage]:
-    """The messages of a FETCH response, without those that have vanished meanwhile (no body, ``NIL``)."""
+    """Return the messages of a FETCH response, without those that have vanished meanwhile (no body, ``NIL``)."""
     messages = []
     for text, literal in _fetched(lines):
         uid, date = _UID.search(text), _DATE.search(text)
@@ -109,7 +109,7 @@ def read_messages(lines: Lines) -> list[MailboxMessage]:
 
 
 def _fetched(lines: Lines) -> Iterator[tuple[bytes, bytes | None]]:
-    """Each FETCH response's text, its literals taken out, with the first literal (there is one: the body)."""
+    """Yield the text of each FETCH response without its literals, and the first literal, which is the body."""
     text: list[bytes] = []
     literal: bytes | None = None
     for line in lines:
@@ -137,6 +137,6 @@ def _unix_time(date: re.Match[bytes]) -> float | None:
 
 
 def words(line: bytes | bytearray) -> str:
-    """A server's words for a log line: printable, one line, not long."""
+    """Return a server's words for a log line: printable, on one line, and not long."""
     text = bytes(line[:200]).decode("utf-8", "replace")
     return "".join(char if char.isprintable() else "?" for char in text).strip()

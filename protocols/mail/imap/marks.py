@@ -1,4 +1,4 @@
-"""Marks: what is done to a message in the mailbox after its verdict, as settings write it: ``move Processed``."""
+"""Marks: what is done to a message in the mailbox after its verdict, such as ``move Processed``."""
 
 import re
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ def _text(value: object) -> str:
 def _final(value: object) -> str:
     mark = parse_mark(value)
     if mark.verb == "leave":
-        raise ValueError("leave would have the message read again for ever; write move FOLDER, keyword NAME or seen")
+        raise ValueError("with leave the message would be read again for ever; write move FOLDER, keyword NAME or seen")
     return str(mark)
 
 
@@ -60,5 +60,5 @@ AnyMark = Annotated[
 
 
 def check_final(value: Any) -> Mark:
-    """The mark in a :data:`FinalMark`, also in settings that were made in Python. Raises ValueError."""
+    """Return the mark in a :data:`FinalMark`, also in settings that were made in Python. Raises ValueError."""
     return parse_mark(_final(value))

@@ -1,7 +1,7 @@
-"""The work that is pending in one folder, and when: messages to try again, and marks to make. Pure: no clock.
+"""The work that is pending in one folder: messages to try again, and when, and marks to make. Pure: no clock.
 
 It is kept in memory only: a reader that is killed reads every unmarked message again. No message is given up here: the
-mailbox is the queue, and the application decides how often is enough (it accepts then).
+mailbox is the queue, and an application that has tried often enough accepts the message.
 """
 
 from collections.abc import Iterable, Iterator
@@ -13,8 +13,8 @@ FIRST_WAIT = 30.0
 """Seconds to wait after a message's first failure. The wait doubles after each further one."""
 LONGEST_WAIT = 3600.0
 """The longest such wait, in seconds."""
-SHORTEST_WISH = 0.2
-"""The shortest wait that the application may ask for: each attempt asks the server for the folder's messages."""
+SHORTEST_WAIT = 0.2
+"""The shortest wait that the application may ask for: each attempt searches the folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +82,13 @@ class PendingMessages:
         """The time at which the next message is to be tried again."""
         return min((again.due for again in self._again.values()), default=None)
 
-    def defer(self, uid: int, now: float, wish: float | None) -> float:
-        """Defer a message, and return the seconds until the next attempt: ``wish``, if the application has one."""
+    def defer(self, uid: int, now: float, asked: float | None) -> float:
+        """Defer a message; return the seconds until the next attempt: ``asked``, if the application named a time."""
         step = self._again[uid].step if uid in self._again else 0.0
-        if wish is None:
+        if asked is None:
             wait = step = min(max(FIRST_WAIT, 2 * step), LONGEST_WAIT)
         else:
-            wait = max(SHORTEST_WISH, wish)
+            wait = max(SHORTEST_WAIT, asked)
         self._again[uid] = _Again(now + wait, step)
         return wait
 

@@ -1,7 +1,7 @@
-"""Reads mailboxes: one reader keeps one folder of one IMAP account empty. Each message is an ``email`` scope.
+"""Reads mailboxes: one reader empties one folder of one IMAP account. Each message is an ``email`` scope.
 
 :mod:`.client` is a connection, :mod:`.session` reads a folder over one, :mod:`.pending` keeps what outlives it,
-:mod:`.marks` says what becomes of a handled message, :mod:`~protocols.mail.recipients` finds out for whom it is.
+:mod:`.marks` says what is done to a handled message, :mod:`~protocols.mail.recipients` finds its recipients.
 
 Delivery is at least once: a message is marked only after its handler has finished, so a reader that is killed before
 reads it again. A folder has one reader: IMAP has no lock, and two readers would both handle every message.
@@ -46,11 +46,11 @@ logger = logging.getLogger(__name__)
 LONGEST_RECONNECT = 60.0
 """Seconds between two attempts to connect, at most."""
 STEADY = 30.0
-"""A connection that lasted so many seconds was a good one: the next loss begins with the shortest wait again."""
+"""After a connection that lasted for so many seconds, the waits begin with the shortest again."""
 Connect = Callable[[], Awaitable["IMAPConnection"]]
 """Connects."""
 _NUMBERS = re.compile(r"\d+")
-"""What differs in a server's words from one time to the next: clocks, durations, names of sessions."""
+"""The parts of a server's words that differ each time: clocks, durations, names of sessions."""
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
 
 
@@ -77,10 +77,10 @@ class IMAPSettings:
     """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
     program keeps fresh. It is read at each connection."""
     folder: str = "INBOX"
-    """The folder to read. Every message in it is for the application; no other reader may read it."""
+    """The folder to read. Every message in it is for the application; no other program may read it."""
     on_accept: FinalMark = "move Processed"
-    """What becomes of a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Folders are made
-    if missing. ``seen`` leaves out what a person has opened."""
+    """What is done to a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Missing folders are
+    made. With ``seen``, messages that a person has opened are not read."""
     on_reject: FinalMark = "move Rejected"
     """The same for a message that the handler rejected, or that is larger than `max_message`."""
     on_unrouted: AnyMark = "leave"
@@ -89,11 +89,11 @@ class IMAPSettings:
     """The only header that names the recipient, such as Delivered-To, if you know which one the server writes. Without
     it the best evidence counts, much of which a sender can forge."""
     max_message: Length = 32 * 1024 * 1024
-    """Larger messages are not fetched, and no handler gets them: they get the mark of `on_reject`."""
+    """The largest message that is fetched. A larger one gets the mark of `on_reject`, and no handler gets it."""
     handler_timeout: Timeout = 120.0
     """Time for the application to handle one message. After it the handler is cancelled and the message tried again, as
-    after any failure: after 30 s, then twice that, up to an hour, as long as it is there. A route's `attempts` limits
-    that."""
+    after any failure: after 30 s, then twice that, up to an hour, as long as it is in the folder. A route's `attempts`
+    limits that."""
     poll: Timeout = 60.0
     """Time between two searches, if the server has no IDLE, or IDLE fails."""
     timeout: Timeout = 30.0
@@ -104,25 +104,25 @@ class IMAPSettings:
     """Time before the next attempt after the server refused the login or a folder."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError where two settings do not go together."""
+        """Check the settings together. Raises ValueError."""
         if not self.configured:
             return
         if not self.username:
-            raise ValueError("username: it is needed")
+            raise ValueError("username is missing")
         if bool(self.password) == bool(self.token_file):
-            raise ValueError("password or token_file: one of them is needed")
+            raise ValueError("write password or token_file, one of them")
         if self.recipient_header is not None and not _HEADER_NAME.fullmatch(self.recipient_header):
             raise ValueError(f"recipient_header: {self.recipient_header!r} is not the name of a header")
         if self.folder in self.marks().folders():
             raise ValueError(f"{self.folder!r} is the folder that is read; messages moved to it would be read again")
 
     def context(self) -> ssl.SSLContext | None:
-        """Raises BindError where a file is missing or wrong."""
+        """Make the TLS context; None if there is none. Raises BindError if a file is missing or wrong."""
         return client_context(self.ca) if self.configured and self.tls else None
 
     @property
     def configured(self) -> bool:
-        """Whether there is a mailbox to read: one file serves a machine that has one and a machine that has none."""
+        """Whether there is a mailbox to read. So one gateway.yaml can serve machines with and without one."""
         return bool(self.host)
 
     def marks(self) -> Marks:
@@ -134,7 +134,7 @@ class IMAPSettings:
 
 
 class IMAPReader(Server):
-    """Reads a folder for ever: connects, drains it, waits for news (IDLE, or polling), and connects again."""
+    """Reads a folder for ever: connects, empties it, waits for news (by IDLE or polling), and connects again."""
 
     protocol = "imap"
     scope_types = ("email",)
@@ -155,7 +155,7 @@ class IMAPReader(Server):
         router: object = app  # asked once: isinstance() with a Protocol is slow
         self._router = router if isinstance(router, Routable) else None
         self._port = settings.port or (993 if settings.tls else 143)
-        self._reading = FolderState(
+        self._folder = FolderState(
             name=f"{name} {settings.folder}",
             marks=settings.marks(),
             pending=PendingMessages(),
@@ -171,10 +171,10 @@ class IMAPReader(Server):
         return host if self._settings.port is None else f"{host}:{self._port}"
 
     def active(self) -> dict[str, int]:
-        return {"email": 1} if self._reading.working else {}
+        return {"email": 1} if self._folder.working else {}
 
     async def start(self) -> None:
-        """Begin to connect. Raises BindError where aioimaplib or a certificate is missing."""
+        """Begin to connect. Raises BindError if aioimaplib or a certificate is missing."""
         try:
             from protocols.mail.imap.client import connect
         except ImportError as error:
@@ -186,9 +186,9 @@ class IMAPReader(Server):
 
     async def stop(self, grace: float) -> None:
         """Fetch no more, give the running handler ``grace`` seconds, mark its message, and log out."""
-        self._reading.stopping = True
+        self._folder.stopping = True
         self.status = ServerStatus("draining")
-        if self._reading.working:
+        if self._folder.working:
             await self.tasks.drain(grace)
         await self.tasks.cancel()
         self.status = ServerStatus("stopped")
@@ -197,7 +197,7 @@ class IMAPReader(Server):
 
     async def _run(self, open_connection: Connect) -> None:
         backoff = _Backoff(self._settings.reconnect)
-        while not self._reading.stopping:
+        while not self._folder.stopping:
             began = time.monotonic()
             try:
                 await self._read(open_connection)
@@ -205,8 +205,8 @@ class IMAPReader(Server):
                 await self._pause(str(error), self._settings.retry_refused)
             except OSError as error:
                 await self._pause(_reason(error), backoff.next(lasted=time.monotonic() - began))
-            except Exception as error:  # ours; a reader must outlive it
-                logger.exception("%s", self._reading.name)
+            except Exception as error:  # a bug of ours, which the reader must survive
+                logger.exception("%s", self._folder.name)
                 await self._pause(type(error).__name__, LONGEST_RECONNECT)
 
     async def _pause(self, reason: str, seconds: float) -> None:
@@ -215,7 +215,7 @@ class IMAPReader(Server):
         self.status = ServerStatus("connecting", f"{reason}; next try in {seconds:.3g} s")
         if trouble != self._trouble:
             self._trouble = trouble
-            logger.warning("%s at %s: %s", self._reading.name, self.address, self.status.detail)
+            logger.warning("%s at %s: %s", self._folder.name, self.address, self.status.detail)
         await asyncio.sleep(seconds)
 
     async def _read(self, open_connection: Connect) -> None:
@@ -224,9 +224,9 @@ class IMAPReader(Server):
             await self._login(connection)
             selected = await connection.select(self._settings.folder)
             self._check(selected)
-            self._reading.pending.open(selected.uidvalidity)
+            self._folder.pending.open(selected.uidvalidity)
             deliver = partial(self._deliver, uidvalidity=selected.uidvalidity, server=connection.peer)
-            session = FolderSession(connection, self._reading, deliver)
+            session = FolderSession(connection, self._folder, deliver)
             self._ready(session.idles)
             await session.run()
         finally:
@@ -234,7 +234,7 @@ class IMAPReader(Server):
 
     def _ready(self, idles: bool) -> None:
         if self._trouble:
-            logger.info("%s at %s: connected again", self._reading.name, self.address)
+            logger.info("%s at %s: connected again", self._folder.name, self.address)
             self._trouble = ""
         how = "IDLE" if idles else f"polled every {self._settings.poll:g} s"
         self.status = ServerStatus("ready", f"{self._settings.folder}, {how}")
@@ -253,7 +253,7 @@ class IMAPReader(Server):
     def _check(self, selected: Selected) -> None:
         if not selected.writable:
             raise IMAPRefused(f"folder {self._settings.folder} is read-only: no message could be marked")
-        if self._reading.marks.criteria().count("UNKEYWORD") and not selected.keywords:
+        if self._folder.marks.criteria().count("UNKEYWORD") and not selected.keywords:
             raise IMAPRefused(f"folder {self._settings.folder} keeps no keywords; use move or seen")
 
     # One message.
@@ -299,7 +299,7 @@ class _Backoff:
         self._first = self._next = first
 
     def next(self, *, lasted: float) -> float:
-        """Seconds to wait after a connection that ``lasted`` so long; never the same for two readers."""
+        """Return the seconds to wait after a connection that ``lasted`` so long; never the same for two readers."""
         if lasted > STEADY:
             self._next = self._first
         seconds = min(self._next, LONGEST_RECONNECT)

@@ -12,7 +12,7 @@ from protocols.errors import Disconnected
 from protocols.mail.imap.errors import IMAPRefused
 from protocols.mail.imap.grammar import MailboxMessage
 from protocols.mail.imap.marks import Mark
-from protocols.mail.imap.pending import SHORTEST_WISH, PendingMessages
+from protocols.mail.imap.pending import SHORTEST_WAIT, PendingMessages
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ class Marks:
         return sorted({mark.target for mark in marks if mark.verb == "move"})
 
     def criteria(self) -> str:
-        """SEARCH for what bears no mark yet. \\Deleted is what a mail program, or our own COPY, is rid of."""
+        """Return the SEARCH criteria of messages without a mark. A mail program, or our own COPY, sets \\Deleted on
+        those that it is done with."""
         marks = (self.accept, self.reject, self.unrouted)
         return " ".join(["UNDELETED", *sorted({mark.criterion for mark in marks} - {""})])
 
@@ -72,7 +73,7 @@ class IdleHealth:
 
 HandlerRun = Coroutine[Any, Any, Verdict]
 Deliver = Callable[[MailboxMessage], HandlerRun | None]
-"""Starts a message on its way through the application; None if no route takes it."""
+"""Returns the application's run over a message; None if no route takes it."""
 
 
 @dataclass(slots=True)
@@ -86,51 +87,51 @@ class FolderState:
     max_message: int
     poll: float
     spawn: Callable[[HandlerRun, int], "asyncio.Task[Verdict]"]
-    """Make a handler's run over the message with this UID a task."""
+    """Starts a task for a handler's run over the message with this UID."""
     idle: IdleHealth = field(default_factory=IdleHealth)
     stopping: bool = False
     working: bool = False
-    """Whether messages are in hand: fetched, with a handler, or not marked yet."""
+    """Whether messages are being worked on: fetched, handled, or not marked yet."""
 
 
 class FolderSession:
     """One connection's reading of one folder."""
 
-    def __init__(self, mailbox: "IMAPConnection", reading: FolderState, deliver: Deliver) -> None:
+    def __init__(self, mailbox: "IMAPConnection", state: FolderState, deliver: Deliver) -> None:
         self._mailbox = mailbox
-        self._reading = reading
+        self._state = state
         self._deliver = deliver
-        self._name = reading.name
-        self._pending = reading.pending
+        self._name = state.name
+        self._pending = state.pending
         self._told = self._settled = time.monotonic()
 
     @property
     def idles(self) -> bool:
-        return self._mailbox.can_idle and self._reading.idle.usable(time.monotonic())
+        return self._mailbox.can_idle and self._state.idle.usable(time.monotonic())
 
     async def run(self) -> None:
         """Read until told to stop. Raises Disconnected and IMAPRefused."""
-        for folder in self._reading.marks.folders():
+        for folder in self._state.marks.folders():
             await self._mailbox.ensure_folder(folder)  # before any handler runs, not when its work is done
-        while not self._reading.stopping:
-            self._reading.working = True
+        while not self._state.stopping:
+            self._state.working = True
             try:
                 await self._drain()
             finally:
-                self._reading.working = False
-            if not self._reading.stopping:
+                self._state.working = False
+            if not self._state.stopping:
                 await self._wait()
 
     # Find and fetch.
 
     async def _drain(self) -> None:
-        uids = self._pending.due(await self._mailbox.search(self._reading.marks.criteria()), time.monotonic())
+        uids = self._pending.due(await self._mailbox.search(self._state.marks.criteria()), time.monotonic())
         await self._settle()  # what an earlier connection could not mark
         done = 0
         for batch in self._pending.batches(uids, BATCH):
             await self._handle_batch(batch)
             await self._settle()
-            if self._reading.stopping:
+            if self._state.stopping:
                 return
             done += len(batch)
             self._tell(done, len(uids))
@@ -142,13 +143,13 @@ class FolderSession:
             await self._handle_group(group)
 
     def _groups(self, sizes: dict[int, int]) -> Iterator[dict[int, int]]:
-        """Messages to fetch together: no more octets than one message may have. The too large are decided at once."""
+        """Yield groups to fetch together, of no more octets than one message may have. Too large ones are rejected."""
         group: dict[int, int] = {}
         for uid, size in sorted(sizes.items()):
-            if size > self._reading.max_message:
+            if size > self._state.max_message:
                 self._too_large(uid, size)
                 continue
-            if sum(group.values()) + size > self._reading.max_message:
+            if sum(group.values()) + size > self._state.max_message:
                 yield group
                 group = {}
             group[uid] = size
@@ -156,9 +157,9 @@ class FolderSession:
             yield group
 
     def _too_large(self, uid: int, size: int) -> None:
-        mark = self._reading.marks.reject
+        mark = self._state.marks.reject
         self._pending.decide(uid, mark)
-        limit = self._reading.max_message
+        limit = self._state.max_message
         logger.error("%s: message %d has %d bytes, the limit is %d; %s", self._name, uid, size, limit, mark)
 
     async def _handle_group(self, group: dict[int, int]) -> None:
@@ -166,9 +167,9 @@ class FolderSession:
             messages = await self._mailbox.fetch(group, sum(group.values()))
         self._pending.fetched(group)
         for uid in group.keys() - {message.uid for message in messages}:
-            self._deferred(uid, None, "it vanished, or the server gives no content")
+            self._deferred(uid, None, "it has vanished, or the server gives no content")
         for message in messages:
-            if self._reading.stopping:
+            if self._state.stopping:
                 return
             await self._handle(message)
             if time.monotonic() - self._settled > SOON:
@@ -184,7 +185,7 @@ class FolderSession:
         except (Disconnected, IMAPRefused) as error:
             if self._pending.suspected(uids):  # there is one, then
                 for uid in uids:
-                    self._deferred(uid, None, f"it was not given: {error}")
+                    self._deferred(uid, None, f"the server did not give it: {error}")
             self._pending.suspect(uids)
             raise Disconnected(str(error)) from error
 
@@ -204,13 +205,13 @@ class FolderSession:
             began = time.monotonic()
             verdict = await self._delivered(running, message.uid)
             self._decide(message.uid, verdict, (time.monotonic() - began) * 1000)
-        except Exception:  # one message that breaks us must not keep us from the next
+        except Exception:  # a message that makes us fail must not keep us from the next
             logger.exception("%s: message %d", self._name, message.uid)
             self._deferred(message.uid, None)
 
     async def _delivered(self, running: HandlerRun, uid: int) -> Verdict:
-        """The verdict. A handler that takes long does not keep its neighbours from being marked."""
-        task = self._reading.spawn(running, uid)
+        """Return the verdict. While a handler takes long, the messages before it are marked."""
+        task = self._state.spawn(running, uid)
         try:
             if not (await asyncio.wait({task}, timeout=SOON))[0]:
                 with contextlib.suppress(Disconnected, IMAPRefused):  # the next command says so again
@@ -221,7 +222,7 @@ class FolderSession:
 
     def _decide(self, uid: int, verdict: Verdict, took: float) -> None:
         """``took``: milliseconds."""
-        marks = self._reading.marks
+        marks = self._state.marks
         match verdict:
             case Accept():
                 logger.info("%s: message %d accepted, %.0f ms; %s", self._name, uid, took, marks.accept)
@@ -229,17 +230,17 @@ class FolderSession:
             case Reject():
                 logger.info("%s: message %d %s, %.0f ms; %s", self._name, uid, verdict, took, marks.reject)
                 self._pending.decide(uid, marks.reject)
-            case Defer(retry_after=wish):
-                self._deferred(uid, wish)
+            case Defer(retry_after=asked):
+                self._deferred(uid, asked)
 
-    def _deferred(self, uid: int, wish: float | None, why: str = "") -> None:
-        wait = self._pending.defer(uid, time.monotonic(), wish)
+    def _deferred(self, uid: int, asked: float | None, why: str = "") -> None:
+        wait = self._pending.defer(uid, time.monotonic(), asked)
         reason = f" ({why})" if why else ""
         logger.warning("%s: message %d deferred%s, next in %g s", self._name, uid, reason, wait)
 
     def _unrouted(self, uid: int) -> None:
-        logger.info("%s: no route for message %d; %s", self._name, uid, self._reading.marks.unrouted)
-        self._pending.decide(uid, self._reading.marks.unrouted)
+        logger.info("%s: no route for message %d; %s", self._name, uid, self._state.marks.unrouted)
+        self._pending.decide(uid, self._state.marks.unrouted)
 
     # Mark.
 
@@ -278,9 +279,9 @@ class FolderSession:
     async def _wait(self) -> None:
         """Wait until there may be something to do: news, a retry that is due, the time to poll or to renew IDLE."""
         due = self._pending.next_due()
-        seconds = IDLE_RENEWAL if self.idles else self._reading.poll
+        seconds = IDLE_RENEWAL if self.idles else self._state.poll
         if due is not None:
-            seconds = min(seconds, max(SHORTEST_WISH, due - time.monotonic()))
+            seconds = min(seconds, max(SHORTEST_WAIT, due - time.monotonic()))
         if self.idles:
             await self._idle(seconds)
         else:
@@ -291,6 +292,6 @@ class FolderSession:
         try:
             await self._mailbox.idle(seconds)
         except (Disconnected, IMAPRefused):
-            self._reading.idle.failed(time.monotonic())
+            self._state.idle.failed(time.monotonic())
             raise
-        self._reading.idle.worked()
+        self._state.idle.worked()

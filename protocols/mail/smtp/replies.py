@@ -1,4 +1,4 @@
-"""Replies of SMTP: their enhanced status codes (RFC 2034, RFC 3463), and what a verdict is on the wire."""
+"""SMTP's replies: their enhanced status codes (RFC 2034, RFC 3463), and the reply to a message by its verdict."""
 
 import re
 
@@ -7,7 +7,7 @@ from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 MAX_REASON = 400
 """Characters of an application's words in a reply (RFC 5321 4.5.3.1.5: a line has 512 octets)."""
 
-# What goes before a reply that aiosmtpd gives in the old way.
+# The enhanced status codes for replies of aiosmtpd, which have none.
 _ENHANCED = {
     "221": "2.0.0",
     "250": "2.0.0",
@@ -23,7 +23,7 @@ _PLAIN = re.compile(r"([245]\d\d) (?!\d\.\d{1,3}\.\d{1,3} )")
 
 
 def enhance(reply: str) -> str:
-    """``reply`` with an enhanced status code, as a server that announces ENHANCEDSTATUSCODES owes them."""
+    """Return ``reply`` with an enhanced status code, as a server must that announces ENHANCEDSTATUSCODES."""
     plain = _PLAIN.match(reply)
     if plain is None or plain[1] not in _ENHANCED:
         return reply
@@ -31,7 +31,7 @@ def enhance(reply: str) -> str:
 
 
 def verdict_reply(verdict: Verdict, transaction_id: str) -> str:
-    """The answer to the message."""
+    """Return the reply to a message."""
     match verdict:
         case Accept():
             return f"250 2.0.0 Accepted as {transaction_id}"
@@ -42,6 +42,6 @@ def verdict_reply(verdict: Verdict, transaction_id: str) -> str:
 
 
 def _with_status(reason: object, status: str) -> str:
-    """The application's words as one line, with their own enhanced status code or ``status``."""
+    """Return the application's reason as one line, with its own enhanced status code, or else ``status``."""
     line = "".join(char if " " <= char <= "~" else "?" for char in str(reason)[:MAX_REASON])
     return line if re.match(rf"{status[0]}\.\d{{1,3}}\.\d{{1,3}} ", line) else f"{status} {line}"

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 READ = 1024**2
 """Bytes of one read: more than the stream's buffer holds, so one read empties it."""
 STUBBORN = 5.0
-"""Seconds that a cancelled handler has to end before its sender is answered anyway."""
+"""Seconds that a cancelled handler has to end; then its sender is answered anyway."""
 LINGER = 2.0
 """Seconds that a peer has to read the last answer."""
 IDLE = 100
@@ -55,11 +55,11 @@ class SessionOwner(ABC):
 
     @abstractmethod
     def join(self, session: "SMTPSession") -> None:
-        """A connection begins."""
+        """Count ``session``, whose connection begins."""
 
     @abstractmethod
     def part(self, session: "SMTPSession") -> None:
-        """A connection that joined is over."""
+        """Count ``session`` no longer: its connection is over."""
 
     @abstractmethod
     def routable(self, session: "SMTPSession", transaction: Transaction, recipient: str) -> bool:
@@ -113,16 +113,16 @@ class SMTPSession(SMTP):
         self._transaction: Transaction | None = None
 
     def helo(self) -> str:
-        """The peer's name for itself, in printable ASCII."""
+        """Return the peer's name for itself, in printable ASCII."""
         return "".join(char if "!" <= char <= "~" else "?" for char in (self._said().host_name or "")[:255])
 
     def with_protocol(self) -> str:
-        """The word for a trace header (RFC 3848)."""
+        """Return the protocol's name for a trace header (RFC 3848)."""
         word = "ESMTP" if self._said().extended_smtp else "SMTP"
         return word + ("S" if self.encrypted() and word == "ESMTP" else "")
 
     def _said(self) -> Session:
-        """What the peer has said in HELO or EHLO; STARTTLS begins a new session (RFC 3207 4.2)."""
+        """Return what the peer has said in HELO or EHLO; STARTTLS begins a new session (RFC 3207 4.2)."""
         assert self.session is not None
         return self.session
 
@@ -238,7 +238,7 @@ class SMTPSession(SMTP):
             raise asyncio.CancelledError from error
 
     async def handle_exception(self, error: Exception) -> str:
-        """The answer to a failed handshake or an internal error; empty if the peer cannot get one."""
+        """Return the answer to a failed handshake or an internal error; empty if the peer cannot get one."""
         self._reset()
         if isinstance(error, asyncio.IncompleteReadError):
             return ""
@@ -379,7 +379,7 @@ class SMTPSession(SMTP):
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
     async def _answer(self, answer: str, recipients: int) -> None:
-        """Answer to a message. The application's refusal is not an error of a sender that may have many for it."""
+        """Answer a message. A rejection does not count as an error of the sender, which may have many messages."""
         await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
@@ -397,7 +397,7 @@ class SMTPSession(SMTP):
         return verdict_reply(await self._verdict(task), transaction.id)
 
     async def _read_message(self, share: Share) -> bytes:
-        """The content of the message. Raises RemoteProtocolError."""
+        """Read the content of the message. Raises RemoteProtocolError."""
         content = Content(self._owner.settings.max_message)
         try:
             async with asyncio.timeout(self._owner.settings.data_timeout):

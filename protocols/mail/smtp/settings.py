@@ -17,7 +17,7 @@ class SMTPSettings:
     protocol: Literal["smtp", "lmtp"] = "smtp"
     """``smtp``, or ``lmtp`` (RFC 2033), which answers for each recipient."""
     bind: Address = "127.0.0.1:8025"
-    """Where it listens."""
+    """Where it listens: host:port, unix:/path or fd:3."""
     hostname: str | None = None
     """The name in its greeting and its trace header; default: this machine's name."""
     tls: TLS | None = None
@@ -28,11 +28,11 @@ class SMTPSettings:
     """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
     header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
     max_message: Length = 25 * 1024**2
-    """A bigger message is refused (552) and announced as such (SIZE)."""
+    """The largest message. A larger one is refused (552); the limit is announced (SIZE)."""
     max_line: Length = 1024**2
     """A message with a longer line is refused (500). RFC 5321's 1,000 would refuse one in a hundred real messages."""
     max_buffered: Length = 256 * 1024**2
-    """Bytes of all messages that are being received or handled; a message above this is deferred (452)."""
+    """Bytes of all messages together that are being received or handled; a message above this is deferred (452)."""
     max_recipients: Count = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
     max_connections: Count = 500

@@ -1,4 +1,4 @@
-"""An SMTP transaction: one MAIL command, its RCPT commands, and what they may say (RFC 5321 3.3)."""
+"""An SMTP transaction: a MAIL command, its RCPT commands, and the parameters that they may have (RFC 5321 3.3)."""
 
 from dataclasses import dataclass, field
 
@@ -6,8 +6,8 @@ from protocols.errors import RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.mail.addresses import parse_recipient, parse_sender
 
-# ESMTP parameters that real senders add and that ask nothing of us: SMTP AUTH's, DSN's (RFC 3461); and every X...,
-# which Microsoft 365 adds (XOORG, XATTRDIRECT ...).
+# ESMTP parameters that senders add and that need no action: those of SMTP AUTH and DSN (RFC 3461). Parameters that
+# begin with X are ignored too: Microsoft 365 adds some (XOORG, XATTRDIRECT ...).
 _IGNORED_OF_SENDER = frozenset({"AUTH", "RET", "ENVID"})
 _IGNORED_OF_RECIPIENT = frozenset({"NOTIFY", "ORCPT"})
 
@@ -21,15 +21,15 @@ class Transaction:
     """The size that the sender declared; 0 if it declared none."""
     recipients: list[str] = field(default_factory=list)
     full: bool = False
-    """Whether its sender was told that these are too many."""
+    """Whether its sender was told that there are too many recipients."""
     whole: bool = False
-    """Whether its message has come."""
+    """Whether its message is complete."""
     id: str = field(default_factory=new_id)
-    """Names it in the log, in the trace header and to the sender."""
+    """The id in the log, in the trace header and in the answer."""
 
 
 def begin(argument: str, *, max_message: int) -> Transaction:
-    """The transaction that ``MAIL <argument>`` begins. Raises RemoteProtocolError."""
+    """Return the transaction that ``MAIL <argument>`` begins. Raises RemoteProtocolError."""
     sender, parameters = parse_sender(argument)
     size = parameters.pop("SIZE", "0")
     body = parameters.pop("BODY", "7BIT").upper()
@@ -43,7 +43,7 @@ def begin(argument: str, *, max_message: int) -> Transaction:
 
 
 def recipient_of(argument: str) -> str:
-    """The address that ``RCPT <argument>`` names. Raises RemoteProtocolError."""
+    """Return the address that ``RCPT <argument>`` names. Raises RemoteProtocolError."""
     recipient, parameters = parse_recipient(argument)
     _check_ignored(parameters, _IGNORED_OF_RECIPIENT)
     return recipient

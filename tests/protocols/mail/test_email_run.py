@@ -194,7 +194,7 @@ async def test_a_silent_submission_server_does_not_make_the_handler_late(caplog:
             await asyncio.Event().wait()
 
     assert await run(sends(REPLY, REPLY, REPLY), timeout=0.5, submission=Silent()) == Accept()
-    assert ": not taken within 0.25 s, half of the time" in caplog.records[0].getMessage()
+    assert ": it was not taken within 0.25 s, half of the time" in caplog.records[0].getMessage()
     assert len(caplog.records) == 3
 
 

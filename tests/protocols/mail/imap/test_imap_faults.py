@@ -308,7 +308,7 @@ async def test_a_message_that_the_server_cannot_read_keeps_nobody_from_the_other
         await until(lambda: reader.status.state == "ready")
         shared.append(mail("news"), user=user)
         await until(lambda: shared.count("Processed", user) == 5)
-    assert "message 3 deferred (it was not given: " in caplog.text
+    assert "message 3 deferred (the server did not give it: " in caplog.text
     damaged.chmod(0o600)
     async with reading(desk, shared, user):
         await until(lambda: desk.subjects[-1] == "2")
@@ -418,7 +418,7 @@ async def test_a_message_without_content_is_said_and_not_asked_for_again_at_once
     )
     async with lied_to(liar):
         await until(lambda: "IDLE" in liar.commands)
-    assert "message 9 deferred (it vanished, or the server gives no content), next in 30 s" in caplog.text
+    assert "message 9 deferred (it has vanished, or the server gives no content), next in 30 s" in caplog.text
 
 
 async def test_news_that_comes_outside_idle_is_not_slept_over() -> None:

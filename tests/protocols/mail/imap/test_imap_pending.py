@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from protocols.mail.imap.marks import Mark, check_final, parse_mark
-from protocols.mail.imap.pending import LONGEST_WAIT, SHORTEST_WISH, PendingMessages
+from protocols.mail.imap.pending import LONGEST_WAIT, SHORTEST_WAIT, PendingMessages
 from protocols.mail.imap.reader import IMAPSettings
 from protocols.secret import Secret
 
@@ -37,7 +37,7 @@ def test_nobody_is_given_up_and_the_wait_stays_bounded(pending: PendingMessages)
 
 @pytest.mark.parametrize(
     ("wish", "wait"),
-    [(5, 5), (0, SHORTEST_WISH), (86400, 86400)],
+    [(5, 5), (0, SHORTEST_WAIT), (86400, 86400)],
 )
 def test_the_application_s_wish_is_heeded_if_it_is_not_too_soon(
     pending: PendingMessages, wish: float, wait: float
