@@ -13,6 +13,8 @@ from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.client.settings import MQTTClientSettings
 
+NO_ROOM = "the broker sent more than max_unacked at once; what has no room comes on the next connection"
+
 
 class AppRuns:
     """``settings.parallel`` runs over one connection. The first that ends, however it ends, ends all of them."""
@@ -49,7 +51,7 @@ class AppRuns:
             await self.broker.close()
         return self._ending
 
-    async def drain(self, seconds: float) -> None:
+    async def drain(self, seconds: float | None, reason: str = "the gateway stops") -> None:
         """Take nothing more, wait for what has arrived to be acknowledged, and say goodbye."""
         for run in self.runs:
             run.draining = True
@@ -57,8 +59,9 @@ class AppRuns:
             async with asyncio.timeout(seconds):
                 for run in self.runs:
                     await run.settled.wait()
+        self.ends_because(reason)
         for run in self.runs:
-            run.end("the gateway stops", 0, clean=True)
+            run.end(reason, 0, clean=True)
 
     @property
     def unacknowledged(self) -> int:
@@ -107,6 +110,13 @@ class AppRuns:
             # Not the application's mistake, and half a subscription would look like a quiet broker.
             self.broker.drop(str(error))
             raise Disconnected(str(error)) from error
+
+    def start_over(self) -> None:
+        """Leave to the next connection what has no room: the broker sends more than we have asked for, and we read on
+        for an answer that a handler waits for."""
+        for run in self.runs:
+            run.draining = True
+        self.broker.tasks.spawn(self.drain(None, NO_ROOM), name="start over")
 
     def stop_reading(self, run: MQTTClientRun) -> None:
         self._full.add(run)

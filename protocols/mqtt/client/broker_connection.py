@@ -76,7 +76,7 @@ class BrokerConnection(asyncio.Protocol):
 
     async def _open(self, options: ConnectOptions) -> None:
         if options.websocket:
-            await open_websocket(options.url, options.tls, options.max_packet, self, self.tasks)
+            await open_websocket(options.url, options.tls, options.largest, self, self.tasks)
         else:
             await self._loop.create_connection(lambda: self, options.host, options.port, ssl=options.tls)
 

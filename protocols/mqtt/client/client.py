@@ -15,7 +15,7 @@ from protocols.errors import AccountRefused, BindError, Disconnected
 from protocols.events import checked
 from protocols.mqtt.broker.journal import Persistence
 from protocols.mqtt.broker.journal_writer import JournalWriter
-from protocols.mqtt.client.app_runs import AppRuns
+from protocols.mqtt.client.app_runs import NO_ROOM, AppRuns
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.refused import Refused
@@ -130,6 +130,9 @@ class MQTTClient(Server):
             reason = await self._connect_and_serve()
             if self._stopping:
                 return
+            if reason == NO_ROOM:
+                logger.warning("mqtt-client %s %s: %s", self.name, self.address, reason)
+                continue
             if loop.time() - began > self.settings.retry_max:
                 pauses = self._pauses()
             pause = next(pauses)
@@ -151,7 +154,7 @@ class MQTTClient(Server):
             broker = await self._connect()
         except (Refused, OSError, UnicodeError) as error:
             self._refused = error if isinstance(error, Refused) and error.answer in ACCOUNT_REFUSED else None
-            return _sentence(error, self.settings)
+            return _sentence(error, self.settings) + self._hint(error)
         self._refused = None
         connection = AppRuns(self.app, lambda: self._scope(broker), broker, self.settings, self._opened)
         self._connections.add(connection)
@@ -159,6 +162,13 @@ class MQTTClient(Server):
             return await connection.serve()
         finally:
             self._connections.discard(connection)
+
+    def _hint(self, error: Exception) -> str:
+        """Some brokers of 3.1.1 close the connection, or wait for more, where MQTT-3.1.2-2 wants a return code 1."""
+        is_silent = isinstance(error, TimeoutError | Disconnected)
+        if not is_silent or self._version == "3.1.1" or not self._session.is_new:
+            return ""
+        return '; if the broker speaks only MQTT 3.1.1, set version: "3.1.1"'
 
     async def _connect(self) -> BrokerConnection:
         async with asyncio.timeout(self.settings.timeout):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from protocols.mqtt.wire.aliases import ALIASES
+from protocols.mqtt.wire.fields import MAX_VARIABLE
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class ConnectOptions:
     def level(self) -> int:
         """The protocol level: 4 for MQTT 3.1.1, 5 for MQTT 5.0."""
         return 5 if self.version == "5.0" else 4
+
+    @property
+    def largest(self) -> int:
+        """Bytes of the largest packet that may arrive: a broker of 3.1.1 cannot be told how much we take."""
+        return 2 * self.max_packet if self.level == 5 else MAX_VARIABLE
 
     @property
     def properties(self) -> dict[str, Any]:

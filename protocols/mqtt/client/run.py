@@ -31,7 +31,7 @@ from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
 
-_OVERFLOW = 16
+OVERFLOW = 16
 """Times the queue that may wait while we read on, although it is full, for an answer from the broker."""
 
 
@@ -41,6 +41,8 @@ class Flow(Protocol):
     async def accepted(self) -> None: ...
 
     def ends_because(self, reason: str) -> None: ...
+
+    def start_over(self) -> None: ...
 
     def stop_reading(self, run: "MQTTClientRun") -> None: ...
 
@@ -76,12 +78,17 @@ class MQTTClientRun(AppRun):
     def arrived(self, event: MQTTReceiveEvent) -> None:
         if self.draining:  # not acknowledged: the broker keeps it for our next connection
             return
-        if event["id"] is not None:
+        most = OVERFLOW * self.limit
+        if event["id"] is None:
+            if len(self._queue) >= most:
+                self._drop()
+                return
+        elif len(self.unacknowledged) >= most:
+            self._flow.start_over()
+            return
+        else:
             self.unacknowledged.add(event["id"])
             self.settled.clear()
-        elif len(self._queue) >= _OVERFLOW * self.limit:
-            self._drop()
-            return
         self.feed(event)
 
     def _drop(self) -> None:
@@ -92,6 +99,9 @@ class MQTTClientRun(AppRun):
             logger.warning(said, describe(self.scope), extra={"lost": True})
 
     def end(self, reason: str, code: int, clean: bool = False) -> None:
+        if self._dropped > 1 and not self.gone:
+            said = "%s: %d messages at QoS 0 were dropped"
+            logger.warning(said, describe(self.scope), self._dropped, extra={"lost": True})
         self.disconnect({"type": "mqtt.disconnect", "reason_code": code, "reason": reason, "clean": clean})
 
     def pause(self) -> None:

@@ -62,6 +62,11 @@ class ClientSession:
         # One that is there at our first connection is an earlier process's, whose ids we do not know.
         self._inherited = present and self._inherited is not False
 
+    @property
+    def is_new(self) -> bool:
+        """Whether no broker has let this process in yet."""
+        return self._inherited is None
+
     # What we receive.
 
     def digest(self, topic: str, payload: bytes) -> bytes:

@@ -13,7 +13,7 @@ from protocols.tasks import Tasks
 
 _CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
 _HEADROOM = 64 * 1024
-"""A frame may hold several packets, or the end of one and the beginning of the next."""
+"""Bytes of other packets in the frame of a large one: a frame may hold several."""
 
 
 class _ClientTransport(WebSocketTransport):
@@ -56,15 +56,16 @@ class _ClientTransport(WebSocketTransport):
 
 
 async def open_websocket(
-    url: str, tls: ssl.SSLContext | None, max_packet: int, protocol: asyncio.BaseProtocol, tasks: Tasks
+    url: str, tls: ssl.SSLContext | None, largest: int, protocol: asyncio.BaseProtocol, tasks: Tasks
 ) -> asyncio.Transport:
-    """Connect to ``url`` and give ``protocol`` the transport; a task of ``tasks`` carries the bytes.
+    """Connect to ``url`` and give ``protocol`` the transport; a task of ``tasks`` carries the bytes. ``largest``: bytes
+    of the largest packet that the broker may send; aiohttp keeps the frame that it is in until it is complete.
 
     Raises OSError (``ssl.SSLError``, ``socket.gaierror`` too).
     """
     async with contextlib.AsyncExitStack() as stack:
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        socket = await _handshake(session, url, tls, max_packet)
+        socket = await _handshake(session, url, tls, largest + _HEADROOM)
         if socket.protocol != SUBPROTOCOL:
             raise ConnectionError("there is a WebSocket, but no MQTT over it")
         transport = _ClientTransport(session, socket, protocol)
@@ -75,14 +76,14 @@ async def open_websocket(
 
 
 async def _handshake(
-    session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None, max_packet: int
+    session: aiohttp.ClientSession, url: str, tls: ssl.SSLContext | None, max_frame: int
 ) -> aiohttp.ClientWebSocketResponse:
     try:
         return await session.ws_connect(
             url,
             protocols=(SUBPROTOCOL,),
             ssl=True if tls is None else tls,
-            max_msg_size=2 * max_packet + _HEADROOM,
+            max_msg_size=max_frame,
             timeout=_CLOSE_TIMEOUT,
         )
     except aiohttp.ClientConnectorCertificateError as error:

@@ -8,14 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from client_desk import LIMIT, App, client, lines, ready, settings
+from client_desk import LIMIT, App, Peer, client, lines, ready, scripted, settings
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.ports import free_port
 from waiting import until
 
 from protocols.asgi import MQTTScope
 from protocols.errors import Disconnected, LocalProtocolError
+from protocols.mqtt.client.app_runs import NO_ROOM
 from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
+from protocols.mqtt.client.run import OVERFLOW
 from protocols.secret import Secret
 
 
@@ -233,6 +235,28 @@ async def test_a_broker_that_refuses_5_is_asked_with_3(log: pytest.LogCaptureFix
     assert app.scopes[0]["protocol_version"] == "3.1.1"
 
 
+@pytest.mark.parametrize("closes", [True, False])
+async def test_a_broker_that_does_not_answer_5_speaks_only_3_perhaps(
+    closes: bool, log: pytest.LogCaptureFixture
+) -> None:
+    async def first(peer: Peer) -> None:
+        await peer.read()
+        await asyncio.sleep(0.0 if closes else 0.5)
+
+    async def second(peer: Peer) -> None:
+        await peer.welcome()
+
+    async def third(peer: Peer) -> None:
+        await peer.read()
+
+    async with scripted(first, second, third) as (url, _), client(App(), url, subscribe=(), timeout=0.3):
+        await until(lambda: len(lines(log)) >= 3)
+    said = "the connection is lost" if closes else "no answer within 0.3 s"
+    hint = 'if the broker speaks only MQTT 3.1.1, set version: "3.1.1"'
+    assert f": {said}; {hint}; next try in " in lines(log)[0]
+    assert not any(hint in line for line in lines(log)[1:])
+
+
 async def test_a_refused_subscription_is_said_and_tried_again(log: pytest.LogCaptureFixture) -> None:
     """The broker here grants nothing: SUBACK 0x87."""
 
@@ -375,6 +399,31 @@ async def test_a_slow_application_stops_the_reading_and_still_hears_answers(brok
         broker.publish("t", "last")
         await until(lambda: app.payloads()[-1:] == [b"last"])
     assert len(run._queue) == 0
+
+
+@pytest.mark.parametrize("version", ["5.0", "3.1.1"])
+async def test_more_than_there_is_room_for_comes_on_the_next_connection(
+    version: str, log: pytest.LogCaptureFixture
+) -> None:
+    """For each PUBACK, Mosquitto 2.0 sends as many messages as the receive maximum. They are read on and on where a
+    handler waits for an answer."""
+
+    async def handle(event: Any, send: Any) -> None:
+        await send({"type": "mqtt.send", "topic": "out", "payload": event["payload"], "qos": 1})
+
+    count, first, second = 2 * OVERFLOW, App(), App(handle)
+    options: dict[str, Any] = {"client_id": "one", "version": version, "max_unacked": 2}
+    with mosquitto(lines=("max_queued_messages 0",)) as broker:
+        async with client(first, broker.url, **options) as server:
+            await ready(server)
+        await asyncio.to_thread(broker.publish_lines, "t", [str(number) for number in range(4 * count)])
+        async with client(second, broker.url, **options) as server:
+            await until(lambda: len({*second.payloads()}) == 4 * count)
+            [connection] = server._connections
+            await until(lambda: not connection.unacknowledged)
+    assert f"mqtt-client plant 127.0.0.1:{broker.port}: {NO_ROOM}" in lines(log)
+    assert [*dict.fromkeys(second.payloads())] == [str(number).encode() for number in range(4 * count)]
+    assert len(second.scopes) > 2
 
 
 async def test_stop_acknowledges_what_has_arrived(broker: Mosquitto) -> None:

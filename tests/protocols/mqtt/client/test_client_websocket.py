@@ -60,6 +60,21 @@ async def test_large_messages_and_many(broker: tuple[Mosquitto, str]) -> None:
     assert app.payloads() == [b"x" * 100_000, *(str(number).encode() for number in range(200))]
 
 
+async def test_a_message_that_is_too_large_does_not_hold_up_the_next(
+    broker: tuple[Mosquitto, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker of 3.1.1 does not know how much we take, and a frame holds all of it."""
+    mosquitto, url = broker
+    app = App()
+    async with client(app, url, version="3.1.1", max_packet=1000) as server:
+        await ready(server)
+        mosquitto.publish("t/large", "x" * 100_000, "-q", "1")
+        mosquitto.publish("t/small", "x", "-q", "1")
+        await until(app.payloads)
+    assert app.payloads() == [b"x"]
+    assert "a message to 't/large' is lost: its 100011 bytes are more than max_packet, 1000" in caplog.text
+
+
 async def test_a_killed_broker_is_found_again(broker: tuple[Mosquitto, str], caplog: pytest.LogCaptureFixture) -> None:
     mosquitto, url = broker
     app = App()
