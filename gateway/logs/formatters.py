@@ -34,7 +34,7 @@ def sentence(error: BaseException) -> str:
     return f"{type(error).__name__} {text}"[:500].rstrip()
 
 
-class Text(logging.Formatter):
+class TextFormatter(logging.Formatter):
     """``ERROR 7f3a9c email ann@example.org -> tickets.Handler: KeyError 'order' (attempt 2 of 5, next in 30 s)``, then
     the line of the user's code. The id is there where the message has one."""
 
@@ -91,7 +91,7 @@ def _target(label: str) -> str:
     return label.rpartition("-> ")[2]
 
 
-class JSON(logging.Formatter):
+class JSONFormatter(logging.Formatter):
     """One object a line: time, level, logger, message; and route, scope, error, traceback where there are such."""
 
     def format(self, record: logging.LogRecord) -> str:

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from gateway.config.settings import LogSettings
 from gateway.logs.duplicates import Alone, Doubled
-from gateway.logs.formatters import JSON, Text, sentence
+from gateway.logs.formatters import JSONFormatter, TextFormatter, sentence
 from gateway.logs.frames import short
 from gateway.logs.rate_limit import Flood
 
@@ -21,7 +21,7 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     full = settings.tracebacks == "full" or settings.level == "debug"
     stamped = not _is_journal(stream) if settings.timestamps is None else settings.timestamps
     handler = _Handler(stream)
-    handler.setFormatter(JSON() if settings.format == "json" else Text(full=full, stamped=stamped))
+    handler.setFormatter(JSONFormatter() if settings.format == "json" else TextFormatter(full=full, stamped=stamped))
     handler.addFilter(Alone(stream) if settings.format == "json" else Doubled(stream))
     if settings.level != "debug":
         handler.addFilter(Flood())

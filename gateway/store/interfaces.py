@@ -11,7 +11,7 @@ moment may share a commit. ``tests/store_contract.py`` holds every engine to all
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
-from gateway.store.values import Claim, Counts, Message, Outgoing, OutgoingSummary, Search, Step, Summary
+from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
 class Clock(Protocol):
@@ -188,7 +188,7 @@ class OperatorStore(Protocol):
     async def get_outgoing(self, id: str) -> Outgoing | None:
         """The item with its content; None if it is gone."""
 
-    async def history(self, id: str) -> list[Step]:
+    async def history(self, id: str) -> list[HistoryEntry]:
         """What happened to an event, oldest first, also after it is gone, for ``KEEP`` seconds."""
 
     async def counts(self) -> Counts: ...

@@ -190,7 +190,7 @@ class OutgoingSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class HistoryEntry:
     """One line of a message's history."""
 
     at: float

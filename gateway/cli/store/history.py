@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from gateway.cli.store.selection import CANDIDATES, resolve
-from gateway.store import OperatorStore, OutgoingSummary, Step, Summary
+from gateway.store import HistoryEntry, OperatorStore, OutgoingSummary, Summary
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,7 @@ class History:
     id: str
     message: Summary | None
     """None if the store no longer has it, or its sender still has it."""
-    steps: list[Step]
+    steps: list[HistoryEntry]
     outgoing: list[OutgoingSummary]
     """Items that its handler sent and that have not left."""
 

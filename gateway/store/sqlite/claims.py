@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import claims
 from gateway.store.values import Claim, Outgoing
 
 
-class Claims(Session):
+class SQLiteClaims(StoreSession):
     async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:
         call = claims.Request(self._owner, key, id, now, ttl, failed_as, received=now + self._set_forward())
         return await self._run(claims.claim, call, undo=claims.give_back)

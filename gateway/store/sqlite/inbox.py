@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Collection, Sequence
 
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import messages as sql
 from gateway.store.sqlite.sql import put as puts
 from gateway.store.sqlite.sql.claims import Request
@@ -11,7 +11,7 @@ from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Claim, Message, Outgoing
 
 
-class Inbox(Session):
+class SQLiteInbox(StoreSession):
     async def put(self, message: Message) -> None:
         await self.put_all([message])
 

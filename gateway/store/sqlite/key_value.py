@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from functools import partial
 
 from gateway.store.sqlite.file.owner import is_alive
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import key_value
 from gateway.store.values import StoreUnavailable
 
 
-class KeyValue(Session):
+class SQLiteKeyValue(StoreSession):
     async def load(self, namespace: str) -> dict[str, bytes]:
         call = key_value.Load(namespace, self._owner, partial(is_alive, self.path))
         try:

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import history, lookup, messages, outgoing
-from gateway.store.values import Counts, Message, Outgoing, OutgoingSummary, Search, Step, Summary
+from gateway.store.values import Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
-class Operator(Session):
+class SQLiteOperator(StoreSession):
     async def waiting(
         self, *, type: str | None = None, route: str | None = None, limit: int = 1000, after: str = ""
     ) -> list[Summary]:
@@ -48,7 +48,7 @@ class Operator(Session):
         found = await self._read(outgoing.get, id)
         return found and replace(self._by_machine_clock([found])[0], since=found.since + self._set_forward())
 
-    async def history(self, id: str) -> list[Step]:
+    async def history(self, id: str) -> list[HistoryEntry]:
         return await self._read(history.read, id)
 
     async def counts(self) -> Counts:

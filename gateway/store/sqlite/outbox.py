@@ -2,13 +2,13 @@
 
 from collections.abc import Collection
 
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import outgoing as sql
 from gateway.store.sqlite.sql.take import Take
 from gateway.store.values import Outgoing
 
 
-class Outbox(Session):
+class SQLiteOutbox(StoreSession):
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
         call = Take(self._owner, limit, now, tuple(busy))
         return await self._run(sql.take, call, undo=sql.give_back)

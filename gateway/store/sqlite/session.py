@@ -22,7 +22,7 @@ Opened = tuple[FairConnection, Owner, str]
 """The connection, its owner, and what was found in the file."""
 
 
-class Session:
+class StoreSession:
     """What all parts of the engine share. Several processes may have ``path`` open."""
 
     def __init__(self, path: str | Path) -> None:

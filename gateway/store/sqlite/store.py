@@ -1,12 +1,12 @@
 """The parts together."""
 
-from gateway.store.sqlite.claims import Claims
-from gateway.store.sqlite.inbox import Inbox
-from gateway.store.sqlite.key_value import KeyValue
-from gateway.store.sqlite.operator import Operator
-from gateway.store.sqlite.outbox import Outbox
-from gateway.store.sqlite.upkeep import Upkeep
+from gateway.store.sqlite.claims import SQLiteClaims
+from gateway.store.sqlite.inbox import SQLiteInbox
+from gateway.store.sqlite.key_value import SQLiteKeyValue
+from gateway.store.sqlite.operator import SQLiteOperator
+from gateway.store.sqlite.outbox import SQLiteOutbox
+from gateway.store.sqlite.upkeep import SQLiteUpkeep
 
 
-class SQLiteStore(Inbox, Claims, Outbox, KeyValue, Operator, Upkeep):
+class SQLiteStore(SQLiteInbox, SQLiteClaims, SQLiteOutbox, SQLiteKeyValue, SQLiteOperator, SQLiteUpkeep):
     """A :class:`gateway.store.interfaces.Store` in the file at ``path``."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.store.sqlite.file.database import dead_owners, recover
-from gateway.store.sqlite.session import Session
+from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import claims, clock, messages
 from gateway.store.values import KEEP, KEEP_HISTORIES
 
@@ -13,7 +13,7 @@ PURGE = 10_000
 """Rows that one commit forgets: other calls want theirs in between."""
 
 
-class Upkeep(Session):
+class SQLiteUpkeep(StoreSession):
     async def probe(self) -> None:
         await self._run(_probe, None)
 

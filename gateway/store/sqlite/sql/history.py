@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from gateway.store.sqlite.sql.rows import text
-from gateway.store.values import Step
+from gateway.store.values import HistoryEntry
 
 LONGEST = 16_000
 """Characters of one history. Of a message that is tried for ever, the latest are kept."""
@@ -24,29 +24,29 @@ def failed(error: str, due: float | None = None) -> str:
     return line(f"failed: {reason}" if due is None else f"failed: {reason}; waits until {_clock(due)}")
 
 
-def read(db: sqlite3.Connection, calls: Sequence[str]) -> list[list[Step]]:
+def read(db: sqlite3.Connection, calls: Sequence[str]) -> list[list[HistoryEntry]]:
     return [_read(db, text(event)) for event in calls]
 
 
-def _read(db: sqlite3.Connection, event: str) -> list[Step]:
+def _read(db: sqlite3.Connection, event: str) -> list[HistoryEntry]:
     """The steps of the claim and of the message of ``event``, oldest first. Of steps at the same moment the claim's
     come first, since the message was made of it. Each keeps its own order, even if the machine's clock was set back."""
     sql = (
         "SELECT received, story FROM claims WHERE id = ?1 UNION ALL SELECT received, story FROM messages WHERE id = ?1"
     )
     rows = db.execute(sql, [event]).fetchall()
-    received = [Step(float(at), "received") for at, _ in rows[:1]]
+    received = [HistoryEntry(float(at), "received") for at, _ in rows[:1]]
     return received + list(heapq.merge(*(_steps(str(written)) for _, written in rows), key=lambda step: step.at))
 
 
-def _steps(story: str) -> list[Step]:
+def _steps(story: str) -> list[HistoryEntry]:
     return [step for each in story.splitlines() if (step := _step(each)) is not None]
 
 
-def _step(written: str) -> Step | None:
+def _step(written: str) -> HistoryEntry | None:
     at, tab, what = written.partition("\t")
     try:
-        return Step(float(at), what) if tab else None
+        return HistoryEntry(float(at), what) if tab else None
     except ValueError:
         return None  # cut at LONGEST, or damaged
 
