@@ -52,10 +52,13 @@ async def working(store: SQLiteStore, app: Any) -> AsyncIterator[Worker]:
 
 
 async def publish(app: Any, *messages: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is heard of ``app``. As from a server, no message comes before the application has accepted."""
     async with Conversation(app, device()) as peer:
-        peer.say(CONNECT, *messages, DISCONNECT)
+        peer.say(CONNECT)
+        accept = await peer.hear()
+        peer.say(*messages, DISCONNECT)
         await peer.end()
-        return peer.heard()
+        return [accept, *peer.heard()]
 
 
 def mqtt_app(consumer: Any, policy: Policy = QUICK) -> Any:
