@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from typing import Any
 
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
@@ -53,17 +54,37 @@ class InboxConnection:
         events: Queue[ReceiveEvent] = Queue(WINDOW)
         messages: Queue[MQTTReceiveEvent] = Queue(WINDOW)
         reading = group.create_task(_read(receive, events, messages))
-        group.create_task(self._hear(scope, events, send, reading))
-        group.create_task(self._store(scope, messages, send))
+        accepted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        group.create_task(self._hear(scope, events, send, reading, accepted))
+        group.create_task(self._store(scope, messages, send, accepted))
 
     async def _hear(
-        self, scope: MQTTScope, events: Queue[ReceiveEvent], send: Send, reading: "asyncio.Task[None]"
+        self,
+        scope: MQTTScope,
+        events: Queue[ReceiveEvent],
+        send: Send,
+        reading: "asyncio.Task[None]",
+        accepted: "asyncio.Future[bool]",
     ) -> None:
         """Let the application hear all that is no message."""
-        await self._app(scope, events.get, send)
+
+        async def answer(event: Any) -> None:
+            await send(event)
+            if event["type"] == "mqtt.accept":
+                accepted.set_result(True)
+
+        await self._app(scope, events.get, answer)
+        if not accepted.done():
+            accepted.set_result(False)
         reading.cancel()  # where it is not over: nobody is left who would answer
 
-    async def _store(self, scope: MQTTScope, messages: Queue[MQTTReceiveEvent], send: Send) -> None:
+    async def _store(
+        self, scope: MQTTScope, messages: Queue[MQTTReceiveEvent], send: Send, accepted: "asyncio.Future[bool]"
+    ) -> None:
+        """Store what an accepted device sends. Behind a router, messages may come before the application has answered:
+        that takes a sync one a thread."""
+        if not await accepted:
+            return
         here = deliveries.get()
         make: _Messages | None = None  # a device that only listens has none
         while batch := await messages.take():

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation
-from test_worker import CONNECT, DISCONNECT, QUICK, device, message
+from test_worker import CONNECT, DISCONNECT, QUICK, device, message, mqtt_app
 from waiting import until
 
 from gateway import AsyncMqttConsumer, MqttConsumer
@@ -100,6 +100,36 @@ async def test_an_application_that_returns_ends_the_connection_and_what_was_said
             peer.say(ask(1, ("a", 0)))
         await peer.end()
     assert await waiting(store) == bool(answer)
+
+
+@pytest.mark.parametrize("answer", ["mqtt.accept", "mqtt.reject"])
+async def test_behind_a_router_nothing_is_kept_before_the_application_has_accepted(
+    store: SQLiteStore, answer: str
+) -> None:
+    """The router accepts the device, and each application hears of it with its first message."""
+    release = asyncio.Event()
+
+    async def slow(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await release.wait()
+        await send({"type": answer})
+        await receive()
+
+    async with Conversation(mqtt_app(slow), device()) as peer:
+        peer.say(CONNECT)
+        assert await peer.hear() == {"type": "mqtt.accept"}
+        peer.say(message("t", b"1", 1))
+        await asyncio.sleep(0.05)
+        assert (await waiting(store), peer.heard()) == (0, [])
+        release.set()
+        if answer == "mqtt.accept":
+            assert await peer.hear() == {"type": "mqtt.ack", "id": 1}
+            assert await waiting(store) == 1
+        else:
+            assert (await peer.hear())["type"] == "mqtt.disconnect"
+            assert await waiting(store) == 0
+        peer.say(DISCONNECT)
+        await peer.end()
 
 
 async def test_an_application_that_is_behind_holds_back_reading(store: SQLiteStore) -> None:
