@@ -73,7 +73,7 @@ class Calls:
         self._number = 0
 
     def give_up(self) -> bool:
-        """What waits for a free thread is not to begin any more. False where a thread is at work, which goes on."""
+        """What waits for a free thread is not to begin any more. False if a thread is at work, which goes on."""
         with self._lock:
             self.cut += not self._number
             return not self._number

@@ -61,7 +61,7 @@ class Queue(deque[T], Generic[T]):
             await self._room.wait()
 
     async def get(self) -> T:
-        """The oldest item. Raises EOFError where there is none, and will be none."""
+        """The oldest item. Raises EOFError if there is none, and will be none."""
         checkpoints.left -= 1
         if checkpoints.left < 0:
             await checkpoints.read_clock()  # before the item is taken, or a task that is cancelled here would lose it

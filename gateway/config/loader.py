@@ -61,7 +61,7 @@ class ParsedConfig:
 
 
 def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> ParsedConfig:
-    """Read a file. Raises ConfigErrors where nothing of it can be used."""
+    """Read a file. Raises ConfigErrors if nothing of it can be used."""
     path = Path(file)
     try:
         text = path.read_bytes().decode("utf-8-sig")

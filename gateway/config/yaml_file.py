@@ -86,7 +86,7 @@ class _FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # typ
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """The node of the text, None where it is empty. Raises as PyYAML's own parser does."""
+    """The node of the text, None if it is empty. Raises as PyYAML's own parser does."""
     shielded = _REFERENCE.sub(lambda match: _SHIELD.format(match[1]), text)
     if _SEEN_OTHERWISE.search(text):
         return _Loader(shielded).get_single_node()
@@ -145,7 +145,7 @@ class _Reader:
         return [self._node(child, (*loc, index), secret=secret, repeated=repeated) for index, child in children]
 
     def _is_bounded(self, node: yaml.Node, span: Span, loc: Loc, *, repeated: bool) -> bool:
-        """Whether ``node`` has been read before, or what is around it. Raises ConfigErrors where that is too often."""
+        """Whether ``node`` has been read before, or what is around it. Raises ConfigErrors if that is too often."""
         if not isinstance(node, yaml.ScalarNode):
             repeated |= id(node) in self._read
             self._read.add(id(node))
@@ -267,7 +267,7 @@ def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:
 
 
 def read(text: str, *, name: str, folder: Path, environ: Mapping[str, str]) -> Document:
-    """Read ``text``; messages call it ``name``. Raises ConfigErrors where it is no YAML at all."""
+    """Read ``text``; messages call it ``name``. Raises ConfigErrors if it is no YAML at all."""
     reader = _Reader(name, folder, text, environ)
     if len(text) > _LENGTH:
         raise ConfigErrors([Diagnostic(name, 1, 1, f"the file is longer than {_LENGTH} characters")])

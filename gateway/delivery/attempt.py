@@ -20,7 +20,7 @@ class Outcome:
     """What came of an attempt."""
 
     verdict: Event | None
-    """The last accept, reject or defer; None where it said nothing, which accepts."""
+    """The last accept, reject or defer; None if it said nothing, which accepts."""
     replies: list[Event]
     """What may ride in the answer to the sender (``sms.send``), where one still waits for it."""
     outgoing: list[Event]
@@ -57,7 +57,7 @@ class Attempt(AppRun):
     method for each event: most are :meth:`decide`, :meth:`reply` or :meth:`leave`."""
 
     is_whole: ClassVar[bool] = True
-    """Whether the scope is one message, so that its disconnect follows at once. False where a scope is a connection."""
+    """Whether the scope is one message, so that its disconnect follows at once. False if a scope is a connection."""
 
     def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
         super().__init__(app, scope)

@@ -40,7 +40,7 @@ class DeliveryKind(ABC):
     # A message that arrives.
 
     def check(self, policy: Policy) -> None:  # noqa: B027 -- most have nothing to say
-        """Raises ValueError, with one sentence, where messages cannot be delivered under ``policy``."""
+        """Raises ValueError, with one sentence, if messages cannot be delivered under ``policy``."""
 
     def live(self, app: Application, label: str, policy: Policy) -> Application | None:
         """Return the application that stands before ``app``, for a scope that is a connection and brings many messages.
@@ -116,7 +116,7 @@ def delivery_kind(scope_type: str) -> DeliveryKind | None:
 
 
 def kind_of_event(event: Event) -> DeliveryKind:
-    """Raises LookupError where nobody here knows it."""
+    """Raises LookupError if nobody here knows it."""
     name = event["type"].partition(".")[0]
     if (kind := delivery_kind(name)) is None:
         raise LookupError(f"no installed scope type has {name!r} messages that are kept or sent")
@@ -124,7 +124,7 @@ def kind_of_event(event: Event) -> DeliveryKind:
 
 
 def check_policy(scope_type: str, policy: Policy) -> None:
-    """Raises ValueError where messages of this scope type cannot be delivered under ``policy``."""
+    """Raises ValueError if messages of this scope type cannot be delivered under ``policy``."""
     if policy.plain:
         return
     if (kind := delivery_kind(scope_type)) is None:

@@ -202,7 +202,7 @@ class _Automaton:
         self._opaque = 0
 
     def dangerous(self) -> int | None:
-        """The number of the innermost loop that is dangerous, None where no loop is."""
+        """The number of the innermost loop that is dangerous, None if no loop is."""
         whole = True
         while self._roots:
             part = self._sequence(self._roots.popleft())

@@ -20,7 +20,7 @@ class Literals(NamedTuple):
 
 
 def of_plain(text: str, *, ignore_case: bool) -> Literals | None:
-    """The literals of an expression that is nothing but a text, perhaps anchored; None where it is more than that."""
+    """The literals of an expression that is nothing but a text, perhaps anchored; None if it is more than that."""
     found = _PLAIN.fullmatch(text)
     if found is None:
         return None

@@ -57,7 +57,7 @@ def route(pattern: Pattern, target: Any, policy: Policy = PLAIN) -> Route:
 
 
 def pattern_text(written: str) -> str:
-    """Return ``written``. Raises ValueError where it is a number, None or whatever else Python lets through."""
+    """Return ``written``. Raises ValueError if it is a number, None or whatever else Python lets through."""
     if not isinstance(written, str):
         raise ValueError(f"{written!r} is not text; write it in quotes")
     return written
@@ -77,7 +77,7 @@ class Router:
     """What its routes may look for."""
 
     def __init__(self, routes: Iterable[Route]) -> None:
-        """Raises ValueError where one is not a route, or not one for this router."""
+        """Raises ValueError if one is not a route, or not one for this router."""
         self.routes: Sequence[Route] = tuple(map(self._own, self._listed(routes)))
         patterns = [route.pattern for route in self.routes]
         self._index = Index(patterns) if len(patterns) > FEW else None
@@ -104,7 +104,7 @@ class Router:
         return route
 
     def check(self, kind: str) -> None:
-        """Raises ValueError where scopes of the type ``kind`` cannot be answered here, or by what is below."""
+        """Raises ValueError if scopes of the type ``kind`` cannot be answered here, or by what is below."""
         if self.scope_types and kind not in self.scope_types:
             raise ValueError(f"{type(self).__name__} does not route {kind}")
         for route in self.routes:
@@ -116,7 +116,7 @@ class Router:
         raise LookupError(f"{type(self).__name__} has no key for {scope['type']}")
 
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
-        """The first route that matches ``scope``, and what its pattern captured. None where a search takes too long:
+        """The first route that matches ``scope``, and what its pattern captured. None if a search takes too long:
         the routes after that one are for what it does not match, which nobody knows."""
         for route in self.routes if self._index is None else self._candidates(self._index, scope):
             try:
@@ -166,7 +166,7 @@ class Router:
 
 
 def check_answers(app: Application, kind: str) -> None:
-    """Raises ValueError where ``app`` surely has no answer for scopes of the type ``kind``."""
+    """Raises ValueError if ``app`` surely has no answer for scopes of the type ``kind``."""
     if isinstance(app, Router):
         app.check(kind)
     consumer = getattr(app, "consumer_class", None)  # Channels' consumers have it, too
@@ -175,7 +175,7 @@ def check_answers(app: Application, kind: str) -> None:
 
 
 def check_policies(routes: Iterable[Route], kind: str) -> None:
-    """Raises ValueError where messages of the scope type ``kind`` cannot be delivered as a route wants it."""
+    """Raises ValueError if messages of the scope type ``kind`` cannot be delivered as a route wants it."""
     for route in routes:
         if isinstance(route.app, Guard):
             check_policy(kind, route.app.policy)

@@ -17,7 +17,7 @@ SINGLE, DOUBLE = 3, 1
 def as_application(target: Any) -> Application:
     """An ASGI 3 application of ``target``: a consumer class, an ASGI 3 or ASGI 2 callable, or a router.
 
-    Raises ValueError where it is none of them, as far as that can be seen before it is called.
+    Raises ValueError if it is none of them, as far as that can be seen before it is called.
     """
     if isinstance(target, type) and hasattr(target, "as_asgi"):
         application: Application = target.as_asgi()

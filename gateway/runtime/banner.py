@@ -72,7 +72,7 @@ def _pattern(kind: str, route: Route) -> str:
 
 
 def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str) -> str:
-    """What to try, built from what is there: each of it can be pasted. Empty where there is nothing to try.
+    """What to try, built from what is there: each of it can be pasted. Empty if there is nothing to try.
 
     ``settings`` are those of the ``servers``, by name, in the order of the file.
     """

@@ -24,7 +24,7 @@ INTERVAL = 0.5
 
 
 class _Beat:
-    """One thing that should answer: ``ask`` gives a future, or None where there is nothing to ask."""
+    """One thing that should answer: ``ask`` gives a future, or None if there is nothing to ask."""
 
     def __init__(
         self, ask: "Callable[[], Future[None] | None]", limit: float, stuck: Callable[[], str], on: str

@@ -22,7 +22,7 @@ class Failure(NamedTuple):
 
     name: str
     package: str
-    """``gateway-syslog 0.1.0``; empty where that is not known."""
+    """``gateway-syslog 0.1.0``; empty if that is not known."""
     reason: str
 
     def __str__(self) -> str:

@@ -44,7 +44,7 @@ class ServerKind:
         return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
 
     def server_class(self) -> type[Server]:
-        """Raises ValueError, with one sentence, where ``home`` is not a server that can be made."""
+        """Raises ValueError, with one sentence, if ``home`` is not a server that can be made."""
         module, _, name = self.home.partition(":")
         try:
             found: Any = getattr(import_module(module), name)
@@ -62,7 +62,7 @@ class ServerKind:
         return bool(getattr(settings, "persistence", False))
 
     def make(self, app: Application, settings: Any, name: str, state: dict[str, Any], given: Given) -> Server:
-        """Raises ValueError, with one sentence, where settings contradict each other, or the class is not as it
+        """Raises ValueError, with one sentence, if settings contradict each other, or the class is not as it
         should be."""
         factory: Any = self.server_class()
         options = self.options(settings, name, given)
@@ -94,7 +94,7 @@ def _members(settings: Any) -> Iterator[type]:
 
 
 def _names(settings: type) -> tuple[str, ...]:
-    """Raises TypeError where its ``protocol`` is missing, or may be any text."""
+    """Raises TypeError if its ``protocol`` is missing, or may be any text."""
     protocol = get_type_hints(settings).get("protocol") if is_dataclass(settings) else None
     if get_origin(protocol) is not Literal:
         raise TypeError(f"{settings!r} has not the form of server settings: a dataclass with protocol: Literal[...]")

@@ -231,7 +231,7 @@ non-zero Packet Identifier that is currently unused"; without DUP it could not b
 
 
 def step(table: Table, state: str, what: str) -> Step:
-    """The step from ``state`` when ``what`` came. Raises RemoteProtocolError where there is none."""
+    """The step from ``state`` when ``what`` came. Raises RemoteProtocolError if there is none."""
     found = table[state].get(what)
     if found is None:
         why = _BROKEN.get(what, f"{what} in the state {state!r} [4.3]")

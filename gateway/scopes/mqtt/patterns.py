@@ -71,7 +71,7 @@ class Topic(Pattern):
 
 
 def _capture(text: str, level: str) -> tuple[str, str]:
-    """(name, filter) of one level; the name is empty where it captures nothing. Raises ValueError."""
+    """(name, filter) of one level; the name is empty if it captures nothing. Raises ValueError."""
     if "{" not in level and "}" not in level:
         return "", level
     name = level[1:-1]
@@ -95,7 +95,7 @@ def _topic_regex(levels: list[tuple[str, str]]) -> str:
 
 
 def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError where it does not
+    """An MQTT topic filter, with ``+`` and ``#``; ``{sensor}`` captures one level. Raises ValueError if it does not
     capture what the consumer's handler must have."""
     pattern = Topic(pattern_text(filter))
     made = route(pattern, target, policy)

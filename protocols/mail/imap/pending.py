@@ -21,7 +21,7 @@ SHORTEST_WAIT = 0.2
 class _Again:
     due: float
     step: float
-    """Seconds of the last wait for which the application named no time; 0 where there was none."""
+    """Seconds of the last wait for which the application named no time; 0 if there was none."""
 
 
 class PendingMessages:

@@ -35,7 +35,7 @@ class FanOut:
         self._then: list[Callable[[], None]] = []
 
     def when_done(self, call: Callable[[], None]) -> None:
-        """``call()`` when everybody has it; at once where that is so."""
+        """``call()`` when everybody has it; at once if that is so."""
         if self._done:
             call()
         else:
@@ -85,7 +85,7 @@ class FanOuts:
 
 
 def _deliver(fan_out: FanOut, target: Target, grant: Grant | None) -> None:
-    """``grant`` is None where it has unsubscribed meanwhile."""
+    """``grant`` is None if it has unsubscribed meanwhile."""
     if grant is not None:
         try:
             target.deliver(fan_out.message, grant, fan_out.origin)

@@ -22,7 +22,7 @@ class Persistence(Protocol):
         """Everything that is kept, by key."""
 
     async def commit(self, changes: Changes) -> None:
-        """All of ``changes`` or none; durable when it returns. Raises OSError where it cannot be made so."""
+        """All of ``changes`` or none; durable when it returns. Raises OSError if it cannot be made so."""
 
 
 class Journal:

@@ -52,7 +52,7 @@ class ApplicationMessage:
         if self.properties:
             self.size += _size(self.properties)
         self.number = 0
-        """Its key in the journal; 0 where it is not kept."""
+        """Its key in the journal; 0 if it is not kept."""
         self.holders = 0
         """Kept deliveries of it."""
         self._encoded: dict[Any, Any] = {}

@@ -25,7 +25,7 @@ class Outbound:
         self.identifiers = identifiers
         self.share = share
         self.number = 0
-        """Its key in the journal; 0 where it is not kept."""
+        """Its key in the journal; 0 if it is not kept."""
         self.packet_id = 0
         self.state = exchange.SENT[qos]
         """In :data:`protocols.mqtt.qos.SENDER`."""

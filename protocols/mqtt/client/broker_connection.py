@@ -153,7 +153,7 @@ class BrokerConnection(asyncio.Protocol):
         return code
 
     async def subscribe(self, filters: Sequence[tuple[str, int]]) -> None:
-        """Raises Refused where the broker refuses one of them, or Disconnected."""
+        """Raises Refused if the broker refuses one of them, or Disconnected."""
         self._check_alive()
         codes = await self._answer(self._core.subscribe(filters))
         for (text, _), code in zip(filters, codes, strict=False):

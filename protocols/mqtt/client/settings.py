@@ -121,7 +121,7 @@ class MQTTClientSettings:
         return self.max_unacked * self.parallel
 
     def context(self) -> ssl.SSLContext | None:
-        """Raises BindError where a file is missing or wrong."""
+        """Raises BindError if a file is missing or wrong."""
         return client_context(self.ca, self.certificate, self.key) if self.is_secure else None
 
 

@@ -67,7 +67,7 @@ class ExactlyOnce:
         return True
 
     def begin(self, packet_id: int, packet: MQTTReceiveEvent) -> None:
-        """Begin the exchange of a PUBLISH that is new. Raises RemoteProtocolError where there are too many."""
+        """Begin the exchange of a PUBLISH that is new. Raises RemoteProtocolError if there are too many."""
         if len(self._session.inbound) >= UNRELEASED:
             raise broken("too many messages at QoS 2 that it has not released", reasons.QUOTA_EXCEEDED)
         self.begun += 1

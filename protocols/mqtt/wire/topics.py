@@ -24,7 +24,7 @@ def valid_filter(topic_filter: str) -> bool:
 
 
 def split_share(topic_filter: str) -> tuple[str | None, str]:
-    """The group of a shared subscription, and the filter it is for (MQTT 5, 4.8.2); None where it is not shared."""
+    """The group of a shared subscription, and the filter it is for (MQTT 5, 4.8.2); None if it is not shared."""
     if not topic_filter.startswith("$share/"):
         return None, topic_filter
     group, _, shared = topic_filter.removeprefix("$share/").partition("/")

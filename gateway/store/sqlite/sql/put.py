@@ -42,7 +42,7 @@ Begun = tuple[Claim, Message | None]
 
 
 def put(db: Database, calls: Sequence[Put]) -> list[list[Message]]:
-    """The messages of each call that are begun. Raises ValueError where an id is already kept."""
+    """The messages of each call that are begun. Raises ValueError if an id is already kept."""
     if not any(call.begin for call in calls) or _others_go_first(db, max(call.now for call in calls)):
         states = [[WAITING] * len(call.messages) for call in calls]
     else:

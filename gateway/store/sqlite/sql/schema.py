@@ -115,7 +115,7 @@ def check_version(version: int) -> None:
 
 
 def version_in(header: bytes) -> int:
-    """The version of the file that begins with ``header`` (SQLite's file format, 1.3); 0 where it is not a database."""
+    """The version of the file that begins with ``header`` (SQLite's file format, 1.3); 0 if it is not a database."""
     return int.from_bytes(header[60:64], "big") if header.startswith(b"SQLite format 3\0") else 0
 
 
