@@ -1,18 +1,22 @@
 """kill -9 of a gateway that hears a Mosquitto at QoS 2, with ``persistence: true``: each message is handled, and none
-again whose PUBREC Mosquitto has had."""
+again whose PUBREC Mosquitto has had. What its handler publishes at QoS 2 arrives once."""
 
+import contextlib
 import random
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from crashing import SEEDS
 from servers.gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
+from servers.programs import program
 from servers.site import PATIENCE, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
@@ -21,9 +25,10 @@ KILLS, EACH = 6, 65
 """Each kill comes while so many messages are published: some are handled by then, others are still to come."""
 COUNT = KILLS * EACH
 HANDLERS = """
-import os, time
+import itertools, os, time
 from gateway import MqttConsumer
 
+NUMBERS = itertools.count()
 BOOK = os.open(os.environ["BOOK"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
@@ -31,6 +36,7 @@ class Reading(MqttConsumer):
     def receive(self, topic, payload):
         time.sleep(0.002)
         os.write(BOOK, f"{topic}\\n".encode())
+        self.publish(f"out/{topic}", f"{topic} {os.getpid()} {next(NUMBERS)}".encode(), qos=2, wait=True)
 """
 CONFIG = """
 servers:
@@ -69,7 +75,7 @@ def received(broker: Mosquitto) -> set[str]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_kill_9(tmp_path: Path, seed: int) -> None:
     dice = random.Random(seed)
-    with mosquitto(lines=("log_type all", "max_queued_messages 0")) as broker:
+    with mosquitto(lines=("log_type all", "max_queued_messages 0")) as broker, _subscriber(tmp_path, broker) as heard:
         gateway = Gateway(tmp_path, broker)
         try:
             gateway.start()
@@ -89,10 +95,25 @@ def test_kill_9(tmp_path: Path, seed: int) -> None:
                 publishing.join(PATIENCE)
             until(lambda: len(gateway.handled()) == COUNT, "all are handled", 60.0)
             until(lambda: len(received(broker)) == COUNT, "Mosquitto knows it", 60.0)
+            until(lambda: len({line.split()[0] for line in heard()}) == COUNT, "the subscriber has an answer to each")
+            assert len(heard()) == len(set(heard()))
             gateway.stop(signal.SIGTERM)
         finally:
             gateway.stop(signal.SIGKILL)
     assert "Traceback" not in gateway.output()
+
+
+@contextlib.contextmanager
+def _subscriber(folder: Path, broker: Mosquitto) -> Iterator[Callable[[], list[str]]]:
+    """Somebody who hears what handlers publish; the payloads."""
+    command = [program("mosquitto_sub"), "-p", str(broker.port), "-i", "watcher", "-q", "2", "-t", "out/#"]
+    book = folder / "heard"
+    with book.open("wb", buffering=0) as file, subprocess.Popen(["stdbuf", "-oL", *command], stdout=file) as process:
+        until(lambda: "SUBSCRIBE from watcher" in (broker._root / "log").read_text(), "it has subscribed")
+        try:
+            yield lambda: book.read_text().splitlines()
+        finally:
+            process.kill()
 
 
 def _publish(broker: Mosquitto, numbers: range) -> None:
