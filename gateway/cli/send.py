@@ -104,7 +104,7 @@ def _command(form: Callable[..., Sender]) -> Callable[..., None]:
 def _add(kind: ScopeKind) -> None:
     module, _, name = kind.send.partition(":")
     command = _command(getattr(import_module(module), name))
-    # What begins with a dash and is no option, such as a number, is an argument.
+    # What begins with a dash and is not an option, such as a number, is an argument.
     app.command(kind.name, context_settings={"ignore_unknown_options": kind.dashes})(command)
 
 

@@ -234,7 +234,7 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
 
 
 def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> str | None:
-    """What is no mistake to YAML, and never what was meant."""
+    """Return what is wrong with a form that YAML takes but nobody means."""
     text = key.value.translate(_UNSHIELD)
     if key.tag == _PLAIN and text == "<<":
         return "merge keys (<<) are not supported; write the keys themselves"

@@ -97,7 +97,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 def _ignoring_write_errors(print_line: Print) -> Print:
-    """A banner that nobody can read is no reason to stop: the disk is full, or the pipe has no reader."""
+    """A banner that nobody can read is not a reason to stop: the disk is full, or the pipe has no reader."""
 
     def print_if_possible(text: str) -> None:
         with contextlib.suppress(OSError):

@@ -14,7 +14,7 @@ _BETWEEN_DIGITS = re.compile(r"[\s().-]")
 
 @dataclass(frozen=True)
 class Phone(Pattern):
-    """An E.164 prefix, compared by digits. Short codes and alphanumeric senders are no phone numbers: never matched."""
+    """An E.164 prefix, compared by digits. Short codes and alphanumeric senders never match."""
 
     prefix: str
 

@@ -25,7 +25,7 @@ class ClientSession:
         self.journal = journal
         self.handled: dict[int, int] = {}
         """Messages that the application is done with, and the reason code for their PUBREC. Until its PUBREL the broker
-        may send one again, which is no new message."""
+        may send one again, which is not a new message."""
         self.unreleased: set[int] = set()
         """Messages that we have begun to publish. Until its PUBCOMP the broker takes a message with the same id for the
         same message."""

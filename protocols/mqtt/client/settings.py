@@ -92,7 +92,9 @@ class MQTTClientSettings:
     def _check_url(self, parts: SplitResult) -> None:
         has_path = parts.path not in ("", "/") or parts.query
         if parts.scheme not in _PORTS or not parts.hostname or not _has_port(parts):
-            raise ValueError(f"url: {parts.scheme}://... is not a broker; write mqtt://host:1883 or mqtts://host:8883")
+            raise ValueError(
+                f"url: {parts.scheme}://... is not a broker's URL; write mqtt://host:1883 or mqtts://host:8883"
+            )
         if has_path and parts.scheme not in _WEBSOCKET:
             raise ValueError(f"url: {parts.scheme}:// has no path; ws:// and wss:// do")
         if parts.username is not None:

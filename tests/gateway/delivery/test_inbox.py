@@ -1,4 +1,4 @@
-"""A connection whose messages go to the store: what is no message goes to the application, in order."""
+"""A connection whose messages go to the store: what is not a message goes to the application, in order."""
 
 import asyncio
 import logging

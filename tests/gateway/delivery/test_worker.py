@@ -300,7 +300,7 @@ async def test_a_handler_says_not_now_or_never_without_raising(
         async def receive(self, topic: str, payload: bytes) -> None:
             judge(self, payload)
 
-    app = mqtt_app(Sync if sync else Async, Policy(inbox=True, attempts=1))  # a deferral is no failure
+    app = mqtt_app(Sync if sync else Async, Policy(inbox=True, attempts=1))  # a deferral is not a failure
     await publish(app, message("a", b"later", 1), message("a", b"never", 2))
     async with working(store, app):
         await until(lambda: done(store))

@@ -39,7 +39,7 @@ def test_every_step_names_its_rule(table: Table) -> None:
 
 
 def test_a_sender_hears_everything_that_a_receiver_may_answer() -> None:
-    """A late answer is no fault of the peer (4.4): no state may raise."""
+    """A late answer is not a fault of the peer (4.4): no state may raise."""
     heard = {qos.PUBACK, qos.PUBREC, qos.PUBREC_ERROR, qos.PUBCOMP}
     assert all(heard <= row.keys() for row in SENDER.values())
     assert all(qos.RECONNECT in row for state, row in SENDER.items() if state != FREE)

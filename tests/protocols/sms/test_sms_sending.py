@@ -227,7 +227,7 @@ def test_any_wish_is_read_or_left(header: str) -> None:
 
 
 def test_a_part_has_something_to_read() -> None:
-    """A template's last line break, just behind the longest text, is no text of its own."""
+    """A template's last line break, just behind the longest text, is not text of its own."""
     for text in ("x" * 9 + "\n", " " * 9 + "x" * 9, "x" * 9 + " " * 9):
         assert [part["text"] for part in parts({"text": text, "media": ["m"]}, 9)] == ["x" * 9]
     assert parts({"text": "\n" * 20, "media": ["m"]}, 9) == [{"text": "\n" * 9, "media": ["m"]}]

@@ -166,7 +166,7 @@ def test_an_earlier_application_that_ends_without_an_answer(broker: Broker, repe
 
 @pytest.mark.parametrize("ended", [True, False])
 def test_a_client_that_comes_back_without_the_message_gives_it_up(broker: Broker, ended: bool) -> None:
-    """One whose process was restarted has the packet identifier only (our client is one). It is no fault each time."""
+    """A client whose process was restarted has the packet identifier only, as ours does. That is not a fault."""
     bob, ann = subscribed(broker), stay(broker)
     ann.say(wire.publish("a", b"x", 2, 7))
     back = stay(broker)

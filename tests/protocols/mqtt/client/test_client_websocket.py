@@ -1,4 +1,4 @@
-"""The client over WebSocket: Mosquitto, our own server behind our own HTTP server, and what is no broker."""
+"""The client over WebSocket: Mosquitto, our own server behind our own HTTP server, and what is not a broker."""
 
 import asyncio
 import contextlib
