@@ -28,6 +28,8 @@ SLICE = 64
 
 _EMPTY: deque[Any] = deque()
 """What nothing waits in: a deque of its own would be a tenth of what an idle client costs. Never written to."""
+_NOTHING: dict[Any, Any] = {}
+"""For the same reason. Never written to."""
 _NONE_LEFT: Iterator[Any] = iter(())
 
 
@@ -90,9 +92,9 @@ class Session:
         self._window = settings.max_inflight
         self._queue: deque[Outbound] = _EMPTY
         self._queued = 0
-        self._resends: dict[int, None] = {}  # of inflight, what was not sent yet on this connection, in order
+        self._resends: dict[int, None] = _NOTHING  # of inflight, what was not sent yet on this connection, in order
         self._unsent: Iterator[int] = _NONE_LEFT  # over the same, and what has been sent or acknowledged since
-        self._replays: dict[str, Iterator[tuple[ApplicationMessage, Grant] | None]] = {}  # by topic filter
+        self._replays: dict[str, Iterator[tuple[ApplicationMessage, Grant] | None]] = _NOTHING  # by topic filter
         self._last_id = 0
 
     # Deliver.
@@ -177,7 +179,7 @@ class Session:
         """Go on with a client that is back: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outgoing = outgoing
         self._window = min(self._settings.max_inflight, receive_maximum)
-        self._resends = dict.fromkeys(self.inflight)
+        self._resends = dict.fromkeys(self.inflight) if self.inflight else _NOTHING
         self._unsent = iter(list(self._resends)) if self._resends else _NONE_LEFT
         self.pump()
 
@@ -255,6 +257,8 @@ class Session:
     def replay(self, topic_filter: str, messages: Iterator[tuple[ApplicationMessage, Grant] | None]) -> None:
         """Send the retained messages of a filter as fast as the client takes them. ``messages`` yields None when it has
         found nothing for a while."""
+        if self._replays is _NOTHING:
+            self._replays = {}
         self._replays[topic_filter] = messages
         if len(self._replays) == 1:  # else the others go first
             self.pump()
