@@ -244,10 +244,10 @@ class HTTPConnection(RequestHandler):
             self.linger()
 
     def linger(self) -> None:
-        """Send FIN, and discard whatever the peer still sends, until it closes or LINGER is over."""
-        if self.transport is None or not self.transport.can_write_eof():  # TLS cannot
-            self.force_close()
-            return
+        """Send FIN, and discard whatever the peer still sends, until it closes or LINGER is over.
+
+        Under TLS there is no FIN: what a peer sends after a close_notify is an error, and would reset the connection.
+        """
         self._close = True  # data_received() drops everything from now on
         self.end_writing()
         self._resume_transport_reading()

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import websockets
 from contract import say
-from http_peer import GET, serving
+from http_peer import GET, read_answer, serving
+from servers.certificates import make
 from servers.programs import program
+from waiting import until
 
 from protocols.errors import BindError
 from protocols.http.server import HTTPServer, HTTPSettings
@@ -84,3 +86,22 @@ async def test_a_missing_certificate_is_one_sentence(tmp_path: Path) -> None:
     settings = HTTPSettings(bind="127.0.0.1:0", tls=TLS(str(tmp_path / "none"), str(tmp_path / "none")))
     with pytest.raises(BindError, match="No such file"):
         await HTTPServer(app, settings, state={}).start()
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_a_client_that_still_sends_when_its_answer_comes_is_not_reset(tmp_path: Path, *, secure: bool) -> None:
+    """With a reset it could lose the answer, which may still be in its buffers."""
+    trust = ssl.create_default_context()
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    async with serving(app, tls=make(tmp_path) if secure else None, max_body=1000) as server:
+        host, port = server.address.split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), ssl=trust if secure else None)
+        writer.write(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n")
+        answer = await read_answer(reader)
+        for _ in range(10):
+            writer.write(b"x" * 10_000)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.close()
+        await until(lambda: not server._service.connections)
+    assert (answer.status, answer["connection"]) == (413, "close")
