@@ -1,4 +1,4 @@
-"""What the parts of a file must be to each other: addresses, webhooks and their carriers, servers and routes."""
+"""Checks that the parts of a file fit together: addresses, webhooks and their carriers, servers and routes."""
 
 import ipaddress
 import os

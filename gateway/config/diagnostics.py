@@ -1,4 +1,4 @@
-"""What is wrong with a configuration: every mistake with its place, in the words the operator reads."""
+"""The mistakes of a configuration, each with its place, as the operator reads them."""
 
 import difflib
 from collections.abc import Iterable

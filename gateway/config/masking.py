@@ -1,4 +1,4 @@
-"""What no message may show: which values are secrets, and how a text reads without them."""
+"""Finds the values that are secrets, and masks them in messages."""
 
 import difflib
 import re

@@ -1,4 +1,4 @@
-"""What to say of a protocol, or of a scope type, that no installed package brings."""
+"""Explains why a protocol or a scope type is unknown."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""One run of an application over one whole message, its answers collected instead of given."""
+"""One run of an application over one whole message. Its answers are collected, not sent."""
 
 import traceback
 from collections.abc import Iterable

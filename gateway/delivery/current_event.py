@@ -1,4 +1,4 @@
-"""Which message is handled here."""
+"""The id of the message that is handled in this context."""
 
 from contextvars import ContextVar
 from typing import Any

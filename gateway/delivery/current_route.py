@@ -1,4 +1,4 @@
-"""Which route answers the scope that runs here."""
+"""The route that answers the scope in this context."""
 
 from contextvars import ContextVar
 

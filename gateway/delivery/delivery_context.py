@@ -1,4 +1,4 @@
-"""A message that a worker delivers from the store, as those see it whom its scope passes through."""
+"""The delivery of a message from the store, for the routers and guards that its scope passes through."""
 
 from contextvars import ContextVar
 from dataclasses import dataclass

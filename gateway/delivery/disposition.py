@@ -1,4 +1,4 @@
-"""What becomes of a message after an attempt. Pure, and the same for every protocol."""
+"""Decides what becomes of a message after an attempt. Pure, and the same for every protocol."""
 
 from dataclasses import dataclass
 from typing import Literal

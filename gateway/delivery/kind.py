@@ -1,4 +1,4 @@
-"""What delivery asks of a scope type."""
+"""What a scope type has to define so that its messages can be kept and sent."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence

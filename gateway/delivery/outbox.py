@@ -57,7 +57,7 @@ class Outbox(Poller[Outgoing]):
         self.store: OutboxStore = here.store
         self.backoff = Policy(backoff=5.0)
         self.keep = here.keep
-        self._outcomes = here.outcomes
+        self._counters = here.counters
         self._outlets = outlets
         self._resting: dict[str, float] = {}
         """Lanes that rest because their other side asked for a pause: lane -> end of the pause (monotonic)."""
@@ -87,7 +87,7 @@ class Outbox(Poller[Outgoing]):
             await self._not_sent(item, error)
         else:
             await retry_until_stored(partial(self.store.finish_outgoing, item.id))
-            self._outcomes.add(item.kind, "sent")
+            self._counters.add(item.kind, "sent")
             self._left(item.lane)
 
     async def _not_sent(self, item: Outgoing, error: Exception) -> None:
@@ -126,7 +126,7 @@ class Outbox(Poller[Outgoing]):
             said = "%s rests: nothing leaves by it until you repair this (one item tries again every %g s): %s"
             logger.warning(said, item.lane, pause, error)
         await self._later(item, error, self.store.now() + pause, rests=True)
-        self._outcomes.add(item.kind, "refused")
+        self._counters.add(item.kind, "refused")
 
     async def _leave_to_another(self, item: Outgoing, error: NoServer) -> None:
         """Let the lane rest in this process only: a process that has the server goes on sending."""
@@ -150,7 +150,7 @@ class Outbox(Poller[Outgoing]):
         level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # an account is warned of once
         logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
         await self._later(item, error, self.store.now() + wait)
-        self._outcomes.add(item.kind, "retried")
+        self._counters.add(item.kind, "retried")
 
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)
@@ -181,4 +181,4 @@ class Outbox(Poller[Outgoing]):
 
     def _tell_dead(self, item: Outgoing, said: str) -> None:
         logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
-        self._outcomes.add(item.kind, "dead")
+        self._counters.add(item.kind, "dead")

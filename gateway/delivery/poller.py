@@ -1,4 +1,4 @@
-"""Works off what the store holds: takes what is due and runs it, so many at once."""
+"""Takes what is due from the store and runs it, a limited number at a time."""
 
 import asyncio
 import contextlib

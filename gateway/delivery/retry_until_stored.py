@@ -1,4 +1,4 @@
-"""Repeats what has to be said to the store until it is kept."""
+"""Repeats a call to the store until it succeeds."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,5 @@
-"""The routes that keep their messages: what was found at arrival is not looked for again at delivery."""
+"""The routes that keep their messages, by label: the route that was found at arrival is not searched again at
+delivery."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

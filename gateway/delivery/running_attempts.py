@@ -1,4 +1,5 @@
-"""The attempts of this process whose senders wait: each is a task of its own, for whose answer others can wait.
+"""Attempts of this process whose senders wait. Each is a task of its own, so that a repetition can wait for the same
+answer.
 
 A connection that ends, or a server whose time is out, ends its own waiting. What was begun is brought to an end here,
 and its result is kept for the sender's repetition.

@@ -1,9 +1,9 @@
-"""What delivery has one of in a gateway: the guards of its routes, its worker and its outbox share it."""
+"""What the guards, the worker and the outbox of one gateway share."""
 
 from gateway.delivery.inbox import Inbox
 from gateway.delivery.keep import Keep
 from gateway.delivery.notifier import Notifier
-from gateway.delivery.outcomes import Outcomes
+from gateway.delivery.outgoing_counters import OutgoingCounters
 from gateway.delivery.route_table import RouteTable
 from gateway.delivery.running_attempts import RunningAttempts
 from gateway.services import Service
@@ -34,7 +34,7 @@ class Deliveries:
         """Attempts whose senders wait for the answer."""
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
-        self.outcomes = Outcomes()
+        self.counters = OutgoingCounters()
 
 
 deliveries: Service[Deliveries] = Service("store")

@@ -1,4 +1,5 @@
-"""One record is one line, although a library's logger has a handler of its own: Django's console, engineio's."""
+"""Keeps one record from being written twice, although a library's logger has a handler of its own: Django's console,
+engineio's."""
 
 import logging
 import sys

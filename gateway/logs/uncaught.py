@@ -1,4 +1,4 @@
-"""What Python itself prints on standard error (warnings, exceptions that nobody caught) becomes log records."""
+"""Turns what Python itself prints on standard error (warnings, uncaught exceptions) into log records."""
 
 import logging
 import sys

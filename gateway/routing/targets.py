@@ -1,4 +1,5 @@
-"""What may stand behind a route: a consumer class, an ASGI 3 or ASGI 2 callable; each becomes an ASGI 3 application."""
+"""Turns the target of a route into an ASGI 3 application: a consumer class, an ASGI 3 callable or an ASGI 2
+callable."""
 
 import functools
 import inspect

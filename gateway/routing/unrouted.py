@@ -1,4 +1,4 @@
-"""What a scope is answered that no route takes: its protocol's own "no such place"."""
+"""Answers a scope that no route takes: with its protocol's own "no such place"."""
 
 from typing import Any
 

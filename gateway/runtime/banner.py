@@ -1,4 +1,4 @@
-"""What the operator reads while the daemon starts and stops: one line a fact, in columns."""
+"""The lines that the operator reads when the daemon has started: servers, routes, and what to try."""
 
 import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence

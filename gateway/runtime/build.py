@@ -1,4 +1,4 @@
-"""Everything that a file asks for, made. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
+"""Makes everything that a file asks for. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

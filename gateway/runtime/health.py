@@ -1,4 +1,4 @@
-"""What a supervisor asks of the daemon over HTTP: is it alive, is it ready."""
+"""Answers a supervisor over HTTP whether the daemon is alive, and whether it is ready."""
 
 from collections.abc import Collection
 from typing import Any
@@ -60,7 +60,7 @@ class Console:
         ready = all(server.status.state == "ready" or not self._is_required(server) for server in self._servers)
         body: dict[str, Any] = {"ready": ready, "servers": servers, "outgoing": {}}
         if self._dispatcher is not None:
-            body["outgoing"] = self._dispatcher.deliveries.outcomes.by_kind()
+            body["outgoing"] = self._dispatcher.deliveries.counters.by_kind()
             trouble = await self._dispatcher.trouble()
             body["ready"] = ready = ready and not trouble
             body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}

@@ -1,4 +1,4 @@
-"""What has to be there before the application is imported: its folder on ``sys.path``, and Django set up.
+"""Prepares the import of the application: puts its folder on ``sys.path``, and sets Django up.
 
 This is the one part of :func:`gateway.runtime.build.build` that acts on the whole process and cannot be undone. A
 module is imported once, so that two gateways of one process share the modules that both name; a second Django project,

@@ -1,4 +1,4 @@
-"""Looks, from a thread of its own, whether the event loop and the pool of threads go on, and says where they do not.
+"""Watches, from a thread of its own, the event loop and the pool of threads, and reports where they are blocked.
 
 A handler that blocks the loop stops every protocol, and handlers that never return use up the pool; both are mistakes
 that are seen nowhere else. Each is one line when it begins, with the place in the code, and one when it is over.

@@ -1,4 +1,4 @@
-"""What makes a scope type one."""
+"""Everything that the gateway has to know about a scope type."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The options of these commands, each declared once: ids, filters, answers."""
+"""The options of the store's commands, each declared once: ids, filters, answers."""
 
 import inspect
 import time

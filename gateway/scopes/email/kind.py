@@ -1,4 +1,4 @@
-"""What makes the email scope one."""
+"""The email scope as one object."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence

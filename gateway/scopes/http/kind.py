@@ -1,4 +1,4 @@
-"""What makes the http scope one."""
+"""The http scope as one object."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

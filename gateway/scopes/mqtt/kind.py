@@ -1,4 +1,4 @@
-"""What makes the mqtt scope one."""
+"""The mqtt scope as one object."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What makes the sms scope one."""
+"""The sms scope as one object."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What makes the websocket scope one: the servers of http make it."""
+"""The websocket scope as one object. Its servers are those of http."""
 
 from typing import ClassVar
 

@@ -321,7 +321,7 @@ async def test_the_part_that_is_dead_is_an_error_record_and_counted(
             return there.tried >= 2
 
         await until(tried_again)
-        assert deliveries.get().outcomes.by_kind()["email"]["dead"] == 1
+        assert deliveries.get().counters.by_kind()["email"]["dead"] == 1
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
         "e-0: email to b@x.org not sent, now dead: 127.0.0.1 refused b@x.org: 550 5.1.1 no such user"
     ]
@@ -342,7 +342,7 @@ async def test_a_mail_that_is_refused_for_good_is_tried_once(store: SQLiteStore,
         await left(store, 0)
         assert await unsent(store) == [("e-0", "dead", "b@x.org", f"127.0.0.1: {answer}")]
         assert there.tried == 1
-        assert deliveries.get().outcomes.total["email", "dead"] == 1
+        assert deliveries.get().counters.total["email", "dead"] == 1
     told = [step.what for step in await store.history("e")]
     assert told[-1] == f"failed: not sent, dead: e-0: 127.0.0.1: {answer}"
 
