@@ -1,8 +1,8 @@
-"""What a running gateway has one of (a store, a channel layer, a pool of threads), reached from anywhere in it.
+"""Gives code anywhere in a running gateway that gateway's services: its store, channel layer and pool of threads.
 
-A gateway enters its services when it starts a server, so that every connection, task and thread that comes of it is in
-a context that has them. Several gateways of one process do not see each other's. Code that runs in no gateway's
-context (a thread that the application started itself) finds those of the gateway that is installed.
+A gateway enters its services when it starts a server, so every connection, task and thread that the server starts has
+them in its context. Several gateways in one process do not see each other's services. Code outside any gateway's
+context, such as a thread that the application started itself, finds those of the installed gateway.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,14 +15,14 @@ T = TypeVar("T")
 
 
 class Service(Generic[T]):
-    """One thing that a gateway has; ``default`` is for programs that run without a gateway, such as tests."""
+    """One service of a gateway. Programs without a gateway, such as tests, get ``default``."""
 
     def __init__(self, name: str, default: T | None = None) -> None:
         self.name = name
         self.default = default
 
     def get(self) -> T:
-        """Return that of the gateway whose context this is, or of the installed one. Raises LookupError."""
+        """Return the service of the gateway whose context this is, or of the installed one. Raises LookupError."""
         services = _current.get() or _Process.services
         found: T | None = services.get(self, self.default)
         if found is None:

@@ -1,8 +1,9 @@
-"""Where synchronous handlers run: one bounded pool of threads.
+"""Runs sync handlers on a bounded pool of threads.
 
-In order within one instance (its consumer awaits each call), in parallel across instances. Django's connections are
-closed around each call when they are broken or too old, as Django does around a request. The way there and back is
-asgiref's: what a handler sets in context variables its instance keeps, and ``async_to_sync`` in it runs on our loop.
+The calls of one instance run in order, because its consumer awaits each; those of different instances run in parallel.
+Django's connections are closed around each call if they are broken or too old, as Django does around a request. asgiref
+takes a call to a thread and back: an instance keeps the context variables that a handler sets, and ``async_to_sync`` in
+a handler runs on our loop.
 """
 
 import asyncio
@@ -36,7 +37,7 @@ class Pool:
         self._bridge: SyncToAsync[..., Any] | None = None
 
     def bridge(self) -> SyncToAsync[..., Any]:
-        """What takes a call to a thread."""
+        """Return the function that runs a call on a thread."""
         if self._bridge is None:
             self._executor = ThreadPoolExecutor(self.size, thread_name_prefix=self._name)
             self._bridge = SyncToAsync(_call, thread_sensitive=False, executor=self._executor)
@@ -60,12 +61,12 @@ thread_pool: Service[Pool] = Service("pool of threads", Pool())
 
 
 class Calls:
-    """Counts the calls on threads that are made for one run, so that it is not given up while one goes on."""
+    """Counts the calls on threads for one run of an application: it is not given up while a thread is at work."""
 
     def __init__(self, idle: Callable[[], None]) -> None:
         """``idle`` is called on the loop each time that none is left."""
         self.cut = 0
-        """How often what waited for a free thread was given up."""
+        """How often the calls that waited for a free thread were given up."""
         self.waiting = 0
         """Calls that no thread has taken yet."""
         self._idle = idle
@@ -73,7 +74,7 @@ class Calls:
         self._number = 0
 
     def give_up(self) -> bool:
-        """What waits for a free thread is not to begin any more. False if a thread is at work, which goes on."""
+        """Let no call begin that still waits for a free thread. Return False if a thread is at work, which goes on."""
         with self._lock:
             self.cut += not self._number
             return not self._number
@@ -94,7 +95,7 @@ class Calls:
             return may
 
     def withdraw(self) -> None:
-        """Note that a call is over which no thread has begun. Called on the loop."""
+        """Forget a call that no thread has begun, because it is over. Called on the loop."""
         with self._lock:
             self.waiting -= 1
 
@@ -107,7 +108,7 @@ class Calls:
 
 
 current_calls: ContextVar[tuple[Calls, ...]] = ContextVar("current_calls", default=())
-"""The calls of the runs that are at work here: more than one in a batch."""
+"""The calls of the runs to which the current code belongs: several in a batch."""
 
 
 async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -165,10 +166,10 @@ def _counted(
 
 
 def _django_cleanup() -> Callable[[], None]:
-    """Django's own cleanup where the application has set Django up, nothing otherwise.
+    """Return Django's own cleanup if the application has set Django up, or a function that does nothing.
 
-    Looked up rather than imported: this module must not make Django a dependency, and a project may set Django up
-    itself without telling the gateway. One that has no settings (some library imported it) has no connections.
+    It is looked up in ``sys.modules``: this module must not depend on Django, and a project may set Django up without
+    telling the gateway. Django without settings, because some library imported it, has no connections.
     """
     django_conf, django_db = sys.modules.get("django.conf"), sys.modules.get("django.db")
     if django_conf is None or django_db is None or not django_conf.settings.configured:

@@ -1,4 +1,4 @@
-"""``email:ann@example.org``, ``mqtt:sensors/1/temperature``: what arrives, as ``gateway explain`` is asked about it."""
+"""Explains which route takes ``email:ann@example.org`` or ``mqtt:sensors/1/temperature``, for ``gateway explain``."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,14 +11,14 @@ from protocols.asgi import Application
 
 @dataclass(frozen=True)
 class Explanation:
-    """Which route takes a subject. ``pattern`` and ``target`` are None where none does."""
+    """The route that takes a subject. ``pattern`` and ``target`` are None if none does."""
 
     subject: str
     why: str
     pattern: str | None = None
     target: str | None = None
     captures: dict[str, str] | None = None
-    """What handlers get by name of what the pattern matches."""
+    """The parts of what the pattern matches that handlers get by name."""
 
 
 def scope_of(subject: str) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def scope_of(subject: str) -> dict[str, Any]:
 
 
 def explain(app: Application, subject: str) -> Explanation:
-    """Ask the routers. Raises ValueError for a subject that is not understood."""
+    """Ask the routers which route takes ``subject``. Raises ValueError if it is not understood."""
     scope = scope_of(subject)
     if not isinstance(app, Router):
         return Explanation(subject, "application: is not a router; it decides itself", None, "application")

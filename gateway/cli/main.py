@@ -22,12 +22,12 @@ from gateway.cli.terminal import (
     Chosen,
     File,
     command_of,
-    complain,
     fail,
     file_of,
     prepare_standard_streams,
+    print_error,
     print_json,
-    say,
+    print_text,
 )
 from gateway.config import checks
 from gateway.config.diagnostics import CannotStart, ConfigErrors
@@ -54,8 +54,8 @@ app.add_typer(outgoing.app, name="outgoing")
 
 
 def _build(parsed: ParsedConfig) -> Gateway:
-    """Build what the file asks for, in its folder: relative paths in it are seen from there. What its modules log while
-    they are imported is written as the file says."""
+    """Build what the file asks for, in its folder: relative paths in it start there. The log is set up first, because
+    modules may log while they are imported."""
     os.chdir(parsed.document.folder)
     setup.configure(parsed.settings.log, sys.stderr)
     try:
@@ -101,7 +101,7 @@ def _build_to_answer(given: str | None) -> Gateway:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"gateway {__version__}")
+        print_text(f"gateway {__version__}")
         raise typer.Exit
 
 
@@ -126,7 +126,7 @@ def run(config: File = None) -> None:
     signals.ignore()  # before anything is imported, so that a module's own handler stays
     uncaught.take_over()
     command = command_of(config)
-    process.run(Daemon(_build_to_run(load(file_of(config))), say, command).run())
+    process.run(Daemon(_build_to_run(load(file_of(config))), print_text, command).run())
 
 
 @app.command()
@@ -146,7 +146,7 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
         warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
         print_json({"valid": True, "findings": [], "warnings": warnings})
     else:
-        say(banner.header(gateway.file, gateway.servers, gateway.app))
+        print_text(banner.header(gateway.file, gateway.servers, gateway.app))
 
 
 @app.command()
@@ -161,7 +161,7 @@ def routes(config: File = None, as_json: AsJSON = False) -> None:
         print_json([{"type": kind, "pattern": str(route.pattern), "target": route.target} for kind, route in found])
         return
     for line in banner.route_lines(gateway.app) or [f"  everything -> {gateway.settings.application}"]:
-        say(line)
+        print_text(line)
 
 
 @app.command()
@@ -182,7 +182,7 @@ def explain(
     if as_json:
         print_json(dataclasses.asdict(explanation))
     else:
-        say(f"{explanation.subject} -> {explanation.target or 'nothing'}: {explanation.why}")
+        print_text(f"{explanation.subject} -> {explanation.target or 'nothing'}: {explanation.why}")
     if explanation.target is None:
         raise typer.Exit(1)
 
@@ -203,7 +203,7 @@ def schema(
     if form is _Form.JSON:
         print_json(json_schema())
     else:
-        say(markdown().rstrip())
+        print_text(markdown().rstrip())
 
 
 app.command()(show)
@@ -212,7 +212,7 @@ app.command()(password)
 
 
 def main() -> None:
-    """The entry point: a handled error is words and an exit code, never a traceback."""
+    """Run the command. A handled error ends it with a message and an exit code, never with a traceback."""
     prepare_standard_streams()
     try:
         app()
@@ -223,5 +223,5 @@ def main() -> None:
             )
         else:
             told = str(errors)
-            complain("\n".join([*(sentence for sentence in map(str, FAILURES) if sentence not in told), told]))
+            print_error("\n".join([*(sentence for sentence in map(str, FAILURES) if sentence not in told), told]))
         sys.exit(_code(errors))

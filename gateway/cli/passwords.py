@@ -1,4 +1,4 @@
-"""``gateway password``: from a password to the hash that gateway.yaml and password files hold."""
+"""``gateway password``: makes the hash of a password, for gateway.yaml and password files."""
 
 import sys
 from typing import Annotated
@@ -8,7 +8,7 @@ import typer
 from protocols.mqtt.access.users import hash_password
 
 _MAX_READ = 70_000
-"""Bytes of standard input; a longer password than MQTT's is refused, not cut."""
+"""Bytes that are read from standard input: more than MQTT allows, so that a longer password is refused and not cut."""
 
 
 def password(
@@ -46,7 +46,7 @@ def _asked() -> bytes:
 
 
 def _read() -> bytes:
-    """One line, as ``echo`` writes it; a password itself has no line end."""
+    """Read one line, as ``echo`` writes it; a password itself has no line end."""
     text = sys.stdin.buffer.read(_MAX_READ)
     line = text.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in line:

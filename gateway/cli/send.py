@@ -14,7 +14,7 @@ import aiosmtplib
 import typer
 from typer.core import TyperGroup
 
-from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, say
+from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, print_text
 from gateway.config.loader import load
 from gateway.config.unknown import unknown
 from gateway.scopes.installed import KINDS
@@ -23,7 +23,7 @@ from gateway.scopes.plugins import in_words
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent
 
 _failures: dict[str, str] = {}
-"""Why a scope type that can be sent to has no command, by name."""
+"""Why a scope type that has a command for `gateway send` lacks it, by name of the scope type."""
 
 
 class _Commands(TyperGroup):
@@ -46,7 +46,7 @@ app = typer.Typer(
 
 
 async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
-    """Send. Raises CannotSend with one sentence where nobody answers."""
+    """Send the message. Raises CannotSend, with one sentence, if nobody answers."""
     peer = sender.peer(servers)
     place = f"servers.{peer.name} at {peer.endpoint}"
     try:
@@ -61,7 +61,7 @@ async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
 
 
 def _reason(error: Exception) -> str:
-    """What the system says, without what each library writes around it."""
+    """Return the system's own error message, without the text that each library puts around it."""
     cause = getattr(error, "os_error", None) or error.__cause__ or error
     found = re.search(r"\[Errno (\d+)\]", str(cause))  # asyncio makes one error of several, where a name has addresses
     number = getattr(cause, "errno", None) or (int(found[1]) if found else 0)
@@ -80,15 +80,15 @@ def _run(sender: Sender, config: str | None, *, as_json: bool) -> None:
     if as_json:
         print_json(dataclasses.asdict(sent))
     else:
-        say(sent.summary)
+        print_text(sent.summary)
         if sent.answer:
-            say(sent.answer)
+            print_text(sent.answer)
     if not sent.taken:
         raise typer.Exit(1)
 
 
 def _command(form: Callable[..., Sender]) -> Callable[..., None]:
-    """``form`` as a command: its parameters, and those that all of these have."""
+    """Make a command of ``form``: it has the parameters of ``form``, and those that all commands of `send` have."""
 
     def command(config: File = None, as_json: AsJSON = False, **own: Any) -> None:
         _run(form(**own), config, as_json=as_json)

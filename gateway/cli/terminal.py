@@ -1,4 +1,4 @@
-"""What every command has in common: which file, and how it answers."""
+"""What all commands share: the choice of the file, and printing."""
 
 import contextlib
 import io
@@ -26,12 +26,12 @@ File = Annotated[
 
 
 class Chosen:
-    """What the whole command goes by."""
+    """The options that hold for the whole command line."""
 
     file: str | None = None
-    """What ``gateway -c FILE COMMAND`` named, for the command that follows."""
+    """The FILE of ``gateway -c FILE COMMAND``."""
     as_json = False
-    """Whether it answers with JSON, also where the file has mistakes."""
+    """Whether the command prints JSON, even if the file has mistakes."""
 
 
 def _choose_json(wanted: bool) -> bool:
@@ -51,20 +51,20 @@ def file_of(given: str | None) -> str:
 
 
 def command_of(given: str | None) -> str:
-    """How to call us again with the same file."""
+    """Return the command that calls the gateway again with the same file."""
     file = file_of(given)
     return _called() if file == DEFAULT_FILE else f"{_called()} -c {shlex.quote(file)}"
 
 
 def _called() -> str:
-    """``gateway``, or what a shell would not find by that name: ``.venv/bin/gateway``."""
+    """Return ``gateway``, or its path, such as ``.venv/bin/gateway``, if the shell would not find that name."""
     name = sys.argv[0]
     return name if Path(name).name == "gateway" and shutil.which("gateway") is None else "gateway"
 
 
 def prepare_standard_streams() -> None:
-    """Make of those that are closed the null device: else the first socket would get the number of one, and with it
-    what a library writes there. What their encoding lacks is written as an escape."""
+    """Open closed standard streams on the null device: otherwise the first socket would get the number of one, and
+    with it what a library writes there. Characters that their encoding lacks are written as escapes."""
     while (free := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass
     os.close(free)
@@ -75,28 +75,28 @@ def prepare_standard_streams() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     """Print a line or several on standard output. Control characters in it are shown as escapes."""
     typer.echo(visible(text))
 
 
-def complain(text: str) -> None:
+def print_error(text: str) -> None:
     """Print a line or several on standard error. Control characters in it are shown as escapes."""
     typer.echo(visible(text), err=True)
 
 
 def print_json(data: Any) -> None:
-    say(_json(data))
+    print_text(_json(data))
 
 
 async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
-    """One JSON document, of which no more than an item is in memory."""
+    """Print a list as one JSON document, with no more than one item in memory."""
     before = "["
     async for item in items:
-        say(before)
+        print_text(before)
         typer.echo(_json(item), nl=False)
         before = ","
-    say("[]" if before == "[" else "\n]")
+    print_text("[]" if before == "[" else "\n]")
 
 
 def _json(data: Any) -> str:
@@ -104,13 +104,13 @@ def _json(data: Any) -> str:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    complain(message)
+    print_error(message)
     raise typer.Exit(code)
 
 
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
-    """A bar on a terminal, nothing elsewhere. Call the result with the number of things that were done since."""
+    """Show a progress bar on a terminal, and nothing elsewhere. Call the result with the number of items done since."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)

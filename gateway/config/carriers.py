@@ -1,9 +1,9 @@
-"""Servers that another one carries: webhooks, and MQTT over WebSocket."""
+"""Finds the servers that an http server carries: webhooks, and MQTT over WebSocket."""
 
 from typing import Any, NamedTuple
 
 WEBSOCKET = "websocket"
-"""The setting with which an MQTT server is carried beside a socket of its own."""
+"""The setting by which an http server carries an MQTT server that has its own socket, too."""
 
 
 class Mount(NamedTuple):
@@ -13,11 +13,11 @@ class Mount(NamedTuple):
     """The http server's name."""
     path: str
     keys: tuple[str, ...]
-    """Where the settings say so."""
+    """The keys in the settings of the carried server that say this."""
 
 
 def carrier(settings: Any) -> Mount | None:
-    """Where an http server carries this one, alone or beside a socket of its own; None if none does."""
+    """Return where an http server carries this one; None if none does. The server may have its own socket, too."""
     holders: tuple[tuple[tuple[str, ...], Any], ...] = (
         ((), settings),
         ((WEBSOCKET,), getattr(settings, WEBSOCKET, None)),

@@ -22,8 +22,8 @@ from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
 
 def diagnostics(parsed: ParsedConfig) -> list[Diagnostic]:
-    """Everything that is wrong between the parts of the file; :func:`answers` and :func:`replies` need the
-    application as well."""
+    """Return every mistake that two parts of the file make together. :func:`answers` and :func:`replies` find more;
+    they need the application."""
     return [diagnostic for check in _CHECKS for diagnostic in check(parsed)]
 
 
@@ -61,7 +61,7 @@ def _listening(settings: Settings) -> Iterator[tuple[tuple[str, ...], Any]]:
 
 
 def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """What is allowed, and hardly meant."""
+    """Find settings that are allowed, and probably not meant."""
     console = parsed.settings.console
     endpoint = parse_address(console.bind) if console is not None else None
     if isinstance(endpoint, TCP) and not is_local(endpoint):
@@ -89,7 +89,7 @@ def _collide(one: BindAddress, other: BindAddress) -> bool:
 
 
 def _same_host(one: str, other: str) -> bool:
-    """``0.0.0.0`` is every IPv4 address, ``::`` every IPv6 address, and a name may be any of them."""
+    """Return whether two hosts may share an address: ``0.0.0.0`` is every IPv4 address, ``::`` every IPv6 address."""
     hosts = [_ip(one), _ip(other)]
     addresses = [host for host in hosts if not isinstance(host, str)]
     one_family = len({host.version for host in addresses}) == 1
@@ -97,7 +97,7 @@ def _same_host(one: str, other: str) -> bool:
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | str:
-    """The address that ``host`` is, however that is written, or its name."""
+    """Return ``host`` as an address, however it is written, or as a name in lower case."""
     try:
         return ipaddress.ip_address("127.0.0.1" if host.lower() == "localhost" else host.partition("%")[0])
     except ValueError:
@@ -125,7 +125,7 @@ def _carriers(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """An optional package is looked for and not imported: see the README on its licence."""
+    """Find servers whose optional package is missing. It is not imported: see the README on its licence."""
     for name, settings in parsed.settings.servers.items():
         kind = SERVERS[settings.protocol]
         if kind.library and getattr(settings, "configured", True) and find_spec(kind.library) is None:
@@ -134,7 +134,7 @@ def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _classes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """A server class of another distribution may be missing, or lack what a server needs."""
+    """Find server classes of other distributions that are missing, or that lack what a server needs."""
     for name, settings in parsed.settings.servers.items():
         try:
             SERVERS[settings.protocol].server_class()
@@ -143,7 +143,7 @@ def _classes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _scope_types(protocol: object) -> tuple[str, ...]:
-    """What a server of ``protocol`` makes; anything, for one that is unknown or cannot be had."""
+    """Return the scope types that a server of ``protocol`` makes; all if it is unknown or cannot be imported."""
     kind = SERVERS.get(str(protocol))
     try:
         return kind.server_class().scope_types if kind is not None else tuple(KINDS)
@@ -187,7 +187,7 @@ def _made(parsed: ParsedConfig) -> dict[str, tuple[str, ...]]:
 
 
 def _carrying(parsed: ParsedConfig) -> set[str]:
-    """The http servers that carry others, also where something is wrong in those."""
+    """Return the http servers that carry others, including others that have a mistake."""
     whole = {place.on for settings in parsed.settings.servers.values() if (place := carrier(settings))}
     places = [place for server in _lost_servers(parsed) for place in (server, server.get(WEBSOCKET))]
     return whole | {str(place.get("on")) for place in places if isinstance(place, dict)}
@@ -217,8 +217,8 @@ def _submission(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def replies(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
-    """A reply to a message from the inbox cannot ride in the answer to its sender: that is long given. ``app`` is asked
-    too, since a route may be in a router that is written in Python."""
+    """Find servers that cannot send a reply on its own, though a route has an inbox: its sender has the answer long
+    before. ``app`` may have such a route in a router that is written in Python."""
     for kind in KINDS.values():
         if kind.delivery is not None and (_has_inbox(parsed, kind) or _keeps(app, kind)):
             yield from _lacking(parsed, kind)
@@ -238,7 +238,7 @@ def _lacking(parsed: ParsedConfig, kind: ScopeKind) -> Iterator[Diagnostic]:
 
 
 def _keeps(app: object, kind: ScopeKind) -> bool:
-    """Whether a message may come to a route with an inbox."""
+    """Return whether a message may come to a route with an inbox."""
     if isinstance(app, ProtocolTypeRouter):
         return any(_keeps(route.app, kind) for route in app.routes if route.pattern.match(kind.name) is not None)
     found = leaves(app) if isinstance(app, Router) else [app]
@@ -246,7 +246,7 @@ def _keeps(app: object, kind: ScopeKind) -> bool:
 
 
 def store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """The one thing that commands which work on the store need to be right."""
+    """Check the store's URL: the only setting that the commands for the store need."""
     try:
         engine_of(parsed.settings.store)
     except ValueError as error:
@@ -264,7 +264,7 @@ def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """What only a scope type knows of its servers."""
+    """Ask each scope type what is wrong with its servers."""
     for kind in KINDS.values():
         try:
             found = list(kind.mistakes(parsed.settings.servers))

@@ -38,7 +38,7 @@ class ConfigErrors(Exception):
 
 
 class CannotStart(ConfigErrors):
-    """The file is right, and this machine does not give what it asks for."""
+    """The file has no mistakes, and this machine lacks what it asks for."""
 
 
 def count(number: int, noun: str) -> str:
@@ -47,12 +47,12 @@ def count(number: int, noun: str) -> str:
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
-    """Which of ``known`` was meant by ``word``, if that can be guessed."""
+    """Return the one of ``known`` that ``word`` probably means, or None."""
     return next(iter(difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.65)), None)
 
 
 def suggestion(word: str, known: Iterable[str], *, otherwise: str = "it takes") -> str:
-    """``; did you mean 'topic'?`` for a near miss, else ``; it takes app, topic``, else nothing."""
+    """Return ``; did you mean 'topic'?`` for a near miss, or ``; it takes app, topic``, or nothing."""
     names = sorted(known)
     if near := nearest(word, names):
         return f"; did you mean {near!r}?"

@@ -17,17 +17,17 @@ _LEAST_SECRET = 4
 _SHOWN = 120
 """Columns of a line that an excerpt shows."""
 _LONGEST = 500
-"""Characters of a message."""
+"""Characters of a message that are shown."""
 
 
 def label(loc: Loc) -> str:
-    """``routes.mqtt[0]``; an empty one is the file itself."""
+    """Return ``loc`` as text: ``routes.mqtt[0]``. An empty one is the file itself."""
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in loc)
     return text.removeprefix(".") or "the file"
 
 
 class Span(NamedTuple):
-    """A place in the text, from 0; ``end`` is the column after it, on the same line."""
+    """A place in the text, counted from 0; ``end`` is the column after it, on the same line."""
 
     line: int
     column: int
@@ -36,7 +36,7 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Document:
-    """A file that was read. ``problems`` are the mistakes of form; ``data`` is the rest as plain data."""
+    """A file that was read. ``problems`` are what is wrong with its form; ``data`` is the rest as plain data."""
 
     name: str
     folder: Path
@@ -45,9 +45,9 @@ class Document:
     keys: dict[Loc, Span]
     values: dict[Loc, Span]
     texts: dict[Loc, str]
-    """Numbers and booleans as they were written, for where text is wanted."""
+    """Numbers and booleans as they were written: where text is wanted, they are text."""
     references: dict[Loc, dict[str, str]]
-    """Values with ``${...}``: all of it and each reference, as written and as expanded."""
+    """Values with ``${...}``: the whole value and each reference in it, as written -> as expanded."""
     secrets: dict[Loc, tuple[Span, ...]]
     """Values that no message may show."""
     unset: set[Loc]
@@ -60,11 +60,11 @@ class Document:
         return Diagnostic(self.name, span.line + 1, span.column + 1, short, self._excerpt(span))
 
     def at_key(self, loc: Loc, message: str) -> Diagnostic:
-        """A diagnostic under the key that ``loc`` ends in (under the value, for an item of a list)."""
+        """Return a diagnostic that points to the last key of ``loc``, or to the value if that is an item of a list."""
         return self.diagnostic(self.keys.get(loc) or self.span(loc), self._as_written(loc, message))
 
     def at_value(self, loc: Loc, message: str, part: str = "") -> Diagnostic:
-        """A diagnostic under the value at ``loc``, or under ``part`` of it where the line shows that."""
+        """Return a diagnostic that points to the value at ``loc``, or to ``part`` of it if the line shows that."""
         return self.diagnostic(self._within(self.span(loc), part), self._as_written(loc, message))
 
     def _within(self, span: Span, part: str) -> Span:
@@ -75,7 +75,7 @@ class Document:
         return span
 
     def _as_written(self, loc: Loc, message: str) -> str:
-        """``message`` with references where it holds what they stand for, at ``loc`` or below."""
+        """Return ``message`` with each expanded value at ``loc`` or below replaced by its reference."""
         for place, values in self.references.items():
             if place[: len(loc)] == loc:
                 least = 1 if place == loc else _LEAST_SECRET
@@ -85,7 +85,7 @@ class Document:
         return message
 
     def span(self, loc: Loc) -> Span:
-        """The place of the value at ``loc``, or of the nearest value around it."""
+        """Return the place of the value at ``loc``, or of the nearest value around it."""
         while loc and loc not in self.values:
             loc = loc[:-1]
         return self.values.get(loc, Span(0, 0, 1))
@@ -108,7 +108,7 @@ class Document:
         return self.lines[line] if line < len(self.lines) else ""
 
     def _line(self, line: int, column: int = 0) -> tuple[str, int]:
-        """A line without secrets, and how many columns what stands at ``column`` has moved left by that."""
+        """Return a line with its secrets masked, and how far that moved the text at ``column`` to the left."""
         text, moved = self._text(line), 0
         hidden = {span for spans in self.secrets.values() for span in spans if span.line == line}
         for span in sorted(hidden, key=lambda span: -span.column):
@@ -123,13 +123,13 @@ class Document:
 
 
 def _window(text: str, first: int) -> str:
-    """What an excerpt shows of a line, beginning with column ``first``, one for one: nothing that moves a cursor."""
+    """Return what an excerpt shows of a line from column ``first`` on. Control characters are replaced, one for one."""
     plain = "".join(char if char.isprintable() else " " if char == "\t" else "\ufffd" for char in text)
     head = "..." + plain[first + 3 :] if first else plain
     return head if len(head) <= _SHOWN else f"{head[:_SHOWN]}..."
 
 
 def _is_harmless(lines: list[str], line: int) -> bool:
-    """Whether a line of a text that did not parse is surely not the inside of a secret of many lines."""
+    """Return whether a line of a text that did not parse cannot be part of a secret of many lines."""
     before = next((text for text in reversed(lines[:line]) if ":" in text), "")
     return line < len(lines) and ":" in lines[line] and not speaks_of_secret(before)

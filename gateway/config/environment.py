@@ -1,4 +1,4 @@
-"""``${NAME}``, ``${NAME:-default}`` and ``${file:/run/secrets/x}`` in a text; ``$${`` is a plain ``${``."""
+"""Expands ``${NAME}``, ``${NAME:-default}`` and ``${file:/run/secrets/x}`` in a text; ``$${`` is a plain ``${``."""
 
 import re
 from collections.abc import Mapping
@@ -7,11 +7,11 @@ from pathlib import Path
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|(?P<whole>\$\{(?P<inner>[^}]*)\}?)")
 _NAME = re.compile(r"(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<or>:-(?P<default>.*))?", re.DOTALL)
 _FILE_LIMIT = 65536
-"""Bytes of a secret's file: a key or a token fits, a log that was named by mistake does not."""
+"""The longest file of a secret, in bytes: a key fits, and a log file that was named by mistake does not."""
 
 
 class Unset(Exception):
-    """A reference that has no value. ``reference`` is it as written; the message never holds a value."""
+    """A reference has no value. ``reference`` is its text; the message never contains a value."""
 
     def __init__(self, reference: str, message: str) -> None:
         super().__init__(message)
@@ -23,7 +23,10 @@ def has_reference(text: str) -> bool:
 
 
 def expand(text: str, environ: Mapping[str, str], folder: Path) -> tuple[str, dict[str, str]]:
-    """``text`` with every reference replaced, and by what; relative files are looked up in ``folder``. Raises Unset."""
+    """Return ``text`` with every reference replaced, and reference -> value. Relative files are in ``folder``.
+
+    Raises Unset.
+    """
     values: dict[str, str] = {}
 
     def value(match: re.Match[str]) -> str:

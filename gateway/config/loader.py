@@ -1,7 +1,7 @@
-"""gateway.yaml -> settings, with every mistake at its file:line:column.
+"""Reads gateway.yaml as settings, and reports every mistake at its file:line:column.
 
-A file with mistakes is still read as far as it goes: :class:`ParsedConfig` has the settings without the wrong parts,
-so that what is checked later (imports, patterns, addresses) is reported in the same go.
+A file with mistakes is read as far as possible: :class:`ParsedConfig` has the settings without the wrong parts. So the
+later checks (imports, patterns, addresses) report their mistakes in the same run.
 """
 
 import codecs
@@ -38,7 +38,7 @@ class ParsedConfig:
 
     @property
     def folder(self) -> Path:
-        """Where targets are imported from."""
+        """The folder from which targets are imported."""
         return (self.document.folder / self.settings.path).resolve()
 
     def items(self, *loc: str | int) -> list[Loc]:
@@ -46,7 +46,7 @@ class ParsedConfig:
         return [*_kept_items(self.document.data, loc, self.removed)]
 
     def spoiled(self, *loc: str | int) -> bool:
-        """Whether something within ``loc``, or all of it, is missing from ``settings`` because it is wrong."""
+        """Return whether ``settings`` lacks ``loc``, or a part of it, because that is wrong."""
         return loc in self._around or any(loc[:length] in self.removed for length in range(len(loc)))
 
     @cached_property
@@ -54,7 +54,7 @@ class ParsedConfig:
         return _around(self.removed)
 
     def finish(self, more: Iterable[Diagnostic] = ()) -> Settings:
-        """The settings. Raises ConfigErrors if there are diagnostics, ``more`` included."""
+        """Return the settings. Raises ConfigErrors if there are diagnostics, in ``more`` or from reading."""
         if diagnostics := [*self.diagnostics, *more]:
             raise ConfigErrors(diagnostics)
         return self.settings
@@ -105,7 +105,7 @@ class _Validation:
         return Keys()
 
     def parsed(self) -> ParsedConfig:
-        """Each round takes something out or turns a number into text, so this comes to an end."""
+        """Validate until nothing is wrong. Each round removes something or turns a number into text, so this ends."""
         if () in self._removed:
             raise ConfigErrors(self._diagnostics)
         if not isinstance(self._document.data, dict):
@@ -121,7 +121,7 @@ class _Validation:
                 return ParsedConfig(settings, self._document, self._diagnostics, self._removed | self._misspelt)
 
     def _settings(self) -> Settings:
-        """What is left, without servers where they are wrong altogether: the rest is checked all the same."""
+        """Validate what is left. If ``servers`` has been removed altogether, the rest is checked all the same."""
         rest = self._rest(self._document.data, ())
         if ("servers",) not in self._removed:
             return adapter.validate_json(json.dumps(rest), strict=True)
@@ -129,7 +129,7 @@ class _Validation:
         return dataclasses.replace(settings, servers={})
 
     def _rest(self, value: Any, loc: Loc) -> Any:
-        """``value`` without what has been taken out."""
+        """Return ``value`` without the parts that have been removed."""
         if isinstance(value, dict):
             places = [(key, (*loc, key)) for key in value]
             return {key: self._rest(value[key], place) for key, place in places if place not in self._removed}
@@ -188,8 +188,8 @@ class _Validation:
         return loc, absent
 
     def _is_consequence(self, mistake: "_Mistake", removed: Set[Loc]) -> bool:
-        """Whether it is only there because of another: something has been taken out, or a key is misspelt. ``removed``:
-        all that something has been taken out of."""
+        """Return whether another mistake caused this one: something was removed, or a key is misspelt. ``removed``: the
+        parts from which something was removed."""
         if mistake.kind == "unexpected_keyword_argument":
             return False
         if mistake.key:
@@ -204,7 +204,7 @@ class _Validation:
         return data
 
     def _meant(self, mistake: "_Mistake") -> str | None:
-        """Which key an unknown one was meant to be."""
+        """Return the key that an unknown one probably means."""
         return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
 
     def _diagnostic(self, mistake: "_Mistake") -> Diagnostic:
@@ -237,7 +237,7 @@ _ROUTES_OWN = {
     "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
     "on_failure": "write attempts: 5 on the route, and what fails so often is a dead letter (gateway dead list)",
 }
-"""Keys that people look for at a server: how often a handler is tried is its route's."""
+"""Keys that people write at a server, though they belong to a route."""
 
 
 _RENAMED = {("mqtt-client", "inbox"): "max_unacked"}
@@ -245,7 +245,7 @@ _RENAMED = {("mqtt-client", "inbox"): "max_unacked"}
 
 
 def _elsewhere(loc: Loc, server: Any) -> str:
-    """What to write instead of the unknown key at ``loc``, which is one of ``server`` or another mapping."""
+    """Return what to write instead of the unknown key at ``loc``, in ``server`` or another mapping."""
     if loc[0] != "servers" or len(loc) != 3:
         return ""
     key, protocol = str(loc[-1]), str(server.get("protocol"))
@@ -270,7 +270,7 @@ _WANTED = {
 
 
 class _Mistake:
-    """One of pydantic's errors, and where in the file it is."""
+    """One of pydantic's errors, with its place in the file."""
 
     def __init__(self, item: Mapping[str, Any], loc: Loc, absent: str) -> None:
         self.kind: str = item["type"]
@@ -279,7 +279,7 @@ class _Mistake:
         self._value = item["input"]
         self._text: str = item["msg"]
         self.key = absent if self.kind == "missing" or absent == "[key]" else ""
-        """The key that it is about, where that is not the last of ``loc``."""
+        """The key that it is about, if that is not the last of ``loc``."""
         if self.kind.startswith("union_tag"):
             self.key = str(self.context["discriminator"]).strip("'")
 
@@ -314,7 +314,7 @@ def _written(value: object) -> str:
 
 
 def _around(parts: Iterable[Loc]) -> Set[Loc]:
-    """``parts`` and everything that they are part of."""
+    """Return ``parts`` and everything that they are part of."""
     return {part[:length] for part in parts for length in range(len(part) + 1)}
 
 

@@ -13,7 +13,7 @@ _URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
 
 @lru_cache(maxsize=1024)  # a long file has few keys, many times
 def holds_secret(key: str) -> bool:
-    """Whether the value of ``key`` is one, also where it is misspelt."""
+    """Return whether the value of ``key`` is a secret; the key may be misspelt."""
     return speaks_of_secret(key) or bool(difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
 
 
@@ -22,15 +22,15 @@ def speaks_of_secret(text: str) -> bool:
 
 
 def names_only(value: str) -> bool:
-    """Whether ``value`` says where its secret is, and does not hold it."""
+    """Return whether ``value`` refers to a secret and does not contain it."""
     return _NAMED_ONLY.fullmatch(value) is not None
 
 
 def hide_passwords(text: str) -> str:
-    """``text`` with the passwords in its URLs replaced by stars."""
+    """Return ``text`` with stars in place of the passwords in its URLs."""
     return _URL_PASSWORD.sub(r"\1***@", text)
 
 
 def hide_by_key(line: str) -> str:
-    """A line of YAML without its value, where its key says that this is a secret."""
+    """Return a line of YAML with stars in place of its value, if its key says that the value is a secret."""
     return _LINE.sub(r"\1***", line)

@@ -1,4 +1,4 @@
-"""The JSON Schema of gateway.yaml, and the reference that is written from it."""
+"""Makes the JSON Schema of gateway.yaml, and the reference page from it."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ def json_schema() -> Schema:
 
 
 def _for_editors(value: Any) -> Any:
-    """What validators know of ``value``: they pass over ``discriminator``, and names that fit no pattern."""
+    """Rewrite ``value`` for validators, which ignore ``discriminator`` and names that match no pattern."""
     if isinstance(value, list):
         return [_for_editors(each) for each in value]
     if not isinstance(value, dict):
@@ -29,7 +29,7 @@ def _for_editors(value: Any) -> Any:
 
 
 def _by_tag(union: Schema) -> Schema:
-    """Its tag says which member a value is, so that what is wrong within that is told, and not that none fits."""
+    """Choose a union's member by its tag, so that an editor reports the mistake in it, and not that no member fits."""
     tag, mapping = union["discriminator"]["propertyName"], union["discriminator"]["mapping"]
     in_order = sorted(mapping.items(), key=lambda item: union["oneOf"].index(_reference(item[1])))
     members = [
@@ -49,7 +49,7 @@ class Keys:
         self._root = adapter.json_schema()
 
     def at(self, data: Any, steps: tuple[str | int, ...]) -> set[str]:
-        """The keys that the mapping at ``steps`` of ``data`` may have."""
+        """Return the keys that the mapping at ``steps`` of ``data`` may have."""
         schemas = list(self._cases(self._root, data))
         for step in steps:
             data = data[step]
@@ -58,7 +58,7 @@ class Keys:
         return {key for schema in schemas for key in schema.get("properties", {})}
 
     def _cases(self, schema: Schema, data: Any) -> Iterator[Schema]:
-        """``schema`` without references and unions: those members that ``data``'s discriminator leaves."""
+        """Resolve references and unions of ``schema`` to the members that the discriminator in ``data`` allows."""
         if "$ref" in schema:
             yield from self._cases(self._root["$defs"][schema["$ref"].rpartition("/")[2]], data)
             return
@@ -75,7 +75,7 @@ class Keys:
 
 
 def _reference(mapped: Any) -> Schema:
-    """A discriminator maps to a reference, or to a union below it."""
+    """Return the schema that a discriminator maps to: a reference, or a nested union."""
     return {"$ref": mapped} if isinstance(mapped, str) else mapped
 
 
@@ -89,7 +89,7 @@ def _child(schema: Schema, step: str | int) -> Schema | None:
 
 
 def markdown() -> str:
-    """The reference of gateway.yaml: a table of keys for each mapping, in the order of the file."""
+    """Return the reference of gateway.yaml: a table of keys for each mapping, in the order of the file."""
     schema = json_schema()
     sections = [_section("gateway.yaml", schema), *(_section(*item) for item in _ordered(schema))]
     return "\n\n".join([_INTRODUCTION, *sections]) + "\n"
@@ -107,7 +107,7 @@ and for a file's content; `$${` is a plain `${`. Only `true` and `false` are boo
 
 
 def _ordered(schema: Schema) -> Iterator[tuple[str, Schema]]:
-    """Mappings by the name that they have in the file, in the order in which it refers to them."""
+    """Yield each mapping with its title, in the order in which the schema refers to them."""
     definitions, seen = schema["$defs"], list[str]()
     queue = list(_references(schema["properties"]))
     while queue:
@@ -161,7 +161,7 @@ def _default(value: Schema) -> str:
 
 
 def _unit(value: Schema) -> str:
-    """``duration``, ``size`` or ``address``, told by the first example; empty for other types."""
+    """Return ``duration``, ``size`` or ``address``, recognized by the first example; empty for other types."""
     return _UNITS.get(next(iter(value.get("examples", [])), ""), "")
 
 

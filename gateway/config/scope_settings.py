@@ -1,4 +1,4 @@
-"""The parts of the settings that come from the scope types: one for each that is installed."""
+"""Makes the parts of the settings that the installed scope types define."""
 
 from dataclasses import field, make_dataclass
 from typing import Annotated, Any, Union
@@ -12,14 +12,14 @@ from protocols.units import Timeout
 
 
 def _form(value: object) -> str:
-    """Which of the three ways of writing routes this is."""
+    """Return which of the three forms of routes ``value`` has."""
     if isinstance(value, dict):
         return "route"
     return "routes" if isinstance(value, list) else "target"
 
 
 def _any_of(route: Any) -> Any:
-    """A target for everything, one route, or a list of routes of which the first that matches answers."""
+    """Return the type of one scope type's routes: a target for everything, one route, or a list of routes."""
     one_or_more = (
         Annotated[Target, Tag("target")]
         | Annotated[route, Tag("route")]
@@ -29,7 +29,7 @@ def _any_of(route: Any) -> Any:
 
 
 def any_server() -> Any:
-    """The type of a server's settings, whichever protocol it speaks."""
+    """Return the type of a server's settings, for all protocols."""
     settings = tuple(server.settings for kind in KINDS.values() for server in kind.servers)
     return Annotated[Union[*settings], Field(discriminator="protocol")]
 

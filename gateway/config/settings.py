@@ -1,7 +1,7 @@
-"""Everything that gateway.yaml may say, as one strict model: the servers' own settings, composed.
+"""Defines all settings of gateway.yaml as one strict model, which includes those of the servers and scope types.
 
-A field is declared once, here or beside its server; that gives the parser, the default, the JSON Schema, the reference
-in ``docs/configuration.md`` and the errors.
+A field is declared once, here or beside its server. The parser, the default, the JSON Schema, the reference in
+``docs/configuration.md`` and the error messages come from that.
 """
 
 from dataclasses import asdict, dataclass, field

@@ -7,7 +7,7 @@ from gateway.scopes.installed import FAILURES
 
 
 def unknown(word: str, known: Iterable[str], *, otherwise: str) -> str:
-    """Why ``word`` may be unknown, to go behind a message: its package has failed, is missing, or it is misspelt."""
+    """Return the end of a message about ``word``: its package has failed or is missing, or the word is misspelt."""
     names = sorted(known)
     for failure in FAILURES:
         if failure.name == word:

@@ -1,8 +1,8 @@
-"""YAML text -> a Document: plain data, with the place of every key and value.
+"""Reads YAML text as a Document: plain data, with the place of every key and value.
 
-Rules that differ from YAML 1.1, each because it has hurt somebody: only ``true`` and ``false`` are booleans (so ``on``,
-``no`` and ``yes`` stay text), only plain decimal numbers are numbers (so ``+15551234567``, ``0123`` and ``12:30:45``
-stay text), a key may stand once, tags are refused, and the values after following anchors are bounded.
+Some rules differ from YAML 1.1, because people have been hurt by those: only ``true`` and ``false`` are booleans (so
+``on``, ``no`` and ``yes`` stay text); only plain decimal numbers are numbers (so ``+15551234567``, ``0123`` and
+``12:30:45`` stay text); a mapping must not repeat a key; tags are refused; and what aliases repeat is bounded.
 """
 
 import re
@@ -21,8 +21,8 @@ DEPTH = 32
 _LENGTH = 20_000_000
 _REPEATED = 100_000
 _REPEATED_EACH = 10
-"""Bounds of a file: nesting, characters, and values that stand for others because of aliases, in all and for each value
-that is written: memory is in proportion to the file."""
+"""Bounds of a file: nesting, characters, and values that aliases repeat (in all, and for each value that is written).
+Memory grows in proportion to the file."""
 
 _PLAIN = "plain"
 _TEXT, _LIST, _MAPPING = (f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map"))
@@ -33,7 +33,7 @@ _WORDS: dict[str, bool | None] = {"true": True, "false": False, "null": None, "~
 
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")  # YAML's own
 _SEEN_OTHERWISE = re.compile("[\t\ufeff]")
-"""Characters that libyaml takes where PyYAML refuses them, or counts otherwise."""
+"""Characters that libyaml accepts and PyYAML refuses, or that the two count differently."""
 _HINTS = (
     ("'\\t' that cannot start", "indent with spaces"),
     ("cannot start any token", "put the value in quotes"),
@@ -44,7 +44,7 @@ _HINTS = (
     ("but got '{'", "a value with braces needs quotes"),
     ("another document", "leave out what comes after '---'"),
 )
-"""What to do about PyYAML's sentences, by a part of them."""
+"""Hints for PyYAML's error messages, each by a part of the message."""
 
 # In a flow mapping a brace ends a plain scalar, yet {password: ${PASSWORD}} is what people write. So the braces of
 # references pass the scanner as private characters, one for one: columns stay as they are.
@@ -86,7 +86,7 @@ class _FastLoader(_Rules, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # typ
 
 
 def _compose(text: str) -> yaml.Node | None:
-    """The node of the text, None if it is empty. Raises as PyYAML's own parser does."""
+    """Parse the text into a node, or None if it is empty. Raises what PyYAML's own parser raises."""
     shielded = _REFERENCE.sub(lambda match: _SHIELD.format(match[1]), text)
     if _SEEN_OTHERWISE.search(text):
         return _Loader(shielded).get_single_node()
@@ -131,7 +131,7 @@ class _Reader:
         return ConfigErrors([self._document.diagnostic(span, f"this is not YAML: {message}")])
 
     def _node(self, node: yaml.Node, loc: Loc, *, secret: bool, repeated: bool) -> Any:
-        """``repeated``: it is part of what an alias stands for."""
+        """Read a node. ``repeated``: it is part of what an alias repeats."""
         span = self._span(node)
         repeated = self._is_bounded(node, span, loc, repeated=repeated)
         self._document.values[loc] = span
@@ -145,7 +145,7 @@ class _Reader:
         return [self._node(child, (*loc, index), secret=secret, repeated=repeated) for index, child in children]
 
     def _is_bounded(self, node: yaml.Node, span: Span, loc: Loc, *, repeated: bool) -> bool:
-        """Whether ``node`` has been read before, or what is around it. Raises ConfigErrors if that is too often."""
+        """Return whether an alias repeats ``node``. Raises ConfigErrors if the file has too many repeated values."""
         if not isinstance(node, yaml.ScalarNode):
             repeated |= id(node) in self._read
             self._read.add(id(node))
@@ -224,7 +224,7 @@ class _Reader:
 
 
 def _sentence(error: yaml.MarkedYAMLError) -> str:
-    """What PyYAML says, where that began, and what to do about it."""
+    """Return PyYAML's message, the place where the problem began, and a hint."""
     problem, context = (error.problem or "").removeprefix("but "), error.context or ""
     if error.context_mark and error.problem_mark and error.context_mark.line != error.problem_mark.line:
         context += f" that begins on line {error.context_mark.line + 1}"
@@ -234,7 +234,7 @@ def _sentence(error: yaml.MarkedYAMLError) -> str:
 
 
 def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> str | None:
-    """Return what is wrong with a form that YAML takes but nobody means."""
+    """Return what is wrong with a key that is valid YAML and certainly not meant."""
     text = key.value.translate(_UNSHIELD)
     if key.tag == _PLAIN and text == "<<":
         return "merge keys (<<) are not supported; write the keys themselves"
@@ -244,15 +244,15 @@ def _mistake_of_form(key: yaml.ScalarNode, value: yaml.Node, *, flow: bool) -> s
 
 
 def _is_text(value: object) -> bool:
-    """False for what no name of a file and no message can hold: U+0000, and what cannot be written as UTF-8 (a lone
-    surrogate out of an escape or of the environment)."""
+    """Return whether ``value`` is text that file names and messages can hold: without U+0000, and without lone
+    surrogates (from an escape or the environment), which UTF-8 cannot encode."""
     if not isinstance(value, str) or "\0" in value:
         return False
     return value.isascii() or value.encode("utf-8", "replace") == value.encode("utf-8", "surrogatepass")
 
 
 def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:
-    """What a plain scalar means."""
+    """Return the value of a plain scalar, and remember its text in ``texts``."""
     if text in _WORDS:
         value: Any = _WORDS[text]
     elif _INTEGER.fullmatch(text):
@@ -267,7 +267,7 @@ def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:
 
 
 def read(text: str, *, name: str, folder: Path, environ: Mapping[str, str]) -> Document:
-    """Read ``text``; messages call it ``name``. Raises ConfigErrors if it is no YAML at all."""
+    """Read ``text``; messages call it ``name``. Raises ConfigErrors if it is not YAML."""
     reader = _Reader(name, folder, text, environ)
     if len(text) > _LENGTH:
         raise ConfigErrors([Diagnostic(name, 1, 1, f"the file is longer than {_LENGTH} characters")])

@@ -8,7 +8,7 @@ from typing import TextIO
 
 
 class Doubled(logging.Filter):
-    """Leaves out what a handler below the root has already written to standard output or error."""
+    """Drops a record that a handler below the root logger has already written to standard output or error."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class Doubled(logging.Filter):
 
 
 class Alone(Doubled):
-    """Silences such a handler when it first sees one, so that every line is ours."""
+    """Silences such a handler at its first record, so that every line has the format of the file."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         for handler in _below_root(record.name):

@@ -1,5 +1,5 @@
-"""Text from strangers, shown to people and programs: what could write on a terminal, forge a line or turn the reading
-direction around is shown as an escape (``\\x1b``, ``\\u202e``)."""
+"""Makes text from peers safe to show. Characters that could control a terminal, forge a line or reverse the reading
+direction become escapes (``\\x1b``, ``\\u202e``)."""
 
 import json
 import unicodedata
@@ -11,17 +11,17 @@ _JOINERS = "\u200c\u200d"
 
 
 def one_line(text: str) -> str:
-    """``text`` as one line: line ends are escaped too."""
+    """Return ``text`` as one line: line ends are escaped too."""
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
 def visible(text: str) -> str:
-    """``text`` with its line ends and tabs, and everything else that does not show as an escape."""
+    """Return ``text`` with its line ends and tabs; other characters that do not show become escapes."""
     return text if text.isprintable() else "".join(each if each in "\n\t" else _escaped(each) for each in text)
 
 
 def json_text(data: Any, *, indent: int | None = None, ascii_only: bool = False) -> str:
-    """JSON in which no character is left that does not show; a reader gets the same data."""
+    """Return JSON in which characters that do not show are escaped; a reader gets the same data."""
     text = json.dumps(data, indent=indent, ensure_ascii=ascii_only)
     lines = text.split("\n")  # the document's own: within strings they are escaped
     return "\n".join(line if line.isprintable() else "".join(map(_json_escaped, line)) for line in lines)

@@ -1,4 +1,4 @@
-"""A log record as text: for people, and for machines.
+"""Formats log records, for people and for machines.
 
 A record that a crash made carries its scope (``extra={"scope": scope}``) and the route in ``current_route``. No record
 holds a message's body or a password: the scope is described by :func:`protocols.asgi.describe`, never printed whole.
@@ -29,7 +29,7 @@ def error_of(record: logging.LogRecord) -> Error | None:
 
 
 def sentence(error: BaseException) -> str:
-    """``KeyError 'order'``: what went wrong, on one line."""
+    """Return the class and the message of ``error`` on one line: ``KeyError 'order'``."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__} {text}"[:500].rstrip()
 
@@ -74,7 +74,7 @@ class TextFormatter(logging.Formatter):
 
 
 def _innermost(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """The innermost place of a failure in a library, or in our own code, if the user's code has no part in it."""
+    """Return the innermost frame. It is in a library or in our own code: the user's code has no part in the failure."""
     return next(reversed(traceback.extract_tb(trace)), None)
 
 
@@ -83,7 +83,7 @@ def _indented(text: str) -> list[str]:
 
 
 def _route(record: logging.LogRecord) -> str:
-    """The label of the route, for a record that belongs to a scope."""
+    """Return the label of the route, if the record belongs to a scope."""
     return current_route.get() if hasattr(record, "scope") else ""
 
 
@@ -92,7 +92,7 @@ def _target(label: str) -> str:
 
 
 class JSONFormatter(logging.Formatter):
-    """One object a line: time, level, logger, message; and route, scope, error, traceback where there are such."""
+    """Writes one object a line: time, level, logger, message, and route, scope, error, traceback if there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")

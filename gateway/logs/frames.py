@@ -1,4 +1,4 @@
-"""Which line of a traceback is the user's own, and how a place in a file is written."""
+"""Finds the frame of a traceback that is the user's own code, and shortens file names."""
 
 import os
 import sysconfig
@@ -20,14 +20,14 @@ _HIDDEN = (*(f"{folder}{os.sep}" for folder in _FOLDERS), "<")
 
 
 def own_frame(trace: TracebackType | None) -> traceback.FrameSummary | None:
-    """The innermost frame that is the user's own code."""
+    """Return the innermost frame that is the user's own code."""
     frames = [frame for frame in traceback.extract_tb(trace) if is_own(frame.filename)]
     return frames[-1] if frames else None
 
 
 def own_frame_of(error: BaseException) -> traceback.FrameSummary | None:
-    """The innermost frame of ``error`` that is the user's own code. If there are only a library's frames, look in what
-    it wraps: the members of a group, its cause, its context."""
+    """Return the innermost frame of ``error`` that is the user's own code. If there are only a library's frames, look
+    in what it wraps: the members of a group, its cause, its context."""
     pending, seen = [error], set()
     while pending:
         each = pending.pop(0)
@@ -46,6 +46,6 @@ def is_own(filename: str) -> bool:
 
 
 def short(filename: str) -> str:
-    """Below the current folder: from there on."""
+    """Return a file in the current folder relative to it, and others as they are."""
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename

@@ -30,10 +30,10 @@ class _Kind:
 
 class Flood(logging.Filter):
     """Lets pass at most `MOST` lines of each kind within `PERIOD`, of the gateway's lines below ERROR. A kind is a
-    logger's message before its arguments are put in. What says that something is lost (``extra={"lost": True}``) is
-    always written.
+    logger's message before its arguments are put in. A record about a loss (``extra={"lost": True}``) always passes.
 
-    The last line before the rest is left out says so, and the first after it how many there were: ``record.flood``.
+    The last line that passes says that more are only counted, and the first one afterwards how many were left out:
+    ``record.flood``.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -65,5 +65,5 @@ class Flood(logging.Filter):
 
 
 def _packages() -> frozenset[str]:
-    """Those of this gateway, and of distributions that bring a scope type."""
+    """Return whether a logger is of this gateway, or of a distribution that brings a scope type."""
     return frozenset({"gateway", "protocols", *(type(kind).__module__.partition(".")[0] for kind in KINDS.values())})

@@ -1,4 +1,4 @@
-"""Sets the log up: where records go, which of them, and in which form."""
+"""Sets the log up: which records are written, where, and in which format."""
 
 import contextlib
 import logging
@@ -13,11 +13,11 @@ from gateway.logs.frames import short
 from gateway.logs.rate_limit import Flood
 
 _NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.log")
-"""Libraries that log each connection at level info, aiosmtpd's and aioimaplib's with what was said on it."""
+"""Loggers of libraries that log each connection at level info; aiosmtpd and aioimaplib log its content, too."""
 
 
 def configure(settings: LogSettings, stream: TextIO) -> None:
-    """Replace what the root logger does by ``settings``."""
+    """Set the root logger up by ``settings``."""
     full = settings.tracebacks == "full" or settings.level == "debug"
     stamped = not _is_journal(stream) if settings.timestamps is None else settings.timestamps
     handler = _Handler(stream)
@@ -46,7 +46,7 @@ def adopt(settings: LogSettings) -> None:
 
 
 def _is_journal(stream: TextIO) -> bool:
-    """Whether systemd's journal reads ``stream`` (systemd.exec(5), JOURNAL_STREAM): it has the time of each line."""
+    """Return whether systemd's journal, which adds the time, reads ``stream`` (systemd.exec(5), JOURNAL_STREAM)."""
     try:
         facts = os.fstat(stream.fileno())
     except (OSError, ValueError):

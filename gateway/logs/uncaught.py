@@ -10,7 +10,7 @@ from gateway.logs.frames import short
 
 
 def take_over() -> None:
-    """What Python itself would print on standard error, in its own form, becomes records: for a process of our own."""
+    """Log warnings and uncaught exceptions from now on. It changes the whole process: only the daemon calls it."""
     warnings.showwarning = _log_warning
     sys.excepthook = _log_uncaught
     threading.excepthook = lambda args: _log_lost(

@@ -1,1 +1,1 @@
-"""A running gateway: built from settings, started, drained, stopped; health and signals."""
+"""Builds a gateway from its settings, starts, replaces and stops it; health and signals of its process."""

@@ -1,4 +1,4 @@
-"""``routes:`` or ``application:`` -> one ASGI application, the same tree of routers that Python code would make."""
+"""Makes one ASGI application of ``routes:`` or ``application:``: the tree of routers that Python code would make."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -21,24 +21,24 @@ from protocols.asgi import Application
 
 
 async def _unusable(scope: Any, receive: Any, send: Any) -> None:
-    """Stands for a target that cannot be imported, so that its route is checked nevertheless."""
+    """Takes the place of a target that cannot be imported, so that its route is checked all the same."""
 
 
 @dataclass
 class ApplicationBuilder:
     """Builds the application of ``parsed``; collects in ``diagnostics`` what is wrong with its targets and patterns.
 
-    Where nothing is ``importable``, each target would fail for the same reason: only the patterns are looked at.
+    If nothing is ``importable``, only the patterns are checked: each target would fail for the same reason.
     """
 
     parsed: ParsedConfig
     importable: bool = True
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _targets: dict[str, Any] = field(default_factory=dict)
-    """What each target names, or the TargetError why it cannot be imported."""
+    """What each target names, or the TargetError that says why it cannot be imported."""
 
     def build(self) -> Application:
-        """The application; only to be run where there are no diagnostics."""
+        """Return the application. Run it only if there are no diagnostics."""
         settings = self.parsed.settings
         if settings.application is not None:
             application: Application = self._import(settings.application, ("application",))
@@ -117,7 +117,7 @@ class ApplicationBuilder:
         return _unusable
 
     def _imported(self, target: str) -> Any:
-        """What ``target`` names, looked for once: a module that fails may take its time, and has many routes."""
+        """Import ``target`` once: a module that fails may be slow, and many routes may name it."""
         if target not in self._targets:
             try:
                 self._targets[target] = import_target(target)
@@ -146,7 +146,7 @@ _POLICY = attrgetter(*(key.name for key in fields(Policy)))
 
 
 def _policy(line: Any) -> Policy:
-    """How the route wants its messages delivered; http and websocket have nothing to deliver."""
+    """Return the policy of a route; a route for http or websocket has none."""
     return _policy_of(*_POLICY(line)) if isinstance(line, Policy) else PLAIN
 
 

@@ -20,14 +20,14 @@ VERSION = __version__.rpartition(".")[0]
 
 
 def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
-    """``rows`` as lines whose cells stand below each other."""
+    """Format ``rows`` as lines with aligned cells."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     return [f"{indent}{'  '.join(row)}".rstrip() for row in padded]
 
 
 def routes_of(app: Any) -> list[tuple[str, Route]]:
-    """(scope type, route) for every leaf of the tree, in order; nothing for an application that is not a router."""
+    """Return (scope type, route) for every leaf of the tree, in order; nothing for an app that is not a router."""
     if not isinstance(app, Router):
         return []
     return [(str(route.pattern), leaf) for route in app.routes for leaf in _leaves(route)]
@@ -54,7 +54,7 @@ def server_lines(servers: Iterable[Server]) -> list[str]:
 
 
 def route_lines(app: Any, most: int | None = None) -> list[str]:
-    """A line for each route; of each scope type ``most`` lines, and how many more there are."""
+    """Return a line for each route: at most ``most`` for each scope type, and then how many more there are."""
     rows = [row for _, routes in groupby(routes_of(app), key=itemgetter(0)) for row in _rows(list(routes), most)]
     return columns(rows) if rows else []
 
@@ -72,7 +72,7 @@ def _pattern(kind: str, route: Route) -> str:
 
 
 def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str) -> str:
-    """What to try, built from what is there: each of it can be pasted. Empty if there is nothing to try.
+    """Return commands and addresses to try with these servers and routes, ready to be pasted. Empty if there are none.
 
     ``settings`` are those of the ``servers``, by name, in the order of the file.
     """

@@ -32,7 +32,7 @@ from protocols.mail.submission import open_submission
 
 @dataclass(frozen=True)
 class Gateway:
-    """Everything that a file asks for, made, and nothing of it started."""
+    """Everything that a file asks for. Nothing of it has been started."""
 
     file: str
     settings: Settings
@@ -41,7 +41,7 @@ class Gateway:
     servers: Servers
     services: Services
     dispatcher: Dispatcher | None
-    """Where some route has a policy, or a server keeps its state; otherwise there is no store."""
+    """Delivers from the store. None: no route has a policy and no server keeps its state, so that there is no store."""
     outlets: Mapping[str, Outlet]
     console: ConsoleServer | None
 

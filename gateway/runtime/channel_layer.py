@@ -1,4 +1,4 @@
-"""The channel layer that a file asks for."""
+"""Makes the channel layer that a file asks for."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "gro
 
 
 def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
-    """The layer, and what is wrong with it; then it is one in memory."""
+    """Return the layer, and what is wrong with the one that the file names: then it is one in memory."""
     try:
         return (_imported(parsed.settings.layer) if parsed.settings.layer != "memory" else InMemoryChannelLayer()), []
     except TargetError as error:

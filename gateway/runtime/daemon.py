@@ -1,4 +1,4 @@
-"""The daemon: runs a gateway until a signal, and tells the operator and the supervisor how it is."""
+"""Runs a gateway until a signal, and tells the operator and the supervisor its state."""
 
 import asyncio
 import contextlib
@@ -27,8 +27,8 @@ Print = Callable[[str], None]
 
 
 class Daemon:
-    """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner, which names
-    ``command``, the command to type."""
+    """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner; the examples in it begin with
+    ``command``, which calls this program again."""
 
     def __init__(self, gateway: Gateway, print_line: Print, command: str) -> None:
         self._running = RunningGateway(gateway)
@@ -38,7 +38,7 @@ class Daemon:
         self._tasks = Tasks("daemon")
 
     async def run(self) -> int:
-        """Start, serve, stop; the exit code."""
+        """Start, serve and stop. Return the exit code."""
         loop = asyncio.get_running_loop()
         signals.listen(lambda: loop.call_soon_threadsafe(self._stop.set), self._force)
         Watch(loop).start()
@@ -83,7 +83,7 @@ class Daemon:
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
-    """Whether ``work`` came to its end before ``stop`` was set; else it is cancelled. Raises what ``work`` raises."""
+    """Return whether ``work`` ended before ``stop`` was set; otherwise cancel it. Raises what ``work`` raises."""
     working, stopping = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -97,7 +97,7 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
 
 
 def _ignoring_write_errors(print_line: Print) -> Print:
-    """A banner that nobody can read is not a reason to stop: the disk is full, or the pipe has no reader."""
+    """Ignore that the banner cannot be written: a full disk, or a pipe without a reader, is no reason to stop."""
 
     def print_if_possible(text: str) -> None:
         with contextlib.suppress(OSError):
@@ -107,5 +107,5 @@ def _ignoring_write_errors(print_line: Print) -> Print:
 
 
 def _as_record(text: str) -> None:
-    """A line of the banner, where every line of the process is one of the log."""
+    """Log a line of the banner: under ``format: json`` every line of the process is a record."""
     logger.info("%s", " ".join(text.split()))

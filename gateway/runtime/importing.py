@@ -1,4 +1,4 @@
-"""``module.attribute`` or ``module:attribute`` -> the object, with a different sentence for each way to fail."""
+"""Imports ``module.attribute`` or ``module:attribute``, with a different error message for each way to fail."""
 
 import importlib
 import importlib.util
@@ -13,7 +13,7 @@ from gateway.config.diagnostics import suggestion
 from gateway.logs.frames import is_own, own_frame, short
 
 _FRAMES = 5
-"""The user's own frames that are shown of a module that failed; the last ones."""
+"""How many of the user's own frames are shown of a module that failed: the last ones."""
 
 
 class TargetError(Exception):
@@ -88,7 +88,7 @@ def _is_import_machinery(filename: str) -> bool:
 
 
 def _offers(found: Any) -> list[str]:
-    """What of ``found`` a target may have meant: its own public callables."""
+    """Return the names in ``found`` that a target may have meant: its own public callables."""
     module = getattr(found, "__name__", None)
     own = [name for name, value in vars(found).items() if getattr(value, "__module__", module) == module]
     return [name for name in own if not name.startswith("_") and callable(vars(found)[name])]

@@ -1,4 +1,4 @@
-"""Makes a gateway the running one: its logs, its services, its servers, in the place of another or alone."""
+"""Makes a gateway the running one of the process, alone or in the place of another."""
 
 import sys
 
@@ -25,6 +25,6 @@ async def install(new: RunningGateway, predecessor: RunningGateway | None = None
 
 
 def _make_current(gateway: Gateway) -> None:
-    """What the process has one of, whatever runs in it: its log, and what code in no gateway's context finds."""
+    """Set what the process has one of: its log, and the services that code outside any gateway's context finds."""
     setup.configure(gateway.settings.log, sys.stderr)
     services.install(gateway.services)

@@ -28,6 +28,6 @@ class Mounts:
 
 
 def _application_of(server: Any) -> Application:
-    """What answers for a carried server: a webhook itself, or the part that speaks WebSocket."""
+    """Return the application of a carried server: the webhook itself, or the part that speaks WebSocket."""
     app: Application = server if callable(server) else server.websocket
     return app

@@ -1,6 +1,7 @@
-"""Tries what the file asks of this machine, without leaving a trace: ``check`` and ``run`` do it before they start.
+"""Tries what the file asks of this machine, and leaves nothing behind: ``check`` and ``run`` do it before they start.
 
-It reports only what stays wrong until somebody changes it: an address that another program has may be free by the time.
+It reports only what stays wrong until somebody changes it. An address that another program uses is not reported: it
+may be free when the gateway binds it.
 """
 
 import errno
@@ -25,7 +26,7 @@ _LONGEST_SOCKET = 107
 
 
 def diagnostics(parsed: ParsedConfig, *, stored: bool) -> list[Diagnostic]:
-    """What this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
+    """Return what this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
     return [*(_store(parsed) if stored else ()), *_outbox(parsed), *_addresses(parsed)]
 
 

@@ -14,7 +14,7 @@ from gateway.runtime.importing import describe_error
 
 
 def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
-    """Let modules be found in the file's folder, and set Django up if the file asks for that. What went wrong."""
+    """Let modules be found in the file's folder, and set Django up if the file asks for it. Return what went wrong."""
     if not parsed.folder.is_dir():
         return [parsed.document.at_value(("path",), f"path: there is no folder {parsed.settings.path!r}")]
     _add_to_path(parsed.folder)
@@ -31,7 +31,7 @@ def _add_to_path(folder: Path) -> None:
 
 
 def _set_up_django(module: str) -> str:
-    """What is wrong, or nothing."""
+    """Return what is wrong, or nothing."""
     try:
         from gateway.django import setup
 

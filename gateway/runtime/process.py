@@ -1,4 +1,4 @@
-"""The process of a daemon: its event loop, its descriptors, its end."""
+"""Runs the event loop of a daemon's process, and ends the process."""
 
 import asyncio
 import contextlib
@@ -17,9 +17,9 @@ logger = logging.getLogger(__name__)
 OK, FORCED, MISTAKE, CANNOT_START, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes; the last is that of a command that Ctrl+C ended, as shells have it."""
 DESCRIPTORS = 65536
-"""How many file descriptors are asked for where the hard limit allows it."""
+"""File descriptors that the process asks for, if the hard limit allows them."""
 LAST_WORDS = 1.0
-"""Seconds that a forced end takes, at most."""
+"""The longest time that a forced end takes, in seconds."""
 
 _forced = threading.Lock()
 
@@ -43,8 +43,8 @@ def leave(code: int) -> NoReturn:
 
 
 def force(cut_off: Callable[[], str]) -> None:
-    """End the process now, from any thread, and say what is ``cut_off``; within ``LAST_WORDS`` also where the loop's
-    thread holds a lock. Once."""
+    """End the process now, from any thread, and log what is ``cut_off``. It ends within ``LAST_WORDS``, even if the
+    loop's thread holds a lock of the log. Only the first call does this."""
     if _forced.acquire(blocking=False):
         words = threading.Thread(target=_say_last_words, args=(cut_off,), name="last words", daemon=True)
         words.start()
@@ -53,7 +53,7 @@ def force(cut_off: Callable[[], str]) -> None:
 
 
 async def cancel_rest() -> None:
-    """Cancel the tasks that the application has started itself and left. Bounded, since they may refuse."""
+    """Cancel the tasks that the application started and left running. Wait a second at most: they may not end."""
     rest = asyncio.all_tasks() - {asyncio.current_task()}
     for task in rest:
         task.cancel()
@@ -67,7 +67,7 @@ def _say_last_words(cut_off: Callable[[], str]) -> None:
 
 
 def _log_crash(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """A crash that nobody awaited: in a callback, or in a task that was thrown away."""
+    """Log a crash that nothing awaits: in a callback, or in a task that was thrown away."""
     logger.error("%s", context.get("message", "a callback crashed"), exc_info=context.get("exception"))
 
 
@@ -79,7 +79,7 @@ def _flush() -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """A connection is a descriptor, and 1,024 of them, the usual soft limit, is for programs that use select()."""
+    """Ask for more descriptors: each connection needs one. The usual soft limit, 1,024, is for select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):  # a system whose own limit is below the hard one
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, DESCRIPTORS)), hard))

@@ -1,4 +1,4 @@
-"""Log lines that say what a stop waits for."""
+"""Logs what a stop waits for."""
 
 import asyncio
 import contextlib

@@ -1,7 +1,7 @@
-"""A gateway that serves: from the start of what ``build`` made to its end.
+"""Starts what ``build`` made, lets another gateway take over from it, and stops it.
 
-Everything of it runs in the context of its services, so that several can run in one process, one of them as the
-successor of another.
+A gateway runs in the context of its services. So several can run in one process, and one can be the successor of
+another.
 """
 
 import asyncio
@@ -142,7 +142,7 @@ class RunningGateway:
         self._predecessor = self._tasks.spawn(predecessor.give_way(), name=predecessor.gateway.file)
 
     async def predecessor_ended(self) -> None:
-        """Wait for the predecessor, which has its own ``shutdown_timeout``."""
+        """Wait until the predecessor has ended, which has its own ``shutdown_timeout``."""
         if self._predecessor is not None:
             await asyncio.wait({self._predecessor})
 
@@ -158,7 +158,7 @@ class RunningGateway:
         logger.info("%s was replaced: %s", self.gateway.file, summary(cancelled, kept))
 
     def active(self) -> dict[str, int]:
-        """What is worked on, by noun."""
+        """Count what is being worked on, by noun."""
         total = Counter[str]()
         for server in self._without_console():
             total.update(server.active())
@@ -167,7 +167,7 @@ class RunningGateway:
         return {noun: number for noun, number in total.items() if number}
 
     async def drain(self) -> str:
-        """Accept nothing more, and wait for what is in flight. What was cancelled after ``shutdown_timeout``."""
+        """Accept nothing more, and wait for what is in flight. Return what was cancelled after ``shutdown_timeout``."""
         cancelled: list[str] = []
         loop = asyncio.get_running_loop()
         # Asked for before the servers set their own timers, so that it sees what they are about to cancel.
@@ -179,7 +179,7 @@ class RunningGateway:
         return "".join(cancelled)
 
     async def abort(self) -> None:
-        """The start has failed, or is no longer wanted."""
+        """End everything at once: the start has failed, or is no longer wanted."""
         await self._stop_servers(0.0)
         for server in self._servers():
             if server not in self._started:
@@ -196,7 +196,7 @@ class RunningGateway:
             await _stop(self.gateway.console, 0.0)
 
     async def close(self) -> str:
-        """End the threads and close the store. What it keeps for the next start, in a few words."""
+        """End the threads and close the store. Return what it keeps for the next start, in a few words."""
         self.gateway.services[thread_pool].shutdown(wait=False)
         return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
 
@@ -246,7 +246,7 @@ class RunningGateway:
 
 
 def _has_same_address(one: Server, other: Server) -> bool:
-    """Port 0 is the same address for servers of one name only."""
+    """Compare their ``bind``. Port 0 is the same address only for servers of one name."""
     if one.listener is None or other.listener is None or one.listener.bind != other.listener.bind:
         return False
     bind = one.listener.bind

@@ -56,7 +56,7 @@ class Servers(Collection[Server]):
 
 
 def needs_store(settings: Any) -> bool:
-    """Whether a server with these settings keeps state of its own."""
+    """Return whether a server with these settings keeps state of its own."""
     return SERVERS[settings.protocol].needs_store(settings)
 
 

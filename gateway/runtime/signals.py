@@ -1,4 +1,4 @@
-"""Signals: those that end the daemon are heard while the event loop is blocked, some others are only logged.
+"""Handles signals: those that end the daemon, even while the event loop is blocked, and some that are only logged.
 
 Python runs a handler only when its main thread is back in the interpreter, so that the second of two signals may wait
 for as long as a consumer blocks that thread. The byte that each signal writes to the wake-up descriptor is there at
@@ -22,14 +22,14 @@ IGNORED = {
     signal.SIGUSR1: "the gateway ignores it",
     signal.SIGUSR2: "the gateway ignores it",
 }
-"""Signals that other daemons reload, reopen or tell their state at. Unless somebody handles them they kill a process at
-once, in the midst of its work. SIGQUIT and SIGABRT are left alone: who sends them wants a core dump now."""
+"""Signals at which other daemons reload, reopen files or report their state. Without a handler they would kill this
+process in the middle of its work. SIGQUIT and SIGABRT keep their effect: they ask for a core dump."""
 
 Act = Callable[[], object]
 
 
 def ignore() -> None:
-    """Let nothing in ``IGNORED`` kill this process. An application that handles one itself, from now on, has it."""
+    """Let no signal in ``IGNORED`` kill this process. An application may still set a handler of its own for one."""
     for number in IGNORED:
         if signal.getsignal(number) is signal.SIG_DFL:
             signal.signal(number, _nothing)
@@ -37,7 +37,7 @@ def ignore() -> None:
 
 
 def _nothing(number: int, frame: object) -> None:
-    """Stands for "not ours": the line is written by the thread that hears of it, never within a handler."""
+    """Do nothing. The thread that reads the wake-up descriptor logs the signal: a handler must not write."""
 
 
 def listen(stop: Act, force: Act) -> None:
@@ -76,7 +76,8 @@ def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -
 
 
 def _forget() -> None:
-    """A process that a consumer forks has the same descriptors: what ends it would end the daemon."""
+    """Restore the defaults in a process that a consumer forks. It has the same wake-up descriptor: a signal that ends
+    it would end the daemon."""
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,4 +1,4 @@
-"""Tells systemd how the daemon is (sd_notify, Type=notify)."""
+"""Tells systemd the state of the daemon (sd_notify, Type=notify)."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,8 @@ def notify(state: str) -> None:
 async def keep_alive() -> None:
     """Send ``WATCHDOG=1`` from the event loop, twice as often as the unit's ``WatchdogSec=`` asks.
 
-    Where a handler blocks the loop it stays away, and systemd starts the daemon again. Returns where nobody asked.
+    If a handler blocks the loop, nothing is sent, and systemd starts the daemon again. Returns if the unit has no
+    ``WatchdogSec=``.
     """
     interval = int(os.environ.get("WATCHDOG_USEC") or 0) / 2e6
     if not interval or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):

@@ -20,11 +20,11 @@ from gateway.threads import thread_pool
 logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 
 
 class _Beat:
-    """One thing that should answer: ``ask`` gives a future, or None if there is nothing to ask."""
+    """One thing that should respond: ``ask`` returns a future, or None if there is nothing to ask."""
 
     def __init__(
         self, ask: "Callable[[], Future[None] | None]", limit: float, stuck: Callable[[], str], on: str
@@ -38,7 +38,7 @@ class _Beat:
         self._told = False
 
     def look(self) -> None:
-        """Ask again, once there is an answer; complain once where there is none for too long."""
+        """Ask again if there was an answer; log once if there has been none for too long."""
         waited = time.monotonic() - self._asked
         if self._answer is not None and not self._answer.done():
             if waited >= self._limit and not self._told:
@@ -98,7 +98,7 @@ def _where_the_threads_are() -> str:
 
 
 def _place(frame: FrameType | None) -> str:
-    """The innermost line of the user's own code, or else of any."""
+    """Return the innermost line of the user's own code, or of any code."""
     innermost = frame
     while frame is not None and not is_own(frame.f_code.co_filename):
         frame = frame.f_back

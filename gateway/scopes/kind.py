@@ -15,7 +15,7 @@ from protocols.events import Event
 from protocols.server import Server
 
 Loc = tuple[str | int, ...]
-"""The way to a value in gateway.yaml: ``("servers", "devices", "password_file")``."""
+"""The path to a value in gateway.yaml: ``("servers", "devices", "password_file")``."""
 
 
 class Running(NamedTuple):
@@ -39,58 +39,58 @@ class ScopeKind(ABC):
     servers: ClassVar[Sequence[ServerKind]] = ()
     """The protocols that ``servers:`` may name for it."""
     noun: ClassVar[str] = "messages"
-    """What the operator calls what it brings."""
+    """The operator's word for what its servers receive."""
 
     # What gateway.yaml says of it.
 
     words: ClassVar[str]
-    """What its key of ``routes:`` holds, for the reference: ``Text messages, by sender.``"""
+    """The description of its key of ``routes:`` in the reference: ``Text messages, by sender.``"""
     route: ClassVar[type]
     """The settings of one route: ``app``, and a field for each key that a route may have, all of them optional."""
     everything: ClassVar[str] = "default: true"
-    """The key of a route that takes all."""
+    """How the file writes a route that takes everything."""
 
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
-        """What is wrong with ``servers``, by name, though each setting is right by itself."""
+        """Find mistakes in ``servers``, by name, that several settings make together."""
         return iter(())
 
     # How its scopes are routed.
 
     router: ClassVar[type[Router]]
     refusal: ClassVar[Sequence[Event]]
-    """What a scope is answered that no route takes: its protocol's own "no such place"."""
+    """The events that answer a scope that no route takes: the protocol's own "no such address"."""
 
     @abstractmethod
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
-        """A route by one of the keys. Raises ValueError for a pattern that is none."""
+        """Make a route from one of the keys. Raises ValueError if ``value`` is not a pattern."""
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """The keys by which a route says what it takes."""
+        """The keys that say what a route takes."""
         return keys_of(self.route)
 
     # What the command line does with it.
 
     example: ClassVar[str]
-    """What `gateway explain` takes: ``email:ann@example.org``."""
+    """An argument of `gateway explain`, for its help: ``email:ann@example.org``."""
     send: ClassVar[str] = ""
     """``module:function`` of the command below `gateway send`: its parameters are the command's, its docstring is the
     help, and it returns a :class:`~gateway.scopes.sending.Sender`. Empty: there is no such command."""
 
     dashes: ClassVar[bool] = False
-    """Whether what `gateway send` is given may begin with a dash and be no option."""
+    """Whether an argument of `gateway send` that begins with a dash, such as a number, may be no option."""
 
     @abstractmethod
     def subject(self, text: str) -> dict[str, Any]:
         """Return as much of a scope as routers look at, from the text after ``email:``. Raises ValueError."""
 
     def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
-        """What ``pattern`` takes out of ``scope``, where handlers get it by name."""
+        """Return the parts of ``scope`` that ``pattern`` captures for handlers, by name."""
         return None
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
-        """Lines that the operator can paste to try it, the best first. ``running``: all servers, in the order of
-        the file."""
+        """Yield commands or addresses that the operator can paste to try it, the best first. ``running``: all servers,
+        in the order of the file."""
         return iter(())
 
     # How what handlers send leaves.
@@ -118,5 +118,5 @@ class ScopeKind(ABC):
 
     @property
     def protocols(self) -> tuple[str, ...]:
-        """What ``protocol:`` may be for its servers."""
+        """The values of ``protocol:`` for its servers."""
         return tuple(name for server in self.servers for name in server.protocols)

@@ -1,4 +1,4 @@
-"""Scope types of other distributions, found by their entry points."""
+"""Loads the scope types of other distributions, by their entry points."""
 
 import contextlib
 import sys

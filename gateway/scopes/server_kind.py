@@ -16,12 +16,12 @@ from protocols.server import Server
 
 @dataclass(frozen=True)
 class Given:
-    """What the gateway has one of, for all its servers."""
+    """What all servers of a gateway share."""
 
     submission: Submission | None = None
-    """Where mail leaves, if the file says that."""
+    """Sends mail, if the file names a submission server."""
     store: Store | None = None
-    """It is opened before the servers start, and there where something needs it."""
+    """The store, if something needs one. It is open when the servers start."""
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,9 @@ class ServerKind:
 
     settings: Any
     home: str
-    """``module:class``. Servers' libraries are not all light, so that the module is imported when one is configured."""
+    """``module:class``. The module is imported when a server is configured: it may import large libraries."""
     carries: bool = False
-    """Whether others can be ``on`` it."""
+    """Whether it can carry other servers, which are ``on`` it."""
     library: str = ""
     """A package that it needs and that is not installed with us."""
     install: str = ""
@@ -40,11 +40,11 @@ class ServerKind:
 
     @cached_property
     def protocols(self) -> tuple[str, ...]:
-        """The names under ``protocol``."""
+        """The values of ``protocol:`` in its settings."""
         return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
 
     def server_class(self) -> type[Server]:
-        """Raises ValueError, with one sentence, if ``home`` is not a server that can be made."""
+        """Import the server class. Raises ValueError, with one sentence, if ``home`` is not a complete server class."""
         module, _, name = self.home.partition(":")
         try:
             found: Any = getattr(import_module(module), name)
@@ -58,12 +58,11 @@ class ServerKind:
         return server_class
 
     def needs_store(self, settings: Any) -> bool:
-        """Whether a server with these settings keeps a state of its own: those with ``persistence`` may say so."""
+        """Return whether a server with these settings keeps state. By default: if it has ``persistence``."""
         return bool(getattr(settings, "persistence", False))
 
     def make(self, app: Application, settings: Any, name: str, state: dict[str, Any], given: Given) -> Server:
-        """Raises ValueError, with one sentence, if settings contradict each other, or the class is not as it
-        should be."""
+        """Make a server. Raises ValueError, with one sentence, if settings contradict each other or the class fails."""
         factory: Any = self.server_class()
         options = self.options(settings, name, given)
         try:
@@ -75,14 +74,14 @@ class ServerKind:
         return made
 
     def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
-        """More arguments of the server class."""
+        """Return more arguments for the server class."""
         if given.store is None or not self.needs_store(settings):
             return {}
         return {"persistence": StorePersistence(given.store, f"{settings.protocol} {name}")}
 
 
 def _members(settings: Any) -> Iterator[type]:
-    """The dataclasses of a union, which may be nested and annotated."""
+    """Yield the dataclasses of a union, which may be nested and annotated."""
     origin = get_origin(settings)
     if origin is Annotated:
         yield from _members(get_args(settings)[0])
@@ -94,7 +93,7 @@ def _members(settings: Any) -> Iterator[type]:
 
 
 def _names(settings: type) -> tuple[str, ...]:
-    """Raises TypeError if its ``protocol`` is missing, or may be any text."""
+    """Return the names in its ``protocol``. Raises TypeError if that is missing, or may be any text."""
     protocol = get_type_hints(settings).get("protocol") if is_dataclass(settings) else None
     if get_origin(protocol) is not Literal:
         raise TypeError(f"{settings!r} has not the form of server settings: a dataclass with protocol: Literal[...]")

@@ -16,7 +16,7 @@ from gateway.cli.store.listing import print_entries
 from gateway.cli.store.options import ID, All, Choice, IDs, Raw, Yes, choice_of, with_filters
 from gateway.cli.store.selection import Filters, Selection
 from gateway.cli.store.session import with_store
-from gateway.cli.terminal import AsJSON, File, fail, print_json, progress, say
+from gateway.cli.terminal import AsJSON, File, fail, print_json, print_text, progress
 from gateway.config.diagnostics import count
 from gateway.store import Message, OperatorStore, Outgoing
 
@@ -63,19 +63,19 @@ class CommandGroup:
             elif as_json:
                 print_json(rendering.details_data(item))
             else:
-                say("\n".join(rendering.details(item, time.time())))
+                print_text("\n".join(rendering.details(item, time.time())))
 
         return command
 
     def _retry(self, filters: Filters, ids: IDs = None, everything: All = False, config: File = None) -> None:
         choice = self._choice(ids, filters, everything=everything)
-        say(self.retried(with_store(config, lambda store: _retry(self.selection(store), choice))))
+        print_text(self.retried(with_store(config, lambda store: _retry(self.selection(store), choice))))
 
     def _drop(
         self, filters: Filters, ids: IDs = None, everything: All = False, yes: Yes = False, config: File = None
     ) -> None:
         choice = self._choice(ids, filters, everything=everything)
-        say(f"{with_store(config, lambda store: _drop(self.selection(store), choice, yes=yes))} dropped")
+        print_text(f"{with_store(config, lambda store: _drop(self.selection(store), choice, yes=yes))} dropped")
 
     def _export(
         self,
@@ -90,7 +90,7 @@ class CommandGroup:
             number = with_store(config, lambda store: _export(self.selection(store), choice, folder))
         except OSError as error:
             fail(f"{error.filename}: {error.strerror}", 1)
-        say(f"{number} written to {folder}")
+        print_text(f"{number} written to {folder}")
 
 
 async def _retry(selection: Selection[Any, Any], choice: Choice) -> int:

@@ -8,7 +8,7 @@ from gateway.cli.store import rendering
 from gateway.cli.store.content import entry_data
 from gateway.cli.store.selection import Filters, Listing, pages
 from gateway.cli.store.session import with_store
-from gateway.cli.terminal import print_list, say
+from gateway.cli.terminal import print_list, print_text
 from gateway.store import OperatorStore
 
 
@@ -27,7 +27,7 @@ def print_entries(
             await print_list(_data(found))
             return
         async for line in rendering.table(found, columns, noun, time.time()):
-            say(line)
+            print_text(line)
 
     with_store(config, work)
 

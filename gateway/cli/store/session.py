@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from gateway.cli.store.selection import Unknown
-from gateway.cli.terminal import complain, fail, file_of
+from gateway.cli.terminal import fail, file_of, print_error
 from gateway.config import checks
 from gateway.config.loader import load
 from gateway.store import OperatorStore, Store, StoreUnavailable, engine_of
@@ -33,7 +33,7 @@ def with_store(config: str | None, work: Callable[[OperatorStore], Awaitable[T]]
 
 async def _opened(store: Store, work: Callable[[OperatorStore], Awaitable[T]]) -> T:
     if found := await store.open():
-        complain(found)
+        print_error(found)
     try:
         return await work(store)
     finally:

@@ -8,7 +8,7 @@ import typer
 from gateway.cli.store import rendering
 from gateway.cli.store.history import history_of
 from gateway.cli.store.session import with_store
-from gateway.cli.terminal import AsJSON, File, command_of, print_json, say
+from gateway.cli.terminal import AsJSON, File, command_of, print_json, print_text
 
 
 def show(
@@ -24,4 +24,4 @@ def show(
     if as_json:
         print_json(rendering.history_data(found))
     else:
-        say("\n".join(rendering.history(found, command_of(config), time.time())))
+        print_text("\n".join(rendering.history(found, command_of(config), time.time())))

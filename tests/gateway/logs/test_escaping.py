@@ -30,10 +30,10 @@ def test_nothing_that_does_not_show_comes_through(text: str) -> None:
     told.encode()  # a lone surrogate is escaped
 
 
-def test_commands_say_it_escaped(capsys: pytest.CaptureFixture[str]) -> None:
-    """`say` and `complain` are what every command answers with."""
-    terminal.say(f"one\ttwo\n{NASTY}")
-    terminal.complain(NASTY)
+def test_commands_print_it_escaped(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command answers with `print_text` and `print_error`."""
+    terminal.print_text(f"one\ttwo\n{NASTY}")
+    terminal.print_error(NASTY)
     terminal.print_json({"said": NASTY})
     out, err = capsys.readouterr()
     assert out.startswith("one\ttwo\n\\x00\\x07\\x1b[2J")
