@@ -256,12 +256,18 @@ class FolderSession:
 
     async def _mark_those_there(self, mark: Mark, uids: list[int]) -> None:
         """Mark once more those messages that are still there: somebody may have deleted some of them, or the folder
-        that they are to go to."""
-        there = await self._mailbox.present(uids)
+        that they are to go to. Try again for as long as they become fewer meanwhile, as a second reader makes them."""
         if mark.verb == "move":
             await self._mailbox.ensure_folder(mark.target)
-        if there:
-            await self._mark(mark, there)
+        there = await self._mailbox.present(uids)
+        while there:
+            try:
+                await self._mark(mark, there)
+                return
+            except IMAPRefused:
+                before, there = there, await self._mailbox.present(there)
+                if len(there) == len(before):
+                    raise
 
     async def _mark(self, mark: Mark, uids: list[int]) -> None:
         match mark.verb:

@@ -357,6 +357,26 @@ async def test_two_readers_of_one_folder_lose_nothing(shared: Dovecot, user: str
     assert {*one.subjects, *other.subjects} == {str(number) for number in range(60)}
 
 
+async def test_a_mark_is_tried_again_while_another_reader_takes_messages_away() -> None:
+    class Race(Liar):
+        def reply(self, tag: str, command: str) -> bytes:
+            if command.startswith("UID MOVE"):
+                there.pop()
+                return f"{tag} NO [EXPUNGEISSUED] Some of the requested messages no longer exist\r\n".encode()
+            if command.startswith("UID SEARCH"):
+                return f"* SEARCH {' '.join(map(str, there))}\r\n{tag} OK done\r\n".encode()
+            return super().reply(tag, command)
+
+    there = [7, 8, 9]
+    fetched = b"".join(b"* %d FETCH (UID %d RFC822.SIZE 2 BODY[] {2}\r\n\r\n)\r\n" % (uid, uid) for uid in there)
+    liar = Race(GREETING, UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    async with lied_to(liar, retry_refused=LIMIT) as reader:
+        await until(lambda: liar.commands[-1:] == ["IDLE"])
+        assert reader.status.state == "ready"
+    moves = [command for command in liar.commands if command.startswith("UID MOVE")]
+    assert moves == ['UID MOVE 7:9 "Processed"', 'UID MOVE 7:8 "Processed"', 'UID MOVE 7 "Processed"']
+
+
 async def test_a_mark_that_is_refused_again_is_said() -> None:
     class Full(Liar):
         def reply(self, tag: str, command: str) -> bytes:
