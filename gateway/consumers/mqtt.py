@@ -64,7 +64,7 @@ class MqttConnection(Consumer[R]):
 
     @classmethod
     def writes(cls, *names: str) -> list[str]:
-        """Those of ``names`` that this class overrides."""
+        """Return the methods among ``names`` that this class overrides."""
         return [name for name in names if getattr(cls, name) is not getattr(MqttConnection, name)]
 
     async def _serve(self, receive: Receive) -> None:

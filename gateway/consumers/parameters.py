@@ -18,7 +18,7 @@ class Extras:
     captures: tuple[str, ...] = ()
     """Names that the route's topic must capture, or may if the parameter has a default."""
     required: frozenset[str] = frozenset()
-    """Those of ``captures`` that have no default."""
+    """The captures whose parameter has no default."""
     everything: bool = False
     """Whether it has ``**kwargs``, and gets everything that was captured."""
 

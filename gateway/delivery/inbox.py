@@ -38,7 +38,7 @@ class Inbox:
         self.waiting = Notifier()
         """Notifies when there is a message in the store that waits for the worker."""
         self.places = NO_PLACES
-        """Of the worker of this process, while it takes messages."""
+        """The places of this process's worker, while it takes messages."""
 
     async def put_all(self, messages: Sequence[Message]) -> None:
         """Durable when it returns. Raises StoreUnavailable."""

@@ -99,7 +99,7 @@ class DeliveryKind(ABC):
         return event
 
     def recipient(self, event: Event) -> str:
-        """Who gets ``event``, for the operator."""
+        """Return the recipient of ``event``, for the operator."""
         return str(event.get("to") or "")
 
     def checked_again(self, events: Sequence[Event]) -> list[Event]:

@@ -47,5 +47,5 @@ def part_of(item: Outgoing, changed: Event) -> Outgoing:
 
 
 def recipient_of(event: Event) -> str:
-    """To whom ``event`` goes, for the operator."""
+    """Return the recipient of ``event``, for the operator."""
     return kind_of_event(event).recipient(event)[:LONGEST_RECIPIENT]

@@ -101,7 +101,7 @@ class RunningAttempts:
             del self._attempts[key]
 
     def active(self) -> dict[str, int]:
-        """Those for which nobody waits any more; the others are their servers'."""
+        """Count the handlers for which nobody waits any more. Their servers count the others."""
         late = sum(each.limit.expired is not None for each in self._attempts.values())
         return {"late handlers": late} if late else {}
 

@@ -65,5 +65,5 @@ class Flood(logging.Filter):
 
 
 def _packages() -> frozenset[str]:
-    """Return whether a logger is of this gateway, or of a distribution that brings a scope type."""
+    """Return the packages of this gateway, and of distributions that bring a scope type."""
     return frozenset({"gateway", "protocols", *(type(kind).__module__.partition(".")[0] for kind in KINDS.values())})

@@ -293,8 +293,8 @@ class _Automaton:
         return _either(looped, _NOTHING) if optional else looped
 
     def _ambiguous(self, begins: int) -> set[int]:
-        """Of the states of a loop, made since ``begins``: all, if two paths read the same text from one of them to
-        itself; else none. Each is reached from each, as the loop leads from its end to its beginning."""
+        """Return the states of a loop, made since ``begins``, if two paths read the same text from one of them to
+        itself; otherwise none. Each is reached from each, as the loop leads from its end to its beginning."""
         states = set(range(begins, len(self._labels)))
         if any(ways > 1 for state in states for ways in self._edges[state].values()):
             return states

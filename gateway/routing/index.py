@@ -20,7 +20,7 @@ class _Table(ABC):
 
     @abstractmethod
     def find(self, key: str) -> Iterable[Numbers]:
-        """Those that may match ``key``."""
+        """Return the patterns that may match ``key``."""
 
 
 class _Texts(_Table):
@@ -134,7 +134,7 @@ class Tables:
         self._tables.setdefault(kind, _TABLES[kind]()).add(text, number)
 
     def find(self, key: str) -> list[Numbers]:
-        """Those that may match ``key``."""
+        """Return the patterns that may match ``key``."""
         return [numbers for table in self._tables.values() for numbers in table.find(key)]
 
 

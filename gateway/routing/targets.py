@@ -67,7 +67,7 @@ def _has(kind: type, method: str) -> bool:
 
 
 def _fitting(target: Any, counts: Iterable[int]) -> list[int]:
-    """Those of ``counts`` that ``target`` may be called with; all of them where it does not say."""
+    """Return the numbers of arguments among ``counts`` that ``target`` takes; all of them if it does not say."""
     try:
         signature = inspect.signature(target, follow_wrapped=False)
     except (TypeError, ValueError):

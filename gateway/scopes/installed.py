@@ -18,7 +18,7 @@ _OURS = (HTTPKind(), WebSocketKind(), MQTTKind(), EmailKind(), SMSKind())
 _plugins = load_plugins(_OURS)
 
 KINDS: Mapping[str, ScopeKind] = {kind.name: kind for kind in (*_OURS, *_plugins.kinds)}
-"""By the name that a scope has under ``type``."""
+"""The scope types, by the ``type`` of a scope."""
 FAILURES: tuple[Failure, ...] = tuple(_plugins.failures)
 """The scope types that are installed and cannot be used."""
 SERVERS: Mapping[str, ServerKind] = {

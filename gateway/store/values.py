@@ -93,7 +93,7 @@ class Message:
     error: str = ""
     """The traceback of the last attempt that failed."""
     subject: str = ""
-    """Who sent what to whom, in a few words (:func:`protocols.asgi.describe`)."""
+    """Protocol, sender and recipient, in a few words (:func:`protocols.asgi.describe`)."""
     alone: bool = False
     """Set by ``take``: a process died while it had this message, which may be the reason why it died."""
 

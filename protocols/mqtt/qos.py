@@ -27,7 +27,7 @@ WAIT_PUBREC: Final = "wait for PUBREC"
 WAIT_PUBCOMP: Final = "wait for PUBCOMP"
 
 SEND: Final = {1: "send QoS 1", 2: "send QoS 2"}
-"""By QoS: there is a new message to send."""
+"""There is a new message to send; by QoS."""
 PUBACK: Final = "PUBACK"
 PUBREC: Final = "PUBREC"
 PUBREC_ERROR: Final = "PUBREC 0x80+"
@@ -118,7 +118,7 @@ SENDER: Table = {
 """A message that we send."""
 
 SENT: Final = {qos: SENDER[FREE][what].state for qos, what in SEND.items()}
-"""By QoS: the state of a message that was sent."""
+"""The state of a message that was sent; by QoS."""
 
 # Of the receiver: states and what comes.
 
@@ -220,7 +220,7 @@ RECEIVER_2: Table = {
 """A message at QoS 2 that we are sent. Its state belongs to the session, and outlives the connection."""
 
 RECEIVER: Final = {1: RECEIVER_1, 2: RECEIVER_2}
-"""By QoS."""
+"""The receiver's table; by QoS."""
 
 _BROKEN = {
     PUBLISH: "PUBLISH with a packet identifier in use [MQTT-2.2.1-3]",

@@ -63,7 +63,7 @@ class Group:
         self.members = [Member(folder, name, broker, qos) for name in ("one", "two")]
 
     def handled(self) -> list[tuple[str, str]]:
-        """Who handled what."""
+        """(process, message) for each message that was handled."""
         lines = self._book.read_text().splitlines() if self._book.exists() else []
         return [(name, payload) for name, _, payload in (line.partition(" ") for line in lines)]
 

@@ -1,4 +1,4 @@
-"""The one queue and the one way to wake a task: nothing is lost, whoever is cancelled, and whenever."""
+"""The one queue and the one way to wake a task: nothing is lost, whichever task is cancelled, and whenever."""
 
 import asyncio
 from collections.abc import Callable, Sequence

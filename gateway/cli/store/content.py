@@ -41,7 +41,7 @@ class Content:
         return content
 
     def description(self) -> dict[str, Any]:
-        """Who sent it to whom, when and how; nothing of what was written."""
+        """Describe the message: sender, recipients, time, protocol, but nothing of its content."""
         return {"scope": _without(self.scope, _CONTENT | _MACHINERY), "events": [_sized(each) for each in self.events]}
 
     def raw(self) -> bytes:

@@ -37,7 +37,7 @@ OUTGOING: Columns = {**_COMMON, **_STATE, "to": lambda entry, now: entry.recipie
 
 
 def subject_of(entry: Summary | OutgoingSummary) -> str:
-    """Who sent what to whom; of an outgoing item, its recipients."""
+    """Return the subject line of a message, or the recipients of an outgoing item."""
     return f"sent to {entry.recipient}" if isinstance(entry, OutgoingSummary) else entry.subject
 
 

@@ -42,7 +42,7 @@ class LoginQueue(Generic[T]):
         self._failures = failures
         self._pending: dict[Hashable, _Pending[T]] = {}
         self._waiting: dict[str, dict[str, dict[_Pending[T], None]]] = {}
-        """By address, then by user name, with the next turn first, then in order of arrival."""
+        """Logins that wait, by address and by user name: first the next turn, then in order of arrival."""
         self._turns: list[tuple[float, int, str]] = []
         """A heap of (failures, number of the turn, address). Each address is in it once."""
         self._listed: set[str] = set()

@@ -48,7 +48,7 @@ class Broker:
         self.clock = clock
         self.journal = journal
         self.sessions: dict[str, Session] = {}
-        """By client identifier, whether the client is there or away."""
+        """Sessions by client identifier, whether the client is connected or away."""
         self._settings = settings
         self._away: OrderedDict[str, Session] = OrderedDict()  # in the order in which they left
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()

@@ -49,7 +49,8 @@ class FanOut:
 
 
 class FanOuts:
-    """Those under way. Of one topic one after the other: all its subscribers get its messages in the same order."""
+    """The fan-outs under way. Those of one topic run one after the other, so its subscribers get its messages in the
+    same order."""
 
     def __init__(self, backlog: Backlog, matches: Mapping[str, Mapping[Any, Grant]]) -> None:
         self._backlog = backlog

@@ -1,4 +1,4 @@
-"""Who has subscribed to what: the tree of filters, and a cache of what each topic name matches. Pure."""
+"""Subscriptions: the tree of filters, and a cache of what each topic name matches. Pure."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Generic, TypeVar
@@ -13,7 +13,7 @@ V = TypeVar("V")
 
 
 class Subscribers(dict[S, Grant]):
-    """Those of one filter."""
+    """The subscribers of one filter."""
 
     __slots__ = ("copies",)
 
@@ -24,7 +24,7 @@ class Subscribers(dict[S, Grant]):
 
 
 class Subscriptions(Generic[S]):
-    """Who has subscribed to what, and how. ``S`` is a hashable subscriber."""
+    """The subscribers of each filter, with what they were granted. ``S`` is a hashable subscriber."""
 
     def __init__(self) -> None:
         self._tree: TopicTree[Subscribers[S]] = TopicTree()

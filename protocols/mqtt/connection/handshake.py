@@ -49,7 +49,7 @@ class Handshake:
         self.keepalive = self._wanted_keepalive()
         """The keep-alive in seconds: the client's, or the one that the server tells it (3.2.2.3.14)."""
         self.user = connect.username
-        """Who the client is, once that is known."""
+        """The client's user name; the proved one, once that is known."""
         self.rules: Rules | None = None
         """What the client may do; None: everything."""
 

@@ -298,7 +298,7 @@ def table_of(decoders: dict[int, Decoder]) -> list[Decoder | None]:
 
 
 class Decoders(NamedTuple):
-    """Those of one side's packets."""
+    """The decoders of one side's packets."""
 
     sender: str
     kinds: frozenset[str]

@@ -20,7 +20,7 @@ def _find() -> Iterator[type[Provider[Any]]]:
 
 
 PROVIDERS: Mapping[str, type[Provider[Any]]] = {each.name: each for each in _find()}
-"""By the name that ``provider:`` has in gateway.yaml."""
+"""The providers, by their name under ``provider:`` in gateway.yaml."""
 
 
 def provider_for(settings: ProviderSettings) -> Provider[Any]:

@@ -1,4 +1,4 @@
-"""An answer that cannot be given is a failed attempt, whoever runs the handler; what was kept before has an end."""
+"""An answer that cannot be given is a failed attempt, wherever the handler runs; what was kept before has an end."""
 
 import logging
 from email.utils import formatdate

@@ -1,4 +1,4 @@
-"""By what a message is known again."""
+"""Keys that identify a repeated message."""
 
 import asyncio
 from email.utils import formatdate

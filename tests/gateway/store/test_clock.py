@@ -1,4 +1,4 @@
-"""The store's clock goes on as it did, whoever sets the machine's."""
+"""The store's clock goes on as before when the machine's clock is set."""
 
 import time
 from collections.abc import AsyncIterator, Callable

@@ -149,7 +149,7 @@ async def test_too_many_recipients_is_no_refusal_of_those_beyond(answer: str, ki
 
 
 async def test_the_answer_is_known_before_the_goodbye() -> None:
-    """Who is killed while the server takes its time to answer QUIT would send what it has sent once more."""
+    """A gateway that is killed while the server takes its time to answer QUIT would send the mail once more."""
     async with peer() as there:
         bye = asyncio.Event()
         talk = there._talk

@@ -1,4 +1,4 @@
-"""Who may have the last file descriptors."""
+"""The last file descriptors are kept for the console, the store and handlers."""
 
 import contextlib
 import os

@@ -195,7 +195,7 @@ def tls(tmp_path: Path) -> TLS:
 
 
 async def test_connections_under_way_reach_the_server_that_accepted_them(tls: TLS) -> None:
-    """Whoever is in its handshake when the successor comes is not cut off."""
+    """A peer that is in its handshake when the successor comes is not cut off."""
     first, second = Listener("127.0.0.1:0", tls=tls), Listener("127.0.0.1:0", tls=tls)
     await serve(first)
     host, _, port = first.address.rpartition(":")

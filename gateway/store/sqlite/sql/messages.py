@@ -50,7 +50,7 @@ _SUSPECTS = f"SELECT DISTINCT state FROM messages INDEXED BY messages_alone WHER
 
 
 def _free(db: Database, call: Take, candidates: str) -> list[int]:
-    """Those that have no older or running message of their key before them."""
+    """Return the candidates before which there is no older or running message of their key."""
     chosen: list[int] = []
     passed: list[int] = []  # only until the next take: what runs may have to wait again, and then moves nothing on
     while found := _candidates(db, call, candidates, without=chosen + passed):

@@ -18,7 +18,7 @@ FOLDERS: dict[str, Outcome] = {"Processed": "done", "Rejected": "refused"}
 
 
 class IMAPDriver(Driver):
-    """The peer is whoever drops mail into the mailbox; it is "told" by the folder where the message ends; what
+    """The peer is a program that drops mail into the mailbox; it is "told" by the folder where the message ends; what
     has been tried and is still in INBOX has failed."""
 
     scope_type = "email"

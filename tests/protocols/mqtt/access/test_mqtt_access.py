@@ -1,4 +1,4 @@
-"""Who is let in: by password, by certificate, without a name; and which settings make no sense."""
+"""Clients that may connect: by password, by certificate, without a name; and settings that make no sense."""
 
 import asyncio
 import threading

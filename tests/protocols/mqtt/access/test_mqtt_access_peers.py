@@ -56,7 +56,7 @@ async def test_a_password(version: str, anonymous: int, wrong: int, caplog: pyte
 
 @pytest.mark.parametrize(("version", "refused"), [("311", 2), ("5", 0x85)])
 async def test_a_session_is_its_users_alone(version: str, refused: int) -> None:
-    """Whoever knows the client identifier of another gets nothing of what waits for that one, and ends nothing."""
+    """A client that uses another's client identifier gets nothing of what waits for that one, and ends nothing."""
     session = ("-V", version, "-i", "meter", "-t", "private", "-q", "1", "-W", "3", "-C", "1")
     keep = ("-x", "3600", "-c") if version == "5" else ("-c",)
     bob = ("-u", "bob", "-P", "bob's")

@@ -30,7 +30,7 @@ class Sent:
     def __init__(self, topic: str, payload: bytes, qos: int, retain: bool, audience: "list[Subscriber]") -> None:
         self.topic, self.payload, self.qos, self.retain = topic, payload, qos, retain
         self.audience = audience
-        """Who had subscribed when it was sent first: a repetition at QoS 2 that is known goes to nobody new."""
+        """The subscribers when it was sent first: a repetition at QoS 2 that is recognized goes to nobody new."""
         self.received = False
         """PUBREC has come."""
 

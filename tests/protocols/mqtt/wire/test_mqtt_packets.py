@@ -379,7 +379,7 @@ def test_paho_hears_goodbye(given_: dict[str, Any]) -> None:
 
 
 def test_what_an_application_may_send_is_what_paho_takes_for_each_packet() -> None:
-    """But for what its table has otherwise than the standard's: 3.2.2.2 (0x99), 3.14.2.1 (0x8C)."""
+    """Except where paho's table differs from the standard: 3.2.2.2 (0x99), 3.14.2.1 (0x8C)."""
 
     def of(packet: int) -> set[int]:
         known = ReasonCode(PacketTypes.CONNACK).names.items()
