@@ -22,7 +22,7 @@ class ByteBudget:
         self.used -= size
 
 
-class Share:
+class Reservation:
     """The bytes of one message in a budget, while the message grows."""
 
     __slots__ = ("_budget", "_size", "refused")

@@ -54,7 +54,7 @@ class ProviderClient:
             async with self._session().request(
                 request.method, request.url, headers=request.headers, data=request.body, allow_redirects=False
             ) as response:
-                asked = retry_after(response.headers.get("retry-after", ""), now=time.time())
+                asked = parse_retry_after(response.headers.get("retry-after", ""), now=time.time())
                 return ProviderResponse(response.status, await _beginning(response), asked)
         except TimeoutError as error:
             raise NotSent(f"{_host(request)} did not answer within {self._timeout:g} s") from error
@@ -74,7 +74,7 @@ class ProviderClient:
         return self._sessions[0]
 
 
-def retry_after(header: str, *, now: float) -> float | None:
+def parse_retry_after(header: str, *, now: float) -> float | None:
     """Seconds from ``now`` (Unix time) in a Retry-After header, which is a number or a date (RFC 9110, 10.2.3).
 
     None if it is neither.

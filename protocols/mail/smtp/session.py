@@ -21,7 +21,7 @@ from protocols.mail.smtp.replies import enhance, verdict_reply
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
 from protocols.mail.verdict import Defer, Verdict
-from protocols.net.byte_budget import ByteBudget, Share
+from protocols.net.byte_budget import ByteBudget, Reservation
 from protocols.net.endpoints import host_port
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
@@ -383,34 +383,34 @@ class SMTPSession(SMTP):
         await self._write(answer)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
-        share = Share(self._owner.buffered)
+        reservation = Reservation(self._owner.buffered)
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(share.release)
+            cleanup.callback(reservation.release)
             try:
-                message = await self._read_message(share)
+                message = await self._read_message(reservation)
             except RemoteProtocolError as refusal:
                 return self._refusal("DATA", refusal)
             transaction.whole, self._idle = True, 0
             task = self._owner.handle(self, transaction, message)
-            task.add_done_callback(lambda _: share.release())
+            task.add_done_callback(lambda _: reservation.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
         return verdict_reply(await self._verdict(task), transaction.id)
 
-    async def _read_message(self, share: Share) -> bytes:
+    async def _read_message(self, reservation: Reservation) -> bytes:
         """Read the content of the message. Raises RemoteProtocolError."""
         content = Content(self._owner.settings.max_message)
         try:
             async with asyncio.timeout(self._owner.settings.data_timeout):
-                await self._read_content(content, share)
+                await self._read_content(content, reservation)
         except TimeoutError:
             logger.info("%s: dropped, its message took over %g s", self, self._owner.settings.data_timeout)
             self._goodbye("421 4.4.2 Timeout, closing the connection")
             raise asyncio.CancelledError from None
-        if share.refused:
+        if reservation.refused:
             raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
         return content.message(self._owner.settings.max_line)
 
-    async def _read_content(self, content: Content, share: Share) -> None:
+    async def _read_content(self, content: Content, reservation: Reservation) -> None:
         rest: bytes | None = None
         while rest is None:
             data = await self._reader.read(READ)
@@ -418,7 +418,7 @@ class SMTPSession(SMTP):
                 raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session
             self._reset_timeout()
             rest = content.feed(data)
-            if not share.resize(len(content)):
+            if not reservation.resize(len(content)):
                 content.discard()
         if rest:  # commands that came with the message; the buffer is empty, so their order is kept
             self._give_back(rest)

@@ -20,7 +20,7 @@ from protocols.secret import Secret
 from protocols.sms import GenericSettings, ProviderSettings, Request, SMSWebhook, TwilioSettings, provider_for
 from protocols.sms.provider import PATIENCE, OutgoingText, parts
 from protocols.sms.providers import parts_of
-from protocols.sms.sending import LONGEST_RESPONSE, ProviderClient, retry_after
+from protocols.sms.sending import LONGEST_RESPONSE, ProviderClient, parse_retry_after
 
 LIMIT = 10.0
 CREATED = (201, '{"sid": "SM1"}')
@@ -217,12 +217,12 @@ async def test_what_a_provider_asks_for_is_told(make: Any, status: int, header: 
     ],
 )
 def test_a_wish_is_a_number_of_seconds_or_a_date(header: str, seconds: float | None) -> None:
-    assert retry_after(header, now=1445412420.0) == seconds
+    assert parse_retry_after(header, now=1445412420.0) == seconds
 
 
 @given(header=st.text(st.characters(max_codepoint=255)) | st.text("0123456789 :,+-GMTOctWed"))
 def test_any_wish_is_read_or_left(header: str) -> None:
-    seconds = retry_after(header, now=1445412420.0)
+    seconds = parse_retry_after(header, now=1445412420.0)
     assert seconds is None or seconds >= 0
 
 
