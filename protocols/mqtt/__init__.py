@@ -12,12 +12,13 @@
               ``journal``, ``record``, ``journal_writer``: what outlives the process
 ``connection`` one client. ``preconnect``: a socket until its CONNECT; ``admission``: whether users and rules let it in;
               ``handshake``: until its CONNACK; ``accepted``: from then on, of it ``subscribing`` and ``exactly_once``
-              (QoS 2 from the client); ``client_connection``: the socket, the clock and the application's run;
-              ``keepalive``; ``websocket_transport``: a websocket as the socket
+              (QoS 2 from the client); ``client_socket``: packets in turns, ``keepalive``, ``rate``;
+              ``client_connection``: the application's run, and the end; ``websocket_transport``: a websocket as the
+              socket
 ``server``    the listener and what it owns
 
-Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``admission``, ``client_connection``,
-``websocket_transport``, ``server`` and ``client``; everything else is pure.
+Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``admission``, ``client_socket``,
+``client_connection``, ``websocket_transport``, ``server`` and ``client``; everything else is pure.
 """
 
 from protocols.mqtt.server import MQTTServer

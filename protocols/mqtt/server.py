@@ -4,7 +4,7 @@ import asyncio
 import gc
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from protocols.asgi import Application, Receive, Send
 from protocols.checkpoint import checkpoint
@@ -19,6 +19,7 @@ from protocols.mqtt.broker.journal_writer import JournalWriter
 from protocols.mqtt.broker.sys_topics import sys_topics
 from protocols.mqtt.connection import websocket_transport
 from protocols.mqtt.connection.client_connection import ClientConnection
+from protocols.mqtt.connection.client_socket import ClientSocket
 from protocols.mqtt.connection.delivered import delivered
 from protocols.mqtt.connection.preconnect import Opening, Preconnect
 from protocols.mqtt.events import CHECKS
@@ -71,7 +72,7 @@ class MQTTServer(Server):
         self._clock = Tasks(name)
         self._preconnects: set[Preconnect] = set()
         self._clients: set[ClientConnection] = set()
-        self._leaving: dict[str, tuple[ClientConnection, asyncio.Event]] = {}
+        self._leaving: dict[str, tuple[ClientSocket, asyncio.Event]] = {}
         self._empty = asyncio.Event()
 
     @property
@@ -208,11 +209,11 @@ class MQTTServer(Server):
         if client_id in self._leaving:
             await self._leaving[client_id][1].wait()
 
-    def leaving(self, client: ClientConnection) -> None:
+    def leaving(self, client: ClientSocket) -> None:
         self._leaving.setdefault(client.client_id, (client, asyncio.Event()))
 
-    def disconnected(self, client: ClientConnection) -> None:
-        self._clients.discard(client)
+    def disconnected(self, client: ClientSocket) -> None:
+        self._clients.discard(cast("ClientConnection", client))
         who, over = self._leaving.get(client.client_id, (None, None))
         if who is client and over is not None:
             del self._leaving[client.client_id]

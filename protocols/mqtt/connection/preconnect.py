@@ -5,7 +5,8 @@ import uuid
 from typing import Any, Protocol, cast
 
 from protocols.errors import RemoteProtocolError
-from protocols.mqtt.connection.client_connection import ClientConnection, ConnectionContext
+from protocols.mqtt.connection.client_connection import ClientConnection
+from protocols.mqtt.connection.client_socket import ConnectionContext
 from protocols.mqtt.connection.context import log
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect

@@ -47,7 +47,7 @@ from protocols.mqtt.broker.subscriptions import Subscriptions
 from protocols.mqtt.client.broker_connection import TURN as CLIENT_TURN
 from protocols.mqtt.client.run import MQTTClientRun
 from protocols.mqtt.connection.accepted import MOST_DELIVERIES
-from protocols.mqtt.connection.client_connection import TURN
+from protocols.mqtt.connection.client_socket import TURN
 from protocols.mqtt.qos import PUBACK
 from protocols.mqtt.wire.parser import BATCH, Parser
 
