@@ -28,7 +28,7 @@ class HTTPSettings:
     max_connections: Count = 10_000
     """Connections at a time, including those in their TLS handshake. One more gets 503; under TLS it is closed."""
     max_per_address: Bound = 0
-    """The same for one client address (IPv6: /64). 0 means no limit: a proxy, or a company, has one address."""
+    """Connections at a time from one client address (IPv6: /64). 0 means no limit: a proxy has one address."""
     keepalive_timeout: Timeout = 75.0
     """How long a connection may take for a complete request head: idle between two, or sending its first slowly."""
     stall_timeout: Timeout = 30.0

@@ -76,7 +76,7 @@ class MQTTSettings:
     max_connections: Count = 10_000
     """Connections at a time, including those in their TLS handshake. One more is closed at once."""
     max_per_address: Bound = 0
-    """The same for one client address (IPv6: /64). 0 means no limit: all devices of a site may have one address."""
+    """Connections at a time from one client address (IPv6: /64). 0 means no limit: a site may have one address."""
     connect_timeout: Timeout = 10.0
     """How long a new connection may take to send CONNECT, and then the application to accept or reject it."""
     disconnect_grace: Seconds = 10.0
@@ -100,7 +100,7 @@ class MQTTSettings:
     """QoS 1 and 2 messages that wait for one subscriber. Beyond this, a subscriber that is connected is disconnected;
     for one that is away, later messages are dropped."""
     max_queued_all: Bytes = 512 * 1024 * 1024
-    """The same for all subscribers together."""
+    """QoS 1 and 2 messages that wait for all subscribers together."""
     max_unsent: Bytes = 256 * 1024
     """Bytes that may wait for a subscriber that does not read; beyond this, QoS 0 messages to it are dropped."""
     max_sessions: Bound = 10_000

@@ -82,9 +82,9 @@ class IMAPSettings:
     """What is done to a handled message: ``move FOLDER``, ``keyword NAME``, ``seen`` or ``delete``. Missing folders are
     made. With ``seen``, messages that a person has opened are not read."""
     on_reject: FinalMark = "move Rejected"
-    """The same for a message that the handler rejected, or that is larger than `max_message`."""
+    """What becomes of a message that the handler rejected, or that is larger than `max_message`."""
     on_unrouted: AnyMark = "leave"
-    """The same for a message that no route takes; ``leave`` reads it again on the next connection."""
+    """What becomes of a message that no route takes; ``leave`` reads it again on the next connection."""
     recipient_header: str | None = None
     """The only header that names the recipient, such as Delivered-To, if you know which one the server writes. Without
     it the best evidence counts, much of which a sender can forge."""

@@ -38,7 +38,7 @@ class SMTPSettings:
     max_connections: Count = 500
     """Connections at a time. One more is told to try later (421); with ``implicit_tls`` it is closed."""
     max_per_address: Bound = 100
-    """The same for one client address (IPv6: /64). 0 means no limit."""
+    """Connections at a time from one client address (IPv6: /64). 0 means no limit."""
     max_errors: Count = 20
     """Refused commands on one connection before it is closed (421)."""
     timeout: Timeout = 300.0
