@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from waiting import until
 
 from gateway import (
     AsyncConsumer,
@@ -313,11 +314,11 @@ async def test_a_group_reaches_its_consumers_until_they_leave(consumer: Any) -> 
         def mqtt_connect(self, message: Any) -> None:
             self.group_send("news", {"type": "news.item", "text": "from a thread"})
 
-    layer = get_channel_layer()
+    layer: Any = get_channel_layer()
     async with Conversation(consumer.as_asgi(), scope("websocket")) as peer:
         peer.say({"type": "websocket.connect"})
         await peer.hear()
-        await asyncio.sleep(0.05)  # the async form joins after it has accepted
+        await until(lambda: layer._groups.get("news"))  # the async form joins after it has accepted
         await layer.group_send("news", {"type": "news.item", "text": "1"})
         assert (await peer.hear())["text"] == "1"
         async with Conversation(Reporter.as_asgi(), scope("mqtt")) as device:
@@ -325,12 +326,12 @@ async def test_a_group_reaches_its_consumers_until_they_leave(consumer: Any) -> 
             assert (await peer.hear())["text"] == "from a thread"
         peer.say({"type": "websocket.disconnect", "code": 1001})
         await peer.end()
-    assert layer._groups == {}  # type: ignore[attr-defined]
-    assert layer._channels == {}  # type: ignore[attr-defined]
+    assert layer._groups == {}
+    assert layer._channels == {}
 
 
 async def test_a_layer_message_calls_no_method_that_is_not_marked() -> None:
-    layer = get_channel_layer()
+    layer: Any = get_channel_layer()
     with pytest.raises(LookupError, match="close"):
         async with Conversation(Listener.as_asgi(), scope("websocket")) as peer:
             peer.say({"type": "websocket.connect"})

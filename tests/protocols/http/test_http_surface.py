@@ -8,6 +8,7 @@ import pytest
 from aiohttp.web_protocol import RequestHandler
 from contract import connect
 from http_peer import GET, Recorder, ask, read_answer, serving
+from waiting import until
 
 from protocols.http import server as server_module
 from protocols.http.exchange import Exchange
@@ -92,7 +93,7 @@ async def test_nothing_but_the_surface_is_asked_for(monkeypatch: pytest.MonkeyPa
                 writer.write(b"\x81\x80\0\0\0\0")
             await asyncio.sleep(0.05)
             writer.close()
-        await asyncio.sleep(0.05)
+        await until(lambda: seen >= OF_THE_EXCHANGE | OF_THE_PARSER)
     assert seen == OF_THE_EXCHANGE | OF_THE_PARSER
 
 

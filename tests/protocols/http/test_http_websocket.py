@@ -9,6 +9,7 @@ import pytest
 import websockets
 from contract import LIMIT, connect, transport_of
 from http_peer import ask, read_answer, serving
+from waiting import until
 from websockets.asyncio.client import ClientConnection
 
 from protocols.errors import LocalProtocolError
@@ -143,8 +144,7 @@ async def test_the_peer_is_cut_off() -> None:
         async with to(server) as socket:
             socket.transport.abort()
             await socket.wait_closed()
-        await asyncio.sleep(0.05)
-    assert [event.get("code") for event in app.events] == [None, 1006]
+        await until(lambda: [event.get("code") for event in app.events] == [None, 1006])
 
 
 @pytest.mark.parametrize(
