@@ -1,6 +1,5 @@
 """The sessions of one server, who has subscribed to what, and what is retained. Pure; ``clock`` gives Unix time."""
 
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Mapping
@@ -17,7 +16,7 @@ from protocols.mqtt.broker.journal import Journal
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.retained import Retained
+from protocols.mqtt.broker.retained_messages import RetainedMessages
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.subscriptions import Subscriptions
@@ -29,8 +28,6 @@ from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.packets import Options
 from protocols.mqtt.wire.topics import split_share
 from protocols.net.byte_budget import ByteBudget
-
-logger = logging.getLogger(__name__)
 
 
 class Broker:
@@ -53,16 +50,14 @@ class Broker:
         self._away: OrderedDict[str, Session] = OrderedDict()  # in the order in which they left
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
-        self._retained: Retained[ApplicationMessage] = Retained(settings.max_retained)
         self._timers = Timers()
+        self.retained = RetainedMessages(settings.max_retained, journal, self._timers)
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
         """Work that takes longer than one turn of the event loop may take."""
         self.matches = self._subscriptions.matches
         self._fan_outs = FanOuts(self.backlog, self.matches)
-        self.unretained = 0
-        """Messages that were not retained for want of room."""
 
     @property
     def away(self) -> int:
@@ -72,10 +67,6 @@ class Broker:
     @property
     def subscriptions(self) -> int:
         return self._subscriptions.count
-
-    @property
-    def retained(self) -> int:
-        return len(self._retained)
 
     def kept(self, client_id: str) -> bool:
         """Whether a client that came now, and did not ask for a clean start, would find its session."""
@@ -210,7 +201,7 @@ class Broker:
         """
         topic = message.topic
         if message.retain:
-            self._retain(message)
+            self.retained.retain(message)
         subscribers = self.matches[topic]
         if len(subscribers) > AT_ONCE or topic in self._fan_outs:
             return self._fan_outs.begin(message, origin)
@@ -229,34 +220,6 @@ class Broker:
         """Publish what an application sent (``mqtt.send``), as :meth:`publish` does."""
         topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
         return self.publish(self.message(topic, payload, qos, retain=retain, properties=event.get("properties")))
-
-    def _retain(self, message: ApplicationMessage) -> None:
-        if not message.payload:  # an empty one removes (MQTT-3.3.1-6)
-            self._unretain(message.topic)
-        elif not self._retained.set(message.topic, message, message.size):
-            self.unretained += 1
-            if not self.unretained & (self.unretained - 1):  # the first, the second, the fourth ...: a line each
-                said = "retained messages are full (max_retained): %d not retained"
-                logger.warning(said, self.unretained, extra={"lost": True})
-        else:
-            self._keep_retained(message.topic, record.message(message))
-            self._expire_retained(message)
-
-    def _unretain(self, topic: str) -> None:
-        self._timers.cancel(_retained(topic))
-        if self._retained.remove(topic):
-            self._keep_retained(topic, None)
-
-    def _keep_retained(self, topic: str, value: bytes | None) -> None:
-        if self.journal is not None and not topic.startswith("$SYS/"):  # the figures are of this process
-            self.journal.put(record.retained_key(topic), value)
-
-    def _expire_retained(self, message: ApplicationMessage) -> None:
-        key = _retained(message.topic)
-        if message.expires is None:
-            self._timers.cancel(key)
-        else:
-            self._timers.at(message.expires, key, lambda: self._unretain(message.topic))
 
     # Subscriptions.
 
@@ -289,7 +252,7 @@ class Broker:
 
     def _replayed(self, topic_filter: str, grant: Grant) -> Iterator[tuple[ApplicationMessage, Grant] | None]:
         """What there is when its turn comes."""
-        for message in self._retained.match(topic_filter):
+        for message in self.retained.match(topic_filter):
             yield None if message is None or message.expired(self.clock()) else (message, grant)
 
     def unsubscribe(self, session: Session, topic_filter: str) -> int:
@@ -332,7 +295,7 @@ class Broker:
             self._restore_session(client_id, value)
             yield
         for topic, value in by_kind["retained"].items():
-            self._restore_retained(topic, record.read_message(value))
+            self.retained.restore(topic, record.read_message(value))
             yield
         yield from self._restore_outbound(by_kind["message"], by_kind["out"])
         for key, value in by_kind["in"].items():
@@ -357,12 +320,6 @@ class Broker:
             message, delay, due = will
             session.will = Will(message, delay)
             session.will.due = due or now + delay
-
-    def _restore_retained(self, topic: str, message: ApplicationMessage) -> None:
-        if self._retained.set(topic, message, message.size):
-            self._expire_retained(message)
-        else:  # the limit is a lower one now
-            self._keep_retained(topic, None)
 
     def _restore_outbound(self, messages: Mapping[str, bytes], outbound: Mapping[str, bytes]) -> Iterator[None]:
         read: dict[int, ApplicationMessage] = {}
@@ -399,10 +356,6 @@ def _ending(client_id: str) -> Hashable:
 
 def _will(client_id: str) -> Hashable:
     return "will", client_id
-
-
-def _retained(topic: str) -> Hashable:
-    return "retained", topic
 
 
 _MEMBERS = Grant(2)

@@ -15,7 +15,7 @@ def sys_topics(counters: Counters, broker: Broker, now: float) -> Iterator[tuple
     yield "$SYS/broker/clients/disconnected", str(away)
     yield "$SYS/broker/clients/total", str(sessions)
     yield "$SYS/broker/subscriptions/count", str(broker.subscriptions)
-    yield "$SYS/broker/retained messages/count", str(broker.retained)
+    yield "$SYS/broker/retained messages/count", str(len(broker.retained))
     yield "$SYS/broker/messages/received", str(counters.packets_received)
     yield "$SYS/broker/publish/messages/dropped", str(counters.messages_dropped)
     yield "$SYS/broker/bytes/received", str(counters.bytes_received)

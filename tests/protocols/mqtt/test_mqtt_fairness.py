@@ -526,9 +526,9 @@ def test_retained_messages_that_expire_together_end_in_slices() -> None:
         broker.publish(broker.message(f"r/{number}", b"x", 0, retain=True, properties=life))
     clock.now += 6
     broker.tick()
-    assert 0 < broker.retained < 1000
+    assert 0 < len(broker.retained) < 1000
     finish(broker)
-    assert broker.retained == 0
+    assert not broker.retained
 
 
 async def test_a_million_records_would_be_read_in_slices() -> None:
@@ -539,7 +539,7 @@ async def test_a_million_records_would_be_read_in_slices() -> None:
     async with counted() as turns:
         before = gc.get_freeze_count()
         async with serving(Recorder(), kept) as server:
-            assert server.broker.retained >= 20_000
+            assert len(server.broker.retained) >= 20_000
         assert gc.get_freeze_count() > before
         gc.unfreeze()
     assert turns.longest < 0.1

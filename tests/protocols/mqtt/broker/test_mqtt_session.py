@@ -211,4 +211,4 @@ def test_too_much_to_retain_is_delivered_and_counted() -> None:
     ann = Client(broker, wire.connect())
     ann.say(wire.subscribe(("#", 0)), wire.publish("a", b"1", retain=True), wire.publish("b", b"2", retain=True))
     assert ann.heard()[2:] == [wire.publish("a", b"1"), wire.publish("b", b"2")]
-    assert broker.unretained == 1
+    assert broker.retained.refused == 1

@@ -1,0 +1,77 @@
+"""The retained messages of a broker: within their limit, until they expire, and over a restart. Pure."""
+
+import logging
+from collections.abc import Hashable, Iterator
+
+from protocols.mqtt.broker import record
+from protocols.mqtt.broker.journal import Journal
+from protocols.mqtt.broker.message import ApplicationMessage
+from protocols.mqtt.broker.retained import Retained
+from protocols.mqtt.broker.timers import Timers
+
+logger = logging.getLogger(__name__)
+
+
+class RetainedMessages:
+    """``limit`` bounds the sum of their sizes. ``journal``: where they are kept, if they are."""
+
+    def __init__(self, limit: int, journal: Journal | None, timers: Timers) -> None:
+        self.refused = 0
+        """Messages that were not retained because there was no room."""
+        self._messages: Retained[ApplicationMessage] = Retained(limit)
+        self._journal = journal
+        self._timers = timers
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def match(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
+        """Yield those of the topics that a filter matches, as :meth:`Retained.match` does; some may have expired."""
+        return self._messages.match(topic_filter)
+
+    def retain(self, message: ApplicationMessage) -> None:
+        """Keep ``message`` in place of its topic's last one. One that is empty removes that.
+
+        MQTT-3.3.1-6: "If the Payload contains zero bytes it is processed normally by the Server but any retained
+        message with the same topic name MUST be removed".
+        """
+        if not message.payload:
+            self._remove(message.topic)
+        elif self._messages.set(message.topic, message, message.size):
+            self._keep(message.topic, record.message(message))
+            self._expire(message)
+        else:
+            self._refuse()
+
+    def restore(self, topic: str, message: ApplicationMessage) -> None:
+        """Take over what a journal had."""
+        if self._messages.set(topic, message, message.size):
+            self._expire(message)
+        else:  # the limit is a lower one now
+            self._keep(topic, None)
+
+    def _refuse(self) -> None:
+        self.refused += 1
+        if not self.refused & (self.refused - 1):  # the first, the second, the fourth ...: a line each
+            said = "retained messages are full (max_retained): %d not retained"
+            logger.warning(said, self.refused, extra={"lost": True})
+
+    def _remove(self, topic: str) -> None:
+        self._timers.cancel(_key(topic))
+        if self._messages.remove(topic):
+            self._keep(topic, None)
+
+    def _keep(self, topic: str, value: bytes | None) -> None:
+        if self._journal is not None and not topic.startswith("$SYS/"):  # those numbers are this process's
+            self._journal.put(record.retained_key(topic), value)
+
+    def _expire(self, message: ApplicationMessage) -> None:
+        key = _key(message.topic)
+        if message.expires is None:
+            self._timers.cancel(key)
+        else:
+            self._timers.at(message.expires, key, lambda: self._remove(message.topic))
+
+
+def _key(topic: str) -> Hashable:
+    return "retained", topic
