@@ -1,20 +1,15 @@
 """Other people's MQTT 5 clients against our server: Mosquitto's, paho, gmqtt; and amqtt's for 3.1.1."""
 
 import asyncio
-import queue
 from collections.abc import AsyncIterator
 from typing import Any
 
 import gmqtt
 import pytest
 from amqtt.client import MQTTClient
+from mqtt_paho import Paho
 from mqtt_peer import LIMIT, Recorder, serving
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.properties import Properties
-from paho.mqtt.subscribeoptions import SubscribeOptions
-from test_mqtt_peers import port, run, subscriber
+from test_mqtt_peers import number, port, run, subscriber
 from waiting import until
 
 from protocols.mqtt import MQTTServer
@@ -106,70 +101,24 @@ async def test_mosquitto_asks_and_is_answered() -> None:
         assert await run("mosquitto_rr", server, *V5, *asking) == (0, "cba\n")
 
 
-class Paho:
-    """A paho client of MQTT 5 on a thread of its own; what it hears is in queues."""
-
-    def __init__(self, server: MQTTServer, client_id: str, *, clean: bool = True, **connect: Any) -> None:
-        self.messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
-        self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
-        client = self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5)
-        client.on_message = lambda client, data, message: self.messages.put(message)
-        client.on_subscribe = lambda client, data, mid, codes, properties: self.events.put(("suback", codes))
-        client.on_connect = lambda client, data, flags, code, properties: self.events.put(("connack", flags))
-        self.port = int(port(server))
-        self.options = {"clean_start": clean, "properties": properties(PacketTypes.CONNECT, **connect)}
-
-    def __enter__(self) -> "Paho":
-        self.client.connect("127.0.0.1", self.port, **self.options)
-        self.client.loop_start()
-        self.flags = self.event("connack")
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def event(self, kind: str) -> Any:
-        name, value = self.events.get(timeout=LIMIT)
-        assert name == kind
-        return value
-
-    def message(self) -> paho.MQTTMessage:
-        return self.messages.get(timeout=LIMIT)
-
-    def subscribe(self, topic_filter: str, identifier: int = 0, **options: Any) -> int:
-        more = properties(PacketTypes.SUBSCRIBE, SubscriptionIdentifier=identifier) if identifier else None
-        self.client.subscribe(topic_filter, options=SubscribeOptions(**options), properties=more)
-        (code,) = self.event("suback")
-        return int(code.value)
-
-    def publish(self, topic: str, payload: bytes, qos: int = 2, *, retain: bool = False, **more: Any) -> None:
-        given = properties(PacketTypes.PUBLISH, **more)
-        self.client.publish(topic, payload, qos, retain=retain, properties=given).wait_for_publish(LIMIT)
-
-
-def properties(kind: int, **values: Any) -> Properties:
-    made = Properties(kind)
-    for name, value in values.items():
-        setattr(made, name, value)
-    return made
-
-
 async def test_paho(server: MQTTServer) -> None:
     def talk() -> None:
-        with Paho(server, "ann", TopicAliasMaximum=5, ReceiveMaximum=2) as ann, Paho(server, "bob") as bob:
-            assert not ann.flags.session_present
-            assert [ann.subscribe("a/#", 7, qos=2), ann.subscribe("a/+", 9, qos=1)] == [2, 1]
+        with (
+            Paho(number(server), "ann", 5, TopicAliasMaximum=5, ReceiveMaximum=2) as ann,
+            Paho(number(server), "bob", 5) as bob,
+        ):
+            assert not ann.present
+            assert [ann.subscribe("a/#", identifier=7), ann.subscribe("a/+", identifier=9, qos=1)] == [[2], [1]]
             pairs = [("k", "1"), ("k", "2")]
-            bob.publish("a/b", b"x", UserProperty=pairs, ContentType="t", CorrelationData=b"\0c")
+            bob.publish("a/b", b"x", 2, UserProperty=pairs, ContentType="t", CorrelationData=b"\0c")
             heard = ann.message()
             assert (heard.topic, heard.payload, heard.qos) == ("a/b", b"x", 2)
-            assert heard.properties is not None
-            assert (heard.properties.UserProperty, heard.properties.ContentType) == (pairs, "t")  # type: ignore[attr-defined]
-            assert sorted(heard.properties.SubscriptionIdentifier) == [7, 9]  # type: ignore[attr-defined]
+            told: Any = heard.properties
+            assert (told.UserProperty, told.ContentType) == (pairs, "t")
+            assert sorted(told.SubscriptionIdentifier) == [7, 9]
             for each in range(50):
                 bob.publish("a/b", b"%d" % each, each % 3)
-            bob.publish("a/b", b"last")
+            bob.publish("a/b", b"last", 2)
             found = [ann.message().payload for _ in range(51)]
             assert set(found) == {b"last", *(b"%d" % each for each in range(50))}
 
@@ -178,14 +127,14 @@ async def test_paho(server: MQTTServer) -> None:
 
 async def test_paho_retained_and_options(server: MQTTServer) -> None:
     def talk() -> None:
-        with Paho(server, "ann") as ann:
-            ann.publish("a", b"old", retain=True)
+        with Paho(number(server), "ann", 5) as ann:
+            ann.publish("a", b"old", 2, retain=True)
             ann.subscribe("a", qos=1, noLocal=True, retainHandling=0)
             old = ann.message()
             assert (old.payload, old.retain) == (b"old", True)
-            ann.publish("a", b"mine")
+            ann.publish("a", b"mine", 2)
             ann.subscribe("b", qos=1, retainAsPublished=True)
-            ann.publish("b", b"new", retain=True)
+            ann.publish("b", b"new", 2, retain=True)
             new = ann.message()
             assert (new.payload, new.retain) == (b"new", True)
 
@@ -194,12 +143,12 @@ async def test_paho_retained_and_options(server: MQTTServer) -> None:
 
 async def test_paho_session(server: MQTTServer) -> None:
     def talk() -> None:
-        with Paho(server, "ann", clean=False, SessionExpiryInterval=100) as ann:
+        with Paho(number(server), "ann", 5, clean=False, SessionExpiryInterval=100) as ann:
             ann.subscribe("a", qos=2)
-        with Paho(server, "bob") as bob:
-            bob.publish("a", b"missed")
-        with Paho(server, "ann", clean=False, SessionExpiryInterval=0) as ann:
-            assert ann.flags.session_present
+        with Paho(number(server), "bob", 5) as bob:
+            bob.publish("a", b"missed", 2)
+        with Paho(number(server), "ann", 5, clean=False, SessionExpiryInterval=0) as ann:
+            assert ann.present
             assert ann.message().payload == b"missed"
 
     await asyncio.to_thread(talk)

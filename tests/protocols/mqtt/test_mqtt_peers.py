@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import queue
 from collections.abc import AsyncIterator
 from typing import Any
 
 import gmqtt
 import pytest
+from mqtt_paho import Paho
 from mqtt_peer import LIMIT, Recorder, serving
-from paho.mqtt import client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from servers.programs import program
 from waiting import until
 
@@ -25,6 +23,10 @@ async def server() -> AsyncIterator[MQTTServer]:
 
 def port(server: MQTTServer) -> str:
     return server.address.rpartition(":")[2]
+
+
+def number(server: MQTTServer) -> int:
+    return int(port(server))
 
 
 async def run(name: str, server: MQTTServer, *arguments: str, wait: float = LIMIT) -> tuple[int | None, str]:
@@ -119,48 +121,15 @@ async def test_mosquitto_is_rejected() -> None:
     assert "bad user name or password" in output.lower()
 
 
-class Paho:
-    """A paho client on a thread of its own; what it hears is in queues."""
-
-    def __init__(self, server: MQTTServer, client_id: str, *, clean: bool = True) -> None:
-        self.messages: queue.Queue[paho.MQTTMessage] = queue.Queue()
-        self.events: queue.Queue[tuple[str, Any]] = queue.Queue()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id, clean_session=clean)
-        self.client.on_message = lambda client, data, message: self.messages.put(message)
-        self.client.on_subscribe = lambda client, data, mid, codes, properties: self.events.put(("suback", codes))
-        self.client.on_connect = lambda client, data, flags, code, properties: self.events.put(("connack", flags))
-        self.client.on_disconnect = lambda client, data, flags, code, properties: self.events.put(("lost", code))
-        self.port = int(port(server))
-
-    def __enter__(self) -> "Paho":
-        self.client.connect("127.0.0.1", self.port)
-        self.client.loop_start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
-
-    def event(self, kind: str) -> Any:
-        name, value = self.events.get(timeout=LIMIT)
-        assert name == kind
-        return value
-
-    def message(self) -> tuple[str, bytes, int, bool]:
-        message = self.messages.get(timeout=LIMIT)
-        return message.topic, message.payload, message.qos, message.retain
-
-
 async def test_paho(server: MQTTServer) -> None:
     def talk() -> None:
-        with Paho(server, "ann") as ann, Paho(server, "bob") as bob:
-            assert not ann.event("connack").session_present
+        with Paho(number(server), "ann", 4) as ann, Paho(number(server), "bob", 4) as bob:
+            assert not ann.present
             ann.client.subscribe([("a/#", 1), ("b", 2), ("c", 0)])
-            assert [code.value for code in ann.event("suback")] == [1, 2, 0]
+            assert ann.subacks.get(timeout=LIMIT) == [1, 2, 0]
             for topic, qos in (("a", 1), ("a/b", 0), ("b", 1), ("c", 1)):
-                bob.client.publish(topic, b"x", qos).wait_for_publish(LIMIT)
-            heard = sorted(ann.message() for _ in range(4))
-            assert heard == [
+                bob.publish(topic, b"x", qos)
+            assert sorted(ann.hear() for _ in range(4)) == [
                 ("a", b"x", 1, False),
                 ("a/b", b"x", 0, False),
                 ("b", b"x", 1, False),
@@ -171,21 +140,20 @@ async def test_paho(server: MQTTServer) -> None:
 
 
 async def test_paho_session_and_takeover(server: MQTTServer) -> None:
+    def ann() -> Paho:
+        return Paho(number(server), "ann", 4, clean=False)
+
     def talk() -> None:
-        with Paho(server, "ann", clean=False) as ann, Paho(server, "bob") as bob:
-            ann.event("connack")
-            ann.client.subscribe("a", 1)
-            ann.event("suback")
-            ann.client.disconnect()
-            ann.event("lost")
-            bob.client.publish("a", b"missed", 1).wait_for_publish(LIMIT)
-            with Paho(server, "ann", clean=False) as again:
-                assert again.event("connack").session_present
-                assert again.message() == ("a", b"missed", 1, False)
-                with Paho(server, "ann", clean=False) as third:
-                    assert third.event("connack").session_present
-                    assert again.event("lost").value != 0
-                    again.client.disconnect()
+        with ann() as first, Paho(number(server), "bob", 4) as bob:
+            first.subscribe("a", qos=1)
+            first.leave()
+            bob.publish("a", b"missed", 1)
+            with ann() as again:
+                assert again.present
+                assert again.hear() == ("a", b"missed", 1, False)
+                with ann() as third:
+                    assert third.present
+                    assert again.lost.get(timeout=LIMIT) != 0
 
     await asyncio.to_thread(talk)
 
