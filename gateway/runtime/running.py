@@ -129,9 +129,7 @@ class RunningGateway:
             await self._bind([spare])
         except BindError as error:
             await _abandon(spare)
-            stopped.status = ServerStatus(
-                "stopped", f"its successor did not start, and it could not start again: {error}"
-            )
+            stopped.status = ServerStatus("stopped", f"it could not start again: {error}")
             logger.error("%s goes on without %s: it could not start again: %s", file, stopped.name, error)
         else:
             self.gateway.servers.put(spare)

@@ -297,3 +297,38 @@ async def test_many_replacements_leave_nothing_behind(handlers: Any, monkeypatch
     assert [port(running, name) for name in ("web", "devices", "mail")] == ports
     assert counts[-1] <= counts[1], counts
     await ended(running)
+
+
+async def test_a_server_that_does_not_start_again_is_told(
+    handlers: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the log, and in /readyz, which a supervisor asks."""
+    facts = {"inbox": "true", "persistence": "true"}
+    one, two = made("first", 3, **facts), made("second", 4, **facts)
+    await install(one)
+
+    async def fail() -> None:
+        raise BindError("no luck")
+
+    make = one.gateway.servers.make
+
+    def make_failing(name: str) -> Any:
+        server = make(name)
+        server.start = fail  # type: ignore[method-assign]
+        return server
+
+    monkeypatch.setattr(one.gateway.servers, "make", make_failing)
+    monkeypatch.setattr(two.gateway.servers.named("devices"), "start", fail)
+    with pytest.raises(BindError, match="no luck"):
+        await install(two, one)
+    await two.abort()
+    assert "ERROR   first.yaml goes on without devices: it could not start again: servers.devices: no luck" in (
+        capsys.readouterr().err
+    )
+    assert one.gateway.console is not None
+    url = f"http://{one.gateway.console.address}/readyz"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        devices = (await answer.json())["servers"]["devices"]
+        assert (answer.status, devices["state"]) == (503, "stopped")
+        assert devices["detail"] == "it could not start again: servers.devices: no luck"
+    await ended(one)
