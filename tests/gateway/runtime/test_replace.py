@@ -62,7 +62,7 @@ class Mail(AsyncEmailConsumer):
 FILE = """
 servers:
   web: {{protocol: http, bind: "{web}"}}
-  devices: {{protocol: mqtt, bind: "127.0.0.1:0", anonymous: true, persistence: {persistence}}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:0", anonymous: true, persistence: {persistence}, websocket: {{on: web}}}}
   mail: {{protocol: smtp, bind: "127.0.0.1:0"}}
 routes:
   http: {{app: replaced_handlers.{name}, path: ""}}
@@ -265,7 +265,16 @@ async def test_what_is_stored_is_delivered_after_a_server_of_the_successor_has_f
     mail["From"], mail["To"], mail["Subject"] = "a@example.net", "b@example.org", "late"
     await aiosmtplib.send(mail, hostname="127.0.0.1", port=port(one, "mail"), timeout=LIMIT)
     await until(lambda: handlers.seen["email"]["late"])
+    assert await connack(port(one, "web")) == b"\x20\x02\0\0", "what the http server carries is the new mqtt server"
     await ended(one)
+
+
+async def connack(web: int) -> bytes:
+    """The answer to CONNECT over WebSocket."""
+    url = f"ws://127.0.0.1:{web}/mqtt"
+    async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=["mqtt"]) as socket:
+        await socket.send_bytes(b"\x10\x0d\0\4MQTT\4\2\0\0\0\1a")
+        return await socket.receive_bytes(timeout=LIMIT)
 
 
 async def test_a_gateway_is_replaced_by_one_other_at_a_time(handlers: Any) -> None:
