@@ -18,9 +18,9 @@ CONNECTIONS = 16
 class Console:
     """An ASGI application over the daemon's ``servers`` and its store.
 
-    ``/healthz`` is answered as long as the event loop runs. ``/readyz`` is 200 when every server serves, and 503 before
-    and while it drains, and while nothing can be stored; a server that waits for its upstream (a broker, a mailbox)
-    counts where ``required`` names it.
+    ``/healthz`` answers whenever the event loop runs. ``/readyz`` answers 200 while every server serves and the store
+    can be written, and 503 otherwise: at the start, while it drains, or if a server was stopped. A server that waits
+    for its upstream (a broker, a mailbox) counts only if ``required`` names it.
     """
 
     def __init__(self, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:

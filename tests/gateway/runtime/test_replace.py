@@ -323,7 +323,7 @@ async def test_a_server_that_does_not_start_again_is_told(
 
     def make_failing(name: str) -> Any:
         server = make(name)
-        server.start = fail  # type: ignore[method-assign]
+        server.start = fail
         return server
 
     monkeypatch.setattr(one.gateway.servers, "make", make_failing)
