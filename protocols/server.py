@@ -62,7 +62,10 @@ class Server(ABC):
 
     @abstractmethod
     async def start(self) -> None:
-        """Bind, or begin to connect (an unreachable server is not an error). Raises BindError."""
+        """Bind, or begin to connect (an unreachable server is not an error). Raises BindError.
+
+        A server starts once: in the place of one that was stopped, another is made.
+        """
 
     async def retire(self) -> None:
         """Leave new connections to a successor that has inherited the listener. Before :meth:`stop`."""
@@ -71,7 +74,10 @@ class Server(ABC):
 
     @abstractmethod
     async def stop(self, grace: float) -> None:
-        """Accept nothing more, give what is in flight ``grace`` seconds to finish, then cancel it."""
+        """Accept nothing more, give what is in flight ``grace`` seconds to finish, then cancel it.
+
+        Also called to clean up after a start that has failed, or that did not come.
+        """
 
     async def __aenter__(self) -> Self:
         if self._lifespan is not None:

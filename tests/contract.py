@@ -205,6 +205,15 @@ class ServerContract:
             second = driver.server(driver.answer, bind=server.address, state={})
             with pytest.raises(BindError, match="already in use"):
                 await second.start()
+            await second.stop(0.0)
+            assert await driver.exchange(server.address) == "done", "the cleaning up after it harms nobody"
+
+    async def test_stop_without_a_start_is_harmless(self, driver: Driver, caplog: pytest.LogCaptureFixture) -> None:
+        server = driver.server(driver.answer, state={})
+        async with asyncio.timeout(LIMIT):
+            await server.stop(1.0)
+            await server.stop(0.0)
+        assert caplog.records == []
 
     async def test_stop_lets_what_is_in_flight_finish(self, driver: Driver) -> None:
         running, release = asyncio.Event(), asyncio.Event()
