@@ -90,7 +90,12 @@ class Broker:
         outgoing: Outgoing,
         user: str | None = None,
     ) -> tuple[Session, bool]:
-        """The client is accepted: the session to go on with, and whether it was there before (3.1.2.4).
+        """The client is accepted: the session to go on with, and whether it was there before.
+
+        MQTT-3.1.2-5: "If a CONNECT packet is received with Clean Start set to 0 and there is a Session associated with
+        the Client Identifier, the Server MUST resume communications with the Client based on state from the existing
+        Session". MQTT-3.1.2-4: with Clean Start set to 1, "the Client and Server MUST discard any existing Session and
+        start a new Session".
 
         A connection that has the same client identifier is closed. The caller says CONNACK, then ``session.resume``.
         """
@@ -153,7 +158,11 @@ class Broker:
         self._timers.cancel(_will(client_id))
 
     def _end(self, session: Session) -> None:
-        """The session is over: its will, if it is still to come, is now published (3.1.3.2.2)."""
+        """The session is over.
+
+        3.1.3.2.2: "The Server delays publishing the Client's Will Message until the Will Delay Interval has passed or
+        the Session ends, whichever happens first".
+        """
         self.sessions.pop(session.client_id, None)
         self._return(session.client_id)
         for topic_filter in session.grants:
@@ -176,8 +185,10 @@ class Broker:
         session.save()
 
     def _publish_will(self, session: Session) -> None:
-        """Publish the will. Its message expiry interval begins now (3.1.3.2.4). A will with a $ topic goes nowhere,
-        like what a client publishes there (4.7.2)."""
+        """Publish the will. Its message expiry interval "is sent as the Publication Expiry Interval when the Server
+        publishes the Will Message" (3.1.3.2.4): it begins now. A will with a $ topic goes nowhere, like what a client
+        publishes there: "The Server SHOULD prevent Clients from using such Topic Names to exchange messages with other
+        Clients" (4.7.2)."""
         will, session.will = session.will, None
         if will is None or will.message.topic.startswith("$"):
             return
@@ -246,7 +257,8 @@ class Broker:
 
     def replay(self, session: Session, topic_filter: str, grant: Grant) -> None:
         """Deliver what is retained under a subscription as ``grant`` says, which one that followed at once may have
-        replaced (MQTT-3.8.4-5). Shared ones get nothing of it (4.8.2)."""
+        replaced: MQTT-3.8.4-5, "it MUST process that packet as if it had received a sequence of multiple SUBSCRIBE
+        packets". 4.8.2: "No Retained Messages are sent to the Session when it first subscribes" to a shared one."""
         if split_share(topic_filter)[0] is None:
             session.replay(topic_filter, self._replayed(topic_filter, grant))
 

@@ -22,8 +22,9 @@ class Grant(NamedTuple):
         return None if self.no_local else self.own or self
 
     def merged(self, other: "Grant") -> "Grant":
-        """Merge it with another grant, whose filter matches the same topic. The message is sent once (3.3.4), at the
-        higher QoS and with all identifiers."""
+        """Merge it with another grant, whose filter matches the same topic. The message is sent once, with all
+        identifiers: "the Server MUST deliver the message to the Client respecting the maximum QoS of all the matching
+        subscriptions" (MQTT-3.3.4-2; 3.1.1: 3.3.5-1)."""
         both, mine, theirs = _together(self, other), self.local, other.local
         if both.no_local or (mine is self and theirs is other):
             return both

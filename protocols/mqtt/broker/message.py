@@ -98,7 +98,9 @@ class ApplicationMessage:
 
     def _properties(self, identifiers: tuple[int, ...], now: float, alias: int) -> dict[str, Any]:
         properties = dict(self.properties)
-        if self.expires is not None:  # what is left of its life (MQTT-3.3.2-6)
+        # MQTT-3.3.2-6: "The PUBLISH packet sent to a Client by the Server MUST contain a Message Expiry Interval set to
+        # the received value minus the time that the Application Message has been waiting in the Server".
+        if self.expires is not None:
             properties["message_expiry_interval"] = max(0, int(self.expires - now + 0.5))
         if identifiers:
             properties["subscription_identifier"] = list(identifiers)

@@ -130,7 +130,7 @@ class Session:
                 outgoing.version, retain=retain, identifiers=grant.identifiers, now=self._now(message)
             )
         if outgoing.max_packet and len(data) > outgoing.max_packet:
-            return  # as if it had been delivered (MQTT-3.1.2-25)
+            return  # MQTT-3.1.2-25: "discard it without sending it and then behave as if it had completed sending"
         if outgoing.offer(data) and aliases is not None and alias and not known:
             aliases.named(message.topic, alias)
 
@@ -285,7 +285,7 @@ class Session:
         else:
             head, tail = message.parts(outgoing.version, out.qos, out.retain, out.identifiers, self._now(message))
         if outgoing.max_packet and len(head) + 2 + len(tail) > outgoing.max_packet:
-            self._strike(out)  # as if it had been delivered (MQTT-3.1.2-25)
+            self._strike(out)  # MQTT-3.1.2-25, as above
             return
         self.inflight[packet_id] = out
         if aliases is not None and alias and not known:
@@ -314,7 +314,8 @@ class Session:
 
     def shared(self) -> Iterator[tuple[Share, ApplicationMessage]]:
         """Return the messages that it was to get as a member of a group and has not acknowledged. Another member gets
-        them, except those that were sent at QoS 2 (MQTT-4.8.2-5)."""
+        them, except those that were sent at QoS 2: MQTT-4.8.2-5, "If the Client's Session terminates before the Client
+        reconnects, the Server MUST NOT send the Application Message to any other subscribed Client"."""
         for out in [*self.inflight.values(), *self._queue]:
             if out.share is not None and (out.qos == 1 or not out.packet_id):
                 yield out.share, out.message

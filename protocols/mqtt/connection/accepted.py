@@ -214,6 +214,8 @@ class AcceptedConnection:
         expiry = packet.properties.get("session_expiry_interval")
         if expiry is not None:
             if expiry and not self.session.expiry:
+                # "If the Session Expiry Interval in the CONNECT packet was zero, then it is a Protocol Error to set a
+                # non-zero Session Expiry Interval in the DISCONNECT packet sent by the Client".
                 raise broken("DISCONNECT gives a life to a session without one [3.14.2.2.2]")
             self.session.expiry = min(float(expiry), self._longest)
         raise Goodbye(packet.code)
@@ -281,7 +283,12 @@ class AcceptedConnection:
     # How it ends.
 
     def end(self, *, with_will: bool) -> None:
-        """End the connection. Unless the client said goodbye, its will is published (MQTT-3.1.2-8)."""
+        """End the connection.
+
+        MQTT-3.1.2-8: "The Will Message MUST be published after the Network Connection is subsequently closed and either
+        the Will Delay Interval has elapsed or the Session ends, unless the Will Message has been deleted by the Server
+        on receipt of a DISCONNECT packet with Reason Code 0x00 (Normal disconnection)".
+        """
         if not self._over:
             self._over = True
             self._queue = None

@@ -220,7 +220,8 @@ class ClientConnection(ClientSocket):
             return
         connection = self._phase if isinstance(self._phase, AcceptedConnection) else None
         if connection is not None and not silent:
-            self._outgoing.collect_acks()  # after DISCONNECT nothing may follow (MQTT-3.14.4-1)
+            # MQTT-3.14.4-1: after DISCONNECT the sender "MUST NOT send any more MQTT Control Packets".
+            self._outgoing.collect_acks()
             connection.goodbye(reason_code, properties)
         self._closed = True
         self._held = True
