@@ -68,6 +68,7 @@ class MQTTClientRun(AppRun):
         self.draining = False
         self._broker = broker
         self._flow = flow
+        self._most = OVERFLOW * self.limit
         self._dropped = 0
         self.feed({"type": "mqtt.connect", "username": scope["username"], "password": None})
 
@@ -78,12 +79,11 @@ class MQTTClientRun(AppRun):
     def arrived(self, event: MQTTReceiveEvent) -> None:
         if self.draining:  # not acknowledged: the broker keeps it for our next connection
             return
-        most = OVERFLOW * self.limit
         if event["id"] is None:
-            if len(self._queue) >= most:
+            if len(self._queue) >= self._most:
                 self._drop()
                 return
-        elif len(self.unacknowledged) >= most:
+        elif len(self.unacknowledged) >= self._most:
             self._flow.start_over()
             return
         else:

@@ -426,6 +426,33 @@ async def test_more_than_there_is_room_for_comes_on_the_next_connection(
     assert len(second.scopes) > 2
 
 
+async def test_qos_0_that_has_no_room_is_dropped_and_counted(log: pytest.LogCaptureFixture) -> None:
+    """It comes while a handler waits for an answer, so that reading goes on."""
+
+    async def handle(event: Any, send: Any) -> None:
+        if event["payload"] == b"first":
+            await send({"type": "mqtt.send", "topic": "out", "payload": b"", "qos": 1})
+
+    async def first(peer: Peer) -> None:
+        await peer.welcome()
+        peer.say(0x30, b"\0\1t\0first")
+        publish = await peer.read()
+        peer.say_all(b"\x30\5\0\1t\0x" * 100)
+        peer.say(0x40, publish[6:8])
+        await until(lambda: len(app.payloads()) > 2 * OVERFLOW)
+
+    app = App(handle)
+    async with scripted(first) as (url, over), client(app, url, subscribe=(), max_unacked=2, client_id="one"):
+        await asyncio.wait_for(over.wait(), LIMIT)
+        await until(lambda: len(lines(log)) >= 3)
+    dropped = 101 - len(app.payloads())
+    assert 0 < dropped <= 100 - 2 * OVERFLOW + 1
+    assert lines(log)[:2] == [
+        "mqtt one: too slow; messages at QoS 0 are dropped",
+        f"mqtt one: {dropped} messages at QoS 0 were dropped",
+    ]
+
+
 async def test_stop_acknowledges_what_has_arrived(broker: Mosquitto) -> None:
     running, release = asyncio.Event(), asyncio.Event()
 
