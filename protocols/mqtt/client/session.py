@@ -46,10 +46,10 @@ class ClientSession:
                     self.handled[int(number)], self._digests[int(number)] = value[0], value[1:]
                 elif kind == "out":
                     self.unreleased.add(int(number))
-        else:
+        elif self.journal is not None:
             for key in records:
-                self._put(key, None)
-            self._put("session", self._identity)
+                self.journal.put(key, None)
+            self.journal.put("session", self._identity)
 
     def begin(self, present: bool) -> None:
         """Begin a connection. CONNACK says whether the broker has kept our session (3.2.2.1.1)."""
@@ -95,24 +95,28 @@ class ClientSession:
     def handle(self, packet_id: int, code: int, digest: bytes) -> None:
         """Note that the application is done with a message."""
         self.handled[packet_id], self._digests[packet_id] = code, digest
-        self._put(f"in {packet_id}", bytes((code,)) + digest)
+        if self.journal is not None:
+            self.journal.put(f"in {packet_id}", bytes((code,)) + digest)
 
     def settle(self, packet_id: int) -> None:
         """Free an id, because the broker has released its message."""
         del self.handled[packet_id], self._digests[packet_id]
         self._earlier.discard(packet_id)
-        self._put(f"in {packet_id}", None)
+        if self.journal is not None:
+            self.journal.put(f"in {packet_id}", None)
 
     # What we send.
 
     def published(self, packet_id: int) -> None:
         self.unreleased.add(packet_id)
-        self._put(f"out {packet_id}", b"")
+        if self.journal is not None:
+            self.journal.put(f"out {packet_id}", b"")
 
     def completed(self, packet_id: int) -> None:
         if packet_id in self.unreleased:
             self.unreleased.discard(packet_id)
-            self._put(f"out {packet_id}", None)
+            if self.journal is not None:
+                self.journal.put(f"out {packet_id}", None)
 
     def is_doubtful(self, packet_id: int) -> bool:
         """Whether an earlier process may have left a message with this id unreleased. What it has kept need not be all:
@@ -122,7 +126,3 @@ class ClientSession:
     def clear(self, packet_id: int) -> None:
         """Note that the broker knows no message with this id."""
         self._cleared.add(packet_id)
-
-    def _put(self, key: str, value: bytes | None) -> None:
-        if self.journal is not None:
-            self.journal.put(key, value)
