@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import os
 import socket
 import ssl
 import time
@@ -95,7 +96,7 @@ class Acceptor:
         if self._is_below_limit() and self._admits(client, connection):
             self._serve(transport, transport)
         else:
-            transport.write(self._refusal)
+            self._refuse(connection)
             transport.close()
 
     def take_socket(self, accepted: socket.socket, peer: Any) -> None:
@@ -104,6 +105,7 @@ class Acceptor:
         self._check_descriptor(accepted)
         if not self._is_below_limit():
             self._refuse(accepted)
+            accepted.close()
             return
         task = self._tasks.spawn(self._prepare(accepted, peer), name="a connection")
         self._pending[accepted] = task
@@ -167,6 +169,7 @@ class Acceptor:
         connection = socket.socket(accepted.family, accepted.type, accepted.proto, accepted.detach())
         if not self._admits(client, connection):
             self._refuse(connection)
+            connection.close()
             return
         loop = asyncio.get_running_loop()
         protocol = partial(Handover, partial(self._hand_over, accepted, endpoints))
@@ -191,11 +194,11 @@ class Acceptor:
         transport.set_protocol(protocol)
         protocol.connection_made(shown)
 
-    def _refuse(self, connection: socket.socket) -> None:
+    def _refuse(self, connection: Socket) -> None:
+        """Send the refusal, and read what has come: unread bytes would make the close a reset that overtakes it."""
         with contextlib.suppress(OSError):
-            connection.send(self._refusal)
-            connection.recv(65536)  # if bytes were left unread, close would send a reset that overtakes the refusal
-        connection.close()
+            os.write(connection.fileno(), self._refusal)
+            os.read(connection.fileno(), 65536)
 
 
 class Handover(asyncio.Protocol):

@@ -127,6 +127,20 @@ async def test_one_connection_more_than_the_limit_is_refused_and_logged_once(
     listener.stop()
 
 
+async def test_a_refusal_is_not_overtaken_by_a_reset() -> None:
+    """What the peer has sent before it was accepted is read."""
+    listener = Listener("127.0.0.1:0")
+    await serve(listener, limit=0)
+    host, _, port = listener.address.rpartition(":")
+    loop = asyncio.get_running_loop()
+    with socket.create_connection((host, int(port))) as peer, contextlib.ExitStack() as end:
+        end.callback(listener.stop)
+        peer.sendall(b"a request")  # before the loop has its turn
+        peer.setblocking(False)
+        async with asyncio.timeout(LIMIT):
+            assert [await loop.sock_recv(peer, 1024) for _ in range(2)] == [b"later", b""]
+
+
 @pytest.mark.parametrize("bind", ["203.0.113.7:0", "fd:987"])
 async def test_an_address_that_cannot_be_had_is_one_sentence(bind: str) -> None:
     with pytest.raises(BindError, match="no such"):
