@@ -51,14 +51,20 @@ class AppRuns:
             await self.broker.close()
         return self._ending
 
-    async def drain(self, seconds: float | None, reason: str = "the gateway stops") -> None:
+    async def drain(self, seconds: float) -> None:
         """Take nothing more, wait for what has arrived to be acknowledged, and say goodbye."""
         for run in self.runs:
             run.draining = True
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                for run in self.runs:
-                    await run.settled.wait()
+                await self._settle()
+        self._say_goodbye("the gateway stops")
+
+    async def _settle(self) -> None:
+        for run in self.runs:
+            await run.settled.wait()
+
+    def _say_goodbye(self, reason: str) -> None:
         self.ends_because(reason)
         for run in self.runs:
             run.end(reason, 0, clean=True)
@@ -115,8 +121,12 @@ class AppRuns:
         """Leave to the next connection what has no room: the broker sends more than we have asked for, and we read on
         for an answer that a handler waits for."""
         for run in self.runs:
-            run.draining = True
-        self.broker.tasks.spawn(self.drain(None, NO_ROOM), name="start over")
+            run.leaves = True
+        self.broker.tasks.spawn(self._start_over(), name="start over")
+
+    async def _start_over(self) -> None:
+        await self._settle()
+        self._say_goodbye(NO_ROOM)
 
     def stop_reading(self, run: MQTTClientRun) -> None:
         self._full.add(run)

@@ -66,6 +66,9 @@ class MQTTClientRun(AppRun):
         """Set while nothing that arrived waits for its ``mqtt.ack``."""
         self.settled.set()
         self.draining = False
+        """What arrives is left to the broker, which keeps it for our next connection."""
+        self.leaves = False
+        """The same, but for QoS 0, which the broker does not keep."""
         self._broker = broker
         self._flow = flow
         self._most = OVERFLOW * self.limit
@@ -77,12 +80,14 @@ class MQTTClientRun(AppRun):
         return self._settings.disconnect_grace
 
     def arrived(self, event: MQTTReceiveEvent) -> None:
-        if self.draining:  # not acknowledged: the broker keeps it for our next connection
+        if self.draining:
             return
         if event["id"] is None:
             if len(self._queue) >= self._most:
                 self._drop()
                 return
+        elif self.leaves:
+            return
         elif len(self.unacknowledged) >= self._most:
             self._flow.start_over()
             return
