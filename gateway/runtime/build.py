@@ -72,11 +72,12 @@ def _build(parsed: ParsedConfig) -> Gateway:
     given = Given(submission, store)
     try:
         servers = Servers(settings.servers, app, lifespan.state, given)
+        outlets = make_outlets(servers, given)
     except ValueError as error:
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
-    outlets, console = make_outlets(servers, given), _console(settings, servers, dispatcher)
+    console = _console(settings, servers, dispatcher)
     return Gateway(parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
 
 

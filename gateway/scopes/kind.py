@@ -98,10 +98,13 @@ class ScopeKind(ABC):
     def outlet(self, servers: Collection[Server], given: Given) -> Outlet | None:
         """Return what sends for the outbox. None: nothing of this type leaves.
 
-        Look for the server in ``servers`` each time: another one may have taken its place.
+        Look for the server in ``servers`` each time: another one may have taken its place. Raises ValueError for a
+        server that cannot send.
         """
         if self.delivery is None or self.delivery.keep is None:
             return None
+        if type(self).transmit is ScopeKind.transmit:
+            self._check_send(servers)
 
         async def leave(listener: str, event: Event) -> None:
             for server in servers:
@@ -111,6 +114,11 @@ class ScopeKind(ABC):
             raise NoServer(f"there is no {self.name} server {listener!r} any more")
 
         return leave
+
+    def _check_send(self, servers: Collection[Server]) -> None:
+        for server in servers:
+            if self.name in server.scope_types and not hasattr(server, "send"):
+                raise ValueError(f"servers.{server.name}: {type(server).__name__} has no send, by which events leave")
 
     async def transmit(self, server: Any, event: Event) -> None:
         """Send ``event`` by ``server``. Raises NotSent, PermanentFailure or AccountRefused."""

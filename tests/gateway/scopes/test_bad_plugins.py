@@ -268,6 +268,18 @@ def test_a_server_that_cannot_be_made_is_a_mistake_of_the_file(
     assert any(sentence in each.message for each in raised.value.diagnostics)
 
 
+class Sending(HTTPKind):
+    """What its handlers send leaves by its servers, but those are http servers."""
+
+    delivery: ClassVar[Any] = EmailDelivery()
+
+
+def test_a_server_that_cannot_send_is_a_mistake_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "http", Sending())
+    with pytest.raises(ConfigErrors, match=r"servers\.web: HTTPServer has no send, by which events leave"):
+        build(parse(TEXT % __name__, name="gateway.yaml", folder=tmp_path))
+
+
 class StartFails(HTTPServer):
     async def start(self) -> None:
         raise RuntimeError("no socket")
