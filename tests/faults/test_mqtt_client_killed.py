@@ -1,5 +1,6 @@
 """kill -9 of a gateway that hears a Mosquitto at QoS 2, with ``persistence: true``: each message is handled, and none
-again whose PUBREC Mosquitto has had. What its handler publishes at QoS 2 arrives once."""
+again whose PUBREC Mosquitto has had. What its handler publishes at QoS 2 arrives once. A full
+disk only delays all that."""
 
 import contextlib
 import random
@@ -18,6 +19,7 @@ from servers.gateway_process import GatewayProcess
 from servers.mosquitto import Mosquitto, mosquitto
 from servers.programs import program
 from servers.site import PATIENCE, until
+from servers.small_disk import small_disk
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(180)]
 
@@ -44,16 +46,16 @@ servers:
     {protocol: mqtt-client, url: URL, subscribe: ["t/#"], client_id: one, qos: 2, persistence: true, max_unacked: 10,
      parallel: 2, retry: 50ms}
 routes: {mqtt: killed_handlers.Reading}
-store: sqlite:gateway.db
+store: sqlite:STORE
 """
 SENT = re.compile(r"Sending PUBLISH to one \(d\d, q2, r\d, m(\d+), '(t/\d+)'")
 RECEIVED = re.compile(r"Received PUBREC from one \(Mid: (\d+)")
 
 
 class Gateway(GatewayProcess):
-    def __init__(self, folder: Path, broker: Mosquitto) -> None:
+    def __init__(self, folder: Path, broker: Mosquitto, store: str = "gateway.db") -> None:
         self._book = folder / "book"
-        config = CONFIG.replace("URL", broker.url)
+        config = CONFIG.replace("URL", broker.url).replace("STORE", store)
         super().__init__(folder, "killed_handlers", HANDLERS, config, BOOK=str(self._book))
 
     def handled(self) -> Counter[str]:
@@ -114,6 +116,33 @@ def _subscriber(folder: Path, broker: Mosquitto) -> Iterator[Callable[[], list[s
             yield lambda: book.read_text().splitlines()
         finally:
             process.kill()
+
+
+def test_a_full_disk_delays_the_pubrec(tmp_path: Path) -> None:
+    """Each message is handled once: what the disk does not hold yet is in memory."""
+    with mosquitto(lines=("log_type all", "max_queued_messages 0")) as broker, small_disk(tmp_path / "disk") as disk:
+        gateway = Gateway(tmp_path, broker, store="disk/gateway.db")
+        try:
+            gateway.start()
+            until(lambda: "SUBSCRIBE from one" in (broker._root / "log").read_text(), gateway.output)
+            _publish(broker, range(1))
+            until(lambda: len(received(broker)) == 1, "there is room")
+            disk.fill()
+            for number in range(1, COUNT):  # what SQLite still has room for in its own file is kept
+                _publish(broker, range(number, number + 1))
+                if "cannot be kept" in gateway.output():
+                    break
+            time.sleep(1.5)
+            known = received(broker)
+            assert len(gateway.handled()) > len(known)
+            assert gateway.output().count("cannot be kept") == 1
+            disk.empty()
+            until(lambda: len(received(broker)) == number + 1, "Mosquitto knows all of it")
+            gateway.stop(signal.SIGTERM)
+        finally:
+            gateway.stop(signal.SIGKILL)
+    assert set(gateway.handled().values()) == {1}
+    assert "Traceback" not in gateway.output()
 
 
 def _publish(broker: Mosquitto, numbers: range) -> None:

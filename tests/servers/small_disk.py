@@ -1,0 +1,38 @@
+"""A disk of two megabytes that a test may fill."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+class SmallDisk:
+    """``folder`` is where it is mounted."""
+
+    def __init__(self, folder: Path) -> None:
+        self._filler = folder / "filler"
+
+    def fill(self) -> None:
+        with self._filler.open("wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(b"x" * 4096)
+
+    def empty(self) -> None:
+        self._filler.unlink()
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[SmallDisk]:
+    """Where it cannot be mounted, the test skips and says so; where CI=true promises that, it fails."""
+    folder.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True)
+    if made.returncode:
+        untested = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        untested(f"A DISK THAT IS FULL IS NOT TESTED, mounting a tmpfs is not possible: {made.stderr.decode()}")
+    try:
+        yield SmallDisk(folder)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, timeout=10)
