@@ -29,7 +29,7 @@ from protocols.asgi import (
     describe,
 )
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
-from protocols.events import Checks, Table
+from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
@@ -331,14 +331,14 @@ class Exchange(AppRun):
         words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
         access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
 
-    def passes_over(self, event: Any) -> bool:
+    def passes_over(self, event: Event) -> bool:
         """Return True for the first piece of a stream that reaches nobody; for the reason see ``_drain``."""
         first, self._missed = not self._missed, True
         if not self.gone:  # the transport knows it already
             self._leave_told()
         return first and not self.ended and event["type"] in _ANSWERS and bool(event.get("more_body"))
 
-    def is_to_hear(self, event: Any) -> bool:
+    def is_to_hear(self, event: Event) -> bool:
         """Raise only if the application would otherwise go on: for the next piece of a stream, and after its run.
 
         For others ``send`` returns, as in ASGI 2.3. Otherwise the work that an application does after its answer would
@@ -432,7 +432,7 @@ class Exchange(AppRun):
 
     # What the application sends.
 
-    def http_response_start(self, event: Any) -> None:
+    def http_response_start(self, event: Event) -> None:
         self.status = event["status"]
         fields, self._left, close = encode(event.get("headers") or ())
         self._fields = status_line(self.status) + fields
@@ -441,16 +441,16 @@ class Exchange(AppRun):
             self._keeps = False
         self.service.head_waits(self)
 
-    def http_response_early_hint(self, event: Any) -> Awaitable[None] | None:
+    def http_response_early_hint(self, event: Event) -> Awaitable[None] | None:
         hint = interim(103, [(b"link", link) for link in event["links"]])
         if self.message.version is HttpVersion11:  # RFC 8297; a 1.0 peer knows no interim responses
             self.connection.write(hint)
         return self._drain() if self.connection._paused else None
 
-    def http_response_body(self, event: Any) -> Awaitable[None] | None:
+    def http_response_body(self, event: Event) -> Awaitable[None] | None:
         return self._push(event.get("body", b""), more=event.get("more_body", False))
 
-    def http_response_pathsend(self, event: Any) -> Awaitable[None]:
+    def http_response_pathsend(self, event: Event) -> Awaitable[None]:
         return self._send_file(event["path"])
 
     def _push(self, body: bytes, *, more: bool) -> Awaitable[None] | None:

@@ -21,7 +21,7 @@ from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from protocols.app_run import AppRun
 from protocols.asgi import ASGIVersions, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
-from protocols.events import as_bytes, utf8
+from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
@@ -141,7 +141,7 @@ class WebSocket(Exchange):
 
     passes_over = AppRun.passes_over
 
-    def is_to_hear(self, event: Any) -> bool:
+    def is_to_hear(self, event: Event) -> bool:
         """Return True: websocket scopes are of ASGI 2.4."""
         return True
 
@@ -162,7 +162,7 @@ class WebSocket(Exchange):
 
     # What the application sends.
 
-    def websocket_accept(self, event: Any) -> None:
+    def websocket_accept(self, event: Event) -> None:
         lines = [
             b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n",
             b"sec-websocket-accept: %b\r\n" % _accept(self.message.headers["Sec-WebSocket-Key"]),
@@ -182,7 +182,7 @@ class WebSocket(Exchange):
         elif self.service.settings.ping_interval:
             self._next_ping()
 
-    def websocket_send(self, event: Any) -> Awaitable[None] | None:
+    def websocket_send(self, event: Event) -> Awaitable[None] | None:
         if event.get("text") is None:
             opcode, payload = _BINARY, event["bytes"]
             if type(payload) is not bytes:
@@ -196,7 +196,7 @@ class WebSocket(Exchange):
         self.connection.write(frame(opcode, payload))
         return self.connection._drain_helper() if self.connection._paused else None
 
-    def websocket_close(self, event: Any) -> None:
+    def websocket_close(self, event: Event) -> None:
         if self._accepted:
             self._close(*events.close_frame(event))
         else:
