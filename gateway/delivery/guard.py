@@ -9,13 +9,12 @@ from gateway.delivery.arrival import Arrival
 from gateway.delivery.claimed_attempt import ClaimedAttempt
 from gateway.delivery.current_event import current_event, event_id
 from gateway.delivery.deduplication import Identity
-from gateway.delivery.delivery_context import DeliveryContext, current_delivery, cut_off
+from gateway.delivery.delivery_context import current_delivery
 from gateway.delivery.kind import delivery_kind
 from gateway.delivery.policy import Policy
-from gateway.delivery.reports import warn_late
 from gateway.delivery.running_attempts import Answer
 from gateway.delivery.service import Deliveries, deliveries
-from gateway.delivery.time_limit import Limit
+from gateway.delivery.under_policy import under_policy
 from gateway.store import Claim, ClaimState, StoreUnavailable, codec
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import LocalProtocolError
@@ -43,23 +42,13 @@ class Guard:
         if kind is None:  # a lifespan
             await self.app(scope, receive, send)
         elif (context := current_delivery.get()) is not None:
-            await self._run_stored(context, scope, receive, send)
+            context.policy = self.policy  # by which the worker settles the message
+            await under_policy(self.app, self.policy, context.attempt)(scope, receive, send)
         elif (live := kind.live(self.app, self.label, self.policy)) is not None:
             await live(scope, receive, send)
         else:
             events = await kind.read(receive)
             await _answer(Arrival(kind, self.app, self.policy, self.label, scope, events, event_id(scope)), send)
-
-    async def _run_stored(self, context: DeliveryContext, scope: Any, receive: Receive, send: Send) -> None:
-        """A message from the store. The worker settles it, by the policy that it finds in ``context``."""
-        context.policy = self.policy
-        if (error := cut_off(self.policy, context.attempt)) is not None:
-            raise error
-        if self.policy.timeout is None:  # nothing else ends an attempt for which nobody waits
-            await self.app(scope, receive, send)
-            return
-        limit = Limit(lambda error: warn_late(scope, error, self.policy, context.attempt))
-        await limit.run(self.app, self.policy.timeout, scope, receive, send)
 
 
 async def _answer(arrival: Arrival, send: Send) -> None:

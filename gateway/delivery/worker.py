@@ -21,6 +21,7 @@ from gateway.delivery.poller import Poller
 from gateway.delivery.reports import report
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
+from gateway.delivery.under_policy import under_policy
 from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
 from protocols.asgi import Application
 from protocols.queue import Queue
@@ -134,13 +135,15 @@ class Worker(Poller[Message]):
             await self._deliver(kind, message, scope, events)
 
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
-        if (app := self._routes.find(scope, message.route)) is not None:
+        app, context = self._app, DeliveryContext(message.attempts)
+        if (route := self._routes.find(scope, message.route)) is not None:
             current_route.set(message.route)
+            context.policy = route.policy
+            app = under_policy(route.app, route.policy, message.attempts)
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
-        context = DeliveryContext(message.attempts)
         current_delivery.set(context)
-        outcome = await kind.attempt(app or self._app, scope, events).outcome()
+        outcome = await kind.attempt(app, scope, events).outcome()
         await self._settle(kind, message, scope, outcome, context)
 
     async def _settle(

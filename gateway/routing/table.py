@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from gateway.delivery.guard import Guard
-from gateway.delivery.route_table import RouteTable
+from gateway.delivery.route_table import KeptRoute, RouteTable
 from gateway.routing.patterns import Exactly
 from gateway.routing.router import Route, Router
 from protocols.asgi import Application
@@ -19,7 +19,9 @@ def route_table(app: Application) -> RouteTable:
     lines: list[str] = []
     guards = [(key, guard) for *key, guard in _guards(app, "", lines)]
     seen = Counter(map(tuple, (key for key, _ in guards)))
-    found = {(kind, label): guard for (kind, label), guard in guards if seen[kind, label] == 1}
+    found = {
+        (kind, label): KeptRoute(guard.app, guard.policy) for (kind, label), guard in guards if seen[kind, label] == 1
+    }
     return RouteTable(hashlib.sha256("\n".join(lines).encode(errors="surrogatepass")).hexdigest()[:16], found)
 
 

@@ -155,7 +155,7 @@ async def test_an_application_that_is_none_of_ours_sees_a_connection(store: SQLi
 
 
 def guards(app: Any) -> dict[tuple[str, str], Any]:
-    return dict(route_table(app).applications)
+    return dict(route_table(app).routes)
 
 
 class Mail(AsyncEmailConsumer):

@@ -1,0 +1,30 @@
+"""The application of a route, as it is run for a message from the store."""
+
+from typing import Any
+
+from gateway.delivery.delivery_context import cut_off
+from gateway.delivery.policy import Policy
+from gateway.delivery.reports import warn_late
+from gateway.delivery.time_limit import Limit
+from protocols.asgi import Application, Receive, Send
+
+
+def under_policy(app: Application, policy: Policy, attempt: int) -> Application:
+    """``app`` for attempt number ``attempt``: within the time of the policy. It raises CutOff if that is one attempt
+    too many."""
+    within_limits = policy.timeout is None and (policy.attempts is None or attempt <= policy.attempts)
+    return app if within_limits else _Limited(app, policy, attempt)
+
+
+class _Limited:
+    def __init__(self, app: Application, policy: Policy, attempt: int) -> None:
+        self._app = app
+        self._policy = policy
+        self._attempt = attempt
+        self.consumer_class = getattr(app, "consumer_class", None)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if (error := cut_off(self._policy, self._attempt)) is not None:
+            raise error
+        limit = Limit(lambda error: warn_late(scope, error, self._policy, self._attempt))
+        await limit.run(self._app, self._policy.timeout, scope, receive, send)
