@@ -65,6 +65,8 @@ submission: {{url: "file:{sent}"}}
 console: {{bind: "127.0.0.1:0"}}
 log: {{level: warning}}
 """
+NAMES = ("web", "devices", "mail", "mailbox", "broker")
+"""The servers."""
 
 
 class Peers:
@@ -104,7 +106,7 @@ class Peers:
                 await asyncio.gather(*tasks)
 
     def has(self, number: int) -> bool:
-        return all(len(self.said[name]) >= number for name in ("web", "devices", "mail", "mailbox", "broker"))
+        return all(len(self.said[name]) >= number for name in NAMES)
 
     def _next(self, name: str) -> str:
         return f"{name}-{len(self.said[name])}"
@@ -244,3 +246,33 @@ async def test_a_failed_replacement_leaves_all_servers_running(
     await ended(three)
     for name in said:
         assert max(seen[name].values()) == 1, name
+
+
+@pytest.mark.timeout(180)
+async def test_a_replacement_that_is_cancelled_loses_and_repeats_nothing(
+    peers: Peers, seen: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where the daemon is asked to stop in its midst. One that came to its end before that is the gateway then."""
+    running = peers.gateway("true")
+    await install(running)
+    async with peers.talking(running):
+        for delay in (0.0, 0.01, 0.02, 0.04, 0.1):
+            counts = {name: len(each) for name, each in peers.said.items()}
+            await until(lambda counts=counts: all(len(peers.said[name]) > counts.get(name, 0) + 2 for name in NAMES))
+            successor = peers.gateway("true")
+            swap = asyncio.ensure_future(install(successor, running))
+            await asyncio.sleep(delay)
+            swap.cancel()
+            await asyncio.gather(swap, return_exceptions=True)
+            if swap.cancelled():
+                await successor.abort()
+            else:
+                await swap
+                await successor.predecessor_ended()
+                running = successor
+    said = {name: set(each) for name, each in peers.said.items() if name != "web"}
+    await until(lambda: all(said[name] <= seen[name].keys() for name in said))
+    await ended(running)
+    for name in said:
+        assert max(seen[name].values()) == 1, name
+    assert "ERROR" not in (err := capsys.readouterr().err), err
