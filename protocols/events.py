@@ -1,9 +1,9 @@
 """Tools for the ``events`` module of each protocol: which event an application may send when, and what makes it valid.
 
 Each module has a table, state -> event type -> next state, and a check for each event type. A check returns the event
-with plain values and no other keys, so that a server can send it and a store can keep it. It raises LocalProtocolError,
-or KeyError for a missing key. An :class:`~protocols.app_run.AppRun` over a live connection uses both, and so does an
-attempt from the store.
+with plain values and no other keys, so that a server can send it and a store can keep it; those of HTTP, of which
+nothing is kept, return it as it is. A check raises LocalProtocolError, or KeyError for a missing key. An
+:class:`~protocols.app_run.AppRun` over a live connection uses both, and so does an attempt from the store.
 """
 
 from collections.abc import Callable, Mapping
