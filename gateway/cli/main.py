@@ -144,7 +144,7 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
         _look_around(parsed, gateway)
     if as_json:
         warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
-        print_json({"valid": True, "findings": [], "warnings": warnings})
+        print_json({"valid": True, "diagnostics": [], "warnings": warnings})
     else:
         print_text(banner.header(gateway.file, gateway.servers, gateway.app))
 
@@ -219,7 +219,7 @@ def main() -> None:
     except ConfigErrors as errors:
         if Chosen.as_json:
             print_json(
-                {"valid": False, "findings": [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]}
+                {"valid": False, "diagnostics": [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]}
             )
         else:
             told = str(errors)

@@ -101,7 +101,7 @@ def test_check_with_mistakes(tmp_path: Path) -> None:
     assert "gateway.yaml:1:27: error: unknown protocol 'htp'" in done.stderr
     found = json.loads(run(tmp_path, "check", "--json").stdout)
     assert found["valid"] is False
-    assert [(each["line"], each["column"]) for each in found["findings"]] == [(1, 27)]
+    assert [(each["line"], each["column"]) for each in found["diagnostics"]] == [(1, 27)]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_mistakes_in_the_file_are_json_where_json_is_asked_for(tmp_path: Path, c
     assert (done.returncode, done.stderr) == (2, "")
     found = json.loads(done.stdout)
     assert found["valid"] is False
-    assert found["findings"][0]["file"] == "gateway.yaml"
+    assert found["diagnostics"][0]["file"] == "gateway.yaml"
 
 
 @pytest.mark.parametrize("arguments", [["-c", "other.yaml", "check"], ["check", "-c", "other.yaml"]])
@@ -257,7 +257,7 @@ def test_words_in_any_locale(folder: Path, tmp_path: Path, locale: dict[str, str
         done = run(tmp_path, *command, **locale)
         assert "Traceback" not in done.stderr
         assert done.stdout or done.stderr
-        assert "--json" not in command or json.loads(done.stdout)["findings"][0]["message"].startswith(
+        assert "--json" not in command or json.loads(done.stdout)["diagnostics"][0]["message"].startswith(
             "'日本' is not a name"
         )
 

@@ -137,7 +137,7 @@ def test_all_at_once_and_for_programs(folder: Folder) -> None:
     done = folder.run("check", "--json")
     found = json.loads(done.stdout)
     assert (done.returncode, found["valid"]) == (3, False)
-    assert [diagnostic["line"] for diagnostic in found["findings"]] == [2, 4]
+    assert [diagnostic["line"] for diagnostic in found["diagnostics"]] == [2, 4]
 
 
 @contextlib.contextmanager
