@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from crashing import SEEDS
+from servers.site import until
 
 from gateway.store.sqlite import SQLiteStore
 
@@ -25,10 +26,7 @@ def start(path: Path, name: str, output: Path) -> "subprocess.Popen[bytes]":
 
 
 def wait_until_open(output: Path) -> None:
-    deadline = time.monotonic() + 20
-    while b"open\n" not in output.read_bytes():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: b"open\n" in output.read_bytes(), "the store is open")
 
 
 @pytest.mark.parametrize("seed", SEEDS)
