@@ -207,7 +207,7 @@ class Part(Generic[M]):
             raise self._failure from None
 
     async def add(self, message: M) -> None:
-        """Waits while the next batch is full."""
+        """Add a message to the next batch; wait while that is full."""
         await self._gathering.add(Entry(message, self))
 
     async def idle(self) -> None:

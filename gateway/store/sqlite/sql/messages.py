@@ -105,7 +105,8 @@ def _is_behind(db: Database, seq: int, key: str) -> bool:
 
 
 def _is_running(db: Database, key: str) -> bool:
-    """Whether a message of ``key`` is running: a younger one, where an older one is asked for, which was revived."""
+    """Whether a message of ``key`` is running. It can be a younger one than the message in question, if that one was
+    requeued."""
     sql = f"""SELECT EXISTS(SELECT 1 FROM messages INDEXED BY messages_due
         WHERE state = {RUNNING} AND key = ? AND {KEYED})"""
     return bool(db.execute(sql, [key]).fetchone()[0])
@@ -124,8 +125,8 @@ def _start(db: Database, owner: str, chosen: list[int]) -> list[Message]:
 
 
 def _put_aside(db: Database, message: Message) -> None:
-    """A damaged message is dead: as it is, so that its checksum still shows the damage."""
-    logger.error("%s %s: %s; it is among the dead", message.id, message.subject, DAMAGED)
+    """Make a damaged message a dead letter. Its content stays as it is, so that its checksum still shows the damage."""
+    logger.error("%s %s: %s; now among the dead letters", message.id, message.subject, DAMAGED)
     _leave(
         db, [message.id], f"state = {DEAD}, due = 0.0, error = ?", text(message.error), history.line("dead: damaged")
     )

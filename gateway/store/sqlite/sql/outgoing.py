@@ -222,7 +222,7 @@ def _requeue(db: Database, ids: str, now: float) -> int:
 
 
 def drop(db: Database, calls: Sequence[tuple[Sequence[str], bool]]) -> list[int]:
-    """Ids, and whether to drop dead items only."""
+    """Drop items by their ids; each call also says whether to drop dead ones only."""
     return [_drop(db, f"= {DEAD}" if dead else f"<> {RUNNING}", ids) for ids, dead in calls]
 
 
