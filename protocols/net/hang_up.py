@@ -4,7 +4,7 @@ import asyncio
 import select
 
 _HUNG_UP = getattr(select, "POLLRDHUP", 0)
-"""Asks for a FIN. The kernel reports a reset whatever it is asked for; where it knows no POLLRDHUP, nothing else."""
+"""Asks for a FIN. The kernel reports a reset whatever it is asked for, and only that if it has no POLLRDHUP."""
 
 
 def has_hung_up(transport: asyncio.BaseTransport) -> bool:
