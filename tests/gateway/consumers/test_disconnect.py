@@ -584,3 +584,37 @@ async def test_raw_consumers_hear_the_disconnect_of_a_mail_and_a_text() -> None:
             peer.say({"type": f"{kind}.receive", **event}, {"type": f"{kind}.disconnect"})
             await peer.end()
     assert told == ["email.disconnect", "sms.disconnect"]
+
+
+class _Chat(AsyncConsumer):
+    """A consumer from another distribution."""
+
+    received = ("chat.receive", "chat.disconnect")
+    _required = ("chat_receive",)
+
+    async def chat_receive(self, event: Any) -> None:
+        await self.send({"type": "chat.send"})
+
+    async def chat_disconnect(self, event: Any) -> None:
+        self.scope["told"].append(event["type"])
+
+
+class _Connection(_Chat):
+    connections = ("chat",)
+
+
+@pytest.mark.parametrize(("consumer", "ends"), [(_Connection, False), (_Chat, True)])
+async def test_a_scope_type_of_others_says_whether_it_is_a_connection(consumer: type[_Chat], ends: bool) -> None:
+    """A connection goes on to its disconnect; a message whose handler did not finish is not accepted."""
+    events = iter([{"type": "chat.receive"}, {"type": "chat.disconnect"}])
+    scope: dict[str, Any] = {"type": "chat", "told": []}
+
+    async def receive() -> Any:
+        return next(events)
+
+    async def send(event: Any) -> None:
+        raise Disconnected("the peer is gone")
+
+    with pytest.raises(Disconnected) if ends else contextlib.nullcontext():
+        await consumer.as_asgi()(scope, receive, send)
+    assert scope["told"] == ["chat.disconnect"]
