@@ -1,22 +1,26 @@
 """The way of one message of each protocol through the source, from its socket to the handler: ``python .ci/trace.py``.
 
-A gateway runs in this process. Every call of a function of ours, from the first byte of the message until the handler
-has it, is recorded; calls one after the other in the same file count as one stop.
+A gateway runs in this process. Every call of a function of ours from another file is recorded, from the first byte of
+the message until the handler has it. No file may be called again after another, except for the reasons in ``AGAIN``.
 """
 
 import asyncio
 import contextlib
+import dis
 import json
 import os
 import sys
 import tempfile
 import textwrap
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from types import FrameType
+from types import CodeType, FrameType
 
 from gateway.config.loader import parse
+from gateway.delivery import poller
 from gateway.runtime.build import build
 from gateway.runtime.install import install
 from gateway.runtime.running import RunningGateway
@@ -71,28 +75,92 @@ log: {{level: error}}
 ROUTERS = "gateway/routing/", "gateway/scopes/"
 
 
+CALLED_FOR_A_VALUE = "a function that is called for a value, and calls nothing that the message goes through"
+ANSWERS = "the application calls receive and send there, and the answer to the sender goes back by it"
+BASE_CLASS = "a class and its base class call each other's methods"
+OWN_TASK = "it begins a task of its own, which the loop calls"
+STORED = "a message is put there before its handler runs, and finished there afterwards"
+AGAIN = {
+    CALLED_FOR_A_VALUE: """
+        gateway/delivery/attempt.py gateway/delivery/kind.py gateway/delivery/route_table.py gateway/routing/router.py
+        gateway/routing/scope_types.py gateway/scopes/email/delivery.py gateway/scopes/email/patterns.py
+        gateway/scopes/mqtt/delivery.py gateway/services.py gateway/store/codec.py gateway/store/sqlite/sql/clock.py
+        protocols/asgi.py protocols/events.py protocols/http/events.py protocols/mail/smtp/data.py
+        protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py
+        protocols/sms/provider.py protocols/sms/providers/generic.py protocols/sms/senders.py protocols/tasks.py
+        protocols/wakeup.py""",
+    ANSWERS: """
+        gateway/scopes/mqtt/router.py protocols/app_run.py protocols/http/connection.py protocols/http/exchange.py
+        protocols/mail/run.py protocols/mqtt/connection/client_socket.py""",
+    BASE_CLASS: """
+        gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/mqtt.py gateway/delivery/poller.py
+        gateway/delivery/worker.py gateway/scopes/email/router.py""",
+    OWN_TASK: """
+        gateway/delivery/claimed_attempt.py gateway/delivery/running_attempts.py gateway/delivery/time_limit.py
+        gateway/scopes/mqtt/inbox.py protocols/mail/smtp/server.py protocols/mail/smtp/session.py""",
+    STORED: """
+        gateway/store/sqlite/claims.py gateway/store/sqlite/session.py
+        gateway/store/sqlite/writer.py""",
+}
+"""Why a message may call a file again after another, and the files."""
+ALLOWED = [path for paths in AGAIN.values() for path in paths.split()]
+
+
 @dataclass
 class Trace:
     """What was called for one message."""
 
     files: list[str] = field(default_factory=list)
-    """In order, a file once for all calls that follow each other in it."""
-    lookups: int = 0
-    """How often a router looked for its route; a router of routers is two."""
+    """Each file that was called by another, in order. A coroutine that goes on after an ``await`` is not called."""
+    resumed: int = 0
+    """How often a coroutine went on after an ``await``."""
+    searches: Counter[int] = field(default_factory=Counter)
+    """How often each router looked for its route."""
 
     def call(self, frame: FrameType, event: str, _: object) -> None:
-        name = frame.f_code.co_filename
-        if event != "call" or not name.startswith((f"{ROOT}/gateway/", f"{ROOT}/protocols/")):
+        if event != "call" or (path := _ours(frame)) is None:
             return
-        path = os.path.relpath(name, ROOT)
-        if not self.files or self.files[-1] != path:
+        if frame.f_lasti > _first_instruction(frame.f_code):
+            self.resumed += 1
+            return
+        if path != _caller(frame) and self.files[-1:] != [path]:
             self.files.append(path)
-        self.lookups += frame.f_code.co_name == "find" and path.startswith(ROUTERS) and self._is_new(frame)
+        if frame.f_code.co_name == "find" and path.startswith(ROUTERS) and _is_outermost(frame):
+            self.searches[id(frame.f_locals["self"])] += 1
 
-    @staticmethod
-    def _is_new(frame: FrameType) -> bool:
-        """Whether it is not a subclass's ``find`` that calls this one."""
-        return frame.f_back is None or frame.f_back.f_code.co_name != "find"
+    @property
+    def again(self) -> list[str]:
+        """The files that were called again after another, without a reason for it."""
+        return [path for path, number in Counter(self.files).items() if number > 1 and path not in ALLOWED]
+
+    @property
+    def routed_again(self) -> int:
+        return self.searches.total() - len(self.searches)
+
+
+@cache
+def _first_instruction(code: CodeType) -> int:
+    """Where a function begins, also as a coroutine: before that is what makes the coroutine."""
+    return next(each.offset for each in dis.get_instructions(code) if each.opname == "RESUME")
+
+
+def _ours(frame: FrameType) -> str | None:
+    """The file of ``frame``, if it is one of ours."""
+    name = frame.f_code.co_filename
+    return os.path.relpath(name, ROOT) if name.startswith((f"{ROOT}/gateway/", f"{ROOT}/protocols/")) else None
+
+
+def _caller(frame: FrameType) -> str | None:
+    """The file of ours that called, perhaps by way of a library."""
+    above = frame.f_back
+    while above is not None and _ours(above) is None:
+        above = above.f_back
+    return None if above is None else _ours(above)
+
+
+def _is_outermost(frame: FrameType) -> bool:
+    """Whether it is not a subclass's ``find`` that calls this one."""
+    return frame.f_back is None or frame.f_back.f_code.co_name != "find"
 
 
 @contextlib.contextmanager
@@ -160,6 +228,7 @@ def made(folder: Path) -> RunningGateway:
 async def traces() -> dict[str, Trace]:
     """The traces of the second message of each kind: the first imports, and fills what is remembered."""
     with tempfile.TemporaryDirectory() as folder:
+        poller.LOOK_AGAIN = 60.0  # a look at the store on suspicion would be in the traces
         running = made(Path(folder))
         await install(running)
         addresses = {server.name: server.address for server in running.gateway.servers}
@@ -177,11 +246,17 @@ async def traces() -> dict[str, Trace]:
 
 
 def report(found: dict[str, Trace]) -> Iterator[str]:
-    """Each file where the message comes to it first. A file that waits for another is a stop again when it goes on."""
+    """Each file where the message comes to it first."""
+    again = {path for trace in found.values() for path, number in Counter(trace.files).items() if number > 1}
+    yield from (f"no longer called again: {path}" for path in ALLOWED if path not in again)
     for name, trace in found.items():
         files = list(dict.fromkeys(trace.files))
-        yield f"{name}: {len(files)} files, {len(trace.files)} stops, {trace.lookups} routers asked"
+        yield (
+            f"{name}: {len(files)} files, {len(trace.files)} calls from one to another, {trace.resumed} resumed; "
+            f"routed by {len(trace.searches)}, {trace.routed_again} again"
+        )
         yield from textwrap.wrap(" ".join(files), 118, initial_indent="  ", subsequent_indent="  ")
+        yield from (f"  called again without a reason: {path}" for path in trace.again)
 
 
 if __name__ == "__main__":
