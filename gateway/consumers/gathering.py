@@ -43,6 +43,8 @@ class Gathering(Generic[M]):
         self._due = 0.0
         self._enough = Wakeup()
         self._turns: deque[asyncio.Future[None]] = deque()
+        """Connections that wait for room, in order. As many are let in as there is room for: a Wakeup would wake a
+        thousand of them for a hundred places."""
         self._parts = 0
         self._running = False
         self._tasks = Tasks("batches")

@@ -20,7 +20,7 @@ async def merge(*sources: Source) -> AsyncIterator[Source]:
     turn, and that source is not read again.
     """
     reads: dict[asyncio.Future[Any], Source] = {}
-    ready: deque[asyncio.Future[Any]] = deque()
+    ready: deque[asyncio.Future[Any]] = deque()  # no Queue: a task that filled it would read ahead of the consumer
 
     async def receive() -> Any:
         if not ready:

@@ -28,6 +28,7 @@ class RunningAttempt:
         self.told_late: Callable[[TimeoutError], Answer] | None = None
         """Logs that its time is out though it goes on, and gives what its sender is told."""
         self._waiting: list[asyncio.Future[Answer]] = []
+        """One for each sender that waits: the answer is for all of them, and each may leave."""
 
     async def answer(self) -> Answer:
         """Wait for the answer. When nobody waits any longer, the attempt's time is out."""

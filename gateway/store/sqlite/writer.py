@@ -47,7 +47,7 @@ class Writer:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
         self._room = asyncio.Semaphore(WAITING)
-        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
         self._thread.start()

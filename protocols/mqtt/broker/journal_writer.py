@@ -4,6 +4,7 @@ import asyncio
 import logging
 
 from protocols.mqtt.broker.journal import Journal, Persistence
+from protocols.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -15,19 +16,17 @@ class JournalWriter:
     """``name`` is the server's, for the log."""
 
     def __init__(self, persistence: Persistence, name: str) -> None:
-        self.journal = Journal(self._wake)
+        self._changed = Wakeup()
+        self.journal = Journal(self._changed.wake)
         self._persistence = persistence
         self._name = name
-        self._changed = asyncio.Event()
         self._troubled = False
-
-    def _wake(self) -> None:
-        self._changed.set()
 
     async def run(self) -> None:
         """Write until it is cancelled."""
         while True:
-            await self._changed.wait()
+            while self.journal.position <= self.journal.committed:
+                await self._changed.wait()
             await self.flush()
 
     async def kept(self) -> None:
@@ -49,7 +48,6 @@ class JournalWriter:
         """Make everything up to now durable. If that fails, try again; nothing is acknowledged before it has
         succeeded."""
         while self.journal.position > self.journal.committed:
-            self._changed.clear()
             position, changes = self.journal.take()
             try:
                 await self._persistence.commit(changes)

@@ -6,6 +6,8 @@ from typing import Any, cast
 
 from protocols.asgi import Receive, Send
 from protocols.errors import Disconnected
+from protocols.queue import Queue
+from protocols.wakeup import Wakeup
 
 SUBPROTOCOL = "mqtt"
 UNSUPPORTED_DATA, GOING_AWAY, NORMAL = 1003, 1001, 1000
@@ -20,11 +22,10 @@ class WebSocketTransport(asyncio.Transport):
         self._send = send
         self._protocol = cast("asyncio.Protocol", protocol)
         self._high = 64 * 1024
-        self._out: list[bytes] = []
+        self._out: Queue[bytes] = Queue(1)  # bounded by its bytes: the protocol is paused at ``_high``
         self._unsent = 0
-        self._more = asyncio.Event()
-        self._reading = asyncio.Event()
-        self._reading.set()
+        self._is_reading = True
+        self._read_on = Wakeup()
         self._paused = False
         self._closing = False
         self._code = NORMAL
@@ -39,8 +40,7 @@ class WebSocketTransport(asyncio.Transport):
             try:
                 await self._read_all(receive, writing)
             finally:
-                self._closing = True
-                self._more.set()
+                self.close()
                 self._protocol.connection_lost(None)
 
     async def _read_all(self, receive: Receive, writing: "asyncio.Task[None]") -> None:
@@ -54,7 +54,8 @@ class WebSocketTransport(asyncio.Transport):
 
     async def _events(self, receive: Receive) -> None:
         while True:
-            await self._reading.wait()
+            while not self._is_reading:
+                await self._read_on.wait()
             event = await receive()
             if event["type"] == "websocket.disconnect":
                 return
@@ -65,12 +66,8 @@ class WebSocketTransport(asyncio.Transport):
 
     async def _write_all(self) -> None:
         try:
-            while self._out or not self._closing:
-                if not self._out:
-                    self._more.clear()
-                    await self._more.wait()
-                    continue
-                data, self._out = b"".join(self._out), []
+            while chunks := await self._out.take():
+                data = b"".join(chunks)
                 await self._send({"type": "websocket.send", "bytes": data})
                 self._unsent -= len(data)
                 self._resume_writing()
@@ -100,25 +97,25 @@ class WebSocketTransport(asyncio.Transport):
     def write(self, data: Any) -> None:
         if self._closing or not data:
             return
-        self._out.append(bytes(data))
+        self._out.put(bytes(data))
         self._unsent += len(data)
-        self._more.set()
         if self._unsent > self._high and not self._paused:
             self._paused = True
             self._protocol.pause_writing()
 
     def pause_reading(self) -> None:
-        self._reading.clear()
+        self._is_reading = False
 
     def resume_reading(self) -> None:
-        self._reading.set()
+        self._is_reading = True
+        self._read_on.wake()
 
     def is_closing(self) -> bool:
         return self._closing
 
     def close(self) -> None:
         self._closing = True
-        self._more.set()
+        self._out.close()
 
     def abort(self) -> None:
         self._out.clear()
