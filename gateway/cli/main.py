@@ -69,7 +69,7 @@ def _build_to_run(parsed: ParsedConfig) -> Gateway:
     file asks for."""
     try:
         gateway = _build(parsed)
-        _look_around(parsed, gateway)
+        _check_machine(parsed, gateway)
         return gateway
     except ConfigErrors as errors:
         if parsed.settings.log.format == "text":
@@ -79,7 +79,7 @@ def _build_to_run(parsed: ParsedConfig) -> Gateway:
         sys.exit(_code(errors))
 
 
-def _look_around(parsed: ParsedConfig, gateway: Gateway) -> None:
+def _check_machine(parsed: ParsedConfig, gateway: Gateway) -> None:
     """Raises CannotStart."""
     for failure in FAILURES:
         logger.warning("%s", failure)
@@ -141,7 +141,7 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
     parsed = load(file_of(config))
     with contextlib.redirect_stdout(sys.stderr):
         gateway = _build(parsed)
-        _look_around(parsed, gateway)
+        _check_machine(parsed, gateway)
     if as_json:
         warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
         print_json({"valid": True, "diagnostics": [], "warnings": warnings})

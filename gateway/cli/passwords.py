@@ -50,5 +50,5 @@ def _read() -> bytes:
     text = sys.stdin.buffer.read(_MAX_READ)
     line = text.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in line:
-        raise ValueError("the password is one line")
+        raise ValueError("the password must be one line")
     return line

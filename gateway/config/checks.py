@@ -30,7 +30,7 @@ def diagnostics(parsed: ParsedConfig) -> list[Diagnostic]:
 def _one_application(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     data = parsed.document.data
     if data.get("routes") and data.get("application"):
-        yield parsed.document.at_key(("application",), "application and routes together; write one of them")
+        yield parsed.document.at_key(("application",), "application and routes are both here; write one of them")
     elif not (
         data.get("routes") or data.get("application") or parsed.spoiled("routes") or parsed.spoiled("application")
     ):

@@ -117,7 +117,7 @@ class _Reader:
         except yaml.reader.ReaderError as error:
             lines = _LINE_END.split(text[: error.position])
             mark = yaml.Mark("", 0, len(lines) - 1, len(lines[-1]), None, 0)
-            raise self._broken(mark, f"the character {chr(error.character)!r} may not stand in YAML") from error
+            raise self._broken(mark, f"the character {chr(error.character)!r} is not allowed") from error
         except (yaml.YAMLError, ValueError, OverflowError) as error:  # PyYAML's own int() and chr() of what it scanned
             raise self._broken(None, str(error)) from error
         data = {} if root is None else self._node(root, (), secret=False, repeated=False)
@@ -168,7 +168,7 @@ class _Reader:
                 return None
             if key in data:
                 first = self._document.keys[*loc, key].line + 1
-                self._document.problems.append((span, f"key {key!r} is here twice; the first is on line {first}"))
+                self._document.problems.append((span, f"key {key!r} appears twice; the first is on line {first}"))
                 continue
             self._document.keys[*loc, key] = span
             secrets = secret or holds_secret(key)

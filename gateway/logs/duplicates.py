@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 
-class Doubled(logging.Filter):
+class DuplicateFilter(logging.Filter):
     """Drops a record that a handler below the root logger has already written to standard output or error."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -25,7 +25,7 @@ class Doubled(logging.Filter):
         return isinstance(handler, logging.StreamHandler) and handler.stream in consoles
 
 
-class Alone(Doubled):
+class SilencingFilter(DuplicateFilter):
     """Silences such a handler at its first record, so that every line has the format of the file."""
 
     def filter(self, record: logging.LogRecord) -> bool:

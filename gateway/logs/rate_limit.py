@@ -28,7 +28,7 @@ class _Kind:
     left_out: int = 0
 
 
-class Flood(logging.Filter):
+class RateLimit(logging.Filter):
     """Lets pass at most `MOST` lines of each kind within `PERIOD`, of the gateway's lines below ERROR. A kind is a
     logger's message before its arguments are put in. A record about a loss (``extra={"lost": True}``) always passes.
 

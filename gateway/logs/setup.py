@@ -7,10 +7,10 @@ import sys
 from typing import TextIO
 
 from gateway.config.settings import LogSettings
-from gateway.logs.duplicates import Alone, Doubled
+from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
 from gateway.logs.formatters import JSONFormatter, TextFormatter, sentence
 from gateway.logs.frames import short
-from gateway.logs.rate_limit import Flood
+from gateway.logs.rate_limit import RateLimit
 
 _NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.log")
 """Loggers of libraries that log each connection at level info; aiosmtpd and aioimaplib log its content, too."""
@@ -22,9 +22,9 @@ def configure(settings: LogSettings, stream: TextIO) -> None:
     stamped = not _is_journal(stream) if settings.timestamps is None else settings.timestamps
     handler = _Handler(stream)
     handler.setFormatter(JSONFormatter() if settings.format == "json" else TextFormatter(full=full, stamped=stamped))
-    handler.addFilter(Alone(stream) if settings.format == "json" else Doubled(stream))
+    handler.addFilter(SilencingFilter(stream) if settings.format == "json" else DuplicateFilter(stream))
     if settings.level != "debug":
-        handler.addFilter(Flood())
+        handler.addFilter(RateLimit())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())

@@ -63,7 +63,7 @@ class ApplicationBuilder:
         made = [(loc, route) for loc, line in lines if (route := self._route(kind, loc, line)) is not None]
         for later, earlier in unreachable([route.pattern for _, route in made]):
             first = self.parsed.document.span(made[earlier][0]).line + 1
-            message = f"{label(made[later][0])} can never match: line {first} takes all that it could"
+            message = f"{label(made[later][0])} can never match: line {first} takes everything that it could match"
             self._report(made[later][0], message)
         return KINDS[kind].router([route for _, route in made]) if not self.diagnostics else _unusable
 

@@ -52,7 +52,7 @@ class Daemon:
         if not ready:
             notify("STOPPING=1")
             await self._running.abort()
-            logger.info("stopped: before it was ready")
+            logger.info("stopped before it was ready")
             return OK
         await self._greet()
         notify("READY=1")

@@ -18,7 +18,7 @@ OK, FORCED, MISTAKE, CANNOT_START, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes; the last is that of a command that Ctrl+C ended, as shells have it."""
 DESCRIPTORS = 65536
 """File descriptors that the process asks for, if the hard limit allows them."""
-LAST_WORDS = 1.0
+FORCED_END = 1.0
 """The longest time that a forced end takes, in seconds."""
 
 _forced = threading.Lock()
@@ -43,12 +43,12 @@ def leave(code: int) -> NoReturn:
 
 
 def force(cut_off: Callable[[], str]) -> None:
-    """End the process now, from any thread, and log what is ``cut_off``. It ends within ``LAST_WORDS``, even if the
+    """End the process now, from any thread, and log what is ``cut_off``. It ends within ``FORCED_END``, even if the
     loop's thread holds a lock of the log. Only the first call does this."""
     if _forced.acquire(blocking=False):
-        words = threading.Thread(target=_say_last_words, args=(cut_off,), name="last words", daemon=True)
-        words.start()
-        words.join(LAST_WORDS)
+        writer = threading.Thread(target=_log_cut_off, args=(cut_off,), name="forced end", daemon=True)
+        writer.start()
+        writer.join(FORCED_END)
         os._exit(FORCED)
 
 
@@ -61,7 +61,7 @@ async def cancel_rest() -> None:
         await asyncio.wait(rest, timeout=1.0)
 
 
-def _say_last_words(cut_off: Callable[[], str]) -> None:
+def _log_cut_off(cut_off: Callable[[], str]) -> None:
     logger.warning("stopped now: %s cut off", cut_off() or "nothing")
     _flush()
 

@@ -12,7 +12,7 @@ INTERVAL = 1.0
 
 
 @contextlib.asynccontextmanager
-async def telling(
+async def logged_wait(
     what: Callable[[], str], seconds: float, *, after: float = 0.0, hint: str = ""
 ) -> AsyncIterator[None]:
     """Log each second what is waited for, how much of ``seconds`` is left, and ``hint``, while the block runs. The

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from gateway.logs import setup
 from gateway.runtime.build import Gateway
 from gateway.runtime.importing import describe_error, place_of
-from gateway.runtime.progress import listed, telling
+from gateway.runtime.progress import listed, logged_wait
 from gateway.services import entered
 from gateway.threads import thread_pool
 from protocols.errors import BindError
@@ -170,7 +170,7 @@ class RunningGateway:
         loop = asyncio.get_running_loop()
         # Asked for before the servers set their own timers, so that it sees what they are about to cancel.
         deadline = loop.call_later(self._grace, lambda: cancelled.append(listed(self.active())))
-        async with telling(lambda: listed(self.active()), self._grace, hint=self._hint):
+        async with logged_wait(lambda: listed(self.active()), self._grace, hint=self._hint):
             await self._stop_servers(self._grace)
             await self.predecessor_ended()
         deadline.cancel()
@@ -188,7 +188,7 @@ class RunningGateway:
     async def shut_down(self) -> None:
         """End the application, and then the console."""
         lifespan = self.gateway.lifespan
-        async with telling(lambda: "the application's shutdown", lifespan.timeout, after=1.0, hint=self._hint):
+        async with logged_wait(lambda: "the application's shutdown", lifespan.timeout, after=1.0, hint=self._hint):
             await lifespan.shutdown()
         if self.gateway.console is not None:
             await _stop(self.gateway.console, 0.0)

@@ -44,16 +44,16 @@ def listen(stop: Act, force: Act) -> None:
     """Call ``stop`` at the first SIGTERM or SIGINT, and ``force`` at each later one; both from any thread, and perhaps
     more than once. Call this in the main thread while the loop runs: uvloop sets a wake-up descriptor when it begins to
     run."""
-    heard, told = socket.socketpair()
-    told.settimeout(0.0)
+    reading, writing = socket.socketpair()
+    writing.settimeout(0.0)
     # Counted twice: an application that calls add_signal_handler on asyncio's loop takes the wake-up descriptor away.
     handler = _counted(stop, force)
     for each in ENDING:
         signal.signal(each, lambda number, frame: handler())
-    before = signal.set_wakeup_fd(told.fileno())
-    arguments = (heard, told, before, _counted(stop, force))
-    threading.Thread(target=_hear, args=arguments, name="signals", daemon=True).start()
-    os.register_at_fork(after_in_child=_forget)
+    before = signal.set_wakeup_fd(writing.fileno())
+    arguments = (reading, writing, before, _counted(stop, force))
+    threading.Thread(target=_read_signals, args=arguments, name="signals", daemon=True).start()
+    os.register_at_fork(after_in_child=_restore_defaults)
 
 
 def _counted(stop: Act, force: Act) -> Act:
@@ -61,10 +61,10 @@ def _counted(stop: Act, force: Act) -> Act:
     return lambda: force() if next(earlier) else stop()
 
 
-def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -> None:
-    """Listen until the process ends. ``told`` is held open, and everything is passed on to the loop's own descriptor
+def _read_signals(reading: socket.socket, writing: socket.socket, before: int, ending: Act) -> None:
+    """Listen until the process ends. ``writing`` is held open, and everything is passed on to the loop's own descriptor
     ``before``."""
-    while numbers := heard.recv(4096):
+    while numbers := reading.recv(4096):
         if before != -1:
             with contextlib.suppress(OSError):  # full: then the loop has been woken
                 os.write(before, numbers)
@@ -75,7 +75,7 @@ def _hear(heard: socket.socket, told: socket.socket, before: int, ending: Act) -
                 logger.warning("%s: %s", signal.Signals(number).name, IGNORED[signal.Signals(number)])
 
 
-def _forget() -> None:
+def _restore_defaults() -> None:
     """Restore the defaults in a process that a consumer forks. It has the same wake-up descriptor: a signal that ends
     it would end the daemon."""
     signal.set_wakeup_fd(-1)

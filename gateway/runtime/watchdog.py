@@ -82,7 +82,9 @@ class Watch:
 
     def _where_the_loop_is(self) -> str:
         place = _place(sys._current_frames().get(self._thread))
-        return f"the event loop is blocked, and every protocol with it, at {place}; block in a sync consumer"
+        return (
+            f"the event loop is blocked, and every protocol with it, at {place}; move what blocks into a sync consumer"
+        )
 
 
 def _ask_threads() -> "Future[None] | None":
@@ -94,7 +96,7 @@ def _where_the_threads_are() -> str:
     pool = thread_pool.get()
     places = Counter(_place(frames.get(thread.ident or 0)) for thread in pool.threads())
     listed = ", ".join(f"{number} at {place}" for place, number in places.most_common(3))
-    return f"all {pool.size} threads are busy, and sync handlers wait for one: {listed}; see threads in the file"
+    return f"all {pool.size} threads are busy, and sync handlers wait for one: {listed}; raise threads in the file"
 
 
 def _place(frame: FrameType | None) -> str:

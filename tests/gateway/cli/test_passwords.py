@@ -50,7 +50,7 @@ def test_bcrypt() -> None:
     [
         (b"", (), b"the password is empty"),
         (b"\n", (), b"the password is empty"),
-        (b"a\nb\n", (), b"the password is one line"),
+        (b"a\nb\n", (), b"the password must be one line"),
         (b"x" * 80_000, (), b"the password is longer than MQTT's 65,535 bytes"),
         (b"x" * 73, ("--bcrypt",), b"bcrypt takes 72 bytes"),
     ],

@@ -107,7 +107,7 @@ def test_routes_that_can_never_match_are_found_in_proportion(folder: Path) -> No
             built("".join(["servers:\n  mail: {protocol: smtp}\nroutes:\n  email:\n", *lines]), folder)
         assert len(errors.value.diagnostics) == min(MOST, number - 7)
         assert ("errors or more. Nothing was started." in str(errors.value)) == (number - 7 >= MOST)
-        assert "routes.email[7] can never match: line 5 takes all that it could" in str(errors.value)
+        assert "routes.email[7] can never match: line 5 takes everything that it could match" in str(errors.value)
 
     assert seconds(lambda: check(6000)) < 20 * (seconds(lambda: check(600)) + 0.1)
 

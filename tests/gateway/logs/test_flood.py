@@ -9,7 +9,7 @@ import pytest
 
 from gateway.config.settings import LogSettings
 from gateway.logs import rate_limit, setup
-from gateway.logs.rate_limit import Flood
+from gateway.logs.rate_limit import RateLimit
 
 PEER = logging.getLogger("protocols.sms.webhook")
 
@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(setup, "Flood", lambda: Flood(clock))
+    monkeypatch.setattr(setup, "RateLimit", lambda: RateLimit(clock))
     return clock
 
 

@@ -23,7 +23,7 @@ def test_a_signal_ends_a_startup_that_hangs(start: Start, number: signal.Signals
     run = start(env={"WISH": "hang in startup"})
     until((run.folder / "starting").exists, "the startup is under way")
     assert run.ended_by(number) == 0
-    assert (run.out, run.err) == ("", "INFO    stopped: before it was ready\n")
+    assert (run.out, run.err) == ("", "INFO    stopped before it was ready\n")
 
 
 async def test_a_start_ends_with_whoever_waits_for_it() -> None:

@@ -35,7 +35,9 @@ async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFi
     block_until("blocked", caplog)
     await until(lambda: "the event loop goes on" in caplog.text)
     [said, over] = [record.getMessage() for record in caplog.records]
-    assert re.search(r"the event loop is blocked, .* at \S*test_watch.py:\d+; block in a sync consumer", said)
+    assert re.search(
+        r"the event loop is blocked, .* at \S*test_watch.py:\d+; move what blocks into a sync consumer", said
+    )
     assert re.match(r"the event loop goes on, after \d+\.\d s", over)
 
 
