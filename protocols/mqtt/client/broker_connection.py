@@ -156,7 +156,7 @@ class BrokerConnection(asyncio.Protocol):
         """Raises Refused if the broker refuses one of them, or Disconnected."""
         self._check_alive()
         codes = await self._answer(self._core.subscribe(filters))
-        for (text, _), code in zip(filters, codes, strict=False):
+        for (text, _), code in zip(filters, codes, strict=True):
             if code >= reasons.UNSPECIFIED:
                 raise Refused(f"the subscription {text!r}", code)
 

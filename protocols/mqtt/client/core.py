@@ -97,7 +97,7 @@ class ClientCore:
         self._at_least_once: set[int] = set()  # what the application has, at QoS 1
         self._exactly_once: dict[int, bytes] = {}  # and at QoS 2, with its digest
         self._states: dict[int, str] = {}  # of our publications, by packet id
-        self._asked: dict[int, type] = {}  # what answers our SUBSCRIBE or UNSUBSCRIBE
+        self._asked: dict[int, tuple[type, int]] = {}  # what answers our SUBSCRIBE or UNSUBSCRIBE; its filters
         self._clearing: set[int] = set()
         self._ids = PacketIds()
 
@@ -266,8 +266,12 @@ class ClientCore:
         return Answered(packet_id, (packet.code,))
 
     def _granted(self, packet: Suback | Unsuback) -> Event | None:
-        if self._asked.get(packet.id) is not type(packet):
+        expected, filters = self._asked.get(packet.id, (None, 0))
+        if expected is not type(packet):
             return None
+        if len(packet.codes) != filters and (self._level == 5 or expected is Suback):
+            # "MUST contain a Reason Code for each Topic Filter/Subscription Option pair"; a 3.1.1 UNSUBACK has none.
+            raise _broken(f"{len(packet.codes)} reason codes for {filters} filters [MQTT-3.8.4-6, 3.11.3-1]")
         del self._asked[packet.id]
         self._ids.free(packet.id)
         return Answered(packet.id, packet.codes)
@@ -383,15 +387,15 @@ class ClientCore:
         self._release(packet_id)
         return True
 
-    def subscribe(self, filters: Iterable[tuple[str, int]]) -> int:
+    def subscribe(self, filters: Sequence[tuple[str, int]]) -> int:
         packet_id = self.reserve()
-        self._asked[packet_id] = Suback
+        self._asked[packet_id] = Suback, len(filters)
         self._out.append(packets.subscribe(self._level, packet_id, filters))
         return packet_id
 
-    def unsubscribe(self, filters: Iterable[str]) -> int:
+    def unsubscribe(self, filters: Sequence[str]) -> int:
         packet_id = self.reserve()
-        self._asked[packet_id] = Unsuback
+        self._asked[packet_id] = Unsuback, len(filters)
         self._out.append(packets.unsubscribe(self._level, packet_id, filters))
         return packet_id
 

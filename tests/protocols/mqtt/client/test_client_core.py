@@ -191,6 +191,22 @@ def test_an_alias_that_a_dropped_message_names_counts() -> None:
 # What we send.
 
 
+@pytest.mark.parametrize(
+    ("version", "ask", "short"),
+    [
+        ("3.1.1", lambda core: core.subscribe([("a", 1), ("b", 1)]), packets.suback(4, 1, b"\1")),
+        ("5.0", lambda core: core.subscribe([("a", 1), ("b", 1)]), packets.suback(5, 1, b"\1")),
+        ("5.0", lambda core: core.unsubscribe(["a", "b"]), packets.unsuback(5, 1, b"\0")),
+    ],
+)
+def test_an_answer_to_fewer_filters_than_were_named_grants_none(version: str, ask: Any, short: bytes) -> None:
+    made = connected(version)
+    assert ask(made) == 1
+    (end,) = hear(made, short)
+    assert isinstance(end, Ended)
+    assert "1 reason codes for 2 filters [MQTT-3.8.4-6" in end.reason
+
+
 def test_ids_are_used_again() -> None:
     made = connected()
     first, second = made.reserve(), made.reserve()
