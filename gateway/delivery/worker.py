@@ -131,8 +131,11 @@ class Worker(Poller[Message]):
             return
         if (kind := delivery_kind(message.type)) is None:
             await self._bury(message, f"no scope type {message.type!r} is installed here; install it, and retry this")
-        else:
+            return
+        try:
             await self._deliver(kind, message, scope, events)
+        except Exception as error:  # of the scope type, which may be another distribution's
+            await self._bury(message, Outcome(None, [], [], error).failure)
 
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
         app, context = self._app, DeliveryContext(message.attempts)
