@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.values import StoreUnavailable
+from protocols.wakeup import Wakeup
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +47,9 @@ class Writer:
     def __init__(self, database: FairConnection, connect: Callable[[], FairConnection]) -> None:
         self._connect = connect
         self._loop = asyncio.get_running_loop()
-        self._room = asyncio.Semaphore(WAITING)
+        self._waiting = 0
+        """Calls that are not over yet."""
+        self._room = Wakeup()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
@@ -64,15 +67,21 @@ class Writer:
 
         A call is carried out even if its caller is cancelled meanwhile; ``undo`` gets a result that reaches nobody.
         """
-        async with self._room:
-            future: asyncio.Future[Result] = self._loop.create_future()
-            self._jobs.put(Job(operation, call, future, undo, reads))
-            try:
-                return await future
-            except asyncio.CancelledError:
-                if future.done() and not future.cancelled() and future.exception() is None and undo is not None:
-                    self._undo(undo, future.result())
-                raise
+        while self._waiting >= WAITING:
+            await self._room.wait()
+        self._waiting += 1
+        future: asyncio.Future[Result] = self._loop.create_future()
+        self._jobs.put(Job(operation, call, future, undo, reads))
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None and undo is not None:
+                self._undo(undo, future.result())
+            raise
+        finally:
+            self._waiting -= 1
+            if self._waiting * 2 <= WAITING:  # not for each: all that wait are woken
+                self._room.wake()
 
     async def close(self) -> None:
         """Finish what is queued, then end the thread."""

@@ -2,7 +2,7 @@
 
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,26 +86,29 @@ Settled = tuple[str, bytes, Sequence[Outgoing]]
 
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
-    for key, result, items in calls:
-        _done(db, key, result, "story || ?", history.line("done"))
-        outgoing.put(db, items)
+    _done(db, {key: result for key, result, _ in calls}, "story || ?", history.line("done"))
+    outgoing.put(db, [item for _, _, items in calls for item in items])
     return [None] * len(calls)
 
 
 def hand_over(db: Database, keys: Sequence[str], *, begun: bool) -> None:
-    """The claimed message is the inbox's now, and has a history of its own; the claim's history stays only if its
+    """Give the claimed message to the inbox, where it has a history of its own. The claim's history stays only if its
     handler was ``begun``."""
-    for key in keys:
-        _done(db, key, b"", "CASE WHEN ? THEN story ELSE '' END", begun)
+    _done(db, dict.fromkeys(keys, b""), "CASE WHEN ? THEN story ELSE '' END", begun)
 
 
-def _done(db: Database, key: str, result: bytes, steps: str, value: object) -> None:
-    row = db.execute("SELECT seq, id, received FROM claims WHERE key = ?", [text(key)]).fetchone()
-    if row is not None:
-        seq, id_, received = row
-        total = checksum(result, text(key), id_, received)
-        sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {steps} WHERE seq = ?"
-        db.execute(sql, (result, total, value, seq))
+def _done(db: Database, results: Mapping[str, bytes], steps: str, value: object) -> None:
+    """Settle the claims of these keys, with their results."""
+    by_key = {text(key): result for key, result in results.items()}
+    known = db.execute(_ID_AND_TIME, [listed(by_key)]).fetchall()
+    sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {steps} WHERE seq = ?"
+    db.executemany(
+        sql,
+        [(by_key[key], checksum(by_key[key], key, id_, received), value, seq) for seq, key, id_, received in known],
+    )
+
+
+_ID_AND_TIME = "SELECT seq, key, id, received FROM claims WHERE key IN (SELECT value FROM json_each(?))"
 
 
 def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:
