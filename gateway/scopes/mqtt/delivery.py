@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from gateway.consumers.mqtt import MqttConnection
 from gateway.delivery.attempt import Attempt
@@ -11,7 +11,7 @@ from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
 from gateway.scopes.mqtt.inbox import InboxConnection
 from protocols.app_run import log_crash
-from protocols.asgi import Application, MQTTDisconnectEvent, Scope, describe
+from protocols.asgi import Application, MQTTDisconnectEvent, MQTTReceiveEvent, MQTTScope, Scope, describe
 from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.mqtt import events
@@ -33,7 +33,7 @@ class MQTTAttempt(Attempt):
     checks: ClassVar = events.CHECKS
     is_whole: ClassVar = False
 
-    def __init__(self, app: Application, scope: Any, events: Iterable[Any]) -> None:
+    def __init__(self, app: Application, scope: MQTTScope, events: Iterable[MQTTReceiveEvent]) -> None:
         super().__init__(app, scope, [{**event, "id": _ID} for event in events])
         self._acknowledged = False
         consumer = getattr(app, "consumer_class", None)
@@ -101,14 +101,14 @@ class MQTTDelivery(DeliveryKind):
         """MQTT has no word for "not now" (3.1.1 has none for "never" either): every policy means the inbox."""
         return InboxConnection(self, app, label, policy).serve
 
-    def order_key(self, scope: Any, events: Sequence[Any]) -> str:
+    def order_key(self, scope: MQTTScope, events: Sequence[MQTTReceiveEvent]) -> str:
         """A topic's messages stay in order."""
         return f"mqtt:{events[0]['topic']}"
 
-    def subject(self, scope: Scope, events: Sequence[Any]) -> str:
+    def subject(self, scope: Scope, events: Sequence[MQTTReceiveEvent]) -> str:
         return f"{describe(scope)} {events[0]['topic']}"
 
-    def attempt(self, app: Application, scope: Any, events: Sequence[Any]) -> MQTTAttempt:
+    def attempt(self, app: Application, scope: MQTTScope, events: Sequence[MQTTReceiveEvent]) -> MQTTAttempt:
         return MQTTAttempt(app, scope, events)
 
     def recipient(self, event: Event) -> str:

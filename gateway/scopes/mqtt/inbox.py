@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from typing import Any
 
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.policy import Policy
@@ -17,6 +16,7 @@ from gateway.store import InboxStore, Message, StoreUnavailable, codec
 from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope, Receive, ReceiveEvent, Send, describe
 from protocols.errors import Disconnected
 from protocols.event_id import new_id
+from protocols.events import Event
 from protocols.mqtt.wire.reasons import SERVER_BUSY
 from protocols.queue import Queue
 
@@ -68,7 +68,7 @@ class InboxConnection:
     ) -> None:
         """Let the application hear all that is no message."""
 
-        async def answer(event: Any) -> None:
+        async def answer(event: Event) -> None:
             await send(event)
             if event["type"] == "mqtt.accept":
                 accepted.set_result(True)

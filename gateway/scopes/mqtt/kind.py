@@ -16,6 +16,7 @@ from gateway.scopes.mqtt.router import TopicRouter
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
+from protocols.events import Event
 from protocols.mqtt.access.users import PasswordFile
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.settings import MQTTSettings
@@ -75,7 +76,7 @@ class MQTTKind(ScopeKind):
             for what in islice(publications(first, routes), 1):
                 yield f"{command} send mqtt {what}"
 
-    async def transmit(self, server: Any, event: Any) -> None:
+    async def transmit(self, server: Any, event: Event) -> None:
         await server.publish(event)
 
 

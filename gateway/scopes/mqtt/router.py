@@ -65,13 +65,12 @@ class TopicRouter(Router):
         _check_questions(self.routes)
         self._found: dict[str, tuple[Route, Captures] | None] = {}
 
-    def key(self, pattern: Pattern, scope: Any) -> str:
-        topic: str = scope["topic"]
-        return topic
+    def key(self, pattern: Pattern, scope: MQTTReceiveEvent) -> str:
+        return scope["topic"]
 
-    def find(self, scope: Any) -> tuple[Route, Captures] | None:
+    def find(self, scope: MQTTReceiveEvent) -> tuple[Route, Captures] | None:
         """Find the route, as every router does, and remember it: devices publish to the same topics again and again."""
-        topic: str = scope["topic"]
+        topic = scope["topic"]
         if topic in self._found:
             return self._found[topic]
         found = super().find(scope)

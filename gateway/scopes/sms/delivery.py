@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY, Identity, digest
 from gateway.delivery.kind import DeliveryKind
-from protocols.asgi import Application, SMSScope
+from protocols.asgi import Application, SMSReceiveEvent, SMSScope
 from protocols.events import Event
 from protocols.sms import events
 
@@ -53,9 +53,8 @@ def _addressed(reply: Event, scope: SMSScope) -> Event:
     return {**reply, "to": reply.get("to") or scope["sender"], "from": reply.get("from") or scope["recipient"]}
 
 
-def _text(event: Any) -> bytes:
-    text: str = event["text"]
-    return text.encode(errors="surrogatepass")
+def _text(event: SMSReceiveEvent) -> bytes:
+    return event["text"].encode(errors="surrogatepass")
 
 
 class SMSDelivery(DeliveryKind):

@@ -1,0 +1,55 @@
+"""A scope or an event in ``gateway`` has its type, unless it really may be of any kind."""
+
+import ast
+from collections.abc import Iterator
+
+from servers.site import ROOT
+
+ROUTERS = "a router and what it refuses: scopes of every type pass"
+DELIVERY = "delivery knows no scope type: it asks the kind"
+CONSUMERS = "events of every type pass, on their way to the methods, which are typed"
+APPLICATIONS = "an application of the gateway's own: every scope may come to it"
+ANY = {
+    ROUTERS: """
+        gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/unrouted.py
+        gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
+    DELIVERY: """
+        gateway/delivery/arrival.py gateway/delivery/attempt.py gateway/delivery/claimed_attempt.py
+        gateway/delivery/current_event.py gateway/delivery/guard.py gateway/delivery/kind.py
+        gateway/delivery/outgoing.py gateway/delivery/reports.py gateway/delivery/route_table.py
+        gateway/delivery/time_limit.py gateway/delivery/under_policy.py gateway/delivery/worker.py
+        gateway/scopes/sms/delivery.py""",
+    CONSUMERS: """
+        gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/http.py gateway/consumers/mqtt.py
+        gateway/consumers/mqtt_batch.py""",
+    APPLICATIONS: """
+        gateway/django/views.py gateway/runtime/application.py gateway/runtime/health.py gateway/runtime/mounts.py""",
+}
+NAMES = {"scope", "_scope", "event"}
+"""What an argument or attribute is called that holds one."""
+
+
+def untyped(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.arg | ast.AnnAssign) and node.annotation is not None:
+            name = node.arg if isinstance(node, ast.arg) else ast.unparse(node.target).rpartition(".")[2]
+            if name in NAMES and ast.unparse(node.annotation) == "Any":
+                yield name
+
+
+def test_any_is_written_only_where_a_scope_may_be_of_any_kind() -> None:
+    found = {
+        str(path.relative_to(ROOT))
+        for path in (ROOT / "gateway").rglob("*.py")
+        if list(untyped(ast.parse(path.read_text())))
+    }
+    allowed = {path for paths in ANY.values() for path in paths.split()}
+    assert sorted(found - allowed) == []
+    assert sorted(allowed - found) == [], "typed by now"
+
+
+def test_what_counts_as_untyped() -> None:
+    text = (
+        "class A:\n    scope: Any\n    def f(self, event: Any, scope: MQTTScope) -> Any:\n        self._scope: Any = 1"
+    )
+    assert sorted(untyped(ast.parse(text))) == ["_scope", "event", "scope"]
