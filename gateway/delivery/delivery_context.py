@@ -23,8 +23,10 @@ class CutOff(Exception):
 
 
 def cut_off(policy: Policy, attempt: int) -> CutOff | None:
-    """Whether attempt number ``attempt`` is one too many. Attempts are counted before they begin, so that a message
-    that kills the process is counted out too."""
+    """The error of attempt number ``attempt`` if it is one too many; else None.
+
+    Attempts are counted before they begin, so that a message that kills the process is counted out too.
+    """
     return CutOff(policy.attempts) if policy.attempts is not None and attempt > policy.attempts else None
 
 

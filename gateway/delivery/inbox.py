@@ -8,7 +8,7 @@ from gateway.store import Claim, ClaimState, InboxStore, Message
 
 
 class Places(Protocol):
-    """The worker, as those see it who have messages for it."""
+    """The places of a worker, for messages that are begun as they are stored."""
 
     def reserve(self, wanted: int) -> int:
         """Keep free as many places of ``wanted`` as there are, until :meth:`fill`."""
@@ -41,7 +41,7 @@ class Inbox:
         """The places of this process's worker, while it takes messages."""
 
     async def put_all(self, messages: Sequence[Message]) -> None:
-        """Durable when it returns. Raises StoreUnavailable."""
+        """Store ``messages``; they are durable when this returns. Raises StoreUnavailable."""
         places, begun = self.places, list[Message]()
         room = places.reserve(len(messages))
         try:

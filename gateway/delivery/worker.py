@@ -42,8 +42,8 @@ class WorkerStore(InboxStore, UpkeepStore, Protocol):
 class Worker(Poller[Message]):
     """Takes what is due, and gives it to the application of the route that took it.
 
-    What was stored before the routes changed goes through ``app``, and is settled by the policy of the route that takes
-    it today.
+    A message that was stored before the routes changed goes through ``app``, and is settled by the policy of the route
+    that takes it now.
     """
 
     noun: ClassVar = "stored messages"
@@ -62,7 +62,7 @@ class Worker(Poller[Message]):
         self._finishing: set[str] = set()
         """The ids of all messages whose handlers are done, and of which the store does not know yet."""
         self._trial_ends = 0.0
-        """Monotonic."""
+        """When the trial of what a dead process had ends (monotonic)."""
         self._reserved = 0
         """Places for messages that are begun as they are stored."""
         self._has_left_some = True
@@ -90,7 +90,7 @@ class Worker(Poller[Message]):
         return super().room - self._reserved
 
     def reserve(self, wanted: int) -> int:
-        """None while there may be older messages in the store, which the places are for."""
+        """Reserve places, but none while there may be older messages in the store: those go first."""
         reserved = 0 if self._has_left_some or self.is_notified or self._trial() > 0 else min(wanted, self.room)
         self._reserved += reserved
         return reserved
@@ -99,6 +99,8 @@ class Worker(Poller[Message]):
         self._reserved -= reserved
         for message in () if self.is_over else begun:  # what is not begun is left to the next start
             self._context.run(self.begin, message)
+        if self.is_stopping:  # which waits for the reserved places
+            self.look()
 
     async def due(self, now: float) -> list[Message]:
         room = 0 if self._trial() > 0 else self.room
@@ -113,8 +115,8 @@ class Worker(Poller[Message]):
         return taken
 
     def _trial(self) -> float:
-        """Seconds for which nothing is begun beside what a dead process had: were that to kill this process, the next
-        attempt of both would count."""
+        """Seconds for which nothing is begun beside a message that a dead process had. If that message kills this
+        process too, it alone loses an attempt."""
         on_trial = any(message.alone for message in self.running.values())
         return max(0.0, self._trial_ends - time.monotonic()) if on_trial else 0.0
 
@@ -167,7 +169,7 @@ class Worker(Poller[Message]):
                 await retry_until_stored(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
-            case _:  # its sender has been told that it was taken: refusing it means keeping it for the operator
+            case _:  # its sender was told that it was taken, so a refused message is kept for the operator
                 await retry_until_stored(partial(self.store.dead_letter, message, error=outcome.failure))
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
@@ -183,7 +185,7 @@ class Worker(Poller[Message]):
         self._outgoing.notify()
 
     async def _finish_all(self) -> None:
-        """What is handled while a commit is under way goes together into the next."""
+        """Tell the store of handled messages: those that end during a commit go together into the next."""
         while handled := await self._handled.take():
             await retry_until_stored(partial(self.store.finish_all, [message.id for message in handled]))
             for message in handled:

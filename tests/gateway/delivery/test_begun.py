@@ -15,6 +15,7 @@ from gateway.delivery.current_route import current_route
 from gateway.delivery.guard import Guard
 from gateway.delivery.service import deliveries
 from gateway.delivery.worker import Worker
+from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
 
 LIMIT = 10.0
@@ -183,6 +184,30 @@ async def test_a_worker_that_retires_begins_nothing_and_goes_on_when_it_resumes(
         worker.resume()
         await until(lambda: done(store))
         assert Reads.seen == [b"1"]
+
+
+async def test_a_stop_waits_no_longer_for_messages_that_could_not_be_stored(
+    store: SQLiteStore, takes: Takes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+
+    async def full(*_: Any, **__: Any) -> Any:
+        asked.set()
+        await release.wait()
+        raise StoreUnavailable("disk full")
+
+    app = Guard(Reads.as_asgi(), INBOX, "mqtt -> Reads")
+    async with working(app, takes) as worker, connected(app) as device:
+        with monkeypatch.context() as broken:
+            broken.setattr(store, "put_all", full)
+            device.say(message(1))
+            await asked.wait()
+            stop = asyncio.ensure_future(worker.stop(LIMIT))
+            await asyncio.sleep(0.02)
+            assert not stop.done()
+            release.set()
+            async with asyncio.timeout(LIMIT / 2):
+                await stop
 
 
 async def test_a_handler_does_not_run_in_the_context_of_the_connection(store: SQLiteStore, takes: Takes) -> None:
