@@ -88,3 +88,12 @@ class AccountRefused(NotSent):
 
 class BindError(OSError):
     """A listener cannot bind its address. The message is one sentence for the operator."""
+
+
+def describe_error(error: BaseException) -> str:
+    """``KeyError: 'order'``: the class and the first line of what it says."""
+    try:
+        text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
+    except Exception:  # its own __str__
+        text = ""
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

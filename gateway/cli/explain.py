@@ -5,8 +5,8 @@ from typing import Any
 
 from gateway.routing import Route, Router
 from gateway.scopes.installed import FAILURES, KINDS
-from gateway.scopes.plugins import in_words
 from protocols.asgi import Application
+from protocols.errors import describe_error
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def scope_of(subject: str) -> dict[str, Any]:
     except ValueError:  # its own sentence
         raise
     except Exception as error:  # a mistake in a package that brings a scope type
-        raise ValueError(f"{subject!r}: the scope type {name} failed: {in_words(error)}") from error
+        raise ValueError(f"{subject!r}: the scope type {name} failed: {describe_error(error)}") from error
 
 
 def explain(app: Application, subject: str) -> Explanation:

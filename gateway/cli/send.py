@@ -19,8 +19,8 @@ from gateway.config.loader import load
 from gateway.config.unknown import unknown
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
-from gateway.scopes.plugins import in_words
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent
+from protocols.errors import describe_error
 
 _failures: dict[str, str] = {}
 """Why a scope type that has a command for `gateway send` lacks it, by name of the scope type."""
@@ -113,4 +113,6 @@ for _kind in KINDS.values():
         try:
             _add(_kind)
         except (Exception, SystemExit) as _error:  # whatever a module of another distribution does
-            _failures[_kind.name] = f"{_kind.send}, which sends to {_kind.name}, cannot be used: {in_words(_error)}"
+            _failures[_kind.name] = (
+                f"{_kind.send}, which sends to {_kind.name}, cannot be used: {describe_error(_error)}"
+            )

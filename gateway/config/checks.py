@@ -14,9 +14,8 @@ from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
 from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.kind import ScopeKind
-from gateway.scopes.plugins import in_words
 from gateway.store import engine_of
-from protocols.errors import BindError
+from protocols.errors import BindError, describe_error
 from protocols.mail.submission import open_submission
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
@@ -269,7 +268,7 @@ def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         try:
             found = list(kind.mistakes(parsed.settings.servers))
         except Exception as error:  # a mistake in a package that brings a scope type
-            found = [(("servers",), f"the scope type {kind.name} failed: {in_words(error)}")]
+            found = [(("servers",), f"the scope type {kind.name} failed: {describe_error(error)}")]
         for place, message in found:
             yield parsed.document.at_value(place, message)
 

@@ -15,9 +15,10 @@ from gateway.delivery.policy import Policy
 from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers, name_of
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
-from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
+from gateway.runtime.importing import TargetError, import_target, place_of
 from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
+from protocols.errors import describe_error
 
 
 async def _unusable(scope: Any, receive: Any, send: Any) -> None:

@@ -11,7 +11,7 @@ from gateway.config.diagnostics import count
 from gateway.routing import Route, Router
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import Running
-from gateway.scopes.plugins import in_words
+from protocols.errors import describe_error
 from protocols.server import Server
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,6 @@ def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, c
         try:
             examples += kind.suggestions(running, [route for of, route in found if of == kind.name], command)
         except Exception as error:  # a mistake in a package that brings a scope type, and no reason to stop
-            logger.warning("the scope type %s failed to suggest something to try: %s", kind.name, in_words(error))
+            logger.warning("the scope type %s failed to suggest something to try: %s", kind.name, describe_error(error))
     examples.sort(key=lambda example: not example.startswith(command))  # what a browser opens comes last
     return f"try:  {'   ·   '.join(examples)}" if examples else ""

@@ -5,7 +5,8 @@ from typing import Any
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
-from gateway.runtime.importing import TargetError, describe_error, import_target, place_of
+from gateway.runtime.importing import TargetError, import_target, place_of
+from protocols.errors import describe_error
 
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from gateway.config.diagnostics import suggestion
 from gateway.logs.frames import is_own, own_frame, short
+from protocols.errors import describe_error
 
 _FRAMES = 5
 """How many of the user's own frames are shown of a module that failed: the last ones."""
@@ -62,15 +63,6 @@ def _failed(name: str, target: str, error: BaseException) -> TargetError:
     return TargetError(
         sentence, [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
     )
-
-
-def describe_error(error: BaseException) -> str:
-    """``KeyError 'order'``: the class and the first line of what it says."""
-    try:
-        text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().partition("\n")[0]
-    except Exception:  # its own __str__
-        text = ""
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def place_of(error: BaseException) -> str:

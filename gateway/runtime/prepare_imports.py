@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
-from gateway.runtime.importing import describe_error
+from protocols.errors import describe_error
 
 
 def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:

@@ -12,11 +12,11 @@ from collections.abc import Iterable
 
 from gateway.logs import setup
 from gateway.runtime.build import Gateway
-from gateway.runtime.importing import describe_error, place_of
+from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
 from gateway.services import entered
 from gateway.threads import thread_pool
-from protocols.errors import BindError
+from protocols.errors import BindError, describe_error
 from protocols.server import Server, ServerStatus
 from protocols.tasks import Tasks
 from protocols.units import TCP

@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 from gateway.delivery.kind import DeliveryKind
 from gateway.routing.router import Router
 from gateway.scopes.kind import ScopeKind
+from protocols.errors import describe_error
 
 GROUP = "asgi_gateway.scopes"
 """An entry point's name is its scope type, and its value a ScopeKind: ``syslog = "gateway_syslog:KIND"``."""
@@ -44,7 +45,7 @@ def load_plugins(ours: Sequence[ScopeKind]) -> Plugins:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for what a command answers
                 found.kinds.append(_load(point, [*ours, *found.kinds]))
         except (Exception, SystemExit) as error:  # whatever the module does
-            found.failures.append(Failure(point.name, _package(point), in_words(error)))
+            found.failures.append(Failure(point.name, _package(point), describe_error(error)))
         except KeyboardInterrupt as error:
             raise KeyboardInterrupt(f"while the scope type {point.name!r} was loaded from {point.value}") from error
     return found
@@ -93,8 +94,3 @@ def _check_delivery(delivery: Any, name: str) -> None:
 
 def _package(point: EntryPoint) -> str:
     return f"{point.dist.name} {point.dist.version}" if point.dist is not None else ""
-
-
-def in_words(error: BaseException) -> str:
-    """``KeyError: 'order'``, on one line."""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}".removesuffix(": ")
