@@ -234,7 +234,8 @@ class BrokerConnection(asyncio.Protocol):
             self.drop(f"no answer from the broker within {self._options.timeout:g} s")
             raise Disconnected("no answer from the broker") from error
         finally:
-            del self._waiting[packet_id]
+            if self._waiting.get(packet_id) is answer:  # once it is answered, the id may be another's already
+                del self._waiting[packet_id]
 
     # What the socket tells.
 
@@ -331,7 +332,7 @@ class BrokerConnection(asyncio.Protocol):
         if packet_id in self._under_way:
             self._under_way.discard(packet_id)
             self._window.release()
-        answer = self._waiting.get(packet_id)
+        answer = self._waiting.pop(packet_id, None)
         if answer is not None and not answer.done():
             answer.set_result(codes)
 

@@ -502,6 +502,20 @@ async def test_stop_gives_up_on_what_does_not_finish(broker: Mosquitto) -> None:
         await until(lambda: again.payloads() == [b"one"])
 
 
+@pytest.mark.parametrize("qos", [1, 2])
+async def test_a_publication_whose_id_was_anothers_a_moment_ago_gets_its_own_answer(
+    qos: int, log: pytest.LogCaptureFixture
+) -> None:
+    """With a window of one, each begins in the moment in which the one before it is answered."""
+    with mosquitto(lines=("max_inflight_messages 1",)) as broker:
+        async with client(App(), broker.url) as server:
+            await ready(server)
+            event = {"topic": "out", "payload": b"x", "qos": qos}
+            async with asyncio.timeout(LIMIT / 2):
+                await asyncio.gather(*(server.publish(event) for _ in range(20)))
+    assert not [line for line in lines(log) if "no answer" in line]
+
+
 async def test_sending_to_a_lost_broker_raises_disconnected(broker: Mosquitto, log: pytest.LogCaptureFixture) -> None:
     raised: list[BaseException] = []
 
