@@ -99,7 +99,7 @@ class Worker(Poller[Message]):
         self._reserved -= reserved
         for message in () if self.is_over else begun:  # what is not begun is left to the next start
             self._context.run(self.begin, message)
-        if self.is_stopping:  # which waits for the reserved places
+        if len(begun) < reserved and (self.is_stopping or self._has_left_some):  # they wait for these places
             self.look()
 
     async def due(self, now: float) -> list[Message]:

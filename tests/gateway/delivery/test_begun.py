@@ -210,6 +210,18 @@ async def test_a_stop_waits_no_longer_for_messages_that_could_not_be_stored(
                 await stop
 
 
+async def test_places_that_were_kept_for_nothing_are_free_for_what_waits(store: SQLiteStore, takes: Takes) -> None:
+    app = Guard(Reads.as_asgi(), INBOX, "mqtt -> Reads")
+    async with working(app, takes) as worker, connected(app) as device:
+        kept = worker.reserve(worker.size)  # for repetitions, say, of which none turns out to be a new message
+        device.say(message(1))
+        assert await device.hear() == {"type": "mqtt.ack", "id": 1}
+        await asyncio.sleep(0.02)  # the worker has looked, and had no room
+        worker.fill(kept, [])
+        await until(lambda: done(store), LIMIT / 2)
+    assert Reads.seen == [b"1"]
+
+
 async def test_a_handler_does_not_run_in_the_context_of_the_connection(store: SQLiteStore, takes: Takes) -> None:
     routes: list[str] = []
 
