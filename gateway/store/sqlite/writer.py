@@ -84,7 +84,9 @@ class Writer:
                 self._room.wake()
 
     async def close(self) -> None:
-        """Finish what is queued, then end the thread."""
+        """Finish what is queued, also the undoing of what then reaches nobody, and end the thread."""
+        with contextlib.suppress(StoreUnavailable):
+            await self.run(_nothing, None, reads=True)
         self._jobs.put(None)
         await asyncio.to_thread(self._thread.join)
 
@@ -172,6 +174,10 @@ _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.Interfac
 """Errors that are the call's fault, not the database's."""
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_LOCKED")
 """Errors after which the connection is as good as before."""
+
+
+def _nothing(database: sqlite3.Connection, calls: Sequence[None]) -> Sequence[None]:
+    return calls
 
 
 def _commit(database: FairConnection, batch: list[Job]) -> None:

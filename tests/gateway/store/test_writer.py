@@ -1,6 +1,7 @@
 """One call that cannot be done is its caller's alone."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -30,3 +31,32 @@ async def test_a_mistake_in_an_operation_does_not_end_the_thread(tmp_path: Path)
             await writer.run(fails, 0)
         assert await writer.run(works, 3) == 3
         await writer.close()
+
+
+@pytest.mark.parametrize("turns", [0, 1])
+async def test_what_reaches_nobody_is_undone_before_the_end(tmp_path: Path, turns: int) -> None:
+    undone: list[int] = []
+    began, go_on = threading.Event(), threading.Event()
+
+    def slow(database: Any, calls: Sequence[int]) -> Sequence[int]:
+        began.set()
+        go_on.wait(10)
+        return calls
+
+    def undo(database: Any, calls: Sequence[int]) -> Sequence[None]:
+        undone.extend(calls)
+        return [None] * len(calls)
+
+    database = FairConnection(tmp_path / "x.db")
+    writer = Writer(database, lambda: database)
+    async with asyncio.timeout(10):
+        call = asyncio.create_task(writer.run(slow, 1, undo=undo))
+        assert await asyncio.to_thread(began.wait, 10)
+        call.cancel()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0.02)
+        go_on.set()
+        await closing
+    assert undone == [1]
