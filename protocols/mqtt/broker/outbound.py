@@ -1,8 +1,8 @@
 """A message on its way to one client."""
 
-from protocols.mqtt import qos as exchange
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.share import Share
+from protocols.mqtt.qos import SENT
 
 
 class Outbound:
@@ -27,5 +27,5 @@ class Outbound:
         self.number = 0
         """Its key in the journal; 0 if it is not kept."""
         self.packet_id = 0
-        self.state = exchange.SENT[qos]
+        self.state = SENT[qos]
         """In :data:`protocols.mqtt.qos.SENDER`."""

@@ -161,13 +161,14 @@ class Session:
         out = self.inflight.get(packet_id)
         if out is None:
             return SENDER[FREE][what].answer
-        after, answer, _ = SENDER[out.state][what]
+        step = SENDER[out.state][what]
+        after = step.state
         if after is FREE:
             self._done(packet_id, out)
         elif after is not out.state:
             out.state = after
             self._record_again(out)
-        return answer
+        return step.answer
 
     def _done(self, packet_id: int, out: Outbound) -> None:
         del self.inflight[packet_id]

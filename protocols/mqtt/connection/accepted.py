@@ -130,10 +130,9 @@ class AcceptedConnection:
             else:
                 yield packet
 
-    def _other(self, packet: Packet) -> Iterator[Event]:
+    def _other(self, packet: Packet) -> Iterable[Event]:
         event = self._handlers[type(packet)](self, packet)
-        if event is not None:
-            yield from self._in_turn(event)
+        return () if event is None else self._in_turn(event)
 
     def _passes(self, packet: MQTTReceiveEvent) -> bool:
         """Check its properties; return whether the rules allow it."""
