@@ -57,10 +57,10 @@ class Outgoing:
 
     def write(self, data: bytes) -> None:
         """Send ``data``."""
-        first = not self.data and not self.acks
-        self.data.append(data)
-        self.size += len(data)
-        if first or self.size > COALESCE:
+        waiting = self.data
+        waiting.append(data)
+        self.size = size = self.size + len(data)
+        if size > COALESCE or (len(waiting) == 1 and not self.acks):  # the first: nobody has been told yet
             self._shell.notified()
 
     def offer(self, data: bytes) -> bool:

@@ -1,7 +1,7 @@
 """One accepted connection to its end, sans I/O: packets in, events for the application and bytes out."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, cast
 
 from protocols.asgi import MQTTReceiveEvent
@@ -104,10 +104,12 @@ class AcceptedConnection:
         publishes goes to its subscribers here, at its arrival, whatever the application does with it.
         """
         unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules
-        exactly_once, most = self._exactly_once, self._most
+        exactly_once, most, handlers = self._exactly_once, self._most, self._handlers
         for packet in packets:
             if not isinstance(packet, dict):
-                yield from self._other(packet)
+                event = handlers[type(packet)](self, packet)
+                if event is not None:
+                    yield from self._in_turn(event)
                 continue
             if (packet["properties"] or rules is not None) and not self._passes(packet):
                 continue
@@ -116,23 +118,14 @@ class AcceptedConnection:
                 room = len(unacked) + exactly_once.begun < most
                 if level == 1 and room and packet_id not in unacked and packet_id not in inbound:
                     unacked[packet_id] = 0
-                else:
-                    if (fan_out := exactly_once.under_way(packet_id)) is not None:
-                        self.fan_out = fan_out
-                        yield None  # its repetition is answered when everybody has it
-                    if not self._begin(packet_id, packet):
-                        yield from self._repeated(packet)
-                        continue
+                elif not (yield from self._is_new(packet_id, packet)):
+                    continue
             if packet["retain"] or matches[packet["topic"]]:
                 yield from self._fan_out(packet)
             if self._queue or level == 2:
                 yield from self._in_turn(packet)
             else:
                 yield packet
-
-    def _other(self, packet: Packet) -> Iterable[Event]:
-        event = self._handlers[type(packet)](self, packet)
-        return () if event is None else self._in_turn(event)
 
     def _passes(self, packet: MQTTReceiveEvent) -> bool:
         """Check its properties; return whether the rules allow it."""
@@ -144,6 +137,16 @@ class AcceptedConnection:
         if packet["id"] is not None:  # 3.1.1 has no word for it: acknowledged, and it goes nowhere (3.3.5)
             answer = packets.puback if packet["qos"] == 1 else packets.pubrec
             self._outgoing.write(answer(self._outgoing.version, packet["id"], reasons.NOT_AUTHORIZED))
+        return False
+
+    def _is_new(self, packet_id: int, packet: MQTTReceiveEvent) -> Generator[Event | None, None, bool]:
+        """Return whether this message is to be handled; yield what its repetition brings about."""
+        if (fan_out := self._exactly_once.under_way(packet_id)) is not None:
+            self.fan_out = fan_out
+            yield None  # its repetition is answered when everybody has it
+        if self._begin(packet_id, packet):
+            return True
+        yield from self._repeated(packet)
         return False
 
     def _begin(self, packet_id: int, packet: MQTTReceiveEvent) -> bool:
