@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-from gateway.delivery.arrival import Arrival
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.delivery_context import cut_off
 from gateway.delivery.disposition import Disposition, disposition_of
+from gateway.delivery.incoming import Incoming
 from gateway.delivery.outgoing import outgoing_of
 from gateway.delivery.reports import report, warn_late
 from gateway.delivery.retry_until_stored import retry_until_stored
@@ -24,12 +24,12 @@ logger = logging.getLogger(__name__)
 class ClaimedAttempt:
     """Call it once: the result is the events that answer the sender, once the store has the outcome."""
 
-    def __init__(self, here: Deliveries, arrival: Arrival, claim: Claim) -> None:
+    def __init__(self, here: Deliveries, incoming: Incoming, claim: Claim) -> None:
         self._here = here
-        self._arrival = arrival
+        self._incoming = incoming
         self._claim = claim
         extension = {"id": claim.id, "attempt": claim.attempts, "first_received": claim.received}
-        self._scope: Any = {**arrival.scope, "extensions": {**arrival.scope["extensions"], "delivery": extension}}
+        self._scope: Any = {**incoming.scope, "extensions": {**incoming.scope["extensions"], "delivery": extension}}
 
     async def __call__(self, running: RunningAttempt) -> Answer:
         running.told_late = self._late
@@ -40,8 +40,8 @@ class ClaimedAttempt:
             raise
 
     def _late(self, error: TimeoutError) -> Answer:
-        warn_late(self._scope, error, self._arrival.policy, self._claim.attempts)
-        return [self._arrival.kind.defer()]
+        warn_late(self._scope, error, self._incoming.policy, self._claim.attempts)
+        return [self._incoming.kind.defer()]
 
     def _give_back(self, error: Exception) -> None:
         """Release the claim. Otherwise no repetition could have it while this process lives."""
@@ -49,7 +49,7 @@ class ClaimedAttempt:
         self._here.owed.spawn(retry_until_stored(release), name=f"release {self._claim.id}")
 
     async def _carry_out(self, running: RunningAttempt) -> Answer:
-        policy, attempts = self._arrival.policy, self._claim.attempts
+        policy, attempts = self._incoming.policy, self._claim.attempts
         outcome = await self._outcome(running)
         disposition = disposition_of(policy, outcome, attempts)
         if disposition.state != "done":
@@ -59,15 +59,15 @@ class ClaimedAttempt:
         return await self._settle(outcome, disposition, running)
 
     async def _outcome(self, running: RunningAttempt) -> Outcome:
-        arrival = self._arrival
-        if (error := cut_off(arrival.policy, self._claim.attempts)) is not None:
+        incoming = self._incoming
+        if (error := cut_off(incoming.policy, self._claim.attempts)) is not None:
             return Outcome(None, [], [], error)
-        limited = partial(running.limit.run, arrival.app, arrival.policy.timeout)
-        return await arrival.kind.attempt(limited, self._scope, arrival.events).outcome()
+        limited = partial(running.limit.run, incoming.app, incoming.policy.timeout)
+        return await incoming.kind.attempt(limited, self._scope, incoming.events).outcome()
 
     async def _settle(self, outcome: Outcome, disposition: Disposition, running: RunningAttempt) -> Answer:
         """While the store cannot take the outcome, the sender does not wait, and the outcome is not given up."""
-        kind, claim, claims = self._arrival.kind, self._claim, self._here.claims
+        kind, claim, claims = self._incoming.kind, self._claim, self._here.claims
         match disposition.state:
             case "done":
                 await self._done(outcome, answer := [*outcome.replies, outcome.verdict or kind.accept()], running)
@@ -77,7 +77,7 @@ class ClaimedAttempt:
                 keep = partial(claims.release, claim.key, error=outcome.failure, counted=outcome.counted)
             case "dead":
                 answer = [kind.accept()]
-                message = self._arrival.message(claim)
+                message = self._incoming.message(claim)
                 keep = partial(self._here.messages.dead_letter, message, error=outcome.failure, claim=claim.key)
             case _:
                 answer = [kind.reject()]

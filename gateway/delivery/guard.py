@@ -5,11 +5,11 @@ import contextlib
 import logging
 from typing import Any
 
-from gateway.delivery.arrival import Arrival
 from gateway.delivery.claimed_attempt import ClaimedAttempt
 from gateway.delivery.current_event import current_event, event_id
 from gateway.delivery.deduplication import Identity
 from gateway.delivery.delivery_context import current_delivery
+from gateway.delivery.incoming import Incoming
 from gateway.delivery.kind import delivery_kind
 from gateway.delivery.policy import Policy
 from gateway.delivery.running_attempts import Answer
@@ -48,64 +48,64 @@ class Guard:
             await live(scope, receive, send)
         else:
             events = await kind.read(receive)
-            await _answer(Arrival(kind, self.app, self.policy, self.label, scope, events, event_id(scope)), send)
+            await _answer(Incoming(kind, self.app, self.policy, self.label, scope, events, event_id(scope)), send)
 
 
-async def _answer(arrival: Arrival, send: Send) -> None:
+async def _answer(incoming: Incoming, send: Send) -> None:
     """Answer the sender once the answer is durable."""
     try:
-        answer = await _delivered(deliveries.get(), arrival)
+        answer = await _delivered(deliveries.get(), incoming)
     except StoreUnavailable as error:
-        logger.error("%s: deferred, the store is unavailable: %s", describe(arrival.scope), error)
-        answer = [arrival.kind.defer()]
+        logger.error("%s: deferred, the store is unavailable: %s", describe(incoming.scope), error)
+        answer = [incoming.kind.defer()]
     except asyncio.CancelledError:
         with contextlib.suppress(Exception):  # so that its server knows that this is accounted for
-            await send(arrival.kind.defer())
+            await send(incoming.kind.defer())
         raise
     for event in answer:
         await send(event)
 
 
-async def _delivered(here: Deliveries, arrival: Arrival) -> Answer:
+async def _delivered(here: Deliveries, incoming: Incoming) -> Answer:
     """The events that answer the sender. Raises StoreUnavailable."""
-    identity = arrival.kind.identity(arrival.scope, arrival.events)
-    key = identity.key or f"{arrival.kind.name}:{arrival.id}"
+    identity = incoming.kind.identity(incoming.scope, incoming.events)
+    key = identity.key or f"{incoming.kind.name}:{incoming.id}"
     look = FIRST_LOOK
     while True:
         if running := here.attempts.get(key):
-            logger.info("%s: delivered again while it is handled", describe(arrival.scope))
+            logger.info("%s: delivered again while it is handled", describe(incoming.scope))
             return await running.answer()
-        claim = await _claim(here, arrival, key, identity)
+        claim = await _claim(here, incoming, key, identity)
         current_event.set(claim.id)
-        if claim.state is ClaimState.OURS and arrival.policy.inbox:
-            return [arrival.kind.accept()]
+        if claim.state is ClaimState.OURS and incoming.policy.inbox:
+            return [incoming.kind.accept()]
         if claim.state is ClaimState.OURS:
-            return await here.attempts.begin(claim.key, ClaimedAttempt(here, arrival, claim)).answer()
+            return await here.attempts.begin(claim.key, ClaimedAttempt(here, incoming, claim)).answer()
         if claim.state is ClaimState.DONE:
-            logger.info("%s: delivered again, answered as the first time", describe(arrival.scope))
-            return await _repeated(here, arrival, claim)
+            logger.info("%s: delivered again, answered as the first time", describe(incoming.scope))
+            return await _repeated(here, incoming, claim)
         await asyncio.sleep(look)  # another process is at it
         look = min(2 * look, LAST_LOOK)
 
 
-async def _claim(here: Deliveries, arrival: Arrival, key: str, identity: Identity) -> Claim:
+async def _claim(here: Deliveries, incoming: Incoming, key: str, identity: Identity) -> Claim:
     """Claim the message; with an inbox, store it in the same commit."""
-    if arrival.policy.inbox:
-        return await here.inbox.put_once(arrival.message(), key=key, ttl=identity.window, failed_as=identity.failed_as)
+    if incoming.policy.inbox:
+        return await here.inbox.put_once(incoming.message(), key=key, ttl=identity.window, failed_as=identity.failed_as)
     return await here.claims.claim(
-        key, id=arrival.id, now=here.claims.now(), ttl=identity.window, failed_as=identity.failed_as
+        key, id=incoming.id, now=here.claims.now(), ttl=identity.window, failed_as=identity.failed_as
     )
 
 
-async def _repeated(here: Deliveries, arrival: Arrival, claim: Claim) -> Answer:
+async def _repeated(here: Deliveries, incoming: Incoming, claim: Claim) -> Answer:
     """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
-    taken: Answer = [arrival.kind.accept()]
+    taken: Answer = [incoming.kind.accept()]
     try:
-        return list(arrival.kind.checked_again(codec.decode(claim.result)[1])) if claim.result else taken
+        return list(incoming.kind.checked_again(codec.decode(claim.result)[1])) if claim.result else taken
     except LocalProtocolError as error:
         said = f"its handler's answer is not valid: {error}"
-        logger.error("%s: now among the dead letters, %s", describe(arrival.scope), said)
-        await here.messages.dead_letter(arrival.message(claim), error=said, claim=claim.key)
+        logger.error("%s: now among the dead letters, %s", describe(incoming.scope), said)
+        await here.messages.dead_letter(incoming.message(claim), error=said, claim=claim.key)
         return taken
 
 

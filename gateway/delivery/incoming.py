@@ -13,7 +13,7 @@ from protocols.asgi import Application
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arrival:
+class Incoming:
     """The message, and the route that takes it."""
 
     kind: DeliveryKind
