@@ -46,7 +46,7 @@ app = typer.Typer(
 
 
 async def send(sender: Sender, servers: Mapping[str, Any]) -> Sent:
-    """Send the message. Raises CannotSend, with one sentence, if nobody answers."""
+    """Send the message. If no server answers, raises CannotSend; its message is one sentence."""
     peer = sender.peer(servers)
     place = f"servers.{peer.name} at {peer.endpoint}"
     try:

@@ -125,7 +125,7 @@ class Settings:
     shutdown_timeout: Seconds = 10.0
     """How long handlers that run may take to finish after SIGTERM or Ctrl+C; then they are cancelled."""
     console: ConsoleSettings | None = None
-    """Health and readiness over HTTP, for a supervisor or a load balancer. Without this key there is no console."""
+    """Answers a supervisor or a load balancer over HTTP: ``/healthz`` and ``/readyz``. The default is no console."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""
 

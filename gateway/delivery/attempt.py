@@ -34,7 +34,7 @@ class Outcome:
 
     @property
     def failure(self) -> str:
-        """What the store keeps of a failure: the end of the traceback, or ``deferred`` if there was no crash."""
+        """The text that the store keeps: the end of the traceback, or ``deferred`` if the handler did not crash."""
         if self.error is None:
             return "deferred"
         if isinstance(self.error, CutOff):  # there is no code to look at

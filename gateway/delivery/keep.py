@@ -26,6 +26,6 @@ class Keep:
 
 
 def lives() -> dict[str, float]:
-    """The default for each scope type of which something leaves."""
+    """The default for each scope type whose handlers can send messages."""
     kinds = {name: kind.delivery for name, kind in scope_kinds().items() if kind.delivery is not None}
     return {name: delivery.keep for name, delivery in kinds.items() if delivery.keep is not None}

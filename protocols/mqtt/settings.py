@@ -62,9 +62,9 @@ class MQTTSettings:
     certificate_user: bool = False
     """The common name of a client's certificate is its user name, and it needs no password. Needs ``tls.client_ca``."""
     anonymous: bool | None = None
-    """Whether a client without a user name may connect. The default is no with ``users``, ``password_file`` or
-    ``certificate_user``. Without any of them the application decides about every client; on an address that other
-    machines reach, the gateway starts like that only if you write ``true``."""
+    """Whether a client without a user name may connect. The default is ``false`` if you set ``users``,
+    ``password_file`` or ``certificate_user``. If you set none of them, the application decides about every client;
+    on an address that other machines can reach, the gateway then starts only if you write ``true``."""
     acl: tuple[Rule, ...] | None = None
     """Rules for publishing and subscribing. The first rule that matches decides; if none matches, the action is denied.
     Default: every client may do everything."""

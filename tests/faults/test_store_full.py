@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from servers.small_disk import small_disk as mounted_disk
 
 from gateway.store import Message, StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -16,20 +17,10 @@ from gateway.store.sqlite import SQLiteStore
 pytestmark = pytest.mark.fault
 
 
-def mounted(place: Path, *options: str) -> None:
-    made = subprocess.run(["mount", "-t", "tmpfs", *options, "none", str(place)], capture_output=True, timeout=10)
-    if made.returncode:
-        untested = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
-        untested(f"A DISK THAT IS FULL IS NOT TESTED, mounting a tmpfs is not possible: {made.stderr.decode()}")
-
-
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted(place, "-o", "size=2m")
-    yield place
-    subprocess.run(["umount", str(place)], check=True, timeout=10)
+    with mounted_disk(tmp_path / "disk"):
+        yield tmp_path / "disk"
 
 
 def a_message(event: str, size: int = 200) -> Message:

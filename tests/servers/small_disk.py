@@ -24,14 +24,20 @@ class SmallDisk:
         self._filler.unlink()
 
 
-@contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[SmallDisk]:
-    """Where it cannot be mounted, the test skips and says so; where CI=true promises that, it fails."""
-    folder.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)], capture_output=True)
+def mount(folder: Path, *options: str) -> None:
+    """Mount a tmpfs. It takes root, which a developer's machine may not give: there the test is skipped, with a reason
+    that stands out. Under CI it fails."""
+    command = ["mount", "-t", "tmpfs", *options, "none", str(folder)]
+    made = subprocess.run(command, capture_output=True, timeout=10)
     if made.returncode:
         untested = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
         untested(f"A DISK THAT IS FULL IS NOT TESTED, mounting a tmpfs is not possible: {made.stderr.decode()}")
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path) -> Iterator[SmallDisk]:
+    folder.mkdir()
+    mount(folder, "-o", "size=2m")
     try:
         yield SmallDisk(folder)
     finally:

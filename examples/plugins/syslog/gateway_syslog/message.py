@@ -45,7 +45,7 @@ def parse(data: bytes) -> SyslogMessage:
 
 
 def _word(data: bytes) -> str:
-    """Return the text of a field, of which ``-`` means that it is empty."""
+    """Return the text of a field. ``-`` stands for an empty field."""
     return "" if data == b"-" else data.decode("utf-8", "replace")
 
 
