@@ -34,12 +34,12 @@ $(RUNS): pyproject.toml config/constraints.txt
 	if $(PYTHON) -c 'import ensurepip' 2>/dev/null; then $(PYTHON) -m venv --clear .venv; \
 	else $(PYTHON) -m venv --clear --without-pip .venv && $(PYTHON) -m pip --python $(BIN)/python install --quiet pip; \
 	fi || { echo "No pip for .venv. On Debian and Ubuntu: apt install python3-venv, then make $(MAKECMDGOALS) again."; exit 1; }
-	@$(INSTALL) '.[django,imap]'
+	@$(INSTALL) '.[django,imap,mail]'
 	@touch $@
 
 $(STAMP): $(RUNS)
 	@echo "Installing what tests and benchmarks need: a minute, longer on a slow line."
-	@$(INSTALL) '.[django,imap,dev,bench]'
+	@$(INSTALL) '.[django,imap,mail,dev,bench]'
 	@touch $@
 
 gateway.yaml:

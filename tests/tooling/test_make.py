@@ -85,7 +85,7 @@ def test_debian_without_python3_venv(clone: Path) -> None:
     body = '*ensurepip*) exit 1;;\n"-m pip"*) echo "$@"; exit;;'
     done = make(clone, python(clone, body), *RUNS)
     assert done.returncode == 0, done.stderr
-    assert "-m pip --python .venv/bin/python install --quiet pip\ninstalling .[django,imap]\n" in done.stdout
+    assert "-m pip --python .venv/bin/python install --quiet pip\ninstalling .[django,imap,mail]\n" in done.stdout
     assert (clone / ".venv/bin/python").exists()
 
 
