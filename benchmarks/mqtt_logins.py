@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.mqtt_idle import allow
 from benchmarks.mqtt_login_load import password
 from benchmarks.side_by_side import Peer, options_of, python, report, running
-from protocols.mqtt.access.users import hash_password
+from protocols.access.users import hash_password
 
 MANY, FEW = 1_000, 200
 

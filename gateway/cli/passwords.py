@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from protocols.mqtt.access.users import hash_password
+from protocols.access.users import hash_password
 
 _MAX_READ = 70_000
 """Bytes that are read from standard input: more than MQTT allows, so that a longer password is refused and not cut."""

@@ -3,8 +3,7 @@
 ``wire``      bytes and packets. ``packets``: what a packet is, and its bytes; ``parser``: bytes to packets, each by one
               of ``decoders`` or of ``publish``; ``properties``, ``fields``, ``reasons``; ``topics``: valid names and
               filters; ``aliases`` of topics
-``access``    who may connect, and do what: ``users``, ``acl``; ``login_queue``: whose password is checked next;
-              ``login_cache``, ``saved_login``: right passwords that are remembered; ``login_failures``: wrong ones
+``access``    who may connect, by the users of :mod:`protocols.access`, and do what: ``acl``
 ``steps``     what the two tables are made of: ``qos``, each step of a message at QoS 1 or 2; ``handshake``, each step
               from CONNECT to CONNACK
 ``broker``    all sessions, and who gets what. ``session``: what outlives a connection; ``subscriptions``, ``retained``,
@@ -17,7 +16,7 @@
               socket
 ``server``    the listener and what it owns
 
-Sockets, clocks and tasks are in ``access``, ``journal_writer``, ``preconnect``, ``admission``, ``client_socket``,
+Sockets, clocks and tasks are in ``journal_writer``, ``preconnect``, ``admission``, ``client_socket``,
 ``client_connection``, ``websocket_transport``, ``server`` and ``client``; everything else is pure.
 """
 

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from protocols.access.users import check_users
 from protocols.mqtt.access.acl import Rule, check_acl
-from protocols.mqtt.access.users import check_users
 from protocols.net.listener import TLS
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG

@@ -16,8 +16,8 @@ from gateway.scopes.mqtt.router import TopicRouter
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
+from protocols.access.users import PasswordFile
 from protocols.events import Event
-from protocols.mqtt.access.users import PasswordFile
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire.topics import valid_name

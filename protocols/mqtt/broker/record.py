@@ -8,7 +8,7 @@ key                     value
 ``out <number>``        the delivery of a message to a client, and its state
 ``in <id> <client id>`` an inbound message of QoS 2: its event id, whether handled
 ``retained <topic>``    a retained message
-``login <user name>``   a record of a right password (:mod:`protocols.mqtt.access.saved_login`)
+``login <user name>``   a record of a right password (:mod:`protocols.access.saved_login`)
 ======================  ==========================================================
 """
 

@@ -7,7 +7,7 @@ import pytest
 from servers.command import LIMIT, Terminal
 from servers.site import ROOT
 
-from protocols.mqtt.access.users import check_users, verify
+from protocols.access.users import check_users, verify
 from protocols.secret import Secret
 
 COMMAND = [sys.executable, "-m", "gateway", "password"]

@@ -20,7 +20,7 @@ from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, until
 
-from protocols.mqtt.access.users import hash_password
+from protocols.access.users import hash_password
 from protocols.mqtt.server import _detail
 from protocols.mqtt.settings import MQTTSettings, MQTTWebSocket
 from protocols.net.tls import TLS

@@ -11,10 +11,10 @@ from servers.ports import free_port
 
 from gateway import EmailConsumer, EmailToRouter, MqttConsumer, ProtocolTypeRouter, TopicRouter, address, topic
 from gateway.runtime.banner import try_line
+from protocols.access.users import hash_password
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.mqtt import MQTTServer, MQTTSettings
 from protocols.mqtt.access.acl import Rule
-from protocols.mqtt.access.users import hash_password
 from protocols.net.listener import TLS
 from protocols.secret import Secret
 

@@ -144,7 +144,7 @@ async def test_a_stop_does_not_wait_for_logins() -> None:
     """Neither for those whose turn has not come nor for the answer to a wrong one: they are told to come again."""
     users = {"ann": Secret(CHEAP.hash("right"))}
     async with serving(Recorder(), users=users) as server:
-        server.access._slowest = 30.0  # the answer to a wrong login comes after a minute
+        server.access.logins._slowest = 30.0  # the answer to a wrong login comes after a minute
         async with await dial(server) as wrong:
             await wrong.say(connect_as("ann", "wrong"))
             await until(lambda: server.active())

@@ -11,12 +11,13 @@ import pytest
 from mqtt_peer import CHEAP
 from waiting import until
 
-from protocols.mqtt.access import access as module
-from protocols.mqtt.access.access import LONG, MOST_AT_ONCE, SOONEST, Access, Verdict, common_name
+from protocols.access import logins as module
+from protocols.access.login_failures import LONGEST
+from protocols.access.logins import LONG, MOST_AT_ONCE, SOONEST
+from protocols.access.saved_login import save_login
+from protocols.access.users import Unverifiable, slowest
+from protocols.mqtt.access.access import Access, Verdict, common_name
 from protocols.mqtt.access.acl import Rule
-from protocols.mqtt.access.login_failures import LONGEST
-from protocols.mqtt.access.saved_login import save_login
-from protocols.mqtt.access.users import Unverifiable, slowest
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import TLS
 from protocols.secret import Secret
@@ -239,8 +240,8 @@ async def test_a_login_does_not_wait_for_other_work_on_threads(tmp_path: Path) -
     path, opened = tmp_path / "users", threading.Event()
     path.write_text(f"ann:{CHEAP.hash('right')}\n")
     access = Access(MQTTSettings(password_file=str(path)), "devices")
-    assert access._file is not None
-    access._file._clock = lambda: time.monotonic() * 1e6
+    assert access.logins._file is not None
+    access.logins._file._clock = lambda: time.monotonic() * 1e6
     others = [asyncio.ensure_future(asyncio.to_thread(opened.wait, LIMIT)) for _ in range(64)]
     await asyncio.sleep(0)
     try:
@@ -284,7 +285,7 @@ async def test_a_new_hash_or_none_ends_what_was_remembered(tmp_path: Path) -> No
     path = tmp_path / "users"
     path.write_text(f"ann:{CHEAP.hash('old')}\n")
     access = Access(MQTTSettings(password_file=str(path)), "devices")
-    file = access._file
+    file = access.logins._file
     assert file is not None
     file._clock = lambda: time.monotonic() * 1e6  # each look finds that a second has passed
     assert await access.authenticate("ann", b"old", None) == (OK, "ann")
@@ -302,8 +303,8 @@ async def test_who_is_removed_while_waiting_is_not_let_in(gate: Gate, tmp_path: 
     names = ("ann", "bob", "cid")
     path.write_text("".join(f"{name}:{CHEAP.hash('x')}\n" for name in names))
     access = Access(MQTTSettings(password_file=str(path)), "devices")
-    assert access._file is not None
-    access._file._clock = lambda: time.monotonic() * 1e6  # each look finds that a second has passed
+    assert access.logins._file is not None
+    access.logins._file._clock = lambda: time.monotonic() * 1e6  # each look finds that a second has passed
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         tasks = [group.create_task(access.authenticate(name, b"right", None, name)) for name in names]
         await until(lambda: gate.inside >= MOST_AT_ONCE)

@@ -12,10 +12,10 @@ from mqtt_peer import LIMIT, Kept, Recorder, serving
 from servers.programs import program
 from waiting import until
 
+from protocols.access import logins
+from protocols.access.users import Users
 from protocols.mqtt import MQTTServer
-from protocols.mqtt.access import access
 from protocols.mqtt.access.acl import Rule
-from protocols.mqtt.access.users import Users
 from protocols.net.listener import TLS
 from protocols.secret import Secret
 
@@ -81,8 +81,8 @@ async def test_a_kept_subscription_that_is_no_longer_allowed_is_dropped(tmp_path
 
 async def test_a_device_waits_for_its_turn_longer_than_connect_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = threading.Event()
-    verify = access.verify
-    monkeypatch.setattr(access, "verify", lambda *who: opened.wait(LIMIT) and verify(*who))
+    verify = logins.verify
+    monkeypatch.setattr(logins, "verify", lambda *who: opened.wait(LIMIT) and verify(*who))
     async with serving(Recorder(), users=USERS, connect_timeout=0.2) as server:
         asyncio.get_running_loop().call_later(0.5, opened.set)
         assert await run("mosquitto_pub", server, "-t", "a", "-m", "x", "-q", "1", *ANN) == (0, "")
@@ -91,13 +91,13 @@ async def test_a_device_waits_for_its_turn_longer_than_connect_timeout(monkeypat
 async def test_devices_that_leave_while_they_wait_are_not_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     opened = threading.Event()
     checked: list[bytes] = []
-    verify = access.verify
+    verify = logins.verify
 
     def wait(users: Users, name: str, password: bytes) -> bool:
         checked.append(password)
         return opened.wait(LIMIT) and verify(users, name, password)
 
-    monkeypatch.setattr(access, "verify", wait)
+    monkeypatch.setattr(logins, "verify", wait)
     async with serving(Recorder(), users=USERS) as server:
         port = int(server.address.rpartition(":")[2])
         for number in range(20):
@@ -113,8 +113,8 @@ async def test_devices_that_leave_while_they_wait_are_not_checked(monkeypatch: p
 
 async def test_logins_are_remembered_over_a_restart_with_persistence(monkeypatch: pytest.MonkeyPatch) -> None:
     kept, checked = Kept(), list[str]()
-    verify = access.verify
-    monkeypatch.setattr(access, "verify", lambda users, name, word: checked.append(name) or verify(users, name, word))
+    verify = logins.verify
+    monkeypatch.setattr(logins, "verify", lambda users, name, word: checked.append(name) or verify(users, name, word))
     publish = ("-t", "a", "-m", "x", "-q", "1")
     for _ in range(2):
         async with serving(Recorder(), users=USERS, persistence=kept) as server:

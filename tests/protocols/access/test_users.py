@@ -11,8 +11,8 @@ from argon2 import PasswordHasher
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocols.mqtt.access import users as module
-from protocols.mqtt.access.users import (
+from protocols.access import users as module
+from protocols.access.users import (
     MAX_BCRYPT,
     PasswordFile,
     Unverifiable,

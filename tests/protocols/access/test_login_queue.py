@@ -5,7 +5,7 @@ from collections.abc import Hashable
 
 import pytest
 
-from protocols.mqtt.access.login_queue import LoginQueue
+from protocols.access.login_queue import LoginQueue
 
 LIMIT = 10.0
 
