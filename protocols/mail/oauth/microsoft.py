@@ -1,0 +1,93 @@
+"""Accounts of Microsoft 365: of an application, and of a person.
+
+Source: learn.microsoft.com/entra/identity-platform: client credentials, certificate credentials, device authorization.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+from urllib.parse import quote
+
+from protocols.mail.oauth.assertion import private_key, sign, thumbprint
+from protocols.mail.oauth.cached import CachedSource
+from protocols.mail.oauth.endpoint import Granted, ask, check_url
+from protocols.mail.oauth.login import refresh
+from protocols.mail.oauth.source import TokenRefused
+from protocols.mail.oauth.token_file import file_stamp
+from protocols.secret import Secret
+
+APPLICATION_SCOPE = "https://outlook.office365.com/.default"
+PERSON_SCOPE = "https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send offline_access"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MicrosoftAuth:
+    """An application that is registered with Microsoft Entra."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+
+    client_id: str
+    """The application's id (a UUID)."""
+    tenant: str = "common"
+    """The organisation: its domain or id. An application of its own (with a secret or a certificate) needs it."""
+    client_secret: Secret | None = None
+    """The application's secret. Without this and without `certificate` a person logs in: `gateway login`."""
+    certificate: str | None = None
+    """Path of a PEM file with the application's certificate and its private key, instead of a secret."""
+    authority: str = "https://login.microsoftonline.com"
+    """The login server; national clouds have others."""
+
+    def __post_init__(self) -> None:
+        """Check the settings together. Raises ValueError."""
+        if self.client_secret is not None and self.certificate is not None:
+            raise ValueError("write client_secret or certificate, one of them")
+        if self.is_application and self.tenant in ("common", "organizations", "consumers"):
+            raise ValueError("tenant is missing: an application logs in to one organisation, such as example.com")
+        check_url(self.authority)
+
+    @property
+    def is_application(self) -> bool:
+        """Whether the application logs in by itself, and not a person."""
+        return bool(self.client_secret) or self.certificate is not None
+
+    def url(self, what: str) -> str:
+        """Return the address of an endpoint: ``token`` or ``devicecode``."""
+        return f"{self.authority.rstrip('/')}/{quote(self.tenant, safe='')}/oauth2/v2.0/{what}"
+
+
+class MicrosoftSource(CachedSource):
+    """The tokens of an application (RFC 6749, 4.4), or of a person who has logged in."""
+
+    def __init__(self, auth: MicrosoftAuth, login: Path) -> None:
+        """``login``: the file of ``gateway login``."""
+        super().__init__()
+        self._auth = auth
+        self._login = login
+
+    async def grant(self) -> Granted:
+        auth = self._auth
+        if not auth.is_application:
+            return await refresh(self._login, auth.url("token"), {"client_id": auth.client_id, "scope": PERSON_SCOPE})
+        proof = await asyncio.to_thread(_proof, auth)
+        form = {"grant_type": "client_credentials", "client_id": auth.client_id, "scope": APPLICATION_SCOPE}
+        return await ask(auth.url("token"), form | proof)
+
+    def stamp(self) -> object:
+        return file_stamp(self._auth.certificate or str(self._login))
+
+
+def _proof(auth: MicrosoftAuth) -> dict[str, str]:
+    """Return what shows that it is the application: its secret, or what its certificate's key has signed."""
+    if auth.certificate is None:
+        return {"client_secret": auth.client_secret.reveal() if auth.client_secret else ""}
+    try:
+        pem = Path(auth.certificate).read_bytes()
+    except OSError as error:
+        raise TokenRefused(f"{auth.certificate}: {error.strerror}") from error
+    key = private_key(pem, auth.certificate)
+    claims = {"iss": auth.client_id, "sub": auth.client_id, "aud": auth.url("token")}
+    return {
+        "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+        "client_assertion": sign(key, {"x5t#S256": thumbprint(pem, auth.certificate)}, claims),
+    }
