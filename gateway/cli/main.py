@@ -1,4 +1,4 @@
-"""The command: run, check, routes, explain, send, schema, password. `gateway.cli.store` has those for the store."""
+"""The command `gateway`: its main commands. `gateway.cli.store` has those for the store."""
 
 import contextlib
 import dataclasses
@@ -13,6 +13,7 @@ import typer
 from gateway import __version__
 from gateway.cli import send
 from gateway.cli.explain import explain as explain_subject
+from gateway.cli.login import login
 from gateway.cli.passwords import password
 from gateway.cli.store import dead, outgoing
 from gateway.cli.store.show import show
@@ -209,6 +210,7 @@ def schema(
 app.command()(show)
 app.command("waiting")(waiting)
 app.command()(password)
+app.command()(login)
 
 
 def main() -> None:
