@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Iterator
+from collections import deque
+from collections.abc import Awaitable
 from typing import Any
 
 from protocols.app_run import AppRun
@@ -14,7 +15,6 @@ from protocols.asgi import (
     EmailRejectEvent,
     EmailScope,
     EmailSendEvent,
-    ReceiveEvent,
     describe,
 )
 from protocols.errors import LocalProtocolError, NotSent
@@ -25,8 +25,8 @@ from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 64 * 1024
-"""Bytes of the message in one ``email.receive``."""
+Body = bytes | deque[bytes]
+"""A message, or its chunks, which are taken out as the application asks for them."""
 
 
 class EmailRun(AppRun):
@@ -40,20 +40,23 @@ class EmailRun(AppRun):
     checks = events.CHECKS
 
     def __init__(
-        self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None, timeout: float
+        self, app: Application, scope: EmailScope, body: Body, submission: Submission | None, timeout: float
     ) -> None:
         super().__init__(app, scope)
         self.verdict: Verdict = Accept()
         self._submission = submission
-        self._events = _events(body)
+        self._chunks: deque[bytes] | None = deque([body]) if isinstance(body, bytes) else body
         self._ends = asyncio.get_running_loop().time() + timeout
 
     async def receive(self) -> Any:
-        """Return the next event. Each chunk is cut when it is needed: there is no second copy of the message."""
-        event = next(self._events, None)
-        if event is None:
-            await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
-        return event
+        """Return the next event. A chunk is not kept here once the application has it."""
+        if self._chunks is None:
+            return await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
+        if not self._chunks:
+            self._chunks = None
+            return {"type": "email.disconnect"}
+        chunk = self._chunks.popleft()
+        return {"type": "email.receive", "body": chunk, "more_body": bool(self._chunks)}
 
     def email_accept(self, event: EmailAcceptEvent) -> None:
         self.verdict = Accept()
@@ -89,15 +92,8 @@ class EmailRun(AppRun):
             report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
 
 
-def _events(body: bytes) -> Iterator[ReceiveEvent]:
-    last = max(0, (len(body) - 1) // CHUNK * CHUNK)
-    for start in range(0, last + 1, CHUNK):
-        yield {"type": "email.receive", "body": body[start : start + CHUNK], "more_body": start < last}
-    yield {"type": "email.disconnect"}
-
-
 async def deliver(
-    app: Application, scope: EmailScope, body: bytes, *, timeout: float, submission: Submission | None = None
+    app: Application, scope: EmailScope, body: Body, *, timeout: float, submission: Submission | None = None
 ) -> Verdict:
     """Run ``app`` over one message and return its verdict.
 

@@ -21,9 +21,10 @@ def email_scope(
     helo: str | None = None,
     mailbox: Mailbox | None = None,
     event: str | None = None,
+    size: int | None = None,
 ) -> EmailScope:
     """The scope of one message. It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's
-    event id, if it has one already."""
+    event id, if it has one already; ``size`` that of the whole message, if ``body`` is only its beginning."""
     headers = parse_headers(body)
     return {
         "type": "email",
@@ -38,7 +39,7 @@ def email_scope(
         "rcpt_to": rcpt_to,
         "headers": headers,
         "message_id": message_id(headers),
-        "size": len(body),
+        "size": len(body) if size is None else size,
         "helo": helo,
         "user": None,
         "mailbox": mailbox,

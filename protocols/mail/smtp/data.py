@@ -1,76 +1,142 @@
-"""Reads the content after a DATA command up to the final dot, in bounded memory (RFC 5321 4.1.1.4, 4.5.2)."""
+"""Reads the content of a message as it is transmitted, in bounded memory: after DATA up to the final dot (RFC 5321
+4.1.1.4, 4.5.2)."""
+
+from collections import deque
 
 from protocols.errors import RemoteProtocolError
+from protocols.mail.headers import MAX_HEADER_BLOCK
 from protocols.mail.line_ends import with_crlf
 
+SMALL = 64 * 1024
+"""Bytes from which a piece is kept as it came. Smaller ones are joined: each piece has some 50 bytes of its own."""
 _DOT = b"\r\n.\r\n"
+
+
+class Chunks:
+    """The chunks of a message, as they came; of small ones, several as one. It checks size and lines on the way."""
+
+    def __init__(self, limit: int, max_line: int) -> None:
+        self.size = 0
+        """The bytes of the message so far; 0 once it was discarded."""
+        self._limit = limit
+        self._max_line = max_line
+        self._chunks: deque[bytes] = deque()
+        self._small = bytearray()
+        self._line = 0
+        """Bytes of the line whose end has not come yet."""
+        self._refusal: RemoteProtocolError | None = None
+        self._discards = False
+
+    def add(self, piece: bytes) -> None:
+        """Append a piece that does not end between CR and LF, with CRLF for each bare CR or LF, which RFC 5321 (2.3.8)
+        forbids. None is passed on, so no server behind us can take one for the end of the message ("SMTP smuggling").
+        """
+        if self._discards:
+            return
+        piece = with_crlf(piece)
+        self.size += len(piece)
+        if self.size > self._limit:
+            self._refuse(RemoteProtocolError("5.3.4 Message too big", answer=552))
+        elif self._has_long_line(piece):
+            self._refuse(RemoteProtocolError("5.5.2 Line too long", answer=500))
+        else:
+            self._keep(piece)
+
+    def _keep(self, piece: bytes) -> None:
+        if len(piece) < SMALL:
+            self._small += piece
+        if len(piece) >= SMALL or len(self._small) >= SMALL:
+            self._flush()
+        if len(piece) >= SMALL:
+            self._chunks.append(piece)
+
+    def _flush(self) -> None:
+        if self._small:
+            self._chunks.append(bytes(self._small))
+            self._small.clear()
+
+    def _has_long_line(self, piece: bytes) -> bool:
+        start = -self._line
+        while len(piece) - start > self._max_line:
+            start = piece.rfind(b"\n", max(0, start), start + self._max_line) + 1
+            if start == 0:
+                return True
+        end = piece.rfind(b"\n") + 1
+        self._line = len(piece) - end if end else self._line + len(piece)
+        return False
+
+    def _refuse(self, refusal: RemoteProtocolError) -> None:
+        self._refusal = refusal
+        self.discard()
+
+    def discard(self) -> None:
+        """Discard the message so far and to come."""
+        self._discards = True
+        self.size = 0
+        self._chunks.clear()
+        self._small = bytearray()
+
+    def take(self) -> deque[bytes]:
+        """The complete message. Raises RemoteProtocolError if it, or a line in it, is too long."""
+        if self._refusal is not None:
+            raise self._refusal
+        self._flush()
+        return self._chunks
 
 
 class Content:
     """Takes the transmitted bytes and finds the end of the message: only CRLF.CRLF ends it.
 
-    Each piece is converted when it arrives, so 25 MB do not hold up other connections at the end. A message over
-    ``limit`` bytes is read to its end and discarded on the way.
+    Each piece is converted when it arrives, so 25 MB do not hold up other connections at the end. A message that is
+    refused is read to its end, and discarded on the way.
     """
 
-    def __init__(self, limit: int) -> None:
-        # Begins with the line end of the DATA command, so that a final or stuffed dot may be the first line.
-        self._buffer = bytearray()
-        self._rest = b"\r\n"  # bytes that may be the beginning of CRLF.CRLF
-        self._limit = limit + 2
-        self._excess = False
-
-    def __len__(self) -> int:
-        """The number of bytes in memory."""
-        return len(self._buffer) + len(self._rest)
+    def __init__(self, chunks: Chunks) -> None:
+        self._chunks = chunks
+        self._rest = b"\r\n"  # bytes that may be the beginning of CRLF.CRLF: the line end of the DATA command is
+        self._begun = False
 
     def feed(self, data: bytes) -> bytes | None:
         """Take ``data``. Return None if there is more to come, otherwise the bytes after the final dot."""
         data = self._rest + data
-        end = data.find(_DOT)
+        has_dots = b"." in data
+        end = data.find(_DOT) if has_dots else -1
         if end >= 0:
-            self._take(data[: end + 2])
-            self._rest = b""
+            self._take(data[: end + 2], has_dots)
             return data[end + len(_DOT) :]
         kept = _beginning_of_the_end(data)
-        self._take(data[: len(data) - kept])
+        self._take(data[: len(data) - kept], has_dots)
         self._rest = data[len(data) - kept :]
         return None
 
-    def discard(self) -> None:
-        """Discard the content so far and to come, and only look for the end."""
-        self._excess = True
-        self._buffer.clear()
+    def _take(self, piece: bytes, has_dots: bool) -> None:
+        """Pass ``piece`` on without dot-stuffing, and without the line end of the DATA command."""
+        if has_dots:
+            piece = piece.replace(b"\r\n.", b"\r\n")
+        if not self._begun and piece:
+            self._begun, piece = True, piece[2:]
+        if piece:
+            self._chunks.add(piece)
 
-    def _take(self, piece: bytes) -> None:
-        """Append ``piece`` without dot-stuffing, and with bare CR or LF, which RFC 5321 (2.3.8) forbids, as CRLF. None
-        is passed on, so no server behind us can take one for the end of the message ("SMTP smuggling")."""
-        if self._excess:
-            return
-        self._buffer += with_crlf(piece.replace(b"\r\n.", b"\r\n"))
-        if len(self._buffer) > self._limit:
-            self.discard()
 
-    def message(self, max_line: int) -> bytes:
-        """The complete message. Raises RemoteProtocolError if it, or a line in it, is too long."""
-        if self._excess:
-            raise RemoteProtocolError("5.3.4 Message too big", answer=552)
-        message = bytes(memoryview(self._buffer)[2:])
-        self._buffer = bytearray()
-        if _has_long_line(message, max_line):
-            raise RemoteProtocolError("5.5.2 Line too long", answer=500)
-        return message
+def prepend(message: deque[bytes], trace: bytes) -> None:
+    """Put a trace header before ``message``, without a copy of all of it."""
+    first = message.popleft() if message and len(message[0]) < SMALL else b""
+    message.appendleft(trace + first)
+
+
+def head(message: deque[bytes]) -> bytes:
+    """As much of the beginning of ``message`` as holds its header, up to the limit of what is read of one."""
+    if len(message) == 1 or b"\r\n\r\n" in message[0]:
+        return message[0]
+    beginning = bytearray()
+    for chunk in message:
+        beginning += chunk
+        if len(beginning) > MAX_HEADER_BLOCK:
+            break
+    return bytes(beginning)
 
 
 def _beginning_of_the_end(data: bytes) -> int:
     """How many bytes at the end of ``data`` may begin CRLF.CRLF. So a line end is never split between two pieces."""
     return next((size for size in range(len(_DOT) - 1, 0, -1) if data.endswith(_DOT[:size])), 0)
-
-
-def _has_long_line(message: bytes, max_line: int) -> bool:
-    start = 0
-    while len(message) - start > max_line:
-        start = message.rfind(b"\n", start, start + max_line) + 1
-        if start == 0:
-            return True
-    return False

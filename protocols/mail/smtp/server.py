@@ -5,6 +5,7 @@ answers.
 """
 
 import asyncio
+import collections
 import contextlib
 import logging
 import socket
@@ -17,6 +18,7 @@ from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.run import deliver
 from protocols.mail.scope import email_scope
+from protocols.mail.smtp.data import head, prepend
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction
@@ -144,21 +146,23 @@ class SMTPServer(Server, SessionOwner):
     def routable(self, session: SMTPSession, transaction: Transaction, recipient: str) -> bool:
         if self._router is None:
             return True
-        scope = self._scope(session, transaction, [recipient], b"")
-        scope["size"] = transaction.size
+        scope = self._scope(session, transaction, [recipient], b"", transaction.size)
         try:
             return self._router.routable(scope)
         except Exception as error:
             logger.exception("%s: routing failed", describe(scope), extra={"scope": scope})
             raise RemoteProtocolError("4.3.0 Temporary failure, please try again later", answer=451) from error
 
-    def handle(self, session: SMTPSession, transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
-        body = self._trace(session, transaction) + message
-        scope = self._scope(session, transaction, list(dict.fromkeys(transaction.recipients)), body)
-        return self.tasks.spawn(self._run(scope, body, transaction.id), name=f"message {transaction.id}")
+    def handle(
+        self, session: SMTPSession, transaction: Transaction, message: collections.deque[bytes]
+    ) -> "asyncio.Task[Verdict]":
+        prepend(message, self._trace(session, transaction))
+        recipients = list(dict.fromkeys(transaction.recipients))
+        scope = self._scope(session, transaction, recipients, head(message), sum(map(len, message)))
+        return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
 
-    async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdict:
-        facts, began = (self.name, transaction_id, describe(scope), len(body)), time.monotonic()
+    async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdict:
+        facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
         try:
             verdict = await deliver(
                 self.app, scope, body, timeout=self.settings.handler_timeout, submission=self._submission
@@ -177,9 +181,12 @@ class SMTPServer(Server, SessionOwner):
             f"\r\n\t{formatdate(localtime=True)}\r\n"
         ).encode("ascii", "replace")
 
-    def _scope(self, session: SMTPSession, transaction: Transaction, recipients: list[str], body: bytes) -> EmailScope:
+    def _scope(
+        self, session: SMTPSession, transaction: Transaction, recipients: list[str], beginning: bytes, size: int
+    ) -> EmailScope:
         return email_scope(
-            body,
+            beginning,
+            size=size,
             transport=self.settings.protocol,
             listener=self.name,
             mail_from=transaction.sender,

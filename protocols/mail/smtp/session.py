@@ -10,13 +10,14 @@ import contextlib
 import logging
 import ssl
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
 
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
-from protocols.mail.smtp.data import Content
+from protocols.mail.smtp.data import Chunks, Content
 from protocols.mail.smtp.replies import enhance, verdict_reply
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
@@ -37,7 +38,30 @@ IDLE = 100
 """Commands that do not lead to a message, such as NOOP, before one comes; Postfix's junk_command_limit."""
 FAIR = 20
 """Commands sent together that are answered before other connections have their turn."""
+HELD = 2
+"""How many times its size a complete message counts while it is handled: applications join its chunks."""
 _TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
+
+
+Take = Callable[[bytes], bytes | None]
+"""Takes bytes of a message; returns those that came behind its end, or None if there is more to come."""
+
+
+class _Intake:
+    """Passes a message on as it comes from the transport."""
+
+    def __init__(self, take: Take, end: "asyncio.Future[None]") -> None:
+        self.end = end
+        self._take = take
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Return what came behind the message; None if there is more to come."""
+        if self.end.done():  # given up
+            return data
+        behind = self._take(data)
+        if behind is not None:
+            self.end.set_result(None)
+        return behind
 
 
 class SessionOwner(ABC):
@@ -66,8 +90,10 @@ class SessionOwner(ABC):
         """Whether a route of the application matches ``recipient``."""
 
     @abstractmethod
-    def handle(self, session: "SMTPSession", transaction: Transaction, message: bytes) -> "asyncio.Task[Verdict]":
-        """Start the application over one message."""
+    def handle(
+        self, session: "SMTPSession", transaction: Transaction, message: collections.deque[bytes]
+    ) -> "asyncio.Task[Verdict]":
+        """Start the application over one message, whose chunks are taken out of ``message``."""
 
 
 class _Commands(dict[str, Any]):
@@ -111,6 +137,7 @@ class SMTPSession(SMTP):
         self._idle = 0
         self._answers = 0
         self._transaction: Transaction | None = None
+        self._intake: _Intake | None = None
 
     def helo(self) -> str:
         """Return the peer's name for itself, in printable ASCII."""
@@ -154,12 +181,19 @@ class SMTPSession(SMTP):
                 logger.info("%s: closed: not %s%s", self, self._owner.settings.protocol.upper(), seems)
                 self._goodbye("554 5.5.1 This is a mail server")
                 return
-        super().data_received(data)
+        if self._intake is None:
+            super().data_received(data)
+        elif (behind := self._intake.feed(data)) is not None:
+            self._intake = None
+            if behind:
+                super().data_received(behind)
 
     def eof_received(self) -> bool | None:
         """Answer what was sent: ``nc -N`` and scripts close their half and listen. TLS cannot be half closed."""
         if not self._joined:
             return None
+        if self._intake is not None:
+            self._intake.end.cancel()
         return super().eof_received() if self._encrypted else asyncio.StreamReaderProtocol.eof_received(self)
 
     def receiving(self) -> bool:
@@ -246,6 +280,8 @@ class SMTPSession(SMTP):
             logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
         else:
             logger.error("%s: session failed", self, exc_info=error)
+            self._goodbye("421 4.3.0 Temporary failure, please try again later")  # what comes may be half a message
+            return ""
         return _TEMPORARY
 
     # The commands.
@@ -396,38 +432,46 @@ class SMTPSession(SMTP):
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
         return verdict_reply(await self._verdict(task), transaction.id)
 
-    async def _read_message(self, reservation: Reservation) -> bytes:
+    async def _read_message(self, reservation: Reservation) -> collections.deque[bytes]:
         """Read the content of the message. Raises RemoteProtocolError."""
-        content = Content(self._owner.settings.max_message)
+        settings = self._owner.settings
+        chunks = Chunks(settings.max_message, settings.max_line)
+        content = Content(chunks)
+
+        def take(data: bytes) -> bytes | None:
+            self._reset_timeout()
+            behind = content.feed(data)
+            if not reservation.resize(chunks.size * (HELD if behind is not None else 1)):
+                chunks.discard()
+            return behind
+
         try:
-            async with asyncio.timeout(self._owner.settings.data_timeout):
-                await self._read_content(content, reservation)
+            async with asyncio.timeout(settings.data_timeout):
+                await self._receive(take)
         except TimeoutError:
-            logger.info("%s: dropped, its message took over %g s", self, self._owner.settings.data_timeout)
+            logger.info("%s: dropped, its message took over %g s", self, settings.data_timeout)
             self._goodbye("421 4.4.2 Timeout, closing the connection")
             raise asyncio.CancelledError from None
         if reservation.refused:
             raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
-        return content.message(self._owner.settings.max_line)
+        return chunks.take()
 
-    async def _read_content(self, content: Content, reservation: Reservation) -> None:
-        rest: bytes | None = None
-        while rest is None:
-            data = await self._reader.read(READ)
-            if not data:
-                raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session
-            self._reset_timeout()
-            rest = content.feed(data)
-            if not reservation.resize(len(content)):
-                content.discard()
-        if rest:  # commands that came with the message; the buffer is empty, so their order is kept
-            self._give_back(rest)
-
-    def _give_back(self, rest: bytes) -> None:
-        if self._reader.at_eof():  # then feed_data() accepts nothing
-            self._reader._buffer.extend(rest)  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
-        else:
-            self._reader.feed_data(rest)
+    async def _receive(self, take: Take) -> None:
+        """Pass on what comes until ``take`` returns what is behind the message. It comes straight from the transport,
+        because the stream would copy it twice."""
+        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
+        if buffer:  # it came together with the command
+            behind = take(await self._reader.read(READ))
+            if behind is not None:
+                buffer += behind
+                return
+        if self._reader.at_eof():
+            raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session
+        self._intake = _Intake(take, self.loop.create_future())
+        try:
+            await self._intake.end
+        finally:
+            self._intake = None
 
     async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
         """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""

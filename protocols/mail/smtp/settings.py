@@ -32,7 +32,8 @@ class SMTPSettings:
     max_line: Length = 1024**2
     """A message with a longer line is refused (500). RFC 5321's 1,000 would refuse one in a hundred real messages."""
     max_buffered: Length = 256 * 1024**2
-    """Bytes of all messages together that are being received or handled; a message above this is deferred (452)."""
+    """Bytes of all messages together that are being received or handled; a message above this is deferred (452). While
+    it is handled, a message counts twice: an application may join its chunks. At least twice ``max_message``."""
     max_recipients: Count = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
     max_connections: Count = 500
@@ -50,5 +51,7 @@ class SMTPSettings:
     10 minutes at most."""
 
     def __post_init__(self) -> None:
+        if self.max_buffered < 2 * self.max_message:
+            raise ValueError(f"max_buffered: at least twice max_message, {2 * self.max_message} bytes")
         if self.implicit_tls and self.tls is None:
             raise ValueError("implicit_tls needs tls: with a certificate and a key")

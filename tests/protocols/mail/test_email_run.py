@@ -4,13 +4,14 @@ import asyncio
 import contextlib
 import logging
 import re
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
-from protocols.mail.run import CHUNK, deliver
+from protocols.mail.run import deliver
 from protocols.mail.scope import email_scope
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
@@ -26,9 +27,17 @@ class Outbox:
         self.sent.append((mail_from, list(rcpt_to), message))
 
 
-async def run(app: Any, body: bytes = b"A: 1\r\n\r\n", timeout: float = 5.0, submission: Any = None) -> Verdict:
+async def run(
+    app: Any, body: bytes | deque[bytes] = b"A: 1\r\n\r\n", timeout: float = 5.0, submission: Any = None
+) -> Verdict:
     scope = email_scope(
-        body, transport="smtp", listener="mail", mail_from="", rcpt_to=["a@x.org"], received_at=0.0, state={}
+        body if isinstance(body, bytes) else body[0],
+        transport="smtp",
+        listener="mail",
+        mail_from="",
+        rcpt_to=["a@x.org"],
+        received_at=0.0,
+        state={},
     )
     return await deliver(app, scope, body, timeout=timeout, submission=submission)
 
@@ -74,8 +83,8 @@ async def test_what_may_not_be_sent(events: list[dict[str, Any]], caplog: pytest
     assert isinstance(caplog.records[0].exc_info[1], LocalProtocolError)
 
 
-@pytest.mark.parametrize("size", [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
-async def test_the_body_comes_in_chunks_and_then_the_disconnect_once(size: int) -> None:
+@pytest.mark.parametrize("came", [b"", b"x", deque([b"x"]), deque([b"x", b"y", b"z"])])
+async def test_the_body_comes_in_its_chunks_and_then_the_disconnect_once(came: bytes | deque[bytes]) -> None:
     events: list[Any] = []
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -85,12 +94,23 @@ async def test_the_body_comes_in_chunks_and_then_the_disconnect_once(size: int) 
             async with asyncio.timeout(0.01):
                 await receive()
 
-    body = bytes(size)
-    assert await run(app, body) == Accept()
+    expected = [came] if isinstance(came, bytes) else list(came)
+    assert await run(app, came if isinstance(came, bytes) else came.copy()) == Accept()
     chunks = events[:-1]
-    assert b"".join(chunk["body"] for chunk in chunks) == body
+    assert [chunk["body"] for chunk in chunks] == expected
     assert [chunk["more_body"] for chunk in chunks] == [True] * (len(chunks) - 1) + [False]
-    assert all(len(chunk["body"]) <= CHUNK for chunk in chunks)
+
+
+async def test_a_chunk_that_was_handed_out_is_not_kept() -> None:
+    came = deque([b"x", b"y", b"z"])
+    left: list[int] = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        while (await receive())["type"] == "email.receive":
+            left.append(len(came))
+
+    assert await run(app, came) == Accept()
+    assert left == [2, 1, 0]
 
 
 async def test_a_crash_defers_even_after_an_accept(caplog: pytest.LogCaptureFixture) -> None:

@@ -2,24 +2,36 @@
 
 import re
 import time
+from collections import deque
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.errors import RemoteProtocolError
-from protocols.mail.line_ends import bare, with_crlf
-from protocols.mail.smtp.data import Content
+from protocols.mail.line_ends import has_bare, with_crlf
+from protocols.mail.smtp.data import SMALL, Chunks, Content, head, prepend
 
 LINE = 1 << 20
 
 
+class Reading:
+    """A message that is read, and is looked at as one piece."""
+
+    def __init__(self, limit: int = 1000, max_line: int = LINE) -> None:
+        self.chunks = Chunks(limit, max_line)
+        self.feed = Content(self.chunks).feed
+
+    def message(self) -> bytes:
+        return b"".join(self.chunks.take())
+
+
 def read(*chunks: bytes, limit: int = 1000, max_line: int = LINE) -> tuple[bytes, bytes]:
-    content = Content(limit)
+    content = Reading(limit, max_line)
     for chunk in chunks:
         rest = content.feed(chunk)
         if rest is not None:
-            return content.message(max_line), rest
+            return content.message(), rest
     raise AssertionError("no end")
 
 
@@ -41,10 +53,10 @@ def test_the_end_and_the_dots(sent: bytes, expected: tuple[bytes, bytes]) -> Non
 
 @pytest.mark.parametrize("end", [b"\n.\n", b"\n.\r\n", b"\r.\r", b"\r\n.\n", b"\r\n.\r", b"\r.\r\n", b"\r\n\x00.\r\n"])
 def test_no_other_end_is_taken_and_nothing_is_smuggled(end: bytes) -> None:
-    content = Content(1000)
+    content = Reading()
     assert content.feed(b"a" + end + b"MAIL FROM:<b@x.org>\r\n") is None
     assert content.feed(b".\r\n") == b""
-    message = content.message(LINE)
+    message = content.message()
     assert message.startswith(b"a\r\n")
     assert message.endswith(b"MAIL FROM:<b@x.org>\r\n")
     assert message.count(b"\r") == message.count(b"\n") == message.count(b"\r\n")
@@ -63,23 +75,23 @@ def test_bare_line_ends_count_twice_since_they_are_repaired() -> None:
 
 
 def test_a_message_over_the_limit_is_read_to_its_end_in_bounded_memory() -> None:
-    content = Content(100)
+    content = Reading(100)
     for _ in range(1000):
         assert content.feed(b"x" * 1000) is None
-        assert len(content) < 200
+        assert content.chunks.size <= 100
     assert content.feed(b"\r") is None
     assert content.feed(b"\n.\r") is None
     assert content.feed(b"\nQUIT\r\n") == b"QUIT\r\n"
     with pytest.raises(RemoteProtocolError) as caught:
-        content.message(LINE)
+        content.message()
     assert caught.value.answer == 552
 
 
 def test_a_message_may_be_forgotten_while_it_comes() -> None:
-    content = Content(1000)
+    content = Reading()
     content.feed(b"x" * 500)
-    content.discard()
-    assert len(content) < 5
+    content.chunks.discard()
+    assert content.chunks.size == 0
     assert content.feed(b"\r\n.\r\nRSET") == b"RSET"
 
 
@@ -95,33 +107,41 @@ def test_a_long_line() -> None:
 def test_any_content_in_any_fragments_comes_back(raw: bytes, cuts: list[int]) -> None:
     message = re.sub(rb"[\r\n]+", b"\r\n", raw) + b"\r\n"
     sent = (b"\r\n" + message).replace(b"\r\n.", b"\r\n..")[2:] + b".\r\nrest"
-    content, rest = Content(1000), None
+    content, rest = Reading(), None
     for size in [*cuts, len(sent)]:
         rest = content.feed(sent[:size])
         sent = sent[size:]
         if rest is not None:
             break
-    assert content.message(LINE) == message
+    assert content.message() == message
     assert (rest or b"") + sent == b"rest"
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\r\n.\r\n"])))
 def test_any_bytes_are_a_message_or_a_refusal(pieces: list[bytes]) -> None:
-    content = Content(100)
+    content = Reading(100, 20)
     if content.feed(b"".join(pieces)) is None:
         return
     try:
-        message = content.message(20)
+        message = content.message()
     except RemoteProtocolError:
         return
     assert not re.search(rb"(?<!\r)\n|\r(?!\n)", message)
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b"a"])).map(b"".join))
-def test_bare_line_ends_are_repaired_and_counted(message: bytes) -> None:
+def test_bare_line_ends_are_found_and_repaired(message: bytes) -> None:
     repaired = with_crlf(message)
     assert repaired == re.sub(rb"\r\n|\r|\n", b"\r\n", message)
-    assert bare(message) == len(repaired) - len(message)
+    assert has_bare(message) == (repaired != message)
+    assert not has_bare(repaired)
+
+
+@pytest.mark.parametrize("around", ["\r", "\n", "\r\n"])
+def test_a_line_end_between_two_steps_is_one_line_end(around: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("protocols.mail.line_ends._STEP", 4)
+    for before in range(9):
+        assert has_bare(b"x" * before + around.encode() + b"x" * 9) == (around != "\r\n")
 
 
 @given(st.lists(st.sampled_from([b"\r", b"\n", b".", b"a", b"\r\n", b"\r\n.\r"])).map(b"".join), st.data())
@@ -129,22 +149,62 @@ def test_in_pieces_or_whole_it_is_the_same_message(sent: bytes, data: st.DataObj
     sent += b"\r\n.\r\n"
     cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=5)))
     pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
-    whole = Content(1000)
+    whole = Reading()
     rest = whole.feed(sent)
     assert rest is not None
-    content = Content(1000)
+    content = Reading()
     behind = next(found for piece in iter(lambda: pieces.pop(0), None) if (found := content.feed(piece)) is not None)
     assert behind + b"".join(pieces) == rest
-    assert content.message(LINE) == whole.message(LINE)
+    assert content.message() == whole.message()
 
 
 def test_the_end_of_a_large_message_costs_little() -> None:
     """What it is made into, it is made into as it comes: a thousand such ends would take minutes otherwise."""
-    content, piece = Content(2**30), b"\n..\r\n" * 4000
+    content, piece = Reading(2**30, 2**30), b"\n..\r\n" * 4000
     began = time.process_time()
     for _ in range(1000):
         content.feed(piece)
     came = time.process_time()
     assert content.feed(b"\r\n.\r\n") == b""
-    content.message(2**30)
+    content.chunks.take()
     assert time.process_time() - came < (came - began) / 2
+
+
+def test_the_chunks_are_those_that_came_and_small_ones_are_joined() -> None:
+    chunks = Chunks(2**30, LINE)
+    large = b"x" * (SMALL - 2) + b"\r\n"
+    for piece in (b"a\r\n", b"b\r\n", large, large, *[b"c\r\n"] * SMALL, b"d\r\n"):
+        chunks.add(piece)
+    first, second, third, *small = chunks.take()
+    assert (first, second, third) == (b"a\r\nb\r\n", large, large)
+    assert second is third is large
+    assert [len(each) for each in small[:-1]] == [SMALL + 2, SMALL + 2]
+    assert b"".join(small) == b"c\r\n" * SMALL + b"d\r\n"
+
+
+@pytest.mark.parametrize("step", [1, 7, 99, 100, 101])
+@pytest.mark.parametrize("length", [98, 99, 100, 250])
+def test_a_long_line_is_found_wherever_the_pieces_end(step: int, length: int) -> None:
+    message = b"a\r\n" + b"y" * length + b"\r\nb\r\n"
+    sent = message + b".\r\n"
+    pieces = [sent[at : at + step] for at in range(0, len(sent), step)]
+    if length + 2 <= 100:
+        assert read(*pieces, max_line=100)[0] == message
+        return
+    with pytest.raises(RemoteProtocolError) as caught:
+        read(*pieces, max_line=100)
+    assert caught.value.answer == 500
+
+
+def test_the_header_is_found_in_the_first_chunks() -> None:
+    short = deque([b"A: 1\r\n\r\n", b"body"])
+    prepend(short, b"Received: x\r\n")
+    assert list(short) == [b"Received: x\r\nA: 1\r\n\r\n", b"body"]
+    assert head(short) == short[0]
+    long = deque([b"A: " + b"x" * SMALL, *[b"y" * SMALL] * 100])
+    prepend(long, b"Received: x\r\n")
+    assert long[0] == b"Received: x\r\n"
+    assert 256 * 1024 < len(head(long)) < 256 * 1024 + 2 * SMALL
+    empty: deque[bytes] = deque()
+    prepend(empty, b"Received: x\r\n")
+    assert list(empty) == [b"Received: x\r\n"]
