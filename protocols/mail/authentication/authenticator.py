@@ -1,0 +1,77 @@
+"""Verifies who a mail is from, on threads of its own."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from protocols.asgi import EmailScope
+from protocols.errors import BindError
+from protocols.mail.authentication.settings import AuthenticationSettings
+from protocols.mail.authentication.trusted import trusted_results
+from protocols.mail.headers import Headers
+from protocols.mail.recipients import addresses
+
+THREADS = 8
+"""Mails that are verified at the same time: their threads mostly wait for DNS."""
+
+
+class Authenticator:
+    """Verifies mails by one server's settings."""
+
+    def __init__(self, settings: AuthenticationSettings) -> None:
+        """Raises BindError if a library is missing."""
+        self._settings = settings
+        self._verify = _verifier(settings) if settings.verify else None
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mail authentication")
+
+    async def results(self, scope: EmailScope, raw: Callable[[], bytes]) -> dict[str, str] | None:
+        """Return the scope's ``authentication``; None if nobody has checked. ``raw`` gives the mail as it came."""
+        settings, verify = self._settings, self._verify
+        if settings.trust is not None:
+            return trusted_results(scope["headers"], settings.trust)
+        if verify is None:
+            return None
+        return await asyncio.get_running_loop().run_in_executor(self._threads, verify, scope, raw())
+
+    def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _verifier(settings: AuthenticationSettings) -> "Callable[[EmailScope, bytes], dict[str, str]]":
+    try:
+        from protocols.mail.authentication.dkim import check_arc, check_dkim
+        from protocols.mail.authentication.dmarc import check_dmarc
+        from protocols.mail.authentication.lookups import Lookups, Resolver
+        from protocols.mail.authentication.spf import check_spf
+    except ImportError as error:
+        raise BindError(f"authentication: {error.name} is not installed; pip install 'asgi-gateway[mail]'") from error
+    resolver = Resolver(settings.resolvers)
+
+    def verify(scope: EmailScope, raw: bytes) -> dict[str, str]:
+        lookups, headers = Lookups(resolver, settings.timeout), scope["headers"]
+        found = {"source": "verified"}
+        passed = None
+        if scope["transport"] == "smtp" and scope["client"] is not None:
+            result, domain = check_spf(lookups, scope["client"][0], scope["mail_from"], scope["helo"] or "")
+            found |= {"spf": result, "spf_domain": domain}
+            passed = domain if result == "pass" else None
+        signed = check_dkim(lookups, raw, _number(headers, b"dkim-signature"))
+        found |= {"dkim": signed.result, "dkim_domain": " ".join(signed.domains)}
+        found["arc"] = check_arc(lookups, raw, _number(headers, b"arc-seal"))
+        authors = authors_of(headers)
+        if len(authors) != 1:  # RFC 9989, 5.3.1
+            return found | {"dmarc": "permerror"}
+        aligned = check_dmarc(lookups, author := authors.pop(), passed, signed.domains)
+        return found | {"dmarc": aligned.result, "dmarc_domain": author, "dmarc_policy": aligned.policy}
+
+    return verify
+
+
+def authors_of(headers: Headers) -> set[str]:
+    """Return the domains of all addresses in From."""
+    found = [address for name, value in headers if name == b"from" for address in addresses(value)]
+    return {address.rpartition("@")[2] for address in found}
+
+
+def _number(headers: Headers, wanted: bytes) -> int:
+    return sum(name == wanted for name, _ in headers)

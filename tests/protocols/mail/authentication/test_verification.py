@@ -1,0 +1,216 @@
+"""SPF, DKIM, DMARC and ARC, verified by DNS; the signatures are made by dkimpy."""
+
+import base64
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import dkim
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from servers.dns_server import DNSServer, dns_server
+
+from protocols.mail.authentication.authenticator import Authenticator
+from protocols.mail.authentication.settings import AuthenticationSettings
+from protocols.mail.scope import email_scope
+
+KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+PEM = KEY.private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
+)
+MAIL = b"From: Ann <ann@example.org>\r\nTo: support@example.net\r\nSubject: Hello\r\n\r\nIt works.\r\n"
+CLIENT = "192.0.2.7"
+
+
+@pytest.fixture
+def zone() -> Iterator[DNSServer]:
+    with dns_server() as served:
+        served.txt("example.org", "v=spf1 ip4:192.0.2.0/24 -all")
+        served.txt("_dmarc.example.org", "v=DMARC1; p=reject")
+        for domain in ("example.org", "lists.example.org", "other.example", "mail.example.org"):
+            served.txt(f"key._domainkey.{domain}", f"v=DKIM1; k=rsa; p={public()}")
+        yield served
+
+
+def public() -> str:
+    der = KEY.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(der).decode()
+
+
+def signed(mail: bytes = MAIL, domain: str = "example.org", **given: Any) -> bytes:
+    return bytes(dkim.sign(mail, b"key", domain.encode(), PEM, **given)) + mail
+
+
+async def found(
+    zone: DNSServer,
+    mail: bytes = MAIL,
+    *,
+    client: str | None = CLIENT,
+    mail_from: str = "ann@example.org",
+    transport: Any = "smtp",
+    timeout: float = 20.0,
+) -> dict[str, str]:
+    settings = AuthenticationSettings(verify=True, resolvers=(zone.address,), timeout=timeout)
+    scope = email_scope(
+        mail,
+        transport=transport,
+        listener="mail",
+        mail_from=mail_from,
+        rcpt_to=["support@example.net"],
+        received_at=time.time(),
+        state={},
+        client=None if client is None else (client, 25),
+        helo="mx.example.org",
+    )
+    authenticator = Authenticator(settings)
+    try:
+        results = await authenticator.results(scope, lambda: mail)
+    finally:
+        authenticator.close()
+    assert results is not None
+    return results
+
+
+async def test_a_signed_mail_of_the_right_server_passes_all(zone: DNSServer) -> None:
+    assert await found(zone, signed()) == {
+        "source": "verified",
+        "spf": "pass",
+        "spf_domain": "example.org",
+        "dkim": "pass",
+        "dkim_domain": "example.org",
+        "arc": "none",
+        "dmarc": "pass",
+        "dmarc_domain": "example.org",
+        "dmarc_policy": "reject",
+    }
+
+
+@pytest.mark.parametrize(
+    ("record", "client", "result"),
+    [
+        ("v=spf1 ip4:192.0.2.0/24 -all", "192.0.2.7", "pass"),
+        ("v=spf1 ip4:192.0.2.0/24 -all", "198.51.100.1", "fail"),
+        ("v=spf1 ip4:192.0.2.0/24 ~all", "198.51.100.1", "softfail"),
+        ("v=spf1 ?all", "198.51.100.1", "neutral"),
+        ("v=spf1 a:host.example.org mx -all", "203.0.113.9", "pass"),
+        ("v=spf1 ip6:2001:db8::/32 -all", "2001:db8::1", "pass"),
+        ("v=spf1 include:other.example -all", "203.0.113.10", "pass"),
+        ("v=spf1 include:example.org -all", "192.0.2.7", "permerror"),  # without end
+        ("v=spf1 nonsense:x -all", "192.0.2.7", "permerror"),
+        ("v=spf1 a:no1.example a:no2.example a:no3.example -all", "192.0.2.7", "permerror"),  # finds nothing too often
+        ("v=spf1 include:slow.example -all", "192.0.2.7", "temperror"),
+        ("something else", "192.0.2.7", "none"),
+    ],
+)
+async def test_spf(zone: DNSServer, record: str, client: str, result: str) -> None:
+    zone.txt("example.org", record)
+    zone.txt("other.example", "v=spf1 ip4:203.0.113.10 -all")
+    zone.records["host.example.org", "A"] = ["203.0.113.9"]
+    zone.records["example.org", "MX"] = ["10 host.example.org."]
+    zone.broken.add("slow.example")
+    results = await found(zone, client=client)
+    assert (results["spf"], results["spf_domain"]) == (result, "example.org")
+
+
+async def test_spf_of_a_bounce_is_that_of_the_servers_own_name(zone: DNSServer) -> None:
+    zone.txt("mx.example.org", "v=spf1 ip4:192.0.2.7 -all")
+    results = await found(zone, mail_from="")
+    assert (results["spf"], results["spf_domain"]) == ("pass", "mx.example.org")
+
+
+@pytest.mark.parametrize("transport", ["lmtp", "imap"])
+async def test_spf_is_not_known_behind_another_server(zone: DNSServer, transport: str) -> None:
+    results = await found(zone, signed(), transport=transport, client=None)
+    assert "spf" not in results
+    assert (results["dkim"], results["dmarc"]) == ("pass", "pass")
+
+
+async def test_a_changed_mail_is_not_what_was_signed(zone: DNSServer) -> None:
+    results = await found(zone, signed().replace(b"works", b"broke"), client="198.51.100.1")
+    assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("fail", "", "fail")
+    results = await found(zone, signed().replace(b"Subject: Hello", b"Subject: Money"), client="198.51.100.1")
+    assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("fail", "", "fail")
+
+
+async def test_every_signature_counts(zone: DNSServer) -> None:
+    twice = signed(signed(), "other.example")
+    assert (await found(zone, twice))["dkim_domain"] == "other.example example.org"
+    spoiled = twice.replace(b"d=other.example", b"d=third.example", 1)
+    results = await found(zone, spoiled, client="198.51.100.1")
+    assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("pass", "example.org", "pass")
+
+
+async def test_only_a_few_signatures_are_looked_at(zone: DNSServer) -> None:
+    many = b"DKIM-Signature: v=1; a=rsa-sha256; d=x.example; s=key; h=from; bh=AA==; b=AA==\r\n" * 500 + MAIL
+    assert (await found(zone, many))["dkim"] == "fail"
+    assert len(zone.asked) < 20
+
+
+async def test_dns_in_trouble_is_told_as_such(zone: DNSServer) -> None:
+    zone.broken |= {"example.org", "key._domainkey.example.org", "_dmarc.example.org"}
+    results = await found(zone, signed())
+    assert (results["spf"], results["dkim"], results["dmarc"]) == ("temperror", "temperror", "temperror")
+
+
+async def test_a_mail_has_only_so_much_time(zone: DNSServer) -> None:
+    zone.silent |= {"example.org", "key._domainkey.example.org", "_dmarc.example.org"}
+    began = time.monotonic()
+    results = await found(zone, signed(), timeout=0.3)
+    assert (results["spf"], results["dkim"], results["dmarc"]) == ("temperror", "temperror", "temperror")
+    assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize(
+    ("author", "signer", "record", "result", "policy"),
+    [
+        ("example.org", "lists.example.org", "v=DMARC1; p=reject", "pass", "reject"),
+        ("example.org", "lists.example.org", "v=DMARC1; p=reject; adkim=s", "fail", "reject"),
+        ("mail.example.org", "example.org", "v=DMARC1; p=none; sp=quarantine", "pass", "quarantine"),
+        ("mail.example.org", "lists.example.org", "v=DMARC1; p=reject", "pass", "reject"),
+        ("mail.example.org", "lists.example.org", "v=DMARC1; p=reject; psd=y", "fail", "reject"),  # a public suffix
+        ("example.org", "other.example", "v=DMARC1; p=reject", "fail", "reject"),
+        ("example.org", "other.example", "v=DMARC1", "fail", "none"),
+        ("example.org", "other.example", "v=DMARC2; p=reject", "none", "none"),
+        ("example.org", "other.example", "p=reject; v=DMARC1", "none", "none"),
+    ],
+)
+async def test_dmarc_compares_organisations(
+    zone: DNSServer, author: str, signer: str, record: str, result: str, policy: str
+) -> None:
+    zone.txt("_dmarc.example.org", record)
+    mail = MAIL.replace(b"ann@example.org", f"ann@{author}".encode())
+    results = await found(zone, signed(mail, signer), mail_from="bounce@other.example")
+    assert (results["dmarc"], results["dmarc_policy"]) == (result, policy)
+
+
+async def test_dmarc_needs_one_author_domain(zone: DNSServer) -> None:
+    two = MAIL.replace(b"Ann <ann@example.org>", b"ann@example.org, eve@other.example")
+    assert (await found(zone, signed(two)))["dmarc"] == "permerror"
+    assert (await found(zone, MAIL.replace(b"From", b"Form")))["dmarc"] == "permerror"
+
+
+async def test_a_display_name_is_not_the_author(zone: DNSServer) -> None:
+    mail = MAIL.replace(b"Ann <ann@example.org>", b'"ann@example.org" <eve@other.example>')
+    assert (await found(zone, signed(mail, "other.example")))["dmarc_domain"] == "other.example"
+
+
+async def test_answers_are_remembered(zone: DNSServer) -> None:
+    settings = AuthenticationSettings(verify=True, resolvers=(zone.address,))
+    authenticator = Authenticator(settings)
+    mail = signed()
+    scope = email_scope(
+        mail, transport="imap", listener="m", mail_from="", rcpt_to=[], received_at=time.time(), state={}
+    )
+    for _ in range(3):
+        assert await authenticator.results(scope, lambda: mail)
+    authenticator.close()
+    assert len(zone.asked) == len(set(zone.asked))
+
+
+async def test_a_forwarders_seal(zone: DNSServer) -> None:
+    mail = b"Authentication-Results: mx.example.org; spf=pass smtp.mailfrom=ann@example.org\r\n" + signed()
+    seal = b"".join(dkim.arc_sign(mail, b"key", b"lists.example.org", PEM, b"mx.example.org"))
+    assert (await found(zone, seal + mail))["arc"] == "pass"
+    assert (await found(zone, (seal + mail).replace(b"works", b"broke")))["arc"] == "fail"
+    assert (await found(zone, seal * 60 + mail))["arc"] == "fail"
