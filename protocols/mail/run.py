@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from protocols.app_run import AppRun
@@ -19,6 +20,7 @@ from protocols.asgi import (
 )
 from protocols.errors import LocalProtocolError, NotSent
 from protocols.mail import events
+from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 from protocols.unsent import report_unsent
@@ -92,14 +94,26 @@ class EmailRun(AppRun):
             report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
 
 
+def _joined(body: Body) -> bytes:
+    return body if isinstance(body, bytes) else b"".join(body)
+
+
 async def deliver(
-    app: Application, scope: EmailScope, body: Body, *, timeout: float, submission: Submission | None = None
+    app: Application,
+    scope: EmailScope,
+    body: Body,
+    *,
+    timeout: float,
+    submission: Submission | None = None,
+    authenticator: Authenticator | None = None,
 ) -> Verdict:
-    """Run ``app`` over one message and return its verdict.
+    """Run ``app`` over one message and return its verdict. With an ``authenticator`` its sender is verified before.
 
     An application that returns without a verdict has accepted. One that crashes (which is logged once), or does not
     return within ``timeout`` seconds, has deferred, whatever it sent. Cancelling this cancels the application.
     """
+    if authenticator is not None:
+        scope["authentication"] = await authenticator.results(scope, partial(_joined, body))
     run = EmailRun(app, scope, body, submission, timeout)
     crash: BaseException | None = None
     with contextlib.suppress(TimeoutError):

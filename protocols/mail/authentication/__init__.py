@@ -1,1 +1,1 @@
-"""Who a mail is from, by SPF, DKIM, DMARC and ARC, or by what a mail server that is trusted has found."""
+"""Verifies the sender of a mail, by SPF, DKIM, DMARC and ARC, or by the results of a mail server that is trusted."""

@@ -1,4 +1,4 @@
-"""Verifies who a mail is from, on threads of its own."""
+"""Verifies the sender of a mail, on threads of its own."""
 
 import asyncio
 from collections.abc import Callable

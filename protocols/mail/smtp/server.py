@@ -16,6 +16,7 @@ from typing import Any
 
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
+from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.run import deliver
 from protocols.mail.scope import email_scope
 from protocols.mail.smtp.data import head, prepend
@@ -62,6 +63,7 @@ class SMTPServer(Server, SessionOwner):
         self.buffered = ByteBudget(settings.max_buffered)
         self.draining = False
         self._certificate: Certificate | None = None
+        self._authenticator: Authenticator | None = None
         self._submission = submission
         router: object = app
         self._router = router if isinstance(router, Routable) else None
@@ -90,6 +92,8 @@ class SMTPServer(Server, SessionOwner):
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
         if self.settings.tls is not None and not self.settings.implicit_tls:
             self._certificate = Certificate(self.settings.tls)
+        if self.settings.authentication is not None:
+            self._authenticator = Authenticator(self.settings.authentication)
         session = LMTPSession if self.settings.protocol == "lmtp" else SMTPSession
         await self.listener.start(
             lambda: session(self),
@@ -122,6 +126,8 @@ class SMTPServer(Server, SessionOwner):
         await self._wait_for_sessions(FAREWELL)
         for session in list(self._sessions):
             session.abort()
+        if self._authenticator is not None:
+            self._authenticator.close()
         self.status = ServerStatus("stopped")
 
     async def _wait_for_sessions(self, timeout: float) -> None:
@@ -165,7 +171,12 @@ class SMTPServer(Server, SessionOwner):
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
         try:
             verdict = await deliver(
-                self.app, scope, body, timeout=self.settings.handler_timeout, submission=self._submission
+                self.app,
+                scope,
+                body,
+                timeout=self.settings.handler_timeout,
+                submission=self._submission,
+                authenticator=self._authenticator,
             )
         except asyncio.CancelledError:
             logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Address, Bound, Count, Length, Network, Timeout
@@ -49,6 +50,8 @@ class SMTPSettings:
     handler_timeout: Timeout = 120.0
     """Time for the application to handle one message; after it the sender is told to try again (451). Senders wait for
     10 minutes at most."""
+    authentication: AuthenticationSettings | None = None
+    """Verify who a message is from: `verify: true`, or `trust:` with the name of your mail server that has done it."""
 
     def __post_init__(self) -> None:
         if self.max_buffered < 2 * self.max_message:
