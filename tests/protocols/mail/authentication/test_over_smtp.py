@@ -32,7 +32,7 @@ async def delivered(mail: bytes, authentication: AuthenticationSettings | None, 
             *("--to", "support@example.net", "--data", str(folder / "mail.eml"), "--hide-all"),
         )
         assert await asyncio.wait_for(sending.wait(), 20) == 0
-    assert b"".join(scopes[1:]).endswith(b"works.\r\n")
+    assert b"".join(scopes[1:]).rstrip().endswith(b"works.")  # swaks ends the file with a line of its own
     return scopes[0]["authentication"]
 
 
