@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from itertools import takewhile
 
-from protocols.mail.charsets import decode, one_line
+from protocols.mail.charsets import decode_text, one_line
 
 LONGEST = 4000
 """Bytes of a value that are read."""
@@ -25,7 +25,7 @@ def text_of(value: bytes, charset: str = "") -> str:
         if pieces and pieces[-1][0] == label:  # a character may be cut in two by the word's end
             raw = pieces.pop()[1] + raw
         pieces.append((label, raw))
-    return one_line("".join(decode(raw, label or "", charset) for label, raw in pieces))
+    return one_line("".join(decode_text(raw, label or "", charset) for label, raw in pieces))
 
 
 def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from protocols.mail.charsets import codec_of, decode
+from protocols.mail.charsets import codec_of, decode_text
 from protocols.mail.encoded_words import folded, text_of, unstructured
 
 
@@ -100,7 +100,7 @@ def test_values(value: bytes, charset: str, text: str) -> None:
 )
 def test_japanese_mail_is_more_than_its_charset(raw: bytes, text: str) -> None:
     """Its senders write windows-932's characters in ISO-2022-JP, and Python's codec stops at them."""
-    assert decode(raw, "iso-2022-jp") == text
+    assert decode_text(raw, "iso-2022-jp") == text
     assert text_of(b"=?ISO-2022-JP?B?" + base64.b64encode(raw) + b"?=") == text
 
 
@@ -117,7 +117,7 @@ some_labels = st.text(max_size=9) | st.sampled_from(["utf-7", "utf-16", "hz", "g
 @given(st.binary(max_size=60), some_labels)
 @example(b"\x1b$B\x1b(I\x1b$@a\x1b(B", "iso-2022-jp")
 def test_bytes_are_always_text(raw: bytes, label: str) -> None:
-    decode(raw, label, label).encode()
+    decode_text(raw, label, label).encode()
 
 
 pieces = st.sampled_from(
