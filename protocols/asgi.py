@@ -58,6 +58,7 @@ __all__ = [
     "Media",
     "Receive",
     "ReceiveEvent",
+    "Recipient",
     "Routable",
     "SMSAcceptEvent",
     "SMSDeferEvent",
@@ -282,12 +283,24 @@ class Mailbox(TypedDict):
     uidvalidity: int
 
 
+class Recipient(TypedDict):
+    """One recipient of a message."""
+
+    address: str
+    source: str
+    """``envelope``; for a message in a mailbox the header field that names it, in lower case, or ``login``."""
+    tag: str | None
+    """``bill7`` of ``help+bill7@example.org``."""
+
+
 class EmailScope(_OurScope):
     type: Literal["email"]
     transport: Literal["smtp", "lmtp", "imap"]
     mail_from: str
     """The envelope's sender; empty for the null reverse-path (bounces)."""
     rcpt_to: list[str]
+    recipients: list[Recipient]
+    """The same recipients in the same order, each with its source and its tag."""
     headers: list[tuple[bytes, bytes]]
     """Names lower-cased, values raw (unfolded, not decoded), in order."""
     message_id: str | None
@@ -297,6 +310,8 @@ class EmailScope(_OurScope):
     mailbox: Mailbox | None
     authentication: dict[str, str] | None
     received_at: float
+    url_route: NotRequired[URLRoute]
+    """Added by a router: the captures of the route's regular expression."""
 
 
 class EmailReceiveEvent(TypedDict):
@@ -310,19 +325,24 @@ class EmailDisconnectEvent(TypedDict):
 
 
 class EmailAcceptEvent(TypedDict):
+    """A verdict. ``rcpt_to``: the recipients that it is for; without it, all that have none yet."""
+
     type: Literal["email.accept"]
+    rcpt_to: NotRequired[list[str]]
 
 
 class EmailRejectEvent(TypedDict):
     type: Literal["email.reject"]
     code: NotRequired[int]
     reason: NotRequired[str]
+    rcpt_to: NotRequired[list[str]]
 
 
 class EmailDeferEvent(TypedDict):
     type: Literal["email.defer"]
     reason: NotRequired[str]
     retry_after: NotRequired[float]
+    rcpt_to: NotRequired[list[str]]
 
 
 class EmailSendEvent(TypedDict):

@@ -63,7 +63,7 @@ def has_ends(scope: EmailScope) -> bool:
     """Whether an answer's sender and recipient are known: a message in a mailbox may name neither."""
     try:
         for address in (scope["mail_from"], *scope["rcpt_to"][:1]):
-            check_address(address, max_local_part=255)
+            check_address(address)
     except ValueError:
         return False
     return bool(scope["rcpt_to"])

@@ -1,7 +1,7 @@
 """The routers of our scope types, and what makes their routes; neither a server nor a plugin is imported for them."""
 
-from gateway.scopes.email.patterns import address, domain, regex
 from gateway.scopes.email.router import EmailToRouter
+from gateway.scopes.email.routes import address, domain, regex
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.mqtt.patterns import topic
 from gateway.scopes.mqtt.router import TopicRouter

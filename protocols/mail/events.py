@@ -1,7 +1,7 @@
 """What an application may send in an ``email`` scope. Pure; see :mod:`protocols.events`."""
 
 import re
-from typing import Any
+from typing import Any, TypeVar
 
 from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
 from protocols.errors import LocalProtocolError
@@ -11,14 +11,9 @@ from protocols.mail.headers import parse_headers
 from protocols.mail.line_ends import with_crlf
 
 SENDS = {
-    "open": {
-        "email.send": "open",
-        "email.accept": "decided",
-        "email.reject": "decided",
-        "email.defer": "decided",
-    },
-    "decided": {"email.send": "decided"},
+    "open": dict.fromkeys(("email.send", "email.accept", "email.reject", "email.defer"), "open"),
 }
+"""One state: :class:`~protocols.mail.verdict.Verdicts` sees to it that each recipient has one verdict at most."""
 
 LONGEST_MESSAGE = 150 * 1024 * 1024
 """Bytes of a message at most: no mail service takes more, and a store keeps it in one piece."""
@@ -28,22 +23,39 @@ _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-re
 _BLIND = re.compile(rb"^(?:resent-)?bcc[ \t]*:.*\n(?:[ \t].*\n)*", re.IGNORECASE | re.MULTILINE)
 
 
+_Verdict = TypeVar("_Verdict", EmailAcceptEvent, EmailRejectEvent, EmailDeferEvent)
+
+
 def accept(event: Event) -> EmailAcceptEvent:
-    return {"type": "email.accept"}
+    clean: EmailAcceptEvent = {"type": "email.accept"}
+    return _for_some(event, clean)
 
 
 def reject(event: Event) -> EmailRejectEvent:
     code = event.get("code", 550)
     if not isinstance(code, int) or not 500 <= code <= 599:
         raise wrong(event, "code", "an integer from 500 to 599, SMTP's refusals; email.defer asks for another try")
-    return {"type": "email.reject", "code": int(code), "reason": one_line(event, "reason")}
+    clean: EmailRejectEvent = {"type": "email.reject", "code": int(code), "reason": one_line(event, "reason")}
+    return _for_some(event, clean)
 
 
 def defer(event: Event) -> EmailDeferEvent:
-    reason, wait = one_line(event, "reason"), retry_after(event)
-    if wait is None:
-        return {"type": "email.defer", "reason": reason}
-    return {"type": "email.defer", "reason": reason, "retry_after": wait}
+    wait = retry_after(event)
+    clean: EmailDeferEvent = {"type": "email.defer", "reason": one_line(event, "reason")}
+    if wait is not None:
+        clean["retry_after"] = wait
+    return _for_some(event, clean)
+
+
+def _for_some(event: Event, clean: _Verdict) -> _Verdict:
+    """Add the recipients that the verdict is for, if it names any."""
+    recipients = event.get("rcpt_to")
+    if recipients is None:
+        return clean
+    if not isinstance(recipients, list | tuple) or not all(isinstance(each, str) for each in recipients or (None,)):
+        raise wrong(event, "rcpt_to", "a list of recipients of the scope, or leave it out")
+    clean["rcpt_to"] = list(dict.fromkeys(recipients))
+    return clean
 
 
 def send(event: Event) -> EmailSendEvent:
@@ -69,7 +81,7 @@ def _address(given: Any) -> str:
     if not isinstance(given, str):
         raise LocalProtocolError(f"email.send: an address is {shown(given)}; write text")
     try:
-        return check_address(given, max_local_part=255)
+        return check_address(given)
     except ValueError as error:
         raise LocalProtocolError(f"email.send: an address is malformed: {error}") from error
 

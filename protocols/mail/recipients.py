@@ -1,12 +1,16 @@
-"""Finds the recipients of a message in a mailbox. It has no envelope any more, but its header fields are evidence.
+"""The recipients of a message, each with the source that names it.
+
+Over SMTP and LMTP that is the envelope. A message in a mailbox has none any more, but its header fields are evidence.
 
 Pure, and linear in the size of the header, whatever is in it.
 """
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 
-from protocols.mail.addresses import check_address
+from protocols.asgi import EmailScope, Recipient
+from protocols.mail.addresses import DELIMITER, check_address, tag_of
 from protocols.mail.headers import Headers, first
 
 MAX_CANDIDATES = 1000
@@ -30,7 +34,26 @@ _QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
 _COMMENT = re.compile(r"\([^()]{0,256}\)")
 _WORD = re.compile(r"[^\s<>,;:()\"]+")
 _SEPARATOR = re.compile(r"[,;:]")
-_FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,64}@[^\s<>;@]{1,255})>?")
+_FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,2000}@[^\s<>;@]{1,255})>?")
+
+ENVELOPE = "envelope"
+"""The source of a recipient that a RCPT command named."""
+LOGIN = "login"
+"""The source of a recipient that is the login name of the mailbox."""
+
+Tier = list[Recipient]
+"""Candidates that one piece of evidence names."""
+
+
+def recipient(address: str, source: str = ENVELOPE, delimiters: str = DELIMITER) -> Recipient:
+    """Return a checked address as the scope has it. ``delimiters``: the characters that may begin a tag."""
+    return {"address": address, "source": source, "tag": tag_of(address, delimiters)}
+
+
+def address_to(scope: EmailScope, recipients: Sequence[Recipient]) -> None:
+    """Put ``recipients`` into ``scope``."""
+    scope["rcpt_to"] = [each["address"] for each in recipients]
+    scope["recipients"] = [*recipients]
 
 
 def addresses(value: bytes) -> list[str]:
@@ -58,8 +81,10 @@ def _valid(candidates: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def evidence(headers: Headers, *, recipient_header: str | None = None, username: str = "") -> list[list[str]]:
-    """Return lists of candidate addresses, the best evidence first.
+def evidence(
+    headers: Headers, *, recipient_header: str | None = None, username: str = "", delimiters: str = DELIMITER
+) -> list[Tier]:
+    """Return lists of candidates, the best evidence first. The source of each is the name of its header field.
 
     If ``recipient_header`` is given, no other header field counts. The login name, if it is an address, is the last
     resort.
@@ -69,14 +94,19 @@ def evidence(headers: Headers, *, recipient_header: str | None = None, username:
     else:
         there = {name for name, _ in headers}  # few messages have more than two of them
         tiers = [_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names)]
-        tiers.append(_received_for(headers))
+        tiers.append(dict.fromkeys(_received_for(headers), "received"))
         tiers += [_fields(headers, names) for names in _AUTHOR if not there.isdisjoint(names)]
-    tiers.append(_valid([username] if "@" in username else []))
-    return [tier for tier in tiers if tier]
+    tiers.append(dict.fromkeys(_valid([username] if "@" in username else []), LOGIN))
+    return [[recipient(*each, delimiters) for each in tier.items()] for tier in tiers if tier]
 
 
-def _fields(headers: Headers, names: Sequence[bytes]) -> list[str]:
-    return _valid(address for name, value in headers if name in names for address in addresses(value))
+def _fields(headers: Headers, names: Sequence[bytes]) -> dict[str, str]:
+    """Return address -> the name of the first field that has it, in order; at most MAX_CANDIDATES."""
+    found: dict[str, str] = {}
+    for name, value in headers:
+        if name in names and len(found) < MAX_CANDIDATES:
+            found |= {each: name.decode("ascii") for each in addresses(value) if each not in found}
+    return dict(islice(found.items(), MAX_CANDIDATES))
 
 
 def _received_for(headers: Headers) -> list[str]:
@@ -84,13 +114,13 @@ def _received_for(headers: Headers) -> list[str]:
     return _valid(match[1].decode("utf-8", "replace") for match in values if match)
 
 
-def choose(tiers: Iterable[list[str]], takes: Callable[[str], bool]) -> list[str]:
-    """Return the addresses that ``takes`` accepts, from the best evidence that has such an address; else none.
+def choose(tiers: Iterable[Tier], takes: Callable[[Recipient], bool]) -> Tier:
+    """Return the candidates that ``takes`` accepts, from the best evidence that has such an address; else none.
 
     Worse evidence adds nothing: an address in Cc has its own copy of the message elsewhere.
     """
     for tier in tiers:
-        if taken := [address for address in tier if takes(address)]:
+        if taken := [candidate for candidate in tier if takes(candidate)]:
             return taken
     return []
 

@@ -11,18 +11,16 @@ from typing import Any
 from protocols.app_run import AppRun
 from protocols.asgi import (
     Application,
-    EmailAcceptEvent,
-    EmailDeferEvent,
-    EmailRejectEvent,
     EmailScope,
     EmailSendEvent,
     describe,
 )
 from protocols.errors import LocalProtocolError, NotSent
+from protocols.events import Event
 from protocols.mail import events
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.submission import Submission
-from protocols.mail.verdict import Accept, Defer, Reject, Verdict
+from protocols.mail.verdict import Accept, Defer, Verdict, Verdicts, verdict_of
 from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
@@ -45,7 +43,7 @@ class EmailRun(AppRun):
         self, app: Application, scope: EmailScope, body: Body, submission: Submission | None, timeout: float
     ) -> None:
         super().__init__(app, scope)
-        self.verdict: Verdict = Accept()
+        self.verdicts = Verdicts(scope["rcpt_to"])
         self._submission = submission
         self._chunks: deque[bytes] | None = deque([body]) if isinstance(body, bytes) else body
         self._ends = asyncio.get_running_loop().time() + timeout
@@ -60,14 +58,10 @@ class EmailRun(AppRun):
         chunk = self._chunks.popleft()
         return {"type": "email.receive", "body": chunk, "more_body": bool(self._chunks)}
 
-    def email_accept(self, event: EmailAcceptEvent) -> None:
-        self.verdict = Accept()
+    def decide(self, event: Event) -> None:
+        self.verdicts.add(event)
 
-    def email_reject(self, event: EmailRejectEvent) -> None:
-        self.verdict = Reject(event["code"], event["reason"] or Reject().reason)
-
-    def email_defer(self, event: EmailDeferEvent) -> None:
-        self.verdict = Defer(event["reason"] or Defer().reason, event.get("retry_after"))
+    email_accept = email_reject = email_defer = decide
 
     def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
         if self._submission is None:
@@ -107,10 +101,41 @@ async def deliver(
     submission: Submission | None = None,
     authenticator: Authenticator | None = None,
 ) -> Verdict:
-    """Run ``app`` over one message and return its verdict. With an ``authenticator`` its sender is verified before.
+    """Run ``app`` over one message, as :func:`deliver_to_each` does, and return one verdict for all recipients."""
+    verdicts = await deliver_to_each(
+        app, scope, body, timeout=timeout, submission=submission, authenticator=authenticator
+    )
+    warn_of_rejections(scope, verdicts)
+    return verdicts.combined
+
+
+def warn_of_rejections(scope: EmailScope, verdicts: Verdicts) -> None:
+    """Tell the operator, where there is one answer for all recipients, and some reject what others have accepted.
+
+    The sender is not told. It has one answer, and a bounce of ours would go to the person that a forged sender names.
+    """
+    if not verdicts.differ or not isinstance(verdicts.combined, Accept):
+        return
+    for event, recipients in verdicts.groups():
+        if event["type"] == "email.reject":
+            said = "%s: %s for %s (%s); its sender does not learn of it, because others have accepted"
+            logger.warning(said, describe(scope), verdict_of(event), ", ".join(recipients), event["reason"])
+
+
+async def deliver_to_each(
+    app: Application,
+    scope: EmailScope,
+    body: Body,
+    *,
+    timeout: float,
+    submission: Submission | None = None,
+    authenticator: Authenticator | None = None,
+) -> Verdicts:
+    """Run ``app`` over one message and return its verdicts. With an ``authenticator`` its sender is verified before.
 
     An application that returns without a verdict has accepted. One that crashes (which is logged once), or does not
-    return within ``timeout`` seconds, has deferred, whatever it sent. Cancelling this cancels the application.
+    return within ``timeout`` seconds, has deferred, whatever it sent; only verdicts with ``rcpt_to`` stand. Cancelling
+    this cancels the application.
     """
     if authenticator is not None:
         scope["authentication"] = await authenticator.results(scope, partial(_joined, body))
@@ -119,6 +144,8 @@ async def deliver(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:
             crash = await run.run()
-    if limit.expired() and not isinstance(run.verdict, Defer):  # its deferral has been logged
+    if limit.expired() and not isinstance(run.verdicts.combined, Defer):  # its deferral has been logged
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
-    return Defer() if crash is not None or limit.expired() else run.verdict
+    if crash is not None or limit.expired():
+        run.verdicts.fail()
+    return run.verdicts

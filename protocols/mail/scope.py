@@ -4,7 +4,9 @@ from typing import Any, Literal
 
 from protocols.asgi import VERSIONS, EmailScope, HostPort, Mailbox
 from protocols.event_id import new_id
+from protocols.mail.addresses import DELIMITER
 from protocols.mail.headers import message_id, parse_headers
+from protocols.mail.recipients import recipient
 
 
 def email_scope(
@@ -22,9 +24,11 @@ def email_scope(
     mailbox: Mailbox | None = None,
     event: str | None = None,
     size: int | None = None,
+    delimiters: str = DELIMITER,
 ) -> EmailScope:
-    """The scope of one message. It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's
-    event id, if it has one already; ``size`` that of the whole message, if ``body`` is only its beginning."""
+    """The scope of one message, whose envelope has the recipients ``rcpt_to``; ``delimiters`` may begin a tag in one.
+    It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's event id, if it has one
+    already; ``size`` that of the whole message, if ``body`` is only its beginning."""
     headers = parse_headers(body)
     return {
         "type": "email",
@@ -37,6 +41,7 @@ def email_scope(
         "transport": transport,
         "mail_from": mail_from,
         "rcpt_to": rcpt_to,
+        "recipients": [recipient(address, delimiters=delimiters) for address in rcpt_to],
         "headers": headers,
         "message_id": message_id(headers),
         "size": len(body) if size is None else size,

@@ -11,6 +11,7 @@ from protocols.asgi import Application, EmailScope, Receive
 from protocols.events import Event
 from protocols.mail import events
 from protocols.mail.message_id import with_message_id
+from protocols.mail.verdict import Verdicts
 
 
 class EmailAttempt(Attempt):
@@ -18,9 +19,17 @@ class EmailAttempt(Attempt):
     checks: ClassVar = events.CHECKS
 
     email_send = Attempt.leave
-    email_accept = Attempt.decide
-    email_reject = Attempt.decide
-    email_defer = Attempt.decide
+
+    def __init__(self, app: Application, scope: EmailScope, events: Sequence[Any]) -> None:
+        super().__init__(app, scope, events)
+        self._verdicts = Verdicts(scope["rcpt_to"])
+
+    def decide(self, event: Event) -> None:
+        """A group of recipients is kept, and tried again, as one: their verdicts are combined."""
+        self._verdicts.add(event)
+        super().decide(self._verdicts.combined_event)
+
+    email_accept = email_reject = email_defer = decide
 
 
 class EmailDelivery(DeliveryKind):

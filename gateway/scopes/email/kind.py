@@ -10,8 +10,8 @@ from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
 from gateway.routing.router import Route, default
 from gateway.scopes.email.delivery import EmailDelivery
-from gateway.scopes.email.patterns import address, domain, regex
 from gateway.scopes.email.router import EmailToRouter
+from gateway.scopes.email.routes import address, domain, regex
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable

@@ -1,41 +1,53 @@
-"""Mail addresses and their domains, as patterns of routes, and the routes by them."""
+"""Mail addresses and their domains, as patterns of routes."""
 
 import re
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
-from gateway.delivery.policy import Policy
 from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern, Regex
-from gateway.routing.router import PLAIN, Route, pattern_text, route
+from protocols.mail.addresses import check_address, check_domain, unicode_form
 
 _NOT_IN_ADDRESSES = re.compile(r"[\s<>,]")
 """What a header has around addresses, and no recipient in an envelope."""
 
 
+class TaggedAddress(str):
+    """An address with a tag, as patterns look at it."""
+
+    __slots__ = ("base",)
+
+    base: str
+    """The address without its tag."""
+
+
 @dataclass(frozen=True)
 class Address(Pattern):
-    """One mail address, without regard to case."""
+    """One mail address, without regard to case, also with a tag. Its domain may be written in both forms (IDNA)."""
 
-    address: str
+    address: str = field(compare=False)
+    _key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        local, at, domain = self.address.rpartition("@")
-        if not (local and at and domain) or _NOT_IN_ADDRESSES.search(self.address):
-            raise ValueError(f"{self.address!r} is not a mail address; write help@example.org")
+        try:
+            key = check_address(self.address)
+        except ValueError as error:
+            raise ValueError(f"{self.address!r} is not a mail address; write help@example.org") from error
+        object.__setattr__(self, "_key", key.casefold())
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        return (("text", self.address),)
+        return (("text", self._key),)
 
     @property
     def sample(self) -> str:
-        return self.address
+        return self._key
 
     def match(self, key: str) -> Captures | None:
-        return NO_CAPTURES if key.casefold() == self.address.casefold() else None
+        if key.casefold() == self._key:
+            return NO_CAPTURES
+        return NO_CAPTURES if isinstance(key, TaggedAddress) and key.base.casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        return isinstance(other, Address) and other.address.casefold() == self.address.casefold()
+        return self == other
 
     def __str__(self) -> str:
         return self.address
@@ -43,44 +55,53 @@ class Address(Pattern):
 
 @dataclass(frozen=True)
 class Domain(Pattern):
-    """Every address at one domain, and not at its subdomains."""
+    """Every address at one domain, and not at its subdomains. It may be written in both forms (IDNA)."""
 
-    domain: str
+    domain: str = field(compare=False)
+    _key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.domain or "@" in self.domain or _NOT_IN_ADDRESSES.search(self.domain):
-            raise ValueError(f"{self.domain!r} is not a domain; write example.org")
+        try:
+            key = check_domain(self.domain)
+        except ValueError as error:
+            raise ValueError(f"{self.domain!r} is not a domain; write example.org") from error
+        object.__setattr__(self, "_key", key.casefold())
 
     @property
     def conditions(self) -> tuple[Condition, ...]:
-        return (("domain", self.domain),)
+        return (("domain", self._key),)
 
     @property
     def sample(self) -> str:
-        return f"@{self.domain}"
+        return f"@{self._key}"
 
     def match(self, key: str) -> Captures | None:
-        return NO_CAPTURES if key.rpartition("@")[2].casefold() == self.domain.casefold() else None
+        return NO_CAPTURES if key.rpartition("@")[2].casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        if isinstance(other, Domain):
-            return other.domain.casefold() == self.domain.casefold()
-        return isinstance(other, Address) and self.match(other.address) is not None
+        return self == other or (isinstance(other, Address) and self.match(other.sample) is not None)
 
     def __str__(self) -> str:
         return f"@{self.domain}"
 
 
-def regex(pattern: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """A recipient, by ``re.search`` without regard to case. Unanchored: end it with ``$`` to mean the whole domain."""
-    return route(Regex(pattern_text(pattern), ignore_case=True), target, policy)
+@dataclass(frozen=True)
+class AddressRegex(Regex):
+    """A regular expression over an address, without regard to case.
 
+    One with letters outside ASCII is also searched in the form of the address that people write: ``@bücher\\.example$``
+    takes what comes for ``xn--bcher-kva.example``.
+    """
 
-def address(address: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """One recipient."""
-    return route(Address(pattern_text(address)), target, policy)
+    ignore_case: bool = True
 
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        return super().conditions if self.text.isascii() else ()  # what it begins or ends with has two forms
 
-def domain(domain: str, target: Any, policy: Policy = PLAIN) -> Route:
-    """Every recipient at one domain."""
-    return route(Domain(pattern_text(domain)), target, policy)
+    def match(self, key: str) -> Captures | None:
+        found = super().match(key)
+        if found is not None or self.text.isascii():
+            return found
+        written = unicode_form(key)
+        return None if written == key else super().match(written)

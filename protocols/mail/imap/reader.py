@@ -21,14 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from protocols.asgi import Application, EmailScope, HostPort, Routable
+from protocols.asgi import Application, EmailScope, HostPort, Recipient, Routable
 from protocols.errors import BindError, Disconnected
+from protocols.mail.addresses import DELIMITER, Delimiters
 from protocols.mail.imap.errors import IMAPRefused
 from protocols.mail.imap.grammar import MailboxMessage, Selected
 from protocols.mail.imap.marks import AnyMark, FinalMark, check_final, parse_mark
 from protocols.mail.imap.pending import PendingMessages
 from protocols.mail.imap.session import FolderSession, FolderState, Marks
-from protocols.mail.recipients import choose, evidence, sender
+from protocols.mail.recipients import address_to, choose, evidence, sender
 from protocols.mail.run import deliver
 from protocols.mail.scope import email_scope
 from protocols.mail.submission import Submission
@@ -88,6 +89,9 @@ class IMAPSettings:
     recipient_header: str | None = None
     """The only header that names the recipient, such as Delivered-To, if you know which one the server writes. Without
     it the best evidence counts, much of which a sender can forge."""
+    recipient_delimiter: Delimiters = DELIMITER
+    """The characters that may begin a tag in a local part: `help+bill7@example.org` has the tag `bill7`, and
+    a route for `help@example.org` takes it. Empty: there are no tags."""
     max_message: Length = 32 * 1024 * 1024
     """The largest message that is fetched. A larger one gets the mark of `on_reject`, and no handler gets it."""
     handler_timeout: Timeout = 120.0
@@ -281,16 +285,21 @@ class IMAPReader(Server):
     def _address(self, scope: EmailScope) -> bool:
         """Find the recipients of the message, and return whether the application takes it."""
         settings, router = self._settings, self._router
-        tiers = evidence(scope["headers"], recipient_header=settings.recipient_header, username=settings.username)
+        tiers = evidence(
+            scope["headers"],
+            recipient_header=settings.recipient_header,
+            username=settings.username,
+            delimiters=settings.recipient_delimiter,
+        )
         if router is None:
-            scope["rcpt_to"] = tiers[0] if tiers else []
+            address_to(scope, tiers[0] if tiers else [])
             return True
 
-        def takes(address: str) -> bool:
-            scope["rcpt_to"] = [address]
+        def takes(candidate: Recipient) -> bool:
+            address_to(scope, [candidate])
             return router.routable(scope)
 
-        scope["rcpt_to"] = choose(tiers, takes)
+        address_to(scope, choose(tiers, takes))
         return bool(scope["rcpt_to"]) or (not tiers and router.routable(scope))
 
 

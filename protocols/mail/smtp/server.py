@@ -17,14 +17,14 @@ from typing import Any
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.authentication.authenticator import Authenticator
-from protocols.mail.run import deliver
+from protocols.mail.run import deliver_to_each, warn_of_rejections
 from protocols.mail.scope import email_scope
 from protocols.mail.smtp.data import head, prepend
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction
 from protocols.mail.submission import Submission
-from protocols.mail.verdict import Verdict
+from protocols.mail.verdict import Verdicts
 from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
@@ -161,16 +161,16 @@ class SMTPServer(Server, SessionOwner):
 
     def handle(
         self, session: SMTPSession, transaction: Transaction, message: collections.deque[bytes]
-    ) -> "asyncio.Task[Verdict]":
+    ) -> "asyncio.Task[Verdicts]":
         prepend(message, self._trace(session, transaction))
         recipients = list(dict.fromkeys(transaction.recipients))
         scope = self._scope(session, transaction, recipients, head(message), sum(map(len, message)))
         return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
 
-    async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdict:
+    async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
         try:
-            verdict = await deliver(
+            verdicts = await deliver_to_each(
                 self.app,
                 scope,
                 body,
@@ -181,8 +181,10 @@ class SMTPServer(Server, SessionOwner):
         except asyncio.CancelledError:
             logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)
             raise
-        traffic.info("%s: %s %s, %d bytes: %s, %.0f ms", *facts, verdict, (time.monotonic() - began) * 1000)
-        return verdict
+        traffic.info("%s: %s %s, %d bytes: %s, %.0f ms", *facts, verdicts, (time.monotonic() - began) * 1000)
+        if self.settings.protocol == "smtp":
+            warn_of_rejections(scope, verdicts)
+        return verdicts
 
     def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
         """The trace header of RFC 5321 4.4. It does not name recipients: some may be blind copies."""
@@ -208,6 +210,7 @@ class SMTPServer(Server, SessionOwner):
             server=session.local,
             helo=session.helo(),
             event=transaction.id,
+            delimiters=self.settings.recipient_delimiter,
         )
 
 

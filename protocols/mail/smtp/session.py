@@ -21,7 +21,7 @@ from protocols.mail.smtp.data import Chunks, Content
 from protocols.mail.smtp.replies import enhance, verdict_reply
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
-from protocols.mail.verdict import Defer, Verdict
+from protocols.mail.verdict import Verdicts, deferred
 from protocols.net.byte_budget import ByteBudget, Reservation
 from protocols.net.endpoints import host_port
 from protocols.net.wrong_protocol import describe_wrong_protocol
@@ -92,7 +92,7 @@ class SessionOwner(ABC):
     @abstractmethod
     def handle(
         self, session: "SMTPSession", transaction: Transaction, message: collections.deque[bytes]
-    ) -> "asyncio.Task[Verdict]":
+    ) -> "asyncio.Task[Verdicts]":
         """Start the application over one message, whose chunks are taken out of ``message``."""
 
 
@@ -407,16 +407,20 @@ class SMTPSession(SMTP):
             answer = await self._answer_to_message(transaction)
         finally:
             self._reset()
-        await self._answer(answer, len(transaction.recipients))
+        await self._write(answer)  # not push: a rejection is no error of the sender, which may have many messages
         if self._owner.draining:
             self.drain()
 
     def _no_recipients(self, transaction: Transaction | None) -> str:
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
-    async def _answer(self, answer: str, recipients: int) -> None:
-        """Answer a message. A rejection does not count as an error of the sender, which may have many messages."""
-        await self._write(answer)
+    def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
+        """Return the answer to a message that no handler gets."""
+        return self._refusal("DATA", refusal)
+
+    def _decided(self, verdicts: Verdicts, transaction: Transaction) -> str:
+        """Return the answer to a message that was handled."""
+        return verdict_reply(verdicts.combined, transaction.id)
 
     async def _answer_to_message(self, transaction: Transaction) -> str:
         reservation = Reservation(self._owner.buffered)
@@ -425,12 +429,12 @@ class SMTPSession(SMTP):
             try:
                 message = await self._read_message(reservation)
             except RemoteProtocolError as refusal:
-                return self._refusal("DATA", refusal)
+                return self._refused(refusal, transaction)
             transaction.whole, self._idle = True, 0
             task = self._owner.handle(self, transaction, message)
             task.add_done_callback(lambda _: reservation.release())
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
-        return verdict_reply(await self._verdict(task), transaction.id)
+        return self._decided(await self._verdicts(task), transaction)
 
     async def _read_message(self, reservation: Reservation) -> collections.deque[bytes]:
         """Read the content of the message. Raises RemoteProtocolError."""
@@ -473,14 +477,14 @@ class SMTPSession(SMTP):
         finally:
             self._intake = None
 
-    async def _verdict(self, task: "asyncio.Task[Verdict]") -> Verdict:
+    async def _verdicts(self, task: "asyncio.Task[Verdicts]") -> Verdicts:
         """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # the sender is silent because it waits for us
         await asyncio.wait({task}, timeout=self._owner.settings.handler_timeout + STUBBORN)
         self._reset_timeout()
         failed = not task.done() or task.cancelled() or task.exception() is not None
-        return Defer() if failed else task.result()
+        return deferred() if failed else task.result()
 
 
 class LMTPSession(SMTPSession):
@@ -503,5 +507,8 @@ class LMTPSession(SMTPSession):
     def _no_recipients(self, transaction: Transaction | None) -> str:
         return "503 5.5.1 No valid recipients"
 
-    async def _answer(self, answer: str, recipients: int) -> None:
-        await self._write("\r\n".join([answer] * recipients))
+    def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
+        return "\r\n".join([super()._refused(refusal, transaction)] * len(transaction.recipients))
+
+    def _decided(self, verdicts: Verdicts, transaction: Transaction) -> str:
+        return "\r\n".join(verdict_reply(verdicts.of(each), transaction.id) for each in transaction.recipients)

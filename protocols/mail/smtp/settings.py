@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from protocols.mail.addresses import DELIMITER, Delimiters
 from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.net.listener import TLS
 from protocols.server import SETTINGS_CONFIG
@@ -37,6 +38,9 @@ class SMTPSettings:
     it is handled, a message counts twice: an application may join its chunks. At least twice ``max_message``."""
     max_recipients: Count = 100
     """Recipients of one message; the sender is told (452) to send the rest in another transaction."""
+    recipient_delimiter: Delimiters = DELIMITER
+    """The characters that may begin a tag in a local part: `help+bill7@example.org` has the tag `bill7`, and
+    a route for `help@example.org` takes it. Empty: there are no tags."""
     max_connections: Count = 500
     """Connections at a time. One more is told to try later (421); with ``implicit_tls`` it is closed."""
     max_per_address: Bound = 100

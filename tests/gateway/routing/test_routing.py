@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, scope
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gateway import (
     AsyncConsumer,
@@ -31,6 +33,9 @@ from gateway import (
     url,
 )
 from gateway.routing.patterns import Regex
+from protocols.mail.events import CHECKS
+from protocols.mail.recipients import recipient
+from protocols.mail.verdict import Verdicts
 
 
 def named(name: str, seen: list[Any]) -> Any:
@@ -187,10 +192,19 @@ PARTS = [
 
 
 async def deliver(router: Any, *rcpt_to: str) -> list[dict[str, Any]]:
-    async with Conversation(router, scope("email", rcpt_to=list(rcpt_to))) as server:
+    to = {"rcpt_to": list(rcpt_to), "recipients": [recipient(each) for each in rcpt_to]}
+    async with Conversation(router, scope("email", **to)) as server:
         server.say(*PARTS)
         await server.end()
         return server.heard()
+
+
+def told(heard: list[dict[str, Any]], *rcpt_to: str) -> Verdicts:
+    """The verdicts that a server has heard."""
+    verdicts = Verdicts(rcpt_to)
+    for event in heard:
+        verdicts.add(CHECKS[event["type"]](event))
+    return verdicts
 
 
 async def test_recipients_are_grouped_by_their_first_route() -> None:
@@ -217,8 +231,11 @@ async def test_recipients_are_grouped_by_their_first_route() -> None:
     ],
 )
 async def test_verdicts_are_combined(verdicts: dict[str, str], sum_of_them: str) -> None:
-    heard = await deliver(mail_router([], **verdicts), "boss@example.org", "a@example.org")
-    assert [event["type"] for event in heard] == [sum_of_them]
+    both = ("boss@example.org", "a@example.org")
+    heard = told(await deliver(mail_router([], **verdicts), *both), *both)
+    assert heard.combined_event["type"] == sum_of_them
+    for each, name in zip(both, ("boss", "everyone"), strict=True):
+        assert heard.event_for(each)["type"] == f"email.{verdicts.get(name, 'accept')}"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +251,8 @@ async def test_a_deferred_mail_comes_again_for_the_group_that_wishes_it_the_soon
         return app
 
     router = EmailToRouter([address("boss@example.org", defers(wishes[0])), domain("example.org", defers(wishes[1]))])
-    [verdict] = await deliver(router, "boss@example.org", "a@example.org")
+    both = ("boss@example.org", "a@example.org")
+    verdict = told(await deliver(router, *both), *both).combined_event
     assert (verdict["type"], verdict.get("retry_after")) == ("email.defer", soonest)
 
 
@@ -255,7 +273,8 @@ async def test_every_group_hears_that_there_is_nothing_more(form: Any) -> None:
         seen.append((event["type"], *scope["rcpt_to"]))
 
     router = EmailToRouter([address("boss@example.org", Hears), domain("example.org", reads_on)])
-    assert await deliver(router, "boss@example.org", "a@example.org") == [{"type": "email.accept"}]
+    both = ["boss@example.org", "a@example.org"]
+    assert await deliver(router, *both) == [{"type": "email.accept", "rcpt_to": [each]} for each in both]
     assert seen == [("email.disconnect", "boss@example.org"), ("email.disconnect", "a@example.org")]
 
 
@@ -264,6 +283,124 @@ async def test_a_crash_in_one_group_is_raised_after_the_others_had_their_turn() 
     with pytest.raises(RuntimeError, match="boss fell"):
         await deliver(mail_router(seen, boss=RuntimeError("boss fell")), "boss@example.org", "a@example.org")
     assert [name for name, _ in seen] == ["boss", "everyone"]
+
+
+async def test_a_recipient_has_the_verdict_of_its_group_whatever_becomes_of_the_others() -> None:
+    heard: list[Any] = []
+
+    async def send(event: Any) -> None:
+        heard.append(event)
+
+    async def receive() -> Any:
+        return {"type": "email.receive", "body": b"a", "more_body": False}
+
+    both = ["boss@example.org", "a@example.org"]
+    with pytest.raises(RuntimeError, match="boss fell"):
+        await mail_router([], boss=RuntimeError("boss fell"))(scope("email", rcpt_to=both), receive, send)
+    assert [(event["type"], event["rcpt_to"]) for event in heard] == [
+        ("email.defer", ["boss@example.org"]),
+        ("email.accept", ["a@example.org"]),
+    ]
+
+
+async def test_what_an_expression_captures_reaches_the_application_and_each_capture_has_a_run() -> None:
+    seen: list[Any] = []
+
+    async def desk(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["rcpt_to"], scope["url_route"]["kwargs"]))
+
+    router = EmailToRouter([regex(r"^(?P<queue>\w+)(\+(?P<ticket>\d+))?@desk\.example$", desk)])
+    await deliver(router, "a@desk.example", "b+7@desk.example", "A@desk.example", "b+7@desk.example")
+    assert seen == [
+        (["a@desk.example"], {"queue": "a"}),
+        (["b+7@desk.example", "b+7@desk.example"], {"queue": "b", "ticket": "7"}),
+        (["A@desk.example"], {"queue": "A"}),
+    ]
+
+
+async def test_the_captures_of_routers_one_below_the_other_are_together() -> None:
+    seen: list[Any] = []
+
+    async def desk(scope: Any, receive: Any, send: Any) -> None:
+        seen.append(scope["url_route"])
+
+    below = EmailToRouter([regex(r"^(?P<queue>\w+)@", desk)])
+    await deliver(EmailToRouter([regex(r"@(?P<site>\w+)\.example$", below)]), "a@desk.example")
+    assert seen == [{"args": (), "kwargs": {"site": "desk", "queue": "a"}}]
+
+
+@pytest.mark.parametrize("more", [0, 20])
+@pytest.mark.parametrize(
+    ("to", "name"),
+    [
+        ("help+bill7@example.org", "help"),
+        ("help@example.org", "help"),
+        ("Help+x@example.org", "help"),
+        ("help+vip@example.org", "vip"),
+        ("sales+x@example.org", "rest"),
+        ("+help@example.org", "rest"),
+    ],
+)
+async def test_a_route_for_an_address_takes_it_with_a_tag(to: str, name: str, more: int) -> None:
+    seen: list[Any] = []
+    others = [address(f"a{number}@example.org", named("other", seen)) for number in range(more)]
+    router = EmailToRouter(
+        [
+            *others,
+            address("help+vip@example.org", named("vip", seen)),
+            regex(r"^help@example\.org$", named("expression", seen)) if not more else address("x@y", named("x", seen)),
+            address("help@example.org", named("help", seen)),
+            domain("example.org", named("rest", seen)),
+        ]
+    )
+    await deliver(router, to)
+    assert [found for found, _ in seen] == [name if to != "help@example.org" or more else "expression"]
+
+
+@pytest.mark.parametrize("more", [0, 20])
+@pytest.mark.parametrize("written", ["bücher.example", "xn--bcher-kva.example", "BÜCHER.example"])
+@pytest.mark.parametrize("make", ["domain", "address", "regex"])
+async def test_an_internationalized_domain_in_both_forms(make: str, written: str, more: int) -> None:
+    seen: list[Any] = []
+    books = {
+        "domain": lambda: domain(written, named("books", seen)),
+        "address": lambda: address(f"help@{written}", named("books", seen)),
+        "regex": lambda: regex(f"@{re.escape(written)}$", named("books", seen)),
+    }[make]()
+    router = EmailToRouter([*(address(f"a{number}@x.org", named("x", seen)) for number in range(more)), books])
+    await deliver(router, "help@xn--bcher-kva.example")
+    assert [name for name, _ in seen] == ["books"]
+
+
+@given(
+    st.lists(st.sampled_from(["a", "b", "a+1", "b+2", "c", "x"]), max_size=6).map(
+        lambda names: [f"{name}@example.org" for name in names]
+    )
+)
+async def test_every_recipient_is_in_one_group_or_told_so(rcpt_to: list[str]) -> None:
+    """Each recipient once, with those alone whose route and captures it shares, in the order of the envelope."""
+    seen: list[Any] = []
+
+    async def keep(scope: Any, receive: Any, send: Any) -> None:
+        seen.append((scope["rcpt_to"], scope["recipients"], scope["url_route"]["kwargs"]))
+
+    router = EmailToRouter(
+        [
+            address("a@example.org", keep),
+            regex(r"^b(\+(?P<tag>\d))?@example\.org$", keep),
+            regex(r"^(?P<name>c)@", keep),
+        ]
+    )
+    heard = await deliver(router, *rcpt_to)
+    grouped = [each for group, _, _ in seen for each in group]
+    assert sorted(grouped) == sorted(each for each in rcpt_to if not each.startswith("x"))
+    assert [[each["address"] for each in recipients] for _, recipients, _ in seen] == [group for group, _, _ in seen]
+    firsts = [rcpt_to.index(group[0]) for group, _, _ in seen]
+    assert firsts == sorted(firsts)
+    assert len({(group[0][0], *captures.items()) for group, _, captures in seen}) == len(seen)
+    verdicts = told(heard, *rcpt_to)
+    for each in rcpt_to:
+        assert verdicts.event_for(each)["type"] == ("email.reject" if each.startswith("x") else "email.accept")
 
 
 def message(topic: str, id: int | None = None) -> dict[str, Any]:

@@ -1,13 +1,14 @@
 """For whom a message in a mailbox is."""
 
 import time
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.mail.headers import parse_headers
-from protocols.mail.recipients import MAX_CANDIDATES, addresses, choose, evidence, sender
+from protocols.mail.recipients import MAX_CANDIDATES, Tier, addresses, choose, evidence, sender
 
 
 @pytest.mark.parametrize(
@@ -75,8 +76,12 @@ HEADERS = parse_headers(
 )
 
 
+def named(tiers: list[Tier]) -> list[list[str]]:
+    return [[each["address"] for each in tier] for tier in tiers]
+
+
 def test_evidence_comes_best_first() -> None:
-    assert evidence(HEADERS, username="inbox@host.example") == [
+    assert named(evidence(HEADERS, username="inbox@host.example")) == [
         ["help@example.org"],
         ["inbox@host.example", "support@example.org"],
         ["support@example.org"],
@@ -85,18 +90,43 @@ def test_evidence_comes_best_first() -> None:
     ]
 
 
+def test_each_recipient_says_where_it_comes_from() -> None:
+    sources = [each["source"] for tier in evidence(HEADERS, username="me@host.example") for each in tier]
+    assert sources == ["x-original-to", "delivered-to", "delivered-to", "received", "to", "cc", "login"]
+
+
+def test_a_recipients_tag_is_split_off() -> None:
+    headers = parse_headers(b"Delivered-To: help+bill7@example.org\r\n\r\n")
+    [[found]] = evidence(headers)
+    assert found == {"address": "help+bill7@example.org", "source": "delivered-to", "tag": "bill7"}
+    assert evidence(headers, delimiters="")[0][0]["tag"] is None
+
+
+@pytest.mark.parametrize(
+    ("field", "source"), [(b"Delivered-To: %s", "delivered-to"), (b"Received: from a by b for <%s>; now", "received")]
+)
+def test_a_long_local_part_is_evidence(field: bytes, source: str) -> None:
+    token = b"reply+" + b"t" * 300 + b"@example.org"
+    [found] = evidence(parse_headers(field % token + b"\r\n\r\n"), username="me@example.org")[0]
+    assert (found["address"], found["source"]) == (token.decode(), source)
+
+
 def test_a_configured_header_is_the_only_evidence() -> None:
-    assert evidence(HEADERS, recipient_header="Delivered-To") == [["inbox@host.example", "support@example.org"]]
-    assert evidence(HEADERS, recipient_header="X-Mine", username="box@example.org") == [["box@example.org"]]
+    assert named(evidence(HEADERS, recipient_header="Delivered-To")) == [["inbox@host.example", "support@example.org"]]
+    assert named(evidence(HEADERS, recipient_header="X-Mine", username="box@example.org")) == [["box@example.org"]]
     assert evidence(HEADERS, recipient_header="X-Mine", username="box") == []
 
 
 def test_the_best_evidence_that_a_route_knows_decides_alone() -> None:
     tiers = evidence(HEADERS)
-    assert choose(tiers, lambda address: address == "support@example.org") == ["support@example.org"]
-    assert choose(tiers, lambda address: address.endswith("@example.net")) == ["bob@example.net"]
-    assert choose(tiers, lambda address: True) == ["help@example.org"]
-    assert choose(tiers, lambda address: False) == []
+
+    def chosen(takes: Callable[[str], bool]) -> list[str]:
+        return [each["address"] for each in choose(tiers, lambda candidate: takes(candidate["address"]))]
+
+    assert chosen(lambda address: address == "support@example.org") == ["support@example.org"]
+    assert chosen(lambda address: address.endswith("@example.net")) == ["bob@example.net"]
+    assert chosen(lambda address: True) == ["help@example.org"]
+    assert chosen(lambda address: False) == []
 
 
 @pytest.mark.parametrize(

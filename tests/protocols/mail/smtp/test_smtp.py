@@ -234,6 +234,89 @@ async def test_lmtp_answers_for_each_recipient() -> None:
         assert (await peer.ask(b"MAIL FROM:<>\r\nDATA\r\n")).startswith("503 5.5.1 ")
 
 
+async def judges(scope: Any, receive: Any, send: Any) -> None:
+    """Accept a@, reject r@, defer d@, and leave the rest to what the crash of the application makes of it."""
+    await send({"type": "email.accept", "rcpt_to": ["a@x.org"]})
+    await send({"type": "email.reject", "reason": "5.2.2 Full", "rcpt_to": ["r@x.org"]})
+    await send({"type": "email.defer", "reason": "busy", "rcpt_to": ["d@x.org"]})
+    if "c@x.org" in scope["rcpt_to"]:
+        raise RuntimeError
+
+
+def to(*names: str, hello: bytes = b"LHLO x") -> bytes:
+    return hello + b"\r\nMAIL FROM:<>\r\n" + b"".join(b"RCPT TO:<%s@x.org>\r\n" % name.encode() for name in names)
+
+
+async def test_lmtp_answers_each_recipient_with_its_own_verdict() -> None:
+    """RFC 2033, 4.2: one answer for each accepted RCPT, in their order, also where one was named twice."""
+    async with serving(judges, protocol="lmtp") as server, peer_of(server) as peer:
+        answers = [await peer.message(b"A: 1" + DOT, to("d", "a", "r", "a", "c", "o"))]
+        answers += [await peer.reply() for _ in range(5)]
+        assert [answer[:9] for answer in answers] == [
+            *("451 4.3.0", "250 2.0.0", "550 5.2.2", "250 2.0.0", "451 4.3.0", "451 4.3.0")
+        ]
+        assert (await peer.ask(b"NOOP\r\n")).startswith("250 ")
+
+
+@pytest.mark.parametrize(
+    ("settings", "content", "answer"),
+    [
+        ({"max_message": 1000}, b"A: 1\r\n" * 300, "552 5.3.4"),
+        ({"max_line": 1000}, b"x" * 2000, "500 5.5.2"),
+        ({"handler_timeout": 0.05}, b"A: 1", "451 4.3.0"),
+    ],
+)
+async def test_lmtp_refuses_a_message_for_each_recipient(settings: dict[str, Any], content: bytes, answer: str) -> None:
+    async with serving(Held(), protocol="lmtp", **settings) as server, peer_of(server) as peer:
+        answers = [await peer.message(content + DOT, to("a", "b")), await peer.reply()]
+        assert [each[:9] for each in answers] == [answer] * 2
+        assert (await peer.ask(b"NOOP\r\n")).startswith("250 ")
+
+
+@pytest.mark.parametrize(
+    ("names", "answer", "told"),
+    [(("a", "r"), "250 2.0.0", True), (("a", "r", "d"), "451 4.3.0", False), (("r",), "550 5.2.2", False)],
+)
+async def test_smtp_has_one_answer_and_tells_the_operator_of_a_rejection_within_it(
+    names: tuple[str, ...], answer: str, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        kinds = {"a": "accept", "r": "reject", "d": "defer"}
+        for each in scope["rcpt_to"]:
+            kind = kinds[each[0]]
+            await send({"type": f"email.{kind}", "reason": "5.2.2 Full" * (kind == "reject"), "rcpt_to": [each]})
+
+    async with serving(app) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1" + DOT, to(*names, hello=b"EHLO x"))).startswith(answer)
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warned) == told
+    assert all("rejected, 550 for r@x.org (5.2.2 Full); its sender does not learn of it" in line for line in warned)
+
+
+@pytest.mark.parametrize(
+    ("events", "mistake"),
+    [
+        ([{"type": "email.accept", "rcpt_to": ["s@x.org"]}], "that the scope's rcpt_to has not"),
+        ([{"type": "email.accept", "rcpt_to": ["a@x.org"]}] * 2, "there is a verdict"),
+        ([{"type": "email.accept"}] * 2, "a verdict for every recipient"),
+        ([{"type": "email.accept"}, {"type": "email.defer", "rcpt_to": ["a@x.org"]}], "a verdict for every recipient"),
+        ([{"type": "email.accept", "rcpt_to": "a@x.org"}], "a list of recipients"),
+        ([{"type": "email.accept", "rcpt_to": []}], "a list of recipients"),
+        ([{"type": "email.accept", "rcpt_to": [1]}], "a list of recipients"),
+    ],
+)
+async def test_a_verdict_that_is_for_nobody_is_a_crash(
+    events: list[Any], mistake: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        for event in events:
+            await send(event)
+
+    async with serving(app) as server, peer_of(server) as peer:
+        assert (await peer.message(b"A: 1" + DOT, to("a", "b", hello=b"EHLO x"))).startswith("451 ")
+    assert mistake in caplog.text
+
+
 async def test_lmtp_has_a_greeting_of_its_own() -> None:
     async with serving(Inbox(), protocol="lmtp") as server, peer_of(server) as peer:
         assert (await peer.ask(b"EHLO x\r\n")).startswith("500 5.5.1 ")
