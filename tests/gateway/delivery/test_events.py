@@ -546,7 +546,7 @@ def test_mail_is_judged_alike(event: Any) -> None:
         assert one == other
         if one == "accepted":
             assert isinstance(live, EmailRun)
-            line = verdict_reply(live.verdict, "id")
+            line = verdict_reply(live.verdicts.combined, "id")
             assert line.isascii()
             assert line.isprintable()
             assert line[:3] in ("250", "451", *map(str, range(500, 600)))
