@@ -192,7 +192,7 @@ STORED = {"delivery": {"id": "e", "attempt": 1, "first_received": 1.0}}
 
 
 def mail() -> Any:
-    return scope("email", listener="mail", mailbox=None, headers=[])
+    return scope("email", listener="mail", mailbox=None, headers=[], rcpt_to=["help@example.org", "b@x.org"])
 
 
 def sms() -> Any:
@@ -284,12 +284,7 @@ def handling(consumer: Any, does: Any) -> Any:
 
 def among_groups(consumer: Any) -> Any:
     """One of several groups of recipients, whose verdicts are summed up."""
-    app = EmailToRouter([domain("example.org", consumer), default(handling(AsyncMails, AsyncMails.accept))])
-
-    async def two(scope: Any, receive: Any, send: Any) -> None:
-        await app({**scope, "rcpt_to": ["help@example.org", "b@x.org"]}, receive, send)
-
-    return two
+    return EmailToRouter([domain("example.org", consumer), default(handling(AsyncMails, AsyncMails.accept))])
 
 
 @pytest.mark.parametrize(
