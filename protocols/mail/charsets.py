@@ -30,7 +30,7 @@ _SUPERSETS = {
 }
 """The Encoding Standard's name of a charset -> Python's name of it, or of the superset that is used instead."""
 _ALIASES = {
-    **dict.fromkeys(("utf8mb4", "utf_8", "unicode-1-1-utf8", "unicode"), "utf-8"),
+    **dict.fromkeys(("utf8mb4", "utf_8", "unicode-1-1-utf8"), "utf-8"),
     **dict.fromkeys(("gb_2312-1980", "cn-gb", "chinesegb", "cp936", "ms936", "windows-936"), "gb18030"),
     **dict.fromkeys(("cp950", "windows-950", "x-windows-950"), "big5hkscs"),
     **dict.fromkeys(("ks_c_5601", "ksc5601", "x-windows-949", "cp949", "uhc", "x-euc-kr"), "cp949"),
@@ -90,11 +90,11 @@ def _candidates(raw: bytes, declared: str | None, other: str) -> Iterator[str]:
     # Plain text that is labelled UTF-16 or UTF-32 has no zero bytes; decoded by its label it would look like Chinese.
     if declared is not None and not (wide and b"\0" not in raw):
         yield declared
+    if declared is None and b"\x1b$" in raw and raw.isascii():
+        yield "iso2022_jp"
     yield "utf-8"
     if declared is not None:
         yield from _MISTAKEN.get(declared, ())
-    elif b"\x1b$" in raw and raw.isascii():
-        yield "iso2022_jp"
     elif (likely := codec_of(other)) is not None:
         yield likely
 
@@ -107,17 +107,22 @@ def _damaged(raw: bytes, declared: str | None, other: str) -> str:
     likely = declared or codec_of(other) or "utf-8"
     texts = [_loosely(raw, codec) for codec in dict.fromkeys((likely, "utf-8"))]
     best = min(texts, key=_unreadable)
-    if _unreadable(best) * 10 <= sum(not character.isascii() for character in best):
+    if _unreadable(best) * 9 <= _beyond_ascii(best):
         return best
     if (guess := guessed(raw)) is not None:
         texts.append(_loosely(raw, guess))
-    elif declared is None:
+    elif declared is None or not _beyond_ascii(best):
         texts.append(_loosely(raw, "cp1252"))
     return min(texts, key=_unreadable)
 
 
 def _unreadable(text: str) -> int:
     return text.count("\N{REPLACEMENT CHARACTER}")
+
+
+def _beyond_ascii(text: str) -> int:
+    """Count the characters that are not ASCII and can be read."""
+    return sum(not character.isascii() for character in text) - _unreadable(text)
 
 
 def guessed(raw: bytes) -> str | None:

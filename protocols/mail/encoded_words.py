@@ -14,7 +14,10 @@ _WIDTH = 76
 """Columns of a line, unless a single word is longer: the limit for lines with an encoded word (RFC 2047, 2)."""
 _PIECE = 39
 """Bytes of text in an encoded word, so that it fits on one line with ``Subject: ``."""
-_WORD = re.compile(rb"=\?([^?=\s]{1,60})\?([bBqQ])\?(.*?)\?=", re.DOTALL)
+_START = rb"=\?([^?=\s]{1,60})\?([bBqQ])\?"
+_WORD = re.compile(_START + rb"((?:(?!=\?[^?=\s]{1,60}\?[bBqQ]\?).)*?)\?=", re.DOTALL)
+_CUT_WORD = re.compile(_START + rb"([^?]*)\??")
+"""What is left of an encoded word whose end was cut off."""
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 
@@ -35,11 +38,24 @@ def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
     for word in _WORD.finditer(value):
         between = value[end : word.start()]
         if between and not (after_word and between.isspace()):
-            yield None, between
-        yield word[1].decode("latin-1").lower(), (_base64 if word[2] in b"bB" else _quoted)(word[3])
+            yield from _cut_words(between)
+        yield _decoded(word)
         end, after_word = word.end(), True
-    if end < len(value):
-        yield None, value[end:]
+    yield from _cut_words(value[end:])
+
+
+def _cut_words(value: bytes) -> Iterator[tuple[str | None, bytes]]:
+    """Yield the same for text that holds no whole encoded word, but maybe the beginning of one."""
+    end = 0
+    for word in _CUT_WORD.finditer(value):
+        yield None, value[end : word.start()]
+        yield _decoded(word)
+        end = word.end()
+    yield None, value[end:]
+
+
+def _decoded(word: re.Match[bytes]) -> tuple[str, bytes]:
+    return word[1].decode("latin-1").lower(), (_base64 if word[2] in b"bB" else _quoted)(word[3])
 
 
 def _base64(raw: bytes) -> bytes:

@@ -32,6 +32,8 @@ _KNOWN = re.compile(
     re.IGNORECASE,
 )
 """Names of fields that tell a header block from text. A stray line is skipped only before one of them."""
+_FOLDED_ON = re.compile(rb"[ \t][^\n]*(?:\n[ \t][^\n]*){0,20}" + _KNOWN.pattern, re.IGNORECASE)
+"""Folded lines with a field after them: a line of spaces before them is a part of the fold (RFC 5322, 4.2)."""
 _MESSAGE_ID = re.compile(r"<[^<>\s\x00-\x20\x7f]+>")
 
 Headers = list[tuple[bytes, bytes]]
@@ -54,11 +56,12 @@ def parse_headers(message: bytes) -> Headers:
 
 
 def lf_ended(message: bytes) -> bytes:
-    """Return ``message`` with LF for every line end if its first line ends in a bare CR; otherwise as it is."""
+    """Return ``message`` with LF for every line end if its first line ends in a bare CR, or in CR CR LF; otherwise as
+    it is."""
     end = message.find(b"\r")
     if end < 0 or message[end + 1 : end + 2] == b"\n" or b"\n" in message[:end]:
         return message
-    return message.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return message.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def message_block(message: bytes, start: int = 0, end: int | None = None) -> HeaderBlock:
@@ -100,7 +103,7 @@ def _odd_block(block: bytes) -> tuple[Headers, int | None]:
         field = _FIELD.fullmatch(line)
         if not line.strip():
             after = place + len(line)
-            if after < len(block) and not _NAME.match(block, after):
+            if after < len(block) and not (_NAME.match(block, after) or _FOLDED_ON.match(block, after)):
                 return _joined(fields), after
         elif line[:1] in b" \t" and fields:
             fields[-1][1].append(line)

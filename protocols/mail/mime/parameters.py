@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import islice
+from itertools import islice, takewhile
 from urllib.parse import unquote_to_bytes
 
 from protocols.mail.charsets import decode_text, one_line
@@ -14,7 +14,9 @@ MOST = 500
 """Parameters of a field that are read."""
 
 _PARAMETER = re.compile(rb';\s*([^\s=;"]{1,100})\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
-_ESCAPED = re.compile(rb'\\(["\\])')
+_FIRST = re.compile(rb"\A[^;\s]*[;\s]?")
+_ESCAPED = re.compile(rb'\\([]["\\()<>@,;:])')
+"""A quoted pair. A backslash before a letter is the separator of a Windows path, which should be doubled."""
 _SECTION = re.compile(r"(.*?)(?:\*(\d{1,3}))?(\*)?")
 _CHARSET = re.compile(rb"([A-Za-z0-9_.:-]{0,40})'[A-Za-z0-9-]{0,40}'")
 """The prefix of an extended value: its charset and language."""
@@ -23,7 +25,8 @@ _CHARSET = re.compile(rb"([A-Za-z0-9_.:-]{0,40})'[A-Za-z0-9-]{0,40}'")
 def first_word(value: bytes) -> str:
     """Return what a field says before its parameters, in lower case: ``text/plain``, ``attachment``, ``base64``."""
     head = value[:200].partition(b";")[0].split(b"(")[0]
-    return head.strip(b" \t\"'").decode("ascii", "replace").lower()
+    words = takewhile(lambda word: b"=" not in word, head.split())
+    return b"".join(words).strip(b"\"'").decode("ascii", "replace").lower()
 
 
 def boundary(value: bytes) -> bytes:
@@ -55,7 +58,8 @@ def parameters(value: bytes, charset: str = "") -> Mapping[str, str]:
 
 
 def _found(value: bytes) -> Iterator[re.Match[bytes]]:
-    return islice(_PARAMETER.finditer(b";" + value[:LONGEST].partition(b";")[2]), MOST)
+    """Find the parameters. Some senders leave out the semicolon before the first one."""
+    return islice(_PARAMETER.finditer(b";" + _FIRST.sub(b"", value[:LONGEST], count=1)), MOST)
 
 
 def _written(found: re.Match[bytes]) -> bytes:
