@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from email.policy import Compat32
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
+from gateway.consumers.parameters import Extras, extras
 from gateway.consumers.reply import compose, has_ends, may_answer
-from protocols.asgi import EmailDeferEvent, EmailReceiveEvent, EmailScope, EmailSendEvent, Receive, Send
+from protocols.asgi import EmailDeferEvent, EmailReceiveEvent, EmailScope, EmailSendEvent, Receive, Send, URLRoute
 
 R = TypeVar("R")
+
+_NO_ROUTE: URLRoute = {"args": (), "kwargs": {}}
 
 INLINE = 8 * 1024
 """A larger message is parsed on a thread: 64 KiB of nested parts take 0.4 s."""
@@ -29,13 +32,20 @@ class EmailMethods(Consumer[R]):
 
     scope: EmailScope
 
-    _hooks = {"receive": Call()}
+    _hooks = {"receive": Call(more=True)}
     _required = ("receive", "email_receive")
+
+    extras: ClassVar[Extras] = Extras()
+    """The parameters of ``receive`` beside the message."""
 
     raw: bytes
     """The message as it arrived (RFC 5322)."""
     message: email.message.Message
     """The parsed message; each header is a str. To pass it on, use ``raw``: signatures are over those bytes."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.extras = extras(cls.receive, given=1, keys=())
 
     async def run(self, scope: EmailScope, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
@@ -51,10 +61,15 @@ class EmailMethods(Consumer[R]):
         await super().dispatch(event)
 
     def email_receive(self, event: EmailReceiveEvent) -> Any:
+        if self.extras:
+            return self.receive(self.message, **self.extras.of({}, self.scope.get("url_route", _NO_ROUTE)["kwargs"]))
         return self.receive(self.message)
 
-    def receive(self, message: email.message.Message) -> Any:
-        """Handle one message, which is for ``self.scope["rcpt_to"]``."""
+    def receive(self, message: email.message.Message, *args: Any, **kwargs: Any) -> Any:
+        """Handle one message, which is for ``self.scope["rcpt_to"]``.
+
+        Your method can name more parameters: the named groups of the route's regular expression.
+        """
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "email.accept"}))

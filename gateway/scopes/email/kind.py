@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Literal
 
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
-from gateway.routing.router import Route, default
+from gateway.routing.router import Route
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.router import EmailToRouter
-from gateway.scopes.email.routes import address, domain, regex
+from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
@@ -47,6 +47,9 @@ class _MailServer(ServerKind):
         return {"submission": given.submission, **super().options(settings, name, given)}
 
 
+_MAKERS = {"recipient": regex, "address": address, "domain": domain, "default": everything}
+
+
 class EmailKind(ScopeKind):
     name: ClassVar = "email"
     words: ClassVar = "Messages, by recipient."
@@ -67,9 +70,9 @@ class EmailKind(ScopeKind):
     send: ClassVar = "gateway.scopes.email.send:email"
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
-        if key == "default":
-            return default(target, policy)
-        return {"recipient": regex, "address": address, "domain": domain}[key](value, target, policy)
+        return {"recipient": regex, "address": address, "domain": domain, "default": everything}[key](
+            value, target, policy
+        )
 
     def subject(self, text: str) -> dict[str, Any]:
         if not all(text.rpartition("@")) or re.search(r"[\s<>]", text):

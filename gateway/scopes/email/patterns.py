@@ -96,6 +96,11 @@ class AddressRegex(Regex):
     ignore_case: bool = True
 
     @property
+    def names(self) -> frozenset[str]:
+        """The names of its groups."""
+        return frozenset(self._compiled.groupindex)
+
+    @property
     def conditions(self) -> tuple[Condition, ...]:
         return super().conditions if self.text.isascii() else ()  # what it begins or ends with has two forms
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from gateway.consumers.parameters import Extras
+from gateway.consumers.parameters import wanted_by
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern
 from gateway.routing.router import PLAIN, Route, pattern_text, route
@@ -99,7 +99,6 @@ def topic(filter: str, target: Any, policy: Policy = PLAIN) -> Route:
     capture what the consumer's handler must have."""
     pattern = Topic(pattern_text(filter))
     made = route(pattern, target, policy)
-    wanted: Extras = getattr(getattr(made.app, "consumer_class", None), "extras", Extras())
-    for name in sorted(wanted.required - pattern.names):
+    for name in sorted(wanted_by(made.app).required - pattern.names):
         raise ValueError(f"{filter!r} does not capture {name!r}, which {made.target} takes; write {{{name}}}")
     return made

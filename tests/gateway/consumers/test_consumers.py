@@ -18,6 +18,7 @@ from gateway import (
     AsyncMqttConsumer,
     AsyncWebsocketConsumer,
     EmailConsumer,
+    EmailToRouter,
     HttpConsumer,
     JsonMqttConsumer,
     MqttBatchConsumer,
@@ -27,8 +28,10 @@ from gateway import (
     StopConsumer,
     SyncConsumer,
     WebsocketConsumer,
+    address,
     get_channel_layer,
     layer_event,
+    regex,
     topic,
 )
 
@@ -140,6 +143,29 @@ async def test_mail_is_answered_in_its_thread(consumer: Any) -> None:
     assert "References: <1@example.com> <2@example.com>\r\n" in text
     assert "Subject: Re: café\r\n" in text or "Subject: Re: =?utf-8?" in text
     assert "Auto-Submitted: auto-replied\r\n" in text
+
+
+@pytest.mark.parametrize("base", [EmailConsumer, AsyncEmailConsumer])
+async def test_what_the_route_captures_is_an_argument(base: Any) -> None:
+    seen: list[Any] = []
+
+    class Tickets(base):
+        def receive(self, message: Any, ticket: str, queue: str = "none") -> Any:
+            seen.append((ticket, queue))
+
+    class All(base):
+        def receive(self, message: Any, **captures: str) -> Any:
+            seen.append(captures)
+
+    for consumer in (Tickets, All):
+        router = EmailToRouter([regex(r"^(?P<queue>\w+)?\+(?P<ticket>\d+)@example\.org$", consumer)])
+        for rcpt_to in ("help+7@example.org", "+8@example.org"):
+            async with Conversation(router, scope("email", rcpt_to=[rcpt_to])) as server:
+                server.say(*body(MAIL))
+                await server.end()
+    assert seen == [("7", "help"), ("8", "none"), {"queue": "help", "ticket": "7"}, {"ticket": "8"}]
+    with pytest.raises(ValueError, match=r"does not capture 'ticket', which .*Tickets takes"):
+        address("help@example.org", Tickets)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from gateway import AsyncMqttConsumer
+from gateway import AsyncEmailConsumer, AsyncMqttConsumer
 
 LIMIT = 3
 
@@ -11,6 +11,10 @@ async def on_mail(scope: Any, receive: Any, send: Any) -> None: ...
 
 
 async def on_order(scope: Any, receive: Any, send: Any) -> None: ...
+
+
+class Tickets(AsyncEmailConsumer):
+    async def receive(self, message: Any, ticket: str, queue: str = "") -> None: ...
 
 
 class Orders(AsyncMqttConsumer):
