@@ -25,6 +25,7 @@ __all__ = [
     "VERSIONS",
     "ASGIVersions",
     "Application",
+    "DSNRequest",
     "EmailAcceptEvent",
     "EmailDeferEvent",
     "EmailDisconnectEvent",
@@ -345,11 +346,23 @@ class EmailDeferEvent(TypedDict):
     rcpt_to: NotRequired[list[str]]
 
 
+class DSNRequest(TypedDict):
+    """Asks for delivery status notifications (RFC 3461), as far as the servers on the way have them."""
+
+    notify: NotRequired[list[str]]
+    """``never``, or one or more of ``success``, ``failure``, ``delay``."""
+    ret: NotRequired[Literal["full", "hdrs"]]
+    """Whether a notification of failure returns the whole message, or its header fields."""
+    envid: NotRequired[str]
+    """Notifications repeat it as Original-Envelope-Id. Default: the id of the outgoing item, or the Message-ID."""
+
+
 class EmailSendEvent(TypedDict):
     type: Literal["email.send"]
     mail_from: str
     rcpt_to: list[str]
     message: bytes
+    dsn: NotRequired[DSNRequest]
     wait: NotRequired[bool]
 
 

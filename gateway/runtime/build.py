@@ -27,7 +27,7 @@ from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
-from protocols.mail.submission import open_submission
+from protocols.mail.submission import Submission, open_submission
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class Gateway:
     """Delivers from the store. None: no route has a policy and no server keeps its state, so that there is no store."""
     outlets: Mapping[str, Outlet]
     console: ConsoleServer | None
+    submission: Submission | None
 
 
 def build(parsed: ParsedConfig) -> Gateway:
@@ -78,7 +79,9 @@ def _build(parsed: ParsedConfig) -> Gateway:
     services = _services(settings, app, layer, store)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
     console = _console(settings, servers, dispatcher)
-    return Gateway(parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console)
+    return Gateway(
+        parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console, submission
+    )
 
 
 def _services(settings: Settings, app: Application, layer: ChannelLayer, store: Store | None) -> Services:

@@ -194,7 +194,10 @@ class RunningGateway:
             await _stop(self.gateway.console, 0.0)
 
     async def close(self) -> str:
-        """End the threads and close the store. Return what it keeps for the next start, in a few words."""
+        """End the threads, and close connections and the store. Return what it keeps for the next start, in a few
+        words."""
+        if self.gateway.submission is not None:
+            await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)
         return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
 

@@ -1,9 +1,10 @@
 """What an application may send in an ``email`` scope. Pure; see :mod:`protocols.events`."""
 
 import re
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from protocols.asgi import EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
+from protocols.asgi import DSNRequest, EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event, as_bytes, one_line, retry_after, shown, waits, wrong
 from protocols.mail.addresses import check_address
@@ -17,6 +18,9 @@ SENDS = {
 
 LONGEST_MESSAGE = 150 * 1024 * 1024
 """Bytes of a message at most: no mail service takes more, and a store keeps it in one piece."""
+
+_CONDITIONS = ("success", "failure", "delay")
+"""RFC 3461 4.1."""
 
 # RFC 5322 3.6: fields that occur at most once. An injected line break makes a second one.
 _ONCE = frozenset(b"from sender reply-to to cc bcc subject date message-id in-reply-to references".split())
@@ -69,12 +73,34 @@ def send(event: Event) -> EmailSendEvent:
         "rcpt_to": list(dict.fromkeys(map(_address, recipients))),
         "message": _message(event),
     }
+    if event.get("dsn") is not None:
+        clean["dsn"] = _dsn(event)
     if waits(event):
         clean["wait"] = True
     return clean
 
 
 CHECKS = {"email.accept": accept, "email.reject": reject, "email.defer": defer, "email.send": send}
+
+
+def _dsn(event: Event) -> DSNRequest:
+    asked, clean = event["dsn"], DSNRequest()
+    if not isinstance(asked, Mapping) or not asked.keys() <= {"notify", "ret", "envid"}:
+        raise wrong(event, "dsn", "a dict with notify, ret and envid, or some of them")
+    if (notify := asked.get("notify")) is not None:
+        names = list(notify) if isinstance(notify, list | tuple) else []
+        if not names or not (names == ["never"] or all(name in _CONDITIONS for name in names)):
+            raise LocalProtocolError('email.send: dsn["notify"] is ["never"], or a list of success, failure and delay')
+        clean["notify"] = list(dict.fromkeys(names))
+    if (returned := asked.get("ret")) is not None:
+        if returned not in ("full", "hdrs"):
+            raise LocalProtocolError('email.send: dsn["ret"] is "full" or "hdrs"')
+        clean["ret"] = returned
+    if (envelope := asked.get("envid")) is not None:
+        if not isinstance(envelope, str) or not envelope.isascii() or not envelope.isprintable():
+            raise LocalProtocolError('email.send: dsn["envid"] is printable ASCII text')
+        clean["envid"] = envelope
+    return clean
 
 
 def _address(given: Any) -> str:

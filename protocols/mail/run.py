@@ -66,7 +66,9 @@ class EmailRun(AppRun):
     def email_send(self, event: EmailSendEvent) -> Awaitable[None]:
         if self._submission is None:
             raise LocalProtocolError("email.send: no submission server is configured")
-        submitted = self._submission.submit(event["mail_from"], event["rcpt_to"], event["message"])
+        submitted = self._submission.submit(
+            event["mail_from"], event["rcpt_to"], event["message"], dsn=event.get("dsn")
+        )
         return submitted if event.get("wait") else self._once(submitted, event)
 
     async def _once(self, submitted: Awaitable[None], event: EmailSendEvent) -> None:

@@ -134,7 +134,7 @@ class Site:
 
     def answers(self, recipient: str) -> list[bytes]:
         """The mails that have left for ``recipient``, as they were written to the outbox."""
-        mails = [path.read_bytes() for path in sorted(self.outbox.glob("*.eml"))]
+        mails = [path.read_bytes() for path in sorted(self.outbox.glob("new/*"))]
         return [mail for mail in mails if re.search(rb"(?mi)^to:.*" + re.escape(recipient.encode()), mail)]
 
     # Ways to talk to it.

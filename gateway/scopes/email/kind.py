@@ -16,6 +16,7 @@ from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import Given, ServerKind
+from protocols.asgi import DSNRequest
 from protocols.events import Event, checked
 from protocols.mail.events import CHECKS
 from protocols.mail.imap.reader import IMAPSettings
@@ -92,7 +93,10 @@ class EmailKind(ScopeKind):
             if given.submission is None:
                 raise NoServer("no submission server is configured")
             mail = checked(CHECKS, event)
-            await given.submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"])
+            dsn: DSNRequest | None = mail.get("dsn")
+            if dsn is not None and "envid" not in dsn:
+                dsn = {**dsn, "envid": event["id"]}
+            await given.submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"], dsn=dsn)
 
         return submit
 

@@ -14,12 +14,12 @@ from aiosmtpd.smtp import SMTP
 from conversation import scope
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from servers.submission import sending
 
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.email import parse
 from gateway.consumers.reply import compose
 from protocols.mail.run import EmailRun, deliver
-from protocols.mail.submission import SubmissionSettings, open_submission
 from protocols.mail.verdict import Accept
 
 LIMIT = 10.0
@@ -41,7 +41,7 @@ class Taken:
     def __init__(self) -> None:
         self.messages: list[bytes] = []
 
-    async def submit(self, mail_from: str, rcpt_to: Any, message: bytes) -> None:
+    async def submit(self, mail_from: str, rcpt_to: Any, message: bytes, *, dsn: Any = None) -> None:
         self.messages.append(message)
 
 
@@ -262,9 +262,8 @@ async def test_they_leave_by_a_real_server(header: bytes, subject: str) -> None:
 
     loop = asyncio.get_running_loop()
     peer = await loop.create_server(lambda: SMTP(Handler(), hostname="x", loop=loop), "127.0.0.1", 0)
-    async with peer:
-        host, port = peer.sockets[0].getsockname()
-        submission = open_submission(SubmissionSettings(f"smtp://{host}:{port}"))
+    host, port = peer.sockets[0].getsockname()
+    async with peer, sending(f"smtp://{host}:{port}") as submission:
         raw = b"From: a@x.org\r\nMessage-ID: <1@x.org>\r\n" + header + b"\r\n\r\nhello\r\n"
         verdict = await deliver(Async.as_asgi(), mail(), raw, timeout=LIMIT, submission=submission)
     assert verdict == Accept()

@@ -31,7 +31,7 @@ from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
-from protocols.mail.submission import DirectorySubmission
+from protocols.mail.submission import MaildirSubmission
 from protocols.mqtt.server import MQTTServer
 from protocols.mqtt.settings import MQTTSettings
 from protocols.secret import Secret
@@ -241,7 +241,7 @@ async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
     await store.claim("e", id="e", now=1.0, ttl=1e12)
     outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event], store.now())
     await store.settle("e", result=b"", outgoing=outgoing)
-    outbox = Outbox(deliveries.get(), make_outlets([devices, texts], Given(DirectorySubmission(str(tmp_path)))))
+    outbox = Outbox(deliveries.get(), make_outlets([devices, texts], Given(MaildirSubmission(str(tmp_path)))))
     outbox.start()
 
     async def dead() -> bool:
@@ -251,4 +251,4 @@ async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
     await outbox.stop(1.0)
     assert (await store.counts()).outgoing == 0
     assert [f"now dead: {event['type']}" in record.message for record in caplog.records] == [True]
-    assert list(tmp_path.glob("*.eml")) == []
+    assert list(tmp_path.glob("new/*")) == []

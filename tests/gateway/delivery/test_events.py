@@ -59,7 +59,7 @@ class Submission:
     def __init__(self) -> None:
         self.taken: list[tuple[str, list[str], bytes]] = []
 
-    async def submit(self, mail_from: str, rcpt_to: Any, message: bytes) -> None:
+    async def submit(self, mail_from: str, rcpt_to: Any, message: bytes, *, dsn: Any = None) -> None:
         self.taken.append((mail_from, list(rcpt_to), message))
 
 

@@ -531,17 +531,17 @@ async def test_a_server_that_is_away_while_its_account_is_refused_is_not_asked_w
             return [item.state for item in await store.outgoing()] == ["resting"] * 3
 
         await until(rests)
-        tried = there.tried
         outbox.backoff = Policy(backoff=60.0)
-        there.answers = {"greeting": "421 4.3.2 busy"}
+        there.answers = {"greeting": "421 4.3.2 busy", "MAIL": "421 4.3.2 busy"}
         assert await store.requeue_outgoing(["e-0", "e-1", "e-2"]) == 3
 
         async def each_was_tried() -> bool:
             return all(item.attempts for item in await store.outgoing())
 
         await until(each_was_tried)
+        tried = there.tried
         await asyncio.sleep(0.2)
-        assert there.tried == tried + 3
+        assert there.tried == tried
         assert [item.attempts for item in await store.outgoing()] == [1, 1, 1]
 
 

@@ -185,7 +185,7 @@ def seen(replaced: Any) -> Any:
 
 def answered(folder: Path) -> collections.Counter[str]:
     """How often each message got a reply."""
-    return collections.Counter(message_from_bytes(each.read_bytes())["In-Reply-To"] for each in folder.glob("*.eml"))
+    return collections.Counter(message_from_bytes(each.read_bytes())["In-Reply-To"] for each in folder.glob("new/*"))
 
 
 @pytest.mark.timeout(180)

@@ -10,7 +10,7 @@ import pytest
 from gateway.cli.store.export import export
 from gateway.store import Message
 from gateway.store.sqlite import SQLiteStore
-from protocols.mail.submission import DirectorySubmission
+from protocols.mail.submission import MaildirSubmission
 
 SHARED = (".open.lock", ".next.lock")
 MAIL = b"From: a@example.org\r\nTo: b@example.org\r\n\r\nhi\r\n"
@@ -87,9 +87,9 @@ async def test_what_is_kept_of_a_damaged_store_is_its_owners_too(tmp_path: Path)
 
 
 async def test_mail_in_a_folder_and_exported_dead_letters(tmp_path: Path) -> None:
-    await DirectorySubmission(str(tmp_path / "new" / "outbox")).submit("a@example.org", ["b@example.org"], MAIL)
+    await MaildirSubmission(str(tmp_path / "new" / "outbox")).submit("a@example.org", ["b@example.org"], MAIL)
     assert wider(tmp_path / "new") == {}
-    assert len(list((tmp_path / "new" / "outbox").glob("*.eml"))) == 1
+    assert len(list((tmp_path / "new" / "outbox").glob("new/*"))) == 1
     store = SQLiteStore(tmp_path / "store" / "gateway.db")
     await store.open()
     await store.dead_letter(a_message(), error="x")

@@ -21,7 +21,7 @@ class Outbox:
         self.sent: list[tuple[str, list[str], bytes]] = []
         self.error = error
 
-    async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
+    async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes, *, dsn: Any = None) -> None:
         if self.error:
             raise self.error
         self.sent.append((mail_from, list(rcpt_to), message))
@@ -210,7 +210,7 @@ async def test_a_handler_that_waits_learns_of_it() -> None:
 
 async def test_a_silent_submission_server_does_not_make_the_handler_late(caplog: pytest.LogCaptureFixture) -> None:
     class Silent(Outbox):
-        async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes) -> None:
+        async def submit(self, mail_from: str, rcpt_to: Sequence[str], message: bytes, *, dsn: Any = None) -> None:
             await asyncio.Event().wait()
 
     assert await run(sends(REPLY, REPLY, REPLY), timeout=0.5, submission=Silent()) == Accept()

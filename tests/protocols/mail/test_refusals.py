@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from contract import LIMIT
-from servers.submission import peer
+from servers.submission import peer, sending
 
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
 from protocols.mail.submission import SubmissionSettings, open_submission
@@ -90,7 +90,7 @@ async def test_a_certificate_that_does_not_verify_is_no_refusal_of_the_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It expires one night: what is sent then waits until it is renewed."""
-    monkeypatch.setattr("protocols.mail.submission._is_loopback", lambda host: False)
+    monkeypatch.setattr("protocols.mail.submission.login._is_loopback", lambda host: False)
     async with peer({"EHLO": "250-peer.example\r\n250 STARTTLS"}) as there:
         there.tls = unknown_to_us(tmp_path)
         submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT))
@@ -104,7 +104,7 @@ async def test_what_is_wrong_before_the_server_lets_us_in_is_no_fault_of_the_mes
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     submission = open_submission(SubmissionSettings("smtp://127.0.0.1:1", timeout=LIMIT))
-    monkeypatch.setitem(submission._options, "hostname", "a..b")  # type: ignore[attr-defined]
+    monkeypatch.setitem(submission.login.options, "hostname", "a..b")  # type: ignore[attr-defined]
     with pytest.raises(US, match="label empty"):
         await submission.submit("me@x.org", ["b@x.org"], REPLY)
 
@@ -158,15 +158,10 @@ async def test_the_answer_is_known_before_the_goodbye() -> None:
             await talk(_Until(reader, bye), writer)
 
         there._talk = slow
-        submission = open_submission(SubmissionSettings(f"smtp://{there.address}", timeout=LIMIT, max_connections=1))
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LIMIT), sending(f"smtp://{there.address}", keep_open=0) as submission:
             await submission.submit("", ["b@x.org"], REPLY)
             assert len(there.taken) == 1
-            second = asyncio.ensure_future(submission.submit("", ["b@x.org"], REPLY))
-            await asyncio.sleep(0.05)
-            assert there.tried == 1, "until then the connection counts"
             bye.set()
-            await second
 
 
 class _Until:

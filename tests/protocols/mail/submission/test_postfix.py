@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 from servers.postfix import LIMIT, postfix
+from servers.submission import sending
 
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
-from protocols.mail.submission import SubmissionSettings, open_submission
 
 MAIL = b"From: desk@example.net\r\nSubject: hi\r\n\r\nhello\r\n"
 
@@ -21,9 +21,8 @@ def server() -> Iterator[str]:
 async def submitted(
     address: str, *recipients: str, sender: str = "desk@example.net", content: bytes = MAIL
 ) -> NotSent | None:
-    submission = open_submission(SubmissionSettings(f"smtp://{address}", timeout=LIMIT))
     try:
-        async with asyncio.timeout(LIMIT):
+        async with asyncio.timeout(LIMIT), sending(f"smtp://{address}") as submission:
             await submission.submit(sender, list(recipients), content)
     except NotSent as error:
         return error
@@ -70,6 +69,6 @@ async def test_one_that_takes_nothing_from_us() -> None:
 
 
 async def test_a_login_where_there_is_none(server: str) -> None:
-    submission = open_submission(SubmissionSettings(f"smtp://{server}", username="me", timeout=LIMIT))
-    with pytest.raises(AccountRefused, match="AUTH"):
-        await submission.submit("", ["ann@example.org"], MAIL)
+    async with sending(f"smtp://{server}", username="me") as submission:
+        with pytest.raises(AccountRefused, match="AUTH"):
+            await submission.submit("", ["ann@example.org"], MAIL)

@@ -1,13 +1,14 @@
-"""Mail that applications send, into folders and by real servers."""
+"""Mail that applications send, into maildirs and by real servers."""
 
 import asyncio
+import mailbox
 import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
-from contract import LIMIT
+from servers.submission import sending
 from smtp_peer import Inbox, peer_of, serving
 from waiting import until
 
@@ -15,7 +16,7 @@ from protocols.errors import LocalProtocolError, NotSent
 from protocols.events import checked
 from protocols.mail.events import CHECKS
 from protocols.mail.submission import (
-    DirectorySubmission,
+    MaildirSubmission,
     SMTPSubmission,
     Submission,
     SubmissionSettings,
@@ -27,11 +28,11 @@ REPLY = b"From: gateway@x.org\nSubject: hi\n\n.body\n"
 
 
 def by_smtp(address: str, **settings: Any) -> Any:
-    return open_submission(SubmissionSettings(f"smtp://{address}", timeout=LIMIT, **settings))
+    return sending(f"smtp://{address}", **settings)
 
 
-def files(folder: Path) -> list[Path]:
-    return list(folder.iterdir())
+def files(maildir: Path) -> list[Path]:
+    return list(maildir.glob("new/*"))
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_a_login_never_leaves_the_machine_in_clear(
 ) -> None:
     submission = open_submission(SubmissionSettings(url, username=login))
     assert isinstance(submission, SMTPSubmission)
-    options = submission._options
+    options = submission.login.options
     assert (options["port"], options["use_tls"], options["start_tls"]) == (port, tls, starttls)
 
 
@@ -82,8 +83,7 @@ async def submit(submission: Submission, mail_from: str, rcpt_to: Any, message: 
 
 async def test_by_a_server() -> None:
     app = Inbox()
-    async with serving(app) as server:
-        submission = by_smtp(server.address)
+    async with serving(app) as server, by_smtp(server.address) as submission:
         await submit(submission, "", ["B@X.org", "B@x.org", "c@x.org"], REPLY)
     assert app.scopes[0]["mail_from"] == ""
     assert app.scopes[0]["rcpt_to"] == ["B@x.org", "c@x.org"]
@@ -92,8 +92,8 @@ async def test_by_a_server() -> None:
 
 async def test_addresses_that_are_not_ascii() -> None:
     app = Inbox()
-    async with serving(app) as server:
-        await submit(by_smtp(server.address), "ünï@bücher.example", ["b@x.org"], REPLY)
+    async with serving(app) as server, by_smtp(server.address) as submission:
+        await submit(submission, "ünï@bücher.example", ["b@x.org"], REPLY)
     assert app.scopes[0]["mail_from"] == "ünï@xn--bcher-kva.example"
 
 
@@ -103,11 +103,11 @@ async def test_what_the_server_refuses_is_said_and_nothing_is_lost() -> None:
             return bool(scope["rcpt_to"] == ["b@x.org"])
 
     app = Routed()
-    async with serving(app) as server:
+    async with serving(app) as server, by_smtp(server.address) as submission:
         with pytest.raises(NotSent, match=r"refused other@x\.org") as partly:
-            await by_smtp(server.address).submit("", ["b@x.org", "other@x.org"], REPLY)
+            await submission.submit("", ["b@x.org", "other@x.org"], REPLY)
         with pytest.raises(NotSent) as wholly:
-            await by_smtp(server.address).submit("", ["other@x.org"], REPLY)
+            await submission.submit("", ["other@x.org"], REPLY)
     assert (partly.value.left, wholly.value.left) == ({"rcpt_to": ["other@x.org"]}, None)
     assert len(app.scopes) == 1
 
@@ -115,8 +115,9 @@ async def test_what_the_server_refuses_is_said_and_nothing_is_lost() -> None:
 async def test_a_server_that_is_away() -> None:
     async with serving(Inbox()) as server:
         address = server.address
-    with pytest.raises(NotSent, match=r"127\.0\.0\.1: "):
-        await by_smtp(address).submit("", ["b@x.org"], REPLY)
+    async with by_smtp(address) as submission:
+        with pytest.raises(NotSent, match=r"127\.0\.0\.1: "):
+            await submission.submit("", ["b@x.org"], REPLY)
 
 
 async def test_a_server_that_is_silent() -> None:
@@ -146,14 +147,14 @@ async def test_a_login(password: str) -> None:
 
     server = await asyncio.get_running_loop().create_server(peer, "127.0.0.1", 0)
     host, port = server.sockets[0].getsockname()
-    submission = by_smtp(f"{host}:{port}", username="me", password=Secret(password))
-    if password == "right":
-        await submission.submit("", ["b@x.org"], REPLY)
-    else:
-        with pytest.raises(NotSent) as caught:
+    async with by_smtp(f"{host}:{port}", username="me", password=Secret(password)) as submission:
+        if password == "right":
             await submission.submit("", ["b@x.org"], REPLY)
-        assert "535" in str(caught.value)
-        assert password not in str(caught.value)
+        else:
+            with pytest.raises(NotSent) as caught:
+                await submission.submit("", ["b@x.org"], REPLY)
+            assert "535" in str(caught.value)
+            assert password not in str(caught.value)
     assert (logins[0].login, logins[0].password) == (b"me", password.encode())
     server.close()
     await server.wait_closed()
@@ -171,21 +172,23 @@ async def test_no_more_connections_than_allowed() -> None:
         await release.wait()
         running -= 1
 
-    async with serving(app) as server:
-        submission = by_smtp(server.address, max_connections=2)
-        sending = [asyncio.ensure_future(submission.submit("", ["b@x.org"], REPLY)) for _ in range(5)]
+    async with serving(app) as server, by_smtp(server.address, max_connections=2) as submission:
+        submitted = [asyncio.ensure_future(submission.submit("", ["b@x.org"], REPLY)) for _ in range(5)]
         await until(lambda: running >= 2)
         release.set()
-        await asyncio.gather(*sending)
+        await asyncio.gather(*submitted)
     assert most == 2
 
 
 async def test_into_a_folder(tmp_path: Path) -> None:
     submission = open_submission(SubmissionSettings(f"file:{tmp_path}/var/outbox"))
-    assert isinstance(submission, DirectorySubmission)
+    assert isinstance(submission, MaildirSubmission)
     await asyncio.gather(*(submit(submission, "a@x.org", ["b@x.org", "c@X.org"], REPLY) for _ in range(3)))
-    written = files(tmp_path / "var" / "outbox")
-    assert [path.suffix for path in written] == [".eml"] * 3
+    outbox = tmp_path / "var" / "outbox"
+    written = files(outbox)
+    assert len(written) == 3
+    assert len(mailbox.Maildir(str(outbox), create=False)) == 3, "other programs read it"
+    assert list((outbox / "tmp").iterdir()) == list((outbox / "cur").iterdir()) == []
     envelope = b"Return-Path: <a@x.org>\r\nX-Envelope-To: b@x.org, c@x.org\r\n"
     assert written[0].read_bytes() == envelope + REPLY.replace(b"\n", b"\r\n")
 
@@ -193,7 +196,7 @@ async def test_into_a_folder(tmp_path: Path) -> None:
 async def test_a_folder_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(NotSent, match="file"):
-        await DirectorySubmission(f"{tmp_path}/file/outbox").submit("", ["b@x.org"], REPLY)
+        await MaildirSubmission(f"{tmp_path}/file/outbox").submit("", ["b@x.org"], REPLY)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +215,7 @@ async def test_injection_is_refused(
     mail_from: str, rcpt_to: Any, message: bytes, sentence: str, tmp_path: Path
 ) -> None:
     with pytest.raises(LocalProtocolError, match=sentence):
-        await submit(DirectorySubmission(str(tmp_path)), mail_from, rcpt_to, message)
+        await submit(MaildirSubmission(str(tmp_path)), mail_from, rcpt_to, message)
     assert files(tmp_path) == []
 
 
@@ -221,7 +224,7 @@ async def test_injection_is_refused(
 async def test_blind_copies_stay_blind(field: bytes, body: bytes, tmp_path: Path) -> None:
     before, after = b"From: a@x.org\n", b"Subject: hi\n more\n"
     for message in (before + field + b"\n" + after, field + b"\n" + before + after, before + after + field + b"\n"):
-        outbox = DirectorySubmission(str(tmp_path))
+        outbox = MaildirSubmission(str(tmp_path))
         await submit(outbox, "", ["b@x.org", "c@x.org"], message + body)
         (written,) = files(tmp_path)
         content = written.read_bytes().split(b"\r\n", 2)[2]
@@ -233,7 +236,7 @@ async def test_an_application_answers_a_message(tmp_path: Path) -> None:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "email.send", "mail_from": "", "rcpt_to": [scope["mail_from"]], "message": REPLY})
 
-    outbox = DirectorySubmission(str(tmp_path))
+    outbox = MaildirSubmission(str(tmp_path))
     async with serving(app, submission=outbox) as server, peer_of(server) as peer:
         assert (await peer.message(b"A: 1\r\n.\r\n")).startswith("250 ")
     assert len(files(tmp_path)) == 1

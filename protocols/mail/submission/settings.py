@@ -1,0 +1,42 @@
+"""The settings of outgoing mail."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from protocols.secret import Secret
+from protocols.server import SETTINGS_CONFIG
+from protocols.units import Count, Seconds, Timeout
+
+
+@dataclass(frozen=True)
+class SubmissionSettings:
+    """Outgoing mail."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    url: str
+    """``smtp://host:587`` (STARTTLS if the server offers it), ``smtps://host:465`` (TLS from the first byte), or
+    ``file:var/outbox``: a maildir, for development."""
+    username: str | None = None
+    """Login name. If it is set, no mail goes to a server without TLS, unless the server is on this machine."""
+    password: Secret | None = None
+    """Its password."""
+    token_file: str | None = None
+    """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
+    program keeps fresh. It is read at each login."""
+    ca: str | None = None
+    """Path of a PEM file with the authorities to trust, instead of the system's."""
+    timeout: Timeout = 30.0
+    """For each step of the conversation with the server. Its answer to the message itself may take ten minutes (RFC
+    5321, 4.5.3.2.6): a mail that is given up then may arrive twice."""
+    max_connections: Count = 5
+    """How many messages are sent at the same time; further ones wait."""
+    keep_open: Seconds = 10.0
+    """How long a connection is kept open for the next message. `0`: each message has a connection of its own."""
+
+    def __post_init__(self) -> None:
+        """Raises ValueError if two of them contradict each other."""
+        if self.password and self.token_file:
+            raise ValueError("write password or token_file, one of them")
+        if (self.password or self.token_file) and self.username is None:
+            raise ValueError("a password or token_file needs a username")
