@@ -215,6 +215,14 @@ def _submission(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             yield parsed.document.at_value(("submission", "url"), f"submission.url: {error}")
 
 
+def _reply_tokens(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    if parsed.settings.reply_tokens is not None:
+        try:
+            parsed.settings.reply_tokens.tokens()
+        except ValueError as error:
+            yield parsed.document.at_value(("reply_tokens", "secret"), f"reply_tokens.secret: {error}")
+
+
 def replies(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
     """Find servers that cannot send a reply on its own, though a route has an inbox: its sender has the answer long
     before. ``app`` may have such a route in a router that is written in Python."""
@@ -282,6 +290,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _classes,
     _servers_and_routes,
     _submission,
+    _reply_tokens,
     store,
     _certificates,
     _own,

@@ -13,6 +13,7 @@ from gateway.config import scope_settings
 from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
+from protocols.mail.compose.reply_token import ReplyTokenSettings
 from protocols.mail.submission import SubmissionSettings
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Address, Seconds, Timeout
@@ -118,6 +119,8 @@ class Settings:
     with `persistence`. Write `sqlite:` and a path."""
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""
+    reply_tokens: ReplyTokenSettings | None = None
+    """Lets answers carry an id in Reply-To, such as a ticket's, by which the answer to them is recognized."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE

@@ -4,19 +4,23 @@ import asyncio
 import email
 import email.message
 import email.parser
-from collections.abc import Sequence
+from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from email.policy import Compat32
-from functools import cache
+from functools import cache, cached_property
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
+from gateway.consumers.letter import Desk
 from gateway.consumers.parameters import Extras, extras
-from gateway.consumers.reply import compose, has_ends, may_answer
-from protocols.asgi import EmailDeferEvent, EmailReceiveEvent, EmailScope, EmailSendEvent, Receive, Send, URLRoute
+from gateway.consumers.received import Received
+from gateway.consumers.reply import ReplyMethods, Write
+from gateway.threads import call_from_thread, run_in_thread
+from protocols.asgi import EmailReceiveEvent, EmailScope, Receive, Send, URLRoute
 
 R = TypeVar("R")
+S = TypeVar("S")
 
 _NO_ROUTE: URLRoute = {"args": (), "kwargs": {}}
 
@@ -27,7 +31,7 @@ _PARSERS = 2
 """Threads that only parse: a mail of a thousand nested parts takes seconds."""
 
 
-class EmailMethods(Consumer[R]):
+class EmailMethods(ReplyMethods[R, S]):
     """The methods of both forms. Write ``receive``: returning accepts, raising defers (the sender tries again)."""
 
     scope: EmailScope
@@ -46,6 +50,10 @@ class EmailMethods(Consumer[R]):
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         cls.extras = extras(cls.receive, given=1, keys=())
+
+    @cached_property
+    def _desk(self) -> Desk:
+        return Desk(self.scope, self.raw, Received(self.message))
 
     async def run(self, scope: EmailScope, receive: Receive, send: Send) -> None:
         self._chunks: list[bytes] = []
@@ -70,63 +78,6 @@ class EmailMethods(Consumer[R]):
 
         Your method can name more parameters: the named groups of the route's regular expression.
         """
-
-    def accept(self) -> R:
-        return self.perform(self._emit({"type": "email.accept"}))
-
-    def reject(self, reason: str = "", code: int = 550) -> R:
-        """Reject the message for good: the sender's server gets ``code``, from 500 to 599, and sends a bounce."""
-        return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}))
-
-    def defer(self, reason: str = "", retry_after: float | None = None) -> R:
-        """Ask for the message again later. A mailbox is read again after ``retry_after`` seconds; SMTP ignores them."""
-        event: EmailDeferEvent = {"type": "email.defer", "reason": reason}
-        if retry_after is not None:
-            event["retry_after"] = retry_after
-        return self.perform(self._emit(event))
-
-    def send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str = "", *, wait: bool = False) -> R:
-        """Send a message of your own. With an empty ``mail_from`` there are no bounces.
-
-        If it is not sent, that is logged, and your handler does not fail. With ``wait`` this raises
-        :class:`protocols.NotSent` instead; if you do not catch it, the message that you handle is deferred. On a route
-        with a policy everything is sent after your handler has returned, and ``wait`` changes nothing.
-        """
-        return self.perform(self._send(rcpt_to, message, mail_from, wait))
-
-    async def _send(self, rcpt_to: Sequence[str], message: bytes, mail_from: str, wait: bool) -> None:
-        event: EmailSendEvent = {
-            "type": "email.send",
-            "mail_from": mail_from,
-            "rcpt_to": _listed(rcpt_to),
-            "message": message,
-        }
-        if wait:
-            event["wait"] = True
-        await self._emit(event)
-
-    @property
-    def answerable(self) -> bool:
-        """Whether an automatic answer may be sent (RFC 3834): not to bounces, lists, robots or ourselves, and not if a
-        message in a mailbox names no sender, or none of our addresses."""
-        return has_ends(self.scope) and may_answer(self.message, self.scope["mail_from"])
-
-    def reply(self, text: str, subject: str | None = None, *, wait: bool = False) -> R:
-        """Answer the sender in the same thread, from the address that the message was sent to.
-
-        Nothing is sent if the message is not :attr:`answerable`. ``wait`` is that of :meth:`send`.
-        """
-        return self.perform(self._reply(text, subject, wait))
-
-    async def _reply(self, text: str, subject: str | None, wait: bool) -> None:
-        if self.answerable:
-            recipient, answer = compose(self.message, self.scope, text, subject)
-            await self._send([recipient], answer, "", wait)
-
-
-def _listed(rcpt_to: Any) -> Any:
-    """Return a list, except of a str, which would become a list of its characters."""
-    return rcpt_to if isinstance(rcpt_to, str | bytes) else list(rcpt_to)
 
 
 class _Text(Compat32):
@@ -160,9 +111,15 @@ def parse(raw: bytes) -> email.message.Message:
         return email.parser.BytesHeaderParser(policy=_TEXT).parsebytes(raw)
 
 
-class EmailConsumer(EmailMethods[None], SyncForm):
+class EmailConsumer(EmailMethods[None, str], SyncForm):
     """Plain methods, called on a thread."""
 
+    def _leave(self, write: Write, *, wait: bool, small: bool) -> str:
+        return call_from_thread(self._loop, self._submit(write(), wait))
 
-class AsyncEmailConsumer(EmailMethods[Awaited], AsyncForm):
+
+class AsyncEmailConsumer(EmailMethods[Awaited, Coroutine[Any, Any, str]], AsyncForm):
     """``async def`` methods; the helpers are awaited."""
+
+    async def _leave(self, write: Write, *, wait: bool, small: bool) -> str:
+        return await self._submit(write() if small else await run_in_thread(write), wait)

@@ -8,6 +8,7 @@ from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
+from gateway.consumers.letter import Answering, answering
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
@@ -86,6 +87,7 @@ def _build(parsed: ParsedConfig) -> Gateway:
 
 def _services(settings: Settings, app: Application, layer: ChannelLayer, store: Store | None) -> Services:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
+    services[answering] = Answering(settings.reply_tokens.tokens()) if settings.reply_tokens else Answering()
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
     return services

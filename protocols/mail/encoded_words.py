@@ -78,8 +78,12 @@ def unstructured(name: str, text: str, *, utf8: bool = False) -> bytes:
     words = one_line(text).split(" ")
     most = _WIDTH - len(name)
     plain = list(takewhile(lambda word: (utf8 or word.isascii()) and "=?" not in word and len(word) < most, words))
-    rest = " ".join(words[len(plain) :])
-    return folded(name, [*plain, *(f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in _cut(rest))])
+    return folded(name, [*plain, *encoded(" ".join(words[len(plain) :]))])
+
+
+def encoded(text: str) -> list[str]:
+    """Return ``text`` as encoded words, each short enough for one line. Readers join them without white space."""
+    return [f"=?utf-8?b?{base64.b64encode(piece).decode()}?=" for piece in _cut(text)]
 
 
 def folded(name: str, words: Iterable[str]) -> bytes:

@@ -127,5 +127,8 @@ def _message(event: Event) -> bytes:
 
 def _without_bcc(content: bytes) -> bytes:
     """Remove Bcc fields, which must not reach the other recipients (RFC 5322 3.6.3): few submission servers do so."""
+    end = content.find(b"\r\n\r\n") + 2
+    if end > 1 and not _BLIND.search(content, 0, end):
+        return content  # as nearly always: no copy of a large message
     head, blank, body = content.partition(b"\r\n\r\n")
     return _BLIND.sub(b"", head + b"\r\n")[:-2] + blank + body

@@ -38,7 +38,7 @@ class Mail(EmailConsumer):
     def receive(self, message):
         said = f"From: desk@crash.example\\r\\nSubject: {message['Subject']}\\r\\n\\r\\ntaken\\r\\n"
         for number in range(3):
-            self.send([self.scope["mail_from"]], said.encode())
+            self.send_message(said.encode(), [self.scope["mail_from"]])
 
 
 class Text(SMSConsumer):

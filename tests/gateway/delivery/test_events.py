@@ -296,15 +296,21 @@ def among_groups(consumer: Any) -> Any:
         (lambda mail: mail.reject("no", code=True), "code is True"),
         (lambda mail: mail.reject(b"no"), "reason is a bytes; write one line of text"),
         (lambda mail: mail.defer(retry_after="5"), "retry_after is '5'"),
-        (lambda mail: mail.send("ann@x.org", MAIL), "rcpt_to is 'ann@x.org'; write a list"),
-        (lambda mail: mail.send([], MAIL), "rcpt_to is a list; write a list of one or more"),
-        (lambda mail: mail.send(["ann"], MAIL), "an address is malformed"),
-        (lambda mail: mail.send([None], MAIL), "an address is None"),
-        (lambda mail: mail.send(["ann@x.org"], MAIL, "a@x.org\r\nRCPT TO:<b@x.org>"), "an address is malformed"),
-        *((lambda mail, no=no: mail.send(["ann@x.org"], MAIL, no), "; write text") for no in (None, 0, b"", [])),
-        (lambda mail: mail.send(["ann@x.org"], MAIL.decode()), "message is a str; write bytes"),
-        (lambda mail: mail.send(["ann@x.org"], b"no header"), "no header fields"),
-        (lambda mail: mail.send(["ann@x.org"], b"Subject: a\nSubject: b\n\n"), "more than once: subject"),
+        (lambda mail: mail.send_message(MAIL, "ann@x.org"), "rcpt_to is 'ann@x.org'; write a list"),
+        (lambda mail: mail.send_message(MAIL, []), "rcpt_to is a list; write a list of one or more"),
+        (lambda mail: mail.send_message(MAIL, ["ann"]), "an address is malformed"),
+        (lambda mail: mail.send_message(MAIL, [None]), "an address is None"),
+        (
+            lambda mail: mail.send_message(MAIL, ["ann@x.org"], "a@x.org\r\nRCPT TO:<b@x.org>"),
+            "an address is malformed",
+        ),
+        *(
+            (lambda mail, no=no: mail.send_message(MAIL, ["ann@x.org"], no), "; write text")
+            for no in (None, 0, b"", [])
+        ),
+        (lambda mail: mail.send_message(MAIL.decode(), ["ann@x.org"]), "message is a str; write bytes"),
+        (lambda mail: mail.send_message(b"no header", ["ann@x.org"]), "no header fields"),
+        (lambda mail: mail.send_message(b"Subject: a\nSubject: b\n\n", ["ann@x.org"]), "more than once: subject"),
     ],
 )
 @pytest.mark.parametrize("run", [delivery, stored_mail])

@@ -57,7 +57,7 @@ class Works(AsyncEmailConsumer):
     async def receive(self, message: Any) -> None:
         type(self).runs += 1
         type(self).seen.append(self.scope["extensions"]["delivery"])
-        await self.send(["c@example.com"], b"Subject: answer\r\n\r\n")
+        await self.send_message(b"Subject: answer\r\n\r\n", ["c@example.com"])
         await self.accept()
 
 

@@ -82,7 +82,7 @@ def mail_to(gate: Gate) -> Any:
     class Slow(EmailConsumer):
         def receive(self, message: Any) -> None:
             gate.pass_through()
-            self.send(["c@example.com"], b"Subject: answer\r\n\r\n")
+            self.send_message(b"Subject: answer\r\n\r\n", ["c@example.com"])
             self.accept()
 
     return Slow

@@ -205,7 +205,7 @@ async def test_mail_in_the_inbox_is_answered_through_the_outbox_once(store: SQLi
     class Desk(AsyncEmailConsumer):
         async def receive(self, message: Any) -> None:
             runs.append(1)
-            await self.send(["ann@example.com"], b"Subject: answer\r\n\r\n", "desk@example.org")
+            await self.send_message(b"Subject: answer\r\n\r\n", ["ann@example.com"], "desk@example.org")
             if len(runs) == 1:
                 raise RuntimeError("after it had answered")
 

@@ -46,7 +46,7 @@ class AsyncWaits(AsyncEmailConsumer):
 class SyncWaits(EmailConsumer):
     def receive(self, message: Any) -> None:
         try:
-            self.send(["ann@example.net"], b"Subject: hi\r\n\r\n", wait=True)
+            self.send_message(b"Subject: hi\r\n\r\n", ["ann@example.net"], wait=True)
         except NotSent as error:
             HANDLED.append(type(error).__name__)
             self.defer("we cannot answer now")

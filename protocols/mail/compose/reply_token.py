@@ -1,0 +1,149 @@
+"""Signs what an answer's Reply-To carries: ``reply+TOKEN@example.org``. The answer to it then names its thread itself.
+
+A token is the thread's id, a mark of the address that it was made for, and a MAC over both, in base 32 and small
+letters: local parts lose their capitals on the way, and have 64 octets at most (RFC 5321, 4.5.3.1.1).
+"""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+from uuid import UUID
+
+from protocols.secret import Secret
+from protocols.server import SETTINGS_CONFIG
+
+SHORTEST_SECRET = 16
+"""Characters of a secret at least."""
+
+_ROOM = 64
+"""Octets of a local part (RFC 5321, 4.5.3.1.1). Some servers take more, but the token goes to everybody's."""
+_MAC = 10
+"""Bytes of the MAC: 80 bits, HMAC-SHA256 cut off (RFC 2104, 5)."""
+_MARK = 5
+"""Bytes of the recipient's mark. It tells addresses apart, and a wrong guess is no way in: the MAC is."""
+_TEXT, _UUID = b"t", b"u"
+_TOKEN = re.compile(r"[a-z2-7]{26,63}")
+
+
+@dataclass(frozen=True)
+class ReplyTokenSettings:
+    """Signs the ids that answers carry in Reply-To: `self.reply(..., token="ticket-17")`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    secret: Secret | tuple[Secret, ...]
+    """At least 16 characters that nobody else knows. Several while you change it: the first signs, and answers to mail
+    that was signed with the others are still recognized."""
+
+    def tokens(self) -> "ReplyTokens":
+        """Raises ValueError if a secret is too short."""
+        return ReplyTokens([self.secret] if isinstance(self.secret, Secret) else self.secret)
+
+
+class ReplyToken:
+    """A token of ours that came back. Its signature is valid."""
+
+    def __init__(self, id: str, mark: bytes, key: bytes) -> None:
+        self.id = id
+        """What you gave it: a thread's or ticket's id."""
+        self._mark, self._key = mark, key
+
+    def is_for(self, address: str) -> bool:
+        """Whether it was made for ``address``. Somebody else may have it from a forwarded mail."""
+        return hmac.compare_digest(_mark(self._key, address), self._mark)
+
+    def __str__(self) -> str:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<ReplyToken {self.id!r}>"
+
+
+class ReplyTokens:
+    """Makes tokens with the first secret, and reads those that were made with any of them."""
+
+    def __init__(self, secrets: Sequence[Secret]) -> None:
+        """Raises ValueError if one is too short."""
+        if any(len(secret.reveal()) < SHORTEST_SECRET for secret in secrets):
+            raise ValueError(f"a secret has fewer than {SHORTEST_SECRET} characters; write one that nobody can guess")
+        self._keys = [
+            hashlib.sha256(b"asgi-gateway reply token\0" + each.reveal().encode()).digest() for each in secrets
+        ]
+
+    def __bool__(self) -> bool:
+        return bool(self._keys)
+
+    def address(self, own: str, id: str, recipient: str) -> str:
+        """Return ``own`` with a token for ``id`` behind a plus sign. ``recipient`` is the address that it is for.
+
+        Raises ValueError if ``id`` is too long beside that local part, or empty. A UUID takes 16 bytes.
+        """
+        local, _, domain = own.rpartition("@")
+        token = self._token(id, recipient)
+        room = _ROOM - len(local.encode()) - 1
+        if not id or local.startswith('"') or len(token) > room:
+            most = max(0, room * 5 // 8 - _MARK - _MAC - 1)
+            raise ValueError(f"token: {id!r} does not fit behind {local}+; write an id of 1 to {most} bytes, or a UUID")
+        return f"{local}+{token}@{domain}"
+
+    def _token(self, id: str, recipient: str) -> str:
+        key = self._keys[0]
+        content = _packed(id) + _mark(key, recipient)
+        return base64.b32encode(content + _mac(key, content)).decode().lower().rstrip("=")
+
+    def read(self, address: str) -> ReplyToken | None:
+        """Return the token in ``address``; None if there is none of ours."""
+        _, token = split(address)
+        raw = _decoded(token)
+        content, mac = raw[:-_MAC], raw[-_MAC:]
+        for key in self._keys if len(content) > _MARK + 1 else ():
+            if hmac.compare_digest(mac, _mac(key, content)):
+                return ReplyToken(_unpacked(content[:-_MARK]), content[-_MARK:], key)
+        return None
+
+
+def split(address: str) -> tuple[str, str]:
+    """(address without its token, token) of ``address``, by the form alone; the token is empty if there is none.
+
+    Fastmail delivers ``alpha@user.example.org`` to ``user+alpha@example.org``, so other tags may stand in front.
+    """
+    local, at, domain = address.rpartition("@")
+    base, _, tag = local.rpartition("+")
+    token = tag.lower()
+    return (f"{base}{at}{domain}", token) if base and _TOKEN.fullmatch(token) else (address, "")
+
+
+def _packed(id: str) -> bytes:
+    try:
+        as_uuid = UUID(id)
+    except ValueError:
+        return _TEXT + id.encode()
+    return _UUID + as_uuid.bytes if str(as_uuid) == id else _TEXT + id.encode()
+
+
+def _unpacked(content: bytes) -> str:
+    return str(UUID(bytes=content[1:])) if content[:1] == _UUID else content[1:].decode()
+
+
+def _decoded(token: str) -> bytes:
+    try:
+        return base64.b32decode(token.upper() + "=" * (-len(token) % 8))
+    except binascii.Error:
+        return b""
+
+
+def _key(secret: Secret) -> bytes:
+    return hashlib.sha256(b"asgi-gateway reply token\0" + secret.reveal().encode()).digest()
+
+
+def _mark(key: bytes, recipient: str) -> bytes:
+    return hmac.digest(key, b"for\0" + recipient.casefold().encode(), hashlib.sha256)[:_MARK]
+
+
+def _mac(key: bytes, content: bytes) -> bytes:
+    return hmac.digest(key, b"token\0" + content, hashlib.sha256)[:_MAC]
