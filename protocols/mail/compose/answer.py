@@ -91,7 +91,8 @@ def addressees(
 ) -> list[str]:
     """Return the addresses that an answer goes to; none if none of them is a person's.
 
-    ``header``: all of Reply-To, unless one of them is malformed, or all of them are ours; otherwise From. ``envelope``:
+    ``header``: all of Reply-To, unless one of them is malformed, or all of them are ours; otherwise From; for a mail
+    without From, the envelope's sender. ``envelope``:
     the envelope's sender (RFC 3834, section 4), if it is one that From vouches for. Never Sender.
     """
     if way == "envelope":
@@ -100,7 +101,9 @@ def addressees(
     asked = mail.reply_to
     if asked and len(asked) <= MAX_REPLY_TO and all(map(is_address, asked)) and (found := _others(asked, own)):
         return _persons(found, own)
-    return _persons(mail.from_[:MAX_REPLY_TO], own)
+    if mail.from_:
+        return _persons(mail.from_[:MAX_REPLY_TO], own)
+    return [] if _RETURN_PATH.match(mail_from) else _persons([mail_from], own)
 
 
 def is_ours(address: str, own: Iterable[str]) -> bool:

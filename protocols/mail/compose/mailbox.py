@@ -11,8 +11,8 @@ from protocols.mail.encoded_words import encoded, folded
 MAX_NAME = 200
 """Characters of a display name that are written."""
 MAX_LOCAL_PART = 255
-"""Octets of a local part, so that the address fits on a line of a header (RFC 5322, 2.1.1). RFC 5321 says 64, but return
-paths and reply addresses of other systems are longer."""
+"""Octets of a local part, so that an address fits on a line of a header (RFC 5322, 2.1.1). RFC 5321 says 64, but reply
+addresses of other systems are longer."""
 
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 """RFC 5322, 3.2.3: words that need no quotes in a display name."""

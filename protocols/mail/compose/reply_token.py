@@ -86,8 +86,10 @@ class ReplyTokens:
         local, _, domain = own.rpartition("@")
         token = self._token(id, recipient)
         room = _ROOM - len(local.encode()) - 1
-        if not id or local.startswith('"') or len(token) > room:
-            most = max(0, room * 5 // 8 - _MARK - _MAC - 1)
+        most = room * 5 // 8 - _MARK - _MAC - 1
+        if most < 1 or local.startswith('"'):
+            raise ValueError(f"token: there is no room for one behind {local}+; write a shorter from_=")
+        if not id or len(token) > room:
             raise ValueError(f"token: {id!r} does not fit behind {local}+; write an id of 1 to {most} bytes, or a UUID")
         return f"{local}+{token}@{domain}"
 
