@@ -107,7 +107,7 @@ CASES = [
     (b"Subject: a\r\n folded\r\n\tline", "Re: a folded line"),
     (b"Subject: bare\rCR", "Re: bare"),
     (b"Subject: =?utf-8?q?=3D=3Futf-8=3Fq=3Fx=3F=3D?=", "Re: =?utf-8?q?x?="),
-    (b"Subject: =?utf-8?q?cut", "Re: =?utf-8?q?cut"),
+    (b"Subject: =?utf-8?q?cut", "Re: cut"),
     (b"Subject: " + b"x" * 5000, "Re: xxx"),
     (b"Subject: " + "ö".encode() * 5000, "Re: ööö"),
     (b"Subject: =?utf-7?Q?+2D0-?=", "Re: \ufffd"),
