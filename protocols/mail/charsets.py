@@ -42,14 +42,13 @@ _ALIASES = {
     **dict.fromkeys(("hz-gb-2312", "hz"), "hz"),
     **dict.fromkeys(("utf-7", "unicode-1-1-utf-7", "x-unicode-1-1-utf-7", "csunicode11utf7"), "utf-7"),
     **dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "ansi", "iso8859-1"), "cp1252"),
+    **dict.fromkeys(("us-ascii", "ascii", "ansi_x3.4-1968", "646", "iso646-us", "us"), "ascii"),
     "koi8-ru": "koi8-u",
     "iso-2022-kr": "iso2022_kr",
 }
 """Labels that the Encoding Standard does not have, or not for mail -> Python's name of the charset."""
 _MISTAKEN = {"iso2022_jp": ("euc_jp", "cp932"), "big5hkscs": ("cp950",), "gb18030": ("big5hkscs",)}
 """Charsets that senders label with another charset's name by mistake, in the order in which they are tried."""
-_ASCII = ("us-ascii", "ascii", "ansi_x3.4-1968", "646", "iso646-us", "us")
-"""Labels that promise ASCII: bytes over 127 are undeclared."""
 # Python's registry also has codecs that are not charsets: hex, idna, unicode_escape.
 _CHARSETS = re.compile(
     r"ascii|big5|cp\d|euc_|gb|hz|hp-roman|iso2022|iso8859|johab|koi8|kz|latin|mac-|ptcp|shift_ji|tis-|utf-(8|16|32|7)",
@@ -61,6 +60,8 @@ _GUESSED = (
 """The charsets in which undeclared mail is written."""
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig", 3), (codecs.BOM_UTF16_LE, "utf-16", 20), (codecs.BOM_UTF16_BE, "utf-16", 20))
 """Byte order mark, charset, and the bytes at which a text begins with it hardly by chance."""
+_BASED_ON_ASCII = (None, "ascii", "utf-8", "cp1252")
+_LONGEST_LABEL = 100
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 _PLAIN = str.maketrans({**dict.fromkeys(range(0x20), " "), **dict.fromkeys(range(0x7F, 0xA0), " ")})
 
@@ -69,10 +70,10 @@ def decode_text(raw: bytes, label: str = "", other: str = "") -> str:
     """Return ``raw`` as text. ``label`` is its declared charset; ``other`` is one that the same mail declares
     elsewhere, which is likely for undeclared bytes."""
     declared = codec_of(label)
-    if declared is None or declared == "utf-8" or _is_ascii(label):
-        if raw.isascii() and b"\x1b" not in raw:
-            return raw.decode("ascii")
-        declared = None if _is_ascii(label) else declared
+    if declared in _BASED_ON_ASCII and raw.isascii() and b"\x1b" not in raw:
+        return raw.decode("ascii")
+    if declared == "ascii":  # then bytes over 127 are undeclared
+        declared = None
     if declared == "iso2022_jp" and raw.isascii():
         return _japanese(raw)
     for codec in _candidates(raw, declared, other):
@@ -144,35 +145,20 @@ def _sample(raw: bytes) -> bytes:
     return b"\n".join(lines)[:SAMPLE]
 
 
-def _is_ascii(label: str) -> bool:
-    return _cleaned(label) in _ASCII
-
-
-def _cleaned(label: str) -> str:
-    name = label.partition("*")[0].strip(" \t\r\n\"';,").lower()  # RFC 2231, 5: a language may follow
-    return name.removesuffix("$esc")
-
-
+@lru_cache(maxsize=512)
 def codec_of(label: str) -> str | None:
     """Return Python's name of the charset that ``label`` means; None if it means none."""
-    return _codec(_cleaned(label[:100]))
-
-
-@lru_cache(maxsize=512)
-def _known(name: str) -> str | None:
+    name = label[:_LONGEST_LABEL].partition("*")[0].strip(" \t\r\n\"';,").lower()  # RFC 2231, 5: a language may follow
+    name = name.removesuffix("$esc")
     codec = _ALIASES.get(name)
     if codec is None and (found := lookup(name)) is not None and found.name not in ("replacement", "x-user-defined"):
         codec = _SUPERSETS.get(found.name, found.name)
     try:
-        python = codecs.lookup(codec or name).name
+        python = codecs.lookup(codec or name).name if name else ""
     except (LookupError, ValueError):  # ValueError: a NUL in it
         return None
     python = _SUPERSETS.get(python.replace("_", "-"), python)
     return python if _CHARSETS.match(python) else None
-
-
-def _codec(name: str) -> str | None:
-    return _known(name) if name else None
 
 
 def whole(text: str) -> str:

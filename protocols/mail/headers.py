@@ -6,7 +6,7 @@ space before the colon, stray lines, a separating line with a space in it, an mb
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -44,7 +44,7 @@ class HeaderBlock(NamedTuple):
 
     fields: Headers
     body: int
-    defects: tuple[str, ...] = ()
+    defects: Sequence[str]
 
 
 def parse_headers(message: bytes) -> Headers:
@@ -56,19 +56,24 @@ def parse_headers(message: bytes) -> Headers:
 
 
 def lf_ended(message: bytes) -> bytes:
-    """Return ``message`` with LF for every line end if its first line ends in a bare CR, or in CR CR LF; otherwise as
-    it is."""
+    """Return ``message`` with LF for every line end if its lines end in a bare CR, or in CR CR LF; otherwise as it is.
+
+    A stray CR in the first line is not taken for its end.
+    """
     end = message.find(b"\r")
-    if end < 0 or message[end + 1 : end + 2] == b"\n" or b"\n" in message[:end]:
+    if end < 0 or message.startswith(b"\n", end + 1) or message.find(b"\n", 0, end) >= 0:
+        return message
+    if b"\n" in message[:1000] and not message.startswith(b"\r\n", end + 1):
         return message
     return message.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def message_block(message: bytes, start: int = 0, end: int | None = None) -> HeaderBlock:
     """Return the header block of the message in ``message[start:end]``. Blank lines before it are skipped."""
-    blank = _BLANK_LINES.match(message, start)
-    if blank and _KNOWN.match(b"\n" + message[blank.end() : blank.end() + 80]):
-        start = blank.end()
+    if message.startswith((b"\r", b"\n"), start):
+        blank = _BLANK_LINES.match(message, start)
+        if blank and _KNOWN.match(b"\n" + message[blank.end() : blank.end() + 80]):
+            start = blank.end()
     return header_block(message, start, end)
 
 
@@ -76,23 +81,24 @@ def header_block(raw: bytes, start: int = 0, end: int | None = None) -> HeaderBl
     """Return the header block at the beginning of ``raw[start:end]``, whose lines end in CRLF or LF."""
     end = len(raw) if end is None else end
     if raw.startswith((b"\n", b"\r\n"), start, end):
-        return HeaderBlock([], raw.index(b"\n", start) + 1)
+        return HeaderBlock([], raw.index(b"\n", start) + 1, ())
     separator = _END.search(raw, start, end)
     stop, body = separator.span() if separator else (end, end)
-    defects: tuple[str, ...] = ()
+    defects: list[str] = []
     if stop - start > MAX_HEADER_BLOCK:
         stop = max(raw.rfind(b"\n", start, start + MAX_HEADER_BLOCK), start)  # the line that was cut is left out
-        defects += (f"Only the first {MAX_HEADER_BLOCK // 1024} KiB of a header block are read.",)
+        defects.append(f"Only the first {MAX_HEADER_BLOCK // 1024} KiB of a header block are read.")
     block = raw[start:stop]
-    lines = _FOLD.sub(b"", block).split(b"\n", MAX_HEADERS)
+    folded = b"\n " in block or b"\n\t" in block
+    lines = (_FOLD.sub(b"", block) if folded else block).split(b"\n", MAX_HEADERS)
     if len(lines) > MAX_HEADERS:
         lines.pop()
-        defects += (f"Only the first {MAX_HEADERS:,} lines of a header block are read.",)
+        defects.append(f"Only the first {MAX_HEADERS:,} lines of a header block are read.")
     fields = [field for line in lines if (field := _FIELD.fullmatch(line))]
-    if len(fields) == len(lines) and not _SPACES.search(block):
-        return HeaderBlock([(field[1].lower(), field[2].strip(b" \t\r")) for field in fields], body, defects)
-    odd, length = _odd_block(block)
-    return HeaderBlock(odd, body if length is None else start + length, defects)
+    if len(fields) < len(lines) or (folded and _SPACES.search(block)):
+        odd, length = _odd_block(block)
+        return HeaderBlock(odd, body if length is None else start + length, defects)
+    return HeaderBlock([(field[1].lower(), field[2].strip(b" \t\r")) for field in fields], body, defects)
 
 
 def _odd_block(block: bytes) -> tuple[Headers, int | None]:
