@@ -15,7 +15,8 @@ _WIDTH = 76
 _PIECE = 39
 """Bytes of text in an encoded word, so that it fits on one line with ``Subject: ``."""
 _START = rb"=\?([^?=\s]{1,60})\?([bBqQ])\?"
-_WORD = re.compile(_START + rb"((?:(?!=\?[^?=\s]{1,60}\?[bBqQ]\?).)*?)\?=", re.DOTALL)
+_WORD = re.compile(_START + rb"((?:[^?=]++|=(?!\?[^?=\s]{1,60}\?[bBqQ]\?)|\?(?!=))*+)\?=")
+"""An encoded word. Another one does not begin inside it: then its end was cut off."""
 _CUT_WORD = re.compile(_START + rb"([^?]*)\??")
 """What is left of an encoded word whose end was cut off."""
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
@@ -41,13 +42,14 @@ def _pieces(value: bytes) -> Iterator[tuple[str | None, bytes]]:
             yield from _cut_words(between)
         yield _decoded(word)
         end, after_word = word.end(), True
-    yield from _cut_words(value[end:])
+    if end < len(value):
+        yield from _cut_words(value[end:])
 
 
 def _cut_words(value: bytes) -> Iterator[tuple[str | None, bytes]]:
     """Yield the same for text that holds no whole encoded word, but maybe the beginning of one."""
     end = 0
-    for word in _CUT_WORD.finditer(value):
+    for word in _CUT_WORD.finditer(value) if b"=?" in value else ():
         yield None, value[end : word.start()]
         yield _decoded(word)
         end = word.end()

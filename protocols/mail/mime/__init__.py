@@ -11,6 +11,7 @@ Nothing here raises, copies the message, or takes more than linear time, whateve
 * :mod:`~protocols.mail.mime.flowed`: joins the lines of ``format=flowed``.
 * :mod:`~protocols.mail.mime.uuencode`: files inside text.
 * :mod:`~protocols.mail.mime.signed_data`: the content of opaque S/MIME signed data.
+* :mod:`~protocols.mail.mime.tnef`: the text and the attachments in Outlook's ``winmail.dat``.
 """
 
 from protocols.mail.mime.file_names import name_by_type, safe_name, unique_names

@@ -78,6 +78,13 @@ def name_by_type(content_type: str, subject: str = "") -> str:
     return shortened(f"{stem or _stem(content_type)}{suffix}")
 
 
+def type_by_name(name: str) -> str:
+    """Return the content type that the suffix of ``name`` stands for; ``application/octet-stream`` if none."""
+    suffix = _split(name)[1].lower()
+    known = next((kind for kind, ending in _SUFFIXES.items() if ending == suffix and suffix != ".dat"), None)
+    return known or _types().guess_type(f"x{suffix}")[0] or "application/octet-stream"
+
+
 def _stem(content_type: str) -> str:
     main = content_type.partition("/")[0]
     return {"image": "image", "message": "message", "text": "text"}.get(main, "attachment")

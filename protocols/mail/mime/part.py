@@ -60,6 +60,8 @@ class Part:
     @property
     def is_message(self) -> bool:
         """Whether the part is a message (a forwarded one, the one that a bounce returns), which :attr:`inner` opens."""
+        if self.content_type == "application/octet-stream":
+            return self.filename.lower().endswith(".eml")
         return self.content_type in ("message/rfc822", "message/global", "message/news")
 
     @property

@@ -5,14 +5,15 @@ multipart that is not closed or has no parts, parts without a header block.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 
-from protocols.mail.headers import MAX_HEADER_BLOCK, HeaderBlock, header_block, lf_ended, message_block
+from protocols.mail.headers import MAX_HEADER_BLOCK, HeaderBlock, Headers, header_block, lf_ended, message_block
 from protocols.mail.mime.limits import Limits
 from protocols.mail.mime.parameters import boundary
 from protocols.mail.mime.part import Part
 from protocols.mail.mime.signed_data import signed_content
+from protocols.mail.mime.tnef import TnefEntity, read_tnef
 from protocols.mail.mime.transfer import is_encoded
 
 _PREAMBLE = 64 * 1024
@@ -24,6 +25,7 @@ _MISSES = 500
 """Lines that look like delimiters and are none, one after another."""
 _LIKELY = re.compile(rb"\n--([^\r\n]{1,200})\r?\n(?=\r?\n|content-)", re.IGNORECASE)
 """The first delimiter of a multipart whose declared boundary is not there."""
+_TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
 _SIGNED_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
@@ -67,6 +69,8 @@ class _Message:
             return self._opened(part, self._as_message)
         if part.content_type in _SIGNED_TYPES:
             return self._opened(part, self._as_signed)
+        if part.content_type in _TNEF_TYPES or part.filename.lower() == "winmail.dat":
+            return self._opened(part, self._as_tnef)
         return None
 
     def _opened(self, part: Part, read: Callable[[Part], Part | None]) -> Part | None:
@@ -84,6 +88,34 @@ class _Message:
         content = self._content(part)
         signed = None if content is None else signed_content(content)
         return None if signed is None else self.parse(signed, parent=part)
+
+    def _as_tnef(self, part: Part) -> Part | None:
+        content = self._content(part)
+        tnef = None if content is None else read_tnef(content)
+        if content is None or tnef is None:
+            return None
+        if tnef.rich_text and not tnef.bodies:
+            self.note("The formatted text in winmail.dat cannot be read.")
+        top = around = self._virtual(content, part, [(b"content-type", b"multipart/mixed")])
+        if len(tnef.bodies) > 1:
+            around = self._virtual(content, top, [(b"content-type", b"multipart/alternative")])
+            top.children.append(around)
+        self._add(content, around, tnef.bodies)
+        self._add(content, top, tnef.attachments)
+        return top if top.children else None
+
+    def _add(self, content: bytes, parent: Part, entities: Iterable[TnefEntity]) -> None:
+        for entity in entities:
+            if self.is_full():
+                return
+            part = self._virtual(content, parent, entity.headers())
+            part.start, part.body, part.end = entity.start, entity.start, entity.end
+            parent.children.append(part)
+
+    def _virtual(self, content: bytes, parent: Part, headers: Headers) -> Part:
+        """Return a part that no header block describes."""
+        self.parts += 1
+        return Part(content, 0, 0, headers, self, parent=parent)
 
     def _content(self, part: Part) -> bytes | None:
         """Return the decoded body, unless what has been opened together is over the bound."""
