@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 LIMIT = 5.0
+_MAIL = {"transport": "smtp", "headers": [], "listener": "mail", "mailbox": None, "received_at": 0.0}
 
 
 def scope(kind: str, **keys: Any) -> dict[str, Any]:
@@ -13,7 +14,7 @@ def scope(kind: str, **keys: Any) -> dict[str, Any]:
         "http": {"path": "/", "method": "GET", "headers": []},
         "websocket": {"path": "/", "headers": [], "subprotocols": []},
         "mqtt": {"client_id": "t1", "role": "server", "properties": {}},
-        "email": {"mail_from": "ann@example.com", "rcpt_to": ["help@example.org"], "transport": "smtp", "headers": []},
+        "email": {"mail_from": "ann@example.com", "rcpt_to": ["help@example.org"]} | _MAIL,
         "sms": {"sender": "+447700900123", "recipient": "+447700900999", "country": "GB"},
     }
     return common | own[kind] | keys

@@ -1,26 +1,20 @@
 """The router of the email scope: by recipient. One message, one run per group of recipients."""
 
-import asyncio
-import contextlib
 import heapq
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from gateway.delivery.current_route import current_route
 from gateway.routing.index import Index
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
+from gateway.scopes.email.groups import Group, run_groups
+from gateway.scopes.email.kept_verdicts import KeptVerdicts
 from gateway.scopes.email.patterns import Address, Domain, TaggedAddress
-from protocols.asgi import EmailDisconnectEvent, EmailReceiveEvent, EmailScope, Receive, Send
-from protocols.checkpoint import checkpoint
-from protocols.events import Event, step, type_of
+from protocols.asgi import EmailScope, Receive, Send
+from protocols.events import Event
 from protocols.mail.addresses import without_tag
-from protocols.mail.events import CHECKS, SENDS
-from protocols.mail.verdict import Verdicts
 
-_Received = EmailReceiveEvent | EmailDisconnectEvent
-_Group = tuple[Route, EmailScope]
 NOT_HERE: Event = {"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"}
 
 
@@ -35,6 +29,10 @@ class EmailToRouter(Router):
 
     scope_types = ("email",)
     patterns = (Address, Domain, Regex, Default)
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        super().__init__(routes)
+        self._kept = KeptVerdicts()
 
     def key(self, pattern: Pattern, scope: EmailScope) -> str:
         """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
@@ -60,7 +58,7 @@ class EmailToRouter(Router):
         args, kwargs = (*outer["args"], *captures.args), {**outer["kwargs"], **captures.kwargs}
         return {**scope, "url_route": {"args": args, "kwargs": kwargs}}
 
-    def groups(self, scope: EmailScope) -> tuple[list[_Group], list[str]]:
+    def groups(self, scope: EmailScope) -> tuple[list[Group], list[str]]:
         """(route, scope narrowed to its recipients) in the order of the first recipient of each, and the recipients
         that no route takes."""
         if len(scope["rcpt_to"]) < 2:
@@ -94,7 +92,8 @@ class EmailToRouter(Router):
         else:
             if strangers:
                 await send({**NOT_HERE, "rcpt_to": strangers})
-            await _run_all(groups, receive, send)
+            # Over LMTP the sender has an answer for each recipient, and repeats the message for those alone that wait.
+            await run_groups(groups, None if scope["transport"] == "lmtp" else self._kept, receive, send)
 
 
 def narrowed(scope: EmailScope, numbers: Sequence[int]) -> EmailScope:
@@ -114,74 +113,3 @@ def _tagged(scope: EmailScope) -> EmailScope:
     key = TaggedAddress(scope["rcpt_to"][0])
     key.base = without_tag(key, tag)
     return {**scope, "rcpt_to": [key]}
-
-
-async def _run_all(groups: Sequence[_Group], receive: Receive, send: Send) -> None:
-    """Run one after the other, as a mail server delivers; a crash is raised after the others have had their turn.
-
-    The verdict of each group is sent as soon as it is there: it stands, whatever becomes of the others.
-    """
-    body = await _read(receive)
-    crash: Exception | None = None
-    crashed = ""
-    for route, scope in groups:
-        replay = _Replay(body, scope, send)
-        try:
-            await route.run(scope, replay.receive, replay.send)
-        except asyncio.CancelledError:
-            with contextlib.suppress(Exception):
-                await replay.tell_deferrals()  # a policy has logged that it is cut off; the server need not
-            raise
-        except Exception as error:
-            if crash is not None:
-                error.__context__ = crash  # both stand in the one log record
-            crash, crashed = error, route.label
-            replay.verdicts.fail()
-        await replay.tell()
-    if crash is not None:
-        current_route.set(crashed)
-        raise crash
-
-
-async def _read(receive: Receive) -> list[_Received]:
-    """All events of the message. The last is the one that an application gets that asks for more."""
-    event: EmailReceiveEvent = await receive()
-    events: list[_Received] = [event]
-    while event["more_body"]:
-        event = await receive()
-        events.append(event)
-    return [*events, {"type": "email.disconnect"}]
-
-
-class _Replay:
-    """Gives the message to one group of recipients, and keeps its verdicts."""
-
-    def __init__(self, events: Sequence[_Received], scope: EmailScope, send: Send) -> None:
-        self.verdicts = Verdicts(scope["rcpt_to"])
-        self._events = iter(events)
-        self._send = send
-        self._nothing_more: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    async def receive(self) -> _Received:
-        for event in self._events:
-            return event
-        await self._nothing_more  # until the run is cancelled
-        raise AssertionError
-
-    async def send(self, event: Event) -> None:
-        """Raises LocalProtocolError if the server would not take ``event`` either."""
-        await checkpoint()
-        if type_of(event) == "email.send":
-            await self._send(event)
-        else:
-            self.verdicts.add(step(SENDS, CHECKS, "open", event)[1])
-
-    async def tell(self) -> None:
-        """Send the verdicts of this group."""
-        for event, recipients in self.verdicts.groups():
-            await self._send({**event, "rcpt_to": recipients})
-
-    async def tell_deferrals(self) -> None:
-        for event, recipients in self.verdicts.groups():
-            if event["type"] == "email.defer":
-                await self._send({**event, "rcpt_to": recipients})
