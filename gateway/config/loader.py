@@ -8,7 +8,7 @@ import codecs
 import dataclasses
 import json
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,6 +96,7 @@ class _Validation:
         self._removed = set(document.unset)
         self._kept: dict[Loc, list[Loc]] = {}
         self._as_text: set[Loc] = set()
+        self._as_number: dict[Loc, Any] = {}
         self._misspelt: set[Loc] = set()
         self._reported: set[tuple[int, int, str, str]] = set()
         self._diagnostics = [document.diagnostic(span, message) for span, message in document.problems[:MOST]]
@@ -136,16 +137,18 @@ class _Validation:
         if isinstance(value, list):
             places = [(index, (*loc, index)) for index in range(len(value))]
             return [self._rest(value[index], place) for index, place in places if place not in self._removed]
-        return self._document.texts[loc] if loc in self._as_text else value
+        return self._document.texts[loc] if loc in self._as_text else self._as_number.get(loc, value)
 
     def _correct(self, errors: list[Any]) -> None:
         """Report what is wrong and take it out. Before that, replace each number by its text as it was written, where
-        text is wanted."""
+        text is wanted, and each ``"${NAME}"`` by its number, where that is wanted."""
         self._kept.clear()
         mistakes = [_Mistake(item, *self._place(item["loc"])) for item in errors]
         texts = {mistake.loc for mistake in mistakes if mistake.kind == "string_type"} & self._document.texts.keys()
-        if texts:
+        numbers = dict(self._numbers(mistakes))
+        if texts or numbers:
             self._as_text |= texts
+            self._as_number |= numbers
             return
         for mistake in mistakes:
             if mistake.kind == "unexpected_keyword_argument" and (meant := self._meant(mistake)):
@@ -155,6 +158,14 @@ class _Validation:
             if not self._is_consequence(mistake, removed):
                 self._report(mistake)
         self._removed |= {mistake.loc or (mistake.key,) for mistake in mistakes}
+
+    def _numbers(self, mistakes: Iterable["_Mistake"]) -> Iterator[tuple[Loc, bool | float]]:
+        """Find values with a reference in quotes that are the number, or the yes or no, that is wanted."""
+        for mistake in mistakes:
+            if mistake.kind in ("int_type", "float_type", "bool_type") and mistake.loc in self._document.references:
+                value = yaml_file.plain_value(str(self._mapping(mistake.loc)))
+                if isinstance(value, bool | int | float) and mistake.loc not in self._as_number:
+                    yield mistake.loc, value
 
     def _report(self, mistake: "_Mistake") -> None:
         """Report each mistake once, although a value can stand for several (an alias), or can be of several types (a

@@ -253,17 +253,19 @@ def _is_text(value: object) -> bool:
 
 def _resolve(text: str, texts: dict[Loc, str], loc: Loc) -> Any:
     """Return the value of a plain scalar, and remember its text in ``texts``."""
-    if text in _WORDS:
-        value: Any = _WORDS[text]
-    elif _INTEGER.fullmatch(text):
-        value = int(text)
-    elif _FLOAT.fullmatch(text):
-        value = float(text)
-    else:
-        return text
-    if value is not None:
+    value = plain_value(text)
+    if value is not None and not isinstance(value, str):
         texts[loc] = text
     return value
+
+
+def plain_value(text: str) -> str | bool | float | None:
+    """Return the value of a text as it is without quotes."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 def read(text: str, *, name: str, folder: Path, environ: Mapping[str, str]) -> Document:
