@@ -15,7 +15,8 @@ import uvloop
 
 from benchmarks.side_by_side import client, options_of, report
 from protocols.asgi import Receive, Scope, Send
-from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.secret import Secret
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))

@@ -37,7 +37,8 @@ from protocols.server import Server, ServerStatus
 
 if TYPE_CHECKING:
     from protocols.http.server import HTTPServer, HTTPSettings
-    from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+    from protocols.mail.imap.reader import IMAPReader
+    from protocols.mail.imap.settings import IMAPSettings
     from protocols.mail.smtp.server import SMTPServer
     from protocols.mail.smtp.settings import SMTPSettings
     from protocols.mail.submission import SubmissionSettings, open_submission
@@ -50,7 +51,7 @@ _HOMES = {
     "HTTPServer": "http.server",
     "HTTPSettings": "http.settings",
     "IMAPReader": "mail.imap.reader",
-    "IMAPSettings": "mail.imap.reader",
+    "IMAPSettings": "mail.imap.settings",
     "SMTPServer": "mail.smtp.server",
     "SMTPSettings": "mail.smtp.settings",
     "SubmissionSettings": "mail.submission",

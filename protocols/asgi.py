@@ -279,6 +279,8 @@ class MQTTDropEvent(TypedDict):
 
 
 class Mailbox(TypedDict):
+    account: str
+    """The login name."""
     folder: str
     uid: int
     uidvalidity: int
@@ -330,6 +332,7 @@ class EmailAcceptEvent(TypedDict):
 
     type: Literal["email.accept"]
     rcpt_to: NotRequired[list[str]]
+    failed: NotRequired[bool]
 
 
 class EmailRejectEvent(TypedDict):

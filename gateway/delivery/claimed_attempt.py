@@ -76,7 +76,7 @@ class ClaimedAttempt:
                 answer = [{**(outcome.verdict or kind.defer()), "retry_after": disposition.wait}]
                 keep = partial(claims.release, claim.key, error=outcome.failure, counted=outcome.counted)
             case "dead":
-                answer = [kind.accept()]
+                answer = [kind.dead()]
                 message = self._incoming.message(claim)
                 keep = partial(self._here.messages.dead_letter, message, error=outcome.failure, claim=claim.key)
             case _:

@@ -98,8 +98,9 @@ async def _claim(here: Deliveries, incoming: Incoming, key: str, identity: Ident
 
 
 async def _repeated(here: Deliveries, incoming: Incoming, claim: Claim) -> Answer:
-    """The answer of the first time. An older version may have kept one that cannot be given: a dead letter."""
-    taken: Answer = [incoming.kind.accept()]
+    """The answer of the first time. Without one the message was stored, or has become a dead letter. An older version
+    may have kept one that cannot be given: a dead letter."""
+    taken: Answer = [incoming.kind.accept() if incoming.policy.inbox else incoming.kind.dead()]
     try:
         return list(incoming.kind.checked_again(codec.decode(claim.result)[1])) if claim.result else taken
     except LocalProtocolError as error:

@@ -74,6 +74,10 @@ class DeliveryKind(ABC):
     def accept(self) -> dict[str, Any]:
         return {"type": f"{self.name}.accept"}
 
+    def dead(self) -> dict[str, Any]:
+        """What the sender of a message is told that has become a dead letter: the message is kept."""
+        return self.accept()
+
     def reject(self) -> dict[str, Any]:
         return {"type": f"{self.name}.reject", "reason": "it cannot be handled"}
 

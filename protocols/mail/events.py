@@ -32,6 +32,8 @@ _Verdict = TypeVar("_Verdict", EmailAcceptEvent, EmailRejectEvent, EmailDeferEve
 
 def accept(event: Event) -> EmailAcceptEvent:
     clean: EmailAcceptEvent = {"type": "email.accept"}
+    if event.get("failed"):
+        clean["failed"] = True
     return _for_some(event, clean)
 
 

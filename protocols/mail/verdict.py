@@ -11,8 +11,11 @@ from protocols.events import Event
 class Accept:
     """The handler has finished, and is responsible for the message now."""
 
+    failed: bool = False
+    """Whether the message is not handled and is kept elsewhere: its attempts are used up, and it is a dead letter."""
+
     def __str__(self) -> str:
-        return "accepted"
+        return "failed, kept as a dead letter" if self.failed else "accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,16 +56,16 @@ def verdict_of(event: Event) -> Verdict:
         case "email.defer":
             return Defer(event.get("reason") or Defer().reason, event.get("retry_after"))
         case _:
-            return Accept()
+            return Accept(event.get("failed", False))
 
 
 def combined(events: Iterable[Event]) -> Event:
     """Return the one answer to a sender that gets no answer for each recipient.
 
     The message is deferred if it is for one recipient, for the shortest of the times that were asked for; it is
-    rejected if every recipient rejects it.
+    rejected if every recipient rejects it; it has failed if it has for one recipient.
     """
-    verdicts = list(events)
+    verdicts = sorted(events, key=lambda verdict: not verdict.get("failed"))
     by_type = {verdict["type"]: verdict for verdict in reversed(verdicts)}
     wishes = [verdict["retry_after"] for verdict in verdicts if "retry_after" in verdict]
     if "email.defer" in by_type and wishes:

@@ -88,9 +88,10 @@ def letter(subject: str) -> bytes:
     return f"From: ann@example.net\r\nTo: {USER}\r\nSubject: {subject}\r\n\r\nhello\r\n".encode()
 
 
-def test_after_the_last_attempt_it_is_a_dead_letter_and_marked_as_accepted(site: WithMailbox, mailbox: Dovecot) -> None:
+def test_after_the_last_attempt_it_is_a_dead_letter_and_moved_to_failed(site: WithMailbox, mailbox: Dovecot) -> None:
     mailbox.append(letter("bad"), letter("good"))
-    until(lambda: mailbox.count("Processed") == 2, "both are moved")
+    until(lambda: (mailbox.count("Processed"), mailbox.count("Failed")) == (1, 1), "both are moved")
+    assert mailbox.messages("Failed") == [letter("bad")]
     assert mailbox.count("INBOX") == 0
     tries = site.handled("bad")
     assert [attempt for attempt, _ in tries] == [1, 2, 3]
@@ -131,7 +132,7 @@ def test_killed_between_the_handler_and_the_mark_it_is_marked_and_not_handled_ag
     site.start()
     until(lambda: mailbox.count("Processed") == 1, "it is moved")
     assert [attempt for attempt, _ in site.handled("slow")] == [1]
-    assert "delivered again, answered as the first time" in site.output()
+    assert "has been handled before; move Processed" in site.output()
 
 
 def test_a_message_that_kills_the_process_each_time_is_counted_out(site: WithMailbox, mailbox: Dovecot) -> None:
@@ -139,7 +140,7 @@ def test_a_message_that_kills_the_process_each_time_is_counted_out(site: WithMai
     for _ in range(3):
         until(site.died, "the message kills the daemon")
         site.spawn()
-    until(lambda: mailbox.count("Processed") == 1, "it is given up and moved")
+    until(lambda: mailbox.count("Failed") == 1, "it is given up and moved")
     assert not site.died()
     assert [attempt for attempt, _ in site.handled("poison")] == [1, 2, 3]
     [dead] = site.dead()

@@ -55,6 +55,10 @@ class EmailDelivery(DeliveryKind):
     def identity(self, scope: EmailScope, events: Sequence[Any]) -> Identity:
         return identity_of(scope, events)
 
+    def dead(self) -> dict[str, Any]:
+        """A mailbox has a folder for it."""
+        return {**self.accept(), "failed": True}
+
     def order_key(self, scope: EmailScope, events: Sequence[Any]) -> str:
         """A sender's mail stays in order."""
         return f"email:{scope['mail_from']}"

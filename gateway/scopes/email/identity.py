@@ -21,7 +21,14 @@ def identity_of(scope: EmailScope, events: Sequence[Any]) -> Identity:
     content = _content(scope, events)
     if scope["mailbox"] is not None:
         place = scope["mailbox"]  # RFC 3501, 2.3.1.1. Not alone: some servers give every mailbox UIDVALIDITY 1
-        parts = [scope["listener"], place["folder"], place["uidvalidity"], place["uid"], *scope["rcpt_to"]]
+        parts = [
+            scope["listener"],
+            place["account"],
+            place["folder"],
+            place["uidvalidity"],
+            place["uid"],
+            *scope["rcpt_to"],
+        ]
         return Identity(digest("email", [*parts, content]), digest("mailbox", parts), MAIL_WINDOW)
     looks = digest("email", [scope["mail_from"], sorted(scope["rcpt_to"]), content])
     if _has_identity(scope):

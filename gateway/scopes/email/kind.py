@@ -1,8 +1,9 @@
 """The email scope as one object."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, Literal
 
@@ -12,14 +13,15 @@ from gateway.routing.router import Route
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.router import EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
-from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.kind import Loc, Running, ScopeKind
+from gateway.scopes.persistence import StorePersistence
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import Given, ServerKind
 from protocols.asgi import DSNRequest
 from protocols.events import Event, checked
 from protocols.mail.events import CHECKS
-from protocols.mail.imap.reader import IMAPSettings
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.server import Server
 
@@ -51,13 +53,25 @@ class _MailServer(ServerKind):
 _MAKERS = {"recipient": regex, "address": address, "domain": domain, "default": everything}
 
 
+class _Mailboxes(_MailServer):
+    def needs_store(self, settings: Any) -> bool:
+        return settings.configured and super().needs_store(settings)
+
+    def options(self, settings: Any, name: str, given: Given) -> dict[str, Any]:
+        """Each folder's ledger is kept under a name of its own."""
+        options: dict[str, Any] = {"submission": given.submission}
+        if given.store is not None and self.needs_store(settings):
+            options["ledgers"] = partial(StorePersistence, given.store)
+        return options
+
+
 class EmailKind(ScopeKind):
     name: ClassVar = "email"
     words: ClassVar = "Messages, by recipient."
     delivery: ClassVar = EmailDelivery()
     servers: ClassVar = (
         _MailServer(SMTPSettings, "protocols.mail.smtp.server:SMTPServer"),
-        _MailServer(
+        _Mailboxes(
             IMAPSettings,
             "protocols.mail.imap.reader:IMAPReader",
             library="aioimaplib",
@@ -69,6 +83,15 @@ class EmailKind(ScopeKind):
     refusal: ClassVar = ({"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"},)
     example: ClassVar = "email:ann@example.org"
     send: ClassVar = "gateway.scopes.email.send:email"
+
+    def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+        """Find folders that two servers read: each would handle every message."""
+        readers: dict[tuple[object, ...], str] = {}
+        for name, settings in servers.items():
+            for folder in settings.full_names() if isinstance(settings, IMAPSettings) else ():
+                if (other := readers.setdefault(folder, name)) != name:
+                    said = f"servers.{other} reads {folder[-1]} of {folder[-2]}, too; a folder has one reader"
+                    yield ("servers", name), f"servers.{name}: {said}"
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         return {"recipient": regex, "address": address, "domain": domain, "default": everything}[key](

@@ -4,11 +4,13 @@ A response is a list of lines as the client library hands them over: ``bytes`` w
 literal as a ``bytearray`` of its own.
 """
 
-import base64
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import pairwise
+
+from protocols.mail.imap.names import FolderNames, decode, encode
 
 Lines = Sequence[bytes | bytearray]
 
@@ -20,7 +22,14 @@ _UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
 _PERMANENT = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 _FETCH = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
 _EMPTY_BODY = re.compile(rb'BODY\[\] ""', re.IGNORECASE)
-_NOT_ASCII = re.compile(r"&|[^\x20-\x7e]+")
+_STATUS = re.compile(rb"\b(UIDNEXT|UIDVALIDITY) (\d+)", re.IGNORECASE)
+_LIST = re.compile(rb'\(([^()]*)\) (?:NIL|"(\\?.?)") (.*)', re.DOTALL)
+_QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(rb"\\(.)")
+_NAMESPACE = re.compile(rb'\("((?:[^"\\]|\\.)*)" (?:NIL|"(\\?.?)")[^()]*\)')
+_NO_NAMESPACE = re.compile(rb"(?:NAMESPACE )?NIL\b", re.IGNORECASE)
+_NOT_READ = frozenset(b"\\noselect \\nonexistent \\all \\drafts \\flagged \\junk \\sent \\trash".split())
+"""Attributes of folders (RFC 3501, 7.2.2, RFC 6154) that are not read because they match a pattern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,20 @@ class MailboxMessage:
     raw: bytes
     received_at: float | None
     """INTERNALDATE as Unix time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedFolder:
+    """A folder in the answer to LIST."""
+
+    name: str
+    delimiter: str
+    can_be_read: bool
+    """Whether it has messages at all, and is not one for sent mail, drafts, spam or the like."""
+
+
+NextUID = tuple[int, int]
+"""A folder's UIDVALIDITY and the UID that its next message gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +73,7 @@ def quote(text: str) -> str:
 
 def quote_folder(name: str) -> str:
     """Return a folder's name as an argument: in modified UTF-7 (RFC 3501, 5.1.3), quoted."""
-    return quote(_NOT_ASCII.sub(_shift, name))
-
-
-def _shift(match: re.Match[str]) -> str:
-    if match[0] == "&":
-        return "&-"
-    coded = base64.b64encode(match[0].encode("utf-16-be")).decode().rstrip("=")
-    return f"&{coded.replace('/', ',')}-"
+    return quote(encode(name))
 
 
 def uid_set(uids: Iterable[int]) -> str:
@@ -89,6 +105,47 @@ def read_selected(lines: Lines) -> Selected:
         keywords=permanent is None or rb"\*" in permanent[1].split(),
         writable=b"[READ-ONLY]" not in bytes(lines[-1]).upper(),
     )
+
+
+def read_next_uid(lines: Lines) -> NextUID:
+    """Parse a STATUS response; 0 for what the server does not say."""
+    found = {name.upper(): int(number) for name, number in _STATUS.findall(b" ".join(lines[:-1]))}
+    return found.get(b"UIDVALIDITY", 0), found.get(b"UIDNEXT", 0)
+
+
+def read_list(lines: Lines) -> list[ListedFolder]:
+    """Parse a LIST response. Folders whose names are no modified UTF-7 are left out."""
+    folders = []
+    for line, following in pairwise(lines):
+        match = None if isinstance(line, bytearray) else _LIST.search(line)
+        if match is None:
+            continue
+        name = decode(_name(match[3], following).decode("ascii", "replace"))
+        if name is not None:
+            attributes = match[1].lower().split()
+            folders.append(ListedFolder(name, _delimiter(match[2]), _NOT_READ.isdisjoint(attributes)))
+    return folders
+
+
+def _name(text: bytes, following: bytes | bytearray) -> bytes:
+    """Return a name, which is an atom, a quoted string, or a literal on the next line."""
+    if quoted := _QUOTED.match(text):
+        return _ESCAPED.sub(rb"\1", quoted[1])
+    return bytes(following) if isinstance(following, bytearray) else text.strip()
+
+
+def _delimiter(found: bytes | None) -> str:
+    return (found or b"")[-1:].decode("ascii", "replace")
+
+
+def read_namespaces(lines: Lines) -> FolderNames:
+    """Parse a NAMESPACE response (RFC 2342): the user's own folders, other users', shared ones, in this order."""
+    text = b" ".join(lines[:-1])
+    found = [(_ESCAPED.sub(rb"\1", prefix), _delimiter(mark)) for prefix, mark in _NAMESPACE.findall(text)]
+    if not found or _NO_NAMESPACE.match(text):  # the user has none of their own
+        return FolderNames()
+    names = [decode(prefix.decode("ascii", "replace")) or "" for prefix, _ in found]
+    return FolderNames(found[0][1], names[0], tuple(names[1:]))
 
 
 def read_sizes(lines: Lines) -> dict[int, int]:

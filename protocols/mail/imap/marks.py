@@ -26,6 +26,31 @@ class Mark:
         return {"seen": "UNSEEN", "keyword": f"UNKEYWORD {self.target}"}.get(self.verb, "")
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The mark that follows each verdict."""
+
+    accept: Mark
+    reject: Mark
+    failed: Mark
+    unrouted: Mark
+
+    def all(self) -> tuple[Mark, ...]:
+        return self.accept, self.reject, self.failed, self.unrouted
+
+    def folders(self) -> list[str]:
+        """Return the folders that messages are moved to."""
+        return sorted({mark.target for mark in self.all() if mark.verb == "move"})
+
+    def keywords(self) -> bool:
+        return any(mark.verb == "keyword" for mark in self.all())
+
+    def criteria(self) -> str:
+        """Return the SEARCH criteria of messages without a mark. A mail program, or our own COPY, sets \\Deleted on
+        those that it is done with."""
+        return " ".join(["UNDELETED", *sorted({mark.criterion for mark in self.all()} - {""})])
+
+
 def parse_mark(value: object) -> Mark:
     """Parse ``move FOLDER``, ``keyword NAME``, ``seen``, ``delete`` or ``leave``. Raises ValueError."""
     match str(value).split(maxsplit=1):

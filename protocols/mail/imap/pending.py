@@ -1,7 +1,7 @@
 """The work that is pending in one folder: messages to try again, and when, and marks to make. Pure: no clock.
 
-It is kept in memory only: a reader that is killed reads every unmarked message again. No message is given up here: the
-mailbox is the queue, and an application that has tried often enough accepts the message.
+It is kept in memory only; :mod:`.ledger` keeps which messages are handled. No message is given up here: the mailbox is
+the queue, and an application that has tried often enough accepts the message.
 """
 
 from collections.abc import Iterable, Iterator
@@ -24,6 +24,11 @@ class _Again:
     """Seconds of the last wait for which the application named no time; 0 if there was none."""
 
 
+def _longer(step: float) -> float:
+    """Return the seconds of the wait after one of ``step`` seconds."""
+    return min(max(FIRST_WAIT, 2 * step), LONGEST_WAIT)
+
+
 class PendingMessages:
     """The pending messages of a folder, by UID."""
 
@@ -31,30 +36,31 @@ class PendingMessages:
         self._uidvalidity = 0
         self._again: dict[int, _Again] = {}
         self._owed: dict[int, Mark] = {}
+        self._refused: dict[Mark, _Again] = {}
         self._left: set[int] = set()
         self._suspects: set[int] = set()
 
     def open(self, uidvalidity: int) -> None:
-        """Begin a new connection. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget everything.
+        """Begin a new connection. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget when they are due.
 
-        Messages that were left because they had no route are tried again.
+        Messages that were left because they had no route are tried again. Whether what is handled is still the same
+        message, the ledger has to say.
         """
         self._left.clear()
+        self._owed.clear()
         if uidvalidity != self._uidvalidity:
             self._uidvalidity = uidvalidity
             self._again.clear()
-            self._owed.clear()
             self._suspects.clear()
 
-    def due(self, uids: Iterable[int], now: float) -> list[int]:
-        """Return those of all messages in the folder that are to be handled now, and forget those that are gone."""
+    def fresh(self, uids: Iterable[int]) -> list[int]:
+        """Return those of all messages in the folder that nothing is known of, and forget those that are gone."""
         there = set(uids)
         self._again = {uid: again for uid, again in self._again.items() if uid in there}
         self._owed = {uid: mark for uid, mark in self._owed.items() if uid in there}
         self._left &= there
         self._suspects &= there
-        waiting = {uid for uid, again in self._again.items() if again.due > now}
-        return sorted(there - self._left - self._owed.keys() - waiting)
+        return sorted(there - self._left - self._owed.keys() - self._again.keys())
 
     def batches(self, uids: Iterable[int], size: int) -> Iterator[list[int]]:
         """Cut ``uids`` into batches to fetch together, in order; each suspect is fetched alone."""
@@ -78,15 +84,20 @@ class PendingMessages:
         """Note that the server has sent these."""
         self._suspects.difference_update(uids)
 
+    def due_again(self, now: float) -> list[int]:
+        """Return the deferred messages that are to be tried again now."""
+        return sorted(uid for uid, again in self._again.items() if again.due <= now)
+
     def next_due(self) -> float | None:
-        """The time at which the next message is to be tried again."""
-        return min((again.due for again in self._again.values()), default=None)
+        """The time at which the next message, or the next mark, is to be tried again."""
+        refused = [self._refused[mark] for mark in set(self._owed.values()) if mark in self._refused]
+        return min((again.due for again in (*self._again.values(), *refused)), default=None)
 
     def defer(self, uid: int, now: float, asked: float | None) -> float:
         """Defer a message; return the seconds until the next attempt: ``asked``, if the application named a time."""
         step = self._again[uid].step if uid in self._again else 0.0
         if asked is None:
-            wait = step = min(max(FIRST_WAIT, 2 * step), LONGEST_WAIT)
+            wait = step = _longer(step)
         else:
             wait = max(SHORTEST_WAIT, asked)
         self._again[uid] = _Again(now + wait, step)
@@ -100,13 +111,26 @@ class PendingMessages:
         else:
             self._owed[uid] = mark
 
-    def owed(self) -> dict[Mark, list[int]]:
-        """Return the marks that are still to be made, with the messages of each."""
+    def owed(self, now: float) -> dict[Mark, list[int]]:
+        """Return the marks that are to be made now, with the messages of each."""
         marks: dict[Mark, list[int]] = {}
         for uid, mark in self._owed.items():
-            marks.setdefault(mark, []).append(uid)
+            if mark not in self._refused or self._refused[mark].due <= now:
+                marks.setdefault(mark, []).append(uid)
         return marks
 
     def marked(self, uids: Iterable[int]) -> None:
         for uid in uids:
             self._owed.pop(uid, None)
+
+    def refused(self, mark: Mark, now: float) -> tuple[float, bool]:
+        """Note that the server refuses ``mark``. Return the seconds until it is tried again, and whether it has been
+        refused before."""
+        before = self._refused.get(mark)
+        wait = _longer(before.step if before else 0.0)
+        self._refused[mark] = _Again(now + wait, wait)
+        return wait, before is not None
+
+    def taken(self, mark: Mark) -> bool:
+        """Note that the server takes ``mark``; return whether it has refused it before."""
+        return self._refused.pop(mark, None) is not None

@@ -130,7 +130,7 @@ async def test_a_handler_that_takes_too_long_has_failed(store: SQLiteStore) -> N
             await asyncio.sleep(100)
 
     app = Guard(Slow.as_asgi(), Policy(attempts=1, timeout=0.01), "label")
-    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept", "failed": True}]
     [dead] = await store.dead()
     assert "Timeout" in dead.error
 
@@ -172,7 +172,7 @@ async def test_a_delivery_that_is_cut_off_may_be_tried_again_and_counts(
     assert (dead[0].attempts, "its sender could wait no longer" in dead[0].error) == (2, True)
     notes = [record.__dict__["note"] for record in caplog.records if record.levelname == "ERROR"]
     assert notes == ["attempt 1 of 2, next when its sender repeats it", "attempt 2 of 2, now among the dead letters"]
-    assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+    assert await deliver(app, email(), MAIL) == [{"type": "email.accept", "failed": True}]
 
 
 async def test_while_one_delivery_runs_its_repetitions_wait_for_it_and_get_its_answer(store: SQLiteStore) -> None:

@@ -22,7 +22,7 @@ from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 NOW = 1_800_000_000.0
 OWN = b"Received: from ann ([127.0.0.1])\r\n\tby us with ESMTP id %s;\r\n\t%s\r\n"
 LETTER = b"Message-ID: <1@x>\r\nDate: %s\r\nSubject: hi\r\n\r\nhello" % formatdate(NOW).encode()
-PLACE = {"folder": "INBOX", "uid": 1, "uidvalidity": 2}
+PLACE = {"account": "support", "folder": "INBOX", "uid": 1, "uidvalidity": 2}
 
 
 def mail(letter: bytes = LETTER, *, event: str = "e1", at: float = NOW, **keys: Any) -> Identity:

@@ -36,7 +36,8 @@ from gateway.delivery.guard import Guard
 from gateway.delivery.service import deliveries
 from gateway.routing import default
 from gateway.store.sqlite import SQLiteStore
-from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, SMSWebhook, TextMessage

@@ -8,7 +8,8 @@ from typing import Any
 
 from servers.dovecot import PASSWORD, Dovecot
 
-from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.secret import Secret
 
 LIMIT = 20.0

@@ -15,9 +15,11 @@ from servers.ports import free_port
 from waiting import until
 
 from protocols.errors import BindError
-from protocols.mail.imap import session
-from protocols.mail.imap.reader import IMAPReader, IMAPSettings
-from protocols.mail.imap.session import BATCH, IDLE_AGAIN, IDLE_FAILURES, IdleHealth
+from protocols.mail.imap import pending, waiting
+from protocols.mail.imap.idle_health import IDLE_AGAIN, IDLE_FAILURES, IdleHealth
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.session import BATCH
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.secret import Secret
 
 pytestmark = pytest.mark.fault
@@ -158,8 +160,8 @@ async def test_a_folder_that_is_missing_or_cannot_be_made_is_said(shared: Doveco
         await until(lambda: "folder Nowhere: " in reader.status.detail)
     shared.append(mail("one"), user=user)
     desk = Desk()
-    async with reading(desk, shared, user, on_accept="move a/b") as reader:
-        await until(lambda: "cannot make folder a/b" in reader.status.detail)
+    async with reading(desk, shared, user, on_accept="move a//b") as reader:
+        await until(lambda: "cannot make folder a//b" in reader.status.detail)
     assert desk.scopes == [], "found out before any handler ran"
 
 
@@ -198,7 +200,7 @@ async def test_tls_to_a_server_without_it(shared: Dovecot, user: str) -> None:
 
 
 async def test_the_package_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(sys.modules, "protocols.mail.imap.client", raising=False)
+    monkeypatch.delitem(sys.modules, "protocols.mail.imap.connection", raising=False)
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
     with pytest.raises(BindError, match=r"pip install 'asgi-gateway\[imap\]'"):
         await IMAPReader(Desk(), IMAPSettings(host="h", username="a", password=Secret("b")), state={}).start()
@@ -377,21 +379,37 @@ async def test_a_mark_is_tried_again_while_another_reader_takes_messages_away() 
     assert moves == ['UID MOVE 7:9 "Processed"', 'UID MOVE 7:8 "Processed"', 'UID MOVE 7 "Processed"']
 
 
-async def test_a_mark_that_is_refused_again_is_said() -> None:
+async def test_a_mark_that_is_refused_is_said_once_and_tried_again_and_others_are_handled_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(pending, "FIRST_WAIT", 0.05)
+    monkeypatch.setattr(pending, "LONGEST_WAIT", 0.05)
+    caplog.set_level(logging.INFO, logger="protocols.mail")
+
     class Full(Liar):
         def reply(self, tag: str, command: str) -> bytes:
-            if command.startswith("UID MOVE"):
+            if command.startswith("UID MOVE") and self.full:
                 return f"{tag} NO [OVERQUOTA] no room\r\n".encode()
-            return super().reply(tag, command)
+            if command == "IDLE":
+                self.idle = tag
+                return b"+ idling\r\n"
+            return f"{self.idle} OK\r\n".encode() if tag == "DONE" else super().reply(tag, command)
+
+        full = True
+        idle = ""
 
     fetched = b"* 1 FETCH (UID 9 RFC822.SIZE 2 BODY[] {2}\r\n\r\n)\r\n"
-    liar = Full(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    liar = Full(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched)
     desk = Desk()
-    async with lied_to(liar, desk, retry_refused=0.05) as reader:
-        await until(lambda: "move to Processed: [OVERQUOTA] no room" in reader.status.detail)
+    async with lied_to(liar, desk, timeout=5.0) as reader:
         await until(lambda: liar.commands.count('UID MOVE 9 "Processed"') > 5)
+        assert reader.status.state == "ready"
+        liar.full = False
+        await until(lambda: "the server takes move Processed again" in caplog.text)
     assert len(desk.scopes) == 1
     assert "UID SEARCH UID 9" in liar.commands
+    assert len(errors(caplog)) == 1
+    assert "handled messages stay where they are: move to Processed: [OVERQUOTA] no room" in errors(caplog)[0]
 
 
 async def test_a_trouble_that_lasts_is_one_line_though_its_words_hold_a_clock(caplog: pytest.LogCaptureFixture) -> None:
@@ -475,7 +493,7 @@ def test_idle_gets_another_chance() -> None:
 
 
 async def test_idle_is_renewed(shared: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "IDLE_RENEWAL", 0.1)
+    monkeypatch.setattr(waiting, "IDLE_RENEWAL", 0.1)
     desk = Desk()
     async with reading(desk, shared, user) as reader:
         await until(lambda: reader.status.state == "ready")

@@ -6,7 +6,7 @@ import pytest
 
 from protocols.mail.imap.marks import Mark, check_final, parse_mark
 from protocols.mail.imap.pending import LONGEST_WAIT, SHORTEST_WAIT, PendingMessages
-from protocols.mail.imap.reader import IMAPSettings
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.secret import Secret
 
 DONE, LEAVE = Mark("move", "Processed"), Mark("leave")
@@ -20,11 +20,12 @@ def pending() -> PendingMessages:
 
 
 def test_a_deferred_message_is_due_after_a_wait_which_doubles(pending: PendingMessages) -> None:
-    assert pending.due([1, 2], 0) == [1, 2]
+    assert pending.fresh([1, 2]) == [1, 2]
     assert pending.defer(1, 0, None) == 30
     assert pending.next_due() == 30
-    assert pending.due([1, 2], 29) == [2]
-    assert pending.due([1, 2], 30) == [1, 2]
+    assert pending.fresh([1, 2]) == [2]
+    assert pending.due_again(29) == []
+    assert pending.due_again(30) == [1]
     assert pending.defer(1, 30, None) == 60
     assert pending.next_due() == 90
 
@@ -55,37 +56,56 @@ def test_a_wish_is_no_failure(pending: PendingMessages) -> None:
 def test_a_decided_message_is_not_handled_again_though_its_mark_must_wait(pending: PendingMessages) -> None:
     pending.defer(1, 0, None)
     pending.decide(1, DONE)
-    pending.open(7)  # the connection was lost before the mark
-    assert pending.due([1, 2], 99) == [2]
-    assert pending.owed() == {DONE: [1]}
+    assert pending.fresh([1, 2]) == [2]
+    assert pending.owed(0) == {DONE: [1]}
     assert pending.next_due() is None
     pending.marked([1])
-    assert pending.owed() == {}
+    assert pending.owed(0) == {}
+
+
+def test_a_mark_that_is_refused_waits_longer_each_time_until_it_is_taken(pending: PendingMessages) -> None:
+    pending.decide(1, DONE)
+    assert pending.refused(DONE, 0) == (30, False)
+    assert (pending.owed(29), pending.owed(30), pending.next_due()) == ({}, {DONE: [1]}, 30)
+    assert pending.refused(DONE, 30) == (60, True)
+    pending.open(7)
+    assert pending.next_due() is None
+    pending.decide(1, DONE)
+    assert (pending.owed(89), pending.next_due()) == ({}, 90), "a new connection does not hurry"
+    assert pending.taken(DONE)
+    assert (pending.taken(DONE), pending.next_due()) == (False, None)
+
+
+def test_a_new_connection_asks_the_ledger_what_is_handled(pending: PendingMessages) -> None:
+    pending.decide(1, DONE)
+    pending.refused(DONE, 0)
+    pending.open(7)
+    assert (pending.owed(99), pending.next_due(), pending.fresh([1])) == ({}, None, [1])
 
 
 def test_new_uids_name_new_messages(pending: PendingMessages) -> None:
     pending.decide(1, DONE)
     pending.defer(2, 0, None)
     pending.open(8)
-    assert (pending.owed(), pending.next_due()) == ({}, None)
-    assert pending.due([1, 2], 0) == [1, 2]
+    assert (pending.owed(0), pending.next_due()) == ({}, None)
+    assert pending.fresh([1, 2]) == [1, 2]
     assert pending.defer(2, 0, None) == 30
 
 
 def test_what_was_left_is_looked_at_again_on_the_next_connection(pending: PendingMessages) -> None:
     pending.decide(1, LEAVE)
-    assert pending.due([1], 0) == []
+    assert pending.fresh([1]) == []
     pending.open(7)
-    assert pending.due([1], 0) == [1]
+    assert pending.fresh([1]) == [1]
 
 
 def test_what_vanished_is_forgotten(pending: PendingMessages) -> None:
     pending.defer(1, 0, None)
     pending.decide(2, DONE)
     pending.decide(3, LEAVE)
-    assert pending.due([], 0) == []
-    assert (pending.next_due(), pending.owed()) == (None, {})
-    assert pending.due([1, 2, 3], 0) == [1, 2, 3]
+    assert pending.fresh([]) == []
+    assert (pending.next_due(), pending.owed(0)) == (None, {})
+    assert pending.fresh([1, 2, 3]) == [1, 2, 3]
 
 
 def test_what_could_not_be_fetched_together_is_fetched_alone() -> None:
@@ -98,7 +118,7 @@ def test_what_could_not_be_fetched_together_is_fetched_alone() -> None:
     assert not pending.suspected([1, 2])
     pending.fetched([2])
     assert list(pending.batches([1, 2, 3, 4, 5], 2)) == [[1, 2], [3], [4, 5]]
-    pending.due([1, 2, 4, 5], 0)
+    pending.fresh([1, 2, 4, 5])
     assert list(pending.batches([], 2)) == []
     assert not pending.suspected([3])
     pending.suspect([4])

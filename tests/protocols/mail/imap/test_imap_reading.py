@@ -16,7 +16,7 @@ from waiting import until
 
 from protocols.mail.imap import pending
 from protocols.mail.imap.reader import IMAPReader
-from protocols.mail.imap.session import IDLE_RENEWAL
+from protocols.mail.imap.waiting import IDLE_RENEWAL
 
 
 @pytest.fixture(scope="module")
@@ -197,8 +197,9 @@ async def test_what_no_route_takes_is_left_and_looked_at_once(server: Dovecot, u
     server.append(mail("private", to="ann@example.org"), mail("ticket"), user=user)
     async with reading(desk, server, user) as reader:
         asked: list[Any] = []
-        deliver = reader._deliver
-        reader._deliver = lambda message, **more: asked.append(message.uid) or deliver(message, **more)
+        [folder_reader] = reader._readers
+        deliver = folder_reader._deliver
+        folder_reader._deliver = lambda message, *more: asked.append(message.uid) or deliver(message, *more)
         await until(lambda: server.count("Processed", user) == 1)
         server.append(mail("ticket two"), user=user)
         await until(lambda: server.count("Processed", user) == 2)
@@ -333,7 +334,8 @@ async def test_a_reader_that_stops_says_goodbye(server: Dovecot, user: str) -> N
 
 KILLED = """
 import asyncio, sys
-from protocols.mail.imap.reader import IMAPReader, IMAPSettings
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.settings import IMAPSettings
 from protocols.secret import Secret
 
 async def app(scope, receive, send):

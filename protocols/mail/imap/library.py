@@ -1,4 +1,4 @@
-"""One connection to an IMAP server: aioimaplib's protocol class, repaired, under the few verbs that reading needs.
+"""aioimaplib's protocol class, repaired.
 
 aioimaplib is GPL-3.0-only and an optional extra: this module alone imports it, and is imported when an IMAP server
 starts. The repairs, each for a fault that was seen to hang or crash a reader:
@@ -18,28 +18,14 @@ import base64
 import contextlib
 import logging
 import socket
-import ssl
-from collections.abc import AsyncIterator, Coroutine, Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import aioimaplib
 from aioimaplib.aioimaplib import Command, FetchCommand, IMAP4ClientProtocol
 
 from protocols.errors import Disconnected
-from protocols.mail.imap.errors import IMAPRefused
-from protocols.mail.imap.grammar import (
-    Lines,
-    MailboxMessage,
-    Selected,
-    quote,
-    quote_folder,
-    read_messages,
-    read_search,
-    read_selected,
-    read_sizes,
-    uid_set,
-    words,
-)
+from protocols.mail.imap.grammar import uid_set, words
 
 # Below WARNING the library logs what it receives and sends: mail and, where its scrubbing misses, credentials.
 logging.getLogger("aioimaplib.aioimaplib").setLevel(logging.WARNING)
@@ -48,8 +34,6 @@ _LINES = 200
 """Lines that are given to the library's parser at a time: it uses a stack frame for each line."""
 _ROOM = 16 * 1024 * 1024
 """Bytes that one answer may have besides message bodies: enough for a SEARCH over two million messages."""
-_MANY = 64 * 1024
-"""Bytes of a SEARCH's answer that are parsed without a thread: a few thousand messages, in a millisecond or two."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 120_000}
 """TCP keep-alive: a peer that has vanished is noticed within two minutes, also in IDLE."""
 
@@ -72,7 +56,7 @@ class _Fetch(FetchCommand):  # type: ignore[misc]  # the library has no types
         return self._open != 0
 
 
-class _Protocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
+class RepairedProtocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the library has no types
     """The library's protocol class with repairs. ``silence`` is how many seconds a command may pass without a byte."""
 
     def __init__(self, silence: float) -> None:
@@ -234,162 +218,3 @@ def _keep_alive(sock: Any) -> None:
     for option, value in _KEEPALIVE.items():
         if hasattr(socket, option):
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
-
-
-class IMAPConnection:
-    """A connection to a mailbox. Methods raise Disconnected if the connection is lost, IMAPRefused if the server
-    refuses."""
-
-    def __init__(self, protocol: _Protocol) -> None:
-        self._protocol = protocol
-
-    @property
-    def can_idle(self) -> bool:
-        return "IDLE" in self._protocol.capabilities
-
-    @property
-    def peer(self) -> tuple[str, int] | None:
-        """The server's address and port."""
-        name = self._protocol.transport.get_extra_info("peername")
-        return (str(name[0]), int(name[1])) if name else None
-
-    async def _run(self, what: str, call: Coroutine[Any, Any, Any], *, room: int = 0) -> Lines:
-        try:
-            async with self._protocol.command(room):
-                result, lines = await call
-        finally:
-            call.close()  # it never began where the connection was lost before
-        if result != "OK":
-            raise IMAPRefused(f"{what}: {words(lines[-1]) if lines else result}")
-        return list(lines)
-
-    async def login(self, username: str, password: str) -> None:
-        protocol = self._protocol
-        if protocol.state == aioimaplib.AUTH:  # PREAUTH: the server knows us by our address or certificate
-            return
-        if "LOGINDISABLED" in protocol.capabilities:
-            raise IMAPRefused("the server takes no password on a connection without TLS; set tls: true")
-        plain = username + password
-        if plain.isascii() and plain.isprintable():
-            call = protocol.login(quote(username), password)
-        else:
-            call = protocol.authenticate("PLAIN", f"\0{username}\0{password}")
-        await self._authenticated(call)
-
-    async def login_with_token(self, username: str, token: str) -> None:
-        """Log in with XOAUTH2, as Google and Microsoft define it."""
-        if self._protocol.state != aioimaplib.AUTH:
-            response = f"user={username}\1auth=Bearer {token}\1\1"
-            await self._authenticated(self._protocol.authenticate("XOAUTH2", response))
-
-    async def _authenticated(self, call: Coroutine[Any, Any, Any]) -> None:
-        await self._run("login refused", call)
-        self._protocol.state = aioimaplib.AUTH
-        async with self._protocol.command():
-            await self._protocol.capability()
-
-    async def select(self, folder: str) -> Selected:
-        lines = await self._run(f"folder {folder}", self._protocol.select(quote_folder(folder)))
-        try:
-            return read_selected(lines)
-        except ValueError as error:
-            raise IMAPRefused(f"folder {folder}: {error}") from error
-
-    async def ensure_folder(self, name: str) -> None:
-        """Create the folder unless it exists."""
-        folder = quote_folder(name)
-        if await self._exists(folder):
-            return
-        try:
-            await self._run(f"cannot make folder {name}", self._protocol.simple_command("CREATE", folder))
-        except IMAPRefused:
-            if not await self._exists(folder):  # another reader may have been quicker
-                raise
-        with contextlib.suppress(IMAPRefused):  # so that mail programs show it; some servers have no subscriptions
-            await self._run(name, self._protocol.simple_command("SUBSCRIBE", folder))
-
-    async def _exists(self, folder: str) -> bool:
-        try:
-            await self._run(folder, self._protocol.simple_command("STATUS", folder, "(UIDVALIDITY)"))
-        except IMAPRefused:
-            return False
-        return True
-
-    async def search(self, criteria: str) -> list[int]:
-        """Return the UIDs of matching messages, ascending. After this, :meth:`idle` waits for later ones."""
-        self._protocol.changed = False
-        return await self._search(criteria)
-
-    async def present(self, uids: Iterable[int]) -> list[int]:
-        """Return those of ``uids`` that are still in the folder."""
-        return await self._search(f"UID {uid_set(uids)}")
-
-    async def _search(self, criteria: str) -> list[int]:
-        # No charset: Exchange and Yahoo refuse one.
-        lines = await self._run("search", self._protocol.search(criteria, charset=None, by_uid=True))
-        many = sum(map(len, lines)) > _MANY
-        return await asyncio.to_thread(read_search, lines) if many else read_search(lines)
-
-    async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
-        """Return the size in octets of each message that is still there, by UID."""
-        return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))
-
-    async def fetch(self, uids: Iterable[int], octets: int) -> list[MailboxMessage]:
-        """Return the messages that are still there, ``octets`` together. They stay unchanged: PEEK does not even set
-        \\Seen."""
-        call = self._protocol.fetch_uids(uids, "(UID INTERNALDATE BODY.PEEK[])")
-        return read_messages(await self._run("fetch", call, room=octets))
-
-    async def flag(self, uids: Iterable[int], flag: str) -> None:
-        call = self._protocol.store(uid_set(uids), "+FLAGS.SILENT", f"({flag})", by_uid=True)
-        await self._run(f"set {flag}", call)
-
-    async def delete(self, uids: Iterable[int]) -> None:
-        """Flag and expunge only these. Without UIDPLUS they stay flagged: a plain EXPUNGE would expunge others' as
-        well."""
-        uids = list(uids)
-        await self.flag(uids, "\\Deleted")
-        if "UIDPLUS" in self._protocol.capabilities:
-            await self._run("expunge", self._protocol.expunge(uid_set(uids), by_uid=True))
-
-    async def move(self, uids: Iterable[int], folder: str) -> None:
-        """Move messages, with MOVE (RFC 6851) or with COPY and :meth:`delete`."""
-        uids, target = list(uids), quote_folder(folder)
-        if "MOVE" in self._protocol.capabilities:
-            await self._run(f"move to {folder}", self._protocol.move(uid_set(uids), target, by_uid=True))
-            return
-        await self._run(f"copy to {folder}", self._protocol.copy(uid_set(uids), target, by_uid=True))
-        await self.delete(uids)
-
-    async def idle(self, seconds: float) -> bool:
-        """Wait for new messages, at most ``seconds``; return whether there are any."""
-        if not self._protocol.changed:
-            await self._run("IDLE", self._protocol.idle_until_news(seconds))
-            while not self._protocol.idle_queue.empty():
-                self._protocol.idle_queue.get_nowait()
-        return self._protocol.changed
-
-    async def noop(self) -> None:
-        await self._run("NOOP", self._protocol.simple_command("NOOP"))
-
-    async def close(self) -> None:
-        """Log out, without waiting for the answer. Idempotent."""
-        self._protocol.leave()
-        try:
-            async with asyncio.timeout(1.0):
-                await self._protocol.closed.wait()
-        except TimeoutError:
-            self._protocol.give_up("it does not hang up")
-
-
-async def connect(host: str, port: int, *, tls: ssl.SSLContext | None, timeout: float) -> IMAPConnection:
-    """Connect and read the greeting. Raises OSError, of which Disconnected is a subclass."""
-    protocol = _Protocol(timeout)
-    try:
-        async with asyncio.timeout(timeout):
-            await asyncio.get_running_loop().create_connection(lambda: protocol, host, port, ssl=tls)
-    except TimeoutError:
-        raise Disconnected(f"no connection within {timeout:g} s") from None
-    async with protocol.command():
-        await protocol.greeted.wait()
-    return IMAPConnection(protocol)

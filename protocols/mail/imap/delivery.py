@@ -1,0 +1,90 @@
+"""Delivers a message of a mailbox to the application."""
+
+import hashlib
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from protocols.asgi import Application, EmailScope, HostPort, Mailbox, Recipient, Routable
+from protocols.event_id import id_of
+from protocols.mail.imap.grammar import MailboxMessage
+from protocols.mail.recipients import address_to, choose, evidence, sender
+from protocols.mail.run import deliver
+from protocols.mail.scope import email_scope
+from protocols.mail.submission import Submission
+from protocols.mail.verdict import Verdict
+
+
+class MailboxDelivery:
+    """Makes the scope of each message, finds its recipients, and runs the application."""
+
+    def __init__(
+        self,
+        app: Application,
+        *,
+        listener: str,
+        state: dict[str, Any],
+        timeout: float,
+        recipient_header: str | None,
+        delimiters: str,
+        submission: Submission | None,
+    ) -> None:
+        self._app = app
+        self._listener = listener
+        self._state = state
+        self._timeout = timeout
+        self._recipient_header = recipient_header
+        self._delimiters = delimiters
+        self._submission = submission
+        router: object = app  # asked once: isinstance() with a Protocol is slow
+        self._router = router if isinstance(router, Routable) else None
+
+    def __call__(
+        self, message: MailboxMessage, mailbox: Mailbox, server: HostPort | None
+    ) -> Coroutine[Any, Any, Verdict] | None:
+        """Return the application's run over ``message``; None if no route takes it."""
+        received = time.time() if message.received_at is None else message.received_at
+        scope = email_scope(
+            message.raw,
+            transport="imap",
+            listener=self._listener,
+            mail_from="",
+            rcpt_to=[],
+            received_at=received,
+            state=self._state,
+            server=server,
+            mailbox=mailbox,
+            event=_event_id(mailbox, message.received_at),
+        )
+        scope["mail_from"] = sender(scope["headers"])
+        if not self._address(scope, mailbox["account"]):
+            return None
+        return deliver(self._app, scope, message.raw, timeout=self._timeout, submission=self._submission)
+
+    def _address(self, scope: EmailScope, username: str) -> bool:
+        """Find the recipients of the message, and return whether the application takes it."""
+        router = self._router
+        tiers = evidence(
+            scope["headers"],
+            recipient_header=self._recipient_header,
+            username=username,
+            delimiters=self._delimiters,
+        )
+        if router is None:
+            address_to(scope, tiers[0] if tiers else [])
+            return True
+
+        def takes(candidate: Recipient) -> bool:
+            address_to(scope, [candidate])
+            return router.routable(scope)
+
+        address_to(scope, choose(tiers, takes))
+        return bool(scope["rcpt_to"]) or (not tiers and router.routable(scope))
+
+
+def _event_id(mailbox: Mailbox, received: float | None) -> str:
+    """Return an id that the message keeps however often it is read, by whatever process. Messages of one folder differ
+    in it by their UIDs, those of two folders by what comes of a digest."""
+    folder = (mailbox["account"], mailbox["folder"], mailbox["uidvalidity"])
+    start = int.from_bytes(hashlib.sha256(repr(folder).encode(errors="surrogatepass")).digest()[:4], "big")
+    return id_of(int(received or 0), start + mailbox["uid"])
