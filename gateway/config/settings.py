@@ -115,7 +115,7 @@ class Settings:
     """The channel layer that groups are made on. `memory` reaches the consumers of this process. `module.attribute`
     names a layer of Channels, or a function that returns one."""
     store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
-    """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of MQTT servers
+    """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
     with `persistence`. Write `sqlite:` and a path."""
     submission: SubmissionSettings | None = None
     """Where outgoing mail goes."""

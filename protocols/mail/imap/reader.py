@@ -24,7 +24,6 @@ from protocols.mail.imap.login import Login
 from protocols.mail.imap.names import is_pattern
 from protocols.mail.imap.settings import Account, IMAPSettings
 from protocols.mail.imap.trouble import Trouble
-from protocols.mail.oauth.token_file import TokenFile
 from protocols.mail.submission import Submission
 from protocols.server import Server, ServerStatus
 from protocols.units import TCP
@@ -115,7 +114,7 @@ class IMAPReader(Server):
         alone = (
             settings.connections if len(fixed) <= settings.connections and not patterns else settings.connections - 1
         )
-        login = Login(account.username, account.password, TokenFile(account.token_file) if account.token_file else None)
+        login = Login(account.username, account.password, account.tokens())
         make = partial(self._folder, account)
         shares = [Share([make(name)]) for name in fixed[:alone]]
         if patterns or fixed[alone:]:

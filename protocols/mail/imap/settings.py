@@ -9,6 +9,9 @@ from typing import Any, ClassVar, Literal
 from protocols.mail.addresses import DELIMITER, Delimiters
 from protocols.mail.imap.marks import AnyMark, FinalMark, Marks, check_final, parse_mark
 from protocols.mail.imap.names import INBOX
+from protocols.mail.oauth.settings import Auth
+from protocols.mail.oauth.source import TokenSource
+from protocols.mail.oauth.token_file import TokenFile
 from protocols.net.tls import client_context
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
@@ -29,6 +32,8 @@ class Account:
     """Its password, or the application password that the provider issues."""
     token_file: str | None = None
     """Instead of a password: path of a file with an OAuth access token."""
+    auth: Auth | None = None
+    """Instead of a password: a login by OAuth."""
     folders: tuple[str, ...] = ()
     """The folders to read; those of the server's entry if there are none."""
 
@@ -36,8 +41,14 @@ class Account:
         """Check the settings together. Raises ValueError."""
         if not self.username:
             raise ValueError("username is missing")
-        if bool(self.password) == bool(self.token_file):
-            raise ValueError("write password or token_file, one of them")
+        if sum(map(bool, (self.password, self.token_file, self.auth))) != 1:
+            raise ValueError("write password, token_file or auth, one of them")
+
+    def tokens(self) -> TokenSource | None:
+        """Return the source of the account's access tokens; None if it has a password."""
+        if self.auth is not None:
+            return self.auth.source(self.username)
+        return TokenFile(self.token_file) if self.token_file else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +73,9 @@ class IMAPSettings:
     token_file: str | None = None
     """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
     program keeps fresh. It is read at each connection, and again as soon as it changes after the server refused it."""
+    auth: Auth | None = None
+    """Instead of a password: a login by OAuth, as Google and Microsoft 365 ask for it: `{google: key.json}` or
+    `{microsoft: {tenant: ..., client_id: ..., client_secret: ...}}`."""
     folder: str = INBOX
     """The folder to read. Every message in it is for the application; no other program may read it."""
     folders: tuple[str, ...] = ()
@@ -70,8 +84,8 @@ class IMAPSettings:
     are, and without the folders that messages are moved to. `/` may stand for the character that the server has between
     folder names."""
     accounts: tuple[Account, ...] = ()
-    """Several accounts at this server, instead of `username` and `password`: each has `username`, `password` or
-    `token_file`, and its own `folders` if they differ."""
+    """Several accounts at this server, instead of `username` and `password`: each has `username`, `password`,
+    `token_file` or `auth`, and its own `folders` if they differ."""
     connections: Count = 5
     """How many connections each account may have. Each of its first folders gets one, on which new messages are
     announced at once (IDLE); all further folders, and patterns, share the last one, and are looked at every `poll`.
@@ -117,7 +131,7 @@ class IMAPSettings:
                 raise ValueError(mistake)
 
     def _mistakes(self) -> Iterator[str]:
-        if self.accounts and (self.username or self.password or self.token_file):
+        if self.accounts and (self.username or self.password or self.token_file or self.auth):
             yield "write username with its password, or accounts, one of them"
         if self.folders and self.folder != INBOX:
             yield "write folder or folders, one of them"
@@ -131,8 +145,9 @@ class IMAPSettings:
 
     def each_account(self) -> Sequence[Account]:
         """Return the accounts, also the only one. Raises ValueError if that is incomplete."""
-        alone = self.username, self.password, self.token_file
-        return self.accounts or [Account(username=alone[0], password=alone[1], token_file=alone[2])]
+        return self.accounts or [
+            Account(username=self.username, password=self.password, token_file=self.token_file, auth=self.auth)
+        ]
 
     def folders_of(self, account: Account) -> Sequence[str]:
         """Return the folders to read in ``account``; some may be patterns."""
