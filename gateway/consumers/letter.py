@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from gateway.consumers.answer_rate import AnswerRate
 from gateway.services import Service
-from protocols.asgi import EmailScope, describe
+from protocols.asgi import DSNRequest, EmailScope, describe
 from protocols.mail.compose import Addresses, Attachable, Content, Draft, Mail, Part, compose
 from protocols.mail.compose.answer import addressees, is_ours, reply_subject, thread, why_unanswerable
 from protocols.mail.compose.attachment import safe_name
@@ -40,10 +40,11 @@ answering: Service[Answering] = Service("answering", Answering())
 
 
 class Outgoing(NamedTuple):
-    """A mail, and the sender in its envelope."""
+    """A mail, and what its envelope has beside the recipients."""
 
     mail: Mail
     mail_from: str
+    dsn: DSNRequest | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class Letter:
     token: str = ""
     from_: str = ""
     mail_from: str = ""
+    dsn: DSNRequest | None = None
 
     @property
     def is_small(self) -> bool:
@@ -184,7 +186,7 @@ class Desk:
             references=references,
             parts=parts,
         )
-        return Outgoing(compose(draft), letter.mail_from)
+        return Outgoing(compose(draft), letter.mail_from, letter.dsn)
 
     def _is_over(self, to: Sequence[str], message_id: str, per_hour: int) -> bool:
         address, first = self._here.rate.over([mailbox(each).address for each in to], message_id, per_hour)

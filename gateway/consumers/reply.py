@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from gateway.consumers.base import Consumer
 from gateway.consumers.letter import SMALL, Desk, Letter, Outgoing
-from protocols.asgi import EmailDeferEvent, EmailScope, EmailSendEvent
+from protocols.asgi import DSNRequest, EmailDeferEvent, EmailScope, EmailSendEvent
 from protocols.mail.compose import Addresses, Attachable, Content
 from protocols.mail.compose.reply_token import ReplyToken
 
@@ -71,6 +71,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         token: str = "",
         from_: str = "",
         mail_from: str = "",
+        dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
         """Answer the message in its thread, from the address that it was sent to. Return the answer's Message-ID.
@@ -98,6 +99,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             token=token,
             from_=from_,
             mail_from=mail_from,
+            dsn=dsn,
         )
         return self._leave(partial(self._desk.reply, letter, self.answers_per_hour), wait=wait, small=letter.is_small)
 
@@ -119,6 +121,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         token: str = "",
         from_: str = "",
         mail_from: str = "",
+        dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
         """Send a mail of your own to ``to``, one address or several. Return its Message-ID.
@@ -129,7 +132,8 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         ``support/answer.txt``, ``.html`` and ``.subject``, as far as they exist, rendered with ``context``.
 
         ``from_`` is an address of yours, by default the one that the message came for. ``mail_from`` is the envelope's
-        sender: bounces go there, and if it is empty there are none.
+        sender: bounces go there, and if it is empty there are none. ``dsn`` asks for delivery status notifications,
+        which go there, too.
 
         If the mail is not sent, that is logged, and your handler does not fail. With ``wait`` this raises
         :class:`protocols.NotSent` instead; if you do not catch it, the message that you handle is deferred. On a route
@@ -155,6 +159,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             token=token,
             from_=from_,
             mail_from=mail_from,
+            dsn=dsn,
         )
         return self._leave(partial(self._desk.send, letter), wait=wait, small=letter.is_small)
 
@@ -171,6 +176,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         headers: Mapping[str, str] | None = None,
         from_: str = "",
         mail_from: str = "",
+        dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
         """Send the message on, attached as it is (``message/rfc822``), below ``text``. Return the Message-ID.
@@ -189,14 +195,23 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             headers=headers or {},
             from_=from_,
             mail_from=mail_from,
+            dsn=dsn,
         )
         write = partial(self._desk.forward, letter, inline=inline)
         return self._leave(write, wait=wait, small=len(self.raw) <= SMALL)
 
-    def send_message(self, message: bytes, rcpt_to: Sequence[str], mail_from: str = "", *, wait: bool = False) -> R:
+    def send_message(
+        self,
+        message: bytes,
+        rcpt_to: Sequence[str],
+        mail_from: str = "",
+        *,
+        dsn: DSNRequest | None = None,
+        wait: bool = False,
+    ) -> R:
         """Send ``message``, which is RFC 5322 already, to the recipients ``rcpt_to``. The other arguments are those of
         :meth:`send`."""
-        return self.perform(self._send(message, rcpt_to, mail_from, wait))
+        return self.perform(self._send(message, rcpt_to, mail_from, dsn, wait))
 
     def token_address(self, token: str, to: str, *, from_: str = "") -> str:
         """Return the address that ``token`` would put into Reply-To of a mail to ``to``. As ``mail_from`` of that mail
@@ -214,16 +229,21 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     async def _submit(self, outgoing: Outgoing | None, wait: bool) -> str:
         if outgoing is None:
             return ""
-        await self._send(outgoing.mail.message, outgoing.mail.rcpt_to, outgoing.mail_from, wait)
+        mail = outgoing.mail
+        await self._send(mail.message, mail.rcpt_to, outgoing.mail_from, outgoing.dsn, wait)
         return outgoing.mail.message_id
 
-    async def _send(self, message: bytes, rcpt_to: Sequence[str], mail_from: str, wait: bool) -> None:
+    async def _send(
+        self, message: bytes, rcpt_to: Sequence[str], mail_from: str, dsn: DSNRequest | None, wait: bool
+    ) -> None:
         event: EmailSendEvent = {
             "type": "email.send",
             "mail_from": mail_from,
             "rcpt_to": _listed(rcpt_to),
             "message": message,
         }
+        if dsn is not None:
+            event["dsn"] = dsn
         if wait:
             event["wait"] = True
         await self._emit(event)
