@@ -92,6 +92,10 @@ class Logins:
         finally:
             self._long -= 1
 
+    def knows(self, username: str) -> bool:
+        """Whether there is such a user."""
+        return username in self._known()
+
     async def _judge(self, username: str, password: bytes, address: str) -> Outcome:
         users = await self._users()
         hashed = users.get(username)

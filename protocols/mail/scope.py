@@ -25,6 +25,7 @@ def email_scope(
     event: str | None = None,
     size: int | None = None,
     delimiters: str = DELIMITER,
+    user: str | None = None,
 ) -> EmailScope:
     """The scope of one message, whose envelope has the recipients ``rcpt_to``; ``delimiters`` may begin a tag in one.
     It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's event id, if it has one
@@ -46,7 +47,7 @@ def email_scope(
         "message_id": message_id(headers),
         "size": len(body) if size is None else size,
         "helo": helo,
-        "user": None,
+        "user": user,
         "mailbox": mailbox,
         "authentication": None,
         "received_at": received_at,

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
-from protocols.net.addresses import AddressLimit, Networks, Socket
+from protocols.net.addresses import AddressLimit, AddressRate, Networks, Socket, is_near
 from protocols.net.endpoints import Endpoints, host_port
 from protocols.net.proxy import ProxiedTransport, read_header
 from protocols.net.tls import Certificate
@@ -61,6 +61,7 @@ class Acceptor:
         limit: int,
         refusal: bytes,
         address_limit: AddressLimit,
+        address_rate: AddressRate,
         proxies: Networks,
         certificate: Certificate | None,
         max_descriptor: int,
@@ -72,6 +73,7 @@ class Acceptor:
         self._limit = limit
         self._refusal = b"" if certificate else refusal
         self._address_limit = address_limit
+        self._address_rate = address_rate
         self._proxies = proxies
         self._certificate = certificate
         self._label = label
@@ -137,7 +139,12 @@ class Acceptor:
         return False
 
     def _admits(self, client: HostPort | None, connection: Socket) -> bool:
-        if client is None or self._address_limit.admit(client[0], connection):
+        if client is None:
+            return True
+        if not is_near(client[0]) and not self._address_rate.admit(client[0]):
+            self.warnings.warn("%s opens more connections a minute than one address may; more are refused", client[0])
+            return False
+        if self._address_limit.admit(client[0], connection):
             return True
         self.warnings.warn("%s has as many connections as one address may have; more are refused", client[0])
         return False

@@ -1,11 +1,18 @@
 """Peers by their addresses: which of them are our proxies, and how many connections each may have."""
 
 import ipaddress
-from collections.abc import Iterable
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from protocols.units import UNIX_PEERS
 
+_MINUTE = 60.0
+_ROUNDING = 1e-6
+"""Seconds that sums of floats may be off."""
+_MOST_ADDRESSES = 10_000
+"""Addresses whose rate is known; the one that came longest ago is forgotten first."""
 SWEEP = 1024
 """New connections, in addition to those still open at the last sweep, after which closed ones are dropped."""
 
@@ -21,6 +28,11 @@ def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     """Parse ``host``. An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
     address = ipaddress.ip_address(host)
     return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
+
+
+def is_near(host: str) -> bool:
+    """Whether ``host`` is this machine."""
+    return _plain(host).is_loopback
 
 
 class Networks:
@@ -76,6 +88,33 @@ class AddressLimit:
         """Drop closed connections. The more are open, the rarer the sweeps: each connection costs the same."""
         self._open = {group: still for group, each in self._open.items() if (still := _still_open(each))}
         self._kept, self._added = sum(map(len, self._open.values())), 0
+
+
+class AddressRate:
+    """Allows each address ``limit`` events a minute, all at once or spread over it; 0 means no limit.
+
+    IPv6 addresses count by /64. The clock is the loop's kind: monotonic, in seconds.
+    """
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._used_until: OrderedDict[str, float] = OrderedDict()
+        """Address -> the time at which its events are used up, each of which takes a part of the minute."""
+
+    def admit(self, host: str) -> bool:
+        """Count an event of ``host``, unless it is one too many; return whether it was counted."""
+        if not self._limit:
+            return True
+        group, now = address_group(host), self._clock()
+        until = max(now, self._used_until.get(group, now)) + _MINUTE / self._limit
+        if until > now + _MINUTE + _ROUNDING:
+            return False
+        self._used_until[group] = until
+        self._used_until.move_to_end(group)
+        if len(self._used_until) > _MOST_ADDRESSES:
+            self._used_until.popitem(last=False)
+        return True
 
 
 def address_group(host: str) -> str:

@@ -11,7 +11,7 @@ from functools import partial
 
 from protocols.errors import BindError
 from protocols.net.acceptor import Acceptor, Handover
-from protocols.net.addresses import AddressLimit, Networks
+from protocols.net.addresses import AddressLimit, AddressRate, Networks
 from protocols.net.descriptors import Descriptors
 from protocols.net.tls import TLS, Certificate
 from protocols.tasks import Tasks
@@ -36,7 +36,8 @@ class Listener:
     """Accepts connections on one address and makes a protocol object for each.
 
     Connections from the addresses and networks in ``proxies`` begin with a PROXY header; ``max_per_address`` bounds the
-    connections of one client address (0 means no limit); ``alpn`` lists the protocols offered under TLS.
+    connections of one client address, ``max_rate`` its new ones a minute (0 means no limit); ``alpn`` lists the
+    protocols offered under TLS.
 
     The listener pauses when the process runs short of descriptors, before the last of them are used up; new connections
     then wait in the system's queue. With ``reserved`` it may use the last ones too.
@@ -50,6 +51,7 @@ class Listener:
         backlog: int = 1024,
         proxies: Sequence[str] = (),
         max_per_address: int = 0,
+        max_rate: int = 0,
         alpn: Sequence[str] = (),
         reserved: bool = False,
     ) -> None:
@@ -58,6 +60,7 @@ class Listener:
         self._backlog = backlog
         self._proxies = Networks(proxies)
         self._max_per_address = max_per_address
+        self._rate = AddressRate(max_rate)
         self._alpn = alpn
         self._reserved = reserved
         self._sockets: list[socket.socket] = []
@@ -109,6 +112,7 @@ class Listener:
             limit=limit,
             refusal=refusal,
             address_limit=AddressLimit(self._max_per_address),
+            address_rate=self._rate,
             proxies=self._proxies,
             certificate=certificate,
             max_descriptor=descriptors.maximum,

@@ -18,6 +18,7 @@ from gateway.scopes.persistence import StorePersistence
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import Given, ServerKind
+from protocols.access.users import PasswordFile
 from protocols.asgi import DSNRequest
 from protocols.events import Event, checked
 from protocols.mail.events import CHECKS
@@ -85,13 +86,8 @@ class EmailKind(ScopeKind):
     send: ClassVar = "gateway.scopes.email.send:email"
 
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
-        """Find folders that two servers read: each would handle every message."""
-        readers: dict[tuple[object, ...], str] = {}
-        for name, settings in servers.items():
-            for folder in settings.full_names() if isinstance(settings, IMAPSettings) else ():
-                if (other := readers.setdefault(folder, name)) != name:
-                    said = f"servers.{other} reads {folder[-1]} of {folder[-2]}, too; a folder has one reader"
-                    yield ("servers", name), f"servers.{name}: {said}"
+        yield from _password_files(servers)
+        yield from _two_readers(servers)
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         return {"recipient": regex, "address": address, "domain": domain, "default": everything}[key](
@@ -104,7 +100,8 @@ class EmailKind(ScopeKind):
         return {"rcpt_to": [text], "mail_from": "", "headers": []}
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
-        first = next((each.settings for each in running if each.settings.protocol == "smtp"), None)
+        smtp = (each.settings for each in running if each.settings.protocol == "smtp")
+        first = next((settings for settings in smtp if settings.auth != "required"), None)
         if first is not None and is_reachable(first):
             for recipient in islice(_recipients(routes), 1):
                 yield f"{command} send email {recipient} 'Hello'"
@@ -132,3 +129,22 @@ def _recipients(routes: Sequence[Route]) -> Iterator[str]:
             yield "ann@example.org"
         elif re.fullmatch(r"[a-z0-9-]*@[a-z0-9.-]+", text):
             yield f"ann{text}" if text.startswith("@") else text
+
+
+def _password_files(servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+    for name, settings in servers.items():
+        try:
+            if isinstance(settings, SMTPSettings) and settings.password_file is not None:
+                PasswordFile(settings.password_file, name)
+        except ValueError as error:
+            yield ("servers", name, "password_file"), f"servers.{name}: {error}"
+
+
+def _two_readers(servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
+    """Find folders that two servers read: each would handle every message."""
+    readers: dict[tuple[object, ...], str] = {}
+    for name, settings in servers.items():
+        for folder in settings.full_names() if isinstance(settings, IMAPSettings) else ():
+            if (other := readers.setdefault(folder, name)) != name:
+                said = f"servers.{other} reads {folder[-1]} of {folder[-2]}, too; a folder has one reader"
+                yield ("servers", name), f"servers.{name}: {said}"

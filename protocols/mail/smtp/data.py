@@ -1,5 +1,5 @@
 """Reads the content of a message as it is transmitted, in bounded memory: after DATA up to the final dot (RFC 5321
-4.1.1.4, 4.5.2)."""
+4.1.1.4, 4.5.2), after BDAT so many bytes (RFC 3030)."""
 
 from collections import deque
 
@@ -24,15 +24,20 @@ class Chunks:
         self._small = bytearray()
         self._line = 0
         """Bytes of the line whose end has not come yet."""
-        self._refusal: RemoteProtocolError | None = None
+        self._cr = b""  # a CR at the end of what has come, to which LF may belong
+        self.refusal: RemoteProtocolError | None = None
+        """Why the message cannot be taken."""
         self._discards = False
 
     def add(self, piece: bytes) -> None:
-        """Append a piece that does not end between CR and LF, with CRLF for each bare CR or LF, which RFC 5321 (2.3.8)
-        forbids. None is passed on, so no server behind us can take one for the end of the message ("SMTP smuggling").
-        """
-        if self._discards:
+        """Append a piece, with CRLF for each bare CR or LF, which RFC 5321 (2.3.8) forbids. None is passed on, so no
+        server behind us can take one for the end of the message ("SMTP smuggling")."""
+        if self._discards or not piece:
             return
+        if self._cr:
+            piece, self._cr = self._cr + piece, b""
+        if piece.endswith(b"\r"):
+            piece, self._cr = piece[:-1], b"\r"
         piece = with_crlf(piece)
         self.size += len(piece)
         if self.size > self._limit:
@@ -66,20 +71,20 @@ class Chunks:
         return False
 
     def _refuse(self, refusal: RemoteProtocolError) -> None:
-        self._refusal = refusal
+        self.refusal = refusal
         self.discard()
 
     def discard(self) -> None:
         """Discard the message so far and to come."""
         self._discards = True
         self.size = 0
-        self._chunks.clear()
+        self._chunks = deque()
         self._small = bytearray()
 
     def take(self) -> deque[bytes]:
-        """The complete message. Raises RemoteProtocolError if it, or a line in it, is too long."""
-        if self._refusal is not None:
-            raise self._refusal
+        """The complete message, with the end of its last line; empty if it was discarded."""
+        if self._cr or self._line:
+            self.add(b"\n" if self._cr else b"\r\n")
         self._flush()
         return self._chunks
 
@@ -92,6 +97,7 @@ class Content:
     """
 
     def __init__(self, chunks: Chunks) -> None:
+        self.ended = False
         self._chunks = chunks
         self._rest = b"\r\n"  # bytes that may be the beginning of CRLF.CRLF: the line end of the DATA command is
         self._begun = False
@@ -115,8 +121,26 @@ class Content:
             piece = piece.replace(b"\r\n.", b"\r\n")
         if not self._begun and piece:
             self._begun, piece = True, piece[2:]
-        if piece:
-            self._chunks.add(piece)
+        self._chunks.add(piece)
+
+
+class Counted:
+    """Takes ``size`` bytes, as they follow BDAT: a dot in them has no meaning."""
+
+    def __init__(self, chunks: Chunks, size: int) -> None:
+        self._chunks = chunks
+        self._left = size
+
+    @property
+    def ended(self) -> bool:
+        return not self._left
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Take ``data``. Return None if there is more to come, otherwise the bytes behind the chunk."""
+        piece = data[: self._left]
+        self._left -= len(piece)
+        self._chunks.add(piece)
+        return None if self._left else data[len(piece) :]
 
 
 def prepend(message: deque[bytes], trace: bytes) -> None:

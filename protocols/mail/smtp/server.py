@@ -14,17 +14,20 @@ import time
 from email.utils import formatdate
 from typing import Any
 
+from protocols.access.logins import Logins
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.run import deliver_to_each, warn_of_rejections
 from protocols.mail.scope import email_scope
 from protocols.mail.smtp.data import head, prepend
+from protocols.mail.smtp.senders import Senders
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction
 from protocols.mail.submission import Submission
 from protocols.mail.verdict import Verdicts
+from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
@@ -35,6 +38,8 @@ __all__ = ["SMTPServer", "SMTPSettings"]
 logger = logging.getLogger(__name__)
 traffic = logging.getLogger("protocols.mail.traffic")
 
+MOST_HOPS = 100
+"""Received fields of a mail; more are a loop (RFC 5321 6.3)."""
 BUSY = b"421 4.3.2 Too many connections, please try again later\r\n"
 FAREWELL = 1.0
 """Seconds for the last answers to leave after handlers were cancelled."""
@@ -62,6 +67,9 @@ class SMTPServer(Server, SessionOwner):
         self.hostname = settings.hostname or socket.gethostname()
         self.buffered = ByteBudget(settings.max_buffered)
         self.draining = False
+        self.logins = Logins(settings.users, settings.password_file, owner=name)
+        self.senders = Senders(settings.senders)
+        self.message_rate = AddressRate(settings.max_message_rate)
         self._certificate: Certificate | None = None
         self._authenticator: Authenticator | None = None
         self._submission = submission
@@ -74,6 +82,7 @@ class SMTPServer(Server, SessionOwner):
             tls=settings.tls if settings.implicit_tls else None,
             proxies=settings.proxy_protocol,
             max_per_address=settings.max_per_address,
+            max_rate=settings.max_connection_rate,
         )
 
     # A server.
@@ -165,7 +174,16 @@ class SMTPServer(Server, SessionOwner):
         prepend(message, self._trace(session, transaction))
         recipients = list(dict.fromkeys(transaction.recipients))
         scope = self._scope(session, transaction, recipients, head(message), sum(map(len, message)))
+        self._check_header(session, scope)
         return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
+
+    def _check_header(self, session: SMTPSession, scope: EmailScope) -> None:
+        """Raises RemoteProtocolError for a mail that goes round in circles, and for one in another's name."""
+        hops = sum(name == b"received" for name, _ in scope["headers"]) - 1  # without our own
+        if hops > MOST_HOPS:
+            raise RemoteProtocolError("5.4.6 Too many hops, this mail goes round in circles", answer=554)
+        if session.user is not None:
+            self.senders.check_header(session.user, scope["headers"])
 
     async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
@@ -200,6 +218,7 @@ class SMTPServer(Server, SessionOwner):
         return email_scope(
             beginning,
             size=size,
+            user=session.user,
             transport=self.settings.protocol,
             listener=self.name,
             mail_from=transaction.sender,

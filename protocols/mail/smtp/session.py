@@ -1,7 +1,7 @@
-"""One SMTP or LMTP connection (RFC 5321, RFC 2033), on aiosmtpd.
+"""One SMTP or LMTP session (RFC 5321, RFC 2033): the commands of a transaction, and of a login.
 
-aiosmtpd reads the commands and does STARTTLS. The commands of a transaction are implemented here, because aiosmtpd's
-answer 5xx to temporary failures, cancel the handler when the sender hangs up, and buffer lines without a bound.
+They are implemented here, because aiosmtpd's answer 5xx to temporary failures, cancel the handler when the sender hangs
+up, buffer lines without a bound, and check passwords on the event loop.
 """
 
 import asyncio
@@ -10,58 +10,27 @@ import contextlib
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, cast
 
-from aiosmtpd.smtp import SMTP, Session, TLSSetupException
-
-from protocols.asgi import HostPort
+from protocols.access.logins import Logins, Outcome
 from protocols.errors import RemoteProtocolError
-from protocols.mail.smtp.data import Chunks, Content
-from protocols.mail.smtp.replies import enhance, verdict_reply
+from protocols.mail.smtp import auth
+from protocols.mail.smtp.connection import Connection
+from protocols.mail.smtp.data import Chunks, Content, Counted
+from protocols.mail.smtp.incoming import Incoming
+from protocols.mail.smtp.replies import verdict_reply
+from protocols.mail.smtp.senders import Senders
 from protocols.mail.smtp.settings import SMTPSettings
-from protocols.mail.smtp.transaction import Transaction, begin, recipient_of
+from protocols.mail.smtp.transaction import Transaction, begin, chunk_of, recipient_of
 from protocols.mail.verdict import Verdicts, deferred
+from protocols.net.addresses import AddressRate, is_near
 from protocols.net.byte_budget import ByteBudget, Reservation
-from protocols.net.endpoints import host_port
-from protocols.net.wrong_protocol import describe_wrong_protocol
 
 logger = logging.getLogger(__name__)
 
-READ = 1024**2
-"""Bytes of one read: more than the stream's buffer holds, so one read empties it."""
 STUBBORN = 5.0
 """Seconds that a cancelled handler has to end; then its sender is answered anyway."""
-LINGER = 2.0
-"""Seconds that a peer has to read the last answer."""
-IDLE = 100
-"""Commands that do not lead to a message, such as NOOP, before one comes; Postfix's junk_command_limit."""
-FAIR = 20
-"""Commands sent together that are answered before other connections have their turn."""
-HELD = 2
-"""How many times its size a complete message counts while it is handled: applications join its chunks."""
-_TEMPORARY = "451 4.3.0 Temporary failure, please try again later"
-
-
-Take = Callable[[bytes], bytes | None]
-"""Takes bytes of a message; returns those that came behind its end, or None if there is more to come."""
-
-
-class _Intake:
-    """Passes a message on as it comes from the transport."""
-
-    def __init__(self, take: Take, end: "asyncio.Future[None]") -> None:
-        self.end = end
-        self._take = take
-
-    def feed(self, data: bytes) -> bytes | None:
-        """Return what came behind the message; None if there is more to come."""
-        if self.end.done():  # given up
-            return data
-        behind = self._take(data)
-        if behind is not None:
-            self.end.set_result(None)
-        return behind
+MOST_FAILED_LOGINS = 5
+"""Wrong logins of one connection. It is closed then; the answers to more, from the same address, take longer."""
 
 
 class SessionOwner(ABC):
@@ -72,6 +41,9 @@ class SessionOwner(ABC):
     hostname: str
     buffered: ByteBudget
     draining: bool
+    logins: Logins
+    senders: Senders
+    message_rate: AddressRate
 
     @abstractmethod
     def starttls(self) -> ssl.SSLContext | None:
@@ -93,118 +65,40 @@ class SessionOwner(ABC):
     def handle(
         self, session: "SMTPSession", transaction: Transaction, message: collections.deque[bytes]
     ) -> "asyncio.Task[Verdicts]":
-        """Start the application over one message, whose chunks are taken out of ``message``."""
+        """Start the application over one message, whose chunks are taken out of ``message``. Raises
+        RemoteProtocolError."""
 
 
-class _Commands(dict[str, Any]):
-    """aiosmtpd's table of commands. Unknown words go to ``UNKNOWN``: aiosmtpd would hang up after five, silently."""
-
-    def get(self, command: str, default: Any = None) -> Any:
-        return super().get(command) or self["UNKNOWN"]
-
-
-class SMTPSession(SMTP):
-    """One connection that speaks SMTP.
-
-    It has no properties: aiosmtpd's constructor reads every attribute before there is a connection.
-    """
-
-    ident = "ESMTP"  # in the greeting
-    command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
-    line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
+class SMTPSession(Connection):
+    """One connection that speaks SMTP."""
 
     def __init__(self, owner: SessionOwner) -> None:
-        # aiosmtpd has one dictionary for all connections, and each new connection clears it
-        self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
-        super().__init__(
-            None,
-            hostname=owner.hostname,
-            ident=self.ident,
-            loop=asyncio.get_running_loop(),
-            data_size_limit=owner.settings.max_message,
-            enable_SMTPUTF8=True,
-            tls_context=owner.starttls(),
-            timeout=owner.settings.timeout,
-        )
-        self._smtp_methods = _Commands(self._smtp_methods, UNKNOWN=self._unknown)
-        self.client: HostPort | None = None
-        self.local: HostPort | None = None
+        super().__init__(owner.name, owner.hostname, owner.settings, owner.starttls())
+        self.user: str | None = None
+        """The user who has logged in."""
         self._owner = owner
-        self._joined = False
-        self._heard = False
-        self._encrypted = False
-        self._errors = 0
-        self._idle = 0
-        self._answers = 0
         self._transaction: Transaction | None = None
-        self._intake: _Intake | None = None
-
-    def helo(self) -> str:
-        """Return the peer's name for itself, in printable ASCII."""
-        return "".join(char if "!" <= char <= "~" else "?" for char in (self._said().host_name or "")[:255])
+        self._messages = 0
+        self._failed_logins = 0
 
     def with_protocol(self) -> str:
         """Return the protocol's name for a trace header (RFC 3848)."""
-        word = "ESMTP" if self._said().extended_smtp else "SMTP"
-        return word + ("S" if self.encrypted() and word == "ESMTP" else "")
-
-    def _said(self) -> Session:
-        """Return what the peer has said in HELO or EHLO; STARTTLS begins a new session (RFC 3207 4.2)."""
-        assert self.session is not None
-        return self.session
-
-    def encrypted(self) -> bool:
-        return self._encrypted
+        if not self.said().extended_smtp:
+            return "SMTP"
+        return "ESMTP" + ("S" if self.encrypted() else "") + ("A" if self.user is not None else "")
 
     # The connection.
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if not self._joined:  # STARTTLS calls this again
-            self.client = host_port(transport.get_extra_info("peername"))
-            self.local = host_port(transport.get_extra_info("sockname"))
-            self._owner.join(self)
-        self._encrypted = transport.get_extra_info("ssl_object") is not None
-        super().connection_made(transport)
-        if not self._joined and self._handler_coroutine is not None:
-            self._joined = True
-            self._handler_coroutine.add_done_callback(self._ended)
+    def joined(self) -> None:
+        self._owner.join(self)
 
-    def _ended(self, _: object) -> None:
-        """Close the connection: aiosmtpd does not, if its task was cancelled before it began."""
-        if self.transport is not None:
-            self.transport.close()
-
-    def data_received(self, data: bytes) -> None:
-        if not self._heard:
-            self._heard = True
-            if seems := describe_wrong_protocol(data, "SMTP", tls="implicit_tls"):  # a browser may post commands
-                logger.info("%s: closed: not %s%s", self, self._owner.settings.protocol.upper(), seems)
-                self._goodbye("554 5.5.1 This is a mail server")
-                return
-        if self._intake is None:
-            super().data_received(data)
-        elif (behind := self._intake.feed(data)) is not None:
-            self._intake = None
-            if behind:
-                super().data_received(behind)
-
-    def eof_received(self) -> bool | None:
-        """Answer what was sent: ``nc -N`` and scripts close their half and listen. TLS cannot be half closed."""
-        if not self._joined:
-            return None
-        if self._intake is not None:
-            self._intake.end.cancel()
-        return super().eof_received() if self._encrypted else asyncio.StreamReaderProtocol.eof_received(self)
+    def parted(self) -> None:
+        self._reset()
+        self._owner.part(self)
 
     def receiving(self) -> bool:
         """Whether a transaction is under way whose message is not complete."""
         return self._transaction is not None and not self._transaction.whole
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if self._joined:
-            self._joined = False
-            self._owner.part(self)
-            super().connection_lost(error)
 
     def drain(self) -> None:
         """Send 421 now, or after the transaction that is under way."""
@@ -213,163 +107,176 @@ class SMTPSession(SMTP):
 
     def dismiss(self) -> None:
         """Send 421 now, whatever is under way."""
-        self._goodbye("421 4.3.2 Shutting down, please try again later")
+        self.goodbye("421 4.3.2 Shutting down, please try again later")
 
-    def abort(self) -> None:
-        """Close without an answer."""
-        if self.transport is not None:
-            cast("asyncio.Transport", self.transport).abort()
-
-    def _goodbye(self, answer: str) -> None:
-        """Send ``answer`` and hang up. A peer that does not read it is cut off."""
-        if self.transport is None or self._handler_coroutine is None or self._timeout_handle is None:
-            return
-        transport = cast("asyncio.Transport", self.transport)
-        if not transport.is_closing():
-            self._handler_coroutine.cancel()
-            transport.write(answer.encode() + b"\r\n")
-            transport.close()
-        self._timeout_handle.cancel()
-        self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
-
-    def _timeout_cb(self) -> None:
-        logger.info("%s: dropped, silent for %g s", self, self._owner.settings.timeout)
-        self._goodbye("421 4.4.2 Timeout, closing the connection")
-
-    def __str__(self) -> str:
-        return f"{self._owner.name} {self.client[0]}:{self.client[1]}" if self.client else self._owner.name
-
-    async def push(self, status: str) -> None:  # type: ignore[override]  # its callers all pass text
-        """Answer a command, unless it was incomplete. A refusal counts as an error of the peer."""
-        if not status:
-            raise asyncio.CancelledError
-        if status[0] in "45":
-            self._errors += 1
-        if self._errors > self._owner.settings.max_errors:
-            logger.info("%s: closed after %d refused commands", self, self._errors)
-            self._goodbye("421 4.7.0 Too many errors, closing the connection")
-            raise asyncio.CancelledError
-        await self._write(enhance(status))
-
-    async def _pass(self, status: str) -> None:
-        """Answer a command that does not lead to a message. Too many of them close the connection."""
-        self._idle += 1
-        if self._idle > IDLE:
-            logger.info("%s: closed after %d commands without a message", self, self._idle)
-            self._goodbye("421 4.7.0 Too many commands without a message, closing the connection")
-            raise asyncio.CancelledError
-        await self._write(status)
-
-    async def _write(self, status: str) -> None:
-        """Send an answer. Other connections have their turn after ``FAIR`` answers, because a task does not yield while
-        it reads commands that are there already and writes what the socket takes."""
-        self._answers += 1
-        if self._answers % FAIR == 0:
-            await asyncio.sleep(0)
-        try:
-            await super().push(status)
-        except ConnectionError as error:  # it would end aiosmtpd's task, unnoticed until the task is collected
-            raise asyncio.CancelledError from error
-
-    async def handle_exception(self, error: Exception) -> str:
-        """Return the answer to a failed handshake or an internal error; empty if the peer cannot get one."""
+    def goodbye(self, answer: str) -> None:
+        super().goodbye(answer)
         self._reset()
-        if isinstance(error, asyncio.IncompleteReadError):
-            return ""
-        if isinstance(error, TLSSetupException):
-            logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
-        else:
-            logger.error("%s: session failed", self, exc_info=error)
-            self._goodbye("421 4.3.0 Temporary failure, please try again later")  # what comes may be half a message
-            return ""
-        return _TEMPORARY
 
-    # The commands.
+    def forget(self) -> None:
+        self._reset()
+        self.user = None
+
+    def _reset(self) -> None:
+        if self._transaction is not None:
+            self._transaction.end()
+        self._transaction = None
+        self.envelope = self._create_envelope()
+
+    # HELO, AUTH.
 
     async def smtp_HELO(self, hostname: str | None) -> None:
         if not hostname:
             await self.push("501 5.5.4 Syntax: HELO hostname")
             return
         self._greeted(hostname, extended=False)
-        await self._pass(f"250 {self.hostname}")
+        await self.pass_over(f"250 {self.hostname}")
 
     async def smtp_EHLO(self, hostname: str | None) -> None:
         if not hostname:
             await self.push("501 5.5.4 Syntax: EHLO hostname")
             return
         self._greeted(hostname, extended=True)
-        extensions = ["PIPELINING", f"SIZE {self._owner.settings.max_message}", "8BITMIME", "SMTPUTF8"]
+        extensions = ["PIPELINING", f"SIZE {self.settings.max_message}", "8BITMIME", "SMTPUTF8", "CHUNKING"]
         if self.tls_context and not self.encrypted():
             extensions.append("STARTTLS")
+        if self._offers_login():
+            extensions.append("AUTH " + " ".join(auth.MECHANISMS))
         lines = [self.hostname, *extensions]
-        await self._pass("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
+        await self.pass_over("".join(f"250-{line}\r\n" for line in lines) + "250 ENHANCEDSTATUSCODES")
 
     def _greeted(self, hostname: str, *, extended: bool) -> None:
         self._reset()
-        self._said().host_name = hostname
-        self._said().extended_smtp = extended
-
-    def _reset(self) -> None:
-        self._transaction = None
-        self.envelope = self._create_envelope()
+        self.said().host_name = hostname
+        self.said().extended_smtp = extended
 
     async def smtp_RSET(self, argument: str | None) -> None:
         self._reset()
-        await self._pass("250 2.0.0 OK")
+        await self.pass_over("250 2.0.0 OK")
 
-    async def smtp_NOOP(self, argument: str | None) -> None:
-        await self._pass("250 2.0.0 OK")
+    def _offers_login(self) -> bool:
+        """Whether a login can be taken here: a password does not leave its machine in clear."""
+        return self.settings.authenticates and (self.encrypted() or self.settings.auth_without_tls or self._is_near())
 
-    async def smtp_STARTTLS(self, argument: str | None) -> None:
-        if self.encrypted():
-            await self.push("503 5.5.1 TLS is on already")
-            return
-        self._transaction = None  # what was said before TLS is forgotten (RFC 3207 4.2)
-        await super().smtp_STARTTLS(argument)
-
-    async def smtp_VRFY(self, argument: str | None) -> None:
-        await self._pass("252 2.5.0 Cannot verify the user, but will take the message")
-
-    async def smtp_HELP(self, argument: str | None) -> None:
-        await self._pass("214 2.0.0 See RFC 5321")
+    def _is_near(self) -> bool:
+        """Whether the peer is on this machine."""
+        return self.client is None or is_near(self.client[0])
 
     async def smtp_AUTH(self, argument: str | None) -> None:
-        await self.push("502 5.5.1 Authentication is not offered")
+        if await self.check_helo_needed("EHLO"):
+            return
+        try:
+            self._check_may_log_in()
+            self.user = await self._log_in(argument or "")
+        except RemoteProtocolError as refusal:
+            await self.refuse("AUTH", refusal)
+        else:
+            logger.info("%s: logged in as %s", self, self.user)
+            await self.pass_over("235 2.7.0 Authentication successful")
 
-    async def _unknown(self, argument: str | None) -> None:
-        await self.push("500 5.5.2 Command not recognized")
+    def _check_may_log_in(self) -> None:
+        if not self.settings.authenticates:
+            raise RemoteProtocolError("5.5.1 Authentication is not offered", answer=502)
+        if not self._offers_login():
+            raise RemoteProtocolError("5.7.11 Encryption required, say STARTTLS first", answer=538)
+        if self.user is not None or self._transaction is not None:
+            raise RemoteProtocolError("5.5.1 Too late for AUTH", answer=503)
+
+    async def _log_in(self, argument: str) -> str:
+        """Return the user's name. Raises RemoteProtocolError."""
+        mechanism, _, initial = argument.partition(" ")
+        steps = auth.MECHANISMS.get(mechanism.upper())
+        if steps is None:
+            raise RemoteProtocolError("5.5.4 Mechanism not offered", answer=504)
+        username, password = await self._ask(steps(), initial.strip())
+        host = self.client[0] if self.client else ""
+        outcome = await self._owner.logins.check(username, password, host)
+        if outcome is Outcome.RIGHT:
+            return username
+        if outcome is not Outcome.WRONG:
+            raise RemoteProtocolError("4.7.0 Temporary authentication failure, please try again later", answer=454)
+        # The name is not logged unless it is a user's: people type passwords into that field.
+        known = username if self._owner.logins.knows(username) else "nobody we know"
+        self._count_failed_login(known)
+        raise RemoteProtocolError("5.7.8 User name or password is wrong", answer=535)
+
+    def _count_failed_login(self, username: str) -> None:
+        logger.warning("%s: wrong login as %s", self, username)
+        self._failed_logins += 1
+        if self._failed_logins >= MOST_FAILED_LOGINS:
+            self.goodbye("421 4.7.0 Too many wrong logins, closing the connection")
+            raise asyncio.CancelledError
+
+    async def _ask(self, steps: auth.Steps, initial: str) -> auth.Credentials:
+        """Ask for what the mechanism needs. ``initial`` is the first answer, if the client has sent it at once."""
+        question, response = next(steps), initial.encode("utf-8", "surrogateescape")
+        while True:
+            if not response:
+                await self.write(auth.challenge(question))
+                response = await self.line()
+            try:
+                question = steps.send(auth.decode(response))
+            except StopIteration as end:
+                credentials: auth.Credentials = end.value
+                return credentials
+            response = b""
+
+    # MAIL, RCPT.
 
     async def smtp_MAIL(self, argument: str | None) -> None:
         if await self.check_helo_needed():
             return
+        if self._has_had_its_messages():
+            self.goodbye("421 4.7.0 Too many messages on one connection, please open another")
+            raise asyncio.CancelledError
         try:
             self._transaction = self._begin(argument or "")
         except RemoteProtocolError as refusal:
-            await self._refuse("MAIL", refusal)
+            await self.refuse("MAIL", refusal)
         else:
+            self._messages += 1
             await self.push("250 2.1.0 Sender OK")
+
+    def _has_had_its_messages(self) -> bool:
+        most = self.settings.max_messages
+        if not most or self._messages < most or self._transaction is not None or self._is_near():
+            return False
+        logger.info("%s: closed after %d messages", self, self._messages)
+        return True
 
     def _begin(self, argument: str) -> Transaction:
         if self._transaction is not None:
             raise RemoteProtocolError("5.5.1 Nested MAIL command", answer=503)
-        return begin(argument, max_message=self._owner.settings.max_message)
+        if self.user is None and self.settings.auth == "required":
+            raise RemoteProtocolError("5.7.0 Authentication required", answer=530)
+        transaction = begin(argument, max_message=self.settings.max_message)
+        if self.user is not None:
+            self._owner.senders.check_envelope(self.user, transaction.sender)
+        if self._sends_too_fast():
+            raise RemoteProtocolError("4.7.1 Too many messages from your address, please try later", answer=451)
+        return transaction
+
+    def _sends_too_fast(self) -> bool:
+        if self.client is None or is_near(self.client[0]):
+            return False
+        return not self._owner.message_rate.admit(self.client[0])
 
     async def smtp_RCPT(self, argument: str | None) -> None:
         if await self.check_helo_needed():
             return
         if self._is_full():
-            await self._write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is not an attack
+            await self.write("452 4.5.3 Too many recipients")  # not an error: a mail to many people is not an attack
             return
         try:
             self._add(argument or "")
         except RemoteProtocolError as refusal:
-            await self._refuse("RCPT", refusal)
+            await self.refuse("RCPT", refusal)
         else:
             await self.push("250 2.1.5 Recipient OK")
 
     def _is_full(self) -> bool:
         """Whether the transaction has as many recipients as it may have. The first time is logged."""
-        transaction, most = self._transaction, self._owner.settings.max_recipients
+        transaction, most = self._transaction, self.settings.max_recipients
         if transaction is None or len(transaction.recipients) < most:
             return False
         if not transaction.full:
@@ -380,108 +287,127 @@ class SMTPSession(SMTP):
     def _add(self, argument: str) -> None:
         if self._transaction is None:
             raise RemoteProtocolError("5.5.1 Need MAIL command", answer=503)
+        if self._transaction.incoming is not None:
+            raise RemoteProtocolError("5.5.1 The message has begun", answer=503)
         recipient = recipient_of(argument)
         if not self._owner.routable(self, self._transaction, recipient):
             raise RemoteProtocolError(f"5.1.1 No such recipient here: {recipient}", answer=550)
         self._transaction.recipients.append(recipient)
 
-    async def _refuse(self, command: str, refusal: RemoteProtocolError) -> None:
-        await self.push(self._refusal(command, refusal))
-
-    def _refusal(self, command: str, error: RemoteProtocolError) -> str:
-        assert isinstance(error.answer, int)
-        answer = f"{error.answer} {error}"
-        logger.info("%s: %s refused: %s", self, command, answer)
-        return answer
+    # DATA, BDAT.
 
     async def smtp_DATA(self, argument: str | None) -> None:
         transaction = self._transaction
         if transaction is None or not transaction.recipients:
             await self.push(self._no_recipients(transaction))
-            return
-        if argument:
+        elif transaction.incoming is not None:
+            await self.push("503 5.5.1 DATA after BDAT")
+        elif argument:
             await self.push("501 5.5.4 Syntax: DATA")
-            return
-        await self._write("354 End data with <CR><LF>.<CR><LF>")
+        else:
+            incoming = transaction.incoming = self._incoming()
+            await self.write("354 End data with <CR><LF>.<CR><LF>")
+            await self._finish(transaction, Content(incoming.chunks))
+
+    async def smtp_BDAT(self, argument: str | None) -> None:
+        """A chunk of a message (RFC 3030). Its bytes are taken also where it is refused: they are no commands."""
         try:
-            answer = await self._answer_to_message(transaction)
-        finally:
-            self._reset()
-        await self._write(answer)  # not push: a rejection is no error of the sender, which may have many messages
-        if self._owner.draining:
-            self.drain()
+            size, is_last = chunk_of(argument or "")
+        except RemoteProtocolError as refusal:  # nobody knows where the next command begins
+            self.goodbye(self.refusal("BDAT", refusal))
+            raise asyncio.CancelledError from None
+        transaction = self._transaction
+        if transaction is None or not transaction.recipients or transaction.refused:
+            nowhere = Incoming(Chunks(0, 0), Reservation(self._owner.buffered), self._deadline())
+            await self._read(Counted(nowhere.chunks, size), nowhere)
+            refused = transaction is not None and transaction.refused
+            await self.push("503 5.5.1 The message was refused" if refused else self._no_recipients(transaction))
+            return
+        incoming = transaction.incoming = transaction.incoming or self._incoming()
+        if is_last:
+            await self._finish(transaction, Counted(incoming.chunks, size))
+        else:
+            await self._take_chunk(transaction, incoming, size)
+
+    async def _take_chunk(self, transaction: Transaction, incoming: Incoming, size: int) -> None:
+        await self._read(Counted(incoming.chunks, size), incoming)
+        try:
+            incoming.check()
+        except RemoteProtocolError as refusal:
+            transaction.refused = True
+            incoming.end()
+            await self.write(self.refusal("BDAT", refusal))
+        else:
+            await (self.write if size else self.pass_over)(f"250 2.0.0 {size} bytes taken")
 
     def _no_recipients(self, transaction: Transaction | None) -> str:
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
+    def _incoming(self) -> Incoming:
+        chunks = Chunks(self.settings.max_message, self.settings.max_line)
+        return Incoming(chunks, Reservation(self._owner.buffered), self._deadline())
+
+    def _deadline(self) -> float:
+        return self.loop.time() + self.settings.data_timeout
+
+    async def _finish(self, transaction: Transaction, content: Content | Counted) -> None:
+        """Read the rest of the message, hand it over, and answer."""
+        try:
+            answer = await self._answer_to_message(transaction, content)
+        finally:
+            self._reset()
+        await self.write(answer)  # not push: a rejection is no error of the sender, which may have many messages
+        if self._owner.draining:
+            self.drain()
+
     def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
         """Return the answer to a message that no handler gets."""
-        return self._refusal("DATA", refusal)
+        return self.refusal("DATA", refusal)
 
     def _decided(self, verdicts: Verdicts, transaction: Transaction) -> str:
         """Return the answer to a message that was handled."""
         return verdict_reply(verdicts.combined, transaction.id)
 
-    async def _answer_to_message(self, transaction: Transaction) -> str:
-        reservation = Reservation(self._owner.buffered)
+    async def _answer_to_message(self, transaction: Transaction, content: Content | Counted) -> str:
+        incoming = transaction.incoming
+        assert incoming is not None
         with contextlib.ExitStack() as cleanup:
-            cleanup.callback(reservation.release)
+            cleanup.callback(incoming.end)
+            await self._read(content, incoming)
             try:
-                message = await self._read_message(reservation)
+                message = incoming.complete()
+                task = self._owner.handle(self, transaction, message)
             except RemoteProtocolError as refusal:
                 return self._refused(refusal, transaction)
             transaction.whole, self._idle = True, 0
-            task = self._owner.handle(self, transaction, message)
-            task.add_done_callback(lambda _: reservation.release())
+            task.add_done_callback(lambda _: incoming.end())
+            transaction.incoming = None
             cleanup.pop_all()  # the task holds the message now, and may outlive this connection
         return self._decided(await self._verdicts(task), transaction)
 
-    async def _read_message(self, reservation: Reservation) -> collections.deque[bytes]:
-        """Read the content of the message. Raises RemoteProtocolError."""
-        settings = self._owner.settings
-        chunks = Chunks(settings.max_message, settings.max_line)
-        content = Content(chunks)
+    async def _read(self, content: Content | Counted, incoming: Incoming) -> None:
+        """Read content of the message up to its end, in the time that the whole message has."""
 
         def take(data: bytes) -> bytes | None:
             self._reset_timeout()
             behind = content.feed(data)
-            if not reservation.resize(chunks.size * (HELD if behind is not None else 1)):
-                chunks.discard()
+            incoming.came()
             return behind
 
         try:
-            async with asyncio.timeout(settings.data_timeout):
-                await self._receive(take)
+            async with asyncio.timeout_at(incoming.deadline):
+                if not content.ended:
+                    await self.receive(take)
         except TimeoutError:
-            logger.info("%s: dropped, its message took over %g s", self, settings.data_timeout)
-            self._goodbye("421 4.4.2 Timeout, closing the connection")
+            logger.info("%s: dropped, its message took over %g s", self, self.settings.data_timeout)
+            self.goodbye("421 4.4.2 Timeout, closing the connection")
             raise asyncio.CancelledError from None
-        if reservation.refused:
-            raise RemoteProtocolError("4.3.1 Too much mail at one time, please try again later", answer=452)
-        return chunks.take()
-
-    async def _receive(self, take: Take) -> None:
-        """Pass on what comes until ``take`` returns what is behind the message. It comes straight from the transport,
-        because the stream would copy it twice."""
-        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
-        if buffer:  # it came together with the command
-            behind = take(await self._reader.read(READ))
-            if behind is not None:
-                buffer += behind
-                return
-        if self._reader.at_eof():
-            raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session
-        self._intake = _Intake(take, self.loop.create_future())
-        try:
-            await self._intake.end
-        finally:
-            self._intake = None
 
     async def _verdicts(self, task: "asyncio.Task[Verdicts]") -> Verdicts:
         """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()  # the sender is silent because it waits for us
-        await asyncio.wait({task}, timeout=self._owner.settings.handler_timeout + STUBBORN)
+        await asyncio.wait({task}, timeout=self.settings.handler_timeout + STUBBORN)
         self._reset_timeout()
         failed = not task.done() or task.cancelled() or task.exception() is not None
         return deferred() if failed else task.result()

@@ -23,7 +23,10 @@ class Reading:
         self.feed = Content(self.chunks).feed
 
     def message(self) -> bytes:
-        return b"".join(self.chunks.take())
+        message = b"".join(self.chunks.take())
+        if self.chunks.refusal is not None:
+            raise self.chunks.refusal
+        return message
 
 
 def read(*chunks: bytes, limit: int = 1000, max_line: int = LINE) -> tuple[bytes, bytes]:

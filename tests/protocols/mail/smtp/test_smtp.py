@@ -470,6 +470,7 @@ async def test_what_is_announced() -> None:
             "250-SIZE 1000",
             "250-8BITMIME",
             "250-SMTPUTF8",
+            "250-CHUNKING",
             "250 ENHANCEDSTATUSCODES",
         ]
 
@@ -505,7 +506,8 @@ async def test_what_is_announced() -> None:
         (HELLO + b"EXPN x\r\n", "502 5.5.1 "),
         (HELLO + b"AUTH PLAIN AGEAYg==\r\n", "502 5.5.1 "),
         (HELLO + b"STARTTLS\r\n", "454 4.7.0 "),
-        (HELLO + b"BDAT 10 LAST\r\n", "500 5.5.2 "),
+        (HELLO + b"BDAT 10\r\n0123456789", "503 5.5.1 "),
+        (HELLO + b"MAIL FROM:<a@x.org>\r\nBDAT 0 LAST\r\n", "554 5.5.1 "),
         (HELLO + b"NOOP\r\n", "250 2.0.0 "),
         (b"\r\n", "500 5.5.2 "),
         (b"\xff\r\n", "500 5.5.2 "),
@@ -644,15 +646,15 @@ async def test_what_the_application_refuses_is_no_error_of_the_sender(protocol: 
 async def test_a_flood_of_commands_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many came together, everything else has a turn after a few."""
     answers, most = 0, 0
-    write = SMTPSession._write
+    write = SMTPSession.write
 
     async def counted(session: SMTPSession, status: str) -> None:
         nonlocal answers
         answers += 1
         await write(session, status)
 
-    monkeypatch.setattr(SMTPSession, "_write", counted)
-    monkeypatch.setattr("protocols.mail.smtp.session.IDLE", 5000)
+    monkeypatch.setattr(SMTPSession, "write", counted)
+    monkeypatch.setattr("protocols.mail.smtp.connection.IDLE", 5000)
     async with serving(Inbox()) as server, peer_of(server) as peer:
         peer.writer.write(b"NOOP\r\n" * 5000)
         async with asyncio.timeout(LIMIT):
@@ -714,7 +716,7 @@ async def _trickle(peer: Peer) -> None:
 async def test_a_peer_that_does_not_read_is_dropped(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("protocols.mail.smtp.session.LINGER", 0.1)
+    monkeypatch.setattr("protocols.mail.smtp.connection.LINGER", 0.1)
     async with serving(Inbox(), timeout=0.2) as server:
         _, writer = await connect(server.address)
         transport_of(writer).pause_reading()
