@@ -14,7 +14,7 @@ Nothing here raises, copies the message, or takes more than linear time, whateve
 * :mod:`~protocols.mail.mime.tnef`: the text and the attachments in Outlook's ``winmail.dat``.
 """
 
-from protocols.mail.mime.file_names import name_by_type, safe_name, unique_names
+from protocols.mail.mime.file_names import name_by_type, safe_name, type_by_name, unique_names
 from protocols.mail.mime.flowed import unflowed
 from protocols.mail.mime.limits import Limits
 from protocols.mail.mime.part import Part
@@ -29,6 +29,7 @@ __all__ = [
     "name_by_type",
     "parse",
     "safe_name",
+    "type_by_name",
     "unflowed",
     "unique_names",
 ]

@@ -13,6 +13,17 @@ from protocols.mail.mime.parameters import first_word, parameters
 from protocols.mail.mime.transfer import DecodedStream, decoded, decoded_size
 
 
+_UNKNOWN_TYPES = ("application/octet-stream", "application/x-octet-stream", "binary/octet-stream")
+_NAMES = {
+    "winmail.dat": "application/ms-tnef",
+    ".eml": "message/rfc822",
+    ".ics": "text/calendar",
+    ".p7m": "application/pkcs7-mime",
+    ".p7s": "application/pkcs7-signature",
+}
+"""Name or suffix of a file -> content type."""
+
+
 class Opener(Protocol):
     """Reads the entity that a part contains, within the bounds of the whole message."""
 
@@ -60,9 +71,16 @@ class Part:
     @property
     def is_message(self) -> bool:
         """Whether the part is a message (a forwarded one, the one that a bounce returns), which :attr:`inner` opens."""
-        if self.content_type == "application/octet-stream":
-            return self.filename.lower().endswith(".eml")
-        return self.content_type in ("message/rfc822", "message/global", "message/news")
+        return self.effective_type in ("message/rfc822", "message/global", "message/news")
+
+    @cached_property
+    def effective_type(self) -> str:
+        """The content type; where the sender knew none, the one that the file name says, if it changes how the part is
+        read: of a message, an invitation, signed data or TNEF."""
+        if self.content_type not in _UNKNOWN_TYPES:
+            return self.content_type
+        name = self.filename.lower()
+        return _NAMES.get(name) or _NAMES.get(name[name.rfind(".") :], self.content_type)
 
     @property
     def defects(self) -> list[str]:

@@ -67,9 +67,9 @@ class _Message:
     def open(self, part: Part) -> Part | None:
         if part.is_message:
             return self._opened(part, self._as_message)
-        if part.content_type in _SIGNED_TYPES:
+        if part.effective_type in _SIGNED_TYPES:
             return self._opened(part, self._as_signed)
-        if part.content_type in _TNEF_TYPES or part.filename.lower() == "winmail.dat":
+        if part.effective_type in _TNEF_TYPES:
             return self._opened(part, self._as_tnef)
         return None
 

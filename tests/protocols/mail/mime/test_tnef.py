@@ -116,6 +116,13 @@ def test_formatted_text_alone_is_a_defect() -> None:
     assert message.defects == ["The formatted text in winmail.dat cannot be read."]
 
 
+def test_winmail_dat_is_known_by_its_name() -> None:
+    head = b'Content-Disposition: attachment; filename="WinMail.dat"\r\nContent-Type: application/octet-stream\r\n\r\n'
+    message = parse(head + WINMAIL)
+    assert (message.content_type, message.effective_type) == ("application/octet-stream", "application/ms-tnef")
+    assert message.inner is not None
+
+
 @pytest.mark.parametrize("content", [b"", b"no TNEF", SIGNATURE, SIGNATURE + attribute(0x9003, b"\1")])
 def test_what_holds_nothing_stays_an_attachment(content: bytes) -> None:
     assert winmail(content).inner is None
