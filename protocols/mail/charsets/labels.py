@@ -22,8 +22,12 @@ _SUPERSETS = {
     "macintosh": "mac-roman",
     "x-mac-cyrillic": "mac-cyrillic",
     "ibm866": "cp866",
+    "iso8859-1": "cp1252",
+    "iso8859-9": "cp1254",
+    "iso8859-11": "cp874",
+    "tis-620": "cp874",
 }
-"""The Encoding Standard's name of a charset -> Python's name of it, or of the superset that is used instead."""
+"""The Encoding Standard's or Python's name of a charset -> Python's name of the one that is used."""
 _ALIASES = {
     **dict.fromkeys(("us-ascii", "ascii", "ansi_x3.4-1968", "646", "iso646-us", "us"), "ascii"),
     **dict.fromkeys(("iso-8859-1", "latin-1", "latin1", "ansi", "iso8859-1"), "cp1252"),
@@ -42,6 +46,13 @@ _ALIASES = {
     "iso-2022-kr": "iso2022_kr",
 }
 """Labels that the Encoding Standard does not have, or not for mail -> Python's name of the charset."""
+_MISSPELT = (
+    (re.compile(r"(?:x-)?(?:windows|win|cp|ms|ibm)[-_ ]?(\d{3,4})\b.*"), r"cp\1"),
+    (re.compile(r"(?:iso[-_ ]?)?8859[-_ ]?(\d{1,2})\b.*"), r"iso-8859-\1"),
+    (re.compile(r"(?:x-)?(?:unicode-\d-\d-)?utf[-_ ]?8\b.*"), "utf-8"),
+    (re.compile(r"latin[-_ ]?(\d)\b.*"), r"latin\1"),
+)
+"""Labels that nobody has registered, and what is meant by them."""
 # Python's registry also has codecs that are not charsets: hex, idna, unicode_escape.
 _CHARSETS = re.compile(
     r"ascii|big5|cp\d|euc_|gb|hz|hp-roman|iso2022|iso8859|johab|koi8|kz|latin|mac-|ptcp|shift_ji|tis-|utf-(8|16|32|7)",
@@ -57,6 +68,14 @@ def codec_of(label: str) -> str | None:
     """
     name = label[:_LONGEST].partition("*")[0].strip(" \t\r\n\"';,").lower()  # RFC 2231, 5: a language may follow
     name = name.removesuffix("$esc")
+    found = _codec(name)
+    if found is None:
+        meant = (pattern.sub(standard, name) for pattern, standard in _MISSPELT if pattern.fullmatch(name))
+        found = next(filter(None, map(_codec, meant)), None)
+    return found
+
+
+def _codec(name: str) -> str | None:
     codec = _ALIASES.get(name)
     if codec is None and (found := lookup(name)) is not None and found.name not in ("replacement", "x-user-defined"):
         codec = _SUPERSETS.get(found.name, found.name)

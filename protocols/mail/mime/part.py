@@ -12,7 +12,6 @@ from protocols.mail.mime.flowed import unflowed
 from protocols.mail.mime.parameters import first_word, parameters
 from protocols.mail.mime.transfer import DecodedStream, decoded, decoded_size
 
-
 _UNKNOWN_TYPES = ("application/octet-stream", "application/x-octet-stream", "binary/octet-stream")
 _NAMES = {
     "winmail.dat": "application/ms-tnef",
