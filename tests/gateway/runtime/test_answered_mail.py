@@ -166,15 +166,20 @@ async def all_left(running: RunningGateway) -> bool:
     return not await store.outgoing()
 
 
-@pytest.mark.parametrize("policy", ["", POLICIES[0]])
-async def test_postfix_takes_them_from_us(policy: str, handlers: Any) -> None:
+@pytest.fixture(scope="module")
+def submission_server() -> Iterator[str]:
     with postfix() as address:
-        running = made("Async", policy, url=f"smtp://{address}")
-        await install(running)
-        try:
-            message = letter().replace(b"ann@home.example", b"ann@example.org, Bob <bob@example.org>")
-            await deliver(running, message)
-            await until(lambda: handlers.ids)
-            await until(lambda: all_left(running))
-        finally:
-            await ended(running)
+        yield address
+
+
+@pytest.mark.parametrize("policy", ["", POLICIES[0]])
+async def test_postfix_takes_them_from_us(policy: str, handlers: Any, submission_server: str) -> None:
+    running = made("Async", policy, url=f"smtp://{submission_server}")
+    await install(running)
+    try:
+        message = letter().replace(b"ann@home.example", b"ann@example.org, Bob <bob@example.org>")
+        await deliver(running, message)
+        await until(lambda: handlers.ids)
+        await until(lambda: all_left(running))
+    finally:
+        await ended(running)
