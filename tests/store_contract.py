@@ -567,6 +567,16 @@ class StoreContract:
 
     # What handlers send.
 
+    async def test_what_no_handler_sends_is_kept_once_and_leaves(self, store: Store) -> None:
+        items = [Outgoing("d-0", "d", "email", b"mail", lane="email"), Outgoing("d-1", "d", "email", b"", lane="email")]
+        await store.put_outgoing(items)
+        await store.put_outgoing(items[:1])
+        taken = await store.take_outgoing(9, now=NOW)
+        assert [(item.id, item.content) for item in taken] == [("d-0", b"mail"), ("d-1", b"")]
+        for item in taken:
+            await store.finish_outgoing(item.id)
+        assert await store.outgoing() == []
+
     async def test_what_has_not_left_is_listed_with_the_reason(self, store: Store) -> None:
         await store.put(a_message("o", route="r", subject="s"))
         await store.take(1, now=NOW)

@@ -13,10 +13,11 @@ from gateway.consumers.failure import failed_with
 from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
+from gateway.sender import Keeper, current_keeper
 from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope, Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.events import step
+from protocols.events import Event, step
 from protocols.mqtt.events import BATCH, CHECKS
 
 R = TypeVar("R")
@@ -45,6 +46,8 @@ class MqttMessage:
     verdict: Mapping[str, Any] = field(default_factory=lambda: TAKEN)
     to_peer: Send | None = field(default=None, repr=False)
     """Sends an event to its connection."""
+    keeper: Keeper | None = field(default=None, repr=False)
+    """Keeps what leaves with this message's "done", on routes with a policy."""
 
     def defer(self, retry_after: float | None = None) -> None:
         """Ask for this message again, after ``retry_after`` seconds or the route's backoff. For routes with a
@@ -132,15 +135,41 @@ class MqttBatchMethods(MqttConnection[R]):
         self._to_peer = keep
         self._answered = False
         self._loop = asyncio.get_running_loop()
+        held = _Held() if any(message.keeper for message in messages) else None
+        token = current_keeper.set(held)
         try:
             await self._call(type(self).receive_batch, messages)
         except Exception as error:
             if len(messages) == 1:  # of more they are tried one by one
                 failed_with(error, messages[0].topic)
             raise
+        finally:
+            current_keeper.reset(token)
+        if held is not None:
+            held.give(messages)
         for event in sent:
             await checkpoint()  # a connection that is not our server's may take them all without one
             await _publish(messages, event)
+
+
+class _Held:
+    """What a batch sends without a scope, mail by Django, until its handler has returned."""
+
+    def __init__(self) -> None:
+        self._events: list[Event] = []
+        self._over = False
+
+    def keep(self, event: Event) -> bool:
+        if not self._over:
+            self._events.append(event)
+        return not self._over
+
+    def give(self, messages: Sequence[MqttMessage]) -> None:
+        """Let it leave with the first message that is not deferred. If all are, the handler sends it again."""
+        self._over = True
+        keepers = [message.keeper for message in messages if message.verdict["type"] != "mqtt.defer" and message.keeper]
+        for event in self._events:
+            any(keeper.keep(event) for keeper in keepers)
 
 
 def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMessage:
@@ -157,6 +186,7 @@ def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMe
         event["id"],
         event.get("event") or delivery.get("id"),
         to_peer=to_peer,
+        keeper=current_keeper.get(),
     )
 
 

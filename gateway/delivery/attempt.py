@@ -1,5 +1,6 @@
 """One run of an application over one whole message. Its answers are collected, not sent."""
 
+import threading
 import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any, ClassVar
 
 from gateway.delivery.delivery_context import CutOff
 from gateway.delivery.time_limit import NoThread
+from gateway.sender import current_keeper
 from protocols.app_run import AppRun
 from protocols.asgi import Application
 from protocols.events import Event
@@ -64,6 +66,8 @@ class Attempt(AppRun):
         self.verdict: Event | None = None
         self.replies: list[Event] = []
         self.outgoing: list[Event] = []
+        self._over = False
+        self._lock = threading.Lock()
         for event in events:
             self.feed(event)
         if self.is_whole:
@@ -73,7 +77,13 @@ class Attempt(AppRun):
     async def outcome(self) -> Outcome:
         """Run the application. Only cancelling comes out of here; a crash is in the outcome, and not logged. What it
         said before does not count then: that is so on a connection too."""
-        await self.run()
+        token = current_keeper.set(self)
+        try:
+            await self.run()
+        finally:
+            current_keeper.reset(token)
+            with self._lock:
+                self._over = True
         if (error := self.failed_with()) is not None:
             return Outcome(None, [], [], error)
         return Outcome(self.verdict, self.replies, self.outgoing, None)
@@ -97,3 +107,10 @@ class Attempt(AppRun):
     def leave(self, event: Event) -> None:
         """It leaves on its own, by the outbox."""
         self.outgoing.append(event)
+
+    def keep(self, event: Event) -> bool:
+        """Keep what the handler sends without its scope: mail by Django. A thread of its own may outlive it."""
+        with self._lock:
+            if not self._over:
+                self.leave(event)
+            return not self._over

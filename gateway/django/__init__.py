@@ -1,10 +1,13 @@
-"""The only package that imports Django: it sets Django up and runs its views as an application."""
+"""The only package that imports Django: it sets Django up, runs its views as an application, and takes its mail."""
 
 import os
 from typing import cast
 
+from gateway.django.mail import EmailBackend
 from gateway.django.views import Views
 from protocols.asgi import Application
+
+__all__ = ["EmailBackend", "application", "setup"]
 
 
 def setup(settings_module: str) -> None:

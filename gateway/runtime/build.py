@@ -9,6 +9,7 @@ from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.consumers.letter import Answering, answering
+from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
 from gateway.delivery.outbox import Outlet
@@ -23,6 +24,7 @@ from gateway.runtime.health import ConsoleServer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
 from gateway.scopes.server_kind import Given
+from gateway.sender import sender
 from gateway.services import Service, Services
 from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
@@ -77,7 +79,7 @@ def _build(parsed: ParsedConfig) -> Gateway:
         outlets = make_outlets(servers, given)
     except ValueError as error:
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
-    services = _services(settings, app, layer, store)
+    services = _services(settings, app, layer, store, outlets)
     dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
     console = _console(settings, servers, dispatcher)
     return Gateway(
@@ -85,11 +87,14 @@ def _build(parsed: ParsedConfig) -> Gateway:
     )
 
 
-def _services(settings: Settings, app: Application, layer: ChannelLayer, store: Store | None) -> Services:
+def _services(
+    settings: Settings, app: Application, layer: ChannelLayer, store: Store | None, outlets: Mapping[str, Outlet]
+) -> Services:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     services[answering] = Answering(settings.reply_tokens.tokens()) if settings.reply_tokens else Answering()
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
+    services[sender] = DirectSender(outlets, services.get(deliveries))
     return services
 
 

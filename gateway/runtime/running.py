@@ -14,11 +14,12 @@ from gateway.logs import setup
 from gateway.runtime.build import Gateway
 from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
+from gateway.sender import sender
 from gateway.services import entered
 from gateway.threads import thread_pool
 from protocols.errors import BindError, describe_error
 from protocols.server import Server, ServerStatus
-from protocols.tasks import Tasks
+from protocols.tasks import LAST_WORDS, Tasks
 from protocols.units import TCP
 
 logger = logging.getLogger(__name__)
@@ -196,6 +197,7 @@ class RunningGateway:
     async def close(self) -> str:
         """End the threads, and close connections and the store. Return what it keeps for the next start, in a few
         words."""
+        await self.gateway.services[sender].stop(LAST_WORDS)
         if self.gateway.submission is not None:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)
@@ -205,6 +207,7 @@ class RunningGateway:
         gateway = self.gateway
         if gateway.dispatcher is not None and (found := await gateway.dispatcher.open()):
             logger.warning("store: %s", found)
+        gateway.services[sender].start()
         setup.adopt(gateway.settings.log)  # loggers that an import has set up
         await gateway.lifespan.startup()
         setup.adopt(gateway.settings.log)  # and those that the application has set up now

@@ -90,6 +90,9 @@ class ClaimStore(Clock, Protocol):
 class OutboxStore(Clock, Protocol):
     """What handlers send, until it has left. An item leaves by a lane, and a lane may rest."""
 
+    async def put_outgoing(self, items: Sequence[Outgoing]) -> None:
+        """Keep ``items``, which no handler sends. One whose id is known is the same item, and is kept once."""
+
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
         """Take at most ``limit`` items that are due, oldest first, none of a lane in ``busy`` and none behind another
         that is still there; ours now, the attempt counted. From a lane that rests nothing is taken before its time, and

@@ -1,7 +1,7 @@
 """What an application may send in an ``email`` scope. Pure; see :mod:`protocols.events`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from protocols.asgi import DSNRequest, EmailAcceptEvent, EmailDeferEvent, EmailRejectEvent, EmailSendEvent
@@ -62,6 +62,11 @@ def _for_some(event: Event, clean: _Verdict) -> _Verdict:
         raise wrong(event, "rcpt_to", "a list of recipients of the scope, or leave it out")
     clean["rcpt_to"] = list(dict.fromkeys(recipients))
     return clean
+
+
+def send_event(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> EmailSendEvent:
+    """Return the event for code that has a mail and no scope. It is not checked."""
+    return {"type": "email.send", "mail_from": mail_from, "rcpt_to": list(rcpt_to), "message": message}
 
 
 def send(event: Event) -> EmailSendEvent:

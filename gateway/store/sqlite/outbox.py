@@ -1,6 +1,6 @@
 """What handlers send; see :class:`gateway.store.interfaces.OutboxStore`."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import outgoing as sql
@@ -9,6 +9,9 @@ from gateway.store.values import Outgoing
 
 
 class SQLiteOutbox(StoreSession):
+    async def put_outgoing(self, items: Sequence[Outgoing]) -> None:
+        await self._run(sql.put_all, items)
+
     async def take_outgoing(self, limit: int, *, now: float, busy: Collection[str] = ()) -> list[Outgoing]:
         call = Take(self._owner, limit, now, tuple(busy))
         return await self._run(sql.take, call, undo=sql.give_back)

@@ -592,7 +592,7 @@ async def test_what_another_gateway_with_the_store_sends_does_not_rest(
         await other.close()
     assert len(there.taken) == 41
     assert [record.message for record in caplog.records if record.levelno >= logging.WARNING] == [
-        "e-0: no submission server is configured: it is kept for another gateway with this store that has it, or for "
+        "e-0: nothing here sends email: it is kept for another gateway with this store that has it, or for "
         "this one's next start"
     ]
 

@@ -37,6 +37,12 @@ def put(db: Database, items: Sequence[Outgoing]) -> None:
         db.execute(f"INSERT OR IGNORE {_INSERT}", (*outgoing_values(item), WAITING))
 
 
+def put_all(db: Database, calls: Sequence[Sequence[Outgoing]]) -> list[None]:
+    for items in calls:
+        put(db, items)
+    return [None] * len(calls)
+
+
 def take(db: Database, calls: Sequence[Take]) -> list[list[Outgoing]]:
     return [_take(db, call) for call in calls]
 

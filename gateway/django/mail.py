@@ -1,0 +1,59 @@
+"""Django's mail through the gateway's outbox: ``EMAIL_BACKEND = "gateway.django.EmailBackend"``."""
+
+from collections.abc import Sequence
+from email.utils import parseaddr
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+
+from gateway.sender import Sender, sender
+from protocols.asgi import EmailSendEvent
+from protocols.mail.events import send_event
+
+
+class EmailBackend(BaseEmailBackend):
+    """In a handler on a route with a policy, mail is committed with the handler's "done" and leaves after it. Elsewhere
+    in the gateway's process it is stored when ``send`` returns or, without a store, sent."""
+
+    def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
+        """Return the number of messages that were taken; one without recipients is not counted.
+
+        Raises what :meth:`gateway.sender.Sender.send` raises, and ImproperlyConfigured outside of a gateway, unless
+        ``fail_silently`` is set.
+        """
+        return sum(self._send(message) for message in email_messages)
+
+    def _send(self, message: EmailMessage) -> bool:
+        if not message.recipients():
+            return False
+        event = _event(message)
+        try:
+            _sender().send(event, wait=not self.fail_silently)
+        except Exception:
+            if not self.fail_silently:
+                raise
+            return False
+        return True
+
+
+def _event(message: EmailMessage) -> EmailSendEvent:
+    """Raises Django's BadHeaderError for a header field with a line break."""
+    recipients = [parseaddr(str(recipient))[1] for recipient in message.recipients()]
+    return send_event(parseaddr(str(message.from_email))[1], recipients, message.message().as_bytes())
+
+
+def _sender() -> Sender:
+    try:
+        return sender.get()
+    except LookupError as error:
+        raise ImproperlyConfigured(
+            "gateway.django.EmailBackend sends in the gateway's own process, and this is another one (a command of "
+            "manage.py, a worker); let its settings name another EMAIL_BACKEND, such as Django's smtp.EmailBackend"
+        ) from error
+
+
+def is_ours(connection: Any) -> bool:
+    """Whether an email backend is the gateway's, which must not send by way of itself."""
+    return isinstance(connection, EmailBackend)
