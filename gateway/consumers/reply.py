@@ -10,6 +10,7 @@ from gateway.consumers.letter import SMALL, Desk, Letter, Outgoing
 from protocols.asgi import DSNRequest, EmailDeferEvent, EmailScope, EmailSendEvent
 from protocols.mail.compose import Addresses, Attachable, Content
 from protocols.mail.compose.reply_token import ReplyToken
+from protocols.mail.message import InboundEmail
 
 R = TypeVar("R")
 S = TypeVar("S")
@@ -23,7 +24,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
 
     scope: EmailScope
     raw: bytes
-    message: Any
+    message: InboundEmail
 
     answers_per_hour: ClassVar[int] = 20
     """How many times :meth:`reply` writes to one address within an hour. It ends a loop of two programs."""

@@ -1,0 +1,115 @@
+"""Reads what a bounce says: who did not get which mail, and why (RFC 3464, and mail servers older than it)."""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from protocols.mail.headers import parse_headers
+from protocols.mail.message.address import Address, addresses
+from protocols.mail.message.fields import Fields
+
+LONGEST = 64 * 1024
+"""Bytes of a report, and of a text, that are read."""
+_MOST_RECIPIENTS = 100
+
+_BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
+_STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_CODE = re.compile(r"(?<![\d.])([45])[0-5]\d[\s-]")
+_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"'=]{1,255}@[\w.-]{1,255}")
+_MESSAGE_ID = re.compile(r"^[ \t>]{0,9}Message-ID:\s{0,9}(<[^<>\s]{1,998}>)", re.IGNORECASE | re.MULTILINE)
+_DELAYED = re.compile(
+    r"delay|will (?:be retried|keep trying)|noch nicht zugestellt|retard|verzöger|задерж", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True)
+class Bounce:
+    """What a mail server says about a mail that was sent to ``recipient``."""
+
+    recipient: str
+    """The address as the mail was sent to it, if the report says so; empty if it is not known."""
+    action: str
+    """``failed``, ``delayed``, ``delivered``, ``relayed`` or ``expanded`` (RFC 3464, 2.3.3): only the first means that
+    the mail is lost."""
+    status: str
+    """An enhanced status code (RFC 3463), such as ``5.1.1``; empty if it is not known."""
+    message_id: str
+    """The Message-ID of the mail that was sent, with its brackets; empty if it is not known."""
+    diagnostic: str
+    """The sentence of the server that refused the mail; empty if there is none."""
+
+
+def read_bounce(
+    fields: Fields, reports: Sequence[bytes], returned: Fields | None, text: str, own: Iterable[str]
+) -> Bounce:
+    """Return what is known. ``reports`` are the bodies of ``message/delivery-status`` parts; ``returned`` is the header
+    of the mail that was sent; ``own`` are addresses that are not the recipient."""
+    said = _worst([group for report in reports for group in _groups(report)])
+    text = text[:LONGEST]
+    recipient = said.recipient or _recipient(fields, returned, text, own)
+    status = said.status or _status(said.diagnostic) or _status(text)
+    return Bounce(
+        recipient=recipient,
+        action=said.action
+        or ("delayed" if status.startswith("4") or (not status and _DELAYED.search(text)) else "failed"),
+        status=status,
+        message_id=_message_id(returned, text),
+        diagnostic=said.diagnostic,
+    )
+
+
+def _worst(said: list[Bounce]) -> Bounce:
+    """Return what is said of the first recipient for whom the mail is lost, else of the first one."""
+    failed = (each for each in said if each.action == "failed")
+    return next(failed, said[0] if said else Bounce("", "", "", "", ""))
+
+
+def _groups(report: bytes) -> Iterator[Bounce]:
+    """Yield what each group of fields says that names a recipient."""
+    for group in _BLANK_LINE.split(report[:LONGEST].strip(), _MOST_RECIPIENTS):
+        fields = Fields(parse_headers(group))
+        recipient = _typed(fields, "original-recipient") or _typed(fields, "final-recipient")
+        if recipient or "action" in fields:
+            status = _STATUS.search(fields.get("status", ""))
+            diagnostic = fields.get("diagnostic-code", "")
+            diagnostic = diagnostic.partition(";")[2].strip() or diagnostic
+            yield Bounce(recipient, fields.word("action"), status[1] if status else "", "", diagnostic)
+
+
+def _typed(fields: Fields, name: str) -> str:
+    """Return the address of ``rfc822; ann@example.org``."""
+    value = fields.raw(name)
+    found = addresses(value.partition(b";")[2] or value)
+    return str(found[0]) if found else ""
+
+
+def _recipient(fields: Fields, returned: Fields | None, text: str, own: Iterable[str]) -> str:
+    """Return the address that a bounce without a report names: in X-Failed-Recipients, in the mail that it returns, or
+    as the first one in its text that is not ours."""
+    failed = fields.addresses("x-failed-recipients")
+    if failed:
+        return str(failed[0])
+    sent_to = [*returned.addresses("to"), *returned.addresses("cc")] if returned else []
+    named = [address.strip(".'") for address in _ADDRESS.findall(text)]
+    not_theirs = {address.lower() for address in own}
+    likely = [address for address in named if address.lower() not in not_theirs]
+    both = [address for address in sent_to if address.lower() in {each.lower() for each in likely}]
+    if both or len(sent_to) == 1:
+        return str((both or sent_to)[0])
+    return str(Address(likely[0])) if likely else ""
+
+
+def _message_id(returned: Fields | None, text: str) -> str:
+    found = returned.ids("message-id") if returned else ()
+    if found:
+        return found[0]
+    in_text = _MESSAGE_ID.search(text)
+    return in_text[1] if in_text else ""
+
+
+def _status(text: str) -> str:
+    enhanced = _STATUS.search(text)
+    if enhanced:
+        return enhanced[1]
+    code = _CODE.search(text)
+    return f"{code[1]}.0.0" if code else ""
