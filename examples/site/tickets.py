@@ -1,14 +1,12 @@
 """Mail: one to support becomes a ticket and is answered, one to the Twitter gateway becomes a post."""
 
-from email.message import Message
-
 import letter
 import live
 from django.db import transaction
 from helpdesk.models import Mail, Post, Ticket
 from letter import Letter
 
-from gateway import EmailConsumer
+from gateway import EmailConsumer, InboundEmail
 
 LONGEST_POST = 280
 ANSWER = """\
@@ -24,8 +22,8 @@ Your helpdesk
 class SupportTicketHandler(EmailConsumer):
     """Sync, so it may use the ORM. The sender's 250 waits until the ticket is committed and our answer has left."""
 
-    def receive(self, message: Message) -> None:
-        incoming = letter.read(self.scope, message, self.raw)
+    def receive(self, message: InboundEmail) -> None:
+        incoming = letter.read(self.scope, message.stdlib, self.raw)
         mail, new = file(incoming)
         if new:
             self.group_send(live.GROUP, live.update("ticket", mail.ticket.shown()))
@@ -79,8 +77,8 @@ def ticket_of(incoming: Letter) -> Ticket | None:
 class TwitterEmailGateway(EmailConsumer):
     """The mail's text (or its subject, if there is none) becomes a post."""
 
-    def receive(self, message: Message) -> None:
-        incoming = letter.read(self.scope, message, self.raw)
+    def receive(self, message: InboundEmail) -> None:
+        incoming = letter.read(self.scope, message.stdlib, self.raw)
         text = incoming.text or incoming.subject
         if not 0 < len(text) <= LONGEST_POST:
             self.reject(f"a post has 1 to {LONGEST_POST} characters, not {len(text)}")

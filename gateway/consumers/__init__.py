@@ -12,6 +12,7 @@ from gateway.consumers.mqtt import AsyncJsonMqttConsumer, AsyncMqttConsumer, Jso
 from gateway.consumers.mqtt_batch import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
 from gateway.consumers.sms import AsyncSMSConsumer, SMSConsumer
 from gateway.consumers.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from protocols.mail.message import InboundEmail
 
 __all__ = [
     "AsyncConsumer",
@@ -25,6 +26,7 @@ __all__ = [
     "Consumer",
     "EmailConsumer",
     "HttpConsumer",
+    "InboundEmail",
     "JsonMqttConsumer",
     "MqttBatchConsumer",
     "MqttConsumer",

@@ -10,6 +10,7 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.charsets`: bytes to text, by the charset label of the mail.
 * :mod:`~protocols.mail.encoded_words`: the encoded words of a field to text, and text to encoded words.
 * :mod:`~protocols.mail.mime`: raw bytes to the tree of parts, and everything about one part.
+* :mod:`~protocols.mail.message`: a mail as its handler reads it.
 * :mod:`~protocols.mail.events`: which events an application may send, and when.
 * :mod:`~protocols.mail.run`: one run of the application over a message, which ends in a verdict.
 * :mod:`~protocols.mail.verdict`: accept, reject or defer.

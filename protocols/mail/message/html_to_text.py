@@ -17,9 +17,9 @@ MAX_URL = 2000
 """Characters of a link's address that is shown; a longer one is left out."""
 
 _SKIPPED = words("head script style template title noscript object iframe svg math input select datalist")
-_LINES = frozenset(
+_LINES = words(
     "address article aside body caption center dd details dir div dl dt fieldset figcaption figure footer form header "
-    "html legend main menu nav section summary table tbody tfoot thead tr".split(),
+    "html legend main menu nav section summary table tbody tfoot thead tr",
 )
 _PARAGRAPHS = words("h1 h2 h3 h4 h5 h6 p")
 _HIDDEN = re.compile(
@@ -32,15 +32,15 @@ _PREFORMATTED = re.compile(r"white-space\s{0,9}:\s{0,9}(?:pre|break-spaces)", re
 _LINK = re.compile(r"(?:https?|ftp|mailto|tel):", re.IGNORECASE)
 _NUMBER = re.compile(r"-?[0-9]{1,6}")
 
-_MARKED = frozenset(
+_MARKED = words(
     ".gmail_attr .moz-cite-prefix .protonmail_quote .tutanota_quote .yahoo_quoted "
     "#AppleMailSignature #Signature #ms-outlook-mobile-signature #ymail_android_signature "
-    ".gmail_signature .moz-signature .protonmail_signature_block".split(),
+    ".gmail_signature .moz-signature .protonmail_signature_block",
 )
 """What mail programs call the quoted mail, the line above it, and the signature, as CSS selectors."""
-_MARKED_TO_THE_END = frozenset(
+_MARKED_TO_THE_END = words(
     "#OLK_SRC_BODY_SECTION #appendonsend #divRplyFwdMsg #mail-editor-reference-message-container #reply-intro "
-    "#stopSpelling .ms-outlook-mobile-reference-message".split(),
+    "#stopSpelling .ms-outlook-mobile-reference-message",
 )
 """What mail programs call the beginning of a quoted mail that goes on to the end."""
 

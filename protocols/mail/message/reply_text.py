@@ -30,7 +30,9 @@ _DATE = re.compile(
 """A date in numbers, a time, or a year (also of the Buddhist and the Persian calendar), in the digits of any script."""
 _PLAIN = {
     **dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]),
-    **{0xFF1A: ":", 0xFF1E: ">", 0x66B: "."},
+    0x66B: ".",
+    0xFF1A: ":",
+    0xFF1E: ">",
 }
 """Marks of the direction of text, which stand around addresses in Hebrew and Arabic, are left out; full-width signs
 become those of ASCII."""
@@ -48,8 +50,9 @@ _FORWARDED = re.compile(
 """Apple Mail's line above the fields of a forwarded mail."""
 _FROM = words(
     """from|von|de|da|van|od|fra|från|frá|lähettäjä|от|от кого|від|kimden|gönderen|feladó|από|מאת|من|از|发件人|發件人
-    |寄件者|寄件人|差出人|送信者|보낸 사람|보낸사람|dari|pengirim|จาก|từ|người gửi|expéditeur|remitente|remetente|mittente
-    |absender|afzender|nadawca|odesílatel|odosielateľ|expeditor|de la|saatja|no|nuo|пошиљалац|изпратено от|प्रेषक""",
+    |寄件者|寄件人|差出人|送信者|보낸 사람|보낸사람|dari|pengirim|จาก|từ|người gửi|expéditeur|remitente|remetente
+    |mittente|absender|afzender|nadawca|odesílatel|odosielateľ|expeditor|de la|saatja|no|nuo|пошиљалац|изпратено от
+    |प्रेषक""",
     "|",
 )
 """The first label of a quoted header, as mail programs translate it."""
@@ -60,8 +63,8 @@ _DEVICE = re.compile(
 )
 _SENT = re.compile(
     r"sent |get |gesendet|gesandt|holen|laden|envoyé|télécharge|obtene[rz]|obtenir|enviad|obter|obtenha|inviato"
-    r"|scarica|ottieni|verstuurd|verzonden|download|sendt|hent|skickat|hämta|lähetetty|hanki|wysłan|pobierz|odesl|odosl|získ|küldve|"
-    r"trimis|εστάλη|στάλθηκε|отправлен|надіслано|изпратено|gönderil|נשלח|أرسل|مرسل|ارسال|送信|发自|發自|发送|傳送|寄出|보냄|보낸|"
+    r"|scarica|ottieni|verstuurd|verzonden|download|sendt|hent|skickat|hämta|lähetetty|hanki|wysłan|pobierz|odesl|odosl|získ"
+    r"|küldve|trimis|εστάλη|στάλθηκε|отправлен|надіслано|изпратено|gönderil|נשלח|أرسل|مرسل|ارسال|送信|发自|發自|发送|傳送|寄出|보냄|보낸|"
     r"ส่งจาก|gửi từ|dikirim|भेजा",
     re.IGNORECASE,
 )

@@ -30,7 +30,7 @@ class TextWriter:
 
     def __init__(self) -> None:
         self.margins: list[Margin] = []
-        """Those of the open quotes and list items, outermost first."""
+        """The margins of the open quotes and list items, outermost first."""
         self.complete: list[str] = []
         """The lines before the current one."""
         self.line: list[str] = []

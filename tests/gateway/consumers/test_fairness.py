@@ -1,7 +1,6 @@
 """A large or a contrived mail, and how long the event loop stands for it: CPU seconds of its thread in one turn."""
 
 import asyncio
-import email
 import smtplib
 import threading
 from typing import Any
@@ -10,8 +9,8 @@ import pytest
 from conversation import LIMIT, Conversation, scope
 from turns import counted
 
-import gateway.consumers.email
 from gateway import AsyncEmailConsumer
+from protocols.mail.message import InboundEmail
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
 A_TURN = 0.1
@@ -63,15 +62,14 @@ async def test_no_mail_stops_the_loop(app: Any, message: bytes) -> None:
     assert turns.longest < A_TURN
 
 
-async def test_mails_that_take_long_to_parse_leave_the_other_threads_free(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, begun = threading.Event(), threading.Semaphore(0)
 
-    def parse(raw: bytes) -> Any:
+    def read(message: InboundEmail) -> None:
         begun.release()
         assert ended.wait(LIMIT)
-        return email.message_from_bytes(raw)
 
-    monkeypatch.setattr(gateway.consumers.email, "parse", parse)
+    monkeypatch.setattr(InboundEmail, "read", read)
     body = {"type": "email.receive", "body": b"Subject: x\r\n\r\n" + b"x" * 100_000, "more_body": False}
 
     async def read(peer: Conversation) -> None:

@@ -17,9 +17,8 @@ from hypothesis import strategies as st
 from servers.submission import sending
 
 from gateway import AsyncEmailConsumer, EmailConsumer
-from gateway.consumers.email import parse
 from gateway.consumers.letter import Desk, Letter
-from gateway.consumers.received import Received
+from protocols.mail.message import InboundEmail
 from protocols.mail.run import EmailRun, deliver
 from protocols.mail.verdict import Accept
 
@@ -172,9 +171,9 @@ HOSTILE = {
 @pytest.mark.parametrize("raw", HOSTILE.values(), ids=HOSTILE)
 def test_no_header_takes_the_loop_s_time(raw: bytes) -> None:
     """An answer is composed on the loop."""
-    message = parse(b"From: a@x.org\r\nSubject: x\r\n" + raw + b"\r\n\r\nhello\r\n")
+    message = InboundEmail(b"From: a@x.org\r\nSubject: x\r\n" + raw + b"\r\n\r\nhello\r\n")
     begun = time.process_time()
-    Desk(mail(), b"", Received(message)).reply(Letter(text="Thank you."), 1000)
+    Desk(mail(), b"", message).reply(Letter(text="Thank you."), 1000)
     assert time.process_time() - begun < 0.1
 
 

@@ -12,15 +12,16 @@ from gateway.cli.main import main
 ROOT = Path(main.__code__.co_filename).parents[2]
 RIGHT = """
 from gateway import (
-    AsyncConsumer, AsyncMqttConsumer, EmailConsumer, HttpConsumer, MqttConsumer, SMSConsumer, WebsocketConsumer
+    AsyncConsumer, AsyncMqttConsumer, EmailConsumer, HttpConsumer, InboundEmail, MqttConsumer, SMSConsumer,
+    WebsocketConsumer
 )
-from email.message import Message
 from typing import Any
 from protocols.asgi import MQTTConnectEvent, SMSStatusEvent
 
 
 class Mail(EmailConsumer):
-    def receive(self, message: Message) -> None:
+    def receive(self, message: InboundEmail) -> None:
+        print(message.subject.upper(), message.sender.name.upper(), [each.size + 1 for each in message.attachments])
         print(self.scope["rcpt_to"][0].upper(), self.scope["mail_from"].lower())
 
 
