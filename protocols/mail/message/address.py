@@ -8,17 +8,15 @@ from collections.abc import Iterator
 from itertools import chain, islice
 from typing import Self
 
-import idna
-
-from protocols.mail.addresses import MAX_DOMAIN, check_address
+from protocols.mail.addresses import MAX_DOMAIN, MAX_LOCAL_PART, check_address, unicode_form
 from protocols.mail.encoded_words import text_of
 
 MAX_FIELD = 64 * 1024
 """Bytes of a field that are read."""
 MAX_ADDRESSES = 1000
 """Addresses of a field that are returned."""
-MAX_ADDRESS = 998
-"""Characters of an address: a line has no more (RFC 5322, 2.1.1). A longer one is left out."""
+MAX_ADDRESS = MAX_LOCAL_PART + 1 + MAX_DOMAIN
+"""Characters of an address. A longer one is left out."""
 MAX_NAME = 500
 """Characters of a display name that are kept."""
 
@@ -26,7 +24,7 @@ _TOKEN = re.compile(
     r"""(?P<word>=\?[^?\s]{1,60}\?[bBqQ]\?[^?\s]{0,998}\?=)
     |(?P<quoted>"(?:[^"\\]|\\.)*+")
     |(?P<comment>\((?:[^()\\]|\\.)*+\))
-    |<(?P<path>"[^"]{0,998}+"@[^<>]{0,998}+|[^<>]{0,2000}+)>
+    |<(?P<path>"[^"]{0,2000}+"@[^<>]{0,998}+|[^<>]{0,3000}+)>
     |(?P<end>[,;:])
     |(?P<text>[^"(<=,;:\\]++|\\.|.)""",
     re.DOTALL | re.VERBOSE,
@@ -72,13 +70,7 @@ class Address(str):
     @property
     def unicode(self) -> str:
         """The address with its domain as people write it: ``ann@bücher.example``."""
-        domain = self.domain
-        if "xn--" not in domain or len(domain) > MAX_DOMAIN:
-            return str(self)
-        try:
-            return f"{self.local}@{idna.decode(domain)}"
-        except UnicodeError:
-            return str(self)
+        return unicode_form(str(self))
 
     @property
     def formatted(self) -> str:
@@ -161,7 +153,7 @@ def _bare(path: str, charset: str) -> str:
     if not text or len(text) > MAX_ADDRESS:
         return ""
     try:
-        return check_address(text, max_local_part=MAX_ADDRESS)
+        return check_address(text)
     except ValueError:
         local, at, domain = text.rpartition("@")
         return f"{local}@{domain.lower()}" if at else text
