@@ -53,8 +53,10 @@ class Fields(Mapping[str, str]):
         return re.split(r"[\s;,(]", self.raw(name)[:200].decode("latin-1").strip(), maxsplit=1)[0].lower()
 
     def addresses(self, name: str) -> tuple[Address, ...]:
-        """Return the addresses of all fields of that name, in order."""
-        value = b", ".join(self._values.get(name.lower(), ()))
+        """Return the addresses of the first field of that name, in order; of To and Cc, those of all such fields, into
+        which some programs divide many recipients."""
+        values = self._values.get(name.lower(), [b""])
+        value = b", ".join(values if name in ("to", "cc") else values[:1])
         return addresses(value, "" if value.isascii() else self._charset())
 
     def ids(self, name: str) -> tuple[str, ...]:

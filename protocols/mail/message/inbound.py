@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import overload
 from urllib.parse import unquote
 
-from protocols.mail.headers import message_id, parse_headers
+from protocols.mail.headers import parse_headers
 from protocols.mail.message.address import Address
 from protocols.mail.message.attachment import Attachment, attachments
 from protocols.mail.message.body import Body, effective_type
@@ -114,7 +114,7 @@ class InboundEmail:
     def message_id(self) -> str:
         """The Message-ID with its angle brackets; empty if there is none. It is not unique: senders reuse theirs, and
         anyone can write that of another mail."""
-        return message_id([(b"message-id", self.headers.raw("message-id"))]) or ""
+        return next(iter(self.headers.ids("message-id")), "")
 
     @cached_property
     def in_reply_to(self) -> tuple[str, ...]:
@@ -237,8 +237,9 @@ class InboundEmail:
 
     @cached_property
     def _report_type(self) -> str:
-        reports = (part for part in self._parts if part.content_type == "multipart/report")
-        return next((part.parameters.get("report-type", "").lower() for part in reports), "")
+        return next(
+            (part.parameters["report-type"].lower() for part in self._parts if "report-type" in part.parameters), ""
+        )
 
     @cached_property
     def _returned(self) -> Fields | None:

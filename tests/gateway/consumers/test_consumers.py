@@ -238,7 +238,7 @@ async def test_headers_in_utf_8_are_text_and_so_is_the_answer() -> None:
         await server.end()
         answer = server.heard()[0]["message"].decode()
     assert seen == ["Jörg Müller <jörg@exämple.de>", "Grüße ü", "Ärger.txt"]
-    assert "jörg@xn--exmple-cua.de\r\nSubject: Re: Grüße ü\r\n" in answer
+    assert "<jörg@xn--exmple-cua.de>\r\nSubject: Re: Grüße ü\r\n" in answer
     assert "In-Reply-To: <ü@exämple.de>\r\n" in answer
 
 
