@@ -72,7 +72,7 @@ async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeyp
     monkeypatch.setattr(InboundEmail, "read", read)
     body = {"type": "email.receive", "body": b"Subject: x\r\n\r\n" + b"x" * 100_000, "more_body": False}
 
-    async def read(peer: Conversation) -> None:
+    async def deliver(peer: Conversation) -> None:
         async with peer:
             peer.say(body)
             await peer.end()
@@ -80,7 +80,7 @@ async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeyp
     many = [Conversation(Reading.as_asgi(), scope("email")) for _ in range(64)]  # more than a default pool has threads
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         for peer in many:
-            group.create_task(read(peer))
+            group.create_task(deliver(peer))
         assert await asyncio.to_thread(begun.acquire)  # by then all have been given to threads
         assert await asyncio.wait_for(asyncio.to_thread(lambda: True), LIMIT / 2)
         ended.set()
