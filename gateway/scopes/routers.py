@@ -1,5 +1,6 @@
 """The routers of our scope types, and what makes their routes; neither a server nor a plugin is imported for them."""
 
+from gateway.scopes.email.relay import relay
 from gateway.scopes.email.router import EmailToRouter
 from gateway.scopes.email.routes import address, domain, regex
 from gateway.scopes.http.router import URLRouter, url
@@ -18,6 +19,7 @@ __all__ = [
     "domain",
     "phone",
     "regex",
+    "relay",
     "topic",
     "url",
 ]
