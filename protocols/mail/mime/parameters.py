@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from itertools import islice, takewhile
+from types import MappingProxyType
 from urllib.parse import unquote_to_bytes
 
 from protocols.mail.charsets import decode_text, one_line
@@ -13,6 +15,7 @@ LONGEST = 64 * 1024
 MOST = 500
 """Parameters of a field that are read."""
 
+_SHORT = 200
 _PARAMETER = re.compile(rb';\s*([^\s=;"]{1,100})\s*=\s*(?:"((?:[^"\\]|\\.)*)"?|([^;]*))', re.DOTALL)
 _FIRST = re.compile(rb"\A[^;\s]*[;\s]?")
 _ESCAPED = re.compile(rb'\\([]["\\()<>@,;:])')
@@ -24,7 +27,12 @@ _CHARSET = re.compile(rb"([A-Za-z0-9_.:-]{0,40})'[A-Za-z0-9-]{0,40}'")
 
 def first_word(value: bytes) -> str:
     """Return what a field says before its parameters, in lower case: ``text/plain``, ``attachment``, ``base64``."""
-    head = value[:200].partition(b";")[0].split(b"(")[0]
+    return _first_word(value[:_SHORT])
+
+
+@lru_cache(maxsize=256)
+def _first_word(value: bytes) -> str:
+    head = value.partition(b";")[0].split(b"(")[0]
     words = takewhile(lambda word: b"=" not in word, head.split())
     return b"".join(words).strip(b"\"'").decode("ascii", "replace").lower()
 
@@ -44,6 +52,10 @@ def parameters(value: bytes, charset: str = "") -> Mapping[str, str]:
     Of a parameter that is there twice the first counts; ``name*`` counts before ``name``, whose value then is for older
     programs.
     """
+    return (_remembered if len(value) <= _SHORT else _read)(value, charset)
+
+
+def _read(value: bytes, charset: str) -> Mapping[str, str]:
     plain: dict[str, bytes] = {}
     sections: dict[str, dict[int, tuple[bool, bytes]]] = {}
     for found in _found(value):
@@ -54,7 +66,12 @@ def parameters(value: bytes, charset: str = "") -> Mapping[str, str]:
         else:
             sections.setdefault(name, {}).setdefault(number or 0, (star, written))
     values = {name: _plain(written, charset) for name, written in plain.items()}
-    return values | {name: _joined(pieces, charset) for name, pieces in sections.items()}
+    values |= {name: _joined(pieces, charset) for name, pieces in sections.items()}
+    return MappingProxyType(values)
+
+
+_remembered = lru_cache(maxsize=256)(_read)
+"""Most mails have the same few values."""
 
 
 def _found(value: bytes) -> Iterator[re.Match[bytes]]:
@@ -76,6 +93,8 @@ def _section(name: bytes) -> tuple[str, int | None, bool]:
 
 def _plain(written: bytes, charset: str) -> str:
     """Decode a value that should be ASCII, and in which senders put encoded words, other bytes or an extended value."""
+    if written.isascii() and b"=?" not in written and b"'" not in written:
+        return one_line(written.decode())
     if _CHARSET.match(written) and b"%" in written:
         return _joined({0: (True, written)}, charset)
     return text_of(written, charset)
