@@ -31,7 +31,6 @@ _RESOURCES = frozenset({"text/x-amp-html"})
 _HTML = ("text/html", "application/xhtml+xml")
 _LOOKS_LIKE_HTML = re.compile(rb"\s{0,200}(?:<!doctype\s{1,9}html|<html[\s>])", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?([\w-]{1,40})", re.IGNORECASE)
-_SUFFIXES = {".ics": "text/calendar", ".eml": "message/rfc822"}
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
 
 
@@ -83,14 +82,6 @@ def joined(texts: Iterable[str]) -> str:
     return "\n\n".join(text.strip("\n") for text in texts if text.strip())
 
 
-def effective_type(part: Part) -> str:
-    """Return the content type, or what the name says where the type says nothing."""
-    if part.content_type == "application/octet-stream":
-        suffix = part.filename[-4:].lower()
-        return _SUFFIXES.get(suffix, part.content_type)
-    return part.content_type
-
-
 class Body:
     """What a mail shows. ``pieces`` and ``attached`` are in the order in which they stand in the mail."""
 
@@ -125,7 +116,7 @@ class Body:
         return text_to_html(self.text)
 
     def _show(self, part: Part) -> None:
-        kind = effective_type(part)
+        kind = part.effective_type
         if kind == "text/calendar":
             self.calendars.append(part)
         if part.children:
@@ -147,7 +138,7 @@ class Body:
         """Take all leaves of ``part`` as attachments."""
         for leaf in part.leaves():
             self.attached.append(leaf)
-            if effective_type(leaf) == "text/calendar":
+            if leaf.effective_type == "text/calendar":
                 self.calendars.append(leaf)
 
     def _signed(self, part: Part) -> None:

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from protocols.mail.headers import parse_headers
 from protocols.mail.message.address import Address
 from protocols.mail.message.attachment import Attachment, attachments
-from protocols.mail.message.body import Body, effective_type
+from protocols.mail.message.body import Body
 from protocols.mail.message.bounce import Bounce, read_bounce
 from protocols.mail.message.calendar import Invitation, invitations
 from protocols.mail.message.fields import Fields
@@ -233,7 +233,7 @@ class InboundEmail:
 
     @cached_property
     def _types(self) -> frozenset[str]:
-        return frozenset(effective_type(part) for part in self._parts)
+        return frozenset(part.effective_type for part in self._parts)
 
     @cached_property
     def _report_type(self) -> str:

@@ -24,7 +24,7 @@ def encrypted_by(parts: list[Part], text: str) -> Protection:
     for part in parts:
         if part.content_type == "multipart/encrypted":
             return "s/mime" if "pkcs7" in part.parameters.get("protocol", "").lower() else "pgp"
-        if part.content_type in _SMIME and not _is_signed(part):
+        if part.effective_type in _SMIME and not _is_signed(part):
             return "s/mime"
     return "pgp" if text.lstrip().startswith(_ENCRYPTED_ARMOR) else ""
 
@@ -36,19 +36,19 @@ def signed_by(parts: list[Part], text: str) -> Protection:
             protocol = part.parameters.get("protocol", "").lower()
             types = [protocol, *(child.content_type for child in part.children)]
             return next((_SIGNATURES[each] for each in types if each in _SIGNATURES), "")
-        if part.content_type in _SMIME and _is_signed(part):
+        if part.effective_type in _SMIME and _is_signed(part):
             return "s/mime"
     return "pgp" if _SIGNED_ARMOR.match(text.lstrip()) else ""
 
 
 def is_signature(part: Part) -> bool:
     """Whether the part is the signature of another one, which no person reads."""
-    return part.content_type in _SIGNATURES
+    return part.effective_type in _SIGNATURES
 
 
 def is_signed_data(part: Part) -> bool:
     """Whether the part holds a signed entity (opaque S/MIME)."""
-    return part.content_type in _SMIME and _is_signed(part)
+    return part.effective_type in _SMIME and _is_signed(part)
 
 
 def _is_signed(part: Part) -> bool:

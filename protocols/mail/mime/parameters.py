@@ -34,7 +34,7 @@ def first_word(value: bytes) -> str:
 def _first_word(value: bytes) -> str:
     head = value.partition(b";")[0].split(b"(")[0]
     words = takewhile(lambda word: b"=" not in word, head.split())
-    return b"".join(words).strip(b"\"'").decode("ascii", "replace").lower()
+    return b" ".join(words).strip(b"\"'").decode("ascii", "replace").lower()
 
 
 def boundary(value: bytes) -> bytes:

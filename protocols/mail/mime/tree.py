@@ -26,6 +26,7 @@ _MISSES = 500
 _LIKELY = re.compile(rb"\n--([^\r\n]{1,200})\r?\n(?=\r?\n|content-)", re.IGNORECASE)
 """The first delimiter of a multipart whose declared boundary is not there."""
 _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
+_RICH_TEXT = "The formatted text in winmail.dat cannot be read."
 _SIGNED_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
 
@@ -94,13 +95,14 @@ class _Message:
         tnef = None if content is None else read_tnef(content)
         if content is None or tnef is None:
             return None
-        if tnef.rich_text and not tnef.bodies:
-            self.note("The formatted text in winmail.dat cannot be read.")
         top = around = self._virtual(content, part, [(b"content-type", b"multipart/mixed")])
         if len(tnef.bodies) > 1:
             around = self._virtual(content, top, [(b"content-type", b"multipart/alternative")])
             top.children.append(around)
         self._add(content, around, tnef.bodies)
+        if tnef.rich_text and not tnef.bodies:
+            self.note(_RICH_TEXT)
+            top.children.append(self._virtual(f"[{_RICH_TEXT}]".encode(), top, [(b"content-type", b"text/plain")]))
         self._add(content, top, tnef.attachments)
         return top if top.children else None
 

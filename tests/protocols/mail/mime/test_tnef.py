@@ -112,7 +112,9 @@ def test_a_message_in_winmail_dat_is_opened_in_turn() -> None:
 def test_formatted_text_alone_is_a_defect() -> None:
     message = winmail(SIGNATURE + attribute(0x9003, props(prop(0x1009, b"rtf"))) + attached(b"a.txt", b"x"))
     assert message.inner is not None
-    assert [part.filename for part in message.inner.leaves()] == ["a.txt"]
+    words, file = message.inner.leaves()
+    assert words.text() == "[The formatted text in winmail.dat cannot be read.]"
+    assert file.filename == "a.txt"
     assert message.defects == ["The formatted text in winmail.dat cannot be read."]
 
 
