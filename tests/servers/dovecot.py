@@ -14,7 +14,9 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from servers.ports import free_port
@@ -37,11 +39,12 @@ disable_plaintext_auth = no
 auth_mechanisms = plain login xoauth2
 auth_failure_delay = 0
 mail_home = {root}/mail/%u
-mail_location = maildir:~/Maildir
+mail_location = {location}
 mail_fsync = never
 mail_max_userip_connections = 1000
 imap_capability = {capability}
 {privileges}
+{tokens}
 passdb {{
   driver = static
   args = password={password}
@@ -52,7 +55,9 @@ userdb {{
 }}
 namespace inbox {{
   inbox = yes
+{namespace}
 }}
+{more}
 service imap-login {{
 {chroot}
   inet_listener imap {{
@@ -87,26 +92,43 @@ def require_dovecot() -> None:
     pytest.skip("NOT TESTED: the IMAP tests need Dovecot (install dovecot-imapd)")
 
 
-class Dovecot:
-    """One server. ``capability`` replaces what it offers (to see it without IDLE or MOVE); ``tls`` opens ``tls_port``
-    with a certificate for localhost, whose authority is the file ``ca``."""
+@dataclass(frozen=True)
+class Variant:
+    """What a server may differ in."""
 
-    def __init__(self, root: Path, *, capability: str = FULL, tls: bool = False) -> None:
+    capability: str = FULL
+    """Replaces what it offers, to see it without IDLE or MOVE."""
+    tls: bool = False
+    """Opens ``tls_port`` with a certificate for localhost, whose authority is the file ``ca``."""
+    location: str = "maildir:~/Maildir"
+    """How it keeps mail: ``mdbox:~/mdbox``."""
+    namespace: str = ""
+    """Settings of its only namespace: ``separator = .``"""
+    more: str = ""
+    """Any other configuration. ``{root}`` is the server's folder."""
+    introspection: str = ""
+    """The URL by which it asks an authorization server whether a token is valid (RFC 7662)."""
+
+
+class Dovecot:
+    """One server."""
+
+    def __init__(self, root: Path, variant: Variant) -> None:
         self.root = root
         self.port = free_port()
-        self.tls_port = free_port() if tls else 0
+        self.tls_port = free_port() if variant.tls else 0
         self.ca = str(root / "cert.pem")
-        if tls:
+        if variant.tls:
             self._make_certificate()
         self._config = root / "dovecot.conf"
-        self._config.write_text(self._text(capability, tls))
+        self._config.write_text(self._text(variant))
         self._mail = root / "mail"
         self._mail.mkdir()
         if os.geteuid() == 0:
             shutil.chown(self._mail, "nobody", "nogroup")
         self.process = self._spawn()
 
-    def _text(self, capability: str, tls: bool) -> str:
+    def _text(self, variant: Variant) -> str:
         import grp
 
         as_user = _AS_USER.format(
@@ -115,15 +137,28 @@ class Dovecot:
         root = os.geteuid() == 0
         return _CONFIG.format(
             root=self.root,
-            ssl="yes" if tls else "no",
-            certificate=f"ssl_cert = <{self.ca}\nssl_key = <{self.root}/key.pem" if tls else "",
-            capability=capability,
+            ssl="yes" if variant.tls else "no",
+            certificate=f"ssl_cert = <{self.ca}\nssl_key = <{self.root}/key.pem" if variant.tls else "",
+            capability=variant.capability,
+            location=variant.location,
+            namespace=variant.namespace,
+            more=variant.more.replace("{root}", str(self.root)),
+            tokens=self._tokens(variant.introspection),
             privileges=_AS_ROOT if root else as_user,
             chroot="" if root else "  chroot =",
             password=PASSWORD,
             port=self.port,
             tls_port=self.tls_port,
         )
+
+    def _tokens(self, introspection: str) -> str:
+        """Let XOAUTH2 ask the authorization server; else a token is the static password."""
+        if not introspection:
+            return ""
+        settings = self.root / "oauth2.conf"
+        lines = [f"introspection_url = {introspection}", "introspection_mode = post", "username_attribute = username"]
+        settings.write_text("\n".join([*lines, "active_attribute = active", "active_value = true"]) + "\n")
+        return f"passdb {{\n driver = oauth2\n mechanisms = xoauth2\n args = {settings}\n}}"
 
     def _make_certificate(self) -> None:
         command = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
@@ -157,7 +192,20 @@ class Dovecot:
 
     def kick(self, user: str = USER) -> None:
         """Drop the user's sessions, with ``* BYE``."""
-        subprocess.run(["doveadm", "-c", str(self._config), "kick", user], check=True, capture_output=True)
+        self._doveadm("kick", user)
+
+    def who(self, user: str = USER) -> list[str]:
+        """A line for each session of the user."""
+        found = self._doveadm("who", "-1", user).splitlines()
+        return [line for line in found if line.startswith(user)]
+
+    def reload(self) -> None:
+        """Let new sessions have the configuration as it is now."""
+        self._doveadm("reload")
+
+    def _doveadm(self, *command: str) -> str:
+        whole = ["doveadm", "-c", str(self._config), *command]
+        return subprocess.run(whole, check=True, capture_output=True, text=True).stdout
 
     # A mail program.
 
@@ -199,13 +247,14 @@ class Dovecot:
 
 
 @contextmanager
-def dovecot(*, capability: str = FULL, tls: bool = False) -> Iterator[Dovecot]:
-    """A running Dovecot in a short-named folder of its own (Unix sockets' paths are bounded), removed at the end."""
+def dovecot(**variant: Any) -> Iterator[Dovecot]:
+    """A running Dovecot in a short-named folder of its own (Unix sockets' paths are bounded), removed at the end;
+    ``variant`` as in :class:`Variant`."""
     require_dovecot()
     root = Path(tempfile.mkdtemp(prefix="dc", dir="/tmp"))
     root.chmod(0o755)
     try:
-        server = Dovecot(root, capability=capability, tls=tls)
+        server = Dovecot(root, Variant(**variant))
         try:
             yield server
         finally:

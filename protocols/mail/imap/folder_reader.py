@@ -216,9 +216,12 @@ class FolderReader:
         found = [name for pattern in self._share.patterns for name in await connection.list_folders(pattern)]
         known = {folder.name: folder for folder in self.folders}
         matching = [name for name in dict.fromkeys(found) if name not in without]
+        before = self.folders
         self.folders = [*self._share.folders, *(known.get(name) or self._make(name) for name in matching)]
         if not self.folders:
             self._say(ServerStatus("ready", "no such folder yet"))
+        elif self.folders != before:
+            self._changed()
 
     async def _turn(self, connection: "IMAPConnection", folder: Folder) -> bool:
         """Handle what is new in ``folder``, or due; return whether it has more."""

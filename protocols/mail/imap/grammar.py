@@ -26,7 +26,7 @@ _STATUS = re.compile(rb"\b(UIDNEXT|UIDVALIDITY) (\d+)", re.IGNORECASE)
 _LIST = re.compile(rb'\(([^()]*)\) (?:NIL|"(\\?.?)") (.*)', re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(rb"\\(.)")
-_NAMESPACE = re.compile(rb'\("((?:[^"\\]|\\.)*)" (?:NIL|"(\\?.?)")[^()]*\)')
+_NAMESPACE = re.compile(rb'\("((?:[^"\\]|\\.)*)" (?:NIL|"(\\?.?)")(?:[^()]|\([^()]*\))*\)')
 _NO_NAMESPACE = re.compile(rb"(?:NAMESPACE )?NIL\b", re.IGNORECASE)
 _NOT_READ = frozenset(b"\\noselect \\nonexistent \\all \\drafts \\flagged \\junk \\sent \\trash".split())
 """Attributes of folders (RFC 3501, 7.2.2, RFC 6154) that are not read because they match a pattern."""

@@ -1,7 +1,6 @@
 """Names of folders: as people write them, and as a server has them. Pure."""
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 
@@ -54,7 +53,7 @@ def decode(name: str) -> str | None:
     """Return the name that is ``name`` in modified UTF-7; None if :func:`encode` would not give that again."""
     try:
         decoded = _SHIFTED.sub(_unshift, name)
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64 and of UTF-16
         return None
     return decoded if encode(decoded) == name else None
 

@@ -109,7 +109,7 @@ async def test_what_is_another_message_runs_for_all(keys: dict[str, Any]) -> Non
 
 
 async def test_a_mail_in_a_mailbox_is_known_by_its_place() -> None:
-    place = {"folder": "INBOX", "uid": 1, "uidvalidity": 2}
+    place = {"account": "box", "folder": "INBOX", "uid": 1, "uidvalidity": 2}
     desk = Desk("defer", "accept", "accept")
     letter = {"transport": "imap", "mailbox": place, "headers": []}
     assert [await desk.answer(**letter) for _ in range(2)] == ["defer", "accept"]
