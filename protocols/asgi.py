@@ -315,6 +315,8 @@ class EmailScope(_OurScope):
     received_at: float
     url_route: NotRequired[URLRoute]
     """Added by a router: the captures of the route's regular expression."""
+    kind: NotRequired[str]
+    """Added by a router whose routes ask for it: what wrote the message."""
 
 
 class EmailReceiveEvent(TypedDict):

@@ -54,7 +54,7 @@ class ApplicationBuilder:
             return self._answering(kind, value, loc)
         if isinstance(value, list):
             return self._router(kind, list(zip(self.parsed.items(*loc), value, strict=True)))
-        if not self._given(kind, value):
+        if not self._given(kind, value) and not any(_says(value, each) for each in KINDS[kind].options):
             app = self._answering(kind, value.app, (*loc, "app"))
             self._check(kind, loc, value)
             return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
@@ -74,19 +74,22 @@ class ApplicationBuilder:
         given = self._given(kind, line)
         if not given and self.parsed.spoiled(*loc):
             return None  # a misspelt key has been reported, and was this one
+        if any(self.parsed.spoiled(*loc, option) for option in KINDS[kind].options):
+            return None  # it would seem to take more than was meant
         if len(given) != 1:
             self._report(loc, _how_many(kind, loc, given))
             return None
         key = given[0]
+        place = next(each for each in (key, *KINDS[kind].enough) if _says(line, each))
         try:
-            route = KINDS[kind].make_route(key, getattr(line, key), target, _policy(line))
+            route = KINDS[kind].route_of(key, line, target, _policy(line))
             if not isinstance(route, Route):
                 raise TypeError(f"make_route returned {route!r}, not a Route")
             return route
         except ValueError as error:
-            self._report((*loc, key), str(error), part=getattr(error, "part", ""))
+            self._report((*loc, place), str(error), part=getattr(error, "part", ""))
         except Exception as error:  # a mistake in a package that brings a scope type
-            self._report((*loc, key), f"the scope type {kind} failed{place_of(error)}: {describe_error(error)}")
+            self._report((*loc, place), f"the scope type {kind} failed{place_of(error)}: {describe_error(error)}")
         return None
 
     def _check(self, kind: str, loc: Loc, line: Any) -> None:
@@ -96,7 +99,8 @@ class ApplicationBuilder:
             self._report(loc, f"{label(loc)}: {error}")
 
     def _given(self, kind: str, line: Any) -> list[str]:
-        return [key for key in KINDS[kind].keys if getattr(line, key) is not None]
+        given = [key for key in KINDS[kind].keys if _says(line, key)]
+        return given or list({meant for option, meant in KINDS[kind].enough.items() if _says(line, option)})
 
     def _answering(self, kind: str, target: str, loc: Loc) -> Any:
         app = self._import(target, loc)
@@ -141,6 +145,10 @@ class ApplicationBuilder:
         diagnostic = self.parsed.document.at_value(loc, message, part)
         excerpt = "\n".join([diagnostic.excerpt, *(f"        {line}" for line in trace)])
         self.diagnostics.append(replace(diagnostic, excerpt=excerpt))
+
+
+def _says(line: Any, key: str) -> bool:
+    return getattr(line, key) is not None
 
 
 _POLICY = attrgetter(*(key.name for key in fields(Policy)))

@@ -64,10 +64,23 @@ class ScopeKind(ABC):
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         """Make a route from one of the keys. Raises ValueError if ``value`` is not a pattern."""
 
+    def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
+        """Make the route that ``line`` of the file says, an object of :attr:`route`. Raises ValueError."""
+        return self.make_route(key, getattr(line, key), target, policy)
+
     @property
     def keys(self) -> tuple[str, ...]:
         """The keys that say what a route takes."""
-        return keys_of(self.route)
+        return tuple(key for key in keys_of(self.route) if key not in self.options)
+
+    options: ClassVar[Collection[str]] = ()
+    """Fields of :attr:`route` that a route may have beside one of the keys."""
+    enough: ClassVar[Mapping[str, str]] = {}
+    """Options that a route may have without a key -> the key that is meant."""
+
+    def doubts(self, line: Any) -> Iterator[tuple[str, str]]:
+        """Yield (key, sentence) for what ``line`` of the file allows, and is probably not meant."""
+        return iter(())
 
     # What the command line does with it.
 

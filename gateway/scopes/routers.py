@@ -1,7 +1,7 @@
 """The routers of our scope types, and what makes their routes; neither a server nor a plugin is imported for them."""
 
 from gateway.scopes.email.relay import relay
-from gateway.scopes.email.router import EmailToRouter
+from gateway.scopes.email.router import EmailFromRouter, EmailToRouter
 from gateway.scopes.email.routes import address, domain, regex
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.mqtt.patterns import topic
@@ -10,6 +10,7 @@ from gateway.scopes.sms.patterns import country, phone
 from gateway.scopes.sms.router import SMSFromRouter
 
 __all__ = [
+    "EmailFromRouter",
     "EmailToRouter",
     "SMSFromRouter",
     "TopicRouter",

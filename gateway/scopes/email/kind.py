@@ -5,13 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import Discriminator, Tag
 
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
+from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
+from gateway.scopes.email.conditions import Kind, Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
-from gateway.scopes.email.router import EmailToRouter
+from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Loc, Running, ScopeKind
 from gateway.scopes.persistence import StorePersistence
@@ -21,28 +25,64 @@ from gateway.scopes.server_kind import Given, ServerKind
 from protocols.access.users import PasswordFile
 from protocols.asgi import DSNRequest
 from protocols.events import Event, checked
+from protocols.mail.addresses import check_address
 from protocols.mail.events import CHECKS
 from protocols.mail.imap.settings import IMAPSettings
+from protocols.mail.recipients import recipient
 from protocols.mail.smtp.settings import SMTPSettings
-from protocols.server import Server
+from protocols.server import SETTINGS_CONFIG, Server
+
+Kinds = Annotated[
+    Annotated[Kind, Tag("one")] | Annotated[tuple[Kind, ...], Tag("several")],
+    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Required:
+    """Results of checks of the sender (RFC 8601)."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    dmarc: Result | None = None
+    """Whether the domain in From stands behind the message."""
+    dkim: Result | None = None
+    """Whether a signature is valid, of whatever domain."""
+    spf: Result | None = None
+    """Whether the domain of the envelope's sender lets the peer send its mail."""
+    arc: Result | None = None
+    """Whether the seals of forwarders are unbroken."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecipientRoute(Policy):
-    """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`."""
+    """A route of the email scope: by one of `recipient`, `address`, `domain` or `default`. It may have conditions:
+    `kind`, `sender`, `sender_domain`, `require`; with one of those and none of the four it is for every recipient."""
 
     __pydantic_config__: ClassVar[Any] = WITH_POLICY
 
     app: Target
     """What answers: `module.attribute` or `module:attribute`."""
     recipient: str | None = None
-    """A regular expression, searched in the recipient's address without regard to case."""
+    """A regular expression, searched in the recipient's address without regard to case. Its groups are arguments of the
+    handler by their names."""
     address: str | None = None
-    """One address."""
+    """One address, also with a tag (`help+bill7@example.org`)."""
     domain: str | None = None
-    """Every address at one domain."""
+    """Every address at one domain. An internationalized one may be written in either form."""
     default: Literal[True] | None = None
     """Every recipient that no route before it took."""
+    kind: Kinds | None = None
+    """Takes only messages of this kind: written by a `person`, a `bounce`, an `auto-reply`, a `report`, of a mailing
+    `list`, from our `own` address. Or a list of kinds."""
+    sender: str | None = None
+    """Takes only messages whose From has this address. Anybody can write it there: add `require: {dmarc: pass}`."""
+    sender_domain: str | None = None
+    """Takes only messages whose From has an address at this domain; the same holds for it."""
+    require: Required | None = None
+    """Takes only messages that were verified with these results: `{dmarc: pass}`. The server needs `authentication`."""
+    reply_to: Literal["header", "envelope"] | None = None
+    """Where answers go: `header` (Reply-To, else From), or `envelope` (its sender: for automatic answers)."""
 
 
 class _MailServer(ServerKind):
@@ -81,7 +121,9 @@ class EmailKind(ScopeKind):
     )
     route: ClassVar = RecipientRoute
     router: ClassVar = EmailToRouter
-    refusal: ClassVar = ({"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"},)
+    options: ClassVar = tuple(RouteOptions.__annotations__)
+    enough: ClassVar = dict.fromkeys(("kind", "require", "sender", "sender_domain"), "default")
+    refusal: ClassVar = (NOT_HERE,)
     example: ClassVar = "email:ann@example.org"
     send: ClassVar = "gateway.scopes.email.send:email"
 
@@ -90,14 +132,32 @@ class EmailKind(ScopeKind):
         yield from _two_readers(servers)
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
-        return {"recipient": regex, "address": address, "domain": domain, "default": everything}[key](
-            value, target, policy
-        )
+        return _MAKERS[key](value, target, policy)
+
+    def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
+        options = _given(line, self.options)
+        if line.require is not None:
+            options["require"] = _given(line.require, get_args(Method))
+        return _MAKERS[key](getattr(line, key), target, policy, **options)
 
     def subject(self, text: str) -> dict[str, Any]:
-        if not all(text.rpartition("@")) or re.search(r"[\s<>]", text):
-            raise ValueError(f"{text!r} is not a mail address; write {self.example}")
-        return {"rcpt_to": [text], "mail_from": "", "headers": []}
+        try:
+            address = check_address(text)
+        except ValueError as error:
+            raise ValueError(f"{text!r} is not a mail address; write {self.example}") from error
+        return {
+            "rcpt_to": [address],
+            "recipients": [recipient(address)],
+            "mail_from": "",
+            "headers": [],
+            "authentication": None,
+            "transport": "smtp",
+            "extensions": {},
+        }
+
+    def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
+        found = pattern.match(scope["rcpt_to"][0])
+        return found.kwargs or None if found else None
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         smtp = (each.settings for each in running if each.settings.protocol == "smtp")
@@ -119,6 +179,10 @@ class EmailKind(ScopeKind):
             await submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"], dsn=dsn)
 
         return submit
+
+
+def _given(settings: Any, names: Iterable[str]) -> dict[str, Any]:
+    return {name: given for name in names if (given := getattr(settings, name)) is not None}
 
 
 def _recipients(routes: Sequence[Route]) -> Iterator[str]:

@@ -1,22 +1,37 @@
 """Mail addresses and their domains, as patterns of routes."""
 
-import re
 from dataclasses import dataclass, field
+from typing import Any
 
 from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern, Regex
 from protocols.mail.addresses import check_address, check_domain, unicode_form
 
-_NOT_IN_ADDRESSES = re.compile(r"[\s<>,]")
-"""What a header has around addresses, and no recipient in an envelope."""
 
+class MailKey(str):
+    """What patterns look at: an address, and what is known beside it."""
 
-class TaggedAddress(str):
-    """An address with a tag, as patterns look at it."""
-
-    __slots__ = ("base",)
+    __slots__ = ("base", "facts")
 
     base: str
     """The address without its tag."""
+    facts: Any
+    """The :class:`~gateway.scopes.email.conditions.Facts` of the message; None: it is not here yet."""
+
+
+def mail_key(address: str, base: str, facts: Any) -> MailKey:
+    key = MailKey(address)
+    key.base, key.facts = base, facts
+    return key
+
+
+class Narrowed(Pattern):
+    """A pattern that takes a part of what ``inner`` takes."""
+
+    inner: Pattern
+
+
+def _whole(pattern: Pattern) -> Pattern:
+    return pattern.inner if isinstance(pattern, Narrowed) else pattern
 
 
 @dataclass(frozen=True)
@@ -44,10 +59,10 @@ class Address(Pattern):
     def match(self, key: str) -> Captures | None:
         if key.casefold() == self._key:
             return NO_CAPTURES
-        return NO_CAPTURES if isinstance(key, TaggedAddress) and key.base.casefold() == self._key else None
+        return NO_CAPTURES if isinstance(key, MailKey) and key.base.casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        return self == other
+        return self == _whole(other)
 
     def __str__(self) -> str:
         return self.address
@@ -79,7 +94,8 @@ class Domain(Pattern):
         return NO_CAPTURES if key.rpartition("@")[2].casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        return self == other or (isinstance(other, Address) and self.match(other.sample) is not None)
+        whole = _whole(other)
+        return self == whole or (isinstance(whole, Address) and self.match(whole.sample) is not None)
 
     def __str__(self) -> str:
         return f"@{self.domain}"

@@ -1,4 +1,4 @@
-"""The router of the email scope: by recipient. One message, one run per group of recipients."""
+"""The routers of the email scope: by recipient, and by sender. One message, one run per group of recipients."""
 
 import heapq
 from collections.abc import Iterable, Sequence
@@ -8,47 +8,24 @@ from gateway.routing.index import Index
 from gateway.routing.patterns import Captures, Default, Pattern, Regex
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
+from gateway.scopes.email.conditions import Facts, When, author
 from gateway.scopes.email.groups import Group, run_groups
 from gateway.scopes.email.kept_verdicts import KeptVerdicts
-from gateway.scopes.email.patterns import Address, Domain, TaggedAddress
-from protocols.asgi import EmailScope, Receive, Send
+from gateway.scopes.email.patterns import Address, Domain, MailKey, mail_key
+from gateway.scopes.email.routes import MailRoute
+from protocols.asgi import EmailScope, Receive, Scope, Send
 from protocols.events import Event
 from protocols.mail.addresses import without_tag
 
 NOT_HERE: Event = {"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"}
+NOT_TAKEN: Event = {"type": "email.reject", "code": 550, "reason": "5.7.1 this message is not taken here"}
+"""The answer to a recipient whose routes all have conditions, none of which the message meets."""
 
 
-class EmailToRouter(Router):
-    """Groups a message's recipients by the first route that takes each, and runs each route's application once.
-
-    Recipients of one route for which its expression captured something else are groups of their own. Each application
-    sees its own group in ``rcpt_to`` and ``recipients``, and the captures in ``url_route``. Each group has its own
-    verdict: an LMTP server answers with it, and every other combines them (see
-    :func:`~protocols.mail.verdict.combined`).
-    """
+class _MailRouter(Router):
+    """What the routers of the email scope share."""
 
     scope_types = ("email",)
-    patterns = (Address, Domain, Regex, Default)
-
-    def __init__(self, routes: Iterable[Route]) -> None:
-        super().__init__(routes)
-        self._kept = KeptVerdicts()
-
-    def key(self, pattern: Pattern, scope: EmailScope) -> str:
-        """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
-        return scope["rcpt_to"][0] if scope["rcpt_to"] else ""
-
-    def find(self, scope: EmailScope) -> tuple[Route, Captures] | None:
-        """Find the route of the first recipient."""
-        return super().find(_tagged(scope))
-
-    def _candidates(self, index: Index, scope: EmailScope) -> Iterable[Route]:
-        key = self.key(Default(), scope)
-        if not isinstance(key, TaggedAddress):
-            return super()._candidates(index, scope)
-        base = key.base
-        numbers = heapq.merge(index.candidates(lambda pattern: key), index.candidates(lambda pattern: base))
-        return (self.routes[number] for number in numbers)
 
     def child(self, scope: EmailScope, captures: Captures) -> Any:
         """The scope with the captures of this router's route, beside those of the routers above."""
@@ -58,42 +35,128 @@ class EmailToRouter(Router):
         args, kwargs = (*outer["args"], *captures.args), {**outer["kwargs"], **captures.kwargs}
         return {**scope, "url_route": {"args": args, "kwargs": kwargs}}
 
-    def groups(self, scope: EmailScope) -> tuple[list[Group], list[str]]:
+    def below(self, route: Route, scope: EmailScope, captures: Captures) -> EmailScope:
+        """The scope that the application of ``route`` sees."""
+        child: EmailScope = self.child(scope, captures)
+        if isinstance(route, MailRoute):
+            child["extensions"] = {**scope["extensions"], "reply": {"to": route.reply_to}}
+        return child
+
+
+class EmailToRouter(_MailRouter):
+    """Groups a message's recipients by the first route that takes each, and runs each route's application once.
+
+    Recipients of one route for which its expression captured something else are groups of their own. Each application
+    sees its own group in ``rcpt_to`` and ``recipients``, and the captures in ``url_route``. Each group has its own
+    verdict: an LMTP server answers with it, and every other combines them (see
+    :func:`~protocols.mail.verdict.combined`).
+    """
+
+    patterns = (Address, Domain, Regex, Default, When)
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        super().__init__(routes)
+        self._kept = KeptVerdicts()
+        self._has_conditions = any(isinstance(route.pattern, When) for route in self.routes)
+
+    def key(self, pattern: Pattern, scope: EmailScope) -> str:
+        """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
+        return scope["rcpt_to"][0] if scope["rcpt_to"] else ""
+
+    def find(self, scope: EmailScope, facts: Facts | None = None) -> tuple[Route, Captures] | None:
+        """Find the route of the first recipient. Without ``facts`` the message is not here yet: then a route may take
+        it whose conditions may be met."""
+        recipients, rcpt_to = scope.get("recipients"), scope["rcpt_to"]
+        tag = recipients[0]["tag"] if recipients else None
+        if tag is not None or facts is not None:
+            address = rcpt_to[0] if rcpt_to else ""
+            key = mail_key(address, address if tag is None else without_tag(address, tag), facts)
+            return super().find({**scope, "rcpt_to": [key]})
+        return super().find(scope)
+
+    def _candidates(self, index: Index, scope: EmailScope) -> Iterable[Route]:
+        key = self.key(Default(), scope)
+        if not isinstance(key, MailKey) or key.base == key:
+            return super()._candidates(index, scope)
+        base = key.base
+        numbers = heapq.merge(index.candidates(lambda pattern: key), index.candidates(lambda pattern: base))
+        return (self.routes[number] for number in numbers)
+
+    def explain(self, scope: EmailScope) -> Route | None:
+        """The route that takes any message for the recipient; if there is none, the first whose conditions may be
+        met."""
+        nothing_known: EmailScope = {**scope, "headers": [], "mail_from": "", "authentication": None}
+        found = self.find(scope, Facts(nothing_known)) or self.find(scope)
+        if found is None:
+            return None
+        route, captures = found
+        return route.app.explain(self.below(route, scope, captures)) if isinstance(route.app, Router) else route
+
+    def groups(self, scope: EmailScope, facts: Facts | None = None) -> tuple[list[Group], list[str]]:
         """(route, scope narrowed to its recipients) in the order of the first recipient of each, and the recipients
         that no route takes."""
         if len(scope["rcpt_to"]) < 2:
-            found = self.find(scope)
-            return ([], scope["rcpt_to"]) if found is None else ([(found[0], self.child(scope, found[1]))], [])
+            found = self.find(scope, facts)
+            if found is None:
+                return [], scope["rcpt_to"]
+            return [(found[0], self.below(found[0], scope, found[1]))], []
         taken: dict[Any, tuple[Route, Captures, list[int]]] = {}
         strangers: list[str] = []
         for number, recipient in enumerate(scope["rcpt_to"]):
-            found = self.find(narrowed(scope, [number]))
+            found = self.find(narrowed(scope, [number]), facts)
             if found is None:
                 strangers.append(recipient)
             else:
                 route, captures = found
                 key = route, captures.args, tuple(captures.kwargs.items())
                 taken.setdefault(key, (route, captures, []))[2].append(number)
-        groups = taken.values()
-        return [
-            (route, self.child(narrowed(scope, numbers), captures)) for route, captures, numbers in groups
-        ], strangers
+        groups = [
+            (route, self.below(route, narrowed(scope, numbers), captures))
+            for route, captures, numbers in taken.values()
+        ]
+        return groups, strangers
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "email":
             await super().__call__(scope, receive, send)
             return
-        groups, strangers = self.groups(scope)
+        groups, strangers = self.groups(scope, Facts(scope) if self._has_conditions else None)
         if not groups:
-            await refuse(scope, receive, send)
+            await (send(dict(NOT_TAKEN)) if self._has_conditions else refuse(scope, receive, send))
         elif len(groups) == 1 and not strangers:
             route, narrow = groups[0]
             await route.run(narrow, receive, send)
         else:
             if strangers:
-                await send({**NOT_HERE, "rcpt_to": strangers})
+                await send({**(NOT_TAKEN if self._has_conditions else NOT_HERE), "rcpt_to": strangers})
             # Over LMTP the sender has an answer for each recipient, and repeats the message for those alone that wait.
             await run_groups(groups, None if scope["transport"] == "lmtp" else self._kept, receive, send)
+
+
+class EmailFromRouter(_MailRouter):
+    """The first route that matches the author's address, in From. It takes all recipients of a message together.
+
+    Anybody may write any address there. To know who it is, let the server verify it (``authentication``), and put the
+    routes below one that requires ``dmarc``.
+    """
+
+    patterns = (Address, Domain, Regex, Default)
+
+    def key(self, pattern: Pattern, scope: EmailScope) -> str:
+        return author(scope)
+
+    def routable(self, scope: Scope) -> bool:
+        """Whether a route may take a message whose author is not known yet."""
+        below = (getattr(route.app, "routable", None) for route in self.routes)
+        return any(routable is None or routable(scope) for routable in below)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        found = self.find(scope) if scope["type"] == "email" else None
+        if found is None:
+            await super().__call__(scope, receive, send)
+            return
+        route, captures = found
+        await route.run(self.below(route, scope, captures), receive, send)
 
 
 def narrowed(scope: EmailScope, numbers: Sequence[int]) -> EmailScope:
@@ -103,13 +166,3 @@ def narrowed(scope: EmailScope, numbers: Sequence[int]) -> EmailScope:
     if recipients is not None:
         narrow["recipients"] = [recipients[number] for number in numbers]
     return narrow
-
-
-def _tagged(scope: EmailScope) -> EmailScope:
-    """Return the scope with what patterns look at, if its recipient has a tag: also the address without that."""
-    recipients = scope.get("recipients")
-    if not recipients or (tag := recipients[0]["tag"]) is None:
-        return scope
-    key = TaggedAddress(scope["rcpt_to"][0])
-    key.base = without_tag(key, tag)
-    return {**scope, "rcpt_to": [key]}
