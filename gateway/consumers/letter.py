@@ -11,13 +11,15 @@ from gateway.services import Service
 from protocols.asgi import DSNRequest, EmailScope, describe
 from protocols.mail.compose import Addresses, Attachable, Content, Draft, Mail, Part, compose
 from protocols.mail.compose.answer import addressees, is_ours, reply_subject, thread, why_unanswerable
-from protocols.mail.compose.attachment import safe_name
+from protocols.mail.compose.attachment import MESSAGE
 from protocols.mail.compose.content import message_part
 from protocols.mail.compose.fields import merged
 from protocols.mail.compose.forward import LOOP, forward_subject, introduced, was_forwarded_by
 from protocols.mail.compose.mail import UNKNOWN_DOMAIN, new_message_id
 from protocols.mail.compose.mailbox import is_address, mailbox, mailboxes
 from protocols.mail.compose.reply_token import ReplyToken, ReplyTokens, split
+from protocols.mail.message import InboundEmail
+from protocols.mail.mime import name_by_type
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +90,7 @@ class Letter:
 class Desk:
     """Writes the mails that a handler sends because of one message."""
 
-    def __init__(self, scope: EmailScope, raw: bytes, message: Any) -> None:
+    def __init__(self, scope: EmailScope, raw: bytes, message: InboundEmail) -> None:
         self._scope = scope
         self._raw = raw
         self._message = message
@@ -145,7 +147,7 @@ class Desk:
         if inline:
             letter = replace(letter, text=introduced(letter.text, self._message), attachments=self._message.attachments)
         else:
-            parts = [message_part(self._raw, f"{safe_name(self._message.subject) or 'message'}.eml")]
+            parts = [message_part(self._raw, name_by_type(MESSAGE, self._message.subject))]
         return self._written_as(letter, {**_SENT, LOOP: own}, self._next_id(letter), thread(self._message), parts=parts)
 
     def token_address(self, letter: Letter, to: str) -> str:

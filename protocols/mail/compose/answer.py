@@ -4,11 +4,12 @@ A function that says why not returns a few words for the log, which follow ``it`
 """
 
 import re
-from collections.abc import Collection, Iterable, Sequence
-from typing import Literal, Protocol
+from collections.abc import Collection, Iterable
+from typing import Literal
 
 from protocols.mail.compose.mail import message_ids
 from protocols.mail.compose.mailbox import is_address, same_address
+from protocols.mail.message import InboundEmail
 
 LONGEST_SUBJECT = 500
 """Characters of a subject that an answer repeats."""
@@ -22,49 +23,22 @@ _ROBOT = re.compile(
 )
 _SYSTEM = re.compile(r"(mailer-daemon|postmaster)@", re.IGNORECASE)
 _RETURN_PATH = re.compile(
-    r"(srs[01][-+=]|prvs=|btv1=|msprvs1=|pm_bounces|bounces?([-+_=.]|@)|[^@]*-bounces?([-+]|@)|owner-|return[-+]"
-    r"|[^@]*[-+][^@]*=[^@]*@|[^@]*@([^@]*\.)?amazonses\.com$)",
-    re.IGNORECASE,
+    r"(srs[01][-+=]|prvs=|btv1=|msprvs1=|pm_bounces|bounces?([-+_=.]|$)|owner-|return[-+])", re.IGNORECASE
 )
-"""Envelope senders that mail-sending services, forwarders (SRS) and lists (VERP) make: only bounces go there."""
-_PRECEDENCE = ("bulk", "list", "junk", "auto_reply")
+"""How local parts begin that mail-sending services and forwarders (SRS, BATV) make: only bounces go there."""
+_LIST_RETURN_PATH = re.compile(r"-bounces?([-+]|$)", re.IGNORECASE)
 _REFUSES = {"all", "autoreply", "oof"}
 """Words of X-Auto-Response-Suppress (MS-OXCMAIL, 2.2.3.2.14) that refuse an answer."""
 _KINDS = {
     "bounce": "is a bounce",
     "report": "is a report",
     "auto-reply": "is automatic itself",
-    "list": "is from a list",
+    "list": "is from a list, or in bulk",
     "own": "is our own",
 }
 
 
-class Fields(Protocol):
-    def get(self, name: str, /) -> str | None: ...
-
-
-class Received(Protocol):
-    """What a received mail says about itself. See :class:`protocols.mail.message.InboundEmail`."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def from_(self) -> Sequence[str]: ...
-    @property
-    def reply_to(self) -> Sequence[str]: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def message_id(self) -> str: ...
-    @property
-    def in_reply_to(self) -> Sequence[str]: ...
-    @property
-    def references(self) -> Sequence[str]: ...
-    @property
-    def headers(self) -> Fields: ...
-
-
-def why_unanswerable(mail: Received, mail_from: str, own: Collection[str]) -> str:
+def why_unanswerable(mail: InboundEmail, mail_from: str, own: Collection[str]) -> str:
     """Say why nobody may answer ``mail`` automatically. ``own`` are the addresses that it was sent to.
 
     ``X-Auto-Response-Suppress`` asks for no answer; it does not mean that the mail is automatic.
@@ -74,36 +48,32 @@ def why_unanswerable(mail: Received, mail_from: str, own: Collection[str]) -> st
     if not mail_from:
         return "has the null return path"
     if mail.kind != "person":
-        return _KINDS.get(mail.kind, f"is a {mail.kind}")
+        return _KINDS[mail.kind]
     if any(map(_SYSTEM.match, [mail_from, *mail.from_])):
         return "is from a mail system"
-    if any(_word(mail, name) in _PRECEDENCE for name in ("Precedence", "X-Precedence")):
-        return "is bulk mail"
-    if {word.strip().lower() for word in _text(mail, "X-Auto-Response-Suppress").split(",")} & _REFUSES:
+    if {word.strip().lower() for word in mail.get("X-Auto-Response-Suppress", "").split(",")} & _REFUSES:
         return "asks for no automatic answer"
-    if any(is_ours(address, own) for address in mail.from_):
-        return "is from our own address"
     return ""
 
 
 def addressees(
-    mail: Received, mail_from: str, own: Collection[str], way: Literal["header", "envelope"] = "header"
+    mail: InboundEmail, mail_from: str, own: Collection[str], way: Literal["header", "envelope"] = "header"
 ) -> list[str]:
     """Return the addresses that an answer goes to; none if none of them is a person's.
 
     ``header``: all of Reply-To, unless one of them is malformed, or all of them are ours; otherwise From; for a mail
-    without From, the envelope's sender. ``envelope``:
-    the envelope's sender (RFC 3834, section 4), if it is one that From vouches for. Never Sender.
+    without From, the envelope's sender. ``envelope``: the envelope's sender (RFC 3834, section 4), unless it is made
+    for bounces, or From is in another domain. Never Sender.
     """
     if way == "envelope":
         vouched = any(_is_aligned(mail_from, address) for address in mail.from_)
-        return _persons([mail_from], own) if vouched and not _RETURN_PATH.match(mail_from) else []
+        return _persons([mail_from], own) if vouched and not _is_return_path(mail_from) else []
     asked = mail.reply_to
     if asked and len(asked) <= MAX_REPLY_TO and all(map(is_address, asked)) and (found := _others(asked, own)):
         return _persons(found, own)
     if mail.from_:
         return _persons(mail.from_[:MAX_REPLY_TO], own)
-    return [] if _RETURN_PATH.match(mail_from) else _persons([mail_from], own)
+    return [] if _is_return_path(mail_from) else _persons([mail_from], own)
 
 
 def is_ours(address: str, own: Iterable[str]) -> bool:
@@ -116,7 +86,7 @@ def reply_subject(subject: str) -> str:
     return prefixed("Re:", subject)
 
 
-def thread(mail: Received) -> list[str]:
+def thread(mail: InboundEmail) -> list[str]:
     """Return the message ids of the thread, oldest first, the mail's own last (RFC 5322, 3.6.4)."""
     known = message_ids(mail.references) or message_ids(mail.in_reply_to)
     last = message_ids([mail.message_id])
@@ -137,6 +107,14 @@ def _others(addresses: Iterable[str], own: Collection[str]) -> list[str]:
     return [each for each in addresses if not is_ours(each, own)]
 
 
+def _is_return_path(address: str) -> bool:
+    """Whether a program made ``address`` for bounces, with the recipient in it (VERP) or a number."""
+    local, _, domain = address.rpartition("@")
+    _, _, tag = local.replace("+", "-").partition("-")
+    made = _RETURN_PATH.match(local) or _LIST_RETURN_PATH.search(local) or "=" in tag
+    return bool(made) or f".{domain.lower()}".endswith(".amazonses.com")
+
+
 def _is_aligned(one: str, other: str) -> bool:
     """Whether both addresses are of one domain, or of one and its subdomain."""
     first, second = (each.rpartition("@")[2].lower() for each in (one, other))
@@ -147,12 +125,3 @@ def _base(address: str) -> str:
     """Return the address as it is compared: small letters, without a tag."""
     local, at, domain = same_address(address).rpartition("@")
     return f"{local.partition('+')[0]}{at}{domain}"
-
-
-def _text(mail: Received, name: str) -> str:
-    return str(mail.headers.get(name) or "").strip()
-
-
-def _word(mail: Received, name: str) -> str:
-    """Return the field's first word, without parameters and comments, in lower case."""
-    return re.split(r"[\s;(]", _text(mail, name), maxsplit=1)[0].lower()

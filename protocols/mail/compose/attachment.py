@@ -1,6 +1,5 @@
 """Reads the attachments that an application gives, whatever their form, in blocks."""
 
-import mimetypes
 import os
 import re
 from collections.abc import Iterator
@@ -10,20 +9,17 @@ from email.message import Message
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
-from protocols.mail.charsets import one_line, whole
+from protocols.mail.charsets import whole
+from protocols.mail.mime import name_by_type, safe_name, type_by_name
 
 BLOCK = 57 * 4096
 """Bytes that are read at a time: whole lines of base64, each of 57 bytes (RFC 2045, 6.8)."""
-LONGEST_NAME = 200
-"""Bytes of a file name in UTF-8 that are written."""
 MESSAGE = "message/rfc822"
 
 _TYPE = re.compile(r"[a-z0-9][a-z0-9!#$&^_.+-]{0,126}/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}")
 """RFC 6838, 4.2."""
 _IMAGES = {b"\x89PNG": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif", b"RIFF": "image/webp"}
 """How the files of some types begin."""
-_HIDDEN = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-"""Characters that have no width or turn the direction of text: ``exe.pdf`` could be shown for ``fdp.exe``."""
 
 
 class Readable(Protocol):
@@ -101,20 +97,10 @@ def _file(name: str | None, content_type: str | None, content: Any, content_id: 
     filename = safe_name(name or "")
     kind = (content_type or "").partition(";")[0].strip().lower()
     if not _TYPE.fullmatch(kind) or kind.startswith("multipart/"):
-        kind = (filename and mimetypes.guess_type(filename)[0]) or "application/octet-stream"
+        kind = type_by_name(filename)
     if kind.startswith("message/") and kind != MESSAGE:  # these too must not be in base64 (RFC 2046, 5.2)
         kind = "application/octet-stream"
-    return File(filename or f"attachment{mimetypes.guess_extension(kind) or ''}", kind, content, content_id)
-
-
-def safe_name(name: str) -> str:
-    """Return the file name in ``name`` without its folders, without control and hidden characters, not too long."""
-    base = re.split(r"[/\\]", one_line(_HIDDEN.sub("", name)))[-1].strip()
-    if len(base.encode()) <= LONGEST_NAME:
-        return base
-    stem, dot, suffix = base.rpartition(".")
-    kept = f"{dot}{suffix}".encode() if stem and len(suffix.encode()) <= 20 else b""
-    return (base.encode()[: LONGEST_NAME - len(kept)]).decode(errors="ignore") + kept.decode()
+    return File(filename or name_by_type(kind), kind, content, content_id)
 
 
 def _type_of(given: Any) -> str | None:

@@ -1,29 +1,13 @@
 """Passes a received mail on, so that it cannot go in a circle."""
 
-from collections.abc import Iterable, Sequence
-from datetime import datetime
+from collections.abc import Iterable
 from email.utils import format_datetime
-from typing import Protocol
 
 from protocols.mail.compose.answer import is_ours, prefixed
+from protocols.mail.message import Address, InboundEmail
 
 LOOP = "X-Loop"
 """The field with the address that has forwarded a mail. Servers that forward the mail again leave it in place."""
-
-
-class Forwardable(Protocol):
-    """What a received mail says about itself. See :class:`protocols.mail.message.InboundEmail`."""
-
-    @property
-    def from_(self) -> Sequence[str]: ...
-    @property
-    def to(self) -> Sequence[str]: ...
-    @property
-    def date(self) -> datetime | None: ...
-    @property
-    def subject(self) -> str: ...
-    @property
-    def text(self) -> str: ...
 
 
 def was_forwarded_by(own: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
@@ -37,7 +21,7 @@ def forward_subject(subject: str) -> str:
     return prefixed("Fwd:", subject)
 
 
-def introduced(text: str, mail: Forwardable) -> str:
+def introduced(text: str, mail: InboundEmail) -> str:
     """Return ``text``, and below it the text of ``mail`` with a few of its header fields, as mail programs do."""
     named = [
         ("From", _people(mail.from_)),
@@ -50,5 +34,5 @@ def introduced(text: str, mail: Forwardable) -> str:
     return "\n".join([*above, "---------- Forwarded message ----------", *head, "", mail.text])
 
 
-def _people(addresses: Iterable[str]) -> str:
-    return ", ".join(getattr(address, "formatted", address) for address in addresses)
+def _people(addresses: Iterable[Address]) -> str:
+    return ", ".join(address.formatted for address in addresses)

@@ -11,6 +11,8 @@ from protocols.mail.compose.content import Part, file_part, multipart, text_part
 from protocols.mail.compose.fields import extra_fields
 from protocols.mail.compose.mailbox import Addresses, Mailbox, address_field, mailbox, mailboxes
 from protocols.mail.encoded_words import folded, unstructured
+from protocols.mail.message.html_bounds import bounded
+from protocols.mail.message.html_to_text import html_to_text
 
 MAX_REFERENCES = 20
 """The last ids of a thread that go into References, after the first; RFC 5322 sets no limit, but header lines do."""
@@ -36,6 +38,7 @@ class Draft:
     reply_to: Addresses = ()
     subject: str = ""
     text: str = ""
+    """If it is empty, it is made from the HTML."""
     html: str | None = None
     attachments: Iterable[Attachable] = ()
     inline: Mapping[str, Attachable | Content] = field(default_factory=dict)
@@ -135,7 +138,8 @@ def _body(draft: Draft, domain: str) -> Part:
     images = [image_of(given, _content_id(name, domain)) for name, given in draft.inline.items()]
     html = text_part("html", _with_ids(draft.html, dict(zip(draft.inline, images, strict=True))))
     shown = multipart("related", [html, *map(file_part, images)], ' type="text/html";')
-    return multipart("alternative", [text_part("plain", draft.text), shown]) if draft.text else shown
+    text = draft.text or html_to_text(bounded(draft.html)[0])
+    return multipart("alternative", [text_part("plain", text), shown]) if text else shown
 
 
 def _content_id(name: str, domain: str) -> str:

@@ -7,6 +7,7 @@ from typing import NamedTuple, TypeAlias
 from protocols.mail.addresses import check_address
 from protocols.mail.charsets import one_line
 from protocols.mail.encoded_words import encoded, folded
+from protocols.mail.message import Address
 
 MAX_NAME = 200
 """Characters of a display name that are written."""
@@ -19,8 +20,8 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+")
 _SPECIAL = re.compile(r'(["\\])')
 
 Addresses: TypeAlias = str | Iterable[str]
-"""One address, or several. Each is ``ann@example.org`` or ``Ann Smith <ann@example.org>``, or a ``str`` that has the
-display name in its attribute ``name``, as those of a received mail have."""
+"""One address, or several. Each is ``ann@example.org`` or ``Ann Smith <ann@example.org>``, or an
+:class:`~protocols.mail.message.Address` of a received mail."""
 
 
 class Mailbox(NamedTuple):
@@ -50,7 +51,7 @@ def mailbox(given: str) -> Mailbox:
     """Return one address with its display name. Raises ValueError and TypeError as :func:`mailboxes` does."""
     if not isinstance(given, str):
         raise TypeError(f"an address is a {type(given).__name__}; write text such as ann@example.org")
-    address, name = given.strip(), getattr(given, "name", "")
+    address, name = given.strip(), given.name if isinstance(given, Address) else ""
     if address.endswith(">") and "<" in address:
         name, _, address = address[:-1].rpartition("<")
         name = _unquoted(name.strip())

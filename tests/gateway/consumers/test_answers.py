@@ -103,6 +103,8 @@ async def test_an_answer_goes_where_a_person_reads_it(fields: bytes, mail_from: 
     [(sender, recipients, answer, _)] = taken.mails
     assert (sender, recipients) == ("", to)
     assert [each.addr_spec for each in answer["To"].addresses] == to
+    names = {each.addr_spec: each.display_name for each in answer["To"].addresses}
+    assert {"Ann Lee", "Bob", "Bé", ""} >= set(names.values())
     assert answer["From"].addresses[0].addr_spec == HELP
 
 
@@ -302,6 +304,35 @@ async def test_a_forwarded_mail_is_attached_as_it_is_and_goes_no_second_round(
     assert attached.get_content_type() == "message/rfc822"
     assert not (await handled(on, sent, sync=sync, mail_from="x@x.org"))[1].mails
     assert "not forwarded: it has been forwarded from here before" in caplog.text
+
+
+async def test_a_mail_can_be_forwarded_as_text_with_its_attachments() -> None:
+    raw = (
+        b"From: Ann Lee <ann@example.com>\r\nTo: help@example.org\r\nSubject: Photo\r\n"
+        b"Date: Sun, 29 Nov 2026 12:00:00 +0100\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n"
+        b"--b\r\n\r\nLook!\r\n--b\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n"
+        b"Content-Transfer-Encoding: base64\r\n\r\ncG5n\r\n--b--\r\n"
+    )
+    _, taken = await handled(lambda consumer: consumer.forward("bob@x.org", text="See below", inline=True), raw)
+    [(_, _, mail, _)] = taken.mails
+    assert mail["Subject"] == "Fwd: Photo"
+    [text, attached] = mail.iter_parts()
+    assert text.get_content().replace("\r\n", "\n") == (
+        "See below\n\n---------- Forwarded message ----------\nFrom: Ann Lee <ann@example.com>\n"
+        "Date: Sun, 29 Nov 2026 12:00:00 +0100\nSubject: Photo\nTo: help@example.org\n\nLook!\n"
+    )
+    assert (attached.get_filename(), attached.get_content_type(), attached.get_content()) == (
+        "a.png",
+        "image/png",
+        b"png",
+    )
+
+
+async def test_a_mail_s_attachments_can_be_sent_back() -> None:
+    raw = FROM + b"Content-Type: application/pdf; name=a.pdf\r\nContent-Transfer-Encoding: base64\r\n\r\ncGRm\r\n"
+    _, taken = await handled(lambda consumer: consumer.reply("yours", attachments=consumer.message.attachments), raw)
+    [attached] = taken.mails[0][2].iter_attachments()
+    assert (attached.get_filename(), attached.get_content()) == ("a.pdf", b"pdf")
 
 
 async def test_a_bounce_or_a_list_s_mail_can_be_forwarded() -> None:

@@ -211,7 +211,9 @@ async def test_unusual_addresses(address: str) -> None:
         assert found.addr_spec in (meant, '"{}"@{}'.format(*meant.rsplit("@", 1)))
 
 
-names = st.sampled_from([b"Subject", b"Message-ID", b"References", b"In-Reply-To", b"From", b"Reply-To", b"To", b"Content-Type", b"X-A"])
+names = st.sampled_from(
+    [b"Subject", b"Message-ID", b"References", b"In-Reply-To", b"From", b"Reply-To", b"To", b"Content-Type", b"X-A"]
+)
 parts = st.one_of(
     st.binary(max_size=30),
     st.sampled_from(

@@ -92,6 +92,21 @@ def test_html_stands_beside_its_text_and_shows_its_images() -> None:
     assert parts[7].get_content() == "Grüße"
 
 
+@pytest.mark.parametrize(
+    ("html", "said"),
+    [
+        ("<style>p {}</style><p>Hello <b>Ann</b></p><ul><li>one</ul>", "Hello Ann\n\n- one\n"),
+        ("<img src=x>", None),
+        ("<div>" * 600 + "deep", None),
+    ],
+)
+def test_html_alone_gets_the_text_that_a_person_sees(html: str, said: str | None) -> None:
+    mail = made(html=html)
+    parts = {part.get_content_type(): part for part in mail.walk()}
+    assert text(parts["text/html"]) == f"{html}\n"
+    assert (text(parts["text/plain"]) if "text/plain" in parts else None) == said
+
+
 class Stored:
     """A file of Django's storage: closed until it is opened, and it has a name with folders."""
 
@@ -148,7 +163,7 @@ def test_attachments_come_in_many_forms(tmp_path: Path) -> None:
         ("report.pdf", "application/pdf", b"path"),
         ("two.bin", "application/octet-stream", b"two"),
         ("three.csv", "text/csv", b"a;b"),
-        ("attachment.png", "image/png", b"four"),
+        ("image.png", "image/png", b"four"),
         ("notes.txt", "text/plain", b"opened"),
         ("Rechnung ä.pdf", "application/pdf", b"stored"),
         ("photo.jpg", "image/jpeg", b"received"),
@@ -168,7 +183,7 @@ def test_what_is_no_attachment_is_refused(wrong: Any) -> None:
     [
         ("../../etc/passwd", "passwd"),
         ("C:\\temp\\a.doc", "a.doc"),
-        ('a"b\r\nX-Evil: 1.txt', 'a"b X-Evil: 1.txt'),
+        ('a"b\r\nX-Evil: 1.txt', "a_bX-Evil_ 1.txt"),
         ("exe\u202efdp.exe", "exefdp.exe"),
         ("", "attachment.bin"),
         ("/", "attachment.bin"),
