@@ -14,8 +14,8 @@ _WIDTH = 76
 """Columns of a line, unless a single word is longer: the limit for lines with an encoded word (RFC 2047, 2)."""
 _PIECE = 39
 """Bytes of text in an encoded word, so that it fits on one line with ``Subject: ``."""
-_START = rb"=\?([^?=\s]{1,60})\?([bBqQ])\?"
-_WORD = re.compile(_START + rb"((?:[^?=]++|=(?!\?[^?=\s]{1,60}\?[bBqQ]\?)|\?(?!=))*+)\?=")
+_START = rb"=\?([^?=\s]{0,60})\?([bBqQ])\?"
+_WORD = re.compile(_START + rb"((?:[^?=]++|=(?!\?[^?=\s]{0,60}\?[bBqQ]\?)|\?(?!=))*+)\?=")
 """An encoded word. Another one does not begin inside it: then its end was cut off."""
 _CUT_WORD = re.compile(_START + rb"([^?]*)\??")
 """What is left of an encoded word whose end was cut off."""

@@ -26,6 +26,8 @@ _MISSES = 500
 _LIKELY = re.compile(rb"\n--([^\r\n]{1,200})\r?\n(?=\r?\n|content-)", re.IGNORECASE)
 """The first delimiter of a multipart whose declared boundary is not there."""
 _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
+_FIRST_FIELD = 100
+"""Bytes at the beginning of a message in which there is a colon, which base64 has none of."""
 _RICH_TEXT = "The formatted text in winmail.dat cannot be read."
 _SIGNED_TYPES = ("application/pkcs7-mime", "application/x-pkcs7-mime")
 
@@ -78,7 +80,8 @@ class _Message:
         return None if self.is_full() or self.is_deep(part) else read(part)
 
     def _as_message(self, part: Part) -> Part | None:
-        if not is_encoded(part.encoding):
+        says_base64 = part.encoding == "base64" and b":" in part.payload[:_FIRST_FIELD].tobytes()
+        if says_base64 or not is_encoded(part.encoding):
             return self.parse(part.raw, part.body, part.end, part)
         content = self._content(part)
         return None if content is None else self.parse(lf_ended(content), parent=part)
@@ -191,6 +194,8 @@ class _Tree:
             ended.append(last)
         for part in ended:
             part.end = max(end, part.body)
+        if last.start == last.end and last.parent is not None and last.parent.children[-1:] == [last]:
+            last.parent.children.pop()  # two delimiters one after the other: there is nothing between them
         self._leave(level + 1)
 
     def _leave(self, level: int) -> None:

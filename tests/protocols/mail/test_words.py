@@ -76,6 +76,8 @@ def test_labels_mean_what_senders_write_under_them(text: str, codec: str, label:
         (b"=?utf-8?q?cut=C3=BC_", "", "cutü"),
         (b"a =?utf-8?q?=C3=BC? b =?utf-8?q?c?=", "", "a ü b c"),
         (b"=?utf-8?Q?Gr=FC=DFe?=", "", "Grüße"),
+        (b"=??Q?Gr=FC=DFe?=", "", "Grüße"),
+        (b"=?utf-8?Q?what??==?utf-8?Q?_now=3F?=", "", "what? now?"),
         ("日本語".encode("iso2022_jp"), "", "日本語"),
         (b"=?unicode?b?" + base64.b64encode("abcé".encode("utf-16-le")) + b"?=", "", "abcé"),
         (b"=?utf-7?q?+2D0-?=", "", "\ufffd"),
