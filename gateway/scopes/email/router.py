@@ -11,6 +11,7 @@ from gateway.routing.unrouted import refuse
 from gateway.scopes.email.conditions import Facts, When, author
 from gateway.scopes.email.groups import Group, run_groups
 from gateway.scopes.email.kept_verdicts import KeptVerdicts
+from gateway.scopes.email.kind_of_message import with_kind
 from gateway.scopes.email.patterns import Address, Domain, MailKey, mail_key
 from gateway.scopes.email.routes import MailRoute
 from protocols.asgi import EmailScope, Receive, Scope, Send
@@ -57,7 +58,9 @@ class EmailToRouter(_MailRouter):
     def __init__(self, routes: Iterable[Route]) -> None:
         super().__init__(routes)
         self._kept = KeptVerdicts()
-        self._has_conditions = any(isinstance(route.pattern, When) for route in self.routes)
+        conditions = [route.pattern.when for route in self.routes if isinstance(route.pattern, When)]
+        self._has_conditions = bool(conditions)
+        self._asks_for_kind = any(each.kinds for each in conditions)
 
     def key(self, pattern: Pattern, scope: EmailScope) -> str:
         """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
@@ -120,6 +123,8 @@ class EmailToRouter(_MailRouter):
         if scope["type"] != "email":
             await super().__call__(scope, receive, send)
             return
+        if self._asks_for_kind and "kind" not in scope:
+            scope, receive = await with_kind(scope, receive)
         groups, strangers = self.groups(scope, Facts(scope) if self._has_conditions else None)
         if not groups:
             await (send(dict(NOT_TAKEN)) if self._has_conditions else refuse(scope, receive, send))

@@ -1,14 +1,15 @@
 """Routes of mail that look at the message: its kind, its author, who vouches for that; and where answers go."""
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from conversation import Conversation, scope
 
 from gateway import EmailFromRouter, EmailToRouter, address, default, domain, regex
 from gateway.routing.patterns import Default
-from gateway.scopes.email.conditions import When, conditions_of
+from gateway.scopes.email.conditions import Kind, When, conditions_of
 from gateway.scopes.email.patterns import Address, Domain
+from protocols.mail.message import kind as message_kind
 from protocols.mail.recipients import recipient
 
 
@@ -87,6 +88,42 @@ async def test_what_no_route_takes_after_all_is_rejected_for_its_recipients_alon
     assert seen.names() == ["all"]
 
 
+BOUNCE = (
+    b"From: MAILER-DAEMON@example.net\r\nSubject: Undelivered Mail Returned to Sender\r\n"
+    b'Content-Type: multipart/report; report-type=delivery-status; boundary="x"\r\n\r\n'
+    b"--x\r\n\r\nIt did not work.\r\n--x\r\nContent-Type: message/delivery-status\r\n\r\n"
+    b"Final-Recipient: rfc822; a@example.net\r\nAction: failed\r\nStatus: 5.1.1\r\n\r\n"
+    b"--x\r\nContent-Type: message/rfc822\r\n\r\nSubject: hi\r\n\r\n" + b"line\r\n" * 300_000 + b"--x--\r\n"
+)
+PERSON = b"From: ann@example.net\r\nMessage-ID: <1@x>\r\nSubject: It does not print\r\n\r\nHelp!\r\n"
+
+
+@pytest.mark.parametrize(("content", "kind"), [(BOUNCE, "bounce"), (PERSON, "person")])
+async def test_the_kind_is_read_where_a_route_asks_for_it_and_the_message_arrives_whole(
+    content: bytes, kind: str
+) -> None:
+    got: dict[str, bytes] = {}
+
+    def desk(name: str) -> Any:
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            assert scope["kind"] == kind
+            got[name] = b""
+            while (event := await receive())["type"] != "email.disconnect":
+                got[name] += event["body"]
+
+        return app
+
+    router = EmailToRouter([regex("^", desk("bounce"), kind="bounce"), default(desk("person"))])
+    chunks = [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
+    given = mail(HELP, mail_from="" if kind == "bounce" else "ann@example.net")
+    async with Conversation(router, given) as server:
+        for chunk in chunks:
+            server.say({"type": "email.receive", "body": chunk, "more_body": chunk is not chunks[-1]})
+        server.say({"type": "email.disconnect"})
+        await server.end()
+    assert got == {kind: content}
+
+
 @pytest.mark.parametrize("more", [0, 20])
 async def test_conditions_are_asked_among_many_routes(more: int) -> None:
     seen = Seen()
@@ -159,6 +196,10 @@ async def test_a_message_that_names_nobody_has_conditions_too() -> None:
     for kind in ("bounce", "person"):
         await answer(router, mail(transport="imap", kind=kind))
     assert seen.names() == ["bounces", "rest"]
+
+
+def test_the_kinds_are_those_of_messages() -> None:
+    assert get_args(Kind) == get_args(message_kind.Kind)
 
 
 def test_what_is_no_condition_is_one_sentence() -> None:
