@@ -30,14 +30,14 @@ _ENDS_ITSELF = words("p li dt dd option optgroup tr td th thead tbody tfoot colg
 _FORMATTING = words("a b big code em font i nobr s small strike strong tt u")
 
 
-def bounded(html: str) -> tuple[str, str]:
+def bounded(html: str, most: int = MAX_LENGTH) -> tuple[str, str]:
     """Return (HTML that is safe to parse, what is wrong with it). One of the two is empty, unless the HTML was cut."""
     html = _EMBEDDED.sub("", html)  # images: no text
-    cut = html[:MAX_LENGTH]
+    cut = html[:most]
     problem = _problem(cut)
     if problem:
         return "", problem
-    return cut, "Only the first megabyte of the HTML is turned into text." if len(html) > MAX_LENGTH else ""
+    return cut, "Only the first megabyte of the HTML is turned into text." if len(html) > most else ""
 
 
 def _problem(html: str) -> str:
