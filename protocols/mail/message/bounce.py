@@ -15,10 +15,13 @@ _MOST_RECIPIENTS = 100
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _CODE = re.compile(r"(?<![\d.])([45])[0-5]\d[\s-]")
-_ADDRESS = re.compile(r"[^\s<>()\[\]:;,\"'=]{1,255}@[\w.-]{1,255}")
+_ADDRESS = re.compile(r"[\w!#$%&*+/?^`{|}~.-]{1,255}@[a-z0-9.-]{1,255}", re.ASCII | re.IGNORECASE)
+_BEGINS = re.compile(rf"^[ \t]{{0,20}}<?({_ADDRESS.pattern})[>:\s]", re.ASCII | re.IGNORECASE | re.MULTILINE)
+_SAID = re.compile(r"^(.{0,200}(?<![\d.])[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3} )?[A-Za-z].{0,500})$", re.MULTILINE)
 _MESSAGE_ID = re.compile(r"^[ \t>]{0,9}Message-ID:\s{0,9}(<[^<>\s]{1,998}>)", re.IGNORECASE | re.MULTILINE)
 _DELAYED = re.compile(
-    r"delay|will (?:be retried|keep trying)|noch nicht zugestellt|retard|verzöger|задерж", re.IGNORECASE
+    r"delayed|not yet been delivered|will (?:be retried|keep trying)|noch nicht zugestellt|retardé|verzöger|задерж",
+    re.IGNORECASE,
 )
 
 
@@ -54,7 +57,7 @@ def read_bounce(
         or ("delayed" if status.startswith("4") or (not status and _DELAYED.search(text)) else "failed"),
         status=status,
         message_id=_message_id(returned, text),
-        diagnostic=said.diagnostic,
+        diagnostic=said.diagnostic or _diagnostic(text),
     )
 
 
@@ -90,13 +93,33 @@ def _recipient(fields: Fields, returned: Fields | None, text: str, own: Iterable
     if failed:
         return str(failed[0])
     sent_to = [*returned.addresses("to"), *returned.addresses("cc")] if returned else []
-    named = [address.strip(".'") for address in _ADDRESS.findall(text)]
-    not_theirs = {address.lower() for address in own}
-    likely = [address for address in named if address.lower() not in not_theirs]
+    not_theirs = {address.lower() for address in _not_recipients(fields, returned, own)}
+    named = [address.strip(".") for address in _named(text)]
+    likely = [address for address in named if address.lower() not in not_theirs and not _is_server(address)]
     both = [address for address in sent_to if address.lower() in {each.lower() for each in likely}]
-    if both or len(sent_to) == 1:
-        return str((both or sent_to)[0])
-    return str(Address(likely[0])) if likely else ""
+    listed = [address for address in _BEGINS.findall(text) if address in likely]
+    best = both or listed or (sent_to if len(sent_to) == 1 else likely)
+    return str(Address(best[0])) if best else ""
+
+
+def _not_recipients(fields: Fields, returned: Fields | None, own: Iterable[str]) -> Iterator[str]:
+    """Yield addresses that cannot be the one that failed: ours, and those of the mail's author."""
+    yield from own
+    for name in ("to", "from", "sender"):
+        yield from fields.addresses(name)
+    for name in ("from", "sender", "return-path", "errors-to"):
+        yield from returned.addresses(name) if returned else ()
+
+
+def _named(text: str) -> Iterator[str]:
+    """Yield the addresses in ``text``: first those with which a line begins, as most mail servers write the ones that
+    failed."""
+    yield from _BEGINS.findall(text)
+    yield from _ADDRESS.findall(text)
+
+
+def _is_server(address: str) -> bool:
+    return address.partition("@")[0].lower() in ("postmaster", "mailer-daemon")
 
 
 def _message_id(returned: Fields | None, text: str) -> str:
@@ -105,6 +128,12 @@ def _message_id(returned: Fields | None, text: str) -> str:
         return found[0]
     in_text = _MESSAGE_ID.search(text)
     return in_text[1] if in_text else ""
+
+
+def _diagnostic(text: str) -> str:
+    """Return the first line of a text that quotes an SMTP server with its code (``550 5.1.1 User unknown``)."""
+    found = _SAID.search(text)
+    return found[1].strip() if found else ""
 
 
 def _status(text: str) -> str:
