@@ -6,7 +6,7 @@ from typing import BinaryIO
 
 from protocols.mail.charsets import decode_text
 from protocols.mail.encoded_words import text_of
-from protocols.mail.mime import Part, UuencodedFile, name_by_type, safe_name, unique_names
+from protocols.mail.mime import Part, UuencodedFile, name_by_type, safe_name, type_by_name, unique_names
 
 
 class Attachment:
@@ -16,7 +16,7 @@ class Attachment:
     """A name without folders and without characters that file systems or shells stumble over, unique in its mail, never
     empty, at most 200 bytes."""
     content_type: str
-    """Type and subtype in lower case, as the sender declared them."""
+    """Type and subtype in lower case, as the sender declared them; of a uuencoded file, what its name says."""
     content_id: str
     """The name by which HTML refers to it (``cid:``); empty if there is none."""
     inline: bool
@@ -26,7 +26,7 @@ class Attachment:
         self._source = source
         self.filename = filename
         self.inline = inline
-        self.content_type = "application/octet-stream" if isinstance(source, UuencodedFile) else source.content_type
+        self.content_type = type_by_name(filename) if isinstance(source, UuencodedFile) else source.content_type
         self.content_id = "" if isinstance(source, UuencodedFile) else source.content_id
 
     def __repr__(self) -> str:

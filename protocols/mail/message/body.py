@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from protocols.mail.message.html_bounds import bounded
+from protocols.mail.message.html_bounds import MAX_LENGTH, bounded
 from protocols.mail.message.html_to_text import html_to_text, own_text
 from protocols.mail.message.protection import is_signature, is_signed_data, without_armor
 from protocols.mail.message.text_to_html import text_to_html
@@ -28,10 +28,12 @@ _NOT_SHOWN = words(
 """Types of text that no mail program shows as text."""
 _RESOURCES = frozenset({"text/x-amp-html"})
 """Alternatives of a form that few programs show, and nobody misses."""
+_MARKED_UP = words("text/enriched text/richtext text/markdown text/x-markdown text/x-web-markdown")
+"""Alternatives with marks between the words, which are shown only if there is nothing plainer."""
 _HTML = ("text/html", "application/xhtml+xml")
 _LOOKS_LIKE_HTML = re.compile(rb"\s{0,200}(?:<!doctype\s{1,9}html|<html[\s>])", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?([\w-]{1,40})", re.IGNORECASE)
-_TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
+_TNEF = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
 
 
 @dataclass
@@ -92,6 +94,7 @@ class Body:
         self.defects: list[str] = []
         self.charset = next((part.charset for part in root.walk() if part.charset), "")
         self._left = {False: MAX_TEXT, True: MAX_HTML}
+        self._left_to_parse = MAX_LENGTH
         self._begun = False
         """Whether something was shown before the alternatives in which we are."""
         self._show(root)
@@ -182,7 +185,7 @@ class Body:
             if any(piece.rich for piece in self.pieces):
                 rich = self.pieces
             elif any(leaf.text.strip() for piece in self.pieces for leaf in piece.plain):
-                plain = self.pieces
+                plain = plain if plain and child.content_type in _MARKED_UP else self.pieces
         self.pieces, self._begun = before, begun
         if plain and rich:
             leaves = [leaf for piece in rich for leaf in piece.rich or piece.plain]
@@ -249,7 +252,8 @@ class Body:
     def _html_leaf(self, part: Part, content: bytes, is_cut: bool) -> tuple[Leaf, bool]:
         found = None if part.charset else _META_CHARSET.search(content[:2048])
         html = part.as_text(content, found[1].decode() if found else self.charset)
-        safe, problem = bounded(html)
+        safe, problem = bounded(html, self._left_to_parse)
+        self._left_to_parse -= len(safe)
         if problem:
             self.defects.append(problem)
         if html.strip() and not safe:

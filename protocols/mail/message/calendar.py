@@ -10,11 +10,11 @@ from zoneinfo import ZoneInfo
 from protocols.mail.message.address import Address
 
 LONGEST = 256 * 1024
-"""Characters of a calendar that are read."""
+"""Bytes of a calendar that are read."""
 MOST = 100
 """Events of a calendar that are returned."""
 
-_FOLD = re.compile(r"\r?\n[ \t]")
+_FOLD = re.compile(rb"\r?\n[ \t]")
 _LINE = re.compile(
     r"([A-Za-z0-9-]{1,60})((?:;[^:;\"]{0,500}(?:\"[^\"]{0,500}\"[^:;\"]{0,500})?){0,20}):(.*)", re.DOTALL
 )
@@ -42,12 +42,18 @@ class Invitation:
     """An empty str if it names none."""
 
 
+def unfolded(calendar: bytes) -> bytes:
+    """Return ``calendar`` with whole lines. A fold may divide the bytes of a character (RFC 5545, 3.1)."""
+    return _FOLD.sub(b"", calendar[:LONGEST])
+
+
 def invitations(calendar: str, method: str = "") -> Iterator[Invitation]:
-    """Yield the events of ``calendar``. ``method`` is that of the Content-Type, if the calendar has none."""
+    """Yield the events of ``calendar``, which is unfolded. ``method`` is that of the Content-Type, if the calendar has
+    none."""
     event: dict[str, tuple[dict[str, str], str]] | None = None
     inside = 0
     found = 0
-    for name, parameters, value in _lines(calendar[:LONGEST]):
+    for name, parameters, value in _lines(calendar):
         if name == "METHOD":
             method = value.strip().upper()[:50]
         elif (name, value.strip().upper()) == ("BEGIN", "VEVENT"):
@@ -64,7 +70,7 @@ def invitations(calendar: str, method: str = "") -> Iterator[Invitation]:
 
 
 def _lines(calendar: str) -> Iterator[tuple[str, dict[str, str], str]]:
-    for line in _FOLD.sub("", calendar).splitlines():
+    for line in calendar.splitlines():
         found = _LINE.fullmatch(line)
         if found:
             parameters = {name.upper(): value.strip('"') for name, value in _PARAMETER.findall(found[2])}

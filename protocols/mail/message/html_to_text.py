@@ -29,6 +29,7 @@ _HIDDEN = re.compile(
 )
 _NO_MARGIN = re.compile(r"margin(?:-bottom)?\s{0,9}:\s{0,9}0", re.IGNORECASE)
 _PREFORMATTED = re.compile(r"white-space\s{0,9}:\s{0,9}(?:pre|break-spaces)", re.IGNORECASE)
+_LINE_ABOVE = re.compile(r"border-top\s{0,9}:\s{0,9}solid", re.IGNORECASE)
 _LINK = re.compile(r"(?:https?|ftp|mailto|tel):", re.IGNORECASE)
 _NUMBER = re.compile(r"-?[0-9]{1,6}")
 
@@ -113,7 +114,7 @@ class _Walk:
         """Write what an element begins with; return what ends it."""
         ends: list[_End] = []
         if tag in _LINES or tag in _PARAGRAPHS:
-            blank = int(tag in _PARAGRAPHS and not _dense(attributes))
+            blank = int((tag in _PARAGRAPHS and not _dense(attributes)) or _divides(attributes))
             self._writer.end_line(blank)
             ends.append(lambda: self._writer.end_line(blank))
         elif tag in self._ELEMENTS:
@@ -192,6 +193,11 @@ class _Walk:
         "th": _cell,
         "ul": _list,
     }
+
+
+def _divides(attributes: _Attributes) -> bool:
+    """Whether the element has a line above it, as Outlook puts one above the mail that is answered."""
+    return bool(_LINE_ABOVE.search(attributes.get("style") or ""))
 
 
 def _hidden(attributes: _Attributes) -> bool:

@@ -13,7 +13,7 @@ from protocols.mail.message.address import Address
 from protocols.mail.message.attachment import Attachment, attachments
 from protocols.mail.message.body import Body
 from protocols.mail.message.bounce import Bounce, read_bounce
-from protocols.mail.message.calendar import Invitation, invitations
+from protocols.mail.message.calendar import Invitation, invitations, unfolded
 from protocols.mail.message.fields import Fields
 from protocols.mail.message.html_bounds import bounded
 from protocols.mail.message.kind import Envelope, Kind, kind_of
@@ -162,7 +162,8 @@ class InboundEmail:
         """The events of the invitations that the mail carries, each once."""
         found: dict[tuple[object, ...], Invitation] = {}
         for part in self._body.calendars:
-            for event in invitations(part.text(), part.parameters.get("method", "")):
+            content = part.as_text(unfolded(part.decoded()))
+            for event in invitations(content, part.parameters.get("method", "")):
                 found.setdefault((event.method, event.uid, event.start), event)
         return tuple(found.values())
 

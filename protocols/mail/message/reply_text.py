@@ -92,7 +92,7 @@ def _without_quotes(lines: list[str]) -> list[str]:
         kept.append(lines[number])
         wrapped = _attribution(plain, number)
         if wrapped:
-            kept = _without_separator(kept[:-wrapped])
+            kept = [*_without_separator(kept[:-wrapped]), ""]
             if not _quote_follows(plain, number):
                 return kept
         number += 1
@@ -130,9 +130,17 @@ def _attribution(plain: list[str], number: int) -> int:
             break
         has_date = bool(_DATE.search(said))
         if has_date and (_ADDRESS if quoted else _IN_BRACKETS).search(said):
-            return count
+            return count + _begins_above(plain, number, count)
         one = one or (count if quoted and (has_date or _ADDRESS.search(said)) else 0)
     return one
+
+
+def _begins_above(plain: list[str], number: int, count: int) -> int:
+    """Return 1 if the line above an attribution of ``count`` lines begins it: it has a date, and none is above it."""
+    above = number - count
+    if count >= _WRAPPED or above < 0 or not _DATE.search(plain[above][:_LONGEST_ATTRIBUTION]):
+        return 0
+    return int(len(plain[above]) <= _LONGEST_ATTRIBUTION and (above == 0 or not plain[above - 1]))
 
 
 def _rest_is_quoted(plain: list[str], number: int) -> bool:

@@ -50,7 +50,8 @@ def _spamassassin(fields: Fields) -> Spam | None:
 def _rspamd(fields: Fields) -> Spam | None:
     found = _RSPAMD.search(fields.get("x-spamd-result", "")[:_LONGEST])
     if found:
-        return Spam(found[1].lower() == "true", float(found[2]), float(found[3]), "rspamd")
+        is_spam = found[1].lower() == "true" or fields.word("x-spam") == "yes"
+        return Spam(is_spam, float(found[2]), float(found[3]), "rspamd")
     action = fields.get("x-rspamd-action", "").strip().lower()
     score = _first_number(fields.get("x-rspamd-score", ""))
     if not action and score is None and fields.word("x-spam") != "yes":
