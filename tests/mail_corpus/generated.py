@@ -97,7 +97,7 @@ NAMES = st.builds(
 def files(draw: st.DrawFn) -> Seen:
     """An attachment of any name, in any of the forms in which names are written."""
     name, data = draw(NAMES), draw(st.binary(max_size=300))
-    disposition = "attachment; " + draw(st.sampled_from(FORMS))(name, draw(st.integers(1, 30)))
+    disposition = "attachment; " + draw(st.sampled_from(FORMS))(name, draw(st.integers(5, 30)))
     head = f"Content-Type: application/x-thing\r\nContent-Disposition: {disposition}\r\n"
     head += "Content-Transfer-Encoding: base64\r\n\r\n"
     return Seen(head.encode() + transferred(data, "base64"), (), ((name, data),))
@@ -125,7 +125,7 @@ def _words(name: str, size: int) -> str:
 
 
 def encoded_words(text: str, size: int, label: str = "utf-8") -> str:
-    """RFC 2047's words of ``size`` bytes each: characters may be split."""
+    """RFC 2047's words of ``size`` bytes each: characters may be split. A reader need not read more than 4 kB."""
     return "\r\n ".join(
         f"=?{label}?B?{base64.b64encode(piece).decode()}?=" for piece in _pieces(encoded(text, label), size)
     )
@@ -185,8 +185,8 @@ class Written:
 def mails(draw: st.DrawFn) -> Written:
     content = draw(trees())
     label = draw(st.sampled_from(sorted(set(LETTERS) - {"utf-16", "utf-7"})))
-    subject = "Subject " + draw(words(label)).replace("\n", " ")
+    subject = "Subject " + draw(words(label)).replace("\n", " ")[:60].rstrip()
     # A word of a stateful charset is cut between characters only.
-    size = 1000 if label == "iso-2022-jp" else draw(st.integers(1, 45))
+    size = 1000 if label == "iso-2022-jp" else draw(st.integers(5, 45))
     head = f"From: ada@example.org\r\nSubject: {encoded_words(subject, size, label)}\r\nMIME-Version: 1.0\r\n"
     return Written(head.encode() + content.raw, subject, content)
