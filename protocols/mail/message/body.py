@@ -30,6 +30,9 @@ _RESOURCES = frozenset({"text/x-amp-html"})
 """Alternatives of a form that few programs show, and nobody misses."""
 _MARKED_UP = words("text/enriched text/richtext text/markdown text/x-markdown text/x-web-markdown")
 """Alternatives with marks between the words, which are shown only if there is nothing plainer."""
+_ENRICHED = ("text/enriched", "text/richtext")
+_MARK = re.compile(r"<(?:(<)|[^<>]{0,60}>)")
+"""A mark of enriched text, or one that stands for ``<`` (RFC 1896)."""
 _HTML = ("text/html", "application/xhtml+xml")
 _LOOKS_LIKE_HTML = re.compile(rb"\s{0,200}(?:<!doctype\s{1,9}html|<html[\s>])", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?([\w-]{1,40})", re.IGNORECASE)
@@ -203,12 +206,10 @@ class Body:
 
     def _tnef(self, inner: Part) -> None:
         """Take what Outlook has put into one part. Its text is shown only if the mail has no other."""
-        for child in inner.leaves():
-            body = child.disposition != "attachment" and not child.filename and child.content_type.startswith("text/")
-            if not body:
+        shown = self._begun or any(piece.text.strip() for piece in self.pieces)
+        for child in inner.children:
+            if child.disposition == "attachment" or not shown:
                 self._show(child)
-            elif not self.pieces and not self._begun:
-                self._text(child, child.content_type in _HTML)
 
     def _is_body(self, part: Part, kind: str) -> bool:
         """Whether a leaf is text of the mail. A name makes it an attachment, unless nothing was shown before it."""
@@ -247,7 +248,8 @@ class Body:
         if b"begin" in content:
             content, files = extract(content)
             self.attached += files
-        return Leaf(part.as_text(content, self.charset))
+        text = part.as_text(content, self.charset)
+        return Leaf(_MARK.sub(r"\1", text) if part.content_type in _ENRICHED else text)
 
     def _html_leaf(self, part: Part, content: bytes, is_cut: bool) -> tuple[Leaf, bool]:
         found = None if part.charset else _META_CHARSET.search(content[:2048])

@@ -85,6 +85,7 @@ def _without_quotes(lines: list[str]) -> list[str]:
     number = 0
     while number < len(lines):
         if _is_quote(plain, number):
+            kept += [""] if kept and kept[-1] else []
             number += 1
             continue
         if _rest_is_quoted(plain, number):
@@ -146,13 +147,11 @@ def _begins_above(plain: list[str], number: int, count: int) -> int:
 def _rest_is_quoted(plain: list[str], number: int) -> bool:
     """Whether a block of header fields, or the line above one, begins here: all below is the earlier mail."""
     line = plain[number]
-    if len(line) > _LONGEST_ATTRIBUTION or (
-        number and plain[number - 1] and not _SEPARATOR.fullmatch(plain[number - 1])
-    ):
-        return bool(_SEPARATOR.fullmatch(line)) and len(line) <= _LONGEST_ATTRIBUTION and _divides(plain, number)
-    return (
-        _divides(plain, number) if _SEPARATOR.fullmatch(line) or _FORWARDED.match(line) else _is_header(plain, number)
-    )
+    if len(line) > _LONGEST_ATTRIBUTION:
+        return False
+    if _SEPARATOR.fullmatch(line) or _FORWARDED.match(line):
+        return _divides(plain, number)
+    return not (number and plain[number - 1]) and _is_header(plain, number)
 
 
 def _divides(plain: list[str], number: int) -> bool:
