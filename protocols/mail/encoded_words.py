@@ -24,8 +24,11 @@ _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=]")
 
 def text_of(value: bytes, charset: str = "") -> str:
     """Return a field's value as a person reads it, on one line. ``charset`` is likely for bytes without a label."""
+    value = value[:LONGEST]
+    if b"=?" not in value:
+        return one_line(decode_text(value, "", charset))
     pieces: list[tuple[str | None, bytes]] = []
-    for label, raw in _pieces(value[:LONGEST]):
+    for label, raw in _pieces(value):
         if pieces and pieces[-1][0] == label:  # a character may be cut in two by the word's end
             raw = pieces.pop()[1] + raw
         pieces.append((label, raw))

@@ -6,6 +6,7 @@ space before the colon, stray lines, a separating line with a space in it, an mb
 """
 
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
@@ -69,8 +70,11 @@ def lf_ended(message: bytes) -> bytes:
 
 
 def message_block(message: bytes, start: int = 0, end: int | None = None) -> HeaderBlock:
-    """Return the header block of the message in ``message[start:end]``. Blank lines before it are skipped."""
-    if message.startswith((b"\r", b"\n"), start):
+    """Return the header block of the message in ``message[start:end]``. Blank lines before it are skipped, and a byte
+    order mark, which text editors write."""
+    if message.startswith(BOM_UTF8, start):
+        start += len(BOM_UTF8)
+    elif message.startswith((b"\r", b"\n"), start):
         blank = _BLANK_LINES.match(message, start)
         if blank and _KNOWN.match(b"\n" + message[blank.end() : blank.end() + 80]):
             start = blank.end()
@@ -102,7 +106,10 @@ def header_block(raw: bytes, start: int = 0, end: int | None = None) -> HeaderBl
 
 
 def _odd_block(block: bytes) -> tuple[Headers, int | None]:
-    """Return the fields of a block with lines that are no fields, and where the body begins in it; None: after it."""
+    """Return the fields of a block with lines that are no fields, and where the body begins in it; None: after it.
+
+    A line that may be a delimiter of MIME is never skipped.
+    """
     known = max((match.start() for match in _KNOWN.finditer(b"\n" + block)), default=-1)
     fields: list[tuple[bytes, list[bytes]]] = []
     for place, line in _lines(block):
@@ -115,7 +122,7 @@ def _odd_block(block: bytes) -> tuple[Headers, int | None]:
             fields[-1][1].append(line)
         elif field:
             fields.append((field[1].lower(), [field[2]]))
-        elif place > known and not (place == 0 and line.startswith((b"From ", b">From "))):
+        elif (place > known or line.startswith(b"--")) and not (place == 0 and line.startswith((b"From ", b">From "))):
             return (_joined(fields), place) if known >= 0 else ([], 0)
     return (_joined(fields), None) if fields else ([], 0)
 

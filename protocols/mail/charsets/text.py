@@ -10,4 +10,6 @@ def whole(text: str) -> str:
 
 def one_line(text: str) -> str:
     """Return ``text`` on one line, without control characters: an encoded word may hide a line break."""
+    if text.isascii() and text.isprintable() and "  " not in text:
+        return text.strip()
     return " ".join(whole(text).translate(_PLAIN).split())

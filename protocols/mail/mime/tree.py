@@ -16,13 +16,19 @@ from protocols.mail.mime.signed_data import signed_content
 from protocols.mail.mime.tnef import TnefEntity, read_tnef
 from protocols.mail.mime.transfer import is_encoded
 
-_PREAMBLE = 64 * 1024
+_PREAMBLE = 16 * 1024
 """Bytes behind the header block of a multipart in which its first boundary is looked for before another one is."""
-_DELIMITER = re.compile(rb"\n--([^\r\n]+)")
+_DELIMITER = re.compile(rb"\n--([^\r\n]{1,1000})")
 """A line that may be a delimiter. The line end before it belongs to it (RFC 2046, 5.1.1)."""
-_BLOCK_END = re.compile(rb"\n(?:\r?\n|--([^\r\n]+))")
+_BLOCK_END = re.compile(rb"\n(?:\r?\n|--([^\r\n]{1,1000}))")
+_LONGEST_BOUNDARY = 200
+"""Bytes. RFC 2046 (5.1.1) allows 70."""
+_MOST_LIKE_IT = 20
+"""Lines that begin as a delimiter and go on, which are looked at before another boundary is looked for."""
 _MISSES = 500
 """Lines that look like delimiters and are none, one after another."""
+_MOST_PATTERNS = 20
+"""Regular expressions that are compiled for one message."""
 _LIKELY = re.compile(rb"\n--([^\r\n]{1,200})\r?\n(?=\r?\n|content-)", re.IGNORECASE)
 """The first delimiter of a multipart whose declared boundary is not there."""
 _TNEF_TYPES = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
@@ -44,6 +50,7 @@ class _Message:
         self.limits = limits
         self.parts = 0
         self.opened = 0
+        self.patterns = 0
         self.defects: list[str] = []
 
     def note(self, sentence: str) -> None:
@@ -170,7 +177,8 @@ class _Tree:
             if line is None or self._found(line[1])[0] >= 0:
                 return line
             place = line.end()
-            if misses == _MISSES:
+            if misses == _MISSES and self.message.patterns < _MOST_PATTERNS:
+                self.message.patterns += 1
                 boundaries = b"|".join(map(re.escape, self.levels))
                 pattern = re.compile(rb"\n--((?:%b)(?:--)?[ \t]*)(?=[\r\n]|\Z)" % boundaries)
         return None
@@ -239,14 +247,26 @@ class _Tree:
     def _boundary(self, part: Part) -> bytes | None:
         """Return the declared boundary, else that of the first line that must be a delimiter."""
         declared = boundary(part.header(b"content-type"))
+        if len(declared) > _LONGEST_BOUNDARY:
+            declared = b""
         start, end = max(part.body - 1, 0), min(part.body + _PREAMBLE, self.end)
-        if declared and self.raw.find(b"\n--" + declared, start, end) >= 0:
+        if declared and self._is_used(declared, start, end):
             return declared
         likely = _LIKELY.search(self.raw, start, end)
         if likely is None or self._found(likely[1])[0] >= 0:
             return declared or None
         self.message.note("A boundary is not the one that is declared; the parts were found without it.")
         return likely[1].rstrip(b" \t")
+
+    def _is_used(self, boundary: bytes, start: int, end: int) -> bool:
+        """Whether a line in ``raw[start:end]`` is a delimiter with ``boundary``."""
+        for _ in range(_MOST_LIKE_IT):
+            start = self.raw.find(b"\n--" + boundary, start, end)
+            line = _DELIMITER.match(self.raw, start, end) if start >= 0 else None
+            if line is None or line[1].rstrip(b" \t") in (boundary, boundary + b"--"):
+                return line is not None
+            start += 1
+        return False
 
     def _mend(self, root: Part) -> None:
         for part in root.walk():

@@ -43,6 +43,11 @@ def test_any_line_end_does(end: bytes) -> None:
         pytest.param(MIXED + PARTS.removesuffix(b"--b--\r\n"), ["one", "<p>two\n"], id="not closed"),
         pytest.param(MIXED.replace(b"=b", b"=other") + PARTS, ["one", "<p>two"], id="another boundary"),
         pytest.param(MIXED.replace(b"; boundary=b", b"") + PARTS, ["one", "<p>two"], id="no boundary"),
+        pytest.param(
+            MIXED.replace(b"=b", b"=b;c") + PARTS.replace(b"--b", b"--b;c"), ["one", "<p>two"], id="semicolon in it"
+        ),
+        pytest.param(MIXED.removesuffix(b"\r\n") + PARTS, ["one", "<p>two"], id="no blank line before it"),
+        pytest.param(b"\xef\xbb\xbf" + MIXED + PARTS, ["one", "<p>two"], id="byte order mark"),
         pytest.param(MIXED.replace(b"=b", b"=") + PARTS, ["one", "<p>two"], id="empty boundary"),
         pytest.param(MIXED.replace(b"mixed;", b"mixed ;") + PARTS, ["one", "<p>two"], id="space before the semicolon"),
         pytest.param(MIXED.replace(b"Content-Type:", b"Content-Type :") + PARTS, ["one", "<p>two"], id="Name :"),
@@ -230,6 +235,21 @@ NESTED = b"".join(b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n
         pytest.param(MIXED + b"\n--a" * 2_500_000, 1, id="lines that look like delimiters"),
         pytest.param(MIXED + b"--b\n\n" + b"\n--bx" * 2_000_000, 2, id="lines that begin as delimiters"),
         pytest.param(MIXED + b"--b\nContent-Type: multipart/mixed; boundary=c\n\n" * 100_000, 1000, id="no boundaries"),
+        pytest.param(
+            MIXED + b"--b\nContent-Type: multipart/mixed; boundary=a\n\n" * 999 + b"\n--ab" * 100_000,
+            1000,
+            id="lines that begin as the delimiters of a thousand multiparts",
+        ),
+        pytest.param(
+            b"".join(
+                b"Content-Type: multipart/mixed; boundary=%d%s\n\n--%d%s\n" % (n, b"b" * 190, n, b"b" * 190)
+                for n in range(50)
+            )
+            + (b"\n--a" * 600 + b"\n--49" + b"b" * 190 + b"\n\n") * 900,
+            951,
+            id="long boundaries, and lines that look like delimiters between them",
+        ),
+        pytest.param(MIXED + b"--b\n\n\n--" + b"a" * 20_000_000, 2, id="a long line"),
         pytest.param(b"Content-Type: text/plain" + b";" * 250_000 + b"\r\n\r\n", 1, id="semicolons"),
         pytest.param(b"Content-Type: text/plain" + b"; a=b" * 5000 + b"\r\n\r\n", 1, id="parameters"),
         pytest.param(b"Content-Type: text/plain" + b'; a="\\' * 50_000 + b"\r\n\r\n", 1, id="quotes"),
