@@ -49,8 +49,8 @@ class AnswerRate:
     def _of(self, address: str, now: float) -> _Recent:
         recent = self._recent.setdefault(address, _Recent())
         self._recent.move_to_end(address)
-        for answer in [answer for answer, made in recent.answers.items() if now - made >= PERIOD]:
-            del recent.answers[answer]
+        while recent.answers and now - next(iter(recent.answers.values())) >= PERIOD:  # the oldest is the first
+            del recent.answers[next(iter(recent.answers))]
         while len(self._recent) > MOST:
             self._recent.popitem(last=False)
         return recent

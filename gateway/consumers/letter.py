@@ -138,7 +138,7 @@ class Desk:
         """Write a mail that has the message in it; None, with a line in the log, if it has been forwarded before."""
         own = self._own(letter)
         if self._message.kind == "own" or was_forwarded_by(own, self._scope["headers"]):
-            said = "%s: not forwarded: it has been forwarded from here before"
+            said = "%s: not forwarded: it is our own, or has been forwarded from here before"
             logger.info(said, describe(self._scope), extra={"scope": self._scope})
             return None
         subject = forward_subject(self._message.subject) if letter.subject is None else letter.subject
@@ -198,7 +198,7 @@ class Desk:
         return bool(address)
 
     def _ours(self) -> list[str]:
-        return [address for address in self._scope["rcpt_to"] if is_address(address)]
+        return [address for address in self._scope["rcpt_to"] if "@" in address and is_address(address)]
 
     def _own(self, letter: Letter) -> str:
         """Return the address that the mail is from. Raises ValueError if neither the letter nor the message has one."""

@@ -29,6 +29,10 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     answers_per_hour: ClassVar[int] = 20
     """How many times :meth:`reply` writes to one address within an hour. It ends a loop of two programs."""
 
+    mail_from: ClassVar[str] = ""
+    """The sender in the envelope of :meth:`reply`, :meth:`send` and :meth:`forward`, unless they name another one: the
+    null return path, so that nothing bounces. Some submission servers want an address of yours."""
+
     def accept(self) -> R:
         return self.perform(self._emit({"type": "email.accept"}))
 
@@ -71,7 +75,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         context: Mapping[str, Any] | None = None,
         token: str = "",
         from_: str = "",
-        mail_from: str = "",
+        mail_from: str | None = None,
         dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
@@ -99,7 +103,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             context=context or {},
             token=token,
             from_=from_,
-            mail_from=mail_from,
+            mail_from=self.mail_from if mail_from is None else mail_from,
             dsn=dsn,
         )
         return self._leave(partial(self._desk.reply, letter, self.answers_per_hour), wait=wait, small=letter.is_small)
@@ -121,7 +125,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         context: Mapping[str, Any] | None = None,
         token: str = "",
         from_: str = "",
-        mail_from: str = "",
+        mail_from: str | None = None,
         dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
@@ -133,8 +137,8 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         ``support/answer.txt``, ``.html`` and ``.subject``, as far as they exist, rendered with ``context``.
 
         ``from_`` is an address of yours, by default the one that the message came for. ``mail_from`` is the envelope's
-        sender: bounces go there, and if it is empty there are none. ``dsn`` asks for delivery status notifications,
-        which go there, too.
+        sender, by default the class's: bounces go there, and if it is empty there are none. ``dsn`` asks for delivery
+        status notifications, which go there, too.
 
         If the mail is not sent, that is logged, and your handler does not fail. With ``wait`` this raises
         :class:`protocols.NotSent` instead; if you do not catch it, the message that you handle is deferred. On a route
@@ -159,7 +163,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             context=context or {},
             token=token,
             from_=from_,
-            mail_from=mail_from,
+            mail_from=self.mail_from if mail_from is None else mail_from,
             dsn=dsn,
         )
         return self._leave(partial(self._desk.send, letter), wait=wait, small=letter.is_small)
@@ -176,7 +180,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         reply_to: Addresses = (),
         headers: Mapping[str, str] | None = None,
         from_: str = "",
-        mail_from: str = "",
+        mail_from: str | None = None,
         dsn: DSNRequest | None = None,
         wait: bool = False,
     ) -> S:
@@ -195,7 +199,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             reply_to=reply_to,
             headers=headers or {},
             from_=from_,
-            mail_from=mail_from,
+            mail_from=self.mail_from if mail_from is None else mail_from,
             dsn=dsn,
         )
         write = partial(self._desk.forward, letter, inline=inline)

@@ -84,6 +84,8 @@ class ReplyTokens:
         Raises ValueError if ``id`` is too long beside that local part, or empty. A UUID takes 16 bytes.
         """
         local, _, domain = own.rpartition("@")
+        if not local:
+            raise ValueError(f"token: {own} has no domain; write from_=")
         token = self._token(id, recipient)
         room = _ROOM - len(local.encode()) - 1
         most = room * 5 // 8 - _MARK - _MAC - 1

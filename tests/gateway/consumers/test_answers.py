@@ -113,6 +113,7 @@ UNANSWERED = {
     "our own address with a tag": (b"From: help+17@example.org\r\n", "help+17@example.org", "our own"),
     "a service made it (X-Auto-Generated)": (FROM + b"X-Auto-Generated: true\r\n", ANN, "is automatic itself"),
     "it failed to reach somebody (X-Failed-Recipients)": (FROM + b"X-Failed-Recipients: x@y.z\r\n", ANN, "is a bounce"),
+    "it has been here before (X-Loop)": (FROM + b"X-Loop: <help@example.org>\r\n", ANN, "is our own"),
     "its return path is null": (FROM, "", "null return path"),
     "a mail system wrote it": (b"From: MAILER-DAEMON@example.com\r\n", "x@example.com", "mail system|is a bounce"),
     "a mail system sent it": (FROM, "postmaster@example.com", "mail system|is a bounce"),
@@ -277,6 +278,25 @@ async def test_notifications_of_delivery_are_asked_for() -> None:
         assert (await handled(send))[1].asked == [asked]
 
 
+async def test_a_class_can_have_a_return_path_of_its_own() -> None:
+    """Some submission servers refuse the null return path."""
+
+    async def each(consumer: Any) -> None:
+        consumer.mail_from = "bounces@example.org"
+        await consumer.reply("x")
+        await consumer.send("bob@x.org", text="x")
+        await consumer.forward("bob@x.org")
+        await consumer.reply("x", mail_from="")
+
+    _, taken = await handled(each)
+    assert [mail[0] for mail in taken.mails] == ["bounces@example.org"] * 3 + [""]
+
+
+async def test_postmaster_without_a_domain_is_no_address_to_answer_from() -> None:
+    returned, taken = await handled(thanks, rcpt_to=["postmaster"])
+    assert (returned, taken.mails) == ("", [])
+
+
 async def test_a_mail_that_names_no_address_of_ours_needs_from() -> None:
     with pytest.raises(ValueError, match="names none of our addresses; write from_="):
         await handled(lambda consumer: consumer.send("bob@x.org", text="x"), rcpt_to=[])
@@ -303,7 +323,7 @@ async def test_a_forwarded_mail_is_attached_as_it_is_and_goes_no_second_round(
     assert text.get_content() == "Please look\r\n"
     assert attached.get_content_type() == "message/rfc822"
     assert not (await handled(on, sent, sync=sync, mail_from="x@x.org"))[1].mails
-    assert "not forwarded: it has been forwarded from here before" in caplog.text
+    assert "not forwarded: it is our own, or has been forwarded from here before" in caplog.text
 
 
 async def test_a_mail_can_be_forwarded_as_text_with_its_attachments() -> None:

@@ -157,6 +157,19 @@ async def test_from_a_mailbox(policy: str, handlers: Any, mailboxes: Dovecot) ->
         await ended(running)
 
 
+async def test_a_route_can_ask_for_the_envelope_s_sender(handlers: Any) -> None:
+    """RFC 3834; here it is a mail-sending service's return path, which gets nothing."""
+    running = made("Async", "reply_to: envelope")
+    await install(running)
+    try:
+        await deliver(running, letter())
+        await until(lambda: handlers.ids)
+        assert handlers.ids[0][0] == ""
+        assert [mail["X-Envelope-To"] for mail in sent()] == ["bob@example.org"]
+    finally:
+        await ended(running)
+
+
 async def all_left(running: RunningGateway) -> bool:
     dispatcher = running.gateway.dispatcher
     if dispatcher is None:
