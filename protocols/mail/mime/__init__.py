@@ -2,9 +2,10 @@
 
 Nothing here raises, copies the message, or takes more than linear time, whatever the bytes.
 
-* :mod:`~protocols.mail.mime.tree`: :func:`parse`, from bytes to a :class:`Part`.
+* :mod:`~protocols.mail.mime.opening`: :func:`parse`, from bytes to a :class:`Part`, and what a part contains.
+* :mod:`~protocols.mail.mime.tree`: splits one message, by the lines that :mod:`~protocols.mail.mime.delimiters` finds.
 * :mod:`~protocols.mail.mime.part`: :class:`Part`, offsets into the message; the rest is read when it is asked for.
-* :mod:`~protocols.mail.mime.limits`: :class:`Limits`, of parts, depth and bytes.
+* :mod:`~protocols.mail.mime.limits`, :mod:`~protocols.mail.mime.bounds`: how many parts, levels and bytes are read.
 * :mod:`~protocols.mail.mime.parameters`: the parameters of Content-Type and Content-Disposition.
 * :mod:`~protocols.mail.mime.transfer`: base64, quoted-printable and uuencode, in steps.
 * :mod:`~protocols.mail.mime.file_names`: names of attachments that are safe to store.
@@ -17,8 +18,8 @@ Nothing here raises, copies the message, or takes more than linear time, whateve
 from protocols.mail.mime.file_names import name_by_type, safe_name, type_by_name, unique_names
 from protocols.mail.mime.flowed import unflowed
 from protocols.mail.mime.limits import Limits
+from protocols.mail.mime.opening import parse
 from protocols.mail.mime.part import Part
-from protocols.mail.mime.tree import parse
 from protocols.mail.mime.uuencode import UuencodedFile, extract
 
 __all__ = [
