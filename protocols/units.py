@@ -191,3 +191,21 @@ _ADDRESSES = ["127.0.0.1:8000", "[::1]:8000", "unix:/run/g.sock", "fd:3"]
 Address = Annotated[str, Unit(_address_text, {"type": "string", "examples": _ADDRESSES})]
 _NETWORKS = ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64", "unix"]
 Network = Annotated[str, Unit(_network_text, {"type": "string", "examples": _NETWORKS})]
+
+
+@dataclass(frozen=True)
+class TextFor:
+    """Settings for which a text alone may be written, in place of a mapping with one key."""
+
+    key: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def mapping(value: Any) -> Any:
+            return {self.key: value} if isinstance(value, str) else value
+
+        return core_schema.no_info_before_validator_function(mapping, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"type": "string"}, handler(core)]}

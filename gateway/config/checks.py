@@ -12,11 +12,11 @@ from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
+from gateway.scopes.email.submission import DJANGO, open_submission
 from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.kind import ScopeKind
 from gateway.store import engine_of
 from protocols.errors import BindError, describe_error
-from protocols.mail.submission import open_submission
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
 
@@ -221,6 +221,20 @@ def _reply_tokens(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             parsed.settings.reply_tokens.tokens()
         except ValueError as error:
             yield parsed.document.at_value(("reply_tokens", "secret"), f"reply_tokens.secret: {error}")
+
+
+def django_mail(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find an ``EMAIL_BACKEND`` that cannot work with the file's ``submission``. Django has to be set up."""
+    submission = parsed.settings.submission.url if parsed.settings.submission is not None else None
+    if parsed.settings.django is not None:
+        from gateway.django.mail import backend_fault
+
+        place = ("submission", "url") if submission == DJANGO else ("django", "settings")
+        if fault := backend_fault(submission):
+            yield parsed.document.at_value(place, fault)
+    elif submission == DJANGO:
+        message = "submission: django sends by the EMAIL_BACKEND of a project; write django: {settings: ...}, too"
+        yield parsed.document.at_value(("submission", "url"), message)
 
 
 def replies(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:

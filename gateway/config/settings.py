@@ -16,7 +16,7 @@ from gateway.threads import DEFAULT_SIZE
 from protocols.mail.compose.reply_token import ReplyTokenSettings
 from protocols.mail.submission import SubmissionSettings
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Seconds, Timeout
+from protocols.units import Address, Seconds, TextFor, Timeout
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
@@ -117,7 +117,7 @@ class Settings:
     store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
     """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
     with `persistence`. Write `sqlite:` and a path."""
-    submission: SubmissionSettings | None = None
+    submission: Annotated[SubmissionSettings, TextFor("url")] | None = None
     """Where outgoing mail goes."""
     reply_tokens: ReplyTokenSettings | None = None
     """Lets answers carry an id in Reply-To, such as a ticket's, by which the answer to them is recognized."""

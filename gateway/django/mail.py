@@ -1,16 +1,22 @@
 """Django's mail through the gateway's outbox: ``EMAIL_BACKEND = "gateway.django.EmailBackend"``."""
 
 from collections.abc import Sequence
+from contextvars import ContextVar
 from email.utils import parseaddr
 from typing import Any
 
+from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
+from django.utils.module_loading import import_string
 
 from gateway.sender import Sender, sender
 from protocols.asgi import EmailSendEvent
 from protocols.mail.events import send_event
+
+leaving: ContextVar[bool] = ContextVar("leaving", default=False)
+"""Whether a mail of the gateway leaves by the project's backend in this context: ``submission: django``."""
 
 
 class EmailBackend(BaseEmailBackend):
@@ -28,6 +34,8 @@ class EmailBackend(BaseEmailBackend):
     def _send(self, message: EmailMessage) -> bool:
         if not message.recipients():
             return False
+        if leaving.get():
+            raise ImproperlyConfigured("submission: django would send this mail by way of itself")
         event = _event(message)
         try:
             _sender().send(event, wait=not self.fail_silently)
@@ -52,6 +60,22 @@ def _sender() -> Sender:
             "gateway.django.EmailBackend sends in the gateway's own process, and this is another one (a command of "
             "manage.py, a worker); let its settings name another EMAIL_BACKEND, such as Django's smtp.EmailBackend"
         ) from error
+
+
+def backend_fault(submission: str | None) -> str:
+    """Return what is wrong with the project's ``EMAIL_BACKEND``, or nothing. ``submission``: the URL of the file's."""
+    name = settings.EMAIL_BACKEND
+    try:
+        backend: Any = import_string(name)
+    except ImportError as error:
+        return f"EMAIL_BACKEND {name!r} cannot be imported: {error}" if submission == "django" else ""
+    if not (isinstance(backend, type) and issubclass(backend, EmailBackend)):
+        return ""
+    if submission is None:
+        return f"EMAIL_BACKEND is {name!r}, and the file has no submission by which Django's mail could leave"
+    if submission == "django":
+        return f"EMAIL_BACKEND is {name!r}, which sends by submission: each would send by the other; name a server here"
+    return ""
 
 
 def is_ours(connection: Any) -> bool:

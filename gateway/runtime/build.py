@@ -23,6 +23,7 @@ from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.health import ConsoleServer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
+from gateway.scopes.email.submission import open_submission
 from gateway.scopes.server_kind import Given
 from gateway.sender import sender
 from gateway.services import Service, Services
@@ -30,7 +31,7 @@ from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
-from protocols.mail.submission import Submission, open_submission
+from protocols.mail.submission import Submission
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,8 @@ def _build(parsed: ParsedConfig) -> Gateway:
     app = builder.build()
     layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
     missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
+    if not unprepared:
+        missing += checks.django_mail(parsed)
     parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None

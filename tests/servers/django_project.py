@@ -124,9 +124,15 @@ class DjangoProject:
         (folder / "templates" / "registration" / "password_reset_email.html").write_text("{{ token }}")
         (folder / "templates" / "registration" / "password_reset_subject.txt").write_text("Your password")
         config = CONFIG.replace(":WEB", f":{self.web}").replace(":MAIL", f":{self.mail}")
-        config = config.replace("SUBMISSION", f'{{url: "{submission}"}}').replace("EMAIL", email)
-        (folder / "gateway.yaml").write_text(config)
+        (folder / "gateway.yaml").write_text(config.replace("SUBMISSION", f'"{submission}"').replace("EMAIL", email))
         self.manage("migrate", "--verbosity", "0")
+
+    def check(self) -> str:
+        """What ``gateway check`` says."""
+        command = [sys.executable, "-m", "gateway", "check"]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=40)
+        return done.stdout + done.stderr
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Daemon]:

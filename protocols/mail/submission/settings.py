@@ -16,7 +16,8 @@ class SubmissionSettings:
 
     url: str
     """``smtp://host:587`` (STARTTLS if the server offers it), ``smtps://host:465`` (TLS from the first byte), or
-    ``file:var/outbox``: a maildir, for development."""
+    ``file:var/outbox``: a maildir, for development. ``django``: the `EMAIL_BACKEND` of the project's settings, such as
+    one of django-anymail. A text alone is the URL: ``submission: django``."""
     username: str | None = None
     """Login name. If it is set, no mail goes to a server without TLS, unless the server is on this machine."""
     password: Secret | None = None

@@ -1,0 +1,20 @@
+"""Opens the way by which mail leaves: a submission server, a maildir, or the Django project's own backend."""
+
+from protocols.mail import submission
+from protocols.mail.submission import Submission, SubmissionSettings
+
+DJANGO = "django"
+"""The URL that stands for the project's ``EMAIL_BACKEND``."""
+
+
+def open_submission(settings: SubmissionSettings) -> Submission:
+    """Return what sends mail by ``settings``, without connecting. Raises ValueError, with one sentence."""
+    if settings.url != DJANGO:
+        return submission.open_submission(settings)
+    if settings.username is not None or settings.ca is not None:
+        raise ValueError("the project's settings say how its EMAIL_BACKEND connects; take username and ca away")
+    try:
+        from gateway.django.submission import DjangoSubmission
+    except ImportError as error:
+        raise ValueError("Django is not installed; pip install 'asgi-gateway[django]'") from error
+    return DjangoSubmission(settings.max_connections)
