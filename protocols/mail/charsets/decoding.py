@@ -66,8 +66,15 @@ def _damaged(raw: bytes, declared: str | None, likely: str | None) -> str:
     texts = [_loosely(raw, codec) for codec in dict.fromkeys((declared or likely or "utf-8", "utf-8"))]
     best = min(texts, key=_unreadable)
     if _unreadable(best) * 2 <= len(best) - len(best.encode("ascii", "ignore")):
-        return best
+        return "\n".join(map(_utf8_line, raw.split(b"\n"))) if best is texts[-1] else best
     return min((*texts, _loosely(raw, guessed(raw) or "cp1252")), key=_unreadable)
+
+
+def _utf8_line(line: bytes) -> str:
+    """Decode a line of UTF-8. One that is nothing of the kind is of somebody else: the footer of a mailing list."""
+    text = line.decode("utf-8", "replace")
+    foreign = len(text) - len(text.encode("ascii", "ignore"))
+    return _loosely(line, "cp1252") if foreign and foreign == _unreadable(text) else text
 
 
 def _unreadable(text: str) -> int:

@@ -48,11 +48,11 @@ _SUFFIXES = {
 
 
 def safe_name(name: str) -> str:
-    """Return ``name`` without its folders and without what file systems, shells and readers stumble over; it may be
-    empty. At most 200 bytes; the suffix is kept."""
+    """Return ``name`` without its folders and without what file systems, shells and readers stumble over: it is not
+    hidden, is no option, and looks like what it is. At most 200 bytes; the suffix is kept. It may be empty."""
     last = _SEPARATOR.split(whole(name).rstrip("/\\ "))[-1]
     visible = "".join(character for character in last if unicodedata.category(character) not in _INVISIBLE)
-    clean = " ".join(_NOT_IN_NAMES.sub("_", visible).split()).rstrip(". ").strip()
+    clean = " ".join(_NOT_IN_NAMES.sub("_", visible).split()).strip(". ").lstrip("-. ")
     return shortened(f"_{clean}" if _DEVICE.match(clean) else clean)
 
 

@@ -1,5 +1,7 @@
 """Header fields and scopes from any bytes."""
 
+from email.parser import BytesHeaderParser
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -58,6 +60,23 @@ def test_odd_blocks(message: bytes, expected: list[tuple[bytes, bytes]]) -> None
 def test_the_block_is_bounded_and_a_cut_field_is_left_out() -> None:
     assert parse_headers(b"A: 1\r\nB: " + b"x" * MAX_HEADER_BLOCK) == [(b"a", b"1")]
     assert len(parse_headers(b"a: 1\r\n" * (MAX_HEADERS + 500))) == MAX_HEADERS
+
+
+names = st.text(st.sampled_from("abcXYZ-019"), min_size=1, max_size=12)
+values = st.lists(
+    st.text(st.sampled_from("abc :;=?<>@éß"), min_size=1, max_size=30).map(str.strip).filter(bool), max_size=4
+)
+
+
+@given(st.lists(st.tuples(names, values), max_size=12), st.sampled_from(["\r\n", "\n"]), st.booleans())
+def test_the_standard_library_finds_the_same_fields(fields: list[tuple[str, list[str]]], end: str, body: bool) -> None:
+    lines = [f"{name}: {f'{end} '.join(value)}{end}" for name, value in fields]
+    raw = ("".join(lines) + (f"{end}a: body" if body else "")).encode()
+    theirs = [(name.lower().encode(), value) for name, value in BytesHeaderParser().parsebytes(raw).raw_items()]
+    ours = parse_headers(raw)
+    assert [name for name, _ in ours] == [name for name, _ in theirs]
+    for (_, value), (_, other) in zip(ours, theirs, strict=True):
+        assert value.split() == other.encode("utf-8", "surrogateescape").split()
 
 
 @given(ODD)

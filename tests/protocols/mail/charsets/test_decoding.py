@@ -69,6 +69,7 @@ def test_labels_as_senders_write_them(label: str, codec: str | None) -> None:
         ("中文 abc 测试 ok 再见".encode("gbk") + b"\xff", "gb2312", "中文 abc 测试 ok 再见\ufffd"),
         ("谢谢你的来信".encode() + "再见".encode()[:-1], "utf-8", "谢谢你的来信再\ufffd"),
         ("您好 我的订单还没有收到 谢谢".encode("gb18030"), "utf-8", "您好 我的订单还没有收到 谢谢"),
+        ("Viele Grüße\n".encode() + "Abonnement für Sie".encode("latin-1"), "utf-8", "Viele Grüße\nAbonnement für Sie"),
         ("日本語".encode(), "iso-2022-jp", "日本語"),
         ("日本語で".encode("euc_jp"), "iso-2022-jp", "日本語で"),
         ("日本語".encode("iso2022_jp"), "", "日本語"),

@@ -3,6 +3,7 @@
 import email
 import email.message
 import email.policy
+import sys
 from base64 import b64encode
 
 import pytest
@@ -261,6 +262,48 @@ def test_bombs_are_read_within_the_bounds(bomb: bytes, parts: int) -> None:
     found = everything(message)
     assert len(found) == parts
     assert all(part.filename == "" for part in found)
+
+
+def calls(raw: bytes) -> int:
+    """The calls of functions, Python's and C's, that it takes to read ``raw``."""
+    found = 0
+
+    def count(frame: object, event: str, argument: object) -> None:
+        nonlocal found
+        found += event in ("call", "c_call")
+
+    sys.setprofile(count)
+    try:
+        for part in everything(parse(raw)):
+            part.text()
+    finally:
+        sys.setprofile(None)
+    return found
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        b"--b\r\n\r\nx\r\n",
+        b"--b\r\n",
+        b"--b\nContent-Type: multipart/mixed; boundary=c\n\n",
+        b"--b\nContent-Type: message/rfc822\n\n",
+        b"--b\nContent-Type: text/plain; charset=utf-8\n\n\xe9\n",
+        b"--a\r\n",
+        b"--ba\r\n",
+        b"A: b\r\n",
+        b"A b\r\n",
+        b" \r\n",
+        b"\r",
+        b"To: =?utf-8?q?a?=\r\n",
+        b"; a=b",
+        b"begin 644 a\n",
+    ],
+)
+def test_work_grows_with_the_size(piece: bytes) -> None:
+    calls(MIXED + piece)  # fills what is filled once
+    work = [calls(MIXED + piece * number) for number in (100, 200, 400)]
+    assert work[2] - work[1] <= 2.2 * (work[1] - work[0]) + 100
 
 
 @pytest.mark.parametrize(

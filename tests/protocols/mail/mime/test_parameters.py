@@ -82,6 +82,8 @@ def test_any_bytes_have_parameters(value: bytes) -> None:
         ("photo\u202egpj.exe", "photogpj.exe"),
         ("a\u200bb\ufeff.txt", "ab.txt"),
         ('what?<is>:"this"|*.txt', "what__is___this___.txt"),
+        (".htaccess", "htaccess"),
+        ("-rf.txt", "rf.txt"),
         ("CON", "_CON"),
         ("nul.txt", "_nul.txt"),
         ("console.txt", "console.txt"),
@@ -102,7 +104,7 @@ def test_any_name_becomes_safe(written: str) -> None:
     assert name.isprintable()
     assert not set(name) & set('/\\<>:"|?*')
     assert name == name.strip()
-    assert name not in (".", "..")
+    assert not name.startswith((".", "-"))
     assert safe_name(name) == name
 
 
