@@ -288,7 +288,7 @@ def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Ask each scope type what is wrong with its servers."""
     for kind in KINDS.values():
         try:
-            found = list(kind.mistakes(parsed.settings.servers))
+            found = [*kind.mistakes(parsed.settings.servers), *kind.mistakes_of(parsed.settings)]
         except Exception as error:  # a mistake in a package that brings a scope type
             found = [(("servers",), f"the scope type {kind.name} failed: {describe_error(error)}")]
         for place, message in found:

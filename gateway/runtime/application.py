@@ -66,7 +66,21 @@ class ApplicationBuilder:
             first = self.parsed.document.span(made[earlier][0]).line + 1
             message = f"{label(made[later][0])} can never match: line {first} takes everything that it could match"
             self._report(made[later][0], message)
-        return KINDS[kind].router([route for _, route in made]) if not self.diagnostics else _unusable
+        return self._made(kind, [route for _, route in made])
+
+    def _made(self, kind: str, routes: list[Route]) -> Any:
+        settings = self.parsed.settings
+
+        def target(name: str) -> Any:
+            return self._answering(kind, getattr(settings, name), (name,))
+
+        try:
+            router = KINDS[kind].router_of(routes, settings, target)
+        except ValueError as error:
+            if not self.diagnostics:  # else it has been reported
+                self._report(("routes", kind), str(error))
+            return _unusable
+        return router if not self.diagnostics else _unusable
 
     def _route(self, kind: str, loc: Loc, line: Any) -> Route | None:
         target = self._answering(kind, line.app, (*loc, "app"))

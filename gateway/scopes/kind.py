@@ -1,7 +1,7 @@
 """Everything that the gateway has to know about a scope type."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from gateway.delivery.kind import DeliveryKind
@@ -54,11 +54,20 @@ class ScopeKind(ABC):
         """Find mistakes in ``servers``, by name, that several settings make together."""
         return iter(())
 
+    def mistakes_of(self, settings: Any) -> Iterator[tuple[Loc, str]]:
+        """Find mistakes that the file's settings make together."""
+        return iter(())
+
     # How its scopes are routed.
 
     router: ClassVar[type[Router]]
     refusal: ClassVar[Sequence[Event]]
     """The events that answer a scope that no route takes: the protocol's own "no such address"."""
+
+    def router_of(self, routes: Sequence[Route], settings: Any, target: Callable[[str], Any]) -> Router:
+        """Make the router. ``settings`` are the file's; ``target`` imports what the setting of that name says. Raises
+        ValueError."""
+        return self.router(routes)
 
     @abstractmethod
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:

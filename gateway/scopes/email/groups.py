@@ -3,17 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
 from gateway.delivery.current_route import current_route
-from gateway.delivery.delivery_context import current_delivery
-from gateway.delivery.guard import Guard
-from gateway.delivery.service import deliveries
-from gateway.routing.router import PLAIN, Route
+from gateway.routing.router import Route
 from gateway.scopes.email.identity import identity_of
 from gateway.scopes.email.kept_verdicts import KeptVerdicts
+from gateway.scopes.email.stored import has_store, stored
 from protocols.asgi import EmailDisconnectEvent, EmailReceiveEvent, EmailScope, Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.events import Event, step, type_of
@@ -36,7 +33,7 @@ async def run_groups(groups: Sequence[Group], kept: KeptVerdicts | None, receive
     """
     events = await _read(receive)
     runs = [_GroupRun(*group, events, send) for group in groups]
-    durable = kept is not None and _has_store()
+    durable = kept is not None and has_store()
     memory = None if durable else kept
     try:
         await _run_all(runs, memory, durable=durable)
@@ -73,16 +70,6 @@ def _note(runs: Sequence["_GroupRun"], kept: KeptVerdicts) -> None:
             kept.keep(run.key, run.verdict)
 
 
-def _has_store() -> bool:
-    if current_delivery.get() is not None:  # it comes from the store, and is settled there as a whole
-        return False
-    try:
-        deliveries.get()
-    except LookupError:
-        return False
-    return True
-
-
 class _GroupRun:
     """One group: the message is replayed to it, and its verdicts are kept."""
 
@@ -115,9 +102,7 @@ class _GroupRun:
         return events[0] if not self.comes_again and len(events) == 1 else None
 
     async def __call__(self, *, durable: bool) -> None:
-        route = self.route
-        if durable and not isinstance(route.app, Guard):
-            route = replace(route, app=Guard(route.app, PLAIN, route.label))
+        route = stored(self.route) if durable else self.route
         try:
             await route.run(self._scope, self._receive, self._take)
         except asyncio.CancelledError:

@@ -1,7 +1,7 @@
 """The email scope as one object."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -15,6 +15,7 @@ from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
 from gateway.scopes.email.conditions import Kind, Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
+from gateway.scopes.email.postmaster import postmaster
 from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Loc, Running, ScopeKind
@@ -140,6 +141,23 @@ class EmailKind(ScopeKind):
             options["require"] = _given(line.require, get_args(Method))
         return _MAKERS[key](getattr(line, key), target, policy, **options)
 
+    def router_of(self, routes: Sequence[Route], settings: Any, target: Callable[[str], Any]) -> EmailToRouter:
+        given = settings.postmaster
+        if given is None or any(self.mistakes_of(settings)):  # which are reported
+            return EmailToRouter(routes)
+        return EmailToRouter(routes, postmaster=given if "@" in given else target("postmaster"))
+
+    def mistakes_of(self, settings: Any) -> Iterator[tuple[Loc, str]]:
+        given, place = settings.postmaster, ("postmaster",)
+        if given is None:
+            return
+        if not isinstance(getattr(settings.routes, self.name, None), list):
+            yield place, "postmaster: it has no effect, because routes.email is not a list of routes"
+        elif "@" in given:
+            yield from ((place, f"postmaster: {error}") for error in _faults(given))
+            if settings.submission is None:
+                yield place, "postmaster: it is an address, and nothing can be sent to it: write submission"
+
     def subject(self, text: str) -> dict[str, Any]:
         try:
             address = check_address(text)
@@ -179,6 +197,13 @@ class EmailKind(ScopeKind):
             await submission.submit(mail["mail_from"], mail["rcpt_to"], mail["message"], dsn=dsn)
 
         return submit
+
+
+def _faults(address: str) -> Iterator[str]:
+    try:
+        postmaster(address)
+    except ValueError as error:
+        yield str(error)
 
 
 def _given(settings: Any, names: Iterable[str]) -> dict[str, Any]:

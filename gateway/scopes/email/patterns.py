@@ -30,7 +30,8 @@ class Narrowed(Pattern):
     inner: Pattern
 
 
-def _whole(pattern: Pattern) -> Pattern:
+def whole(pattern: Pattern) -> Pattern:
+    """Return the pattern without its conditions."""
     return pattern.inner if isinstance(pattern, Narrowed) else pattern
 
 
@@ -62,7 +63,7 @@ class Address(Pattern):
         return NO_CAPTURES if isinstance(key, MailKey) and key.base.casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        return self == _whole(other)
+        return self == whole(other)
 
     def __str__(self) -> str:
         return self.address
@@ -94,8 +95,8 @@ class Domain(Pattern):
         return NO_CAPTURES if key.rpartition("@")[2].casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
-        whole = _whole(other)
-        return self == whole or (isinstance(whole, Address) and self.match(whole.sample) is not None)
+        pattern = whole(other)
+        return self == pattern or (isinstance(pattern, Address) and self.match(pattern.sample) is not None)
 
     def __str__(self) -> str:
         return f"@{self.domain}"

@@ -12,7 +12,9 @@ from gateway.scopes.email.conditions import Facts, When, author
 from gateway.scopes.email.groups import Group, run_groups
 from gateway.scopes.email.kept_verdicts import KeptVerdicts
 from gateway.scopes.email.kind_of_message import with_kind
-from gateway.scopes.email.patterns import Address, Domain, MailKey, mail_key
+from gateway.scopes.email.patterns import Address, Domain, MailKey, mail_key, whole
+from gateway.scopes.email.postmaster import logged
+from gateway.scopes.email.postmaster import postmaster as postmaster_route
 from gateway.scopes.email.routes import MailRoute
 from protocols.asgi import EmailScope, Receive, Scope, Send
 from protocols.events import Event
@@ -55,8 +57,13 @@ class EmailToRouter(_MailRouter):
 
     patterns = (Address, Domain, Regex, Default, When)
 
-    def __init__(self, routes: Iterable[Route]) -> None:
+    def __init__(self, routes: Iterable[Route], *, postmaster: Any = None) -> None:
+        """``postmaster``: an address, or an application, for mail to postmaster and abuse at whatever domain that no
+        route by ``address`` takes. Without it, such mail that no route takes is a line in the log. Raises ValueError.
+        """
         super().__init__(routes)
+        self._names_postmaster = postmaster is not None
+        self._postmaster = postmaster_route(logged if postmaster is None else postmaster)
         self._kept = KeptVerdicts()
         conditions = [route.pattern.when for route in self.routes if isinstance(route.pattern, When)]
         self._has_conditions = bool(conditions)
@@ -74,8 +81,19 @@ class EmailToRouter(_MailRouter):
         if tag is not None or facts is not None:
             address = rcpt_to[0] if rcpt_to else ""
             key = mail_key(address, address if tag is None else without_tag(address, tag), facts)
-            return super().find({**scope, "rcpt_to": [key]})
-        return super().find(scope)
+            found = super().find({**scope, "rcpt_to": [key]})
+        else:
+            found = super().find(scope)
+        return found if found is not None and not self._names_postmaster else self._or_postmaster(scope, found)
+
+    def _or_postmaster(self, scope: EmailScope, found: tuple[Route, Captures] | None) -> tuple[Route, Captures] | None:
+        """A mailbox is not asked: its owner gets all of it, whatever a header field says."""
+        if scope["transport"] == "imap" or not scope["rcpt_to"]:
+            return found
+        captures = self._postmaster.pattern.match(scope["rcpt_to"][0])
+        if captures is None or (found is not None and isinstance(whole(found[0].pattern), Address)):
+            return found
+        return self._postmaster, captures
 
     def _candidates(self, index: Index, scope: EmailScope) -> Iterable[Route]:
         key = self.key(Default(), scope)
