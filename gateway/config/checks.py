@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway.config.carriers import WEBSOCKET, carrier
 from gateway.config.diagnostics import Diagnostic, suggestion
+from gateway.config.document import label
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
@@ -69,6 +70,16 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             "addresses and troubles; bind 127.0.0.1, or make sure that only a supervisor reaches it"
         )
         yield parsed.document.at_value(("console", "bind"), message)
+    yield from _doubts(parsed)
+
+
+def _doubts(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    for kind in KINDS.values():
+        lines = getattr(parsed.settings.routes, kind.name, None)
+        places = parsed.items("routes", kind.name) if isinstance(lines, list) else [("routes", kind.name)]
+        for loc, line in zip(places, lines if isinstance(lines, list) else [lines], strict=True):
+            for key, message in kind.doubts(line) if isinstance(line, kind.route) else ():
+                yield parsed.document.at_value((*loc, key), f"{label((*loc, key))}: {message}")
 
 
 def _required(parsed: ParsedConfig) -> Iterator[Diagnostic]:

@@ -15,6 +15,7 @@ from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
 from gateway.scopes.email.conditions import Kind, Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
+from gateway.scopes.email.doubts import doubt_of
 from gateway.scopes.email.postmaster import postmaster
 from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
@@ -141,13 +142,26 @@ class EmailKind(ScopeKind):
             options["require"] = _given(line.require, get_args(Method))
         return _MAKERS[key](getattr(line, key), target, policy, **options)
 
+    def doubts(self, line: Any) -> Iterator[tuple[str, str]]:
+        if line.recipient is not None and (doubt := doubt_of(line.recipient)) is not None:
+            yield "recipient", f"'{line.recipient}': {doubt}"
+
     def router_of(self, routes: Sequence[Route], settings: Any, target: Callable[[str], Any]) -> EmailToRouter:
         given = settings.postmaster
-        if given is None or any(self.mistakes_of(settings)):  # which are reported
+        if given is None or any(self._wrong_postmaster(settings)):  # which are reported
             return EmailToRouter(routes)
         return EmailToRouter(routes, postmaster=given if "@" in given else target("postmaster"))
 
     def mistakes_of(self, settings: Any) -> Iterator[tuple[Loc, str]]:
+        yield from self._wrong_postmaster(settings)
+        verified = any(getattr(server, "authentication", None) for server in settings.servers.values())
+        lines = getattr(settings.routes, self.name, None)
+        for number, line in enumerate(lines if isinstance(lines, list) and not verified else ()):
+            if line.require is not None:
+                place = ("routes", self.name, number, "require")
+                yield place, "require: no server verifies who a message is from; write authentication: at the server"
+
+    def _wrong_postmaster(self, settings: Any) -> Iterator[tuple[Loc, str]]:
         given, place = settings.postmaster, ("postmaster",)
         if given is None:
             return

@@ -190,6 +190,24 @@ def test_one_that_runs_is_no_obstacle(folder: Folder) -> None:
         assert running.wait(20) == 0
 
 
+def test_an_expression_for_recipients_that_takes_more_than_was_meant_is_warned_of(tmp_path: Path) -> None:
+    text = """
+servers: {mail: {protocol: smtp, bind: 127.0.0.1:0}}
+routes:
+  email:
+    - {recipient: '@support.example.org', app: shop.on_mail}
+    - {recipient: '^help@example\\.org$', app: shop.on_mail}
+"""
+    (tmp_path / "gateway.yaml").write_text(text)
+    (tmp_path / "shop.py").write_text("async def on_mail(scope, receive, send): ...")
+    done = subprocess.run(
+        [sys.executable, "-m", "gateway", "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+    )
+    [line] = done.stderr.splitlines()
+    assert "gateway.yaml:5:19: routes.email[0].recipient: '@support.example.org': " in line
+    assert r"example.org.evil.example for example.org; write '@support\.example\.org$'" in line
+
+
 @pytest.mark.parametrize(
     ("bind", "warned"),
     [("0.0.0.0:0", True), ("[::]:0", True), ("127.0.0.1:0", False), ("Localhost:0", False), ("[::1]:0", False)],
