@@ -1,90 +1,108 @@
-"""Mail: one to support becomes a ticket and is answered, one to the Twitter gateway becomes a post."""
+"""Mail: one to support opens a ticket or joins one, one to the Twitter gateway becomes a post."""
 
-import letter
+import logging
+
 import live
+import threads
+from django.core.files import File
 from django.db import transaction
-from helpdesk.models import Mail, Post, Ticket
-from letter import Letter
+from helpdesk.models import Attachment, Mail, Post, Ticket
 
 from gateway import EmailConsumer, InboundEmail
 
+logger = logging.getLogger(__name__)
+
+LONGEST_TEXT = 50_000
 LONGEST_POST = 280
-ANSWER = """\
-Hello,
-
-thank you for your mail. It is now ticket {tag}, and we will read it soon.
-If you want to add something, just answer this mail.
-
-Your helpdesk
-"""
+AUTOMATIC = {"auto-reply", "bounce", "own", "report"}
+"""Kinds of mail that neither open nor reopen a ticket: no person is waiting for an answer."""
 
 
 class SupportTicketHandler(EmailConsumer):
-    """Sync, so it may use the ORM. The sender's 250 waits until the ticket is committed and our answer has left."""
+    """Sync, so it may use the ORM.
+
+    The route has ``attempts``, so our answer is stored together with the mail's "done". If the process dies before
+    that, the mail comes again under the same id: its row is found, and the answer has the same Message-ID.
+    """
 
     def receive(self, message: InboundEmail) -> None:
-        incoming = letter.read(self.scope, message.stdlib, self.raw)
-        mail, new = file(incoming)
-        if new:
-            self.group_send(live.GROUP, live.update("ticket", mail.ticket.shown()))
-        if not mail.answered:
-            self.answer(mail, incoming)
+        mail = self.file(message)
+        if mail is None:
+            logger.info("%s from %s concerns no ticket", message.kind, message.sender or "nobody")
+            return
+        if mail.opens:
+            self.answer(mail, message)
+        self.group_send(live.GROUP, live.update("ticket", mail.ticket.shown()))
 
-    def answer(self, mail: Mail, incoming: Letter) -> None:
-        """Answer at least once: after a crash in between, the mail comes again, its row says that it is not answered,
-        and it is answered then.
+    @transaction.atomic
+    def file(self, message: InboundEmail) -> Mail | None:
+        """Put the mail into its ticket, once. None: it is automatic, and belongs to none."""
+        event = self.scope["extensions"]["delivery"]["id"]
+        known = Mail.objects.filter(event=event).first()
+        if known is not None:
+            return known
+        joined, related = threads.find(message, self.token)
+        if joined is None and message.kind in AUTOMATIC:
+            return None
+        ticket = joined or self.open(message, related)
+        mail = ticket.mails.create(
+            event=event,
+            kind=message.kind,
+            message_id=message.message_id[:255],
+            sender=message.sender[:254],
+            text=said(message)[:LONGEST_TEXT],
+            opens=joined is None,
+        )
+        store_attachments(mail, message)
+        if message.kind not in AUTOMATIC:
+            ticket.closed = False
+        ticket.save()
+        return mail
 
-        ``reply`` sends nothing to bounces, lists and robots (RFC 3834).
-        """
-        tag = mail.ticket.tag
-        self.reply(ANSWER.format(tag=tag), subject=f"Re: {incoming.topic} {tag}")
-        Mail.objects.filter(pk=mail.pk).update(answered=True)
+    def open(self, message: InboundEmail, related: Ticket | None) -> Ticket:
+        return Ticket.objects.create(
+            subject=message.subject[:255] or "(no subject)",
+            sender=message.sender[:254],
+            address=next(iter(self.scope["rcpt_to"]), "")[:254],
+            related=related,
+        )
+
+    def answer(self, mail: Mail, message: InboundEmail) -> None:
+        """Acknowledge the mail. ``reply`` sends nothing to lists and programs."""
+        ticket = mail.ticket
+        context = {"ticket": ticket}
+        subject = f"Re: {ticket.topic} {ticket.tag}"
+        message_id = self.reply(template="helpdesk/opened", context=context, subject=subject, token=str(ticket.pk))
+        if message_id:
+            ours = {"ticket": ticket, "kind": "ours", "message_id": message_id, "text": "(told that we will read it)"}
+            Mail.objects.get_or_create(event=f"{mail.event}-answer", defaults=ours)
 
 
-@transaction.atomic
-def file(incoming: Letter) -> tuple[Mail, bool]:
-    """Return the row of this mail, in its ticket, and whether it is new. If the mail comes again, its row is there
-    already."""
-    known = Mail.objects.filter(digest=incoming.digest).first()
-    if known is not None:
-        return known, False
-    old = ticket_of(incoming)
-    ticket = old or Ticket.objects.create(subject=incoming.subject or "(no subject)", sender=incoming.sender)
-    mail = ticket.mails.create(
-        digest=incoming.digest,
-        message_id=incoming.message_id,
-        sender=incoming.sender,
-        text=incoming.text,
-        answered=old is not None,  # only the mail that opens a ticket is answered
-    )
-    ticket.closed = False
-    ticket.save()
-    return mail, True
+def said(message: InboundEmail) -> str:
+    """Return what its sender wrote now, or what a bounce says."""
+    bounce = message.bounce
+    if bounce is None:
+        return message.reply_text
+    return f"{bounce.recipient}: {bounce.status} {bounce.diagnostic}".strip()
 
 
-def ticket_of(incoming: Letter) -> Ticket | None:
-    """Return the ticket that this mail belongs to: it answers one of its mails, or its sender quotes the number."""
-    ids = [each for each in (*incoming.references, incoming.message_id) if each]
-    mail = Mail.objects.filter(message_id__in=ids).select_related("ticket").last()
-    if mail is not None:
-        return mail.ticket
-    if incoming.ticket is None:
-        return None
-    # Numbers can be guessed, so this works only for the sender who opened the ticket.
-    return Ticket.objects.filter(pk=incoming.ticket, sender__iexact=incoming.sender).first()
+def store_attachments(mail: Mail, message: InboundEmail) -> None:
+    """Store the files where Django's storage puts them. They are copied piece by piece, and never whole in memory."""
+    for each in message.attachments:
+        stored = Attachment(mail=mail, name=each.filename, content_type=each.content_type[:100], size=each.size)
+        with each.open() as content:
+            stored.file.save(each.filename, File(content))
 
 
 class TwitterEmailGateway(EmailConsumer):
     """The mail's text (or its subject, if there is none) becomes a post."""
 
     def receive(self, message: InboundEmail) -> None:
-        incoming = letter.read(self.scope, message.stdlib, self.raw)
-        text = incoming.text or incoming.subject
+        text = message.reply_text or message.subject
         if not 0 < len(text) <= LONGEST_POST:
             self.reject(f"a post has 1 to {LONGEST_POST} characters, not {len(text)}")
             return
-        post, new = Post.objects.get_or_create(
-            digest=incoming.digest, defaults={"author": incoming.sender, "text": text}
-        )
+        event = self.scope["extensions"]["delivery"]["id"]
+        post, new = Post.objects.get_or_create(event=event, defaults={"author": message.sender[:254], "text": text})
         if new:
             self.group_send(live.GROUP, live.update("post", post.shown()))

@@ -17,6 +17,7 @@ from protocols.mail.oauth.login import store_login
 from protocols.mail.oauth.loopback import loopback_login
 from protocols.mail.oauth.settings import Auth
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused
+from protocols.queue import Queue
 
 SUBMISSION = "submission"
 
@@ -82,14 +83,16 @@ async def _logged_in(auth: Auth, username: str) -> str:
 
 async def _typed() -> AsyncIterator[str]:
     """Yield the lines that are typed. They are read on a thread that nobody waits for."""
-    loop, lines = asyncio.get_running_loop(), asyncio.Queue[str]()
+    loop, lines = asyncio.get_running_loop(), Queue[str](1)
 
     def read() -> None:
         for line in sys.stdin:
             if loop.is_closed():
                 return
-            loop.call_soon_threadsafe(lines.put_nowait, line)
+            loop.call_soon_threadsafe(lines.put, line)
 
     threading.Thread(target=read, name="typed", daemon=True).start()
     while True:
-        yield await lines.get()
+        while not lines:
+            await lines.more()
+        yield lines.popleft()

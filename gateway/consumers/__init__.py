@@ -12,6 +12,7 @@ from gateway.consumers.mqtt import AsyncJsonMqttConsumer, AsyncMqttConsumer, Jso
 from gateway.consumers.mqtt_batch import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
 from gateway.consumers.sms import AsyncSMSConsumer, SMSConsumer
 from gateway.consumers.websocket import AsyncWebsocketConsumer, WebsocketConsumer
+from protocols.mail.compose.reply_token import ReplyToken
 from protocols.mail.message import InboundEmail
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "MqttBatchConsumer",
     "MqttConsumer",
     "MqttMessage",
+    "ReplyToken",
     "SMSConsumer",
     "StopConsumer",
     "SyncConsumer",

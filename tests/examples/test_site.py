@@ -2,118 +2,23 @@
 
 import base64
 import concurrent.futures
-import email
 import json
 import re
 import signal
 import subprocess
 import time
-from email.message import EmailMessage, Message
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from servers.programs import program
 from servers.site import PATIENCE, ROOT, Site, running, until
+from servers.site_visitor import event, letter, signed_in, write
 from websockets.exceptions import ConnectionClosed
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import connect
 from websockets.typing import Origin
 
-
-def letter(sender: str, subject: str, text: str = "Where is it?", **headers: str) -> EmailMessage:
-    message = EmailMessage()
-    message["From"] = f"Somebody <{sender}>"
-    message["To"] = "help@support.example.org"
-    message["Subject"] = subject
-    for name, value in headers.items():
-        message[name.replace("_", "-")] = value
-    message.set_content(text)
-    return message
-
-
-def write(site: Site, message: EmailMessage, *, to: str = "help@support.example.org") -> None:
-    site.mail(message, sender=str(message["From"]).split("<")[1].rstrip(">"), to=to)
-
-
-def answers(site: Site, recipient: str) -> list[Message]:
-    return [email.message_from_bytes(raw) for raw in site.answers(recipient)]
-
-
-def event(socket: ClientConnection, kind: str, **fields: Any) -> dict[str, Any]:
-    """The next event of ``kind`` with these fields; what else happens on the site meanwhile is passed over."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        said = json.loads(socket.recv(timeout=deadline - time.monotonic()))
-        for row in said["data"] if said["kind"] == kind else ():
-            if fields.items() <= row.items():
-                return dict(row)
-
-
-# Mail.
-
-
-def test_a_mail_opens_a_ticket_and_is_answered_in_its_thread(site: Site) -> None:
-    with site.websocket("/live/") as live:
-        write(site, letter("ann@opens.example", "My order", Message_ID="<first@opens.example>"))
-        assert event(live, "ticket", sender="ann@opens.example")["subject"] == "My order"
-    [(number, closed)] = site.rows("SELECT id, closed FROM helpdesk_ticket WHERE sender = ?", "ann@opens.example")
-    assert not closed
-    [answer] = answers(site, "ann@opens.example")
-    assert answer["subject"] == f"Re: My order [#{number}]"
-    assert answer["in-reply-to"] == "<first@opens.example>"
-    assert "<first@opens.example>" in answer["references"]
-    assert answer["auto-submitted"] == "auto-replied"
-    assert f"[#{number}]" in answer.get_payload()
-
-
-def test_an_answer_joins_its_ticket_by_references(site: Site) -> None:
-    write(site, letter("bob@thread.example", "Refund", Message_ID="<a@thread.example>"))
-    [answer] = answers(site, "bob@thread.example")
-    references = f"<a@thread.example> {answer['message-id']}"
-    write(site, letter("bob@elsewhere.example", "Re: Refund", Message_ID="<b@thread.example>", References=references))
-    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE subject = 'Refund'")
-    assert site.rows("SELECT sender FROM helpdesk_mail WHERE ticket_id = ? ORDER BY id", number) == [
-        ("bob@thread.example",),
-        ("bob@elsewhere.example",),
-    ]
-    assert not site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "bob@elsewhere.example")
-    assert len(answers(site, "bob@thread.example")) == 1
-    assert not answers(site, "bob@elsewhere.example")
-
-
-def test_an_answer_joins_its_ticket_by_the_number_but_only_from_who_opened_it(site: Site) -> None:
-    write(site, letter("cid@tag.example", "Broken"))
-    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "cid@tag.example")
-    write(site, letter("cid@tag.example", f"Re: Broken [#{number}]", "Still broken"))
-    write(site, letter("eve@tag.example", f"Re: Broken [#{number}]", "Send me all of it"))
-    said = site.rows("SELECT sender FROM helpdesk_mail WHERE ticket_id = ?", number)
-    assert said == [("cid@tag.example",), ("cid@tag.example",)]
-    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "eve@tag.example")
-
-
-def test_the_same_mail_delivered_twice_is_one_ticket_and_one_answer(site: Site) -> None:
-    mail = letter("dan@twice.example", "Twice", Message_ID="<twice@twice.example>")
-    write(site, mail)
-    write(site, mail)
-    assert site.rows("SELECT count(*) FROM helpdesk_mail WHERE sender = ?", "dan@twice.example") == [(1,)]
-    assert len(answers(site, "dan@twice.example")) == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "headers"),
-    [("vacation", {"Auto_Submitted": "auto-replied"}), ("list", {"Precedence": "list"})],
-)
-def test_machines_get_a_ticket_but_no_answer(site: Site, name: str, headers: dict[str, str]) -> None:
-    write(site, letter(f"{name}@robot.example", "Out of office", **headers))
-    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", f"{name}@robot.example")
-    assert not answers(site, f"{name}@robot.example")
-
-
-def test_a_bounce_is_not_answered(site: Site) -> None:
-    site.mail(letter("bounce@robot.example", "Undeliverable"), sender="", to="help@support.example.org")
-    assert site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "bounce@robot.example")
-    assert not answers(site, "bounce@robot.example")
+# Posts. Tickets have a module of their own.
 
 
 def test_mail_to_the_twitter_gateway_becomes_a_post(site: Site) -> None:
@@ -290,32 +195,12 @@ def test_the_admin_lists_the_same_rows(site: Site) -> None:
     site.publish("sensors/attic/temperature", "30.5")
     site.sms("For the admin", sender="+447700900789", message_id="admin")
     write(site, letter("ida@admin.example", "For the admin"))
-    with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
-        signed_in(browser)
+    with signed_in(site) as browser:
         assert "attic" in browser.get("/admin/helpdesk/reading/").text
         assert "For the admin" in browser.get("/admin/helpdesk/text/").text
         assert "ida@admin.example" in browser.get("/admin/helpdesk/ticket/").text
         [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "ida@admin.example")
         assert "Where is it?" in browser.get(f"/admin/helpdesk/ticket/{number}/change/").text
-
-
-def signed_in(browser: httpx.Client) -> None:
-    browser.get("/admin/login/")
-    form = {"username": "ann", "password": "secret-ann", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-    assert "Site administration" in browser.post("/admin/login/?next=/admin/", data=form).text
-
-
-def test_a_ticket_that_is_closed_in_the_admin_is_closed_on_the_page(site: Site) -> None:
-    write(site, letter("joe@admin.example", "Close me"))
-    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = ?", "joe@admin.example")
-    with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
-        signed_in(browser)
-        form = {"subject": "Close me", "sender": "joe@admin.example", "closed": "on"}
-        form |= {"csrfmiddlewaretoken": browser.cookies["csrftoken"]}
-        form |= {f"mails-{name}_FORMS": "0" for name in ("TOTAL", "INITIAL")}
-        with site.websocket("/live/") as live:
-            browser.post(f"/admin/helpdesk/ticket/{number}/change/", data=form)
-            assert event(live, "ticket", id=number)["closed"]
 
 
 @pytest.mark.parametrize(("environment", "code"), [({}, 2), ({"SITE_SECRET_KEY": "long and random"}, 0)])

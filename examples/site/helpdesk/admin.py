@@ -1,36 +1,45 @@
 from typing import Any
 
-import live
-from asgiref.sync import async_to_sync
+import answers
+from django import forms
 from django.contrib import admin
 from django.db import transaction
 from django.http import HttpRequest
 
-from gateway import get_channel_layer
 from helpdesk.models import Mail, Post, Reading, Text, Ticket
 
 
 class MailInline(admin.TabularInline):
     model = Mail
     extra = 0
-    fields = ("sender", "text", "received_at", "answered")
-    readonly_fields = ("sender", "text", "received_at", "answered")
+    fields = readonly_fields = ("sender", "kind", "text", "received_at")
     can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class TicketForm(forms.ModelForm):
+    answer = forms.CharField(widget=forms.Textarea, required=False, help_text="Leaves by mail when you save.")
 
 
 @admin.register(Ticket)
 class TicketAdmin(admin.ModelAdmin):
+    form = TicketForm
+    fields = ("subject", "sender", "address", "related", "closed", "answer")
+    raw_id_fields = ("related",)
     list_display = ("__str__", "sender", "opened_at", "updated_at", "closed")
     list_filter = ("closed",)
     search_fields = ("subject", "sender")
     inlines = (MailInline,)
 
+    @transaction.atomic
     def save_model(self, request: HttpRequest, obj: Ticket, form: Any, change: bool) -> None:
-        """Save the ticket and update the page. Views run in the gateway's process, so they use the same channel layer
-        as handlers."""
+        """Save the ticket, send the answer, and update the page."""
         super().save_model(request, obj, form, change)
-        tell = async_to_sync(get_channel_layer().group_send)
-        transaction.on_commit(lambda: tell(live.GROUP, live.update("ticket", obj.shown())))
+        if text := form.cleaned_data["answer"].strip():
+            answers.answer(obj, text)
+        answers.tell(obj)
 
 
 @admin.register(Post)

@@ -1,9 +1,13 @@
 """The site's tables: tickets with their mails, posts, temperatures and texts."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from django.db import models
+from django.urls import reverse
+
+REPLY = re.compile(r"^(?:re:\s*)+", re.IGNORECASE)
 
 
 class Ticket(models.Model):
@@ -11,6 +15,14 @@ class Ticket(models.Model):
 
     subject = models.CharField(max_length=255)
     sender = models.EmailField(help_text="The address of the person who asked.")
+    address = models.EmailField(blank=True, help_text="The address of ours that they wrote to.")
+    related = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        help_text="The ticket that its first mail refers to, whose participants do not know this sender.",
+    )
     opened_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     closed = models.BooleanField(default=False)
@@ -21,49 +33,79 @@ class Ticket(models.Model):
     def __str__(self) -> str:
         return f"#{self.pk} {self.subject}"
 
+    def get_absolute_url(self) -> str:
+        return reverse("ticket", args=[self.pk])
+
     @property
     def tag(self) -> str:
         """The mark in a subject by which an answer without References finds its ticket."""
         return f"[#{self.pk}]"
 
+    @property
+    def topic(self) -> str:
+        """The subject without ``Re:`` and without our mark."""
+        return REPLY.sub("", self.subject.replace(self.tag, "")).strip()
+
+    def is_with(self, sender: str) -> bool:
+        """Whether ``sender`` has written in this ticket before."""
+        return bool(sender) and self.mails.filter(sender__iexact=sender).exclude(kind="bounce").exists()
+
     def shown(self) -> dict[str, Any]:
         """This row as the page gets it. (The other tables have the same method.)"""
-        mails = list(self.mails.all())
+        theirs = [mail for mail in self.mails.all() if mail.kind != "ours"]
         return {
             "id": self.pk,
+            "url": self.get_absolute_url(),
             "subject": self.subject,
             "sender": self.sender,
             "closed": self.closed,
-            "mails": len(mails),
-            "text": mails[-1].text[:300] if mails else "",
+            "mails": len(theirs),
+            "text": theirs[-1].text[:300] if theirs else "",
             "at": self.updated_at.timestamp(),
         }
 
 
 class Mail(models.Model):
-    """One mail of a ticket. ``digest`` is unique: the same mail delivered twice is one row."""
+    """One mail of a ticket, theirs or ours."""
 
     ticket = models.ForeignKey(Ticket, on_delete=models.CASCADE, related_name="mails")
-    digest = models.CharField(
-        max_length=64, unique=True, help_text="SHA-256 of the parts that are the same in each delivery."
+    event = models.CharField(
+        max_length=255, unique=True, help_text="The same for each delivery of a mail: it is one row."
     )
+    kind = models.CharField(max_length=16, help_text="person, bounce, auto-reply ...; ours is what we sent.")
     message_id = models.CharField(max_length=255, db_index=True, blank=True)
-    sender = models.EmailField()
+    sender = models.EmailField(blank=True)
     text = models.TextField(blank=True)
     received_at = models.DateTimeField(auto_now_add=True)
-    answered = models.BooleanField(default=False, help_text="Our answer has left (or none was due).")
+    opens = models.BooleanField(default=False, help_text="It opened the ticket, and is acknowledged.")
 
     class Meta:
-        ordering = ["received_at"]
+        ordering = ["received_at", "pk"]
 
     def __str__(self) -> str:
-        return f"{self.sender} {self.received_at:%Y-%m-%d %H:%M}"
+        return f"{self.sender or 'we'} {self.received_at:%Y-%m-%d %H:%M}"
+
+
+class Attachment(models.Model):
+    """A file that came with a mail."""
+
+    mail = models.ForeignKey(Mail, on_delete=models.CASCADE, related_name="attachments")
+    name = models.CharField(max_length=255)
+    content_type = models.CharField(max_length=100)
+    size = models.PositiveBigIntegerField(help_text="In bytes.")
+    file = models.FileField(upload_to="attachments/%Y/%m/", max_length=400)
+
+    class Meta:
+        ordering = ["pk"]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class Post(models.Model):
     """A mail to the Twitter gateway."""
 
-    digest = models.CharField(max_length=64, unique=True)
+    event = models.CharField(max_length=255, unique=True)
     author = models.EmailField()
     text = models.CharField(max_length=280)
     posted_at = models.DateTimeField(auto_now_add=True)

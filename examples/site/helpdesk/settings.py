@@ -77,6 +77,9 @@ AUTH_PASSWORD_VALIDATORS = [
 LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
+EMAIL_BACKEND = "gateway.django.EmailBackend"  # mail of views and the admin leaves by the gateway's outbox
+MEDIA_ROOT = VAR_DIR / "media"
+"""Where attachments are. No address leads there: a view hands them to the team."""
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 LOGGING_CONFIG = None  # the gateway has set logging up

@@ -36,12 +36,12 @@ function connect(path, { open = () => {}, message, lost = () => {} }) {
 
 // Lists: tickets, texts and posts. Newest first; a row that comes again replaces itself and moves to the top.
 
-const head = (title, at) =>
-  element("div", { className: "head" }, element("strong", { textContent: title, title }), clock(at));
+const head = (title, at, url) =>
+  element("div", { className: "head" }, element("strong", { title }, url ? element("a", { textContent: title, href: url }) : title), clock(at));
 
 const rows = {
   ticket: (t) => [
-    head(`#${t.id} ${t.subject}`, t.at),
+    head(`#${t.id} ${t.subject}`, t.at, t.url),
     element("p", { textContent: `${t.sender} · ${t.mails === 1 ? "1 mail" : `${t.mails} mails`}${t.closed ? " · closed" : ""}` }),
     element("p", { textContent: t.text }),
   ],

@@ -1,0 +1,31 @@
+"""The page of one ticket, for the team."""
+
+import answers
+from django.contrib.admin.views.decorators import staff_member_required
+from django.http import FileResponse, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+
+from helpdesk.models import Attachment, Ticket
+
+
+@staff_member_required
+def ticket(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show a ticket. A POST with ``text`` answers it, one with ``close`` closes it."""
+    found = get_object_or_404(Ticket.objects.prefetch_related("mails__attachments"), pk=pk)
+    if request.method != "POST":
+        return render(request, "helpdesk/ticket.html", {"ticket": found})
+    if text := request.POST.get("text", "").strip():
+        answers.answer(found, text)
+    found.closed = "close" in request.POST
+    found.save()
+    answers.tell(found)
+    return redirect(found)
+
+
+@staff_member_required
+def attachment(request: HttpRequest, pk: int) -> FileResponse:
+    """Download a file. It is never shown inside a page of ours: a stranger has sent it."""
+    found = get_object_or_404(Attachment, pk=pk)
+    response = FileResponse(found.file.open(), as_attachment=True, filename=found.name)
+    response["Content-Type"] = "application/octet-stream"
+    return response
