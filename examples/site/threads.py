@@ -32,7 +32,7 @@ def find(message: InboundEmail, token: ReplyToken | None) -> tuple[Ticket | None
 
 
 def by_token(token: ReplyToken | None) -> Ticket | None:
-    """The address that it came to has our signature: a person who writes there has our mail, from us or from a colleague."""
+    """Our signature is in the address that it came to: its author has our mail, from us or from a colleague."""
     return None if token is None or not token.id.isdecimal() else Ticket.objects.filter(pk=token.id).first()
 
 
