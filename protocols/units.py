@@ -194,6 +194,24 @@ Network = Annotated[str, Unit(_network_text, {"type": "string", "examples": _NET
 
 
 @dataclass(frozen=True)
+class OneOrMore:
+    """A list, for which its only member may be written."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
+        from pydantic_core import core_schema
+
+        def members(value: Any) -> Any:
+            """Return a tuple, which pydantic wants here: it is strict."""
+            return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, dict) else value
+
+        return core_schema.no_info_before_validator_function(members, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        several = handler(core)
+        return {"anyOf": [several["items"], several]}
+
+
+@dataclass(frozen=True)
 class TextFor:
     """Settings for which a text alone may be written, in place of a mapping with one key."""
 

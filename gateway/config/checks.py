@@ -3,6 +3,7 @@
 import ipaddress
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -219,11 +220,14 @@ def _lost_servers(parsed: ParsedConfig) -> list[dict[str, Any]]:
 
 
 def _submission(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    if parsed.settings.submission is not None:
+    if (settings := parsed.settings.submission) is None:
+        return
+    for key, attempt in (("url", replace(settings, dkim=())), ("dkim", settings)):
         try:
-            open_submission(parsed.settings.submission)
+            open_submission(attempt)
         except ValueError as error:
-            yield parsed.document.at_value(("submission", "url"), f"submission.url: {error}")
+            yield parsed.document.at_value(("submission", key), f"submission.{key}: {error}")
+            return
 
 
 def _reply_tokens(parsed: ParsedConfig) -> Iterator[Diagnostic]:

@@ -11,8 +11,8 @@ def open_submission(settings: SubmissionSettings) -> Submission:
     """Return what sends mail by ``settings``, without connecting. Raises ValueError, with one sentence."""
     if settings.url != DJANGO:
         return submission.open_submission(settings)
-    if settings.username is not None or settings.ca is not None:
-        raise ValueError("the project's settings say how its EMAIL_BACKEND connects; take username and ca away")
+    if settings.username is not None or settings.ca is not None or settings.dkim:
+        raise ValueError("the project's EMAIL_BACKEND connects and signs by itself; take username, ca and dkim away")
     try:
         from gateway.django.submission import DjangoSubmission
     except ImportError as error:

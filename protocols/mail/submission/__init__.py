@@ -8,6 +8,8 @@
 * ``pool``: keeps connections open for the next mail.
 * ``smtp``: sends by a submission server.
 * ``maildir``: writes into a folder instead.
+* ``signing``: signs with DKIM before that.
+* ``seven_bit``: turns a message into ASCII, for servers that need it, and for signatures. Pure.
 """
 
 from urllib.parse import urlsplit
@@ -16,13 +18,20 @@ from protocols.mail.submission.interface import Submission
 from protocols.mail.submission.login import PORTS
 from protocols.mail.submission.maildir import MaildirSubmission
 from protocols.mail.submission.settings import SubmissionSettings
+from protocols.mail.submission.signing import SignedSubmission
 from protocols.mail.submission.smtp import SMTPSubmission
 
 __all__ = ["MaildirSubmission", "SMTPSubmission", "Submission", "SubmissionSettings", "open_submission"]
 
 
 def open_submission(settings: SubmissionSettings) -> Submission:
-    """Return what sends mail by ``settings``, without connecting. Raises ValueError if the URL is wrong."""
+    """Return what sends mail by ``settings``, without connecting. Raises ValueError, with one sentence, if the URL is
+    wrong, or a key cannot sign."""
+    opened = _open(settings)
+    return SignedSubmission(opened, settings.dkim) if settings.dkim else opened
+
+
+def _open(settings: SubmissionSettings) -> Submission:
     url = urlsplit(settings.url)
     if url.scheme == "file" and url.path and not url.netloc:
         return MaildirSubmission(url.path)

@@ -66,7 +66,7 @@ class Connection:
         transport.set_protocol(self._line)
         self._line.connection_made(transport)
         self._writer = asyncio.StreamWriter(transport, self._line, self._reader, loop)
-        self._offered = frozenset(offered)
+        self.offered = frozenset(offered)
         self._timeout = timeout
         self._open_transaction = False
         """Whether the server has the sender, or recipients, of a message that it did not get."""
@@ -105,11 +105,11 @@ class Connection:
 
     async def _envelope(self, mail: Mail) -> dict[str, Reply]:
         """Everything up to the server's 354. Returns the answers to the recipients that are refused."""
-        sender = mail_command(mail, self._offered)
-        recipients = [rcpt_command(mail, each, self._offered) for each in mail.rcpt_to]
+        sender = mail_command(mail, self.offered)
+        recipients = [rcpt_command(mail, each, self.offered) for each in mail.rcpt_to]
         reset = [b"RSET\r\n"] if self._open_transaction else []
         self._open_transaction = True
-        if "pipelining" in self._offered:
+        if "pipelining" in self.offered:
             replies = await self._together([*reset, sender, *recipients, b"DATA\r\n"])
         else:
             replies = await self._one_by_one(reset, sender, recipients)

@@ -1,11 +1,25 @@
 """The settings of outgoing mail."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Count, Seconds, Timeout
+from protocols.units import Count, Host, OneOrMore, Seconds, Timeout
+
+
+@dataclass(frozen=True)
+class DKIMSettings:
+    """A DKIM key (RFC 6376). Its public half is in the DNS, at `SELECTOR._domainkey.DOMAIN`."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    domain: Host
+    """Mail is signed whose From is at this domain, or below it; of several keys, by the one with the longest domain."""
+    selector: Host
+    """The name of the key."""
+    key: str
+    """Path of the private key: RSA, as PEM. Other users of this machine must not be able to read it."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,9 @@ class SubmissionSettings:
     5321, 4.5.3.2.6): a mail that is given up then may arrive twice."""
     max_connections: Count = 5
     """How many messages are sent at the same time; further ones wait."""
+    dkim: Annotated[tuple[DKIMSettings, ...], OneOrMore()] = ()
+    """Signs mail: ``{domain: example.org, selector: mail, key: dkim.pem}``, or a list of such. Needs
+    `pip install 'asgi-gateway[mail]'`."""
     keep_open: Seconds = 10.0
     """How long a connection is kept open for the next message. `0`: each message has a connection of its own."""
 

@@ -1,7 +1,8 @@
 """Sends by a submission server (RFC 6409)."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import aiosmtplib
 
@@ -14,6 +15,7 @@ from protocols.mail.submission.connection import Connection, Reply, Stale
 from protocols.mail.submission.login import Login
 from protocols.mail.submission.pool import Pool
 from protocols.mail.submission.settings import SubmissionSettings
+from protocols.mail.submission.seven_bit import fits, fitted
 
 _REFUSALS = (aiosmtplib.SMTPSenderRefused, aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPDataError)
 """After these the connection takes the next message."""
@@ -57,7 +59,7 @@ class SMTPSubmission:
 
     async def _send_over(self, connection: Connection, mail: Mail) -> Mapping[str, Reply]:
         try:
-            refused = await connection.send(mail)
+            refused = await connection.send(await _fitted(mail, connection.offered))
         except Stale:
             connection.abort()
             raise
@@ -75,3 +77,10 @@ class SMTPSubmission:
 
     async def close(self) -> None:
         await self._pool.close()
+
+
+async def _fitted(mail: Mail, offered: Collection[str]) -> Mail:
+    """Return ``mail`` for a server with these extensions. Raises ValueError if there is no such form."""
+    if fits(mail.message, offered):
+        return mail
+    return replace(mail, message=await asyncio.to_thread(fitted, mail.message, offered))
