@@ -17,7 +17,7 @@ from protocols.mail.compose.fields import merged
 from protocols.mail.compose.forward import LOOP, forward_subject, introduced, was_forwarded_by
 from protocols.mail.compose.mail import UNKNOWN_DOMAIN, new_message_id
 from protocols.mail.compose.mailbox import is_address, mailbox, mailboxes
-from protocols.mail.compose.reply_token import ReplyToken, ReplyTokens, split
+from protocols.mail.compose.reply_token import ReplyToken, ReplyTokens
 from protocols.mail.message import InboundEmail
 from protocols.mail.mime import name_by_type
 
@@ -34,7 +34,8 @@ _SENT = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
 class Answering:
     """What the mail consumers of a gateway share."""
 
-    tokens: ReplyTokens = field(default_factory=lambda: ReplyTokens(()))
+    tokens: ReplyTokens | None = None
+    """None: the file has no secret."""
     rate: AnswerRate = field(default_factory=AnswerRate)
 
 
@@ -100,8 +101,10 @@ class Desk:
     @property
     def token(self) -> ReplyToken | None:
         """The token of ours in an address of the message."""
+        if (tokens := self._here.tokens) is None:
+            return None
         named = (*self._scope["rcpt_to"], *self._message.to, *self._message.cc)
-        return next((token for token in map(self._here.tokens.read, named) if token is not None), None)
+        return next((token for token in map(tokens.read, named) if token is not None), None)
 
     def whom(self, given: Addresses | None = None) -> tuple[Sequence[str], str]:
         """(addresses that an answer goes to, why there are none)."""
@@ -153,7 +156,7 @@ class Desk:
     def token_address(self, letter: Letter, to: str) -> str:
         """Return our address with the letter's token, made for ``to``. Raises LookupError without a secret, ValueError
         if the token is too long."""
-        if not self._here.tokens:
+        if self._here.tokens is None:
             raise LookupError("token= needs a secret; write reply_tokens: {secret: ...} into the gateway's file")
         return self._here.tokens.address(mailbox(self._own(letter)).address, letter.token, to)
 
@@ -207,7 +210,7 @@ class Desk:
         own = next(iter(self._ours()), "")
         if not own:
             raise ValueError("the message names none of our addresses; write from_=")
-        return split(own)[0] if self._here.tokens.read(own) else own
+        return self._here.tokens.without(own) if self._here.tokens else own
 
     def _next_id(self, letter: Letter) -> str:
         """Return a Message-ID that is the same in every attempt at this message, and in no other mail."""

@@ -11,9 +11,10 @@ import hmac
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
+from protocols.mail.addresses import DELIMITER
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 
@@ -40,9 +41,13 @@ class ReplyTokenSettings:
     """At least 16 characters that nobody else knows. Several while you change it: the first signs, and answers to mail
     that was signed with the others are still recognized."""
 
+    delimiter: Literal["+", "-", "=", "_", "."] = "+"
+    """What stands between a local part and the token: a `recipient_delimiter` of your mail server, and of the server in
+    this file."""
+
     def tokens(self) -> "ReplyTokens":
-        """Raises ValueError if a secret is too short."""
-        return ReplyTokens([self.secret] if isinstance(self.secret, Secret) else self.secret)
+        """Raises ValueError if a secret is too short, or there is none."""
+        return ReplyTokens([self.secret] if isinstance(self.secret, Secret) else self.secret, self.delimiter)
 
 
 class ReplyToken:
@@ -67,19 +72,19 @@ class ReplyToken:
 class ReplyTokens:
     """Makes tokens with the first secret, and reads those that were made with any of them."""
 
-    def __init__(self, secrets: Sequence[Secret]) -> None:
-        """Raises ValueError if one is too short."""
+    def __init__(self, secrets: Sequence[Secret], delimiter: str = DELIMITER) -> None:
+        """Raises ValueError if one of ``secrets`` is too short, or there is none."""
+        if not secrets:
+            raise ValueError("there is no secret; write one that nobody can guess")
         if any(len(secret.reveal()) < SHORTEST_SECRET for secret in secrets):
             raise ValueError(f"a secret has fewer than {SHORTEST_SECRET} characters; write one that nobody can guess")
         self._keys = [
             hashlib.sha256(b"asgi-gateway reply token\0" + each.reveal().encode()).digest() for each in secrets
         ]
-
-    def __bool__(self) -> bool:
-        return bool(self._keys)
+        self._delimiter = delimiter
 
     def address(self, own: str, id: str, recipient: str) -> str:
-        """Return ``own`` with a token for ``id`` behind a plus sign. ``recipient`` is the address that it is for.
+        """Return ``own`` with a token for ``id`` as its tag. ``recipient`` is the address that it is for.
 
         Raises ValueError if ``id`` is too long beside that local part, or empty. A UUID takes 16 bytes.
         """
@@ -90,10 +95,10 @@ class ReplyTokens:
         room = _ROOM - len(local.encode()) - 1
         most = room * 5 // 8 - _MARK - _MAC - 1
         if most < 1 or local.startswith('"'):
-            raise ValueError(f"token: there is no room for one behind {local}+; write a shorter from_=")
+            raise ValueError(f"token: there is no room for one behind {local}; write a shorter from_=")
         if not id or len(token) > room:
-            raise ValueError(f"token: {id!r} does not fit behind {local}+; write an id of 1 to {most} bytes, or a UUID")
-        return f"{local}+{token}@{domain}"
+            raise ValueError(f"token: {id!r} does not fit behind {local}; write an id of 1 to {most} bytes, or a UUID")
+        return f"{local}{self._delimiter}{token}@{domain}"
 
     def _token(self, id: str, recipient: str) -> str:
         key = self._keys[0]
@@ -102,24 +107,26 @@ class ReplyTokens:
 
     def read(self, address: str) -> ReplyToken | None:
         """Return the token in ``address``; None if there is none of ours."""
-        _, token = split(address)
-        raw = _decoded(token)
+        raw = _decoded(self._split(address)[1])
         content, mac = raw[:-_MAC], raw[-_MAC:]
         for key in self._keys if len(content) > _MARK + 1 else ():
             if hmac.compare_digest(mac, _mac(key, content)):
                 return ReplyToken(_unpacked(content[:-_MARK]), content[-_MARK:], key)
         return None
 
+    def without(self, address: str) -> str:
+        """Return ``address`` without the token of ours in it, if there is one."""
+        return address if self.read(address) is None else self._split(address)[0]
 
-def split(address: str) -> tuple[str, str]:
-    """(address without its token, token) of ``address``, by the form alone; the token is empty if there is none.
+    def _split(self, address: str) -> tuple[str, str]:
+        """(address without its token, token) of ``address``, by the form alone; the token is empty if there is none.
 
-    Fastmail delivers ``alpha@user.example.org`` to ``user+alpha@example.org``, so other tags may stand in front.
-    """
-    local, at, domain = address.rpartition("@")
-    base, _, tag = local.rpartition("+")
-    token = tag.lower()
-    return (f"{base}{at}{domain}", token) if base and _TOKEN.fullmatch(token) else (address, "")
+        Fastmail delivers ``alpha@user.example.org`` to ``user+alpha@example.org``, so other tags may stand in front.
+        """
+        local, at, domain = address.rpartition("@")
+        base, _, tag = local.rpartition(self._delimiter)
+        token = tag.lower()
+        return (f"{base}{at}{domain}", token) if base and _TOKEN.fullmatch(token) else (address, "")
 
 
 def _packed(id: str) -> bytes:
@@ -146,7 +153,7 @@ def _key(secret: Secret) -> bytes:
 
 
 def _mark(key: bytes, recipient: str) -> bytes:
-    return hmac.digest(key, b"for\0" + recipient.casefold().encode(), hashlib.sha256)[:_MARK]
+    return hmac.digest(key, b"for\0" + recipient.casefold().encode(errors="replace"), hashlib.sha256)[:_MARK]
 
 
 def _mac(key: bytes, content: bytes) -> bytes:

@@ -55,7 +55,7 @@ def test_a_token_with_another_letter_is_none(at: int) -> None:
 @given(st.text(max_size=80))
 def test_no_address_raises(address: str) -> None:
     assert ReplyTokens([KEY]).read(address) is None
-    assert ReplyTokens([]).read(f"reply+{address}@example.org") is None
+    assert ReplyTokens([KEY]).read(f"reply+{address}@example.org") is None
 
 
 @given(st.text(st.characters(codec="utf-8"), min_size=1, max_size=5))
@@ -87,3 +87,14 @@ def test_an_id_that_is_too_long_is_refused_with_the_room_that_there_is() -> None
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="fewer than 16 characters"):
         ReplyTokens([Secret("hunter2")])
+    with pytest.raises(ValueError, match="there is no secret"):
+        ReplyTokens([])
+
+
+def test_another_delimiter() -> None:
+    tokens = ReplyTokens([KEY], "-")
+    address = tokens.address("support-desk@example.org", "17", ANN)
+    assert address.startswith("support-desk-")
+    assert str(tokens.read(address)) == "17"
+    assert tokens.without(address) == "support-desk@example.org"
+    assert tokens.without("support-desk@example.org") == "support-desk@example.org"
