@@ -44,7 +44,7 @@ class Mail:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def __str__(self) -> str:
+    def __repr__(self) -> str:
         return str(self.path.relative_to(MAILS).with_suffix(""))
 
     @cached_property
@@ -67,7 +67,7 @@ class Mail:
         return InboundEmail(self.raw, mail_from=self.mail_from, rcpt_to=self.rcpt_to)
 
     def differences(self, message: InboundEmail) -> Iterator[str]:
-        """Yield what ``message`` shows otherwise than the file beside the mail says."""
+        """Yield each difference between ``message`` and the file beside the mail."""
         for key, wanted in self.expected.items():
             if key not in ENVELOPE:
                 yield from (f"{key}: {line}" for line in _differences(message, key, wanted))

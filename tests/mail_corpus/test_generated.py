@@ -76,7 +76,8 @@ def read_all(raw: bytes) -> InboundEmail:
         assert each.filename
         assert not set(each.filename) & set('/\\:\0\r\n"')
     for value in text:
-        value.encode()  # no lone surrogates: each can be stored and shown
+        value.encode()  # no lone surrogates, and no NUL: each can be stored and shown
+        assert "\0" not in value
     for value in (message.date, message.bounce, message.spam, message.calendar, dict(message.headers)):
         repr(value)
     assert message.raw == raw

@@ -146,13 +146,14 @@ class Part:
         return decoded_size(self.payload, self.encoding)
 
     def text(self, other: str = "") -> str:
-        """Return the body as text with LF as the line end; ``format=flowed`` is joined. ``other`` is a charset that the
-        same mail declares elsewhere, for bytes that are undeclared here."""
+        """Return the body as text with LF as the line end, and without NULs, which no person sees and some databases do
+        not store; ``format=flowed`` is joined. ``other`` is a charset that the same mail declares elsewhere, for bytes
+        that are undeclared here."""
         return self.as_text(self.decoded(), other)
 
     def as_text(self, content: bytes, other: str = "") -> str:
         """Return ``content``, some of the decoded body, as :meth:`text` does."""
-        text = decode_text(content, self.charset, other).replace("\r\n", "\n").replace("\r", "\n")
+        text = decode_text(content, self.charset, other).replace("\r\n", "\n").replace("\r", "\n").replace("\0", "")
         if self.content_type == "text/plain" and self.parameters.get("format", "").lower() == "flowed":
             return unflowed(text, delsp=self.parameters.get("delsp", "").lower() == "yes")
         return text
