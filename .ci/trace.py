@@ -86,6 +86,7 @@ AGAIN = {
         gateway/routing/scope_types.py gateway/scopes/email/delivery.py gateway/scopes/email/patterns.py
         gateway/scopes/mqtt/delivery.py gateway/services.py gateway/store/codec.py gateway/store/sqlite/sql/clock.py
         protocols/asgi.py protocols/events.py protocols/http/events.py protocols/mail/smtp/data.py
+        protocols/mail/smtp/incoming.py protocols/mail/verdict.py
         protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py
         protocols/sms/provider.py protocols/sms/providers/generic.py protocols/sms/senders.py protocols/tasks.py
         protocols/wakeup.py""",
@@ -94,7 +95,7 @@ AGAIN = {
         protocols/mail/run.py protocols/mqtt/connection/client_socket.py""",
     BASE_CLASS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/mqtt.py gateway/delivery/poller.py
-        gateway/delivery/worker.py gateway/scopes/email/router.py""",
+        gateway/delivery/worker.py gateway/scopes/email/router.py protocols/mail/smtp/connection.py""",
     OWN_TASK: """
         gateway/delivery/claimed_attempt.py gateway/delivery/running_attempts.py gateway/delivery/time_limit.py
         gateway/scopes/mqtt/inbox.py protocols/mail/smtp/server.py protocols/mail/smtp/session.py""",

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers.base import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
-from gateway.consumers.parameters import Extras, extras
+from gateway.consumers.parameters import NO_EXTRAS, Extras, extras
 from gateway.consumers.reply import ReplyMethods, Write
 from gateway.threads import call_from_thread, run_in_thread
 from protocols.asgi import EmailReceiveEvent, EmailScope, Receive, Send, URLRoute
@@ -35,7 +35,7 @@ class EmailMethods(ReplyMethods[R, S]):
     _hooks = {"receive": Call(more=True)}
     _required = ("receive", "email_receive")
 
-    extras: ClassVar[Extras] = Extras()
+    extras: ClassVar[Extras] = NO_EXTRAS
     """The parameters of ``receive`` beside the message."""
 
     raw: bytes
@@ -73,7 +73,7 @@ class EmailMethods(ReplyMethods[R, S]):
         """Read the message before the handler, where reading it in the handler could stop others."""
 
     def email_receive(self, event: EmailReceiveEvent) -> Any:
-        if self.extras:
+        if self.extras is not NO_EXTRAS:
             return self.receive(self.message, **self.extras.of({}, self.scope.get("url_route", _NO_ROUTE)["kwargs"]))
         return self.receive(self.message)
 

@@ -33,9 +33,13 @@ class Extras:
         return {**captured, **{key: event[key] for key in self.keys}}
 
 
+NO_EXTRAS = Extras()
+"""What a handler takes that takes nothing more."""
+
+
 def wanted_by(app: Any) -> Extras:
     """Return what the handler of an application takes; nothing if that is no consumer whose handler is inspected."""
-    wanted: Extras = getattr(getattr(app, "consumer_class", None), "extras", Extras())
+    wanted: Extras = getattr(getattr(app, "consumer_class", None), "extras", NO_EXTRAS)
     return wanted
 
 
@@ -50,12 +54,13 @@ def extras(handler: Callable[..., Any], *, given: int, keys: tuple[str, ...] = O
         parameters = list(inspect.signature(handler).parameters.values())[1 + given :]
         asked = inspect.signature(handler, follow_wrapped=False).parameters
     except (TypeError, ValueError):
-        return Extras()
+        return NO_EXTRAS
     named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
     captures = [each for each in named if each.name not in keys]
-    return Extras(
+    found = Extras(
         keys=tuple(each.name for each in named if each.name in keys),
         captures=tuple(each.name for each in captures),
         required=frozenset(each.name for each in captures if each.default is each.empty and each.name in asked),
         everything=any(each.kind is each.VAR_KEYWORD for each in parameters),
     )
+    return found or NO_EXTRAS

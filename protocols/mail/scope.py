@@ -31,6 +31,7 @@ def email_scope(
     It gets a shallow copy of ``state``, which is the server's. ``event`` is the message's event id, if it has one
     already; ``size`` that of the whole message, if ``body`` is only its beginning."""
     headers = parse_headers(body)
+    own_id = message_id(headers)
     return {
         "type": "email",
         "asgi": VERSIONS,
@@ -44,7 +45,7 @@ def email_scope(
         "rcpt_to": rcpt_to,
         "recipients": [recipient(address, delimiters=delimiters) for address in rcpt_to],
         "headers": headers,
-        "message_id": message_id(headers),
+        "message_id": own_id,
         "size": len(body) if size is None else size,
         "helo": helo,
         "user": user,
