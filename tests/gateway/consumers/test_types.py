@@ -12,9 +12,10 @@ from gateway.cli.main import main
 ROOT = Path(main.__code__.co_filename).parents[2]
 RIGHT = """
 from gateway import (
-    AsyncConsumer, AsyncMqttConsumer, EmailConsumer, HttpConsumer, InboundEmail, MqttConsumer, SMSConsumer,
-    WebsocketConsumer
+    AsyncConsumer, AsyncEmailConsumer, AsyncMqttConsumer, EmailConsumer, HttpConsumer, InboundEmail, MqttConsumer,
+    SMSConsumer, WebsocketConsumer
 )
+from pathlib import Path
 from typing import Any
 from protocols.asgi import MQTTConnectEvent, SMSStatusEvent
 
@@ -23,6 +24,21 @@ class Mail(EmailConsumer):
     def receive(self, message: InboundEmail) -> None:
         print(message.subject.upper(), message.sender.name.upper(), [each.size + 1 for each in message.attachments])
         print(self.scope["rcpt_to"][0].upper(), self.scope["mail_from"].lower())
+
+
+class Answers(EmailConsumer):
+    answers_per_hour = 5
+
+    def receive(self, message: InboundEmail) -> None:
+        id: str = self.reply("Hello", attachments=[Path("a.pdf"), ("b.txt", "b"), *message.attachments], cc=message.cc)
+        print(id.upper(), self.token and self.token.is_for(message.sender))
+        self.send(message.from_, subject="x", text="x", reply_to="Ann <ann@example.org>", headers={"X-A": "b"})
+
+
+class AsyncAnswers(AsyncEmailConsumer):
+    async def receive(self, message: InboundEmail) -> None:
+        id: str = await self.forward("ann@example.org", inline=True)
+        await self.send_message(b"Subject: x\\r\\n", [id.lower()])
 
 
 class Things(MqttConsumer):
@@ -66,6 +82,8 @@ class Free(HttpConsumer):
 """
 WRONG = {
     'EmailConsumer: self.scope["rcpt_too"]': '"EmailScope" has no key "rcpt_too"',
+    "EmailConsumer: self.send(7)": '"int"; expected',
+    "AsyncEmailConsumer: self.reply('x').upper()": 'no attribute "upper"',
     'MqttConsumer: self.scope["clientid"]': '"MQTTScope" has no key "clientid"',
     'MqttBatchConsumer: self.scope["clientid"]': '"MQTTScope" has no key "clientid"',
     'SMSConsumer: self.scope["from"]': '"SMSScope" has no key "from"',
