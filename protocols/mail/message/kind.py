@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from protocols.mail.message.fields import Fields
-from protocols.mail.message.signs import ANSWER, AUTO_REPLY_SUBJECT, BOUNCE_BODY, BOUNCE_SUBJECT, ROBOT
+from protocols.mail.message.signs import (
+    ANSWER,
+    AUTO_REPLY_SUBJECT,
+    BOUNCE_BODY,
+    BOUNCE_DIAGNOSIS,
+    BOUNCE_SUBJECT,
+    ROBOT,
+)
 
 Kind = Literal["person", "bounce", "auto-reply", "list", "own", "report"]
 
@@ -73,8 +80,10 @@ def _is_bounce(
         return False
     null = _is_null(fields, envelope)
     named = bool(BOUNCE_SUBJECT.search(subject))
-    signs = robot + null + named
-    return signs >= 2 or (signs == 1 and bool(BOUNCE_BODY.search(text()[:LONGEST_BODY].lower())))
+    if robot + null + named >= 2:
+        return True
+    said = BOUNCE_BODY if robot or null else BOUNCE_DIAGNOSIS if named else None
+    return said is not None and bool(said.search(text()[:LONGEST_BODY].lower()))
 
 
 def _is_null(fields: Fields, envelope: Envelope) -> bool:

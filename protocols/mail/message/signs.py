@@ -6,10 +6,10 @@ A sign alone decides nothing: :mod:`~protocols.mail.message.kind` combines them.
 import re
 
 
-def _any_of(words: str, at: str = "") -> re.Pattern[str]:
-    """Return a pattern for any of the lines of ``words``."""
+def _any_of(words: str, before: str = "", after: str = "") -> re.Pattern[str]:
+    """Return a pattern for any of the lines of ``words``, with the patterns ``before`` and ``after`` around it."""
     lines = [line.strip() for line in words.splitlines() if line.strip()]
-    return re.compile(at + "(?:" + "|".join(map(re.escape, lines)) + ")")
+    return re.compile(before + "(?:" + "|".join(map(re.escape, lines)) + ")" + after)
 
 
 ANSWER = re.compile(
@@ -155,6 +155,40 @@ BOUNCE_SUBJECT = _any_of(
     """,
 )
 
+BOUNCE_DIAGNOSIS = _any_of(
+    """
+    user unknown
+    unknown user
+    no such user
+    no such recipient
+    mailbox unavailable
+    mailbox not found
+    mailbox is full
+    mailbox full
+    over quota
+    quota exceeded
+    recipient address rejected
+    recipient rejected
+    relaying denied
+    relay access denied
+    host unknown
+    host not found
+    unrouteable address
+    permanent fatal error
+    retry timeout exceeded
+    created automatically by mail delivery software
+    this is the mail system at host
+    this is the qmail-send program
+    transcript of session follows
+    transcript of the session follows
+    said: 55
+    status: 5.
+    smtp; 5
+    status code: 5
+    """,
+)
+"""What mail servers say, and customers whose parcel has not come do not."""
+
 BOUNCE_BODY = _any_of(
     """
     user unknown
@@ -232,7 +266,6 @@ AUTO_REPLY_SUBJECT = _any_of(
     auto response
     auto-response
     autoresponse
-    auto:
     out of office
     out of the office
     out-of-office
@@ -305,6 +338,7 @@ AUTO_REPLY_SUBJECT = _any_of(
     trả lời tự động
     balasan otomatis
     """,
-    at=r"\W{0,9}",
+    before=r"\W{0,9}",
+    after=r"\w{0,12}(?:(?<=:)|\s{0,9}(?:\Z|[^\w\s'\"]|(?:re|aw|fwd?|auto\w{0,20}|until|from|till|bis|vom|ab|jusqu)\b))",
 )
-"""At the beginning of the subject; inside of it people write about such mails."""
+"""At the beginning of the subject, and all of it or divided from what was answered: elsewhere people write about it."""
