@@ -150,7 +150,7 @@ def _bare(path: str, charset: str) -> str:
     raw = path.removeprefix("mailto:").encode("latin-1")
     text = _NOT_IN_ADDRESS.sub("", text_of(raw, charset) if raw.startswith(b"=?") else raw.decode("utf-8", "replace"))
     text = text.rstrip(".") if text.startswith('"') else text.rstrip(".").replace(" ", "")
-    if not text or len(text) > MAX_ADDRESS:
+    if not text or len(text) > MAX_ADDRESS or "\N{REPLACEMENT CHARACTER}" in text:  # not UTF-8 (RFC 6532): nobody's
         return ""
     try:
         return check_address(text)
