@@ -1,8 +1,15 @@
 """What may be inside a text: format=flowed and uuencoded files. And opaque signed data."""
 
 import binascii
+import datetime
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs7 import PKCS7Options, PKCS7SignatureBuilder
+from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,6 +96,22 @@ def test_opaque_signed_data_shows_its_content(indefinite: bool, pieces: bool) ->
     inner = parse(head + b"Content-Transfer-Encoding: base64\r\n\r\n" + binascii.b2a_base64(data)).inner
     assert inner is not None
     assert inner.text().startswith("signed words\n")
+
+
+def test_what_a_library_signs_is_opened() -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Ann")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now, now + datetime.timedelta(1)
+        )
+    ).sign(key, SHA256())
+    signer = PKCS7SignatureBuilder().set_data(ENTITY).add_signer(certificate, key, SHA256())
+    data = signer.sign(Encoding.DER, [PKCS7Options.Binary])
+    inner = parse(b"Content-Type: application/pkcs7-mime; name=smime.p7m\r\n\r\n" + data).inner
+    assert inner is not None
+    assert inner.raw == ENTITY
 
 
 def test_encrypted_data_has_no_content_to_show() -> None:
