@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (?P<name>[\w.]+)(?P<more>, continued)?\n")
 PORTS = ("8000", "1883", "8025")
+CULPRITS = {"tutorial.md": "house.py", "tutorial-mqtt.md": "readings.py", "tutorial-email.md": "desk.py"}
+"""The file that fails in each tutorial."""
 LOOKS = ("gateway dead list", "gateway send websocket")
 """Commands that only look, at what may still be on its way there."""
 
@@ -122,7 +124,7 @@ def follow(newcomer: Newcomer, command: str, shown: list[str]) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("page", "culprit"), [("tutorial.md", "house.py"), ("tutorial-mqtt.md", "readings.py")])
+@pytest.mark.parametrize(("page", "culprit"), CULPRITS.items())
 def test_the_tutorial(newcomer: Newcomer, page: str, culprit: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     if "$ mosquitto_pub" in text:
