@@ -122,9 +122,9 @@ class Settings:
     reply_tokens: ReplyTokenSettings | None = None
     """Lets answers carry an id in Reply-To, such as a ticket's, by which the answer to them is recognized."""
     postmaster: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
-    """Who gets mail for postmaster and abuse that no route takes by its `address`: an address, to which it is
-    forwarded, or `module.attribute`. By default mail for them that no route takes is accepted, and is a line in the
-    log."""
+    """The address (to which it is forwarded) or the application (`module.attribute`) that gets mail for postmaster and
+    abuse, unless a route takes that by its `address`. By default mail for them that no route takes is accepted, and is
+    a line in the log."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
     threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
