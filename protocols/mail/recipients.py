@@ -6,7 +6,7 @@ Pure, and linear in the size of the header, whatever is in it.
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
 from protocols.asgi import EmailScope, Recipient
@@ -83,21 +83,29 @@ def _valid(candidates: Iterable[str]) -> list[str]:
 
 def evidence(
     headers: Headers, *, recipient_header: str | None = None, username: str = "", delimiters: str = DELIMITER
-) -> list[Tier]:
-    """Return lists of candidates, the best evidence first. The source of each is the name of its header field.
+) -> Iterator[Tier]:
+    """Yield lists of candidates, the best evidence first. The source of each is the name of its header field.
 
     If ``recipient_header`` is given, no other header field counts. The login name, if it is an address, is the last
-    resort.
+    resort. What comes after the evidence that is taken is not read.
     """
+    for tier in _evidence(headers, recipient_header):
+        if tier:
+            yield [recipient(*each, delimiters) for each in tier.items()]
+    if "@" in username:
+        yield from ([recipient(address, LOGIN, delimiters)] for address in _valid([username]))
+
+
+def _evidence(headers: Headers, recipient_header: str | None) -> Iterator[dict[str, str]]:
+    """Yield address -> source, for each kind of evidence."""
     if recipient_header is not None:
-        tiers = [_fields(headers, (recipient_header.lower().encode(),))]
-    else:
-        there = {name for name, _ in headers}  # few messages have more than two of them
-        tiers = [_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names)]
-        tiers.append(dict.fromkeys(_received_for(headers), "received"))
-        tiers += [_fields(headers, names) for names in _AUTHOR if not there.isdisjoint(names)]
-    tiers.append(dict.fromkeys(_valid([username] if "@" in username else []), LOGIN))
-    return [[recipient(*each, delimiters) for each in tier.items()] for tier in tiers if tier]
+        yield _fields(headers, (recipient_header.lower().encode(),))
+        return
+    there = {name for name, _ in headers}  # few messages have more than two of them
+    yield from (_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names))
+    if b"received" in there:
+        yield dict.fromkeys(_received_for(headers), "received")
+    yield from (_fields(headers, names) for names in _AUTHOR if not there.isdisjoint(names))
 
 
 def _fields(headers: Headers, names: Sequence[bytes]) -> dict[str, str]:

@@ -3,6 +3,8 @@
 import hashlib
 import time
 from collections.abc import Coroutine
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 from protocols.asgi import Application, EmailScope, HostPort, Mailbox, Recipient, Routable
@@ -70,21 +72,27 @@ class MailboxDelivery:
             username=username,
             delimiters=self._delimiters,
         )
-        if router is None:
-            address_to(scope, tiers[0] if tiers else [])
-            return True
+        best = next(tiers, [])
+        if router is None or not best:
+            address_to(scope, best)
+            return router is None or router.routable(scope)
 
         def takes(candidate: Recipient) -> bool:
             address_to(scope, [candidate])
             return router.routable(scope)
 
-        address_to(scope, choose(tiers, takes))
-        return bool(scope["rcpt_to"]) or (not tiers and router.routable(scope))
+        taken = choose(chain([best], tiers), takes)
+        address_to(scope, taken)
+        return bool(taken)
 
 
 def _event_id(mailbox: Mailbox, received: float | None) -> str:
     """Return an id that the message keeps however often it is read, by whatever process. Messages of one folder differ
     in it by their UIDs, those of two folders by what comes of a digest."""
-    folder = (mailbox["account"], mailbox["folder"], mailbox["uidvalidity"])
-    start = int.from_bytes(hashlib.sha256(repr(folder).encode(errors="surrogatepass")).digest()[:4], "big")
+    start = _start(mailbox["account"], mailbox["folder"], mailbox["uidvalidity"])
     return id_of(int(received or 0), start + mailbox["uid"])
+
+
+@lru_cache(maxsize=1024)
+def _start(*folder: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(folder).encode(errors="surrogatepass")).digest()[:4], "big")
