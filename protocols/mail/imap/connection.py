@@ -172,6 +172,10 @@ class IMAPConnection:
         many = sum(map(len, lines)) > _MANY
         return await asyncio.to_thread(read_search, lines) if many else read_search(lines)
 
+    async def larger(self, uids: Iterable[int], octets: int) -> list[int]:
+        """Return those of ``uids`` that have more than so many octets."""
+        return await self._search(f"UID {uid_set(uids)} LARGER {octets}")
+
     async def sizes(self, uids: Iterable[int]) -> dict[int, int]:
         """Return the size in octets of each message that is still there, by UID."""
         return read_sizes(await self._run("fetch", self._protocol.fetch_uids(uids, "(UID RFC822.SIZE)")))

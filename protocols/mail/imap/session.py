@@ -82,9 +82,17 @@ class FolderSession:
 
     async def _handle_batch(self, uids: list[int]) -> None:
         with self._fetching(uids):
-            sizes = await self._mailbox.sizes(uids)
+            sizes = await self._sizes(uids)
         for group in self._groups(sizes):
             await self._handle_group(group)
+
+    async def _sizes(self, uids: list[int]) -> dict[int, int]:
+        """Return the size of each message that is there, or what it has at most if a batch of such is no matter: most
+        messages are small, and each answer to FETCH costs as much as its message does."""
+        small = self._folder.max_message // BATCH
+        large = set(await self._mailbox.larger(uids, small)).intersection(uids)
+        sizes = await self._mailbox.sizes(large) if large else {}
+        return {uid: sizes.get(uid, small) for uid in uids if uid in sizes or uid not in large}
 
     def _groups(self, sizes: dict[int, int]) -> Iterator[dict[int, int]]:
         """Yield groups to fetch together, of no more octets than one message may have. Too large ones are rejected."""
@@ -110,8 +118,9 @@ class FolderSession:
         with self._fetching(group):
             messages = await self._mailbox.fetch(group, sum(group.values()))
         self._pending.fetched(group)
-        for uid in group.keys() - {message.uid for message in messages}:
-            self._deferred(uid, None, "it has vanished, or the server gives no content")
+        if missing := group.keys() - {message.uid for message in messages}:
+            for uid in await self._mailbox.present(missing):
+                self._deferred(uid, None, "the server gives no content")
         for message in messages:
             if self._folder.stopping:
                 return
