@@ -246,7 +246,7 @@ _SOME_SERVERS = {"servers": {"any": {"protocol": HTTPSettings().protocol}}}
 _ROUTES_OWN = {
     "attempts": "write it on the route: {app: ..., attempts: 5}",
     "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
-    "on_failure": "write on_failed, and attempts: 5 on the route; what fails so often is a dead letter (gateway dead list)",
+    "on_failure": "write on_failed, and attempts: 5 on the route; what fails so often is a dead letter",
 }
 """Keys that people write at a server, though they belong to a route."""
 

@@ -165,7 +165,8 @@ class FolderReader:
             raise IMAPRefused(refusal)
         for target in folder.marks.folders():
             await connection.ensure_folder(target)
-        return FolderSession(connection, folder, partial(self._handled, folder, selected.uidvalidity, connection.peer))
+        deliver = partial(self._handled, folder, selected.uidvalidity, connection.peer)
+        return FolderSession(connection, folder, deliver, messages=selected.messages)
 
     def _handled(
         self, folder: Folder, uidvalidity: int, server: HostPort | None, message: MailboxMessage

@@ -20,6 +20,7 @@ _DATE = re.compile(rb'\bINTERNALDATE " ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(
 _MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
 _UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
 _PERMANENT = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
+_EXISTS = re.compile(rb"^(\d{1,10}) EXISTS\b", re.IGNORECASE | re.MULTILINE)
 _FETCH = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
 _EMPTY_BODY = re.compile(rb'BODY\[\] ""', re.IGNORECASE)
 _STATUS = re.compile(rb"\b(UIDNEXT|UIDVALIDITY) (\d+)", re.IGNORECASE)
@@ -64,6 +65,8 @@ class Selected:
     keywords: bool
     """Whether a client may set keywords of its own."""
     writable: bool
+    messages: int = 0
+    """How many there are."""
 
 
 def quote(text: str) -> str:
@@ -104,6 +107,7 @@ def read_selected(lines: Lines) -> Selected:
         int(uidvalidity[1]),
         keywords=permanent is None or rb"\*" in permanent[1].split(),
         writable=b"[READ-ONLY]" not in bytes(lines[-1]).upper(),
+        messages=int(exists[1]) if (exists := _EXISTS.search(text)) else 0,
     )
 
 

@@ -55,12 +55,17 @@ class PendingMessages:
 
     def fresh(self, uids: Iterable[int]) -> list[int]:
         """Return those of all messages in the folder that nothing is known of, and forget those that are gone."""
-        there = set(uids)
+        there = uids if isinstance(uids, set) else set(uids)
         self._again = {uid: again for uid, again in self._again.items() if uid in there}
         self._owed = {uid: mark for uid, mark in self._owed.items() if uid in there}
         self._left &= there
         self._suspects &= there
-        return sorted(there - self._left - self._owed.keys() - self._again.keys())
+        return self.unknown(there)
+
+    def unknown(self, uids: Iterable[int]) -> list[int]:
+        """Return those of ``uids`` that nothing is known of, in order."""
+        known = self._left | self._owed.keys() | self._again.keys()
+        return sorted(uid for uid in uids if uid not in known)
 
     def batches(self, uids: Iterable[int], size: int) -> Iterator[list[int]]:
         """Cut ``uids`` into batches to fetch together, in order; each suspect is fetched alone."""

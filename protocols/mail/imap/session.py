@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 
 BATCH = 100
 """Messages in one command; larger batches are hardly faster."""
+MANY, FIRST = 5000, 1000
+"""Of a folder with more messages, the first are handled before all are listed."""
 SOON = 0.1
 """Seconds that a finished message waits for others, so that one MOVE takes them all."""
 PROGRESS = 10.0
@@ -35,7 +37,8 @@ Deliver = Callable[[MailboxMessage], HandlerRun | None]
 class FolderSession:
     """One connection's reading of one folder, which is open."""
 
-    def __init__(self, mailbox: "IMAPConnection", folder: Folder, deliver: Deliver) -> None:
+    def __init__(self, mailbox: "IMAPConnection", folder: Folder, deliver: Deliver, *, messages: int = 0) -> None:
+        """``messages``: how many are in the folder."""
         self._mailbox = mailbox
         self._folder = folder
         self._deliver = deliver
@@ -43,6 +46,7 @@ class FolderSession:
         self._pending = folder.pending
         self._marking = Marking(mailbox, folder)
         self._told = time.monotonic()
+        self._long = messages > MANY
 
     async def drain(self, most: int | None = None) -> bool:
         """Handle what is due, at most so many messages; return whether more is due. Raises Disconnected."""
@@ -55,21 +59,39 @@ class FolderSession:
     # Find and fetch.
 
     async def _drain(self, most: int | None) -> bool:
-        found = await self._mailbox.search(self._folder.marks.criteria())
-        fresh = self._pending.fresh(found)
-        self._folder.ledger.forget_vanished(set(found))
+        if self._long:  # the list of all messages takes the server seconds
+            self._long = False
+            await self._handle_all(await self._first())
+        fresh = await self._fresh()
         await self._marking.settle()  # what the server has refused before
+        if not await self._handle_all(fresh[:most]):
+            return False
+        if most is None or len(fresh) <= most:
+            self._folder.ledger.forget_former()
+            return False
+        return True
+
+    async def _first(self) -> list[int]:
+        """Return what is new of the oldest messages in the folder."""
+        criteria = self._folder.marks.criteria()
+        return self._pending.unknown(await self._mailbox.search(f"1:{FIRST} {criteria}"))
+
+    async def _fresh(self) -> list[int]:
+        """Return what is new in the folder, and forget what is gone."""
+        found = set(await self._mailbox.search(self._folder.marks.criteria()))
+        self._folder.ledger.forget_vanished(found)
+        return self._pending.fresh(found)
+
+    async def _handle_all(self, uids: list[int]) -> bool:
+        """Handle these messages; return whether all of them came to their turn."""
         done = 0
-        for batch in self._batches(fresh[:most]):
+        for batch in self._batches(uids):
             await self._handle_batch(batch)
             await self._marking.settle()
             if self._folder.stopping:
                 return False
             done += len(batch)
-            self._tell(done, len(fresh))
-        if most is None or len(fresh) <= most:
-            self._folder.ledger.forget_former()
-            return False
+            self._tell(done, len(uids))
         return True
 
     def _batches(self, fresh: list[int]) -> Iterator[list[int]]:

@@ -61,7 +61,7 @@ def test_search_results_are_numbers_and_never_the_words_of_the_status_line() -> 
 
 def test_what_select_says() -> None:
     lines = [b"3 EXISTS", b"OK [PERMANENTFLAGS (\\Seen \\*)] Flags", b"OK [UIDVALIDITY 12] ok", b"[READ-WRITE] done"]
-    assert read_selected(lines) == Selected(12, keywords=True, writable=True)
+    assert read_selected(lines) == Selected(12, keywords=True, writable=True, messages=3)
     lines = [b"OK [PERMANENTFLAGS (\\Seen)] Flags", b"OK [UIDVALIDITY 12] ok", b"[READ-ONLY] done"]
     assert read_selected(lines) == Selected(12, keywords=False, writable=False)
     with pytest.raises(ValueError, match="UIDVALIDITY"):

@@ -14,7 +14,8 @@ from imap_desk import Desk, RoutedDesk, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from waiting import until
 
-from protocols.mail.imap import pending
+from protocols.mail.imap import pending, session
+from protocols.mail.imap.connection import IMAPConnection
 from protocols.mail.imap.reader import IMAPReader
 from protocols.mail.imap.waiting import IDLE_RENEWAL
 
@@ -370,3 +371,24 @@ async def test_a_message_whose_reader_was_killed_is_read_again(server: Dovecot, 
 
 def test_idle_is_renewed_before_servers_cut_it() -> None:
     assert IDLE_RENEWAL <= 540
+
+
+async def test_of_a_long_folder_the_first_messages_are_handled_before_all_are_listed(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "MANY", 20)
+    monkeypatch.setattr(session, "FIRST", 10)
+    searches: list[str] = []
+    search = IMAPConnection.search
+
+    async def noted(self: IMAPConnection, criteria: str) -> list[int]:
+        searches.append(f"{len(desk.scopes)}: {criteria}")
+        return await search(self, criteria)
+
+    monkeypatch.setattr(IMAPConnection, "search", noted)
+    desk = Desk()
+    server.append(*[mail(str(number)) for number in range(30)], user=user)
+    async with reading(desk, server, user):
+        await until(lambda: server.count("Processed", user) == 30)
+    assert searches[:2] == ["0: 1:10 UNDELETED", "10: UNDELETED"]
+    assert desk.subjects == [str(number) for number in range(30)]
