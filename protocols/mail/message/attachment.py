@@ -38,7 +38,7 @@ class Attachment:
         return len(self._source.content) if isinstance(self._source, UuencodedFile) else self._source.size
 
     def open(self) -> BinaryIO:
-        """Return a binary file that decodes the content as it is read."""
+        """Return a binary file that decodes the content as it is read; after a seek, all of it is in memory."""
         return io.BytesIO(self._source.content) if isinstance(self._source, UuencodedFile) else self._source.open()
 
     def read(self) -> bytes:

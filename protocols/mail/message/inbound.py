@@ -74,6 +74,13 @@ class InboundEmail:
     def __contains__(self, name: object) -> bool:
         return name in self.headers
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.headers)
+
+    def __getstate__(self) -> dict[str, object]:
+        """Copy and pickle the bytes and the envelope only: what was read of them is read again."""
+        return {"raw": self.raw, "_envelope": self._envelope}
+
     @property
     def subject(self) -> str:
         """The subject on one line; empty if there is none."""

@@ -125,17 +125,40 @@ def decoded_size(encoded: memoryview, encoding: str) -> int:
 
 
 class DecodedStream(io.RawIOBase):
-    """A readable binary file of the decoded bytes, which are decoded as they are read."""
+    """A readable binary file of the decoded bytes, which are decoded as they are read.
+
+    After a seek, which readers of archives and images need, all of them are in memory.
+    """
 
     def __init__(self, encoded: memoryview, encoding: str) -> None:
         super().__init__()
+        self._encoded = encoded
+        self._encoding = encoding
         self._steps = decoded_steps(encoded, encoding)
         self._left = memoryview(b"")
+        self._position = 0
+        self._whole: io.BytesIO | None = None
 
     def readable(self) -> bool:
         return True
 
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if self._whole is None:
+            if (offset, whence) in ((0, io.SEEK_CUR), (self._position, io.SEEK_SET)):
+                return self._position
+            self._whole = io.BytesIO(decoded(self._encoded, self._encoding))
+            self._whole.seek(self._position)
+        return self._whole.seek(offset, whence)
+
     def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override] # typeshed's is private
+        length = self._decode_into(buffer) if self._whole is None else self._whole.readinto(buffer)
+        self._position += length
+        return length
+
+    def _decode_into(self, buffer: "bytearray | memoryview") -> int:
         while not self._left:
             step = next(self._steps, None)
             if step is None:
