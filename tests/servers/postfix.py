@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from servers.ports import free_port
 from servers.programs import program
@@ -51,43 +52,94 @@ defer unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
+virtual unix - n n - - virtual
 proxymap unix - - n - - proxymap
+tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
 postlog unix-dgram n - n - 1 postlogd
 """
 
 
+class Postfix:
+    """One server in a folder. ``main`` is appended to its main.cf, where ``{root}`` is the folder."""
+
+    def __init__(self, root: Path, *, clients: str = "", main: str = "") -> None:
+        self._command = program("postfix")
+        if os.geteuid() != 0:
+            pytest.skip("Postfix is started by root alone")
+        self.root, self.port = root, free_port()
+        root.chmod(0o755)
+        for name in ("conf", "queue", "data", "mail"):
+            (root / name).mkdir()
+        subprocess.run(["chown", "postfix", str(root / "data")], check=True)
+        subprocess.run(["chown", "nobody", str(root / "mail")], check=True)
+        text = _MAIN.format(root=root, clients=clients) + main.replace("{root}", str(root))
+        (root / "conf" / "main.cf").write_text(text)
+        (root / "conf" / "master.cf").write_text(_MASTER.format(port=f"127.0.0.1:{self.port}"))
+        self._greets = "smtpd_tls_wrappermode = yes" not in main  # then TLS comes before its greeting
+        self._running: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with (self.root / "log").open("ab") as log:
+            command = [self._command, "-c", str(self.root / "conf"), "start-fg"]
+            self._running = subprocess.Popen(command, stdout=log, stderr=log)
+        _until_it_listens(self.port, self.root / "log", greets=self._greets)
+
+    def stop(self) -> None:
+        """A signal to it would leave its master behind."""
+        command = [self._command, "-c", str(self.root / "conf"), "stop"]
+        stopped = subprocess.run(command, timeout=LIMIT, capture_output=True, text=True)
+        assert stopped.returncode == 0, f"{stopped.stderr}\n{(self.root / 'log').read_text()[-2000:]}"
+        if self._running is not None:
+            self._running.wait(LIMIT)
+
+    def kill(self) -> None:
+        """kill -9 of all its processes."""
+        assert self._running is not None
+        first = psutil.Process(self._running.pid)
+        for process in [first, *first.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self._running.wait(LIMIT)
+
+    def delivered(self, mailbox: str) -> list[bytes]:
+        """The mails in a mailbox of :data:`MAILBOXES`, as they were delivered."""
+        return [path.read_bytes() for path in (self.root / "mail" / mailbox / "new").glob("*")]
+
+
+MAILBOXES = """
+virtual_transport = virtual
+virtual_mailbox_base = {root}/mail
+virtual_mailbox_maps = inline:{ {ann@example.org=ann/} }
+virtual_minimum_uid = 1
+virtual_uid_maps = static:65534
+virtual_gid_maps = static:65534
+"""
+"""Lets it deliver to the maildir of ann, instead of nowhere."""
+
+
 @contextlib.contextmanager
-def postfix(*, clients: str = "") -> Iterator[str]:
+def postfix(*, clients: str = "", main: str = "") -> Iterator[str]:
     """The address of one that knows ann and bob at example.org, and later, whom it defers. ``clients``: restrictions on
     who may connect."""
-    command = program("postfix")
-    if os.geteuid() != 0:
-        pytest.skip("Postfix is started by root alone")
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        root, port = Path(folder), free_port()
-        root.chmod(0o755)
-        (root / "conf").mkdir()
-        (root / "queue").mkdir()
-        (root / "data").mkdir()
-        subprocess.run(["chown", "postfix", str(root / "data")], check=True)
-        (root / "conf" / "main.cf").write_text(_MAIN.format(root=root, clients=clients))
-        (root / "conf" / "master.cf").write_text(_MASTER.format(port=f"127.0.0.1:{port}"))
-        with (root / "log").open("wb") as log:
-            running = subprocess.Popen([command, "-c", str(root / "conf"), "start-fg"], stdout=log, stderr=log)
+        server = Postfix(Path(folder), clients=clients, main=main)
+        server.start()
         try:
-            _until_it_listens(port, root / "log")
-            yield f"127.0.0.1:{port}"
-        finally:  # a signal to it would leave its master behind
-            subprocess.run([command, "-c", str(root / "conf"), "stop"], check=True, timeout=LIMIT, capture_output=True)
-            running.wait(LIMIT)
+            yield server.address
+        finally:
+            server.stop()
 
 
-def _until_it_listens(port: int, log: Path) -> None:
+def _until_it_listens(port: int, log: Path, *, greets: bool = True) -> None:
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as probe:
-            if probe.recv(3):
+            if not greets or probe.recv(3):
                 return
         time.sleep(0.05)
     pytest.fail(f"postfix does not start: {log.read_text()}")
