@@ -862,6 +862,19 @@ async def test_swaks_delivers(tmp_path: Path) -> None:
     assert app.scopes[0]["helo"] == "swaks.example"
 
 
+async def test_swaks_hears_an_answer_for_each_recipient_by_lmtp() -> None:
+    async with serving(judges, protocol="lmtp") as server:
+        host, port = server.address.split(":")
+        command = [program("swaks"), "--protocol", "LMTP", "--server", host, "--port", port, "--from", "f@x.org"]
+        process = await asyncio.create_subprocess_exec(
+            *command, "--to", "a@x.org,r@x.org,d@x.org", stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        output, _ = await process.communicate()
+    said = [line[4:] for line in output.decode().splitlines() if re.match(r"<(-|\*\*) +\d", line)]
+    answers = [line.strip() for line in said[-4:-1]]
+    assert [answer[:9] for answer in answers] == ["250 2.0.0", "550 5.2.2", "451 4.3.0"], output.decode()
+
+
 KILLED = """
 import asyncio, sys
 from protocols.mail.smtp.server import SMTPServer
