@@ -46,5 +46,5 @@ def test_the_route_of_an_address(subject: str, pattern: str | None, captures: di
 
 
 def test_what_is_no_address_is_one_sentence() -> None:
-    with pytest.raises(ValueError, match="'ann' is not a mail address; write email:ann@example.org"):
+    with pytest.raises(ValueError, match=r"'ann' is not a mail address; write email:ann@example.org"):
         explain(APP, "email:ann")
