@@ -5,6 +5,8 @@ has a line.
 """
 
 import logging
+import time
+from collections import deque
 from typing import Any
 
 from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern
@@ -16,6 +18,8 @@ from protocols.mail.addresses import check_address
 logger = logging.getLogger(__name__)
 
 NAMES = frozenset({"postmaster", "abuse"})
+MOST, WITHIN = 60, 3600.0
+"""How many messages are forwarded within how many seconds: spam must not fill the mailbox of the one who reads them."""
 _LONGEST_SUBJECT = 200
 
 
@@ -53,6 +57,7 @@ class Forwarding:
         except ValueError as error:
             raise ValueError(f"{address!r} is not a mail address; write ops@example.org") from error
         self.target_name = self._address
+        self._forwarded: deque[float] = deque(maxlen=MOST)
 
     async def __call__(self, scope: EmailScope, receive: Receive, send: Send) -> None:
         from protocols.mail.compose import Draft, compose  # only where a message has to be forwarded
@@ -66,6 +71,11 @@ class Forwarding:
             logger.warning("%s: not forwarded to %s: it has been, and came back", describe(scope), self._address)
             return
         message = await _message(scope, receive)
+        now = time.monotonic()
+        if len(self._forwarded) == MOST and now - self._forwarded[0] < WITHIN:
+            said = "%s: not forwarded to %s: %d have been within an hour; subject %r"
+            logger.warning(said, describe(scope), self._address, MOST, message.subject[:_LONGEST_SUBJECT])
+            return
         draft = Draft(
             from_=own,
             to=self._address,
@@ -78,6 +88,7 @@ class Forwarding:
         await send(
             {"type": "email.send", "mail_from": "", "rcpt_to": mail.rcpt_to, "message": mail.message, "wait": True}
         )
+        self._forwarded.append(now)
 
 
 async def _message(scope: EmailScope, receive: Receive) -> Any:

@@ -121,6 +121,18 @@ async def test_what_was_forwarded_is_not_forwarded_again(tmp_path: Path, caplog:
     assert "came back" in caplog.text
 
 
+async def test_a_flood_is_not_forwarded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("gateway.scopes.email.postmaster.MOST", 2)
+    submission = MaildirSubmission(str(tmp_path))
+    async with serving(EmailToRouter([], postmaster="ops@example.org"), submission=submission) as server:
+        for _ in range(3):
+            assert await delivered(server, "abuse@example.org") == {}
+    assert len(sent_to(tmp_path)) == 2
+    assert "not forwarded to ops@example.org: 2 have been within an hour; subject 'café'" in caplog.text
+
+
 async def test_what_cannot_be_forwarded_now_comes_again() -> None:
     async with serving(EmailToRouter([], postmaster="ops@example.net")) as server:  # nothing can be sent
         with pytest.raises(smtplib.SMTPDataError, match="451"):
