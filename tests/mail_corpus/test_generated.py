@@ -2,6 +2,7 @@
 
 import itertools
 import random
+import re
 from typing import Any
 
 import pytest
@@ -74,6 +75,7 @@ def read_all(raw: bytes) -> InboundEmail:
     for each in message.attachments:
         assert len(each.read()) == each.size
         assert each.filename
+        assert re.fullmatch(r"[a-z0-9!#$&^_.+-]+/[a-z0-9!#$&^_.+-]+", each.content_type)
         assert not set(each.filename) & set('/\\:\0\r\n"')
     for value in text:
         value.encode()  # no lone surrogates, and no NUL: each can be stored and shown

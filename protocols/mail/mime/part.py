@@ -1,6 +1,7 @@
 """One entity of a MIME tree: offsets into the message's bytes. Everything else is read when it is asked for."""
 
 import io
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import BinaryIO, Protocol, cast
@@ -21,6 +22,8 @@ _NAMES = {
     ".p7s": "application/pkcs7-signature",
 }
 """Name or suffix of a file -> content type."""
+_NOT_IN_TYPES = re.compile(r"[^a-z0-9!#$&^_.+-]")
+"""What no type has (RFC 6838, 4.2): an application may write the type into a header field of its own."""
 
 
 class Opener(Protocol):
@@ -182,5 +185,5 @@ def _content_type(value: bytes | None, default: str) -> str:
     if value is None:
         return default
     main, slash, sub = first_word(value).partition("/")
-    main, sub = main.strip(), "".join(sub.split()[:1])
+    main, sub = (_NOT_IN_TYPES.sub("", each) for each in (main, "".join(sub.split()[:1])))
     return f"{main}/{sub}" if slash and main and sub else "text/plain"
