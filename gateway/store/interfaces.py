@@ -4,8 +4,9 @@ A message is *waiting* until a worker takes it, *running* while a worker has it,
 *dead*. A claim is one delivery of a message by its sender, recognized when the sender repeats it. An outgoing item is
 something that a handler sends; it is committed together with that handler's "done".
 
-Every method that changes something returns after the change is durable: on disk, fsynced. Calls that wait at the same
-moment may share a commit. ``tests/store_contract.py`` holds every engine to all of this.
+Every method that changes something returns after the change is durable: on disk, fsynced. The exception is ``claim``:
+nothing is acknowledged by it. Calls that wait at the same moment may share a commit. ``tests/store_contract.py`` holds
+every engine to all of this.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -74,7 +75,8 @@ class ClaimStore(Clock, Protocol):
 
     async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:
         """Claim ``key`` for the new event ``id``, or learn what became of it. If the claim is ours, the attempt is
-        counted. ``ttl``: seconds for which it is known, from now on.
+        counted. That outlives this process; a power cut before the next durable change may undo it. ``ttl``: seconds
+        for which it is known, from now on.
 
         If ``key`` is new, and a claim with the same ``failed_as`` has failed and was not claimed again, it is that one.
         A claim that is busy or done is found by its key only.

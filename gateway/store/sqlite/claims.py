@@ -10,7 +10,7 @@ from gateway.store.values import Claim, Outgoing
 class SQLiteClaims(StoreSession):
     async def claim(self, key: str, *, id: str, now: float, ttl: float, failed_as: str = "") -> Claim:
         call = claims.Request(self._owner, key, id, now, ttl, failed_as, received=now + self._set_forward())
-        return await self._run(claims.claim, call, undo=claims.give_back)
+        return await self._run(claims.claim, call, undo=claims.give_back, syncs=False)
 
     async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         await self._run(claims.settle, (key, result, outgoing))

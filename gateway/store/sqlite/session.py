@@ -79,11 +79,16 @@ class StoreSession:
         return [replace(each, due=each.due + forward) if forward and each.due else each for each in found]
 
     async def _run(
-        self, operation: Operation[Call, Result], call: Call, *, undo: Operation[Result, None] | None = None
+        self,
+        operation: Operation[Call, Result],
+        call: Call,
+        *,
+        undo: Operation[Result, None] | None = None,
+        syncs: bool = True,
     ) -> Result:
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
-        return await self._open[0].run(operation, call, undo=undo)
+        return await self._open[0].run(operation, call, undo=undo, syncs=syncs)
 
     async def _read(self, operation: Operation[Call, Result], call: Call) -> Result:
         """Run an operation that only reads. It waits for no process that writes, and none waits for it."""

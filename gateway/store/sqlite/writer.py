@@ -38,6 +38,8 @@ class Job:
     undo: "Operation[Any, None] | None" = None
     reads: bool = False
     """Whether it changes nothing."""
+    syncs: bool = True
+    """Whether its commit is on disk when its outcome is told."""
     outcome: Any = None
 
 
@@ -62,8 +64,10 @@ class Writer:
         *,
         undo: Operation[Result, None] | None = None,
         reads: bool = False,
+        syncs: bool = True,
     ) -> Result:
-        """Durable when it returns. Raises StoreUnavailable, or what the operation raised for this call.
+        """Durable when it returns, unless ``syncs`` is false: then it survives the death of the process, and the next
+        durable commit makes it durable, too. Raises StoreUnavailable, or what the operation raised for this call.
 
         A call is carried out even if its caller is cancelled meanwhile; ``undo`` gets a result that reaches nobody.
         """
@@ -71,7 +75,7 @@ class Writer:
             await self._room.wait()
         self._waiting += 1
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._jobs.put(Job(operation, call, future, undo, reads))
+        self._jobs.put(Job(operation, call, future, undo, reads, syncs))
         try:
             return await future
         except asyncio.CancelledError:
@@ -116,12 +120,13 @@ class Writer:
     def _run(self, database: FairConnection | None) -> None:
         closing = False
         while not closing:
-            batch, closing = self._batch()
-            database = self._settle(database, batch)
-            try:
-                self._loop.call_soon_threadsafe(self._resolve, batch)
-            except RuntimeError:  # the loop was closed before the store: nobody is left to hear of it
-                break
+            jobs, closing = self._batch()
+            for batch in _apart(jobs):
+                database = self._settle(database, batch)
+                try:
+                    self._loop.call_soon_threadsafe(self._resolve, batch)
+                except RuntimeError:  # the loop was closed before the store: nobody is left to hear of it
+                    closing = True
         if database is not None:
             database.close()
 
@@ -180,13 +185,19 @@ def _nothing(database: sqlite3.Connection, calls: Sequence[None]) -> Sequence[No
     return calls
 
 
+def _apart(jobs: list[Job]) -> list[list[Job]]:
+    """The jobs for one commit each. Those that need not be on disk come first, and wait for no disk."""
+    quick, durable = [job for job in jobs if not job.syncs], [job for job in jobs if job.syncs]
+    return [batch for batch in (quick, durable) if batch]
+
+
 def _commit(database: FairConnection, batch: list[Job]) -> None:
     """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
     operations is right."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.begin(writes=not all(job.reads for job in batch))
+    database.begin(writes=not all(job.reads for job in batch), syncs=batch[0].syncs)
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):

@@ -38,6 +38,7 @@ class FairConnection(sqlite3.Connection):
         super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
         try:
             self._path = path
+            self._syncs = True  # as open_database() says
             self._file = _identity(path)
             self._turnstile = os.fdopen(turnstile(path), "rb")
         except OSError:
@@ -48,13 +49,18 @@ class FairConnection(sqlite3.Connection):
         super().close()
         self._turnstile.close()
 
-    def begin(self, *, writes: bool = True) -> None:
-        """Begin to write, in turn with every other process, or to read, which delays no other process. Raises
+    def begin(self, *, writes: bool = True, syncs: bool = True) -> None:
+        """Begin to write, in turn with every other process, or to read, which delays no other process. Unless it
+        ``syncs``, the commit returns before it is on disk: the death of this process does not undo it, a power cut may,
+        and then also a later commit of that kind, but never one that syncs, which takes all before it along. Raises
         sqlite3.OperationalError for SQLITE_BUSY, and if the file is no longer at its path, where the next start would
         not find it."""
         if not writes:
             self.execute("BEGIN")
             return
+        if syncs != self._syncs:
+            self.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
+            self._syncs = syncs
         if _identity(self._path) != self._file:  # SQLite itself would write on in a file that has no name
             raise sqlite3.OperationalError(f"{self._path} was deleted, moved or replaced while it was open")
         with self.turn():
