@@ -46,6 +46,11 @@ class Async(AsyncEmailConsumer):
         ids.append([answer, forwarded])
 
 FAILS = False
+
+class Thanks(AsyncEmailConsumer):
+    async def receive(self, message):
+        attempts.append(message.subject)
+        ids.append(await self.reply("thank you"))
 """
 FILE = """
 servers:
@@ -153,6 +158,37 @@ async def test_from_a_mailbox(policy: str, handlers: Any, mailboxes: Dovecot) ->
         mail = next(mail for mail in sent() if mail["Message-ID"] == handlers.ids[0][0])
         assert (mail["X-Envelope-To"], mail["From"]) == ("ann@home.example", user)
         await until(lambda: mailboxes.count(user=user) == 0)
+    finally:
+        await ended(running)
+
+
+NOT_PERSONS = {
+    "to itself": b"From: help@example.org\r\n",
+    "made by a service": b"From: Ann <ann@example.net>\r\nX-Auto-Generated: yes\r\n",
+    "forwarded from here": b"From: Ann <ann@example.net>\r\nX-Loop: help@example.org\r\n",
+    "a bounce without a report": b"From: Ann <ann@example.net>\r\nX-Failed-Recipients: bob@example.net\r\n",
+    "automatic": b"From: Ann <ann@example.net>\r\nAuto-Submitted: auto-replied\r\n",
+}
+
+
+@pytest.mark.parametrize("policy", ["", POLICIES[1]])
+@pytest.mark.parametrize("by", ["smtp", "imap"])
+async def test_only_a_person_is_answered(by: str, policy: str, handlers: Any, mailboxes: Dovecot) -> None:
+    user = f"p{len(policy)}@example.org"
+    servers = MAILBOX.format(port=mailboxes.port, user=user, password=PASSWORD) if by == "imap" else ""
+    running = made("Thanks", policy, servers=servers)
+    await install(running)
+    try:
+        for subject, head in (*NOT_PERSONS.items(), ("a person", b"From: Ann <ann@example.net>\r\n")):
+            mail = head + f"To: help@example.org\r\nSubject: {subject}\r\n\r\nHello\r\n".encode()
+            if by == "imap":
+                mailboxes.append(b"Delivered-To: help@example.org\r\n" + mail, user=user)
+            else:
+                await deliver(running, mail)
+        await until(lambda: len(handlers.ids) == len(NOT_PERSONS) + 1)
+        await until(sent)
+        assert sorted(handlers.attempts) == sorted([*NOT_PERSONS, "a person"])
+        assert [(mail["Subject"], mail["X-Envelope-To"]) for mail in sent()] == [("Re: a person", "ann@example.net")]
     finally:
         await ended(running)
 
