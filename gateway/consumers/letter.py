@@ -139,7 +139,7 @@ class Desk:
 
     def forward(self, letter: Letter, *, inline: bool) -> Outgoing | None:
         """Write a mail that has the message in it; None, with a line in the log, if it has been forwarded before."""
-        own = self._own(letter)
+        own = [*self._ours(), mailbox(self._own(letter)).address]
         if self._message.kind == "own" or was_forwarded_by(own, self._scope["headers"]):
             said = "%s: not forwarded: it is our own, or has been forwarded from here before"
             logger.info(said, describe(self._scope), extra={"scope": self._scope})
@@ -151,7 +151,9 @@ class Desk:
             letter = replace(letter, text=introduced(letter.text, self._message), attachments=self._message.attachments)
         else:
             parts = [message_part(self._raw, name_by_type(MESSAGE, self._message.subject))]
-        return self._written_as(letter, {**_SENT, LOOP: own}, self._next_id(letter), thread(self._message), parts=parts)
+        return self._written_as(
+            letter, {**_SENT, LOOP: own[0]}, self._next_id(letter), thread(self._message), parts=parts
+        )
 
     def token_address(self, letter: Letter, to: str) -> str:
         """Return our address with the letter's token, made for ``to``. Raises LookupError without a secret, ValueError

@@ -1,6 +1,6 @@
 """Passes a received mail on, so that it cannot go in a circle."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from email.utils import format_datetime
 
 from protocols.mail.compose.answer import is_ours, prefixed
@@ -10,10 +10,10 @@ LOOP = "X-Loop"
 """The field with the address that has forwarded a mail. Servers that forward the mail again leave it in place."""
 
 
-def was_forwarded_by(own: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the mail with these header fields, names in small letters, has been forwarded by the address ``own``."""
+def was_forwarded_by(own: Collection[str], headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether one of the addresses ``own`` has forwarded the mail with these header fields, names in small letters."""
     marks = (value.decode("utf-8", "replace").strip() for name, value in headers if name == LOOP.lower().encode())
-    return any(is_ours(mark, [own]) for mark in marks)
+    return any(is_ours(mark, own) for mark in marks)
 
 
 def forward_subject(subject: str) -> str:

@@ -326,6 +326,21 @@ async def test_a_forwarded_mail_is_attached_as_it_is_and_goes_no_second_round(
     assert "not forwarded: it is our own, or has been forwarded from here before" in caplog.text
 
 
+async def test_a_forwarded_mail_is_marked_with_the_address_that_it_came_to() -> None:
+    """Whatever it is from: that is where it would come again."""
+
+    def on(consumer: Any) -> Any:
+        return consumer.forward("second@x.org", from_="Nobody <noreply@example.org>")
+
+    _, taken = await handled(on)
+    [(_, _, mail, sent)] = taken.mails
+    assert (mail["X-Loop"], mail["From"]) == (HELP, "Nobody <noreply@example.org>")
+    assert not (await handled(on, sent))[1].mails
+    _, taken = await handled(on, rcpt_to=[])
+    assert taken.mails[0][2]["X-Loop"] == "noreply@example.org"
+    assert not (await handled(on, taken.mails[0][3], rcpt_to=[]))[1].mails
+
+
 async def test_a_mail_can_be_forwarded_as_text_with_its_attachments() -> None:
     raw = (
         b"From: Ann Lee <ann@example.com>\r\nTo: help@example.org\r\nSubject: Photo\r\n"
