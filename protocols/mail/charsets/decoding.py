@@ -4,6 +4,7 @@ Bytes that are not in the charset of their label are decoded by the one that the
 """
 
 import codecs
+import re
 from collections.abc import Iterator
 from functools import cache
 
@@ -17,6 +18,8 @@ _MISTAKEN = {"iso2022_jp": ("euc_jp", "cp932"), "big5hkscs": ("cp950",), "gb1803
 _BOMS = ((codecs.BOM_UTF8, "utf-8-sig", 3), (codecs.BOM_UTF16_LE, "utf-16", 20), (codecs.BOM_UTF16_BE, "utf-16", 20))
 """Byte order mark, charset, and the bytes at which a text begins with it hardly by chance."""
 _BASED_ON_ASCII = (None, "ascii", "utf-8", "cp1252")
+_SURROGATE = re.compile(rb"\xed[\xa0-\xbf][\x80-\xbf]")
+"""Half of a character in UTF-16 that was put into UTF-8: so some programs write emoji."""
 _WIDE = ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be")
 
 
@@ -85,6 +88,8 @@ def _strictly(raw: bytes, codec: str) -> str | None:
     if codec == "iso2022_jp" and raw.isascii():
         return japanese(raw)
     try:
+        if codec == "utf-8" and _SURROGATE.search(raw):
+            return whole(raw.decode(codec, "surrogatepass"))
         return whole(raw.decode(codec)) if codec == "utf-7" or codec in _WIDE else raw.decode(codec)
     except (UnicodeError, ValueError):
         return None

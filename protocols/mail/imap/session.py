@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 BATCH = 100
 """Messages in one command; larger batches are hardly faster."""
 MANY, FIRST = 5000, 1000
-"""Of a folder with more messages, the first are handled before all are listed."""
+"""If a folder has more messages, the first ones are handled before all are listed."""
 SOON = 0.1
 """Seconds that a finished message waits for others, so that one MOVE takes them all."""
 PROGRESS = 10.0

@@ -70,6 +70,8 @@ def test_labels_as_senders_write_them(label: str, codec: str | None) -> None:
         ("谢谢你的来信".encode() + "再见".encode()[:-1], "utf-8", "谢谢你的来信再\ufffd"),
         ("您好 我的订单还没有收到 谢谢".encode("gb18030"), "utf-8", "您好 我的订单还没有收到 谢谢"),
         ("Viele Grüße\n".encode() + "Abonnement für Sie".encode("latin-1"), "utf-8", "Viele Grüße\nAbonnement für Sie"),
+        (b"Thanks \xed\xa0\xbd\xed\xb8\x80", "utf-8", "Thanks \U0001f600"),
+        (b"Thanks \xed\xa0\xbd", "utf-8", "Thanks \ufffd"),
         ("日本語".encode(), "iso-2022-jp", "日本語"),
         ("日本語で".encode("euc_jp"), "iso-2022-jp", "日本語で"),
         ("日本語".encode("iso2022_jp"), "", "日本語"),
