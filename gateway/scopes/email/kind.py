@@ -145,6 +145,9 @@ class EmailKind(ScopeKind):
     def doubts(self, line: Any) -> Iterator[tuple[str, str]]:
         if line.recipient is not None and (doubt := doubt_of(line.recipient)) is not None:
             yield "recipient", f"'{line.recipient}': {doubt}"
+        for key in ("sender", "sender_domain"):
+            if getattr(line, key) is not None and (line.require is None or line.require.dmarc != "pass"):
+                yield key, "anybody can write this address into From; add require: {dmarc: pass}"
 
     def router_of(self, routes: Sequence[Route], settings: Any, target: Callable[[str], Any]) -> EmailToRouter:
         given = settings.postmaster

@@ -144,3 +144,13 @@ def test_a_verdict_is_forgotten_when_senders_have_given_up(monkeypatch: pytest.M
     kept.keep("1", {"type": "email.accept"})
     now[0] = 5 * 86400.0 + 1
     assert kept.get("1") is None
+
+
+async def test_what_accepted_before_the_end_does_not_run_again_after_a_restart(store: SQLiteStore) -> None:
+    """Its verdict is in the store before the next route begins."""
+    before, after = Desk("wait"), Desk("accept")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await before.answer()
+    assert await after.answer() == "accept"
+    assert (before.ran, after.ran) == (["a", "b"], ["b"])

@@ -190,20 +190,22 @@ def test_one_that_runs_is_no_obstacle(folder: Folder) -> None:
         assert running.wait(20) == 0
 
 
-def test_an_expression_for_recipients_that_takes_more_than_was_meant_is_warned_of(tmp_path: Path) -> None:
+def test_routes_of_mail_that_take_more_than_was_meant_are_warned_of(tmp_path: Path) -> None:
     text = """
 servers: {mail: {protocol: smtp, bind: 127.0.0.1:0}}
 routes:
   email:
     - {recipient: '@support.example.org', app: shop.on_mail}
     - {recipient: '^help@example\\.org$', app: shop.on_mail}
+    - {sender_domain: example.net, app: shop.on_mail}
 """
     (tmp_path / "gateway.yaml").write_text(text)
     (tmp_path / "shop.py").write_text("async def on_mail(scope, receive, send): ...")
     done = subprocess.run(
         [sys.executable, "-m", "gateway", "check"], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
     )
-    [line] = done.stderr.splitlines()
+    line, sender = done.stderr.splitlines()
+    assert "gateway.yaml:7:23: routes.email[2].sender_domain: anybody can write this address into From; add " in sender
     assert "gateway.yaml:5:19: routes.email[0].recipient: '@support.example.org': " in line
     assert r"example.org.evil.example for example.org; write '@support\.example\.org$'" in line
 
