@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 
 from protocols.mail.encoded_words import text_of
 from protocols.mail.headers import Headers
@@ -13,6 +14,7 @@ _LONGEST_DATE = 200
 _LONGEST_THREAD = 32 * 1024
 """Bytes of References that are read at its beginning, and as many at its end."""
 _MESSAGE_ID = re.compile(rb"<[^<>\s\x00-\x20\x7f]{1,998}>")
+_WORD = re.compile(rb"\s{0,99}([^\s;,(]{1,99})")
 
 
 class Fields(Mapping[str, str]):
@@ -23,7 +25,7 @@ class Fields(Mapping[str, str]):
 
     def __init__(self, headers: Headers, charset: Callable[[], str] = str) -> None:
         """``charset`` returns the one that is likely for bytes without a label."""
-        self._charset = charset
+        self._charset = cache(charset)
         self._values: dict[str, list[bytes]] = {}
         for name, value in headers:
             self._values.setdefault(name.decode("latin-1"), []).append(value)
@@ -50,7 +52,8 @@ class Fields(Mapping[str, str]):
 
     def word(self, name: str) -> str:
         """Return the first word of a field, without parameters and comments, in lower case."""
-        return re.split(r"[\s;,(]", self.raw(name)[:200].decode("latin-1").strip(), maxsplit=1)[0].lower()
+        found = _WORD.match(self.raw(name))
+        return found[1].decode("latin-1").lower() if found else ""
 
     def addresses(self, name: str) -> tuple[Address, ...]:
         """Return the addresses of the first field of that name, in order; of To and Cc, those of all such fields, into

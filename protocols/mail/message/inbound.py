@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.message import Message
-from functools import cached_property
+from functools import cached_property, partial
 from typing import overload
 from urllib.parse import unquote
 
@@ -25,6 +25,13 @@ from protocols.mail.message.stdlib import parse as parse_by_stdlib
 from protocols.mail.mime import Part, parse
 
 _CONTENT_ID = re.compile(r"""cid:([^"'\s<>)]{1,998})""", re.IGNORECASE)
+
+
+def _likely_charset(raw: bytes) -> str:
+    """Return the first charset that a part of the mail declares: header fields without a label are likely in it."""
+    return next((part.charset for part in parse(raw).walk() if part.charset), "")
+
+
 _READ = (
     "from_", "sender", "to", "cc", "reply_to", "date", "message_id", "in_reply_to", "references", "text", "html",
     "reply_text", "attachments", "calendar", "kind", "bounce", "spam", "encrypted", "signed", "defects",
@@ -54,7 +61,7 @@ class InboundEmail:
     def headers(self) -> Fields:
         """The header fields, decoded: a mapping, in which names are in upper or lower case. ``get_all`` returns all
         fields of one name."""
-        return Fields(parse_headers(self.raw), lambda: self._body.charset)
+        return Fields(parse_headers(self.raw), partial(_likely_charset, self.raw))
 
     @overload
     def get(self, name: str) -> str | None: ...

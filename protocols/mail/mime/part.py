@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import BinaryIO, Protocol, cast
+from weakref import ref
 
 from protocols.mail.charsets import decode_text
 from protocols.mail.encoded_words import text_of
@@ -57,7 +58,7 @@ class Part:
         self.body = body
         self.end = len(raw)
         self.headers = headers
-        self.parent = parent
+        self._parent = None if parent is None else ref(parent)  # no circle: the message goes with its last part
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.children: list[Part] = []
         self.content_type = _content_type(first(headers, b"content-type"), default_type)
@@ -65,6 +66,11 @@ class Part:
 
     def __repr__(self) -> str:
         return f"<Part {self.content_type} {self.start}:{self.end}>"
+
+    @property
+    def parent(self) -> "Part | None":
+        """The part that this one is in, for as long as that is referred to; None for the whole message."""
+        return None if self._parent is None else self._parent()
 
     @property
     def is_multipart(self) -> bool:
