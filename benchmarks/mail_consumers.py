@@ -11,7 +11,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,6 @@ import uvloop
 from benchmarks.mail_reading import MAILS
 from benchmarks.side_by_side import python
 from gateway import AsyncEmailConsumer, InboundEmail
-from gateway.threads import Pool, thread_pool
 from protocols.asgi import Receive, Scope, Send
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
@@ -70,20 +68,24 @@ def deliver(address: str, path: str, count: int) -> None:
 
 async def one(name: str, app: str, path: str) -> None:
     """Print CPU seconds for a mail, and the growth of the process in sizes of the mail."""
-    row = ROWS[name]
+    row, size = ROWS[name], len(await asyncio.to_thread(Path(path).read_bytes))
     settings = SMTPSettings(bind="127.0.0.1:0", max_message=50 * 1024 * 1024)
     async with SMTPServer(APPS[app], settings) as server:
         await sender(server.address, path, 1)
         before, begun = resident("VmRSS"), time.process_time()
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        forget_peak()
         await sender(server.address, path, row.count)
-        print((time.process_time() - begun) / row.count, (resident("VmHWM") - before) / Path(path).stat().st_size)
+        print((time.process_time() - begun) / row.count, (resident("VmHWM") - before) / size)
 
 
 async def sender(address: str, path: str, count: int) -> None:
     command = python("-m", "benchmarks.mail_consumers", "--send", address, path, str(count))
     done = await asyncio.create_subprocess_exec(*command)
     assert await done.wait() == 0
+
+
+def forget_peak() -> None:
+    Path("/proc/self/clear_refs").write_text("5")
 
 
 def resident(name: str) -> int:
