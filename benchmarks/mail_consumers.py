@@ -1,7 +1,7 @@
-"""Consumers of mail: what ``AsyncEmailConsumer`` costs, beside an application that takes the events and looks at nothing.
+"""Consumers of mail: ``AsyncEmailConsumer`` beside an application that takes the events and looks at nothing.
 
-CPU time of the server's process for a mail that comes by SMTP, and what the process grew by at the most, as a multiple of
-the mail's size. Each figure is from a process of its own, alternated. Less is better.
+CPU time of the server's process for a mail that comes by SMTP, and what the process grew by at the most, as a multiple
+of the mail's size. Each figure is from a process of its own, alternated. Less is better.
 """
 
 import argparse
@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks.mail_reading import MAILS
 from benchmarks.side_by_side import python
 from gateway import AsyncEmailConsumer, InboundEmail
 from protocols.asgi import Receive, Scope, Send
