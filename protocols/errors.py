@@ -1,6 +1,6 @@
 """Errors of the application (local), of the peer (remote), and of sending."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -84,6 +84,10 @@ class PermanentFailure(NotSent):
 class AccountRefused(NotSent):
     """The other side refuses everything from us: because of the login, the balance, a permission, or the address in our
     settings. Until somebody repairs that, nothing can be sent the same way."""
+
+    repaired: Callable[[], bool] | None = None
+    """Whether somebody may have repaired it since, for a failure where that can be seen: a file has changed. It costs a
+    stat at most."""
 
 
 class BindError(OSError):

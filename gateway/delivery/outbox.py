@@ -63,9 +63,11 @@ class Outbox(Poller[Outgoing]):
         """Lanes that rest because their other side asked for a pause: lane -> end of the pause (monotonic)."""
         self._accounts = Accounts()
         self._awake = False
+        self._watched: dict[str, Callable[[], bool]] = {}
+        """Lanes whose account is refused, and what says whether somebody may have repaired it."""
 
     async def due(self, now: float) -> list[Outgoing]:
-        if not self._awake:  # after a start, accounts that were refused may have been repaired
+        if not self._awake or self._repaired():  # after a start, accounts that were refused may work, too
             await self.store.wake_lanes()
             self._awake = True
         own = Counter(item.lane for item in self.running.values())
@@ -73,6 +75,12 @@ class Outbox(Poller[Outgoing]):
         most = max((number for lane, number in own.items() if lane not in full), default=0)
         limit = (self.room - most + 1) // 2  # if they are all of one lane, they just fill it
         return await self.store.take_outgoing(limit, now=now, busy=full | self._at_rest())
+
+    def _repaired(self) -> bool:
+        repaired = [lane for lane, is_repaired in self._watched.items() if is_repaired()]
+        for lane in repaired:
+            del self._watched[lane]
+        return bool(repaired)
 
     def _at_rest(self) -> set[str]:
         now = time.monotonic()
@@ -121,6 +129,8 @@ class Outbox(Poller[Outgoing]):
             self._left(item.lane)
 
     async def _hold(self, item: Outgoing, error: AccountRefused) -> None:
+        if error.repaired is not None:
+            self._watched[item.lane] = error.repaired
         pause = max(ACCOUNT_PAUSE, min(error.retry_after or 0.0, LONGEST_BACKOFF))
         if self._accounts.tell(item.lane):
             said = "%s rests: nothing leaves by it until you repair this (one item tries again every %g s): %s"
@@ -142,6 +152,7 @@ class Outbox(Poller[Outgoing]):
         await retry_until_stored(partial(later, item.id, due=due, error=said, left=left, refused=refused, rests=rests))
 
     def _left(self, lane: str) -> None:
+        self._watched.pop(lane, None)
         if self._accounts.left(lane):
             logger.info("%s: its items leave again", lane)
 

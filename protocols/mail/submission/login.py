@@ -6,6 +6,7 @@ import binascii
 import ipaddress
 import json
 import ssl
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,7 +36,15 @@ class Login:
         }
         self._settings = settings
         self._tokens = tokens or (TokenFile(settings.token_file) if settings.token_file else None)
+        self._stamp: object = None
+        """That of the tokens' source when a token was last taken from it."""
         self._context: tuple[object, ssl.SSLContext] | None = None
+
+    @property
+    def has_another_token(self) -> Callable[[], bool] | None:
+        """Return what says whether there may be another token since the last login; None if there are none at all."""
+        tokens, stamp = self._tokens, self._stamp
+        return None if tokens is None else lambda: tokens.stamp() != stamp
 
     async def connect(self) -> Connection:
         """Connect and log in. Raises SMTPException, OSError, ValueError or TokenRefused."""
@@ -67,6 +76,7 @@ class Login:
             return
         if "xoauth2" not in client.server_auth_methods:
             raise aiosmtplib.SMTPException("the server does not offer XOAUTH2, which a token needs")
+        self._stamp = self._tokens.stamp()
         token = await self._tokens.token()
         try:
             await _with_token(client, username, token)

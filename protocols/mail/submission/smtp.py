@@ -7,7 +7,7 @@ from dataclasses import replace
 import aiosmtplib
 
 from protocols.asgi import DSNRequest
-from protocols.errors import AccountRefused
+from protocols.errors import AccountRefused, NotSent
 from protocols.mail.oauth.source import TokenRefused, TokenSource
 from protocols.mail.refusals import failure_of, refusal_of
 from protocols.mail.submission.commands import Mail
@@ -49,13 +49,19 @@ class SMTPSubmission:
                 return await self._send_over(connection, mail)
             except Stale:
                 pass
+        return await self._send_over(await self._connect(), mail)
+
+    async def _connect(self) -> Connection:
         try:
-            connection = await self.login.connect()
+            return await self.login.connect()
         except TokenRefused as error:
-            raise AccountRefused(f"{self.login.host}: {error}") from error
+            failure: NotSent = AccountRefused(f"{self.login.host}: {error}")
+            cause: Exception = error
         except (aiosmtplib.SMTPException, OSError, ValueError) as error:
-            raise failure_of(error, self.login.host, connected=False) from error
-        return await self._send_over(connection, mail)
+            failure, cause = failure_of(error, self.login.host, connected=False), error
+        if isinstance(failure, AccountRefused):
+            failure.repaired = self.login.has_another_token
+        raise failure from cause
 
     async def _send_over(self, connection: Connection, mail: Mail) -> Mapping[str, Reply]:
         try:

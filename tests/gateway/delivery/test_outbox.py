@@ -521,6 +521,31 @@ async def test_what_rests_is_asked_for_at_a_new_start(store: SQLiteStore) -> Non
     assert [len(there.taken), there.tried] == [2, 3]
 
 
+async def test_a_new_token_in_the_file_is_tried_at_once(store: SQLiteStore, tmp_path: Path) -> None:
+    """The account rests for five minutes otherwise."""
+    token = tmp_path / "token"
+    token.write_text("expired")
+    ehlo = {"EHLO": "250-peer.example\r\n250 AUTH XOAUTH2"}
+    async with peer({**ehlo, "AUTH": "535 5.7.8 expired"}) as there:
+        settings = SubmissionSettings(f"smtp://{there.address}", username="me", token_file=str(token), timeout=LIMIT)
+        submission = open_submission(settings)
+        with delivering(store) as here:
+            outbox = Outbox(here, make_outlets([], Given(submission)))
+            outbox.start()
+            await mails(store, "e", "b@x.org", number=3)
+
+            async def rests() -> bool:
+                return [item.state for item in await store.outgoing()] == ["resting"] * 3
+
+            await until(rests)
+            there.answers["AUTH"] = "235 2.7.0 ok"
+            token.write_text("another one")
+            await left(store, 0)
+            await outbox.stop(LIMIT)
+        await submission.close()
+    assert len(there.taken) == 3
+
+
 async def test_a_server_that_is_away_while_its_account_is_refused_is_not_asked_without_a_pause(
     store: SQLiteStore,
 ) -> None:
