@@ -6,6 +6,7 @@
 import argparse
 import asyncio
 import logging
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 import aioimaplib
 import uvloop
 
-from benchmarks.side_by_side import client, options_of, report
+from benchmarks.side_by_side import options_of, python, report
 from protocols.asgi import Receive, Scope, Send
 from protocols.mail.imap.reader import IMAPReader
 from protocols.mail.imap.settings import IMAPSettings
@@ -66,17 +67,19 @@ async def handle(message: bytes) -> None:
     assert len(message) >= len(MESSAGE)
 
 
-def measure(server: Dovecot, command: str, messages: int) -> float:
-    """Messages per second of one client, from its first connection to its last mark. None may be left out."""
+def measure(server: Dovecot, command: str, messages: int) -> tuple[float, float]:
+    """Messages per second of one client, from its first connection to its last mark, and the milliseconds of CPU that
+    it takes for 1,000. None may be left out."""
     with server.program() as program:
         program.select()
         program.store("1:*", "-FLAGS.SILENT", "\\Seen")
-    rate = client("-m", "benchmarks.imap", command, str(server.port), str(messages))
+    arguments = python("-m", "benchmarks.imap", command, str(server.port), str(messages))
+    rate, cpu = map(float, subprocess.run(arguments, stdout=subprocess.PIPE, check=True, text=True).stdout.split())
     with server.program() as program:
         program.select()
         if program.search(None, "UNSEEN")[1] != [b""]:
             raise SystemExit(f"{command}: not all messages are marked")
-    return rate
+    return rate, cpu
 
 
 def compare(title: str) -> None:
@@ -85,11 +88,15 @@ def compare(title: str) -> None:
         raise SystemExit("Dovecot is not installed: make peers")
     messages = QUICK_MESSAGES if options.quick else MESSAGES
     rates: dict[str, list[float]] = {name: [] for name in CLIENTS}
+    costs: dict[str, list[float]] = {name: [] for name in CLIENTS}
     with dovecot() as server:
         server.append(*[MESSAGE] * messages)
         for _ in range(options.rounds):
             for name, command in CLIENTS.items():
-                rates[name].append(measure(server, command, messages))
+                rate, cpu = measure(server, command, messages)
+                rates[name].append(rate)
+                costs[name].append(cpu)
+    report(f"{title}, {messages:,} messages", "CPU ms for 1,000 messages, less is better", costs)
     report(f"{title}, {messages:,} messages", "messages/s", rates)
 
 
@@ -103,9 +110,10 @@ def main() -> None:
     parser.add_argument("messages", type=int)
     given = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    started = time.perf_counter()
+    started, busy = time.perf_counter(), time.process_time()
     uvloop.run({"drain": drain, "drain-one-by-one": drain_one_by_one}[given.role](given.port, given.messages))
-    print(given.messages / (time.perf_counter() - started))
+    seconds, cpu = time.perf_counter() - started, time.process_time() - busy
+    print(given.messages / seconds, cpu * 1e6 / given.messages)
 
 
 if __name__ == "__main__":

@@ -95,6 +95,10 @@ class IMAPConnection:
 
     async def learn_names(self) -> None:
         """Ask how the server writes names: its delimiter, and what it puts before the names of folders."""
+        with contextlib.suppress(IMAPRefused):  # then names are taken as they are written
+            await self._learn_names()
+
+    async def _learn_names(self) -> None:
         if "NAMESPACE" in self._protocol.capabilities:
             self.names = read_namespaces(await self._run("NAMESPACE", self._protocol.namespace()))
             return

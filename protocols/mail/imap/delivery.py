@@ -9,6 +9,7 @@ from typing import Any
 
 from protocols.asgi import Application, EmailScope, HostPort, Mailbox, Recipient, Routable
 from protocols.event_id import id_of
+from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.imap.grammar import MailboxMessage
 from protocols.mail.recipients import address_to, choose, evidence, sender
 from protocols.mail.run import deliver
@@ -30,6 +31,7 @@ class MailboxDelivery:
         recipient_header: str | None,
         delimiters: str,
         submission: Submission | None,
+        authenticator: Authenticator | None,
     ) -> None:
         self._app = app
         self._listener = listener
@@ -38,6 +40,7 @@ class MailboxDelivery:
         self._recipient_header = recipient_header
         self._delimiters = delimiters
         self._submission = submission
+        self._authenticator = authenticator
         router: object = app  # asked once: isinstance() with a Protocol is slow
         self._router = router if isinstance(router, Routable) else None
 
@@ -61,7 +64,14 @@ class MailboxDelivery:
         scope["mail_from"] = sender(scope["headers"])
         if not self._address(scope, mailbox["account"]):
             return None
-        return deliver(self._app, scope, message.raw, timeout=self._timeout, submission=self._submission)
+        return deliver(
+            self._app,
+            scope,
+            message.raw,
+            timeout=self._timeout,
+            submission=self._submission,
+            authenticator=self._authenticator,
+        )
 
     def _address(self, scope: EmailScope, username: str) -> bool:
         """Find the recipients of the message, and return whether the application takes it."""

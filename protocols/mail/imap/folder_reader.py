@@ -53,8 +53,10 @@ class Share:
     folders: list[Folder]
     patterns: Sequence[str] = ()
     """Further folders are those that match."""
-    without: Collection[str] = ()
-    """Folders that are not read though they match: those of other connections, and where messages are moved to."""
+    elsewhere: Collection[str] = ()
+    """Folders that are not read though they match: other connections read them."""
+    targets: Sequence[str] = ()
+    """The folders that messages are moved to."""
 
     @property
     def alone(self) -> Folder | None:
@@ -151,6 +153,8 @@ class FolderReader:
         try:
             await self._login.log_in(connection)
             await connection.learn_names()
+            for target in self._share.targets:  # before any handler runs, not when its work is done
+                await connection.ensure_folder(target)
             if alone is not None:
                 await self._stay(connection, alone)
             else:
@@ -159,12 +163,10 @@ class FolderReader:
             await connection.close()
 
     async def _open(self, connection: "IMAPConnection", folder: Folder) -> FolderSession:
-        """Open ``folder``, and make the folders that its messages are moved to: before any handler runs."""
+        """Open ``folder`` to read it."""
         selected = await connection.select(folder.name)
         if refusal := folder.open(selected):
             raise IMAPRefused(refusal)
-        for target in folder.marks.folders():
-            await connection.ensure_folder(target)
         deliver = partial(self._handled, folder, selected.uidvalidity, connection.peer)
         return FolderSession(connection, folder, deliver, messages=selected.messages)
 
@@ -212,7 +214,7 @@ class FolderReader:
         """Take folders in that match a pattern by now, and leave out those that are gone."""
         if not self._share.patterns:
             return
-        fixed = [*self._share.without, *(folder.name for folder in self._share.folders)]
+        fixed = [*self._share.elsewhere, *self._share.targets, *(folder.name for folder in self._share.folders)]
         without = set(map(connection.names.on_server, fixed))
         found = [name for pattern in self._share.patterns for name in await connection.list_folders(pattern)]
         known = {folder.name: folder for folder in self.folders}

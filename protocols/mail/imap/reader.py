@@ -16,6 +16,7 @@ from typing import Any
 
 from protocols.asgi import Application
 from protocols.errors import BindError
+from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.imap.delivery import MailboxDelivery
 from protocols.mail.imap.folder import Folder
 from protocols.mail.imap.folder_reader import Connect, FolderReader, Share, Times
@@ -50,15 +51,8 @@ class IMAPReader(Server):
         super().__init__(app, name=name, state=state)
         self._settings = settings
         self._ledgers = ledgers
-        self._deliver = MailboxDelivery(
-            app,
-            listener=name,
-            state=self.state,
-            timeout=settings.handler_timeout,
-            recipient_header=settings.recipient_header,
-            delimiters=settings.recipient_delimiter,
-            submission=submission,
-        )
+        self._submission = submission
+        self._authenticator: Authenticator | None = None
         self._readers: list[FolderReader] = []
         self._running: list[asyncio.Task[None]] = []
         """A task for each of them."""
@@ -84,6 +78,8 @@ class IMAPReader(Server):
             raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
         host, port = self._settings.address
         connecting = partial(connect, host, port, tls=self._settings.context(), timeout=self._settings.timeout)
+        if self._settings.authentication is not None:
+            self._authenticator = Authenticator(self._settings.authentication)
         self.status = ServerStatus("connecting")
         self._readers = [
             reader for account in self._settings.each_account() for reader in self._of(account, connecting)
@@ -101,6 +97,8 @@ class IMAPReader(Server):
                 running.cancel()
         await self.tasks.drain(grace)
         await self.tasks.cancel()
+        if self._authenticator is not None:
+            self._authenticator.close()
         self.status = ServerStatus("stopped")
 
     # What is read, and over which connections.
@@ -116,10 +114,10 @@ class IMAPReader(Server):
         )
         login = Login(account.username, account.password, account.tokens())
         make = partial(self._folder, account)
-        shares = [Share([make(name)]) for name in fixed[:alone]]
+        targets = settings.marks().folders()
+        shares = [Share([make(name)], targets=targets) for name in fixed[:alone]]
         if patterns or fixed[alone:]:
-            without = [*fixed[:alone], *settings.marks().folders()]
-            shares.append(Share([make(name) for name in fixed[alone:]], patterns, without))
+            shares.append(Share([make(name) for name in fixed[alone:]], patterns, fixed[:alone], targets))
         for share in shares:
             yield self._reader(share, account, connect, login, make)
 
@@ -133,10 +131,23 @@ class IMAPReader(Server):
             connect=connect,
             login=login,
             times=Times(settings.poll, settings.reconnect, settings.retry_refused),
-            deliver=self._deliver,
+            deliver=self._delivery(),
             make=make,
             trouble=Trouble(f"{label} at {self.address}"),
             changed=self._show,
+        )
+
+    def _delivery(self) -> MailboxDelivery:
+        settings = self._settings
+        return MailboxDelivery(
+            self.app,
+            listener=self.name,
+            state=self.state,
+            timeout=settings.handler_timeout,
+            recipient_header=settings.recipient_header,
+            delimiters=settings.recipient_delimiter,
+            submission=self._submission,
+            authenticator=self._authenticator,
         )
 
     def _folder(self, account: Account, name: str) -> Folder:

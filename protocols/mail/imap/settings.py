@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from protocols.mail.addresses import DELIMITER, Delimiters
+from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.mail.imap.marks import AnyMark, FinalMark, Marks, check_final, parse_mark
 from protocols.mail.imap.names import INBOX
 from protocols.mail.oauth.settings import Auth
@@ -106,6 +107,9 @@ class IMAPSettings:
     recipient_header: str | None = None
     """The only header that names the recipient, such as Delivered-To, if you know which one the server writes. Without
     it the best evidence counts, much of which a sender can forge."""
+    authentication: AuthenticationSettings | None = None
+    """How the sender of a mail is verified: `{trust: NAME}` reads the Authentication-Results of the mailbox's own mail
+    server, `{verify: true}` checks DKIM and DMARC."""
     recipient_delimiter: Delimiters = DELIMITER
     """The characters that may begin a tag in a local part: `help+bill7@example.org` has the tag `bill7`, and
     a route for `help@example.org` takes it. Empty: there are no tags."""

@@ -14,6 +14,7 @@ from imap_desk import Desk, RoutedDesk, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from waiting import until
 
+from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.mail.imap import pending, session
 from protocols.mail.imap.connection import IMAPConnection
 from protocols.mail.imap.reader import IMAPReader
@@ -392,3 +393,12 @@ async def test_of_a_long_folder_the_first_messages_are_handled_before_all_are_li
         await until(lambda: server.count("Processed", user) == 30)
     assert searches[:2] == ["0: 1:10 UNDELETED", "10: UNDELETED"]
     assert desk.subjects == [str(number) for number in range(30)]
+
+
+async def test_the_results_of_the_mailbox_s_own_server_are_in_the_scope(server: Dovecot, user: str) -> None:
+    results = b"Authentication-Results: mx.example.org; dmarc=pass header.from=example.net\r\n"
+    server.append(results + mail("one"), user=user)
+    desk = Desk()
+    async with reading(desk, server, user, authentication=AuthenticationSettings(trust="mx.example.org")):
+        await until(lambda: len(desk.scopes) == 1)
+    assert desk.scopes[0]["authentication"]["dmarc"] == "pass"
