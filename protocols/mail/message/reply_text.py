@@ -38,6 +38,8 @@ _PLAIN = {
 become those of ASCII."""
 _DASH = "-_=*\u2010-\u2015\u2500\u2501"
 _SEPARATOR = re.compile(rf"[{_DASH}]{{5,}}|[{_DASH}]{{2,}}[ \xa0]?[^{_DASH}].{{0,78}}?[{_DASH}]{{2,}}")
+_GROUPWISE = re.compile(r">>> .{1,200}\d.{0,50} >>>")
+"""GroupWise's line above the earlier mail, which has no other marks."""
 _FIELD = re.compile(r"[*_ ]{0,3}([^\s:*<>@\d][^:*<>@]{0,30}?)[*_ \xa0]{0,3}:(?!//)(.*)", re.DOTALL)
 _FORWARDED = re.compile(
     r"(begin forwarded message|anfang der weitergeleiteten nachricht|début du message (réexpédié|transféré)"
@@ -84,12 +86,12 @@ def _without_quotes(lines: list[str]) -> list[str]:
     kept: list[str] = []
     number = 0
     while number < len(lines):
+        if _rest_is_quoted(plain, number):
+            return _without_separator(kept)
         if _is_quote(plain, number):
             kept += [""] if kept and kept[-1] else []
             number += 1
             continue
-        if _rest_is_quoted(plain, number):
-            return _without_separator(kept)
         kept.append(lines[number])
         wrapped = _attribution(plain, number)
         if wrapped:
@@ -151,6 +153,8 @@ def _rest_is_quoted(plain: list[str], number: int) -> bool:
         return False
     if _SEPARATOR.fullmatch(line) or _FORWARDED.match(line):
         return _divides(plain, number)
+    if _GROUPWISE.fullmatch(line):
+        return True
     return not (number and plain[number - 1]) and _is_header(plain, number)
 
 
@@ -167,15 +171,15 @@ def _divides(plain: list[str], number: int) -> bool:
 def _is_header(plain: list[str], number: int) -> bool:
     """Whether a quoted header stands here, though no line divides it from what is above.
 
-    Forms have such lines, too. A header's first field is a From: it has an address in brackets, or such a label.
+    Forms have such lines, too. A header's first field is a From: it has an address in brackets, or such a label. Where
+    the date is the first, the From has both.
     """
-    fields = _fields(plain, number)
-    if len(fields) < 3:
+    fields = _fields(plain, number)[:4]
+    if len(fields) < 3 or not any(_DATE.search(value) for _, value in fields):
         return False
-    label, value = fields[0]
-    return bool(
-        (label.lower() in _FROM or _IN_BRACKETS.search(value)) and any(_DATE.search(value) for _, value in fields[1:4])
-    )
+    authors = [value for label, value in fields[:3] if label.lower() in _FROM]
+    first = fields[0][1]
+    return bool(first in authors or _IN_BRACKETS.search(first) or any(map(_IN_BRACKETS.search, authors)))
 
 
 def _fields(plain: list[str], number: int) -> list[tuple[str, str]]:
