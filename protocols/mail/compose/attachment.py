@@ -138,7 +138,8 @@ def _opened(content: Any) -> AbstractContextManager[Any]:
     if isinstance(content, os.PathLike):
         return Path(content).open("rb")
     if hasattr(content, "open"):
-        closed = getattr(content, "closed", True)
+        # Django's FieldFile, which has a storage, opens its file when it is asked whether it is closed.
+        closed = hasattr(content, "storage") or getattr(content, "closed", True)
         file = content.open()
         return closing(file) if closed or file is not content else nullcontext(file)
     _rewind(content)

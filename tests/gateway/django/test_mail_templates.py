@@ -23,7 +23,10 @@ from django.conf import settings
 settings.configure(TEMPLATES=[{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": ["templates"]}])
 django.setup()
 from django.core.files.base import ContentFile
+from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db.models import FileField
+from django.db.models.fields.files import FieldFile
 from email.policy import default
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.django.mail_templates import render
@@ -47,7 +50,12 @@ try:
 except Exception as error:
     assert type(error).__name__ == "TemplateDoesNotExist" and str(error) == "support/missing.txt"
 
-FILES = [ContentFile(b"stored", name="a/stored.pdf"), SimpleUploadedFile("photo.png", b"uploaded", "image/png")]
+FIELD = FieldFile(None, FileField(name="file", storage=FileSystemStorage("templates")), "support/plain.txt")
+FILES = [
+    ContentFile(b"stored", name="a/stored.pdf"),
+    SimpleUploadedFile("photo.png", b"uploaded", "image/png"),
+    FIELD,
+]
 GIVEN = {"template": "support/answer", "context": {"name": "Ann & Bob", "number": 17}, "attachments": FILES}
 
 class Sync(EmailConsumer):
@@ -75,8 +83,10 @@ async def run(consumer):
         assert mail["Subject"] == subject, mail["Subject"]
         assert mail.get_body(("plain",)).get_content().startswith("Dear Ann & Bob,")
         assert mail.get_body(("html",)).get_content().strip() == "<p>Dear Ann &amp; Bob</p>"
-        files = [(part.get_filename(), part.get_content_type(), part.get_content()) for part in mail.iter_attachments()]
-        assert files == [("stored.pdf", "application/pdf", b"stored"), ("photo.png", "image/png", b"uploaded")], files
+        *files, last = [(part.get_filename(), part.get_payload(decode=True)) for part in mail.iter_attachments()]
+        assert files == [("stored.pdf", b"stored"), ("photo.png", b"uploaded")], files
+        assert last == ("plain.txt", b"{% load i18n %}{{ name|upper }}"), last
+    assert FIELD._file.closed
 
 asyncio.run(run(Sync))
 asyncio.run(run(Async))
