@@ -88,6 +88,11 @@ def tag_of(address: str, delimiters: str = DELIMITER) -> str | None:
 
     It begins after the first of the characters ``delimiters`` that is not at the beginning.
     """
+    for each in delimiters:
+        if each in address:  # few addresses have one
+            break
+    else:
+        return None
     local = address.rpartition("@")[0]
     if local.startswith('"'):
         return None
