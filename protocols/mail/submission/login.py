@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import aiosmtplib
 
 from protocols.mail.oauth.source import TokenSource
-from protocols.mail.oauth.token_file import TokenFile, file_stamp
+from protocols.mail.oauth.token_file import file_stamp
 from protocols.mail.submission.connection import Connection
 from protocols.mail.submission.settings import SubmissionSettings
 
@@ -35,7 +35,7 @@ class Login:
             "start_tls": _start_tls(url.scheme, self.host, login=settings.username is not None),
         }
         self._settings = settings
-        self._tokens = tokens or (TokenFile(settings.token_file) if settings.token_file else None)
+        self._tokens = tokens or settings.tokens()
         self._stamp: object = None
         """That of the tokens' source when a token was last taken from it."""
         self._context: tuple[object, ssl.SSLContext] | None = None

@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
+from protocols.mail.oauth.settings import Auth
+from protocols.mail.oauth.source import TokenSource
+from protocols.mail.oauth.token_file import TokenFile
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Count, Host, OneOrMore, Seconds, Timeout
@@ -39,6 +42,8 @@ class SubmissionSettings:
     token_file: str | None = None
     """Instead of a password: path of a file with an OAuth access token (XOAUTH2: Google, Microsoft), which another
     program keeps fresh. It is read at each login."""
+    auth: Auth | None = None
+    """Instead of a password: a login by OAuth, as a mailbox at Google or Microsoft has it."""
     ca: str | None = None
     """Path of a PEM file with the authorities to trust, instead of the system's."""
     timeout: Timeout = 30.0
@@ -54,7 +59,14 @@ class SubmissionSettings:
 
     def __post_init__(self) -> None:
         """Raises ValueError if two of them contradict each other."""
-        if self.password and self.token_file:
-            raise ValueError("write password or token_file, one of them")
-        if (self.password or self.token_file) and self.username is None:
-            raise ValueError("a password or token_file needs a username")
+        ways = [bool(self.password), bool(self.token_file), self.auth is not None]
+        if sum(ways) > 1:
+            raise ValueError("write password, token_file or auth, one of them")
+        if any(ways) and self.username is None:
+            raise ValueError("a password, token_file or auth needs a username")
+
+    def tokens(self) -> TokenSource | None:
+        """Return the source of access tokens; None if there is a password, or no login."""
+        if self.auth is not None and self.username is not None:
+            return self.auth.source(self.username)
+        return TokenFile(self.token_file) if self.token_file else None

@@ -13,8 +13,11 @@ from servers.dovecot import PASSWORD, USER, dovecot
 from servers.postfix import LIMIT, postfix
 from servers.programs import program
 from servers.submission import sending
+from servers.token_endpoint import token_endpoint
 
 from protocols.errors import AccountRefused, NotSent
+from protocols.mail.oauth.microsoft import MicrosoftAuth
+from protocols.mail.oauth.settings import Auth
 from protocols.secret import Secret
 
 MAIL = b"From: desk@example.net\r\nSubject: hi\r\n\r\nhello\r\n"
@@ -47,10 +50,10 @@ class Server:
                 await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
 
 
-def serve(folder: Path, *, tls_only: bool, wrapped: bool = False) -> Iterator[Server]:
+def serve(folder: Path, *, tls_only: bool, wrapped: bool = False, introspection: str = "") -> Iterator[Server]:
     folder.chmod(0o755)
     tls = make(folder)
-    with dovecot(more=AUTH) as auth:
+    with dovecot(more=AUTH, introspection=introspection) as auth:
         auth.root.chmod(0o755)
         main = MAIN.replace("{auth}", str(auth.root)).replace("{certificate}", tls.certificate)
         main = main.replace("{key}", tls.key).replace("{tls_only}", "yes" if tls_only else "no")
@@ -134,3 +137,21 @@ async def test_a_renewed_authority_is_read_again(wrapped: Server, tmp_path: Path
             await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
         shutil.copy(wrapped.ca, ca)
         await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+
+
+async def test_a_token_of_the_authorization_server(tmp_path: Path) -> None:
+    async with token_endpoint() as endpoint:
+        endpoint.client_secrets["app"] = "s3cret"
+        known = MicrosoftAuth(
+            authority=endpoint.url, tenant="example.com", client_id="app", client_secret=Secret("s3cret")
+        )
+        login = {"username": USER, "auth": Auth(microsoft=known)}
+        for server in serve(tmp_path, tls_only=False, introspection=f"{endpoint.url}/introspect"):
+            url = f"smtp://localhost:{server.port}"
+            async with asyncio.timeout(LIMIT), sending(url, keep_open=0, **login) as submission:
+                await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+                await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+                assert len(endpoint.forms) == 1
+                endpoint.revoke()
+                with pytest.raises(AccountRefused, match="535"):  # a token is not asked for again within ten seconds
+                    await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
