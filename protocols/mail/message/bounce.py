@@ -11,9 +11,13 @@ from protocols.mail.message.fields import Fields
 LONGEST = 64 * 1024
 """Bytes of a report, and of a text, that are read."""
 _MOST_RECIPIENTS = 100
+_ACTIONS = ("failed", "delayed", "delivered", "relayed", "expanded")
+"""RFC 3464, 2.3.3."""
 
 _BLANK_LINE = re.compile(rb"\r?\n[ \t]*\r?\n")
 _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
+_FAILURE = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
+"""The same in a text, in which 2.1.39 is a version of the mail server."""
 _CODE = re.compile(r"(?<![\d.])([45])[0-5]\d[\s-]")
 _ADDRESS = re.compile(r"[\w!#$%&*+/?^`{|}~.-]{1,255}@[a-z0-9.-]{1,255}", re.ASCII | re.IGNORECASE)
 _BEGINS = re.compile(rf"^[ \t]{{0,20}}<?({_ADDRESS.pattern})[>:\s]", re.ASCII | re.IGNORECASE | re.MULTILINE)
@@ -76,7 +80,12 @@ def _groups(report: bytes) -> Iterator[Bounce]:
             status = _STATUS.search(fields.get("status", ""))
             diagnostic = fields.get("diagnostic-code", "")
             diagnostic = diagnostic.partition(";")[2].strip() or diagnostic
-            yield Bounce(recipient, fields.word("action"), status[1] if status else "", "", diagnostic)
+            yield Bounce(recipient, _action(fields.word("action")), status[1] if status else "", "", diagnostic)
+
+
+def _action(word: str) -> str:
+    """Return the action; some mail servers write ``failure`` or ``error``."""
+    return word if word in _ACTIONS or not word else "failed"
 
 
 def _typed(fields: Fields, name: str) -> str:
@@ -137,7 +146,7 @@ def _diagnostic(text: str) -> str:
 
 
 def _status(text: str) -> str:
-    enhanced = _STATUS.search(text)
+    enhanced = _FAILURE.search(text)
     if enhanced:
         return enhanced[1]
     code = _CODE.search(text)

@@ -94,9 +94,14 @@ def _is_null(fields: Fields, envelope: Envelope) -> bool:
 
 
 def _is_own(fields: Fields, rcpt_to: Sequence[str]) -> bool:
-    """Whether the mail comes from the address that it is for, with or without a plus tag."""
+    """Whether the mail comes from the address that it is for, with or without a plus tag.
+
+    Contact forms write so, too, with a Reply-To of their user.
+    """
     own = {_untagged(address) for address in rcpt_to} - {""}
-    if any(_untagged(sender) in own for sender in fields.addresses("from")):
+    domains = {address.rpartition("@")[2] for address in own}
+    is_form = any(user.domain.lower() not in domains for user in fields.addresses("reply-to"))
+    if not is_form and any(_untagged(sender) in own for sender in fields.addresses("from")):
         return True
     loops = " ".join(fields.get_all("x-loop"))[:_LONGEST_LINE].lower().split()
     return any(word.strip("<>,;") in own for word in loops)
