@@ -13,6 +13,7 @@ Nothing here raises, copies the message, or takes more than linear time, whateve
 * :mod:`~protocols.mail.mime.uuencode`: files inside text.
 * :mod:`~protocols.mail.mime.signed_data`: the content of opaque S/MIME signed data.
 * :mod:`~protocols.mail.mime.tnef`: the text and the attachments in Outlook's ``winmail.dat``.
+* :mod:`~protocols.mail.mime.rich_text`: the compressed RTF in it.
 """
 
 from protocols.mail.mime.file_names import name_by_type, safe_name, type_by_name, unique_names

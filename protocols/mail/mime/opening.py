@@ -6,6 +6,7 @@ from protocols.mail.headers import Headers, lf_ended
 from protocols.mail.mime.bounds import Bounds
 from protocols.mail.mime.limits import Limits
 from protocols.mail.mime.part import Part
+from protocols.mail.mime.rich_text import read_rich_text
 from protocols.mail.mime.signed_data import signed_content
 from protocols.mail.mime.tnef import Tnef, TnefEntity, read_tnef
 from protocols.mail.mime.transfer import is_encoded
@@ -68,8 +69,14 @@ class _Opener:
         elif tnef.bodies:
             self._add(content, top, tnef.bodies)
         elif tnef.rich_text:
+            top.children.append(self._rich_text(top, tnef.rich_text))
+
+    def _rich_text(self, top: Part, compressed: bytes) -> Part:
+        found = read_rich_text(compressed)
+        if found is None:
             self._bounds.note(_RICH_TEXT)
-            top.children.append(self._virtual(f"[{_RICH_TEXT}]".encode(), top, [(b"content-type", b"text/plain")]))
+        content_type, text = found or ("text/plain", f"[{_RICH_TEXT}]")
+        return self._virtual(text.encode(), top, [(b"content-type", f"{content_type}; charset=utf-8".encode())])
 
     def _add(self, content: bytes, parent: Part, entities: Iterable[TnefEntity]) -> None:
         for entity in entities:

@@ -29,6 +29,8 @@ _STRING, _UNICODE, _OBJECT, _BINARY, _MULTIPLE = 0x001E, 0x001F, 0x000D, 0x0102,
 _VARIABLE = (_STRING, _UNICODE, _OBJECT, _BINARY)
 _FIXED = {0: 0, 1: 0, 2: 4, 3: 4, 4: 4, 5: 8, 6: 8, 7: 8, 0x0A: 4, 0x0B: 4, 0x14: 8, 0x40: 8, 0x48: 16}
 """Type of a property (MS-OXCDATA 2.11.1) -> bytes of its value, with padding."""
+_INTERFACE = bytes.fromhex("00000000c000000000000046")
+"""The end of the 16 bytes before an object that say what it is."""
 _MESSAGE = bytes.fromhex("0703020000000000c000000000000046")
 """IID_IMessage: the object is a message, in TNEF again."""
 _CHARSETS = {
@@ -71,11 +73,12 @@ class TnefEntity:
 
 @dataclass(frozen=True)
 class Tnef:
-    """``bodies`` are the text and the HTML of the message. ``rich_text`` says that there is a third form, RTF."""
+    """``bodies`` are the text and the HTML of the message; ``rich_text`` is a third form, compressed RTF."""
 
     bodies: list[TnefEntity]
     attachments: list[TnefEntity]
-    rich_text: bool
+    rich_text: bytes
+    """Empty if there is none."""
 
 
 class _Value(NamedTuple):
@@ -111,7 +114,8 @@ def read_tnef(data: bytes) -> Tnef | None:
             attachments[-1] |= _properties(data, start, end)
     charset = _charset(code_page)
     files = [_attachment(data, properties, charset) for properties in attachments if _CONTENT in properties]
-    return Tnef(_bodies(data, message, charset), files, _RTF in message)
+    rich_text = message.get(_RTF)
+    return Tnef(_bodies(data, message, charset), files, data[rich_text.start : rich_text.end] if rich_text else b"")
 
 
 def _attributes(data: bytes) -> Iterator[tuple[int, int, int]]:
@@ -218,7 +222,7 @@ def _attachment(data: bytes, properties: _Properties, charset: str) -> TnefEntit
     is_message = data.startswith(_MESSAGE, content.start, content.end)
     return TnefEntity(
         "application/ms-tnef" if is_message else texts.get(_MIME_TYPE, ""),
-        content.start + len(_MESSAGE) * is_message,
+        content.start + len(_MESSAGE) * data.startswith(_INTERFACE, content.start + 4, content.end),
         content.end,
         "attachment",
         name=name,

@@ -109,7 +109,24 @@ def test_a_message_in_winmail_dat_is_opened_in_turn() -> None:
     assert attachment.inner.children[1].filename == "report für Ann.pdf"
 
 
-def test_formatted_text_alone_is_a_defect() -> None:
+def test_formatted_text_is_read_where_there_is_no_other() -> None:
+    rtf = b"{\\rtf1\\ansi Gr\\'fc\\'dfe}"
+    compressed = struct.pack("<II4sI", len(rtf) + 12, len(rtf), b"MELA", 0) + rtf
+    message = winmail(SIGNATURE + attribute(0x9003, props(prop(0x1009, compressed))))
+    assert message.inner is not None
+    assert [part.text() for part in message.inner.leaves()] == ["Grüße"]
+    assert message.defects == []
+
+
+def test_an_object_is_without_its_interface() -> None:
+    content = bytes.fromhex("0b00000000000000c000000000000046") + b"a document"
+    data = SIGNATURE + attribute(0x9002, b"") + attribute(0x9005, props(prop(0x3701, content, 0xD)))
+    inner = winmail(data).inner
+    assert inner is not None
+    assert [part.decoded() for part in inner.leaves()] == [b"a document"]
+
+
+def test_formatted_text_that_cannot_be_read_is_a_defect() -> None:
     message = winmail(SIGNATURE + attribute(0x9003, props(prop(0x1009, b"rtf"))) + attached(b"a.txt", b"x"))
     assert message.inner is not None
     words, file = message.inner.leaves()
