@@ -1,5 +1,6 @@
 """The reader gives back what went into a mail, whatever its shape, and no damage to the bytes makes it raise."""
 
+import datetime
 import itertools
 import random
 import re
@@ -80,8 +81,12 @@ def read_all(raw: bytes) -> InboundEmail:
     for value in text:
         value.encode()  # no lone surrogates, and no NUL: each can be stored and shown
         assert "\0" not in value
-    for value in (message.date, message.bounce, message.spam, message.calendar, dict(message.headers)):
+    for value in (message.bounce, message.spam, message.calendar, dict(message.headers)):
         repr(value)
+    times = [message.date, *(time for event in message.calendar for time in (event.start, event.end))]
+    for time in times:
+        if isinstance(time, datetime.datetime):
+            time.astimezone(datetime.timezone(datetime.timedelta(hours=14)))
     assert message.raw == raw
     return message
 

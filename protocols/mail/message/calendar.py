@@ -98,7 +98,7 @@ def _invitation(event: dict[str, tuple[dict[str, str], str]], method: str) -> In
 
 def _time(parameters: dict[str, str], value: str) -> datetime | date | None:
     found = _TIME.fullmatch(value.strip())
-    if found is None:
+    if found is None or found[1] in ("0001", "9999"):  # the time zone of an application may lead out of these years
         return None
     year, month, day, hour, minute, second, utc = found.groups()
     with suppress(ValueError):
