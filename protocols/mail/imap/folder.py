@@ -49,8 +49,13 @@ class Folder:
             self.status = status
             self.changed()
 
+    def connected(self) -> None:
+        """Begin a new connection: all that is in the folder is looked at again."""
+        self.seen = None
+        self.pending.connected()
+
     def open(self, selected: Selected) -> str:
-        """Begin to read over a new connection. Return why that cannot be; empty if it can."""
+        """Begin to read, as the folder is open now. Return why that cannot be; empty if it can."""
         if not selected.writable:
             return f"folder {self.name} is read-only: no message could be marked"
         if self.marks.keywords() and not selected.keywords:

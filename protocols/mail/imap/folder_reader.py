@@ -123,7 +123,7 @@ class FolderReader:
             except OSError as error:
                 await self._pause(reason_of(error), backoff.next(lasted=time.monotonic() - began))
             except Exception as error:  # a bug of ours, which the reader must survive
-                logger.exception("reading a mailbox")
+                logger.exception("%s", self._trouble.where)
                 await self._pause(type(error).__name__, LONGEST_RECONNECT)
 
     def _can_log_in(self, stamp: object) -> bool:
@@ -184,6 +184,7 @@ class FolderReader:
     # One folder.
 
     async def _stay(self, connection: "IMAPConnection", folder: Folder) -> None:
+        folder.connected()
         session = await self._open(connection, folder)
         waiting = Waiting(connection, folder, self._times.poll)
         self._trouble.over("connected again")
@@ -200,15 +201,18 @@ class FolderReader:
 
     async def _take_turns(self, connection: "IMAPConnection") -> None:
         for folder in self.folders:
-            folder.seen = None  # what is owed, and what was left, comes with a new connection
+            folder.connected()
         while not self.stopping:
             await self._look_for_folders(connection)
             turns = [await self._turn(connection, folder) for folder in self.folders]
             self._trouble.over("connected again")
             if not any(turns) and not self.stopping:
-                poll = self._times.poll
-                await asyncio.sleep(min((seconds_until(folder, poll) for folder in self.folders), default=poll))
+                await asyncio.sleep(min(map(self._seconds, self.folders), default=self._times.poll))
                 await connection.noop()
+
+    def _seconds(self, folder: Folder) -> float:
+        """Return the seconds until ``folder`` is to be looked at again."""
+        return seconds_until(folder, self._times.poll if folder.ledger.ours else min(LEASE, self._times.poll))
 
     async def _look_for_folders(self, connection: "IMAPConnection") -> None:
         """Take folders in that match a pattern by now, and leave out those that are gone."""
@@ -235,7 +239,7 @@ class FolderReader:
             now = await self._news(connection, folder)
             more = now is not None and await self._empty(connection, folder, now)
         except (IMAPRefused, LedgerUnavailable) as error:
-            folder.trouble.tell(str(error), f"looked at again in {self._times.poll:g} s")
+            folder.trouble.tell(str(error), f"looked at again in {self._seconds(folder):.3g} s")
             folder.say(ServerStatus("connecting", str(error)))
             return False
         folder.trouble.over("read again")

@@ -72,12 +72,13 @@ class Ledger:
         self._kept: set[Place] = set()
         self._writing: asyncio.Task[None] | None = None
         self._closed = False
-        self._ours = persistence is None
+        self.ours = persistence is None
+        """Whether this process has the lease."""
 
     async def open(self) -> None:
         """Take the lease, and read what an earlier process has noted. Does nothing the second time. Raises
         LedgerUnavailable if another process reads the folder, or the store is away."""
-        if self._ours or self._persistence is None:
+        if self.ours or self._persistence is None:
             return
         try:
             found = await self._persistence.load()
@@ -85,7 +86,7 @@ class Ledger:
             raise LedgerUnavailable(str(error)) from error
         self._handled = {_place(key): _entry(value) for key, value in found.items()}
         self._kept = set(self._handled)
-        self._ours = True
+        self.ours = True
 
     def begin(self, uidvalidity: int) -> None:
         """Begin to read the folder, whose messages have places under ``uidvalidity`` now."""

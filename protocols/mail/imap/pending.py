@@ -41,17 +41,20 @@ class PendingMessages:
         self._suspects: set[int] = set()
 
     def open(self, uidvalidity: int) -> None:
-        """Begin a new connection. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget when they are due.
+        """Begin to read the folder. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget when they are due.
 
-        Messages that were left because they had no route are tried again. Whether what is handled is still the same
-        message, the ledger has to say.
+        Whether what is handled is still the same message, the ledger has to say.
         """
-        self._left.clear()
         self._owed.clear()
         if uidvalidity != self._uidvalidity:
             self._uidvalidity = uidvalidity
+            self._left.clear()
             self._again.clear()
             self._suspects.clear()
+
+    def connected(self) -> None:
+        """Begin a new connection: messages that were left because they had no route are tried again."""
+        self._left.clear()
 
     def fresh(self, uids: Iterable[int]) -> list[int]:
         """Return those of all messages in the folder that nothing is known of, and forget those that are gone."""

@@ -23,20 +23,20 @@ class Trouble:
     """The trouble of one connection or folder. ``where``: ``support INBOX at imap.example.org``."""
 
     def __init__(self, where: str) -> None:
-        self._where = where
+        self.where = where
         self._told = ""
 
     def tell(self, reason: str, follows: str) -> None:
         """Log the reason, unless it was the last one, too."""
         if (kind := _NUMBERS.sub("", reason)) != self._told:
             self._told = kind
-            logger.warning("%s: %s; %s", self._where, reason, follows)
+            logger.warning("%s: %s; %s", self.where, reason, follows)
 
     def over(self, words: str) -> None:
         """Log that it is over, if there was any."""
         if self._told:
             self._told = ""
-            logger.info("%s: %s", self._where, words)
+            logger.info("%s: %s", self.where, words)
 
 
 class Backoff:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from imap_desk import Desk, mail, new_user, reading, settings
+from imap_desk import Desk, RoutedDesk, mail, new_user, reading, settings
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from waiting import until
 
+from protocols.mail.imap.connection import IMAPConnection
 from protocols.mail.imap.marks import Mark
 from protocols.mail.imap.pending import PendingMessages
 from protocols.mail.imap.reader import IMAPReader
@@ -67,6 +68,26 @@ async def test_several_folders_are_read_whatever_the_number_of_connections(
     assert places(desk) == sorted(
         (name, f"{age} {number}") for number, name in enumerate(names) for age in ("new", "old")
     )
+
+
+async def test_what_no_route_takes_in_a_shared_folder_is_fetched_once_for_each_connection(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[int] = []
+    fetch = IMAPConnection.fetch
+
+    async def noted(self: IMAPConnection, uids: Any, octets: int) -> Any:
+        fetched.extend(uids)
+        return await fetch(self, uids, octets)
+
+    monkeypatch.setattr(IMAPConnection, "fetch", noted)
+    server.append(mail("private", to="ann@example.org"), mail("one"), user=user)
+    folders = {"folders": ("INBOX", "Nowhere"), "connections": 1, "poll": 0.05}
+    async with reading(RoutedDesk("support@example.org"), server, user, **folders):
+        await until(lambda: server.count("Processed", user) == 1)
+        server.append(mail("two"), user=user)
+        await until(lambda: server.count("Processed", user) == 2)
+    assert sorted(fetched) == [1, 2, 3]
 
 
 async def test_each_account_has_its_own_folders_and_is_named_in_the_scope(server: Dovecot) -> None:

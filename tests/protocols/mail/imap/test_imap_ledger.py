@@ -173,6 +173,20 @@ async def test_a_folder_that_another_process_reads_is_looked_at_again(
     assert desk.subjects == ["one"]
 
 
+async def test_a_folder_that_shares_its_connection_is_not_waited_for_until_the_next_poll(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.mail.imap.folder_reader.LEASE", 0.05)
+    disk = Disk()
+    disk.fails = True
+    server.append(mail("one"), user=user)
+    folders = {"folders": ("INBOX", "Drafts"), "connections": 1, "poll": 3600}
+    async with reader(Desk(), server, user, disk, **folders) as waiting:
+        await until(lambda: "INBOX: mailbox x is kept by another gateway" in waiting.status.detail)
+        disk.fails = False
+        await until(lambda: server.count("Processed", user) == 1)
+
+
 async def test_a_store_that_fails_stops_no_mail_and_is_told_once(
     server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

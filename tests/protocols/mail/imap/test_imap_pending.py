@@ -94,8 +94,9 @@ def test_new_uids_name_new_messages(pending: PendingMessages) -> None:
 
 def test_what_was_left_is_looked_at_again_on_the_next_connection(pending: PendingMessages) -> None:
     pending.decide(1, LEAVE)
-    assert pending.fresh([1]) == []
     pending.open(7)
+    assert pending.fresh([1]) == []
+    pending.connected()
     assert pending.fresh([1]) == [1]
 
 
