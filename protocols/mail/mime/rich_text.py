@@ -72,19 +72,22 @@ def read_rich_text(data: bytes) -> tuple[str, str] | None:
 
 
 def decompressed(data: bytes) -> bytes | None:
-    """Return the RTF in ``data``, at most 1 MiB; None if it is no compressed RTF."""
+    """Return the RTF in ``data``, at most 1 MiB; None if it is no compressed RTF, or is damaged."""
     if len(data) < _HEADER.size:
         return None
     _, size, method, _ = _HEADER.unpack_from(data)
+    size = min(size, LONGEST)
     if method == b"MELA":
-        return data[_HEADER.size :][: min(size, LONGEST)]
-    return _decompressed(data) if method == b"LZFu" else None
+        return data[_HEADER.size :][:size]
+    rtf = _unpacked(data, size) if method == b"LZFu" else b""
+    return rtf[:size] if len(rtf) >= size else None
 
 
-def _decompressed(data: bytes) -> bytes:
+def _unpacked(data: bytes, size: int) -> bytes:
+    """Return the first ``size`` bytes of the RTF, or fewer if it ends before, and maybe some more."""
     out = bytearray(_BEGINNING)
-    place = _HEADER.size
-    while place < len(data) and len(out) < LONGEST:
+    place, end = _HEADER.size, size + len(_BEGINNING)
+    while place < len(data) and len(out) < end:
         flags = data[place]
         place += 1
         for bit in range(8):
@@ -98,7 +101,8 @@ def _decompressed(data: bytes) -> bytes:
             if not back or back > len(out) or place > len(data):  # the position itself is the end
                 return bytes(out[len(_BEGINNING) :])
             length = (token & 15) + 2
-            copied = out[len(out) - back :][:length]
+            start = len(out) - back
+            copied = out[start : start + length]
             out += (copied * (length // back + 1))[:length]
     return bytes(out[len(_BEGINNING) :])
 

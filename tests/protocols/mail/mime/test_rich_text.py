@@ -99,7 +99,9 @@ def test_the_html_that_it_was_made_from() -> None:
     assert read_rich_text(plain(rtf)) == ("text/html", "<html><p>Grüße &lt;b<br></p></html>")
 
 
-@pytest.mark.parametrize("data", [b"", b"x" * 20, plain(b"no RTF"), struct.pack("<II4sI", 9, 9, b"what", 0)])
+@pytest.mark.parametrize(
+    "data", [b"", b"x" * 20, compressed(b"{\\rtf1 x}")[:-6], plain(b"no RTF"), struct.pack("<II4sI", 9, 9, b"what", 0)]
+)
 def test_what_is_no_rich_text(data: bytes) -> None:
     assert read_rich_text(data) is None
 
@@ -127,7 +129,7 @@ def test_any_bytes_decompress(data: bytes) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(compressed(b"{\\rtf1 ")[:-2] + b"\xff" + b"\x0c\xff" * 8 * 1_000_000, id="repetitions"),
+        pytest.param(struct.pack("<II4sI", 0, 2**31, b"LZFu", 0) + b"\xff\x0c\xff" * 1_000_000, id="repetitions"),
         pytest.param(plain(b"{\\rtf1 " + b"{" * 5_000_000), id="groups"),
         pytest.param(plain(b"{\\rtf1 " + b"\\f1" * 2_000_000), id="words"),
         pytest.param(plain(b"{\\rtf1 " + b"\\u1?" * 2_000_000), id="characters"),
@@ -137,5 +139,5 @@ def test_any_bytes_decompress(data: bytes) -> None:
 @pytest.mark.timeout(20)
 def test_bombs_take_no_time(data: bytes) -> None:
     found = read_rich_text(data)
-    assert len(decompressed(data) or b"") <= LONGEST + 17 * 8
+    assert len(decompressed(data) or b"") <= LONGEST
     assert found is None or len(found[1]) <= LONGEST
