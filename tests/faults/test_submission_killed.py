@@ -8,7 +8,6 @@ import re
 import signal
 import smtplib
 import sqlite3
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from crashing import DATE, SEEDS
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
-from servers.postfix import MAILBOXES, Postfix
+from servers.postfix import MAILBOXES, Postfix, postfix_server
 from servers.site import until
 from test_sent_twice import leaving
 
@@ -83,11 +82,9 @@ def queue_ids(server: Postfix) -> dict[bytes, set[bytes]]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_thousand_mails_through_kills_of_both_sides(tmp_path: Path, seed: int) -> None:
     chance, port = random.Random(seed), free_port()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        server = Postfix(Path(folder), main=MAILBOXES)
+    with postfix_server(main=MAILBOXES) as server:
         config = CONFIG.replace("MAIL", str(port)).replace("SUBMISSION", server.address)
         site = GatewayProcess(tmp_path / "site", "answering", HANDLERS, config)
-        server.start()
         site.start()
         under_way: set[str] = set()
         servers_killed = 0
@@ -109,7 +106,6 @@ def test_a_thousand_mails_through_kills_of_both_sides(tmp_path: Path, seed: int)
             taken = queue_ids(server)
         finally:
             site.stop(signal.SIGKILL)
-            server.stop()
     twice = {item.decode() for item, ids in taken.items() if len(ids) > 1}
     logger.info("taken twice: %d of %d; under way at the kills: %d", len(twice), len(taken), len(under_way))
     assert len(twice - under_way) <= servers_killed * MOST

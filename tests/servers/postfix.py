@@ -49,6 +49,7 @@ qmgr unix n - n 300 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
+trace unix - - n - 0 bounce
 error unix - - n - - error
 retry unix - - n - - error
 discard unix - - n - - discard
@@ -126,11 +127,18 @@ virtual_gid_maps = static:65534
 def postfix(*, clients: str = "", main: str = "") -> Iterator[str]:
     """The address of one that knows ann and bob at example.org, and later, whom it defers. ``clients``: restrictions on
     who may connect."""
+    with postfix_server(clients=clients, main=main) as server:
+        yield server.address
+
+
+@contextlib.contextmanager
+def postfix_server(*, clients: str = "", main: str = "") -> Iterator[Postfix]:
+    """One that runs, in a folder that its own users can reach."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         server = Postfix(Path(folder), clients=clients, main=main)
         server.start()
         try:
-            yield server.address
+            yield server
         finally:
             server.stop()
 

@@ -209,4 +209,6 @@ class Connection:
                 self._writer.close()
                 await self._writer.wait_closed()
         except (OSError, aiosmtplib.SMTPException):
-            self.abort()  # it is over either way
+            pass  # it is over either way
+        finally:
+            self.abort()

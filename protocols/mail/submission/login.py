@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 import aiosmtplib
 
-from protocols.mail.oauth.source import TokenSource
 from protocols.mail.oauth.token_file import file_stamp
 from protocols.mail.submission.connection import Connection
 from protocols.mail.submission.settings import SubmissionSettings
@@ -22,9 +21,9 @@ PORTS = {"smtp": 587, "smtps": 465}
 
 
 class Login:
-    """Opens connections by ``settings``. ``tokens``: where its access tokens come from, instead of a password."""
+    """Opens connections by ``settings``."""
 
-    def __init__(self, settings: SubmissionSettings, tokens: TokenSource | None = None) -> None:
+    def __init__(self, settings: SubmissionSettings) -> None:
         url = urlsplit(settings.url)
         self.host = url.hostname or ""
         self.options: dict[str, Any] = {
@@ -35,7 +34,7 @@ class Login:
             "start_tls": _start_tls(url.scheme, self.host, login=settings.username is not None),
         }
         self._settings = settings
-        self._tokens = tokens or settings.tokens()
+        self._tokens = settings.tokens()
         self._stamp: object = None
         """That of the tokens' source when a token was last taken from it."""
         self._context: tuple[object, ssl.SSLContext] | None = None

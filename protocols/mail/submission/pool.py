@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 
 from protocols.mail.submission.connection import Connection
-from protocols.tasks import Tasks
+from protocols.tasks import LAST_WORDS, Tasks
 
 
 class Pool:
@@ -56,4 +56,5 @@ class Pool:
             self._timer = None
         while self._kept:
             self._say_goodbye(self._kept.popleft())
-        await self._goodbyes.drain(timeout=10.0)
+        await self._goodbyes.drain(LAST_WORDS)
+        await self._goodbyes.cancel()

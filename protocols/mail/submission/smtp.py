@@ -8,7 +8,7 @@ import aiosmtplib
 
 from protocols.asgi import DSNRequest
 from protocols.errors import AccountRefused, NotSent
-from protocols.mail.oauth.source import TokenRefused, TokenSource
+from protocols.mail.oauth.source import TokenRefused
 from protocols.mail.refusals import failure_of, refusal_of
 from protocols.mail.submission.commands import Mail
 from protocols.mail.submission.connection import Connection, Reply, Stale
@@ -28,8 +28,8 @@ class SMTPSubmission:
     sent: a pool sends nothing twice.
     """
 
-    def __init__(self, settings: SubmissionSettings, tokens: TokenSource | None = None) -> None:
-        self.login = Login(settings, tokens)
+    def __init__(self, settings: SubmissionSettings) -> None:
+        self.login = Login(settings)
         self._turn = asyncio.Semaphore(settings.max_connections)
         self._pool = Pool(settings.keep_open)
 

@@ -4,9 +4,11 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
-from servers.postfix import LIMIT, postfix
+from servers.postfix import LIMIT, MAILBOXES, postfix, postfix_server
 from servers.submission import sending
+from waiting import until
 
+from protocols.asgi import DSNRequest
 from protocols.errors import AccountRefused, NotSent, PermanentFailure
 
 MAIL = b"From: desk@example.net\r\nSubject: hi\r\n\r\nhello\r\n"
@@ -72,3 +74,16 @@ async def test_a_login_where_there_is_none(server: str) -> None:
     async with sending(f"smtp://{server}", username="me") as submission:
         with pytest.raises(AccountRefused, match="AUTH"):
             await submission.submit("", ["ann@example.org"], MAIL)
+
+
+async def test_a_notification_names_the_envelope_and_the_recipient() -> None:
+    """RFC 3464: Original-Envelope-Id, and ORCPT as Original-Recipient."""
+    dsn: DSNRequest = {"notify": ["success"], "ret": "hdrs", "envid": "item+1"}
+    with postfix_server(main=MAILBOXES) as server:
+        async with asyncio.timeout(LIMIT), sending(f"smtp://{server.address}") as submission:
+            await submission.submit("ann@example.org", ["ann@example.org"], MAIL, dsn=dsn)
+            await until(lambda: len(server.delivered("ann")) == 2)
+        (notification,) = (mail for mail in server.delivered("ann") if b"message/delivery-status" in mail)
+    assert b"Original-Envelope-Id: item+1\n" in notification
+    assert b"Original-Recipient: rfc822;ann@example.org\n" in notification
+    assert b"Action: delivered\n" in notification

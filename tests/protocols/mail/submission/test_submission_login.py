@@ -1,6 +1,7 @@
 """Logins and TLS with a real Postfix, whose logins a real Dovecot decides."""
 
 import asyncio
+import contextlib
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -50,6 +51,7 @@ class Server:
                 await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
 
 
+@contextlib.contextmanager
 def serve(folder: Path, *, tls_only: bool, wrapped: bool = False, introspection: str = "") -> Iterator[Server]:
     folder.chmod(0o755)
     tls = make(folder)
@@ -63,18 +65,21 @@ def serve(folder: Path, *, tls_only: bool, wrapped: bool = False, introspection:
 
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from serve(tmp_path_factory.mktemp("plain"), tls_only=False)
+    with serve(tmp_path_factory.mktemp("plain"), tls_only=False) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """AUTH under TLS only."""
-    yield from serve(tmp_path_factory.mktemp("strict"), tls_only=True)
+    with serve(tmp_path_factory.mktemp("strict"), tls_only=True) as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
 def wrapped(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    yield from serve(tmp_path_factory.mktemp("wrapped"), tls_only=True, wrapped=True)
+    with serve(tmp_path_factory.mktemp("wrapped"), tls_only=True, wrapped=True) as server:
+        yield server
 
 
 LOGIN: dict[str, Any] = {"username": USER, "password": Secret(PASSWORD)}
@@ -109,6 +114,25 @@ async def test_a_token_and_a_newer_one_in_the_file(plain: Server, tmp_path: Path
     token.unlink()
     with pytest.raises(AccountRefused, match="token_file"):
         await plain.send(username=USER, token_file=str(token))
+
+
+async def test_a_login_by_oauth_whose_token_is_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server no longer takes a token that was good for an hour: the next one is asked for within the login."""
+    monkeypatch.setattr("protocols.mail.oauth.cached.JUST_MADE", 0.0)
+    async with token_endpoint() as endpoint:
+        account = Auth(google=str(endpoint.service_account(tmp_path)))
+        with serve(tmp_path, tls_only=False, introspection=f"{endpoint.url}/introspect") as server:
+            url = f"smtp://localhost:{server.port}"
+            async with asyncio.timeout(LIMIT), sending(url, username=USER, auth=account, keep_open=0) as submission:
+                await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+                endpoint.revoke()
+                await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+                endpoint.answers = [(503, "{}")]
+                endpoint.revoke()
+                with pytest.raises(NotSent) as caught:
+                    await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
+                assert type(caught.value) is NotSent, "the endpoint is away, not the account"
+    assert len(endpoint.forms) >= 2
 
 
 async def test_starttls_is_used_before_a_login_leaves(strict: Server, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +170,7 @@ async def test_a_token_of_the_authorization_server(tmp_path: Path) -> None:
             authority=endpoint.url, tenant="example.com", client_id="app", client_secret=Secret("s3cret")
         )
         login = {"username": USER, "auth": Auth(microsoft=known)}
-        for server in serve(tmp_path, tls_only=False, introspection=f"{endpoint.url}/introspect"):
+        with serve(tmp_path, tls_only=False, introspection=f"{endpoint.url}/introspect") as server:
             url = f"smtp://localhost:{server.port}"
             async with asyncio.timeout(LIMIT), sending(url, keep_open=0, **login) as submission:
                 await submission.submit("desk@example.net", ["ann@elsewhere.example"], MAIL)
