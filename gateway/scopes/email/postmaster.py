@@ -67,7 +67,7 @@ class Forwarding:
         own = scope["rcpt_to"][0]
         if "@" not in own:
             own = f"{own}@{self._address.rpartition('@')[2]}"
-        if was_forwarded_by(own, scope["headers"]):
+        if was_forwarded_by([own], scope["headers"]):
             logger.warning("%s: not forwarded to %s: it has been, and came back", describe(scope), self._address)
             return
         message = await _message(scope, receive)
