@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from protocols.mail.message.html_bounds import MAX_LENGTH, bounded
-from protocols.mail.message.html_to_text import html_to_text, own_text
+from protocols.mail.message.html_to_text import has_marks, html_to_text, own_text
 from protocols.mail.message.protection import is_signature, is_signed_data, without_armor
 from protocols.mail.message.text_to_html import text_to_html
 from protocols.mail.message.words import words
@@ -74,7 +74,9 @@ class Piece:
     def own_text(self) -> str:
         """The text without what mail programs mark as quoted, where only HTML can tell it."""
         return (
-            self.text if self.plain else joined(own_text(leaf.safe) if leaf.html else leaf.text for leaf in self.rich)
+            self.text
+            if self.plain
+            else joined(own_text(leaf.safe) if has_marks(leaf.safe) else leaf.text for leaf in self.rich)
         )
 
     @property

@@ -44,6 +44,7 @@ _MARKED_TO_THE_END = words(
     "#stopSpelling .ms-outlook-mobile-reference-message",
 )
 """What mail programs call the beginning of a quoted mail that goes on to the end."""
+_ANY_MARK = re.compile("|".join(re.escape(mark[1:]) for mark in _MARKED | _MARKED_TO_THE_END))
 
 _Attributes = dict[str, str | None]
 _End = Callable[[], Any]
@@ -52,6 +53,11 @@ _End = Callable[[], Any]
 def html_to_text(html: str) -> str:
     """Return the text of HTML that is within :mod:`~protocols.mail.message.html_bounds`."""
     return _Walk(own=False).text(html)
+
+
+def has_marks(html: str) -> bool:
+    """Whether :func:`own_text` may differ from :func:`html_to_text`."""
+    return _ANY_MARK.search(html) is not None
 
 
 def own_text(html: str) -> str:

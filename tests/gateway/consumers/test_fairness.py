@@ -3,6 +3,8 @@
 import asyncio
 import smtplib
 import threading
+import tracemalloc
+from collections import deque
 from typing import Any
 
 import pytest
@@ -11,7 +13,9 @@ from turns import counted
 
 from gateway import AsyncEmailConsumer
 from protocols.mail.message import InboundEmail
+from protocols.mail.run import deliver
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
+from protocols.mail.verdict import Accept
 
 A_TURN = 0.1
 
@@ -22,11 +26,25 @@ def nested(size: int) -> bytes:
     return b"".join(part % (each, each) for each in range(size // 55))
 
 
+HTML = b"From: a@x.org\r\nContent-Type: text/html\r\n\r\n"
+
+
 class Reading(AsyncEmailConsumer):
     sizes: list[int] = []
 
     async def receive(self, message: Any) -> None:
         self.sizes.append(len(self.raw))
+
+
+class ReadsAll(Reading):
+    """Reads what a support desk stores."""
+
+    async def receive(self, message: InboundEmail) -> None:
+        await super().receive(message)
+        seen = (message.text, message.html, message.reply_text, message.attachments, message.calendar, message.defects)
+        assert len(seen) == 6
+        assert message.kind == "person"
+        assert message.bounce is None
 
 
 def send(address: str, message: bytes) -> None:
@@ -51,6 +69,12 @@ async def taking(scope: Any, receive: Any, send: Any) -> None:
     [
         pytest.param(Reading.as_asgi(), nested(60 * 1024), id="nested"),
         pytest.param(Reading.as_asgi(), b"Subject: x\r\n\r\n" + (b"A" * 76 + b"\r\n") * 200_000, id="15 MB"),
+        pytest.param(ReadsAll.as_asgi(), nested(60 * 1024), id="nested, read"),
+        pytest.param(ReadsAll.as_asgi(), HTML + b"<p>x\r\n" * 100_000, id="paragraphs"),
+        pytest.param(ReadsAll.as_asgi(), HTML + b"<div>\r\n" * 100_000, id="elements within elements"),
+        pytest.param(
+            ReadsAll.as_asgi(), b"From: a@x.org\r\n\r\n" + b"a@b 10:00:\r\n" * 50_000, id="lines above quotes"
+        ),
         pytest.param(taking, b"Subject: x\r\n\r\n" + b"\n" * 12_000_000, id="bare line ends"),
     ],
 )
@@ -72,7 +96,7 @@ async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeyp
     monkeypatch.setattr(InboundEmail, "read", read)
     body = {"type": "email.receive", "body": b"Subject: x\r\n\r\n" + b"x" * 100_000, "more_body": False}
 
-    async def deliver(peer: Conversation) -> None:
+    async def handle(peer: Conversation) -> None:
         async with peer:
             peer.say(body)
             await peer.end()
@@ -80,7 +104,25 @@ async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeyp
     many = [Conversation(Reading.as_asgi(), scope("email")) for _ in range(64)]  # more than a default pool has threads
     async with asyncio.timeout(LIMIT), asyncio.TaskGroup() as group:
         for peer in many:
-            group.create_task(deliver(peer))
+            group.create_task(handle(peer))
         assert await asyncio.to_thread(begun.acquire)  # by then all have been given to threads
         assert await asyncio.wait_for(asyncio.to_thread(lambda: True), LIMIT / 2)
         ended.set()
+
+
+@pytest.mark.parametrize("chunk", [64 * 1024, 8 * 1024 * 1024])
+async def test_a_large_mail_is_held_once(chunk: int) -> None:
+    """The run gives its chunks away as the consumer gathers them."""
+    raw = b"From: a@x.org\r\nContent-Type: application/zip\r\n\r\n" + b"A" * 8 * 1024 * 1024
+    chunks = deque(raw[start : start + chunk] for start in range(0, len(raw), chunk))
+    size = len(raw)
+    email: Any = {**scope("email"), "size": size}
+    del raw
+    tracemalloc.start()
+    before = sum(map(len, chunks))
+    try:
+        assert isinstance(await deliver(Reading.as_asgi(), email, chunks, timeout=LIMIT), Accept)
+        assert before == size
+        assert tracemalloc.get_traced_memory()[1] < 1.3 * size
+    finally:
+        tracemalloc.stop()
