@@ -8,6 +8,7 @@ from datetime import UTC, date, datetime
 from zoneinfo import ZoneInfo
 
 from protocols.mail.message.address import Address
+from protocols.mail.message.windows_zones import WINDOWS_ZONES
 
 LONGEST = 256 * 1024
 """Bytes of a calendar that are read."""
@@ -33,8 +34,8 @@ class Invitation:
     """The same in every mail about this event."""
     summary: str
     start: datetime | date | None
-    """A date for an event of whole days. A datetime without a time zone is in ``time_zone``, which this system does not
-    know, or in everyone's own."""
+    """A date for an event of whole days. A datetime without a time zone is in ``time_zone``, which is neither in the
+    time zone database nor Windows' name of one, or in everyone's own."""
     end: datetime | date | None
     time_zone: str
     """The time zone's name as the invitation has it; empty for UTC."""
@@ -110,7 +111,10 @@ def _time(parameters: dict[str, str], value: str) -> datetime | date | None:
 
 
 def _zone(name: str) -> ZoneInfo | None:
-    """Return the time zone of that name. Outlook's names, such as ``W. Europe Standard Time``, are Windows' own."""
-    with suppress(KeyError, OSError, ValueError):  # there is no such zone, or it is a folder of the system's data
-        return ZoneInfo(name.strip("/ ")[:100]) if name else None
+    """Return the time zone of that name: the database's own or Windows'; some programs put a path before it."""
+    name = name.strip("/ ")[:100]
+    parts = name.split("/")
+    for known in dict.fromkeys((WINDOWS_ZONES.get(name, name), "/".join(parts[-3:]), "/".join(parts[-2:]))):
+        with suppress(KeyError, OSError, ValueError):  # there is no such zone, or it is a folder of the system's data
+            return ZoneInfo(known)
     return None
