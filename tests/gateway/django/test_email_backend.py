@@ -2,6 +2,8 @@
 
 import contextlib
 import smtplib
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from servers.django_project import DjangoProject
 from servers.ports import free_port
-from servers.site import until
+from servers.site import ROOT, until
 
 HANDLERS = """
 import threading
@@ -175,3 +177,10 @@ def test_without_a_store_it_is_sent_at_once_and_a_failure_is_the_callers(tmp_pat
         with listening(port) as inbox:
             assert project.get("on_a_thread").text == "1"
             assert len(inbox.taken) == 1
+
+
+def test_the_package_is_imported_without_django() -> None:
+    """Templates of mail say that Django is missing; the import does not."""
+    code = "import sys; sys.modules['django'] = None; import gateway.django, gateway.django.mail_templates"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20, cwd=ROOT)
+    assert done.stderr == ""
