@@ -12,6 +12,8 @@ from typing import NamedTuple
 _PART = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\((?:\?(?:P<\w+>|[:=!a-zA-Z<-]*))?|.", re.DOTALL)
 _LABEL = re.compile(r"[A-Za-z0-9]")
 _GROUP = re.compile(r"\((\?:|\?P<\w+>)?")
+_LONGEST = 1000
+"""Characters of an expression that is looked at."""
 _QUANTIFIERS = ("*", "+", "?", "{")
 
 
@@ -28,8 +30,12 @@ class Doubt(NamedTuple):
 
 def doubt_of(expression: str) -> Doubt | None:
     """Return what is doubtful about an expression; None if nothing is."""
-    parts: Sequence[str] = _PART.findall(expression)
-    if "@" not in parts or any(part[0] == "(" and not _GROUP.fullmatch(part) for part in parts):
+    parts: Sequence[str] = _PART.findall(expression[:_LONGEST])
+    if (
+        len(expression) > _LONGEST
+        or "@" not in parts
+        or any(part[0] == "(" and not _GROUP.fullmatch(part) for part in parts)
+    ):
         return None
     dotted = _dotted(parts)
     anchored = not _has_alternatives(parts)
