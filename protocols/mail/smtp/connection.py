@@ -13,6 +13,7 @@ from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
 from protocols.mail.smtp.replies import enhance
 from protocols.mail.smtp.settings import SMTPSettings
+from protocols.net.addresses import is_near
 from protocols.net.endpoints import host_port
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
@@ -96,6 +97,8 @@ class Connection(SMTP):
         self._smtp_methods = _Commands(self._smtp_methods, UNKNOWN=self.unknown_command)
         self.client: HostPort | None = None
         self.local: HostPort | None = None
+        self.near = False
+        """Whether the peer is on this machine."""
         self.settings = settings
         self._label = label
         self._joined = False
@@ -145,6 +148,7 @@ class Connection(SMTP):
         if not self._joined:  # STARTTLS calls this again
             self.client = host_port(transport.get_extra_info("peername"))
             self.local = host_port(transport.get_extra_info("sockname"))
+            self.near = self.client is None or is_near(self.client[0])
             self.joined()
         self._encrypted = transport.get_extra_info("ssl_object") is not None
         super().connection_made(transport)

@@ -22,7 +22,7 @@ from protocols.mail.smtp.senders import Senders
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.mail.smtp.transaction import Transaction, begin, chunk_of, recipient_of
 from protocols.mail.verdict import Verdicts, deferred
-from protocols.net.addresses import AddressRate, is_near
+from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget, Reservation
 
 logger = logging.getLogger(__name__)
@@ -156,11 +156,7 @@ class SMTPSession(Connection):
 
     def _offers_login(self) -> bool:
         """Whether a login can be taken here: a password does not leave its machine in clear."""
-        return self.settings.authenticates and (self.encrypted() or self.settings.auth_without_tls or self._is_near())
-
-    def _is_near(self) -> bool:
-        """Whether the peer is on this machine."""
-        return self.client is None or is_near(self.client[0])
+        return self.settings.authenticates and (self.encrypted() or self.settings.auth_without_tls or self.near)
 
     async def smtp_AUTH(self, argument: str | None) -> None:
         if await self.check_helo_needed("EHLO"):
@@ -239,7 +235,7 @@ class SMTPSession(Connection):
 
     def _has_had_its_messages(self) -> bool:
         most = self.settings.max_messages
-        if not most or self._messages < most or self._transaction is not None or self._is_near():
+        if not most or self._messages < most or self._transaction is not None or self.near:
             return False
         logger.info("%s: closed after %d messages", self, self._messages)
         return True
@@ -257,9 +253,7 @@ class SMTPSession(Connection):
         return transaction
 
     def _sends_too_fast(self) -> bool:
-        if self.client is None or is_near(self.client[0]):
-            return False
-        return not self._owner.message_rate.admit(self.client[0])
+        return self.client is not None and not self.near and not self._owner.message_rate.admit(self.client[0])
 
     async def smtp_RCPT(self, argument: str | None) -> None:
         if await self.check_helo_needed():
