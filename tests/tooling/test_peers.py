@@ -12,6 +12,7 @@ PROGRAMS = (
     "mosquitto_pub",
     "dovecot",
     "postfix",
+    "dkimproxy-verify",
     "redis-server",
     "haproxy",
     "chromium",

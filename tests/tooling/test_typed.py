@@ -12,7 +12,7 @@ APPLICATIONS = "an application of the gateway's own: every scope may come to it"
 ANY = {
     ROUTERS: """
         gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/unrouted.py
-        gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
+        gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
     DELIVERY: """
         gateway/delivery/incoming.py gateway/delivery/attempt.py gateway/delivery/claimed_attempt.py
         gateway/delivery/current_event.py gateway/delivery/guard.py gateway/delivery/kind.py
