@@ -82,6 +82,8 @@ def test_groups_are_captured_as_in_django() -> None:
         ([Regex("^"), Regex("^a")], [(1, 0)]),
         ([Domain("example.org"), Address("a@Example.org")], [(1, 0)]),
         ([Address("a@example.org"), Domain("example.org")], []),
+        ([Domain("bücher.example"), Address("a@xn--bcher-kva.example")], [(1, 0)]),
+        ([Domain("xn--bcher-kva.example"), Domain("BÜCHER.example")], [(1, 0)]),
         ([Topic("a/+"), Topic("a/b")], [(1, 0)]),
         ([Topic("a/{x}"), Topic("a/+"), Topic("a/{y}/c")], [(1, 0)]),
         ([Topic("a/+"), Topic("a/{x}")], [(1, 0)]),
