@@ -75,13 +75,6 @@ def _mbox(path: Path, descriptor: int) -> Iterator[Stored]:
                 yield Stored(f"{path}#{number}", content[start:end])
 
 
-def message_of(raw: bytes) -> InboundEmail:
-    """Return the mail as one from a mailbox: the envelope's sender is in Return-Path."""
-    path = re.search(rb"(?im)^return-path:[ \t]*<?([^>\r\n]*)>?", raw[: 64 * 1024])
-    sender = path[1].decode("ascii", "replace").strip() if path else InboundEmail(raw).sender
-    return InboundEmail(raw, mail_from=str(sender))
-
-
 SIGNS: dict[str, Callable[[InboundEmail], object]] = {
     "no subject": lambda message: not message.subject.strip(),
     "no sender": lambda message: not message.sender,
@@ -111,7 +104,7 @@ def read(number: int, stored: Stored) -> Result:
     result = Result(number, stored.place, len(stored.raw))
     start = time.thread_time()
     try:
-        message = message_of(stored.raw)
+        message = InboundEmail(stored.raw)
         result.signs = [name for name, test in SIGNS.items() if test(message)]
         result.signs += [f"defect: {each}" for each in message.defects]
         for attachment in message.attachments:
@@ -155,7 +148,7 @@ def _print_results(title: str, results: list[Result]) -> None:
 
 
 def print_mail(stored: Stored) -> None:
-    message = message_of(stored.raw)
+    message = InboundEmail(stored.raw)
     print(stored.place)
     for name in (
         "subject",
