@@ -19,7 +19,7 @@ LINES = st.lists(st.text(PLAIN, min_size=1, max_size=60), min_size=1, max_size=5
 NAMES = st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=30).map("{}.dat".format)
 FILES = st.lists(st.tuples(NAMES, st.binary(max_size=200)), max_size=3, unique_by=lambda file: file[0].casefold())
 ENCODINGS = st.sampled_from(["7bit", "8bit", "quoted-printable", "base64"])
-QUICK = settings(max_examples=100, deadline=None)
+QUICK = settings(max_examples=60, deadline=None)
 
 
 def same(text: str) -> str:
