@@ -73,7 +73,7 @@ def _send(mail_from: str, rcpt_to: list[str], message: bytes) -> None:
         if isinstance(backend, SMTPBackend):
             _send_to_each(backend, mail_from, rcpt_to, message)
         else:
-            _hand_over(backend, _Mail(mail_from, rcpt_to, message))
+            _hand_over(backend, _read(mail_from, rcpt_to, message))
     except NotSent:
         raise
     except Exception as error:  # whatever a backend raises
@@ -89,7 +89,7 @@ def _send_to_each(backend: Any, mail_from: str, rcpt_to: list[str], message: byt
     try:
         for number, recipient in enumerate(rcpt_to):
             try:
-                _hand_over(backend, _Mail(mail_from, [recipient], message))
+                _hand_over(backend, _read(mail_from, [recipient], message))
             except smtplib.SMTPRecipientsRefused as error:
                 refused[recipient] = _answer(error, recipient)
             except Exception as error:
@@ -113,6 +113,15 @@ def _rest(error: NotSent, left: list[str], refused: Refused, *, sent: bool) -> N
     dead = earlier if isinstance(earlier, PermanentFailure) else earlier.refused
     later = () if dead is earlier else (earlier.left or {}).get("rcpt_to", ())
     return type(error)(str(error), left={"rcpt_to": [*left, *later]}, refused=dead, retry_after=error.retry_after)
+
+
+def _read(mail_from: str, rcpt_to: Sequence[str], message: bytes) -> "_Mail":
+    """Raises PermanentFailure if the standard library cannot read the message: it has errors of its own."""
+    try:
+        return _Mail(mail_from, rcpt_to, message)
+    except Exception as error:
+        said = f"{settings.EMAIL_BACKEND}: the message cannot be read: {describe_error(error)[:_LONGEST_ERROR]}"
+        raise PermanentFailure(said) from error
 
 
 def _hand_over(backend: Any, mail: "_Mail") -> None:

@@ -72,6 +72,8 @@ class Postfix:
         root.chmod(0o755)
         for name in ("conf", "queue", "data", "mail"):
             (root / name).mkdir()
+        (root / "log").touch()
+        (root / "log").chmod(0o666)  # its programs that are not root's open /dev/stdout, which is this file
         subprocess.run(["chown", "postfix", str(root / "data")], check=True)
         subprocess.run(["chown", "nobody", str(root / "mail")], check=True)
         text = _MAIN.format(root=root, clients=clients) + main.replace("{root}", str(root))

@@ -252,6 +252,13 @@ def test_other_backends(backend: str, kind: str | None) -> None:
     assert (error and error["kind"]) == kind
 
 
+def test_a_message_that_the_standard_library_cannot_read_is_not_tried_for_days() -> None:
+    unknown = b"From: a@x.org\r\nContent-Type: text/plain; charset=nothing\r\n\r\nhello\r\n"
+    error = error_of(ANYMAIL, "ann@example.org", message=unknown)
+    assert error["kind"] == "PermanentFailure"
+    assert "cannot be read: LookupError" in error["said"]
+
+
 # The file.
 
 HANDLERS = """
