@@ -40,7 +40,7 @@ class Key:
     def sign(self, message: bytes) -> bytes:
         """Return ``message`` with its signature before it."""
         try:
-            import dkim
+            from protocols.mail.dkim_library import dkim
         except ImportError as error:
             raise ValueError("DKIM needs dkimpy, which is not installed; pip install 'asgi-gateway[mail]'") from error
         there = [name for name, _ in parse_headers(message) if name in _SIGNED]

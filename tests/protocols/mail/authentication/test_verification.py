@@ -5,9 +5,13 @@ from typing import Any
 
 import dkim
 import pytest
+from dkim.canonicalization import Relaxed
+from hypothesis import given
+from hypothesis import strategies as st
 from servers.dns_server import DNSServer
 from signed_mail import MAIL, PEM, signed, zone
 
+from protocols.mail import dkim_library
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.mail.scope import email_scope
@@ -188,3 +192,42 @@ async def test_a_forwarders_seal(zone: DNSServer) -> None:
     assert (await found(zone, seal + mail))["arc"] == "pass"
     assert (await found(zone, (seal + mail).replace(b"works", b"broke")))["arc"] == "fail"
     assert (await found(zone, seal * 60 + mail))["arc"] == "fail"
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"", b" " * 1_000_000 + b"x\r\n"),
+        (b"", b"\t \r\n" * 1_000_000 + b"x"),
+        (b"DKIM-Signature: v=1; a=rsa-sha256; b" + b"\r\n " * 60_000 + b"=x\r\n", b""),
+        (b"DKIM-Signature: v=1; a=rsa-sha256; h=from" + b" " * 200_000 + b";b=x\r\n", b""),
+        (b"X: a\r\n" + b" b\r\n" * 5_000_000, b""),
+        (b"X: a\r\n" * 100_000, b""),
+    ],
+    ids=["spaces", "lines of spaces", "folds in b=", "spaces in h=", "a folded field", "many fields"],
+)
+async def test_a_hostile_mail_takes_no_time(zone: DNSServer, head: bytes, body: bytes) -> None:
+    """Each of these kept the interpreter busy for minutes, and so stopped every server of the process."""
+    forged = signed(canonicalize=(b"relaxed", b"relaxed")) + body
+    began = time.process_time()
+    assert (await found(zone, head + forged))["dkim"] != "pass"
+    assert time.process_time() - began < 20
+
+
+async def test_a_signature_of_a_part_of_the_body_is_not_valid(zone: DNSServer) -> None:
+    """``l=`` lets anybody append a text (RFC 6376, 8.2)."""
+    mail = signed(length=True)
+    assert (await found(zone, mail))["dkim"] == "pass"
+    results = await found(zone, mail + b"<html>Pay here.\r\n", client="198.51.100.1")
+    assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("fail", "", "fail")
+
+
+async def test_a_signature_by_sha_1_is_not_valid(zone: DNSServer) -> None:
+    """RFC 8301, 3.1."""
+    results = await found(zone, signed(signature_algorithm=b"rsa-sha1"), client="198.51.100.1")
+    assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("permerror", "", "fail")
+
+
+@given(st.binary(max_size=300) | st.text(" \t\r\nab", max_size=300).map(str.encode))
+def test_a_body_is_canonical_as_the_library_has_it(body: bytes) -> None:
+    assert dkim_library._Relaxed.canonicalize_body(body) == Relaxed.canonicalize_body(body)
