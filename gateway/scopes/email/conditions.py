@@ -9,7 +9,7 @@ from gateway.routing.patterns import Captures, Condition, Pattern
 from gateway.scopes.email.patterns import Address, Domain, MailKey, Narrowed
 from protocols.asgi import EmailScope
 from protocols.mail.headers import first
-from protocols.mail.recipients import addresses
+from protocols.mail.message.address import addresses
 
 Kind = Literal["person", "bounce", "auto-reply", "list", "own", "report"]
 """What a message may be; docs/consumers.md has it in words."""
@@ -55,7 +55,10 @@ class Facts:
 
 
 def author(scope: EmailScope) -> str:
-    """Return the address in From, of which anybody may write any; the envelope's sender if there is none."""
+    """Return the address in From, of which anybody may write any; the envelope's sender if there is none.
+
+    It is read as ``authentication`` reads it, and the handler.
+    """
     found = addresses(first(scope["headers"], b"from") or b"")
     return found[0] if found else scope["mail_from"]
 

@@ -9,7 +9,7 @@ from protocols.errors import BindError
 from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.mail.authentication.trusted import trusted_results
 from protocols.mail.headers import Headers
-from protocols.mail.recipients import addresses
+from protocols.mail.message.address import addresses
 
 THREADS = 8
 """Mails that are verified at the same time: their threads mostly wait for DNS."""
@@ -68,9 +68,8 @@ def _verifier(settings: AuthenticationSettings) -> "Callable[[EmailScope, bytes]
 
 
 def authors_of(headers: Headers) -> set[str]:
-    """Return the domains of all addresses in From."""
-    found = [address for name, value in headers if name == b"from" for address in addresses(value)]
-    return {address.rpartition("@")[2] for address in found}
+    """Return the domains of all addresses in From, as handlers read it: what is verified is the address they see."""
+    return {address.domain for name, value in headers if name == b"from" for address in addresses(value)}
 
 
 def _number(headers: Headers, wanted: bytes) -> int:

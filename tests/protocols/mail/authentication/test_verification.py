@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 from servers.dns_server import DNSServer
 from signed_mail import MAIL, PEM, signed, zone
 
+from gateway import InboundEmail
+from gateway.scopes.email.conditions import author
+from protocols.asgi import EmailScope
 from protocols.mail import dkim_library
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.authentication.settings import AuthenticationSettings
@@ -18,6 +21,11 @@ from protocols.mail.scope import email_scope
 
 __all__ = ["zone"]
 CLIENT = "192.0.2.7"
+
+
+def scope_of(mail: bytes, **given: Any) -> EmailScope:
+    whole = {"transport": "imap", "mail_from": "", "listener": "mail", "rcpt_to": ["support@example.net"], **given}
+    return email_scope(mail, received_at=time.time(), state={}, **whole)
 
 
 async def found(
@@ -30,17 +38,8 @@ async def found(
     timeout: float = 20.0,
 ) -> dict[str, str]:
     settings = AuthenticationSettings(verify=True, resolvers=(zone.address,), timeout=timeout)
-    scope = email_scope(
-        mail,
-        transport=transport,
-        listener="mail",
-        mail_from=mail_from,
-        rcpt_to=["support@example.net"],
-        received_at=time.time(),
-        state={},
-        client=None if client is None else (client, 25),
-        helo="mx.example.org",
-    )
+    given = None if client is None else (client, 25)
+    scope = scope_of(mail, transport=transport, mail_from=mail_from, client=given, helo="mx.example.org")
     authenticator = Authenticator(settings)
     try:
         results = await authenticator.results(scope, lambda: mail)
@@ -168,6 +167,29 @@ async def test_dmarc_needs_one_author_domain(zone: DNSServer) -> None:
     assert (await found(zone, MAIL.replace(b"From", b"Form")))["dmarc"] == "permerror"
 
 
+@pytest.mark.parametrize(
+    "field",
+    [
+        "=?utf-8?b?YmFua0BiYW5rLmV4YW1wbGU=?=, <eve@other.example>",
+        "Bank <'bank@bank.example'>, <eve@other.example>",
+        "bank @ bank.example, <eve@other.example>",
+        "<bank@bank.example,eve@other.example>",
+        '"bank@bank.example" <eve@other.example>',
+        "x (a (b) <eve@other.example>) <bank@bank.example>",
+        "bank@bank.example, eve@other.example",
+        "Bank: bank@bank.example; eve@other.example",
+        "=?utf-8?q?a?= <eve@other.example>, <bank@bank.example\x7f>",
+    ],
+)
+async def test_what_is_verified_is_the_address_that_handlers_see(zone: DNSServer, field: str) -> None:
+    """Also that of a route's ``sender:``. A field that is read in two ways gives one of them to a forger."""
+    mail = MAIL.replace(b"Ann <ann@example.org>", field.encode())
+    zone.txt("_dmarc.other.example", "v=DMARC1; p=reject")
+    results = await found(zone, signed(mail, "other.example"), mail_from="eve@other.example")
+    seen = {InboundEmail(mail).sender.domain, author(scope_of(mail)).rpartition("@")[2]}
+    assert results["dmarc"] == "permerror" or seen == {results["dmarc_domain"]}
+
+
 async def test_a_display_name_is_not_the_author(zone: DNSServer) -> None:
     mail = MAIL.replace(b"Ann <ann@example.org>", b'"ann@example.org" <eve@other.example>')
     assert (await found(zone, signed(mail, "other.example")))["dmarc_domain"] == "other.example"
@@ -177,9 +199,7 @@ async def test_answers_are_remembered(zone: DNSServer) -> None:
     settings = AuthenticationSettings(verify=True, resolvers=(zone.address,))
     authenticator = Authenticator(settings)
     mail = signed()
-    scope = email_scope(
-        mail, transport="imap", listener="m", mail_from="", rcpt_to=[], received_at=time.time(), state={}
-    )
+    scope = scope_of(mail)
     for _ in range(3):
         assert await authenticator.results(scope, lambda: mail)
     authenticator.close()
