@@ -1,6 +1,7 @@
 """The event id: one short id for a message, in the log, its dead letter and everything sent because of it."""
 
 import base64
+import hashlib
 import itertools
 import random
 import time
@@ -17,6 +18,13 @@ def new_id() -> str:
     rate of a store.
     """
     return id_of(int(time.time()), next(_number))
+
+
+def part_of(event: str, part: str) -> str:
+    """Return an id for a part of an event that is handled as an event of its own: the same each time, beside those of
+    the same second."""
+    number = int.from_bytes(hashlib.sha256(f"{event} {part}".encode(errors="surrogatepass")).digest()[:8], "big")
+    return event[:6] + id_of(0, number)[6:]
 
 
 def id_of(second: int, number: int) -> str:

@@ -32,7 +32,7 @@ async def run_groups(groups: Sequence[Group], kept: KeptVerdicts | None, receive
     an answer for each group, so that nothing has to be kept.
     """
     events = await _read(receive)
-    runs = [_GroupRun(*group, events, send) for group in groups]
+    runs = [_GroupRun(route, _part(number, route, scope), events, send) for number, (route, scope) in enumerate(groups)]
     durable = kept is not None and has_store()
     memory = None if durable else kept
     try:
@@ -68,6 +68,17 @@ def _note(runs: Sequence["_GroupRun"], kept: KeptVerdicts) -> None:
             kept.forget(run.key)
         elif run.key and run.verdict is not None:
             kept.keep(run.key, run.verdict)
+
+
+def _part(number: int, route: Route, scope: EmailScope) -> EmailScope:
+    """Return the scope of a group that is delivered and stored as a message of its own, under another id than the first
+    group."""
+    extensions = scope["extensions"]
+    event = extensions.get("event")
+    if number == 0 or event is None:
+        return scope
+    part = " ".join([*filter(None, [event.get("part")]), route.label, *scope["rcpt_to"]])
+    return {**scope, "extensions": {**extensions, "event": {**event, "part": part}}}
 
 
 class _GroupRun:
