@@ -9,6 +9,7 @@ from conversation import scope as any_scope
 from waiting import until
 
 from gateway import AsyncEmailConsumer, EmailToRouter, Policy, default, regex
+from gateway.delivery.service import deliveries
 from gateway.routing.router import PLAIN
 from gateway.scopes.email.kept_verdicts import KeptVerdicts
 from gateway.store.sqlite import SQLiteStore
@@ -154,6 +155,7 @@ async def test_what_accepted_before_the_end_does_not_run_again_after_a_restart(s
     await until(lambda: before.ran == ["a", "b"])
     answer.cancel()
     await asyncio.gather(answer, return_exceptions=True)
+    await until(lambda: len(deliveries.get().attempts) == 0)
     assert await after.answer() == "accept"
     assert after.ran == ["b"]
 
