@@ -86,10 +86,10 @@ async def _typed() -> AsyncIterator[str]:
     loop, lines = asyncio.get_running_loop(), Queue[str](1)
 
     def read() -> None:
-        for line in sys.stdin:
+        for line in sys.stdin.buffer:
             if loop.is_closed():
                 return
-            loop.call_soon_threadsafe(lines.put, line)
+            loop.call_soon_threadsafe(lines.put, line.decode("utf-8", "replace"))
 
     threading.Thread(target=read, name="typed", daemon=True).start()
     while True:

@@ -49,6 +49,8 @@ class TokenEndpoint:
     """Whether each use of a refresh token gives another, as Microsoft's."""
     approved: asyncio.Event = field(default_factory=asyncio.Event)
     """Whether the person has typed the code of the device flow."""
+    device_answer: str = ""
+    """What the device flow begins with instead."""
     challenges: dict[str, tuple[str, str]] = field(default_factory=dict)
     """Code of the authorization -> PKCE challenge and redirect."""
 
@@ -130,6 +132,8 @@ class TokenEndpoint:
 
     async def device(self, request: web.Request) -> web.Response:
         self.forms.append({name: str(value) for name, value in (await request.post()).items()})
+        if self.device_answer:
+            return web.Response(text=self.device_answer, content_type="application/json")
         return web.json_response(
             {
                 "device_code": "a-device",

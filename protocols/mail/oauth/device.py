@@ -3,13 +3,15 @@
 import asyncio
 from collections.abc import Callable
 
-from protocols.mail.oauth.endpoint import OAuthError, ask, post
+from protocols.mail.oauth.endpoint import OAuthError, ask, plain, post
 from protocols.mail.oauth.microsoft import PERSON_SCOPE, MicrosoftAuth
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 INTERVAL, SLOWER = 5.0, 5.0
 """Seconds between two questions, if the server does not say; and how many more it means by ``slow_down``."""
+SHORTEST_INTERVAL = 0.01
+"""Seconds between two questions, at least, whatever the server says."""
 LONGEST = 1800.0
 """Seconds that the person has, at most."""
 
@@ -19,11 +21,11 @@ async def device_login(auth: MicrosoftAuth, show: Callable[[str], object]) -> st
     begun = await post(auth.url("devicecode"), {"client_id": auth.client_id, "scope": PERSON_SCOPE})
     try:
         code, device = str(begun["user_code"]), str(begun["device_code"])
-        where, seconds = str(begun["verification_uri"]), min(float(begun["expires_in"]), LONGEST)
-        interval = float(begun.get("interval", INTERVAL))
-    except (KeyError, TypeError, ValueError) as error:
+        where, seconds = str(begun["verification_uri"]), min(LONGEST, float(begun["expires_in"]))
+        interval = max(SHORTEST_INTERVAL, float(begun.get("interval", INTERVAL)))  # also of NaN
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise TokenRefused("the login server began no login by code") from error
-    show(f"Open {where} in a browser, on any machine, and type the code {code}")
+    show(plain(f"Open {where} in a browser, on any machine, and type the code {code}"))
     try:
         async with asyncio.timeout(seconds):
             return await _asked(auth, device, interval)

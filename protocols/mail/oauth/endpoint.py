@@ -47,7 +47,11 @@ class OAuthError(TokenRefused):
 
 def check_url(url: str) -> str:
     """Return ``url``. Raises ValueError unless it is https, or http on this machine: secrets are sent to it."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna"), parts.port  # a port that is none raises
+    except ValueError:
+        raise ValueError(f"{url!r} is not an https URL") from None
     local = parts.hostname in ("127.0.0.1", "::1", "localhost")
     if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and local)):
         raise ValueError(f"{url!r} is not an https URL")
@@ -88,12 +92,13 @@ def _judge(url: str, status: int, answer: dict[str, Any]) -> dict[str, Any]:
     if status == 200:
         return answer
     code = answer.get("error")
-    if status >= 500 or status == 429 or code in _LATER:
+    known = isinstance(code, str)
+    if status >= 500 or status == 429 or (known and code in _LATER):
         raise NoTokenYet(f"{_host(url)} answered {status}")
-    if not isinstance(code, str):
+    if not known:
         raise TokenRefused(f"{_host(url)} answered {status}")
     raise OAuthError(
-        code, _plain(f"{_host(url)} refused: {code}: {answer.get('error_description') or 'no reason given'}")
+        code, plain(f"{_host(url)} refused: {code}: {answer.get('error_description') or 'no reason given'}")
     )
 
 
@@ -117,13 +122,13 @@ def _object(body: bytes) -> dict[str, Any]:
 def _life(said: object) -> float:
     try:
         seconds = float(said)  # type: ignore[arg-type]  # some servers say it as text; anything else raises
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return DEFAULT_LIFE
     return min(max(seconds, SHORTEST_LIFE), LONGEST_LIFE) if seconds == seconds else DEFAULT_LIFE
 
 
-def _plain(said: str) -> str:
-    """One line of what a server said: Microsoft adds lines with trace ids."""
+def plain(said: str) -> str:
+    """Return one line of what a server said, without control characters: Microsoft adds lines with trace ids."""
     line = (said.splitlines() or [""])[0]
     return "".join(char if char.isprintable() else " " for char in line)[:LONGEST_REASON]
 

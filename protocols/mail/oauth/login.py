@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +21,12 @@ AGAIN = frozenset({"invalid_grant", "interaction_required", "consent_required", 
 def store_login(path: Path, refresh_token: str) -> None:
     """Write the file at ``path`` as a whole, readable for its owner alone. Raises OSError."""
     private_files.make_folder(path.parent)
-    unfinished = path.with_name(f".{path.name}.part")
-    private_files.write(unfinished, json.dumps({"refresh_token": refresh_token}).encode() + b"\n")
-    os.replace(unfinished, path)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # several writers at once are possible
+    try:
+        private_files.write(unfinished, json.dumps({"refresh_token": refresh_token}).encode() + b"\n")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _stored(path: Path) -> str:

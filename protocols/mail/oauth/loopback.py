@@ -10,7 +10,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlencode
 
 from aiohttp import web
 
@@ -19,7 +19,7 @@ from protocols.mail.oauth.endpoint import ask
 from protocols.mail.oauth.google import SCOPE, DesktopClient
 from protocols.mail.oauth.source import TokenRefused
 
-_DONE = "Thank you. You can close this window."
+_DONE = "The gateway has the answer. You can close this window; the terminal says how it ended."
 
 
 class _Answer:
@@ -30,10 +30,15 @@ class _Answer:
         self.code: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def take(self, query: str) -> bool:
-        """Take the query of the address, and return whether it answers our request."""
-        given = {name: values[0] for name, values in parse_qs(query, max_num_fields=50).items()}
-        if not secrets.compare_digest(given.get("state", "").encode(), self._state.encode()) or self.code.done():
+        """Take the query of the address, and return whether it answers our request. Browsers may come twice."""
+        try:
+            given = {name: values[0] for name, values in parse_qs(query, max_num_fields=50).items()}
+        except ValueError:
             return False
+        if not secrets.compare_digest(given.get("state", "").encode(), self._state.encode()):
+            return False
+        if self.code.done():
+            return True
         if "code" in given:
             self.code.set_result(given["code"])
         else:
@@ -100,5 +105,5 @@ async def _listening(answer: _Answer) -> AsyncIterator[str]:
 
 async def _pasted(lines: AsyncIterator[str], answer: _Answer, show: Callable[[str], object]) -> None:
     async for line in lines:
-        if line.strip() and not answer.take(urlsplit(line.strip()).query):
+        if line.strip() and not answer.take(line.strip().partition("?")[2].partition("#")[0]):
             show("That is not the address. It begins with http://127.0.0.1 and has state= and code= in it.")

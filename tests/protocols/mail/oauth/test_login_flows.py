@@ -1,6 +1,7 @@
 """A person logs in: by a code that is typed elsewhere, or in a browser that comes back."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from waiting import until
 
 from protocols.mail.oauth.device import device_login
 from protocols.mail.oauth.google import desktop_client, read_json
-from protocols.mail.oauth.loopback import loopback_login
+from protocols.mail.oauth.loopback import _Answer, loopback_login
 from protocols.mail.oauth.microsoft import MicrosoftAuth
 from protocols.mail.oauth.source import TokenRefused
 
@@ -82,7 +83,10 @@ async def get(url: str, **options: Any) -> tuple[int, str, str]:
 
 async def test_a_browser_comes_back(endpoint: TokenEndpoint, person: Person) -> None:
     login = person.begin()
-    assert (await get(await person.address()))[:2] == (200, "Thank you. You can close this window.")
+    assert (await get(await person.address()))[:2] == (
+        200,
+        "The gateway has the answer. You can close this window; the terminal says how it ended.",
+    )
     assert await login in endpoint.refresh_tokens
 
 
@@ -113,3 +117,36 @@ async def test_a_person_may_say_no_in_the_browser(endpoint: TokenEndpoint, perso
     await get(address.replace("code=", "error=access_denied&was="))
     with pytest.raises(TokenRefused, match=r"^the login was refused: 'access_denied'$"):
         await login
+
+
+async def test_what_is_no_answer_does_not_end_the_login(endpoint: TokenEndpoint, person: Person) -> None:
+    """Neither in the browser, where it was a traceback, nor typed, after which nothing that was pasted counted."""
+    login = person.begin()
+    address = (await get(await person.address(), allow_redirects=False))[2]
+    many = "&".join(f"a{number}=1" for number in range(100))
+    assert (await get(f"{address.partition('?')[0]}?{many}"))[0] == 400
+    for typed in (f"http://127.0.0.1/?{many}", "http://[::1/?code=1", "\ufffd"):
+        said = len(person.shown)
+        await person.typed.put(f"{typed}\n")
+        await until(lambda said=said: len(person.shown) > said)
+    await person.typed.put(address)
+    assert await login in endpoint.refresh_tokens
+
+
+async def test_a_browser_may_come_twice() -> None:
+    answer = _Answer("state")
+    assert [answer.take("state=state&code=1"), answer.take("state=state&code=1")] == [True, True]
+    assert not answer.take("state=other&code=1")
+    assert await answer.code == "1"
+
+
+@pytest.mark.parametrize("numbers", ['"interval": NaN', '"interval": -1', f'"expires_in": 1{"0" * 400}'])
+async def test_odd_numbers_of_a_login_server(endpoint: TokenEndpoint, numbers: str) -> None:
+    endpoint.device_answer = '{"device_code": "a-device", "user_code": "\\u001b[1mA", "verification_uri": "x", %s}' % (
+        numbers if "expires_in" in numbers else f'"expires_in": 900, {numbers}'
+    )
+    endpoint.approved.set()
+    shown: list[str] = []
+    with contextlib.suppress(TokenRefused):
+        assert await device_login(microsoft(endpoint), shown.append) in endpoint.refresh_tokens
+    assert all(line.isprintable() for line in shown)

@@ -1,7 +1,9 @@
 """Tokens of Google and Microsoft, from an authorization server that verifies every proof."""
 
 import asyncio
+import contextlib
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 from servers.token_endpoint import USER, TokenEndpoint, token_endpoint
 
-from protocols.mail.oauth.login import store_login
+from protocols.mail.oauth.login import _stored, store_login
 from protocols.mail.oauth.microsoft import MicrosoftAuth
 from protocols.mail.oauth.settings import Auth
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused, TokenSource
@@ -207,3 +209,43 @@ def test_settings_that_exclude_each_other_are_refused() -> None:
 def test_a_name_of_a_mailbox_makes_no_path() -> None:
     assert Auth(google="x").login_file("../../etc/passwd") == Path("var/logins/_._.._etc_passwd")
     assert Auth(google="x").login_file("..") == Path("var/logins/_.")
+
+
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (200, '{"access_token": "a", "expires_in": 1%s}' % ("0" * 400)),
+        (200, '{"access_token": "a", "expires_in": {}}'),
+        (400, '{"error": ["a"]}'),
+        (400, '{"error": {}, "error_description": 7}'),
+        (200, "[" * 100_000),
+    ],
+)
+async def test_any_answer_is_a_token_or_one_of_the_two_errors(
+    endpoint: TokenEndpoint, status: int, answer: str
+) -> None:
+    endpoint.answers = [(status, answer)]
+    with contextlib.suppress(NoTokenYet, TokenRefused):
+        assert await with_secret(endpoint).token() == "a"
+
+
+@pytest.mark.parametrize(
+    "authority", ["https://a..b", f"https://{'a' * 300}.example", "https://a:99999", "https://[::1"]
+)
+def test_an_address_that_is_none_is_told_at_once(authority: str) -> None:
+    with pytest.raises(ValueError, match="is not an https URL"):
+        MicrosoftAuth(client_id="app", authority=authority)
+
+
+async def test_a_login_that_several_write_is_never_half_written(folder: Path) -> None:
+    """A mailbox and the submission server may have one login, and both keep the new refresh token."""
+    path = folder / "login"
+    store_login(path, "a" * 5000)
+
+    def write(token: str) -> None:
+        for _ in range(100):
+            store_login(path, token * 5000)
+            assert len(_stored(path)) == 5000
+
+    await asyncio.gather(*(asyncio.to_thread(write, token) for token in "abcd"))
+    assert os.listdir(folder) == ["login"]
