@@ -91,11 +91,11 @@ async def post(url: str, form: Mapping[str, str]) -> dict[str, Any]:
 def _judge(url: str, status: int, answer: dict[str, Any]) -> dict[str, Any]:
     if status == 200:
         return answer
-    code = answer.get("error")
-    known = isinstance(code, str)
-    if status >= 500 or status == 429 or (known and code in _LATER):
+    said = answer.get("error")
+    code = said if isinstance(said, str) else ""
+    if status >= 500 or status == 429 or code in _LATER:
         raise NoTokenYet(f"{_host(url)} answered {status}")
-    if not known:
+    if not code:
         raise TokenRefused(f"{_host(url)} answered {status}")
     raise OAuthError(
         code, plain(f"{_host(url)} refused: {code}: {answer.get('error_description') or 'no reason given'}")
