@@ -21,6 +21,7 @@ def answer(ticket: Ticket, text: str) -> None:
         body=text,
         from_email=ticket.address,
         to=[ticket.sender],
+        reply_to=[ticket.reply_to] if ticket.reply_to else None,
         headers={"Message-ID": message_id} | thread(ticket),
     ).send()
 

@@ -51,6 +51,7 @@ class SupportTicketHandler(EmailConsumer):
             message_id=message.message_id[:255],
             sender=message.sender[:254],
             text=said(message)[:LONGEST_TEXT],
+            whole=whole(message),
             opens=joined is None,
         )
         store_attachments(mail, message)
@@ -60,12 +61,19 @@ class SupportTicketHandler(EmailConsumer):
         return mail
 
     def open(self, message: InboundEmail, related: Ticket | None) -> Ticket:
-        return Ticket.objects.create(
+        ticket = Ticket.objects.create(
             subject=message.subject[:255] or "(no subject)",
-            sender=message.sender[:254],
+            sender=self.customer(message)[:254],
             address=next(iter(self.scope["rcpt_to"]), "")[:254],
             related=related,
         )
+        ticket.reply_to = self.token_address(str(ticket.pk), ticket.sender)
+        return ticket
+
+    def customer(self, message: InboundEmail) -> str:
+        """Return whom the team answers. A contact form writes in its own name, and names the person in Reply-To."""
+        ours = self.scope["rcpt_to"]
+        return next((address for address in message.reply_to if address not in ours), message.sender)
 
     def answer(self, mail: Mail, message: InboundEmail) -> None:
         """Acknowledge the mail. ``reply`` sends nothing to lists and programs."""
@@ -86,10 +94,17 @@ def said(message: InboundEmail) -> str:
     return f"{bounce.recipient}: {bounce.status} {bounce.diagnostic}".strip()
 
 
+def whole(message: InboundEmail) -> str:
+    """Return all of the text if the sender's own words are not all of it: a mail that is passed on is in there, say."""
+    return "" if message.text.strip() == said(message)[:LONGEST_TEXT].strip() else message.text
+
+
 def store_attachments(mail: Mail, message: InboundEmail) -> None:
     """Store the files where Django's storage puts them. They are copied piece by piece, and never whole in memory."""
-    for each in message.attachments:
-        stored = Attachment(mail=mail, name=each.filename, content_type=each.content_type[:100], size=each.size)
+    for position, each in enumerate(message.attachments):
+        stored = Attachment(
+            mail=mail, position=position, name=each.filename, content_type=each.content_type[:100], size=each.size
+        )
         with each.open() as content:
             stored.file.save(each.filename, File(content))
 

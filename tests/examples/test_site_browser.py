@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from servers.browser import Browser, browser
@@ -114,3 +115,22 @@ def test_it_reconnects_by_itself(tmp_path_factory: pytest.TempPathFactory, own_s
         until(lambda: not window.run("return document.querySelector('form button').disabled"), "the chat is back")
         window.run("document.querySelector('form').requestSubmit()")
         window.shows("#chat-list", "Wait for me")
+
+
+def test_a_ticket_is_readable_on_a_phone(site: Site, tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "Wide" * 40
+    message.set_content("A long line, which has no end. " * 40 + "\n\n" + "x" * 400)
+    message.add_attachment(b"%PDF", maintype="application", subtype="pdf", filename="y" * 120 + ".pdf")
+    site.mail(message, sender="zoe@phone.example", to="help@support.example.org")
+    [(number,)] = site.rows("SELECT id FROM helpdesk_ticket WHERE sender = 'zoe@phone.example'")
+    with browser(tmp_path, (390, 844)) as phone:
+        phone.tools("Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True)
+        phone.open(site.url(f"/admin/login/?next=/tickets/{number}/"))
+        phone.run("for (const name of ['username', 'password']) document.getElementsByName(name)[0].value = 'ann'")
+        phone.run("document.getElementsByName('password')[0].value = 'secret-ann'; document.forms[0].submit()")
+        phone.shows(".mails", "A long line")
+        assert phone.run("return document.documentElement.scrollWidth") == 390
+        assert phone.run("return document.querySelector('textarea').offsetWidth") > 300
+        hidden = "return [...document.querySelectorAll('.mails *')].filter((e) => e.scrollHeight > e.clientHeight + 1"
+        assert phone.run(f"{hidden} && e.clientHeight).map((e) => e.className)") == []

@@ -1,16 +1,24 @@
 """The example's helpdesk: which ticket a mail belongs to, and what the team writes back."""
 
+import contextlib
 import email
 import io
+import smtplib
+import sqlite3
 import zipfile
-from email.message import Message
+from email.message import EmailMessage, Message
 
 import httpx
 import pytest
+from servers.postfix_relay import relay
 from servers.site import PATIENCE, Site, until
 from servers.site_visitor import event, letter, signed_in, write
 
 HELP = "help@support.example.org"
+WRITER = (
+    "from django.contrib.auth.models import User;"
+    "User.objects.create_user('writer', password='secret-writer', is_staff=True)"
+)
 
 
 def answers(site: Site, recipient: str, number: int = 1) -> list[Message]:
@@ -135,6 +143,32 @@ def test_the_number_in_a_subject_counts_only_from_the_sender_who_opened_the_tick
     assert number_of(site, "eve@tag.example") != number
 
 
+def test_the_first_mail_of_a_thread_is_kept_whole_and_shown_as_text(site: Site) -> None:
+    passed_on = (
+        "Can you help him?\n\n---------- Forwarded message ---------\nFrom: Max <max@whole.example>\n\n<b>17</b>"
+    )
+    write(site, letter("fay@whole.example", "Fwd: order", passed_on))
+    number = number_of(site, "fay@whole.example")
+    [(text,)] = site.rows("SELECT text FROM helpdesk_mail WHERE ticket_id = ? AND kind = 'person'", number)
+    assert text == "Can you help him?"
+    with signed_in(site) as browser:
+        page = browser.get(f"/tickets/{number}/").text
+    assert "&lt;b&gt;17&lt;/b&gt;" in page
+    assert "<b>17</b>" not in page
+
+
+def test_the_person_who_filled_in_a_contact_form_gets_the_answers(site: Site) -> None:
+    write(site, letter("noreply@form.example", "Contact", Reply_To="Carl <carl@form.example>"))
+    number = number_of(site, "carl@form.example")
+    with signed_in(site) as browser:
+        post(browser, number, text="Hello, Carl.")
+    told, answer = answers(site, "carl@form.example", 2)
+    assert "Hello, Carl." in answer.get_payload()
+    write(site, letter("carl@form.example", "Re: Contact", "Thanks", In_Reply_To=str(told["message-id"])))
+    assert mails(site, number)[-1] == ("person", "carl@form.example")
+    assert site.answers("noreply@form.example") == []
+
+
 # Programs.
 
 
@@ -184,6 +218,18 @@ def test_a_bounce_that_concerns_no_ticket_opens_none(site: Site) -> None:
     assert site.rows("SELECT count(*) FROM helpdesk_ticket") == before
 
 
+def test_a_mail_server_that_cannot_deliver_the_teams_answer_tells_the_ticket(site: Site) -> None:
+    nobody = "jim@nowhere.example.org"  # the site has no such recipient, so it refuses him
+    number, _ = opened(site, nobody, "Mistyped")
+    with signed_in(site) as browser:
+        post(browser, number, text="Do you get this?", close="1")
+    answer = answers(site, nobody, 2)[1]
+    with relay("smtp", site.smtp) as postfix, smtplib.SMTP("127.0.0.1", postfix.port, timeout=PATIENCE) as client:
+        client.sendmail(HELP, [nobody], answer.as_bytes())
+        until(lambda: mails(site, number)[-1][0] == "bounce", "Postfix's bounce is noted")
+    assert closed(site, number)
+
+
 # Attachments.
 
 
@@ -212,6 +258,53 @@ def test_attachments_are_stored_and_the_team_can_download_them(site: Site) -> No
     assert httpx.get(site.url(f"/tickets/{number}/"), timeout=PATIENCE).status_code == 302
 
 
+def pdfs(sender: str, **headers: str) -> EmailMessage:
+    """Two files whose names Django's storage writes alike."""
+    mail = letter(sender, "Papers", **headers)
+    for name in ("a b.pdf", "a_b.pdf"):
+        mail.add_attachment(name.encode(), maintype="application", subtype="pdf", filename=name)
+    return mail
+
+
+def stored(site: Site) -> set[str]:
+    """The files with these names, wherever they are."""
+    return {str(path.relative_to(site.folder / "data/media")) for path in site.folder.glob("data/media/**/a*b.pdf")}
+
+
+def test_a_mail_that_comes_again_leaves_no_file_that_no_row_knows(site: Site) -> None:
+    mail = pdfs("pam@pdf.example", Message_ID="<pdf@pdf.example>", Date=email.utils.formatdate())
+    fails = "CREATE TRIGGER fails BEFORE INSERT ON helpdesk_attachment WHEN NEW.name = 'a_b.pdf'"
+    with contextlib.closing(sqlite3.connect(site.database, timeout=PATIENCE)) as database:
+        database.execute(f"{fails} BEGIN SELECT raise(ABORT, 'the disk is full'); END")
+        with pytest.raises(smtplib.SMTPDataError):
+            write(site, mail)
+        database.execute("DROP TRIGGER fails")
+    assert stored(site)
+    write(site, mail)
+    files = {name for (name,) in site.rows("SELECT file FROM helpdesk_attachment WHERE name LIKE 'a%b.pdf'")}
+    assert stored(site) == files
+    assert len(files) == 2
+    delete(site, number_of(site, "pam@pdf.example"))
+    assert stored(site) == set()  # a ticket's files are deleted with it
+
+
+def delete(site: Site, number: int) -> None:
+    with signed_in(site) as browser:
+        form = {"post": "yes", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        assert browser.post(f"/admin/helpdesk/ticket/{number}/delete/", data=form).status_code == 200
+
+
+def test_staff_who_may_not_change_tickets_may_not_read_them(site: Site) -> None:
+    number, _ = opened(site, "ned@staff.example", "Confidential")
+    site.manage("shell", "-c", WRITER)
+    with httpx.Client(base_url=site.url(""), follow_redirects=True, timeout=PATIENCE) as browser:
+        browser.get("/admin/login/")
+        form = {"username": "writer", "password": "secret-writer", "csrfmiddlewaretoken": browser.cookies["csrftoken"]}
+        browser.post("/admin/login/?next=/admin/", data=form)
+        assert browser.get(f"/tickets/{number}/").status_code == 403
+        assert browser.get("/attachments/1/").status_code == 403
+
+
 # The team answers.
 
 
@@ -225,6 +318,8 @@ def test_the_team_answers_and_closes_from_the_page_of_a_ticket(site: Site) -> No
     assert answer["in-reply-to"] == "<Please-help@first.example>"
     assert (answer["from"], answer["auto-submitted"]) == (HELP, None)
     assert "off and on" in answer.get_payload()
+    write(site, letter("kims-boss@team.example", "I answer for Kim"), to=str(answer["reply-to"]))
+    assert mails(site, number)[-1] == ("person", "kims-boss@team.example")
     write(site, letter("kim@team.example", "It works", References=str(answer["message-id"])))
     assert mails(site, number)[-1] == ("person", "kim@team.example")
     assert not closed(site, number)

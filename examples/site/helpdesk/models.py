@@ -4,7 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.urls import reverse
 
 REPLY = re.compile(r"^(?:re:\s*)+", re.IGNORECASE)
@@ -14,14 +16,15 @@ class Ticket(models.Model):
     """A question that came by mail, with all mails about it."""
 
     subject = models.CharField(max_length=255)
-    sender = models.EmailField(help_text="The address of the person who asked.")
+    sender = models.EmailField(help_text="The person who asked: answers go there.")
     address = models.EmailField(blank=True, help_text="The address of ours that they wrote to.")
+    reply_to = models.EmailField(blank=True, help_text="Our signed address: mail to it belongs to this ticket.")
     related = models.ForeignKey(
         "self",
         null=True,
         blank=True,
         on_delete=models.SET_NULL,
-        help_text="The ticket that its first mail refers to, whose participants do not know this sender.",
+        help_text="The ticket that its first mail answers, although this sender has not written there.",
     )
     opened_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -47,8 +50,9 @@ class Ticket(models.Model):
         return REPLY.sub("", self.subject.replace(self.tag, "")).strip()
 
     def is_with(self, sender: str) -> bool:
-        """Whether ``sender`` has written in this ticket before."""
-        return bool(sender) and self.mails.filter(sender__iexact=sender).exclude(kind="bounce").exists()
+        """Whether ``sender`` has asked, or has written in this ticket before."""
+        asked = sender.lower() == self.sender.lower()
+        return bool(sender) and (asked or self.mails.filter(sender__iexact=sender).exclude(kind="bounce").exists())
 
     def shown(self) -> dict[str, Any]:
         """This row as the page gets it. (The other tables have the same method.)"""
@@ -75,7 +79,8 @@ class Mail(models.Model):
     kind = models.CharField(max_length=16, help_text="person, bounce, auto-reply ...; ours is what we sent.")
     message_id = models.CharField(max_length=255, db_index=True, blank=True)
     sender = models.EmailField(blank=True)
-    text = models.TextField(blank=True)
+    text = models.TextField(blank=True, help_text="What its sender wrote now.")
+    whole = models.TextField(blank=True, help_text="All of its text, with what it quotes, if that is more.")
     received_at = models.DateTimeField(auto_now_add=True)
     opens = models.BooleanField(default=False, help_text="It opened the ticket, and is acknowledged.")
 
@@ -86,20 +91,33 @@ class Mail(models.Model):
         return f"{self.sender or 'we'} {self.received_at:%Y-%m-%d %H:%M}"
 
 
+def place(attachment: "Attachment", name: str) -> str:
+    """Return where a file is stored. It is the same place if the mail comes again after its handler was killed, so no
+    file is left that no row knows."""
+    return f"attachments/{attachment.mail.event}/{attachment.position}/{name}"
+
+
 class Attachment(models.Model):
     """A file that came with a mail."""
 
     mail = models.ForeignKey(Mail, on_delete=models.CASCADE, related_name="attachments")
+    position = models.PositiveIntegerField(default=0, help_text="Its place among the files of its mail.")
     name = models.CharField(max_length=255)
     content_type = models.CharField(max_length=100)
     size = models.PositiveBigIntegerField(help_text="In bytes.")
-    file = models.FileField(upload_to="attachments/%Y/%m/", max_length=400)
+    file = models.FileField(upload_to=place, max_length=600)
 
     class Meta:
         ordering = ["pk"]
 
     def __str__(self) -> str:
         return self.name
+
+
+@receiver(post_delete, sender=Attachment)
+def delete_file(instance: Attachment, **_: Any) -> None:
+    """Delete the file with its row: Django deletes rows only."""
+    transaction.on_commit(lambda: instance.file.delete(save=False))
 
 
 class Post(models.Model):

@@ -80,6 +80,13 @@ USE_TZ = True
 EMAIL_BACKEND = "gateway.django.EmailBackend"  # mail of views and the admin leaves by the gateway's outbox
 MEDIA_ROOT = VAR_DIR / "media"
 """Where attachments are. No address leads there: a view hands them to the team."""
+STORAGES = {
+    "default": {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"allow_overwrite": True},  # a mail that comes again writes its files to the same places
+    },
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 STATIC_URL = "static/"
 STATIC_ROOT = VAR_DIR / "static"
 LOGGING_CONFIG = None  # the gateway has set logging up

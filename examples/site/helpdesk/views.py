@@ -2,6 +2,7 @@
 
 import answers
 from django.contrib.admin.views.decorators import staff_member_required
+from django.contrib.auth.decorators import permission_required
 from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
@@ -9,6 +10,7 @@ from helpdesk.models import Attachment, Ticket
 
 
 @staff_member_required
+@permission_required("helpdesk.change_ticket", raise_exception=True)
 def ticket(request: HttpRequest, pk: int) -> HttpResponse:
     """Show a ticket. A POST with ``text`` answers it, one with ``close`` closes it."""
     found = get_object_or_404(Ticket.objects.prefetch_related("mails__attachments"), pk=pk)
@@ -23,6 +25,7 @@ def ticket(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @staff_member_required
+@permission_required("helpdesk.change_ticket", raise_exception=True)
 def attachment(request: HttpRequest, pk: int) -> FileResponse:
     """Download a file. It is never shown inside a page of ours: a stranger has sent it."""
     found = get_object_or_404(Attachment, pk=pk)
