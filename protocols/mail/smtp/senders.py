@@ -1,26 +1,32 @@
 """The addresses as which a user who has logged in may send."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from protocols.errors import RemoteProtocolError
-from protocols.mail.addresses import check_address
-from protocols.mail.headers import Headers
-from protocols.mail.recipients import addresses
+from protocols.mail.addresses import check_address, check_domain
+from protocols.mail.headers import lf_ended, message_block
+from protocols.mail.message.address import addresses
 
 ANY = "*"
-_IN_BRACKETS = re.compile(rb"<([^<>]*)>")
+_IN_BRACKETS = re.compile(r"<([^<>]*)>")
+# What may be an address; the bounds keep the search linear if a quotation or comment never ends.
+_NO_ADDRESS = re.compile(r'"(?:[^"\\]|\\.){0,256}"|\([^()]{0,256}\)')
+_WORD = re.compile(r"[^\s<>,;:()\"]+")
+_LIKE_AT = str.maketrans("\N{FULLWIDTH COMMERCIAL AT}\N{SMALL COMMERCIAL AT}", "@@")
+_LIKE_FROM = re.compile(rb"^(?![ \t])[^!-~\n]*from[^!-~\n]*:", re.IGNORECASE | re.MULTILINE)
+"""A field that some reader may take for From, whatever control characters are in its name."""
 
 
 class Senders:
     """What ``senders`` of the settings says; a user whom it does not name has the user name, if that is an address."""
 
     def __init__(self, senders: Mapping[str, Sequence[str]]) -> None:
-        self._of = {user: frozenset(map(str.lower, each)) for user, each in senders.items()}
+        self._of = {user: frozenset(map(_comparable, each)) for user, each in senders.items()}
 
     def may(self, user: str, address: str) -> bool:
         """Whether ``user`` may send as ``address``."""
-        own, address = self._of.get(user, {user.lower()}), address.lower()
+        own, address = self._of.get(user, {_comparable(user)}), _comparable(address)
         return ANY in own or address in own or "@" + address.rpartition("@")[2] in own
 
     def check_envelope(self, user: str, sender: str) -> None:
@@ -28,16 +34,35 @@ class Senders:
         if sender and not self.may(user, sender):
             raise RemoteProtocolError(f"5.7.1 You may not send as {sender}", answer=553)
 
-    def check_header(self, user: str, headers: Headers) -> None:
+    def check_header(self, user: str, message: bytes) -> None:
         """Check From. Raises RemoteProtocolError if it names somebody else, and if it is missing, there twice, or not
-        readable: another reader may find another address in it."""
+        readable: another reader may find another address in it. ``message`` begins with the whole header."""
         if ANY in self._of.get(user, ()):
             return
-        values = [value for name, value in headers if name == b"from"]
-        named = addresses(values[0]) if len(values) == 1 else []
-        named += [part.decode("utf-8", "replace") for value in values for part in _IN_BRACKETS.findall(value)]
+        block = message_block(lf_ended(message))
+        values = [value for name, value in block.fields if name == b"from"]
+        like_from = _LIKE_FROM.findall(message.partition(b"\r\n\r\n")[0])
+        named = list(_named(values[0])) if len(values) == len(like_from) == 1 and not block.defects else []
         if not named or not all(self.may(user, address) for address in named):
             raise RemoteProtocolError("5.7.1 A mail of yours needs one From, with an address of yours", answer=550)
+
+
+def _named(value: bytes) -> Iterator[str]:
+    """Yield everything in a field that some reader may take for an address."""
+    yield from addresses(value)
+    text = value.decode("utf-8", "replace").translate(_LIKE_AT)
+    yield from _IN_BRACKETS.findall(text)
+    words = (word.strip("'") for word in _WORD.findall(_NO_ADDRESS.sub(" ", text)))
+    yield from (word for word in words if "@" in word)
+
+
+def _comparable(address: str) -> str:
+    """Return the form of an address, or of ``@domain``, in which two are compared."""
+    local, at, domain = address.rpartition("@")
+    try:
+        return f"{local}{at}{check_domain(domain)}".lower() if at else address.lower()
+    except ValueError:
+        return address.lower()
 
 
 def check_senders(senders: Iterable[str]) -> None:

@@ -174,17 +174,18 @@ class SMTPServer(Server, SessionOwner):
     ) -> "asyncio.Task[Verdicts]":
         prepend(message, self._trace(session, transaction))
         recipients = list(dict.fromkeys(transaction.recipients))
-        scope = self._scope(session, transaction, recipients, head(message), sum(map(len, message)))
-        self._check_header(session, scope)
+        beginning = head(message)
+        scope = self._scope(session, transaction, recipients, beginning, sum(map(len, message)))
+        self._check_header(session, scope, beginning)
         return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
 
-    def _check_header(self, session: SMTPSession, scope: EmailScope) -> None:
+    def _check_header(self, session: SMTPSession, scope: EmailScope, beginning: bytes) -> None:
         """Raises RemoteProtocolError for a mail that goes round in circles, and for one in another's name."""
         hops = sum(name == b"received" for name, _ in scope["headers"]) - 1  # without our own
         if hops > MOST_HOPS:
             raise RemoteProtocolError("5.4.6 Too many hops, this mail goes round in circles", answer=554)
         if session.user is not None:
-            self.senders.check_header(session.user, scope["headers"])
+            self.senders.check_header(session.user, beginning)
 
     async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()

@@ -212,6 +212,22 @@ async def test_the_sender_of_the_envelope_is_the_users_own(user: bytes, sender: 
         (b"From: ann@example.org\r\n , boss@example.org\r\n", False),
         (b"From: <boss@example.org>, (<) ann@example.org\r\n", False),
         (b"from : boss@example.org\r\nFrom: ann@example.org\r\n", False),
+        (b"From: 'ann@example.org' (home) <ann@example.org>\r\n", True),
+        (b"From: Lee, Ann <ann@example.org>\r\n", True),
+        (b'From: "boss"@example.com, ann@example.org\r\n', False),
+        (b"From: boss @example.com, ann@example.org\r\n", False),
+        (b"From: boss(x)@example.com, ann@example.org\r\n", False),
+        (b"From: boss@@example.com, ann@example.org\r\n", False),
+        (b"From: boss@example.com\0, ann@example.org\r\n", False),
+        (b"From: boss@example.com <ann@example.org>\r\n", False),
+        (b"From: =?utf-8?q?boss=40example.com?=, ann@example.org\r\n", False),
+        (b"From: boss\xef\xbc\xa0example.com, ann@example.org\r\n", False),
+        (b'From: (a" b) boss@example.com, "<ann@example.org>\r\n', False),
+        (b"From: ann@example.org\r\n" + b"X-A: 1\r\n" * 1000 + b"From: boss@example.com\r\n", False),
+        (b"From: ann@example.org\r\nX-A: " + b"x" * 260_000 + b"\r\nFrom: boss@example.com\r\n", False),
+        (b"From: ann@example.org\r\n--x\r\nFrom: boss@example.com\r\n", False),
+        (b"From\0: boss@example.com\r\nFrom: ann@example.org\r\n", False),
+        (b"\xef\xbb\xbfFrom: boss@example.com\r\nFrom: ann@example.org\r\n", False),
     ],
 )
 async def test_the_from_of_a_mail_is_the_users_own(header: bytes, is_taken: bool) -> None:
@@ -224,10 +240,16 @@ async def test_the_from_of_a_mail_is_the_users_own(header: bytes, is_taken: bool
     assert len(app.bodies) == is_taken
 
 
+def test_an_address_of_senders_may_be_written_in_either_form() -> None:
+    senders = Senders({"ann": ("ann@bücher.example",), "bob": ("@BÜCHER.example",)})
+    assert all(senders.may(user, "ann@xn--bcher-kva.example") for user in ("ann", "bob", "ann@bücher.example"))
+    senders.check_header("ann", "From: Ann <ann@bücher.example>\r\n\r\n".encode())
+
+
 def test_a_star_stands_for_all_addresses() -> None:
     senders = Senders({"app": ("*",)})
     assert senders.may("app", "x@y.example")
-    senders.check_header("app", [])
+    senders.check_header("app", b"")
     with pytest.raises(RemoteProtocolError):
         senders.check_envelope("ann", "ann@example.org")
 
