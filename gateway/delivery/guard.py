@@ -33,7 +33,7 @@ class Guard:
         self.policy = policy
         self.label = label
         self.target_name = label.rpartition("-> ")[2]
-        for name in ("consumer_class", "routable"):  # routers look for these on a route's application
+        for name in ("consumer_class", "relays", "routable"):  # routers look for these on a route's application
             if hasattr(app, name):
                 setattr(self, name, getattr(app, name))
 

@@ -187,6 +187,7 @@ class EmailKind(ScopeKind):
             "headers": [],
             "authentication": None,
             "transport": "smtp",
+            "user": None,
             "extensions": {},
         }
 

@@ -16,6 +16,10 @@ class Relay:
     recipient, so ``{default: true, app: gateway.relay}`` opens nothing.
     """
 
+    target_name = "gateway.relay"
+    relays = True
+    """Whether mail is taken here that is for others than us: routers look for it."""
+
     def routable(self, scope: EmailScope) -> bool:
         return scope["user"] is not None
 

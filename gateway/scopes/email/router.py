@@ -84,16 +84,23 @@ class EmailToRouter(_MailRouter):
             found = super().find({**scope, "rcpt_to": [key]})
         else:
             found = super().find(scope)
-        return found if found is not None and not self._names_postmaster else self._or_postmaster(scope, found)
+        return self._or_postmaster(scope, found)
 
     def _or_postmaster(self, scope: EmailScope, found: tuple[Route, Captures] | None) -> tuple[Route, Captures] | None:
         """A mailbox is not asked: its owner gets all of it, whatever a header field says."""
-        if scope["transport"] == "imap" or not scope["rcpt_to"]:
-            return found
-        captures = self._postmaster.pattern.match(scope["rcpt_to"][0])
-        if captures is None or (found is not None and isinstance(whole(found[0].pattern), Address)):
+        captures = self._postmaster.pattern.match(scope["rcpt_to"][0]) if scope["rcpt_to"] else None
+        if captures is None or scope["transport"] == "imap" or (found is not None and self._stands(found[0], scope)):
             return found
         return self._postmaster, captures
+
+    def _stands(self, route: Route, scope: EmailScope) -> bool:
+        """Whether a route that takes mail for a postmaster goes before ours. A relay takes it for users, because it may
+        be for a postmaster elsewhere, and from nobody else, so that ours gets it."""
+        if isinstance(whole(route.pattern), Address):
+            return True
+        if getattr(route.app, "relays", False):
+            return scope["user"] is not None
+        return not self._names_postmaster
 
     def _candidates(self, index: Index, scope: EmailScope) -> Iterable[Route]:
         key = self.key(Default(), scope)

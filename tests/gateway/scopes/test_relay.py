@@ -32,10 +32,11 @@ FROM = b"MAIL FROM:<ann@example.org>\r\n"
 
 @contextlib.asynccontextmanager
 async def submission_port(
-    url: str = "", *, here: Any = None, policy: Policy | None = None, **settings: Any
+    url: str = "", *, here: Any = None, policy: Policy | None = None, postmaster: Any = None, **settings: Any
 ) -> AsyncIterator[SMTPServer]:
     """A server with one address of its own, which passes on the rest."""
-    router = EmailToRouter([address("here@example.org", here or Inbox()), default(relay, policy or Policy())])
+    routes = [address("here@example.org", here or Inbox()), default(relay, policy or Policy())]
+    router = EmailToRouter(routes, postmaster=postmaster)
     async with contextlib.AsyncExitStack() as stack:
         submission = await stack.enter_async_context(sending(url)) if url else None
         yield await stack.enter_async_context(
@@ -202,6 +203,24 @@ async def test_lmtp_relays_nothing() -> None:
     async with serving(router, protocol="lmtp") as server, peer_of(server) as peer:
         await peer.ask(b"LHLO x\r\n" + FROM)
         assert (await peer.ask(b"RCPT TO:<c@far.example>\r\n")).startswith("550 ")
+
+
+@pytest.mark.parametrize("policy", [None, Policy(attempts=3)])
+@pytest.mark.parametrize("is_named", [True, False])
+async def test_a_strangers_mail_for_postmaster_is_ours(policy: Policy | None, is_named: bool) -> None:
+    operator = Inbox() if is_named else None
+    async with submission_port(policy=policy, postmaster=operator, auth="optional") as server, peer_of(server) as peer:
+        envelope = HELLO + b"MAIL FROM:<>\r\nRCPT TO:<postmaster@example.org>\r\n"
+        assert (await peer.message(MAIL, envelope)).startswith("250 ")
+    assert operator is None or operator.scopes[0]["rcpt_to"] == ["postmaster@example.org"]
+
+
+async def test_a_users_mail_for_a_postmaster_elsewhere_leaves() -> None:
+    operator = Inbox()
+    async with upstream() as far, submission_port(f"smtp://{far.address}", postmaster=operator) as server:
+        assert (await sent(server, b"abuse@far.example")).startswith("250 ")
+        assert [recipients for recipients, _ in far.taken] == [["abuse@far.example"]]
+    assert operator.scopes == []
 
 
 # Peers that somebody else wrote.
