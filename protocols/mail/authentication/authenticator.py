@@ -1,18 +1,22 @@
 """Verifies the sender of a mail, on threads of its own."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from protocols.asgi import EmailScope
 from protocols.errors import BindError
-from protocols.mail.authentication.settings import AuthenticationSettings
+from protocols.mail.authentication.settings import AuthenticationSettings, resolver_address
 from protocols.mail.authentication.trusted import trusted_results
 from protocols.mail.headers import Headers
 from protocols.mail.message.address import addresses
 
-THREADS = 8
+THREADS = 16
 """Mails that are verified at the same time: their threads mostly wait for DNS."""
+
+_Verify = Callable[[EmailScope, Callable[[], bytes], float], dict[str, str]]
+"""The scope, what gives the mail as it came, and the end of the time for its lookups -> the results."""
 
 
 class Authenticator:
@@ -21,50 +25,62 @@ class Authenticator:
     def __init__(self, settings: AuthenticationSettings) -> None:
         """Raises BindError if a library is missing."""
         self._settings = settings
-        self._verify = _verifier(settings) if settings.verify else None
+        self._verify, self._stop = _verifier(settings) if settings.verify else (None, None)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mail authentication")
 
     async def results(self, scope: EmailScope, raw: Callable[[], bytes]) -> dict[str, str] | None:
-        """Return the scope's ``authentication``; None if nobody has checked. ``raw`` gives the mail as it came."""
+        """Return the scope's ``authentication``; None if nobody has checked. ``raw`` gives the mail as it came.
+
+        The mail's time runs while it waits for a thread, too: others, whose DNS is slow, hold it up no longer.
+        """
         settings, verify = self._settings, self._verify
         if settings.trust is not None:
             return trusted_results(scope["headers"], settings.trust)
         if verify is None:
             return None
-        return await asyncio.get_running_loop().run_in_executor(self._threads, verify, scope, raw())
+        end = time.monotonic() + settings.timeout
+        return await asyncio.get_running_loop().run_in_executor(self._threads, verify, scope, raw, end)
 
     def close(self) -> None:
+        if self._stop is not None:
+            self._stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _verifier(settings: AuthenticationSettings) -> "Callable[[EmailScope, bytes], dict[str, str]]":
+def _verifier(settings: AuthenticationSettings) -> tuple[_Verify, Callable[[], None]]:
+    """Return what verifies, and what ends it. Raises BindError."""
     try:
         from protocols.mail.authentication.dkim import check_arc, check_dkim
-        from protocols.mail.authentication.dmarc import check_dmarc
+        from protocols.mail.authentication.dmarc import Domains, check_dmarc
         from protocols.mail.authentication.lookups import Lookups, Resolver
         from protocols.mail.authentication.spf import check_spf
     except ImportError as error:
         raise BindError(f"authentication: {error.name} is not installed; pip install 'asgi-gateway[mail]'") from error
-    resolver = Resolver(settings.resolvers)
+    try:
+        resolver = Resolver([resolver_address(each) for each in settings.resolvers])
+    except OSError as error:
+        raise BindError(f"authentication: {error}") from error
 
-    def verify(scope: EmailScope, raw: bytes) -> dict[str, str]:
-        lookups, headers = Lookups(resolver, settings.timeout), scope["headers"]
+    def verify(scope: EmailScope, joined: Callable[[], bytes], end: float) -> dict[str, str]:
+        lookups, headers, raw = Lookups(resolver, end), scope["headers"], joined()
         found = {"source": "verified"}
-        passed = None
+        passed, unknown = None, ""
         if scope["transport"] == "smtp" and scope["client"] is not None:
             result, domain = check_spf(lookups, scope["client"][0], scope["mail_from"], scope["helo"] or "")
             found |= {"spf": result, "spf_domain": domain}
             passed = domain if result == "pass" else None
+            unknown = domain if result == "temperror" else ""
         signed = check_dkim(lookups, raw, _number(headers, b"dkim-signature"))
         found |= {"dkim": signed.result, "dkim_domain": " ".join(signed.domains)}
         found["arc"] = check_arc(lookups, raw, _number(headers, b"arc-seal"))
         authors = authors_of(headers)
         if len(authors) != 1:  # RFC 9989, 5.3.1
             return found | {"dmarc": "permerror"}
-        aligned = check_dmarc(lookups, author := authors.pop(), passed, signed.domains)
+        author = authors.pop()
+        aligned = check_dmarc(lookups, author, Domains(passed, signed.domains), Domains(unknown, signed.unknown))
         return found | {"dmarc": aligned.result, "dmarc_domain": author, "dmarc_policy": aligned.policy}
 
-    return verify
+    return verify, resolver.close
 
 
 def authors_of(headers: Headers) -> set[str]:

@@ -5,6 +5,7 @@ The organisation that a domain belongs to is found in DNS (RFC 9989, 4.10), not 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from protocols.mail.authentication.lookups import LookupFailed, Lookups
 
@@ -25,9 +26,15 @@ class Aligned:
     """What the domain asks for where it fails: ``none``, ``quarantine`` or ``reject``."""
 
 
-def check_dmarc(lookups: Lookups, author: str, spf: str | None, signed: Sequence[str]) -> Aligned:
-    """Check the domain in From, ``author``. ``spf``: the domain for which SPF has passed; ``signed``: those for which
-    DKIM has."""
+class Domains(NamedTuple):
+    """The domains for which SPF and DKIM have passed, or for which they have no result, because DNS is in trouble."""
+
+    spf: str | None
+    dkim: Sequence[str]
+
+
+def check_dmarc(lookups: Lookups, author: str, passed: Domains, unknown: Domains) -> Aligned:
+    """Check the domain in From, ``author``. It has not failed if one of the ``unknown`` might be its own."""
     try:
         walked = _walk(lookups, author)
         if not walked:
@@ -36,11 +43,15 @@ def check_dmarc(lookups: Lookups, author: str, spf: str | None, signed: Sequence
         asked = record["p"] if place == author else record.get("sp", record["p"])
         policy = asked if asked in _POLICIES else "none"
         organisation = _organisation(author, walked)
-        ways = [("adkim", domain) for domain in signed] + ([("aspf", spf)] if spf else [])
-        passes = any(_aligned(lookups, author, organisation, each, record.get(way)) for way, each in ways)
+
+        def among(domains: Domains) -> bool:
+            ways = [("adkim", each) for each in domains.dkim] + ([("aspf", domains.spf)] if domains.spf else [])
+            return any(_aligned(lookups, author, organisation, each, record.get(way)) for way, each in ways)
+
+        result = "pass" if among(passed) else "temperror" if among(unknown) else "fail"
     except LookupFailed:
         return Aligned("temperror")
-    return Aligned("pass" if passes else "fail", policy)
+    return Aligned(result, policy)
 
 
 def _aligned(lookups: Lookups, author: str, organisation: str, domain: str, mode: str | None) -> bool:

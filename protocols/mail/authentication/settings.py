@@ -1,7 +1,9 @@
 """``authentication:`` of a mail server."""
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from protocols.units import Timeout
 
@@ -27,3 +29,14 @@ class AuthenticationSettings:
         """Check the settings together. Raises ValueError."""
         if self.verify == (self.trust is not None):
             raise ValueError("write verify: true, or trust: with the name of your mail server, one of them")
+        for each in self.resolvers:
+            resolver_address(each)
+
+
+def resolver_address(server: str) -> tuple[str, int]:
+    """Return the address and port of ``127.0.0.1:5353``, ``::1`` or ``[::1]:53``. Raises ValueError."""
+    try:
+        parts = urlsplit(f"//{server}" if server.count(":") < 2 or server.startswith("[") else f"//[{server}]")
+        return str(ipaddress.ip_address(parts.hostname or "")), parts.port or 53
+    except ValueError:
+        raise ValueError(f"resolvers: {server!r} is not an address; write 127.0.0.1 or 127.0.0.1:5353") from None

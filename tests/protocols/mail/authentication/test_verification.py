@@ -1,5 +1,6 @@
 """SPF, DKIM, DMARC and ARC, verified by DNS; the signatures are made by dkimpy."""
 
+import asyncio
 import time
 from typing import Any
 
@@ -10,13 +11,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from servers.dns_server import DNSServer
 from signed_mail import MAIL, PEM, signed, zone
+from waiting import until
 
 from gateway import InboundEmail
 from gateway.scopes.email.conditions import author
 from protocols.asgi import EmailScope
 from protocols.mail import dkim_library
-from protocols.mail.authentication.authenticator import Authenticator
-from protocols.mail.authentication.settings import AuthenticationSettings
+from protocols.mail.authentication import lookups
+from protocols.mail.authentication.authenticator import THREADS, Authenticator
+from protocols.mail.authentication.lookups import Resolver
+from protocols.mail.authentication.settings import AuthenticationSettings, resolver_address
 from protocols.mail.scope import email_scope
 
 __all__ = ["zone"]
@@ -251,3 +255,60 @@ async def test_a_signature_by_sha_1_is_not_valid(zone: DNSServer) -> None:
 @given(st.binary(max_size=300) | st.text(" \t\r\nab", max_size=300).map(str.encode))
 def test_a_body_is_canonical_as_the_library_has_it(body: bytes) -> None:
     assert dkim_library._Relaxed.canonicalize_body(body) == Relaxed.canonicalize_body(body)
+
+
+@pytest.mark.parametrize(("signer", "result"), [("example.org", "temperror"), ("other.example", "fail")])
+async def test_a_mail_whose_key_dns_does_not_give_has_not_failed(zone: DNSServer, signer: str, result: str) -> None:
+    """A handler that rejects what DMARC refuses would reject a good mail because of DNS."""
+    zone.broken.add(f"key._domainkey.{signer}")
+    results = await found(zone, signed(domain=signer), client="198.51.100.1")
+    assert (results["dkim"], results["dmarc"], results["dmarc_policy"]) == ("temperror", result, "reject")
+
+
+async def test_mails_that_hang_in_dns_hold_up_the_others_no_longer_than_their_time(zone: DNSServer) -> None:
+    """A mail waited for a thread without end, and then had all of its time."""
+    zone.silent.add("hanging.example")
+    authenticator = Authenticator(AuthenticationSettings(verify=True, resolvers=(zone.address,), timeout=0.5))
+    scope = scope_of(MAIL, transport="smtp", mail_from="a@hanging.example", client=(CLIENT, 25))
+    began = time.monotonic()
+    results = await asyncio.gather(*(authenticator.results(scope, lambda: MAIL) for _ in range(20 * THREADS)))
+    assert time.monotonic() - began < 8  # it was 10
+    assert {each["spf"] for each in results if each} == {"temperror"}
+    authenticator.close()
+
+
+async def test_no_lookup_begins_after_the_end(zone: DNSServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads would keep the process alive."""
+    monkeypatch.setattr(lookups, "LONGEST", 0.4)
+    zone.silent |= {f"{number}.hanging.example" for number in range(9)}
+    zone.txt("example.org", f"v=spf1 {' '.join(f'include:{number}.hanging.example' for number in range(9))} -all")
+    authenticator = Authenticator(AuthenticationSettings(verify=True, resolvers=(zone.address,)))
+    scope = scope_of(MAIL, transport="smtp", mail_from="a@example.org", client=(CLIENT, 25))
+    running = asyncio.ensure_future(authenticator.results(scope, lambda: MAIL))
+    await until(lambda: ("0.hanging.example", "TXT") in zone.asked)
+    authenticator.close()
+    results = await running
+    assert results
+    assert results["spf"] == "temperror"
+    assert ("1.hanging.example", "TXT") not in zone.asked
+
+
+async def test_large_answers_are_not_remembered(zone: DNSServer) -> None:
+    zone.txt("_dmarc.example.org", "v=DMARC1; p=reject", "x" * 5000)
+    resolver = Resolver([resolver_address(zone.address)])
+    for _ in range(2):
+        assert len(resolver.query("_dmarc.example.org", "TXT", 5.0)) == 2
+        assert len(resolver.query("example.org", "TXT", 5.0)) == 1
+    assert [zone.asked.count((name, "TXT")) for name in ("_dmarc.example.org", "example.org")] == [2, 1]
+
+
+@pytest.mark.parametrize("address", ["dns.example", "127.0.0.1:99999", "8.8.8.8:x", "", "https://dns.example/q"])
+def test_a_resolver_that_is_no_address_is_told_at_once(address: str) -> None:
+    with pytest.raises(ValueError, match=r"is not an address; write 127\.0\.0\.1"):
+        AuthenticationSettings(verify=True, resolvers=(address,))
+
+
+def test_the_address_of_a_resolver() -> None:
+    given = ("127.0.0.1", "127.0.0.1:5353", "::1", "[::1]", "[::1]:5353")
+    found = [("127.0.0.1", 53), ("127.0.0.1", 5353), ("::1", 53), ("::1", 53), ("::1", 5353)]
+    assert list(map(resolver_address, given)) == found
