@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
 
 from protocols.asgi import EmailScope
 from protocols.errors import BindError
@@ -15,8 +16,12 @@ from protocols.mail.message.address import addresses
 THREADS = 16
 """Mails that are verified at the same time: their threads mostly wait for DNS."""
 
-_Verify = Callable[[EmailScope, Callable[[], bytes], float], dict[str, str]]
-"""The scope, what gives the mail as it came, and the end of the time for its lookups -> the results."""
+
+class _Verifier(NamedTuple):
+    verify: Callable[[EmailScope, Callable[[], bytes], float], dict[str, str]]
+    """The scope, what gives the mail as it came, and the end of the time for its lookups -> the results."""
+    stop: Callable[[], None]
+    """Lets what runs come to its end."""
 
 
 class Authenticator:
@@ -25,7 +30,7 @@ class Authenticator:
     def __init__(self, settings: AuthenticationSettings) -> None:
         """Raises BindError if a library is missing."""
         self._settings = settings
-        self._verify, self._stop = _verifier(settings) if settings.verify else (None, None)
+        self._verifier = _verifier(settings) if settings.verify else None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mail authentication")
 
     async def results(self, scope: EmailScope, raw: Callable[[], bytes]) -> dict[str, str] | None:
@@ -33,22 +38,22 @@ class Authenticator:
 
         The mail's time runs while it waits for a thread, too: others, whose DNS is slow, hold it up no longer.
         """
-        settings, verify = self._settings, self._verify
+        settings, verifier = self._settings, self._verifier
         if settings.trust is not None:
             return trusted_results(scope["headers"], settings.trust)
-        if verify is None:
+        if verifier is None:
             return None
         end = time.monotonic() + settings.timeout
-        return await asyncio.get_running_loop().run_in_executor(self._threads, verify, scope, raw, end)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, verifier.verify, scope, raw, end)
 
     def close(self) -> None:
-        if self._stop is not None:
-            self._stop()
+        if self._verifier is not None:
+            self._verifier.stop()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _verifier(settings: AuthenticationSettings) -> tuple[_Verify, Callable[[], None]]:
-    """Return what verifies, and what ends it. Raises BindError."""
+def _verifier(settings: AuthenticationSettings) -> _Verifier:
+    """Raises BindError."""
     try:
         from protocols.mail.authentication.dkim import check_arc, check_dkim
         from protocols.mail.authentication.dmarc import Domains, check_dmarc
@@ -80,7 +85,7 @@ def _verifier(settings: AuthenticationSettings) -> tuple[_Verify, Callable[[], N
         aligned = check_dmarc(lookups, author, Domains(passed, signed.domains), Domains(unknown, signed.unknown))
         return found | {"dmarc": aligned.result, "dmarc_domain": author, "dmarc_policy": aligned.policy}
 
-    return verify, resolver.close
+    return _Verifier(verify, resolver.close)
 
 
 def authors_of(headers: Headers) -> set[str]:
