@@ -23,6 +23,8 @@ from protocols.mail.addresses import without_tag
 NOT_HERE: Event = {"type": "email.reject", "code": 550, "reason": "5.1.1 no such recipient here"}
 NOT_TAKEN: Event = {"type": "email.reject", "code": 550, "reason": "5.7.1 this message is not taken here"}
 """The answer to a recipient whose routes all have conditions, none of which the message meets."""
+NOT_YET: Event = {"type": "email.defer", "reason": "4.7.0 who sent this message cannot be verified now, try again"}
+"""The answer instead, if that may be because DNS was in trouble: the next attempt may meet them."""
 
 
 class _MailRouter(Router):
@@ -68,6 +70,7 @@ class EmailToRouter(_MailRouter):
         conditions = [route.pattern.when for route in self.routes if isinstance(route.pattern, When)]
         self._has_conditions = bool(conditions)
         self._asks_for_kind = any(each.kinds for each in conditions)
+        self._methods = {method for each in conditions for method, _ in each.results}
 
     def key(self, pattern: Pattern, scope: EmailScope) -> str:
         """The recipient. It is empty if a message in a mailbox names nobody: only a route for everything takes that."""
@@ -144,6 +147,11 @@ class EmailToRouter(_MailRouter):
         ]
         return groups, strangers
 
+    def _refusal(self, scope: EmailScope) -> Event:
+        """What is said of recipients that no route takes, some of which have conditions."""
+        results = scope["authentication"] or {}
+        return NOT_YET if any(results.get(method) == "temperror" for method in self._methods) else NOT_TAKEN
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] != "email":
             await super().__call__(scope, receive, send)
@@ -152,13 +160,13 @@ class EmailToRouter(_MailRouter):
             scope, receive = await with_kind(scope, receive)
         groups, strangers = self.groups(scope, Facts(scope) if self._has_conditions else None)
         if not groups:
-            await (send(dict(NOT_TAKEN)) if self._has_conditions else refuse(scope, receive, send))
+            await (send(dict(self._refusal(scope))) if self._has_conditions else refuse(scope, receive, send))
         elif len(groups) == 1 and not strangers:
             route, narrow = groups[0]
             await route.run(narrow, receive, send)
         else:
             if strangers:
-                await send({**(NOT_TAKEN if self._has_conditions else NOT_HERE), "rcpt_to": strangers})
+                await send({**(self._refusal(scope) if self._has_conditions else NOT_HERE), "rcpt_to": strangers})
             # Over LMTP the sender has an answer for each recipient, and repeats the message for those alone that wait.
             await run_groups(groups, None if scope["transport"] == "lmtp" else self._kept, receive, send)
 

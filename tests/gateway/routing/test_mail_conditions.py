@@ -73,6 +73,18 @@ async def test_a_route_takes_what_meets_its_conditions(options: Any, keys: Any, 
     assert seen.names() == ["some" if takes else "rest"]
 
 
+async def test_a_message_that_dns_did_not_let_verify_is_deferred_and_not_rejected() -> None:
+    """It bounced, because of a moment's trouble."""
+    router = EmailToRouter([address(HELP, Seen().by("help"), require={"dmarc": "pass"})])
+    unknown = {"dmarc": "temperror", "spf": "fail"}
+    assert await answer(router, mail(HELP, authentication=unknown)) == [("email.defer", None, None)]
+    open_route = EmailToRouter([*router.routes, address("open@example.org", Seen().by("open"))])
+    said = await answer(open_route, mail(HELP, "open@example.org", authentication=unknown))
+    assert said[0] == ("email.defer", [HELP], None)
+    for known in ({"dmarc": "fail", "spf": "temperror"}, {"dmarc": "none"}):
+        assert await answer(router, mail(HELP, authentication=known)) == [("email.reject", None, 550)]
+
+
 async def test_what_no_route_takes_after_all_is_rejected_for_its_recipients_alone() -> None:
     seen = Seen()
     router = EmailToRouter(
