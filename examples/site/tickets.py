@@ -72,8 +72,8 @@ class SupportTicketHandler(EmailConsumer):
 
     def customer(self, message: InboundEmail) -> str:
         """Return whom the team answers. A contact form writes in its own name, and names the person in Reply-To."""
-        ours = self.scope["rcpt_to"]
-        return next((address for address in message.reply_to if address not in ours), message.sender)
+        ours = {address.lower() for address in self.scope["rcpt_to"]}
+        return next((address for address in message.reply_to if address.lower() not in ours), message.sender)
 
     def answer(self, mail: Mail, message: InboundEmail) -> None:
         """Acknowledge the mail. ``reply`` sends nothing to lists and programs."""

@@ -325,6 +325,22 @@ def test_the_team_answers_and_closes_from_the_page_of_a_ticket(site: Site) -> No
     assert not closed(site, number)
 
 
+def test_an_answer_to_what_is_no_address_is_not_lost(site: Site) -> None:
+    site.mail(b"From: a@b@c.example\r\nSubject: Odd\r\n\r\nHi\r\n", sender="odd@odd.example", to=HELP)
+    with signed_in(site) as browser:
+        number = number_of(site, "a@b@c.example")
+        page = post(browser, number, text="Hello, whoever you are.")
+    assert page.status_code == 400
+    assert "Not sent: " in page.text
+    assert "Hello, whoever you are.</textarea>" in page.text
+    assert mails(site, number) == [("person", "a@b@c.example")]
+
+
+def test_answers_never_go_to_an_address_of_ours(site: Site) -> None:
+    write(site, letter("own@own.example", "Loop", Reply_To=HELP.upper()))
+    assert number_of(site, "own@own.example")
+
+
 def test_the_team_answers_from_the_admin(site: Site) -> None:
     number, _ = opened(site, "lea@admin.example", "And me")
     with signed_in(site) as browser, site.websocket("/live/") as live:

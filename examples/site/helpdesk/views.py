@@ -7,6 +7,7 @@ from django.http import FileResponse, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from helpdesk.models import Attachment, Ticket
+from protocols import LocalProtocolError
 
 
 @staff_member_required
@@ -17,7 +18,10 @@ def ticket(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method != "POST":
         return render(request, "helpdesk/ticket.html", {"ticket": found})
     if text := request.POST.get("text", "").strip():
-        answers.answer(found, text)
+        try:
+            answers.answer(found, text)
+        except LocalProtocolError as error:  # the sender of a mail can be anything
+            return render(request, "helpdesk/ticket.html", {"ticket": found, "text": text, "error": error}, status=400)
     found.closed = "close" in request.POST
     found.save()
     answers.tell(found)
