@@ -25,7 +25,7 @@ def test_every_public_name_is_there(package: object) -> None:
         ),
         # aiohttp has its WebSocket client; no other MQTT library is on the way.
         ("from protocols import MQTTClient", ["aiosmtpd", "gmqtt", "paho", "amqtt", "django", "pydantic", "gateway"]),
-        ("from protocols import SMTPServer", ["aioimaplib", "django", "pydantic", "gateway"]),
+        ("from protocols import SMTPServer", ["aiohttp", "aioimaplib", "django", "pydantic", "gateway"]),
         ("import gateway", ["aioimaplib", "django", "aiosmtpd", "aiohttp"]),
         ("from gateway import TopicRouter", ["gateway.scopes.installed", "gateway.scopes.mqtt.kind"]),
         ("from gateway import EmailToRouter", ["gateway.scopes.installed", "gateway.scopes.email.kind"]),

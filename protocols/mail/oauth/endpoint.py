@@ -3,12 +3,13 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import aiohttp
-
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused
+
+if TYPE_CHECKING:
+    import aiohttp
 
 TIMEOUT = 30.0
 """Seconds for one request, from connecting to the end of the response."""
@@ -70,13 +71,13 @@ async def ask(url: str, form: Mapping[str, str]) -> Granted:
 
 async def post(url: str, form: Mapping[str, str]) -> dict[str, Any]:
     """Post ``form`` and return the JSON object of the answer. Raises OAuthError, TokenRefused and NoTokenYet."""
+    import aiohttp  # not light, and most mail servers ask for no token
+
     try:
         # No redirects: they would show another host our secret.
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT)) as session,
-            session.post(
-                url, data=dict(form), headers={"Accept": "application/json"}, allow_redirects=False
-            ) as response,
+            session.post(url, data=dict(form), headers=_JSON, allow_redirects=False) as response,
         ):
             status, body = response.status, await _beginning(response)
     except TimeoutError as error:
@@ -102,7 +103,7 @@ def _judge(url: str, status: int, answer: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
     body = bytearray()
     async for piece in response.content.iter_chunked(16 * 1024):
         body += piece
