@@ -78,9 +78,7 @@ class ReplyTokens:
             raise ValueError("there is no secret; write one that nobody can guess")
         if any(len(secret.reveal()) < SHORTEST_SECRET for secret in secrets):
             raise ValueError(f"a secret has fewer than {SHORTEST_SECRET} characters; write one that nobody can guess")
-        self._keys = [
-            hashlib.sha256(b"asgi-gateway reply token\0" + each.reveal().encode()).digest() for each in secrets
-        ]
+        self._keys = [_key(each) for each in secrets]
         self._delimiter = delimiter
 
     def address(self, own: str, id: str, recipient: str) -> str:
