@@ -9,15 +9,13 @@ from gateway.routing.patterns import Captures, Condition, Pattern
 from gateway.scopes.email.patterns import Address, Domain, MailKey, Narrowed
 from protocols.asgi import EmailScope
 from protocols.mail.headers import first
+from protocols.mail.message import Kind
 from protocols.mail.message.address import addresses
 
-Kind = Literal["person", "bounce", "auto-reply", "list", "own", "report"]
-"""What a message may be; docs/consumers.md has it in words."""
 Method = Literal["spf", "dkim", "dmarc", "arc"]
 """What may verify a sender; see ``scope["authentication"]``."""
-
-
 Result = Literal["pass", "fail", "none", "softfail", "neutral", "temperror", "permerror"]
+"""What a method may find (RFC 8601)."""
 
 
 class RouteOptions(TypedDict, total=False):

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY, Identity
 from gateway.delivery.kind import DeliveryKind
+from gateway.scopes.email.body import whole_body
 from gateway.scopes.email.identity import identity_of
 from protocols.asgi import Application, EmailScope, Receive
 from protocols.events import Event
@@ -45,12 +46,7 @@ class EmailDelivery(DeliveryKind):
 
     async def read(self, receive: Receive) -> list[Any]:
         """Its chunks as one."""
-        event = await receive()
-        body = [event["body"]]
-        while event["more_body"]:
-            event = await receive()
-            body.append(event["body"])
-        return [{"type": "email.receive", "body": b"".join(body), "more_body": False}]
+        return [{"type": "email.receive", "body": await whole_body(receive), "more_body": False}]
 
     def identity(self, scope: EmailScope, events: Sequence[Any]) -> Identity:
         return identity_of(scope, events)

@@ -1,12 +1,13 @@
 """How a mail is recognized when its sender repeats it. Pure; docs/identity.md has it in words."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from email.utils import mktime_tz, parsedate_tz
 from typing import Any
 
 from gateway.delivery.deduplication import DAY, Identity, digest
 from protocols.asgi import EmailScope
+from protocols.mail.headers import first
 
 MAIL_WINDOW = 5 * DAY
 """Seconds for which a mail's repetition is recognized, from its last attempt on: as long as senders go on trying
@@ -38,7 +39,7 @@ def identity_of(scope: EmailScope, events: Sequence[Any]) -> Identity:
 
 def _has_identity(scope: EmailScope) -> bool:
     """A Message-ID and a Date that were made for this mail alone."""
-    message_id, date = _first(scope["headers"], b"message-id"), _first(scope["headers"], b"date")
+    message_id, date = first(scope["headers"], b"message-id") or b"", first(scope["headers"], b"date") or b""
     return bool(message_id.strip(b"<>@ \t")) and _is_recent(date, scope["received_at"])
 
 
@@ -49,10 +50,6 @@ def _is_recent(date: bytes, received: float) -> bool:
     except (ValueError, OverflowError, TypeError, IndexError):
         return False  # 99 o'clock, the year 0
     return written is not None and OLDEST <= written - received <= NEWEST
-
-
-def _first(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes:
-    return next((value for name, value in headers if name == wanted), b"")
 
 
 def _content(scope: EmailScope, events: Sequence[Any]) -> str:

@@ -13,7 +13,7 @@ from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
-from gateway.scopes.email.conditions import Kind, Method, Result, RouteOptions
+from gateway.scopes.email.conditions import Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.doubts import doubt_of
 from gateway.scopes.email.postmaster import postmaster
@@ -30,6 +30,7 @@ from protocols.events import Event, checked
 from protocols.mail.addresses import check_address
 from protocols.mail.events import CHECKS
 from protocols.mail.imap.settings import IMAPSettings
+from protocols.mail.message import Kind
 from protocols.mail.recipients import recipient
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.server import SETTINGS_CONFIG, Server

@@ -5,6 +5,7 @@ from collections import deque
 from typing import Any
 
 from protocols.asgi import EmailReceiveEvent, EmailScope, Receive
+from protocols.mail.message import InboundEmail
 
 MOST = 1024**2
 """Bytes from the beginning of a message that are read: the signs are in its header, and reports come before the message
@@ -40,8 +41,6 @@ def _beginning(events: deque[EmailReceiveEvent]) -> bytes:
 
 
 async def _kind_of(scope: EmailScope, raw: bytes) -> str:
-    from protocols.mail.message import InboundEmail  # only where a route asks: it is not light
-
     message = InboundEmail(raw, mail_from=scope["mail_from"], rcpt_to=scope["rcpt_to"])
     if len(raw) <= _INLINE:
         return message.kind

@@ -11,9 +11,14 @@ from typing import Any
 
 from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern
 from gateway.routing.router import PLAIN, Route, route
+from gateway.scopes.email.body import whole_body
 from gateway.scopes.email.stored import has_store, stored
 from protocols.asgi import EmailScope, Receive, Send, describe
 from protocols.mail.addresses import check_address
+from protocols.mail.compose import Draft, compose
+from protocols.mail.compose.content import message_part
+from protocols.mail.compose.forward import LOOP, forward_subject, was_forwarded_by
+from protocols.mail.message import InboundEmail
 
 logger = logging.getLogger(__name__)
 
@@ -60,10 +65,6 @@ class Forwarding:
         self._forwarded: deque[float] = deque(maxlen=MOST)
 
     async def __call__(self, scope: EmailScope, receive: Receive, send: Send) -> None:
-        from protocols.mail.compose import Draft, compose  # only where a message has to be forwarded
-        from protocols.mail.compose.content import message_part
-        from protocols.mail.compose.forward import LOOP, forward_subject, was_forwarded_by
-
         own = scope["rcpt_to"][0]
         if "@" not in own:
             own = f"{own}@{self._address.rpartition('@')[2]}"
@@ -91,16 +92,8 @@ class Forwarding:
         self._forwarded.append(now)
 
 
-async def _message(scope: EmailScope, receive: Receive) -> Any:
-    from protocols.mail.message import InboundEmail  # it is not light
-
-    chunks: list[bytes] = []
-    more = True
-    while more:
-        event = await receive()
-        chunks.append(event["body"])
-        more = event["more_body"]
-    return InboundEmail(b"".join(chunks), mail_from=scope["mail_from"], rcpt_to=scope["rcpt_to"])
+async def _message(scope: EmailScope, receive: Receive) -> InboundEmail:
+    return InboundEmail(await whole_body(receive), mail_from=scope["mail_from"], rcpt_to=scope["rcpt_to"])
 
 
 class _ForwardingRoute(Route):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from gateway.scopes.email.body import whole_body
 from protocols.asgi import EmailScope, Receive, Send
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
 from protocols.events import Event
@@ -29,7 +30,7 @@ class Relay:
             return
         mail: Event = {"type": "email.send", "mail_from": scope["mail_from"], "rcpt_to": scope["rcpt_to"], "wait": True}
         try:
-            checked_send(mail := {**mail, "message": await _read(receive)})
+            checked_send(mail := {**mail, "message": await whole_body(receive)})
         except LocalProtocolError as error:
             await send(_reject(f"5.6.0 {error}", scope["rcpt_to"]))
             return
@@ -41,16 +42,6 @@ class Relay:
 
 
 relay = Relay()
-
-
-async def _read(receive: Receive) -> bytes:
-    chunks: list[bytes] = []
-    more = True
-    while more:
-        event = await receive()
-        chunks.append(event["body"])
-        more = event["more_body"]
-    return b"".join(chunks)
 
 
 def _verdicts(error: NotSent, recipients: Sequence[str]) -> list[Event]:

@@ -19,6 +19,7 @@ from protocols.mail.message.signs import (
 )
 
 Kind = Literal["person", "bounce", "auto-reply", "list", "own", "report"]
+"""What a message may be; docs/consumers.md has it in words."""
 
 LONGEST_BODY = 8 * 1024
 """Characters of the text in which the words of bounces are looked for."""

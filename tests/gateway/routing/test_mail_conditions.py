@@ -1,15 +1,14 @@
 """Routes of mail that look at the message: its kind, its author, who vouches for that; and where answers go."""
 
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 from conversation import Conversation, scope
 
 from gateway import EmailFromRouter, EmailToRouter, address, default, domain, regex
 from gateway.routing.patterns import Default
-from gateway.scopes.email.conditions import Kind, When, conditions_of
+from gateway.scopes.email.conditions import When, conditions_of
 from gateway.scopes.email.patterns import Address, Domain
-from protocols.mail.message import kind as message_kind
 from protocols.mail.recipients import recipient
 
 
@@ -208,10 +207,6 @@ async def test_a_message_that_names_nobody_has_conditions_too() -> None:
     for kind in ("bounce", "person"):
         await answer(router, mail(transport="imap", kind=kind))
     assert seen.names() == ["bounces", "rest"]
-
-
-def test_the_kinds_are_those_of_messages() -> None:
-    assert get_args(Kind) == get_args(message_kind.Kind)
 
 
 def test_what_is_no_condition_is_one_sentence() -> None:
