@@ -6,7 +6,9 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.smtp.data`: the content that follows the DATA command.
 * :mod:`~protocols.mail.line_ends`: turns every bare CR and LF into CRLF.
 * :mod:`~protocols.mail.headers`: raw RFC 5322 bytes to header fields.
+* :mod:`~protocols.mail.recipients`: for whom a message is, and by what evidence.
 * :mod:`~protocols.mail.scope`: the ``email`` scope of a message.
+* :mod:`~protocols.mail.authentication`: who it is from, by SPF, DKIM, DMARC and ARC (:mod:`~protocols.mail.dkim_library`).
 * :mod:`~protocols.mail.charsets`: bytes to text, by the charset label of the mail.
 * :mod:`~protocols.mail.encoded_words`: the encoded words of a field to text, and text to encoded words.
 * :mod:`~protocols.mail.mime`: raw bytes to the tree of parts, and everything about one part.
@@ -18,5 +20,8 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.smtp.session`: one SMTP or LMTP connection, on aiosmtpd.
 * :mod:`~protocols.mail.smtp.server`: the SMTP and LMTP server.
 * :mod:`~protocols.mail.imap.reader`: reads a mailbox instead of serving a port.
-* :mod:`~protocols.mail.submission`: sends the mail of applications.
+* :mod:`~protocols.mail.oauth`: access tokens for mailboxes and for the submission server.
+* :mod:`~protocols.mail.compose`: writes an answer or another mail from plain values.
+* :mod:`~protocols.mail.message_id`: gives a mail that has none a Message-ID that stays the same.
+* :mod:`~protocols.mail.submission`: sends the mail of applications; :mod:`~protocols.mail.refusals`: what a refusal means.
 """
