@@ -155,8 +155,7 @@ BOUNCE_SUBJECT = _any_of(
     """,
 )
 
-BOUNCE_DIAGNOSIS = _any_of(
-    """
+_DIAGNOSIS = """
     user unknown
     unknown user
     no such user
@@ -185,36 +184,19 @@ BOUNCE_DIAGNOSIS = _any_of(
     status: 5.
     smtp; 5
     status code: 5
-    """,
-)
+    """
+
+BOUNCE_DIAGNOSIS = _any_of(_DIAGNOSIS)
 """What mail servers say, and customers whose parcel has not come do not."""
 
 BOUNCE_BODY = _any_of(
-    """
-    user unknown
-    unknown user
-    no such user
-    no such recipient
+    _DIAGNOSIS
+    + """
     no such address
-    mailbox unavailable
-    mailbox not found
-    mailbox is full
-    mailbox full
-    over quota
-    quota exceeded
-    recipient address rejected
-    recipient rejected
     address rejected
     invalid recipient
-    relaying denied
-    relay access denied
-    host unknown
-    host not found
-    unrouteable address
     permanent error
-    permanent fatal error
     permanent failure
-    retry timeout exceeded
     could not be delivered
     couldn't be delivered
     cannot be delivered
@@ -231,15 +213,6 @@ BOUNCE_BODY = _any_of(
     the following address
     did not reach the following recipient
     following recipients cannot be reached
-    created automatically by mail delivery software
-    this is the mail system at host
-    this is the qmail-send program
-    transcript of session follows
-    transcript of the session follows
-    said: 55
-    status: 5.
-    smtp; 5
-    status code: 5
     konnte nicht zugestellt
     n'a pas pu être remis
     no se pudo entregar
