@@ -8,7 +8,7 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.headers`: raw RFC 5322 bytes to header fields.
 * :mod:`~protocols.mail.recipients`: for whom a message is, and by what evidence.
 * :mod:`~protocols.mail.scope`: the ``email`` scope of a message.
-* :mod:`~protocols.mail.authentication`: who it is from, by SPF, DKIM, DMARC and ARC (:mod:`~protocols.mail.dkim_library`).
+* :mod:`~protocols.mail.authentication`: who it is from: SPF, DKIM, DMARC, ARC (:mod:`~protocols.mail.dkim_library`).
 * :mod:`~protocols.mail.charsets`: bytes to text, by the charset label of the mail.
 * :mod:`~protocols.mail.encoded_words`: the encoded words of a field to text, and text to encoded words.
 * :mod:`~protocols.mail.mime`: raw bytes to the tree of parts, and everything about one part.
@@ -23,5 +23,6 @@ The modules, in the order in which a message meets them (all but the servers are
 * :mod:`~protocols.mail.oauth`: access tokens for mailboxes and for the submission server.
 * :mod:`~protocols.mail.compose`: writes an answer or another mail from plain values.
 * :mod:`~protocols.mail.message_id`: gives a mail that has none a Message-ID that stays the same.
-* :mod:`~protocols.mail.submission`: sends the mail of applications; :mod:`~protocols.mail.refusals`: what a refusal means.
+* :mod:`~protocols.mail.submission`: sends the mail of applications.
+* :mod:`~protocols.mail.refusals`: what the refusal of a submission server means.
 """
