@@ -1,5 +1,6 @@
 """Explains which route takes ``email:ann@example.org`` or ``mqtt:sensors/1/temperature``, for ``gateway explain``."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ class Explanation:
     """The parts of what the pattern matches that handlers get by name."""
 
 
-def scope_of(subject: str) -> dict[str, Any]:
+def scope_of(subject: str, servers: Mapping[str, Any]) -> dict[str, Any]:
     """Return as much of a scope as routers look at. Raises ValueError with one sentence."""
     name, colon, rest = subject.partition(":")
     if name not in KINDS or not colon or not rest:
@@ -29,23 +30,34 @@ def scope_of(subject: str) -> dict[str, Any]:
         failed = "".join(f"; {failure}" for failure in FAILURES if failure.name == name)
         raise ValueError(f"{subject!r} is not understood; write {', '.join(others)} or {last}{failed}")
     try:
-        return {"type": name, **KINDS[name].subject(rest)}
+        kind = KINDS[name]
+        return kind.as_received({"type": name, **kind.subject(rest)}, servers)
     except ValueError:  # its own sentence
         raise
     except Exception as error:  # a mistake in a package that brings a scope type
         raise ValueError(f"{subject!r}: the scope type {name} failed: {describe_error(error)}") from error
 
 
-def explain(app: Application, subject: str) -> Explanation:
-    """Ask the routers which route takes ``subject``. Raises ValueError if it is not understood."""
-    scope = scope_of(subject)
+def explain(app: Application, subject: str, servers: Mapping[str, Any]) -> Explanation:
+    """Ask the routers which route takes ``subject``, as the ``servers`` with these settings receive it. Raises
+    ValueError if it is not understood."""
+    scope = scope_of(subject, servers)
     if not isinstance(app, Router):
         return Explanation(subject, "application: is not a router; it decides itself", None, "application")
     route = app.explain(scope)
     if route is None:
         return Explanation(subject, "no route takes it")
     captures = KINDS[scope["type"]].captures(route.pattern, scope)
-    return Explanation(subject, _why(scope, route, captures), str(route.pattern), route.target, captures)
+    why = _why(scope, route, captures)
+    if not _is_taken(route, scope):
+        why += "; it takes this only from users who have logged in"
+    return Explanation(subject, why, str(route.pattern), route.target, captures)
+
+
+def _is_taken(route: Route, scope: dict[str, Any]) -> bool:
+    """Whether the route's application takes ``scope`` from everybody."""
+    routable = getattr(route.app, "routable", None)
+    return routable is None or bool(routable(scope))
 
 
 def _why(scope: dict[str, Any], route: Route, captures: dict[str, str] | None) -> str:

@@ -177,7 +177,8 @@ def explain(
     http:/longpoll/ · websocket:/chat/
     """
     try:
-        explanation = explain_subject(_build_to_answer(config).app, subject)
+        gateway = _build_to_answer(config)
+        explanation = explain_subject(gateway.app, subject, gateway.settings.servers)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     if as_json:

@@ -106,6 +106,10 @@ class ScopeKind(ABC):
     def subject(self, text: str) -> dict[str, Any]:
         """Return as much of a scope as routers look at, from the text after ``email:``. Raises ValueError."""
 
+    def as_received(self, scope: dict[str, Any], servers: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what :meth:`subject` gave as the servers with these settings, by name, make it."""
+        return scope
+
     def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
         """Return the parts of ``scope`` that ``pattern`` captures for handlers, by name."""
         return None

@@ -192,6 +192,15 @@ class EmailKind(ScopeKind):
             "extensions": {},
         }
 
+    def as_received(self, scope: dict[str, Any], servers: Mapping[str, Any]) -> dict[str, Any]:
+        """With the tag that the first server for mail finds."""
+        mail = (each for each in servers.values() if isinstance(each, SMTPSettings | IMAPSettings))
+        settings = next(mail, None)
+        if settings is None:
+            return scope
+        recipients = [recipient(each, delimiters=settings.recipient_delimiter) for each in scope["rcpt_to"]]
+        return {**scope, "recipients": recipients}
+
     def captures(self, pattern: Pattern, scope: Mapping[str, Any]) -> dict[str, str] | None:
         found = pattern.match(scope["rcpt_to"][0])
         return found.kwargs or None if found else None

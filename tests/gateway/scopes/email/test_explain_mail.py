@@ -3,9 +3,16 @@
 from typing import Any
 
 import pytest
+from conversation import Conversation
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from gateway import EmailToRouter, ProtocolTypeRouter, address, domain, regex
+from gateway import EmailToRouter, ProtocolTypeRouter, address, default, domain, regex, relay
 from gateway.cli.explain import explain
+from gateway.delivery.current_route import current_route
+from protocols.mail.addresses import check_address
+from protocols.mail.scope import email_scope
+from protocols.mail.smtp.settings import SMTPSettings
 
 
 async def on_mail(scope: Any, receive: Any, send: Any) -> None: ...
@@ -41,10 +48,68 @@ APP = ProtocolTypeRouter(
     ],
 )
 def test_the_route_of_an_address(subject: str, pattern: str | None, captures: dict[str, str] | None) -> None:
-    found = explain(APP, f"email:{subject}")
+    found = explain(APP, f"email:{subject}", {})
     assert (found.pattern, found.captures) == (pattern, captures)
 
 
 def test_what_is_no_address_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"'ann' is not a mail address; write email:ann@example.org"):
-        explain(APP, "email:ann")
+        explain(APP, "email:ann", {})
+
+
+def test_a_relay_is_for_users() -> None:
+    found = explain(EmailToRouter([default(relay)]), "email:ann@far.example", {})
+    assert found.target == "gateway.relay"
+    assert found.why.endswith("; it takes this only from users who have logged in")
+
+
+NAMES = st.sampled_from(["help", "help+7", "help-7", "sales", "postmaster", "Abuse", "+7"])
+DOMAINS = st.sampled_from(["example.org", "bücher.example", "xn--bcher-kva.example", "sub.example.org"])
+ADDRESSES = st.builds(lambda name, at: f"{name}@{at}", NAMES, DOMAINS)
+CONDITIONS = st.sampled_from(
+    [{}, {}, {"kind": "bounce"}, {"kind": "person"}, {"sender": "bob@far.example"}, {"sender_domain": "x.org"}]
+)
+MESSAGE = b"From: bob@far.example\r\nSubject: hi\r\n\r\nhello\r\n"
+EXPRESSIONS = st.sampled_from([r"^help", r"(?P<id>\d)@", r"@bücher\.example$", r"^sales@", r"[+-]7@"])
+ROUTES = st.lists(
+    st.builds(lambda text, more: (address, text, more), ADDRESSES, CONDITIONS)
+    | st.builds(lambda text, more: (domain, text, more), DOMAINS, CONDITIONS)
+    | st.builds(lambda text, more: (regex, text, more), EXPRESSIONS, CONDITIONS),
+    max_size=16,
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(ROUTES, ADDRESSES, st.sampled_from(["", "+", "-", "+-"]), st.booleans(), st.booleans())
+async def test_what_is_explained_is_what_happens(
+    lines: list[Any], to: str, delimiters: str, has_postmaster: bool, has_default: bool
+) -> None:
+    taken: list[str] = []
+
+    async def desk(scope: Any, receive: Any, send: Any) -> None:
+        taken.append(current_route.get())
+
+    routes = [make(text, desk, **more) for make, text, more in lines] + [default(desk)] * has_default
+    router = EmailToRouter(routes, postmaster=desk if has_postmaster else None)
+    servers = {"mail": SMTPSettings(recipient_delimiter=delimiters)}
+    said = explain(router, f"email:{to}", servers)
+    scope = email_scope(
+        MESSAGE,
+        transport="smtp",
+        listener="mail",
+        mail_from="bob@far.example",
+        rcpt_to=[check_address(to)],
+        received_at=0.0,
+        state={},
+        delimiters=delimiters,
+    )
+    assert router.routable(scope) == (said.target is not None)
+    async with Conversation(router, scope) as peer:
+        peer.say({"type": "email.receive", "body": MESSAGE, "more_body": False})
+        await peer.end()
+        answers = [event["type"] for event in peer.heard()]
+    if said.target is None:
+        assert answers == ["email.reject"]
+    elif "(" not in str(said.pattern).removeprefix("(?P<id>"):  # a route without conditions
+        assert "email.reject" not in answers
+        assert not taken or " (" in taken[0] or taken == [f"{said.pattern} -> {said.target}"]
