@@ -311,28 +311,28 @@ class SMTPSession(Connection):
             self.goodbye(self.refusal("BDAT", refusal))
             raise asyncio.CancelledError from None
         transaction = self._transaction
-        if transaction is None or not transaction.recipients or transaction.refused:
+        if transaction is None or not transaction.recipients:
             nowhere = Incoming(Chunks(0, 0), Reservation(self._owner.buffered), self._deadline())
             await self._read(Counted(nowhere.chunks, size), nowhere)
-            refused = transaction is not None and transaction.refused
-            await self.push("503 5.5.1 The message was refused" if refused else self._no_recipients(transaction))
+            await self.push(self._no_recipients(transaction))
             return
         incoming = transaction.incoming = transaction.incoming or self._incoming()
         if is_last:
             await self._finish(transaction, Counted(incoming.chunks, size))
         else:
-            await self._take_chunk(transaction, incoming, size)
+            await self._take_chunk(incoming, size)
 
-    async def _take_chunk(self, transaction: Transaction, incoming: Incoming, size: int) -> None:
+    async def _take_chunk(self, incoming: Incoming, size: int) -> None:
+        """Take a chunk that is not the last. Those behind a refused one are refused as it was: a sender that has sent
+        all of them together may heed the last answer alone, and lose a mail that it was to send again later."""
         await self._read(Counted(incoming.chunks, size), incoming)
         try:
             incoming.check()
+            answer = f"250 2.0.0 {size} bytes taken"
         except RemoteProtocolError as refusal:
-            transaction.refused = True
+            answer = self.refusal("BDAT", refusal)
             incoming.end()
-            await self.write(self.refusal("BDAT", refusal))
-        else:
-            await (self.write if size else self.pass_over)(f"250 2.0.0 {size} bytes taken")
+        await (self.write if size else self.pass_over)(answer)
 
     def _no_recipients(self, transaction: Transaction | None) -> str:
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"

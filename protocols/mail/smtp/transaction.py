@@ -27,8 +27,6 @@ class Transaction:
     """Whether its sender was told that there are too many recipients."""
     incoming: Incoming | None = None
     """Its message, while it comes."""
-    refused: bool = False
-    """Whether its message was refused before it was complete."""
     whole: bool = False
     """Whether its message is complete."""
     id: str = field(default_factory=new_id)

@@ -49,7 +49,7 @@ async def test_line_ends_are_repaired_also_between_chunks_and_at_the_end() -> No
         (HELLO + MAIL, chunk(b"x\r\n") + b"RCPT TO:<c@x.org>\r\n", ["250", "503"]),
         (HELLO + MAIL, chunk(b"x\r\n") + b"MAIL FROM:<>\r\n", ["250", "503"]),
         (HELLO + MAIL, chunk(b"x\r\n") + b"RSET\r\n" + chunk(b"QUIT\r\n", last=True), ["250", "250", "503"]),
-        (HELLO + MAIL, chunk(b"x" * 2000) + chunk(b"QUIT\r\n") + chunk(b"NOOP\r\n", last=True), ["552", "503", "503"]),
+        (HELLO + MAIL, chunk(b"x" * 2000) + chunk(b"QUIT\r\n") + chunk(b"NOOP\r\n", last=True), ["552", "552", "552"]),
         (HELLO + MAIL, chunk(b"x" * 2000, last=True) + chunk(b"QUIT\r\n", last=True), ["552", "503"]),
         (HELLO + MAIL, b"DATA\r\n" + chunk(b"QUIT\r\n", last=True) + b".\r\n", ["354", "250"]),
     ],
@@ -105,9 +105,30 @@ async def test_too_much_mail_at_one_time_defers_a_chunk() -> None:
             await peer.ask(ENVELOPE)
             assert await replies(peer, chunk(b"x" * 9000), 1) == ["250"]
         await third.ask(ENVELOPE)
-        assert await replies(third, chunk(b"x" * 9000) + chunk(b"QUIT\r\n", last=True), 2) == ["452", "503"]
+        assert await replies(third, chunk(b"x" * 9000) + chunk(b"QUIT\r\n", last=True), 2) == ["452", "452"]
         assert await replies(first, chunk(b"", last=True), 1) == ["452"]  # no room to handle it beside the other
         assert await replies(second, chunk(b"", last=True), 1) == ["250"]
+
+
+async def test_chunks_behind_one_that_was_deferred_are_deferred_and_no_error_of_the_sender() -> None:
+    async with (
+        serving(Inbox(), max_message=10_000, max_buffered=20_000, max_errors=3) as server,
+        peer_of(server) as first,
+        peer_of(server) as second,
+    ):
+        await first.ask(ENVELOPE)
+        assert await replies(first, chunk(b"x" * 9000) + b"NOOP\r\n", 2) == ["250", "250"]
+        server.buffered.take(10_000)
+        await second.ask(ENVELOPE)
+        sent = chunk(b"x" * 9000) + chunk(b"x") * 10 + chunk(b"x", last=True)
+        assert await replies(second, sent + MAIL, 14) == ["452"] * 12 + ["250"] * 2
+
+
+async def test_lmtp_refuses_the_last_chunk_for_each_recipient() -> None:
+    async with serving(Inbox(), protocol="lmtp", max_message=1000) as server, peer_of(server) as peer:
+        await peer.ask(b"LHLO x\r\n" + MAIL + b"RCPT TO:<c@x.org>\r\n")
+        sent = chunk(b"x" * 2000) + chunk(b"b\r\n", last=True) + b"NOOP\r\n"
+        assert await replies(peer, sent, 4) == ["552", "552", "552", "250"]
 
 
 async def test_lmtp_answers_for_each_recipient_after_the_last_chunk() -> None:
