@@ -25,6 +25,11 @@ class Incoming:
         if not self.reservation.resize(self.chunks.size):
             self.chunks.discard()
 
+    @property
+    def refused(self) -> bool:
+        """Whether the message cannot be taken any more."""
+        return self.reservation.refused or self.chunks.refusal is not None
+
     def check(self) -> None:
         """Raises RemoteProtocolError if the message cannot be taken any more."""
         if self.reservation.refused:

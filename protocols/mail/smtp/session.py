@@ -325,12 +325,13 @@ class SMTPSession(Connection):
     async def _take_chunk(self, incoming: Incoming, size: int) -> None:
         """Take a chunk that is not the last. Those behind a refused one are refused as it was: a sender that has sent
         all of them together may heed the last answer alone, and lose a mail that it was to send again later."""
+        is_logged = incoming.refused
         await self._read(Counted(incoming.chunks, size), incoming)
         try:
             incoming.check()
             answer = f"250 2.0.0 {size} bytes taken"
         except RemoteProtocolError as refusal:
-            answer = self.refusal("BDAT", refusal)
+            answer = f"{refusal.answer!s} {refusal}" if is_logged else self.refusal("BDAT", refusal)
             incoming.end()
         await (self.write if size else self.pass_over)(answer)
 

@@ -207,7 +207,7 @@ def test_a_method_of_a_kind_that_fails_is_a_sentence(
     for sentence in sentences:
         assert any("the scope type http failed" in each and sentence in each for each in messages), messages
     with pytest.raises(ValueError, match="the scope type http failed: "):
-        explain(app, "http:/x")
+        explain(app, "http:/x", {})
     assert try_line([], {}, app, "gateway") == ""
     assert isinstance(http, Returning) or "failed to suggest something to try: RuntimeError" in caplog.text
 

@@ -1,6 +1,7 @@
 """BDAT (RFC 3030): so many bytes are the message's, whatever they look like, and none of them is a command."""
 
 import asyncio
+import logging
 import re
 
 import pytest
@@ -110,7 +111,10 @@ async def test_too_much_mail_at_one_time_defers_a_chunk() -> None:
         assert await replies(second, chunk(b"", last=True), 1) == ["250"]
 
 
-async def test_chunks_behind_one_that_was_deferred_are_deferred_and_no_error_of_the_sender() -> None:
+async def test_chunks_behind_one_that_was_deferred_are_deferred_and_no_error_of_the_sender(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
     async with (
         serving(Inbox(), max_message=10_000, max_buffered=20_000, max_errors=3) as server,
         peer_of(server) as first,
@@ -122,6 +126,7 @@ async def test_chunks_behind_one_that_was_deferred_are_deferred_and_no_error_of_
         await second.ask(ENVELOPE)
         sent = chunk(b"x" * 9000) + chunk(b"x") * 10 + chunk(b"x", last=True)
         assert await replies(second, sent + MAIL, 14) == ["452"] * 12 + ["250"] * 2
+    assert caplog.text.count("BDAT refused") == 1
 
 
 async def test_lmtp_refuses_the_last_chunk_for_each_recipient() -> None:
