@@ -6,7 +6,8 @@ from itertools import islice
 from typing import Any, Protocol
 
 import hosts
-from helpdesk.models import Post, Reading, Text, Ticket, sensors
+from django.db.models import Prefetch
+from helpdesk.models import Mail, Post, Reading, Text, Ticket, sensors
 
 from gateway import WebsocketConsumer, layer_event
 from protocols.asgi import WebSocketConnectEvent
@@ -36,9 +37,10 @@ def oldest_first(newest: Iterable[Row]) -> list[dict[str, Any]]:
 
 def snapshot() -> dict[str, list[dict[str, Any]]]:
     """Return the newest rows of every kind, and the newest readings of every sensor."""
+    mails = Prefetch("mails", Mail.objects.defer("whole"))
     readings = [Reading.objects.filter(sensor=name)[:POINTS] for name in islice(sensors(), SENSORS)]
     return {
-        "ticket": oldest_first(Ticket.objects.prefetch_related("mails")[:ROWS]),
+        "ticket": oldest_first(Ticket.objects.prefetch_related(mails)[:ROWS]),
         "text": oldest_first(Text.objects.all()[:ROWS]),
         "post": oldest_first(Post.objects.all()[:ROWS]),
         "reading": [row for newest in readings for row in oldest_first(newest)],

@@ -1,13 +1,17 @@
 """The tutorials, done as a newcomer does them: their files are written, their commands run, and what they say is
 printed is what is printed (``…`` stands for anything)."""
 
+import contextlib
 import os
 import re
 import shlex
 import signal
+import smtplib
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -138,3 +142,21 @@ def test_the_tutorial(newcomer: Newcomer, page: str, culprit: str) -> None:
             for command, shown in commands(block["text"]):
                 follow(newcomer, command, shown)
     assert culprit in newcomer.log.read_text(), "the handler's crash names the line that failed"
+
+
+def test_mails_at_the_same_time_get_tickets_of_their_own(newcomer: Newcomer) -> None:
+    """The tutorial's handler runs on several threads: two customers must not share a ticket."""
+    port = free_port()
+    for block in BLOCK.finditer((ROOT / "docs" / "tutorial-email.md").read_text().replace("8025", str(port))):
+        if block["language"] in ("python", "yaml"):
+            newcomer.write(block["text"])
+    newcomer.start()
+
+    def write(number: int) -> None:
+        with smtplib.SMTP("127.0.0.1", port, timeout=PATIENCE) as client:
+            client.sendmail(f"c{number}@example.net", "help@example.org", f"From: c{number}@example.net\n\nHelp")
+
+    with ThreadPoolExecutor(8) as customers:
+        list(customers.map(write, range(60)))
+    with contextlib.closing(sqlite3.connect(newcomer.folder / "tickets.db")) as tickets:
+        assert tickets.execute("SELECT count(DISTINCT ticket) FROM mails").fetchone() == (60,)
