@@ -14,7 +14,7 @@ from protocols.mail.compose.answer import addressees, is_ours, reply_subject, th
 from protocols.mail.compose.attachment import MESSAGE
 from protocols.mail.compose.content import message_part
 from protocols.mail.compose.fields import merged
-from protocols.mail.compose.forward import LOOP, forward_subject, introduced, was_forwarded_by
+from protocols.mail.compose.forward import LOOP, forward_subject, introduced, loop_marks, was_forwarded_by
 from protocols.mail.compose.mail import UNKNOWN_DOMAIN, new_message_id
 from protocols.mail.compose.mailbox import is_address, mailbox, mailboxes
 from protocols.mail.compose.reply_token import ReplyToken, ReplyTokens
@@ -151,9 +151,8 @@ class Desk:
             letter = replace(letter, text=introduced(letter.text, self._message), attachments=self._message.attachments)
         else:
             parts = [message_part(self._raw, name_by_type(MESSAGE, self._message.subject))]
-        return self._written_as(
-            letter, {**_SENT, LOOP: own[0]}, self._next_id(letter), thread(self._message), parts=parts
-        )
+        headers = {**_SENT, LOOP: loop_marks(own[0], self._scope["headers"])}
+        return self._written_as(letter, headers, self._next_id(letter), thread(self._message), parts=parts)
 
     def token_address(self, letter: Letter, to: str) -> str:
         """Return our address with the letter's token, made for ``to``. Raises LookupError without a secret, ValueError

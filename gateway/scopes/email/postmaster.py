@@ -17,7 +17,7 @@ from protocols.asgi import EmailScope, Receive, Send, describe
 from protocols.mail.addresses import check_address
 from protocols.mail.compose import Draft, compose
 from protocols.mail.compose.content import message_part
-from protocols.mail.compose.forward import LOOP, forward_subject, was_forwarded_by
+from protocols.mail.compose.forward import LOOP, forward_subject, loop_marks, was_forwarded_by
 from protocols.mail.message import InboundEmail
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class Forwarding:
             to=self._address,
             subject=forward_subject(message.subject),
             text=f"This message was sent to {own} by {scope['mail_from'] or 'a mail server'}.\n",
-            headers={"Auto-Submitted": "auto-generated", LOOP: own},
+            headers={"Auto-Submitted": "auto-generated", LOOP: loop_marks(own, scope["headers"])},
             parts=[message_part(message.raw, "message.eml")],
         )
         mail = compose(draft)

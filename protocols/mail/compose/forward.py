@@ -7,13 +7,28 @@ from protocols.mail.compose.answer import is_ours, prefixed
 from protocols.mail.message import Address, InboundEmail
 
 LOOP = "X-Loop"
-"""The field with the address that has forwarded a mail. Servers that forward the mail again leave it in place."""
+"""The field with the addresses that have forwarded a mail, the last first. Servers that forward the mail again leave it
+in place."""
+MOST_MARKS = 20
+"""Addresses in that field that are carried on."""
+_LONGEST_FIELD = 10_000
 
 
 def was_forwarded_by(own: Collection[str], headers: Iterable[tuple[bytes, bytes]]) -> bool:
     """Whether one of the addresses ``own`` has forwarded the mail with these header fields, names in small letters."""
-    marks = (value.decode("utf-8", "replace").strip() for name, value in headers if name == LOOP.lower().encode())
-    return any(is_ours(mark, own) for mark in marks)
+    return any(is_ours(mark, own) for mark in _marks(headers))
+
+
+def loop_marks(own: str, headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return the value of X-Loop for a mail that ``own`` forwards: with the addresses that have forwarded it before, so
+    that two that forward to each other do so once."""
+    before = [mark for mark in _marks(headers) if "@" in mark and mark.isascii() and mark.isprintable()]
+    return ", ".join(dict.fromkeys([own, *before[:MOST_MARKS]]))
+
+
+def _marks(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    values = b" ".join(value[:_LONGEST_FIELD] for name, value in headers if name == LOOP.lower().encode())
+    return [mark.strip("<>,;") for mark in values[:_LONGEST_FIELD].decode("utf-8", "replace").replace(",", " ").split()]
 
 
 def forward_subject(subject: str) -> str:

@@ -121,6 +121,19 @@ async def test_what_was_forwarded_is_not_forwarded_again(tmp_path: Path, caplog:
     assert "came back" in caplog.text
 
 
+async def test_two_that_forward_to_each_other_do_so_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    mail, at = MAIL, "a.example"
+    for number, other in enumerate(["b.example", "a.example", "b.example"]):
+        folder = tmp_path / str(number)
+        router = EmailToRouter([], postmaster=f"postmaster@{other}")
+        async with serving(router, submission=MaildirSubmission(str(folder))) as server:
+            assert await delivered(server, f"postmaster@{at}", mail=mail) == {}
+        sent, at = sent_to(folder), other
+        assert len(sent) == (number < 2)
+        mail = sent[0].as_bytes() if sent else b""
+    assert "came back" in caplog.text
+
+
 async def test_a_flood_is_not_forwarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
