@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Awaitable
-from functools import partial
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 from protocols.app_run import AppRun
@@ -13,6 +11,7 @@ from protocols.asgi import (
     Application,
     EmailScope,
     EmailSendEvent,
+    ReceiveEvent,
     describe,
 )
 from protocols.errors import LocalProtocolError, NotSent
@@ -24,9 +23,6 @@ from protocols.mail.verdict import Accept, Defer, Verdict, Verdicts, verdict_of
 from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
-
-Body = bytes | deque[bytes]
-"""A message, or its chunks, which are taken out as the application asks for them."""
 
 
 class EmailRun(AppRun):
@@ -40,23 +36,20 @@ class EmailRun(AppRun):
     checks = events.CHECKS
 
     def __init__(
-        self, app: Application, scope: EmailScope, body: Body, submission: Submission | None, timeout: float
+        self, app: Application, scope: EmailScope, body: bytes, submission: Submission | None, timeout: float
     ) -> None:
         super().__init__(app, scope)
         self.verdicts = Verdicts(scope["rcpt_to"])
         self._submission = submission
-        self._chunks: deque[bytes] | None = deque([body]) if isinstance(body, bytes) else body
+        self._events = _events(body)
         self._ends = asyncio.get_running_loop().time() + timeout
 
     async def receive(self) -> Any:
-        """Return the next event. A chunk is not kept here once the application has it."""
-        if self._chunks is None:
-            return await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
-        if not self._chunks:
-            self._chunks = None
-            return {"type": "email.disconnect"}
-        chunk = self._chunks.popleft()
-        return {"type": "email.receive", "body": chunk, "more_body": bool(self._chunks)}
+        """Return the next event."""
+        event = next(self._events, None)
+        if event is None:
+            await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
+        return event
 
     def decide(self, event: Event) -> None:
         self.verdicts.add(event)
@@ -90,14 +83,16 @@ class EmailRun(AppRun):
             report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
 
 
-def _joined(body: Body) -> bytes:
-    return body if isinstance(body, bytes) else b"".join(body)
+def _events(body: bytes) -> Iterator[ReceiveEvent]:
+    """Yield the message in one event, because it is in memory as a whole: pieces of it would be copies."""
+    yield {"type": "email.receive", "body": body, "more_body": False}
+    yield {"type": "email.disconnect"}
 
 
 async def deliver(
     app: Application,
     scope: EmailScope,
-    body: Body,
+    body: bytes,
     *,
     timeout: float,
     submission: Submission | None = None,
@@ -127,7 +122,7 @@ def warn_of_rejections(scope: EmailScope, verdicts: Verdicts) -> None:
 async def deliver_to_each(
     app: Application,
     scope: EmailScope,
-    body: Body,
+    body: bytes,
     *,
     timeout: float,
     submission: Submission | None = None,
@@ -140,7 +135,7 @@ async def deliver_to_each(
     this cancels the application.
     """
     if authenticator is not None:
-        scope["authentication"] = await authenticator.results(scope, partial(_joined, body))
+        scope["authentication"] = await authenticator.results(scope, body)
     run = EmailRun(app, scope, body, submission, timeout)
     crash: BaseException | None = None
     with contextlib.suppress(TimeoutError):

@@ -18,7 +18,7 @@ THREADS = 16
 
 
 class _Verifier(NamedTuple):
-    verify: Callable[[EmailScope, Callable[[], bytes], float], dict[str, str]]
+    verify: Callable[[EmailScope, bytes, float], dict[str, str]]
     """The scope, what gives the mail as it came, and the end of the time for its lookups -> the results."""
     stop: Callable[[], None]
     """Lets what runs come to its end."""
@@ -33,8 +33,8 @@ class Authenticator:
         self._verifier = _verifier(settings) if settings.verify else None
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="mail authentication")
 
-    async def results(self, scope: EmailScope, raw: Callable[[], bytes]) -> dict[str, str] | None:
-        """Return the scope's ``authentication``; None if nobody has checked. ``raw`` gives the mail as it came.
+    async def results(self, scope: EmailScope, raw: bytes) -> dict[str, str] | None:
+        """Return the scope's ``authentication``; None if nobody has checked. ``raw`` is the mail as it came.
 
         The mail's time runs while it waits for a thread, too: others, whose DNS is slow, hold it up no longer.
         """
@@ -66,8 +66,8 @@ def _verifier(settings: AuthenticationSettings) -> _Verifier:
     except OSError as error:
         raise BindError(f"authentication: {error}") from error
 
-    def verify(scope: EmailScope, joined: Callable[[], bytes], end: float) -> dict[str, str]:
-        lookups, headers, raw = Lookups(resolver, end), scope["headers"], joined()
+    def verify(scope: EmailScope, raw: bytes, end: float) -> dict[str, str]:
+        lookups, headers = Lookups(resolver, end), scope["headers"]
         found = {"source": "verified"}
         passed, unknown = None, ""
         if scope["transport"] == "smtp" and scope["client"] is not None:

@@ -1,27 +1,29 @@
 """Reads the content of a message as it is transmitted, in bounded memory: after DATA up to the final dot (RFC 5321
 4.1.1.4, 4.5.2), after BDAT so many bytes (RFC 3030)."""
 
-from collections import deque
+from io import BytesIO
 
 from protocols.errors import RemoteProtocolError
-from protocols.mail.headers import MAX_HEADER_BLOCK
 from protocols.mail.line_ends import with_crlf
 
-SMALL = 64 * 1024
-"""Bytes from which a piece is kept as it came. Smaller ones are joined: each piece has some 50 bytes of its own."""
 _DOT = b"\r\n.\r\n"
 
 
-class Chunks:
-    """The chunks of a message, as they came; of small ones, several as one. It checks size and lines on the way."""
+class MessageBuffer:
+    """A message as far as it has come. It checks size and lines on the way.
 
-    def __init__(self, limit: int, max_line: int) -> None:
+    BytesIO grows where it is, and hands out the bytes that it has gathered without a copy, so a message is in memory
+    once, whoever reads it.
+    """
+
+    def __init__(self, limit: int, max_line: int, head: bytes = b"") -> None:
+        """``head`` stands before what comes: our trace header."""
         self.size = 0
-        """The bytes of the message so far; 0 once it was discarded."""
+        """The bytes of the message so far, without ``head``; 0 once it was discarded."""
         self._limit = limit
         self._max_line = max_line
-        self._chunks: deque[bytes] = deque()
-        self._small = bytearray()
+        self._content = BytesIO()
+        self._content.write(head)
         self._line = 0
         """Bytes of the line whose end has not come yet."""
         self._cr = b""  # a CR at the end of what has come, to which LF may belong
@@ -45,20 +47,7 @@ class Chunks:
         elif self._has_long_line(piece):
             self._refuse(RemoteProtocolError("5.5.2 Line too long", answer=500))
         else:
-            self._keep(piece)
-
-    def _keep(self, piece: bytes) -> None:
-        if len(piece) < SMALL:
-            self._small += piece
-        if len(piece) >= SMALL or len(self._small) >= SMALL:
-            self._flush()
-        if len(piece) >= SMALL:
-            self._chunks.append(piece)
-
-    def _flush(self) -> None:
-        if self._small:
-            self._chunks.append(bytes(self._small))
-            self._small.clear()
+            self._content.write(piece)
 
     def _has_long_line(self, piece: bytes) -> bool:
         start = -self._line
@@ -78,15 +67,14 @@ class Chunks:
         """Discard the message so far and to come."""
         self._discards = True
         self.size = 0
-        self._chunks = deque()
-        self._small = bytearray()
+        self._content = BytesIO()
 
-    def take(self) -> deque[bytes]:
-        """The complete message, with the end of its last line; empty if it was discarded."""
+    def take(self) -> bytes:
+        """Return the complete message, with the end of its last line, and keep none of it."""
         if self._cr or self._line:
             self.add(b"\n" if self._cr else b"\r\n")
-        self._flush()
-        return self._chunks
+        content, self._content = self._content, BytesIO()
+        return content.getvalue()
 
 
 class Content:
@@ -96,9 +84,9 @@ class Content:
     refused is read to its end, and discarded on the way.
     """
 
-    def __init__(self, chunks: Chunks) -> None:
+    def __init__(self, buffer: MessageBuffer) -> None:
         self.ended = False
-        self._chunks = chunks
+        self._buffer = buffer
         self._rest = b"\r\n"  # bytes that may be the beginning of CRLF.CRLF: the line end of the DATA command is
         self._begun = False
 
@@ -121,14 +109,14 @@ class Content:
             piece = piece.replace(b"\r\n.", b"\r\n")
         if not self._begun and piece:
             self._begun, piece = True, piece[2:]
-        self._chunks.add(piece)
+        self._buffer.add(piece)
 
 
 class Counted:
     """Takes ``size`` bytes, as they follow BDAT: a dot in them has no meaning."""
 
-    def __init__(self, chunks: Chunks, size: int) -> None:
-        self._chunks = chunks
+    def __init__(self, buffer: MessageBuffer, size: int) -> None:
+        self._buffer = buffer
         self._left = size
 
     @property
@@ -139,26 +127,8 @@ class Counted:
         """Take ``data``. Return None if there is more to come, otherwise the bytes behind the chunk."""
         piece = data[: self._left]
         self._left -= len(piece)
-        self._chunks.add(piece)
+        self._buffer.add(piece)
         return None if self._left else data[len(piece) :]
-
-
-def prepend(message: deque[bytes], trace: bytes) -> None:
-    """Put a trace header before ``message``, without a copy of all of it."""
-    first = message.popleft() if message and len(message[0]) < SMALL else b""
-    message.appendleft(trace + first)
-
-
-def head(message: deque[bytes]) -> bytes:
-    """As much of the beginning of ``message`` as holds its header, up to the limit of what is read of one."""
-    if len(message) == 1 or b"\r\n\r\n" in message[0]:
-        return message[0]
-    beginning = bytearray()
-    for chunk in message:
-        beginning += chunk
-        if len(beginning) > MAX_HEADER_BLOCK:
-            break
-    return bytes(beginning)
 
 
 def _beginning_of_the_end(data: bytes) -> int:

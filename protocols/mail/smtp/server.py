@@ -5,7 +5,6 @@ answers.
 """
 
 import asyncio
-import collections
 import contextlib
 import logging
 import socket
@@ -19,9 +18,9 @@ from protocols.access.logins import Logins
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.authentication.authenticator import Authenticator
+from protocols.mail.headers import MAX_HEADER_BLOCK
 from protocols.mail.run import deliver_to_each, warn_of_rejections
 from protocols.mail.scope import email_scope
-from protocols.mail.smtp.data import head, prepend
 from protocols.mail.smtp.senders import Senders
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
@@ -169,25 +168,21 @@ class SMTPServer(Server, SessionOwner):
             logger.exception("%s: routing failed", describe(scope), extra={"scope": scope})
             raise RemoteProtocolError("4.3.0 Temporary failure, please try again later", answer=451) from error
 
-    def handle(
-        self, session: SMTPSession, transaction: Transaction, message: collections.deque[bytes]
-    ) -> "asyncio.Task[Verdicts]":
-        prepend(message, self._trace(session, transaction))
+    def handle(self, session: SMTPSession, transaction: Transaction, message: bytes) -> "asyncio.Task[Verdicts]":
         recipients = list(dict.fromkeys(transaction.recipients))
-        beginning = head(message)
-        scope = self._scope(session, transaction, recipients, beginning, sum(map(len, message)))
-        self._check_header(session, scope, beginning)
+        scope = self._scope(session, transaction, recipients, message, len(message))
+        self._check_header(session, scope, message)
         return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
 
-    def _check_header(self, session: SMTPSession, scope: EmailScope, beginning: bytes) -> None:
+    def _check_header(self, session: SMTPSession, scope: EmailScope, message: bytes) -> None:
         """Raises RemoteProtocolError for a mail that goes round in circles, and for one in another's name."""
         hops = sum(name == b"received" for name, _ in scope["headers"]) - 1  # without our own
         if hops > MOST_HOPS:
             raise RemoteProtocolError("5.4.6 Too many hops, this mail goes round in circles", answer=554)
         if session.user is not None:
-            self.senders.check_header(session.user, beginning)
+            self.senders.check_header(session.user, message[:MAX_HEADER_BLOCK])
 
-    async def _run(self, scope: EmailScope, body: collections.deque[bytes], transaction_id: str) -> Verdicts:
+    async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
         try:
             verdicts = await deliver_to_each(
@@ -206,7 +201,7 @@ class SMTPServer(Server, SessionOwner):
             warn_of_rejections(scope, verdicts)
         return verdicts
 
-    def _trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
+    def trace(self, session: SMTPSession, transaction: Transaction) -> bytes:
         """The trace header of RFC 5321 4.4. It does not name recipients: some may be blind copies."""
         source = f"{session.helo()} ([{_literal(session.client[0])}])" if session.client else session.helo()
         return (
@@ -215,10 +210,10 @@ class SMTPServer(Server, SessionOwner):
         ).encode("ascii", "replace")
 
     def _scope(
-        self, session: SMTPSession, transaction: Transaction, recipients: list[str], beginning: bytes, size: int
+        self, session: SMTPSession, transaction: Transaction, recipients: list[str], message: bytes, size: int
     ) -> EmailScope:
         return email_scope(
-            beginning,
+            message,
             size=size,
             user=session.user,
             transport=self.settings.protocol,

@@ -5,7 +5,6 @@ up, buffer lines without a bound, and check passwords on the event loop.
 """
 
 import asyncio
-import collections
 import contextlib
 import logging
 import ssl
@@ -15,7 +14,7 @@ from protocols.access.logins import Logins, Outcome
 from protocols.errors import RemoteProtocolError
 from protocols.mail.smtp import auth
 from protocols.mail.smtp.connection import Connection
-from protocols.mail.smtp.data import Chunks, Content, Counted
+from protocols.mail.smtp.data import Content, Counted, MessageBuffer
 from protocols.mail.smtp.incoming import Incoming
 from protocols.mail.smtp.replies import verdict_reply
 from protocols.mail.smtp.senders import Senders
@@ -62,11 +61,12 @@ class SessionOwner(ABC):
         """Whether a route of the application matches ``recipient``."""
 
     @abstractmethod
-    def handle(
-        self, session: "SMTPSession", transaction: Transaction, message: collections.deque[bytes]
-    ) -> "asyncio.Task[Verdicts]":
-        """Start the application over one message, whose chunks are taken out of ``message``. Raises
-        RemoteProtocolError."""
+    def trace(self, session: "SMTPSession", transaction: Transaction) -> bytes:
+        """Return the trace header of a message that begins."""
+
+    @abstractmethod
+    def handle(self, session: "SMTPSession", transaction: Transaction, message: bytes) -> "asyncio.Task[Verdicts]":
+        """Start the application over one message, which begins with its trace header. Raises RemoteProtocolError."""
 
 
 class SMTPSession(Connection):
@@ -299,9 +299,9 @@ class SMTPSession(Connection):
         elif argument:
             await self.push("501 5.5.4 Syntax: DATA")
         else:
-            incoming = transaction.incoming = self._incoming()
+            incoming = transaction.incoming = self._incoming(transaction)
             await self.write("354 End data with <CR><LF>.<CR><LF>")
-            await self._finish(transaction, Content(incoming.chunks))
+            await self._finish(transaction, Content(incoming.buffer))
 
     async def smtp_BDAT(self, argument: str | None) -> None:
         """A chunk of a message (RFC 3030). Its bytes are taken also where it is refused: they are no commands."""
@@ -312,13 +312,13 @@ class SMTPSession(Connection):
             raise asyncio.CancelledError from None
         transaction = self._transaction
         if transaction is None or not transaction.recipients:
-            nowhere = Incoming(Chunks(0, 0), Reservation(self._owner.buffered), self._deadline())
-            await self._read(Counted(nowhere.chunks, size), nowhere)
+            nowhere = Incoming(MessageBuffer(0, 0), Reservation(self._owner.buffered), self._deadline())
+            await self._read(Counted(nowhere.buffer, size), nowhere)
             await self.push(self._no_recipients(transaction))
             return
-        incoming = transaction.incoming = transaction.incoming or self._incoming()
+        incoming = transaction.incoming = transaction.incoming or self._incoming(transaction)
         if is_last:
-            await self._finish(transaction, Counted(incoming.chunks, size))
+            await self._finish(transaction, Counted(incoming.buffer, size))
         else:
             await self._take_chunk(incoming, size)
 
@@ -326,7 +326,7 @@ class SMTPSession(Connection):
         """Take a chunk that is not the last. Those behind a refused one are refused as it was: a sender that has sent
         all of them together may heed the last answer alone, and lose a mail that it was to send again later."""
         is_logged = incoming.refused
-        await self._read(Counted(incoming.chunks, size), incoming)
+        await self._read(Counted(incoming.buffer, size), incoming)
         try:
             incoming.check()
             answer = f"250 2.0.0 {size} bytes taken"
@@ -338,9 +338,10 @@ class SMTPSession(Connection):
     def _no_recipients(self, transaction: Transaction | None) -> str:
         return "503 5.5.1 Need MAIL command" if transaction is None else "554 5.5.1 No valid recipients"
 
-    def _incoming(self) -> Incoming:
-        chunks = Chunks(self.settings.max_message, self.settings.max_line)
-        return Incoming(chunks, Reservation(self._owner.buffered), self._deadline())
+    def _incoming(self, transaction: Transaction) -> Incoming:
+        trace = self._owner.trace(self, transaction)
+        buffer = MessageBuffer(self.settings.max_message, self.settings.max_line, trace)
+        return Incoming(buffer, Reservation(self._owner.buffered), self._deadline())
 
     def _deadline(self) -> float:
         return self.loop.time() + self.settings.data_timeout

@@ -37,8 +37,8 @@ class SMTPSettings:
     max_line: Length = 1024**2
     """A message with a longer line is refused (500). RFC 5321's 1,000 would refuse one in a hundred real messages."""
     max_buffered: Length = 256 * 1024**2
-    """Bytes of all messages together that are being received or handled; a message above this is deferred (452). While
-    it is handled, a message counts twice: an application may join its chunks. At least twice ``max_message``."""
+    """Bytes of all messages together that are being received or handled; a message above this is deferred (452). At
+    least ``max_message``."""
     auth: Literal["required", "optional", "off"] | None = None
     """Whether senders log in (AUTH PLAIN and LOGIN), with a name of ``users`` or ``password_file``: all of them have
     to, they may, or this is not offered. Default: ``optional`` if there are users, else ``off``."""
@@ -82,8 +82,8 @@ class SMTPSettings:
 
     def __post_init__(self) -> None:
         self._check_logins()
-        if self.max_buffered < 2 * self.max_message:
-            raise ValueError(f"max_buffered: write {2 * self.max_message} or more, twice max_message")
+        if self.max_buffered < self.max_message:
+            raise ValueError(f"max_buffered: write {self.max_message} or more, which is max_message")
         if self.implicit_tls and self.tls is None:
             raise ValueError("implicit_tls needs tls: with a certificate and a key")
 
