@@ -21,7 +21,9 @@ _Received = EmailReceiveEvent | EmailDisconnectEvent
 Group = tuple[Route, EmailScope]
 
 
-async def run_groups(groups: Sequence[Group], kept: KeptVerdicts | None, receive: Receive, send: Send) -> None:
+async def run_groups(
+    groups: Sequence[Group], kept: KeptVerdicts | None, late: set[str], receive: Receive, send: Send
+) -> None:
     """Run the groups of one message one after the other, as a mail server delivers.
 
     The verdict of each group is sent as soon as it is there: it stands, whatever becomes of the others. A crash is
@@ -29,15 +31,19 @@ async def run_groups(groups: Sequence[Group], kept: KeptVerdicts | None, receive
     message again, a group that has accepted or rejected it does not run again. Where the gateway has a store, each
     group is delivered as if its route had a policy, so that its verdict is in the store. Otherwise it is ``kept`` in
     memory. A message without an identity is a new message each time that it comes. ``kept`` is None if the sender gets
-    an answer for each group, so that nothing has to be kept.
+    an answer for each group, so that nothing has to be kept. ``late`` has the labels of routes that were cut off
+    because the time was over: those run after the others, which would never have their turn.
     """
     events = await _read(receive)
     runs = [_GroupRun(route, _part(number, route, scope), events, send) for number, (route, scope) in enumerate(groups)]
+    runs.sort(key=lambda run: run.route.label in late)
     durable = kept is not None and has_store()
     memory = None if durable else kept
     try:
         await _run_all(runs, memory, durable=durable)
     finally:
+        late.update(run.route.label for run in runs if run.was_cut_off)
+        late.difference_update(run.route.label for run in runs if run.has_ended)
         if memory is not None:
             _note(runs, memory)
 
@@ -91,7 +97,8 @@ class _GroupRun:
         self._send = send
         self._replayed = iter(events)
         self._verdicts = Verdicts(scope["rcpt_to"])
-        self._ended = False
+        self.was_cut_off = False
+        self.has_ended = False
 
     @cached_property
     def key(self) -> str:
@@ -104,7 +111,7 @@ class _GroupRun:
 
     @property
     def comes_again(self) -> bool:
-        return not self._ended or any(event["type"] == "email.defer" for event, _ in self._verdicts.groups())
+        return not self.has_ended or any(event["type"] == "email.defer" for event, _ in self._verdicts.groups())
 
     @property
     def verdict(self) -> Event | None:
@@ -117,6 +124,7 @@ class _GroupRun:
         try:
             await route.run(self._scope, self._receive, self._take)
         except asyncio.CancelledError:
+            self.was_cut_off = True
             with contextlib.suppress(Exception):  # a policy has logged that it is cut off; the server need not
                 await self._tell("email.defer")
             raise
@@ -124,13 +132,13 @@ class _GroupRun:
             self._verdicts.fail()
             await self._tell()
             raise
-        self._ended = True
+        self.has_ended = True
         await self._tell()
 
     async def answer(self, verdict: Event) -> None:
         """Give the verdict of an earlier run."""
         self._verdicts.add(verdict)
-        self._ended = True
+        self.has_ended = True
         await self._tell()
 
     async def _tell(self, *kinds: str) -> None:

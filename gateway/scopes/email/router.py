@@ -67,6 +67,7 @@ class EmailToRouter(_MailRouter):
         self._names_postmaster = postmaster is not None
         self._postmaster = postmaster_route(logged if postmaster is None else postmaster)
         self._kept = KeptVerdicts()
+        self._late: set[str] = set()
         conditions = [route.pattern.when for route in self.routes if isinstance(route.pattern, When)]
         self._has_conditions = bool(conditions)
         self._asks_for_kind = any(each.kinds for each in conditions)
@@ -168,7 +169,8 @@ class EmailToRouter(_MailRouter):
             if strangers:
                 await send({**(self._refusal(scope) if self._has_conditions else NOT_HERE), "rcpt_to": strangers})
             # Over LMTP the sender has an answer for each recipient, and repeats the message for those alone that wait.
-            await run_groups(groups, None if scope["transport"] == "lmtp" else self._kept, receive, send)
+            kept = None if scope["transport"] == "lmtp" else self._kept
+            await run_groups(groups, kept, self._late, receive, send)
 
 
 class EmailFromRouter(_MailRouter):

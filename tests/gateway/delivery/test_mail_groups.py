@@ -180,3 +180,26 @@ async def test_each_route_with_an_inbox_has_the_message_under_an_id_of_its_own(
     ids = [message.id for message in await store.waiting()]
     assert (len(set(ids)), ids[0]) == (2, "lgogp92v4sft")
     assert {each[:6] for each in ids} == {"lgogp9"}
+
+
+@pytest.mark.parametrize("transport", ["smtp", "lmtp"])
+async def test_a_route_that_does_not_end_does_not_keep_the_others_from_their_turn_for_ever(transport: str) -> None:
+    ran: list[str] = []
+
+    class Stuck(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            ran.append("a")
+            await asyncio.get_running_loop().create_future()
+
+    class Second(AsyncEmailConsumer):
+        async def receive(self, message: Any) -> None:
+            ran.append("b")
+
+    router = EmailToRouter([regex("^a@", Stuck), default(Second)])
+    for _ in range(3):
+        begun = len(ran)
+        async with Conversation(router, mail(transport=transport)) as server:
+            server.say(*MAIL)
+            await until(lambda begun=begun: "a" in ran[begun:])
+    assert ran[:3] == ["a", "b", "a"]
+    assert ran[3:] == (["b", "a"] if transport == "lmtp" else ["a"])
