@@ -15,6 +15,7 @@ from protocols.errors import NotSent
 from protocols.event_id import new_id
 from protocols.events import Event, checked
 from protocols.tasks import Tasks
+from protocols.unsent import about_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -68,4 +69,5 @@ class DirectSender:
         try:
             await self._send(kind, event)
         except (NotSent, StoreUnavailable) as error:
-            logger.error("%s to %s not sent: %s", kind.name, kind.recipient(event), error, extra={"lost": True})
+            with about_unsent(to := kind.recipient(event)):
+                logger.error("%s to %s not sent: %s", kind.name, to, error, extra={"lost": True})

@@ -20,6 +20,7 @@ from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.store import OutboxStore, Outgoing, codec
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
+from protocols.unsent import about_unsent
 
 logger = logging.getLogger(__name__)
 
@@ -191,5 +192,6 @@ class Outbox(Poller[Outgoing]):
         return rest, dead
 
     def _tell_dead(self, item: Outgoing, said: str) -> None:
-        logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
+        with about_unsent(item.recipient):
+            logger.error("%s: %s to %s not sent, now dead: %s", item.id, item.kind, item.recipient, said)
         self._counters.add(item.kind, "dead")

@@ -13,7 +13,9 @@ from django.utils.module_loading import import_string
 
 from gateway.sender import Sender, sender
 from protocols.asgi import EmailSendEvent
+from protocols.mail.addresses import check_address
 from protocols.mail.events import send_event
+from protocols.unsent import unsent_to
 
 leaving: ContextVar[bool] = ContextVar("leaving", default=False)
 """Whether a mail of the gateway leaves by the project's backend in this context: ``submission: django``."""
@@ -34,6 +36,8 @@ class EmailBackend(BaseEmailBackend):
     def _send(self, message: EmailMessage) -> bool:
         if not message.recipients():
             return False
+        if _is_about_itself(message):
+            return False
         if leaving.get():
             raise ImproperlyConfigured("submission: django would send this mail by way of itself")
         event = _event(message)
@@ -44,6 +48,20 @@ class EmailBackend(BaseEmailBackend):
                 raise
             return False
         return True
+
+
+def _is_about_itself(message: EmailMessage) -> bool:
+    """Whether a log handler, such as Django's AdminEmailHandler, tells people of a mail to them that was not sent."""
+    failed = unsent_to.get().split(", ") if unsent_to.get() else []
+    return any(_checked(str(recipient)) in failed for recipient in message.recipients() if failed)
+
+
+def _checked(recipient: str) -> str:
+    address = parseaddr(recipient)[1]
+    try:
+        return check_address(address)
+    except ValueError:
+        return address
 
 
 def _event(message: EmailMessage) -> EmailSendEvent:

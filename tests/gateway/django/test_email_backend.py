@@ -179,6 +179,39 @@ def test_without_a_store_it_is_sent_at_once_and_a_failure_is_the_callers(tmp_pat
             assert len(inbox.taken) == 1
 
 
+TELLS_ADMINS = """
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"admins": {"class": "django.utils.log.AdminEmailHandler", "level": "ERROR"}},
+    "loggers": {"gateway": {"handlers": ["admins"]}, "crowd": {"handlers": ["admins"]}},
+}
+ADMINS = [("Root", "Root@EXAMPLE.org")]
+"""
+CROWD = """
+import logging
+
+from gateway import AsyncEmailConsumer
+
+
+class Crowd(AsyncEmailConsumer):
+    async def receive(self, message):
+        logging.getLogger("crowd").error("the handler tells")
+"""
+
+
+def test_a_log_that_is_mailed_does_not_tell_of_its_own_mails(tmp_path: Path) -> None:
+    """While the submission server was away, each record that a mail was not sent sent the next one, without end."""
+    (tmp_path / "handlers.py").write_text(CROWD)
+    project = DjangoProject(tmp_path, "handlers.Crowd", f"smtp://127.0.0.1:{free_port()}", TELLS_ADMINS)
+    with project.running() as daemon:
+        for number in (1, 2, 3):
+            with smtplib.SMTP("127.0.0.1", project.mail, timeout=20) as client:
+                client.sendmail("a@example.net", ["b@example.org"], "Subject: hi\r\n\r\nhello\r\n")
+            until(lambda number=number: daemon.text.count("to Root@example.org not sent") >= number, "a line for each")
+        assert daemon.text.count("not sent") == 3
+
+
 def test_the_package_is_imported_without_django() -> None:
     """Templates of mail say that Django is missing; the import does not."""
     code = "import sys; sys.modules['django'] = None; import gateway.django, gateway.django.mail_templates"
