@@ -14,6 +14,9 @@ from gateway import get_channel_layer
 @transaction.atomic
 def answer(ticket: Ticket, text: str) -> None:
     """Send ``text`` to the customer, in the ticket's thread. It leaves by the gateway's outbox (``EMAIL_BACKEND``)."""
+    newest = ticket.mails.last()
+    if newest is not None and (newest.kind, newest.text) == ("ours", text):
+        return  # the button was pressed twice
     message_id = make_msgid(domain=ticket.address.rpartition("@")[2] or "helpdesk.invalid")
     ticket.mails.create(event=message_id, kind="ours", message_id=message_id, text=text)
     EmailMessage(

@@ -325,6 +325,16 @@ def test_the_team_answers_and_closes_from_the_page_of_a_ticket(site: Site) -> No
     assert not closed(site, number)
 
 
+def test_a_button_that_is_pressed_twice_sends_one_answer(site: Site) -> None:
+    number, _ = opened(site, "una@twice.example", "Double click")
+    with signed_in(site) as browser:
+        post(browser, number, text="Once.")
+        post(browser, number, text="Once.")
+        post(browser, number, text="Twice.")
+    answers(site, "una@twice.example", 3)
+    assert [kind for kind, _ in mails(site, number)] == ["person", "ours", "ours", "ours"]
+
+
 def test_an_answer_to_what_is_no_address_is_not_lost(site: Site) -> None:
     site.mail(b"From: a@b@c.example\r\nSubject: Odd\r\n\r\nHi\r\n", sender="odd@odd.example", to=HELP)
     with signed_in(site) as browser:
