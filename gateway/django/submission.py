@@ -101,7 +101,8 @@ def _send_to_each(backend: Any, mail_from: str, rcpt_to: list[str], message: byt
 
 
 def _answer(error: smtplib.SMTPRecipientsRefused, recipient: str) -> tuple[int, str]:
-    code, text = next(iter(error.recipients.values()), (0, b""))
+    """Return the answer for ``recipient``, which a backend may have written in another form."""
+    code, text = error.recipients.get(recipient) or next(iter(error.recipients.values()), (0, b""))
     return code, _text(text)
 
 

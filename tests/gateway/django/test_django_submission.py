@@ -216,6 +216,13 @@ def test_what_a_backend_may_raise(raised: str, kind: str) -> None:
     assert error_of(ANYMAIL, "ann@example.org", before=failing(raised))["kind"] == kind
 
 
+def test_recipients_that_a_backend_names_together_have_an_answer_each() -> None:
+    raised = "__import__('smtplib').SMTPRecipientsRefused({'x@example.org': (550, b'no'), 'y@example.org': (450, b'busy')})"
+    error = error_of(ANYMAIL, "x@example.org", "y@example.org", before=failing(raised))
+    assert (error["kind"], error["left"]) == ("NotSent", {"rcpt_to": ["y@example.org"]})
+    assert (error["refused"]["kind"], error["refused"]["left"]) == ("PermanentFailure", {"rcpt_to": ["x@example.org"]})
+
+
 def failing(error: str) -> str:
     """Let anymail's test backend raise ``error``."""
     return (
