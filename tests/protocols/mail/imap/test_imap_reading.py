@@ -395,6 +395,19 @@ async def test_of_a_long_folder_the_first_messages_are_handled_before_all_are_li
     assert desk.subjects == [str(number) for number in range(30)]
 
 
+async def test_a_long_folder_says_how_far_it_is(
+    server: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(session, "BATCH", 10)
+    monkeypatch.setattr(session, "PROGRESS", 0.0)
+    caplog.set_level(logging.INFO, "protocols.mail.imap.session")
+    server.append(*[mail(str(number)) for number in range(25)], user=user)
+    async with reading(Desk(), server, user):
+        await until(lambda: server.count("Processed", user) == 25)
+    said = [record.getMessage() for record in caplog.records if "messages done" in record.getMessage()]
+    assert [line.partition(": ")[2] for line in said] == ["10 of 25 messages done", "20 of 25 messages done"]
+
+
 async def test_the_results_of_the_mailbox_s_own_server_are_in_the_scope(server: Dovecot, user: str) -> None:
     results = b"Authentication-Results: mx.example.org; dmarc=pass header.from=example.net\r\n"
     server.append(results + mail("one"), user=user)
