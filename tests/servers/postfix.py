@@ -45,7 +45,7 @@ smtpd_delay_reject = no
 _MASTER = """
 {port} inet n - n - - smtpd
 cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
+qmgr unix n - n 1 1 qmgr
 rewrite unix - - n - - trivial-rewrite
 bounce unix - - n - 0 bounce
 defer unix - - n - 0 bounce
@@ -57,6 +57,9 @@ virtual unix - n n - - virtual
 proxymap unix - - n - - proxymap
 tlsmgr unix - - n 1000? 1 tlsmgr
 anvil unix - - n - 1 anvil
+scache unix - - n - 1 scache
+smtp unix - - n - - smtp
+lmtp unix - - n - - lmtp
 postlog unix-dgram n - n - 1 postlogd
 """
 
@@ -108,6 +111,11 @@ class Postfix:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._running.wait(LIMIT)
+
+    def said(self, recipient: str) -> list[str]:
+        """The status of each attempt at ``recipient``, as it logs it: sent, bounced, deferred."""
+        lines = (self.root / "log").read_text(errors="replace").splitlines()
+        return [line.partition("status=")[2].split()[0] for line in lines if f"to=<{recipient}>" in line]
 
     def delivered(self, mailbox: str) -> list[bytes]:
         """The mails in a mailbox of :data:`MAILBOXES`, as they were delivered."""
