@@ -217,7 +217,8 @@ def test_what_a_backend_may_raise(raised: str, kind: str) -> None:
 
 
 def test_recipients_that_a_backend_names_together_have_an_answer_each() -> None:
-    raised = "__import__('smtplib').SMTPRecipientsRefused({'x@example.org': (550, b'no'), 'y@example.org': (450, b'busy')})"
+    answers = {"x@example.org": (550, b"no"), "y@example.org": (450, b"busy")}
+    raised = f"__import__('smtplib').SMTPRecipientsRefused({answers})"
     error = error_of(ANYMAIL, "x@example.org", "y@example.org", before=failing(raised))
     assert (error["kind"], error["left"]) == ("NotSent", {"rcpt_to": ["y@example.org"]})
     assert (error["refused"]["kind"], error["refused"]["left"]) == ("PermanentFailure", {"rcpt_to": ["x@example.org"]})
