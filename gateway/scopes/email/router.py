@@ -102,9 +102,10 @@ class EmailToRouter(_MailRouter):
         be for a postmaster elsewhere, and from nobody else, so that ours gets it."""
         if isinstance(whole(route.pattern), Address):
             return True
-        if getattr(route.app, "relays", False):
-            return scope["user"] is not None
-        return not self._names_postmaster
+        below = getattr(route.app, "routable", None)
+        if below is not None and not below(scope):
+            return False
+        return not self._names_postmaster or getattr(route.app, "relays", False)
 
     def _candidates(self, index: Index, scope: EmailScope) -> Iterable[Route]:
         key = self.key(Default(), scope)
@@ -189,6 +190,14 @@ class EmailFromRouter(_MailRouter):
         """Whether a route may take a message whose author is not known yet."""
         below = (getattr(route.app, "routable", None) for route in self.routes)
         return any(routable is None or routable(scope) for routable in below)
+
+    def explain(self, scope: EmailScope) -> Route | None:
+        """The route that takes any author's mail; if there is none, the first that may take it."""
+        found = super().explain(scope)
+        if found is not None or not self.routable(scope):
+            return found
+        may = (route.app.explain(scope) if isinstance(route.app, Router) else route for route in self.routes)
+        return next(filter(None, may), None)
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         found = self.find(scope) if scope["type"] == "email" else None

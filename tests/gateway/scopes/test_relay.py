@@ -18,7 +18,7 @@ from servers.submission import peer as upstream
 from servers.submission import sending
 from smtp_peer import HELLO, Inbox, Peer, peer_of, serving
 
-from gateway import EmailToRouter, Policy, address, default, regex, relay
+from gateway import EmailFromRouter, EmailToRouter, Policy, address, default, regex, relay
 from gateway.store import codec
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.smtp.server import SMTPServer
@@ -213,6 +213,14 @@ async def test_a_strangers_mail_for_postmaster_is_ours(policy: Policy | None, is
         envelope = HELLO + b"MAIL FROM:<>\r\nRCPT TO:<postmaster@example.org>\r\n"
         assert (await peer.message(MAIL, envelope)).startswith("250 ")
     assert operator is None or operator.scopes[0]["rcpt_to"] == ["postmaster@example.org"]
+
+
+async def test_a_strangers_mail_for_postmaster_is_ours_also_if_a_router_stands_before_the_relay() -> None:
+    router = EmailToRouter([regex("^", EmailFromRouter([default(relay)]))])
+    async with serving(router) as server, peer_of(server) as peer:
+        envelope = HELLO + b"MAIL FROM:<>\r\nRCPT TO:<postmaster@example.org>\r\n"
+        assert (await peer.message(MAIL, envelope)).startswith("250 ")
+        assert (await peer.ask(FROM + b"RCPT TO:<c@far.example>\r\n")).startswith("550 ")
 
 
 async def test_a_users_mail_for_a_postmaster_elsewhere_leaves() -> None:

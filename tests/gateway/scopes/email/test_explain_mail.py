@@ -7,7 +7,7 @@ from conversation import Conversation
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway import EmailToRouter, ProtocolTypeRouter, address, default, domain, regex, relay
+from gateway import EmailFromRouter, EmailToRouter, ProtocolTypeRouter, address, default, domain, regex, relay
 from gateway.cli.explain import explain
 from gateway.delivery.current_route import current_route
 from protocols.mail.addresses import check_address
@@ -55,6 +55,14 @@ def test_the_route_of_an_address(subject: str, pattern: str | None, captures: di
 def test_what_is_no_address_is_one_sentence() -> None:
     with pytest.raises(ValueError, match=r"'ann' is not a mail address; write email:ann@example.org"):
         explain(APP, "email:ann", {})
+
+
+def test_a_route_by_author_may_take_what_comes() -> None:
+    router = EmailToRouter([domain("example.org", EmailFromRouter([domain("example.com", on_mail)]))])
+    assert explain(router, "email:ann@example.org", {}).pattern == "@example.com"
+    assert explain(router, "email:ann@example.net", {}).pattern is None
+    by_author = EmailFromRouter([domain("example.com", on_mail), default(on_mail)])
+    assert explain(EmailToRouter([domain("example.org", by_author)]), "email:a@example.org", {}).pattern == "default"
 
 
 def test_a_relay_is_for_users() -> None:
