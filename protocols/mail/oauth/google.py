@@ -12,7 +12,7 @@ from typing import Any
 from protocols.mail.oauth.assertion import private_key, sign
 from protocols.mail.oauth.cached import CachedSource
 from protocols.mail.oauth.endpoint import Granted, OAuthError, ask, check_url
-from protocols.mail.oauth.login import refresh
+from protocols.mail.oauth.login import login_stamp, refresh
 from protocols.mail.oauth.source import TokenRefused
 from protocols.mail.oauth.token_file import file_stamp
 
@@ -85,7 +85,7 @@ class GoogleSource(CachedSource):
         return sign(key, header, claims)
 
     def stamp(self) -> object:
-        return file_stamp(self._path), file_stamp(str(self._login))
+        return file_stamp(self._path), login_stamp(self._login)
 
 
 def read_json(path: str) -> dict[str, Any]:

@@ -18,15 +18,27 @@ AGAIN = frozenset({"invalid_grant", "interaction_required", "consent_required", 
 """Errors after which only the person can go on: the login has expired, or was withdrawn."""
 
 
-def store_login(path: Path, refresh_token: str) -> None:
-    """Write the file at ``path`` as a whole, readable for its owner alone. Raises OSError."""
+def store_login(path: Path, refresh_token: str, *, written: int | None = None) -> None:
+    """Write the file at ``path`` as a whole, readable for its owner alone. ``written``: the time that it shows, in
+    nanoseconds, if not the present. Raises OSError."""
     private_files.make_folder(path.parent)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # several writers at once are possible
     try:
         private_files.write(unfinished, json.dumps({"refresh_token": refresh_token}).encode() + b"\n")
+        if written is not None:
+            os.utime(unfinished, ns=(written, written))
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def login_stamp(path: Path) -> object:
+    """Return a value that changes when a person logs in, and not when a refresh token is kept: of two servers with one
+    login, each would otherwise take the other's new token for the person's repair, and try again at once."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _stored(path: Path) -> str:
@@ -65,6 +77,6 @@ def _keep(path: Path, used: str, new: str) -> None:
     """Keep the new refresh token, unless somebody has logged in anew meanwhile."""
     try:
         if _stored(path) == used:
-            store_login(path, new)
+            store_login(path, new, written=path.stat().st_mtime_ns)
     except (OSError, TokenRefused) as error:
         logger.warning("the new login is not kept, the old one expires after some months: %s", error)

@@ -12,7 +12,7 @@ from urllib.parse import quote
 from protocols.mail.oauth.assertion import private_key, sign, thumbprint
 from protocols.mail.oauth.cached import CachedSource
 from protocols.mail.oauth.endpoint import Granted, ask, check_url
-from protocols.mail.oauth.login import refresh
+from protocols.mail.oauth.login import login_stamp, refresh
 from protocols.mail.oauth.source import TokenRefused
 from protocols.mail.oauth.token_file import file_stamp
 from protocols.secret import Secret
@@ -74,7 +74,7 @@ class MicrosoftSource(CachedSource):
         return await ask(auth.url("token"), form | proof)
 
     def stamp(self) -> object:
-        return file_stamp(self._auth.certificate or str(self._login))
+        return file_stamp(self._auth.certificate) if self._auth.certificate else login_stamp(self._login)
 
 
 def _proof(auth: MicrosoftAuth) -> dict[str, str]:

@@ -125,6 +125,21 @@ async def test_a_refresh_token_that_changes_is_kept(endpoint: TokenEndpoint, fol
     assert [each.name for each in path.parent.iterdir()] == [USER]
 
 
+async def test_servers_with_one_login_do_not_wake_each_other(endpoint: TokenEndpoint, folder: Path) -> None:
+    """Each took the other's new refresh token for a new login: refused by both their servers, they tried for ever."""
+    endpoint.rotates = True
+    path = folder / "var/logins" / USER
+    store_login(path, endpoint.new_login())
+    mailbox, submission = microsoft(endpoint), microsoft(endpoint)
+    stamp = mailbox.stamp()
+    tokens = {await source.token() for _ in range(3) for source in (mailbox, submission)}
+    assert len(tokens) == len(endpoint.forms) == 2
+    assert mailbox.stamp() == submission.stamp() == stamp
+    store_login(path, endpoint.new_login())
+    assert mailbox.stamp() != stamp
+    assert await mailbox.token() not in tokens
+
+
 async def test_a_login_that_has_expired_is_a_persons_task(endpoint: TokenEndpoint, folder: Path) -> None:
     store_login(folder / "var/logins" / USER, "withdrawn")
     with pytest.raises(TokenRefused, match=r"invalid_grant: It is so\.; run `gateway login` again$"):
