@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from protocols.mail.imap.names import as_written
 from protocols.units import Unit
 
 # RFC 3501 atoms, without the characters that some servers refuse.
@@ -55,7 +56,7 @@ def parse_mark(value: object) -> Mark:
     """Parse ``move FOLDER``, ``keyword NAME``, ``seen``, ``delete`` or ``leave``. Raises ValueError."""
     match str(value).split(maxsplit=1):
         case ["move", folder] if folder.isprintable():
-            return Mark("move", folder.strip())
+            return Mark("move", as_written(folder.strip()))
         case ["keyword", name] if _KEYWORD.fullmatch(name):
             return Mark("keyword", name)
         case [("seen" | "delete" | "leave") as verb]:

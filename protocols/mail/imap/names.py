@@ -32,6 +32,13 @@ class FolderNames:
         return name if any(map(name.upper().startswith, known)) else self.prefix + name
 
 
+def as_written(name: str) -> str:
+    """Return a folder's name as a file has it, which is the same for INBOX in any case. Raises ValueError."""
+    if not name or name != name.strip() or not name.isprintable():
+        raise ValueError(f"{name!r} is not the name of a folder; write a name without spaces around it")
+    return INBOX if name.upper() == INBOX else name
+
+
 def is_pattern(name: str) -> bool:
     """Return whether ``name`` stands for all folders that match it, as LIST has it (RFC 3501, 6.3.8)."""
     return "*" in name or "%" in name

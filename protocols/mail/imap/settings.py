@@ -4,20 +4,21 @@ import re
 import ssl
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from protocols.mail.addresses import DELIMITER, Delimiters
 from protocols.mail.authentication.settings import AuthenticationSettings
 from protocols.mail.imap.marks import AnyMark, FinalMark, Marks, check_final, parse_mark
-from protocols.mail.imap.names import INBOX
+from protocols.mail.imap.names import INBOX, as_written
 from protocols.mail.oauth.settings import Auth
 from protocols.mail.oauth.source import TokenSource
 from protocols.mail.oauth.token_file import TokenFile
 from protocols.net.tls import client_context
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Count, Host, Length, Port, Timeout
+from protocols.units import Count, Host, Length, Port, TextUnit, Timeout
 
+FolderName = Annotated[str, TextUnit(as_written, {"type": "string"})]
 _HEADER_NAME = re.compile(r"[\x21-\x39\x3b-\x7e]{1,76}")
 
 
@@ -35,7 +36,7 @@ class Account:
     """Instead of a password: path of a file with an OAuth access token."""
     auth: Auth | None = None
     """Instead of a password: a login by OAuth."""
-    folders: tuple[str, ...] = ()
+    folders: tuple[FolderName, ...] = ()
     """The folders to read; those of the server's entry if there are none."""
 
     def __post_init__(self) -> None:
@@ -77,9 +78,9 @@ class IMAPSettings:
     auth: Auth | None = None
     """Instead of a password: a login by OAuth, as Google and Microsoft 365 ask for it: `{google: key.json}` or
     `{microsoft: {tenant: ..., client_id: ..., client_secret: ...}}`."""
-    folder: str = INBOX
+    folder: FolderName = INBOX
     """The folder to read. Every message in it is for the application; no other program may read it."""
-    folders: tuple[str, ...] = ()
+    folders: tuple[FolderName, ...] = ()
     """Several folders to read, instead of `folder`. `Team/*` reads all folders in Team, also those that are made later,
     and `Team/%` those directly in it; without Sent, Drafts, Junk, Trash and the like, if the server says which they
     are, and without the folders that messages are moved to. `/` may stand for the character that the server has between
