@@ -14,16 +14,18 @@ from protocols.mail.imap.names import FolderNames, decode, encode
 
 Lines = Sequence[bytes | bytearray]
 
-_UID = re.compile(rb"\bUID (\d+)")
-_SIZE = re.compile(rb"\bRFC822\.SIZE (\d+)")
+_NUMBER = 20
+"""Digits of a number, at most: IMAP's have 32 bits, and 64 in some extensions. What is longer is no number."""
+_UID = re.compile(rb"\bUID (\d{1,20})\b")
+_SIZE = re.compile(rb"\bRFC822\.SIZE (\d{1,20})\b")
 _DATE = re.compile(rb'\bINTERNALDATE " ?(\d{1,2})-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)"')
 _MONTHS = b"jan feb mar apr may jun jul aug sep oct nov dec".split()
-_UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]", re.IGNORECASE)
+_UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d{1,20})\]", re.IGNORECASE)
 _PERMANENT = re.compile(rb"\[PERMANENTFLAGS \(([^)]*)\)\]", re.IGNORECASE)
 _EXISTS = re.compile(rb"^(\d{1,10}) EXISTS\b", re.IGNORECASE | re.MULTILINE)
 _FETCH = re.compile(rb"\d+ FETCH \(", re.IGNORECASE)
 _EMPTY_BODY = re.compile(rb'BODY\[\] ""', re.IGNORECASE)
-_STATUS = re.compile(rb"\b(UIDNEXT|UIDVALIDITY) (\d+)", re.IGNORECASE)
+_STATUS = re.compile(rb"\b(UIDNEXT|UIDVALIDITY) (\d{1,20})\b", re.IGNORECASE)
 _LIST = re.compile(rb'\(([^()]*)\) (?:NIL|"(\\?.?)") (.*)', re.DOTALL)
 _QUOTED = re.compile(rb'"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(rb"\\(.)")
@@ -92,7 +94,8 @@ def uid_set(uids: Iterable[int]) -> str:
 
 def read_search(lines: Lines) -> list[int]:
     """Return the UIDs of a SEARCH response, ascending. The last line is the status text, whose words are no results."""
-    return sorted({int(word) for line in lines[:-1] for word in line.split() if word.isdigit()})
+    found = (word for line in lines[:-1] for word in line.split())
+    return sorted({int(word) for word in found if len(word) <= _NUMBER and word.isdigit()})
 
 
 def read_selected(lines: Lines) -> Selected:

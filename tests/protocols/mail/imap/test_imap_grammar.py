@@ -107,3 +107,12 @@ def test_any_lines_are_read_without_an_error(lines: list[bytes | bytearray]) -> 
 def test_a_servers_words_are_one_printable_line() -> None:
     assert words(b"[ALERT] go\x1b[31m\taway\xff") == "[ALERT] go?[31m?away\ufffd"
     assert len(words(b"x" * 5000)) == 200
+
+
+def test_what_is_too_long_for_a_number_is_none() -> None:
+    long = b"9" * 5000
+    assert read_search([b"SEARCH " + long + b" 7", b"done"]) == [7]
+    assert read_messages([b"1 FETCH (UID " + long + b' BODY[] "")', b"done"]) == []
+    assert read_sizes([b"1 FETCH (UID 7 RFC822.SIZE " + long + b")", b"done"]) == {}
+    with pytest.raises(ValueError, match="no UIDVALIDITY"):
+        read_selected([b"OK [UIDVALIDITY " + long + b"] ok", b"done"])
