@@ -116,9 +116,10 @@ class IMAPConnection:
 
     async def list_folders(self, pattern: str) -> list[str]:
         """Return the server's names of folders that match ``pattern``, in which ``*`` stands for anything and ``%`` for
-        one level, and that may be read."""
+        one level, and that may be read. Names that cannot be written in a file are left out."""
         found = await self._run(f"folders {pattern}", self._command("LIST", '""', self._quoted(pattern), *self._uses()))
-        return [folder.name for folder in read_list(found) if folder.can_be_read]
+        names = [folder.name for folder in read_list(found) if folder.can_be_read]
+        return [name for name in names if name.isprintable() and self.names.on_server(name) == name]
 
     def _uses(self) -> tuple[str, ...]:
         """Let LIST say which folders hold sent mail, drafts and the like (RFC 6154)."""

@@ -153,6 +153,7 @@ class FolderReader:
         try:
             await self._login.log_in(connection)
             await connection.learn_names()
+            self._check_targets(connection)
             for target in self._share.targets:  # before any handler runs, not when its work is done
                 await connection.ensure_folder(target)
             if alone is not None:
@@ -161,6 +162,16 @@ class FolderReader:
                 await self._take_turns(connection)
         finally:
             await connection.close()
+
+    def _check_targets(self, connection: "IMAPConnection") -> None:
+        """Raise IMAPRefused if messages are to be moved to where they are read: they would be handled for ever. The
+        file may name one folder in two ways."""
+        targets = {connection.names.on_server(target): target for target in self._share.targets}
+        for folder in self._share.folders:
+            if (target := targets.get(connection.names.on_server(folder.name))) is not None:
+                raise IMAPRefused(
+                    f"folder {folder.name} is read, and messages are moved to {target}, which is the same"
+                )
 
     async def _open(self, connection: "IMAPConnection", folder: Folder) -> FolderSession:
         """Open ``folder`` to read it."""

@@ -8,6 +8,7 @@ starts. The repairs, each for a fault that was seen to hang or crash a reader:
 * its FETCH looks at all lines for each line: ours looks at the new ones;
 * a command that was cancelled or timed out leaves its connection unusable: that connection is aborted;
 * EXISTS is noted whenever it comes, not only in IDLE;
+* only the first "* " of a line is taken away, and not those in names of folders and flags;
 * SASL goes by continuation: a password may have any characters, and the server's refusal of a token is answered.
 
 A connection has one user, one command at a time.
@@ -185,7 +186,7 @@ class RepairedProtocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the librar
         self.greeted.set()
 
     def _untagged_response(self, line: bytes) -> Any:
-        command = super()._untagged_response(line)
+        command = super()._untagged_response(_Line(line))
         if line.startswith(b"* BYE"):
             self.give_up(f"the server said goodbye: {words(line[6:])}")
         elif line.endswith(b" EXISTS"):
@@ -204,6 +205,13 @@ class RepairedProtocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the librar
             self._idling = True
             if self._enough:
                 self.done()
+
+
+class _Line(bytes):
+    """A line of which the library takes the first ``* `` away, where it means to take all."""
+
+    def replace(self, old: Any, new: Any, count: Any = 1, /) -> bytes:
+        return bytes(self).replace(old, new, count)
 
 
 def _pieces(data: bytes) -> Iterable[bytes]:

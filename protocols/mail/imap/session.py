@@ -138,7 +138,8 @@ class FolderSession:
 
     async def _handle_group(self, group: dict[int, int]) -> None:
         with self._fetching(group):
-            messages = await self._mailbox.fetch(group, sum(group.values()))
+            given = await self._mailbox.fetch(group, sum(group.values()))
+        messages = [message for message in given if message.uid in group]  # a server may send others, too
         self._pending.fetched(group)
         if missing := group.keys() - {message.uid for message in messages}:
             for uid in await self._mailbox.present(missing):

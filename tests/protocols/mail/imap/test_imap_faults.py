@@ -520,3 +520,53 @@ async def test_an_application_that_breaks_while_it_is_asked_for_a_route(
     assert desk.subjects == ["good"]
     assert shared.messages("INBOX", user) == [mail("bad", to="bad@example.org")]
     assert "a router's bug" in caplog.text
+
+
+def _fetched(uid: int) -> bytes:
+    return b"* %d FETCH (UID %d RFC822.SIZE 5 BODY[] {5}\r\nab\r\nc)\r\n" % (uid, uid)
+
+
+async def test_only_what_was_asked_for_is_handled() -> None:
+    """A message that waits for its next attempt, or is left, stays so, whatever the server sends."""
+    fetched = _fetched(9) + _fetched(77)
+    liar = Liar(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    desk = Desk()
+    async with lied_to(liar, desk):
+        await until(lambda: any(command.startswith("UID MOVE") for command in liar.commands))
+    assert [scope["mailbox"]["uid"] for scope in desk.scopes] == [9]
+    assert 'UID MOVE 9 "Processed"' in liar.commands
+
+
+async def test_flags_may_stand_in_any_order() -> None:
+    """The client library takes every ``* `` out of a line, also where it is a part of ``\\*``."""
+    select = b"* 1 EXISTS\r\n* OK [PERMANENTFLAGS (\\Answered \\* \\Seen)] ok\r\n* OK [UIDVALIDITY 7] ok\r\n"
+    liar = Liar(GREETING, SELECT=select, UID_SEARCH=b"* SEARCH\r\n", IDLE=b"!+ idling\r\n")
+    async with lied_to(liar, on_accept="keyword Done") as reader:
+        await until(lambda: reader.status.state == "ready")
+
+
+async def test_folders_that_no_file_can_name_are_left_out() -> None:
+    """With control characters, or with ``/`` where that is not the delimiter."""
+    names = [b'"a* b"', b'"a&AAo-b"', b'"a/b"', b'"ok"']
+    listed = b"".join(b'* LIST () "." ' + name + b"\r\n" for name in names)
+    liar = Liar(GREETING, LIST=listed, STATUS=b'* STATUS "x" (UIDNEXT 1 UIDVALIDITY 7)\r\n', UID_SEARCH=b"* SEARCH\r\n")
+    async with lied_to(liar, folders=("*",), poll=0.1) as reader:
+        await until(lambda: reader.status.state == "ready" and "ok:" in reader.status.detail)
+        assert reader.status.detail == "a* b: polled every 0.1 s; ok: polled every 0.1 s"
+
+
+async def test_a_folder_that_is_moved_to_under_another_name_is_not_read() -> None:
+    """Its messages would be handled, and answered, again and again."""
+    liar = Liar(
+        GREETING,
+        CAPABILITY=b"* CAPABILITY IMAP4rev1 IDLE MOVE NAMESPACE\r\n",
+        NAMESPACE=b'* NAMESPACE (("INBOX." ".")) NIL NIL\r\n',
+        UID_SEARCH=b"* SEARCH 9\r\n",
+        UID_FETCH=_fetched(9),
+    )
+    desk = Desk()
+    async with lied_to(liar, desk, folder="INBOX.Processed") as reader:
+        await until(
+            lambda: "folder INBOX.Processed is read, and messages are moved to Processed" in reader.status.detail
+        )
+    assert desk.scopes == []
