@@ -169,9 +169,7 @@ class FolderReader:
         targets = {connection.names.on_server(target): target for target in self._share.targets}
         for folder in self._share.folders:
             if (target := targets.get(connection.names.on_server(folder.name))) is not None:
-                raise IMAPRefused(
-                    f"folder {folder.name} is read, and messages are moved to {target}, which is the same"
-                )
+                raise IMAPRefused(f"folder {folder.name} is read, and messages are moved to it, as {target}")
 
     async def _open(self, connection: "IMAPConnection", folder: Folder) -> FolderSession:
         """Open ``folder`` to read it."""

@@ -565,8 +565,7 @@ async def test_a_folder_that_is_moved_to_under_another_name_is_not_read() -> Non
         UID_FETCH=_fetched(9),
     )
     desk = Desk()
+    words = "folder INBOX.Processed is read, and messages are moved to it, as Processed"
     async with lied_to(liar, desk, folder="INBOX.Processed") as reader:
-        await until(
-            lambda: "folder INBOX.Processed is read, and messages are moved to Processed" in reader.status.detail
-        )
+        await until(lambda: words in reader.status.detail)
     assert desk.scopes == []
