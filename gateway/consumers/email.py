@@ -21,7 +21,11 @@ S = TypeVar("S")
 _NO_ROUTE: URLRoute = {"args": (), "kwargs": {}}
 
 INLINE = 8 * 1024
-"""An async consumer's larger message is read on a thread before the handler: a megabyte of hostile HTML takes 2 s."""
+"""If an async consumer's message has more octets of text, it is read on a thread before the handler: a megabyte of
+hostile HTML takes 2 s."""
+
+SPLIT_INLINE = 64 * 1024
+"""The structure of a larger message is read on a thread, too."""
 
 _READERS = 2
 """Threads that only read mail: what one mail takes must not keep the threads of handlers from others."""
@@ -84,6 +88,12 @@ class EmailMethods(ReplyMethods[R, S]):
         """
 
 
+def _read_text(message: InboundEmail) -> None:
+    """Read what could hold up the loop. A large attachment beside a short text does not."""
+    if message.octets_to_read > INLINE:
+        message.read()
+
+
 @cache
 def _readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_READERS, thread_name_prefix="mail reader")
@@ -103,5 +113,7 @@ class AsyncEmailConsumer(EmailMethods[Awaited, Coroutine[Any, Any, str]], AsyncF
         return await self._submit(write() if small else await run_in_thread(write), wait)
 
     async def _prepare(self) -> None:
-        if len(self.raw) > INLINE:
-            await asyncio.get_running_loop().run_in_executor(_readers(), self.message.read)
+        if len(self.raw) <= INLINE:
+            return
+        if len(self.raw) > SPLIT_INLINE or self.message.octets_to_read > INLINE:
+            await asyncio.get_running_loop().run_in_executor(_readers(), _read_text, self.message)

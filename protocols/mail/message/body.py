@@ -36,6 +36,7 @@ _MARK = re.compile(r"<(?:(<)|[^<>]{0,60}>)")
 _HTML = ("text/html", "application/xhtml+xml")
 _LOOKS_LIKE_HTML = re.compile(rb"\s{0,200}(?:<!doctype\s{1,9}html|<html[\s>])", re.IGNORECASE)
 _META_CHARSET = re.compile(rb"charset\s{0,9}=\s{0,9}[\"']?([\w-]{1,40})", re.IGNORECASE)
+_SHOWN_BY_PROGRAMS = ("application/", "audio/", "font/", "image/", "model/", "video/")
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef", "application/x-tnef")
 
 
@@ -87,6 +88,12 @@ class Piece:
 def joined(texts: Iterable[str]) -> str:
     """Return the texts with an empty line between them."""
     return "\n\n".join(text.strip("\n") for text in texts if text.strip())
+
+
+def may_show_text(part: Part) -> bool:
+    """Whether ``part``, which has no children, can add something to what the mail shows."""
+    kind = part.effective_type
+    return not kind.startswith(_SHOWN_BY_PROGRAMS) or kind in _TNEF or is_signed_data(part)
 
 
 class Body:

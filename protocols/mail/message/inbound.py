@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from protocols.mail.headers import parse_headers
 from protocols.mail.message.address import Address
 from protocols.mail.message.attachment import Attachment, attachments
-from protocols.mail.message.body import Body
+from protocols.mail.message.body import Body, may_show_text
 from protocols.mail.message.bounce import Bounce, read_bounce
 from protocols.mail.message.calendar import Invitation, invitations, unfolded
 from protocols.mail.message.fields import Fields
@@ -224,6 +224,12 @@ class InboundEmail:
         want to read them on an event loop."""
         for name in _READ:
             getattr(self, name)
+
+    @property
+    def octets_to_read(self) -> int:
+        """The octets, as they were sent, of the parts that :meth:`read` has to look into: all but images, archives and
+        the like. It costs the structure of the mail."""
+        return sum(part.end - part.body for part in self._parts if not part.children and may_show_text(part))
 
     @cached_property
     def stdlib(self) -> Message:

@@ -85,6 +85,19 @@ async def test_no_mail_stops_the_loop(app: Any, message: bytes) -> None:
     assert turns.longest < A_TURN
 
 
+@pytest.mark.parametrize("size", [20_000, 2_000_000])
+async def test_a_short_text_beside_a_large_attachment_is_not_read_ahead(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    monkeypatch.setattr(InboundEmail, "read", lambda message: pytest.fail("it was read"))
+    head = (
+        b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nHello\r\n--b\r\nContent-Type: image/png\r\n\r\n"
+    )
+    async with Conversation(Reading.as_asgi(), scope("email")) as peer:
+        peer.say({"type": "email.receive", "body": head + b"x" * size + b"\r\n--b--\r\n", "more_body": False})
+        await peer.end()
+
+
 async def test_mails_that_take_long_to_read_leave_the_other_threads_free(monkeypatch: pytest.MonkeyPatch) -> None:
     ended, begun = threading.Event(), threading.Semaphore(0)
 
