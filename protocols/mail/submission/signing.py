@@ -8,6 +8,7 @@ from pathlib import Path
 from protocols import private_files
 from protocols.asgi import DSNRequest
 from protocols.errors import PermanentFailure, describe_error
+from protocols.mail.addresses import check_domain
 from protocols.mail.headers import parse_headers
 from protocols.mail.submission.interface import Submission
 from protocols.mail.submission.settings import DKIMSettings
@@ -33,7 +34,7 @@ class Key:
             raise ValueError(f"{path}: {error.strerror or error}") from error
         if private_files.is_open_to_all(path):
             raise ValueError(f"{path}: every user of this machine can read the key; chmod o= {path}")
-        self.domain = settings.domain.lower().encode("idna")
+        self.domain = check_domain(settings.domain).encode()
         self.selector = settings.selector.encode("ascii")
         self.sign(b"From: check\r\n\r\n")
 
@@ -95,6 +96,6 @@ def _signed(key: Key, message: bytes) -> bytes:
 
 def _ascii(domain: str) -> bytes:
     try:
-        return domain.lower().encode("idna")
-    except UnicodeError:
+        return check_domain(domain).encode()
+    except ValueError:
         return b""

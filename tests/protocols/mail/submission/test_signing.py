@@ -13,8 +13,9 @@ from servers.programs import program
 from servers.submission import EHLO, peer, sending
 
 from protocols.errors import PermanentFailure
-from protocols.mail.submission import SubmissionSettings, open_submission
+from protocols.mail.submission import MaildirSubmission, SubmissionSettings, open_submission
 from protocols.mail.submission.settings import DKIMSettings
+from protocols.mail.submission.signing import SignedSubmission
 
 ASCII = (
     b"From: Desk <desk@example.org>\r\nTo: ann@example.net\r\nSubject: hi\r\n there\r\n"
@@ -148,3 +149,14 @@ def test_a_key_that_everybody_can_read_is_refused(tmp_path: Path, dns: DNSServer
         open_submission(SubmissionSettings("smtp://mail.example", dkim=(domain.settings,)))
     domain.key.chmod(0o640)
     open_submission(SubmissionSettings("smtp://mail.example", dkim=(domain.settings,)))
+
+
+@pytest.mark.parametrize("author", ["straße.example", "xn--strae-oqa.example", "Mail.STRAẞE.example"])
+def test_a_domain_has_one_form_in_dns(example: Domain, author: str) -> None:
+    """``ß`` was ``ss``, as in 2003: another domain, whose owner would have signed our mail."""
+    settings = DKIMSettings("straße.example", "mail", str(example.key))
+    submission = SignedSubmission(MaildirSubmission("unused"), [settings])
+    key = submission._key(f"From: desk@{author}\r\n\r\n".encode())
+    assert key is not None
+    assert key.domain == b"xn--strae-oqa.example"
+    assert submission._key(b"From: desk@strasse.example\r\n\r\n") is None
