@@ -152,15 +152,22 @@ class Connection:
             raise aiosmtplib.SMTPDataError(*reply)
 
     async def _write(self, message: bytes) -> None:
-        """Write ``message`` with its dots doubled at the beginnings of lines (RFC 5321, 4.5.2)."""
+        """Write ``message`` with its dots doubled at the beginnings of lines (RFC 5321, 4.5.2). Raises OSError if the
+        server takes nothing of it for a while."""
         stuffed = message.replace(b"\r\n.", b"\r\n..")
         self._writer.write(b"." if message.startswith(b".") else b"")
         view = memoryview(stuffed)
         for start in range(0, len(view), _PIECE):
             self._writer.write(view[start : start + _PIECE])
             if start:
-                async with asyncio.timeout(self._timeout):
-                    await self._writer.drain()
+                await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._writer.drain()
+        except TimeoutError as error:
+            raise aiosmtplib.SMTPTimeoutError(f"nothing of the message was taken for {self._timeout:g} s") from error
 
     async def _ask(self, command: bytes) -> Reply:
         self._writer.write(command)

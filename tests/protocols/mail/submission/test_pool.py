@@ -156,6 +156,28 @@ async def test_an_answer_that_is_not_smtp(answer: str) -> None:
     assert len(there.taken) == 1
 
 
+async def test_a_server_that_does_not_read_the_message() -> None:
+    """The operator read ``TimeoutError``."""
+    done, ended = asyncio.Event(), asyncio.Event()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for reply in ("220 hi", "250 hi", "250 ok", "250 ok", "354 go"):
+            writer.write(f"{reply}\r\n".encode())
+            await reader.readline()
+        await done.wait()
+        writer.transport.abort()
+        ended.set()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0, limit=1024)
+    url = f"smtp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with sending(url, timeout=0.3) as submission:
+        with pytest.raises(NotSent, match=r"^127\.0\.0\.1: nothing of the message was taken for 0\.3 s$"):
+            await submission.submit("me@x.org", ["b@x.org"], MAIL + b"body\r\n" * 5_000_000)
+    done.set()
+    await ended.wait()
+    server.close()
+
+
 async def test_a_server_that_falls_silent() -> None:
     async with both(timeout=0.05) as (there, submission):
         there.once["MAIL"] = "hold"
