@@ -29,6 +29,9 @@ from protocols.mail.submission import Submission
 from protocols.server import Server, ServerStatus
 from protocols.units import TCP
 
+FEW = 3
+"""Folders that are named of many in the same state."""
+
 
 class IMAPReader(Server):
     """Reads folders for ever: connects, empties them, waits for news (by IDLE or polling), and connects again."""
@@ -56,6 +59,8 @@ class IMAPReader(Server):
         self._readers: list[FolderReader] = []
         self._running: list[asyncio.Task[None]] = []
         """A task for each of them."""
+        self._changed = False
+        """Whether the state of a folder has changed since it was shown."""
 
     @property
     def address(self) -> str:
@@ -177,7 +182,13 @@ class IMAPReader(Server):
     # What the operator sees.
 
     def _show(self) -> None:
-        """Show each folder's state, in one line."""
+        """Show each folder's state, in one line: once, where many change together."""
+        if not self._changed:
+            self._changed = True
+            asyncio.get_running_loop().call_soon(self._show_now)
+
+    def _show_now(self) -> None:
+        self._changed = False
         if self.status.state in ("draining", "stopped"):
             return
         states = list(self._states())
@@ -199,4 +210,15 @@ def _in_one_line(states: Sequence[tuple[str, ServerStatus]]) -> str:
             return f"{name}, {detail}"
         case [(_, status)]:
             return status.detail
-    return "; ".join(f"{name}: {status.detail or status.state}" for name, status in states)
+    alike: dict[str, list[str]] = {}
+    for name, status in states:
+        alike.setdefault(status.detail or status.state, []).append(name)
+    return "; ".join(part for detail, names in alike.items() for part in _alike(detail, names))
+
+
+def _alike(detail: str, names: list[str]) -> Iterator[str]:
+    """Yield what is said of folders in the same state: of many, only the first are named."""
+    if len(names) > FEW + 1:
+        yield f"{', '.join(names[:FEW])} and {len(names) - FEW} more: {detail}"
+    else:
+        yield from (f"{name}: {detail}" for name in names)

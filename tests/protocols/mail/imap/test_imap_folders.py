@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -295,3 +296,12 @@ def test_settings_that_contradict_each_other(changes: dict[str, Any], words: str
     given: dict[str, Any] = {"host": "h", "username": "ann", "password": Secret("b")}
     with pytest.raises(ValueError, match=words):
         IMAPSettings(**given | changes)
+
+
+async def test_of_many_folders_in_the_same_state_a_few_are_named(server: Dovecot, user: str) -> None:
+    with server.program(user) as program:
+        for number in range(40):
+            program.create(f"Team.{number}")
+    async with reading(Desk(), server, user, folders=("INBOX", "Team/*"), poll=0.2) as reader:
+        said = r"INBOX: IDLE; (Team\.\d+, ){2}Team\.\d+ and 37 more: polled every 0\.2 s"
+        await until(lambda: re.fullmatch(said, reader.status.detail) is not None)
