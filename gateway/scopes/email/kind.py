@@ -29,6 +29,7 @@ from protocols.asgi import DSNRequest
 from protocols.events import Event, checked
 from protocols.mail.addresses import check_address
 from protocols.mail.events import CHECKS
+from protocols.mail.imap.names import overlap
 from protocols.mail.imap.settings import IMAPSettings
 from protocols.mail.message import Kind
 from protocols.mail.recipients import recipient
@@ -259,9 +260,14 @@ def _password_files(servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
 
 def _two_readers(servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
     """Find folders that two servers read: each would handle every message."""
-    readers: dict[tuple[object, ...], str] = {}
+    readers: dict[tuple[object, ...], list[tuple[str, str]]] = {}
     for name, settings in servers.items():
-        for folder in settings.full_names() if isinstance(settings, IMAPSettings) else ():
-            if (other := readers.setdefault(folder, name)) != name:
-                said = f"servers.{other} reads {folder[-1]} of {folder[-2]}, too; a folder has one reader"
-                yield ("servers", name), f"servers.{name}: {said}"
+        for *account, folder in settings.full_names() if isinstance(settings, IMAPSettings) else ():
+            others = readers.setdefault(tuple(account), [])
+            for other, theirs in others:
+                if other != name and overlap(folder, theirs):
+                    also = "" if folder == theirs else f", by {theirs}"
+                    said = f"servers.{other} reads {folder} of {account[-1]}, too{also}; a folder has one reader"
+                    yield ("servers", name), f"servers.{name}: {said}"
+                    break
+            others.append((name, folder))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 INBOX = "INBOX"
 """Every account has it, under this name, in any case of letters (RFC 3501, 5.1)."""
+_WILD = {"*": ".*", "%": "[^/.]*"}
 _NOT_ASCII = re.compile(r"&|[^\x20-\x7e]+")
 _SHIFTED = re.compile(r"&([^-&]*)-")
 
@@ -42,6 +43,18 @@ def as_written(name: str) -> str:
 def is_pattern(name: str) -> bool:
     """Return whether ``name`` stands for all folders that match it, as LIST has it (RFC 3501, 6.3.8)."""
     return "*" in name or "%" in name
+
+
+def overlap(one: str, other: str) -> bool:
+    """Return whether a folder may have both names, of which each may be a pattern. Two patterns overlap if one of them
+    matches the other."""
+    return one == other or _matches(one, other) or _matches(other, one)
+
+
+def _matches(pattern: str, name: str) -> bool:
+    """Match as LIST does (RFC 3501, 6.3.8); the server's delimiter may be ``/`` or ``.``."""
+    parts = (_WILD.get(char) or re.escape(char) for char in pattern)
+    return re.fullmatch("".join(parts), name) is not None
 
 
 def encode(name: str) -> str:

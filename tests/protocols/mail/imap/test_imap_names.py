@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from protocols.mail.imap.grammar import ListedFolder, read_list, read_namespaces, read_next_uid
-from protocols.mail.imap.names import FolderNames, decode, encode, is_pattern
+from protocols.mail.imap.names import FolderNames, decode, encode, is_pattern, overlap
 
 DONE = b"completed (0.001 + 0.000 secs)."
 
@@ -98,3 +98,21 @@ def test_what_status_says() -> None:
 def test_any_lines_are_read_without_an_error(lines: list[bytes]) -> None:
     for read in (read_list, read_namespaces, read_next_uid):
         read([*lines, DONE])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("INBOX", "INBOX", True),
+        ("INBOX", "Inbox.a", False),
+        ("Team/*", "Team/a/b", True),
+        ("Team/%", "Team/a/b", False),
+        ("Team/%", "Team/a", True),
+        ("Team/*", "Teams", False),
+        ("*", "Team/*", True),
+        ("a+b*", "a+bc", True),
+        ("a.b", "a+b", False),
+    ],
+)
+def test_whether_two_names_may_be_one_folder(one: str, other: str, same: bool) -> None:
+    assert overlap(one, other) is overlap(other, one) is same
