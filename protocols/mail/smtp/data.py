@@ -13,7 +13,7 @@ class MessageBuffer:
     """A message as far as it has come. It checks size and lines on the way.
 
     BytesIO grows where it is, and hands out the bytes that it has gathered without a copy, so a message is in memory
-    once, whoever reads it.
+    once.
     """
 
     def __init__(self, limit: int, max_line: int, head: bytes = b"") -> None:
