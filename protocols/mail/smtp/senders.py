@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from protocols.errors import RemoteProtocolError
 from protocols.mail.addresses import check_address, check_domain
-from protocols.mail.headers import lf_ended, message_block
+from protocols.mail.headers import MAX_HEADER_BLOCK, lf_ended, message_block
 from protocols.mail.message.address import addresses
 
 ANY = "*"
@@ -36,12 +36,13 @@ class Senders:
 
     def check_header(self, user: str, message: bytes) -> None:
         """Check From. Raises RemoteProtocolError if it names somebody else, and if it is missing, there twice, or not
-        readable: another reader may find another address in it. ``message`` begins with the whole header."""
+        readable: another reader may find another address in it."""
         if ANY in self._of.get(user, ()):
             return
-        block = message_block(lf_ended(message))
+        beginning = message[: MAX_HEADER_BLOCK + 1]  # so a header that is too long is seen to be
+        block = message_block(lf_ended(beginning))
         values = [value for name, value in block.fields if name == b"from"]
-        like_from = _LIKE_FROM.findall(message.partition(b"\r\n\r\n")[0])
+        like_from = _LIKE_FROM.findall(beginning.partition(b"\r\n\r\n")[0])
         named = list(_named(values[0])) if len(values) == len(like_from) == 1 and not block.defects else []
         if not named or not all(self.may(user, address) for address in named):
             raise RemoteProtocolError("5.7.1 A mail of yours needs one From, with an address of yours", answer=550)

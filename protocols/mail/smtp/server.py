@@ -18,7 +18,6 @@ from protocols.access.logins import Logins
 from protocols.asgi import Application, EmailScope, Routable, describe
 from protocols.errors import RemoteProtocolError
 from protocols.mail.authentication.authenticator import Authenticator
-from protocols.mail.headers import MAX_HEADER_BLOCK
 from protocols.mail.run import deliver_to_each, warn_of_rejections
 from protocols.mail.scope import email_scope
 from protocols.mail.smtp.senders import Senders
@@ -180,7 +179,7 @@ class SMTPServer(Server, SessionOwner):
         if hops > MOST_HOPS:
             raise RemoteProtocolError("5.4.6 Too many hops, this mail goes round in circles", answer=554)
         if session.user is not None:
-            self.senders.check_header(session.user, message[:MAX_HEADER_BLOCK])
+            self.senders.check_header(session.user, message)
 
     async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
