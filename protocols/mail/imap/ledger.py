@@ -115,6 +115,12 @@ class Ledger:
         self._handled[place] = _Handled(digest, mark)
         self._change(place, f"{digest} {mark}".encode())
 
+    def remark(self, uids: Iterable[int], mark: Mark) -> None:
+        """Note that messages, if they are noted, are to get ``mark`` now."""
+        for uid in uids:
+            if (known := self._handled.get(Place(self._uidvalidity, uid))) is not None:
+                self.note(uid, known.digest, mark)
+
     def forget(self, uids: Iterable[int]) -> None:
         """Forget messages that are marked."""
         self._forget([Place(self._uidvalidity, uid) for uid in uids])

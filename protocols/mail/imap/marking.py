@@ -103,8 +103,9 @@ class Marking:
         self._settled(uids)
 
     async def _copy(self, uids: list[int], target: str) -> None:
-        """Copy, and owe the rest: if that is refused, they are not copied again."""
+        """Copy, and owe the rest: if that is refused, or the connection is lost, they are not copied again."""
         await self._mailbox.copy(uids, target)
+        self._folder.ledger.remark(uids, _DELETE)
         for uid in uids:
             self._folder.pending.decide(uid, _DELETE)
         self._copied = True

@@ -105,6 +105,7 @@ class FolderSession:
     async def _handle_batch(self, uids: list[int]) -> None:
         with self._fetching(uids):
             sizes = await self._sizes(uids)
+            await self._not_given(set(uids) - sizes.keys(), "size")
         for group in self._groups(sizes):
             await self._handle_group(group)
 
@@ -141,15 +142,18 @@ class FolderSession:
             given = await self._mailbox.fetch(group, sum(group.values()))
         messages = [message for message in given if message.uid in group]  # a server may send others, too
         self._pending.fetched(group)
-        if missing := group.keys() - {message.uid for message in messages}:
-            for uid in await self._mailbox.present(missing):
-                self._deferred(uid, None, "the server gives no content")
+        await self._not_given(group.keys() - {message.uid for message in messages}, "content")
         for message in messages:
             if self._folder.stopping:
                 return
             await self._handle(message)
             if time.monotonic() - self._marking.last > SOON:
                 await self._marking.settle()
+
+    async def _not_given(self, uids: Collection[int], what: str) -> None:
+        """Defer those that are there all the same."""
+        for uid in await self._mailbox.present(uids) if uids else ():
+            self._deferred(uid, None, f"the server gives no {what}")
 
     @contextlib.contextmanager
     def _fetching(self, uids: Collection[int]) -> Iterator[None]:

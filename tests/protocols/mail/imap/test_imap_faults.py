@@ -569,3 +569,30 @@ async def test_a_folder_that_is_moved_to_under_another_name_is_not_read() -> Non
     async with lied_to(liar, desk, folder="INBOX.Processed") as reader:
         await until(lambda: words in reader.status.detail)
     assert desk.scopes == []
+
+
+async def test_what_was_copied_is_not_copied_again_after_the_connection_was_lost() -> None:
+    """Without MOVE: a server that hangs up at the second of its commands would fill the folder with copies."""
+    liar = Liar(
+        GREETING,
+        CAPABILITY=b"* CAPABILITY IMAP4rev1 IDLE UIDPLUS\r\n",
+        UID_SEARCH=b"* SEARCH 9\r\n",
+        UID_FETCH=_fetched(9),
+        UID_STORE=b"!* BYE no\r\n",
+    )
+    desk = Desk()
+
+    def sent(command: str) -> int:
+        return sum(line.startswith(command) for line in liar.commands)
+
+    async with lied_to(liar, desk, reconnect=0.05):
+        await until(lambda: sent("UID STORE") == 3)
+    assert len(desk.scopes) == 1
+    assert sent("UID COPY") == 1
+
+
+async def test_a_message_without_a_size_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    fetched = _fetched(9).replace(b"RFC822.SIZE 5 ", b"")
+    liar = Liar(GREETING, UID_SEARCH=b"* SEARCH 9\r\n", UID_FETCH=fetched, IDLE=b"!+ idling\r\n")
+    async with lied_to(liar):
+        await until(lambda: "message 9 deferred (the server gives no size), next in 30 s" in caplog.text)
