@@ -66,7 +66,7 @@ async def claims(store: SQLiteStore, count: int) -> float:
         event = new_id()
         claim = await store.claim(f"sms:{event}", id=event, now=time.time(), ttl=86400.0)
         reply = Outgoing(f"{claim.id}-0", claim.id, "sms", CONTENT)
-        await store.settle(f"sms:{event}", result=b"accepted", outgoing=[reply])
+        await store.settle(claim, result=b"accepted", outgoing=[reply])
 
     return await every(count, deliver)
 

@@ -357,7 +357,7 @@ class StoreContract:
         assert (first.id, first.state, first.attempts, first.received) == ("e1", "ours", 1, NOW)
         assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "busy"
         assert (await other.claim("key", id="e3", now=NOW + 61, ttl=60)).state == "busy"
-        await store.settle("key", result=b"250")
+        await store.settle(first, result=b"250")
         again = await other.claim("key", id="e4", now=NOW + 5, ttl=60)
         assert (again.id, again.state, again.received, again.result) == ("e1", "done", NOW, b"250")
 
@@ -378,9 +378,30 @@ class StoreContract:
             assert taken.attempts == 1
             await store.retry("m1", due=NOW, error="deferred", counted=False)
 
+    async def test_claims_of_one_moment_are_each_given_once(self, store: Store) -> None:
+        """New, repeated, failed before, and of a key that can only be written out: all in one commit."""
+        await store.claim("failed", id="e1", now=NOW, ttl=60, failed_as="same")
+        await store.release("failed", error="E")
+        asked = [("new", ""), ("new", ""), ("other", "same"), ("third", "same"), ("failed", ""), ("\udcff", "else")]
+        calls = [
+            store.claim(key, id=f"n{number}", now=NOW, ttl=60, failed_as=looks)
+            for number, (key, looks) in enumerate([*asked, *asked])
+        ]
+        found = await asyncio.gather(*calls)
+        ours = sorted((claim.key, claim.attempts) for claim in found if claim.state == "ours")
+        assert ours == [("\\udcff", 1), ("failed", 2), ("new", 1), ("other", 1), ("third", 1)]
+        assert {claim.state for claim in found} == {"ours", "busy"}
+
+    async def test_a_claim_that_has_become_another_messages_is_not_settled(self, store: Store) -> None:
+        late = await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.release("key", error="E")
+        assert (await store.claim("key", id="e2", now=NOW + 61, ttl=60)).attempts == 1
+        await store.settle(late, result=b"late")
+        assert (await store.claim("key", id="e3", now=NOW + 61, ttl=60)).state == "busy"
+
     async def test_an_expired_claim_is_forgotten(self, store: Store) -> None:
-        await store.claim("key", id="e1", now=NOW, ttl=60)
-        await store.settle("key", result=b"")
+        claim = await store.claim("key", id="e1", now=NOW, ttl=60)
+        await store.settle(claim, result=b"")
         again = await store.claim("key", id="e2", now=NOW + 60.1, ttl=60)
         assert (again.id, again.state, again.attempts) == ("e2", "ours", 1)
 
@@ -397,7 +418,7 @@ class StoreContract:
 
     async def test_a_claim_is_settled_with_what_is_buried(self, store: Store) -> None:
         claim = await store.claim("key", id="e1", now=NOW, ttl=60)
-        await store.dead_letter(a_message(claim.id), error="E", claim="key")
+        await store.dead_letter(a_message(claim.id), error="E", claim=claim)
         assert (await store.claim("key", id="e2", now=NOW, ttl=60)).state == "done"
         assert ids(await store.dead()) == ["e1"]
 
@@ -410,7 +431,7 @@ class StoreContract:
         assert (again.id, again.key, again.state, again.attempts) == ("e1", "k1", "ours", 2)
         assert (await store.claim("k4", id="e4", now=NOW, ttl=60, failed_as="same")).id == "e4", "it is busy again"
         assert (await store.claim("k5", id="e5", now=NOW, ttl=60)).id == "e5"
-        await other.settle("k1", result=b"")
+        await other.settle(again, result=b"")
         assert (await store.claim("k6", id="e6", now=NOW, ttl=60, failed_as="same")).id == "e6", "it is done"
         await store.release("k2", error="E")
         assert (await store.claim("k7", id="e7", now=NOW + 60, ttl=60, failed_as="same")).id == "e7", "it has expired"
@@ -451,7 +472,7 @@ class StoreContract:
         await store.claim("key", id="e1", now=NOW, ttl=60)
         await store.release("key", error="E1")
         claim = await store.claim("key", id="e2", now=NOW, ttl=60)
-        await store.dead_letter(a_message(claim.id), error="E2", claim=claim.key)
+        await store.dead_letter(a_message(claim.id), error="E2", claim=claim)
         tried = ["received", "attempt 1", "failed: E1", "attempt 2", "failed: E2", "dead"]
         assert await self.told(store, "e1") == tried
         await store.requeue(["e1"])
@@ -552,8 +573,8 @@ class StoreContract:
             "k1done", outgoing=[Outgoing(f"k1done-{number}", "k1done", "sms", b"") for number in range(20)]
         )
         await store.dead_letter((await store.get("k1dead")) or a_message(), error="E")
-        await store.claim("key", id="k1claim", now=NOW, ttl=60)
-        await store.settle("key", result=b"", outgoing=[Outgoing("k2-0", "k1claim", "sms", b"")])
+        claim = await store.claim("key", id="k1claim", now=NOW, ttl=60)
+        await store.settle(claim, result=b"", outgoing=[Outgoing("k2-0", "k1claim", "sms", b"")])
         assert await store.find("k1") == ["k1claim", "k1dead", "k1done", "k1runs", "k1waits"]
         assert await store.find("k1", limit=2) == ["k1claim", "k1dead"]
         assert await store.find("k1done") == ["k1done"], "an event and what it sends are one"
@@ -586,8 +607,8 @@ class StoreContract:
             Outgoing("o-2", "o", "sms", b"", lane="sms texts", behind="o-1"),
         ]
         await store.finish("o", outgoing=items)
-        await store.claim("key", id="c", now=NOW + 1, ttl=60)
-        await store.settle("key", result=b"", outgoing=[Outgoing("c-0", "c", "email", b"")])
+        claim = await store.claim("key", id="c", now=NOW + 1, ttl=60)
+        await store.settle(claim, result=b"", outgoing=[Outgoing("c-0", "c", "email", b"")])
         await store.finish("nobody", outgoing=[Outgoing("x-0", "x", "mqtt", b"")])
         (taken,) = await store.take_outgoing(1, now=NOW)
         assert taken.id == "o-0"
@@ -781,13 +802,13 @@ class StoreContract:
         assert ids_of(await store.take_outgoing(9, now=now + 60)) == ["l-0", "l-3", "l-4", "l-5"]
 
     async def sends(self, store: Store, items: list[Outgoing]) -> None:
-        await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
-        await store.settle(items[0].message, result=b"", outgoing=items)
+        claim = await store.claim(items[0].message, id=items[0].message, now=NOW, ttl=60)
+        await store.settle(claim, result=b"", outgoing=items)
 
     async def test_the_same_thing_to_send_is_kept_once(self, store: Store) -> None:
         item = Outgoing("x-0", "x", "email", b"mail")
-        await store.claim("key", id="x", now=NOW, ttl=60)
-        await asyncio.gather(*(store.settle("key", result=b"", outgoing=[item]) for _ in range(3)))
+        claim = await store.claim("key", id="x", now=NOW, ttl=60)
+        await asyncio.gather(*(store.settle(claim, result=b"", outgoing=[item]) for _ in range(3)))
         assert ids_of(await store.take_outgoing(9, now=NOW)) == ["x-0"]
 
     # Owners.
@@ -944,8 +965,8 @@ class StoreContract:
         await store.take(1, now=NOW)
         await store.finish("done")
         await store.claim("busy", id="b", now=NOW, ttl=1)
-        await store.claim("over", id="o", now=NOW, ttl=1)
-        await store.settle("over", result=b"")
+        over = await store.claim("over", id="o", now=NOW, ttl=1)
+        await store.settle(over, result=b"")
         await store.dead_letter(a_message("dead"), error="E")
         assert await store.purge(now=(await store.history("done"))[-1].at) == 0
         later = (await store.history("done"))[-1].at + KEEP + NOW

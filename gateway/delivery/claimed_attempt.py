@@ -78,17 +78,17 @@ class ClaimedAttempt:
             case "dead":
                 answer = [kind.dead()]
                 message = self._incoming.message(claim)
-                keep = partial(self._here.messages.dead_letter, message, error=outcome.failure, claim=claim.key)
+                keep = partial(self._here.messages.dead_letter, message, error=outcome.failure, claim=claim)
             case _:
                 answer = [kind.reject()]
-                keep = partial(claims.settle, claim.key, result=codec.encode({}, answer))
+                keep = partial(claims.settle, claim, result=codec.encode({}, answer))
         await retry_until_stored(keep, told=running.say)
         return answer
 
     async def _done(self, outcome: Outcome, answer: Sequence[Event], running: RunningAttempt) -> None:
         here, claim = self._here, self._claim
         outgoing: list[Outgoing] = outgoing_of(claim.id, self._scope, outcome.outgoing, here.claims.now())
-        settle = partial(here.claims.settle, claim.key, result=codec.encode({}, answer), outgoing=outgoing)
+        settle = partial(here.claims.settle, claim, result=codec.encode({}, answer), outgoing=outgoing)
         await retry_until_stored(settle, told=running.say)
         if outgoing:
             here.outgoing.notify()

@@ -106,7 +106,7 @@ async def _repeated(here: Deliveries, incoming: Incoming, claim: Claim) -> Answe
     except LocalProtocolError as error:
         said = f"its handler's answer is not valid: {error}"
         logger.error("%s: now among the dead letters, %s", describe(incoming.scope), said)
-        await here.messages.dead_letter(incoming.message(claim), error=said, claim=claim.key)
+        await here.messages.dead_letter(incoming.message(claim), error=said, claim=claim)
         return taken
 
 

@@ -59,7 +59,7 @@ class InboxStore(Clock, Protocol):
         """A running message failed: let it wait until ``due``. Its attempt is not ``counted`` if it was no failure: a
         handler may say "not now"."""
 
-    async def dead_letter(self, message: Message, *, error: str, claim: str | None = None) -> None:
+    async def dead_letter(self, message: Message, *, error: str, claim: Claim | None = None) -> None:
         """``message``, running or not kept yet, is dead: keep it until an operator requeues or drops it. If ``claim``
         is given, that claim is settled in the same commit."""
 
@@ -82,7 +82,7 @@ class ClaimStore(Clock, Protocol):
         A claim that is busy or done is found by its key only.
         """
 
-    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+    async def settle(self, claim: Claim, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
         """The claimed message is handled: keep ``result`` for repetitions, and what its handler sends."""
 
     async def release(self, key: str, *, error: str, counted: bool = True) -> None:

@@ -12,8 +12,8 @@ class SQLiteClaims(StoreSession):
         call = claims.Request(self._owner, key, id, now, ttl, failed_as, received=now + self._set_forward())
         return await self._run(claims.claim, call, undo=claims.give_back, syncs=False)
 
-    async def settle(self, key: str, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
-        await self._run(claims.settle, (key, result, outgoing))
+    async def settle(self, claim: Claim, *, result: bytes, outgoing: Sequence[Outgoing] = ()) -> None:
+        await self._run(claims.settle, (claim, result, outgoing))
 
     async def release(self, key: str, *, error: str, counted: bool = True) -> None:
         await self._run(claims.release, (key, error, counted))

@@ -38,7 +38,7 @@ class SQLiteInbox(StoreSession):
     async def retry(self, id: str, *, due: float, error: str, counted: bool = True) -> None:
         await self._run(sql.retry, (id, due, error, counted, self._set_forward()))
 
-    async def dead_letter(self, message: Message, *, error: str, claim: str | None = None) -> None:
+    async def dead_letter(self, message: Message, *, error: str, claim: Claim | None = None) -> None:
         await self._run(sql.dead_letter, (message, error, claim))
 
     async def is_known(self, id: str) -> bool:

@@ -208,10 +208,12 @@ async def test_a_verdict_of_an_older_version_that_cannot_be_given_is_a_dead_lett
     own, events = email(), [MAIL[0]]
     key = identity_of(own, events).key
     assert key
-    await store.claim(key, id="old", now=1e12, ttl=1e12)
-    await store.settle(key, result=codec.encode({}, [{"type": "email.reject", "code": 250, "reason": "x"}]))
+    claim = await store.claim(key, id="old", now=1e12, ttl=1e12)
+    await store.settle(claim, result=codec.encode({}, [{"type": "email.reject", "code": 250, "reason": "x"}]))
     for _ in range(2):
-        assert await deliver(Guard(never, Policy(attempts=3), "label"), own, events) == [{"type": "email.accept"}]
+        assert await deliver(Guard(never, Policy(attempts=3), "label"), own, events) == [
+            {"type": "email.accept", "failed": True}
+        ]
     [dead] = await store.dead()
     assert dead.error == (
         "its handler's answer is not valid: email.reject: code is 250; write an integer from 500 to 599, "
@@ -238,9 +240,9 @@ async def test_what_an_older_version_kept_and_nobody_can_send_is_a_dead_item(
     devices = MQTTServer(app, MQTTSettings(bind="127.0.0.1:0"), name="devices", state={})
     texts = SMSWebhook(app, TwilioSettings(on="web", path="/", auth_token=Secret("t"), account_sid="AC1"), name="texts")
     listener = {"mqtt": "devices", "email": "mail", "sms": "texts"}[kind]
-    await store.claim("e", id="e", now=1.0, ttl=1e12)
+    claim = await store.claim("e", id="e", now=1.0, ttl=1e12)
     outgoing = outgoing_of("e", {"listener": listener, "provider": "twilio"}, [event], store.now())
-    await store.settle("e", result=b"", outgoing=outgoing)
+    await store.settle(claim, result=b"", outgoing=outgoing)
     outbox = Outbox(deliveries.get(), make_outlets([devices, texts], Given(MaildirSubmission(str(tmp_path)))))
     outbox.start()
 

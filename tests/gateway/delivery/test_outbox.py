@@ -66,9 +66,9 @@ async def sending(store: SQLiteStore, *hooks: SMSWebhook) -> AsyncIterator[Outbo
 async def reply(store: SQLiteStore, event: str, listener: str, *texts: str) -> None:
     """What a handler of the text ``event`` has replied, committed with its "done"."""
     events = [{"type": "sms.send", "to": "+447400123456", "from": "+15005550006", "text": text} for text in texts]
-    await store.claim(event, id=event, now=1.0, ttl=60.0)
+    claim = await store.claim(event, id=event, now=1.0, ttl=60.0)
     outgoing = outgoing_of(event, {"listener": listener, "provider": "twilio"}, events, store.now())
-    await store.settle(event, result=b"", outgoing=outgoing)
+    await store.settle(claim, result=b"", outgoing=outgoing)
     deliveries.get().outgoing.notify()
 
 
@@ -276,9 +276,9 @@ async def mailing(store: SQLiteStore, there: Peer, *, keep: Keep | None = None) 
 
 
 async def mails(store: SQLiteStore, event: str, *recipients: str, number: int = 1) -> None:
-    await store.claim(event, id=event, now=1.0, ttl=60.0)
+    claim = await store.claim(event, id=event, now=1.0, ttl=60.0)
     items = outgoing_of(event, {"listener": "mail"}, [MAIL | {"rcpt_to": list(recipients)}] * number, store.now())
-    await store.settle(event, result=b"", outgoing=items)
+    await store.settle(claim, result=b"", outgoing=items)
     deliveries.get().outgoing.notify()
 
 

@@ -12,11 +12,12 @@ from test_identity import NOW
 from gateway import AsyncSMSConsumer, Policy
 from gateway.delivery.guard import Guard
 from gateway.scopes.sms.delivery import SMSDelivery
-from gateway.store import codec
+from gateway.store import Claim, ClaimState, codec
 from gateway.store.sqlite import SQLiteStore
 
 KEY = SMSDelivery().identity(sms(), TEXT).key
 ANSWER = [{"type": "sms.send", "text": "from there", "media": []}, {"type": "sms.accept"}]
+CLAIM = Claim("e1", ClaimState.OURS, 1, NOW, key=KEY)
 
 
 class Here(AsyncSMSConsumer):
@@ -34,7 +35,7 @@ async def other(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     monkeypatch.setattr("gateway.delivery.guard.FIRST_LOOK", 0.01)
     other = SQLiteStore(store.path)
     await other.open()
-    assert (await other.claim(KEY, id="e1", now=NOW, ttl=60.0)).state == "ours"
+    assert await other.claim(KEY, id="e1", now=NOW, ttl=60.0) == CLAIM
     yield other
     await other.close()
 
@@ -52,7 +53,7 @@ async def waiting() -> "asyncio.Task[list[Any]]":
 
 async def test_it_gets_the_answer_of_the_other(other: SQLiteStore) -> None:
     task = await waiting()
-    await other.settle(KEY, result=codec.encode({}, ANSWER))
+    await other.settle(CLAIM, result=codec.encode({}, ANSWER))
     assert (await task, Here.runs) == (ANSWER, 0)
 
 
@@ -74,5 +75,5 @@ async def test_whose_time_is_out_is_told_to_try_again(other: SQLiteStore) -> Non
         server.say(*TEXT)
         await asyncio.sleep(0.05)
     assert server.heard() == [{"type": "sms.defer"}]
-    await other.settle(KEY, result=b"")
+    await other.settle(CLAIM, result=b"")
     assert (await deliver(guard(), sms(), TEXT), Here.runs) == ([{"type": "sms.accept"}], 0)

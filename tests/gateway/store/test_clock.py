@@ -94,8 +94,8 @@ async def test_a_machine_that_starts_with_another_time_waits_no_longer(
 ) -> None:
     """Without a battery it begins in 1970, or where its clock was an hour ago."""
     await failed(store, 100.0)
-    await store.claim("key", id="e", now=store.now(), ttl=60.0)
-    await store.settle("key", result=b"")
+    claim = await store.claim("key", id="e", now=store.now(), ttl=60.0)
+    await store.settle(claim, result=b"")
     monkeypatch.setattr(store_clock, "boot", lambda: "another start")
     step(-HOUR)
     await again(store)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from gateway.store import Message
+from gateway.store import Claim, Message
 from gateway.store.sqlite import SQLiteStore
 
 Result = TypeVar("Result")
@@ -44,6 +44,8 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.run(self.store.open()) == ""
         self.model: dict[str, Modelled] = {}
         self.claims: dict[str, tuple[str, str, int]] = {}
+        self.claimed: dict[str, Claim] = {}
+        """What the store said of each."""
         self.now = 100.0
 
     def run(self, call: Coroutine[Any, Any, Result]) -> Result:
@@ -190,7 +192,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from("xyz"), number=st.integers(0, 10**9))
     def claim(self, key: str, number: int) -> None:
-        got = self.run(self.store.claim(key, id=f"c{number}", now=self.now, ttl=1e6))
+        got = self.claimed[key] = self.run(self.store.claim(key, id=f"c{number}", now=self.now, ttl=1e6))
         event, state, attempts = self.claims.get(key, (f"c{number}", "free", 0))
         attempts += state == "free"
         expected = (event, {"free": "ours"}.get(state, state), attempts)
@@ -199,8 +201,8 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(key=st.sampled_from("xyz"))
     def settle(self, key: str) -> None:
-        self.run(self.store.settle(key, result=key.encode()))
         if key in self.claims:
+            self.run(self.store.settle(self.claimed[key], result=key.encode()))
             event, _, attempts = self.claims[key]
             self.claims[key] = (event, "done", attempts)
 

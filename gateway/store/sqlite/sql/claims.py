@@ -2,11 +2,12 @@
 
 import logging
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.store.sqlite.sql import history, outgoing
+from gateway.store.sqlite.sql.many import execute_values
 from gateway.store.sqlite.sql.rows import DAMAGED, checksum, listed, text
 from gateway.store.sqlite.sql.schema import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState, Outgoing
@@ -30,13 +31,23 @@ class Request:
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
-    return [_claim(db, call) for call in calls]
+    """Whatever nobody has claimed before is claimed by one statement, and the rest one by one."""
+    known = {key for (key,) in execute_values(db, _SEEN, [(text(call.key), text(call.failed_as)) for call in calls])}
+    new = {key: call for call in calls if (key := text(call.key)) not in known}
+    first = dict(zip(map(id, new.values()), _first(db, list(new.values())), strict=True))
+    return [first.get(id(call)) or _claim(db, call) for call in calls]
+
+
+_SEEN = f"""WITH new (key, looks) AS (VALUES) SELECT key FROM new
+    WHERE EXISTS (SELECT 1 FROM claims WHERE claims.key = new.key) OR looks <> '' AND EXISTS
+    (SELECT 1 FROM claims INDEXED BY claims_failed WHERE failed_as = looks AND failed_as <> '' AND state = {FREE})"""
+"""The keys that are in the table, or look like a claim there that has failed."""
 
 
 def _claim(db: Database, call: Request) -> Claim:
     known = _known(db, call)
     if known is None:
-        return _first(db, call)
+        return _first(db, [call])[0]
     if known.state is ClaimState.OURS:
         sql = f"""UPDATE claims SET state = {BUSY}, owner = ?, attempts = ?, expires = ?, failed_as = ?,
             story = substr(story || ?, ?) WHERE key = ?"""
@@ -71,44 +82,46 @@ def _known(db: Database, call: Request) -> Claim | None:
 _LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
 
 
-def _first(db: Database, call: Request) -> Claim:
-    sql = f"""INSERT OR REPLACE INTO claims
-        (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as)
-        VALUES (?, ?, {BUSY}, ?, 1, ?, ?, x'', ?, ?, ?)"""
+_FIRST = """INSERT OR REPLACE INTO claims
+    (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as) VALUES"""
+
+
+def _first(db: Database, calls: Sequence[Request]) -> list[Claim]:
+    execute_values(db, _FIRST, [_row(call) for call in calls])
+    return [Claim(call.id, ClaimState.OURS, 1, call.received, key=text(call.key)) for call in calls]
+
+
+def _row(call: Request) -> tuple[object, ...]:
     key, id_ = text(call.key), text(call.id)
-    total = checksum(b"", key, id_, call.received)
-    step, failed_as = history.line("attempt 1"), text(call.failed_as)
-    db.execute(sql, (key, id_, call.owner, call.received, call.now + call.ttl, total, step, failed_as))
-    return Claim(call.id, ClaimState.OURS, 1, call.received, key=key)
+    total, step = checksum(b"", key, id_, call.received), history.line("attempt 1")
+    return (key, id_, BUSY, call.owner, 1, call.received, call.now + call.ttl, b"", total, step, text(call.failed_as))
 
 
-Settled = tuple[str, bytes, Sequence[Outgoing]]
+Settled = tuple[Claim, bytes, Sequence[Outgoing]]
 
 
 def settle(db: Database, calls: Sequence[Settled]) -> list[None]:
-    _done(db, {key: result for key, result, _ in calls}, "story || ?", history.line("done"))
+    step = history.line("done")
+    execute_values(db, _DONE, [_result(claim, result, step) for claim, result, _ in calls])
     outgoing.put(db, [item for _, _, items in calls for item in items])
     return [None] * len(calls)
 
 
-def hand_over(db: Database, keys: Sequence[str], *, begun: bool) -> None:
+def hand_over(db: Database, claims: Iterable[Claim], *, begun: bool) -> None:
     """Give the claimed message to the inbox, where it has a history of its own. The claim's history stays only if its
     handler was ``begun``."""
-    _done(db, dict.fromkeys(keys, b""), "CASE WHEN ? THEN story ELSE '' END", begun)
+    execute_values(db, _DONE if begun else _NOT_BEGUN, [_result(claim, b"", "") for claim in claims])
 
 
-def _done(db: Database, results: Mapping[str, bytes], steps: str, value: object) -> None:
-    """Settle the claims of these keys, with their results."""
-    by_key = {text(key): result for key, result in results.items()}
-    known = db.execute(_ID_AND_TIME, [listed(by_key)]).fetchall()
-    sql = f"UPDATE claims SET state = {DONE}, owner = '', result = ?, checksum = ?, story = {steps} WHERE seq = ?"
-    db.executemany(
-        sql,
-        [(by_key[key], checksum(by_key[key], key, id_, received), value, seq) for seq, key, id_, received in known],
-    )
+_DONE = f"""UPDATE claims SET state = {DONE}, owner = '', result = new.column3, checksum = new.column4,
+    story = story || new.column5 FROM (VALUES) AS new WHERE key = new.column1 AND id = new.column2"""
+_NOT_BEGUN = _DONE.replace("story || ", "")
 
 
-_ID_AND_TIME = "SELECT seq, key, id, received FROM claims WHERE key IN (SELECT value FROM json_each(?))"
+def _result(claim: Claim, result: bytes, step: str) -> tuple[object, ...]:
+    """The columns of ``new``."""
+    key, id_ = text(claim.key), text(claim.id)
+    return key, id_, result, checksum(result, key, id_, claim.received), step
 
 
 def give_back(db: Database, calls: Sequence[Claim]) -> list[None]:

@@ -15,7 +15,7 @@ from gateway.store.sqlite.sql.put import KEYED
 from gateway.store.sqlite.sql.rows import DAMAGED, MESSAGE, listed, message_of, message_values, text
 from gateway.store.sqlite.sql.schema import BEHIND, DEAD, GONE, RUNNING, WAITING
 from gateway.store.sqlite.sql.take import Take
-from gateway.store.values import Message, Outgoing
+from gateway.store.values import Claim, Message, Outgoing
 
 logger = logging.getLogger(__name__)
 
@@ -191,7 +191,7 @@ _DEAD_LETTER = f"""INSERT INTO messages
     attempts = excluded.attempts, story = substr(story || excluded.story, {-history.LONGEST})"""
 
 
-def dead_letter(db: Database, calls: Sequence[tuple[Message, str, str | None]]) -> list[None]:
+def dead_letter(db: Database, calls: Sequence[tuple[Message, str, Claim | None]]) -> list[None]:
     for message, error, _ in calls:
         values = message_values(replace(message, due=0.0))
         db.execute(_DEAD_LETTER, (*values, text(error), history.failed(error) + history.line("dead")))

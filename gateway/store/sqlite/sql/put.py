@@ -3,17 +3,15 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from gateway.store.sqlite.sql import claims, history
+from gateway.store.sqlite.sql.many import execute_values
 from gateway.store.sqlite.sql.rows import listed, message_values, text
 from gateway.store.sqlite.sql.schema import BEHIND, DEAD, RUNNING, WAITING, StoredState
 from gateway.store.values import Claim, ClaimState, Message
 
 Database = sqlite3.Connection
 
-_ROWS = 64
-"""Rows of one INSERT. Between statements the event loop's thread may take the interpreter: the fewer, the faster."""
 KEYED = "key <> '' AND key <> id"
 """A message whose key is empty, or its own id, has no order to keep."""
 
@@ -62,7 +60,7 @@ def put_once(db: Database, calls: Sequence[PutOnce]) -> list[Begun]:
         for call, claim in ours
     ]
     begun = {claim.key: each for (_, claim), each in zip(ours, put(db, puts), strict=True)}
-    claims.hand_over(db, list(begun), begun=False)
+    claims.hand_over(db, [claim for _, claim in ours], begun=False)
     return [(claim, next(iter(begun.pop(claim.key, ())), None)) for claim in claimed]
 
 
@@ -121,18 +119,11 @@ def _as_taken(message: Message) -> Message:
 
 
 _PUT = """INSERT INTO messages
-    (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story) VALUES """
-
-
-@lru_cache
-def _statement(rows: int) -> str:
-    return _PUT + ", ".join(["(?,?,?,?,?,?,?,?,?,?,?,?,?)"] * rows)
+    (id, type, route, key, subject, received, content, checksum, attempts, due, state, owner, story) VALUES"""
 
 
 def _insert(db: Database, rows: Sequence[tuple[object, ...]]) -> None:
     try:
-        for start in range(0, len(rows), _ROWS):
-            some = rows[start : start + _ROWS]
-            db.execute(_statement(len(some)), [value for row in some for value in row])
+        execute_values(db, _PUT, rows)
     except sqlite3.IntegrityError as error:
         raise ValueError(f"not stored: {error}") from error
