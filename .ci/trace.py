@@ -86,7 +86,7 @@ AGAIN = {
         gateway/routing/scope_types.py gateway/scopes/email/delivery.py gateway/scopes/email/patterns.py
         gateway/scopes/mqtt/delivery.py gateway/services.py gateway/store/codec.py gateway/store/sqlite/sql/clock.py
         protocols/asgi.py protocols/checkpoint.py protocols/events.py protocols/http/events.py
-        protocols/mail/smtp/data.py protocols/mail/smtp/incoming.py protocols/mail/verdict.py
+        protocols/mail/headers.py protocols/mail/smtp/data.py protocols/mail/smtp/incoming.py protocols/mail/verdict.py
         protocols/mqtt/events.py protocols/mqtt/wire/parser.py protocols/net/byte_budget.py protocols/queue.py
         protocols/sms/provider.py protocols/sms/providers/generic.py protocols/sms/senders.py protocols/tasks.py
         protocols/wakeup.py""",

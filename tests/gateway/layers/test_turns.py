@@ -80,7 +80,7 @@ async def test_channels_are_made_and_forgotten_on_and_on() -> None:
     [
         (lambda app: TextRun(app, SMS, TextMessage("+1", "+2", "m", "hi")), None, TEXT),
         (lambda app: TextAttempt(app, SMS, [{"type": "sms.receive", "text": "", "media": []}]), None, TEXT),
-        (lambda app: EmailAttempt(app, {"type": "email"}, []), None, MAIL),
+        (lambda app: EmailAttempt(app, scope("email"), []), None, MAIL),
         (
             lambda app: MQTTAttempt(app, {"type": "mqtt", "username": None}, []),
             {"type": "mqtt.accept"},

@@ -5,6 +5,7 @@ import pkgutil
 import re
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -103,7 +104,10 @@ def test_none_of_our_own_expressions_is_dangerous() -> None:
     ours: dict[str, re.Pattern[Any]] = {}
     for package in (gateway, protocols):
         for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-            if not found.name.endswith("__main__"):
+            if found.name.startswith("gateway.django."):  # importing them needs a project's settings
+                name = found.name.rpartition(".")[2]
+                assert "re.compile" not in Path(gateway.__path__[0], "django", f"{name}.py").read_text()
+            elif not found.name.endswith("__main__"):
                 module = vars(importlib.import_module(found.name))
                 ours |= {f"{found.name}.{name}": it for name, it in module.items() if isinstance(it, re.Pattern)}
     assert len(ours) > 40
