@@ -39,7 +39,7 @@ class Device(MqttConsumer):
 
 class Mail(EmailConsumer):
     def receive(self, message):
-        message.get_content_type()
+        message.read()
 
 
 class Text(SMSConsumer):

@@ -52,8 +52,6 @@ class Writer:
         self._waiting = 0
         """Calls that are not over yet."""
         self._room = Wakeup()
-        self._asked: list[Job] = []
-        """Jobs that the thread gets when the loop has run what is ready now: together, so that they share a commit."""
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
         self._trouble = ""
         self._thread = threading.Thread(target=self._run, args=[database], name="store", daemon=True)
@@ -77,9 +75,7 @@ class Writer:
             await self._room.wait()
         self._waiting += 1
         future: asyncio.Future[Result] = self._loop.create_future()
-        if not self._asked:
-            self._loop.call_soon(self._hand_over)
-        self._asked.append(Job(operation, call, future, undo, reads, syncs))
+        self._jobs.put(Job(operation, call, future, undo, reads, syncs))
         try:
             return await future
         except asyncio.CancelledError:
@@ -99,11 +95,6 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     # In the loop's thread.
-
-    def _hand_over(self) -> None:
-        asked, self._asked = self._asked, []
-        for job in asked:
-            self._jobs.put(job)
 
     def _resolve(self, batch: list[Job]) -> None:
         for job in batch:
