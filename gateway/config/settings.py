@@ -132,7 +132,8 @@ class Settings:
     shutdown_timeout: Seconds = 10.0
     """How long handlers that run may take to finish after SIGTERM or Ctrl+C; then they are cancelled."""
     console: ConsoleSettings | None = None
-    """Answers a supervisor or a load balancer over HTTP: ``/healthz`` and ``/readyz``. The default is no console."""
+    """Where the gateway tells a supervisor or a load balancer, over HTTP, whether it is alive and ready: ``/healthz``
+    and ``/readyz``. By default it does not."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""
 

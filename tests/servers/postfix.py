@@ -69,8 +69,9 @@ class Postfix:
 
     def __init__(self, root: Path, *, clients: str = "", main: str = "") -> None:
         self._command = program("postfix")
-        if os.geteuid() != 0:
-            pytest.skip("Postfix is started by root alone")
+        if os.geteuid() != 0:  # its master changes to the user of each program
+            untested = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+            untested("POSTFIX IS NOT TESTED: only root can start it; run the tests as root, or as CI does")
         self.root, self.port = root, free_port()
         root.chmod(0o755)
         for name in ("conf", "queue", "data", "mail"):

@@ -5,7 +5,7 @@
 * :mod:`~protocols.mail.compose.attachment`: files in all the forms in which an application has them.
 * :mod:`~protocols.mail.compose.content`: the parts of a mail, in bytes.
 * :mod:`~protocols.mail.compose.mail`: the whole mail and its recipients.
-* :mod:`~protocols.mail.compose.answer`: whom an answer goes to, and when there must be none.
+* :mod:`~protocols.mail.compose.answer`: where an answer goes, and when there must be none.
 * :mod:`~protocols.mail.compose.forward`: passing a mail on.
 * :mod:`~protocols.mail.compose.reply_token`: signed ids in Reply-To, by which an answer finds its thread.
 """

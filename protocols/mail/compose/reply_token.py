@@ -38,8 +38,8 @@ class ReplyTokenSettings:
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     secret: Secret | tuple[Secret, ...]
-    """At least 16 characters that nobody else knows. Several while you change it: the first signs, and answers to mail
-    that was signed with the others are still recognized."""
+    """At least 16 characters that nobody else knows. To change it, write a list with the new secret first: the first
+    one signs, and answers to mail that was signed with the others are still recognized."""
 
     delimiter: Literal["+", "-", "=", "_", "."] = "+"
     """What stands between a local part and the token: a `recipient_delimiter` of your mail server, and of the server in
