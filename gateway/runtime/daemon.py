@@ -4,8 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+from gateway.control.commands import COMMANDS
+from gateway.control.place import places
+from gateway.control.server import ControlServer
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.install import install
@@ -36,6 +40,7 @@ class Daemon:
         self._command = command
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
+        self._control = ControlServer(_place(gateway), COMMANDS)
 
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""
@@ -54,12 +59,19 @@ class Daemon:
             await self._running.abort()
             logger.info("stopped before it was ready")
             return OK
+        await self._listen_to_commands()
         await self._greet()
         notify("READY=1")
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()
         return OK
+
+    async def _listen_to_commands(self) -> None:
+        try:
+            await self._control.start()
+        except OSError as error:
+            logger.warning("no control socket, so that gateway tail cannot reach this gateway: %s", error)
 
     async def _greet(self) -> None:
         gateway = self._running.gateway
@@ -75,11 +87,18 @@ class Daemon:
     async def _end(self) -> None:
         cancelled = await self._running.drain()
         await self._running.shut_down()
+        await self._control.stop()
         await cancel_rest()
         logger.info("stopped: %s", summary(cancelled, await self._running.close()))
 
     def _force(self) -> None:
         force(lambda: listed(self._running.active()))
+
+
+def _place(gateway: Gateway) -> Path:
+    """Return the file beside which the control socket is made: the store or, where there is none, gateway.yaml."""
+    store, *rest = places(Path(), gateway.file, gateway.settings.store)
+    return rest[-1] if rest and gateway.dispatcher is None else store
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:

@@ -10,6 +10,7 @@ every engine to all of this.
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Protocol
 
 from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
@@ -232,6 +233,10 @@ class Engine(Protocol):
 
     ``str()`` is what people call the place, without passwords.
     """
+
+    @property
+    def path(self) -> Path | None:
+        """The store's file, beside which other files of the gateway may lie. None: it is no file on this machine."""
 
     def store(self) -> "Store":
         """The store in this place, as one process has it. It is not opened yet."""

@@ -8,12 +8,14 @@ import socket
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 
 from protocols.errors import BindError
 from protocols.net.acceptor import Acceptor, Handover
 from protocols.net.addresses import AddressLimit, AddressRate, Networks
 from protocols.net.descriptors import Descriptors
 from protocols.net.tls import TLS, Certificate
+from protocols.private_files import tighten
 from protocols.tasks import Tasks
 from protocols.units import TCP, BindAddress, Inherited, Unix, parse_address
 
@@ -40,7 +42,8 @@ class Listener:
     protocols offered under TLS.
 
     The listener pauses when the process runs short of descriptors, before the last of them are used up; new connections
-    then wait in the system's queue. With ``reserved`` it may use the last ones too.
+    then wait in the system's queue. With ``reserved`` it may use the last ones too. A Unix socket that is ``private``
+    is for this user alone.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Listener:
         max_rate: int = 0,
         alpn: Sequence[str] = (),
         reserved: bool = False,
+        private: bool = False,
     ) -> None:
         self.bind: BindAddress = parse_address(bind)
         self._tls = tls
@@ -63,6 +67,7 @@ class Listener:
         self._rate = AddressRate(max_rate)
         self._alpn = alpn
         self._reserved = reserved
+        self._private = private
         self._sockets: list[socket.socket] = []
         self._sources: list[_Source] = []
         self._tasks = Tasks(bind)
@@ -101,7 +106,7 @@ class Listener:
         """
         certificate = Certificate(self._tls, self._alpn) if self._tls else None
         try:
-            self._sockets = self._inherited or await _bind(self.bind, self._backlog)
+            self._sockets = self._inherited or await _bind(self.bind, self._backlog, private=self._private)
         except OSError as error:
             raise BindError(f"{self.bind}: {reason(self.bind, error)}") from error
         descriptors = Descriptors(self._sockets[0].fileno(), reserved=self._reserved)
@@ -184,16 +189,18 @@ def reason(address: BindAddress, error: OSError) -> str:
     return _REASONS.get(error.errno or 0) or error.strerror or str(error)
 
 
-async def _bind(address: BindAddress, backlog: int) -> list[socket.socket]:
+async def _bind(address: BindAddress, backlog: int, *, private: bool) -> list[socket.socket]:
     """Return listening sockets: one, or one for each address of a host name. Raises OSError."""
     match address:
         case TCP(host, port):
             return await _bind_tcp(host, port, backlog)
         case Unix(path):
-            _remove_stale(path)
+            remove_stale(path)
             listening = socket.socket(socket.AF_UNIX)
             with _closed_on_error(listening):
                 listening.bind(path)
+                if private:  # nobody has connected by then: it does not listen yet
+                    tighten(Path(path))
         case Inherited(fd):
             listening = socket.socket(fileno=fd)
     with _closed_on_error(listening):
@@ -291,7 +298,7 @@ def _source(listening: socket.socket, acceptor: Acceptor, backlog: int) -> _Sour
     return _ReaderSource(listening, acceptor)
 
 
-def _remove_stale(path: str) -> None:
+def remove_stale(path: str) -> None:
     """Remove a socket file that a killed process left behind. Raises OSError if another program serves it, or if the
     file is not a socket."""
     if not os.path.exists(path):

@@ -21,17 +21,17 @@ class SQLiteEngine:
     """An :class:`gateway.store.interfaces.Engine` for the file at ``path``."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     def __str__(self) -> str:
-        return str(self._path)
+        return str(self.path)
 
     def store(self) -> Store:
-        return SQLiteStore(self._path)
+        return SQLiteStore(self.path)
 
     def exists(self) -> bool:
         try:
-            self._path.stat()
+            self.path.stat()
         except (FileNotFoundError, NotADirectoryError):
             return False
         except OSError:
@@ -44,25 +44,25 @@ class SQLiteEngine:
         return [] if first is None else [first]
 
     def _faults(self) -> Iterator[str]:
-        yield folder_fault(self._path.parent)
-        if self._path.is_symlink():
-            yield folder_fault(self._path.resolve().parent, made=False)
+        yield folder_fault(self.path.parent)
+        if self.path.is_symlink():
+            yield folder_fault(self.path.resolve().parent, made=False)
         for path in self._files():
             yield file_fault(path)
         yield self._version_fault()
 
     def _files(self) -> Iterator[Path]:
         for suffix in ("", "-wal", "-shm"):
-            yield self._path.with_name(self._path.name + suffix)
+            yield self.path.with_name(self.path.name + suffix)
         for name in SHARED_LOCKS:
-            yield lock_path(self._path, name)
+            yield lock_path(self.path, name)
 
     def _version_fault(self) -> str:
         try:
-            with self._path.open("rb") as file:
+            with self.path.open("rb") as file:
                 check_version(version_in(file.read(64)))
         except FileNotFoundError:
             return ""
         except TooNew as error:
-            return f"{self._path}: {error}"
+            return f"{self.path}: {error}"
         return ""

@@ -24,6 +24,7 @@ routes: {{email: {{app: handlers.Desk, inbox: true}}}}
 class Elsewhere:
     """A server's database. What it keeps lies in SQLite here."""
 
+    path = None
     there = False
     wrong: tuple[str, ...] = ()
 

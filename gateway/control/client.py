@@ -1,0 +1,147 @@
+"""The client's side of the control socket: for commands, and for code that runs beside a daemon. Nothing is awaited."""
+
+import json
+import selectors
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from gateway.control import place
+
+CONNECT = 2.0
+"""Seconds in which a daemon takes a connection and a request."""
+_CHUNK = 1 << 18
+
+Answer = dict[str, Any]
+
+
+class ControlError(Exception):
+    """No daemon answers, or it cannot do what it is asked to. The message is one sentence."""
+
+
+class NoDaemon(ControlError):
+    """No daemon has its control socket there."""
+
+
+class Conversation:
+    """A request to every daemon that has its socket beside one of these files, and their answers as they come.
+
+    Use it as a context manager: leaving it ends the conversation.
+    """
+
+    def __init__(self, beside: Iterable[Path], request: Mapping[str, Any]) -> None:
+        """Raises ControlError."""
+        self._beside = list(beside)
+        self._line = json.dumps(request).encode() + b"\n"
+        self._selector = selectors.DefaultSelector()
+        self._joined: set[Path] = set()
+        trouble = self.join()
+        if not len(self):
+            self._selector.close()
+            raise _nobody(trouble)
+
+    def join(self) -> Mapping[Path, OSError]:
+        """Ask the daemons that have come since, too. Return why others cannot be asked."""
+        trouble: dict[Path, OSError] = {}
+        for path in (path for each in self._beside for path in place.sockets(each)):
+            if path not in self._joined:
+                try:
+                    connection = connect(path, self._line)
+                except OSError as error:
+                    trouble[path] = error
+                else:
+                    self._joined.add(path)
+                    connection.settimeout(0)
+                    self._selector.register(connection, selectors.EVENT_READ, bytearray())
+        return trouble
+
+    def __enter__(self) -> "Conversation":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for key in list(self._selector.get_map().values()):
+            self._end(key)
+        self._selector.close()
+
+    def __len__(self) -> int:
+        """How many daemons have not closed it."""
+        return len(self._selector.get_map())
+
+    def answers(self, seconds: float | None = None) -> Iterator[Answer]:
+        """Yield answers until every daemon has closed the connection or, with ``seconds``, until those have passed.
+        Raises ControlError if a daemon answers with an error."""
+        ends = None if seconds is None else time.monotonic() + seconds
+        while self._selector.get_map():
+            left = None if ends is None else ends - time.monotonic()
+            if left is not None and left <= 0:
+                return
+            for key, _ in self._selector.select(left):
+                for line in self._lines(key):
+                    yield _checked(json.loads(line))
+
+    def _lines(self, key: selectors.SelectorKey) -> list[bytes]:
+        """The lines that have come whole. At the end of the connection it is closed."""
+        connection: Any = key.fileobj
+        buffer: bytearray = key.data
+        try:
+            chunk = connection.recv(_CHUNK)
+        except BlockingIOError:
+            return []
+        except OSError:
+            chunk = b""
+        if not chunk:
+            self._end(key)
+        buffer += chunk
+        if b"\n" not in chunk:
+            return []
+        *lines, rest = bytes(buffer).split(b"\n")
+        buffer[:] = rest
+        return lines
+
+    def _end(self, key: selectors.SelectorKey) -> None:
+        connection: Any = key.fileobj
+        self._selector.unregister(connection)
+        connection.close()
+
+
+def connect(path: Path, line: bytes) -> socket.socket:
+    """Connect to the daemon whose socket is at ``path``, and send it a request. Raises OSError."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(CONNECT)
+        connection.connect(place.address(path))
+        connection.sendall(line)
+    except OSError:
+        connection.close()
+        raise
+    return connection
+
+
+def ring(beside: Iterable[Path]) -> int:
+    """Tell every daemon there that another process has put outgoing items into its store: it looks at once, and not
+    within a second. Return how many were told. It is no error if none was."""
+    told = 0
+    for path in (path for each in beside for path in place.sockets(each)):
+        with suppress(OSError):
+            connect(path, b'{"do": "ring"}\n').close()
+            told += 1
+    return told
+
+
+def _checked(answer: Answer) -> Answer:
+    if "error" in answer:
+        raise ControlError(answer["error"])
+    return answer
+
+
+def _nobody(trouble: Mapping[Path, OSError]) -> ControlError:
+    for path, error in trouble.items():
+        if not isinstance(error, ConnectionRefusedError | FileNotFoundError):  # those are of daemons that have died
+            return ControlError(f"{path} cannot be used: {error.strerror or error}")
+    return NoDaemon("no gateway runs with this file; gateway run starts it")

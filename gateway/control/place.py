@@ -1,0 +1,46 @@
+"""Where control sockets lie: beside the store or, if the gateway has none, beside its file.
+
+Each daemon has a socket of its own, such as ``gateway.db.4711.sock``: several can have one store.
+"""
+
+import glob
+import os
+from pathlib import Path
+
+from gateway.store import engine_of
+
+LONGEST = 107
+"""Bytes of a Unix socket's path (unix(7): 108 with the end)."""
+_SUFFIX = ".sock"
+
+
+def places(folder: Path, file: str, store: str) -> list[Path]:
+    """Return the files beside which the daemons of ``file`` may have their sockets. ``folder`` is where it lies,
+    ``store`` is the URL of its store."""
+    path = engine_of(store).path
+    return [folder / each for each in ([] if path is None else [path]) + [Path(file).name]]
+
+
+def sockets(beside: Path) -> list[Path]:
+    """Return the sockets that lie beside the file of that name, also those of daemons that have died."""
+    return sorted(beside.parent.glob(f"{glob.escape(beside.name)}.*{_SUFFIX}"))
+
+
+def socket_path(beside: Path) -> Path:
+    """Return a path beside the file of that name for the socket of this process. There is no file of that name yet."""
+    own = str(os.getpid())
+    number = 1
+    while (path := beside.with_name(f"{beside.name}.{own}{_SUFFIX}")).exists():  # of a process in another container
+        number += 1
+        own = f"{os.getpid()}-{number}"
+    return path
+
+
+def address(path: Path) -> str:
+    """Return ``path`` as the system gets it: from the current folder on, if that is shorter. Raises OSError with one
+    sentence if it is too long."""
+    text = min(os.path.abspath(path), os.path.relpath(path), key=len)
+    if (length := len(os.fsencode(text))) > LONGEST:
+        said = f"its path has {length} bytes, and that of a Unix socket has {LONGEST} at most: {text}"
+        raise OSError(said)
+    return text

@@ -1,0 +1,154 @@
+"""The daemon's side of the control socket."""
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import AsyncGenerator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from gateway.control import place
+from protocols.checkpoint import checkpoint
+from protocols.errors import describe_error
+from protocols.net.listener import Listener, remove_stale
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+CONNECTIONS = 16
+"""Connections at a time."""
+LONGEST_REQUEST = 65536
+"""Bytes."""
+PATIENCE = 5.0
+"""Seconds for a request to arrive, and for the rest of an answer to leave when its client has sent all."""
+
+Request = Mapping[str, Any]
+Command = Callable[[Request], AsyncGenerator[Mapping[str, Any], None]]
+"""Yields the answers to a request. It is closed when the client leaves, and waits while the client does not read.
+Raises BadRequest."""
+
+
+class BadRequest(Exception):
+    """The request cannot be answered. The message is one sentence for the client."""
+
+
+class ControlServer:
+    """Answers requests by ``commands``, whose keys are what ``do`` may name. Only this user can connect."""
+
+    def __init__(self, beside: Path, commands: Mapping[str, Command]) -> None:
+        """``beside``: the file beside which the socket is made."""
+        self._beside = beside
+        self._commands = commands
+        self._listener: Listener | None = None
+        self._tasks = Tasks("control socket")
+
+    async def start(self) -> None:
+        """Listen. Remove the sockets of daemons that have died. Raises OSError."""
+        for path in place.sockets(self._beside):
+            with contextlib.suppress(OSError):  # a daemon that lives has it
+                remove_stale(place.address(path))
+        own = place.address(place.socket_path(self._beside))
+        self._listener = Listener(f"unix:{own}", private=True, reserved=True)
+        refusal = _line({"error": f"{CONNECTIONS} clients have the control socket already"})
+        await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
+
+    async def stop(self) -> None:
+        """End all conversations, and remove the socket."""
+        if self._listener is not None:
+            self._listener.stop()
+        await self._tasks.cancel()
+
+    def _connection(self) -> asyncio.BaseProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(LONGEST_REQUEST), self._begin)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._tasks.spawn(self._converse(reader, writer), name="a client")
+
+    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await self._answer_until_left(await _read(reader), reader, writer)
+        except BadRequest as error:
+            await _write(writer, {"error": str(error)})
+        except TimeoutError:
+            await _write(writer, {"error": f"no request came within {PATIENCE:g} s"})
+        except asyncio.CancelledError:  # the daemon ends, and waits for no client that does not read
+            writer.transport.abort()
+            raise
+        finally:
+            await _close(writer)
+
+    async def _answer_until_left(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        answering = asyncio.create_task(self._answer(request, writer))
+        leaving = asyncio.create_task(_left(reader))
+        try:
+            await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            if not answering.done():  # a client may close its half of the connection and still read
+                await asyncio.wait({answering}, timeout=PATIENCE)
+        finally:
+            for task in (answering, leaving):
+                task.cancel()
+            failures = await asyncio.gather(answering, leaving, return_exceptions=True)
+        for failure in failures:
+            if isinstance(failure, BadRequest):
+                raise failure
+
+    async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        name = request.get("do")
+        command = self._commands.get(name) if isinstance(name, str) else None
+        if command is None:
+            raise BadRequest(f"there is no {name!r}; there are {', '.join(sorted(self._commands))}")
+        try:
+            async with contextlib.aclosing(command(request)) as answers:
+                async for answer in answers:
+                    await _write(writer, answer)
+        except (BadRequest, OSError):
+            raise
+        except Exception as error:
+            logger.exception("control socket: %s failed", name)
+            raise BadRequest(f"{name} failed: {describe_error(error)}") from error
+
+
+async def _read(reader: asyncio.StreamReader) -> Request:
+    """Raises BadRequest, or TimeoutError."""
+    async with asyncio.timeout(PATIENCE):
+        try:
+            line = await reader.readline()
+            request = json.loads(line)
+        except (ValueError, RecursionError):  # also a line that is too long
+            request = None
+    if not isinstance(request, dict):
+        said = f'write one line with one JSON object, such as {{"do": "ring"}}, of {LONGEST_REQUEST} bytes at most'
+        raise BadRequest(said)
+    return request
+
+
+async def _left(reader: asyncio.StreamReader) -> None:
+    with contextlib.suppress(OSError):
+        while await reader.read(LONGEST_REQUEST):
+            pass
+
+
+def _line(answer: Mapping[str, Any]) -> bytes:
+    return json.dumps(answer).encode() + b"\n"
+
+
+async def _write(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> None:
+    """Wait until the client reads. Raises OSError if it is gone."""
+    writer.write(_line(answer))
+    await writer.drain()
+    await checkpoint()  # many answers may be ready at once
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close the connection when the client has read all, or after ``PATIENCE``."""
+    writer.close()
+    try:
+        async with asyncio.timeout(PATIENCE):
+            await writer.wait_closed()
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.transport.abort()
