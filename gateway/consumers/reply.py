@@ -1,14 +1,15 @@
 """The helpers by which a handler of mail decides, answers, forwards and sends."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property, partial
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar, Unpack
 
 from gateway.consumers.base import Consumer
-from gateway.consumers.letter import SMALL, Desk, Letter, Outgoing
-from protocols.asgi import DSNRequest, EmailDeferEvent, EmailScope, EmailSendEvent
-from protocols.mail.compose import Addresses, Attachable, Content
+from gateway.consumers.mail_writer import MailWriter, WrittenMail
+from gateway.consumers.new_mail import SMALL, ContentArguments, HeaderArguments, MailArguments, new_mail
+from protocols.asgi import DSNRequest, EmailDeferEvent, EmailScope
+from protocols.mail.compose import Addresses
 from protocols.mail.compose.reply_token import ReplyToken
 from protocols.mail.message import InboundEmail
 
@@ -16,7 +17,7 @@ R = TypeVar("R")
 S = TypeVar("S")
 """The result of the helpers that return a Message-ID: a str, or an awaitable of one in async consumers."""
 
-Write = Callable[[], Outgoing | None]
+Write = Callable[[], WrittenMail | None]
 
 
 class ReplyMethods(Consumer[R], Generic[R, S]):
@@ -51,33 +52,15 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     def answerable(self) -> bool:
         """Whether the message may be answered: not a bounce, a list's or program's mail, or one of our own, and not one
         in a mailbox that names none of our addresses."""
-        return not self._desk.whom()[1]
+        return not self._writer.whom()[1]
 
     @property
     def token(self) -> ReplyToken | None:
         """The token in the address that the message was sent to, if it is one of ours; see :meth:`reply`."""
-        return self._desk.token
+        return self._writer.token
 
     def reply(
-        self,
-        text: str = "",
-        *,
-        html: str | None = None,
-        attachments: Iterable[Attachable] = (),
-        inline: Mapping[str, Attachable | Content] | None = None,
-        subject: str | None = None,
-        to: Addresses | None = None,
-        cc: Addresses = (),
-        bcc: Addresses = (),
-        reply_to: Addresses = (),
-        headers: Mapping[str, str] | None = None,
-        template: str = "",
-        context: Mapping[str, Any] | None = None,
-        token: str = "",
-        from_: str = "",
-        mail_from: str | None = None,
-        dsn: DSNRequest | None = None,
-        wait: bool = False,
+        self, text: str = "", *, to: Addresses | None = None, wait: bool = False, **mail: Unpack[ContentArguments]
     ) -> S:
         """Answer the message in its thread, from the address that it was sent to. Return the answer's Message-ID.
 
@@ -88,48 +71,14 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         ``token`` (a ticket's id, say) is signed and put into Reply-To: a mail that comes back to that address has it as
         ``self.token``. The other arguments are those of :meth:`send`.
         """
-        letter = Letter(
-            to=to,
-            subject=subject,
-            text=text,
-            html=html,
-            attachments=_all(attachments),
-            inline=inline or {},
-            cc=cc,
-            bcc=bcc,
-            reply_to=reply_to,
-            headers=headers or {},
-            template=template,
-            context=context or {},
-            token=token,
-            from_=from_,
-            mail_from=self.mail_from if mail_from is None else mail_from,
-            dsn=dsn,
-        )
-        return self._leave(partial(self._desk.reply, letter, self.answers_per_hour), wait=wait, small=letter.is_small)
+        answer = new_mail("reply", to, {**mail, "text": text}, mail_from=self.mail_from)
+        return self._leave(partial(self._writer.reply, answer, self.answers_per_hour), wait=wait, small=answer.is_small)
 
-    def send(
-        self,
-        to: Addresses,
-        *,
-        subject: str | None = None,
-        text: str = "",
-        html: str | None = None,
-        attachments: Iterable[Attachable] = (),
-        inline: Mapping[str, Attachable | Content] | None = None,
-        cc: Addresses = (),
-        bcc: Addresses = (),
-        reply_to: Addresses = (),
-        headers: Mapping[str, str] | None = None,
-        template: str = "",
-        context: Mapping[str, Any] | None = None,
-        token: str = "",
-        from_: str = "",
-        mail_from: str | None = None,
-        dsn: DSNRequest | None = None,
-        wait: bool = False,
-    ) -> S:
+    def send(self, to: Addresses, *, wait: bool = False, **mail: Unpack[MailArguments]) -> S:
         """Send a mail of your own to ``to``, one address or several. Return its Message-ID.
+
+        The arguments are ``subject``, ``text``, ``html``, ``attachments``, ``inline``, ``cc``, ``bcc``, ``reply_to``,
+        ``headers``, ``template``, ``context``, ``token``, ``from_``, ``mail_from`` and ``dsn``.
 
         ``attachments`` are paths, ``(filename, content)`` or ``(filename, content, content_type)``, open files, files
         of Django's storage, or attachments of a received mail. ``inline`` are images of the HTML, by name:
@@ -148,62 +97,27 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         form, LookupError where a token or template needs something that the file does not have, and what reading an
         attachment raises.
         """
-        letter = Letter(
-            to=to,
-            subject=subject,
-            text=text,
-            html=html,
-            attachments=_all(attachments),
-            inline=inline or {},
-            cc=cc,
-            bcc=bcc,
-            reply_to=reply_to,
-            headers=headers or {},
-            template=template,
-            context=context or {},
-            token=token,
-            from_=from_,
-            mail_from=self.mail_from if mail_from is None else mail_from,
-            dsn=dsn,
-        )
-        return self._leave(partial(self._desk.send, letter), wait=wait, small=letter.is_small)
+        own = new_mail("send", to, mail, mail_from=self.mail_from)
+        return self._leave(partial(self._writer.send, own), wait=wait, small=own.is_small)
 
     def forward(
         self,
         to: Addresses,
         *,
         text: str = "",
-        subject: str | None = None,
         inline: bool = False,
-        cc: Addresses = (),
-        bcc: Addresses = (),
-        reply_to: Addresses = (),
-        headers: Mapping[str, str] | None = None,
-        from_: str = "",
-        mail_from: str | None = None,
-        dsn: DSNRequest | None = None,
         wait: bool = False,
+        **mail: Unpack[HeaderArguments],
     ) -> S:
         """Send the message on, attached as it is (``message/rfc822``), below ``text``. Return the Message-ID.
 
         With ``inline`` its text stands below yours, and its attachments are attached. A message that this address has
         forwarded before is not forwarded again: that is logged, and the Message-ID is empty. The other arguments are
-        those of :meth:`send`.
+        those of :meth:`send` for the header and the envelope.
         """
-        letter = Letter(
-            to=to,
-            subject=subject,
-            text=text,
-            cc=cc,
-            bcc=bcc,
-            reply_to=reply_to,
-            headers=headers or {},
-            from_=from_,
-            mail_from=self.mail_from if mail_from is None else mail_from,
-            dsn=dsn,
-        )
-        write = partial(self._desk.forward, letter, inline=inline)
-        return self._leave(write, wait=wait, small=len(self.raw) <= SMALL)
+        names = HeaderArguments.__annotations__
+        copy = new_mail("forward", to, {**mail, "text": text}, mail_from=self.mail_from, known=names)
+        return self._leave(partial(self._writer.forward, copy, inline=inline), wait=wait, small=len(self.raw) <= SMALL)
 
     def send_message(
         self,
@@ -216,49 +130,29 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     ) -> R:
         """Send ``message``, which is RFC 5322 already, to the recipients ``rcpt_to``. The other arguments are those of
         :meth:`send`."""
-        return self.perform(self._send(message, rcpt_to, mail_from, dsn, wait))
+        return self.perform(self._send(WrittenMail(mail_from, rcpt_to, message, "", dsn), wait))
 
     def token_address(self, token: str, to: str, *, from_: str = "") -> str:
         """Return the address that ``token`` would put into Reply-To of a mail to ``to``. As ``mail_from`` of that mail
         it gets its bounces. Raises LookupError without a secret, ValueError if the token is too long."""
-        return self._desk.token_address(Letter(token=token, from_=from_), to)
+        return self._writer.token_address(token, to, from_)
 
     @cached_property
-    def _desk(self) -> Desk:
-        return Desk(self.scope, self.raw, self.message)
+    def _writer(self) -> MailWriter:
+        return MailWriter(self.scope, self.raw, self.message)
 
     @abstractmethod
     def _leave(self, write: Write, *, wait: bool, small: bool) -> S:
         """Send what ``write`` returns, and return its Message-ID; empty if there is nothing to send."""
 
-    async def _submit(self, outgoing: Outgoing | None, wait: bool) -> str:
-        if outgoing is None:
+    async def _submit(self, mail: WrittenMail | None, wait: bool) -> str:
+        if mail is None:
             return ""
-        mail = outgoing.mail
-        await self._send(mail.message, mail.rcpt_to, outgoing.mail_from, outgoing.dsn, wait)
-        return outgoing.mail.message_id
+        await self._send(mail, wait)
+        return mail.message_id
 
-    async def _send(
-        self, message: bytes, rcpt_to: Sequence[str], mail_from: str, dsn: DSNRequest | None, wait: bool
-    ) -> None:
-        event: EmailSendEvent = {
-            "type": "email.send",
-            "mail_from": mail_from,
-            "rcpt_to": _listed(rcpt_to),
-            "message": message,
-        }
-        if dsn is not None:
-            event["dsn"] = dsn
+    async def _send(self, mail: WrittenMail, wait: bool) -> None:
+        event = mail.event()
         if wait:
             event["wait"] = True
         await self._emit(event)
-
-
-def _all(attachments: Iterable[Attachable]) -> tuple[Attachable, ...]:
-    """Return the attachments of whatever iterable. Raises TypeError for a single one: a path, a file."""
-    return tuple(attachments)
-
-
-def _listed(rcpt_to: Any) -> Any:
-    """Return a list, except of a str, which would become a list of its characters."""
-    return rcpt_to if isinstance(rcpt_to, str | bytes) else list(rcpt_to)

@@ -14,7 +14,7 @@ from own_services import installed
 
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.answer_rate import MOST, PERIOD, AnswerRate
-from gateway.consumers.letter import Answering, answering
+from gateway.consumers.mail_writer import Answering, answering
 from protocols.mail.compose.reply_token import ReplyTokens
 from protocols.mail.headers import parse_headers
 from protocols.mail.run import EmailRun
@@ -407,3 +407,32 @@ def test_the_rate_forgets_after_an_hour_and_is_bounded() -> None:
     for number in range(3 * MOST):
         rate.over([f"{number}@x.org"], "z", 2)
     assert len(rate._recent) == MOST
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda consumer: consumer.reply("x", subjekt="y"),
+        lambda consumer: consumer.send(ANN, subjekt="y"),
+        lambda consumer: consumer.forward(ANN, subjekt="y"),
+    ],
+)
+async def test_an_argument_that_no_mail_has_is_a_type_error_that_knows_the_right_one(call: Any) -> None:
+    with pytest.raises(TypeError, match=r"\(\) got an unexpected keyword argument 'subjekt'; did you mean 'subject'"):
+        await handled(call, rcpt_to=[HELP])
+
+
+async def test_a_forwarded_mail_takes_no_content_of_its_own_but_a_text() -> None:
+    with pytest.raises(TypeError, match=r"forward\(\) got an unexpected keyword argument 'html'"):
+        await handled(lambda consumer: consumer.forward(ANN, html="<p>"), rcpt_to=[HELP])
+
+
+async def test_none_stands_for_the_default_and_recipients_may_be_any_iterable() -> None:
+    def send(consumer: Any) -> Any:
+        nothing = dict.fromkeys(("html", "inline", "headers", "context", "mail_from", "dsn", "subject"))
+        with_token = {"token": "7", "from_": HELP}
+        return consumer.send((each for each in [ANN, HELP]), text="x", **nothing, **with_token)
+
+    with installed({answering: Answering(ReplyTokens([Secret("s" * 32)]))}):
+        _, taken = await handled(send, rcpt_to=[HELP])
+    assert (taken.mails[0][0], taken.mails[0][1]) == ("", [ANN, HELP])

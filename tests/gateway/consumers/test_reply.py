@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from servers.submission import sending
 
 from gateway import AsyncEmailConsumer, EmailConsumer
-from gateway.consumers.letter import Desk, Letter
+from gateway.consumers.mail_writer import MailWriter
+from gateway.consumers.new_mail import NewMail
 from protocols.mail.message import InboundEmail
 from protocols.mail.run import EmailRun, deliver
 from protocols.mail.verdict import Accept
@@ -173,7 +174,7 @@ def test_no_header_takes_the_loop_s_time(raw: bytes) -> None:
     """An answer is composed on the loop."""
     message = InboundEmail(b"From: a@x.org\r\nSubject: x\r\n" + raw + b"\r\n\r\nhello\r\n")
     begun = time.process_time()
-    Desk(mail(), b"", message).reply(Letter(text="Thank you."), 1000)
+    MailWriter(mail(), b"", message).reply(NewMail(text="Thank you."), 1000)
     assert time.process_time() - begun < 0.1
 
 
