@@ -75,7 +75,7 @@ peers:
 	@PATH=$$PATH:/usr/sbin .ci/peers
 
 test: install peers check
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n auto --dist loadfile --durations 15
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 --durations 15
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers
