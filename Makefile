@@ -74,8 +74,9 @@ schema: install
 peers:
 	@PATH=$$PATH:/usr/sbin .ci/peers
 
+# Tests wait for servers more than they calculate: more of them than cores.
 test: install peers check
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n auto --dist loadfile --max-worker-restart 0 --durations 15
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --durations 15
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers

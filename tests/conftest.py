@@ -3,10 +3,19 @@
 import inspect
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """A process that was started with ``nohup`` or in the background of a script ignores these signals, and so do all
+    processes that it starts, unless it has a handler of its own."""
+    for number, handler in {signal.SIGINT: signal.default_int_handler, signal.SIGHUP: lambda *_: None}.items():
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 @pytest.fixture(
