@@ -25,6 +25,26 @@ from protocols.mail.scope import email_scope
 
 __all__ = ["zone"]
 CLIENT = "192.0.2.7"
+ED25519 = b"""\
+DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed;
+ d=football.example.com; i=@football.example.com;
+ q=dns/txt; s=brisbane; t=1528637909; h=from : to :
+ subject : date : message-id : from : subject : date;
+ bh=2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8=;
+ b=/gCrinpcQOoIfuHNQIbq4pgh9kyIK3AQUdt9OdqQehSwhEIug4D11Bus
+ Fa3bT3FY5OsU7ZbnKELq+eXdp1Q1Dw==
+From: Joe SixPack <joe@football.example.com>
+To: Suzie Q <suzie@shopping.example.net>
+Subject: Is dinner ready?
+Date: Fri, 11 Jul 2003 21:00:37 -0700 (PDT)
+Message-ID: <20030712040037.46341.5F8J@football.example.com>
+
+Hi.
+
+We lost the game.  Are you hungry yet?
+
+Joe.
+"""
 
 
 def scope_of(mail: bytes, **given: Any) -> EmailScope:
@@ -112,6 +132,18 @@ async def test_a_changed_mail_is_not_what_was_signed(zone: DNSServer) -> None:
     assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("fail", "", "fail")
     results = await found(zone, signed().replace(b"Subject: Hello", b"Subject: Money"), client="198.51.100.1")
     assert (results["dkim"], results["dkim_domain"], results["dmarc"]) == ("fail", "", "fail")
+
+
+async def test_an_ed25519_signature(zone: DNSServer) -> None:
+    """The example of RFC 8463 (appendix A)."""
+    zone.txt(
+        "brisbane._domainkey.football.example.com",
+        "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
+    )
+    results = await found(zone, ED25519.replace(b"\n", b"\r\n"), mail_from="joe@football.example.com")
+    assert (results["dkim"], results["dkim_domain"]) == ("pass", "football.example.com")
+    results = await found(zone, ED25519.replace(b"\n", b"\r\n").replace(b"lost", b"won"))
+    assert results["dkim"] == "fail"
 
 
 async def test_every_signature_counts(zone: DNSServer) -> None:
