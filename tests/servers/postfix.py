@@ -18,6 +18,8 @@ from servers.ports import free_port
 from servers.programs import program
 
 LIMIT = 20.0
+START = 40.0
+"""Seconds until it listens: its start is a script of a hundred commands."""
 _MAIN = """
 compatibility_level = 3.6
 queue_directory = {root}/queue
@@ -155,7 +157,7 @@ def postfix_server(*, clients: str = "", main: str = "") -> Iterator[Postfix]:
 
 
 def _until_it_listens(port: int, log: Path, *, greets: bool = True) -> None:
-    deadline = time.monotonic() + LIMIT
+    deadline = time.monotonic() + START
     while time.monotonic() < deadline:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1.0) as probe:
             if not greets or probe.recv(3):
