@@ -8,6 +8,14 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
+
+
+if os.environ.get("CI") == "true":  # to make an example simpler takes longer than a test may
+    settings.register_profile(
+        "ci", settings.get_profile("ci"), phases=[Phase.explicit, Phase.reuse, Phase.generate], print_blob=True
+    )
+    settings.load_profile("ci")
 
 
 def pytest_configure() -> None:

@@ -178,6 +178,20 @@ class StoreContract:
         await other.finish("older")
         assert ids(await store.take(9, now=NOW)) == ["younger"]
 
+    async def test_revived_ones_that_wait_do_not_take_the_place_of_others(self, store: Store) -> None:
+        keys = ["k", "l", "m"]
+        for key in keys:
+            await store.put(a_message(f"older {key}", key=key))
+        for older in await store.take(9, now=NOW):
+            await store.dead_letter(older, error="E")
+        for key in keys:
+            await store.put(a_message(f"younger {key}", key=key))
+        assert len(await store.take(9, now=NOW)) == len(keys)
+        await store.requeue([f"older {key}" for key in keys])
+        await store.put(a_message("free 1"))
+        await store.put(a_message("free 2"))
+        assert ids(await store.take(2, now=NOW)) == ["free 1", "free 2"]
+
     async def test_keys_that_are_busy_are_left(self, store: Store) -> None:
         await store.put(a_message("k1", key="busy"))
         await store.put(a_message("k2", key="free"))

@@ -53,7 +53,7 @@ def _free(db: Database, call: Take, candidates: str) -> list[int]:
     """Return the candidates before which there is no older or running message of their key."""
     chosen: list[int] = []
     passed: list[int] = []  # only until the next take: what runs may have to wait again, and then moves nothing on
-    while found := _candidates(db, call, candidates, without=chosen + passed):
+    while found := _candidates(db, call, candidates, room=call.limit - len(chosen), without=chosen + passed):
         behind = [seq for seq, key in found if key is not None and _is_behind(db, seq, key)]
         halted = [seq for seq, key in found if key is not None and seq not in behind and _is_running(db, key)]
         sql = f"UPDATE messages SET state = {BEHIND} WHERE seq IN (SELECT value FROM json_each(?))"
@@ -82,9 +82,8 @@ _UNSUSPECTED = _oldest(
 _SUSPECT = _oldest(_DUE % ("messages_alone", f"alone AND state < {BEHIND} AND due <= :now", "seq"))
 
 
-def _candidates(db: Database, call: Take, sql: str, *, without: list[int]) -> list[tuple[int, str | None]]:
+def _candidates(db: Database, call: Take, sql: str, *, room: int, without: list[int]) -> list[tuple[int, str | None]]:
     """The oldest that are due, with the key whose order they keep."""
-    room = call.limit - len(without)
     if room <= 0:
         return []
     values = {"now": call.now, "busy": listed(call.busy), "without": listed(without), "room": room}
