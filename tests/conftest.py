@@ -10,7 +10,6 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import Phase, settings
 
-
 if os.environ.get("CI") == "true":  # to make an example simpler takes longer than a test may
     settings.register_profile(
         "ci", settings.get_profile("ci"), phases=[Phase.explicit, Phase.reuse, Phase.generate], print_blob=True
