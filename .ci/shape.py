@@ -19,7 +19,7 @@ OTHERS = "benchmarks", "examples", ".ci"
 LONGEST = 5
 SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms)(?:\.[a-z_.]+)?")
 """A scope type, or the type of one of its events."""
-KNOW_THEM = "scopes", "consumers"
+KNOW_THEM = "scopes", "consumers", "testing"
 """The folders of ``gateway`` that may name a scope type."""
 OF_ONE_TYPE = {
     "gateway/runtime/health.py",
@@ -120,7 +120,7 @@ def report() -> Iterator[str]:
 
 def check() -> str | None:
     """What `make check` has to say."""
-    places = " and ".join(f"gateway/{each}" for each in KNOW_THEM)
+    places = ", ".join(f"gateway/{each}" for each in KNOW_THEM)
     named = [f"{each} is a scope type; only {places} may name one" for each in scope_types()]
     return "\n".join([*named, *without_reason(), *without_layers()]) or None
 

@@ -23,8 +23,7 @@ class Service(Generic[T]):
 
     def get(self) -> T:
         """Return the service of the gateway whose context this is, or of the installed one. Raises LookupError."""
-        services = _current.get() or _Process.services
-        found: T | None = services.get(self, self.default)
+        found: T | None = services_here().get(self, self.default)
         if found is None:
             raise LookupError(f"there is no {self.name} here: no gateway that has one is running")
         return found
@@ -38,6 +37,11 @@ class _Process:
 
 
 _current: ContextVar[Services] = ContextVar("services", default=_Process.services)
+
+
+def services_here() -> Services:
+    """Return the services of the gateway whose context this is, or of the installed one."""
+    return _current.get() or _Process.services
 
 
 @contextmanager

@@ -40,7 +40,7 @@ class Pool:
         """Return the function that runs a call on a thread."""
         if self._bridge is None:
             self._executor = ThreadPoolExecutor(self.size, thread_name_prefix=self._name)
-            self._bridge = SyncToAsync(_call, thread_sensitive=False, executor=self._executor)
+            self._bridge = SyncToAsync(call_on_thread, thread_sensitive=False, executor=self._executor)
         return self._bridge
 
     def threads(self) -> list[threading.Thread]:
@@ -141,7 +141,8 @@ def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, 
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
 
-def _call(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+def call_on_thread(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+    """Call ``function`` between two clean-ups of Django's connections."""
     close_old_connections = _django_cleanup()
     close_old_connections()
     try:

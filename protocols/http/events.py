@@ -67,6 +67,20 @@ def close_frame(event: Event) -> tuple[int, str]:
     return int(code), reason.decode()
 
 
+def check_message(event: Event) -> None:
+    """Check a ``websocket.send``, for a run that does not encode it. Raises LocalProtocolError."""
+    if event.get("text") is None:
+        as_bytes(event, "bytes")
+    elif event.get("bytes") is None:
+        utf8(event, "text")
+    else:
+        raise both_given()
+
+
+def both_given() -> LocalProtocolError:
+    return LocalProtocolError("websocket.send has text and bytes; write one of them")
+
+
 CHECKS = {
     "http.response.start": start,
     "http.response.early_hint": early_hint,

@@ -11,7 +11,6 @@ import os
 import time
 from collections.abc import Awaitable
 from typing import Any, ClassVar
-from urllib.parse import unquote_to_bytes
 
 from aiohttp.hdrs import TRANSFER_ENCODING
 from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
@@ -20,7 +19,6 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from protocols.app_run import AppRun
 from protocols.asgi import (
-    ASGIVersions,
     HTTPDisconnectEvent,
     HTTPRequestEvent,
     HTTPScope,
@@ -33,12 +31,11 @@ from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
+from protocols.http.scope import http_scope
 
 logger = logging.getLogger(__name__)
 access = logging.getLogger("protocols.http.access")
 
-# Frameworks that read 2.4 here stop listening for http.disconnect (docs/decisions/0008).
-_VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
 _DISCONNECT: HTTPDisconnectEvent = {"type": "http.disconnect"}
 AGAIN = 0.05
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
@@ -541,39 +538,23 @@ class Exchange(AppRun):
     # The scope.
 
     def _scope(self) -> HTTPScope | WebSocketScope:
-        message = self.message
-        connection = self.connection
-        path, raw_path, query = _target(message, self.service.settings.root_path)
+        message, connection = self.message, self.connection
         headers = [(name.lower(), value) for name, value in message.raw_headers]
-        if message.path[0] not in "/*":  # RFC 9112, 3.2.2: the target's authority counts, whatever Host says
+        target = message.path
+        if target[0] not in "/*":  # the absolute form, which is for proxies, but servers must accept it
+            # RFC 9112, 3.2.2: the target's authority counts, whatever Host says
             host = (b"host", (message.url.host_port_subcomponent or "").encode())
             headers = [host, *(field for field in headers if field[0] != b"host")]
-        return {
-            "type": "http",
-            "asgi": _VERSIONS,
-            "http_version": "1.1" if message.version is HttpVersion11 else "1.0",
-            "method": message.method,
-            "scheme": connection.scheme,
-            "path": path,
-            "raw_path": raw_path,
-            "query_string": query,
-            "root_path": self.service.settings.root_path,
-            "headers": headers,
-            "client": connection.client,
-            "server": connection.server,
-            "state": self.service.state.copy(),
-            "extensions": connection.extensions.copy(),
-        }
-
-
-def _target(message: RawRequestMessage, root_path: str) -> tuple[str, bytes, bytes]:
-    """Return ASGI's path, raw_path and query_string of a request target (RFC 9112, 3.2)."""
-    path, _, query = message.path.partition("?")
-    if path[0] not in "/*":  # the absolute form, which is for proxies, but servers must accept it
-        path = message.url.raw_path
-    raw = path.encode("utf-8", "surrogateescape")
-    if "%" in path or not path.isascii():
-        path = unquote_to_bytes(raw).decode("utf-8", "replace")
-    if root_path:
-        path, raw = root_path + path, root_path.encode() + raw
-    return path, raw, query.encode("utf-8", "surrogateescape") if query else b""
+            target = message.url.raw_path + "".join(target.partition("?")[1:])
+        return http_scope(
+            message.method,
+            target,
+            headers,
+            http_version="1.1" if message.version is HttpVersion11 else "1.0",
+            scheme=connection.scheme,
+            root_path=self.service.settings.root_path,
+            client=connection.client,
+            server=connection.server,
+            state=self.service.state,
+            extensions=connection.extensions,
+        )

@@ -6,6 +6,7 @@ import logging
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application
+from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
 from protocols.tasks import Tasks
 
@@ -52,10 +53,8 @@ class HTTPService:
         self.draining = False
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
-        self.extensions: dict[str, Any] = {"http.response.early_hint": {}}
+        self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
-        if settings.pathsend:
-            self.extensions["http.response.pathsend"] = {}
         self.running: set[InFlight] = set()
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)

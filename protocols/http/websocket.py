@@ -19,17 +19,17 @@ from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebS
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
 from protocols.app_run import AppRun
-from protocols.asgi import ASGIVersions, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
-from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
+from protocols.asgi import HTTPScope, WebSocketDisconnectEvent, WebSocketScope
+from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
+from protocols.http.scope import websocket_scope
 
 logger = logging.getLogger(__name__)
 
-_VERSIONS: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to answer our close frame."""
 GOODBYE_TIMEOUT = 1.0
@@ -190,7 +190,7 @@ class WebSocket(Exchange):
         elif event.get("bytes") is None:
             opcode, payload = _TEXT, utf8(event, "text")
         else:
-            raise LocalProtocolError("websocket.send has text and bytes; write one of them")
+            raise events.both_given()
         if self._deflate is not None:
             return _told(self._deflate.send_frame(payload, opcode))
         self.connection.write(frame(opcode, payload))
@@ -337,24 +337,7 @@ class WebSocket(Exchange):
             self._timer.cancel()
 
     def _scope(self) -> WebSocketScope:
-        http = cast("HTTPScope", super()._scope())
-        offered = self.message.headers.getall("Sec-WebSocket-Protocol", ())
-        return {
-            "type": "websocket",
-            "asgi": _VERSIONS,
-            "http_version": http["http_version"],
-            "scheme": "ws" if http["scheme"] == "http" else "wss",
-            "path": http["path"],
-            "raw_path": http["raw_path"],
-            "query_string": http["query_string"],
-            "root_path": http["root_path"],
-            "headers": http["headers"],
-            "client": http["client"],
-            "server": http["server"],
-            "subprotocols": [each for line in offered for each in map(str.strip, line.split(",")) if each],
-            "state": self.service.state.copy(),
-            "extensions": {"websocket.http.response": {}, **self.connection.tls},
-        }
+        return websocket_scope(cast("HTTPScope", super()._scope()), self.connection.tls)
 
 
 class _Sink(WebSocketDataQueue):

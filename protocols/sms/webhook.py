@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
-from protocols.asgi import VERSIONS, Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
+from protocols.asgi import Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
 from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.events import checked, missing
@@ -25,7 +25,7 @@ from protocols.sms.provider import (
 )
 from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
-from protocols.sms.senders import country
+from protocols.sms.scope import sms_scope
 from protocols.sms.sending import ProviderClient
 
 logger = logging.getLogger(__name__)
@@ -214,22 +214,14 @@ class SMSWebhook(Server):
         return ReceiptRun(self.app, scope, item)
 
     def _scope(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> SMSScope:
-        return {
-            "type": "sms",
-            "asgi": VERSIONS,
-            "listener": self.name,
-            "client": _endpoint(http.get("client")),
-            "server": _endpoint(http.get("server")),
-            "extensions": {"event": {"id": new_id()}},
-            "state": self.state | http.get("state", {}),
-            "provider": self.provider.name,
-            "sender": item.sender,
-            "recipient": item.recipient,
-            "message_id": item.message_id,
-            "country": country(item.sender),
-            "segments": item.segments,
-            "fields": item.fields,
-        }
+        return sms_scope(
+            item,
+            provider=self.provider.name,
+            listener=self.name,
+            state=self.state | http.get("state", {}),
+            client=_endpoint(http.get("client")),
+            server=_endpoint(http.get("server")),
+        )
 
 
 def _what(item: TextMessage | DeliveryReceipt, replies: Sequence[Reply]) -> str:

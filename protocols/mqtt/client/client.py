@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
-from protocols.asgi import VERSIONS, Application, MQTTScope
+from protocols.asgi import Application, MQTTScope
 from protocols.checkpoint import checkpoint
 from protocols.errors import AccountRefused, BindError, Disconnected
 from protocols.events import checked
@@ -23,6 +23,7 @@ from protocols.mqtt.client.run import publish
 from protocols.mqtt.client.session import ClientSession
 from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.events import CHECKS
+from protocols.mqtt.scope import mqtt_scope
 from protocols.mqtt.wire.reasons import ACCOUNT_REFUSED
 from protocols.server import Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
@@ -208,25 +209,22 @@ class MQTTClient(Server):
 
     def _scope(self, broker: BrokerConnection) -> MQTTScope:
         own, peer = broker.names
-        return {
-            "type": "mqtt",
-            "asgi": VERSIONS,
-            "listener": self.name,
-            "client": peer[:2] if peer else None,
-            "server": own[:2] if own else None,
-            "extensions": {"tls": {}} if self.settings.is_secure else {},
-            "state": self.state.copy(),
-            "role": "client",
-            "protocol_version": self._version,
-            "client_id": self._client_id,
-            "username": self.settings.username,
-            "clean_start": self.settings.clean_start,
-            "keepalive": self.settings.keepalive,
-            "session_present": broker.session_present,
-            "will": None,
-            "properties": broker.properties,
-            "transport": "websocket" if self.settings.is_websocket else "tcp",
-        }
+        return mqtt_scope(
+            role="client",
+            listener=self.name,
+            client_id=self._client_id,
+            state=self.state,
+            version=self._version,
+            username=self.settings.username,
+            clean_start=self.settings.clean_start,
+            keepalive=self.settings.keepalive,
+            session_present=broker.session_present,
+            properties=broker.properties,
+            transport="websocket" if self.settings.is_websocket else "tcp",
+            client=peer[:2] if peer else None,
+            server=own[:2] if own else None,
+            tls={} if self.settings.is_secure else None,
+        )
 
 
 def _sentence(error: Exception, settings: MQTTClientSettings) -> str:

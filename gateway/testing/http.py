@@ -1,0 +1,152 @@
+"""Tests an application of the ``http`` scope: one request, and its response."""
+
+import asyncio
+import json as jsonlib
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
+from gateway.testing.recorded import RecordedRun
+from gateway.testing.request import Headers, as_json, pairs, request_scope
+from gateway.testing.surroundings import Surroundings
+from protocols.asgi import Application, ReceiveEvent
+from protocols.errors import LocalProtocolError
+from protocols.events import Event
+from protocols.http import events
+from protocols.http.head import encode
+
+_DISCONNECT: ReceiveEvent = {"type": "http.disconnect"}
+AGAIN = 0.01
+"""Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
+
+
+class _Exchange(RecordedRun):
+    sends: ClassVar = events.HTTP
+    checks: ClassVar = events.CHECKS
+
+    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+        super().__init__(app, scope, left)
+        self.short: int | None = None
+        """Bytes of the body that are still to come, if their number is known."""
+        self._bodiless = scope["method"] == "HEAD"
+        self._told = False
+
+    def http_response_start(self, event: Event) -> None:
+        _, length, _ = encode(event.get("headers") or ())
+        self.short = None if self._bodiless or event["status"] in (204, 304) else length
+        self.record(event)
+
+    def http_response_body(self, event: Event) -> None:
+        if self.short is not None:
+            self.short -= len(event.get("body", b""))
+            if self.short < 0:
+                raise LocalProtocolError(f"the body is {-self.short} bytes longer than its content-length")
+        self.record(event)
+        if not event.get("more_body", False):
+            self.over(_DISCONNECT)
+
+    def http_response_pathsend(self, event: Event) -> None:
+        self.short = None
+        self.record(event)
+        self.over(_DISCONNECT)
+
+    http_response_early_hint = RecordedRun.record
+
+    async def receive(self) -> Any:
+        """Return the next event. After the disconnect that is the disconnect, each time, as ASGI has it."""
+        if self._told and not self._queue:
+            await asyncio.sleep(AGAIN)
+            return _DISCONNECT
+        event = await super().receive()
+        self._told = self._told or event["type"] == "http.disconnect"
+        return event
+
+    def after_the_last(self) -> ReceiveEvent | None:
+        return _DISCONNECT if self._told else None
+
+
+class Response(dict[str, Any]):
+    """``status``, ``headers`` (pairs of bytes) and ``body``, as keys and as attributes."""
+
+    @property
+    def status(self) -> int:
+        status: int = self["status"]
+        return status
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        return pairs(self["headers"])
+
+    @property
+    def body(self) -> bytes:
+        body: bytes = self["body"]
+        return body
+
+    @property
+    def text(self) -> str:
+        return self.body.decode()
+
+    def json(self) -> Any:
+        """The body as JSON."""
+        return jsonlib.loads(self.body)
+
+    def header(self, name: str) -> str | None:
+        """The first header field of that name; None if there is none."""
+        found = (value.decode("latin-1") for given, value in self.headers if given == name.lower().encode())
+        return next(found, None)
+
+
+class HttpCommunicator(ApplicationCommunicator):
+    """One request. ``path`` may have a query; ``headers`` are pairs, or a dict.
+
+    ``await communicator.get_response()`` returns the response."""
+
+    run_class = _Exchange
+
+    def __init__(
+        self,
+        application: Any,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Headers = None,
+        *,
+        json: Any = None,
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """``json`` is sent as the body."""
+        self.body = as_json(json) if json is not None else body
+        if not isinstance(self.body, bytes):
+            raise TypeError(f"the body is {type(body).__name__}; write bytes, or json=")
+        own = [("content-length", str(len(self.body)))] if self.body else []
+        own += [("content-type", "application/json")] if json is not None else []
+        super().__init__(application, {**request_scope(method, path, headers, own)}, surroundings=surroundings)
+        self.sent_request = False
+
+    async def get_response(self, timeout: float = TIMEOUT) -> Response:
+        """Send the request, and return the response when it is complete. ``timeout`` is for each part of it."""
+        await self._send_request()
+        start = await self._next("http.response.start", timeout=timeout)
+        body = b"".join([piece async for piece in self._pieces(timeout)])
+        return Response(status=start["status"], headers=list(start.get("headers") or []), body=body)
+
+    async def _pieces(self, timeout: float) -> AsyncIterator[bytes]:
+        more = True
+        while more:
+            event = await self._next("http.response.body", "http.response.pathsend", timeout=timeout)
+            more = event.get("more_body", False)
+            path = event.get("path")
+            yield event.get("body", b"") if path is None else await asyncio.to_thread(Path(path).read_bytes)
+        run = self._begun()
+        assert isinstance(run, _Exchange)
+        if short := run.short:
+            raise AssertionError(f"the response's body ended {short} bytes short of its content-length")
+
+    async def _send_request(self) -> None:
+        if not self.sent_request:
+            self.sent_request = True
+            await self.send_input({"type": "http.request", "body": self.body, "more_body": False})
+
+    def _farewell(self) -> dict[str, Any] | None:
+        return {"type": "http.disconnect"}

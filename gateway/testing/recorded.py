@@ -1,0 +1,68 @@
+"""One run of an application whose peer is a test: what it sends is kept in order, until the test asks for it."""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from protocols.app_run import AppRun
+from protocols.asgi import Application, ReceiveEvent
+from protocols.errors import Disconnected
+from protocols.events import Event, type_of
+from protocols.wakeup import Wakeup
+
+
+class RecordedRun(AppRun):
+    """The run of a server, which checks what the application sends. A subclass has the server's table and checks, and
+    for each event :meth:`record`, or :meth:`leave` where the event goes to others than the peer, too."""
+
+    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+        """``left`` gets each event that goes to others."""
+        super().__init__(app, scope)
+        self.sent: deque[Any] = deque()
+        self._left = left
+        self.changed = Wakeup()
+
+    def record(self, event: Event) -> None:
+        self.sent.append(event)
+        self.changed.wake()
+
+    def leave(self, event: Event) -> None:
+        self._left(event)
+        self.record(event)
+
+    def over(self, last: ReceiveEvent) -> None:
+        """Allow no further event, since the application has ended the scope, and tell it that its peer is gone."""
+        self._goto("over")
+        self.feed(last)
+
+    def disconnect(self, event: ReceiveEvent) -> None:
+        if self.state != "over":  # else the application has had its last event
+            super().disconnect(event)
+
+    def _finish(self) -> None:
+        super()._finish()
+        self.changed.wake()
+
+
+class MessageRun(RecordedRun):
+    """A run over one whole message. That nothing more comes does not mean that nobody waits for the verdict."""
+
+    fed = False
+    """Whether the message has been given to the application."""
+
+    def feed(self, event: ReceiveEvent) -> None:
+        self.fed = True
+        super().feed(event)
+
+    def disconnect(self, event: ReceiveEvent) -> None:
+        self.feed(event)
+
+
+class UncheckedRun(RecordedRun):
+    """A run over a scope of a type that this package does not know: every event is taken."""
+
+    async def send(self, event: Event | Mapping[str, Any]) -> None:
+        type_of(event)
+        if self.gone:
+            raise Disconnected("the peer is gone")
+        self.record(event)

@@ -1,0 +1,49 @@
+"""The head of a request, as tests write it: a path with its query, and headers as pairs or as a dict."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeAlias
+from urllib.parse import quote
+
+from protocols.asgi import HostPort, HTTPScope
+from protocols.http.scope import extensions_of, http_scope
+
+HOST = "testserver"
+"""The name of the server, which Django allows in its tests."""
+CLIENT: HostPort = ("127.0.0.1", 50000)
+SERVER: HostPort = ("127.0.0.1", 80)
+
+Text: TypeAlias = str | bytes
+Headers: TypeAlias = Mapping[str, Text] | Iterable[tuple[Text, Text]] | None
+
+
+def pairs(headers: Headers) -> list[tuple[bytes, bytes]]:
+    """``headers`` as a server has them: bytes, names in lower case."""
+    given = headers.items() if isinstance(headers, Mapping) else headers or ()
+    return [(_bytes(name).lower(), _bytes(value)) for name, value in given]
+
+
+def _bytes(text: Text) -> bytes:
+    return text if isinstance(text, bytes) else text.encode("latin-1")
+
+
+def request_scope(method: str, path: str, headers: Headers, own: Iterable[tuple[str, str]] = ()) -> HTTPScope:
+    """The scope of a request, as our server makes it. ``own``: fields that a client adds unless they are given."""
+    if not isinstance(path, str):
+        raise TypeError(f"the path is {type(path).__name__}; write text, such as /chat/")
+    given = pairs(headers)
+    names = {name for name, _ in given}
+    added = [field for field in pairs([("host", HOST), *own]) if field[0] not in names]
+    return http_scope(
+        method.upper(),
+        quote(path, safe="/?&=:@!$'()*+,;%~-._[]") or "/",
+        [*added, *given],
+        state={},
+        extensions=extensions_of(pathsend=False),
+        client=CLIENT,
+        server=SERVER,
+    )
+
+
+def as_json(content: Any) -> bytes:
+    return json.dumps(content, allow_nan=False).encode()

@@ -1,0 +1,93 @@
+"""Tests an application of the ``sms`` scope: one text, or the receipt for one that was sent."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
+from gateway.testing.outbox import SentText
+from gateway.testing.recorded import MessageRun
+from gateway.testing.surroundings import Surroundings
+from protocols.asgi import HostPort, Media
+from protocols.event_id import new_id
+from protocols.sms import events
+from protocols.sms.provider import DeliveryReceipt, TextMessage
+from protocols.sms.scope import sms_scope
+
+CLIENT: HostPort = ("192.0.2.1", 50003)
+SERVER: HostPort = ("127.0.0.1", 80)
+
+
+class _Text(MessageRun):
+    sends: ClassVar = events.TEXT
+    checks: ClassVar = events.CHECKS
+
+    verdict: Any = None
+
+    def decide(self, event: Any) -> None:
+        self.verdict = event
+        self.record(event)
+
+    sms_accept = sms_reject = sms_defer = decide
+    sms_send = MessageRun.leave
+
+
+class _Receipt(_Text):
+    sends: ClassVar = events.RECEIPT
+
+
+class SMSCommunicator(ApplicationCommunicator):
+    """One text; or, with ``status``, the receipt for the text that we sent as ``message_id``.
+
+    ``await communicator.get_verdict()`` delivers it. What the application answers is in :attr:`outbox`.
+    """
+
+    def __init__(
+        self,
+        application: Any,
+        text: str = "",
+        sender: str = "+447700900123",
+        recipient: str = "+447700900999",
+        *,
+        media: Iterable[str | Media] = (),
+        status: str | None = None,
+        error: str | None = None,
+        message_id: str = "",
+        provider: str = "generic",
+        segments: int = 1,
+        fields: Mapping[str, str] | None = None,
+        listener: str = "sms",
+        surroundings: Surroundings | None = None,
+    ) -> None:
+        """``media`` are URLs, or dicts with ``url`` and ``content_type``. ``listener`` is the server's name in
+        gateway.yaml."""
+        self.run_class = _Text if status is None else _Receipt
+        id_, given = message_id or new_id(), dict(fields or {})
+        item: TextMessage | DeliveryReceipt
+        if status is None:
+            item = TextMessage(sender, recipient, id_, text, [*map(_media, media)], segments, given)
+            self.event: Any = {"type": "sms.receive", "text": item.text, "media": item.media}
+        else:
+            item = DeliveryReceipt(sender, recipient, id_, status, error, segments, given)
+            self.event = {"type": "sms.status", "message_id": id_, "status": status, "error": error}
+        scope = sms_scope(item, provider=provider, listener=listener, state={}, client=CLIENT, server=SERVER)
+        super().__init__(application, {**scope}, surroundings=surroundings)
+
+    async def get_verdict(self, timeout: float = TIMEOUT) -> Any:
+        """Deliver the text, wait until the application has ended, and return its verdict as the event that it sent:
+        ``sms.accept`` (also if it sent none), ``sms.reject`` or ``sms.defer``."""
+        run = self._begun()
+        assert isinstance(run, _Text)
+        if not run.fed:
+            await self.send_input(self.event)
+            await self.send_input({"type": "sms.disconnect"})
+        await self.wait(timeout)
+        return run.verdict or {"type": "sms.accept"}
+
+    @property
+    def replies(self) -> list[SentText]:
+        """The texts that the application has sent."""
+        return self.outbox.texts
+
+
+def _media(given: str | Media) -> Media:
+    return {"url": given, "content_type": "image/jpeg"} if isinstance(given, str) else given

@@ -1,0 +1,33 @@
+"""What is around an application that is tested: the services that its code finds, where its mail goes, its state."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.consumers.mail_writer import Answering, answering
+from gateway.sender import sender
+from gateway.services import Services, services_here
+from gateway.testing.one_thread import OneThread
+from gateway.testing.outbox import Outbox, RecordingSender
+from gateway.threads import thread_pool
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """The surroundings of one application, or of all that one gateway has."""
+
+    services: Services
+    outbox: Outbox
+    state: dict[str, Any] = field(default_factory=dict)
+    """The state of the lifespan, of which each scope gets a copy."""
+
+
+def without_gateway() -> Surroundings:
+    """What an application has that is run alone. Services that are installed, such as the channel layer, come first."""
+    outbox = Outbox()
+    services = {
+        thread_pool: OneThread(),
+        answering: Answering(),
+        sender: RecordingSender(outbox),
+        **services_here(),
+    }
+    return Surroundings(services, outbox)

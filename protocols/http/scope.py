@@ -1,0 +1,89 @@
+"""Makes the ``http`` scope of a request, and the ``websocket`` scope of an opening handshake."""
+
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from protocols.asgi import ASGIVersions, HostPort, HTTPScope, WebSocketScope
+
+# Frameworks that read 2.4 here stop listening for http.disconnect (docs/decisions/0008).
+_HTTP: ASGIVersions = {"version": "3.0", "spec_version": "2.3"}
+_WEBSOCKET: ASGIVersions = {"version": "3.0", "spec_version": "2.4"}
+
+Headers = list[tuple[bytes, bytes]]
+
+
+def http_scope(
+    method: str,
+    target: str,
+    headers: Headers,
+    *,
+    state: dict[str, Any],
+    extensions: dict[str, Any],
+    http_version: str = "1.1",
+    scheme: str = "http",
+    root_path: str = "",
+    client: HostPort | None = None,
+    server: tuple[str, int | None] | None = None,
+) -> HTTPScope:
+    """The scope of a request for ``target``, a path with or without a query (RFC 9112, 3.2.1), or ``*``.
+
+    Names in ``headers`` are in lower case. The scope gets shallow copies of ``state`` and ``extensions``."""
+    path, raw_path, query = _split(target, root_path)
+    return {
+        "type": "http",
+        "asgi": _HTTP,
+        "http_version": http_version,
+        "method": method,
+        "scheme": scheme,
+        "path": path,
+        "raw_path": raw_path,
+        "query_string": query,
+        "root_path": root_path,
+        "headers": headers,
+        "client": client,
+        "server": server,
+        "state": state.copy(),
+        "extensions": extensions.copy(),
+    }
+
+
+def websocket_scope(handshake: HTTPScope, tls: dict[str, Any]) -> WebSocketScope:
+    """The scope of the WebSocket that ``handshake`` asks for. ``tls`` has ASGI's extension of that name."""
+    return {
+        "type": "websocket",
+        "asgi": _WEBSOCKET,
+        "http_version": handshake["http_version"],
+        "scheme": "ws" if handshake["scheme"] == "http" else "wss",
+        "path": handshake["path"],
+        "raw_path": handshake["raw_path"],
+        "query_string": handshake["query_string"],
+        "root_path": handshake["root_path"],
+        "headers": handshake["headers"],
+        "client": handshake["client"],
+        "server": handshake["server"],
+        "subprotocols": _subprotocols(handshake["headers"]),
+        "state": handshake["state"],
+        "extensions": {"websocket.http.response": {}, **tls},
+    }
+
+
+def extensions_of(*, pathsend: bool) -> dict[str, Any]:
+    """The extensions of every http scope of a server, beside ``tls``."""
+    early_hint: dict[str, Any] = {"http.response.early_hint": {}}
+    return early_hint | {"http.response.pathsend": {}} if pathsend else early_hint
+
+
+def _subprotocols(headers: Any) -> list[str]:
+    offered = [value.decode("utf-8", "surrogateescape") for name, value in headers if name == b"sec-websocket-protocol"]
+    return [each for line in offered for each in map(str.strip, line.split(",")) if each]
+
+
+def _split(target: str, root_path: str) -> tuple[str, bytes, bytes]:
+    """Return ASGI's path, raw_path and query_string."""
+    path, _, query = target.partition("?")
+    raw = path.encode("utf-8", "surrogateescape")
+    if "%" in path or not path.isascii():
+        path = unquote_to_bytes(raw).decode("utf-8", "replace")
+    if root_path:
+        path, raw = root_path + path, root_path.encode() + raw
+    return path, raw, query.encode("utf-8", "surrogateescape") if query else b""
