@@ -87,7 +87,7 @@ def report(title: str, unit: str, rates: dict[str, list[float]]) -> dict[str, fl
 @contextlib.contextmanager
 def running(peer: Peer, cores: Sequence[int] = ()) -> Iterator[tuple[int, int]]:
     """The server, listening: its port and its process."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile("w+") as log:  # a pipe that nobody reads would stop a server that says much
         process = subprocess.Popen(peer.command(port), stdout=subprocess.DEVNULL, stderr=log)
         _pin(process.pid, cores)
@@ -108,7 +108,7 @@ def _pin(pid: int, cores: Sequence[int]) -> None:
         os.sched_setaffinity(pid, cores)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

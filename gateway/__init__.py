@@ -3,16 +3,76 @@
 ``gateway.routing`` says which application answers a scope, ``gateway.consumers`` are the classes that handle one,
 ``gateway.layers`` connects them across protocols; ``gateway.runtime.build`` makes it all from one file, and
 ``gateway.runtime.daemon`` runs it.
+
+A module is imported when you ask for one of its names, so that a consumer of HTTP needs nothing of mail.
 """
 
-from gateway.consumers import *
-from gateway.consumers import __all__ as _consumers
-from gateway.layers import *
-from gateway.layers import __all__ as _layers
-from gateway.routing import *
-from gateway.routing import __all__ as _routing
-from gateway.scopes.routers import *
-from gateway.scopes.routers import __all__ as _routers
+from typing import TYPE_CHECKING
 
-__all__ = [*_consumers, *_layers, *_routing, *_routers]
+from protocols.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from gateway.consumers import *
+    from gateway.layers import *
+    from gateway.routing import *
+    from gateway.scopes.routers import *
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "gateway.consumers": (
+                "AsyncConsumer",
+                "AsyncEmailConsumer",
+                "AsyncHttpConsumer",
+                "AsyncJsonMqttConsumer",
+                "AsyncMqttBatchConsumer",
+                "AsyncMqttConsumer",
+                "AsyncSMSConsumer",
+                "AsyncWebsocketConsumer",
+                "Consumer",
+                "EmailConsumer",
+                "HttpConsumer",
+                "InboundEmail",
+                "JsonMqttConsumer",
+                "MqttBatchConsumer",
+                "MqttConsumer",
+                "MqttMessage",
+                "ReplyToken",
+                "SMSConsumer",
+                "StopConsumer",
+                "SyncConsumer",
+                "WebsocketConsumer",
+                "layer_event",
+            ),
+            "gateway.layers": ("ChannelLayer", "Forgetful", "InMemoryChannelLayer", "get_channel_layer"),
+            "gateway.routing": (
+                "Policy",
+                "ProtocolTypeRouter",
+                "Route",
+                "Router",
+                "as_application",
+                "check_answers",
+                "current_route",
+                "default",
+                "leaves",
+                "name_of",
+            ),
+            "gateway.scopes.routers": (
+                "EmailFromRouter",
+                "EmailToRouter",
+                "SMSFromRouter",
+                "TopicRouter",
+                "URLRouter",
+                "address",
+                "country",
+                "domain",
+                "phone",
+                "regex",
+                "relay",
+                "topic",
+                "url",
+            ),
+        },
+    )
+
 __version__ = "0.1.0"

@@ -19,84 +19,62 @@ Each protocol has a package of its own, and a server here::
         await forever()
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from protocols.errors import (
-    AccountRefused,
-    BindError,
-    Disconnected,
-    LocalProtocolError,
-    NotSent,
-    PermanentFailure,
-    RemoteProtocolError,
-)
-from protocols.net.listener import TLS
-from protocols.secret import Secret
-from protocols.server import Server, ServerStatus
+from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from protocols.http.server import HTTPServer, HTTPSettings
-    from protocols.mail.imap.reader import IMAPReader
-    from protocols.mail.imap.settings import IMAPSettings
-    from protocols.mail.smtp.server import SMTPServer
-    from protocols.mail.smtp.settings import SMTPSettings
-    from protocols.mail.submission import SubmissionSettings, open_submission
-    from protocols.mqtt.client.client import MQTTClient, MQTTClientSettings
-    from protocols.mqtt.server import MQTTServer
-    from protocols.mqtt.settings import MQTTSettings
-    from protocols.sms import GenericSettings, SMSWebhook, TwilioSettings
-
-_HOMES = {
-    "HTTPServer": "http.server",
-    "HTTPSettings": "http.settings",
-    "IMAPReader": "mail.imap.reader",
-    "IMAPSettings": "mail.imap.settings",
-    "SMTPServer": "mail.smtp.server",
-    "SMTPSettings": "mail.smtp.settings",
-    "SubmissionSettings": "mail.submission",
-    "open_submission": "mail.submission",
-    "MQTTClient": "mqtt.client.client",
-    "MQTTClientSettings": "mqtt.client.client",
-    "MQTTServer": "mqtt.server",
-    "MQTTSettings": "mqtt.settings",
-    "GenericSettings": "sms",
-    "SMSWebhook": "sms",
-    "TwilioSettings": "sms",
-}
-
-__all__ = [
-    "TLS",
-    "AccountRefused",
-    "BindError",
-    "Disconnected",
-    "GenericSettings",
-    "HTTPServer",
-    "HTTPSettings",
-    "IMAPReader",
-    "IMAPSettings",
-    "LocalProtocolError",
-    "MQTTClient",
-    "MQTTClientSettings",
-    "MQTTServer",
-    "MQTTSettings",
-    "NotSent",
-    "PermanentFailure",
-    "RemoteProtocolError",
-    "SMSWebhook",
-    "SMTPServer",
-    "SMTPSettings",
-    "Secret",
-    "Server",
-    "ServerStatus",
-    "SubmissionSettings",
-    "TwilioSettings",
-    "open_submission",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a server's module when it is asked for: a program that serves MQTT needs neither aiohttp nor aiosmtpd."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from protocols.errors import AccountRefused as AccountRefused
+    from protocols.errors import BindError as BindError
+    from protocols.errors import Disconnected as Disconnected
+    from protocols.errors import LocalProtocolError as LocalProtocolError
+    from protocols.errors import NotSent as NotSent
+    from protocols.errors import PermanentFailure as PermanentFailure
+    from protocols.errors import RemoteProtocolError as RemoteProtocolError
+    from protocols.http.server import HTTPServer as HTTPServer
+    from protocols.http.server import HTTPSettings as HTTPSettings
+    from protocols.mail.imap.reader import IMAPReader as IMAPReader
+    from protocols.mail.imap.settings import IMAPSettings as IMAPSettings
+    from protocols.mail.smtp.server import SMTPServer as SMTPServer
+    from protocols.mail.smtp.settings import SMTPSettings as SMTPSettings
+    from protocols.mail.submission import SubmissionSettings as SubmissionSettings
+    from protocols.mail.submission import open_submission as open_submission
+    from protocols.mqtt.client.client import MQTTClient as MQTTClient
+    from protocols.mqtt.client.client import MQTTClientSettings as MQTTClientSettings
+    from protocols.mqtt.server import MQTTServer as MQTTServer
+    from protocols.mqtt.settings import MQTTSettings as MQTTSettings
+    from protocols.net.tls import TLS as TLS
+    from protocols.secret import Secret as Secret
+    from protocols.server import Server as Server
+    from protocols.server import ServerStatus as ServerStatus
+    from protocols.sms import GenericSettings as GenericSettings
+    from protocols.sms import SMSWebhook as SMSWebhook
+    from protocols.sms import TwilioSettings as TwilioSettings
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "protocols.errors": (
+                "AccountRefused",
+                "BindError",
+                "Disconnected",
+                "LocalProtocolError",
+                "NotSent",
+                "PermanentFailure",
+                "RemoteProtocolError",
+            ),
+            "protocols.http.server": ("HTTPServer", "HTTPSettings"),
+            "protocols.mail.imap.reader": ("IMAPReader",),
+            "protocols.mail.imap.settings": ("IMAPSettings",),
+            "protocols.mail.smtp.server": ("SMTPServer",),
+            "protocols.mail.smtp.settings": ("SMTPSettings",),
+            "protocols.mail.submission": ("SubmissionSettings", "open_submission"),
+            "protocols.mqtt.client.client": ("MQTTClient", "MQTTClientSettings"),
+            "protocols.mqtt.server": ("MQTTServer",),
+            "protocols.mqtt.settings": ("MQTTSettings",),
+            "protocols.net.tls": ("TLS",),
+            "protocols.secret": ("Secret",),
+            "protocols.server": ("Server", "ServerStatus"),
+            "protocols.sms": ("GenericSettings", "SMSWebhook", "TwilioSettings"),
+        },
+    )

@@ -46,7 +46,7 @@ def _process_as_it_was() -> Iterator[None]:
     """A test that configures logging, sets Django up or answers mail leaves no trace in the next, nor in what that
     starts."""
     root = logging.getLogger()
-    letters = sys.modules.get("gateway.consumers.mail_writer")
+    letters = sys.modules.get("gateway.consumers.answering")
     if letters is not None:  # how many answers an address has had within the hour
         letters.answering.default = letters.Answering()
     level, handlers, environment = root.level, list(root.handlers), dict(os.environ)

@@ -1,9 +1,13 @@
 """Explains which route takes ``email:ann@example.org`` or ``mqtt:sensors/1/temperature``, for ``gateway explain``."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
+import typer
+
+from gateway.cli.building import built_to_answer
+from gateway.cli.terminal import AsJSON, File, print_json, print_text
 from gateway.routing import Route, Router
 from gateway.scopes.installed import FAILURES, KINDS
 from protocols.asgi import Application
@@ -20,6 +24,29 @@ class Explanation:
     target: str | None = None
     captures: dict[str, str] | None = None
     """The parts of what the pattern matches that handlers get by name."""
+
+
+def command(
+    subject: Annotated[str, typer.Argument(help="What arrives, such as email:ann@example.org.")],
+    config: File = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Say which route and which consumer would take something, and why. Exit code 1 if none would.
+
+    Examples: gateway explain email:ann@support.example.org · sms:+447700900123 · mqtt:sensors/1/temperature ·
+    http:/longpoll/ · websocket:/chat/
+    """
+    try:
+        gateway = built_to_answer(config)
+        explanation = explain(gateway.app, subject, gateway.settings.servers)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    if as_json:
+        print_json(asdict(explanation))
+    else:
+        print_text(f"{explanation.subject} -> {explanation.target or 'nothing'}: {explanation.why}")
+    if explanation.target is None:
+        raise typer.Exit(1)
 
 
 def scope_of(subject: str, servers: Mapping[str, Any]) -> dict[str, Any]:

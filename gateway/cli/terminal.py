@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.progress import Progress
 
 from gateway.logs.escaping import json_text, visible
 
@@ -111,6 +109,9 @@ def fail(message: str, code: int) -> NoReturn:
 @contextlib.contextmanager
 def progress(what: str, total: int) -> Iterator[Callable[[int], object]]:
     """Show a progress bar on a terminal, and nothing elsewhere. Call the result with the number of items done since."""
+    from rich.console import Console  # not light, and most commands show no bar
+    from rich.progress import Progress
+
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=total)

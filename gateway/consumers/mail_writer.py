@@ -3,12 +3,11 @@
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
-from gateway.consumers.answer_rate import AnswerRate
+from gateway.consumers.answering import answering
 from gateway.consumers.new_mail import NewMail
-from gateway.services import Service
 from protocols.asgi import DSNRequest, EmailScope, EmailSendEvent, describe
 from protocols.mail.compose import Addresses, Draft, Part, compose
 from protocols.mail.compose.answer import addressees, is_ours, reply_subject, thread, why_unanswerable
@@ -27,18 +26,6 @@ logger = logging.getLogger(__name__)
 _REPLIED = {"Auto-Submitted": "auto-replied", "X-Auto-Response-Suppress": "All"}
 """What keeps programs from answering an answer (RFC 3834, 5; the second is Exchange's)."""
 SENT = {"Auto-Submitted": "auto-generated", "X-Auto-Response-Suppress": "All"}
-
-
-@dataclass(frozen=True)
-class Answering:
-    """What the mail consumers of a gateway share."""
-
-    tokens: ReplyTokens | None = None
-    """None: the file has no secret."""
-    rate: AnswerRate = field(default_factory=AnswerRate)
-
-
-answering: Service[Answering] = Service("answering", Answering())
 
 
 class WrittenMail(NamedTuple):

@@ -8,7 +8,7 @@ from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
-from gateway.consumers.mail_writer import Answering, answering
+from gateway.consumers.answering import Answering, answering
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard

@@ -10,10 +10,11 @@ from typing import Any
 from gateway.control.commands import COMMANDS
 from gateway.control.place import places
 from gateway.control.server import ControlServer
+from gateway.exit_codes import CANNOT_START, OK
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.install import install
-from gateway.runtime.process import CANNOT_START, OK, cancel_rest, force
+from gateway.runtime.process import cancel_rest, force
 from gateway.runtime.progress import listed
 from gateway.runtime.running import RunningGateway, summary
 from gateway.runtime.systemd import keep_alive, notify

@@ -10,12 +10,11 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, NoReturn
 
+from gateway.exit_codes import FORCED
 from gateway.garbage_collection import settle
 
 logger = logging.getLogger(__name__)
 
-OK, FORCED, MISTAKE, CANNOT_START, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes; the last is that of a command that Ctrl+C ended, as shells have it."""
 DESCRIPTORS = 65536
 """File descriptors that the process asks for, if the hard limit allows them."""
 FORCED_END = 1.0

@@ -20,7 +20,18 @@ Sockets, clocks and tasks are in ``journal_writer``, ``preconnect``, ``admission
 ``client_connection``, ``websocket_transport``, ``server`` and ``client``; everything else is pure.
 """
 
-from protocols.mqtt.server import MQTTServer
-from protocols.mqtt.settings import MQTTSettings
+from typing import TYPE_CHECKING
 
-__all__ = ["MQTTServer", "MQTTSettings"]
+from protocols.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from protocols.mqtt.server import MQTTServer as MQTTServer
+    from protocols.mqtt.settings import MQTTSettings as MQTTSettings
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "protocols.mqtt.server": ("MQTTServer",),
+            "protocols.mqtt.settings": ("MQTTSettings",),
+        },
+    )

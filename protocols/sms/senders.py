@@ -3,8 +3,6 @@
 import re
 from functools import lru_cache
 
-import phonenumbers
-
 _E164 = re.compile(r"\+[1-9]\d{1,14}", re.ASCII)
 _DIGITS = re.compile(r" [1-9]\d{1,14}", re.ASCII)
 
@@ -29,6 +27,8 @@ def country(address: str) -> str | None:
 
 @lru_cache(maxsize=4096)  # parsing takes longer than all the rest, and senders write again
 def _region(address: str) -> str | None:
+    import phonenumbers  # not light, and the first text asks for it
+
     try:
         region = phonenumbers.region_code_for_number(phonenumbers.parse(address))
     except phonenumbers.NumberParseException:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from servers.programs import program
 
-from gateway.runtime.process import MISTAKE
+from gateway.exit_codes import MISTAKE
 
 UNIT = Path(__file__).resolve().parents[2] / "config" / "gateway.service"
 

@@ -5,7 +5,7 @@ from collections import deque
 from typing import Any
 
 from protocols.asgi import EmailReceiveEvent, EmailScope, Receive
-from protocols.mail.message import InboundEmail
+from protocols.mail import message as mail
 
 MOST = 1024**2
 """Bytes from the beginning of a message that are read: the signs are in its header, and reports come before the message
@@ -41,7 +41,7 @@ def _beginning(events: deque[EmailReceiveEvent]) -> bytes:
 
 
 async def _kind_of(scope: EmailScope, raw: bytes) -> str:
-    message = InboundEmail(raw, mail_from=scope["mail_from"], rcpt_to=scope["rcpt_to"])
+    message = mail.InboundEmail(raw, mail_from=scope["mail_from"], rcpt_to=scope["rcpt_to"])
     if len(raw) <= _INLINE:
         return message.kind
     return await asyncio.to_thread(lambda: message.kind)

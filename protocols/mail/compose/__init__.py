@@ -10,9 +10,27 @@
 * :mod:`~protocols.mail.compose.reply_token`: signed ids in Reply-To, by which an answer finds its thread.
 """
 
-from protocols.mail.compose.attachment import Attachable, Content, Openable, Readable
-from protocols.mail.compose.content import Part
-from protocols.mail.compose.mail import Draft, Mail, compose
-from protocols.mail.compose.mailbox import Addresses
+from typing import TYPE_CHECKING
 
-__all__ = ["Addresses", "Attachable", "Content", "Draft", "Mail", "Openable", "Part", "Readable", "compose"]
+from protocols.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from protocols.mail.compose.attachment import Attachable as Attachable
+    from protocols.mail.compose.attachment import Content as Content
+    from protocols.mail.compose.attachment import Openable as Openable
+    from protocols.mail.compose.attachment import Readable as Readable
+    from protocols.mail.compose.content import Part as Part
+    from protocols.mail.compose.mail import Draft as Draft
+    from protocols.mail.compose.mail import Mail as Mail
+    from protocols.mail.compose.mail import compose as compose
+    from protocols.mail.compose.mailbox import Addresses as Addresses
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "protocols.mail.compose.attachment": ("Attachable", "Content", "Openable", "Readable"),
+            "protocols.mail.compose.content": ("Part",),
+            "protocols.mail.compose.mail": ("Draft", "Mail", "compose"),
+            "protocols.mail.compose.mailbox": ("Addresses",),
+        },
+    )

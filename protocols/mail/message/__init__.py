@@ -14,13 +14,30 @@
 * :mod:`~protocols.mail.message.stdlib`: the standard library's message.
 """
 
-from protocols.mail.message.address import Address
-from protocols.mail.message.attachment import Attachment
-from protocols.mail.message.bounce import Bounce
-from protocols.mail.message.calendar import Invitation
-from protocols.mail.message.fields import Fields
-from protocols.mail.message.inbound import InboundEmail
-from protocols.mail.message.kind import Kind
-from protocols.mail.message.spam import Spam
+from typing import TYPE_CHECKING
 
-__all__ = ["Address", "Attachment", "Bounce", "Fields", "InboundEmail", "Invitation", "Kind", "Spam"]
+from protocols.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from protocols.mail.message.address import Address as Address
+    from protocols.mail.message.attachment import Attachment as Attachment
+    from protocols.mail.message.bounce import Bounce as Bounce
+    from protocols.mail.message.calendar import Invitation as Invitation
+    from protocols.mail.message.fields import Fields as Fields
+    from protocols.mail.message.inbound import InboundEmail as InboundEmail
+    from protocols.mail.message.kind import Kind as Kind
+    from protocols.mail.message.spam import Spam as Spam
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "protocols.mail.message.address": ("Address",),
+            "protocols.mail.message.attachment": ("Attachment",),
+            "protocols.mail.message.bounce": ("Bounce",),
+            "protocols.mail.message.calendar": ("Invitation",),
+            "protocols.mail.message.fields": ("Fields",),
+            "protocols.mail.message.inbound": ("InboundEmail",),
+            "protocols.mail.message.kind": ("Kind",),
+            "protocols.mail.message.spam": ("Spam",),
+        },
+    )

@@ -14,10 +14,7 @@ import aiosmtplib
 
 from protocols.mail.oauth.token_file import file_stamp
 from protocols.mail.submission.connection import Connection
-from protocols.mail.submission.settings import SubmissionSettings
-
-PORTS = {"smtp": 587, "smtps": 465}
-"""The port of each scheme."""
+from protocols.mail.submission.settings import PORTS, SubmissionSettings
 
 
 class Login:

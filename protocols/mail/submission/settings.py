@@ -10,6 +10,9 @@ from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.units import Count, Host, OneOrMore, Seconds, Timeout
 
+PORTS = {"smtp": 587, "smtps": 465}
+"""The port of each scheme."""
+
 
 @dataclass(frozen=True)
 class DKIMSettings:

@@ -14,7 +14,7 @@ from own_services import installed
 
 from gateway import AsyncEmailConsumer, EmailConsumer
 from gateway.consumers.answer_rate import MOST, PERIOD, AnswerRate
-from gateway.consumers.mail_writer import Answering, answering
+from gateway.consumers.answering import Answering, answering
 from protocols.mail.compose.reply_token import ReplyTokens
 from protocols.mail.headers import parse_headers
 from protocols.mail.run import EmailRun

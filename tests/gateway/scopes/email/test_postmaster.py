@@ -137,7 +137,7 @@ async def test_two_that_forward_to_each_other_do_so_once(tmp_path: Path, caplog:
 async def test_a_flood_is_not_forwarded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("gateway.scopes.email.postmaster.MOST", 2)
+    monkeypatch.setattr("gateway.scopes.email.forwarding.MOST", 2)
     submission = MaildirSubmission(str(tmp_path))
     async with serving(EmailToRouter([], postmaster="ops@example.org"), submission=submission) as server:
         for _ in range(3):

@@ -1,0 +1,77 @@
+"""Builds the gateway of the file, for the commands that need more than its settings."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+import sys
+
+from gateway.cli.terminal import Chosen, fail, file_of, print_error, print_json
+from gateway.config import checks
+from gateway.config.diagnostics import CannotStart, ConfigErrors
+from gateway.config.loader import ParsedConfig, load
+from gateway.exit_codes import CANNOT_START, INTERRUPTED, MISTAKE
+from gateway.logs import setup
+from gateway.runtime import preflight
+from gateway.runtime.build import Gateway, build
+from gateway.runtime.importing import place_of
+from gateway.scopes.installed import FAILURES
+
+logger = logging.getLogger(__name__)
+
+
+def built(parsed: ParsedConfig) -> Gateway:
+    """Build what the file asks for, in its folder: relative paths in it start there. The log is set up first, because
+    modules may log while they are imported."""
+    os.chdir(parsed.document.folder)
+    setup.configure(parsed.settings.log, sys.stderr)
+    try:
+        return build(parsed)
+    except KeyboardInterrupt as error:  # what it waits for is a handler's module
+        fail(f"interrupted{place_of(error)}", INTERRUPTED)
+
+
+def built_to_run(parsed: ParsedConfig) -> Gateway:
+    """Build it for a process whose every line may have to be a log record, and check that this machine has what the
+    file asks for."""
+    try:
+        gateway = built(parsed)
+        check_machine(parsed, gateway)
+        return gateway
+    except ConfigErrors as errors:
+        if parsed.settings.log.format == "text":
+            raise
+        for diagnostic in errors.diagnostics:
+            logger.error("%s", dataclasses.replace(diagnostic, excerpt=""))
+        sys.exit(code_of(errors))
+
+
+def built_to_answer(given: str | None) -> Gateway:
+    """Build it for a command that answers on standard output: what modules print there goes to standard error."""
+    with contextlib.redirect_stdout(sys.stderr):
+        return built(load(file_of(given)))
+
+
+def check_machine(parsed: ParsedConfig, gateway: Gateway) -> None:
+    """Raises CannotStart."""
+    for failure in FAILURES:
+        logger.warning("%s", failure)
+    for warning in checks.warnings(parsed):
+        logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
+    if found := preflight.diagnostics(parsed, stored=gateway.dispatcher is not None):
+        raise CannotStart(found)
+
+
+def code_of(errors: ConfigErrors) -> int:
+    """Return the exit code."""
+    return CANNOT_START if isinstance(errors, CannotStart) else MISTAKE
+
+
+def print_mistakes(errors: ConfigErrors) -> None:
+    """Print what is wrong with the file, and with scope types that it may need."""
+    if Chosen.as_json:
+        diagnostics = [dataclasses.asdict(diagnostic) for diagnostic in errors.diagnostics]
+        print_json({"valid": False, "diagnostics": diagnostics})
+    else:
+        told = str(errors)
+        print_error("\n".join([*(sentence for sentence in map(str, FAILURES) if sentence not in told), told]))

@@ -1,0 +1,21 @@
+"""``gateway run``: the daemon."""
+
+from gateway.cli.building import built_to_run
+from gateway.cli.terminal import File, command_of, file_of, print_text
+from gateway.config.loader import load
+from gateway.logs import uncaught
+from gateway.runtime import process, signals
+from gateway.runtime.daemon import Daemon
+
+
+def run(config: File = None) -> None:
+    """Run the gateway until SIGTERM or Ctrl+C.
+
+    Exit codes: 0 stopped; 1 stopped by a second signal; 2 mistake in the file; 3 cannot start.
+
+    Example: gateway run -c /etc/gateway/gateway.yaml
+    """
+    signals.ignore()  # before anything of the application is imported, so that a module's own handler stays
+    uncaught.take_over()
+    command = command_of(config)
+    process.run(Daemon(built_to_run(load(file_of(config))), print_text, command).run())

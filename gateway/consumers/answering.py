@@ -1,0 +1,19 @@
+"""What the mail consumers of a gateway share."""
+
+from dataclasses import dataclass, field
+
+from gateway.consumers.answer_rate import AnswerRate
+from gateway.services import Service
+from protocols.mail.compose.reply_token import ReplyTokens
+
+
+@dataclass(frozen=True)
+class Answering:
+    """How they answer."""
+
+    tokens: ReplyTokens | None = None
+    """None: the file has no secret."""
+    rate: AnswerRate = field(default_factory=AnswerRate)
+
+
+answering: Service[Answering] = Service("answering", Answering())

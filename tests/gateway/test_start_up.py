@@ -1,0 +1,67 @@
+"""Nothing is imported that a command, or the file, does not ask for."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers.site import ROOT
+
+from gateway.cli.commands import COMMANDS, Commands
+
+FILE = """
+servers: {{web: {{protocol: http, bind: "127.0.0.1:0"}}{more}}}
+routes: {{http: start_up_handlers.Web{routes}}}
+"""
+HANDLERS = """
+from gateway import AsyncHttpConsumer
+
+class Web(AsyncHttpConsumer):
+    async def handle(self, body):
+        await self.respond(b"ok")
+"""
+
+
+def imported(folder: Path, *arguments: str) -> set[str]:
+    """The modules that a command imports."""
+    command = [sys.executable, "-X", "importtime", "-m", "gateway", *arguments]
+    done = subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return set(re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", done.stderr, re.MULTILINE))
+
+
+def test_the_version_needs_none_of_the_gateway(tmp_path: Path) -> None:
+    found = imported(tmp_path, "--version")
+    assert {name for name in found if name.partition(".")[0] in ("gateway", "protocols")} == {
+        "gateway",
+        "gateway.cli",
+        "gateway.cli.commands",
+        "gateway.cli.main",
+        "gateway.cli.terminal",
+        "gateway.config",
+        "gateway.config.diagnostics",
+        "gateway.exit_codes",
+        "gateway.logs",
+        "gateway.logs.escaping",
+        "protocols",
+        "protocols.lazy_names",
+    }
+    assert not found & {"aiohttp", "asyncio", "django", "pydantic", "rich", "yaml"}
+
+
+def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE.format(more="", routes=""))
+    (tmp_path / "start_up_handlers.py").write_text(HANDLERS)
+    found = imported(tmp_path, "check")
+    libraries = {"aiosmtpd", "aiosmtplib", "aioimaplib", "django", "dkim", "dns", "phonenumbers", "selectolax"}
+    servers = {"mail.imap.reader", "mail.smtp.server", "mqtt.client.client", "mqtt.server", "sms.webhook"}
+    mail = {"mail.compose.mail", "mail.message.inbound", "mail.submission.smtp"}
+    assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_is_where_the_list_says(name: str) -> None:
+    assert Commands()[name].name == name
