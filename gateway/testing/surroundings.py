@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.consumers.mail_writer import Answering, answering
+from gateway.consumers.answering import Answering, answering
 from gateway.sender import sender
 from gateway.services import Services, services_here
 from gateway.testing.one_thread import OneThread
