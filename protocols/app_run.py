@@ -21,7 +21,7 @@ event as its check returned it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
 from protocols.checkpoint import checkpoint, checkpoints
@@ -39,6 +39,22 @@ Steps = dict[str, Step]
 DISCONNECT_GRACE = 10.0
 """The default of a server without such a setting."""
 _NOTHING: Steps = {}
+
+
+class Observer(Protocol):
+    """Is told what the runs of this process do; see :attr:`AppRun.observer`. Its methods never raise."""
+
+    def began(self, run: "AppRun") -> None:
+        """The run begins, in the context that its application gets."""
+
+    def received(self, run: "AppRun", event: Any) -> None:
+        """The application takes ``event``."""
+
+    def sent(self, run: "AppRun", event: Any) -> None:
+        """The peer has the answer ``event`` of the application."""
+
+    def ended(self, run: "AppRun") -> None:
+        """The application has ended; see :attr:`AppRun.error`."""
 
 
 class AppRun:
@@ -72,6 +88,8 @@ class AppRun:
     """Event type -> its check. An event without a check is passed to its method as it is."""
     limit: ClassVar[int] = 64
     """Waiting events at which :meth:`pause` is called; at half of it :meth:`resume` is."""
+    observer: ClassVar[Observer | None] = None
+    """Told of every run of the process. Usually there is none: then it costs a run nothing but to look."""
     _steps: ClassVar[dict[str, Steps]] = {}
     _start: ClassVar[tuple[str, Steps]] = ("", _NOTHING)
 
@@ -94,13 +112,20 @@ class AppRun:
         self.ended = False
         """Whether the application has ended."""
         self.error: BaseException | None = None
-        """The error that the application crashed with."""
+        """The error that the application crashed with, or the CancelledError that ended it."""
         self._queue: Queue[ReceiveEvent] = Queue(self.limit)
         self._paused = False
         self._received = 0
         self._task: asyncio.Task[Any] | None = None
         self._overdue = False
         self._watchdog: asyncio.TimerHandle | None = None
+
+    @property
+    def server_name(self) -> str:
+        """The name of its server in gateway.yaml."""
+        scope: Any = self.scope
+        name: str = scope.get("listener", "")
+        return name
 
     @property
     def disconnect_grace(self) -> float:
@@ -116,12 +141,15 @@ class AppRun:
         """
         if self._task is None:  # the caller may have set it, which is cheaper
             self._task = asyncio.current_task()
+        if self.observer is not None:
+            self.observer.began(self)
         try:
             await self.app(self.scope, self.receive, self.send)
         except asyncio.CancelledError as error:
             if self._overdue:
                 self._uncancel()
             elif self._task is not None and self._task.cancelling():
+                self.error = error
                 raise
             else:  # the application awaited something that other code cancelled
                 self._crashed(error)
@@ -133,6 +161,12 @@ class AppRun:
         finally:
             self._finish()
         return self.error
+
+    def skip(self) -> None:
+        """Tell the observer, in place of :meth:`run`, that no application takes the scope."""
+        if self.observer is not None:
+            self.observer.began(self)
+            self.observer.ended(self)
 
     def reachable(self) -> bool:
         """Whether the peer is there. Then a Disconnected raised by the application is about another peer."""
@@ -192,6 +226,8 @@ class AppRun:
         if self._paused and len(queue) * 2 <= self.limit:
             self._paused = False
             self.resume()
+        if self.observer is not None:
+            self.observer.received(self, event)
         return event
 
     def after_the_last(self) -> ReceiveEvent | None:
@@ -215,6 +251,8 @@ class AppRun:
                 self.state, self._legal = after, legal
             if pending is not None:
                 await pending
+            if self.observer is not None:
+                self.observer.sent(self, event)
         except Exception as error:
             await self._not_sent(event, error)
 
@@ -272,6 +310,8 @@ class AppRun:
         self._queue.clear()
         if self._watchdog is not None:
             self._watchdog.cancel()
+        if self.observer is not None:
+            self.observer.ended(self)
 
     def _watch(self, received: int) -> None:
         if grace := self.disconnect_grace:

@@ -54,6 +54,8 @@ class ClaimedAttempt:
         disposition = disposition_of(policy, outcome, attempts)
         if disposition.state != "done":
             report(self._scope, outcome, policy, disposition, attempts, stored=False)
+            if outcome.error is not None and self._here.observer is not None:
+                self._here.observer.failed(outcome.error)
         elif running.limit.expired is not None:
             logger.info("%s: done after its time; its repetition gets that answer", describe(self._scope))
         return await self._settle(outcome, disposition, running)

@@ -49,6 +49,10 @@ class DeliveryKind(ABC):
         """
         return None
 
+    def stores(self, policy: Policy) -> bool:
+        """Whether a message on a route with ``policy`` is acknowledged once it is stored, before its handler runs."""
+        return policy.inbox
+
     async def read(self, receive: Receive) -> list[Any]:
         """The events that bring one message, as they are kept."""
         return [await receive()]

@@ -58,6 +58,7 @@ class Outbox(Poller[Outgoing]):
         self.store: OutboxStore = here.store
         self.backoff = Policy(backoff=5.0)
         self.keep = here.keep
+        self._here = here
         self._counters = here.counters
         self._outlets = outlets
         self._resting: dict[str, float] = {}
@@ -90,28 +91,33 @@ class Outbox(Poller[Outgoing]):
 
     async def handle(self, item: Outgoing) -> None:
         current_event.set(item.message)
+        began, failure = time.monotonic(), None
         try:
             await self._send(item)
         except Exception as error:  # anything that the other side, or its library, can cause
-            await self._not_sent(item, error)
+            failure = error
+            verdict = await self._not_sent(item, error)
         else:
             await retry_until_stored(partial(self.store.finish_outgoing, item.id))
             self._counters.add(item.kind, "sent")
             self._left(item.lane)
+            verdict = "sent"
+        if self._here.observer is not None:
+            self._here.observer.left(item, verdict, failure, began)
 
-    async def _not_sent(self, item: Outgoing, error: Exception) -> None:
-        """Bury the item if its message is refused or too old, hold it if the account is refused, or try it again."""
+    async def _not_sent(self, item: Outgoing, error: Exception) -> str:
+        """Bury the item if its message is refused or too old, hold it if the account is refused, or try it again.
+        Return what becomes of it, in a few words."""
         if isinstance(error, NoServer):
-            await self._leave_to_another(item, error)
-        elif isinstance(error, PermanentFailure | LocalProtocolError):
-            await self._bury(item, error, str(error))
-        elif isinstance(error, AccountRefused) and self._accounts.refused(item.lane):
-            await self._hold(item, error)
-        elif self._is_over(item, error):
+            return await self._leave_to_another(item, error)
+        if isinstance(error, PermanentFailure | LocalProtocolError):
+            return await self._bury(item, error, str(error))
+        if isinstance(error, AccountRefused) and self._accounts.refused(item.lane):
+            return await self._hold(item, error)
+        if self._is_over(item, error):
             keep = self.keep.of(item.kind)
-            await self._bury(item, error, f"given up after {keep:g} s (outgoing.keep): {error}")
-        else:
-            await self._postpone(item, error)
+            return await self._bury(item, error, f"given up after {keep:g} s (outgoing.keep): {error}")
+        return await self._postpone(item, error)
 
     def _is_over(self, item: Outgoing, error: Exception) -> bool:
         """Whether the item is too old, by the clock and by its tries: a gateway that was off for a week, or whose clock
@@ -121,15 +127,16 @@ class Outbox(Poller[Outgoing]):
         sure = not isinstance(error, AccountRefused) or item.error == str(error)
         return self.store.now() - item.since >= keep and tried >= min(keep, LEAST_TRIED) and sure
 
-    async def _bury(self, item: Outgoing, error: Exception, said: str) -> None:
+    async def _bury(self, item: Outgoing, error: Exception, said: str) -> str:
         left, refused = self._parts(item, error)
         self._tell_dead(left or item, said)
         answered, bury = isinstance(error, PermanentFailure), self.store.dead_letter_outgoing
         await retry_until_stored(partial(bury, item.id, error=said, left=left, refused=refused, answered=answered))
         if answered:
             self._left(item.lane)
+        return "dead"
 
-    async def _hold(self, item: Outgoing, error: AccountRefused) -> None:
+    async def _hold(self, item: Outgoing, error: AccountRefused) -> str:
         if error.repaired is not None:
             self._watched[item.lane] = error.repaired
         pause = max(ACCOUNT_PAUSE, min(error.retry_after or 0.0, LONGEST_BACKOFF))
@@ -138,14 +145,16 @@ class Outbox(Poller[Outgoing]):
             logger.warning(said, item.lane, pause, error)
         await self._later(item, error, self.store.now() + pause, rests=True)
         self._counters.add(item.kind, "refused")
+        return "resting"
 
-    async def _leave_to_another(self, item: Outgoing, error: NoServer) -> None:
+    async def _leave_to_another(self, item: Outgoing, error: NoServer) -> str:
         """Let the lane rest in this process only: a process that has the server goes on sending."""
         self._resting[item.lane] = time.monotonic() + ACCOUNT_PAUSE
         if self._accounts.tell(item.lane):
             said = "%s: %s: it is kept for another gateway with this store that has it, or for this one's next start"
             logger.warning(said, item.id, error)
         await self._later(item, error, self.store.now())
+        return "kept for another gateway"
 
     async def _later(self, item: Outgoing, error: Exception, due: float, *, rests: bool = False) -> None:
         said, (left, refused) = str(error), self._parts(item, error)
@@ -157,12 +166,13 @@ class Outbox(Poller[Outgoing]):
         if self._accounts.left(lane):
             logger.info("%s: its items leave again", lane)
 
-    async def _postpone(self, item: Outgoing, error: Exception) -> None:
+    async def _postpone(self, item: Outgoing, error: Exception) -> str:
         wait = self._wait_after(error, item)
         level = logging.INFO if isinstance(error, AccountRefused) else logging.WARNING  # an account is warned of once
         logger.log(level, "%s not sent (attempt %d), next in %g s: %s", item.id, item.attempts, wait, error)
         await self._later(item, error, self.store.now() + wait)
         self._counters.add(item.kind, "retried")
+        return f"next in {wait:g} s"
 
     async def _send(self, item: Outgoing) -> None:
         scope, events = codec.decode(item.content)

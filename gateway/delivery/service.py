@@ -3,6 +3,7 @@
 from gateway.delivery.inbox import Inbox
 from gateway.delivery.keep import Keep
 from gateway.delivery.notifier import Notifier
+from gateway.delivery.observer import DeliveryObserver
 from gateway.delivery.outgoing_counters import OutgoingCounters
 from gateway.delivery.route_table import RouteTable
 from gateway.delivery.running_attempts import RunningAttempts
@@ -35,6 +36,8 @@ class Deliveries:
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
         self.counters = OutgoingCounters()
+        self.observer: DeliveryObserver | None = None
+        """Told of attempts at what is stored, while somebody listens."""
 
 
 deliveries: Service[Deliveries] = Service("store")

@@ -51,6 +51,7 @@ class Worker(Poller[Message]):
 
     def __init__(self, here: Deliveries, app: Application, state: dict[str, Any]) -> None:
         super().__init__(here.store, here.inbox.waiting)
+        self._here = here
         self.store: WorkerStore = here.store
         self._inbox = here.inbox
         self._outgoing = here.outgoing
@@ -140,7 +141,7 @@ class Worker(Poller[Message]):
             await self._bury(message, Outcome(None, [], [], error).failure)
 
     async def _deliver(self, kind: DeliveryKind, message: Message, scope: Any, events: list[Any]) -> None:
-        app, context = self._app, DeliveryContext(message.attempts)
+        app, context, began = self._app, DeliveryContext(message.attempts), time.monotonic()
         if (route := self._routes.find(scope, message.route)) is not None:
             current_route.set(message.route)
             context.policy = route.policy
@@ -149,14 +150,17 @@ class Worker(Poller[Message]):
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         current_delivery.set(context)
         outcome = await kind.attempt(app, scope, events).outcome()
-        await self._settle(kind, message, scope, outcome, context)
+        verdict = await self._settle(kind, message, scope, outcome, context)
+        if self._here.observer is not None:
+            self._here.observer.delivered(message, scope, events, verdict, outcome.error, began)
 
     async def _settle(
         self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
-    ) -> None:
+    ) -> str:
+        """Return what becomes of the message, in a few words."""
         if context.policy is None and (outcome.error is not None or outcome.rejected):
             await self._bury(message, outcome.failure if outcome.error else "no route takes it any more")
-            return
+            return "dead"
         policy = context.policy or Policy()
         disposition = disposition_of(policy, outcome, message.attempts)
         if disposition.state != "done":
@@ -164,13 +168,16 @@ class Worker(Poller[Message]):
         match disposition.state:
             case "done":
                 await self._finish(kind, message, scope, outcome)
+                return "rejected" if outcome.rejected else "done"
             case "again":
                 due = self.store.now() + disposition.wait
                 await retry_until_stored(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
+                return f"next in {disposition.wait:g} s"
             case _:  # its sender was told that it was taken, so a refused message is kept for the operator
                 await retry_until_stored(partial(self.store.dead_letter, message, error=outcome.failure))
+                return "dead"
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:

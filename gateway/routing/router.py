@@ -43,8 +43,9 @@ class Route:
         return f"{self.pattern} -> {self.target}"
 
     async def run(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Run the application under this route's name."""
-        current_route.set(self.label)
+        """Run the application under this route's name, or a router, which finds another name for it."""
+        if not isinstance(self.app, Router):
+            current_route.set(self.label)
         if event := (scope.get("extensions") or {}).get("event"):
             current_event.set(event["id"])
         await self.app(scope, receive, send)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.arrivals import Arrivals, arrivals
 from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import ParsedConfig
@@ -97,6 +98,7 @@ def _services(
     services[answering] = Answering(settings.reply_tokens.tokens()) if settings.reply_tokens else Answering()
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
+    services[arrivals] = Arrivals(app, settings.application or "", services.get(deliveries))
     services[sender] = DirectSender(outlets, services.get(deliveries))
     return services
 

@@ -22,6 +22,11 @@ class Mounts:
         app: object = self._app
         return app.routable(scope) if isinstance(app, Routable) else True
 
+    def carried(self, scope: Any) -> str:
+        """The label of the server that ``scope`` is for, as a route has one; empty if the application has it."""
+        path: str = scope.get("path", "")
+        return f"{path} -> servers.{name}" if (name := self._mounts.get(path)) is not None else ""
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         name = self._mounts.get(scope.get("path"))
         await (self._app if name is None else _application_of(self._named(name)))(scope, receive, send)

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from gateway.arrivals import Watch
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
@@ -36,6 +37,8 @@ class ScopeKind(ABC):
     """``scope["type"]``, and the first part of the types of its events."""
     delivery: ClassVar[DeliveryKind | None] = None
     """How its messages are kept. None: they are not, and a route for them has no policy."""
+    watch: ClassVar[type[Watch]] = Watch
+    """Makes arrivals, for the log and for `gateway tail`, of what a run over such a scope receives and sends."""
     servers: ClassVar[Sequence[ServerKind]] = ()
     """The protocols that ``servers:`` may name for it."""
     noun: ClassVar[str] = "messages"

@@ -293,6 +293,10 @@ class Exchange(AppRun):
             self.payload.set_exception(ConnectionResetError("the server is stopping"))
 
     @property
+    def server_name(self) -> str:
+        return self.service.name
+
+    @property
     def disconnect_grace(self) -> float:
         return self.service.settings.disconnect_grace
 
@@ -353,6 +357,8 @@ class Exchange(AppRun):
         if self._unread and not self.gone:
             event = await self._read()
             if event is not None:
+                if self.observer is not None:
+                    self.observer.received(self, event)
                 return event
         if self._complete and not self._told and not self.gone:
             self._told = True

@@ -49,6 +49,8 @@ class EmailRun(AppRun):
         event = next(self._events, None)
         if event is None:
             await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
+        elif self.observer is not None:
+            self.observer.received(self, event)
         return event
 
     def decide(self, event: Event) -> None:

@@ -186,12 +186,13 @@ class SMSWebhook(Server):
     async def _run(self, item: TextMessage | DeliveryReceipt, http: HTTPScope) -> Sequence[Reply] | None:
         """Return the replies to ``item``; None if the provider has to send it again."""
         scope = self._scope(item, http)
+        run, began = self._new_run(item, scope), time.monotonic()
         if self._router is not None and not self._router.routable(scope):
+            run.skip()
             # Sending it again would not help, and after a 4xx some providers call a fallback or raise an alarm.
             said = "sms %s: no route for %s; accepted and dropped"
             logger.warning(said, self.name, describe(scope), extra={"lost": True})
             return []
-        run, began = self._new_run(item, scope), time.monotonic()
         try:
             crash = await run.run()
         except asyncio.CancelledError:

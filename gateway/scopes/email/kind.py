@@ -13,6 +13,7 @@ from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
+from gateway.scopes.email.arrivals import EmailWatch
 from gateway.scopes.email.conditions import Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.doubts import doubt_of
@@ -112,6 +113,7 @@ class _Mailboxes(_MailServer):
 
 class EmailKind(ScopeKind):
     name: ClassVar = "email"
+    watch: ClassVar = EmailWatch
     words: ClassVar = "Messages, by recipient."
     delivery: ClassVar = EmailDelivery()
     servers: ClassVar = (

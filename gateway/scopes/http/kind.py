@@ -7,6 +7,7 @@ from urllib.parse import unquote
 
 from gateway.delivery.policy import Policy
 from gateway.routing.router import Route
+from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import Target
@@ -56,6 +57,7 @@ class PathKind(ScopeKind):
 
 class HTTPKind(PathKind):
     name: ClassVar = "http"
+    watch: ClassVar = HTTPWatch
     words: ClassVar = "HTTP requests, by path."
     servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)
     refusal: ClassVar = (

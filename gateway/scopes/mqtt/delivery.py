@@ -101,6 +101,9 @@ class MQTTDelivery(DeliveryKind):
         """MQTT has no word for "not now" (3.1.1 has none for "never" either): every policy means the inbox."""
         return InboxConnection(self, app, label, policy).serve
 
+    def stores(self, policy: Policy) -> bool:
+        return True
+
     def order_key(self, scope: MQTTScope, events: Sequence[MQTTReceiveEvent]) -> str:
         """A topic's messages stay in order."""
         return f"mqtt:{events[0]['topic']}"

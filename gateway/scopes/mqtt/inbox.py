@@ -126,14 +126,16 @@ class _Messages:
         self._encoder = codec.Messages(scope)
 
     def __call__(self, event: MQTTReceiveEvent) -> Message:
-        event_id = event.get("event") or new_id()
+        content = self._encoder.encode([event])
+        # Not in the store: whoever watches this connection learns here which message became of the event.
+        event_id = event["event"] = event.get("event") or new_id()
         return Message(
             id=event_id,
             type=self._kind.name,
             route=self._label,
             key=self._kind.order_key(self._scope, [event]) if self._is_ordered else event_id,
             received=time.time(),
-            content=self._encoder.encode([event]),
+            content=content,
             subject=self._kind.subject(self._scope, [event]),
         )
 

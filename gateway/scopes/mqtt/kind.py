@@ -9,6 +9,7 @@ from gateway.delivery.policy import Policy
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
 from gateway.scopes.kind import Loc, Running, ScopeKind
+from gateway.scopes.mqtt.arrivals import MQTTWatch
 from gateway.scopes.mqtt.delivery import MQTTDelivery
 from gateway.scopes.mqtt.patterns import Topic, topic
 from gateway.scopes.mqtt.publications import publications
@@ -42,6 +43,7 @@ class TopicRoute(Policy):
 
 class MQTTKind(ScopeKind):
     name: ClassVar = "mqtt"
+    watch: ClassVar = MQTTWatch
     words: ClassVar = "MQTT connections, by topic."
     delivery: ClassVar = MQTTDelivery()
     servers: ClassVar = (_SERVER, _CLIENT)

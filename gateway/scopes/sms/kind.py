@@ -12,6 +12,7 @@ from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
+from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import country, phone
 from gateway.scopes.sms.router import SMSFromRouter
@@ -41,6 +42,7 @@ class SenderRoute(Policy):
 
 class SMSKind(ScopeKind):
     name: ClassVar = "sms"
+    watch: ClassVar = SMSWatch
     words: ClassVar = "Text messages, by sender."
     noun: ClassVar = "texts"
     delivery: ClassVar = SMSDelivery()

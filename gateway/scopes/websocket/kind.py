@@ -3,10 +3,12 @@
 from typing import ClassVar
 
 from gateway.scopes.http.kind import PathKind
+from gateway.scopes.websocket.arrivals import WebSocketWatch
 
 
 class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
+    watch: ClassVar = WebSocketWatch
     words: ClassVar = "WebSocket connections, by path."
     refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)
     example: ClassVar = "websocket:/path"

@@ -1,0 +1,133 @@
+"""Gives each arrival of a gateway to all who listen."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from gateway.arrivals.arrival import Arrival
+from gateway.arrivals.stored import StoredArrivals, current_watch
+from gateway.arrivals.watch import Watch
+from gateway.delivery.current_route import current_route
+from gateway.delivery.kind import delivery_kind
+from gateway.delivery.service import Deliveries
+from gateway.routing import Router
+from gateway.scope_kinds import scope_kinds
+from gateway.services import Service
+from protocols.app_run import AppRun
+from protocols.asgi import Application
+
+logger = logging.getLogger(__name__)
+
+Callback = Callable[[Arrival], object]
+
+
+class Arrivals:
+    """The arrivals of one gateway. Use it on the gateway's event loop."""
+
+    def __init__(
+        self, app: Application | None = None, application: str = "", deliveries: Deliveries | None = None
+    ) -> None:
+        """``application``: the target of a file without routes, whose application takes everything."""
+        self._app = app
+        self.application = "" if isinstance(app, Router) else application
+        self._deliveries = deliveries
+        self._listeners: list[tuple[Callback, bool]] = []
+        self.keeps_content = False
+
+    def listen(self, callback: Callback, *, content: bool = False) -> Callable[[], None]:
+        """Call ``callback`` with each arrival, once it has its outcome. Call the result to hear no more.
+
+        With ``content`` the arrival has its events, if they are not more than 1 MiB. It is called on the event loop,
+        and what arrives waits for it: put the arrival into a queue. What it raises is logged.
+        """
+        listener = (callback, content)
+        self._set([*self._listeners, listener])
+        return lambda: self._set([each for each in self._listeners if each is not listener])
+
+    def _set(self, listeners: list[tuple[Callback, bool]]) -> None:
+        self._listeners = listeners
+        self.keeps_content = any(content for _, content in listeners)
+        if self._deliveries is not None:
+            self._deliveries.observer = StoredArrivals(self.tell) if listeners else None
+        _runs.watch(self, wanted=bool(listeners))
+
+    def tell(self, arrival: Arrival) -> None:
+        for callback, _ in self._listeners:
+            try:
+                callback(arrival)
+            except Exception:
+                logger.exception("a listener to arrivals failed")
+
+    def route_of(self, scope: Any) -> str:
+        """Return the label of the route that takes ``scope``; empty if none does."""
+        found = self._app.explain(scope) if isinstance(self._app, Router) else None
+        return found.label if found is not None else ""
+
+    def stores(self, scope_type: str, label: str) -> bool:
+        """Return whether the route of that label acknowledges a message once it is stored."""
+        routes = self._deliveries.routes.routes if self._deliveries is not None else {}
+        kept, kind = routes.get((scope_type, label)), delivery_kind(scope_type)
+        return kept is not None and kind is not None and kind.stores(kept.policy)
+
+
+arrivals: Service[Arrivals] = Service("arrivals", Arrivals())
+
+
+class _Runs:
+    """Watches the runs of those gateways of this process whose arrivals somebody listens to."""
+
+    def __init__(self) -> None:
+        self._watched: set[Arrivals] = set()
+        self._watches: dict[AppRun, Watch | None] = {}
+
+    def watch(self, here: Arrivals, *, wanted: bool) -> None:
+        (self._watched.add if wanted else self._watched.discard)(here)
+        AppRun.observer = self if self._watched else None
+        if not self._watched:
+            self._watches.clear()
+
+    # What AppRun calls.
+
+    def began(self, run: AppRun) -> None:
+        if (watch := self._of(run)) is not None:
+            current_route.set("")  # one task may run one message after the other
+            current_watch.set(watch)
+            self._tell(run, watch.started)
+
+    def received(self, run: AppRun, event: Any) -> None:
+        if (watch := self._of(run)) is not None:
+            self._tell(run, watch.received, event)
+
+    def sent(self, run: AppRun, event: Any) -> None:
+        if (watch := self._of(run)) is not None:
+            self._tell(run, watch.sent, event)
+
+    def ended(self, run: AppRun) -> None:
+        if (watch := self._of(run)) is not None:
+            self._tell(run, watch.ended)
+        self._watches.pop(run, None)
+
+    def _of(self, run: AppRun) -> Watch | None:
+        """Return the watch of ``run``, which may have begun before somebody listened."""
+        if run not in self._watches:
+            self._watches[run] = self._new(run)
+        return self._watches[run]
+
+    def _new(self, run: AppRun) -> Watch | None:
+        """None: an attempt at a message, which is below another run or from the store; a lifespan; nobody listens."""
+        scope: Any = run.scope
+        kind, here = scope_kinds().get(scope["type"]), arrivals.get()
+        if kind is None or here not in self._watched or "delivery" in (scope.get("extensions") or ()):
+            return None
+        watch: Watch = kind.watch(here, run)
+        return watch
+
+    def _tell(self, run: AppRun, method: Callable[..., None], *event: Any) -> None:
+        try:
+            method(*event)
+        except Exception:  # a mistake of ours, or of a package that brings a scope type: the run goes on
+            logger.exception("an arrival cannot be described")
+            self._watches[run] = None
+
+
+_runs = _Runs()

@@ -1,0 +1,168 @@
+"""Makes the arrivals of one run of an application, of what it receives and sends."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+
+from gateway.arrivals.arrival import Arrival
+from gateway.delivery.current_event import current_event
+from gateway.delivery.current_route import current_route
+from protocols.app_run import AppRun
+from protocols.asgi import describe
+from protocols.event_id import new_id
+
+MOST_CONTENT = 1024 * 1024
+"""Bytes of content that are kept of one run for those who ask for it; a run that brings more has none."""
+
+
+class Here(Protocol):
+    """The gateway that a run belongs to."""
+
+    @property
+    def keeps_content(self) -> bool:
+        """Whether somebody listens who wants the content."""
+
+    @property
+    def application(self) -> str:
+        """The application of a file without routes, which takes everything."""
+
+    def tell(self, arrival: Arrival) -> None: ...
+
+    def route_of(self, scope: Any) -> str: ...
+
+    def stores(self, scope_type: str, label: str) -> bool: ...
+
+
+@runtime_checkable
+class Carrier(Protocol):
+    """An application in front of another one, with servers at paths of its own."""
+
+    def carried(self, scope: Any) -> str: ...
+
+
+class Began(NamedTuple):
+    """When something began, by the calendar and by the monotonic clock."""
+
+    time: float
+    clock: float
+
+
+def began() -> Began:
+    return Began(time.time(), time.monotonic())
+
+
+class Watch:
+    """One run over one message, whose verdict is an event such as ``sms.accept``; without one, it is accepted.
+
+    A scope type whose runs are something else has a subclass.
+    """
+
+    words: ClassVar[Mapping[str, str]] = {"accept": "accepted", "reject": "rejected", "defer": "deferred"}
+    """What follows the dot in the type of an event that is a verdict -> what that is called."""
+
+    def __init__(self, here: Here, run: AppRun) -> None:
+        self.here = here
+        self.run = run
+        self.scope = cast("dict[str, Any]", run.scope)
+        self.began = began()
+        self.id: str = self.scope["extensions"].get("event", {}).get("id", "")
+        app: object = run.app
+        self.carried = app.carried(run.scope) if isinstance(app, Carrier) else ""
+        """The label of the server that the run is for, if another one carries it."""
+        self.error: BaseException | None = None
+        """The error of a handler that has failed although its run has not, because its policy has answered."""
+        self.events: list[Any] = []
+        self._size = 0
+        self._first: Any = None
+        self._verdict = ""
+
+    # What the run does.
+
+    def started(self) -> None:
+        """The run begins, in this context. One without an event id gets one, which its log records have too."""
+        if not self.id:
+            current_event.set(new_id())
+            self.id = current_event.get()
+
+    def received(self, event: Any) -> None:
+        self._first = self._first or event
+        if self.here.keeps_content and self._size <= MOST_CONTENT:
+            self._size += size_of(event)
+            self.events.append(event)
+
+    def sent(self, event: Any) -> None:
+        self._verdict = self.words.get(event["type"].rpartition(".")[2], self._verdict)
+
+    def ended(self) -> None:
+        error = self.run.error or self.error
+        unsaid = self.words["accept" if error is None else "defer"]
+        first = self._first or {"type": f"{self.scope['type']}.receive"}
+        self.tell(first, self._verdict or unsaid, error=error)
+
+    # What it becomes.
+
+    @classmethod
+    def who(cls, scope: Any) -> str:
+        """Return who sent what brought ``scope``."""
+        return described(scope)[0]
+
+    @classmethod
+    def what(cls, scope: Any, event: Any) -> str:
+        """Return to whom, or for what, ``scope`` or its ``event`` is."""
+        return described(scope)[1]
+
+    @property
+    def label(self) -> str:
+        """The label of the route whose application runs in this context."""
+        return self.carried or current_route.get()
+
+    def tell(
+        self,
+        event: Any,
+        verdict: str,
+        *,
+        since: Began | None = None,
+        label: str | None = None,
+        error: BaseException | None = None,
+        scope: Any = None,
+    ) -> None:
+        """Tell of ``event``, which began ``since``. ``scope``: a part of the run's, if it is about that."""
+        label = self.label if label is None else label
+        if verdict == self.words["accept"] and self.here.stores(self.scope["type"], label):
+            verdict = "stored"
+        route, _, target = label.rpartition(" -> ")
+        began, scope = since or self.began, scope or self.scope
+        self.here.tell(
+            Arrival(
+                time=began.time,
+                type=scope["type"],
+                event=event["type"],
+                server=self.run.server_name,
+                id=event.get("event", self.id),
+                who=self.who(scope),
+                what=self.what(scope, event),
+                route=route,
+                target=target or self.here.application,
+                verdict=verdict,
+                seconds=time.monotonic() - began.clock,
+                error=in_words(error),
+                scope=scope,
+                events=tuple(self.events) if self._size <= MOST_CONTENT else (),
+            )
+        )
+
+
+def described(scope: Any) -> tuple[str, str]:
+    """Return who and what of a scope that is one message, as :func:`protocols.asgi.describe` has them."""
+    who, _, what = describe(scope).removeprefix(scope["type"]).strip().partition(" -> ")
+    return who, what
+
+
+def in_words(error: BaseException | None) -> str:
+    """Return the class and the message of ``error`` on one line: ``KeyError 'order'``."""
+    return "" if error is None else f"{type(error).__name__} {' '.join(str(error).split())}"[:500].rstrip()
+
+
+def size_of(event: Mapping[str, Any]) -> int:
+    """Return the bytes and characters in ``event``, but for those deep within it."""
+    return sum(len(value) for value in event.values() if isinstance(value, bytes | str))

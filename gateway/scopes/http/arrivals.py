@@ -1,0 +1,52 @@
+"""What arrives by HTTP: requests, each with its response."""
+
+import asyncio
+from typing import Any
+
+from gateway.arrivals import Watch
+from protocols.units import TCP
+
+_REQUEST = {"type": "http.request"}
+
+
+class PathWatch(Watch):
+    """What http and websocket share."""
+
+    @classmethod
+    def who(cls, scope: Any) -> str:
+        """The client's address; ``unix`` if it came by a Unix socket."""
+        host, port = scope.get("client") or ("", None)
+        return "unix" if port is None else str(TCP(host, port))
+
+
+class HTTPWatch(PathWatch):
+    """Its outcome is there when the response is sent, although its application may go on."""
+
+    _status = 0
+    _told = False
+
+    @classmethod
+    def what(cls, scope: Any, event: Any) -> str:
+        """The method and the path. Queries may have secrets."""
+        return f"{scope['method']} {scope['path']}"
+
+    def sent(self, event: Any) -> None:
+        if event["type"] == "http.response.start":
+            self._status = event["status"]
+        elif event["type"] == "http.response.pathsend" or (
+            event["type"] == "http.response.body" and not event.get("more_body")
+        ):
+            self._answered(str(self._status))
+
+    def ended(self) -> None:
+        if self.run.gone:
+            self._answered("client left")
+        elif self._status:
+            self._answered(f"{self._status}, cut short")
+        else:
+            self._answered("503" if isinstance(self.run.error, asyncio.CancelledError) else "500")
+
+    def _answered(self, verdict: str) -> None:
+        if not self._told:
+            self._told = True
+            self.tell(_REQUEST, verdict, error=self.run.error)
