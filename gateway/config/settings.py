@@ -64,7 +64,11 @@ class LogSettings:
     """`text` is for people; `json` writes one object on each line, for machines."""
     timestamps: bool | None = None
     """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. The default
-    is yes, unless systemd's journal reads the log, which has its own times. In `json` the time is a field."""
+    is yes, except for systemd's journal, which has its own times, and for a terminal, which gets the time of day. In
+    `json` the time is a field."""
+    arrivals: bool = False
+    """Whether each request, message and connection is a line at level `info` once it has its outcome: time, protocol,
+    event id, who -> what, route -> consumer, verdict, milliseconds. It has no content and no secrets."""
     level: Literal["debug", "info", "warning", "error"] = "info"
     """The lowest level that is written. Of the gateway's own lines below `error`, at most 100 of each kind are written
     within 10 s; the next line of that kind says how many were left out. At `debug` all are written."""

@@ -11,12 +11,17 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
+from gateway.arrivals import Arrival
 from gateway.consumers.failure import topic_of
 from gateway.delivery.current_event import current_event
+from gateway.logs.arrivals import ArrivalLine
+from gateway.logs.colours import DIM, RED, YELLOW, coloured
 from gateway.logs.escaping import json_text, one_line
 from gateway.logs.frames import own_frame_of, short
+from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 
+_LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -38,12 +43,24 @@ class TextFormatter(logging.Formatter):
     """``ERROR 7f3a9c email ann@example.org -> tickets.Handler: KeyError 'order' (attempt 2 of 5, next in 30 s)``, then
     the line of the user's code. The id is there where the message has one."""
 
-    def __init__(self, *, full: bool, stamped: bool = False) -> None:
+    def __init__(self, *, full: bool, stamp: Stamp = unstamped, colours: bool = False) -> None:
         super().__init__()
         self._full = full
-        self._stamped = stamped
+        self._stamp = stamp
+        self._colours = colours
+        self._arrival = ArrivalLine(colours=colours)
 
     def format(self, record: logging.LogRecord) -> str:
+        arrival = getattr(record, "arrival", None)
+        if isinstance(arrival, Arrival):
+            return self._coloured(self._stamp(arrival.time), DIM) + self._arrival.of(arrival)
+        level = self._coloured(f"{one_line(record.levelname):<7}", _LEVELS.get(record.levelname, ""))
+        return f"{self._coloured(self._stamp(record.created), DIM)}{level} {self._said(record)}"
+
+    def _coloured(self, text: str, colour: str) -> str:
+        return coloured(text, colour) if self._colours else text
+
+    def _said(self, record: logging.LogRecord) -> str:
         error = error_of(record)
         message = record.getMessage()
         if (topic := topic_of(error[1]) if error else "") and topic not in message:
@@ -53,7 +70,7 @@ class TextFormatter(logging.Formatter):
         if (event := current_event.get()) and event not in message:
             message = f"{event} {message}"
         flood = f" ({record.flood})" if hasattr(record, "flood") else ""
-        head = f"{self._time(record)}{record.levelname:<7} {message}{flood}"
+        head = f"{message}{flood}"
         if error is None:
             return one_line(head)
         note = getattr(record, "note", "")
@@ -66,11 +83,6 @@ class TextFormatter(logging.Formatter):
         if note:
             lines.append(f"        {'kept; ' if getattr(record, 'kept', False) else ''}gateway show {event}")
         return "\n".join(map(one_line, lines))  # what a peer sent cannot forge a line
-
-    def _time(self, record: logging.LogRecord) -> str:
-        if not self._stamped:
-            return ""
-        return f"{datetime.fromtimestamp(record.created, UTC).astimezone().isoformat(timespec='milliseconds')} "
 
 
 def _innermost(trace: TracebackType | None) -> traceback.FrameSummary | None:
@@ -92,7 +104,8 @@ def _target(label: str) -> str:
 
 
 class JSONFormatter(logging.Formatter):
-    """Writes one object a line: time, level, logger, message, and route, scope, error, traceback if there are any."""
+    """Writes one object a line: time, level, logger, message, and route, scope, error, traceback, arrival if there are
+    any."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -109,6 +122,9 @@ class JSONFormatter(logging.Formatter):
             fields["route"] = route
         if event := current_event.get():
             fields["event"] = event
+        arrival = getattr(record, "arrival", None)
+        if isinstance(arrival, Arrival):
+            fields["arrival"] = arrival.facts()
         fields["flood"] = getattr(record, "flood", None)
         scope = getattr(record, "scope", None)
         if isinstance(scope, dict):

@@ -16,6 +16,7 @@ _WHOLE = (
     "protocols.mail.imap.session",
     "protocols.sms.run",
     "gateway.delivery",
+    "gateway.logs.arrivals",
 )
 """Loggers that say what became of each request, mail, text and kept message: a peer that sends rubbish must not hide
 that. Those whose name ends with ``.traffic`` do the same."""

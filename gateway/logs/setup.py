@@ -2,15 +2,16 @@
 
 import contextlib
 import logging
-import os
 import sys
 from typing import TextIO
 
 from gateway.config.settings import LogSettings
+from gateway.logs.colours import has_colours
 from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
 from gateway.logs.formatters import JSONFormatter, TextFormatter, sentence
 from gateway.logs.frames import short
 from gateway.logs.rate_limit import RateLimit
+from gateway.logs.stamps import stamp_for
 
 _NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.log")
 """Loggers of libraries that log each connection at level info; aiosmtpd and aioimaplib log its content, too."""
@@ -19,12 +20,14 @@ _NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.
 def configure(settings: LogSettings, stream: TextIO) -> None:
     """Set the root logger up by ``settings``."""
     full = settings.tracebacks == "full" or settings.level == "debug"
-    stamped = not _is_journal(stream) if settings.timestamps is None else settings.timestamps
+    text = TextFormatter(full=full, stamp=stamp_for(settings.timestamps, stream), colours=has_colours(stream))
     handler = _Handler(stream)
-    handler.setFormatter(JSONFormatter() if settings.format == "json" else TextFormatter(full=full, stamped=stamped))
+    handler.setFormatter(JSONFormatter() if settings.format == "json" else text)
     handler.addFilter(SilencingFilter(stream) if settings.format == "json" else DuplicateFilter(stream))
     if settings.level != "debug":
         handler.addFilter(RateLimit())
+    if settings.arrivals:
+        handler.addFilter(_without_traffic)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.level.upper())
@@ -45,13 +48,9 @@ def adopt(settings: LogSettings) -> None:
                 logger.propagate = True
 
 
-def _is_journal(stream: TextIO) -> bool:
-    """Return whether systemd's journal, which adds the time, reads ``stream`` (systemd.exec(5), JOURNAL_STREAM)."""
-    try:
-        facts = os.fstat(stream.fileno())
-    except (OSError, ValueError):
-        return False
-    return os.environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
+def _without_traffic(record: logging.LogRecord) -> bool:
+    """Leave out the lines of servers that say what the lines of arrivals say."""
+    return not record.name.endswith(".traffic")
 
 
 class _Handler(logging.StreamHandler[TextIO]):

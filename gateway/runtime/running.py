@@ -8,9 +8,11 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from gateway.arrivals import arrivals
 from gateway.logs import setup
+from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
 from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
@@ -39,6 +41,8 @@ class RunningGateway:
         self._predecessor: asyncio.Task[None] | None = None
         self.has_successor = False
         self._hint = "; Ctrl+C again to stop now"
+        self._stop_logging: Callable[[], None] = _nothing
+        """Ends the lines for arrivals."""
 
     async def start(self) -> None:
         """Raises StartupFailed, StoreUnavailable or BindError; then :meth:`abort` ends what was started."""
@@ -201,6 +205,7 @@ class RunningGateway:
         if self.gateway.submission is not None:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)
+        self._stop_logging()
         return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
 
     async def _start_application(self) -> None:
@@ -208,6 +213,8 @@ class RunningGateway:
         if gateway.dispatcher is not None and (found := await gateway.dispatcher.open()):
             logger.warning("store: %s", found)
         gateway.services[sender].start()
+        if gateway.settings.log.arrivals:
+            self._stop_logging = gateway.services[arrivals].listen(log)
         setup.adopt(gateway.settings.log)  # loggers that an import has set up
         await gateway.lifespan.startup()
         setup.adopt(gateway.settings.log)  # and those that the application has set up now
@@ -247,6 +254,10 @@ class RunningGateway:
 
     def _without_console(self) -> list[Server]:
         return [server for server in self._started if server is not self.gateway.console]
+
+
+def _nothing() -> None:
+    pass
 
 
 def _has_same_address(one: Server, other: Server) -> bool:
