@@ -2,7 +2,7 @@
 
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Protocol
 
 import typer
@@ -52,6 +52,8 @@ class Sent:
     taken: bool
     summary: str
     answer: str = ""
+    arrives_as: Mapping[str, str] = field(default_factory=dict)
+    """Fields of the :class:`gateway.arrivals.Arrival` that this is for the gateway, by which it is recognized."""
 
 
 def taken(summary: str, answer: str = "") -> Sent:

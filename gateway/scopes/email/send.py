@@ -1,7 +1,7 @@
 """`gateway send email`: one message, as another mail server delivers it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.message import EmailMessage
 from email.utils import format_datetime, localtime, make_msgid
 from typing import Annotated, Any
@@ -34,6 +34,10 @@ class Email:
         return dial(*find(servers, ("smtp",), self.server))
 
     async def send(self, peer: Peer) -> Sent:
+        sent = await self._delivered(peer)
+        return replace(sent, arrives_as={"event": "email.receive", "who": self.sender, "what": self.recipient})
+
+    async def _delivered(self, peer: Peer) -> Sent:
         message = self.message()
         async with aiosmtplib.SMTP(**_smtp_address(peer)) as session:
             try:

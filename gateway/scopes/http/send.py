@@ -1,12 +1,12 @@
 """`gateway send http`: one request."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import typer
 
-from gateway.scopes.http.client import answer_to, session, url_at
+from gateway.scopes.http.client import Client, answer_to, url_at
 from gateway.scopes.sending import Peer, Sent, ServerOption, dial, find
 
 
@@ -23,8 +23,10 @@ class HTTP:
         return dial(*find(servers, ("http",), self.server))
 
     async def send(self, peer: Peer) -> Sent:
-        async with session(peer) as client:
-            return await answer_to(client.request(self.method, url_at(peer, self.path), data=self.body or None))
+        client = Client(peer)
+        async with client.session() as session:
+            sent = await answer_to(session.request(self.method, url_at(peer, self.path), data=self.body or None))
+        return replace(sent, arrives_as={"event": "http.request", "who": client.address})
 
 
 def http(

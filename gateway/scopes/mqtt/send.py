@@ -3,7 +3,7 @@
 import secrets
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -42,15 +42,17 @@ class MQTT:
             raise CannotSend("the MQTT client has no Unix sockets")
         if not valid_name(self.topic):
             raise CannotSend(f"{self.topic!r} is not a topic to publish to: + and # are for subscribers")
+        options = self._options(peer, peer.endpoint)
         try:
-            broker = await BrokerConnection.connect(self._options(peer, peer.endpoint), ClientSession())
+            broker = await BrokerConnection.connect(options, ClientSession())
         except Refused as error:
             return refused(f"refused: {_code(error.answer)}")
         broker.deliver(lambda message: None)
         try:
-            return await self._published(broker)
+            sent = await self._published(broker)
         finally:
             await broker.close()
+        return replace(sent, arrives_as={"event": "mqtt.receive", "who": options.client_id, "what": self.topic})
 
     def _options(self, peer: Peer, place: TCP) -> ConnectOptions:
         return ConnectOptions(

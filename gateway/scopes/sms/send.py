@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.scopes.http.client import answer_to, session, url_at
+from gateway.scopes.http.client import Client, answer_to, url_at
 from gateway.scopes.sending import Peer, Sent, ServerOption, dial, find
 from protocols.sms import TextMessage, provider_for
 
@@ -30,8 +30,9 @@ class SMS:
         url = url_at(peer, f"/{settings.path.lstrip('/')}")
         message = TextMessage(self.sender, self.recipient, f"gateway-send-{secrets.token_hex(8)}", self.text)
         request = provider_for(settings).sign(getattr(settings, "public_url", None) or url, message)
-        async with session(peer) as client:
-            return await answer_to(client.request(request.method, url, data=request.body, headers=request.headers))
+        async with Client(peer).session() as client:
+            sent = await answer_to(client.request(request.method, url, data=request.body, headers=request.headers))
+        return replace(sent, arrives_as={"event": "sms.receive", "who": self.sender, "what": self.recipient})
 
 
 def sms(

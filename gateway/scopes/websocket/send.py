@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import aiohttp
 import typer
 
-from gateway.scopes.http.client import session, url_at
+from gateway.scopes.http.client import Client, url_at
 from gateway.scopes.sending import Peer, Sent, ServerOption, dial, find, refused, taken
 
 
@@ -25,9 +25,14 @@ class WebSocket:
         return dial(*find(servers, ("http",), self.server))
 
     async def send(self, peer: Peer) -> Sent:
-        async with session(peer) as client:
+        client = Client(peer)
+        sent = await self._talked(peer, client)
+        return replace(sent, arrives_as={"event": "websocket.connect", "who": client.address})
+
+    async def _talked(self, peer: Peer, client: Client) -> Sent:
+        async with client.session() as session:
             try:
-                async with client.ws_connect(url_at(peer, self.path)) as socket:
+                async with session.ws_connect(url_at(peer, self.path)) as socket:
                     for text in self.texts:
                         await socket.send_str(text)
                     return taken("connected", "\n".join([text async for text in self._heard(socket)]))
