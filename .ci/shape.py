@@ -21,6 +21,8 @@ SCOPE_TYPE = re.compile(r"(?:http|websocket|mqtt|email|sms)(?:\.[a-z_.]+)?")
 """A scope type, or the type of one of its events."""
 KNOW_THEM = "scopes", "consumers", "testing"
 """The folders of ``gateway`` that may name a scope type."""
+TEMPLATES = "gateway/init/templates/"
+"""Projects of their own, which handle what they like."""
 OF_ONE_TYPE = {
     "gateway/runtime/health.py",
     "gateway/config/carriers.py",
@@ -70,7 +72,7 @@ def sizes(what: str, found: Iterable[Size]) -> Iterator[str]:
 def scope_types() -> Iterator[str]:
     """Each place outside ``KNOW_THEM`` at which ``gateway`` names a scope type."""
     for path, text in files("gateway"):
-        if path.split("/")[1] not in KNOW_THEM and path not in OF_ONE_TYPE:
+        if path.split("/")[1] not in KNOW_THEM and path not in OF_ONE_TYPE and not path.startswith(TEMPLATES):
             for node in ast.walk(ast.parse(text)):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str) and SCOPE_TYPE.fullmatch(node.value):
                     yield f"{path}:{node.lineno}: {node.value!r}"

@@ -12,6 +12,7 @@ from gateway.cli.terminal import fail
 from gateway.exit_codes import INTERRUPTED
 
 COMMANDS = {
+    "init": "gateway.cli.init:init",
     "send": "gateway.cli.send:app",
     "dead": "gateway.cli.store.dead:app",
     "outgoing": "gateway.cli.store.outgoing:app",

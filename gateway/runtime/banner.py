@@ -71,19 +71,27 @@ def _pattern(kind: str, route: Route) -> str:
     return "everything" if pattern == kind else pattern
 
 
-def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str) -> str:
-    """Return commands and addresses to try with these servers and routes, ready to be pasted. Empty if there are none.
+def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str | None) -> str:
+    """Return the line with what :func:`examples` finds. Empty if that is nothing."""
+    found = examples(servers, settings, app, command)
+    return f"try:  {'   ·   '.join(found)}" if found else ""
 
-    ``settings`` are those of the ``servers``, by name, in the order of the file.
+
+def examples(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str | None) -> list[str]:
+    """Return commands and addresses to try with these servers and routes, ready to be pasted.
+
+    ``settings`` are those of the ``servers``, by name, in the order of the file. ``command`` calls this program with
+    the same file; without a file there are only addresses.
     """
     by_name = {server.name: server for server in servers}
     running = [Running(by_name[name], each) for name, each in settings.items() if name in by_name]
-    found = routes_of(app)
-    examples: list[str] = []
+    routes = routes_of(app)
+    caller = command or "gateway"
+    found: list[str] = []
     for kind in KINDS.values():
         try:
-            examples += kind.suggestions(running, [route for of, route in found if of == kind.name], command)
+            found += kind.suggestions(running, [route for of, route in routes if of == kind.name], caller)
         except Exception as error:  # a mistake in a package that brings a scope type, and no reason to stop
             logger.warning("the scope type %s failed to suggest something to try: %s", kind.name, describe_error(error))
-    examples.sort(key=lambda example: not example.startswith(command))  # what a browser opens comes last
-    return f"try:  {'   ·   '.join(examples)}" if examples else ""
+    found.sort(key=lambda example: not example.startswith(caller))  # what a browser opens comes last
+    return [example for example in found if command or not example.startswith(caller)]

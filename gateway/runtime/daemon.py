@@ -17,6 +17,7 @@ from gateway.runtime.install import install
 from gateway.runtime.process import cancel_rest, force
 from gateway.runtime.progress import listed
 from gateway.runtime.running import RunningGateway, summary
+from gateway.runtime.samples import send_samples
 from gateway.runtime.systemd import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.store import StoreUnavailable, engine_of
@@ -33,10 +34,14 @@ Print = Callable[[str], None]
 
 class Daemon:
     """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner; the examples in it begin with
-    ``command``, which calls this program again."""
+    ``command``, which calls this program again with the same file, if there is one. ``samples`` names that file, if the
+    daemon is to do what the examples say."""
 
-    def __init__(self, gateway: Gateway, print_line: Print, command: str) -> None:
+    def __init__(
+        self, gateway: Gateway, print_line: Print, command: str | None, *, samples: Path | None = None
+    ) -> None:
         self._running = RunningGateway(gateway)
+        self._samples = samples
         self._print = _as_record if gateway.settings.log.format == "json" else _ignoring_write_errors(print_line)
         self._command = command
         self._stop = asyncio.Event()
@@ -63,6 +68,8 @@ class Daemon:
         await self._listen_to_commands()
         await self._greet()
         notify("READY=1")
+        if self._samples is not None:
+            self._tasks.spawn(self._try(self._samples), name="samples")
         await self._stop.wait()
         notify("STOPPING=1")
         await self._end()
@@ -84,6 +91,11 @@ class Daemon:
             self._print(line)
         if hint := banner.try_line(gateway.servers, gateway.settings.servers, gateway.app, self._command):
             self._print(hint)
+
+    async def _try(self, file: Path) -> None:
+        gateway, command = self._running.gateway, self._command or ""
+        examples = banner.examples(gateway.servers, gateway.settings.servers, gateway.app, command)
+        await send_samples(examples, command, file, self._print)
 
     async def _end(self) -> None:
         cancelled = await self._running.drain()

@@ -1,9 +1,10 @@
-"""`gateway run`, in its own process."""
+"""`gateway run`, or another command that runs until it is stopped, in its own process."""
 
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import httpx
@@ -11,11 +12,14 @@ from servers.site import ROOT, unstamped, until
 
 
 class Daemon:
-    def __init__(self, folder: Path, file: str = "gateway.yaml", **environment: str) -> None:
+    def __init__(
+        self, folder: Path, file: str = "gateway.yaml", *options: str, command: Sequence[str] = (), **environment: str
+    ) -> None:
+        """``gateway run`` with ``file`` and ``options``, or ``gateway`` with the arguments ``command``."""
         self.lines: list[str] = []
         self._environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gateway", "run", "-c", file],
+            [sys.executable, "-m", "gateway", *(command or ("run", "-c", file, *options))],
             cwd=folder,
             env=self._environment,
             stdout=subprocess.PIPE,
