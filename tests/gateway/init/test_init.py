@@ -108,8 +108,8 @@ def test_a_django_project_that_exists(arguments: list[str], folder: Path) -> Non
     assert done.exit_code == 0, done.stderr
     assert "django: {settings: shop.settings}" in (folder / "gateway.yaml").read_text()
     assert {path: path.read_bytes() for path in before} == before
-    done = run(folder, "check")
-    assert done.returncode == 0, done.stderr
+    checked = run(folder, "check")
+    assert checked.returncode == 0, checked.stderr
 
 
 def test_django_does_not_overwrite_either(folder: Path) -> None:
