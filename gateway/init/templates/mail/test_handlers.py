@@ -1,33 +1,21 @@
-"""Tests of handlers.py, without a server: asgiref plays it. Run pytest."""
+"""Tests of handlers.py, without a server. Run pytest."""
 
 import asyncio
-from typing import Any
+
+from gateway.testing import EmailCommunicator
 
 import handlers
-from asgiref.testing import ApplicationCommunicator
-
-SCOPE = {
-    "type": "email",
-    "mail_from": "ann@example.net",
-    "rcpt_to": ["hello@example.org"],
-    "headers": [],
-    "extensions": {},
-}
-
-
-async def deliver(text: str) -> dict[str, Any]:
-    """Deliver one mail; return the first event that the handler sends."""
-    mail = f"From: ann@example.net\r\nTo: hello@example.org\r\nSubject: Hi\r\n\r\n{text}\r\n"
-    sender = ApplicationCommunicator(handlers.Hello.as_asgi(), SCOPE)
-    await sender.send_input({"type": "email.receive", "body": mail.encode(), "more_body": False})
-    return await sender.receive_output(timeout=5)
 
 
 def test_a_mail_is_answered() -> None:
-    answer = asyncio.run(deliver("How are you?"))
-    assert answer["rcpt_to"] == ["ann@example.net"]
-    assert b"You wrote 3 words" in answer["message"]
+    mail = EmailCommunicator(handlers.Hello, subject="Hi", text="How are you?")
+    assert asyncio.run(mail.get_verdict())["type"] == "email.accept"
+    (answer,) = mail.outbox.mails
+    assert answer.to == ["ann@example.net"]
+    assert "You wrote 3 words" in answer.text
 
 
 def test_an_empty_mail_is_rejected() -> None:
-    assert asyncio.run(deliver(""))["type"] == "email.reject"
+    mail = EmailCommunicator(handlers.Hello, subject="Hi")
+    assert asyncio.run(mail.get_verdict())["type"] == "email.reject"
+    assert not mail.outbox
