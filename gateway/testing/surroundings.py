@@ -24,7 +24,7 @@ class Surroundings:
 def without_gateway() -> Surroundings:
     """What an application has that is run alone. Services that are installed, such as the channel layer, come first."""
     outbox = Outbox()
-    services = {
+    services: Services = {
         thread_pool: OneThread(),
         answering: Answering(),
         sender: RecordingSender(outbox),
