@@ -14,10 +14,10 @@ from typing import Any
 from gateway.arrivals import Arrival
 from gateway.consumers.failure import topic_of
 from gateway.delivery.current_event import current_event
+from gateway.frames import own_frame_of, short
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import DIM, RED, YELLOW, coloured
 from gateway.logs.escaping import json_text, one_line
-from gateway.logs.frames import own_frame_of, short
 from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 

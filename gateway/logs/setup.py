@@ -6,10 +6,10 @@ import sys
 from typing import TextIO
 
 from gateway.config.settings import LogSettings
+from gateway.frames import short
 from gateway.logs.colours import has_colours
 from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
 from gateway.logs.formatters import JSONFormatter, TextFormatter, sentence
-from gateway.logs.frames import short
 from gateway.logs.rate_limit import RateLimit
 from gateway.logs.stamps import stamp_for
 

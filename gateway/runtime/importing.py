@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from gateway.config.diagnostics import suggestion
-from gateway.logs.frames import is_own, own_frame, short
+from gateway.frames import is_own, own_frame, short
 from protocols.errors import describe_error
 
 _FRAMES = 5

@@ -23,8 +23,8 @@ STRAYS = {
     "gateway/scopes/email/kind.py": "from gateway.scopes.http import client",
     "gateway/scopes/mqtt/patterns.py": "from gateway.scopes.mqtt import kind",
     "protocols/sms/providers/generic.py": "from protocols.sms.providers import twilio",
-    "gateway/logs/escaping.py": "from gateway.logs import frames",
-    "gateway/logs/frames.py": "from gateway.logs import escaping",
+    "gateway/logs/escaping.py": "from gateway.logs import rate_limit",
+    "gateway/logs/rate_limit.py": "from gateway.logs import escaping",
 }
 """File -> the line at its end."""
 BROKEN = [

@@ -9,7 +9,7 @@ import pytest
 
 import gateway
 import protocols.asgi
-from gateway.logs.frames import is_own, own_frame_of
+from gateway.frames import is_own, own_frame_of
 
 HERE = Path(gateway.__file__).parent
 

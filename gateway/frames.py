@@ -1,14 +1,17 @@
-"""Finds the frame of a traceback that is the user's own code, and shortens file names."""
+"""Finds the user's own code: the frame of a traceback, the line of a function; and shortens file names."""
 
+import inspect
 import os
 import sysconfig
 import traceback
+from functools import lru_cache
 from pathlib import Path
-from types import TracebackType
+from types import CodeType, TracebackType
+from typing import Any
 
 _FOLDERS = (
-    str(Path(__file__).parents[1]),
-    str(Path(__file__).parents[2] / "protocols"),
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "protocols"),
     sysconfig.get_path("stdlib"),
     sysconfig.get_path("purelib"),
     sysconfig.get_path("platlib"),
@@ -41,6 +44,7 @@ def own_frame_of(error: BaseException) -> traceback.FrameSummary | None:
     return None
 
 
+@lru_cache(maxsize=4096)
 def is_own(filename: str) -> bool:
     return not filename.startswith(_HIDDEN) and not any(folder in filename for folder in _PACKAGES)
 
@@ -49,3 +53,15 @@ def short(filename: str) -> str:
     """Return a file in the current folder relative to it, and others as they are."""
     path = Path(filename)
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else filename
+
+
+def line_of(code: CodeType, instruction: int) -> int:
+    """Return the line of the instruction at this offset (a frame's ``f_lasti``)."""
+    lines = (line for start, end, line in code.co_lines() if start <= instruction < end and line)
+    return next(lines, code.co_firstlineno)
+
+
+def place_of(function: Any) -> str:
+    """Return the file and line where ``function``, or what a decorator wraps, begins; empty if it has none."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    return f"{short(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
