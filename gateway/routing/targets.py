@@ -4,15 +4,27 @@ callable."""
 import functools
 import inspect
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from asgiref.compatibility import double_to_single_callable, is_double_callable
 
 from gateway.consumers.base import Consumer
-from protocols.asgi import Application
+from protocols.asgi import Application, Receive, Send
 
 SINGLE, DOUBLE = 3, 1
 """Arguments of an ASGI 3 application (scope, receive, send) and of the first call to an ASGI 2 one (scope)."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """An application under the name that the file gives it: ``main.app`` is an object of a class of Starlette, say."""
+
+    app: Application
+    target_name: str
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
 
 
 def as_application(target: Any) -> Application:
@@ -20,6 +32,8 @@ def as_application(target: Any) -> Application:
 
     Raises ValueError if it is none of them, as far as that can be seen before it is called.
     """
+    if isinstance(target, Named):
+        return target.app
     if isinstance(target, type) and hasattr(target, "as_asgi"):
         application: Application = target.as_asgi()
         return application

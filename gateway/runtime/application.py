@@ -12,9 +12,10 @@ from gateway.config.loader import ParsedConfig
 from gateway.delivery.guard import guarded
 from gateway.delivery.kind import check_policy
 from gateway.delivery.policy import Policy
-from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers, name_of
+from gateway.routing import ProtocolTypeRouter, Route, as_application, check_answers
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
+from gateway.routing.targets import Named
 from gateway.runtime.importing import TargetError, import_target, place_of
 from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
@@ -55,9 +56,9 @@ class ApplicationBuilder:
         if isinstance(value, list):
             return self._router(kind, list(zip(self.parsed.items(*loc), value, strict=True)))
         if not self._given(kind, value) and not any(_says(value, each) for each in KINDS[kind].options):
-            app = self._answering(kind, value.app, (*loc, "app"))
+            named = self._answering(kind, value.app, (*loc, "app"))
             self._check(kind, loc, value)
-            return guarded(app, _policy(value), f"{kind} -> {name_of(app)}")
+            return replace(named, app=guarded(named.app, _policy(value), f"{kind} -> {value.app}"))
         return self._router(kind, [(loc, value)])
 
     def _router(self, kind: str, lines: list[tuple[Loc, Any]]) -> Any:
@@ -116,13 +117,14 @@ class ApplicationBuilder:
         given = [key for key in KINDS[kind].keys if _says(line, key)]
         return given or list({meant for option, meant in KINDS[kind].enough.items() if _says(line, option)})
 
-    def _answering(self, kind: str, target: str, loc: Loc) -> Any:
+    def _answering(self, kind: str, target: str, loc: Loc) -> Named:
+        """Import a target; routes and the log name it as the file does."""
         app = self._import(target, loc)
         try:
             check_answers(app, kind)
         except ValueError as error:
             self._report(loc, str(error))
-        return app
+        return Named(app, target)
 
     def _import(self, target: str, loc: Loc) -> Any:
         if not self.importable:
