@@ -1,4 +1,5 @@
 """Watches, from a thread of its own, the event loop and the pool of threads, and reports where they are blocked.
+It also keeps the source of what is imported.
 
 A handler that blocks the loop stops every protocol, and handlers that never return use up the pool; both are mistakes
 that are seen nowhere else. Each is one line when it begins, with the place in the code, and one when it is over.
@@ -14,7 +15,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from types import FrameType
 
-from gateway.logs.frames import is_own, short
+from gateway.frames import is_own, short
+from gateway.runtime.sources import Sources
 from gateway.threads import thread_pool
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class Watch:
         self._beats = (
             _Beat(self._ask_loop, blocked, self._where_the_loop_is, "the event loop goes on"),
             _Beat(_ask_threads, exhausted, _where_the_threads_are, "a thread is free again"),
+            Sources(),
         )
 
     def start(self) -> None:
