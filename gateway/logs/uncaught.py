@@ -6,7 +6,8 @@ import threading
 import warnings
 from types import TracebackType
 
-from gateway.logs.frames import short
+from gateway.frames import short
+from gateway.logs.unawaited import forgotten_await
 
 
 def take_over() -> None:
@@ -22,6 +23,9 @@ def take_over() -> None:
 def _log_warning(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: object, **__: object
 ) -> None:
+    if issubclass(category, RuntimeWarning) and (said := forgotten_await(str(message), filename, lineno)):
+        logging.getLogger("py.warnings").error("%s", said)
+        return
     logging.getLogger("py.warnings").warning("%s:%d: %s: %s", short(filename), lineno, category.__name__, message)
 
 
