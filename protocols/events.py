@@ -129,5 +129,10 @@ def shown(value: Any) -> str:
         case int() if -(10**20) < value < 10**20:
             return repr(value)
         case _:
-            name = type(value).__name__
-            return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+            return a_type(value)
+
+
+def a_type(value: Any) -> str:
+    """``a dict``, ``an int``, ``None``: what ``value`` is, without its content."""
+    name = type(value).__name__
+    return "None" if value is None else f"{'an' if name[0] in 'aeiou' else 'a'} {name}"

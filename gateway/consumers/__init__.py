@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from gateway.consumers.mqtt_batch import MqttMessage as MqttMessage
     from gateway.consumers.sms import AsyncSMSConsumer as AsyncSMSConsumer
     from gateway.consumers.sms import SMSConsumer as SMSConsumer
+    from gateway.consumers.websocket import AsyncJsonWebsocketConsumer as AsyncJsonWebsocketConsumer
     from gateway.consumers.websocket import AsyncWebsocketConsumer as AsyncWebsocketConsumer
+    from gateway.consumers.websocket import JsonWebsocketConsumer as JsonWebsocketConsumer
     from gateway.consumers.websocket import WebsocketConsumer as WebsocketConsumer
     from protocols.mail.compose.reply_token import ReplyToken as ReplyToken
     from protocols.mail.message import InboundEmail as InboundEmail
@@ -47,7 +49,12 @@ else:
             ),
             "gateway.consumers.mqtt_batch": ("AsyncMqttBatchConsumer", "MqttBatchConsumer", "MqttMessage"),
             "gateway.consumers.sms": ("AsyncSMSConsumer", "SMSConsumer"),
-            "gateway.consumers.websocket": ("AsyncWebsocketConsumer", "WebsocketConsumer"),
+            "gateway.consumers.websocket": (
+                "AsyncJsonWebsocketConsumer",
+                "AsyncWebsocketConsumer",
+                "JsonWebsocketConsumer",
+                "WebsocketConsumer",
+            ),
             "protocols.mail.compose.reply_token": ("ReplyToken",),
             "protocols.mail.message": ("InboundEmail",),
         },

@@ -7,11 +7,15 @@ import logging
 import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from gateway.consumers.hooks import Call, check, does_all_itself, require
+from gateway.consumers import arguments
+from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, require, writes
+from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
-from gateway.layers import ChannelLayer, Forgetful, get_channel_layer
+from gateway.consumers.unanswered import ANSWERS, Unanswered
+from gateway.frames import place_of
+from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
 from gateway.threads import call_from_thread, run_in_thread
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected, is_disconnect
@@ -72,6 +76,23 @@ _DISCONNECTS: Mapping[str, Any] = {
 """The last event of each scope, as a server sends it when it closes after a crash."""
 
 
+_WHOLE = {
+    "email.receive": "email.disconnect",
+    "sms.receive": "sms.disconnect",
+    "sms.status": "sms.disconnect",
+}
+"""An event that is a whole message is the last one of its scope for a class without a method for its disconnect."""
+
+
+class Asked(NamedTuple):
+    """What an event asks for."""
+
+    method: str
+    """The method that answers it, unless the class has one named after the event."""
+    answer: str
+    """How the answer is written."""
+
+
 class StopConsumer(Exception):
     """Raise it in a handler to end the consumer without an error."""
 
@@ -108,7 +129,11 @@ class Consumer(Generic[R]):
     connections: ClassVar[tuple[str, ...]] = ("http", "websocket", "mqtt")
     """The scope types that are connections: they go on after a handler got Disconnected from ``send``. A handler of a
     mail or text that did not finish has not accepted it."""
+    asks: Mapping[str, Asked] = {}
+    """Types of the events whose senders wait for an answer. If it is missing after the method, the log has a line."""
     _ends: ClassVar[frozenset[str]] = frozenset(_DISCONNECTS)
+    _last: ClassVar[frozenset[str]] = _ends
+    """Types of the last event of a scope, unless that says ``more_body``."""
 
     _handlers: ClassVar[dict[str, Handler]] = {}
     _kinds: ClassVar[frozenset[str]] = frozenset()
@@ -120,6 +145,8 @@ class Consumer(Generic[R]):
     """The disconnect, once it has arrived."""
     _left = False
     """Whether ``send`` has raised because the peer has left."""
+    _unanswered: Unanswered | None = None
+    """The events of those in :attr:`asks` that wait for an answer; None if there are none."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -131,6 +158,10 @@ class Consumer(Generic[R]):
         members = [getattr(cls, name, None) for name in dir(cls) if not name.startswith("__")]
         marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
         cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
+        check_layer_events(cls, cls._layer_handlers, cls.received)
+        if cls._layer_handlers:  # one of them may respond, when the time has come
+            cls.asks = {kind: asked for kind, asked in cls.asks.items() if kind != "http.request"}
+        cls._last = cls._ends | {kind for kind, end in _WHOLE.items() if end not in cls._handlers}
 
     @classmethod
     def answers(cls, kind: str) -> bool:
@@ -160,8 +191,13 @@ class Consumer(Generic[R]):
         self._answered = False
         self._loop = asyncio.get_running_loop()
         self._groups: set[str] = set()
-        with contextlib.suppress(StopConsumer):
+        try:
             await (self._live_with_layer(receive) if self._layer_handlers else self._live(receive))
+        except StopConsumer:
+            pass
+        finally:
+            if self._unanswered is not None:
+                self._unanswered.stop()
 
     async def _live_with_layer(self, receive: Receive) -> None:
         self.channel_layer = get_channel_layer()
@@ -173,7 +209,13 @@ class Consumer(Generic[R]):
             await self._leave_layer()
 
     async def _layer_messages(self) -> dict[str, Any]:
-        return await self.channel_layer.receive(self.channel_name)
+        """Return the next message that there is a method for. Others are told of and dropped: an event of the peer
+        must not come by the layer, and a mistake elsewhere must not end this connection."""
+        while True:
+            message = await self.channel_layer.receive(self.channel_name)
+            if message.get("type") in self._layer_handlers:
+                return message
+            tell_unhandled(type(self), self._layer_handlers, self.scope, message)
 
     async def _leave_layer(self) -> None:
         """Leave the groups. If the layer fails or hangs, one line is logged, and the connection ends all the same."""
@@ -206,9 +248,14 @@ class Consumer(Generic[R]):
         last = False
         while not last and not self._answered:
             event = await receive()
-            last = self._is_last(event)
-            if event["type"] in self._ends:
-                self._told, self._goodbye = True, event
+            kind = event["type"]
+            if kind in self._last:
+                last = not event.get("more_body")
+                if kind in self._ends:
+                    self._told, self._goodbye = True, event
+            if kind in self.asks:
+                self._unanswered = self._unanswered or Unanswered(self._tell_unanswered)
+                self._unanswered.expect(event)
             try:
                 await self.dispatch(event)
             except Exception as error:
@@ -216,14 +263,23 @@ class Consumer(Generic[R]):
                     raise
                 # The peer has left, which ended this handler at its send. Events that the peer sent before it left
                 # are still handled, and then the disconnect.
+            if self._unanswered is not None:
+                self._unanswered = self._unanswered.after(event)
 
-    def _is_last(self, event: Any) -> bool:
-        kind: str = event["type"]
-        if kind in self._ends:
-            return True
-        if kind == "email.receive":
-            return not event["more_body"] and "email.disconnect" not in self._handlers
-        return kind in ("sms.receive", "sms.status") and "sms.disconnect" not in self._handlers
+    def _tell_unanswered(self, kind: str) -> None:
+        """Log one line, and look no more: what is missing once is missing each time."""
+        self._unanswered = None
+        name, answer = self.asked(kind)
+        if writes(type(self), _method(kind)):
+            name = _method(kind)
+        said = "%s: %s.%s (%s) has returned without %s; its peer is still waiting"
+        words = describe(self.scope), type(self).__name__, name, place_of(getattr(self, name)), answer
+        logger.warning(said, *words, extra={"scope": self.scope})
+        self.asks = {}
+
+    def asked(self, kind: str) -> Asked:
+        """Return the method that answers events of the type ``kind``, and how its answer is written."""
+        return self.asks[kind]
 
     async def _last_event(self, receive: Receive) -> Any:
         """Return the disconnect, which may be behind events that are no longer handled."""
@@ -283,12 +339,16 @@ class Consumer(Generic[R]):
                 raise
             self._left = True
             raise Disconnected("the peer is gone") from error  # under other servers (ASGI 2.4)
-        if event["type"] == "http.response.body" and not event.get("more_body"):
+        kind = event["type"]
+        if kind in ANSWERS:
+            if self._unanswered is not None:
+                self._unanswered.answered(event)
+        elif kind == "http.response.body" and not event.get("more_body"):
             self._answered = True
 
     def group_add(self, name: str) -> R:
         """Join a group of the channel layer, until this consumer ends."""
-        return self.perform(self._group_add(name))
+        return self.perform(self._group_add(arguments.name("group_add", "name", name, _GROUP)))
 
     async def _group_add(self, name: str) -> None:
         if not self._layer_handlers:
@@ -296,9 +356,15 @@ class Consumer(Generic[R]):
         self._groups.add(name)
         await self.channel_layer.group_add(name, self.channel_name)
 
-    def group_send(self, name: str, message: dict[str, Any]) -> R:
+    def group_send(self, name: str, message: Mapping[str, Any]) -> R:
         """Send ``message``, a dict with ``type``, to everyone in a group."""
-        return self.perform(get_channel_layer().group_send(name, message))
+        arguments.name("group_send", "name", name, _GROUP)
+        arguments.layer_message("group_send", "message", message)
+        origins.note(message)
+        return self.perform(get_channel_layer().group_send(name, dict(message)))
+
+
+_GROUP = "the name of a group, which is text"
 
 
 class AsyncForm(Consumer[Awaited]):
@@ -389,9 +455,24 @@ class SyncForm(Consumer[None]):
         call_from_thread(self._loop, coroutine)
 
 
+RAW = {
+    kind: Asked(_method(kind), f'self.send({{"type": {answer}}})')
+    for kind, answer in {
+        "http.request": '"http.response.start", ...',
+        "websocket.connect": '"websocket.accept"',
+        "mqtt.connect": '"mqtt.accept"',
+        "mqtt.receive": '"mqtt.ack", "id": event["id"]',
+        "mqtt.subscribe": '"mqtt.suback", "id": event["id"], ...',
+        "mqtt.auth": '"mqtt.auth", ...',
+    }.items()
+}
+"""What raw consumers are asked for. Mail and texts are accepted when their methods return."""
+
+
 class AsyncConsumer(AsyncForm):
     """Raw events, one ``async`` method per event type (``websocket_receive`` for ``websocket.receive``)."""
 
+    asks = RAW
     _required = METHODS
 
     async def send(self, event: Any) -> None:
@@ -402,6 +483,7 @@ class AsyncConsumer(AsyncForm):
 class SyncConsumer(SyncForm):
     """Raw events, one method per event type, called on a thread."""
 
+    asks = RAW
     _required = METHODS
 
     def send(self, event: Any) -> None:

@@ -35,6 +35,12 @@ def check(consumer: type, hooks: Mapping[str, Call]) -> None:
             raise TypeError(f"{consumer.__name__}.{name} is never called; did you mean {meant}?")
 
 
+def check_layer_events(consumer: type, marked: Iterable[str], received: Iterable[str]) -> None:
+    """Raise TypeError for a ``@layer_event`` with the type of an event that a peer sends."""
+    for kind in set(marked) & set(received):
+        raise TypeError(f"{consumer.__name__}: @layer_event({kind!r}) is an event of the peer; choose another type")
+
+
 def writes(consumer: type, name: str) -> bool:
     """Whether the class has a method ``name`` of its own."""
     method = getattr(consumer, name, None)

@@ -1,14 +1,16 @@
 """Consumers of the http scope: one instance for each request."""
 
-from collections.abc import Iterable
+import json
 from typing import Any, TypeVar
 
+from gateway.consumers import arguments
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call
 from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send
 
 R = TypeVar("R")
-Headers = Iterable[tuple[bytes, bytes]]
+_JSON = (b"content-type", b"application/json")
 
 
 class HttpMethods(Consumer[R]):
@@ -49,25 +51,39 @@ class HttpMethods(Consumer[R]):
         """Clean up after a peer that left before the response was complete."""
 
     def respond(self, body: bytes | str, status: int = 200, headers: Headers = ()) -> R:
-        """Send the whole response. Text is UTF-8."""
-        return self.perform(self._respond(body.encode() if isinstance(body, str) else body, status, headers))
+        """Send the whole response. Text is UTF-8. ``headers`` are a dict or pairs, of text or bytes."""
+        data = arguments.content("respond", "body", body, "; for JSON call respond_json(content)")
+        return self.perform(self._respond(data, _status("respond", status), header_fields("respond", headers)))
 
-    async def _respond(self, body: bytes, status: int, headers: Headers) -> None:
-        length = (b"content-length", str(len(body)).encode())
-        await self._start(status, [*headers, length])
+    def respond_json(self, content: Any, status: int = 200, headers: Headers = ()) -> R:
+        """Send ``content`` as JSON. Raises TypeError or ValueError if it cannot be written as JSON."""
+        fields = header_fields("respond_json", headers)
+        if not any(name.lower() == b"content-type" for name, _ in fields):
+            fields.append(_JSON)
+        data = json.dumps(content, allow_nan=False).encode()
+        return self.perform(self._respond(data, _status("respond_json", status), fields))
+
+    async def _respond(self, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        await self._start(status, [*fields, (b"content-length", str(len(body)).encode())])
         await self._emit({"type": "http.response.body", "body": body, "more_body": False})
 
     def start(self, status: int = 200, headers: Headers = ()) -> R:
         """Begin a streamed response; ``write`` follows."""
-        return self.perform(self._start(status, headers))
+        return self.perform(self._start(_status("start", status), header_fields("start", headers)))
 
-    async def _start(self, status: int, headers: Headers) -> None:
-        await self._emit({"type": "http.response.start", "status": status, "headers": list(headers), "trailers": False})
+    async def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        await self._emit({"type": "http.response.start", "status": status, "headers": fields, "trailers": False})
         self._started = True
 
-    def write(self, chunk: bytes, more: bool = True) -> R:
-        """Send one part of a streamed response. ``more=False`` ends the response."""
-        return self.perform(self._emit({"type": "http.response.body", "body": chunk, "more_body": more}))
+    def write(self, chunk: bytes | str, more: bool = True) -> R:
+        """Send one part of a streamed response; text is UTF-8. ``more=False`` ends the response."""
+        data = arguments.content("write", "chunk", chunk)
+        return self.perform(self._emit({"type": "http.response.body", "body": data, "more_body": more}))
+
+
+def _status(helper: str, given: Any) -> int:
+    """Return the status. ``respond(404, "not found")`` fails at its body, which comes first."""
+    return arguments.integer(helper, "status", given, "an integer from 200 to 599, after the body")
 
 
 class HttpConsumer(HttpMethods[None], SyncForm):

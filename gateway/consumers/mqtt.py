@@ -3,11 +3,13 @@
 import json
 import logging
 from collections.abc import Mapping
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers import arguments
+from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
+from gateway.consumers.json_text import parsed
 from gateway.consumers.parameters import Extras, extras
 from protocols.asgi import (
     MQTTAuthEvent,
@@ -21,7 +23,7 @@ from protocols.asgi import (
     describe,
 )
 from protocols.errors import Disconnected, LocalProtocolError
-from protocols.events import checked
+from protocols.events import a_type, checked
 from protocols.mqtt.events import CHECKS, OF_CONNACK, OF_DISCONNECT
 from protocols.mqtt.wire.reasons import (
     BAD_AUTHENTICATION_METHOD,
@@ -58,6 +60,10 @@ class MqttConnection(Consumer[R]):
 
     scope: MQTTScope
 
+    asks = {
+        "mqtt.connect": Asked("connect", "self.accept() or self.reject()"),
+        "mqtt.auth": Asked("authenticate", "self.challenge(), self.accept() or self.reject()"),
+    }
     _hooks = OF_A_CONNECTION
 
     _accepted = False
@@ -86,6 +92,9 @@ class MqttConnection(Consumer[R]):
             return
         codes = await self._call(self._handlers["mqtt.subscribe"], event)
         await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
+
+    def asked(self, kind: str) -> Asked:
+        return super().asked("mqtt.auth" if wants_authentication(self.scope) else kind)
 
     def mqtt_connect(self, event: MQTTConnectEvent) -> Any:
         if wants_authentication(self.scope):
@@ -135,22 +144,22 @@ class MqttConnection(Consumer[R]):
     def accept(self, properties: Properties | None = None) -> R:
         """Accept the connection; ``properties`` go into the CONNACK. A device that authenticates again gets an AUTH."""
         if self._accepted:
-            return self._say("mqtt.auth", properties, reason_code=0)
+            return self._say("accept", "mqtt.auth", properties, reason_code=0)
         self._accepted = True
-        return self._say(
-            "mqtt.accept", properties, **({"subscribe": True} if self.writes("subscribe", "unsubscribe") else {})
-        )
+        asks = {"subscribe": True} if self.writes("subscribe", "unsubscribe") else {}
+        return self._say("accept", "mqtt.accept", properties, **asks)
 
     def reject(self, reason_code: int = NOT_AUTHORIZED, properties: Properties | None = None) -> R:
         """Reject the connection, with an MQTT 5 reason code. To send a device to another server, use 0x9C and
         ``{"server_reference": "other.example.org:1883"}``. A device that is connected already is disconnected."""
+        code = _code("reject", reason_code, "0x87 (not authorized)")
         if self._accepted:
-            return self._say("mqtt.disconnect", properties, reason_code=of_disconnect(reason_code))
-        return self._say("mqtt.reject", properties, reason_code=reason_code)
+            return self._say("reject", "mqtt.disconnect", properties, reason_code=of_disconnect(code))
+        return self._say("reject", "mqtt.reject", properties, reason_code=code)
 
-    def challenge(self, data: bytes, properties: Properties | None = None) -> R:
-        """Ask the device for the next step: it answers ``data``. Call this in ``authenticate``."""
-        return self._say("mqtt.auth", properties, data=data)
+    def challenge(self, data: bytes | str, properties: Properties | None = None) -> R:
+        """Ask the device for the next step: it answers ``data``. Call this in ``authenticate``. Text becomes UTF-8."""
+        return self._say("challenge", "mqtt.auth", properties, data=arguments.content("challenge", "data", data))
 
     def publish(
         self,
@@ -168,23 +177,66 @@ class MqttConnection(Consumer[R]):
         :class:`protocols.NotSent` is raised instead. On a route with a policy nothing leaves before your handler has
         returned, so ``wait`` changes nothing there.
         """
-        data = payload.encode() if isinstance(payload, str) else payload
+        return self._publish("publish", topic, payload, qos, retain, properties, wait=wait)
+
+    def publish_json(
+        self,
+        topic: str,
+        content: Any,
+        qos: int = 0,
+        retain: bool = False,
+        properties: Properties | None = None,
+        *,
+        wait: bool = False,
+    ) -> R:
+        """Publish ``content`` as JSON. Raises TypeError or ValueError if it cannot be written as JSON."""
+        payload = json.dumps(content, allow_nan=False)
+        return self._publish("publish_json", topic, payload, qos, retain, properties, wait=wait)
+
+    def _publish(
+        self,
+        helper: str,
+        topic: str,
+        payload: bytes | str,
+        qos: int,
+        retain: bool,
+        properties: Properties | None,
+        *,
+        wait: bool,
+    ) -> R:
+        if type(topic) is not str:
+            arguments.name(helper, "topic", topic, "text, such as sensors/1/temperature")
+        if type(payload) is not bytes:
+            payload = arguments.content(helper, "payload", payload, _OF_OTHERS)
+        if type(qos) is not int:
+            arguments.integer(helper, "qos", qos, "0, 1 or 2")
+        if not isinstance(retain, int):
+            raise arguments.wrong(helper, "retain", retain, "True or False")
         asked = {"wait": True} if wait else {}
-        return self._say("mqtt.send", properties, topic=topic, payload=data, qos=qos, retain=retain, **asked)
+        return self._say(helper, "mqtt.send", properties, topic=topic, payload=payload, qos=qos, retain=retain, **asked)
 
     def close(self, reason_code: int = 0, properties: Properties | None = None) -> R:
         """Close the connection; an MQTT 5 device is told the reason code."""
-        return self._say("mqtt.disconnect", properties, reason_code=reason_code)
+        code = _code("close", reason_code, "0 (normal)")
+        return self._say("close", "mqtt.disconnect", properties, reason_code=code)
 
-    def _say(self, type: str, properties: Properties | None, **keys: Any) -> R:
-        given = {} if properties is None else {"properties": dict(properties)}
-        return self.perform(self._emit({"type": type, **keys, **given}))
+    def _say(self, helper: str, type: str, properties: Properties | None, **keys: Any) -> R:
+        if properties is not None:
+            wanted = "a dict of MQTT 5 properties, or None"
+            keys["properties"] = dict(arguments.dictionary(helper, "properties", properties, wanted))
+        return self.perform(self._emit({"type": type, **keys}))
 
 
-def of_disconnect(reason_code: Any) -> Any:
+_OF_OTHERS = ", such as str(value); for JSON call publish_json(topic, content)"
+
+
+def _code(helper: str, given: Any, example: str) -> int:
+    return arguments.integer(helper, "reason_code", given, f"the number of an MQTT 5 reason code, such as {example}")
+
+
+def of_disconnect(reason_code: int) -> int:
     """The code for a DISCONNECT that corresponds to this code of a CONNACK, which has some that DISCONNECT lacks."""
-    lacks = isinstance(reason_code, int) and reason_code in OF_CONNACK - OF_DISCONNECT
-    return NOT_AUTHORIZED if lacks else reason_code
+    return NOT_AUTHORIZED if reason_code in OF_CONNACK - OF_DISCONNECT else reason_code
 
 
 def _valid(event: MQTTSubscribeRequestEvent) -> list[tuple[str, int]]:
@@ -193,7 +245,11 @@ def _valid(event: MQTTSubscribeRequestEvent) -> list[tuple[str, int]]:
 
 
 def _in_full(event: MQTTSubscribeRequestEvent, codes: Any) -> list[int]:
-    """A code for each filter of ``event``, from the codes for its valid ones. Raises ValueError for a wrong number."""
+    """A code for each filter of ``event``, from the codes for its valid ones. Raises TypeError if they are no list,
+    ValueError for a wrong number."""
+    if codes is not None and not isinstance(codes, list | tuple):
+        wanted = "a list with a reason code for each filter, or None"
+        raise TypeError(f"subscribe: it returned {a_type(codes)}; return {wanted}")
     given = iter([qos for _, qos in _valid(event)] if codes is None else codes)
     full = [FILTER_INVALID if topic_filter is None else next(given, None) for topic_filter, _ in event["filters"]]
     if None in full or next(given, None) is not None:
@@ -261,7 +317,7 @@ class MqttMethods(MqttConnection[R]):
         if not self.answerable:
             return self.perform(_nothing())
         properties = {key: self._properties[key] for key in ("correlation_data",) if key in self._properties}
-        return self.publish(self._properties["response_topic"], payload, qos, retain, properties, wait=wait)
+        return self._publish("reply", self._properties["response_topic"], payload, qos, retain, properties, wait=wait)
 
     @property
     def _properties(self) -> Properties:
@@ -275,7 +331,7 @@ class MqttMethods(MqttConnection[R]):
     def reject_message(self, reason_code: int = 0x80, reason: str = "") -> None:
         """Reject this message: it does not come again. Call this in ``receive``. The message is acknowledged with an
         MQTT 5 reason code, and with ``reason`` for people to read; a 3.1.1 device gets a plain acknowledgement."""
-        self._verdict = never(reason_code, reason)
+        self._verdict = never("reject_message", reason_code, reason)
 
 
 class JsonMqttMethods(MqttMethods[R]):
@@ -289,7 +345,7 @@ class JsonMqttMethods(MqttMethods[R]):
     def mqtt_receive(self, event: MQTTReceiveEvent) -> Any:
         topic, payload = event["topic"], event["payload"]
         try:
-            content = json.loads(payload, parse_constant=_no_constant)
+            content = parsed(payload)
         except (ValueError, RecursionError):
             logger.warning("%s: rejected, not JSON (%s, %d bytes)", describe(self.scope), topic, len(payload))
             self.reject_message(PAYLOAD_FORMAT_INVALID)
@@ -299,29 +355,20 @@ class JsonMqttMethods(MqttMethods[R]):
     def receive_json(self, topic: str, content: Any, *args: Any, **kwargs: Any) -> Any:
         """Handle one message, as ``receive`` does, with the content of its payload."""
 
-    def publish_json(
-        self,
-        topic: str,
-        content: Any,
-        qos: int = 0,
-        retain: bool = False,
-        properties: Properties | None = None,
-        *,
-        wait: bool = False,
-    ) -> R:
-        """Publish ``content`` as JSON. Raises TypeError or ValueError if it cannot be written as JSON."""
-        return self.publish(topic, json.dumps(content, allow_nan=False), qos, retain, properties, wait=wait)
-
 
 def not_now(scope: MQTTScope | None, retry_after: float | None) -> dict[str, Any]:
-    """Event of ``defer``. Raises LocalProtocolError if ``retry_after`` is not a number or nothing keeps a message."""
+    """The event of ``defer``. Raises TypeError if ``retry_after`` is not a number, LocalProtocolError if nothing keeps
+    the message."""
+    arguments.seconds("defer", "retry_after", retry_after)
     if scope is not None and "delivery" not in scope["extensions"]:
         raise LocalProtocolError("defer: nothing keeps this message; give its route a policy, such as inbox: true")
     return _verdict({"type": "mqtt.defer", "retry_after": retry_after})
 
 
-def never(reason_code: int, reason: str) -> dict[str, Any]:
+def never(helper: str, reason_code: int, reason: str) -> dict[str, Any]:
     """The event of a rejection. Raises LocalProtocolError if an acknowledgement cannot have this code or reason."""
+    _code(helper, reason_code, "0x83; the reason comes after it")
+    arguments.text(helper, "reason", reason)
     said = {"properties": {"reason_string": reason}} if reason else {}
     return _verdict({"type": "mqtt.ack", "reason_code": reason_code, **said})
 
@@ -330,11 +377,6 @@ def _verdict(event: dict[str, Any]) -> dict[str, Any]:
     """Check ``event`` while the handler runs: it is sent when the handler has returned."""
     checked(CHECKS, {**event, "id": 1})
     return event
-
-
-def _no_constant(name: str) -> NoReturn:
-    """Reject NaN and Infinity: Python reads them, but RFC 8259 has no such numbers and databases cannot store them."""
-    raise ValueError(name)
 
 
 async def _nothing() -> None:

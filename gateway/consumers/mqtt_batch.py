@@ -57,7 +57,7 @@ class MqttMessage:
     def reject(self, reason_code: int = 0x80, reason: str = "") -> None:
         """Refuse this message for good: it is acknowledged with an MQTT 5 reason code, and with ``reason`` for people
         to read."""
-        self.verdict = never(reason_code, reason)
+        self.verdict = never("reject", reason_code, reason)
 
 
 class MqttBatchMethods(MqttConnection[R]):

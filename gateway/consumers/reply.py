@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from typing import ClassVar, Generic, TypeVar, Unpack
 
+from gateway.consumers import arguments
 from gateway.consumers.base import Consumer
 from gateway.consumers.mail_writer import MailWriter, WrittenMail
 from gateway.consumers.new_mail import SMALL, ContentArguments, HeaderArguments, MailArguments, new_mail
@@ -39,10 +40,14 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
 
     def reject(self, reason: str = "", code: int = 550) -> R:
         """Reject the message for good: the sender's server gets ``code``, from 500 to 599, and sends a bounce."""
+        arguments.text("reject", "reason", reason, "text; the code comes after it: reject(reason, code)")
+        arguments.integer("reject", "code", code, "an integer from 500 to 599")
         return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}))
 
     def defer(self, reason: str = "", retry_after: float | None = None) -> R:
         """Ask for the message again later. A mailbox is read again after ``retry_after`` seconds; SMTP ignores them."""
+        arguments.text("defer", "reason", reason, "text; the seconds come after it: defer(reason, retry_after)")
+        arguments.seconds("defer", "retry_after", retry_after)
         event: EmailDeferEvent = {"type": "email.defer", "reason": reason}
         if retry_after is not None:
             event["retry_after"] = retry_after

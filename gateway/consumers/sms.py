@@ -1,8 +1,9 @@
 """Consumers of the sms scope: one instance for each text or delivery receipt."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
+from gateway.consumers import arguments
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
 from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
@@ -31,18 +32,18 @@ class SMSMethods(Consumer[R]):
         """Handle a delivery receipt, which has ``message_id``, ``status`` and ``error``."""
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
-        """Answer the sender."""
-        return self.perform(
-            self._emit(
-                {"type": "sms.send", "text": text, "media": media if isinstance(media, str | bytes) else list(media)}
-            )
-        )
+        """Answer the sender. ``media`` are URLs, of pictures say."""
+        arguments.text("reply", "text", text)
+        if isinstance(media, str | bytes) or not isinstance(media, Iterable):
+            raise arguments.wrong("reply", "media", media, 'a list of URLs, such as ["https://example.org/a.png"]')
+        return self.perform(self._emit({"type": "sms.send", "text": text, "media": list(media)}))
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "sms.accept"}))
 
     def reject(self, reason: str = "") -> R:
         """Reject the text for good: the provider does not deliver it again."""
+        arguments.text("reject", "reason", reason)
         return self.perform(self._emit({"type": "sms.reject", "reason": reason}))
 
     def defer(self) -> R:

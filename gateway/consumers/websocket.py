@@ -1,15 +1,28 @@
 """Consumers of the websocket scope: one instance for each connection."""
 
 import inspect
+import json
+import logging
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers import arguments
+from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, takes
-from protocols.asgi import WebSocketConnectEvent, WebSocketDisconnectEvent, WebSocketReceiveEvent, WebSocketScope
+from gateway.consumers.json_text import parsed
+from protocols.asgi import (
+    WebSocketConnectEvent,
+    WebSocketDisconnectEvent,
+    WebSocketReceiveEvent,
+    WebSocketScope,
+    describe,
+)
+
+logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
-UNSUPPORTED_DATA = 1003
+UNSUPPORTED_DATA, INVALID_DATA = 1003, 1007
 """RFC 6455, section 7.4.1."""
 _BYTES = Call(("text", "bytes"), by_name=True)
 
@@ -19,6 +32,7 @@ class WebsocketMethods(Consumer[R]):
 
     scope: WebSocketScope
 
+    asks = {"websocket.connect": Asked("connect", "self.accept() or self.close()")}
     _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
     _text_only: ClassVar[bool] = False
 
@@ -50,15 +64,64 @@ class WebsocketMethods(Consumer[R]):
     def disconnect(self, code: int) -> Any:
         """Clean up after the connection, which ended with this close code (RFC 6455, section 7.4)."""
 
-    def accept(self, subprotocol: str | None = None) -> R:
-        return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []}))
+    def accept(self, subprotocol: str | None = None, headers: Headers = ()) -> R:
+        """Accept the connection. ``headers`` of the handshake's response are a dict or pairs, of text or bytes."""
+        if subprotocol is not None:
+            arguments.name("accept", "subprotocol", subprotocol, 'text, one of self.scope["subprotocols"], or None')
+        fields = header_fields("accept", headers)
+        return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}))
 
     def send(self, text: str | None = None, bytes: bytes | None = None) -> R:
         """Send one message: either ``text`` or ``bytes``."""
+        if type(text) is not str or bytes is not None:
+            text, bytes = _either(text, bytes)
         return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}))
 
+    def send_json(self, content: Any) -> R:
+        """Send ``content`` as JSON text. Raises TypeError or ValueError if it cannot be written as JSON."""
+        return self.send(json.dumps(content, allow_nan=False))
+
     def close(self, code: int = 1000, reason: str = "") -> R:
+        """Close the connection. Before ``accept`` the peer gets HTTP 403."""
+        arguments.integer("close", "code", code, "1000 or an integer from 3000 to 4999: close(code, reason)")
+        arguments.text("close", "reason", reason)
         return self.perform(self._emit({"type": "websocket.close", "code": code, "reason": reason}))
+
+
+def _either(text: Any, data: Any) -> tuple[str | None, bytes | None]:
+    """Return the text or the bytes of a message. Bytes in the place of the text are a message of bytes."""
+    if text is not None and data is not None:
+        raise TypeError("send: text and bytes are given; write one of them")
+    if isinstance(text, str):
+        return text, None
+    given = data if text is None else text
+    if isinstance(given, bytes | bytearray | memoryview):
+        return None, bytes(given)
+    if data is None:
+        raise arguments.wrong("send", "text", given, "text or bytes; for JSON call send_json(content)")
+    raise arguments.wrong("send", "bytes", given, "bytes, or send(text)")
+
+
+class JsonWebsocketMethods(WebsocketMethods[R]):
+    """Messages are JSON: write ``receive_json``. A peer that sends something else is disconnected, with a line in the
+    log."""
+
+    _hooks = {"connect": Call(), "receive_json": Call(("content",)), "disconnect": Call(("code",))}
+    _required = ("receive_json", "websocket_receive")
+
+    def websocket_receive(self, event: WebSocketReceiveEvent) -> Any:
+        text = event.get("text")
+        if text is None:
+            return self.close(UNSUPPORTED_DATA, "text only")
+        try:
+            content = parsed(text)
+        except (ValueError, RecursionError):
+            logger.warning("%s: closed, not JSON (%d characters)", describe(self.scope), len(text))
+            return self.close(INVALID_DATA, "not JSON")
+        return self.receive_json(content)
+
+    def receive_json(self, content: Any) -> Any:
+        """Handle one message, by its content."""
 
 
 class WebsocketConsumer(WebsocketMethods[None], SyncForm):
@@ -66,4 +129,12 @@ class WebsocketConsumer(WebsocketMethods[None], SyncForm):
 
 
 class AsyncWebsocketConsumer(WebsocketMethods[Awaited], AsyncForm):
+    """``async def`` methods; the helpers are awaited."""
+
+
+class JsonWebsocketConsumer(JsonWebsocketMethods[None], SyncForm):
+    """Plain methods, called on a thread."""
+
+
+class AsyncJsonWebsocketConsumer(JsonWebsocketMethods[Awaited], AsyncForm):
     """``async def`` methods; the helpers are awaited."""

@@ -6,6 +6,7 @@ import secrets
 from collections import defaultdict
 from typing import Any
 
+from gateway.layers import origins
 from protocols.checkpoint import checkpoint
 from protocols.queue import Queue
 
@@ -34,6 +35,10 @@ class InMemoryChannelLayer:
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Queue ``message`` (a dict with ``type``) for the reader of ``channel``. May be called from any loop."""
+        origins.note_own(message)
+        await self._send(channel, message)
+
+    async def _send(self, channel: str, message: dict[str, Any]) -> None:
         await checkpoint()
         home = self._loop
         if home is None or home is asyncio.get_running_loop():
@@ -71,9 +76,10 @@ class InMemoryChannelLayer:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for every channel of ``group``."""
+        origins.note_own(message)
         await checkpoint()
         for channel in list(self._groups.get(group, ())):
-            await self.send(channel, message)
+            await self._send(channel, message)
 
     async def forget(self, channel: str) -> None:
         """Forget ``channel`` and what it holds. Its reader calls this when it ends, after it left its groups."""

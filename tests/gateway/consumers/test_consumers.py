@@ -1,6 +1,5 @@
 """Consumers of every protocol, sync and async, in memory."""
 
-import asyncio
 import re
 import threading
 from functools import partialmethod, wraps
@@ -34,6 +33,7 @@ from gateway import (
     regex,
     topic,
 )
+from gateway.consumers import layer_messages
 
 
 class Echo(WebsocketConsumer):
@@ -356,15 +356,23 @@ async def test_a_group_reaches_its_consumers_until_they_leave(consumer: Any) -> 
     assert layer._channels == {}
 
 
-async def test_a_layer_message_calls_no_method_that_is_not_marked() -> None:
+async def test_a_layer_message_calls_no_method_that_is_not_marked(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layer_messages, "PERIOD", 0.0)
     layer: Any = get_channel_layer()
-    with pytest.raises(LookupError, match="close"):
-        async with Conversation(Listener.as_asgi(), scope("websocket")) as peer:
-            peer.say({"type": "websocket.connect"})
-            await peer.hear()
-            await asyncio.sleep(0.05)
-            await layer.group_send("news", {"type": "close"})
-            await peer.hear()
+    async with Conversation(Listener.as_asgi(), scope("websocket")) as peer:
+        peer.say({"type": "websocket.connect"})
+        await peer.hear()
+        await until(lambda: layer._groups.get("news"))
+        for kind in ("close", "websocket.disconnect", "news.item"):
+            await layer.group_send("news", {"type": kind, "text": "1"})
+        assert (await peer.hear())["text"] == "1"
+    assert [record.getMessage().partition(", sent at ")[0] for record in caplog.records] == [
+        "websocket /: Listener has no @layer_event method for 'close'",
+        "websocket /: Listener has no @layer_event method for 'websocket.disconnect'",
+    ]
+    assert "test_consumers.py:" in caplog.text
 
 
 async def test_raw_consumers_stop_when_they_say_so_and_name_what_they_cannot_do() -> None:
@@ -430,6 +438,11 @@ def mistaken(base: type, text: str) -> Any:
         ),
         (HttpConsumer, "async def handle(self, body): ...", "C.handle is async in a sync consumer: use the Async form"),
         (HttpConsumer, "@layer_event('a.b')\n    async def on(self, e): ...", "C.on is async in a sync consumer"),
+        (
+            WebsocketConsumer,
+            "@layer_event('mqtt.receive')\n    def on(self, e): ...",
+            "C: @layer_event('mqtt.receive') is an event of the peer; choose another type",
+        ),
     ],
 )
 def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: type, text: str, sentence: str) -> None:

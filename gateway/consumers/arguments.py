@@ -1,0 +1,76 @@
+"""Checks the arguments of helpers where they are called: a mistake is a TypeError at the handler's line.
+
+A message names the helper, the argument and its type, and says what to write. It never has the value, which may be
+something that a person wrote.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from protocols.events import a_type
+
+_NO_TEXT = (bytes, bytearray, memoryview, int, float, list, tuple, set, Mapping)
+"""What cannot be meant as text. A lazy translation, which can, is none of these."""
+
+
+def wrong(helper: str, argument: str, given: Any, wanted: str) -> TypeError:
+    """``respond: body is a dict; write bytes or text``."""
+    return TypeError(f"{helper}: {argument} is {a_type(given)}; write {wanted}")
+
+
+def content(helper: str, argument: str, given: Any, otherwise: str = "") -> bytes:
+    """Return bytes; text becomes UTF-8. ``otherwise`` says what else to call for other values."""
+    if type(given) is bytes:
+        return given
+    if isinstance(given, str):
+        return given.encode()
+    if isinstance(given, bytes | bytearray | memoryview):
+        return bytes(given)
+    raise wrong(helper, argument, given, f"bytes or text{otherwise}")
+
+
+def text(helper: str, argument: str, given: Any, wanted: str = "text") -> Any:
+    """Return ``given`` unless it cannot be meant as text."""
+    if type(given) is not str and (given is None or isinstance(given, _NO_TEXT)):
+        raise wrong(helper, argument, given, wanted)
+    return given
+
+
+def name(helper: str, argument: str, given: Any, wanted: str) -> str:
+    """Return a str."""
+    if not isinstance(given, str):
+        raise wrong(helper, argument, given, wanted)
+    return given
+
+
+def integer(helper: str, argument: str, given: Any, wanted: str) -> int:
+    """Return an integer, which a bool is not."""
+    if type(given) is int or (isinstance(given, int) and not isinstance(given, bool)):
+        return given
+    raise wrong(helper, argument, given, wanted)
+
+
+def seconds(helper: str, argument: str, given: Any) -> float | None:
+    """Return a number, or None."""
+    if given is None or (isinstance(given, int | float) and not isinstance(given, bool)):
+        return given
+    raise wrong(helper, argument, given, "a number of seconds")
+
+
+def dictionary(helper: str, argument: str, given: Any, wanted: str) -> Mapping[str, Any]:
+    """Return a dict."""
+    if not isinstance(given, Mapping):
+        raise wrong(helper, argument, given, wanted)
+    return given
+
+
+def layer_message(helper: str, argument: str, given: Any) -> Any:
+    """Return ``given``, a dict with ``type``."""
+    if not isinstance(given, Mapping):
+        raise wrong(helper, argument, given, f"a dict with a type, such as {_EXAMPLE}")
+    if type(given.get("type")) is not str:
+        raise TypeError(f"{helper}: {argument} has no text under 'type'; write one, as in {_EXAMPLE}")
+    return given
+
+
+_EXAMPLE = '{"type": "reading.new", "value": 21.5}'
