@@ -192,9 +192,9 @@ async def test_a_header_that_http_cannot_send_is_told_by_its_name() -> None:
 
 def test_a_message_of_a_batch_checks_its_verdict() -> None:
     with pytest.raises(TypeError, match="reject: reason_code is a str"):
-        MqttMessage("t", b"x").reject("bad")  # type: ignore[arg-type]  # the mistake
+        MqttMessage("t", b"x").reject("bad")
     with pytest.raises(TypeError, match="defer: retry_after is a str"):
-        MqttMessage("t", b"x").defer("5")  # type: ignore[arg-type]  # the mistake
+        MqttMessage("t", b"x").defer("5")
 
 
 class Doubles(JsonWebsocketConsumer):

@@ -13,7 +13,7 @@ import pytest
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.site import until
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 HANDLERS = """
 import asyncio
@@ -161,7 +161,7 @@ class Mistaken:
     def get(self, path: str) -> httpx.Response:
         return httpx.get(f"http://127.0.0.1:{self.web}/{path}", timeout=20)
 
-    def websocket(self, path: str) -> "connect":
+    def websocket(self, path: str) -> ClientConnection:
         return connect(f"ws://127.0.0.1:{self.web}/{path}", open_timeout=20)
 
     def device(self, client_id: str, more: bytes = b"", properties: bytes = b"") -> socket.socket:
