@@ -17,6 +17,7 @@ COMMANDS = {
     "dead": "gateway.cli.store.dead:app",
     "outgoing": "gateway.cli.store.outgoing:app",
     "run": "gateway.cli.run:run",
+    "serve": "gateway.cli.serve:serve",
     "check": "gateway.cli.check:check",
     "routes": "gateway.cli.routes:routes",
     "explain": "gateway.cli.explain:command",

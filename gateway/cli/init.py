@@ -15,7 +15,7 @@ from gateway.init.template import NoProject
 
 
 def init(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Default: this folder.")] = None,
+    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Default: this folder.")] = None,
     name: Annotated[
         str,
         typer.Option(

@@ -1,7 +1,7 @@
 """A protocol that ``servers:`` may name: its settings, and its server, which is imported when one is configured."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
 from importlib import import_module
 from types import UnionType
@@ -43,6 +43,11 @@ class ServerKind:
         """The values of ``protocol:`` in its settings."""
         return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
 
+    @property
+    def needs_only_bind(self) -> bool:
+        """Whether its settings need nothing but an address."""
+        return all(_has_bind(member) and not _has_required(member) for member in _members(self.settings))
+
     def server_class(self) -> type[Server]:
         """Import the server class. Raises ValueError, with one sentence, if ``home`` is not a complete server class."""
         module, _, name = self.home.partition(":")
@@ -78,6 +83,16 @@ class ServerKind:
         if given.store is None or not self.needs_store(settings):
             return {}
         return {"persistence": StorePersistence(given.store, f"{settings.protocol} {name}")}
+
+
+def _has_bind(settings: Any) -> bool:
+    return any(field.name == "bind" for field in fields(settings))
+
+
+def _has_required(settings: Any) -> bool:
+    """Return whether there are fields without a default, besides the address."""
+    needed = [field for field in fields(settings) if field.default is MISSING and field.default_factory is MISSING]
+    return any(field.name != "bind" for field in needed)
 
 
 def _members(settings: Any) -> Iterator[type]:
