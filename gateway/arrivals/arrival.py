@@ -38,8 +38,9 @@ class Arrival:
     """The number of the attempt at a stored item; 0 for what arrives."""
     scope: Any = field(default=None, repr=False, compare=False)
     """The scope that the application got. It has what a peer sent, secrets too: do not show it."""
-    events: Sequence[Any] = field(default=(), repr=False, compare=False)
-    """The events that the application received, if somebody listens who asked for the ``content``."""
+    events: Sequence[Any] | None = field(default=(), repr=False, compare=False)
+    """The events that the application received until then, if somebody listens who asked for the ``content``. None:
+    they are too large to be kept."""
 
     @property
     def is_routed(self) -> bool:

@@ -63,7 +63,8 @@ class Watch:
     def __init__(self, here: Here, run: AppRun) -> None:
         self.here = here
         self.run = run
-        self.scope = cast("dict[str, Any]", run.scope)
+        scope = cast("dict[str, Any]", run.scope)
+        self.scope = scope.copy() if here.keeps_content else scope  # applications put into it what did not arrive
         self.began = began()
         self.id: str = self.scope["extensions"].get("event", {}).get("id", "")
         app: object = run.app
@@ -89,6 +90,8 @@ class Watch:
         if self.here.keeps_content and self._size <= MOST_CONTENT:
             self._size += size_of(event)
             self.events.append(event)
+            if self._size > MOST_CONTENT:
+                self.events.clear()
 
     def sent(self, event: Any) -> None:
         self._verdict = self.words.get(event["type"].rpartition(".")[2], self._verdict)
@@ -125,8 +128,10 @@ class Watch:
         label: str | None = None,
         error: BaseException | None = None,
         scope: Any = None,
+        is_last: bool = True,
     ) -> None:
-        """Tell of ``event``, which began ``since``. ``scope``: a part of the run's, if it is about that."""
+        """Tell of ``event``, which began ``since``. ``scope``: a part of the run's, if it is about that.
+        ``is_last``: it has the content of the run, and no later one has."""
         label = self.label if label is None else label
         if verdict == self.words["accept"] and self.here.stores(self.scope["type"], label):
             verdict = "stored"
@@ -147,7 +152,7 @@ class Watch:
                 seconds=time.monotonic() - began.clock,
                 error=in_words(error),
                 scope=scope,
-                events=tuple(self.events) if self._size <= MOST_CONTENT else (),
+                events=(None if self._size > MOST_CONTENT else tuple(self.events)) if is_last else (),
             )
         )
 

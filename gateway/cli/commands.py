@@ -24,6 +24,9 @@ COMMANDS = {
     "schema": "gateway.cli.schema:schema",
     "show": "gateway.cli.store.show:show",
     "waiting": "gateway.cli.store.waiting:waiting",
+    "tail": "gateway.cli.tail:tail",
+    "record": "gateway.cli.record:record",
+    "replay": "gateway.cli.replay:replay",
     "password": "gateway.cli.passwords:password",
     "login": "gateway.cli.login:login",
 }

@@ -7,8 +7,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway.control.commands import COMMANDS
+from gateway.control.commands import commands
 from gateway.control.place import places
+from gateway.control.recent import Recent
 from gateway.control.server import ControlServer
 from gateway.exit_codes import CANNOT_START, OK
 from gateway.runtime import banner, signals
@@ -46,7 +47,8 @@ class Daemon:
         self._command = command
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
-        self._control = ControlServer(_place(gateway), COMMANDS)
+        self._recent = Recent()
+        self._control = ControlServer(_place(gateway), commands(self._recent))
 
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""
@@ -76,6 +78,8 @@ class Daemon:
         return OK
 
     async def _listen_to_commands(self) -> None:
+        if self._running.gateway.settings.log.arrivals:
+            self._recent.start()
         try:
             await self._control.start()
         except OSError as error:

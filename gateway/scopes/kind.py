@@ -8,10 +8,12 @@ from gateway.arrivals import Watch
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
+from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router
 from gateway.scopes.routes import keys_of
 from gateway.scopes.server_kind import Given, ServerKind
+from protocols.asgi import Application
 from protocols.events import Event
 from protocols.server import Server
 
@@ -121,6 +123,16 @@ class ScopeKind(ABC):
         """Yield commands or addresses that the operator can paste to try it, the best first. ``running``: all servers,
         in the order of the file."""
         return iter(())
+
+    # How what was recorded is run again.
+
+    def records(self, arrival: Any) -> bool:
+        """Return whether ``arrival`` is one that a recording keeps: with it comes all that has to be run again."""
+        return True
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        """Return a run of ``app`` over what a recording has of an arrival."""
+        return ReplayRun(app, scope, events)
 
     # How what handlers send leaves.
 

@@ -1,5 +1,6 @@
 """What arrives by mail: messages."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gateway.arrivals import Watch
@@ -39,7 +40,15 @@ class EmailWatch(Watch):
             groups.setdefault(self._said.get(recipient, rest), []).append(recipient)
         for (label, verdict), recipients in groups.items() or [(rest, [])]:
             failed = error if verdict != self.words["accept"] else None
-            self.tell(_RECEIVE, verdict, label=label, error=failed, scope={**self.scope, "rcpt_to": recipients})
+            self.tell(_RECEIVE, verdict, label=label, error=failed, scope=_narrowed(self.scope, recipients))
+
+
+def _narrowed(scope: Mapping[str, Any], recipients: Sequence[str]) -> dict[str, Any]:
+    """Return ``scope`` for these recipients alone."""
+    narrow = {**scope, "rcpt_to": recipients}
+    if "recipients" in scope:
+        narrow["recipients"] = [each for each in scope["recipients"] if each["address"] in recipients]
+    return narrow
 
 
 def _in_words(event: Any, verdict: str) -> str:

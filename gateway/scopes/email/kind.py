@@ -11,6 +11,7 @@ from pydantic import Discriminator, Tag
 
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
+from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
 from gateway.scopes.email.arrivals import EmailWatch
@@ -26,10 +27,10 @@ from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import Given, ServerKind
 from protocols.access.users import PasswordFile
-from protocols.asgi import DSNRequest
+from protocols.asgi import Application, DSNRequest
 from protocols.events import Event, checked
 from protocols.mail.addresses import check_address
-from protocols.mail.events import CHECKS
+from protocols.mail.events import CHECKS, SENDS
 from protocols.mail.imap.names import overlap
 from protocols.mail.imap.settings import IMAPSettings
 from protocols.mail.message import Kind
@@ -139,6 +140,10 @@ class EmailKind(ScopeKind):
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         return _MAKERS[key](value, target, policy)
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        unread = {"type": "email.receive", "body": b"", "more_body": False}
+        return ReplayRun(app, scope, events or [unread], table=SENDS, checks=CHECKS)
 
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
         options = _given(line, self.options)

@@ -6,12 +6,16 @@ from typing import Any, ClassVar
 from urllib.parse import unquote
 
 from gateway.delivery.policy import Policy
+from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route
 from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import Target
 from gateway.scopes.server_kind import ServerKind
+from protocols.asgi import Application
+from protocols.events import Event
+from protocols.http.events import CHECKS, HTTP
 from protocols.http.settings import HTTPSettings
 from protocols.server import SETTINGS_CONFIG
 
@@ -55,6 +59,10 @@ class PathKind(ScopeKind):
         return {"method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}
 
 
+_REST = {"type": "http.request", "body": b"", "more_body": False}
+"""The end of a request that its application had not read."""
+
+
 class HTTPKind(PathKind):
     name: ClassVar = "http"
     watch: ClassVar = HTTPWatch
@@ -67,7 +75,21 @@ class HTTPKind(PathKind):
     example: ClassVar = "http:/path"
     send: ClassVar = "gateway.scopes.http.send:http"
 
+    def records(self, arrival: Any) -> bool:
+        return bool(arrival.verdict != "client left")
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        body = [each for each in events if each["type"] == "http.request"]
+        if not body or body[-1].get("more_body"):
+            body.append(_REST)
+        return ReplayRun(app, scope, body, table=HTTP, checks=CHECKS, ends=_is_last)
+
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each for each in running if each.settings.protocol in self.protocols), None)
         if first is not None and not first.server.address.startswith(("unix:", "fd:")):
             yield f"http{'s' if first.settings.tls else ''}://{first.server.address}/"
+
+
+def _is_last(event: Event) -> bool:
+    kind: str = event["type"]
+    return kind == "http.response.pathsend" or (kind == "http.response.body" and not event.get("more_body"))

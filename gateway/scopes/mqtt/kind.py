@@ -6,6 +6,7 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from gateway.delivery.policy import Policy
+from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route
 from gateway.scopes.kind import Loc, Running, ScopeKind
@@ -18,8 +19,10 @@ from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
 from protocols.access.users import PasswordFile
+from protocols.asgi import Application
 from protocols.events import Event
 from protocols.mqtt.client.settings import MQTTClientSettings
+from protocols.mqtt.events import CHECKS, CLIENT, SERVER
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire.topics import valid_name
 from protocols.units import parse_address
@@ -72,6 +75,23 @@ class MQTTKind(ScopeKind):
         found = pattern.match(scope["topic"]) if isinstance(pattern, Topic) else None
         return found.kwargs if found else None
 
+    def records(self, arrival: Any) -> bool:
+        """Messages alone are kept: passwords are left out, so that no connection could be made again."""
+        return bool(arrival.event == "mqtt.receive")
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        connect = {"type": "mqtt.connect", "username": scope["username"], "password": None}
+        left = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
+        return ReplayRun(
+            app,
+            scope,
+            [connect, *events],
+            table=SERVER if scope["role"] == "server" else CLIENT,
+            checks=CHECKS,
+            ends=_is_answer if any(event["id"] is not None for event in events) else None,
+            disconnect=left,
+        )
+
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each.settings for each in running if each.settings.protocol in _SERVER.protocols), None)
         if first is not None and is_reachable(first, unix=False):
@@ -80,6 +100,10 @@ class MQTTKind(ScopeKind):
 
     async def transmit(self, server: Any, event: Event) -> None:
         await server.publish(event)
+
+
+def _is_answer(event: Event) -> bool:
+    return event["type"] in ("mqtt.ack", "mqtt.reject", "mqtt.disconnect")
 
 
 def _open_websocket(name: str, settings: MQTTSettings, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:

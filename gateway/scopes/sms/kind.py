@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal, Union
 from pydantic import Field
 
 from gateway.delivery.policy import Policy
+from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route, default
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import WITH_POLICY, Target
@@ -16,6 +17,8 @@ from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import country, phone
 from gateway.scopes.sms.router import SMSFromRouter
+from protocols.asgi import Application
+from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
 from protocols.sms.senders import as_sent
 from protocols.sms.senders import country as country_of
@@ -58,6 +61,11 @@ class SMSKind(ScopeKind):
         if key == "default":
             return default(target, policy)
         return (country if value.isalpha() else phone)(value, target, policy)
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        events = events or [{"type": "sms.receive", "text": "", "media": []}]
+        table = RECEIPT if events[0]["type"] == "sms.status" else TEXT
+        return ReplayRun(app, scope, events, table=table, checks=CHECKS)
 
     def subject(self, text: str) -> dict[str, Any]:
         return {"sender": as_sent(text), "country": country_of(as_sent(text))}

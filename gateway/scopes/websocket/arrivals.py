@@ -28,7 +28,7 @@ class WebSocketWatch(PathWatch):
     def received(self, event: Any) -> None:
         super().received(event)
         if event["type"] == "websocket.receive" and not self.carried:
-            self.tell(event, "taken", since=began())
+            self.tell(event, "taken", since=began(), is_last=False)
         elif event["type"] == "websocket.disconnect":
             self._code = event.get("code") or 1005
 
@@ -52,4 +52,4 @@ class WebSocketWatch(PathWatch):
     def _answer(self, verdict: str, error: BaseException | None = None) -> None:
         if not self._answered:
             self._answered = True
-            self.tell(_CONNECT, verdict, error=error)
+            self.tell(_CONNECT, verdict, error=error, is_last=not self._accepted)

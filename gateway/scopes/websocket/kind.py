@@ -1,9 +1,13 @@
 """The websocket scope as one object. Its servers are those of http."""
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
+from gateway.recording.replay_run import ReplayRun
 from gateway.scopes.http.kind import PathKind
 from gateway.scopes.websocket.arrivals import WebSocketWatch
+from protocols.asgi import Application
+from protocols.http.events import CHECKS, WEBSOCKET
 
 
 class WebSocketKind(PathKind):
@@ -13,3 +17,12 @@ class WebSocketKind(PathKind):
     refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)
     example: ClassVar = "websocket:/path"
     send: ClassVar = "gateway.scopes.websocket.send:websocket"
+
+    def records(self, arrival: Any) -> bool:
+        """A connection is kept whole, when it is over."""
+        return bool(arrival.event == "websocket.disconnect" or arrival.verdict.startswith("rejected"))
+
+    def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
+        events = events or [{"type": "websocket.connect"}]
+        left = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
+        return ReplayRun(app, scope, events, table=WEBSOCKET, checks=CHECKS, disconnect=left)

@@ -1,0 +1,81 @@
+"""`gateway record`: what arrives at the running gateway, whole, in a file for `gateway replay`."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.cli.running import control_places
+from gateway.cli.terminal import File, fail, print_error
+from gateway.config.diagnostics import count
+from gateway.control.client import ControlError, Conversation
+from gateway.recording.entry import Entry
+from gateway.recording.file import Full, Writer
+from protocols.units import parse_duration, parse_size
+
+For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 90s, 10m, 1h.")]
+Size = Annotated[str, typer.Option("--size", metavar="SIZE", help="The most that the file may have, such as 10MiB.")]
+
+
+def record(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A new file. Only you may read it.")],
+    config: File = None,
+    seconds: For = "1h",
+    size: Size = "100MiB",
+) -> None:
+    """Write what arrives at the running gateway into a file, whole, until the time is over or Ctrl+C.
+
+    Logins, cookies, passwords, tokens and signatures are left out. The rest is people's mail and texts: keep it safe.
+
+    Example: gateway record monday.jsonl --for 10m && gateway replay monday.jsonl
+    """
+    path = file.absolute()
+    recorder = _Recorder(_parsed(parse_duration, "--for", seconds))
+    most = _parsed(parse_size, "--size", size)
+    try:
+        with Conversation(control_places(config), {"do": "record"}) as conversation, Writer(path, most) as writer:
+            why = recorder.copy(conversation, writer)
+    except ControlError as error:
+        fail(str(error), 1)
+    except OSError as error:
+        fail(f"{file} cannot be written: {error.strerror or error}", 1)
+    print_error(f"{count(recorder.written, 'arrival')} in {file}{why}")
+    if recorder.missed:
+        print_error(
+            f"{count(recorder.missed, 'arrival')} missing: too large, or they came faster than they could be written"
+        )
+
+
+class _Recorder:
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self.written = 0
+        self.missed = 0
+
+    def copy(self, conversation: Conversation, writer: Writer) -> str:
+        """Write the entries. Return why it ended, if that is worth a word."""
+        try:
+            for answer in conversation.answers(self._ends - time.monotonic()):
+                self._take(answer, writer)
+        except Full:
+            return "; the file has the size that --size allows"
+        except KeyboardInterrupt:
+            return ""
+        return "" if len(conversation) else "; the gateway has ended"
+
+    def _take(self, answer: dict[str, Any], writer: Writer) -> None:
+        self.missed += answer.get("missed", 0)
+        if "listening" in answer:
+            print_error("recording; Ctrl+C ends it")
+        if "entry" in answer:
+            entry = Entry.of_data(answer["entry"]).without_secrets()
+            writer.write(entry.data())
+            self.written += not entry.facts["attempt"]
+
+
+def _parsed(parse: Any, option: str, given: str) -> Any:
+    try:
+        return parse(given)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error

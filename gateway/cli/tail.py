@@ -1,0 +1,97 @@
+"""`gateway tail`: what arrives at the running gateway, and what becomes of it."""
+
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from gateway.arrivals import Arrival
+from gateway.cli.running import control_places
+from gateway.cli.terminal import File, fail, print_error, print_text
+from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
+from gateway.logs.arrivals import ArrivalLine
+from gateway.logs.colours import has_colours
+from gateway.logs.escaping import json_text
+from gateway.logs.stamps import stamp_for
+
+LOOK = 0.3
+"""Seconds between two looks for a gateway that has started since."""
+
+Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl+C, also when the gateway starts again.")]
+Lines = Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, metavar="N", help="How many of the last ones.")]
+OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this scope type, such as mqtt.")]
+OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only routes and targets with this text.")]
+AsLines = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
+
+
+def tail(
+    config: File = None,
+    follow: Follow = False,
+    lines: Lines = 20,
+    type: OfType = None,
+    route: OfRoute = None,
+    as_json: AsLines = False,
+) -> None:
+    """Show what arrived at the running gateway, and what became of it: route, handler, verdict, time.
+
+    The gateway remembers the last 1000 where the file has `log: {arrivals: true}`. With --follow it shows what comes.
+
+    Examples: gateway tail --follow · gateway tail -n 100 --type mqtt --json
+    """
+    request = {"do": "tail", "last": lines, "follow": follow, "type": type, "route": route}
+    shown = _Shown(follow, as_json)
+    places = control_places(config)
+    try:
+        shown.all(places, request)
+        while follow:
+            print_error("the gateway has ended; waiting for the next one")
+            _wait_and_show(shown, places, {**request, "last": 0})
+    except KeyboardInterrupt:
+        return
+    except ControlError as error:
+        fail(str(error), 1)
+
+
+class _Shown:
+    def __init__(self, follow: bool, as_json: bool) -> None:
+        self._follow = follow
+        self._as_json = as_json
+        self._any = False
+        self._line = ArrivalLine(colours=has_colours(sys.stdout))
+        self._stamp = stamp_for(None, sys.stdout)
+
+    def all(self, places: Sequence[Path], request: Mapping[str, Any]) -> None:
+        """Show what every daemon there tells, until all have ended."""
+        with Conversation(places, request) as conversation:
+            while len(conversation):
+                for answer in conversation.answers(LOOK if self._follow else None):
+                    self._show(answer)
+                if self._follow:
+                    conversation.join()
+
+    def _show(self, answer: Answer) -> None:
+        if "arrival" in answer:
+            self._any = True
+            self._print(answer["arrival"])
+        elif missed := answer.get("missed"):
+            print_error(f"{missed} missed: they came faster than they could be shown")
+        elif not (self._follow or self._any or answer.get("remembers", True)):
+            print_error("this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow")
+
+    def _print(self, facts: Mapping[str, Any]) -> None:
+        if self._as_json:
+            print_text(json_text(facts))
+        else:
+            typer.echo(f"{self._stamp(facts['time'])}{self._line.of(Arrival(**facts))}")  # escaped, but for its colours
+
+
+def _wait_and_show(shown: _Shown, places: Sequence[Path], request: Mapping[str, Any]) -> None:
+    while True:
+        try:
+            shown.all(places, request)
+            return
+        except NoDaemon:
+            time.sleep(LOOK)

@@ -1,0 +1,65 @@
+"""One line of a recording: what arrived, and what became of it then."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.recording.readable import read, readable
+from gateway.recording.secrets import Secrets
+
+
+class Damaged(ValueError):
+    """A line is no entry. The message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """``facts`` are those of the arrival. Without ``events`` it is a message that was tried again from the store."""
+
+    facts: Mapping[str, Any]
+    scope: Mapping[str, Any]
+    events: Sequence[Mapping[str, Any]]
+    left_out: Sequence[str] = field(default=())
+    """The names of secrets that were left out."""
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], scope: Mapping[str, Any], events: Sequence[Any]) -> "Entry":
+        """Make an entry, still with its secrets. ``state`` belongs to the application that runs, and is left out."""
+        return cls(facts, {key: value for key, value in scope.items() if key != "state"}, events)
+
+    def without_secrets(self) -> "Entry":
+        secrets = Secrets()
+        scope, events = secrets.left_out(self.scope), secrets.left_out(list(self.events))
+        return Entry(self.facts, scope, events, sorted(secrets.names))
+
+    def data(self) -> dict[str, Any]:
+        """Return it as JSON has it."""
+        return {
+            "arrival": dict(self.facts),
+            "scope": readable(self.scope),
+            "events": readable(list(self.events)),
+            "left_out": list(self.left_out),
+        }
+
+    @classmethod
+    def of_data(cls, data: Any) -> "Entry":
+        """Make the entry whose :meth:`data` this is. Raises Damaged."""
+        try:
+            found = read(data)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise Damaged(f"it cannot be read: {error}") from error
+        match found:
+            case {"arrival": dict(facts), "scope": dict(scope), "events": list(events), "left_out": list(names)}:
+                if all(isinstance(each, dict) for each in events):
+                    return cls(facts, scope, events, names)
+        raise Damaged("it is no entry of a recording")
+
+    @classmethod
+    def read(cls, line: str | bytes) -> "Entry":
+        """Raises Damaged."""
+        try:
+            data = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise Damaged(f"it cannot be read: {error}") from error
+        return cls.of_data(data)

@@ -1,0 +1,137 @@
+"""A gateway that runs what was recorded: it does not listen, its store is a new one, and nothing leaves it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from gateway.arrivals import Arrival, arrivals
+from gateway.config.loader import ParsedConfig
+from gateway.delivery.direct import DirectSender
+from gateway.delivery.outbox import Outlet
+from gateway.delivery.service import deliveries
+from gateway.recording.compare import Became
+from gateway.recording.entry import Entry
+from gateway.runtime.build import Gateway, build
+from gateway.scopes.installed import KINDS
+from gateway.sender import sender
+from gateway.services import Service, entered, install
+from gateway.threads import thread_pool
+from protocols.wakeup import Wakeup
+
+PATIENCE = 30.0
+"""Seconds for a handler to end."""
+STORED = "stored"
+"""The verdict on a message that is handled from the store."""
+
+
+class Sandbox:
+    """The gateway of ``parsed``, whose store is in ``folder``. Use it as an async context manager.
+
+    Its application's lifespan runs. Raises what :func:`build` and the start of an application raise.
+    """
+
+    def __init__(self, parsed: ParsedConfig, folder: Path) -> None:
+        settings = replace(parsed.settings, store=f"sqlite:{folder / 'sandbox.db'}", layer="memory")
+        self._gateway: Gateway = build(replace(parsed, settings=settings))
+        self.unsent = Counter[str]()
+        """What did not leave, by scope type."""
+        self._outlets = {name: self._outlet(name) for name in self._gateway.outlets}
+        own = {sender: DirectSender(self._outlets, self._gateway.services.get(deliveries))}
+        self._services: Mapping[Service[Any], Any] = {**self._gateway.services, **own}
+        self._arrived: list[Arrival] = []
+        self._wakeup = Wakeup()
+        self._open = AsyncExitStack()
+
+    async def __aenter__(self) -> "Sandbox":
+        try:
+            await self._start()
+        except BaseException:
+            await self._open.aclose()
+            raise
+        return self
+
+    async def _start(self) -> None:
+        gateway, before = self._gateway, install(self._services)
+        self._open.callback(install, before)
+        self._open.enter_context(entered(self._services))
+        self._open.callback(arrivals.get().listen(self._take))
+        self._open.push_async_callback(self._close)
+        if gateway.dispatcher is not None:
+            await gateway.dispatcher.open()
+        self._services[sender].start()
+        await gateway.lifespan.startup()
+        self._open.push_async_callback(gateway.lifespan.shutdown)
+        if gateway.dispatcher is not None:
+            gateway.dispatcher.start(self._outlets)
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._open.aclose()
+
+    async def _close(self) -> None:
+        gateway = self._gateway
+        await self._services[sender].stop(0.0)
+        if gateway.dispatcher is not None:
+            await gateway.dispatcher.stop(0.0)
+            await gateway.dispatcher.close()
+        if gateway.submission is not None:
+            await gateway.submission.close()
+        self._services[thread_pool].shutdown(wait=False)
+
+    def _outlet(self, name: str) -> Outlet:
+        async def keep(server: str, event: Mapping[str, Any]) -> None:
+            self.unsent[name] += 1
+
+        return keep
+
+    def _take(self, arrival: Arrival) -> None:
+        self._arrived.append(arrival)
+        self._wakeup.wake()
+
+    async def replay(self, entry: Entry) -> Became:
+        """Run the application over a recorded arrival, whose scope type is installed."""
+        self._arrived.clear()
+        scope = {**entry.scope, "state": self._gateway.lifespan.state.copy()}
+        run = KINDS[entry.scope["type"]].replayed(self._gateway.app, scope, entry.events)
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await run.run()
+        except TimeoutError:
+            return Became(f"no answer within {PATIENCE:g} s")
+        finally:
+            self.unsent.update(kind for kind in map(_sent_kind, run.sent) if kind in self._outlets)
+        arrived = [each for each in self._arrived if not each.attempt]
+        answers = [each for each in arrived if each.event == entry.facts["event"]] or arrived
+        if not answers:
+            return Became("no verdict")
+        last = answers[-1]
+        verdict = ", ".join(sorted({each.verdict for each in answers}))
+        if verdict != STORED:
+            return Became(verdict, "", last.target, last.error)
+        attempt = await self._attempt()
+        return (
+            Became(verdict, f"not handled within {PATIENCE:g} s", last.target)
+            if attempt is None
+            else (Became(verdict, attempt.verdict, attempt.target, attempt.error))
+        )
+
+    async def _attempt(self) -> Arrival | None:
+        """Wait for the first attempt at the message that was stored."""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                while True:
+                    for each in self._arrived:
+                        if each.attempt == 1 and not each.event.endswith(".send"):
+                            return each
+                    await self._wakeup.wait()
+        except TimeoutError:
+            return None
+
+
+def _sent_kind(event: Mapping[str, Any]) -> str:
+    """Return the scope type of what leaves: ``email`` of ``email.send``; empty for an answer."""
+    kind, _, verb = event["type"].partition(".")
+    return kind if verb == "send" else ""

@@ -1,0 +1,175 @@
+"""What a daemon tells by its control socket, and what becomes of a client that is slow."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from own_services import delivering, installed
+from waiting import until
+
+from gateway.arrivals import Arrival, Arrivals, arrivals
+from gateway.control import place
+from gateway.control.client import ControlError, Conversation, ring
+from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT, commands
+from gateway.control.recent import MOST, Recent
+from gateway.control.server import ControlServer
+from gateway.store import engine_of
+
+FACTS: dict[str, Any] = {
+    "time": 1.0,
+    "type": "sms",
+    "event": "sms.receive",
+    "server": "texts",
+    "id": "7f3a",
+    "who": "+447700900123",
+    "what": "+447700900999",
+    "route": "+44",
+    "target": "handlers.Texts",
+    "verdict": "accepted",
+    "seconds": 0.25,
+}
+
+
+def arrival(number: int = 0, **facts: Any) -> Arrival:
+    return Arrival(**{**FACTS, "id": f"{number}", **facts})
+
+
+@asynccontextmanager
+async def serving(beside: Path, recent: Recent | None = None) -> AsyncIterator[Arrivals]:
+    here = Arrivals()
+    with installed({arrivals: here}):
+        serves = ControlServer(beside, commands(Recent() if recent is None else recent))
+        await serves.start()
+        try:
+            yield here
+        finally:
+            await serves.stop()
+
+
+async def asked(beside: Path, **request: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask, and read until the daemon listens."""
+    limit = 100 * 1024 * 1024
+    reader, writer = await asyncio.open_unix_connection(str(place.sockets(beside)[0]), limit=limit)
+    writer.write(json.dumps(request).encode() + b"\n")
+    while "listening" not in json.loads(await reader.readline()):
+        pass
+    return reader, writer
+
+
+async def answers(reader: asyncio.StreamReader, last: str) -> list[dict[str, Any]]:
+    """Read until an answer has ``last`` in it."""
+    found: list[dict[str, Any]] = []
+    while last not in json.dumps(found[-1:]):
+        found.append(json.loads(await reader.readline()))
+    return found
+
+
+async def test_the_outbox_looks_at_once(tmp_path: Path) -> None:
+    rung: list[bool] = []
+    beside = tmp_path / "gateway.db"
+    with delivering(engine_of(f"sqlite:{beside}").store()) as deliveries:
+        deliveries.outgoing.listen(lambda: rung.append(True))
+        async with serving(beside):
+            assert ring([beside]) == 1
+            await until(lambda: rung == [True])
+
+
+async def test_a_gateway_without_a_store_says_so(tmp_path: Path) -> None:
+    def ask() -> None:
+        with Conversation([tmp_path / "gateway.yaml"], {"do": "ring"}) as conversation:
+            list(conversation.answers())
+
+    async with serving(tmp_path / "gateway.yaml"):
+        with pytest.raises(ControlError, match="this gateway has no store"):
+            await asyncio.to_thread(ask)
+
+
+async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(tmp_path: Path) -> None:
+    async with serving(tmp_path / "g") as here:
+        reader, writer = await asked(tmp_path / "g", do="tail", follow=True)
+        here.tell(arrival(scope={"secret": "hunter2"}))
+        (told,) = await answers(reader, "accepted")
+        assert told == {"arrival": {**FACTS, "id": "0", "error": "", "attempt": 0}}
+        writer.close()
+        await until(lambda: not here._listeners)
+
+
+@pytest.mark.parametrize(
+    ("request_", "ids"),
+    [
+        ({"last": 2}, ["8", "9"]),
+        ({"last": 100, "type": "sms"}, ["0", "2", "4", "6", "8"]),
+        ({"last": 1, "route": "ORDERS"}, ["7"]),
+        ({"last": 0}, []),
+        ({}, []),
+    ],
+)
+async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, Any], ids: list[str]) -> None:
+    recent = Recent()
+    async with serving(tmp_path / "g", recent) as here:
+        recent.start()
+        for number in range(10):
+            kind = "mqtt" if number % 2 else "sms"
+            here.tell(arrival(number, type=kind, target="shop.Orders" if number == 7 else "handlers.Texts"))
+
+        def ask() -> list[dict[str, Any]]:
+            with Conversation([tmp_path / "g"], {"do": "tail", **request_}) as conversation:
+                return list(conversation.answers(20))
+
+        *told, last = await asyncio.to_thread(ask)
+        assert [each["arrival"]["id"] for each in told] == ids
+        assert last == {"listening": True, "remembers": True}
+        for number in range(2 * MOST):
+            here.tell(arrival(number))
+        assert len(recent) == MOST
+
+
+async def test_a_reader_that_is_slow_is_told_how_many_it_missed(tmp_path: Path) -> None:
+    async with serving(tmp_path / "g") as here:
+        reader, writer = await asked(tmp_path / "g", do="tail", follow=True)
+        for number in range(3 * UNREAD_ARRIVALS):
+            here.tell(arrival(number))  # in one turn of the loop: nobody can have read
+        found = await answers(reader, "missed")
+        assert found[-1] == {"missed": 2 * UNREAD_ARRIVALS}
+        assert len(found) == UNREAD_ARRIVALS + 1
+        here.tell(arrival(9_999))
+        assert [each["arrival"]["id"] for each in await answers(reader, "9999")] == ["9999"]
+        writer.close()
+
+
+async def test_a_recording_is_whole_and_bounded(tmp_path: Path) -> None:
+    """What is too large, or comes faster than it is read, is missed and counted."""
+    scope = {"type": "sms", "listener": "texts", "state": {"database": object()}, "fields": {"token": "x"}}
+
+    def text(size: int) -> list[dict[str, Any]]:
+        return [{"type": "sms.receive", "text": "x" * size, "media": []}]
+
+    async with serving(tmp_path / "g") as here:
+        reader, writer = await asked(tmp_path / "g", do="record")
+        assert here.keeps_content
+        here.tell(arrival(1, scope=scope, events=text(5)))
+        (told,) = await answers(reader, "entry")
+        assert told["entry"]["scope"] == {"type": "sms", "listener": "texts", "fields": {"token": "x"}}
+        assert told["entry"]["events"] == text(5)
+        here.tell(arrival(2, scope=scope, events=None))
+        assert await answers(reader, "missed") == [{"missed": 1}]
+        for number in range(20):
+            here.tell(arrival(number, scope=scope, events=text(UNREAD_CONTENT // 8)))
+        found = await answers(reader, "missed")
+        assert found[-1] == {"missed": 13}
+        assert len(found) == 8
+        writer.close()
+
+
+async def test_what_another_server_carries_is_recorded_once(tmp_path: Path) -> None:
+    async with serving(tmp_path / "g") as here:
+        reader, writer = await asked(tmp_path / "g", do="record")
+        here.tell(arrival(1, type="http", event="http.request", target="servers.texts", scope={}, events=[]))
+        here.tell(arrival(2, scope={"type": "sms"}, events=[]))
+        (told,) = await answers(reader, "entry")
+        assert told["entry"]["arrival"]["id"] == "2"
+        writer.close()

@@ -1,0 +1,76 @@
+"""No secret of a peer is in a recording, and everything else is."""
+
+from typing import Any
+
+import pytest
+
+from gateway.recording.secrets import Secrets
+
+SECRET = "hunter2-and-more"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ([(b"authorization", f"Bearer {SECRET}".encode())], "authorization"),
+        ([(b"proxy-authorization", SECRET.encode())], "proxy-authorization"),
+        ([(b"cookie", f"sessionid={SECRET}".encode())], "cookie"),
+        ([(b"x-twilio-signature", SECRET.encode())], "x-twilio-signature"),
+        ([(b"X-Api-Key", SECRET.encode())], "x-api-key"),
+        ({"type": "mqtt.connect", "password": SECRET.encode()}, "password"),
+        ({"properties": {"authentication_data": SECRET.encode()}}, "authentication_data"),
+        ({"properties": {"user_property": [("token", SECRET)]}}, "token"),
+        ({"query_string": f"a=1&access_token={SECRET}&b=2".encode()}, "access_token"),
+        ({"fields": {"ApiKey": SECRET}}, "apikey"),
+        ({"tokens": [SECRET, {"deep": SECRET}]}, "tokens"),
+        ({"body": f"user=ann&password={SECRET}".encode()}, "password"),
+        ({"body": f'{{"user": "ann", "new_password" : "{SECRET}"}}'.encode()}, "new_password"),
+        ({"text": f'{{"token":"\\"{SECRET}"}}'}, "token"),
+        ({"body": f"Reset it: https://shop.example/reset?token={SECRET}\r\n".encode()}, "token"),
+        (
+            {"body": f'--x\r\nContent-Disposition: form-data; name="password"\r\n\r\n{SECRET}\r\n--x--'.encode()},
+            "password",
+        ),
+        ({"body": bytearray(f"secret={SECRET}".encode())}, "secret"),
+    ],
+)
+def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
+    secrets = Secrets()
+    kept = secrets.left_out(value)
+    assert SECRET not in repr(kept)
+    assert secrets.names == {name}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [(b"content-type", b"text/plain"), (b"dkim-signature", b"v=1; b=abc"), (b"arc-message-signature", b"i=1")],
+        {"authentication": {"spf": "pass"}, "client": ("127.0.0.1", 1234), "session_present": False},
+        {"payload": b'{"celsius": 21.5, "author": "ann"}', "body": b"\xff\xfe\x00", "text": "hello & goodbye"},
+        {"password": None, "token": "", "size": 5},
+    ],
+)
+def test_what_is_no_secret_stays(value: Any) -> None:
+    secrets = Secrets()
+    assert secrets.left_out(value) == value
+    assert not secrets.names
+
+
+def test_lengths_stay() -> None:
+    body = b"user=ann&password=hunter2"
+    assert len(Secrets().left_out({"body": body})["body"]) == len(body)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"password' * 30_000,
+        "&token" * 50_000,
+        '"token":"' + "\\" * 300_000,
+        'name="token"\r\n' * 30_000,
+        " token" * 50_000 + "=",
+    ],
+)
+def test_no_text_takes_long(text: str) -> None:
+    """A search that goes back and forth would take minutes here."""
+    Secrets().left_out({"text": text, "body": text.encode()})
