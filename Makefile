@@ -13,7 +13,7 @@ BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fai
 LONG_BENCHMARKS := imap_large http_routed sync_consumers mqtt_soak
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check shape peers bench bench-quick schema
+.PHONY: help install run test faults check shape peers bench bench-quick schema dist image
 
 help:
 	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
@@ -23,6 +23,8 @@ help:
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
 	@echo "make install      .venv with every extra"
+	@echo "make dist         the wheel and the source distribution, in dist/"
+	@echo "make image        the container image, where docker is"
 	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml and the diagrams of MQTT again"
 
 install: $(STAMP)
@@ -64,6 +66,12 @@ check: install
 shape: install
 	@$(BIN)/python .ci/shape.py
 	@$(BIN)/python .ci/trace.py
+
+dist: install
+	$(BIN)/python -m build
+
+image:
+	docker build -f config/Dockerfile -t asgi-gateway .
 
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json

@@ -1,26 +1,26 @@
-"""The tutorials, done as a newcomer does them: their files are written, their commands run, and what they say is
-printed is what is printed (``…`` stands for anything)."""
+"""The tutorials, done as a newcomer does them: a wheel is installed, their files are written, their commands run, and
+what they say is printed is what is printed (``…`` stands for anything)."""
 
 import contextlib
 import os
 import re
-import shlex
 import signal
 import smtplib
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from servers.installation import build, install
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, until
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
+INSTALLED = re.compile(r"^pip install \"?(~|\$HOME)/asgi-gateway(?P<extras>\[.+\])?\"?(?P<more>.*)$", re.MULTILINE)
 FILE = re.compile(r"# (?P<name>[\w.]+)(?P<more>, continued)?\n")
 PORTS = ("8000", "1883", "8025")
 CULPRITS = {"tutorial.md": "house.py", "tutorial-mqtt.md": "readings.py", "tutorial-email.md": "desk.py"}
@@ -32,18 +32,13 @@ LOOKS = ("gateway dead list", "gateway send websocket")
 class Newcomer:
     """Somebody with an empty folder and two terminals."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, programs: Path) -> None:
         self.folder = folder
         self.log = folder / "terminal.log"
         self.daemon: subprocess.Popen[bytes] | None = None
-        programs = folder / ".venv" / "bin"
-        programs.mkdir(parents=True)
-        for name, more in (("gateway", "-m gateway "), ("python", "")):  # what pip and venv would have installed
-            command = programs / name
-            command.write_text(f'#!/bin/sh\nexec {shlex.quote(sys.executable)} {more}"$@"\n')
-            command.chmod(0o755)
         path = f"{programs}{os.pathsep}{os.environ['PATH']}"
-        self.environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT), "COLUMNS": "200", "NO_COLOR": "1"}
+        self.environment = os.environ | {"PATH": path, "COLUMNS": "200", "NO_COLOR": "1"}
+        self.environment.pop("PYTHONPATH", None)
 
     def write(self, text: str) -> None:
         named = FILE.match(text)
@@ -88,9 +83,27 @@ class Newcomer:
             self.daemon = None
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(tmp_path_factory.mktemp("dist"))
+
+
+@pytest.fixture(scope="module", params=CULPRITS)
+def page(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def programs(page: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what is installed by what the page says."""
+    said = INSTALLED.search((ROOT / "docs" / page).read_text())
+    assert said, f"{page} says what to install"
+    return install(tmp_path_factory.mktemp("venv"), f"{wheel}{said['extras'] or ''}", *said["more"].split())
+
+
 @pytest.fixture
-def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
-    newcomer = Newcomer(tmp_path)
+def newcomer(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Newcomer]:
+    newcomer = Newcomer(tmp_path, programs)
     monkeypatch.setenv("PATH", newcomer.environment["PATH"])
     yield newcomer
     newcomer.stop()
@@ -128,8 +141,7 @@ def follow(newcomer: Newcomer, command: str, shown: list[str]) -> None:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("page", "culprit"), CULPRITS.items())
-def test_the_tutorial(newcomer: Newcomer, page: str, culprit: str) -> None:
+def test_the_tutorial(newcomer: Newcomer, page: str) -> None:
     text = (ROOT / "docs" / page).read_text()
     if "$ mosquitto_pub" in text:
         program("mosquitto_pub")
@@ -141,9 +153,10 @@ def test_the_tutorial(newcomer: Newcomer, page: str, culprit: str) -> None:
         elif block["language"] == "console":
             for command, shown in commands(block["text"]):
                 follow(newcomer, command, shown)
-    assert culprit in newcomer.log.read_text(), "the handler's crash names the line that failed"
+    assert CULPRITS[page] in newcomer.log.read_text(), "the handler's crash names the line that failed"
 
 
+@pytest.mark.parametrize("page", ["tutorial-email.md"], indirect=True, scope="module")
 def test_mails_at_the_same_time_get_tickets_of_their_own(newcomer: Newcomer) -> None:
     """The tutorial's handler runs on several threads: two customers must not share a ticket."""
     port = free_port()

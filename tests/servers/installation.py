@@ -1,0 +1,27 @@
+"""The package as its users install it: from a wheel, into an environment that has nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def build(folder: Path) -> Path:
+    """Build the source distribution, and from that the wheel. Return the path of the wheel."""
+    _run(sys.executable, "-m", "build", "--outdir", str(folder), str(ROOT))
+    (wheel,) = folder.glob("*.whl")
+    return wheel
+
+
+def install(folder: Path, *packages: str) -> Path:
+    """Make an environment in ``folder``, and install ``packages`` there. Return the folder of its programs."""
+    _run(sys.executable, "-m", "venv", str(folder))
+    constraints = str(ROOT / "config" / "constraints.txt")
+    _run(str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", "-c", constraints, *packages)
+    return folder / "bin"
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stdout + done.stderr
