@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING
 from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
+    from gateway import aio as aio
     from gateway.consumers import *
     from gateway.layers import *
     from gateway.routing import *
     from gateway.scopes.routers import *
+    from gateway.sending import *
 else:
     __all__, __getattr__ = lazy_names(
         __name__,
         {
+            "gateway.aio": ("aio",),
             "gateway.consumers": (
                 "AsyncConsumer",
                 "AsyncEmailConsumer",
@@ -74,6 +77,7 @@ else:
                 "topic",
                 "url",
             ),
+            "gateway.sending": ("group_send", "publish", "send_mail", "send_text"),
         },
     )
 

@@ -13,7 +13,9 @@ def lazy_names(package: str, homes: Mapping[str, Iterable[str]]) -> tuple[list[s
     def find(name: str) -> Any:
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        found = getattr(import_module(modules[name]), name)
+        found = import_module(modules[name])
+        if found.__name__ != f"{package}.{name}":  # a module may be public itself
+            found = getattr(found, name)
         setattr(sys.modules[package], name, found)  # the next one finds it at once
         return found
 

@@ -41,6 +41,11 @@ class ParsedConfig:
         """The folder from which targets are imported."""
         return (self.document.folder / self.settings.path).resolve()
 
+    @property
+    def names_store(self) -> bool:
+        """Whether the file has the key ``store``: then there is one, whatever the routes are."""
+        return isinstance(self.document.data, dict) and "store" in self.document.data
+
     def items(self, *loc: str | int) -> list[Loc]:
         """The places of the items of the list at ``loc`` in the file. Items that are wrong are left out."""
         return [*_kept_items(self.document.data, loc, self.removed)]

@@ -14,6 +14,8 @@ class Answering:
     tokens: ReplyTokens | None = None
     """None: the file has no secret."""
     rate: AnswerRate = field(default_factory=AnswerRate)
+    default_from: str = ""
+    """The address that a mail is from which names none, and answers none."""
 
 
 answering: Service[Answering] = Service("answering", Answering())

@@ -135,7 +135,7 @@ class MqttBatchMethods(MqttConnection[R]):
         self._to_peer = keep
         self._answered = False
         self._loop = asyncio.get_running_loop()
-        held = _Held() if any(message.keeper for message in messages) else None
+        held = _Held(messages[0].event or "") if any(message.keeper for message in messages) else None
         token = current_keeper.set(held)
         try:
             await self._call(type(self).receive_batch, messages)
@@ -155,21 +155,24 @@ class MqttBatchMethods(MqttConnection[R]):
 class _Held:
     """What a batch sends without a scope, mail by Django, until its handler has returned."""
 
-    def __init__(self) -> None:
+    def __init__(self, event_id: str) -> None:
+        self._event_id = event_id
+        """That of the first message, with which it leaves unless that one is deferred."""
         self._events: list[Event] = []
         self._over = False
 
-    def keep(self, event: Event) -> bool:
-        if not self._over:
-            self._events.append(event)
-        return not self._over
+    def keep(self, event: Event) -> str | None:
+        if self._over:
+            return None
+        self._events.append(event)
+        return self._event_id
 
     def give(self, messages: Sequence[MqttMessage]) -> None:
         """Let it leave with the first message that is not deferred. If all are, the handler sends it again."""
         self._over = True
         keepers = [message.keeper for message in messages if message.verdict["type"] != "mqtt.defer" and message.keeper]
         for event in self._events:
-            any(keeper.keep(event) for keeper in keepers)
+            any(keeper.keep(event) is not None for keeper in keepers)
 
 
 def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMessage:

@@ -108,9 +108,12 @@ class Attempt(AppRun):
         """It leaves on its own, by the outbox."""
         self.outgoing.append(event)
 
-    def keep(self, event: Event) -> bool:
+    def keep(self, event: Event) -> str | None:
         """Keep what the handler sends without its scope: mail by Django. A thread of its own may outlive it."""
         with self._lock:
-            if not self._over:
-                self.leave(event)
-            return not self._over
+            if self._over:
+                return None
+            self.leave(event)
+        scope: Any = self.scope
+        event_id: str = scope["extensions"]["delivery"]["id"]
+        return event_id

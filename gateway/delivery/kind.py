@@ -98,6 +98,11 @@ class DeliveryKind(ABC):
         """A reply that no longer rides in the answer to its sender, with what it needs to leave on its own."""
         return reply
 
+    def complete(self, event: Event, scope: Any) -> Event:
+        """Return ``event``, of code that has no scope, with everything that it needs to leave by the server that
+        ``scope`` stands for. Raises LocalProtocolError if something is missing."""
+        return event
+
     def lane(self, listener: str) -> str:
         """Items of one lane leave by one account, and rest together. ``listener`` is the server's name."""
         return f"{self.name} {listener}"

@@ -8,6 +8,9 @@ from gateway.delivery.kind import DeliveryKind, kind_of_event
 from gateway.store import Outgoing, codec
 from protocols.events import Event
 
+THROUGH = "through"
+"""The key of an event that leaves by another server than its handler's message came through: the scope that stands for
+that server."""
 LONGEST_RECIPIENT = 500
 """Characters of recipients that a list shows."""
 
@@ -21,18 +24,22 @@ def outgoing_of(event_id: str, scope: Any, events: Sequence[Event], now: float) 
     """
     items: list[Outgoing] = []
     for event in events:
-        kind, behind = kind_of_event(event), ""
-        for part in kind.parts(event, scope):
-            items.append(_item(kind, f"{event_id}-{len(items)}", event_id, scope["listener"], part, behind, now))
+        kind, through, behind = kind_of_event(event), event.get(THROUGH, scope), ""
+        for part in kind.parts(event, through):
+            items.append(_item(kind, f"{event_id}-{len(items)}", event_id, through["listener"], part, behind, now))
             behind = items[-1].id
     return items
+
+
+_NOT_KEPT = (THROUGH, "wait")
+"""It is committed, and leaves when it can."""
 
 
 def _item(
     kind: DeliveryKind, id_: str, event_id: str, listener: str, event: Event, behind: str, now: float
 ) -> Outgoing:
     event = kind.kept(event, id_)
-    kept = {key: value for key, value in event.items() if key != "wait"}  # it is committed, and leaves when it can
+    kept = {key: value for key, value in event.items() if key not in _NOT_KEPT}
     content = codec.encode({"listener": listener}, [kept])
     to = recipient_of(event)
     lane = kind.lane(listener)

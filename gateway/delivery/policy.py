@@ -1,6 +1,6 @@
 """The delivery policy of a route: attempts, pauses, time limit, inbox, order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal
 
 from protocols.server import SETTINGS_CONFIG
@@ -42,7 +42,7 @@ class Policy:
     @property
     def plain(self) -> bool:
         """Whether all settings are the defaults: such a route is served without a store, at no cost."""
-        return self == Policy()
+        return all(getattr(self, each.name) == each.default for each in fields(Policy))
 
     def wait(self, attempt: int) -> float:
         """Seconds between the failed attempt number ``attempt`` and the next."""

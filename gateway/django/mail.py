@@ -5,13 +5,13 @@ from contextvars import ContextVar
 from email.utils import parseaddr
 from typing import Any
 
-from django.conf import settings
+from django.conf import global_settings, settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
 
-from gateway.sender import Sender, sender
+from gateway.sender import sending
 from protocols.asgi import EmailSendEvent
 from protocols.mail.addresses import check_address
 from protocols.mail.events import send_event
@@ -23,13 +23,13 @@ leaving: ContextVar[bool] = ContextVar("leaving", default=False)
 
 class EmailBackend(BaseEmailBackend):
     """In a handler on a route with a policy, mail is committed with the handler's "done" and leaves after it. Elsewhere
-    in the gateway's process it is stored when ``send`` returns or, without a store, sent."""
+    in the gateway's process it is stored when ``send`` returns or, without a store, sent. In another process it is put
+    into the gateway's store, which its file names: ``GATEWAY_CONFIG`` in the settings or the environment."""
 
     def send_messages(self, email_messages: Sequence[EmailMessage]) -> int:
         """Return the number of messages that were taken; one without recipients is not counted.
 
-        Raises what :meth:`gateway.sender.Sender.send` raises, and ImproperlyConfigured outside of a gateway, unless
-        ``fail_silently`` is set.
+        Raises what :meth:`gateway.sender.Sender.send` raises, unless ``fail_silently`` is set.
         """
         return sum(self._send(message) for message in email_messages)
 
@@ -42,7 +42,8 @@ class EmailBackend(BaseEmailBackend):
             raise ImproperlyConfigured("submission: django would send this mail by way of itself")
         event = _event(message)
         try:
-            _sender().send(event, wait=not self.fail_silently)
+            with sending() as sender:
+                sender.send(event, wait=not self.fail_silently)
         except Exception:
             if not self.fail_silently:
                 raise
@@ -70,14 +71,10 @@ def _event(message: EmailMessage) -> EmailSendEvent:
     return send_event(parseaddr(str(message.from_email))[1], recipients, message.message().as_bytes())
 
 
-def _sender() -> Sender:
-    try:
-        return sender.get()
-    except LookupError as error:
-        raise ImproperlyConfigured(
-            "gateway.django.EmailBackend sends in the gateway's own process, and this is another one (a command of "
-            "manage.py, a worker); let its settings name another EMAIL_BACKEND, such as Django's smtp.EmailBackend"
-        ) from error
+def default_from() -> str:
+    """Return the project's ``DEFAULT_FROM_EMAIL``; nothing if that is Django's own, which nobody can answer."""
+    given = str(settings.DEFAULT_FROM_EMAIL) if settings.configured else ""
+    return "" if given == global_settings.DEFAULT_FROM_EMAIL else given
 
 
 def backend_fault(submission: str | None) -> str:

@@ -9,7 +9,7 @@ from gateway.config import checks
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
-from gateway.consumers.answering import Answering, answering
+from gateway.consumers.answering import answering
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
@@ -25,6 +25,7 @@ from gateway.runtime.health import ConsoleServer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
 from gateway.scopes.email.submission import open_submission
+from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
 from gateway.sender import sender
 from gateway.services import Service, Services
@@ -76,7 +77,8 @@ def _build(parsed: ParsedConfig) -> Gateway:
     lifespan = Lifespan(app)
     submission = open_submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
-    store = engine_of(settings.store).store() if kept or _has_policies(app) else None
+    kept = kept or parsed.names_store or _has_policies(app)
+    store = engine_of(settings.store).store() if kept else None
     given = Given(submission, store)
     try:
         servers = Servers(settings.servers, app, lifespan.state, given)
@@ -95,11 +97,11 @@ def _services(
     settings: Settings, app: Application, layer: ChannelLayer, store: Store | None, outlets: Mapping[str, Outlet]
 ) -> Services:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
-    services[answering] = Answering(settings.reply_tokens.tokens()) if settings.reply_tokens else Answering()
+    services[answering] = answering_of(settings)
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
     services[arrivals] = Arrivals(app, settings.application or "", services.get(deliveries))
-    services[sender] = DirectSender(outlets, services.get(deliveries))
+    services[sender] = DirectSender(outlets, outgoing_servers(settings), services.get(deliveries))
     return services
 
 

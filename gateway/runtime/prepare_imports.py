@@ -17,14 +17,14 @@ def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
     """Let modules be found in the file's folder, and set Django up if the file asks for it. Return what went wrong."""
     if not parsed.folder.is_dir():
         return [parsed.document.at_value(("path",), f"path: there is no folder {parsed.settings.path!r}")]
-    _add_to_path(parsed.folder)
+    add_to_path(parsed.folder)
     if parsed.settings.django is None:
         return []
     problem = _set_up_django(parsed.settings.django.settings)
     return [parsed.document.at_value(("django", "settings"), problem)] if problem else []
 
 
-def _add_to_path(folder: Path) -> None:
+def add_to_path(folder: Path) -> None:
     """Look for modules in ``folder`` first."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))

@@ -17,6 +17,7 @@ from gateway.recording.compare import Became
 from gateway.recording.entry import Entry
 from gateway.runtime.build import Gateway, build
 from gateway.scopes.installed import KINDS
+from gateway.scopes.outgoing import outgoing_servers
 from gateway.sender import sender
 from gateway.services import Service, entered, install
 from gateway.threads import thread_pool
@@ -40,7 +41,8 @@ class Sandbox:
         self.unsent = Counter[str]()
         """What did not leave, by scope type."""
         self._outlets = {name: self._outlet(name) for name in self._gateway.outlets}
-        own = {sender: DirectSender(self._outlets, self._gateway.services.get(deliveries))}
+        here = self._gateway.services.get(deliveries)
+        own = {sender: DirectSender(self._outlets, outgoing_servers(settings), here)}
         self._services: Mapping[Service[Any], Any] = {**self._gateway.services, **own}
         self._arrived: list[Arrival] = []
         self._wakeup = Wakeup()

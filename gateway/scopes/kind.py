@@ -136,6 +136,23 @@ class ScopeKind(ABC):
 
     # How what handlers send leaves.
 
+    def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
+        """Return the servers by which code that has no scope can send messages of this type: name -> the keys of a
+        scope that sending by it needs. ``settings`` are the file's."""
+        return {name: {"listener": name} for name in self._servers(settings)}
+
+    def lacking(self, settings: Any) -> str:
+        """Return what to write into the file, where :meth:`senders` gives none."""
+        return f"write a server with protocol: {' or '.join(self.protocols)}"
+
+    def _servers(self, settings: Any) -> dict[str, Any]:
+        """Return the settings of the servers for this scope type, by name."""
+        return {
+            name: each
+            for name, each in settings.servers.items()
+            if each.protocol in self.protocols and getattr(each, "configured", True)
+        }
+
     def outlet(self, servers: Collection[Server], given: Given) -> Outlet | None:
         """Return what sends for the outbox. None: nothing of this type leaves.
 

@@ -1,6 +1,7 @@
 """Which engine the URL of a store names. This is the only place that knows which engines there are."""
 
 from importlib import import_module
+from pathlib import Path
 
 from gateway.store.interfaces import Engine
 
@@ -8,17 +9,19 @@ ENGINES = {
     "sqlite": ("gateway.store.sqlite.engine", "sqlite:FILE, such as sqlite:var/gateway.db"),
 }
 """Scheme of the URL -> module, which is imported when it is chosen, and how to write such a URL. The module has
-``parse(url) -> Engine``, which raises ValueError."""
+``parse(url, folder) -> Engine``, which raises ValueError."""
+HERE = Path()
 
 
-def engine_of(url: str) -> Engine:
-    """The engine that ``url`` names. Nothing is opened. Raises ValueError, with a sentence for people."""
+def engine_of(url: str, folder: Path = HERE) -> Engine:
+    """The engine that ``url`` names; a relative path starts in ``folder``. Nothing is opened. Raises ValueError, with a
+    sentence for people."""
     scheme, colon, _ = url.partition(":")
     if not colon or scheme not in ENGINES:
         raise ValueError(f"{url!r} is not a store; write {' or '.join(usage for _, usage in ENGINES.values())}")
     module, usage = ENGINES[scheme]
     try:
-        engine: Engine = import_module(module).parse(url)
+        engine: Engine = import_module(module).parse(url, folder)
     except ValueError as error:
         raise ValueError(f"{url!r} is not a store ({error}); write {usage}") from error
     return engine

@@ -1,12 +1,17 @@
 """What an application has sent to others than its peer, for a test to look at: mails, texts, publications."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from asgiref.sync import async_to_sync
+
 from gateway.delivery.kind import kind_of_event
+from gateway.layers import get_channel_layer
 from gateway.sender import current_keeper
+from protocols.checkpoint import checkpoint
+from protocols.event_id import new_id
 from protocols.events import Event, checked
 from protocols.mail.message import InboundEmail
 
@@ -112,8 +117,23 @@ class RecordingSender:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
 
-    def send(self, event: Event, *, wait: bool = True) -> None:
+    def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
         clean = checked(kind_of_event(event).checks, event)
         keeper = current_keeper.get()
-        if keeper is None or not keeper.keep(clean):
-            self._outbox.take(clean)
+        if keeper is not None and (kept := keeper.keep(clean)) is not None:
+            return kept
+        self._outbox.take(clean)
+        return new_id()
+
+    async def asend(self, event: Event, *, via: str = "") -> str:
+        await checkpoint()
+        return self.send(event, via=via)
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        await get_channel_layer().group_send(group, message)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        async def result() -> T:
+            return await coroutine
+
+        return async_to_sync(result)()

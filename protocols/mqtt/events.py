@@ -150,6 +150,20 @@ def suback(event: Event) -> MQTTSubackEvent:
     return {"type": "mqtt.suback", "id": packet_id, "reason_codes": [int(code) for code in codes]}
 
 
+def publication(
+    topic: str, payload: bytes | str, qos: int = 0, retain: bool = False, properties: Mapping[str, Any] | None = None
+) -> MQTTSendEvent:
+    """Return the event for code that has no scope. Text becomes UTF-8. It is not checked."""
+    return {
+        "type": "mqtt.send",
+        "topic": topic,
+        "payload": payload.encode() if isinstance(payload, str) else payload,
+        "qos": qos,
+        "retain": retain,
+        "properties": {} if properties is None else dict(properties),
+    }
+
+
 def send(event: Event) -> MQTTSendEvent:
     topic, payload, qos, retain = event["topic"], event["payload"], event.get("qos", 0), event.get("retain", False)
     if not isinstance(topic, str) or not valid_name(topic) or has_control(topic):

@@ -1,6 +1,8 @@
 """What an application may send in an ``sms`` scope. Pure; see :mod:`protocols.events`."""
 
 import unicodedata
+from collections.abc import Sequence
+from typing import Any
 
 from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent
 from protocols.errors import LocalProtocolError
@@ -30,6 +32,12 @@ def reject(event: Event) -> SMSRejectEvent:
 def defer(event: Event) -> SMSDeferEvent:
     wait = retry_after(event)
     return {"type": "sms.defer"} if wait is None else {"type": "sms.defer", "retry_after": wait}
+
+
+def text_message(to: str, text: str, media: Sequence[str] = (), from_: str = "") -> SMSSendEvent:
+    """Return the event for code that has no scope. It is not checked."""
+    urls: Any = media if isinstance(media, str | bytes) else list(media)
+    return {"type": "sms.send", "text": text, "media": urls, "to": to, "from": from_}
 
 
 def send(event: Event) -> SMSSendEvent:

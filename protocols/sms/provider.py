@@ -200,6 +200,10 @@ class ProviderSettings(Protocol):
         """Seconds for the body to arrive and the handlers to finish."""
 
     @property
+    def number(self) -> str:
+        """The number, or the name, that a text is from if it names none."""
+
+    @property
     def lacks_to_send(self) -> str:
         """The setting that is needed for sending and is empty; empty itself if texts can be sent."""
 

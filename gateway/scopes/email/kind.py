@@ -220,6 +220,13 @@ class EmailKind(ScopeKind):
             for recipient in islice(_recipients(routes), 1):
                 yield f"{command} send email {recipient} 'Hello'"
 
+    def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
+        """All mail leaves by the one submission server."""
+        return {} if settings.submission is None else {"": {"listener": ""}}
+
+    def lacking(self, settings: Any) -> str:
+        return "write submission: smtp://HOST:587"
+
     def outlet(self, servers: Iterable[Server], given: Given) -> Outlet | None:
         """All mail leaves by the one submission server. None: there is none in the file."""
         if (submission := given.submission) is None:

@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 from gateway.delivery.attempt import Attempt
 from gateway.delivery.deduplication import DAY, Identity, digest
 from gateway.delivery.kind import DeliveryKind
+from gateway.delivery.outgoing import THROUGH
 from protocols.asgi import Application, SMSReceiveEvent, SMSScope
+from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.sms import events
 
@@ -38,7 +40,7 @@ class TextAttempt(Attempt):
     def sms_reject(self, event: Event) -> None:
         """It is taken without a reply."""
         self.replies.clear()
-        self.outgoing.clear()
+        self.outgoing = [event for event in self.outgoing if THROUGH in event]
         self.decide(event)
 
 
@@ -88,6 +90,15 @@ class SMSDelivery(DeliveryKind):
         from protocols.sms.providers import parts_of  # only where texts are: their libraries are not light
 
         return parts_of(event, scope["provider"])
+
+    def complete(self, event: Event, scope: Any) -> Event:
+        number = event.get("from") or scope["number"]
+        if not event.get("to"):
+            raise LocalProtocolError("sms.send: to is empty; write the number that the text goes to")
+        if not number:
+            name = scope["listener"]
+            raise LocalProtocolError(f"sms.send: from is missing; write from_=, or number: at servers.{name}")
+        return {**event, "from": number}
 
     def addressed(self, reply: Event, scope: SMSScope) -> Event:
         return _addressed(reply, scope)

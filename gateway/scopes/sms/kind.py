@@ -1,6 +1,6 @@
 """The sms scope as one object."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, Union
 
@@ -69,6 +69,18 @@ class SMSKind(ScopeKind):
 
     def subject(self, text: str) -> dict[str, Any]:
         return {"sender": as_sent(text), "country": country_of(as_sent(text))}
+
+    def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
+        return {
+            name: {"listener": name, "provider": each.provider, "number": each.number}
+            for name, each in self._servers(settings).items()
+            if not each.lacks_to_send
+        }
+
+    def lacking(self, settings: Any) -> str:
+        for name, each in self._servers(settings).items():
+            return f"write {each.lacks_to_send} at servers.{name}"
+        return super().lacking(settings)
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each.settings for each in running if each.settings.protocol in self.protocols), None)

@@ -10,11 +10,11 @@ from gateway.store.sqlite.store import SQLiteStore
 from protocols.writable import file_fault, folder_fault
 
 
-def parse(url: str) -> Engine:
+def parse(url: str, folder: Path) -> Engine:
     path = url.partition(":")[2]
     if not path or path.endswith("/"):
         raise ValueError("it names no file")
-    return SQLiteEngine(Path(path))
+    return SQLiteEngine(folder / path)
 
 
 class SQLiteEngine:

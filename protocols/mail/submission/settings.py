@@ -59,9 +59,15 @@ class SubmissionSettings:
     `pip install 'asgi-gateway[mail]'`."""
     keep_open: Seconds = 10.0
     """How long a connection is kept open for the next message. `0`: each message has a connection of its own."""
+    default_from: str = ""
+    """The address that `send_mail` writes into From unless it is told another one: ``Shop <shop@example.org>``."""
 
     def __post_init__(self) -> None:
-        """Raises ValueError if two of them contradict each other."""
+        """Raises ValueError if two of them contradict each other, or ``default_from`` is no address."""
+        if self.default_from:
+            from protocols.mail.compose.mailbox import mailbox  # imports what reads mail
+
+            mailbox(self.default_from)
         ways = [bool(self.password), bool(self.token_file), self.auth is not None]
         if sum(ways) > 1:
             raise ValueError("write password, token_file or auth, one of them")

@@ -63,6 +63,8 @@ class GenericSettings:
     """Time for the body to arrive and the handlers to finish; after it the answer is 503."""
     send_url: str = ""
     """The URL that texts outside a webhook's answer (`inbox: true`) are posted to, signed as the webhook's requests."""
+    number: str = ""
+    """The number (or the name) that a text is from if it names none: `+447700900123`."""
 
     def __post_init__(self) -> None:
         """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""

@@ -72,6 +72,8 @@ class TwilioSettings:
     `auth_token`."""
     api_url: str = "https://api.twilio.com"
     """The URL of Twilio's REST API; another one for a region or a proxy."""
+    number: str = ""
+    """The number (or the name) that a text is from if it names none: `+447700900123`."""
 
     def __post_init__(self) -> None:
         """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""

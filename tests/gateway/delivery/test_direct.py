@@ -11,11 +11,25 @@ from typing import Any
 
 import pytest
 from own_services import delivering, installed
+from test_guard import MAIL as RECEIVED
+from test_guard import TEXT, deliver, email, sms
 from waiting import until
 
-from gateway import AsyncMqttBatchConsumer, MqttBatchConsumer, MqttMessage
+from gateway import (
+    AsyncEmailConsumer,
+    AsyncMqttBatchConsumer,
+    EmailConsumer,
+    MqttBatchConsumer,
+    MqttMessage,
+    SMSConsumer,
+    aio,
+    publish,
+    send_mail,
+    send_text,
+)
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.guard import guarded
+from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.policy import Policy
 from gateway.delivery.worker import Worker
 from gateway.scopes.email.delivery import EmailDelivery
@@ -25,6 +39,14 @@ from gateway.store.sqlite import SQLiteStore
 from protocols.errors import LocalProtocolError, NotSent
 from protocols.mail.events import send_event
 
+SERVERS = OutgoingServers(
+    {
+        "email": {"": {"listener": ""}},
+        "mqtt": {"devices": {"listener": "devices"}, "plant": {"listener": "plant"}},
+        "sms": {"texts": {"listener": "texts", "provider": "twilio", "number": "+447700900000"}},
+    },
+    {},
+)
 MAIL = send_event("", ["b@x.org"], b"Subject: hi\r\n\r\nhello\r\n")
 
 
@@ -33,17 +55,19 @@ class Outlet:
 
     def __init__(self, error: Exception | None = None) -> None:
         self.taken: list[Mapping[str, Any]] = []
+        self.listeners: list[str] = []
         self.error = error
 
     async def __call__(self, listener: str, event: Mapping[str, Any]) -> None:
         if self.error is not None:
             raise self.error
         self.taken.append(event)
+        self.listeners.append(listener)
 
 
 @contextlib.contextmanager
 def sending(outlet: Outlet, here: Any = None) -> Iterator[DirectSender]:
-    direct = DirectSender({"email": outlet}, here)
+    direct = DirectSender(dict.fromkeys(("email", "mqtt", "sms"), outlet), SERVERS, here)
     with installed({sender: direct}):
         yield direct
 
@@ -73,8 +97,11 @@ async def test_a_failure_is_the_callers() -> None:
             await asyncio.to_thread(direct.send, MAIL)
         with pytest.raises(LocalProtocolError, match="malformed"):
             await asyncio.to_thread(direct.send, {**MAIL, "mail_from": "nobody"})
-        with pytest.raises(RuntimeError, match="nothing in this gateway sends sms"):
-            await asyncio.to_thread(direct.send, {"type": "sms.send", "to": "+447400123456", "text": "hi"})
+        with pytest.raises(RuntimeError, match="several servers that send mqtt; write via= and one of devices, plant"):
+            await asyncio.to_thread(publish, "a", "b")
+        nothing = DirectSender({}, OutgoingServers({}, {"email": "write submission"}), None)
+        with pytest.raises(RuntimeError, match="nothing in this gateway sends email; write submission"):
+            await nothing.asend(MAIL)
 
 
 async def test_on_the_loop_it_is_an_error_or_it_is_sent_later(caplog: pytest.LogCaptureFixture) -> None:
@@ -183,3 +210,90 @@ async def test_a_thread_that_outlives_its_handler_sends_for_itself(store: SQLite
         await asyncio.to_thread(done.wait, 10.0)
         assert (outcome.outgoing, outcome.error) == ([], None)
         assert len(await store.outgoing()) == 1
+
+
+# The public helpers.
+
+
+async def test_without_a_store_each_helper_is_done_when_the_other_side_has_it() -> None:
+    with sending(outlet := Outlet()) as direct:
+        direct.start()
+        ids = [
+            await asyncio.to_thread(publish, "a/b", "on", retain=True, via="plant"),
+            await aio.send_text("+447700900123", "hello"),
+            await aio.send_mail("ann@example.org", text="x" * 100_000, from_="Shop <shop@example.org>"),
+        ]
+    assert [event["id"] for event in outlet.taken] == [f"{id_}-0" for id_ in ids]
+    assert outlet.listeners == ["plant", "texts", ""]
+    assert [event["type"] for event in outlet.taken] == ["mqtt.send", "sms.send", "email.send"]
+    assert outlet.taken[1]["from"] == "+447700900000"
+    assert outlet.taken[2]["mail_from"] == "shop@example.org", "bounces go to the address that it is from"
+
+
+async def test_a_loop_of_the_applications_own_waits_for_the_gateways(store: SQLiteStore) -> None:
+    with delivering(store) as here, sending(Outlet(), here) as direct:
+        direct.start()
+        id_ = await asyncio.to_thread(lambda: asyncio.run(aio.publish("a", b"b", via="devices")))
+        (item,) = await store.outgoing()
+    assert (item.message, item.lane) == (id_, "mqtt devices")
+
+
+RETURNED: list[str] = []
+
+
+def send_all(mark: str) -> None:
+    RETURNED.append(publish(f"a/{mark}", mark, via="plant"))
+    RETURNED.append(send_mail("ann@example.org", subject=mark, from_="shop@example.org"))
+    RETURNED.append(send_text("+447700900123", mark * 1000))
+
+
+class Sends(EmailConsumer):
+    def receive(self, message: Any) -> None:
+        send_all(f"{len(RETURNED)}")
+        if len(RETURNED) == 3:
+            raise RuntimeError("not yet")
+
+
+class AsyncSends(AsyncEmailConsumer):
+    async def receive(self, message: Any) -> None:
+        mark = f"{len(RETURNED)}"
+        RETURNED.append(await aio.publish(f"a/{mark}", mark, via="plant"))
+        RETURNED.append(await aio.send_mail("ann@example.org", subject=mark, from_="shop@example.org"))
+        RETURNED.append(await aio.send_text("+447700900123", mark * 1000))
+        if len(RETURNED) == 3:
+            raise RuntimeError("not yet")
+
+
+@pytest.mark.parametrize("consumer", [Sends, AsyncSends])
+async def test_in_a_handler_with_a_policy_it_is_committed_with_the_done_and_only_then(
+    store: SQLiteStore, consumer: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each item leaves by its own server, whatever the message came through, and a long text is in parts."""
+    caplog.set_level(logging.CRITICAL)
+    RETURNED.clear()
+    with delivering(store) as here, sending(outlet := Outlet(), here) as direct:
+        direct.start()
+        app = guarded(consumer.as_asgi(), Policy(attempts=5), "r")
+        assert [event["type"] for event in await deliver(app, email(), RECEIVED)] == ["email.defer"]
+        assert await store.outgoing() == []
+        assert [event["type"] for event in await deliver(app, email(), RECEIVED)] == ["email.accept"]
+    items = sorted(await store.outgoing(), key=lambda item: item.id)
+    assert [item.lane for item in items] == ["mqtt plant", "email", "sms texts"]
+    assert {item.message for item in items} == {*RETURNED}
+    assert items[0].recipient == "a/3"
+    assert outlet.taken == []
+
+
+class Rejects(SMSConsumer):
+    def receive(self, text: str, media: Any) -> None:
+        self.reply("no")
+        publish("a", "b", via="plant")
+        self.reject()
+
+
+async def test_a_rejected_text_is_not_answered_and_what_else_its_handler_sent_leaves(store: SQLiteStore) -> None:
+    with delivering(store) as here, sending(Outlet(), here) as direct:
+        direct.start()
+        app = guarded(Rejects.as_asgi(), Policy(attempts=5), "r")
+        assert [event["type"] for event in await deliver(app, sms(provider="twilio"), TEXT)] == ["sms.reject"]
+    assert [item.lane for item in await store.outgoing()] == ["mqtt plant"]

@@ -37,6 +37,27 @@ class Loop(AsyncEmailConsumer):
     async def receive(self, message):
         assert send_mail("on the loop", "text", None, ["ann@example.net"]) == 1
 """
+OUTSIDE = """
+import asyncio
+
+from django.contrib.auth.models import User
+from django.core import mail
+
+from mailing_urls import reset, rich, send
+
+User.objects.filter(username="ann").delete()
+print(rich(), reset())
+mail.mail_admins("down", "x")
+print(send())
+print(mail.send_mail("a", "x", None, ["nobody"], fail_silently=True))
+
+
+async def on_a_loop():
+    return send()
+
+
+print(asyncio.run(on_a_loop()))
+"""
 LOOP = "{address: loop@example.org, app: handlers.Loop, attempts: 5}"
 KEPT = f"[{LOOP}, {{default: true, app: handlers.Policy, attempts: 5, backoff: 10ms}}]"
 
@@ -122,9 +143,22 @@ def test_what_is_not_valid_is_an_error_at_the_callers_line(project: DjangoProjec
     assert project.get("address").text.startswith("LocalProtocolError: email.send: an address is malformed")
 
 
-def test_a_command_of_manage_py_is_told_what_to_do(project: DjangoProject) -> None:
-    done = project.manage("sendtestemail", "ann@example.net")
-    assert "let its settings name another EMAIL_BACKEND" in done.stderr
+def test_a_command_of_manage_py_sends_by_the_gateways_store(project: DjangoProject) -> None:
+    done = project.manage("sendtestemail", "ann@example.net", "--admins")
+    assert done.stderr == ""
+    assert sorted(str(message["To"]) for message in project.sent(2)) == ["ann@example.net", "root@example.org"]
+
+
+def test_what_djangos_mail_has_works_in_another_process(project: DjangoProject) -> None:
+    """Attachments, alternatives, the admins, the password's reset, ``fail_silently``; on an event loop, too."""
+    done = project.manage("shell", "--no-imports", "-c", OUTSIDE)
+    assert done.stdout.split() == ["2", "None", "1", "0", "1"], done.stderr
+    mails = {str(message["Subject"]): message for message in project.sent(6)}
+    assert mails.keys() == {"rich", "two", "Your password", "[Django] down", "Grüße"}
+    (attachment,) = mails["rich"].iter_attachments()
+    assert (attachment.get_filename(), attachment.get_content()) == ("ü.bin", bytes(range(256)))
+    assert mails["rich"]["X-Envelope-To"] == "to@example.net, cc@example.net, x@y.net"
+    assert mails["[Django] down"]["To"] == "root@example.org"
 
 
 def test_in_a_handler_with_a_policy_it_leaves_with_the_handlers_done_and_only_then(project: DjangoProject) -> None:

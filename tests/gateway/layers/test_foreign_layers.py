@@ -4,13 +4,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import shutil
-import socket
-import subprocess
-import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +13,7 @@ from channels_redis.core import RedisChannelLayer
 from channels_redis.pubsub import RedisPubSubChannelLayer
 from conversation import Conversation, scope
 from own_services import installed
-from servers.programs import program
+from servers.redis import redis_server
 
 from gateway import AsyncWebsocketConsumer, WebsocketConsumer, layer_event
 from gateway.consumers import base
@@ -30,22 +24,8 @@ LIMIT = 10.0
 
 @pytest.fixture(scope="module")
 def redis() -> Iterator[str]:
-    """A server on a Unix socket of its own."""
-    executable = program("redis-server")
-    folder = Path(tempfile.mkdtemp(prefix="redis", dir="/tmp"))  # a socket's path has 107 characters at most
-    path = folder / "socket"
-    arguments = ["--port", "0", "--unixsocket", str(path), "--save", "", "--dir", str(folder)]
-    process = subprocess.Popen([executable, *arguments], stdout=subprocess.DEVNULL)
-    with socket.socket(socket.AF_UNIX) as trial:
-        deadline = time.monotonic() + LIMIT
-        while trial.connect_ex(str(path)):
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-    yield f"unix://{path}"
-    process.kill()
-    process.wait()
-    shutil.rmtree(folder)
+    with redis_server() as url:
+        yield url
 
 
 @contextlib.asynccontextmanager

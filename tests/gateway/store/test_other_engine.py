@@ -41,7 +41,7 @@ class Elsewhere:
         return self.wrong
 
 
-def parse(url: str) -> Engine:
+def parse(url: str, folder: Path) -> Engine:
     assert url == URL
     return Elsewhere()
 

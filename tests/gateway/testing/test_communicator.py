@@ -5,7 +5,16 @@ from typing import Any
 
 import pytest
 
-from gateway import AsyncWebsocketConsumer, WebsocketConsumer, get_channel_layer
+from gateway import (
+    AsyncWebsocketConsumer,
+    WebsocketConsumer,
+    aio,
+    get_channel_layer,
+    group_send,
+    publish,
+    send_mail,
+    send_text,
+)
 from gateway.sender import sender
 from gateway.testing import ApplicationCommunicator, WebsocketCommunicator
 from protocols import LocalProtocolError
@@ -200,3 +209,30 @@ async def test_an_application_that_is_forgotten_ends_with_its_communicator() -> 
     del forgotten
     async with asyncio.timeout(5):
         await ended.wait()
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_the_helpers_that_send_from_anywhere_are_recorded(is_async: bool) -> None:
+    class Desk(WebsocketConsumer):
+        def receive(self, text: str | None, bytes: bytes | None = None) -> None:
+            publish("lamps/1", "on")
+            send_mail("ann@example.net", subject="Hot", text="40", from_="desk@example.org")
+            send_text("+447700900123", "Hot")
+            group_send("nobody", {"type": "x"})
+            self.send("done")
+
+    class AsyncDesk(AsyncWebsocketConsumer):
+        async def receive(self, text: str | None, bytes: bytes | None = None) -> None:
+            await aio.publish("lamps/1", "on")
+            await aio.send_mail("ann@example.net", subject="Hot", text="40", from_="desk@example.org")
+            await aio.send_text("+447700900123", "Hot")
+            await aio.group_send("nobody", {"type": "x"})
+            await self.send("done")
+
+    async with WebsocketCommunicator(AsyncDesk if is_async else Desk, "/") as desk:
+        await desk.connect()
+        await desk.send_to("go")
+        assert await desk.receive_from() == "done"
+        assert [(each.topic, each.payload) for each in desk.outbox.publications] == [("lamps/1", b"on")]
+        assert [(each.subject, each.mail_from) for each in desk.outbox.mails] == [("Hot", "desk@example.org")]
+        assert [(each.to, each.text) for each in desk.outbox.texts] == [("+447700900123", "Hot")]

@@ -1,0 +1,66 @@
+"""What a process without a gateway needs to send: the gateway's file, read without importing any handler."""
+
+import os
+import sys
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from gateway.config.loader import ParsedConfig, load
+from gateway.consumers.answering import answering
+from gateway.delivery.policy import Policy
+from gateway.runtime.servers import needs_store
+from gateway.scopes.outgoing import answering_of, outgoing_servers
+from gateway.sender import sender
+from gateway.sending.store_sender import StoreSender
+from gateway.services import Services
+from gateway.store import Engine, engine_of
+
+DEFAULT_FILE = "gateway.yaml"
+
+
+def services() -> Services:
+    """Return the services of the gateway's file. Raises RuntimeError if there is none, ConfigErrors if it is wrong."""
+    file = Path(config_file()).absolute()
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError as error:
+        raise RuntimeError(
+            f"no gateway runs in this process, and its file {file} cannot be read ({error.strerror}); "
+            "let GATEWAY_CONFIG, in the environment or in Django's settings, name the gateway's file"
+        ) from error
+    return _services(file, changed)
+
+
+def config_file() -> str:
+    """Return the path of the gateway's file: ``GATEWAY_CONFIG`` of the environment, or of Django's settings if this
+    process has set Django up; otherwise ``gateway.yaml`` in this folder."""
+    if named := os.environ.get("GATEWAY_CONFIG"):
+        return named
+    django = sys.modules.get("django.conf")
+    named = getattr(django.settings, "GATEWAY_CONFIG", "") if django and django.settings.configured else ""
+    return str(named or DEFAULT_FILE)
+
+
+@lru_cache(maxsize=1)
+def _services(file: Path, changed: int) -> Services:
+    """``changed``: the time of the last change, after which the file is read again."""
+    parsed = load(file)
+    settings = parsed.finish()
+    return {
+        sender: StoreSender(parsed, outgoing_servers(settings), _engine(parsed)),
+        answering: answering_of(settings),
+    }
+
+
+def _engine(parsed: ParsedConfig) -> Engine | None:
+    """Return the place of the gateway's store; None if the gateway has none, as far as the file shows."""
+    settings = parsed.settings
+    routes = [getattr(settings.routes, name) for name in vars(settings.routes)] if settings.routes else []
+    lines = [line for route in routes for line in (route if isinstance(route, list) else [route])]
+    kept = parsed.names_store or any(map(needs_store, settings.servers.values())) or any(map(_has_policy, lines))
+    return engine_of(settings.store, parsed.document.folder) if kept else None
+
+
+def _has_policy(line: Any) -> bool:
+    return isinstance(line, Policy) and not line.plain

@@ -1,0 +1,83 @@
+"""Sends from a process without a gateway: puts everything into the gateway's store, from which the gateway sends it."""
+
+import asyncio
+from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+from gateway.config.loader import ParsedConfig
+from gateway.control.client import ring
+from gateway.control.place import places
+from gateway.delivery.outgoing import outgoing_of
+from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.layers import ChannelLayer
+from gateway.runtime.channel_layer import make_layer
+from gateway.runtime.prepare_imports import add_to_path
+from gateway.store import Engine
+from protocols.event_id import new_id
+from protocols.events import Event
+
+T = TypeVar("T")
+
+
+class StoreSender:
+    """A :class:`gateway.sender.Sender`. It opens the store for each call: a process that forks cannot share it."""
+
+    def __init__(self, parsed: ParsedConfig, servers: OutgoingServers, engine: Engine | None) -> None:
+        """``engine``: None if the gateway has no store."""
+        self._parsed = parsed
+        self._servers = servers
+        self._engine = engine
+        self._daemons = places(parsed.document.folder, parsed.document.name, parsed.settings.store)
+        self._layer: ChannelLayer | None = None
+
+    def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
+        return self.wait_for(self.asend(event, via=via))
+
+    async def asend(self, event: Event, *, via: str = "") -> str:
+        addressed = self._servers.addressed(event, via)
+        store = self._existing().store()
+        await store.open()
+        try:
+            await store.put_outgoing(outgoing_of(event_id := new_id(), {}, [addressed], store.now()))
+        finally:
+            await store.close()
+        await asyncio.to_thread(ring, self._daemons)
+        return event_id
+
+    async def group_send(self, group: str, message: dict[str, Any]) -> None:
+        if self._layer is None:
+            self._layer = self._made_layer()
+        await self._layer.group_send(group, message)
+
+    def wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """An event loop may run here, to which Django's ``send_mail`` is a blocking call as any other."""
+        if asyncio._get_running_loop() is None:
+            return asyncio.run(coroutine)
+        with ThreadPoolExecutor(1) as thread:
+            return thread.submit(copy_context().run, asyncio.run, coroutine).result()
+
+    def _existing(self) -> Engine:
+        """Return the store's place. Raises RuntimeError if there is no store: made here, it would belong to this
+        process's user, and not to the gateway's."""
+        file = self._parsed.document.name
+        if self._engine is None:
+            raise RuntimeError(
+                f"the gateway of {file} has no store by which another process could reach it; "
+                "write store: sqlite:var/gateway.db into the file"
+            )
+        if not self._engine.exists():
+            raise RuntimeError(f"there is no store yet at {self._engine}; start the gateway once, which makes it")
+        return self._engine
+
+    def _made_layer(self) -> ChannelLayer:
+        if self._parsed.settings.layer == "memory":
+            raise RuntimeError(
+                "layer: memory reaches only the gateway's own process, and this is another one; name a layer of "
+                f"Channels in {self._parsed.document.name}, such as one on Redis"
+            )
+        add_to_path(self._parsed.folder)
+        layer, wrong = make_layer(self._parsed)
+        self._parsed.finish(wrong)
+        return layer

@@ -1,0 +1,242 @@
+"""Sending from a process without a gateway: into the store of the gateway's file, or an error at the caller's line."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gateway
+from gateway import aio, group_send, publish, send_mail, send_text
+from gateway.config.diagnostics import ConfigErrors
+from gateway.sending.outside import config_file
+from gateway.store import Outgoing, engine_of
+from protocols.errors import LocalProtocolError
+
+FILE = """
+store: sqlite:var/gateway.db
+submission: {url: "smtp://mail.example.org:587", default_from: "Shop <shop@example.org>"}
+servers:
+  web: {protocol: http, bind: 127.0.0.1:8000}
+  devices: {protocol: mqtt, bind: 127.0.0.1:1883, anonymous: true}
+  texts: {protocol: sms, provider: generic, on: web, path: /sms, insecure: true, send_url: "http://127.0.0.1:1/"}
+routes: {http: not_there.Page, mqtt: not_there.Things, sms: not_there.Texts}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One with a gateway's file, whose handlers cannot be imported here, and its store."""
+    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    make_store(tmp_path)
+    return tmp_path
+
+
+def make_store(folder: Path) -> None:
+    async def make() -> None:
+        store = engine_of("sqlite:var/gateway.db", folder).store()
+        await store.open()
+        await store.close()
+
+    asyncio.run(make())
+
+
+def kept(folder: Path) -> list[Outgoing]:
+    async def read() -> list[Outgoing]:
+        store = engine_of("sqlite:var/gateway.db", folder).store()
+        await store.open()
+        try:
+            items = await store.take_outgoing(100, now=store.now() + 1)
+        finally:
+            await store.close()
+        return items
+
+    return asyncio.run(read())
+
+
+def rewrite(folder: Path, *changes: tuple[str, str]) -> None:
+    text = (folder / "gateway.yaml").read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    (folder / "gateway.yaml").write_text(text)
+
+
+def test_what_is_sent_is_in_the_gateways_store_under_the_event_id(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (elsewhere := folder / "elsewhere").mkdir()
+    monkeypatch.chdir(elsewhere)
+    monkeypatch.setenv("GATEWAY_CONFIG", str(folder / "gateway.yaml"))
+    ids = [
+        publish("lamps/1", "on", qos=1, retain=True),
+        send_mail(["ann@example.org", "bob@example.org"], subject="hello", text="x"),
+        send_text("+447700900123", "hello", from_="Shop"),
+    ]
+    items = kept(folder)
+    assert [item.message for item in items] == ids
+    lanes = [("mqtt", "mqtt devices", "lamps/1"), ("email", "email", "ann@example.org, bob@example.org")]
+    assert [(item.kind, item.lane, item.recipient) for item in items] == [
+        *lanes,
+        ("sms", "sms texts", "+447700900123"),
+    ]
+    assert not list(elsewhere.iterdir()), "nothing is made in the caller's folder"
+
+
+def test_the_awaited_forms_do_the_same(folder: Path) -> None:
+    async def send() -> list[str]:
+        return [await aio.publish("lamps/1", b"on"), await aio.send_mail("ann@example.org", text="x" * 100_000)]
+
+    ids = asyncio.run(send())
+    assert [item.message for item in kept(folder)] == ids
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: publish("a", "b"),
+        lambda: send_mail("ann@example.org"),
+        lambda: send_text("+44", "x"),
+        lambda: group_send("a", {"type": "b"}),
+    ],
+)
+async def test_a_sync_form_on_an_event_loop_names_the_awaited_one(call: Any) -> None:
+    with pytest.raises(RuntimeError, match=r"would stop this event loop .* await gateway\.aio\.\w+\("):
+        call()
+
+
+def test_both_forms_have_the_arguments_and_the_words_of_one_function() -> None:
+    for name in ("publish", "send_mail", "send_text", "group_send"):
+        sync, awaited = getattr(gateway, name), getattr(aio, name)
+        assert sync.__doc__ == awaited.__doc__
+        assert sync.__name__ == awaited.__name__ == name
+
+
+WRONG: dict[str, tuple[list[tuple[str, str]], Any, type[Exception], str]] = {
+    "no submission": (
+        [('submission: {url: "smtp://mail.example.org:587", default_from: "Shop <shop@example.org>"}', "")],
+        lambda: send_mail("ann@example.org", text="x", from_="shop@example.org"),
+        RuntimeError,
+        "nothing in this gateway sends email; write submission: smtp://HOST:587",
+    ),
+    "no address that it is from": (
+        [(', default_from: "Shop <shop@example.org>"', "")],
+        lambda: send_mail("ann@example.org", text="x"),
+        ValueError,
+        "from_ is missing; write from_=, or submission: {url: ..., default_from: ...}",
+    ),
+    "no MQTT": (
+        [
+            ("  devices: {protocol: mqtt, bind: 127.0.0.1:1883, anonymous: true}\n", ""),
+            ("mqtt: not_there.Things, ", ""),
+        ],
+        lambda: publish("a", "b"),
+        RuntimeError,
+        "nothing in this gateway sends mqtt; write a server with protocol: mqtt or mqtt-client",
+    ),
+    "two brokers": (
+        [("routes:", "  plant: {protocol: mqtt-client, url: 'mqtt://h', subscribe: ['#']}\nroutes:")],
+        lambda: publish("a", "b"),
+        RuntimeError,
+        "several servers that send mqtt; write via= and one of devices, plant",
+    ),
+    "via is misspelt": (
+        [],
+        lambda: publish("a", "b", via="device"),
+        ValueError,
+        "via='device' does not name a server that sends mqtt; it is one of devices",
+    ),
+    "via of a mail": ([], lambda: send_mail("a@x.org", text="x", via="web"), ValueError, "leave it out"),
+    "no URL for texts": (
+        [(', send_url: "http://127.0.0.1:1/"', "")],
+        lambda: send_text("+44", "x"),
+        RuntimeError,
+        "nothing in this gateway sends sms; write send_url at servers.texts",
+    ),
+    "no number that it is from": (
+        [],
+        lambda: send_text("+447700900123", "x"),
+        LocalProtocolError,
+        "from is missing; write from_=, or number: at servers.texts",
+    ),
+    "no number that it goes to": ([], lambda: send_text("", "x", from_="Shop"), LocalProtocolError, "to is empty"),
+    "a topic with a wildcard": ([], lambda: publish("a/#", "b"), LocalProtocolError, "topic is 'a/#'"),
+    "an argument that no mail has": (
+        [],
+        lambda: send_mail("ann@example.org", subjekt="x"),  # type: ignore[call-arg]
+        TypeError,
+        "send_mail() got an unexpected keyword argument 'subjekt'; did you mean 'subject'?",
+    ),
+    "no store": (
+        [("store: sqlite:var/gateway.db", "")],
+        lambda: publish("a", "b"),
+        RuntimeError,
+        "has no store by which another process could reach it; write store: sqlite:var/gateway.db into the file",
+    ),
+    "a store that was never made": (
+        [("var/gateway.db", "var/other.db")],
+        lambda: publish("a", "b"),
+        RuntimeError,
+        "start the gateway once, which makes it",
+    ),
+    "the layer is this process's": (
+        [],
+        lambda: group_send("live", {"type": "x"}),
+        RuntimeError,
+        "layer: memory reaches only the gateway's own process, and this is another one",
+    ),
+    "a mistake in the file": (
+        [("devices: {", "devices: {hots: x, ")],
+        lambda: publish("a", "b"),
+        ConfigErrors,
+        "'hots'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("changes", "call", "error", "said"), WRONG.values(), ids=WRONG)
+def test_what_cannot_work_is_an_error_at_the_callers_line(
+    folder: Path, changes: list[tuple[str, str]], call: Any, error: type[Exception], said: str
+) -> None:
+    rewrite(folder, *changes)
+    with pytest.raises(error) as caught:
+        call()
+    assert said in str(caught.value)
+    assert caught.traceback[1].path == Path(__file__)
+    assert kept(folder) == []
+
+
+def test_without_a_file_it_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        RuntimeError, match=r"gateway\.yaml cannot be read .* let GATEWAY_CONFIG, in the environment or"
+    ):
+        publish("a", "b")
+
+
+def test_a_policy_or_a_server_with_state_means_a_store_too(folder: Path) -> None:
+    rewrite(folder, ("store: sqlite:var/gateway.db\n", ""), ("mqtt: not_there.Things", "mqtt: {app: a.B, inbox: true}"))
+    assert publish("a", "b")
+    rewrite(
+        folder,
+        ("mqtt: {app: a.B, inbox: true}", "mqtt: a.B"),
+        ("anonymous: true", "anonymous: true, persistence: true"),
+    )
+    assert publish("a", "b")
+    assert len(kept(folder)) == 2
+
+
+def test_a_changed_file_is_read_again(folder: Path) -> None:
+    publish("a", "b")
+    rewrite(folder, ("  devices: {", "  plant: {"))
+    publish("a", "b")
+    assert [item.lane for item in kept(folder)] == ["mqtt devices", "mqtt plant"]
+
+
+def test_the_environment_names_the_file_before_the_folder_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert config_file() == "gateway.yaml"
+    monkeypatch.setenv("GATEWAY_CONFIG", "/etc/gateway.yaml")
+    assert config_file() == "/etc/gateway.yaml"
