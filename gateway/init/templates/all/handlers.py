@@ -54,7 +54,7 @@ class Page(AsyncHttpConsumer):
     """Answers a request. An ``async`` method runs on the event loop, so it must not block."""
 
     async def handle(self, body: bytes) -> None:
-        await self.respond(PAGE, headers=[(b"content-type", b"text/html; charset=utf-8")])
+        await self.respond(PAGE, headers={"content-type": "text/html; charset=utf-8"})
 
 
 class Live(AsyncWebsocketConsumer):

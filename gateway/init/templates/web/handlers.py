@@ -11,7 +11,7 @@ class Page(AsyncHttpConsumer):
     """Answers a request. Each request has an instance of its own."""
 
     async def handle(self, body: bytes) -> None:
-        await self.respond(PAGE, headers=[(b"content-type", b"text/html; charset=utf-8")])
+        await self.respond(PAGE, headers={"content-type": "text/html; charset=utf-8"})
 
 
 class Chat(AsyncWebsocketConsumer):
