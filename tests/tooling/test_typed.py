@@ -9,6 +9,7 @@ ROUTERS = "a router and what it refuses: scopes of every type pass"
 DELIVERY = "delivery knows no scope type: it asks the kind"
 CONSUMERS = "events of every type pass, on their way to the methods, which are typed"
 APPLICATIONS = "an application of the gateway's own: every scope may come to it"
+RECORDINGS = "what was recorded is run again, whatever it is"
 ANY = {
     ROUTERS: """
         gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/unrouted.py
@@ -22,6 +23,9 @@ ANY = {
     CONSUMERS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/http.py gateway/consumers/mqtt.py
         gateway/consumers/mqtt_batch.py""",
+    RECORDINGS: """
+        gateway/recording/replay_run.py gateway/scopes/kind.py gateway/scopes/email/kind.py gateway/scopes/http/kind.py
+        gateway/scopes/mqtt/kind.py gateway/scopes/sms/kind.py gateway/scopes/websocket/kind.py""",
     APPLICATIONS: """
         gateway/django/views.py gateway/runtime/application.py gateway/runtime/health.py gateway/runtime/mounts.py""",
 }
