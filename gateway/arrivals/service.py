@@ -13,7 +13,7 @@ from gateway.delivery.service import Deliveries
 from gateway.routing import Router
 from gateway.scope_kinds import scope_kinds
 from gateway.services import Service
-from protocols.app_run import AppRun
+from protocols.app_run import AppRun, observed
 from protocols.asgi import Application
 
 logger = logging.getLogger(__name__)
@@ -82,7 +82,7 @@ class _Runs:
 
     def watch(self, here: Arrivals, *, wanted: bool) -> None:
         (self._watched.add if wanted else self._watched.discard)(here)
-        AppRun.observer = self if self._watched else None
+        observed.by = self if self._watched else None
         if not self._watched:
             self._watches.clear()
 

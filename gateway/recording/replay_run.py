@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from protocols.app_run import AppRun
+from protocols.app_run import AppRun, observed
 from protocols.asgi import Application
 from protocols.checkpoint import checkpoint
 from protocols.events import Checks, Event, Table, checked, illegal, type_of
@@ -48,8 +48,8 @@ class ReplayRun(AppRun):
         await checkpoint()
         event = self._legal_event(event)
         self.sent.append(event)
-        if self.observer is not None:
-            self.observer.sent(self, event)
+        if observed.by is not None:
+            observed.by.sent(self, event)
         if self._ends is not None and self._ends(event):
             self._leave()
 

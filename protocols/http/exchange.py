@@ -17,7 +17,7 @@ from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestPayloadError
 
-from protocols.app_run import AppRun
+from protocols.app_run import AppRun, observed
 from protocols.asgi import (
     HTTPDisconnectEvent,
     HTTPRequestEvent,
@@ -357,8 +357,8 @@ class Exchange(AppRun):
         if self._unread and not self.gone:
             event = await self._read()
             if event is not None:
-                if self.observer is not None:
-                    self.observer.received(self, event)
+                if observed.by is not None:
+                    observed.by.received(self, event)
                 return event
         if self._complete and not self._told and not self.gone:
             self._told = True

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Iterator
 from typing import Any
 
-from protocols.app_run import AppRun
+from protocols.app_run import AppRun, observed
 from protocols.asgi import (
     Application,
     EmailScope,
@@ -49,8 +49,8 @@ class EmailRun(AppRun):
         event = next(self._events, None)
         if event is None:
             await asyncio.get_running_loop().create_future()  # after the disconnect: waits until cancelled
-        elif self.observer is not None:
-            self.observer.received(self, event)
+        elif observed.by is not None:
+            observed.by.received(self, event)
         return event
 
     def decide(self, event: Event) -> None:

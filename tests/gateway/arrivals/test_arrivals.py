@@ -22,7 +22,7 @@ from gateway.runtime.running import RunningGateway
 from gateway.scopes.mqtt.send import MQTT
 from gateway.scopes.sending import Peer
 from gateway.scopes.sms.send import SMS
-from protocols.app_run import AppRun
+from protocols.app_run import observed
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.session import ClientSession
@@ -151,7 +151,7 @@ async def listening(**options: Any) -> AsyncIterator[Heard]:
         yield heard
     finally:
         heard.stop()
-        assert AppRun.observer is None
+        assert observed.by is None
         await running.drain()
         await running.shut_down()
         await running.close()
