@@ -13,7 +13,7 @@ from gateway.consumers import arguments
 from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, require, writes
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
-from gateway.consumers.unanswered import ANSWERS, Unanswered
+from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
 from gateway.threads import call_from_thread, run_in_thread
@@ -145,8 +145,10 @@ class Consumer(Generic[R]):
     """The disconnect, once it has arrived."""
     _left = False
     """Whether ``send`` has raised because the peer has left."""
+    _asking: Any = None
+    """The event whose method is running, if it is one of :attr:`asks` and not answered yet."""
     _unanswered: Unanswered | None = None
-    """The events of those in :attr:`asks` that wait for an answer; None if there are none."""
+    """Those whose methods have returned without an answer; None if there has been none."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -254,8 +256,7 @@ class Consumer(Generic[R]):
                 if kind in self._ends:
                     self._told, self._goodbye = True, event
             if kind in self.asks:
-                self._unanswered = self._unanswered or Unanswered(self._tell_unanswered)
-                self._unanswered.expect(event)
+                self._asking = event
             try:
                 await self.dispatch(event)
             except Exception as error:
@@ -263,12 +264,18 @@ class Consumer(Generic[R]):
                     raise
                 # The peer has left, which ended this handler at its send. Events that the peer sent before it left
                 # are still handled, and then the disconnect.
-            if self._unanswered is not None:
-                self._unanswered = self._unanswered.after(event)
+            if self._asking is not None:
+                self._look_for_answer(event)
+
+    def _look_for_answer(self, event: Any) -> None:
+        """Note that the method for ``event`` has returned without an answer."""
+        self._asking = None
+        if asks_for_answer(event) and not self._left:
+            self._unanswered = self._unanswered or Unanswered(self._tell_unanswered)
+            self._unanswered.add(event)
 
     def _tell_unanswered(self, kind: str) -> None:
         """Log one line, and look no more: what is missing once is missing each time."""
-        self._unanswered = None
         name, answer = self.asked(kind)
         if writes(type(self), _method(kind)):
             name = _method(kind)
@@ -341,7 +348,11 @@ class Consumer(Generic[R]):
             raise Disconnected("the peer is gone") from error  # under other servers (ASGI 2.4)
         kind = event["type"]
         if kind in ANSWERS:
-            if self._unanswered is not None:
+            if self._asking is not None and event.get("id") == self._asking.get("id"):
+                self._asking = None
+                if kind == "http.response.start":  # perhaps before the last piece of the request
+                    self.asks = {}
+            elif self._unanswered is not None:
                 self._unanswered.answered(event)
         elif kind == "http.response.body" and not event.get("more_body"):
             self._answered = True
@@ -359,9 +370,9 @@ class Consumer(Generic[R]):
     def group_send(self, name: str, message: Mapping[str, Any]) -> R:
         """Send ``message``, a dict with ``type``, to everyone in a group."""
         arguments.name("group_send", "name", name, _GROUP)
-        arguments.layer_message("group_send", "message", message)
+        message = arguments.layer_message("group_send", "message", message)
         origins.note(message)
-        return self.perform(get_channel_layer().group_send(name, dict(message)))
+        return self.perform(get_channel_layer().group_send(name, message))
 
 
 _GROUP = "the name of a group, which is text"

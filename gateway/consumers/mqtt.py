@@ -212,8 +212,12 @@ class MqttConnection(Consumer[R]):
             arguments.integer(helper, "qos", qos, "0, 1 or 2")
         if not isinstance(retain, int):
             raise arguments.wrong(helper, "retain", retain, "True or False")
-        asked = {"wait": True} if wait else {}
-        return self._say(helper, "mqtt.send", properties, topic=topic, payload=payload, qos=qos, retain=retain, **asked)
+        event = {"type": "mqtt.send", "topic": topic, "payload": payload, "qos": qos, "retain": retain}
+        if properties is not None:
+            event["properties"] = _properties(helper, properties)
+        if wait:
+            event["wait"] = True
+        return self.perform(self._emit(event))
 
     def close(self, reason_code: int = 0, properties: Properties | None = None) -> R:
         """Close the connection; an MQTT 5 device is told the reason code."""
@@ -222,12 +226,15 @@ class MqttConnection(Consumer[R]):
 
     def _say(self, helper: str, type: str, properties: Properties | None, **keys: Any) -> R:
         if properties is not None:
-            wanted = "a dict of MQTT 5 properties, or None"
-            keys["properties"] = dict(arguments.dictionary(helper, "properties", properties, wanted))
+            keys["properties"] = _properties(helper, properties)
         return self.perform(self._emit({"type": type, **keys}))
 
 
 _OF_OTHERS = ", such as str(value); for JSON call publish_json(topic, content)"
+
+
+def _properties(helper: str, given: Properties) -> dict[str, Any]:
+    return dict(arguments.dictionary(helper, "properties", given, "a dict of MQTT 5 properties, or None"))
 
 
 def _code(helper: str, given: Any, example: str) -> int:

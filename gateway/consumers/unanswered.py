@@ -22,48 +22,40 @@ _BY_ID = frozenset({"mqtt.receive", "mqtt.subscribe"})
 """Events that are answered by their ``id``. Those without one, at QoS 0, are not answered."""
 
 
-class Unanswered:
-    """The events of one consumer that wait for an answer. ``tell`` gets the type of the first that has waited too long;
-    it is called once."""
+def asks_for_answer(event: Any) -> bool:
+    """Whether ``event`` wants an answer now: not at QoS 0, and not before the last piece of a request's body."""
+    return not event.get("more_body") and (event.get("id") is not None or event["type"] not in _BY_ID)
 
-    __slots__ = ("_due", "_loop", "_tell", "_timer", "_waiting")
+
+class Unanswered:
+    """The events of one consumer that wait for an answer, although their methods have returned. ``tell`` gets the type
+    of the first that has waited too long; it is called once."""
+
+    __slots__ = ("_left", "_loop", "_tell", "_timer")
 
     def __init__(self, tell: Callable[[str], None]) -> None:
         self._tell = tell
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[int | None, str] = {}
-        """The event's type, by its ``id``; None is the scope itself."""
-        self._due: dict[int | None, float] = {}
-        """When those are told of whose methods have returned."""
+        self._left: dict[int | None, tuple[str, float]] = {}
+        """The event's type, and when it is told of, by its ``id``; None is the scope itself."""
         self._timer: asyncio.TimerHandle | None = None
 
-    def expect(self, event: Any) -> None:
-        """``event`` asks for an answer; its method is called next."""
-        key, kind = event.get("id"), event["type"]
-        if not event.get("more_body") and (key is not None or kind not in _BY_ID):
-            self._waiting[key] = kind
+    def add(self, event: Any) -> None:
+        """The method for ``event`` has returned without an answer."""
+        due = self._loop.time() + PATIENCE
+        self._left[event.get("id")] = event["type"], due
+        if self._timer is None:
+            self._timer = self._loop.call_at(due, self._look)
 
     def answered(self, event: Any) -> None:
         """``event``, one of `ANSWERS`, has been sent."""
-        self._waiting.pop(event.get("id"), None)
-
-    def after(self, event: Any) -> "Unanswered | None":
-        """The method for ``event`` has returned. Return None if no event waits for an answer."""
-        if not self._waiting:
-            self.stop()
-            return None
-        if (key := event.get("id")) in self._waiting:
-            self._due[key] = self._loop.time() + PATIENCE
-            if self._timer is None:
-                self._timer = self._loop.call_later(PATIENCE, self._look)
-        return self
+        self._left.pop(event.get("id"), None)
 
     def _look(self) -> None:
         self._timer = None
-        self._due = {key: due for key, due in self._due.items() if key in self._waiting}
-        for key, due in self._due.items():  # the first is the oldest
+        for kind, due in self._left.values():  # the first is the oldest
             if due <= self._loop.time():
-                self._tell(self._waiting[key])
+                self._tell(kind)
             else:
                 self._timer = self._loop.call_at(due, self._look)
             return
