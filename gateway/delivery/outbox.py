@@ -62,7 +62,8 @@ class Outbox(Poller[Outgoing]):
         self._counters = here.counters
         self._outlets = outlets
         self._resting: dict[str, float] = {}
-        """Lanes that rest because their other side asked for a pause: lane -> end of the pause (monotonic)."""
+        """Lanes that rest because their other side asked for a pause: lane -> end of the pause, by the store's
+        clock."""
         self._accounts = Accounts()
         self._awake = False
         self._watched: dict[str, Callable[[], bool]] = {}
@@ -85,7 +86,7 @@ class Outbox(Poller[Outgoing]):
         return bool(repaired)
 
     def _at_rest(self) -> set[str]:
-        now = time.monotonic()
+        now = self.store.now()
         self._resting = {lane: until for lane, until in self._resting.items() if until > now}
         return set(self._resting)
 
@@ -149,7 +150,7 @@ class Outbox(Poller[Outgoing]):
 
     async def _leave_to_another(self, item: Outgoing, error: NoServer) -> str:
         """Let the lane rest in this process only: a process that has the server goes on sending."""
-        self._resting[item.lane] = time.monotonic() + ACCOUNT_PAUSE
+        self._resting[item.lane] = self.store.now() + ACCOUNT_PAUSE
         if self._accounts.tell(item.lane):
             said = "%s: %s: it is kept for another gateway with this store that has it, or for this one's next start"
             logger.warning(said, item.id, error)
@@ -184,7 +185,7 @@ class Outbox(Poller[Outgoing]):
         """Seconds until the next try. A pause that the other side asks for applies to the whole lane."""
         if isinstance(error, NotSent) and error.retry_after is not None:
             wait = min(max(error.retry_after, self.backoff.wait(1)), LONGEST_BACKOFF)
-            self._resting[item.lane] = time.monotonic() + wait
+            self._resting[item.lane] = self.store.now() + wait
             return wait
         return self.backoff.wait(item.attempts)
 

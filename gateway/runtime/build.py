@@ -1,6 +1,6 @@
 """Makes everything that a file asks for. ``gateway check`` is this, and what ``gateway run`` does before it binds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
-from protocols.mail.submission import Submission
+from protocols.mail.submission import Submission, SubmissionSettings
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,28 @@ class Gateway:
     submission: Submission | None
 
 
-def build(parsed: ParsedConfig) -> Gateway:
+@dataclass(frozen=True)
+class Makers:
+    """How the parts are made that reach outside the process. Tests have others."""
+
+    store: Callable[[str], Store] = lambda url: engine_of(url).store()
+    submission: Callable[[SubmissionSettings], Submission] = open_submission
+
+
+FROM_THE_FILE = Makers()
+
+
+def build(parsed: ParsedConfig, make: Makers = FROM_THE_FILE) -> Gateway:
     """Import and make everything. Raises ConfigErrors with every mistake of the file.
 
     Nothing of the process changes but what imports need (see :func:`prepare_imports`): no log, no socket, no file, no
     thread. Several gateways can exist side by side, and any of them be started.
     """
     with uncollected():
-        return _build(parsed)
+        return _build(parsed, make)
 
 
-def _build(parsed: ParsedConfig) -> Gateway:
+def _build(parsed: ParsedConfig, make: Makers) -> Gateway:
     settings = parsed.settings
     wrong = checks.diagnostics(parsed)
     unprepared = prepare_imports(parsed)
@@ -75,10 +86,10 @@ def _build(parsed: ParsedConfig) -> Gateway:
         missing += checks.django_mail(parsed)
     parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
-    submission = open_submission(settings.submission) if settings.submission else None
+    submission = make.submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
     kept = kept or parsed.names_store or _has_policies(app)
-    store = engine_of(settings.store).store() if kept else None
+    store = make.store(settings.store) if kept else None
     given = Given(submission, store)
     try:
         servers = Servers(settings.servers, app, lifespan.state, given)

@@ -1,12 +1,13 @@
 """The one durable store: inbox, claims, dead letters, what handlers send."""
 
-from gateway.store.engines import engine_of
+from gateway.store.engines import engine_of, memory_store
 from gateway.store.interfaces import (
     ClaimStore,
     Clock,
     Engine,
     InboxStore,
     KeyValueStore,
+    MovableStore,
     OperatorStore,
     OutboxStore,
     Store,
@@ -39,6 +40,7 @@ __all__ = [
     "KeyValueStore",
     "Message",
     "MessageState",
+    "MovableStore",
     "OperatorStore",
     "OutboxStore",
     "Outgoing",
@@ -50,4 +52,5 @@ __all__ = [
     "Summary",
     "UpkeepStore",
     "engine_of",
+    "memory_store",
 ]

@@ -3,7 +3,7 @@
 from importlib import import_module
 from pathlib import Path
 
-from gateway.store.interfaces import Engine
+from gateway.store.interfaces import Engine, MovableStore
 
 ENGINES = {
     "sqlite": ("gateway.store.sqlite.engine", "sqlite:FILE, such as sqlite:var/gateway.db"),
@@ -25,3 +25,9 @@ def engine_of(url: str, folder: Path = HERE) -> Engine:
     except ValueError as error:
         raise ValueError(f"{url!r} is not a store ({error}); write {usage}") from error
     return engine
+
+
+def memory_store() -> MovableStore:
+    """A store in memory, for tests."""
+    store: MovableStore = import_module("gateway.store.sqlite.memory").MemoryStore()
+    return store

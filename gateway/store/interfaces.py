@@ -262,3 +262,13 @@ class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, U
 
     async def close(self) -> None:
         """Finish what was asked for, and give up what is ours."""
+
+
+class MovableStore(Store, Protocol):
+    """A store for tests."""
+
+    def move(self, seconds: float) -> None:
+        """Let its clock be ``seconds`` later."""
+
+    async def due_now(self) -> int:
+        """How many messages and outgoing items run, or are due."""

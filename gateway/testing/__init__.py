@@ -4,6 +4,8 @@
 * :mod:`~gateway.testing.http`, :mod:`~gateway.testing.websocket`, :mod:`~gateway.testing.mqtt`,
   :mod:`~gateway.testing.email`, :mod:`~gateway.testing.sms`: one for each protocol. Their scopes are made by the
   functions that make them in the servers, and what an application sends is checked by the servers' tables.
+* :mod:`~gateway.testing.in_memory`: the gateway of a file, with its policies, a store in memory and time that can be
+  moved; :mod:`~gateway.testing.live`: the same with its servers; :mod:`~gateway.testing.plugin`: fixtures for pytest.
 * :mod:`~gateway.testing.recorded`: the runs behind them; :mod:`~gateway.testing.outbox`: what was sent to others.
 """
 
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from gateway.testing.communicator import ApplicationCommunicator
     from gateway.testing.email import EmailCommunicator
     from gateway.testing.http import HttpCommunicator, Response
+    from gateway.testing.in_memory import InMemoryGateway
+    from gateway.testing.live import GatewayLiveServer
     from gateway.testing.mqtt import MqttCommunicator
     from gateway.testing.outbox import Outbox, Publication, SentMail, SentText
     from gateway.testing.sms import SMSCommunicator
@@ -22,7 +26,9 @@ if TYPE_CHECKING:
 _HOMES = {
     "ApplicationCommunicator": "communicator",
     "EmailCommunicator": "email",
+    "GatewayLiveServer": "live",
     "HttpCommunicator": "http",
+    "InMemoryGateway": "in_memory",
     "MqttCommunicator": "mqtt",
     "Outbox": "outbox",
     "Publication": "outbox",
@@ -36,7 +42,9 @@ _HOMES = {
 __all__ = [
     "ApplicationCommunicator",
     "EmailCommunicator",
+    "GatewayLiveServer",
     "HttpCommunicator",
+    "InMemoryGateway",
     "MqttCommunicator",
     "Outbox",
     "Publication",

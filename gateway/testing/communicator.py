@@ -44,6 +44,8 @@ class ApplicationCommunicator:
         """What the application has sent to others: mails, texts, publications."""
         self._run: RecordedRun | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._stopped = False
+        """Whether the test has cancelled the application."""
         self._told = False
         """Whether the test has been given the application's crash."""
 
@@ -93,6 +95,7 @@ class ApplicationCommunicator:
     def stop(self, exceptions: bool = True) -> None:
         """Cancel the application, or raise what it has crashed with if it has ended and you want ``exceptions``."""
         if self._task is not None and not self._task.done():
+            self._stopped = True
             self._task.cancel()
         elif exceptions:
             self._raise()
@@ -126,7 +129,7 @@ class ApplicationCommunicator:
     def _begun(self) -> RecordedRun:
         """The run, which begins now if it has not."""
         if self._run is None:
-            self._run = self.run_class(self.application, self.scope, self.outbox.take)
+            self._run = self.run_class(self.application, self.scope, self.surroundings.leave)
             self._task = _task(self._run.run, self.surroundings.services)
         return self._run
 
@@ -170,7 +173,7 @@ class ApplicationCommunicator:
 
     def _raise(self) -> None:
         """Raise what the application has crashed with, if it has."""
-        error = self._run.error if self._run is not None else None
+        error = self._run.error if self._run is not None and not self._stopped else None
         self._told = error is not None
         if isinstance(error, asyncio.CancelledError):  # raised here, it would seem that the test is cancelled
             raise AssertionError("the application awaited something that was cancelled") from error
@@ -178,7 +181,8 @@ class ApplicationCommunicator:
             raise error
 
     async def _cancel(self) -> None:
-        if self._task is not None:
+        if self._task is not None and not self._task.done():
+            self._stopped = True
             self._task.cancel()
             await asyncio.wait({self._task})
 

@@ -1,5 +1,6 @@
 """What is around an application that is tested: the services that its code finds, where its mail goes, its state."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +10,7 @@ from gateway.services import Services, services_here
 from gateway.testing.one_thread import OneThread
 from gateway.testing.outbox import Outbox, RecordingSender
 from gateway.threads import thread_pool
+from protocols.events import Event
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,9 @@ class Surroundings:
 
     services: Services
     outbox: Outbox
+    leave: Callable[[Event], None]
+    """Takes what the application sends, in its scope, to others than its peer. Raises LocalProtocolError if that cannot
+    leave."""
     state: dict[str, Any] = field(default_factory=dict)
     """The state of the lifespan, of which each scope gets a copy."""
 
@@ -30,4 +35,4 @@ def without_gateway() -> Surroundings:
         sender: RecordingSender(outbox),
         **services_here(),
     }
-    return Surroundings(services, outbox)
+    return Surroundings(services, outbox, outbox.take)

@@ -1,0 +1,84 @@
+"""A store in memory, whose clock can be moved: for tests. What is in it ends with it."""
+
+import contextlib
+import secrets
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gateway.store.sqlite.file.connection import FairConnection
+from gateway.store.sqlite.file.owner import Owner
+from gateway.store.sqlite.session import Opened
+from gateway.store.sqlite.sql.clock import set_clock
+from gateway.store.sqlite.sql.schema import BEHIND, RUNNING, WAITING, migrate
+from gateway.store.sqlite.store import SQLiteStore
+
+
+class _Connection(FairConnection):
+    """A database that no other process has."""
+
+    def __init__(self) -> None:
+        sqlite3.Connection.__init__(self, ":memory:", isolation_level=None, check_same_thread=False)
+        self._syncs = True
+        self._path = Path(":memory:")
+        self._file = None
+
+    def close(self) -> None:
+        sqlite3.Connection.close(self)
+
+    @contextlib.contextmanager
+    def turn(self) -> Iterator[None]:
+        yield
+
+
+class _Owner(Owner):
+    """The one owner of everything."""
+
+    def __init__(self) -> None:
+        self.id = secrets.token_hex(8)
+
+    def release(self) -> None:
+        pass
+
+
+class MemoryStore(SQLiteStore):
+    """A :class:`gateway.store.interfaces.Store` without a file."""
+
+    def __init__(self) -> None:
+        super().__init__(":memory:")
+        self._moved = 0.0
+
+    def _opened(self) -> Opened:
+        database = _Connection()
+        migrate(database)
+        set_clock(database)
+        return database, _Owner(), ""
+
+    def now(self) -> float:
+        return super().now() + self._moved
+
+    def move(self, seconds: float) -> None:
+        """Let the clock be ``seconds`` later. What has become due is taken at the next look."""
+        if seconds < 0:
+            raise ValueError(f"the clock only goes forward, and {seconds:g} is negative")
+        self._moved += seconds
+
+    async def recover(self) -> int:
+        """There is no other process that could have died."""
+        return 0
+
+    async def due_now(self) -> int:
+        """How many messages and outgoing items run, or are due."""
+        return await self._read(_due, self.now())
+
+
+def _due(db: sqlite3.Connection, calls: Sequence[float]) -> list[int]:
+    return [int(db.execute(_DUE, {"now": now}).fetchone()[0]) for now in calls]
+
+
+_DUE = f"""SELECT
+    (SELECT count(*) FROM messages WHERE state = {RUNNING}
+        OR (state IN ({WAITING}, {BEHIND}) AND due <= :now)) +
+    (SELECT count(*) FROM outgoing AS item WHERE state = {RUNNING} OR (state = {WAITING} AND due <= :now
+        AND NOT EXISTS (SELECT 1 FROM resting WHERE resting.lane = item.lane AND until > :now)
+        AND NOT EXISTS (SELECT 1 FROM outgoing WHERE id = item.behind)))"""

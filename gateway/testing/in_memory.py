@@ -1,0 +1,242 @@
+"""The gateway of a file in memory: its routes with their policies and its application's lifespan, without sockets."""
+
+import asyncio
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from gateway.config.loader import ParsedConfig, load
+from gateway.delivery.direct import DirectSender
+from gateway.delivery.service import deliveries
+from gateway.layers import ChannelLayer, channel_layer
+from gateway.runtime.build import Gateway, Makers, build
+from gateway.runtime.running import RunningGateway
+from gateway.runtime.servers import Servers
+from gateway.scopes.outgoing import outgoing_servers
+from gateway.sender import sender
+from gateway.services import Services, install
+from gateway.store import MovableStore, memory_store
+from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
+from gateway.testing.email import EmailCommunicator
+from gateway.testing.http import HttpCommunicator
+from gateway.testing.leaving import Leaving
+from gateway.testing.mqtt import MqttCommunicator
+from gateway.testing.one_thread import OneThread
+from gateway.testing.outbox import Outbox
+from gateway.testing.sms import SMSCommunicator
+from gateway.testing.surroundings import Surroundings
+from gateway.testing.websocket import WebsocketCommunicator
+from gateway.threads import Pool, thread_pool
+from protocols.asgi import Application
+from protocols.errors import LocalProtocolError
+from protocols.events import Event
+from protocols.server import Server
+
+LOOK_AGAIN = 0.002
+"""Seconds between two looks at the store."""
+
+
+class InMemoryGateway:
+    """Everything that ``file`` asks for, ready to be tested; ``async with`` starts and stops it::
+
+        async with InMemoryGateway("gateway.yaml") as gateway:
+            mail = gateway.email("help@support.example.org", subject="Printer")
+            assert (await mail.get_verdict())["type"] == "email.accept"
+            await gateway.settle()
+            assert gateway.outbox.mails[0].subject == "Re: Printer"
+
+    Its store is in memory, and its time can be moved. Nothing leaves: what would is in :attr:`outbox`. The servers of
+    the file are not started.
+    """
+
+    def __init__(
+        self, file: str | os.PathLike[str] = "gateway.yaml", *, environ: Mapping[str, str] | None = None
+    ) -> None:
+        """``environ`` has the values of ``${NAME}`` in the file, in place of the environment. Raises ConfigErrors with
+        every mistake of the file."""
+        self.file = Path(file)
+        self.outbox = Outbox()
+        """Everything that has left: mails, texts, publications, in order."""
+        self._leaving = Leaving(self.outbox)
+        made = build(self._parsed(load(file, environ)), Makers(_memory_store, self._leaving.submission))
+        self._leaving.take_over(made.servers)
+        self._made = made
+        self._running: RunningGateway | None = None
+
+    # Its life.
+
+    async def __aenter__(self) -> Self:
+        running = RunningGateway(self._sandboxed())
+        self._before = install(running.gateway.services)
+        try:
+            await running.start()
+        except BaseException:
+            install(self._before)
+            await running.abort()
+            raise
+        self._running = running
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        install(self._before)
+        running, self._running = self._running, None
+        if running is not None:
+            await running.abort()
+
+    @property
+    def built(self) -> Gateway:
+        """The gateway as the daemon has it. Raises RuntimeError before it is started."""
+        if self._running is None:
+            raise RuntimeError(f"{self.file} is not running: write async with gateway: ...")
+        return self._running.gateway
+
+    @property
+    def services(self) -> Services:
+        return self.built.services
+
+    @property
+    def layer(self) -> ChannelLayer:
+        """The channel layer."""
+        layer: ChannelLayer = self.services[channel_layer]
+        return layer
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """The state of the lifespan."""
+        return self.built.lifespan.state
+
+    @property
+    def store(self) -> MovableStore:
+        """The store, for what the rest of this class does not show: dead letters, histories. Raises LookupError if no
+        route has a policy and no server keeps its state: then there is none."""
+        found = self.services.get(deliveries)
+        if found is None:
+            raise LookupError(f"{self.file} needs no store: no route has a policy, and no server keeps its state")
+        store: MovableStore = found.store
+        return store
+
+    # What arrives.
+
+    def http(self, method: str, path: str, body: bytes = b"", headers: Any = None, **more: Any) -> HttpCommunicator:
+        """A request, as :class:`HttpCommunicator` makes it. Webhooks of the file answer at their paths."""
+        return HttpCommunicator(self._web, method, path, body, headers, **self._here(), **more)
+
+    def websocket(self, path: str, headers: Any = None, **more: Any) -> WebsocketCommunicator:
+        """A WebSocket, as :class:`WebsocketCommunicator` makes it."""
+        return WebsocketCommunicator(self._web, path, headers, **self._here(), **more)
+
+    def mqtt(self, client_id: str = "device-1", **more: Any) -> MqttCommunicator:
+        """A connection of a device or, where the file has only a broker's client, ours to the broker."""
+        role = "server" if self._listener("mqtt", "mqtt") or not self._listener("mqtt") else "client"
+        given = {"role": role, "listener": self._listener("mqtt", "mqtt") or self._listener("mqtt") or "mqtt"}
+        return MqttCommunicator(self.built.app, client_id, **self._here(), **(given | more))
+
+    def email(self, to: Any, **more: Any) -> EmailCommunicator:
+        """A mail, as :class:`EmailCommunicator` makes it."""
+        given = {"listener": self._listener("email") or "mail"}
+        return EmailCommunicator(self.built.app, to, **self._here(), **(given | more))
+
+    def sms(self, text: str = "", sender: str = "+447700900123", **more: Any) -> SMSCommunicator:
+        """A text, as :class:`SMSCommunicator` makes it."""
+        given = {"listener": self._listener("sms") or "sms"}
+        return SMSCommunicator(self.built.app, text, sender, **self._here(), **(given | more))
+
+    def scope(self, scope: dict[str, Any]) -> ApplicationCommunicator:
+        """A run over any scope."""
+        return ApplicationCommunicator(self.built.app, scope, **self._here())
+
+    # Time, and what has to be waited for.
+
+    async def move_time(self, delta: timedelta | float) -> None:
+        """Let it be later, by a timedelta or a number of seconds, and wait until what has become due is done: retries,
+        what could not leave. Time stands for the store and the outbox; timers of your own code are not moved."""
+        self.store.move(delta.total_seconds() if isinstance(delta, timedelta) else delta)
+        self.services[deliveries].inbox.waiting.notify()
+        self.services[deliveries].outgoing.notify()
+        await self.settle()
+
+    async def settle(self, timeout: float = TIMEOUT) -> None:
+        """Wait until everything that is stored and due has been handled, and has left. Raises TimeoutError."""
+        dispatcher = self.built.dispatcher
+        if dispatcher is None:
+            return
+        try:
+            async with asyncio.timeout(timeout):
+                while await self.store.due_now():  # noqa: ASYNC110 -- the store tells nobody
+                    await asyncio.sleep(LOOK_AGAIN)
+        except TimeoutError:
+            active = ", ".join(f"{number} {noun}" for noun, number in dispatcher.active().items())
+            raise TimeoutError(f"not done within {timeout:g} s: {active or 'something is due'}") from None
+
+    @contextmanager
+    def failing(self, *errors: Exception) -> Iterator[None]:
+        """Let what leaves within the block fail, with one of ``errors`` each time, in this order; after them it
+        leaves. Write :class:`protocols.NotSent`, say, which is tried again."""
+        self._leaving.failures.extend(errors)
+        try:
+            yield
+        finally:
+            self._leaving.failures.clear()
+
+    # How it is made.
+
+    def _parsed(self, parsed: ParsedConfig) -> ParsedConfig:
+        return parsed
+
+    def _servers(self) -> Servers:
+        """The servers that are started."""
+        return NO_SERVERS
+
+    def _threads(self) -> Pool:
+        """Where sync handlers run."""
+        return OneThread()
+
+    def _here(self) -> dict[str, Any]:
+        return {"surroundings": Surroundings(self.services, self.outbox, self._leave, self.state)}
+
+    def _leave(self, event: Event) -> None:
+        """Take what an application sends in its scope, as the servers of the file would."""
+        if event["type"] == "email.send" and "email" not in self.built.outlets:
+            raise LocalProtocolError("email.send: no submission server is configured")
+        self.outbox.take(event)
+
+    @property
+    def _web(self) -> Application:
+        """The application with the webhooks that the first http server carries in front of it."""
+        found = next((server.app for server in self._made.servers if "http" in server.scope_types), None)
+        return self.built.app if found is None else found
+
+    def _listener(self, scope_type: str, protocol: str = "") -> str:
+        """The name of the first server with scopes of this type; empty if there is none."""
+        fitting = [each for each in self._made.servers if scope_type in each.scope_types]
+        return next((each.name for each in fitting if protocol in ("", each.protocol)), "")
+
+    def _sandboxed(self) -> Gateway:
+        """What was made, with those of its servers that are to start; what leaves goes to the outbox."""
+        made = self._made
+        servers = self._servers()
+        outlets = self._leaving.outlets(made.outlets, servers)
+        services = {**made.services, thread_pool: self._threads()}
+        services[sender] = DirectSender(outlets, outgoing_servers(made.settings), services.get(deliveries))
+        return replace(made, servers=servers, services=services, outlets=outlets, console=None)
+
+
+class SomeServers(Servers):
+    """Some of the servers of a file, which are made already."""
+
+    def __init__(self, made: Iterable[Server] = ()) -> None:
+        self._made = {server.name: server for server in made}
+
+
+NO_SERVERS = SomeServers()
+
+
+def _memory_store(url: str) -> MovableStore:
+    return memory_store()
