@@ -1,30 +1,35 @@
 """``gateway run``: the daemon."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.building import built_to_run
-from gateway.cli.terminal import File, command_of, file_of, print_text
-from gateway.config.loader import load
-from gateway.logs import uncaught
-from gateway.runtime import process, signals
-from gateway.runtime.daemon import Daemon
+from gateway.cli.terminal import File, command_of, file_of
+
+Tries = Annotated[bool, typer.Option("--try", help="Send a sample of each kind, and show what came of it.")]
+Reload = Annotated[
+    bool, typer.Option("--reload", help="For development: start anew when a handler, a template or the file changes.")
+]
+VERSION = "GATEWAY_RELOAD"
+"""Set if this process is one of several versions: :data:`gateway.reload.version.ENVIRONMENT`."""
 
 
-def run(
-    config: File = None,
-    tries: Annotated[bool, typer.Option("--try", help="Send a sample of each kind, and show what came of it.")] = False,
-) -> None:
+def run(config: File = None, tries: Tries = False, reload: Reload = False) -> None:
     """Run the gateway until SIGTERM or Ctrl+C.
+
+    With --reload a new process starts when you save a file. A mistake is shown, and what ran before keeps running.
 
     Exit codes: 0 stopped; 1 stopped by a second signal; 2 mistake in the file; 3 cannot start.
 
-    Example: gateway run -c /etc/gateway/gateway.yaml
+    Examples: gateway run -c /etc/gateway/gateway.yaml · gateway run --reload
     """
-    signals.ignore()  # before anything of the application is imported, so that a module's own handler stays
-    uncaught.take_over()
-    file, command = file_of(config), command_of(config)
-    samples = Path(file).absolute() if tries else None
-    process.run(Daemon(built_to_run(load(file)), print_text, command, samples=samples).run())
+    file = file_of(config)
+    if reload and VERSION not in os.environ and Path(file).exists():
+        from gateway.reload.supervisor import supervise  # it needs nothing of what follows
+
+        supervise(file)
+    from gateway.cli.daemon import run_daemon, run_version
+
+    (run_version if VERSION in os.environ else run_daemon)(file, command_of(config), tries=tries)

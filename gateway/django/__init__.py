@@ -1,6 +1,7 @@
 """The only package that imports Django: it sets Django up, runs its views as an application, and takes its mail."""
 
 import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.django.views import Views
@@ -9,7 +10,7 @@ from protocols.asgi import Application
 if TYPE_CHECKING:
     from gateway.django.mail import EmailBackend
 
-__all__ = ["EmailBackend", "application", "setup"]
+__all__ = ["EmailBackend", "application", "setup", "template_folders"]
 
 
 def __getattr__(name: str) -> Any:
@@ -48,3 +49,18 @@ def application() -> Application:
 
         views = StaticFiles(views)
     return Views(cast("Application", views))
+
+
+def template_folders() -> set[Path]:
+    """Return the folders in which Django looks for templates; none if its set-up has failed."""
+    from django.apps import apps
+    from django.core.exceptions import ImproperlyConfigured
+
+    if not apps.ready:
+        return set()
+    from django.template.autoreload import get_template_directories
+
+    try:
+        return {Path(os.path.realpath(folder)) for folder in get_template_directories()}
+    except ImproperlyConfigured:
+        return set()

@@ -57,7 +57,7 @@ class Daemon:
         Watch(loop).start()
         self._tasks.spawn(keep_alive(), name="watchdog")
         try:
-            ready = await _unless(self._stop, install(self._running))
+            ready = await _unless(self._stop, self._install())
         except (StartupFailed, StoreUnavailable, OSError) as error:
             logger.error("cannot start: %s", error)
             await self._running.abort()
@@ -84,6 +84,9 @@ class Daemon:
             await self._control.start()
         except OSError as error:
             logger.warning("no control socket, so that gateway tail cannot reach this gateway: %s", error)
+
+    async def _install(self) -> None:
+        await install(self._running)
 
     async def _greet(self) -> None:
         gateway = self._running.gateway

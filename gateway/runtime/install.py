@@ -5,10 +5,10 @@ import sys
 from gateway import services
 from gateway.logs import setup
 from gateway.runtime.build import Gateway
-from gateway.runtime.running import RunningGateway
+from gateway.runtime.running import Predecessor, RunningGateway
 
 
-async def install(new: RunningGateway, predecessor: RunningGateway | None = None) -> None:
+async def install(new: RunningGateway, predecessor: Predecessor | None = None) -> None:
     """Start ``new`` and make it the running gateway of this process; ``predecessor`` gives way to it.
 
     Returns when ``new`` serves. What the predecessor had accepted is finished there, for its ``shutdown_timeout`` at

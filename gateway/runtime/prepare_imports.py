@@ -5,12 +5,16 @@ module is imported once, so that two gateways of one process share the modules t
 or a second folder with a module of the same name, needs a process of its own.
 """
 
+import os
 import sys
 from pathlib import Path
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
 from protocols.errors import describe_error
+
+DJANGO_SETTINGS = "GATEWAY_DJANGO_SETTINGS"
+"""The settings module that `manage.py rungateway` has, in place of the one that the file names."""
 
 
 def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
@@ -20,7 +24,7 @@ def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
     add_to_path(parsed.folder)
     if parsed.settings.django is None:
         return []
-    problem = _set_up_django(parsed.settings.django.settings)
+    problem = _set_up_django(os.environ.get(DJANGO_SETTINGS) or parsed.settings.django.settings)
     return [parsed.document.at_value(("django", "settings"), problem)] if problem else []
 
 

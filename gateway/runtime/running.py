@@ -7,8 +7,10 @@ another.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
 from gateway.arrivals import arrivals
 from gateway.logs import setup
@@ -22,9 +24,32 @@ from gateway.threads import thread_pool
 from protocols.errors import BindError, describe_error
 from protocols.server import Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
-from protocols.units import TCP
+from protocols.units import TCP, BindAddress
 
 logger = logging.getLogger(__name__)
+
+
+class Predecessor(Protocol):
+    """A gateway that serves, and gives way to another one: in this process, or in another."""
+
+    file: str
+    has_successor: bool
+
+    async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
+        """Return copies of the sockets that listen on ``bind``, for the successor's server ``name``; none if it has no
+        such address."""
+
+    async def stop_delivering(self) -> None:
+        """Take nothing more from the store: a message of a route that only the successor has would find none here."""
+
+    async def release_exclusive(self) -> None:
+        """Stop the servers that a successor cannot have beside these, ready to start others in their place."""
+
+    async def resume(self) -> None:
+        """Go on, since the successor has not come up: deliver what is stored, and start the exclusive servers again."""
+
+    async def give_way(self) -> None:
+        """End, now that a successor serves: what came here is finished here."""
 
 
 class RunningGateway:
@@ -33,6 +58,7 @@ class RunningGateway:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self.file = gateway.file
         self._grace = gateway.settings.shutdown_timeout
         self._started: list[Server] = []
         self._spares: list[tuple[Server, Server]] = []
@@ -53,7 +79,7 @@ class RunningGateway:
             self._deliver()
             await self._bind(self.gateway.servers)
 
-    async def take_over(self, predecessor: "RunningGateway") -> None:
+    async def take_over(self, predecessor: Predecessor) -> None:
         """Start in the place of ``predecessor``. Raises as :meth:`start` does, and RuntimeError where another one has
         begun to, or ``predecessor`` is this one.
 
@@ -62,7 +88,7 @@ class RunningGateway:
         here. If this fails or is cancelled, the predecessor goes on, and starts them again. :meth:`give_way` ends it.
         """
         if self is predecessor or predecessor.has_successor:
-            raise RuntimeError(f"{predecessor.gateway.file} is being replaced already")
+            raise RuntimeError(f"{predecessor.file} is being replaced already")
         predecessor.has_successor = True
         try:
             await self._take_over(predecessor)
@@ -70,13 +96,14 @@ class RunningGateway:
             predecessor.has_successor = False
             raise
 
-    async def _take_over(self, predecessor: "RunningGateway") -> None:
+    async def _take_over(self, predecessor: Predecessor) -> None:
         with entered(self.gateway.services):
             await self._start_application()
             servers = self._servers()
             for server in servers:
-                predecessor.hand_sockets_to(server)
-            predecessor.stop_delivering()
+                if server.listener is not None:
+                    server.listener.inherit(await predecessor.sockets_of(server.name, server.listener.bind))
+            await predecessor.stop_delivering()
             try:
                 await self._bind(server for server in servers if not server.exclusive)
                 await predecessor.release_exclusive()
@@ -89,25 +116,22 @@ class RunningGateway:
                 raise
             self._deliver()
 
-    def hand_sockets_to(self, successor: Server) -> None:
-        """Let ``successor`` listen on the sockets of the server that has its address here, if there is one."""
+    async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
         for server in self._started:
-            if _has_same_address(server, successor) and server.listener and successor.listener:
-                successor.listener.inherit(server.listener)
-                return
+            if server.listener is not None and _is_same_address(server, name, bind):
+                return server.listener.copies()
+        return ()
 
-    def stop_delivering(self) -> None:
-        """Take nothing more from the store: a message of a route that only the successor has would find none here."""
+    async def stop_delivering(self) -> None:
         if self.gateway.dispatcher is not None:
             self.gateway.dispatcher.retire()
 
     async def release_exclusive(self) -> None:
-        """Stop the servers that a successor cannot have beside these, ready to start others in their place."""
         for server in self._started:
             if server.exclusive:
                 self._spares.append((server, spare := self.gateway.servers.make(server.name)))
                 if server.listener is not None and spare.listener is not None:
-                    spare.listener.inherit(server.listener)
+                    spare.listener.inherit(server.listener.copies())
         await self._stop_exclusive()
 
     async def _stop_exclusive(self) -> None:
@@ -119,7 +143,6 @@ class RunningGateway:
             await self.gateway.dispatcher.deliveries.store.release_namespaces()
 
     async def resume(self) -> None:
-        """Go on, since the successor has not come up: deliver what is stored, and start the exclusive servers again."""
         if self.gateway.dispatcher is not None:
             self.gateway.dispatcher.resume()
         if any(stopped in self._started for stopped, _ in self._spares):  # stopping them was cancelled
@@ -140,9 +163,9 @@ class RunningGateway:
             self.gateway.servers.put(spare)
             logger.warning("%s goes on: its successor did not start; %s was started again", file, spare.name)
 
-    def replaces(self, predecessor: "RunningGateway") -> None:
+    def replaces(self, predecessor: Predecessor) -> None:
         """Let ``predecessor`` finish what it has accepted, and end. The process does not end before it."""
-        self._predecessor = self._tasks.spawn(predecessor.give_way(), name=predecessor.gateway.file)
+        self._predecessor = self._tasks.spawn(predecessor.give_way(), name=predecessor.file)
 
     async def predecessor_ended(self) -> None:
         """Wait until the predecessor has ended, which has its own ``shutdown_timeout``."""
@@ -150,7 +173,6 @@ class RunningGateway:
             await asyncio.wait({self._predecessor})
 
     async def give_way(self) -> None:
-        """End, now that a successor serves: what came here is finished here."""
         self._hint = ""
         for _, spare in self._spares:
             await _abandon(spare)
@@ -260,12 +282,11 @@ def _nothing() -> None:
     pass
 
 
-def _has_same_address(one: Server, other: Server) -> bool:
-    """Compare their ``bind``. Port 0 is the same address only for servers of one name."""
-    if one.listener is None or other.listener is None or one.listener.bind != other.listener.bind:
+def _is_same_address(server: Server, name: str, bind: BindAddress) -> bool:
+    """Port 0 is the same address only for servers of one name."""
+    if server.listener is None or server.listener.bind != bind:
         return False
-    bind = one.listener.bind
-    return not isinstance(bind, TCP) or bind.port != 0 or one.name == other.name
+    return not isinstance(bind, TCP) or bind.port != 0 or server.name == name
 
 
 def summary(cancelled: str, kept: str) -> str:

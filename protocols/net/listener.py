@@ -77,12 +77,13 @@ class Listener:
         self._inherited: list[socket.socket] = []
         self._has_successor = False
 
-    def inherit(self, predecessor: "Listener") -> None:
-        """Listen on the sockets of ``predecessor``, which has the same address, instead of binding it. Before start.
+    def inherit(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on ``sockets``, a predecessor's :meth:`copies`, instead of binding the address; bind it if there are
+        none. Before start.
 
         A connection that comes between the two waits in the system's queue, and is never refused.
         """
-        self._inherited = predecessor.copies()
+        self._inherited = list(sockets)
         for each in self._inherited:
             self._open.callback(each.close)
 

@@ -188,7 +188,7 @@ async def test_a_successor_has_the_sockets_and_no_connection_is_refused_in_betwe
     first, second = Listener(bind), Listener(bind)
     await serve(first)
     address = first.address
-    second.inherit(first)
+    second.inherit(first.copies())
     await first.retire()
     waiting = [asyncio.ensure_future(connect(address)) for _ in range(50)]
     await asyncio.sleep(0.05)
@@ -214,7 +214,7 @@ async def test_connections_under_way_reach_the_server_that_accepted_them(tls: TL
     await serve(first)
     host, _, port = first.address.rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    second.inherit(first)
+    second.inherit(first.copies())
     await second.start(Greeter, count=lambda: 0, limit=100)
     retired = asyncio.ensure_future(first.retire())
     await asyncio.sleep(0.05)

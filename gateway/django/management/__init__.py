@@ -1,0 +1,1 @@
+"""Commands of `manage.py` for projects that have `gateway.django` in INSTALLED_APPS."""

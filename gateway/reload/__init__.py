@@ -1,0 +1,10 @@
+"""Starts a new process for each version of the code, for ``gateway run --reload``.
+
+``supervisor``   the parent: it watches files and starts versions; it imports nothing of the application
+``version``      one version, as the supervisor sees it
+``standby``      the same process from inside: it waits, ready to import the application, until a file has changed
+``daemon``       the daemon of a version, which takes over from the one before and gives way to the next
+``predecessor``  the version before, as its successor sees it
+``channel``      what they tell each other
+``watching``     which files count
+"""

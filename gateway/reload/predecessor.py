@@ -1,0 +1,44 @@
+"""The version before, in its own process, as its successor takes over from it."""
+
+import secrets
+import socket
+from collections.abc import Sequence
+
+from gateway.reload.channel import Channel
+from protocols.units import BindAddress
+
+
+class RemotePredecessor:
+    """A :class:`gateway.runtime.running.Predecessor`. One that has ended has nothing that could be taken over."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.file = "the version before"
+        self.has_successor = False
+        self._channel = channel
+
+    async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
+        return await self._ask("sockets", name=name, bind=str(bind))
+
+    async def stop_delivering(self) -> None:
+        await self._ask("stop_delivering")
+
+    async def release_exclusive(self) -> None:
+        await self._ask("release_exclusive")
+
+    async def resume(self) -> None:
+        await self._ask("resume")
+
+    async def give_way(self) -> None:
+        await self._ask("give_way")
+
+    async def _ask(self, what: str, **more: str) -> list[socket.socket]:
+        """Return the sockets of the answer. What an earlier successor has not heard any more is left out."""
+        request = secrets.token_hex(8)
+        self._channel.send({"do": what, "request": request, **more})
+        while (received := await self._channel.receive()) is not None:
+            message, sockets = received
+            if message.get("answers") == request:
+                return sockets
+            for each in sockets:
+                each.close()
+        return []

@@ -1,0 +1,168 @@
+"""Starts a version whenever a file has changed, and keeps the last one that could start.
+
+The supervisor imports nothing of the application, and each version is a process of its own: no module is ever stale.
+The next process is started early, imports the gateway, and waits: only the application is left to import when you save
+a file.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import NoReturn
+
+from gateway.exit_codes import FORCED, OK
+from gateway.reload.channel import Message
+from gateway.reload.version import Version
+from gateway.reload.watched import Watched
+from gateway.reload.watching import changes, forget_bytecode
+
+RETIRING = 3
+"""Versions that may finish what they have accepted. If there are more, the oldest is killed."""
+
+
+class Supervisor:
+    """Runs versions of this command, with ``file``, until a signal."""
+
+    def __init__(self, file: Path) -> None:
+        self._watched = Watched(frozenset({file.parent}), frozenset({file}))
+        self._watching: asyncio.Task[None] | None = None
+        self._changed: set[Path] = set()
+        """What changed since the version that serves began."""
+        self._serving: Version | None = None
+        self._candidate: Version | None = None
+        """The version that imports the application, and may fail."""
+        self._standby: Version | None = None
+        """The process of the next version, which waits for a change."""
+        self._retiring: list[Version] = []
+        self._signals = 0
+        self._events: asyncio.Queue[tuple[Version | None, Message]] = asyncio.Queue()
+
+    async def run(self) -> int:
+        """Return the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, lambda: self._events.put_nowait((None, {"do": "stop"})))
+        self._watch()
+        await self._begin()
+        while not self._signals or self._versions():
+            await self._handle(*await self._events.get())
+        if self._watching is not None:
+            self._watching.cancel()
+        return FORCED if self._signals > 1 else OK
+
+    async def _handle(self, version: Version | None, message: Message) -> None:
+        """Do what an event asks for. Of a version that no longer counts, nothing is heard."""
+        if version is not None and version not in self._versions():
+            return
+        acts: dict[str, Callable[[], Awaitable[None] | None]] = {
+            "changed": lambda: self._change(message["paths"]),
+            "imported": lambda: self._note(version, message["files"]),
+            "watch": lambda: self._watch(Watched.of(message)),
+            "ready": self._promote,
+            "ended": lambda: self._forget(version, message["code"]),
+            "stop": self._stop,
+        }
+        if (doing := acts[message["do"]]()) is not None:
+            await doing
+
+    async def _change(self, paths: set[Path]) -> None:
+        self._changed |= paths
+        await self._begin()
+
+    def _note(self, version: Version | None, files: list[str]) -> None:
+        if version is not None:
+            version.imported = frozenset(map(Path, files))
+
+    async def _begin(self) -> None:
+        """Let a version begin with what the files say now."""
+        if self._signals:
+            return
+        if self._candidate is not None:
+            self._candidate.kill()
+            await self._candidate.ended()
+            self._resume()
+        forget_bytecode(self._changed)
+        if self._standby is not None and self._standby.imported & self._changed:
+            self._standby.kill()
+            self._standby = None
+        self._candidate = self._standby or await self._start()
+        self._standby = None
+        self._candidate.begin(self._changed)
+
+    async def _promote(self) -> None:
+        """The candidate serves, and has told the version before it to give way."""
+        if self._serving is not None:
+            self._retiring.append(self._serving)
+        self._serving, self._candidate = self._candidate, None
+        self._changed.clear()
+        for each in self._retiring[:-RETIRING]:
+            each.kill()
+        await self._prepare()
+
+    async def _forget(self, version: Version | None, code: int) -> None:
+        """Go on without a process that has ended."""
+        if version is self._candidate:
+            self._candidate = None
+            await self._fall_back()
+        elif version is self._serving:
+            self._serving = None
+            self._print(f"the process ended with code {code}; the next one starts when a file changes")
+        elif version is self._standby:
+            self._standby = None
+        else:
+            self._retiring = [each for each in self._retiring if each is not version]
+
+    async def _fall_back(self) -> None:
+        self._resume()
+        self._print("the version before keeps running" if self._serving else "nothing runs until a file changes")
+        await self._prepare()
+
+    def _resume(self) -> None:
+        if self._serving is not None:
+            self._serving.resume()
+
+    async def _prepare(self) -> None:
+        """Start the process of the next version. It takes over from the one that serves now."""
+        if self._standby is not None:
+            self._standby.kill()
+        self._standby = None if self._signals else await self._start()
+
+    async def _start(self) -> Version:
+        return await Version.start(self._serving, lambda version, message: self._events.put_nowait((version, message)))
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._standby is not None:
+            self._standby.kill()
+        for each in self._versions():
+            each.stop() if self._signals == 1 else each.force()
+
+    def _print(self, text: str) -> None:
+        """Tell the operator what becomes of a mistake, which the version itself has explained."""
+        if not self._signals:
+            sys.stderr.write(f"reload: {text}\n")
+
+    def _versions(self) -> list[Version]:
+        every = (*self._retiring, self._serving, self._candidate, self._standby)
+        return [each for each in every if each is not None]
+
+    def _watch(self, watched: Watched | None = None) -> None:
+        """Watch the files of the present version; ``watched``: what it consists of, if that is known by now."""
+        if self._watching is not None and watched in (None, self._watched):
+            return
+        self._watched = watched or self._watched
+        if self._watching is not None:
+            self._watching.cancel()
+        self._watching = asyncio.create_task(self._report_changes(self._watched))
+
+    async def _report_changes(self, watched: Watched) -> None:
+        async for paths in changes(watched):
+            self._events.put_nowait((None, {"do": "changed", "paths": paths}))
+
+
+def supervise(file: str) -> NoReturn:
+    """Run versions of this command until a signal."""
+    sys.exit(asyncio.run(Supervisor(Path(os.path.realpath(file))).run()))

@@ -1,0 +1,107 @@
+"""One version of the code: a process, as the supervisor that started it sees it."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.reload.channel import Channel, Message
+
+ENVIRONMENT = "GATEWAY_RELOAD"
+"""Set for a version's process: the descriptors of its channel, and of that of the version before if there is one."""
+_FIRST_PASSED = 3
+"""The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
+
+Tell = Callable[["Version", Message], None]
+
+
+class Version:
+    """A process that imports the gateway, waits for :meth:`begin`, and then serves if it can.
+
+    The supervisor holds its end of a version's channel, and gives a copy to the successor: that asks for the version's
+    sockets, and tells it to give way. A version says nothing of itself after it is ready, so that all that comes then
+    is an answer to the successor.
+    """
+
+    def __init__(self, process: asyncio.subprocess.Process, end: socket.socket, tell: Tell) -> None:
+        self.imported: frozenset[Path] = frozenset()
+        """What it has imported before :meth:`begin` that is the user's own: a scope type that is being developed."""
+        self._process = process
+        self._channel = Channel(end)
+        self._tell = tell
+        self._tasks = [asyncio.create_task(each) for each in (self._listen(), self._wait())]
+
+    @classmethod
+    async def start(cls, predecessor: Self | None, tell: Tell) -> Self:
+        """Start a process; ``tell`` gets what it says, and that it has ended.
+
+        It begins with Ctrl+C blocked, which the terminal sends to every process: while it waits it has nothing to say.
+        """
+        ours, theirs = socket.socketpair()
+        channels = [theirs.fileno(), *([predecessor.descriptor] if predecessor is not None else [])]
+        environment = os.environ | {ENVIRONMENT: " ".join(map(str, channels))}
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            with theirs:
+                process = await asyncio.create_subprocess_exec(
+                    sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *_passed()]
+                )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return cls(process, ours, tell)
+
+    @property
+    def descriptor(self) -> int:
+        return self._channel.descriptor
+
+    def begin(self, changed: Collection[Path]) -> None:
+        """Let it import the application, because of what ``changed``, and serve."""
+        self._channel.send({"do": "begin", "changed": sorted(map(str, changed)), "at": time.time()})
+
+    def resume(self) -> None:
+        """Let it go on: its successor has not come up."""
+        self._channel.send({"do": "resume"})
+
+    def stop(self) -> None:
+        """Let it end as at SIGTERM. A signal would be the second one, where Ctrl+C was the first."""
+        self._channel.send({"do": "stop"})
+
+    def force(self) -> None:
+        """End it as a second signal does."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._send_signal(number)
+
+    def kill(self) -> None:
+        self._send_signal(signal.SIGKILL)
+
+    async def ended(self) -> None:
+        """Wait for its end."""
+        await self._process.wait()
+
+    def _send_signal(self, number: signal.Signals) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def _listen(self) -> None:
+        while (received := await self._channel.receive()) is not None:
+            self._tell(self, received[0])
+            if received[0]["do"] == "ready":
+                return
+
+    async def _wait(self) -> None:
+        code = await self._process.wait()
+        self._tasks[0].cancel()
+        await asyncio.wait(self._tasks[:1])
+        self._channel.close()
+        self._tell(self, {"do": "ended", "code": code})
+
+
+def _passed() -> list[Any]:
+    """Return the descriptors of sockets that systemd has passed to this process, for servers with ``bind: fd:3``."""
+    return list(range(_FIRST_PASSED, _FIRST_PASSED + int(os.environ.get("LISTEN_FDS") or 0)))

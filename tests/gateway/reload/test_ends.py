@@ -1,0 +1,67 @@
+"""How `gateway run --reload` ends: none of its processes is left, and none complains."""
+
+import socket
+from collections.abc import Callable
+
+from servers.edited import Edited
+from servers.site import until
+
+Start = Callable[..., Edited]
+HANDLERS = """
+import asyncio
+
+async def app(scope, receive, send):
+    if scope["type"] != "http":
+        return
+    if scope["path"] == "/hang":
+        print("HANGING", flush=True)
+        await asyncio.sleep(3600)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"ok"})
+"""
+FILES = {
+    "gateway.yaml": "servers: {web: {protocol: http, bind: '127.0.0.1:PORT'}}\napplication: ended_handlers.app\n",
+    "ended_handlers.py": HANDLERS,
+}
+
+
+def test_ctrl_c_ends_every_process_once(start: Start) -> None:
+    run = start(FILES)
+    run.answers("ok")
+    run.interrupt()
+    assert run.process.wait(20) == 0
+    assert run.group() == []
+    assert run.said().endswith("INFO    stopped: 0 lost\n")
+    assert "Traceback" not in run.said()
+    assert "interrupted" not in run.said()
+
+
+def test_versions_end_with_a_supervisor_that_is_killed(start: Start) -> None:
+    run = start(FILES)
+    run.answers("ok")
+    run.process.kill()
+    run.process.wait(20)
+    until(lambda: run.group() == [], run.said)
+
+
+def test_it_waits_for_a_file_that_can_start(start: Start) -> None:
+    run = start(FILES | {"ended_handlers.py": "def app(:"})
+    run.says("nothing runs until a file changes")
+    run.write("ended_handlers.py", HANDLERS)
+    run.answers("ok")
+    run.process.terminate()  # the supervisor alone, as `kill` does
+    assert run.process.wait(20) == 0
+    assert run.group() == []
+
+
+def test_a_second_signal_ends_it_at_once(start: Start) -> None:
+    run = start(FILES)
+    run.answers("ok")
+    with socket.create_connection(("127.0.0.1", run.port)) as client:
+        client.sendall(b"GET /hang HTTP/1.1\r\nHost: here\r\n\r\n")
+        run.says("HANGING")
+        run.process.terminate()
+        run.says("draining")
+        run.process.terminate()
+        assert run.process.wait(20) == 1
+    assert run.group() == []
