@@ -10,7 +10,7 @@ import typer
 
 from gateway.arrivals import Arrival
 from gateway.cli.running import control_places
-from gateway.cli.terminal import File, fail, print_error, print_text
+from gateway.cli.terminal import AsJSONLines, File, fail, print_error, print_text
 from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import has_colours
@@ -24,7 +24,6 @@ Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl+C
 Lines = Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, metavar="N", help="How many of the last ones.")]
 OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this scope type, such as mqtt.")]
 OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only routes and targets with this text.")]
-AsLines = Annotated[bool, typer.Option("--json", help="For programs: one JSON object a line.")]
 
 
 def tail(
@@ -33,7 +32,7 @@ def tail(
     lines: Lines = 20,
     type: OfType = None,
     route: OfRoute = None,
-    as_json: AsLines = False,
+    as_json: AsJSONLines = False,
 ) -> None:
     """Show what arrived at the running gateway, and what became of it: route, handler, verdict, time.
 

@@ -42,6 +42,11 @@ AsJSON = Annotated[
 ]
 
 
+AsJSONLines = Annotated[
+    bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON object on each line.")
+]
+
+
 def file_of(given: str | None) -> str:
     if chosen := given or Chosen.file:
         return chosen

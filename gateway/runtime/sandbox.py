@@ -20,7 +20,9 @@ from gateway.scopes.installed import KINDS
 from gateway.scopes.outgoing import outgoing_servers
 from gateway.sender import sender
 from gateway.services import Service, entered, install
+from gateway.store import OperatorStore
 from gateway.threads import thread_pool
+from protocols.errors import describe_error
 from protocols.wakeup import Wakeup
 
 PATIENCE = 30.0
@@ -57,8 +59,8 @@ class Sandbox:
         return self
 
     async def _start(self) -> None:
-        gateway, before = self._gateway, install(self._services)
-        self._open.callback(install, before)
+        gateway = self._gateway
+        install(self._services)  # for good: a thread that outlives its handler must not find the real store
         self._open.enter_context(entered(self._services))
         self._open.callback(arrivals.get().listen(self._take))
         self._open.push_async_callback(self._close)
@@ -78,6 +80,7 @@ class Sandbox:
         await self._services[sender].stop(0.0)
         if gateway.dispatcher is not None:
             await gateway.dispatcher.stop(0.0)
+            self.unsent.update(await _waiting(gateway.dispatcher.deliveries.store))
             await gateway.dispatcher.close()
         if gateway.submission is not None:
             await gateway.submission.close()
@@ -103,6 +106,8 @@ class Sandbox:
                 await run.run()
         except TimeoutError:
             return Became(f"no answer within {PATIENCE:g} s")
+        except Exception as error:  # the scope was changed by hand
+            return Became("cannot be run", error=describe_error(error))
         finally:
             self.unsent.update(kind for kind in map(_sent_kind, run.sent) if kind in self._outlets)
         arrived = [each for each in self._arrived if not each.attempt]
@@ -131,6 +136,15 @@ class Sandbox:
                     await self._wakeup.wait()
         except TimeoutError:
             return None
+
+
+async def _waiting(store: OperatorStore) -> Counter[str]:
+    """Count the items that have not come to an outlet, by scope type."""
+    waiting, after = Counter[str](), ""
+    while page := await store.outgoing(after=after):
+        waiting.update(item.type for item in page)
+        after = page[-1].id
+    return waiting
 
 
 def _sent_kind(event: Mapping[str, Any]) -> str:

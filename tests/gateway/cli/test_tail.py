@@ -23,7 +23,7 @@ from servers.site import ROOT, unstamped, until
 from websockets.sync.client import connect
 
 HANDLERS = """
-from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer
+from gateway import AsyncHttpConsumer, AsyncMqttConsumer, AsyncWebsocketConsumer, EmailConsumer, SMSConsumer, publish
 
 class Web(AsyncHttpConsumer):
     async def handle(self, body):
@@ -50,11 +50,13 @@ class Tickets(EmailConsumer):
 
 class Orders(EmailConsumer):
     def receive(self, message):
+        publish("orders/new", "1")
         if message["Subject"] == "crash":
             raise KeyError("order")
 
 class Texts(SMSConsumer):
     def receive(self, text, media):
+        publish("texts/new", "1")
         self.reply(f"thank you for {text}")
 """
 FILE = """
@@ -240,7 +242,7 @@ def test_the_same_code_gives_the_same_verdicts(place: Place, recording: Path) ->
     done = run(place.folder, "replay", recording.name, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    assert (found["replayed"], found["unsent"]) == (9, {"email": 1, "sms": 1})
+    assert (found["replayed"], found["unsent"]) == (9, {"email": 1, "mqtt": 1, "sms": 1})
     (difference,) = found["differences"]
     assert (difference["what"], difference["left_out"]) == ("GET /account", ["cookie"])
     assert difference["then"]["answer"] == "200"
