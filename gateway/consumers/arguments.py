@@ -62,16 +62,3 @@ def dictionary(helper: str, argument: str, given: Any, wanted: str) -> Mapping[s
     if not isinstance(given, Mapping):
         raise wrong(helper, argument, given, wanted)
     return given
-
-
-def layer_message(helper: str, argument: str, given: Any) -> dict[str, Any]:
-    """Return a dict with ``type``."""
-    if type(given) is not dict:
-        given = dict(dictionary(helper, argument, given, f"a dict with a type, such as {_EXAMPLE}"))
-    if type(given.get("type")) is not str:
-        raise TypeError(f"{helper}: {argument} has no text under 'type'; write one, as in {_EXAMPLE}")
-    message: dict[str, Any] = given
-    return message
-
-
-_EXAMPLE = '{"type": "reading.new", "value": 21.5}'

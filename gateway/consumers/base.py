@@ -9,7 +9,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
-from gateway.consumers import arguments
+from gateway.consumers import message_arguments
 from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, require, writes
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
@@ -215,7 +215,8 @@ class Consumer(Generic[R]):
         must not come by the layer, and a mistake elsewhere must not end this connection."""
         while True:
             message = await self.channel_layer.receive(self.channel_name)
-            if message.get("type") in self._layer_handlers:
+            kind = message.get("type")
+            if type(kind) is str and kind in self._layer_handlers:
                 return message
             tell_unhandled(type(self), self._layer_handlers, self.scope, message)
 
@@ -359,7 +360,7 @@ class Consumer(Generic[R]):
 
     def group_add(self, name: str) -> R:
         """Join a group of the channel layer, until this consumer ends."""
-        return self.perform(self._group_add(arguments.name("group_add", "name", name, _GROUP)))
+        return self.perform(self._group_add(message_arguments.group_name("group_add", "name", name)))
 
     async def _group_add(self, name: str) -> None:
         if not self._layer_handlers:
@@ -369,13 +370,9 @@ class Consumer(Generic[R]):
 
     def group_send(self, name: str, message: Mapping[str, Any]) -> R:
         """Send ``message``, a dict with ``type``, to everyone in a group."""
-        arguments.name("group_send", "name", name, _GROUP)
-        message = arguments.layer_message("group_send", "message", message)
-        origins.note(message)
-        return self.perform(get_channel_layer().group_send(name, message))
-
-
-_GROUP = "the name of a group, which is text"
+        checked = message_arguments.layer_message("group_send", name, message)
+        origins.note(checked)
+        return self.perform(get_channel_layer().group_send(name, checked))
 
 
 class AsyncForm(Consumer[Awaited]):

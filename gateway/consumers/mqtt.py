@@ -5,7 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers import arguments
+from gateway.consumers import arguments, message_arguments
 from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
@@ -204,17 +204,10 @@ class MqttConnection(Consumer[R]):
         *,
         wait: bool,
     ) -> R:
-        if type(topic) is not str:
-            arguments.name(helper, "topic", topic, "text, such as sensors/1/temperature")
-        if type(payload) is not bytes:
-            payload = arguments.content(helper, "payload", payload, _OF_OTHERS)
-        if type(qos) is not int:
-            arguments.integer(helper, "qos", qos, "0, 1 or 2")
-        if not isinstance(retain, int):
-            raise arguments.wrong(helper, "retain", retain, "True or False")
-        event = {"type": "mqtt.send", "topic": topic, "payload": payload, "qos": qos, "retain": retain}
+        data = message_arguments.publication(helper, topic, payload, qos, retain, properties)
+        event = {"type": "mqtt.send", "topic": topic, "payload": data, "qos": qos, "retain": retain}
         if properties is not None:
-            event["properties"] = _properties(helper, properties)
+            event["properties"] = dict(properties)
         if wait:
             event["wait"] = True
         return self.perform(self._emit(event))
@@ -226,15 +219,8 @@ class MqttConnection(Consumer[R]):
 
     def _say(self, helper: str, type: str, properties: Properties | None, **keys: Any) -> R:
         if properties is not None:
-            keys["properties"] = _properties(helper, properties)
+            keys["properties"] = dict(message_arguments.mqtt_properties(helper, properties))
         return self.perform(self._emit({"type": type, **keys}))
-
-
-_OF_OTHERS = ", such as str(value); for JSON call publish_json(topic, content)"
-
-
-def _properties(helper: str, given: Properties) -> dict[str, Any]:
-    return dict(arguments.dictionary(helper, "properties", given, "a dict of MQTT 5 properties, or None"))
 
 
 def _code(helper: str, given: Any, example: str) -> int:

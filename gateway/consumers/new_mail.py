@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, fields, replace
 from difflib import get_close_matches
 from typing import Any, TypedDict
 
+from gateway.consumers import arguments
 from protocols.asgi import DSNRequest
 from protocols.mail.compose import Addresses, Attachable, Content
 
@@ -108,5 +109,27 @@ def new_mail(
         meant = "".join(f"; did you mean {each!r}?" for each in get_close_matches(name, known, n=1))
         raise TypeError(f"{helper}() got an unexpected keyword argument {name!r}{meant}")
     plain = {name: value for name, value in given.items() if value is not None}
+    for name, value in plain.items():
+        _check(helper, name, value)
     attachments = tuple(plain.get("attachments", ()))
     return NewMail(to=to, **{"mail_from": mail_from, **plain, "attachments": attachments})
+
+
+_FORMS: Mapping[str, tuple[type, str]] = {
+    "headers": (Mapping, 'a dict, such as {"X-Ticket": "7"}'),
+    "context": (Mapping, 'a dict, such as {"name": "Ann"}'),
+    "inline": (Mapping, 'a dict, such as {"logo": path}'),
+    "dsn": (Mapping, 'a dict, such as {"notify": ["failure"]}'),
+    "attachments": (Iterable, 'a list, such as [path] or [("a.csv", content)]'),
+}
+_ADDRESSES = frozenset({"cc", "bcc", "reply_to"})
+"""They are checked where each is read."""
+
+
+def _check(helper: str, name: str, given: Any) -> None:
+    if name in _FORMS:
+        kind, wanted = _FORMS[name]
+        if not isinstance(given, kind) or isinstance(given, str | bytes):
+            raise arguments.wrong(helper, name, given, wanted)
+    elif name not in _ADDRESSES:
+        arguments.text(helper, name, given)

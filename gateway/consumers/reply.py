@@ -1,7 +1,7 @@
 """The helpers by which a handler of mail decides, answers, forwards and sends."""
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property, partial
 from typing import ClassVar, Generic, TypeVar, Unpack
 
@@ -135,6 +135,10 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     ) -> R:
         """Send ``message``, which is RFC 5322 already, to the recipients ``rcpt_to``. The other arguments are those of
         :meth:`send`."""
+        if not isinstance(message, bytes | bytearray | memoryview):
+            raise arguments.wrong("send_message", "message", message, "bytes, such as message.as_bytes()")
+        if isinstance(rcpt_to, str | bytes) or not isinstance(rcpt_to, Iterable):
+            raise arguments.wrong("send_message", "rcpt_to", rcpt_to, 'a list, such as ["ann@example.org"]')
         return self.perform(self._send(WrittenMail(mail_from, rcpt_to, message, "", dsn), wait))
 
     def token_address(self, token: str, to: str, *, from_: str = "") -> str:

@@ -1,9 +1,9 @@
 """Consumers of the sms scope: one instance for each text or delivery receipt."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
-from gateway.consumers import arguments
+from gateway.consumers import arguments, message_arguments
 from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
 from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
@@ -33,10 +33,8 @@ class SMSMethods(Consumer[R]):
 
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
         """Answer the sender. ``media`` are URLs, of pictures say."""
-        arguments.text("reply", "text", text)
-        if isinstance(media, str | bytes) or not isinstance(media, Iterable):
-            raise arguments.wrong("reply", "media", media, 'a list of URLs, such as ["https://example.org/a.png"]')
-        return self.perform(self._emit({"type": "sms.send", "text": text, "media": list(media)}))
+        urls = message_arguments.text_message("reply", text, media)
+        return self.perform(self._emit({"type": "sms.send", "text": text, "media": urls}))
 
     def accept(self) -> R:
         return self.perform(self._emit({"type": "sms.accept"}))

@@ -35,7 +35,7 @@ class InMemoryChannelLayer:
 
     async def send(self, channel: str, message: dict[str, Any]) -> None:
         """Queue ``message`` (a dict with ``type``) for the reader of ``channel``. May be called from any loop."""
-        origins.note_own(message)
+        origins.note(message)
         await self._send(channel, message)
 
     async def _send(self, channel: str, message: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ class InMemoryChannelLayer:
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         """Queue ``message`` for every channel of ``group``."""
-        origins.note_own(message)
+        origins.note(message)
         await checkpoint()
         for channel in list(self._groups.get(group, ())):
             await self._send(channel, message)

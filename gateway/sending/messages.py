@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol, TypeVar, Unpack
 
+from gateway.consumers import arguments, message_arguments
 from gateway.consumers.new_mail import MailArguments, new_mail
+from gateway.layers import origins
 from gateway.sender import Sender
 from gateway.threads import run_in_thread
 from protocols.events import Event
@@ -72,7 +74,8 @@ def publish(
     """
     from protocols.mqtt.events import publication  # imports what MQTT is made of
 
-    return EventMessage(partial(publication, topic, payload, qos, retain, properties), via)
+    data = message_arguments.publication("publish", topic, payload, qos, retain, properties)
+    return EventMessage(partial(publication, topic, data, qos, retain, properties), via)
 
 
 def send_text(to: str, text: str, *, media: Sequence[str] = (), from_: str = "", via: str = "") -> Message[str]:
@@ -81,7 +84,9 @@ def send_text(to: str, text: str, *, media: Sequence[str] = (), from_: str = "",
     ``media`` are URLs. ``from_`` is your number, by default the ``number`` of the server. ``via`` names the server,
     where the file has several for texts.
     """
-    return EventMessage(partial(text_message, to, text, media, from_), via)
+    urls = message_arguments.text_message("send_text", text, media)
+    arguments.text("send_text", "to", to, "a number, such as +447700900123, as text")
+    return EventMessage(partial(text_message, to, text, urls, from_), via)
 
 
 def send_mail(to: Addresses, *, via: str = "", **mail: Unpack[MailArguments]) -> Message[str]:
@@ -104,4 +109,6 @@ def send_mail(to: Addresses, *, via: str = "", **mail: Unpack[MailArguments]) ->
 
 def group_send(group: str, message: dict[str, Any]) -> Message[None]:
     """Send ``message``, a dict with ``type``, to everyone in a group of the channel layer."""
-    return GroupMessage(group, message)
+    checked = message_arguments.layer_message("group_send", group, message)
+    origins.note(checked)
+    return GroupMessage(group, checked)

@@ -2,7 +2,9 @@
 
 import json
 import linecache
+import re
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,6 +25,9 @@ from gateway import (
     SMSConsumer,
     WebsocketConsumer,
 )
+from gateway.sender import sender
+from gateway.sending import group_send, publish, send_mail, send_text
+from gateway.services import entered
 
 FIRST: dict[str, dict[str, Any]] = {
     "http": {"type": "http.request", "body": b"", "more_body": False},
@@ -93,7 +98,7 @@ MISTAKES = [
     ("websocket", "accept(headers=5)", "accept: headers is an int; write a dict, such as"),
     ("websocket", "group_send('all', 'hello')", "group_send: message is a str; write a dict with a type, such as"),
     ("websocket", "group_send('all', {'text': 'x'})", "group_send: message has no text under 'type'; write one, as in"),
-    ("websocket", "group_send({'type': 'x'}, 'all')", "group_send: name is a dict; write the name of a group"),
+    ("websocket", "group_send({'type': 'x'}, 'all')", "group_send: group is a dict; write the name of a group"),
     ("websocket", "group_add(None)", "group_add: name is None; write the name of a group, which is text"),
     ("mqtt", "publish(b't', 'x')", "publish: topic is a bytes; write text, such as sensors/1/temperature"),
     ("mqtt", "publish('t', {'a': 1})", "publish: payload is a dict; write bytes or text, such as str(value); for JSON"),
@@ -120,6 +125,19 @@ MISTAKES = [
     ("email", "reject('no', '550')", "reject: code is a str; write an integer from 500 to 599"),
     ("email", "defer(30)", "defer: reason is an int; write text; the seconds come after it"),
     ("email", "defer('x', '30')", "defer: retry_after is a str; write a number of seconds"),
+    ("email", "reply({'a': 1})", "reply: text is a dict; write text"),
+    ("email", "reply('x', html=b'<p>')", "reply: html is a bytes; write text"),
+    ("email", "reply('x', headers=['a'])", "reply: headers is a list; write a dict, such as"),
+    ("email", "send('ann@example.org', subject=5)", "send: subject is an int; write text"),
+    (
+        "email",
+        "send('ann@example.org', text='x', attachments='a.pdf')",
+        "send: attachments is a str; write a list",
+    ),
+    ("email", "send('ann@example.org', text='x', context='a')", "send: context is a str; write a dict, such as"),
+    ("email", "forward('ann@example.org', text=5)", "forward: text is an int; write text"),
+    ("email", "send_message('x', ['ann@example.org'])", "send_message: message is a str; write bytes, such as"),
+    ("email", "send_message(b'x', 'ann@example.org')", "send_message: rcpt_to is a str; write a list, such as"),
     ("sms", "reply({'a': 1})", "reply: text is a dict; write text"),
     ("sms", "reply(None)", "reply: text is None; write text"),
     ("sms", "reply('x', 'https://example.org/a.png')", "reply: media is a str; write a list of URLs, such as"),
@@ -183,6 +201,26 @@ PLAIN: list[tuple[str, str, list[dict[str, Any]]]] = [
 @pytest.mark.parametrize(("kind", "call", "sent"), PLAIN)
 async def test_a_plain_meaning_works(kind: str, call: str, sent: list[dict[str, Any]], is_async: bool) -> None:
     assert await said(kind, call, is_async=is_async) == sent
+
+
+@pytest.mark.parametrize(
+    ("call", "sentence"),
+    [
+        (lambda: publish("t", {"a": 1}), "publish: payload is a dict; write bytes or text"),
+        (lambda: publish(b"t", "x"), "publish: topic is a bytes; write text"),
+        (lambda: send_text(447700900123, "x"), "send_text: to is an int; write a number, such as"),
+        (
+            lambda: send_text("+447700900123", "x", media="https://example.org/"),
+            "send_text: media is a str; write",
+        ),
+        (lambda: send_mail("ann@example.org", text={"a": 1}), "send_mail: text is a dict; write text"),
+        (lambda: group_send("all", "x"), "group_send: message is a str; write a dict with a type"),
+        (lambda: group_send("all", {"text": "x"}), "group_send: message has no text under 'type'"),
+    ],
+)
+def test_the_helpers_for_any_code_are_told_the_same(call: Callable[[], Any], sentence: str) -> None:
+    with entered({sender: object()}), pytest.raises(TypeError, match=re.escape(sentence)):
+        call()
 
 
 async def test_a_header_that_http_cannot_send_is_told_by_its_name() -> None:

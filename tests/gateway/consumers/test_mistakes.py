@@ -96,6 +96,11 @@ class Notify(HttpConsumer):
         self.group_send("all", {"type": "chat.mesage", "text": "from a thread"})
         self.respond_json({"told": True})
 
+class Announce(HttpConsumer):
+    def handle(self, body):
+        group_send("all", {"type": "chat.massage", "text": "from anywhere"})
+        self.respond_json({"told": True})
+
 async def crash(scope, receive, send):
     raise KeyError("order")  # as imported
 
@@ -114,6 +119,7 @@ routes:
   http:
     - {path: page, app: shop.RawPage}
     - {path: notify, app: "shop:Notify"}
+    - {path: announce, app: shop.Announce}
     - {path: crash, app: shop.crash}
     - {path: other, app: shop.app}
   websocket:
@@ -251,13 +257,15 @@ def test_a_forgotten_await_is_told_by_its_line(mistaken: Mistaken) -> None:
 
 def test_a_layer_message_that_nobody_handles_names_its_sender_and_ends_nobody(mistaken: Mistaken) -> None:
     with mistaken.websocket("member") as first, mistaken.websocket("member") as second:
-        assert json.loads(mistaken.get("notify").content) == {"told": True}
+        for path in ("notify", "announce"):
+            assert json.loads(mistaken.get(path).content) == {"told": True}
         first.send("websocket.disconnect")
         first.send("chat.message")
         assert first.recv(20) == second.recv(20) == "chat.message"
     said = "websocket /member: Member has no @layer_event method for "
-    notify, member = line('"chat.mesage"'), line('{"type": text')
+    notify, announce, member = line('"chat.mesage"'), line('"chat.massage"'), line('{"type": text')
     mistaken.says(f"{said}'chat.mesage', sent at shop.py:{notify}; did you mean 'chat.message'? The message is dropped")
+    mistaken.says(f"{said}'chat.massage', sent at shop.py:{announce}; did you mean")
     mistaken.says(f"{said}'websocket.disconnect', sent at shop.py:{member}; it has 'chat.message'. The message is")
     assert mistaken.log.count("chat.mesage'") == 1, "two members, one line"
 

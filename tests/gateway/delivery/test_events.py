@@ -296,7 +296,7 @@ def among_groups(consumer: Any) -> Any:
         (lambda mail: mail.reject("no", code=True), "code is a bool"),
         (lambda mail: mail.reject(b"no"), "reason is a bytes; write text"),
         (lambda mail: mail.defer(retry_after="5"), "retry_after is a str; write a number of seconds"),
-        (lambda mail: mail.send_message(MAIL, "ann@x.org"), "rcpt_to is 'ann@x.org'; write a list"),
+        (lambda mail: mail.send_message(MAIL, "ann@x.org"), "rcpt_to is a str; write a list"),
         (lambda mail: mail.send_message(MAIL, []), "rcpt_to is a list; write a list of one or more"),
         (lambda mail: mail.send_message(MAIL, ["ann"]), "an address is malformed"),
         (lambda mail: mail.send_message(MAIL, [None]), "an address is None"),
