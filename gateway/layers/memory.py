@@ -41,7 +41,7 @@ class InMemoryChannelLayer:
     async def _send(self, channel: str, message: dict[str, Any]) -> None:
         await checkpoint()
         home = self._loop
-        if home is None or home is asyncio.get_running_loop():
+        if home is None or home is asyncio.get_running_loop() or home.is_closed():
             self._put(channel, dict(message))
         else:  # async_to_sync on a handler's thread brings a loop of its own, and queues are not thread-safe
             home.call_soon_threadsafe(self._put, channel, dict(message))

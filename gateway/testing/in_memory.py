@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from gateway.config.loader import ParsedConfig, load
 from gateway.delivery.direct import DirectSender
@@ -37,8 +37,25 @@ from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.server import Server
 
+P = ParamSpec("P")
+C = TypeVar("C", bound=ApplicationCommunicator)
+
+WEB = ("http", "websocket")
+"""The scope types of an http server."""
 LOOK_AGAIN = 0.002
 """Seconds between two looks at the store."""
+
+
+def played(make: Callable[Concatenate[Any, P], C], scope_type: str) -> Callable[Concatenate["InMemoryGateway", P], C]:
+    """The method that makes a communicator for the gateway's application. Its arguments are those of ``make``, without
+    the application."""
+
+    def method(self: "InMemoryGateway", /, *args: P.args, **kwargs: P.kwargs) -> C:
+        given: Any = self._given(scope_type) | kwargs
+        return make(self._app(scope_type), *args, **given)
+
+    method.__doc__ = make.__doc__
+    return method
 
 
 class InMemoryGateway:
@@ -124,33 +141,15 @@ class InMemoryGateway:
 
     # What arrives.
 
-    def http(self, method: str, path: str, body: bytes = b"", headers: Any = None, **more: Any) -> HttpCommunicator:
-        """A request, as :class:`HttpCommunicator` makes it. Webhooks of the file answer at their paths."""
-        return HttpCommunicator(self._web, method, path, body, headers, **self._here(), **more)
-
-    def websocket(self, path: str, headers: Any = None, **more: Any) -> WebsocketCommunicator:
-        """A WebSocket, as :class:`WebsocketCommunicator` makes it."""
-        return WebsocketCommunicator(self._web, path, headers, **self._here(), **more)
-
-    def mqtt(self, client_id: str = "device-1", **more: Any) -> MqttCommunicator:
-        """A connection of a device or, where the file has only a broker's client, ours to the broker."""
-        role = "server" if self._listener("mqtt", "mqtt") or not self._listener("mqtt") else "client"
-        given = {"role": role, "listener": self._listener("mqtt", "mqtt") or self._listener("mqtt") or "mqtt"}
-        return MqttCommunicator(self.built.app, client_id, **self._here(), **(given | more))
-
-    def email(self, to: Any, **more: Any) -> EmailCommunicator:
-        """A mail, as :class:`EmailCommunicator` makes it."""
-        given = {"listener": self._listener("email") or "mail"}
-        return EmailCommunicator(self.built.app, to, **self._here(), **(given | more))
-
-    def sms(self, text: str = "", sender: str = "+447700900123", **more: Any) -> SMSCommunicator:
-        """A text, as :class:`SMSCommunicator` makes it."""
-        given = {"listener": self._listener("sms") or "sms"}
-        return SMSCommunicator(self.built.app, text, sender, **self._here(), **(given | more))
+    http = played(HttpCommunicator, "http")
+    websocket = played(WebsocketCommunicator, "websocket")
+    mqtt = played(MqttCommunicator, "mqtt")
+    email = played(EmailCommunicator, "email")
+    sms = played(SMSCommunicator, "sms")
 
     def scope(self, scope: dict[str, Any]) -> ApplicationCommunicator:
         """A run over any scope."""
-        return ApplicationCommunicator(self.built.app, scope, **self._here())
+        return ApplicationCommunicator(self.built.app, scope, surroundings=self._surroundings())
 
     # Time, and what has to be waited for.
 
@@ -198,8 +197,8 @@ class InMemoryGateway:
         """Where sync handlers run."""
         return OneThread()
 
-    def _here(self) -> dict[str, Any]:
-        return {"surroundings": Surroundings(self.services, self.outbox, self._leave, self.state)}
+    def _surroundings(self) -> Surroundings:
+        return Surroundings(self.services, self.outbox, self._leave, self.state)
 
     def _leave(self, event: Event) -> None:
         """Take what an application sends in its scope, as the servers of the file would."""
@@ -207,16 +206,25 @@ class InMemoryGateway:
             raise LocalProtocolError("email.send: no submission server is configured")
         self.outbox.take(event)
 
-    @property
-    def _web(self) -> Application:
-        """The application with the webhooks that the first http server carries in front of it."""
-        found = next((server.app for server in self._made.servers if "http" in server.scope_types), None)
-        return self.built.app if found is None else found
+    def _app(self, scope_type: str) -> Application:
+        """The application or, for what comes over HTTP, the first http server's, with the webhooks in front of it."""
+        web = self._server("http") if scope_type in WEB else None
+        return self.built.app if web is None else web.app
 
-    def _listener(self, scope_type: str, protocol: str = "") -> str:
-        """The name of the first server with scopes of this type; empty if there is none."""
+    def _given(self, scope_type: str) -> dict[str, Any]:
+        """What the file says for a communicator."""
+        given: dict[str, Any] = {"surroundings": self._surroundings()}
+        server = self._server(scope_type)
+        if server is not None and scope_type not in WEB:
+            given["listener"] = server.name
+            if scope_type == "mqtt":
+                given["role"] = "client" if server.listener is None else "server"
+        return given
+
+    def _server(self, scope_type: str) -> Server | None:
+        """The first server that makes such scopes, rather one that listens than one that is a client."""
         fitting = [each for each in self._made.servers if scope_type in each.scope_types]
-        return next((each.name for each in fitting if protocol in ("", each.protocol)), "")
+        return next((each for each in fitting if each.listener is not None), next(iter(fitting), None))
 
     def _sandboxed(self) -> Gateway:
         """What was made, with those of its servers that are to start; what leaves goes to the outbox."""

@@ -1,6 +1,7 @@
 """The in-memory channel layer."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -49,3 +50,14 @@ async def test_a_forgotten_channel_holds_nothing() -> None:
     await layer.send("c", {"type": "x"})
     await layer.forget("c")
     assert layer._channels == {}
+
+
+def test_a_layer_whose_loop_is_closed_goes_on_with_the_next() -> None:
+    """Each test of a project has a loop of its own, and the layer is the process's."""
+    layer = InMemoryChannelLayer()
+
+    async def one(number: int) -> Any:
+        await layer.send("channel", {"type": "a", "number": number})
+        return await layer.receive("channel")
+
+    assert [asyncio.run(one(number))["number"] for number in (1, 2)] == [1, 2]
