@@ -13,7 +13,7 @@ BENCHMARKS := http_hello websocket_echo mqtt_qos0 mqtt_qos1 mqtt_fanout mqtt_fai
 LONG_BENCHMARKS := imap_large http_routed sync_consumers mqtt_soak
 SITE := examples/site/manage.py
 .DEFAULT_GOAL := help
-.PHONY: help install run test faults check shape peers bench bench-quick schema dist image
+.PHONY: help install run test faults check shape peers bench bench-quick schema docs dist image
 
 help:
 	@echo "make run          starts the example site, on loopback: installs what it needs, copies gateway.yaml.example"
@@ -23,6 +23,7 @@ help:
 	@echo "make faults       kill -9 and worse, SEEDS=20 times"
 	@echo "make bench-quick  our servers beside their peers: minutes; make bench takes its time"
 	@echo "make install      .venv with every extra"
+	@echo "make docs         the documentation as a site with a search; a dead link is an error"
 	@echo "make dist         the wheel and the source distribution, in dist/"
 	@echo "make image        the container image, where docker is"
 	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml and the diagrams of MQTT again"
@@ -66,6 +67,10 @@ check: install
 shape: install
 	@$(BIN)/python .ci/shape.py
 	@$(BIN)/python .ci/trace.py
+
+docs: install
+	$(BIN)/python .ci/site.py && cd build/docs && ../../$(BIN)/zensical build --strict
+	@echo "To read it: $(BIN)/python -m http.server --bind 127.0.0.1 -d build/docs/site"
 
 dist: install
 	$(BIN)/python -m build
