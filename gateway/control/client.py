@@ -4,6 +4,7 @@ import json
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -39,6 +40,8 @@ class Conversation:
         self._line = json.dumps(request).encode() + b"\n"
         self._selector = selectors.DefaultSelector()
         self._joined: set[Path] = set()
+        self._read: deque[bytes] = deque()
+        """Answers that have not been yielded."""
         trouble = self.join()
         if not len(self):
             self._selector.close()
@@ -74,16 +77,17 @@ class Conversation:
         return len(self._selector.get_map())
 
     def answers(self, seconds: float | None = None) -> Iterator[Answer]:
-        """Yield answers until every daemon has closed the connection or, with ``seconds``, until those have passed.
-        Raises ControlError if a daemon answers with an error."""
+        """Yield answers until every daemon has closed the connection or, with ``seconds``, until those have passed. The
+        next call goes on where this one was left. Raises ControlError if a daemon answers with an error."""
         ends = None if seconds is None else time.monotonic() + seconds
-        while self._selector.get_map():
+        while True:
+            while self._read:
+                yield _checked(json.loads(self._read.popleft()))
             left = None if ends is None else ends - time.monotonic()
-            if left is not None and left <= 0:
+            if not self._selector.get_map() or (left is not None and left <= 0):
                 return
             for key, _ in self._selector.select(left):
-                for line in self._lines(key):
-                    yield _checked(json.loads(line))
+                self._read += self._lines(key)
 
     def _lines(self, key: selectors.SelectorKey) -> list[bytes]:
         """The lines that have come whole. At the end of the connection it is closed."""

@@ -85,6 +85,15 @@ async def test_answers_come_in_order_and_the_connection_ends(tmp_path: Path) -> 
         assert await ask(tmp_path / "gateway.db", {"do": "count", "to": 3}) == [{"number": n} for n in range(3)]
 
 
+async def test_answers_that_came_together_are_given_one_by_one(tmp_path: Path) -> None:
+    def talk() -> list[int]:
+        with Conversation([tmp_path / "gateway.db"], {"do": "count", "to": 100}) as conversation:
+            return [next(conversation.answers(20))["number"] for _ in range(100)]
+
+    async with serving(tmp_path / "gateway.db"):
+        assert await asyncio.to_thread(talk) == list(range(100))
+
+
 async def test_only_this_user_may_connect(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
