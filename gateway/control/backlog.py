@@ -12,17 +12,18 @@ class Backlog(Generic[T]):
     """Keeps items until they are taken. Where there is no room for one, it is counted and forgotten."""
 
     def __init__(self, room: int) -> None:
-        self._room = room
+        self.room = room
+        """How much there is room for."""
         self._items: deque[tuple[T, int]] = deque()
         self._missed = 0
         self._wakeup = Wakeup()
 
     def put(self, item: T, size: int = 1) -> None:
         """Keep ``item``, which takes ``size`` of the room. Never waits."""
-        if size > self._room:
+        if size > self.room:
             self._missed += 1
         else:
-            self._room -= size
+            self.room -= size
             self._items.append((item, size))
         self._wakeup.wake()
 
@@ -38,6 +39,6 @@ class Backlog(Generic[T]):
             await self._wakeup.wait()
         missed, self._missed = self._missed, 0
         items = [item for item, _ in self._items]
-        self._room += sum(size for _, size in self._items)
+        self.room += sum(size for _, size in self._items)
         self._items.clear()
         return missed, items

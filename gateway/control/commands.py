@@ -46,12 +46,16 @@ async def tail(recent: Recent, request: Request) -> Answers:
     backlog = Backlog[Facts](UNREAD_ARRIVALS)
 
     def keep(arrival: Arrival) -> None:
-        if _fits(facts := arrival.facts(), request):
-            backlog.put(facts)
+        if not _fits(arrival.type, arrival.route, arrival.target, request):
+            return
+        if backlog.room:
+            backlog.put(arrival.facts())
+        else:  # a client that does not read costs as little as can be
+            backlog.miss()
 
     stop = arrivals.get().listen(keep)
     try:
-        fitting = [facts for facts in recent if _fits(facts, request)]
+        fitting = [each for each in recent if _fits(each["type"], each["route"], each["target"], request)]
         for facts in fitting[-last:] if last > 0 else ():
             yield {"arrival": facts}
         yield {"listening": True, "remembers": recent.remembers}
@@ -104,11 +108,12 @@ def _entry(arrival: Arrival) -> Entry:
     return Entry.of(arrival.facts(), arrival.scope, arrival.events or ())
 
 
-def _fits(facts: Facts, request: Request) -> bool:
-    wanted, route = request.get("type"), request.get("route")
-    if wanted and facts["type"] != wanted:
+def _fits(scope_type: str, route: str, target: str, request: Request) -> bool:
+    """Return whether an arrival is one that the request asks for."""
+    wanted, text = request.get("type"), request.get("route")
+    if wanted and scope_type != wanted:
         return False
-    return not route or str(route).casefold() in f"{facts['route']} -> {facts['target']}".casefold()
+    return not text or str(text).casefold() in f"{route} -> {target}".casefold()
 
 
 def _size(event: Mapping[str, Any]) -> int:
