@@ -23,7 +23,7 @@ def plan(folder: Path, files: Files) -> Plan:
     """Raises NoProject if ``folder`` has a file in whose place the project needs its own."""
     there = [name for name in files if os.path.lexists(folder / name)]
     if needed := [name for name in there if name not in _OPTIONAL]:
-        raise NoProject(f"{folder} has {' and '.join(needed)} already; nothing was written")
+        raise NoProject(f"{folder} has {', '.join(needed)} already; nothing was written")
     return Plan(folder, {name: text for name, text in files.items() if name not in there}, tuple(there))
 
 
