@@ -14,14 +14,14 @@ from gateway.runtime.daemon import Daemon
 
 
 def run_daemon(file: str, command: str, *, tries: bool) -> NoReturn:
-    _prepare()
+    prepare()
     samples = Path(file).absolute() if tries else None
     process.run(Daemon(built_to_run(load(file)), print_text, command, samples=samples).run())
 
 
 def run_version(file: str, command: str, *, tries: bool) -> NoReturn:
     """Run it as one of several versions."""
-    _prepare()
+    prepare()
     standby = Standby.of_environment()
     standby.wait()
     samples = Path(file).absolute() if tries else None
@@ -31,6 +31,7 @@ def run_version(file: str, command: str, *, tries: bool) -> NoReturn:
     process.run(VersionDaemon(gateway, print_text, command, standby, samples=samples).run())
 
 
-def _prepare() -> None:
-    signals.ignore()  # before anything of the application is imported, so that a module's own handler stays
+def prepare() -> None:
+    """Prepare this process to be a daemon's. Call this before anything of the application is imported."""
+    signals.ignore()  # this early, so that a handler that a module sets stays
     uncaught.take_over()

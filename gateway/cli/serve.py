@@ -9,10 +9,10 @@ import typer
 import yaml
 
 from gateway.cli.building import built_to_run
+from gateway.cli.daemon import prepare
 from gateway.cli.terminal import DEFAULT_FILE, print_text
 from gateway.config.loader import parse
-from gateway.logs import uncaught
-from gateway.runtime import process, signals
+from gateway.runtime import process
 from gateway.runtime.daemon import Daemon
 from gateway.scopes.installed import SERVERS
 
@@ -31,8 +31,7 @@ def serve(app: Annotated[str, typer.Argument(metavar="MODULE:APP")], **given: st
 
     Example: gateway serve main:app --http 8000 --mqtt 1883
     """
-    signals.ignore()  # before anything is imported, so that a module's own handler stays
-    uncaught.take_over()
+    prepare()
     text = file_for(app, {name.replace("_", "-"): address for name, address in given.items() if address is not None})
     gateway = built_to_run(parse(text, name=NAME, folder=Path.cwd()))
     print_text(f"# {DEFAULT_FILE} would say:\n{text}")

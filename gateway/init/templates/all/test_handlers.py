@@ -1,20 +1,14 @@
-"""Tests of handlers.py, without a server. Run pytest."""
+"""Tests of the whole gateway: gateway.yaml with its routes and handlers, in memory. Run pytest."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
-from gateway import TopicRouter, topic
-from gateway.testing import (
-    EmailCommunicator,
-    HttpCommunicator,
-    MqttCommunicator,
-    SMSCommunicator,
-    WebsocketCommunicator,
-)
+from gateway.testing import InMemoryGateway
 
 import handlers
 
-devices = TopicRouter([topic("sensors/{room}/temperature", handlers.Thermometer)])
+FILE = Path(__file__).with_name("gateway.yaml")
 
 
 @pytest.fixture(autouse=True)
@@ -24,12 +18,33 @@ def _nothing_measured() -> None:
 
 async def watch(payload: str) -> list[str]:
     """Open the page, publish as a device, and return what the page has shown."""
-    async with WebsocketCommunicator(handlers.Live, "/live/") as page, MqttCommunicator(devices) as device:
+    async with InMemoryGateway(FILE) as house, house.websocket("/live/") as page, house.mqtt("hall-1") as device:
         await page.connect()
         shown = [await page.receive_from()]
         await device.connect()
         await device.publish("sensors/hall/temperature", payload)
         return [*shown, await page.receive_from()]
+
+
+async def write(text: str) -> list[str]:
+    """Send the house a mail, and return the answers."""
+    async with InMemoryGateway(FILE) as house:
+        await house.email("house@example.org", subject="Warm?", text=text).get_verdict()
+        await house.settle()  # the route has a policy: the answer leaves by the outbox
+        return [answer.text.strip() for answer in house.outbox.mails]
+
+
+async def text(text: str) -> list[str]:
+    """Send the house a text, and return the answers."""
+    async with InMemoryGateway(FILE) as house:
+        sender = house.sms(text)
+        await sender.get_verdict()
+        return [answer.text for answer in sender.replies]
+
+
+async def get(path: str) -> int:
+    async with InMemoryGateway(FILE) as house:
+        return (await house.http("GET", path).get_response()).status
 
 
 def test_a_reading_is_acknowledged_and_shown() -> None:
@@ -41,19 +56,11 @@ def test_what_is_not_a_number_is_not_acknowledged() -> None:
         asyncio.run(watch("warm"))
 
 
-def test_a_mail_is_answered() -> None:
+def test_a_mail_and_a_text_are_answered() -> None:
     handlers.temperatures.update(hall=20)
-    mail = EmailCommunicator(handlers.AnswerMail, subject="Warm?", text="How warm is it?")
-    asyncio.run(mail.get_verdict())
-    assert [answer.text.strip() for answer in mail.outbox.mails] == ["hall: 20.0 °C"]
+    assert asyncio.run(write("How warm is it?")) == ["hall: 20.0 °C"]
+    assert asyncio.run(text("How warm is it?")) == ["hall: 20.0 °C"]
 
 
-def test_a_text_is_answered() -> None:
-    handlers.temperatures.update(hall=20)
-    sender = SMSCommunicator(handlers.AnswerText, "Warm?")
-    asyncio.run(sender.get_verdict())
-    assert [answer.text for answer in sender.replies] == ["hall: 20.0 °C"]
-
-
-def test_the_page_is_there() -> None:
-    assert asyncio.run(HttpCommunicator(handlers.Page, "GET", "/").get_response()).status == 200
+def test_there_is_one_page() -> None:
+    assert [asyncio.run(get("/")), asyncio.run(get("/other"))] == [200, 404]
