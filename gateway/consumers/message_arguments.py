@@ -10,8 +10,10 @@ _GROUP = "the name of a group, which is text"
 _EXAMPLE = '{"type": "reading.new", "value": 21.5}'
 
 
-def publication(helper: str, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any) -> bytes:
-    """Check what is published by MQTT, and return its payload."""
+def publication(
+    helper: str, topic: Any, payload: Any, qos: Any, retain: Any, properties: Any, otherwise: str = _OF_JSON
+) -> bytes:
+    """Check what is published by MQTT, and return its payload. ``otherwise`` says what to write for another value."""
     if type(topic) is not str:
         arguments.name(helper, "topic", topic, "text, such as sensors/1/temperature")
     if type(qos) is not int:
@@ -20,7 +22,7 @@ def publication(helper: str, topic: Any, payload: Any, qos: Any, retain: Any, pr
         raise arguments.wrong(helper, "retain", retain, "True or False")
     if properties is not None:
         mqtt_properties(helper, properties)
-    return arguments.content(helper, "payload", payload, _OF_JSON)
+    return arguments.content(helper, "payload", payload, otherwise)
 
 
 def mqtt_properties(helper: str, given: Any) -> Mapping[str, Any]:

@@ -74,7 +74,8 @@ def publish(
     """
     from protocols.mqtt.events import publication  # imports what MQTT is made of
 
-    data = message_arguments.publication("publish", topic, payload, qos, retain, properties)
+    otherwise = ", such as str(value) or json.dumps(value)"
+    data = message_arguments.publication("publish", topic, payload, qos, retain, properties, otherwise)
     return EventMessage(partial(publication, topic, data, qos, retain, properties), via)
 
 

@@ -1,14 +1,22 @@
 """Sending from a process without a gateway: into the store of the gateway's file, or an error at the caller's line."""
 
 import asyncio
+import json
+import multiprocessing
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
+from own_services import installed
 
 import gateway
 from gateway import aio, group_send, publish, send_mail, send_text
 from gateway.config.diagnostics import ConfigErrors
+from gateway.delivery.direct import DirectSender
+from gateway.delivery.outgoing_servers import OutgoingServers
+from gateway.layers.origins import origin
+from gateway.sender import sender
 from gateway.sending.outside import config_file
 from gateway.store import Outgoing, engine_of
 from protocols.errors import LocalProtocolError
@@ -169,6 +177,30 @@ WRONG: dict[str, tuple[list[tuple[str, str]], Any, type[Exception], str]] = {
         TypeError,
         "send_mail() got an unexpected keyword argument 'subjekt'; did you mean 'subject'?",
     ),
+    "a payload of another type": (
+        [],
+        lambda: publish("a", {"on": True}),
+        TypeError,
+        "publish: payload is a dict; write bytes or text, such as str(value) or json.dumps(value)",
+    ),
+    "a number that is no text": (
+        [],
+        lambda: send_text(447700900123, "x"),
+        TypeError,
+        "send_text: to is an int; write a number, such as +447700900123",
+    ),
+    "one picture in place of a list": (
+        [],
+        lambda: send_text("+447700900123", "x", media="https://example.org/a.png"),
+        TypeError,
+        "send_text: media is a str; write a list of URLs",
+    ),
+    "a message without a type": (
+        [],
+        lambda: group_send("live", {"kind": "x"}),
+        TypeError,
+        "group_send: message has no text under 'type'; write one, as in",
+    ),
     "no store": (
         [("store: sqlite:var/gateway.db", "")],
         lambda: publish("a", "b"),
@@ -240,3 +272,30 @@ def test_the_environment_names_the_file_before_the_folder_does(folder: Path, mon
     assert config_file() == "gateway.yaml"
     monkeypatch.setenv("GATEWAY_CONFIG", "/etc/gateway.yaml")
     assert config_file() == "/etc/gateway.yaml"
+
+
+def test_a_process_that_was_forked_sends_too(folder: Path) -> None:
+    """So task queues start their workers."""
+    publish("parent", "x")
+    child = multiprocessing.get_context("fork").Process(target=publish, args=("child", "x"))
+    child.start()
+    child.join(20)
+    assert child.exitcode == 0
+    assert [item.recipient for item in kept(folder)] == ["parent", "child"]
+
+
+def test_a_gateway_that_runs_is_told_at_once(folder: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as control:
+        control.bind("var/gateway.db.1.sock")
+        control.listen()
+        publish("a", "b")
+        control.settimeout(10)
+        peer, _ = control.accept()
+        with peer:
+            assert json.loads(peer.makefile().readline()) == {"do": "ring"}
+
+
+async def test_the_line_that_sends_to_a_group_is_known() -> None:
+    with installed({sender: DirectSender({}, OutgoingServers({}, {}), None)}):
+        await aio.group_send("nobody", {"type": "sent.from.here"})
+    assert origin("sent.from.here").partition(":")[0].endswith("test_outside.py")
