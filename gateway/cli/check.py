@@ -27,4 +27,4 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
         warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
         print_json({"valid": True, "diagnostics": [], "warnings": warnings})
     else:
-        print_text(banner.header(gateway.file, gateway.servers, gateway.app))
+        print_text(banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application))

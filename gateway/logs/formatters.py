@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from gateway.arrivals import Arrival
+from gateway.arrivals import Arrival, arrivals
 from gateway.consumers.failure import topic_of
 from gateway.delivery.current_event import current_event
 from gateway.frames import own_frame_of, short
@@ -95,8 +95,11 @@ def _indented(text: str) -> list[str]:
 
 
 def _route(record: logging.LogRecord) -> str:
-    """Return the label of the route, if the record belongs to a scope."""
-    return current_route.get() if hasattr(record, "scope") else ""
+    """Return the label of the route, or the application of a file without routes, if the record belongs to a scope."""
+    if not hasattr(record, "scope"):
+        return ""
+    application = arrivals.get().application
+    return current_route.get() or (f"everything -> {application}" if application else "")
 
 
 def _target(label: str) -> str:

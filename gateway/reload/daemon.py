@@ -45,7 +45,7 @@ class VersionDaemon(Daemon):
             await super()._greet()
         else:
             gateway = self._running.gateway
-            self._print(banner.header(gateway.file, gateway.servers, gateway.app))
+            self._print(banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application))
             changed = ", ".join(self._standby.changed_files())
             logger.info("reloaded %.2f s after a change: %s", self._standby.seconds(), changed)
         self._standby.ready()

@@ -41,9 +41,10 @@ def _leaves(route: Route) -> Iterator[Route]:
         yield from _leaves(below)
 
 
-def header(file: str, servers: Collection[Server], app: Any) -> str:
+def header(file: str, servers: Collection[Server], app: Any, application: str | None) -> str:
+    """Return the first line. ``application`` is the target of a file without routes."""
     routes = routes_of(app)
-    answers = count(len(routes), "route") if routes else "one application"
+    answers = count(len(routes), "route") if routes else f"application {application}"
     return f"gateway {VERSION}  {file}: {count(len(servers), 'server')}, {answers}, valid"
 
 

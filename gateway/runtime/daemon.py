@@ -92,7 +92,7 @@ class Daemon:
         gateway = self._running.gateway
         store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
         kept = f"     store {engine_of(gateway.settings.store)}: {store}" if store else ""
-        self._print(banner.header(gateway.file, gateway.servers, gateway.app) + kept)
+        self._print(banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application) + kept)
         listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
         for line in [*banner.server_lines(listed), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:
             self._print(line)

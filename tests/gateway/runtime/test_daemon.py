@@ -100,7 +100,7 @@ on_both_loops = pytest.mark.parametrize("loop", ["asyncio", "uvloop"], indirect=
 def test_what_it_prints_and_how_it_stops(start: Start) -> None:
     daemon, url = start()
     daemon.says("try:")
-    assert daemon.lines[0] == "gateway 0.1  gateway.yaml: 1 server, one application, valid"
+    assert daemon.lines[0] == "gateway 0.1  gateway.yaml: 1 server, application daemon_handlers.app, valid"
     assert daemon.lines[1].split()[:4] == ["http", "web", url.removeprefix("http://"), "ready"]
     assert daemon.lines[2] == f"try:  {url}/"
     assert httpx.get(f"{url}/").text == "done"
@@ -220,7 +220,7 @@ def test_a_crash_is_one_record_and_the_daemon_goes_on(start: Start) -> None:
     daemon, url = start()
     daemon.says("try:")
     assert httpx.get(f"{url}/crash").status_code == 500
-    daemon.says("ERROR   http GET /crash: KeyError 'order'")
+    daemon.says("ERROR   http GET /crash -> daemon_handlers.app: KeyError 'order'")
     line = HANDLERS.splitlines().index('        raise KeyError("order")') + 1
     daemon.says(f'daemon_handlers.py:{line}  raise KeyError("order")')
     assert httpx.get(f"{url}/callback").text == "done"

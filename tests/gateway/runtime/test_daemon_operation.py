@@ -58,7 +58,7 @@ def test_a_startup_that_crashes_is_one_record_and_the_gateway_goes_on(start: Sta
     run.serves()
     assert run.ended_by(signal.SIGTERM) == 0
     assert run.err.splitlines() == [
-        "ERROR   lifespan: KeyError 'settings'",
+        "ERROR   lifespan -> operated_handlers.app: KeyError 'settings'",
         '        operated_handlers.py:18  raise KeyError("settings")',
         "INFO    stopped: 0 lost",
     ]
