@@ -69,9 +69,9 @@ class ControlServer:
         try:
             await self._answer_until_left(await _read(reader), reader, writer)
         except BadRequest as error:
-            await _write(writer, {"error": str(error)})
+            await _complain(writer, str(error))
         except TimeoutError:
-            await _write(writer, {"error": f"no request came within {PATIENCE:g} s"})
+            await _complain(writer, f"no request came within {PATIENCE:g} s")
         except asyncio.CancelledError:  # the daemon ends, and waits for no client that does not read
             writer.transport.abort()
             raise
@@ -140,6 +140,11 @@ async def _write(writer: asyncio.StreamWriter, answer: Mapping[str, Any]) -> Non
     writer.write(_line(answer))
     await writer.drain()
     await checkpoint()  # many answers may be ready at once
+
+
+async def _complain(writer: asyncio.StreamWriter, what: str) -> None:
+    with contextlib.suppress(OSError):  # it has left: another daemon that starts looks whether this one lives
+        await _write(writer, {"error": what})
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -193,6 +193,20 @@ async def test_the_sockets_of_dead_daemons_are_removed_and_those_of_living_ones_
     assert other.exists()
 
 
+async def test_a_client_that_leaves_without_a_word_is_not_worth_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Another daemon of the store, which starts, looks whether this one lives."""
+    beside = tmp_path / "gateway.db"
+    async with serving(beside) as serves:
+        for _ in range(5):
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(place.sockets(beside)[0]))
+        assert await ask(beside, {"do": "count", "to": 1}) == [{"number": 0}]
+        await until(lambda: not serves._tasks)
+    assert caplog.records == []
+
+
 async def test_a_daemon_that_was_killed_is_no_daemon(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "gateway.db.99999999.sock"))
