@@ -1,7 +1,6 @@
 """The interface of every protocol server: started, ready, drained, stopped."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -9,10 +8,10 @@ from typing import Any, ClassVar, Literal, Self
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
 from protocols.net.listener import Listener
+from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
 
-SETTINGS_CONFIG: Mapping[str, Any] = {"extra": "forbid", "use_attribute_docstrings": True}
-"""``__pydantic_config__`` of every settings dataclass: unknown keys are errors, the docstrings are the reference."""
+__all__ = ["SETTINGS_CONFIG", "Server", "ServerStatus"]
 
 
 @dataclass(frozen=True, slots=True)

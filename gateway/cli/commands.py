@@ -10,6 +10,7 @@ from typer.main import get_command, get_group
 
 from gateway.cli.terminal import fail
 from gateway.exit_codes import INTERRUPTED
+from gateway.garbage_collection import uncollected
 
 COMMANDS = {
     "init": "gateway.cli.init:init",
@@ -63,6 +64,7 @@ def _imported(home: str) -> Any:
     """Import a command. That loads the scope types of other distributions, which may take its time."""
     module, _, attribute = home.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        with uncollected():
+            return getattr(import_module(module), attribute)
     except KeyboardInterrupt as error:
         fail(" ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)

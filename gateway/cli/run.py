@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.terminal import File, command_of, file_of
+from gateway.garbage_collection import uncollected
 
 Tries = Annotated[bool, typer.Option("--try", help="Send a sample of each kind, and show what came of it.")]
 Reload = Annotated[
@@ -30,6 +31,7 @@ def run(config: File = None, tries: Tries = False, reload: Reload = False) -> No
         from gateway.reload.supervisor import supervise  # it needs nothing of what follows
 
         supervise(file)
-    from gateway.cli.daemon import run_daemon, run_version
+    with uncollected():
+        from gateway.cli.daemon import run_daemon, run_version
 
     (run_version if VERSION in os.environ else run_daemon)(file, command_of(config), tries=tries)

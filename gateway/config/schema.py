@@ -4,7 +4,10 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from gateway.config.settings import adapter
+from pydantic import TypeAdapter
+
+from gateway.config.settings import Settings, adapter
+from protocols.settings_config import documented
 
 Schema = dict[str, Any]
 
@@ -12,7 +15,8 @@ Schema = dict[str, Any]
 def json_schema() -> Schema:
     """The schema for editors, which complete keys, show descriptions and report errors while you write a
     gateway.yaml."""
-    schema = _for_editors(adapter.json_schema(by_alias=True))
+    with documented():
+        schema = _for_editors(TypeAdapter(Settings).json_schema(by_alias=True))
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "gateway.yaml"}
 
 

@@ -29,9 +29,10 @@ def check(consumer: type, hooks: Mapping[str, Call]) -> None:
         if inspect.isfunction(method) and writes(consumer, name) and not takes(method, call):
             wanted = ", ".join(call.names) or "nothing"
             raise TypeError(f"{consumer.__name__}.{name} is called with {wanted}; it takes {_signature(method)}")
-    for name, value in vars(consumer).items():
-        meant = next((hook for hook in hooks if _is_misspelt(name, hook)), None) if inspect.isfunction(value) else None
-        if meant and name not in hooks and not writes(consumer, meant):
+    own = [name for name, value in vars(consumer).items() if name not in hooks and inspect.isfunction(value)]
+    for name in own:
+        meant = next((hook for hook in hooks if _is_misspelt(name, hook)), None)
+        if meant and not writes(consumer, meant):
             raise TypeError(f"{consumer.__name__}.{name} is never called; did you mean {meant}?")
 
 
@@ -86,4 +87,6 @@ def _is_misspelt(name: str, hook: str) -> bool:
         return _is_misspelt(name.removeprefix(kind), hook.removeprefix(kind))
     if hook in name or name in hook:
         return False
+    if 2 * min(len(name), len(hook)) < _ALIKE * (len(name) + len(hook)):
+        return False  # too long or too short
     return sorted(name) == sorted(hook) or SequenceMatcher(None, name, hook).ratio() >= _ALIKE

@@ -7,22 +7,22 @@ from typing import Annotated, Any
 from pydantic import StringConstraints, TypeAdapter
 
 from gateway.delivery.policy import Policy
-from protocols.server import SETTINGS_CONFIG
+from protocols.settings_config import settings_config
 
 Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
 """The type of ``app``: ``module.attribute`` or ``module:attribute``."""
 _POLICY = {key.name for key in fields(Policy)}
-_POLICY_SCHEMA: dict[str, Any] = TypeAdapter(Policy).json_schema()["properties"]
 
 
 def _own_keys_first(schema: dict[str, Any]) -> None:
     """Put a route's own keys before those of its policy. pydantic puts a parent's fields first, and reads the
     docstrings of a class's own source only."""
-    own = {key: value for key, value in schema["properties"].items() if key not in _POLICY_SCHEMA}
-    schema["properties"] = own | _POLICY_SCHEMA
+    policy = TypeAdapter(Policy).json_schema()["properties"]
+    own = {key: value for key, value in schema["properties"].items() if key not in policy}
+    schema["properties"] = own | policy
 
 
-WITH_POLICY = {**SETTINGS_CONFIG, "json_schema_extra": _own_keys_first}
+WITH_POLICY = settings_config(json_schema_extra=_own_keys_first)
 """``__pydantic_config__`` of a route's settings that extend :class:`~gateway.delivery.policy.Policy`."""
 
 

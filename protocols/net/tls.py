@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from protocols.errors import BindError
+from protocols.settings_config import SETTINGS_CONFIG
 from protocols.units import Timeout
 
 logger = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ Stamp = tuple[int, int, int]
 class TLS:
     """Transport Layer Security of a listener, 1.2 and later. New connections use files that have changed."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     certificate: str
     """Path of the PEM file with the certificate and its chain."""

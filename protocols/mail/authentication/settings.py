@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
+from protocols.settings_config import SETTINGS_CONFIG
 from protocols.units import Timeout
 
 
@@ -12,7 +13,7 @@ from protocols.units import Timeout
 class AuthenticationSettings:
     """How the sender of a mail is verified; the scope's `authentication` has the result."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     verify: bool = False
     """Check SPF, DKIM, DMARC and ARC by DNS. SPF needs the sending server's address, so it is left out over LMTP and in

@@ -8,7 +8,8 @@
   :mod:`~protocols.mail.message.html_bounds`; :mod:`~protocols.mail.message.text_to_html`;
   :mod:`~protocols.mail.message.safe_html`.
 * :mod:`~protocols.mail.message.reply_text`: what the sender wrote now.
-* :mod:`~protocols.mail.message.kind`, by the words of :mod:`~protocols.mail.message.signs`;
+* :mod:`~protocols.mail.message.kind`, one of :mod:`~protocols.mail.message.kinds`, by the words of
+  :mod:`~protocols.mail.message.signs`;
   :mod:`~protocols.mail.message.bounce`, :mod:`~protocols.mail.message.spam`,
   :mod:`~protocols.mail.message.protection`.
 * :mod:`~protocols.mail.message.stdlib`: the standard library's message.
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from protocols.mail.message.calendar import Invitation as Invitation
     from protocols.mail.message.fields import Fields as Fields
     from protocols.mail.message.inbound import InboundEmail as InboundEmail
-    from protocols.mail.message.kind import Kind as Kind
+    from protocols.mail.message.kinds import Kind as Kind
     from protocols.mail.message.spam import Spam as Spam
 else:
     __all__, __getattr__ = lazy_names(
@@ -37,7 +38,7 @@ else:
             "protocols.mail.message.calendar": ("Invitation",),
             "protocols.mail.message.fields": ("Fields",),
             "protocols.mail.message.inbound": ("InboundEmail",),
-            "protocols.mail.message.kind": ("Kind",),
+            "protocols.mail.message.kinds": ("Kind",),
             "protocols.mail.message.spam": ("Spam",),
         },
     )

@@ -16,7 +16,8 @@ from protocols.mail.message.bounce import Bounce, read_bounce
 from protocols.mail.message.calendar import Invitation, invitations, unfolded
 from protocols.mail.message.fields import Fields
 from protocols.mail.message.html_bounds import bounded
-from protocols.mail.message.kind import Envelope, Kind, kind_of
+from protocols.mail.message.kind import Envelope, kind_of
+from protocols.mail.message.kinds import Kind
 from protocols.mail.message.protection import Protection, encrypted_by, signed_by
 from protocols.mail.message.reply_text import reply_text
 from protocols.mail.message.safe_html import safe_html

@@ -6,9 +6,9 @@ to a list.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from protocols.mail.message.fields import Fields
+from protocols.mail.message.kinds import Kind
 from protocols.mail.message.signs import (
     ANSWER,
     AUTO_REPLY_SUBJECT,
@@ -17,9 +17,6 @@ from protocols.mail.message.signs import (
     BOUNCE_SUBJECT,
     ROBOT,
 )
-
-Kind = Literal["person", "bounce", "auto-reply", "list", "own", "report"]
-"""What a message may be; docs/consumers.md has it in words."""
 
 LONGEST_BODY = 8 * 1024
 """Characters of the text in which the words of bounces are looked for."""

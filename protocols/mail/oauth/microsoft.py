@@ -16,6 +16,7 @@ from protocols.mail.oauth.login import login_stamp, refresh
 from protocols.mail.oauth.source import TokenRefused
 from protocols.mail.oauth.token_file import file_stamp
 from protocols.secret import Secret
+from protocols.settings_config import SETTINGS_CONFIG
 
 APPLICATION_SCOPE = "https://outlook.office365.com/.default"
 PERSON_SCOPE = "https://outlook.office.com/IMAP.AccessAsUser.All https://outlook.office.com/SMTP.Send offline_access"
@@ -25,7 +26,7 @@ PERSON_SCOPE = "https://outlook.office.com/IMAP.AccessAsUser.All https://outlook
 class MicrosoftAuth:
     """An application that is registered with Microsoft Entra."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     client_id: str
     """The application's id (a UUID)."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from protocols.mail.oauth.google import GoogleSource
 from protocols.mail.oauth.microsoft import MicrosoftAuth, MicrosoftSource
 from protocols.mail.oauth.source import TokenSource
+from protocols.settings_config import SETTINGS_CONFIG
 
 _NOT_IN_NAMES = re.compile(r"^\.|[^\w@.+-]")
 
@@ -16,7 +17,7 @@ _NOT_IN_NAMES = re.compile(r"^\.|[^\w@.+-]")
 class Auth:
     """A login by OAuth, which Google and Microsoft ask for."""
 
-    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "use_attribute_docstrings": True}
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     google: str | None = None
     """Path of a JSON file from Google's console: the key of a service account with domain-wide delegation, or the

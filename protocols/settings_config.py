@@ -1,0 +1,31 @@
+"""How pydantic reads the dataclasses of settings: unknown keys are errors, and their docstrings are the reference."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+_made: list[dict[str, Any]] = []
+
+
+def settings_config(**more: Any) -> dict[str, Any]:
+    """Return a ``__pydantic_config__``."""
+    made = {"extra": "forbid", **more}
+    _made.append(made)
+    return made
+
+
+@contextmanager
+def documented() -> Iterator[None]:
+    """Let what pydantic makes of settings have their docstrings. It parses the source for that, which is most of what a
+    schema costs: only the reference needs it."""
+    for each in _made:
+        each["use_attribute_docstrings"] = True
+    try:
+        yield
+    finally:
+        for each in _made:
+            del each["use_attribute_docstrings"]
+
+
+SETTINGS_CONFIG = settings_config()
+"""``__pydantic_config__`` of every settings dataclass."""
