@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gateway.cli.terminal import File, command_of, file_of
-from gateway.garbage_collection import uncollected
+from gateway.garbage_collection import start_up
 
 Tries = Annotated[bool, typer.Option("--try", help="Send a sample of each kind, and show what came of it.")]
 Reload = Annotated[
@@ -31,7 +31,7 @@ def run(config: File = None, tries: Tries = False, reload: Reload = False) -> No
         from gateway.reload.supervisor import supervise  # it needs nothing of what follows
 
         supervise(file)
-    with uncollected():
-        from gateway.cli.daemon import run_daemon, run_version
+    start_up()
+    from gateway.cli.daemon import run_daemon, run_version
 
     (run_version if VERSION in os.environ else run_daemon)(file, command_of(config), tries=tries)

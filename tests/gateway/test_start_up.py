@@ -44,6 +44,7 @@ def test_the_version_needs_none_of_the_gateway(tmp_path: Path) -> None:
         "gateway.config",
         "gateway.config.diagnostics",
         "gateway.exit_codes",
+        "gateway.garbage_collection",
         "gateway.logs",
         "gateway.logs.escaping",
         "protocols",
