@@ -71,7 +71,7 @@ class _Recorder:
         if "entry" in answer:
             entry = Entry.of_data(answer["entry"]).without_secrets()
             writer.write(entry.data())
-            self.written += not entry.facts["attempt"]
+            self.written += entry.is_arrival
 
 
 def _parsed(parse: Any, option: str, given: str) -> Any:

@@ -19,7 +19,7 @@ from gateway.config.loader import ParsedConfig, load
 from gateway.exit_codes import CANNOT_START
 from gateway.logs import setup
 from gateway.logs.columns import Columns
-from gateway.recording.compare import Difference, Past, is_replayable
+from gateway.recording.compare import Difference, Past
 from gateway.recording.entry import Damaged
 from gateway.recording.file import entries
 from gateway.runtime.sandbox import Sandbox
@@ -67,7 +67,7 @@ def replay(
 async def _replay(report: "_Report", parsed: ParsedConfig, path: Path, past: Past, folder: Path) -> None:
     setup.configure(replace(parsed.settings.log, level="error", format="text"), sys.stderr)
     async with Sandbox(parsed, folder) as sandbox:
-        for entry in filter(is_replayable, entries(path)):
+        for entry in (each for each in entries(path) if each.is_arrival):
             if entry.scope.get("type") not in KINDS:
                 report.unknown[str(entry.scope.get("type"))] += 1
                 continue
@@ -109,7 +109,7 @@ class _Report:
         for kind, number in self.unknown.items():
             print_error(f"{count(number, 'arrival')} of {kind} skipped: no such scope type is installed")
         doubtful = len(self.differences) - len(certain)
-        doubts = f", {doubtful} more may differ because secrets were left out" if doubtful else ""
+        doubts = f", {doubtful} more may differ because something was left out" if doubtful else ""
         unsent = ", ".join(f"{number} {kind}" for kind, number in sorted(self.unsent.items()))
         kept = f"; not sent: {unsent}" if unsent else ""
         print_text(f"{count(self.replayed, 'arrival')} replayed, {len(certain)} with another verdict{doubts}{kept}")

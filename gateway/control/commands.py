@@ -8,8 +8,9 @@ from gateway.arrivals import Arrival, arrivals
 from gateway.control.backlog import Backlog
 from gateway.control.recent import Recent
 from gateway.control.server import BadRequest, Command, Request
+from gateway.delivery.kind import delivery_kind
 from gateway.delivery.service import deliveries
-from gateway.recording.entry import Entry
+from gateway.recording.entry import CONTENT, Entry
 from gateway.scope_kinds import scope_kinds
 
 UNREAD_ARRIVALS = 1000
@@ -105,7 +106,8 @@ def _entry(arrival: Arrival) -> Entry:
     """An attempt at a stored message has no content here: the message had it when it arrived."""
     if arrival.attempt:
         return Entry(arrival.facts(), {}, ())
-    return Entry.of(arrival.facts(), arrival.scope, arrival.events or ())
+    is_unread = not arrival.events and delivery_kind(arrival.type) is not None
+    return Entry.of(arrival.facts(), arrival.scope, arrival.events or (), [CONTENT] if is_unread else [])
 
 
 def _fits(scope_type: str, route: str, target: str, request: Request) -> bool:

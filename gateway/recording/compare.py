@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from gateway.recording.entry import Entry
+from gateway.recording.entry import CONTENT, Entry
 
 _AGAIN = "next in "
 """The beginning of a verdict that says when it is tried again. The pause may be another one."""
@@ -47,8 +47,10 @@ class Difference:
 
     @property
     def is_doubtful(self) -> bool:
-        """Whether it may differ for the reason alone that secrets were left out of the recording: it is refused now."""
-        return bool(self.entry.left_out) and not self.now.error and self.now.answer.startswith(_REFUSALS)
+        """Whether it may differ for the reason alone that something was left out of the recording: the content, or
+        secrets, and it is refused now."""
+        is_refused = not self.now.error and self.now.answer.startswith(_REFUSALS)
+        return CONTENT in self.entry.left_out or (is_refused and bool(self.entry.left_out))
 
     def data(self) -> dict[str, Any]:
         facts = {name: self.entry.facts[name] for name in ("time", "type", "id", "who", "what")}
@@ -68,8 +70,3 @@ class Past:
         attempt = self._attempts.get(facts["id"], {})
         error = attempt.get("error") or facts["error"]
         return Became(facts["verdict"], attempt.get("verdict", ""), facts["target"], error)
-
-
-def is_replayable(entry: Entry) -> bool:
-    """Whether it is an arrival with its content, and not an attempt at a stored one."""
-    return bool(entry.events) and not entry.facts["attempt"]

@@ -8,6 +8,9 @@ from typing import Any
 from gateway.recording.readable import read, readable
 from gateway.recording.secrets import Secrets
 
+CONTENT = "content"
+"""Is among the names of what was left out if the application had not read the message."""
+
 
 class Damaged(ValueError):
     """A line is no entry. The message is one sentence."""
@@ -15,23 +18,30 @@ class Damaged(ValueError):
 
 @dataclass(frozen=True)
 class Entry:
-    """``facts`` are those of the arrival. Without ``events`` it is a message that was tried again from the store."""
+    """``facts`` are those of the arrival."""
 
     facts: Mapping[str, Any]
     scope: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     left_out: Sequence[str] = field(default=())
-    """The names of secrets that were left out."""
+    """The names of what was left out, such as secrets."""
+
+    @property
+    def is_arrival(self) -> bool:
+        """Whether it is something that arrived, and no attempt at a stored message."""
+        return not self.facts["attempt"]
 
     @classmethod
-    def of(cls, facts: Mapping[str, Any], scope: Mapping[str, Any], events: Sequence[Any]) -> "Entry":
-        """Make an entry, still with its secrets. ``state`` belongs to the application that runs, and is left out."""
-        return cls(facts, {key: value for key, value in scope.items() if key != "state"}, events)
+    def of(
+        cls, facts: Mapping[str, Any], scope: Mapping[str, Any], events: Sequence[Any], left_out: Sequence[str] = ()
+    ) -> "Entry":
+        """Make an entry, still with its secrets. ``state`` is the application's, and not a part of it."""
+        return cls(facts, {key: value for key, value in scope.items() if key != "state"}, events, left_out)
 
     def without_secrets(self) -> "Entry":
         secrets = Secrets()
         scope, events = secrets.left_out(self.scope), secrets.left_out(list(self.events))
-        return Entry(self.facts, scope, events, sorted(secrets.names))
+        return Entry(self.facts, scope, events, sorted({*self.left_out, *secrets.names}))
 
     def data(self) -> dict[str, Any]:
         """Return it as JSON has it."""

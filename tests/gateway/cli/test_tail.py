@@ -66,7 +66,7 @@ servers:
   mail: {{protocol: smtp, bind: "127.0.0.1:{smtp}"}}
   texts: {{protocol: sms, provider: generic, on: web, path: /hooks/sms, insecure: true}}
 routes:
-  http: [{{path: "^account", app: tail_handlers.Account}}, {{path: "", app: tail_handlers.Web}}]
+  http: [{{path: "^account", app: tail_handlers.Account}}, {{path: "^$|^teapot|^seen", app: tail_handlers.Web}}]
   websocket: [{{path: "^echo/$", app: tail_handlers.Echo}}]
   mqtt:
     - {{topic: "sensors/+/temperature", app: tail_handlers.Thermometer}}
@@ -125,6 +125,7 @@ class Place:
         self.mail("help@example.org", "printer")
         self.mail("orders@example.org", "crash")
         self.text("hi")
+        assert self.get("/nowhere") == 404
 
 
 class Command:
@@ -184,11 +185,11 @@ def recording(place: Place) -> Path:
     try:
         command.says("recording; Ctrl+C ends it")
         place.everything()
-        until(lambda: file.read_text().count("\n") == 1 + 9 + 2, lambda: f"two attempts, too: {file.read_text()}")
+        until(lambda: file.read_text().count("\n") == 1 + 10 + 2, lambda: f"two attempts, too: {file.read_text()}")
         assert command.ended() == 0
     finally:
         command.close()
-    assert command.err.splitlines()[1:] == ["9 arrivals in traffic.jsonl"]
+    assert command.err.splitlines()[1:] == ["10 arrivals in traffic.jsonl"]
     return file
 
 
@@ -242,7 +243,7 @@ def test_the_same_code_gives_the_same_verdicts(place: Place, recording: Path) ->
     done = run(place.folder, "replay", recording.name, "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
-    assert (found["replayed"], found["unsent"]) == (9, {"email": 1, "mqtt": 1, "sms": 1})
+    assert (found["replayed"], found["unsent"]) == (10, {"email": 1, "mqtt": 1, "sms": 1})
     (difference,) = found["differences"]
     assert (difference["what"], difference["left_out"]) == ("GET /account", ["cookie"])
     assert difference["then"]["answer"] == "200"
@@ -265,7 +266,7 @@ def test_other_code_gives_other_verdicts(place: Place, recording: Path, tmp_path
     assert done.returncode == 1, done.stdout + done.stderr
     told = re.sub(r" +", " ", done.stdout)
     assert (
-        "9 arrivals replayed, 4 with another verdict, 3 more may differ because secrets were left out; not sent:"
+        "10 arrivals replayed, 4 with another verdict, 3 more may differ because something was left out; not sent:"
         in told
     )
     for words in (
