@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
+from gateway.arrivals import Arrival, arrivals
 from gateway.config.loader import ParsedConfig, load
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.service import deliveries
@@ -79,6 +80,8 @@ class InMemoryGateway:
         self.file = Path(file)
         self.outbox = Outbox()
         """Everything that has left: mails, texts, publications, in order."""
+        self.arrivals: list[Arrival] = []
+        """What has arrived and was tried again, with the route that took it and the verdict; what has left, too."""
         self._leaving = Leaving(self.outbox)
         made = build(self._parsed(load(file, environ)), Makers(_memory_store, self._leaving.submission))
         self._leaving.take_over(made.servers)
@@ -90,11 +93,11 @@ class InMemoryGateway:
     async def __aenter__(self) -> Self:
         running = RunningGateway(self._sandboxed())
         self._before = install(running.gateway.services)
+        self._deaf = running.gateway.services[arrivals].listen(self.arrivals.append)
         try:
             await running.start()
         except BaseException:
-            install(self._before)
-            await running.abort()
+            await self._end(running)
             raise
         self._running = running
         return self
@@ -102,10 +105,14 @@ class InMemoryGateway:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        install(self._before)
         running, self._running = self._running, None
         if running is not None:
-            await running.abort()
+            await self._end(running)
+
+    async def _end(self, running: RunningGateway) -> None:
+        install(self._before)
+        await running.abort()
+        self._deaf()
 
     @property
     def built(self) -> Gateway:

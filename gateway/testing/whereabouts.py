@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Any
 
 _OURS = Path(__file__).resolve().parents[2]
-_OTHERS = (str(_OURS / "gateway"), str(_OURS / "protocols"), *map(str, set(sysconfig.get_paths().values())))
+_OTHERS = tuple(f"{each}/" for each in (_OURS / "gateway", _OURS / "protocols", *sysconfig.get_paths().values()))
 
 
 def whereabouts(task: "asyncio.Task[Any] | None") -> str:

@@ -131,6 +131,13 @@ async def test_a_stored_mail_is_tried_again_when_its_time_has_come(gateway: InMe
     assert calls() == ["printer"] * 3
     assert [(mail.subject, mail.rcpt_to) for mail in gateway.outbox.mails] == [("Re: printer", ["ann@example.net"])]
     assert (await gateway.store.counts()).waiting == 0
+    assert [(each.event, each.route, each.verdict, each.attempt) for each in gateway.arrivals] == [
+        ("email.receive", "desk@example.org", "stored", 0),
+        ("email.receive", "desk@example.org", "next in 60 s", 1),
+        ("email.receive", "desk@example.org", "next in 120 s", 2),
+        ("email.receive", "desk@example.org", "done", 3),
+        ("email.send", "", "sent", 1),
+    ]
 
 
 async def test_a_mail_that_always_fails_becomes_a_dead_letter(gateway: InMemoryGateway) -> None:
@@ -196,6 +203,13 @@ async def test_the_lifespan_s_state_the_layer_and_the_webhook(gateway: InMemoryG
     assert (await gateway.http("GET", "/state").get_response()).text == "changed"
     assert (await gateway.http("GET", "/nothing").get_response()).status == 404
     assert (await gateway.http("POST", "/hook", json={}).get_response()).status == 403, "it is not signed"
+    assert [(each.what, each.target, each.verdict) for each in gateway.arrivals] == [
+        ("/", "in_memory_handlers.Room", "accepted"),
+        ("/", "in_memory_handlers.Room", "closed, 1000"),
+        ("GET /state", "in_memory_handlers.State", "200"),
+        ("GET /nothing", "", "404"),
+        ("POST /hook", "servers.texts", "403"),
+    ]
 
 
 async def test_an_application_in_python_with_a_lifespan(file: Path) -> None:
