@@ -13,7 +13,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from itertools import count
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync
 
@@ -29,6 +29,9 @@ _numbers = count(1)
 
 class Pool:
     """A gateway's threads; they start when they are first used."""
+
+    is_shared: ClassVar[bool] = False
+    """Whether everything runs where asgiref runs thread-sensitive code, as in tests; Django's views, too."""
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
         self.size = size

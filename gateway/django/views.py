@@ -28,6 +28,9 @@ class Views:
         self._idle: list[_Thread] = []
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        if thread_pool.get().is_shared:
+            await self._views(scope, receive, send)
+            return
         thread = self._idle.pop() if self._idle else _Thread()
         try:
             async with _RequestContext(executor=thread):

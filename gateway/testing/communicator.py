@@ -9,9 +9,11 @@ from typing import Any, Self
 
 from gateway.routing import as_application
 from gateway.services import Services, entered
+from gateway.testing.one_thread import share_thread
 from gateway.testing.recorded import RecordedRun, UncheckedRun
 from gateway.testing.surroundings import Surroundings, without_gateway
 from gateway.testing.whereabouts import whereabouts
+from gateway.threads import thread_pool
 from protocols.events import Event, type_of
 
 TIMEOUT = 5.0
@@ -117,8 +119,10 @@ class ApplicationCommunicator:
             self._raise()
 
     def __del__(self) -> None:
+        """Cancel an application that is forgotten, unless it has ended its scope: then it ends by itself."""
         with contextlib.suppress(AttributeError, RuntimeError):  # it was not made, or its loop is closed
-            self.stop(exceptions=False)
+            if self._run is not None and self._run.state != "over":
+                self.stop(exceptions=False)
 
     # What subclasses use.
 
@@ -191,6 +195,8 @@ def _task(run: Callable[[], Coroutine[Any, Any, Any]], services: Services) -> "a
     """Begin ``run`` as a server does: in a context of its own, which has nothing of the test's."""
 
     def begin() -> "asyncio.Task[Any]":
+        if services[thread_pool].is_shared:
+            share_thread()
         with entered(services):
             return asyncio.create_task(run())
 

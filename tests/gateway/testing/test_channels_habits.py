@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[3]
 SETTINGS = """
 SECRET_KEY = "tests"
 DEBUG = False
-ALLOWED_HOSTS = ["chat.example.org"]
+ALLOWED_HOSTS = ["chat.example.org", "127.0.0.1"]
 INSTALLED_APPS = ["channels", "django.contrib.contenttypes", "django.contrib.auth", "django.contrib.sessions"]
 ROOT_URLCONF = "urls"
 DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
@@ -22,7 +22,17 @@ URLS = """
 from django.http import HttpResponse
 from django.urls import path
 
-urlpatterns = [path("hello/<name>/", lambda request, name: HttpResponse(f"hello {name} at {request.get_host()}"))]
+
+def names(request):
+    from django.contrib.auth.models import User
+
+    return HttpResponse(",".join(User.objects.order_by("id").values_list("username", flat=True)))
+
+
+urlpatterns = [
+    path("hello/<name>/", lambda request, name: HttpResponse(f"hello {name} at {request.get_host()}")),
+    path("names/", names),
+]
 """
 CONSUMERS = """
 import json
@@ -235,11 +245,13 @@ class TransactionTests(TransactionTestCase):
         await communicator.disconnect()
 """
 OWN = """
+import urllib.request
+
 from django.contrib.auth.models import User
-from django.test import TestCase
+from django.test import TestCase, TransactionTestCase
 
 from gateway import EmailConsumer, MqttConsumer
-from gateway.testing import EmailCommunicator, MqttCommunicator
+from gateway.testing import EmailCommunicator, GatewayLiveServer, InMemoryGateway, MqttCommunicator
 
 
 class Ticket(EmailConsumer):
@@ -261,6 +273,33 @@ class OwnConsumers(TestCase):
             await device.connect()
             await device.publish("a", b"")
             assert (await device.receive_message()).payload == b"2"
+
+    async def test_the_whole_gateway_sees_it_too(self):
+        await User.objects.acreate(username="ann")
+        async with InMemoryGateway("gateway.yaml") as gateway:
+            assert (await gateway.email("x@example.org", subject="ben").get_verdict())["type"] == "email.accept"
+            await gateway.settle()
+            response = await gateway.http("GET", "/names/").get_response()
+        assert response.text == "ann,ben"
+
+
+class LiveServer(TransactionTestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.server = cls.enterClassContext(GatewayLiveServer("gateway.yaml"))
+
+    def test_views_and_handlers_share_the_test_s_database(self):
+        User.objects.create(username="ann")
+        with urllib.request.urlopen(self.server.url + "/names/", timeout=10) as response:
+            assert response.read() == b"ann"
+"""
+GATEWAY = """
+django: {settings: settings}
+servers: {web: {protocol: http}, mail: {protocol: smtp}}
+routes:
+  http: django
+  email: [{default: true, app: test_own.Ticket, inbox: true}]
 """
 
 
@@ -270,8 +309,9 @@ def test_the_tests_of_a_channels_project_pass_unchanged_but_for_the_import(tmp_p
     files["test_gateway"] = TESTS.replace("from channels.testing import", "from gateway.testing import")
     for name, text in files.items():
         (tmp_path / f"{name}.py").write_text(text)
+    (tmp_path / "gateway.yaml").write_text(GATEWAY)
     environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{ROOT}", "DJANGO_SETTINGS_MODULE": "settings"}
     command = [sys.executable, "-W", "error::ResourceWarning", "-m", "django", "test", "--noinput"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ran 27 tests" in done.stderr
+    assert "Ran 29 tests" in done.stderr
