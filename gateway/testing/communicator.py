@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, MutableMapping
+from collections.abc import Callable, MutableMapping
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self
 
 from gateway.routing import as_application
-from gateway.services import Services, entered
+from gateway.services import entered
 from gateway.testing.one_thread import share_thread
 from gateway.testing.recorded import RecordedRun, UncheckedRun
 from gateway.testing.surroundings import Surroundings, without_gateway
@@ -134,8 +134,19 @@ class ApplicationCommunicator:
         """The run, which begins now if it has not."""
         if self._run is None:
             self._run = self.run_class(self.application, self.scope, self.surroundings.leave)
-            self._task = _task(self._run.run, self.surroundings.services)
+            self._task = Context().run(self._begin, self._run)
         return self._run
+
+    def _begin(self, run: RecordedRun) -> "asyncio.Task[Any]":
+        """Begin ``run`` as a server does: in a context of its own, which has nothing of the test's."""
+        self._prepare_context()
+        with entered(self.surroundings.services):
+            return asyncio.create_task(run.run())
+
+    def _prepare_context(self) -> None:
+        """Set what the application finds in its context."""
+        if self.surroundings.services[thread_pool].is_shared:
+            share_thread()
 
     async def _until(self, happened: Callable[[], bool], timeout: float, otherwise: str) -> None:
         """Wait for what the application does. Raises what it crashed with, AssertionError if it has ended without it,
@@ -189,15 +200,3 @@ class ApplicationCommunicator:
             self._stopped = True
             self._task.cancel()
             await asyncio.wait({self._task})
-
-
-def _task(run: Callable[[], Coroutine[Any, Any, Any]], services: Services) -> "asyncio.Task[Any]":
-    """Begin ``run`` as a server does: in a context of its own, which has nothing of the test's."""
-
-    def begin() -> "asyncio.Task[Any]":
-        if services[thread_pool].is_shared:
-            share_thread()
-        with entered(services):
-            return asyncio.create_task(run())
-
-    return Context().run(begin)

@@ -1,8 +1,11 @@
 """Tests an application of the ``http`` scope: one request, and its response."""
 
 import asyncio
+import contextlib
 import json as jsonlib
+import sys
 from collections.abc import AsyncIterator, Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +22,10 @@ from protocols.http.head import encode
 _DISCONNECT: ReceiveEvent = {"type": "http.disconnect"}
 AGAIN = 0.01
 """Seconds before an application that calls ``receive`` again gets another disconnect: it may ask for ever."""
+
+
+AFTER_500 = 0.1
+"""Seconds for an application to raise what it has answered with 500."""
 
 
 class _Exchange(RecordedRun):
@@ -113,9 +120,11 @@ class HttpCommunicator(ApplicationCommunicator):
         headers: Headers = None,
         *,
         json: Any = None,
+        raise_request_exception: bool = True,
         surroundings: Surroundings | None = None,
     ) -> None:
-        """``json`` is sent as the body."""
+        """``json`` is sent as the body. Unless ``raise_request_exception``, an exception that the application's
+        framework has answered with 500 is that response."""
         self.body = as_json(json) if json is not None else body
         if not isinstance(self.body, bytes):
             raise TypeError(f"the body is {type(body).__name__}; write bytes, or json=")
@@ -123,13 +132,33 @@ class HttpCommunicator(ApplicationCommunicator):
         own += [("content-type", "application/json")] if json is not None else []
         super().__init__(application, {**request_scope(method, path, headers, own)}, surroundings=surroundings)
         self.sent_request = False
+        self.raise_request_exception = raise_request_exception
+        self._exceptions: list[BaseException] = []
+        """Those of Django's views."""
 
     async def get_response(self, timeout: float = TIMEOUT) -> Response:
-        """Send the request, and return the response when it is complete. ``timeout`` is for each part of it."""
+        """Send the request, and return the response when it is complete. ``timeout`` is for each part of it.
+
+        Raises what the application has raised, also where its framework has answered that with 500."""
         await self._send_request()
         start = await self._next("http.response.start", timeout=timeout)
         body = b"".join([piece async for piece in self._pieces(timeout)])
+        if start["status"] >= 500 and self.raise_request_exception:
+            await self._raise_answered()
         return Response(status=start["status"], headers=list(start.get("headers") or []), body=body)
+
+    async def _raise_answered(self) -> None:
+        """Raise what was answered with 500. Starlette raises it again, after its response."""
+        if self._exceptions:
+            raise self._exceptions[0]
+        with contextlib.suppress(TimeoutError):
+            await self._ended(AFTER_500)
+        self._raise()
+
+    def _prepare_context(self) -> None:
+        super()._prepare_context()
+        if "django.core.signals" in sys.modules:
+            import_module("gateway.django.request_exceptions").note_into(self._exceptions)
 
     async def _pieces(self, timeout: float) -> AsyncIterator[bytes]:
         more = True

@@ -32,6 +32,7 @@ def names(request):
 urlpatterns = [
     path("hello/<name>/", lambda request, name: HttpResponse(f"hello {name} at {request.get_host()}")),
     path("names/", names),
+    path("crash/", lambda request: 1 / 0),
 ]
 """
 CONSUMERS = """
@@ -274,6 +275,13 @@ class OwnConsumers(TestCase):
             await device.publish("a", b"")
             assert (await device.receive_message()).payload == b"2"
 
+    async def test_an_exception_of_a_view_is_raised(self):
+        async with InMemoryGateway("gateway.yaml") as gateway:
+            with self.assertRaises(ZeroDivisionError):
+                await gateway.http("GET", "/crash/").get_response()
+            response = await gateway.http("GET", "/crash/", raise_request_exception=False).get_response()
+        assert response.status == 500
+
     async def test_the_whole_gateway_sees_it_too(self):
         await User.objects.acreate(username="ann")
         async with InMemoryGateway("gateway.yaml") as gateway:
@@ -314,4 +322,4 @@ def test_the_tests_of_a_channels_project_pass_unchanged_but_for_the_import(tmp_p
     command = [sys.executable, "-W", "error::ResourceWarning", "-m", "django", "test", "--noinput"]
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=50)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Ran 29 tests" in done.stderr
+    assert "Ran 30 tests" in done.stderr

@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Route
 
 from gateway import AsyncHttpConsumer
 from gateway.testing import HttpCommunicator
@@ -68,6 +70,22 @@ async def test_a_crash_comes_out_of_the_response() -> None:
         with pytest.raises(ZeroDivisionError):
             async with HttpCommunicator(app, "GET", path) as request:
                 await request.get_response(timeout=3600)
+
+
+async def test_what_a_framework_answers_with_500_is_raised_unless_you_want_the_response() -> None:
+    def broken(request: Any) -> Any:
+        raise ZeroDivisionError("of a view")
+
+    app = Starlette(routes=[Route("/", broken)])
+    with pytest.raises(ZeroDivisionError, match="of a view"):
+        await HttpCommunicator(app, "GET", "/").get_response()
+    response = await HttpCommunicator(app, "GET", "/", raise_request_exception=False).get_response()
+    assert (response.status, response.text) == (500, "Internal Server Error")
+
+    async def unavailable(scope: Any, receive: Any, send: Any) -> None:
+        await answer(send, b"later", status=503)
+
+    assert (await HttpCommunicator(unavailable, "GET", "/").get_response()).status == 503
 
 
 async def test_an_application_that_does_not_answer() -> None:
