@@ -61,7 +61,7 @@ def line_of(code: CodeType, instruction: int) -> int:
     return next(lines, code.co_firstlineno)
 
 
-def place_of(function: Any) -> str:
-    """Return the file and line where ``function``, or what a decorator wraps, begins; empty if it has none."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    return f"{short(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
+def place_of(called: Any) -> str:
+    """Return the file and line where a function (of a decorator, the wrapped one) or a coroutine's function begins."""
+    code = getattr(called, "cr_code", None) or getattr(inspect.unwrap(called), "__code__", None)
+    return f"{short(code.co_filename)}:{code.co_firstlineno}" if code is not None else "an unknown place"

@@ -278,12 +278,16 @@ class Consumer(Generic[R]):
     def _tell_unanswered(self, kind: str) -> None:
         """Log one line, and look no more: what is missing once is missing each time."""
         name, answer = self.asked(kind)
+        said = "%s: %s has returned without %s; its peer is still waiting"
+        logger.warning(said, describe(self.scope), self.method(kind, name), answer, extra={"scope": self.scope})
+        self.asks = {}
+
+    def method(self, kind: str, name: str) -> str:
+        """Return the method for events of the type ``kind`` and its place, for people: ``Chat.connect (chat.py:12)``.
+        It is the one called ``name`` unless the class has one named after the event."""
         if writes(type(self), _method(kind)):
             name = _method(kind)
-        said = "%s: %s.%s (%s) has returned without %s; its peer is still waiting"
-        words = describe(self.scope), type(self).__name__, name, place_of(getattr(self, name)), answer
-        logger.warning(said, *words, extra={"scope": self.scope})
-        self.asks = {}
+        return f"{type(self).__name__}.{name} ({place_of(getattr(self, name))})"
 
     def asked(self, kind: str) -> Asked:
         """Return the method that answers events of the type ``kind``, and how its answer is written."""
@@ -420,7 +424,8 @@ class SyncForm(Consumer[None]):
             raise
         if inspect.iscoroutine(result):  # from a method that is not async itself
             result.close()
-            raise TypeError(f"{type(self).__name__} is a sync consumer, and returned a coroutine: use the Async form")
+            returned = f"returned a coroutine of {result.__qualname__} ({place_of(result)})"
+            raise TypeError(f"{type(self).__name__} is a sync consumer, and {returned}: use the Async form")
         return result
 
     def _work(self, handler: Handler, event: Any) -> Any:

@@ -35,7 +35,8 @@ class HttpMethods(Consumer[R]):
             return
         await super().dispatch(event)
         if not self._started and not self._layer_handlers:
-            raise RuntimeError(f"{type(self).__name__}.handle returned without a response")
+            method = self.method("http.request", "handle")
+            raise RuntimeError(f"{method} has returned without self.respond(), self.respond_json() or self.start()")
 
     def http_request(self, event: HTTPRequestEvent) -> Any:
         return self.handle(bytes(self._body))

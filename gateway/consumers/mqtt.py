@@ -91,7 +91,11 @@ class MqttConnection(Consumer[R]):
             await super().dispatch(event)
             return
         codes = await self._call(self._handlers["mqtt.subscribe"], event)
-        await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": _in_full(event, codes)})
+        try:
+            full = _in_full(event, codes)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{self.method(event['type'], 'subscribe')}: {error}") from None
+        await self._emit({"type": "mqtt.suback", "id": event["id"], "reason_codes": full})
 
     def asked(self, kind: str) -> Asked:
         return super().asked("mqtt.auth" if wants_authentication(self.scope) else kind)
@@ -241,12 +245,11 @@ def _in_full(event: MQTTSubscribeRequestEvent, codes: Any) -> list[int]:
     """A code for each filter of ``event``, from the codes for its valid ones. Raises TypeError if they are no list,
     ValueError for a wrong number."""
     if codes is not None and not isinstance(codes, list | tuple):
-        wanted = "a list with a reason code for each filter, or None"
-        raise TypeError(f"subscribe: it returned {a_type(codes)}; return {wanted}")
+        raise TypeError(f"it returned {a_type(codes)}; return a list with a reason code for each filter, or None")
     given = iter([qos for _, qos in _valid(event)] if codes is None else codes)
     full = [FILTER_INVALID if topic_filter is None else next(given, None) for topic_filter, _ in event["filters"]]
     if None in full or next(given, None) is not None:
-        raise ValueError(f"subscribe: return a reason code for each of {len(_valid(event))} filters, or None")
+        raise ValueError(f"return a reason code for each of {len(_valid(event))} filters, or None")
     return [code for code in full if code is not None]
 
 

@@ -5,7 +5,7 @@ import re
 import sys
 from types import CoroutineType, FrameType
 
-from gateway.frames import is_own, short
+from gateway.frames import is_own, place_of, short
 
 _UNAWAITED = re.compile(r"coroutine '([^']+)' was never awaited", re.MULTILINE)
 
@@ -27,6 +27,6 @@ def _method() -> str:
     while frame is not None:
         awaited = frame.f_locals.get("result") if frame.f_code.co_name == "_call" else None
         if isinstance(awaited, CoroutineType) and is_own(awaited.cr_code.co_filename):
-            return f"{awaited.__qualname__} ({short(awaited.cr_code.co_filename)}:{awaited.cr_code.co_firstlineno})"
+            return f"{awaited.__qualname__} ({place_of(awaited)})"
         frame = frame.f_back
     return ""
