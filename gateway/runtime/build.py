@@ -47,7 +47,8 @@ class Gateway:
     servers: Servers
     services: Services
     dispatcher: Dispatcher | None
-    """Delivers from the store. None: no route has a policy and no server keeps its state, so that there is no store."""
+    """Delivers from the store. None: no route has a policy, no server keeps its state and the file names no store, so
+    that there is none."""
     outlets: Mapping[str, Outlet]
     console: ConsoleServer | None
     submission: Submission | None

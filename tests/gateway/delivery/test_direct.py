@@ -23,6 +23,7 @@ from gateway import (
     MqttMessage,
     SMSConsumer,
     aio,
+    group_send,
     publish,
     send_mail,
     send_text,
@@ -32,6 +33,7 @@ from gateway.delivery.guard import guarded
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.policy import Policy
 from gateway.delivery.worker import Worker
+from gateway.layers import InMemoryChannelLayer, channel_layer
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.sender import sender
 from gateway.store import Message, codec
@@ -297,3 +299,15 @@ async def test_a_rejected_text_is_not_answered_and_what_else_its_handler_sent_le
         app = guarded(Rejects.as_asgi(), Policy(attempts=5), "r")
         assert [event["type"] for event in await deliver(app, sms(provider="twilio"), TEXT)] == ["sms.reject"]
     assert [item.lane for item in await store.outgoing()] == ["mqtt plant"]
+
+
+async def test_a_group_is_reached_from_a_thread_from_the_loop_and_from_a_loop_of_the_applications_own() -> None:
+    layer = InMemoryChannelLayer()
+    await layer.group_add("live", channel := await layer.new_channel())
+    with sending(Outlet()) as direct, installed({channel_layer: layer}):
+        direct.start()
+        await asyncio.to_thread(group_send, "live", {"type": "a"})
+        await aio.group_send("live", {"type": "b"})
+        assert [(await layer.receive(channel))["type"] for _ in "ab"] == ["a", "b"]
+        await asyncio.to_thread(lambda: asyncio.run(aio.group_send("live", {"type": "c"})))
+        assert (await layer.receive(channel))["type"] == "c"
