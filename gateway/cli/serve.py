@@ -10,14 +10,12 @@ import yaml
 
 from gateway.cli.building import built_to_run
 from gateway.cli.daemon import prepare
-from gateway.cli.terminal import DEFAULT_FILE, print_text
+from gateway.cli.terminal import DEFAULT_FILE, SERVED, print_text
 from gateway.config.loader import parse
 from gateway.runtime import process
 from gateway.runtime.daemon import Daemon
 from gateway.scopes.installed import SERVERS
 
-NAME = "gateway serve"
-"""What messages call the file that there is not."""
 PROTOCOLS = [protocol for protocol, server in SERVERS.items() if server.needs_only_bind]
 """The protocols whose servers need nothing but an address; each has an option."""
 _HOST = "127.0.0.1"
@@ -33,7 +31,7 @@ def serve(app: Annotated[str, typer.Argument(metavar="MODULE:APP")], **given: st
     """
     prepare()
     text = file_for(app, {name.replace("_", "-"): address for name, address in given.items() if address is not None})
-    gateway = built_to_run(parse(text, name=NAME, folder=Path.cwd()))
+    gateway = built_to_run(parse(text, name=SERVED, folder=Path.cwd()))
     print_text(f"# {DEFAULT_FILE} would say:\n{text}")
     process.run(Daemon(gateway, print_text, None).run())
 

@@ -16,6 +16,8 @@ from gateway.logs.escaping import json_text, visible
 
 _STDERR = 2
 DEFAULT_FILE = "gateway.yaml"
+SERVED = "gateway serve"
+"""What messages call the file that `gateway serve` does without."""
 
 File = Annotated[
     str | None,

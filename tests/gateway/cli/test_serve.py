@@ -12,7 +12,9 @@ from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE
 
+from gateway.cli.running import control_places
 from gateway.cli.serve import PROTOCOLS, file_for, serve
+from gateway.control.client import ring
 
 MAIN = """
 from fastapi import FastAPI
@@ -36,7 +38,7 @@ app = ProtocolTypeRouter({"http": site, "mqtt": Thermometer})
 """
 
 
-def test_it_serves_and_says_what_a_file_would(tmp_path: Path) -> None:
+def test_it_serves_and_says_what_a_file_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "main.py").write_text(MAIN)
     web, devices = free_port(), free_port()
     daemon = Daemon(tmp_path, command=("serve", "main:app", "--http", str(web), "--mqtt", f"127.0.0.1:{devices}"))
@@ -50,6 +52,8 @@ def test_it_serves_and_says_what_a_file_would(tmp_path: Path) -> None:
         publish = [program("mosquitto_pub"), "-p", str(devices), "-q", "1", "-t", "a", "-m", "21.5"]
         subprocess.run(publish, check=True, timeout=PATIENCE)
         daemon.says("measured 21.5")
+        monkeypatch.chdir(tmp_path)
+        assert ring(control_places(None)) == 1, "gateway tail finds it"
         daemon.process.terminate()
         assert daemon.wait() == 0
     finally:
