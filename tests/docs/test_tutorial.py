@@ -2,6 +2,7 @@
 what they say is printed is what is printed (``…`` stands for anything)."""
 
 import contextlib
+import json
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ from servers.installation import build, install
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, until
+from websockets.sync.client import connect
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -25,6 +27,7 @@ FILE = re.compile(r"# (?P<name>[\w.]+)(?P<more>, continued)?\n")
 PORTS = ("8000", "1883", "8025")
 CULPRITS = {"tutorial.md": "house.py", "tutorial-mqtt.md": "readings.py", "tutorial-email.md": "desk.py"}
 """The file that fails in each tutorial."""
+PAGES = [*CULPRITS, "fastapi.md"]
 LOOKS = ("gateway dead list", "gateway send websocket")
 """Commands that only look, at what may still be on its way there."""
 
@@ -88,7 +91,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build(tmp_path_factory.mktemp("dist"))
 
 
-@pytest.fixture(scope="module", params=CULPRITS)
+@pytest.fixture(scope="module", params=PAGES)
 def page(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -153,7 +156,16 @@ def test_the_tutorial(newcomer: Newcomer, page: str) -> None:
         elif block["language"] == "console":
             for command, shown in commands(block["text"]):
                 follow(newcomer, command, shown)
-    assert CULPRITS[page] in newcomer.log.read_text(), "the handler's crash names the line that failed"
+    assert CULPRITS.get(page, "") in newcomer.log.read_text(), "the handler's crash names the line that failed"
+    if page == "fastapi.md":
+        a_browser_hears_of_a_reading(newcomer, re.findall(r"127\.0\.0\.1:(\d+)", text)[0])
+
+
+def a_browser_hears_of_a_reading(newcomer: Newcomer, port: str) -> None:
+    for _ in range(2):  # the second time after one has left
+        with connect(f"ws://127.0.0.1:{port}/live") as browser:
+            newcomer.type("gateway send mqtt sensors/attic/temperature 31")
+            assert json.loads(browser.recv(timeout=PATIENCE)) == {"room": "attic", "celsius": 31.0}
 
 
 @pytest.mark.parametrize("page", ["tutorial-email.md"], indirect=True, scope="module")
