@@ -69,7 +69,9 @@ class Inherited:
 
 
 BindAddress = TCP | Unix | Inherited
-_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>\d{1,5})")
+_TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>\d{1,9})", re.ASCII)
+LAST_PORT = 65535
+_TOO_HIGH = f"{{!r}} is not an address: ports end at {LAST_PORT}"
 
 
 def parse_address(value: object) -> BindAddress:
@@ -80,9 +82,24 @@ def parse_address(value: object) -> BindAddress:
     if re.fullmatch(r"fd:\d{1,9}", text):
         return Inherited(int(text[3:]))
     match = _TCP.fullmatch(text)
-    if match is None or int(match["port"]) > 65535:
-        raise ValueError(f"{text!r} is not an address; write host:port, [::1]:8000, unix:/run/g.sock or fd:3")
+    if match is None and re.fullmatch(r"\d{5,9}", text, re.ASCII) and int(text) > LAST_PORT:
+        raise ValueError(_TOO_HIGH.format(text))
+    if match is None:
+        raise ValueError(f"{text!r} is not an address; write {_meant(text)}")
+    if int(match["port"]) > LAST_PORT:
+        raise ValueError(_TOO_HIGH.format(text))
     return TCP(match["six"] or match["host"] or "0.0.0.0", int(match["port"]))  # ':8000' says "any"
+
+
+def _meant(text: str) -> str:
+    """Return what to write instead of ``text``: the address that it seems to mean, or the forms that there are."""
+    if re.fullmatch(r"\d{1,5}", text, re.ASCII):
+        return f"127.0.0.1:{text}"
+    if "://" in text:
+        return "127.0.0.1:8000, without a scheme and a path"
+    if _HOST.fullmatch(text) and not text.isdecimal():
+        return f"{text}:8000, with the port"
+    return "host:port, [::1]:8000, unix:/run/g.sock or fd:3"
 
 
 UNIX_PEERS = "unix"
@@ -177,7 +194,7 @@ class Between:
 Count = Annotated[int, Between(1)]
 Bound = Annotated[int, Between(0)]
 """A count for which 0 means no limit, or none."""
-Port = Annotated[int, Between(1, 65535)]
+Port = Annotated[int, Between(1, LAST_PORT)]
 
 _DURATION: dict[str, Any] = {"type": ["number", "string"], "minimum": 0, "examples": ["500ms", "10s", "5m"]}
 _SIZE: dict[str, Any] = {"type": ["integer", "string"], "minimum": 0, "examples": ["64KiB", "10MiB"]}

@@ -1,7 +1,11 @@
 """An application and a scripted peer, in memory: events in, events out."""
 
 import asyncio
+import inspect
+from functools import wraps
 from typing import Any
+
+from gateway.consumers.base import AsyncForm
 
 LIMIT = 5.0
 _MAIL = {"transport": "smtp", "headers": [], "listener": "mail", "mailbox": None, "received_at": 0.0}
@@ -18,6 +22,20 @@ def scope(kind: str, **keys: Any) -> dict[str, Any]:
         "sms": {"sender": "+447700900123", "recipient": "+447700900999", "country": "GB"},
     }
     return common | own[kind] | keys
+
+
+def in_form_of(base: Any) -> Any:
+    """Return a decorator for a method of a class of either form: it is async where ``base`` is."""
+
+    def made(method: Any) -> Any:
+        @wraps(method)
+        async def awaited(*args: Any, **keys: Any) -> Any:
+            return method(*args, **keys)
+
+        awaited.__dict__["__signature__"] = inspect.signature(method)
+        return awaited if issubclass(base, AsyncForm) else method
+
+    return made
 
 
 class Conversation:

@@ -8,7 +8,7 @@ import sys
 
 from gateway.cli.terminal import Chosen, fail, file_of, print_error, print_json
 from gateway.config import checks
-from gateway.config.diagnostics import CannotStart, ConfigErrors
+from gateway.config.diagnostics import CannotStart, ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig, load
 from gateway.exit_codes import CANNOT_START, INTERRUPTED, MISTAKE
 from gateway.logs import setup
@@ -56,10 +56,15 @@ def check_machine(parsed: ParsedConfig, gateway: Gateway) -> None:
     """Raises CannotStart."""
     for failure in FAILURES:
         logger.warning("%s", failure)
-    for warning in checks.warnings(parsed):
+    for warning in warnings(parsed):
         logger.warning("%s:%d:%d: %s", warning.file, warning.line, warning.column, warning.message)
     if found := preflight.diagnostics(parsed, stored=gateway.dispatcher is not None):
         raise CannotStart(found)
+
+
+def warnings(parsed: ParsedConfig) -> list[Diagnostic]:
+    """Find what is allowed and probably not meant, and what this machine lacks and may get."""
+    return [*checks.warnings(parsed), *preflight.warnings(parsed)]
 
 
 def code_of(errors: ConfigErrors) -> int:

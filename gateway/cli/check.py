@@ -4,9 +4,8 @@ import contextlib
 import dataclasses
 import sys
 
-from gateway.cli.building import built, check_machine
+from gateway.cli.building import built, check_machine, warnings
 from gateway.cli.terminal import AsJSON, File, file_of, print_json, print_text
-from gateway.config import checks
 from gateway.config.loader import load
 from gateway.runtime import banner
 
@@ -24,7 +23,7 @@ def check(config: File = None, as_json: AsJSON = False) -> None:
         gateway = built(parsed)
         check_machine(parsed, gateway)
     if as_json:
-        warnings = [dataclasses.asdict(warning) for warning in checks.warnings(parsed)]
-        print_json({"valid": True, "diagnostics": [], "warnings": warnings})
+        found = [dataclasses.asdict(warning) for warning in warnings(parsed)]
+        print_json({"valid": True, "diagnostics": [], "warnings": found})
     else:
         print_text(banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application))

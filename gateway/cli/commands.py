@@ -8,6 +8,7 @@ from typing import Any
 import typer
 from typer.main import get_command, get_group
 
+from gateway.cli.forms import Typer
 from gateway.cli.terminal import fail
 from gateway.exit_codes import INTERRUPTED
 from gateway.garbage_collection import uncollected
@@ -53,7 +54,7 @@ def _command(name: str, home: str) -> Any:
     if isinstance(found, typer.Typer):
         command: Any = get_group(found)
     else:
-        alone = typer.Typer(add_completion=False)
+        alone = Typer(add_completion=False)
         alone.command()(found)
         command = get_command(alone)
     command.name = name

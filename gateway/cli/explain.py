@@ -1,5 +1,6 @@
-"""Explains which route takes ``email:ann@example.org`` or ``mqtt:sensors/1/temperature``, for ``gateway explain``."""
+"""Explains which route takes ``email:ann@example.org`` or ``sensors/1/temperature``, for ``gateway explain``."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any
@@ -10,6 +11,7 @@ from gateway.cli.building import built_to_answer
 from gateway.cli.terminal import AsJSON, File, print_json, print_text
 from gateway.routing import Route, Router
 from gateway.scopes.installed import FAILURES, KINDS
+from gateway.scopes.kind import ScopeKind
 from protocols.asgi import Application
 from protocols.errors import describe_error
 
@@ -27,14 +29,14 @@ class Explanation:
 
 
 def command(
-    subject: Annotated[str, typer.Argument(help="What arrives, such as email:ann@example.org.")],
+    subject: Annotated[str, typer.Argument(help="What arrives, such as ann@example.org.")],
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:
     """Say which route and which consumer would take something, and why. Exit code 1 if none would.
 
-    Examples: gateway explain email:ann@support.example.org · sms:+447700900123 · mqtt:sensors/1/temperature ·
-    http:/longpoll/ · websocket:/chat/
+    Examples: gateway explain ann@support.example.org · +447700900123 · sensors/1/temperature · /longpoll/ ·
+    ws:/chat/. In full: email:, sms:, mqtt:, http:, websocket:.
     """
     try:
         gateway = built_to_answer(config)
@@ -49,32 +51,42 @@ def command(
         raise typer.Exit(1)
 
 
-def scope_of(subject: str, servers: Mapping[str, Any]) -> dict[str, Any]:
+def read_subject(subject: str) -> tuple[ScopeKind, str]:
+    """Return the scope type that ``subject`` is about, and the rest of it. Raises ValueError with one sentence."""
+    name, _, rest = subject.partition(":")
+    for kind in KINDS.values():
+        if rest and name in (kind.name, *kind.aliases):
+            return kind, rest
+    for kind in KINDS.values():
+        if kind.bare and re.fullmatch(kind.bare, subject):
+            return kind, subject
+    *others, last = [kind.example for kind in KINDS.values()]
+    failed = "".join(f"; {failure}" for failure in FAILURES if failure.name == name)
+    raise ValueError(f"{subject!r} is not understood; write {', '.join(others)} or {last}{failed}")
+
+
+def scope_of(kind: ScopeKind, text: str, servers: Mapping[str, Any]) -> dict[str, Any]:
     """Return as much of a scope as routers look at. Raises ValueError with one sentence."""
-    name, colon, rest = subject.partition(":")
-    if name not in KINDS or not colon or not rest:
-        *others, last = [kind.example for kind in KINDS.values()]
-        failed = "".join(f"; {failure}" for failure in FAILURES if failure.name == name)
-        raise ValueError(f"{subject!r} is not understood; write {', '.join(others)} or {last}{failed}")
     try:
-        kind = KINDS[name]
-        return kind.as_received({"type": name, **kind.subject(rest)}, servers)
+        return kind.as_received({"type": kind.name, **kind.subject(text)}, servers)
     except ValueError:  # its own sentence
         raise
     except Exception as error:  # a mistake in a package that brings a scope type
-        raise ValueError(f"{subject!r}: the scope type {name} failed: {describe_error(error)}") from error
+        raise ValueError(f"'{kind.name}:{text}': the scope type {kind.name} failed: {describe_error(error)}") from error
 
 
 def explain(app: Application, subject: str, servers: Mapping[str, Any]) -> Explanation:
     """Ask the routers which route takes ``subject``, as the ``servers`` with these settings receive it. Raises
     ValueError if it is not understood."""
-    scope = scope_of(subject, servers)
+    kind, text = read_subject(subject)
+    scope = scope_of(kind, text, servers)
+    subject = f"{kind.name}:{text}"
     if not isinstance(app, Router):
         return Explanation(subject, "application: is not a router; it decides itself", None, "application")
     route = app.explain(scope)
     if route is None:
         return Explanation(subject, "no route takes it")
-    captures = KINDS[scope["type"]].captures(route.pattern, scope)
+    captures = kind.captures(route.pattern, scope)
     why = _why(scope, route, captures)
     if not _is_taken(route, scope):
         why += "; it takes this only from users who have logged in"

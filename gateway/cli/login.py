@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.completion import servers
 from gateway.cli.terminal import File, fail, file_of, print_text
 from gateway.config.loader import ParsedConfig, load
 from protocols.mail.oauth.device import device_login
@@ -23,7 +24,9 @@ SUBMISSION = "submission"
 
 
 def login(
-    server: Annotated[str, typer.Argument(help="The mailbox's name in the file, or `submission`.")],
+    server: Annotated[
+        str, typer.Argument(help="The mailbox's name in the file, or `submission`.", autocompletion=servers)
+    ],
     username: Annotated[str | None, typer.Option(help="Which of its accounts, if it has several.")] = None,
     config: File = None,
 ) -> None:

@@ -8,12 +8,12 @@ from typer.main import get_command
 
 from gateway import __version__
 from gateway.cli.commands import Commands
+from gateway.cli.forms import Typer
 from gateway.cli.terminal import Chosen, File, prepare_standard_streams, print_text
 from gateway.config.diagnostics import ConfigErrors
 
-app = typer.Typer(
+app = Typer(
     help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -5,28 +5,30 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
+from copy import copy
 from importlib import import_module
 from inspect import Parameter, Signature, signature
-from typing import Any
+from typing import Annotated, Any, get_args
 
 import aiohttp
 import aiosmtplib
 import typer
-from typer.core import TyperGroup
 
+from gateway.cli import completion
+from gateway.cli.forms import Group, Typer
 from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, print_text
 from gateway.config.loader import load
 from gateway.config.unknown import unknown
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
-from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent
+from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent, ServerOption
 from protocols.errors import describe_error
 
 _failures: dict[str, str] = {}
 """Why a scope type that has a command for `gateway send` lacks it, by name of the scope type."""
 
 
-class _Commands(TyperGroup):
+class _Messages(Group):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Name the package of an unknown command, if it has failed."""
         name = args[0] if args else ""
@@ -37,11 +39,10 @@ class _Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-app = typer.Typer(
-    cls=_Commands,
+app = Typer(
+    cls=_Messages,
     help="Send something to the running gateway, with a real client of its protocol.\n\n"
     "Example: gateway send mqtt sensors/1/temperature '{\"celsius\": 21.5}'",
-    no_args_is_help=True,
 )
 
 
@@ -94,11 +95,22 @@ def _command(form: Callable[..., Sender]) -> Callable[..., None]:
         _run(form(**own), config, as_json=as_json)
 
     shared = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in signature(command).parameters.values()][:2]
-    parameters = [*signature(form, eval_str=True).parameters.values(), *shared]
+    own_parameters = (_completed(each) for each in signature(form, eval_str=True).parameters.values())
+    parameters = [*own_parameters, *shared]
     command.__doc__ = form.__doc__
     command.__dict__["__signature__"] = Signature(parameters)
     command.__annotations__ = {each.name: each.annotation for each in parameters}
     return command
+
+
+def _completed(parameter: Parameter) -> Parameter:
+    """Let the shell complete the name of a server, which a scope type's own package cannot."""
+    if parameter.annotation is not ServerOption:
+        return parameter
+    type_, option = get_args(ServerOption)
+    option = copy(option)
+    option.autocompletion = completion.servers
+    return parameter.replace(annotation=Annotated[type_, option])
 
 
 def _add(kind: ScopeKind) -> None:

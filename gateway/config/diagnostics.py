@@ -1,8 +1,8 @@
 """The mistakes of a configuration, each with its place, as the operator reads them."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 MOST = 1000
 """The most mistakes of one kind that are reported."""
@@ -17,6 +17,11 @@ class Diagnostic:
     column: int
     message: str
     excerpt: str = field(default="", compare=False)
+
+    def with_lines(self, lines: Sequence[str]) -> "Diagnostic":
+        """Return the same mistake with further lines below its excerpt, such as those of a module that failed."""
+        below = (f"        {line}" for line in lines)
+        return replace(self, excerpt="\n".join([self.excerpt, *below]))
 
     def __str__(self) -> str:
         head = f"{self.file}:{self.line}:{self.column}: error: {self.message}"

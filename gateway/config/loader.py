@@ -23,7 +23,9 @@ from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
 from gateway.config.unknown import unknown
 from gateway.garbage_collection import uncollected
+from gateway.scopes.installed import KINDS, SERVERS
 from protocols.http.settings import HTTPSettings
+from protocols.units import LAST_PORT
 
 
 @dataclass(frozen=True)
@@ -73,9 +75,14 @@ def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
     except UnicodeDecodeError as error:
         raise ConfigErrors([_not_text(str(file), error)]) from error
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise ConfigErrors([Diagnostic(str(file), 1, 1, f"cannot be read: {reason}")]) from error
+        raise ConfigErrors([Diagnostic(str(file), 1, 1, _unreadable(error))]) from error
     return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
+
+
+def _unreadable(error: OSError | ValueError) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "there is no such file; `gateway init` makes one, and -c FILE names another"
+    return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
 
 
 def _not_text(name: str, error: UnicodeDecodeError) -> Diagnostic:
@@ -220,8 +227,60 @@ class _Validation:
         return data
 
     def _meant(self, mistake: "_Mistake") -> str | None:
-        """Return the key that an unknown one probably means."""
-        return nearest(str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1]))
+        """Return the key that an unknown one probably means: it is spelt like it, or is another word for it."""
+        word, known = str(mistake.loc[-1]), self._keys.at(self._document.data, mistake.loc[:-1])
+        if self._is_pattern(mistake.loc):
+            return "app"
+        if mistake.loc[:-1] == ("routes",) and (kind := _kind_called(word)):
+            return kind
+        unused = (
+            key
+            for key in _SYNONYMS.get(word, ())
+            if key in known and (*mistake.loc[:-1], key) not in self._document.keys
+        )
+        return next(unused, None) or nearest(word, known)
+
+    def _other_word_for(self, loc: Loc, key: str) -> str | None:
+        """Return the key in the mapping at ``loc`` that is written for ``key``."""
+        words = self._mapping(loc)
+        return next((word for word in words if key in _SYNONYMS.get(word, ()) or nearest(word, [key])), None)
+
+    def _is_pattern(self, loc: Loc) -> bool:
+        """Return whether the key at ``loc`` is a pattern, to which the file gives a target."""
+        return (
+            loc[0] == "routes"
+            and len(loc) == _OF_A_KIND + 1
+            and "app" not in self._mapping(loc[:-1])
+            and isinstance(self._mapping(loc), str)
+        )
+
+    def _address(self, loc: Loc, known: Set[str]) -> str:
+        """Return what to write instead of a key such as ``port``, where one key has the whole address."""
+        if loc[-1] not in _PARTS_OF_ADDRESSES:
+            return ""
+        protocol = self._mapping(loc[:-1]).get("protocol")
+        host = self._as_written((*loc[:-1], "host"))
+        port = self._as_written((*loc[:-1], "port"))
+        if "bind" in known:
+            usual_host, _, usual_port = _usual_bind(protocol).rpartition(":")
+            return f"; write bind: {host or usual_host}:{port or usual_port}"
+        if "url" in known:
+            return f"; write url: {str(protocol).partition('-')[0]}://{host or 'broker.example.org'}:{port or 1883}"
+        if "on" in known:
+            return "; it has no address of its own: the http server that on: names carries it"
+        if "servers" in known:
+            return "; write it at a server: web: {protocol: http, bind: 127.0.0.1:8000}"
+        return ""
+
+    def _as_written(self, loc: Loc) -> str:
+        """Return a number or text of the file, with its references; empty if there is none."""
+        document = self._document
+        if loc in document.secrets or loc not in document.values:
+            return ""
+        value = self._mapping(loc)
+        return next(
+            iter(document.references.get(loc, [document.texts.get(loc, value if isinstance(value, str) else "")]))
+        )
 
     def _diagnostic(self, mistake: "_Mistake") -> Diagnostic:
         loc, key = mistake.loc, mistake.key
@@ -231,13 +290,22 @@ class _Validation:
             unused = [key for key in known if (*loc[:-1], key) not in self._document.keys]
             hint_of = unknown if loc[:-1] == ("routes",) else suggestion
             hint = hint_of(str(loc[-1]), [meant] if meant else unused, otherwise="it takes")
-            hint = _elsewhere(loc, self._mapping(loc[:-1])) or hint
+            if self._is_pattern(loc):
+                key = KINDS[str(loc[1])].keys[0]
+                hint = f"; write a list of routes: [{{{key}: {_written(loc[-1])}, app: {self._mapping(loc)}}}]"
+            elif meant:
+                hint = f"; did you mean {meant!r}?"
+            hint = _elsewhere(loc, self._mapping(loc[:-1])) or self._address(loc, known) or hint
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
             hint_of = unknown if key == "protocol" else suggestion
             hint = hint_of(mistake.context["tag"], mistake.known_tags, otherwise="it is one of")
+            if key == "protocol" and (instead := _instead_of(mistake.context["tag"])):
+                hint = f"; write protocol: {instead}"
             message = f"unknown {key} {mistake.context['tag']!r} in {label(loc)}{hint}"
             return self._document.at_value((*loc, key), message)
+        if mistake.kind == "union_tag_not_found" and (word := self._other_word_for(loc, key)):
+            return self._document.at_key((*loc, word), f"unknown key {word!r} in {label(loc)}; did you mean {key!r}?")
         if mistake.kind in ("missing", "union_tag_not_found"):
             return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
         if key == "[key]":
@@ -249,11 +317,61 @@ class _Validation:
 _SOME_SERVERS = {"servers": {"any": {"protocol": HTTPSettings().protocol}}}
 
 _ROUTES_OWN = {
+    "app": "write it under routes:, beside servers:",
+    "routes": "write it beside servers:, not within a server",
     "attempts": "write it on the route: {app: ..., attempts: 5}",
     "backoff": "write it on the route: {app: ..., attempts: 5, backoff: 1m}",
     "on_failure": "write on_failed, and attempts: 5 on the route; what fails so often is a dead letter",
 }
 """Keys that people write at a server, though they belong to a route."""
+
+
+_PARTS_OF_ADDRESSES = ("address", "host", "ip", "listen", "port")
+"""Keys that people write for an address that one key has as a whole."""
+_OF_A_KIND = 2
+"""The length of the place of a scope type's routes: ``("routes", "mqtt")``."""
+
+
+_SYNONYMS = {
+    word: keys
+    for words, keys in (
+        (("type", "proto"), ("protocol",)),
+        (("class", "consumer", "function", "handler", "target", "view"), ("app",)),
+        (("expression", "pattern", "regex", "route", "url"), ("path", "topic", "recipient")),
+        (("filter",), ("topic",)),
+        (("rcpt", "rcpt_to", "to"), ("address",)),
+        (("country", "from", "mail_from", "number", "phone", "prefix"), ("sender",)),
+        (("max_attempts", "max_retries", "retries", "tries"), ("attempts",)),
+        (("delay", "retry_delay"), ("backoff",)),
+        (("login", "user"), ("username",)),
+        (("pass", "passwd", "pwd"), ("password",)),
+        (("cert", "certfile", "crt", "ssl_certificate"), ("certificate",)),
+        (("keyfile", "private_key", "ssl_key"), ("key",)),
+        (("ssl",), ("tls",)),
+        (("database", "db"), ("store",)),
+        (("channel_layer",), ("layer",)),
+        (("handlers", "urls"), ("routes",)),
+        (("listeners",), ("servers",)),
+        (_PARTS_OF_ADDRESSES, ("bind", "url")),
+    )
+    for word in words
+}
+"""Other words for keys, which are spelt otherwise: which keys they mean, where those are known."""
+
+
+def _kind_called(word: str) -> str | None:
+    """Return the scope type that people call ``word``: by a protocol of its servers, or by another word for it."""
+    return next((kind.name for kind in KINDS.values() if word in (*kind.protocols, *kind.aliases)), None)
+
+
+def _instead_of(protocol: str) -> str:
+    """Return what to write instead of a word that people take for a protocol."""
+    return next((kind.not_protocols[protocol] for kind in KINDS.values() if protocol in kind.not_protocols), "")
+
+
+def _usual_bind(protocol: object) -> str:
+    kind = SERVERS.get(str(protocol))
+    return str(getattr(kind and kind.settings, "bind", "127.0.0.1:8000"))
 
 
 _RENAMED = {("mqtt-client", "inbox"): "max_unacked"}
@@ -309,6 +427,8 @@ class _Mistake:
         wanted = self._wanted
         if not show_value or isinstance(self._value, dict | list) or wanted == "must not be empty":
             return wanted
+        if self.context.get("le") == LAST_PORT:
+            return f"ports end at {LAST_PORT}, and {self._value} is more"
         return f"{wanted}, not {_written(self._value)}"
 
     @property

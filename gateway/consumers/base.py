@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from gateway.consumers import message_arguments
-from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, require, writes
+from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, is_plain, require, writes
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
@@ -164,6 +164,13 @@ class Consumer(Generic[R]):
         if cls._layer_handlers:  # one of them may respond, when the time has come
             cls.asks = {kind: asked for kind, asked in cls.asks.items() if kind != "http.request"}
         cls._last = cls._ends | {kind for kind, end in _WHOLE.items() if end not in cls._handlers}
+
+    @classmethod
+    def _called(cls) -> Mapping[str, Callable[..., Any]]:
+        """Return the methods that events call, by name."""
+        methods = {name: getattr(cls, name, None) for name in (*cls._hooks, *map(_method, cls.received))}
+        methods |= {method.__name__: method for method in cls._layer_handlers.values()}
+        return {name: method for name, method in methods.items() if method is not None}
 
     @classmethod
     def answers(cls, kind: str) -> bool:
@@ -382,6 +389,15 @@ class Consumer(Generic[R]):
 class AsyncForm(Consumer[Awaited]):
     """Methods run on the loop; helpers are awaited."""
 
+    def __init_subclass__(cls) -> None:
+        """Check the class. Raises TypeError for a plain ``def``, which would hold up everything on the loop."""
+        super().__init_subclass__()
+        written = {name for base in cls.__mro__ if issubclass(base, AsyncForm) for name in vars(base)}
+        for name, method in cls._called().items():
+            if name in written and is_plain(method):
+                where = f"{cls.__name__}.{name} (line {method.__code__.co_firstlineno})"
+                raise TypeError(f"{where} is not async in an async consumer: write async def, or use the sync form")
+
     async def _call(self, handler: Handler, event: Any) -> Any:
         result = handler(self, event)
         return result if result is None else await result
@@ -410,10 +426,9 @@ class SyncForm(Consumer[None]):
     def __init_subclass__(cls) -> None:
         """Check the class. Raises TypeError for an ``async`` method, which a thread cannot run."""
         super().__init_subclass__()
-        called = [getattr(cls, name, None) for name in (*cls._hooks, *map(_method, cls.received))]
-        for method in (*called, *cls._layer_handlers.values()):
-            if method is not None and inspect.iscoroutinefunction(method):
-                raise TypeError(f"{cls.__name__}.{method.__name__} is async in a sync consumer: use the Async form")
+        for name, method in cls._called().items():
+            if inspect.iscoroutinefunction(method):
+                raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
 
     async def _call(self, handler: Handler, event: Any) -> Any:
         try:

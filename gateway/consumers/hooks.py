@@ -74,6 +74,12 @@ def takes(method: Callable[..., Any], call: Call) -> bool:
     return True
 
 
+def is_plain(method: Callable[..., Any]) -> bool:
+    """Whether ``method`` is a ``def`` without ``async``. What a decorator returns may be awaitable all the same."""
+    is_async = inspect.iscoroutinefunction(method) or inspect.isasyncgenfunction(method)
+    return inspect.isfunction(method) and not hasattr(method, "__wrapped__") and not is_async
+
+
 def _signature(method: Callable[..., Any]) -> inspect.Signature:
     """Return the signature of the outermost function: a decorator may pass more or less to the one that it wraps."""
     return inspect.signature(method, follow_wrapped=False)

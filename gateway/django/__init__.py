@@ -4,13 +4,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from gateway.django.views import Views
+from gateway.django.views import Views, import_urls
 from protocols.asgi import Application
 
 if TYPE_CHECKING:
     from gateway.django.mail import EmailBackend
 
-__all__ = ["EmailBackend", "application", "setup", "template_folders"]
+__all__ = ["EmailBackend", "application", "import_urls", "setup", "template_folders"]
 
 
 def __getattr__(name: str) -> Any:

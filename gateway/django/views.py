@@ -17,6 +17,14 @@ from protocols.asgi import Application, Receive, Send
 R = TypeVar("R")
 
 
+def import_urls() -> None:
+    """Import the project's URLs and the views that they name: otherwise a mistake in them is found by the first
+    request."""
+    from django.urls import get_resolver
+
+    _ = get_resolver().url_patterns
+
+
 class Views:
     """The application around ``views``, which is Django's handler."""
 
@@ -26,6 +34,16 @@ class Views:
     def __init__(self, views: Application) -> None:
         self._views = views
         self._idle: list[_Thread] = []
+
+    def routable(self, scope: Any) -> bool:
+        """Return whether a view of the project has the path of ``scope``."""
+        from django.urls import Resolver404, resolve
+
+        try:
+            resolve(scope["path"])
+        except Resolver404:
+            return False
+        return True
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if thread_pool.get().is_shared:

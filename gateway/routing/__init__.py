@@ -6,7 +6,7 @@ all of them are importable from ``gateway``. Patterns are pure values.
 
 from gateway.delivery.current_route import current_route
 from gateway.delivery.policy import Policy
-from gateway.routing.router import Route, Router, check_answers, default, leaves
+from gateway.routing.router import Route, Router, check_answers, default, leaves, takes
 from gateway.routing.scope_types import ProtocolTypeRouter
 from gateway.routing.targets import as_application, name_of
 
@@ -21,4 +21,5 @@ __all__ = [
     "default",
     "leaves",
     "name_of",
+    "takes",
 ]

@@ -18,7 +18,7 @@ from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
-from protocols.asgi import Application, Receive, Scope, Send, describe
+from protocols.asgi import Application, Receive, Routable, Scope, Send, describe
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,7 @@ class Router:
         if found is None:
             return False
         route, captures = found
-        below = getattr(route.app, "routable", None)
-        return below is None or bool(below(self.child(scope, captures)))
+        return takes(route.app, self.child(scope, captures))
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -164,6 +163,19 @@ class Router:
     def child(self, scope: Any, captures: Captures) -> Any:
         """The scope that the route's application sees."""
         return scope
+
+
+def takes(app: Any, scope: Scope) -> bool:
+    """Return whether ``app`` may take ``scope``, as far as it says so beforehand."""
+    if isinstance(app, Routable):
+        return bool(app.routable(scope))
+    return "path" not in scope or _has_path(app, scope)
+
+
+def _has_path(app: Any, scope: Scope) -> bool:
+    """Return whether an application of Starlette or FastAPI has a route for the path; True for any other."""
+    routes = [each for each in getattr(app, "routes", None) or () if hasattr(each, "matches")]
+    return not routes or any(each.matches(scope)[0].name == "FULL" for each in routes)
 
 
 def check_answers(app: Application, kind: str) -> None:

@@ -41,7 +41,7 @@ def as_application(target: Any) -> Application:
         name = type(target).__name__
         raise ValueError(f"an instance of {name} serves one scope: give the class, or {name}.as_asgi(...)")
     if not callable(target):
-        raise ValueError(f"{target!r} is not an ASGI application")
+        raise ValueError(f"{target!r} is not an ASGI application{_instead(target)}")
     if inspect.isfunction(target) and hasattr(target, "consumer_class"):  # what as_asgi() has made, one for each route
         return target
     single: Application = double_to_single_callable(target) if _is_double(target) else target
@@ -65,10 +65,41 @@ def _looks_double(target: Any) -> bool:
     if isinstance(target, type):  # Starlette's endpoints are awaitable: a class, and a single callable
         double = DOUBLE in takes and _has(target, "__call__")
         takes = takes if double or _has(target, "__await__") else []
-    if (DOUBLE if double else SINGLE) not in takes:
-        wanted = "which is async and takes scope, receive and send"
-        raise ValueError(f"{name_of(target)} is not an ASGI application, {wanted}")
+    if (DOUBLE if double else SINGLE) not in takes or (double and not _takes_scope(target)):
+        raise ValueError(f"{name_of(target)} is not an ASGI application{_instead(target)}")
     return double
+
+
+def _takes_scope(target: Any) -> bool:
+    """Whether the only argument of an ASGI 2 application may be the scope: any other function has one argument, too."""
+    return isinstance(target, type) or next(iter(_parameters(target)), _SCOPE) == _SCOPE
+
+
+_SCOPE = "scope"
+
+
+def _instead(target: Any) -> str:
+    """Return what ``target`` seems to be, and what to write instead."""
+    match _parameters(target):
+        case ["request", *_]:
+            return (
+                f" but a view, as it takes request; write app: django, and {name_of(target)} in the project's urls.py"
+            )
+        case ["environ", *_]:
+            return " but a WSGI application; write app = asgiref.wsgi.WsgiToAsgi(app), and that as the target"
+    return ", which is async and takes scope, receive and send; write that, or a consumer class"
+
+
+def _parameters(target: Any) -> list[str]:
+    """Return the names of the positional arguments that the function below all decorators takes."""
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return []
+    return [each.name for each in parameters if each.kind in _POSITIONAL]
+
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 def _called_twice(target: Any) -> bool:

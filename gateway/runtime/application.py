@@ -16,7 +16,7 @@ from gateway.routing import ProtocolTypeRouter, Route, as_application, check_ans
 from gateway.routing.index import unreachable
 from gateway.routing.router import PLAIN
 from gateway.routing.targets import Named
-from gateway.runtime.importing import TargetError, import_target, place_of
+from gateway.runtime.importing import TargetError, import_target, place_of, source_lines
 from gateway.scopes.installed import KINDS
 from protocols.asgi import Application
 from protocols.errors import describe_error
@@ -151,16 +151,19 @@ class ApplicationBuilder:
     def _django(self) -> Application:
         if self.parsed.settings.django is None:
             raise TargetError("'django' needs the key django: {settings: your.settings}")
-        from gateway.django import application  # only where it is asked for: Django is optional
+        from gateway.django import application, import_urls  # only where it is asked for: Django is optional
 
-        return application()
+        try:
+            import_urls()
+            return application()
+        except (Exception, SystemExit) as error:  # whatever the project's own code does
+            sentence = f"'django': the project's URLs cannot be imported{place_of(error)}: {describe_error(error)}"
+            raise TargetError(sentence, source_lines(error)) from error
 
     def _report(self, loc: Loc, message: str, trace: Sequence[str] = (), part: str = "") -> None:
         if len(self.diagnostics) >= MOST:
             return
-        diagnostic = self.parsed.document.at_value(loc, message, part)
-        excerpt = "\n".join([diagnostic.excerpt, *(f"        {line}" for line in trace)])
-        self.diagnostics.append(replace(diagnostic, excerpt=excerpt))
+        self.diagnostics.append(self.parsed.document.at_value(loc, message, part).with_lines(trace))
 
 
 def _says(line: Any, key: str) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.layers import ChannelLayer, InMemoryChannelLayer
-from gateway.runtime.importing import TargetError, import_target, place_of
+from gateway.runtime.importing import TargetError, import_target, place_of, source_lines
 from protocols.errors import describe_error
 
 _METHODS = ("new_channel", "send", "receive", "group_add", "group_discard", "group_send")
@@ -16,7 +16,7 @@ def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
     try:
         return (_imported(parsed.settings.layer) if parsed.settings.layer != "memory" else InMemoryChannelLayer()), []
     except TargetError as error:
-        return InMemoryChannelLayer(), [parsed.document.at_value(("layer",), str(error))]
+        return InMemoryChannelLayer(), [parsed.document.at_value(("layer",), str(error)).with_lines(error.trace)]
 
 
 def _imported(target: str) -> ChannelLayer:
@@ -26,7 +26,8 @@ def _imported(target: str) -> ChannelLayer:
     try:
         layer: ChannelLayer = found if _is_layer(found) or not callable(found) else found()
     except Exception as error:  # whatever the function does
-        raise TargetError(f"{target!r} failed{place_of(error)}: {describe_error(error)}") from error
+        sentence = f"{target!r} failed{place_of(error)}: {describe_error(error)}"
+        raise TargetError(sentence, source_lines(error)) from error
     if not _is_layer(layer):
         raise TargetError(f"{target!r} is not a channel layer; name a layer, or a function that returns one")
     return layer

@@ -41,6 +41,9 @@ def import_target(target: str) -> Any:
             raise TargetError(f"{target!r}: {place} has no {name!r}{hint}") from error
         except Exception as error:  # a module's own __getattr__, a property
             raise _failed(module_name, target, error) from error
+    if isinstance(found, ModuleType):
+        hint = suggestion("", _offers(found), otherwise="it has")
+        raise TargetError(f"{target!r} is a module; write what in it answers, as {target}.NAME{hint}")
     return found
 
 
@@ -59,10 +62,16 @@ def _import(name: str, target: str) -> ModuleType:
 
 def _failed(name: str, target: str, error: BaseException) -> TargetError:
     sentence = f"{target!r}: importing {name!r} failed{place_of(error)}: {describe_error(error)}"
+    return TargetError(sentence, source_lines(error))
+
+
+def source_lines(error: BaseException) -> list[str]:
+    """Return the lines of the user's own code that led to ``error``, each with its place; last the one that failed."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_own(frame.filename)]
-    return TargetError(
-        sentence, [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
-    )
+    lines = [f"{short(frame.filename)}:{frame.lineno}  {frame.line}" for frame in frames[-_FRAMES:]]
+    if isinstance(error, SyntaxError) and error.filename and error.text:
+        lines.append(f"{short(error.filename)}:{error.lineno}  {error.text.strip()}")
+    return lines
 
 
 def place_of(error: BaseException) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.asgi import Application, Receive, Routable, Scope, Send
+from gateway.routing import takes
+from protocols.asgi import Application, Receive, Scope, Send
 from protocols.server import Server
 
 
@@ -12,15 +13,14 @@ class Mounts:
     else to ``app``. ``named`` finds a server."""
 
     def __init__(self, app: Application, mounts: Mapping[str, str], named: Callable[[str], Server]) -> None:
-        self._app = app
+        self.app = app
         self._mounts = mounts
         self._named = named
 
     def routable(self, scope: Scope) -> bool:
         if scope.get("path") in self._mounts:
             return True
-        app: object = self._app
-        return app.routable(scope) if isinstance(app, Routable) else True
+        return takes(self.app, scope)
 
     def carried(self, scope: Any) -> str:
         """The label of the server that ``scope`` is for, as a route has one; empty if the application has it."""
@@ -29,7 +29,7 @@ class Mounts:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         name = self._mounts.get(scope.get("path"))
-        await (self._app if name is None else _application_of(self._named(name)))(scope, receive, send)
+        await (self.app if name is None else _application_of(self._named(name)))(scope, receive, send)
 
 
 def _application_of(server: Any) -> Application:

@@ -14,9 +14,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gateway.config.diagnostics import Diagnostic
-from gateway.config.document import Loc
+from gateway.config.document import Loc, label
 from gateway.config.loader import ParsedConfig
 from gateway.store import engine_of
+from protocols.mail.oauth.source import TokenRefused
 from protocols.net.listener import reason
 from protocols.units import TCP, Unix, parse_address
 from protocols.writable import folder_fault, try_folder
@@ -27,7 +28,19 @@ _LONGEST_SOCKET = 107
 
 def diagnostics(parsed: ParsedConfig, *, stored: bool) -> list[Diagnostic]:
     """Return what this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
-    return [*(_store(parsed) if stored else ()), *_outbox(parsed), *_addresses(parsed)]
+    return [*(_store(parsed) if stored else ()), *_outbox(parsed), *_keys(parsed), *_addresses(parsed)]
+
+
+def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find what this machine lacks, and may get while the gateway runs: tokens of other programs, people's logins."""
+    for loc, account in _accounts(parsed):
+        if account.token_file is not None and (fault := _unreadable(Path(account.token_file))):
+            message = f"{label((*loc, 'token_file'))}: {account.token_file}: {fault}; it logs in when that is there"
+            yield parsed.document.at_value((*loc, "token_file"), message)
+        if account.auth is not None and _is_awaited(account):
+            command = f"gateway login {loc[:2][-1]}"
+            message = f"{label((*loc, 'auth'))}: nobody has logged in as {account.username}; run `{command}`"
+            yield parsed.document.at_value((*loc, "auth"), message)
 
 
 def _store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -39,6 +52,42 @@ def _outbox(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     url = urlsplit(parsed.settings.submission.url) if parsed.settings.submission is not None else None
     if url is not None and url.scheme == "file" and (fault := folder_fault(Path(url.path))):
         yield parsed.document.at_value(("submission", "url"), f"submission.url: {fault}")
+
+
+def _keys(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Check the key files of logins by OAuth."""
+    for loc, account in _accounts(parsed):
+        try:
+            if account.auth is not None:
+                account.auth.check_files()
+        except TokenRefused as error:
+            yield parsed.document.at_value((*loc, "auth"), f"{label((*loc, 'auth'))}: {error}")
+
+
+def _accounts(parsed: ParsedConfig) -> Iterator[tuple[Loc, Any]]:
+    """Yield each login of the gateway to a server for mail, with its place."""
+    holders: dict[Loc, Any] = {("servers", name): each for name, each in parsed.settings.servers.items()}
+    for loc, holder in (holders | {("submission",): parsed.settings.submission}).items():
+        if hasattr(holder, "token_file") and getattr(holder, "configured", True):
+            yield loc, holder
+            for number, account in enumerate(getattr(holder, "accounts", ())):
+                yield (*loc, "accounts", number), account
+
+
+def _is_awaited(account: Any) -> bool:
+    try:
+        waits: bool = account.auth.waits_for(account.username)
+    except TokenRefused:
+        return False  # which is an error
+    return waits
+
+
+def _unreadable(path: Path) -> str:
+    try:
+        with path.open("rb"):
+            return ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
 
 
 def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:

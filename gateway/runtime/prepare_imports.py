@@ -7,10 +7,12 @@ or a second folder with a module of the same name, needs a process of its own.
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.loader import ParsedConfig
+from gateway.runtime.importing import place_of, source_lines
 from protocols.errors import describe_error
 
 DJANGO_SETTINGS = "GATEWAY_DJANGO_SETTINGS"
@@ -24,8 +26,8 @@ def prepare_imports(parsed: ParsedConfig) -> list[Diagnostic]:
     add_to_path(parsed.folder)
     if parsed.settings.django is None:
         return []
-    problem = _set_up_django(os.environ.get(DJANGO_SETTINGS) or parsed.settings.django.settings)
-    return [parsed.document.at_value(("django", "settings"), problem)] if problem else []
+    problem, trace = _set_up_django(os.environ.get(DJANGO_SETTINGS) or parsed.settings.django.settings)
+    return [parsed.document.at_value(("django", "settings"), problem).with_lines(trace)] if problem else []
 
 
 def add_to_path(folder: Path) -> None:
@@ -34,14 +36,16 @@ def add_to_path(folder: Path) -> None:
         sys.path.insert(0, str(folder))
 
 
-def _set_up_django(module: str) -> str:
-    """Return what is wrong, or nothing."""
+def _set_up_django(module: str) -> tuple[str, Sequence[str]]:
+    """Return what is wrong, if anything is, and the lines of the project that failed."""
     try:
         from gateway.django import setup
 
         setup(module)
     except (Exception, SystemExit) as error:  # whatever the settings module does
         if isinstance(error, ImportError) and error.name == "django":
-            return "Django is not installed; pip install 'asgi-gateway[django]'"
-        return f"Django cannot be set up with {module!r}: {describe_error(error)}"
-    return ""
+            return "Django is not installed; pip install 'asgi-gateway[django]'", ()
+        trace = source_lines(error)
+        place = place_of(error) if trace else ""
+        return f"Django cannot be set up with {module!r}{place}: {describe_error(error)}", trace
+    return "", ()

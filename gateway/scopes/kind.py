@@ -10,7 +10,7 @@ from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.patterns import Pattern
-from gateway.routing.router import Route, Router
+from gateway.routing.router import Route, Router, takes
 from gateway.scopes.routes import keys_of
 from gateway.scopes.server_kind import Given, ServerKind
 from protocols.asgi import Application
@@ -43,6 +43,8 @@ class ScopeKind(ABC):
     """Makes arrivals, for the log and for `gateway tail`, of what a run over such a scope receives and sends."""
     servers: ClassVar[Sequence[ServerKind]] = ()
     """The protocols that ``servers:`` may name for it."""
+    not_protocols: ClassVar[Mapping[str, str]] = {}
+    """What people write for ``protocol``, though it is none -> what to write instead."""
     noun: ClassVar[str] = "messages"
     """The operator's word for what its servers receive."""
 
@@ -100,6 +102,10 @@ class ScopeKind(ABC):
 
     example: ClassVar[str]
     """An argument of `gateway explain`, for its help: ``email:ann@example.org``."""
+    aliases: ClassVar[Collection[str]] = ()
+    """Other words for the name before the colon of such an argument: ``mail:ann@example.org``."""
+    bare: ClassVar[str] = ""
+    """A regular expression for such an argument without a name before it. Empty: there is none."""
     send: ClassVar[str] = ""
     """``module:function`` of the command below `gateway send`: its parameters are the command's, its docstring is the
     help, and it returns a :class:`~gateway.scopes.sending.Sender`. Empty: there is no such command."""
@@ -123,6 +129,11 @@ class ScopeKind(ABC):
         """Yield commands or addresses that the operator can paste to try it, the best first. ``running``: all servers,
         in the order of the file."""
         return iter(())
+
+    def is_taken(self, running: Running, text: str) -> bool:
+        """Return whether a route behind this server may take what `gateway explain` calls by the name and ``text``."""
+        scope: Any = {"type": self.name, **self.subject(text)}
+        return takes(running.server.app, scope)
 
     # How what was recorded is run again.
 

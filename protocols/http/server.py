@@ -69,7 +69,7 @@ class HTTPServer(Server):
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.fields),
         )
-        self.status = ServerStatus("ready", "websocket too")
+        self.status = ServerStatus("ready", "TLS; websocket too" if self.settings.tls else "websocket too")
 
     async def retire(self) -> None:
         """Leave new connections to a successor, as Server.retire does. Each answer is the last of its connection from

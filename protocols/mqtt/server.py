@@ -229,8 +229,9 @@ def _sort_out(kept: Mapping[str, bytes]) -> tuple[dict[str, bytes], dict[str, by
 
 
 def _detail(settings: MQTTSettings) -> str:
-    """``3.1.1, 5.0; anonymous: yes; persistent; ws web/mqtt``."""
-    facts = ["3.1.1, 5.0", f"anonymous: {'yes' if settings.anonymous or not settings.knows_users else 'no'}"]
+    """``TLS; 3.1.1, 5.0; anonymous: yes; persistent; ws web/mqtt``."""
+    facts = ["TLS"] if settings.tls is not None else []
+    facts += ["3.1.1, 5.0", f"anonymous: {'yes' if settings.anonymous or not settings.knows_users else 'no'}"]
     if settings.tls is not None and settings.tls.client_ca:
         facts.append("client certificates")
     if settings.persistence:

@@ -221,7 +221,8 @@ def test_ctrl_c_while_a_plugin_is_loaded_is_no_traceback(tmp_path: Path) -> None
 
 def test_a_plugin_that_fails_is_one_sentence_and_the_others_work(tmp_path: Path) -> None:
     site = site_with_bad_plugin(tmp_path)
-    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\napplication: json.dumps\n")
+    (tmp_path / "plain.py").write_text("async def app(scope, receive, send): ...")
+    (tmp_path / "gateway.yaml").write_text("servers: {web: {protocol: http}}\napplication: plain.app\n")
     said = site.run("check")
     assert "the scope type 'bad' of bad 1 cannot be used: ModuleNotFoundError: No module named 'bad'" in said
     assert "valid" in said

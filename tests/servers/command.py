@@ -20,6 +20,15 @@ def run(folder: Path, *arguments: str, **environment: str) -> "subprocess.Comple
     )
 
 
+def completed(folder: Path, words: str) -> list[str]:
+    """What the shell offers at the end of ``words``: its completion script calls the command so."""
+    gateway = str(Path(sys.executable).with_name("gateway"))
+    asked = {"_GATEWAY_COMPLETE": "complete_bash", "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+    done = subprocess.run([gateway], cwd=folder, env=os.environ | asked, capture_output=True, text=True, timeout=LIMIT)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
 class Terminal:
     """The command at a terminal; :attr:`shown` is what a person sees there."""
 

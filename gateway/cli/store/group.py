@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.forms import Typer
 from gateway.cli.store import rendering
 from gateway.cli.store.content import Content
 from gateway.cli.store.export import export
@@ -35,7 +36,7 @@ class CommandGroup:
     """Whether its entries may be in several states, for which one can ask."""
 
     def app(self) -> typer.Typer:
-        app = typer.Typer(help=self.help[""], no_args_is_help=True)
+        app = Typer(help=self.help[""])
         commands: dict[str, Callable[..., None]] = {
             "list": with_filters(self._list, states=self.states),
             "show": self._show(),

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gateway.cli.completion import routes
+from gateway.cli.store.completion import ids
 from gateway.cli.store.selection import Filters, Selection
 from gateway.scopes.installed import KINDS
 from gateway.store import OutgoingState
@@ -21,11 +23,17 @@ else:
     _Type = StrEnum("_Type", sorted(kind.name for kind in KINDS.values() if kind.delivery is not None))
 
 
-ID = Annotated[str, typer.Argument(metavar="ID", help="An id, or its beginning if that is unique.")]
-IDs = Annotated[list[str] | None, typer.Argument(metavar="ID...", help="Ids, or their beginnings if those are unique.")]
+ID = Annotated[str, typer.Argument(metavar="ID", help="An id, or its beginning if that is unique.", autocompletion=ids)]
+IDs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID...", help="Ids, or their beginnings if those are unique.", autocompletion=ids),
+]
 All = Annotated[bool, typer.Option("--all", help="All of them.")]
 OfType = Annotated[_Type | None, typer.Option("--type", help="Only this scope type.")]
-OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only if the route contains this.")]
+OfRoute = Annotated[
+    str | None,
+    typer.Option("--route", metavar="TEXT", help="Only if the route contains this.", autocompletion=routes),
+]
 To = Annotated[str | None, typer.Option("--recipient", metavar="TEXT", help="Only if a recipient contains this.")]
 WithError = Annotated[str | None, typer.Option("--error", metavar="TEXT", help="Only if the error contains this.")]
 Since = Annotated[

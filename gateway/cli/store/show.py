@@ -6,13 +6,17 @@ from typing import Annotated
 import typer
 
 from gateway.cli.store import rendering
+from gateway.cli.store.completion import ids
 from gateway.cli.store.history import history_of
 from gateway.cli.store.session import with_store
 from gateway.cli.terminal import AsJSON, File, command_of, print_json, print_text
 
 
 def show(
-    id: Annotated[str, typer.Argument(metavar="ID", help="A message's id, as log lines have it, or a beginning.")],
+    id: Annotated[
+        str,
+        typer.Argument(metavar="ID", help="A message's id, as log lines have it, or a beginning.", autocompletion=ids),
+    ],
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Literal, TypedDict, get_args
 
 from gateway.routing.patterns import Captures, Condition, Pattern
-from gateway.scopes.email.patterns import Address, Domain, MailKey, Narrowed
+from gateway.scopes.email.patterns import Address, Domain, MailKey, Narrowed, whole_domain
 from protocols.asgi import EmailScope
 from protocols.mail.headers import first
 from protocols.mail.message import Kind
@@ -100,6 +100,8 @@ def conditions_of(options: RouteOptions) -> Conditions:
     kind = options.get("kind", ())
     senders: list[Address | Domain] = []
     if "sender" in options:
+        if domain := whole_domain(options["sender"]):
+            raise ValueError(f"sender: {options['sender']!r} is a whole domain; write sender_domain: {domain}")
         senders.append(Address(options["sender"]))
     if "sender_domain" in options:
         senders.append(Domain(options["sender_domain"]))

@@ -18,6 +18,7 @@ from gateway.scopes.email.arrivals import EmailWatch
 from gateway.scopes.email.conditions import Method, Result, RouteOptions
 from gateway.scopes.email.delivery import EmailDelivery
 from gateway.scopes.email.doubts import doubt_of
+from gateway.scopes.email.patterns import Narrowed
 from gateway.scopes.email.postmaster import postmaster
 from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
@@ -131,7 +132,15 @@ class EmailKind(ScopeKind):
     options: ClassVar = tuple(RouteOptions.__annotations__)
     enough: ClassVar = dict.fromkeys(("kind", "require", "sender", "sender_domain"), "default")
     refusal: ClassVar = (NOT_HERE,)
+    not_protocols: ClassVar = {
+        **dict.fromkeys(("email", "mail"), "smtp, to which mail is sent, or imap, which reads a mailbox"),
+        "smtps": "smtp, with tls: {certificate: ..., key: ...} and implicit_tls: true",
+        "imaps": "imap, which has TLS",
+        "pop3": "imap",
+    }
     example: ClassVar = "email:ann@example.org"
+    aliases: ClassVar = ("mail", "mailto")
+    bare: ClassVar = "[^/:]+@[^/:]+"
     send: ClassVar = "gateway.scopes.email.send:email"
 
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
@@ -214,10 +223,10 @@ class EmailKind(ScopeKind):
         return found.kwargs or None if found else None
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
-        smtp = (each.settings for each in running if each.settings.protocol == "smtp")
-        first = next((settings for settings in smtp if settings.auth != "required"), None)
-        if first is not None and is_reachable(first):
-            for recipient in islice(_recipients(routes), 1):
+        first = next((each for each in running if each.settings.protocol == "smtp"), None)
+        if first is not None and first.settings.auth != "required" and is_reachable(first.settings):
+            taken = (each for each in _recipients(routes) if self.is_taken(first, each))
+            for recipient in islice(taken, 1):
                 yield f"{command} send email {recipient} 'Hello'"
 
     def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
@@ -254,8 +263,10 @@ def _given(settings: Any, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _recipients(routes: Sequence[Route]) -> Iterator[str]:
-    """Addresses that some route takes, where that is easily seen."""
+    """Addresses that some route takes without a condition, where that is easily seen."""
     for route in routes:
+        if isinstance(route.pattern, Narrowed):
+            continue
         text = str(route.pattern).replace("\\.", ".").removesuffix("$").removeprefix("^")
         if text in ("email", "default"):
             yield "ann@example.org"

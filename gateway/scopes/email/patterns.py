@@ -1,5 +1,6 @@
 """Mail addresses and their domains, as patterns of routes."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,6 +36,12 @@ def whole(pattern: Pattern) -> Pattern:
     return pattern.inner if isinstance(pattern, Narrowed) else pattern
 
 
+def whole_domain(text: str) -> str:
+    """Return the domain of ``*@example.org`` and ``@example.org``, which are no addresses; else nothing."""
+    found = re.fullmatch(r"\*?@([^@*]+)", text)
+    return found[1] if found else ""
+
+
 @dataclass(frozen=True)
 class Address(Pattern):
     """One mail address, without regard to case, also with a tag. Its domain may be written in both forms (IDNA)."""
@@ -43,6 +50,11 @@ class Address(Pattern):
     _key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if domain := whole_domain(self.address):
+            raise ValueError(f"{self.address!r} is a whole domain and not an address; write domain: {domain}")
+        if "*" in self.address and not self.address.startswith('"'):
+            regex = self.address.replace(".", r"\.").replace("*", ".*")
+            raise ValueError(f"{self.address!r}: an address has no wildcards; write recipient: '^{regex}$'")
         try:
             key = check_address(self.address)
         except ValueError as error:
@@ -77,6 +89,9 @@ class Domain(Pattern):
     _key: str = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
+        if self.domain.startswith("*."):
+            regex = self.domain.removeprefix("*").replace(".", r"\.")
+            raise ValueError(f"{self.domain!r}: a domain has no wildcards; write recipient: '@.*{regex}$'")
         try:
             key = check_domain(self.domain)
         except ValueError as error:
@@ -111,6 +126,11 @@ class AddressRegex(Regex):
     """
 
     ignore_case: bool = True
+
+    def __post_init__(self) -> None:
+        if self.text.startswith("*") and (domain := whole_domain(self.text)):
+            raise ValueError(f"{self.text!r} is not a regular expression; write domain: {domain}")
+        super().__post_init__()
 
     @property
     def names(self) -> frozenset[str]:

@@ -1,7 +1,10 @@
 """The http scope as one object."""
 
-from collections.abc import Iterator, Sequence
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 from urllib.parse import unquote
 
@@ -12,6 +15,7 @@ from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.kind import Running, ScopeKind
 from gateway.scopes.routes import Target
+from gateway.scopes.sending import called_here, is_reachable
 from gateway.scopes.server_kind import ServerKind
 from protocols.asgi import Application
 from protocols.events import Event
@@ -38,6 +42,20 @@ class PathRoute:
     """A regular expression, searched in the path without its leading slash, as Django does."""
 
 
+_NAMED = re.compile(r"(?<!\(\?P)<(?:\w+:)?(?P<django>\w+)>|(?<!\$)\{(?P<braces>[A-Za-z_]\w*)(?::\w+)?\}")
+"""A part of a path as Django's ``path()`` writes it, and as Starlette does."""
+
+
+def _mistake(pattern: str) -> str:
+    """Return what is wrong with a regular expression for paths that is valid and certainly not meant."""
+    if pattern.startswith(("/", "^/")):
+        return f"has a leading slash, and paths are matched without theirs; write '^{pattern.lstrip('^/')}'"
+    if part := _NAMED.search(pattern):
+        name = part["django"] or part["braces"]
+        return f"is a regular expression, to which {part[0]} is plain text; write (?P<{name}>[^/]+) for it"
+    return ""
+
+
 class PathKind(ScopeKind):
     """What http and websocket share: both are routed by path."""
 
@@ -46,21 +64,32 @@ class PathKind(ScopeKind):
     everything: ClassVar = 'path: "^"'
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
-        if value.startswith("^/"):
-            hint = f"paths are matched without their leading slash; write {'^' + value[2:]!r}"
-            raise ValueError(f"{value!r} can never match: {hint}")
+        if mistake := _mistake(value):
+            raise ValueError(f"{value!r} {mistake}")
         return url(value, target)
 
     def subject(self, text: str) -> dict[str, Any]:
-        """The path as a server passes it on: decoded, and without the query."""
+        """The path, also of a whole URL, as a server passes it on: decoded, and without the query."""
         if text.startswith("//"):
-            raise ValueError(f"'{self.name}:{text}' is a URL; write the path alone, such as {self.name}:/path")
+            text = text[2:].partition("/")[2]
         path = "/" + unquote(text.partition("?")[0].partition("#")[0]).lstrip("/")
         return {"method": "GET", "path": path, "root_path": "", "headers": [], "query_string": b""}
 
 
 _REST = {"type": "http.request", "body": b"", "more_body": False}
 """The end of a request that its application had not read."""
+
+
+def _paths(routes: Sequence[Route]) -> Iterator[str]:
+    """Paths that these routes may take, where that is easily seen."""
+    yield "/"
+    for route in routes:
+        yield from (f"/{text}" for kind, text in route.pattern.conditions if kind in ("text", "beginning"))
+
+
+def _documentation(apps: Iterable[Any]) -> Iterator[str]:
+    """Where applications of FastAPI describe themselves; few of them answer ``/``."""
+    yield from (app.docs_url for app in apps if isinstance(getattr(app, "docs_url", None), str))
 
 
 class HTTPKind(PathKind):
@@ -72,7 +101,10 @@ class HTTPKind(PathKind):
         {"type": "http.response.start", "status": 404, "headers": _NOT_FOUND_HEADERS},
         {"type": "http.response.body", "body": _NOT_FOUND},
     )
+    not_protocols: ClassVar = {"https": "http, with tls: {certificate: ..., key: ...}"}
     example: ClassVar = "http:/path"
+    aliases: ClassVar = ("https",)
+    bare: ClassVar = "/.*"
     send: ClassVar = "gateway.scopes.http.send:http"
 
     def records(self, arrival: Any) -> bool:
@@ -86,8 +118,18 @@ class HTTPKind(PathKind):
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each for each in running if each.settings.protocol in self.protocols), None)
-        if first is not None and not first.server.address.startswith(("unix:", "fd:")):
-            yield f"http{'s' if first.settings.tls else ''}://{first.server.address}/"
+        if first is None or not is_reachable(first.settings):
+            return
+        apps = [
+            getattr(first.server.app, "app", first.server.app),
+            *(route.app for route in routes),
+        ]  # below what the server carries
+        taken = (path for path in [*_paths(routes), *_documentation(apps)] if self.is_taken(first, path))
+        for path in islice(taken, 1):
+            if first.settings.tls or first.server.address.startswith("unix:"):  # a browser knows no such address
+                yield f"{command} send http {shlex.quote(path)}"
+            else:
+                yield f"http://{called_here(first.server.address)}{path}"
 
 
 def _is_last(event: Event) -> bool:

@@ -54,7 +54,10 @@ class MQTTKind(ScopeKind):
     router: ClassVar = TopicRouter
     everything: ClassVar = 'topic: "#"'
     refusal: ClassVar = ({"type": "mqtt.reject", "reason_code": 0x87},)
+    not_protocols: ClassVar = {"mqtts": "mqtt, with tls: {certificate: ..., key: ...}"}
     example: ClassVar = "mqtt:a/topic"
+    aliases: ClassVar = ("topic",)
+    bare: ClassVar = "[^/:]+/[^:]*"
     send: ClassVar = "gateway.scopes.mqtt.send:mqtt"
 
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:

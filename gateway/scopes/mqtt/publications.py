@@ -1,4 +1,4 @@
-"""What a running MQTT server takes, for the line of the banner that says what to try."""
+"""What a running MQTT server takes from anybody, for the line of the banner that says what to try."""
 
 import shlex
 from collections.abc import Iterator, Sequence
@@ -10,23 +10,16 @@ from protocols.mqtt.access.acl import Rules
 
 
 def publications(settings: Any, routes: Sequence[Route]) -> Iterator[str]:
-    """A topic, a payload and, where one is wanted, a user name; its password is asked for."""
-    nobody = [None] if settings.anonymous or not settings.knows_users else []
-    for user in [*nobody, *(settings.users or ())]:
-        rules = Rules(settings.acl, "gateway-send", user) if settings.acl is not None else None
-        login = f" --username {shlex.quote(user)}" if user else ""
-        for topic in (_topic(routes, level) for level in ("1", user) if level and _is_level(level)):
-            if rules is None or rules.may_publish(topic):
-                yield f"{shlex.quote(topic)} 21.5{login}"
+    """A topic and a payload. None if the server knows users alone: their passwords are not in the file."""
+    rules = Rules(settings.acl, "gateway-send", None) if settings.acl is not None else None
+    topic = _topic(routes)
+    if (settings.anonymous or not settings.knows_users) and (rules is None or rules.may_publish(topic)):
+        yield f"{shlex.quote(topic)} 21.5"
 
 
-def _is_level(name: str) -> bool:
-    return not set(name) & set("/+#\0")
-
-
-def _topic(routes: Sequence[Route], level: str) -> str:
-    """A topic that the first route takes, with ``level`` for its wildcards."""
+def _topic(routes: Sequence[Route]) -> str:
+    """A topic that the first route takes."""
     first = routes[0].pattern if routes else None
     if not isinstance(first, Topic) or first.filter == "#":
-        return f"sensors/{level}/temperature"
-    return first.filter.replace("+", level).replace("#", level).removeprefix("$share/")
+        return "sensors/1/temperature"
+    return first.filter.replace("+", "1").replace("#", "1").removeprefix("$share/")

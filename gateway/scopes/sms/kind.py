@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import Field
@@ -15,7 +16,7 @@ from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
 from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery
-from gateway.scopes.sms.patterns import country, phone
+from gateway.scopes.sms.patterns import Phone, country, phone
 from gateway.scopes.sms.router import SMSFromRouter
 from protocols.asgi import Application
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
@@ -43,6 +44,10 @@ class SenderRoute(Policy):
     """Every sender that no route before it took."""
 
 
+_SENDERS = ("+447700900123", "+15005550006")
+"""Numbers that belong to nobody: of Ofcom's for drama, and of Twilio's for tests."""
+
+
 class SMSKind(ScopeKind):
     name: ClassVar = "sms"
     watch: ClassVar = SMSWatch
@@ -53,7 +58,10 @@ class SMSKind(ScopeKind):
     route: ClassVar = SenderRoute
     router: ClassVar = SMSFromRouter
     refusal: ClassVar = ({"type": "sms.reject", "reason": "no route"},)
+    not_protocols: ClassVar = {name: f"sms, with provider: {name}" for name in PROVIDERS}
     example: ClassVar = "sms:+447700900123"
+    aliases: ClassVar = ("text", "tel")
+    bare: ClassVar = r"\+[\d\s().-]+"
     send: ClassVar = "gateway.scopes.sms.send:sms"
     dashes: ClassVar = True
 
@@ -83,7 +91,9 @@ class SMSKind(ScopeKind):
         return super().lacking(settings)
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
-        first = next((each.settings for each in running if each.settings.protocol in self.protocols), None)
+        first = next((each for each in running if each.settings.protocol in self.protocols), None)
         carriers = {each.server.name: each.settings for each in running}
-        if first is not None and is_reachable(carriers[first.on]):
-            yield f"{command} send sms +447700900123 'Hello'"
+        if first is not None and is_reachable(carriers[first.settings.on]):
+            prefixes = [route.pattern.prefix.ljust(12, "0") for route in routes if isinstance(route.pattern, Phone)]
+            for sender in islice((each for each in (*_SENDERS, *prefixes) if self.is_taken(first, each)), 1):
+                yield f"{command} send sms {sender} 'Hello'"

@@ -15,7 +15,11 @@ class WebSocketKind(PathKind):
     watch: ClassVar = WebSocketWatch
     words: ClassVar = "WebSocket connections, by path."
     refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)
+    not_protocols: ClassVar = dict.fromkeys(
+        ("websocket", "ws", "wss"), "http, whose server takes WebSocket connections"
+    )
     example: ClassVar = "websocket:/path"
+    aliases: ClassVar = ("ws", "wss")
     send: ClassVar = "gateway.scopes.websocket.send:websocket"
 
     def records(self, arrival: Any) -> bool:

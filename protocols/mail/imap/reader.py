@@ -193,7 +193,8 @@ class IMAPReader(Server):
             return
         states = list(self._states())
         ready = all(status.state == "ready" for _, status in states)
-        self.status = ServerStatus("ready" if ready else "connecting", _in_one_line(states))
+        secure = "TLS; " if ready and self._settings.tls else ""
+        self.status = ServerStatus("ready" if ready else "connecting", f"{secure}{_in_one_line(states)}")
 
     def _states(self) -> Iterator[tuple[str, ServerStatus]]:
         for reader in self._readers:

@@ -62,7 +62,7 @@ class GoogleSource(CachedSource):
 
     async def grant(self) -> Granted:
         read = await asyncio.to_thread(read_json, self._path)
-        if read.get("type") == "service_account":
+        if is_service_account(read):
             return await self._as_service_account(read)
         client = desktop_client(self._path, read)
         return await refresh(self._login, client.token_url, client.form())
@@ -86,6 +86,20 @@ class GoogleSource(CachedSource):
 
     def stamp(self) -> object:
         return file_stamp(self._path), login_stamp(self._login)
+
+
+def is_service_account(read: dict[str, Any]) -> bool:
+    return read.get("type") == "service_account"
+
+
+def check_file(path: str) -> None:
+    """Check the file that Google's console gives. Raises TokenRefused if it is missing or wrong."""
+    read = read_json(path)
+    if is_service_account(read):
+        _text(read, "client_email", path)
+        private_key(_text(read, "private_key", path).encode(), path)
+    else:
+        desktop_client(path, read)
 
 
 def read_json(path: str) -> dict[str, Any]:

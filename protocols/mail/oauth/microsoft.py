@@ -70,15 +70,15 @@ class MicrosoftSource(CachedSource):
         auth = self._auth
         if not auth.is_application:
             return await refresh(self._login, auth.url("token"), {"client_id": auth.client_id, "scope": PERSON_SCOPE})
-        proof = await asyncio.to_thread(_proof, auth)
+        proven = await asyncio.to_thread(proof, auth)
         form = {"grant_type": "client_credentials", "client_id": auth.client_id, "scope": APPLICATION_SCOPE}
-        return await ask(auth.url("token"), form | proof)
+        return await ask(auth.url("token"), form | proven)
 
     def stamp(self) -> object:
         return file_stamp(self._auth.certificate) if self._auth.certificate else login_stamp(self._login)
 
 
-def _proof(auth: MicrosoftAuth) -> dict[str, str]:
+def proof(auth: MicrosoftAuth) -> dict[str, str]:
     """Return what shows that it is the application: its secret, or what its certificate's key has signed."""
     if auth.certificate is None:
         return {"client_secret": auth.client_secret.reveal() if auth.client_secret else ""}

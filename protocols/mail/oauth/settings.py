@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from protocols.mail.oauth.google import GoogleSource
-from protocols.mail.oauth.microsoft import MicrosoftAuth, MicrosoftSource
+from protocols.mail.oauth.google import GoogleSource, check_file, is_service_account, read_json
+from protocols.mail.oauth.microsoft import MicrosoftAuth, MicrosoftSource, proof
 from protocols.mail.oauth.source import TokenSource
 from protocols.settings_config import SETTINGS_CONFIG
 
@@ -31,6 +31,21 @@ class Auth:
         """Check the settings together. Raises ValueError."""
         if (self.google is None) == (self.microsoft is None):
             raise ValueError("write google or microsoft, one of them")
+
+    def check_files(self) -> None:
+        """Check the file of the key, the certificate or the client. Raises TokenRefused if it is missing or wrong."""
+        if self.google is not None:
+            check_file(self.google)
+        elif self.microsoft is not None and self.microsoft.certificate is not None:
+            proof(self.microsoft)
+
+    def waits_for(self, username: str) -> bool:
+        """Return whether a person has to log in first. Raises TokenRefused."""
+        if self.microsoft is not None:
+            by_itself = self.microsoft.is_application
+        else:
+            by_itself = is_service_account(read_json(self.google or ""))
+        return not by_itself and not self.login_file(username).exists()
 
     def login_file(self, username: str) -> Path:
         """Return where the login of ``username`` is kept."""

@@ -184,7 +184,8 @@ class MQTTClient(Server):
 
     def _opened(self) -> None:
         count, parallel = len(self.settings.subscribe), self.settings.parallel
-        detail = f"{self._version}; {count} subscription{'' if count == 1 else 's'}"
+        secure = "TLS; " if self.settings.is_secure else ""
+        detail = f"{secure}{self._version}; {count} subscription{'' if count == 1 else 's'}"
         self.status = ServerStatus("ready", detail if parallel == 1 else f"{detail}, {parallel} instances")
 
     def _options(self) -> ConnectOptions:

@@ -10,14 +10,17 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from servers.command import run
+from servers.command import completed, run
 from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.site import ROOT
 
 from gateway import __version__
+from gateway.cli import main
+from gateway.cli.explain import read_subject, scope_of
 from gateway.cli.terminal import command_of
 from gateway.runtime.banner import VERSION
 
@@ -101,7 +104,7 @@ def test_check_with_mistakes(tmp_path: Path) -> None:
     assert "gateway.yaml:1:27: error: unknown protocol 'htp'" in done.stderr
     found = json.loads(run(tmp_path, "check", "--json").stdout)
     assert found["valid"] is False
-    assert [(each["line"], each["column"]) for each in found["diagnostics"]] == [(1, 27)]
+    assert [(each["line"], each["column"]) for each in found["diagnostics"]] == [(1, 27), (2, 14)]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +144,7 @@ def test_the_file_of_the_environment(folder: Path, tmp_path: Path) -> None:
 def test_no_file(tmp_path: Path) -> None:
     done = run(tmp_path, "run")
     assert done.returncode == 2
-    assert "gateway.yaml:1:1: error: cannot be read: No such file or directory" in done.stderr
+    assert "gateway.yaml:1:1: error: there is no such file; `gateway init` makes one" in done.stderr
 
 
 def test_routes(folder: Path) -> None:
@@ -180,6 +183,32 @@ def test_explain(folder: Path, subject: str, target: str, why: str) -> None:
     assert why in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("short", "subject"),
+    [
+        ("ann@example.org", "email:ann@example.org"),
+        ("mail:ann@example.org", "email:ann@example.org"),
+        ("mailto:ann@example.org", "email:ann@example.org"),
+        ("ws:/echo/", "websocket:/echo/"),
+        ("ws://127.0.0.1:8000/echo/?a=b", "websocket:/echo/"),
+        ("https://example.org/anything", "http:/anything"),
+        ("/anything", "http:/anything"),
+        ("+447700900123", "sms:+447700900123"),
+        ("+44 7700 900123", "sms:+44 7700 900123"),
+        ("tel:+447700900123", "sms:+447700900123"),
+        ("sensors/1/temperature", "mqtt:sensors/1/temperature"),
+    ],
+)
+def test_explain_in_short(short: str, subject: str) -> None:
+    kind, text = read_subject(short)
+    scope, in_full = scope_of(kind, text, {}), scope_of(*read_subject(subject), {})
+    assert scope == in_full
+
+
+def test_explain_says_how_it_was_understood(folder: Path) -> None:
+    assert run(folder, "explain", "ann@example.org").stdout.startswith("email:ann@example.org -> cli_handlers.Tickets")
+
+
 @pytest.mark.parametrize("subject", ["websocket:/", "mqtt:sensors/1", "email:ann@example.net"])
 def test_explain_what_no_route_takes(folder: Path, subject: str) -> None:
     done = run(folder, "explain", subject, "--json")
@@ -195,8 +224,8 @@ def test_explain_what_no_route_takes(folder: Path, subject: str) -> None:
         ("email:ann", "'ann' is not a mail address"),
         ("email:Ann <ann@example.org>", "'Ann <ann@example.org>' is not a mail address"),
         ("mqtt:sensors/+", "'sensors/+' is not a topic"),
-        ("http://127.0.0.1:8000/x", "is a URL; write the path alone"),
-        ("websocket://x", "is a URL"),
+        ("htp:/x", "'htp:/x' is not understood"),
+        ("temperature", "'temperature' is not understood"),
     ],
 )
 def test_explain_what_is_not_understood(folder: Path, subject: str, words: str) -> None:
@@ -382,6 +411,31 @@ def test_help_teaches_with_an_example(tmp_path: Path, command: str) -> None:
     done = run(tmp_path, *command.split(), "--help")
     assert done.returncode == 0
     assert f"gateway {command}" in done.stdout
+
+
+def _commands(command: Any, *names: str) -> Iterator[list[str]]:
+    yield list(names)
+    for name, below in getattr(command, "commands", {}).items():
+        yield from _commands(below, *names, name)
+
+
+def test_help_names_no_type_for_a_flag(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    for names in _commands(command := main.command()):
+        command([*names, "--help"], standalone_mode=False, prog_name="gateway")
+        shown = capsys.readouterr().out
+        assert "--help" in shown
+        assert "<bool>" not in shown, names
+
+
+def test_completion(folder: Path) -> None:
+    assert completed(folder, "gateway send websocket --server w") == ["web"]
+    targets = ["cli_handlers.Thermometer", "cli_handlers.Tickets", "cli_handlers.Texts"]
+    assert completed(folder, "gateway waiting --route cli_handlers.T") == targets
+
+
+def test_completion_of_another_file(folder: Path, tmp_path: Path) -> None:
+    assert completed(tmp_path, f"gateway -c {folder / 'gateway.yaml'} send mqtt --server ") == ["devices"]
 
 
 def test_there_is_one_version(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from servers.command import run
+from servers.command import completed, run
 from servers.site import ROOT
 
 from gateway.cli.store.selection import BATCH, PAGE
@@ -193,6 +193,13 @@ def test_list_for_programs(folder: Folder) -> None:
 )
 def test_filters(folder: Folder, filters: list[str], expected: list[str]) -> None:
     assert [each["id"] for each in folder.json("dead", "list", *filters)] == expected
+
+
+def test_completion_of_ids(folder: Folder) -> None:
+    dead = [each["id"] for each in json.loads(run(folder.path, "dead", "list", "--json").stdout)]
+    assert sorted(completed(folder.path, "gateway dead retry ")) == sorted(dead)
+    assert completed(folder.path, f"gateway show {dead[0]}") == [dead[0]]
+    assert completed(folder.path, "gateway outgoing show ") == []
 
 
 def test_an_empty_store(folder: Folder) -> None:

@@ -6,7 +6,8 @@ from functools import partialmethod, wraps
 from typing import Any
 
 import pytest
-from conversation import Conversation, scope
+from asgiref.sync import sync_to_async
+from conversation import Conversation, in_form_of, scope
 from waiting import until
 
 from gateway import (
@@ -150,10 +151,12 @@ async def test_what_the_route_captures_is_an_argument(base: Any) -> None:
     seen: list[Any] = []
 
     class Tickets(base):
+        @in_form_of(base)
         def receive(self, message: Any, ticket: str, queue: str = "none") -> Any:
             seen.append((ticket, queue))
 
     class All(base):
+        @in_form_of(base)
         def receive(self, message: Any, **captures: str) -> Any:
             seen.append(captures)
 
@@ -404,6 +407,7 @@ def mistaken(base: type, text: str) -> Any:
         "Base": base,
         "layer_event": layer_event,
         "partialmethod": partialmethod,
+        "sync_to_async": sync_to_async,
         "with_user": with_user,
     }
     exec(f"class C(Base):\n    {text}", names)  # noqa: S102 -- as in a user's module
@@ -443,6 +447,15 @@ def mistaken(base: type, text: str) -> Any:
             "@layer_event('mqtt.receive')\n    def on(self, e): ...",
             "C: @layer_event('mqtt.receive') is an event of the peer; choose another type",
         ),
+        (
+            AsyncHttpConsumer,
+            "def handle(self, body): ...",
+            "C.handle (line 2) is not async in an async consumer: write async def, or use the sync form",
+        ),
+        (AsyncHttpConsumer, "handle = lambda self, body: ...", "C.handle (line 2) is not async"),
+        (AsyncConsumer, "def websocket_connect(self, e): ...", "C.websocket_connect (line 2) is not async"),
+        (AsyncMqttConsumer, "def disconnect(self, message): ...", "C.disconnect (line 2) is not async"),
+        (AsyncHttpConsumer, "@layer_event('a.b')\n    def on(self, e): ...", "C.on (line 2) is not async"),
     ],
 )
 def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: type, text: str, sentence: str) -> None:
@@ -458,7 +471,6 @@ def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: typ
         (EmailConsumer, "def receive(self, *args, **kwargs): ..."),
         (EmailConsumer, "def receive(self, mail, spam=False): ..."),
         (WebsocketConsumer, "def receive(self, bytes=None, text=None): ..."),
-        (AsyncMqttConsumer, "def receive(self, topic, payload): return self.publish(topic, payload)"),
         (WebsocketConsumer, "def receive(self, text): ..."),
         (AsyncWebsocketConsumer, "async def receive(self, *, text=None, bytes=None): ..."),
         (MqttConsumer, "receive = staticmethod(lambda topic, payload: None)"),
@@ -470,6 +482,8 @@ def test_a_method_that_cannot_be_called_is_told_when_the_class_is_made(base: typ
         (AsyncMqttConsumer, "def mqtt_reconnect(self): ..."),
         (MqttConsumer, "def mqtt_resubscribe(self): ..."),
         (AsyncWebsocketConsumer, "async def websocket_reconnect(self): ..."),
+        (AsyncHttpConsumer, "handle = sync_to_async(lambda self, body: None)"),
+        (AsyncHttpConsumer, "@with_user\n    async def handle(self, body, user): ..."),
     ],
 )
 def test_what_can_be_called_is_let_be(base: type, text: str) -> None:

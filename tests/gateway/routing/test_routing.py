@@ -6,7 +6,7 @@ from functools import partial, wraps
 from typing import Any
 
 import pytest
-from conversation import Conversation, scope
+from conversation import Conversation, in_form_of, scope
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,8 +262,10 @@ async def test_every_group_hears_that_there_is_nothing_more(form: Any) -> None:
     seen: list[Any] = []
 
     class Hears(form):
+        @in_form_of(form)
         def receive(self, message: Any) -> Any: ...
 
+        @in_form_of(form)
         def email_disconnect(self, event: Any) -> Any:
             seen.append((event["type"], *self.scope["rcpt_to"]))
 

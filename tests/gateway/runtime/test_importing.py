@@ -4,6 +4,7 @@ import json.decoder
 from pathlib import Path
 
 import pytest
+from servers.command import run
 
 from gateway.config.loader import parse
 from gateway.runtime.importing import TargetError, import_target
@@ -81,6 +82,48 @@ def test_the_users_own_lines_are_the_trace(tmp_path: Path) -> None:
     places = [line.rpartition("/")[2] for line in caught.value.trace]
     expected = ["targets_outer.py:3  LIMIT = targets_inner.limit('three')", "targets_inner.py:2  return int(text)"]
     assert places == expected
+
+
+def test_a_line_that_is_no_python_is_shown(tmp_path: Path) -> None:
+    module(tmp_path, "targets_unfinished", "x = 1\ndef f(:\n    pass")
+    module(tmp_path, "targets_above", "import targets_unfinished")
+    with pytest.raises(TargetError) as caught:
+        import_target("targets_above.x")
+    assert caught.value.trace == ["targets_above.py:1  import targets_unfinished", "targets_unfinished.py:2  def f(:"]
+
+
+@pytest.mark.parametrize(
+    ("files", "message", "lines"),
+    [
+        (
+            {"settings": "SECRET_KEY = 'x'\nROOT_URLCONF = 'urls_of_site'\nINSTALLED = 1 / 0"},
+            "1:20: error: Django cannot be set up with 'settings_of_site' at settings_of_site.py:3: ZeroDivisionError",
+            ["settings_of_site.py:3  INSTALLED = 1 / 0"],
+        ),
+        (
+            {
+                "settings": "SECRET_KEY = 'x'\nROOT_URLCONF = 'urls_of_site'",
+                "urls": "import views_of_site\nurlpatterns = []",
+                "views": "from django.http import Http403",
+            },
+            "3:16: error: 'django': the project's URLs cannot be imported at views_of_site.py:1: ImportError: "
+            "cannot import name 'Http403' from 'django.http'",
+            ["urls_of_site.py:1  import views_of_site", "views_of_site.py:1  from django.http import Http403"],
+        ),
+    ],
+)
+def test_what_fails_in_a_django_project_is_shown(
+    tmp_path: Path, files: dict[str, str], message: str, lines: list[str]
+) -> None:
+    for name, text in files.items():
+        module(tmp_path, f"{name}_of_site", text)
+    (tmp_path / "gateway.yaml").write_text(
+        "django: {settings: settings_of_site}\nservers: {web: {protocol: http}}\nroutes: {http: django}\n"
+    )
+    done = run(tmp_path, "check")
+    assert done.returncode == 2
+    assert f"gateway.yaml:{message}" in done.stderr
+    assert [line.strip() for line in done.stderr.splitlines() if line.startswith("        ")] == lines
 
 
 def test_ctrl_c_during_an_import_is_no_mistake_of_the_module(tmp_path: Path) -> None:

@@ -195,7 +195,9 @@ def said(shop: Shop, words: str) -> None:
 def test_the_start_page_says_who_may_connect(shop: Shop) -> None:
     lines = [" ".join(line.split()) for line in shop.daemon.lines]
     assert f"mqtt devices 127.0.0.1:{shop.port} ready 3.1.1, 5.0; anonymous: yes" in lines
-    assert any(line.startswith("mqtt secure") and line.endswith("ready 3.1.1, 5.0; anonymous: no") for line in lines)
+    assert any(
+        line.startswith("mqtt secure") and line.endswith("ready TLS; 3.1.1, 5.0; anonymous: no") for line in lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,8 @@ def test_the_start_page_says_who_may_connect(shop: Shop) -> None:
     ],
 )
 def test_what_a_server_says_of_itself(settings: dict[str, Any], said: str) -> None:
-    assert _detail(MQTTSettings(**settings)) == f"3.1.1, 5.0; {said}"
+    secure = "TLS; " if "tls" in settings else ""
+    assert _detail(MQTTSettings(**settings)) == f"{secure}3.1.1, 5.0; {said}"
 
 
 # Consumers.

@@ -225,3 +225,49 @@ def test_a_console_for_everybody_is_warned_of(folder: Folder, bind: str, warned:
         assert said[0][0] == 7
         assert "can be reached from other machines" in said[0][1]
         assert "gateway.yaml:7:17: console: " in done.stderr
+
+
+LOGINS = """
+servers:
+  support: {{protocol: imap, host: imap.example.org, username: help@example.org, {login}}}
+submission: {{url: "smtps://mail.example.org", username: help@example.org, {login}}}
+routes: {{email: checked_handlers.Desk}}
+"""
+CLIENT = {"installed": {"client_id": "x", "client_secret": "y"}}
+
+
+@pytest.mark.parametrize(
+    ("login", "message"),
+    [
+        ("auth: {google: key.json}", "key.json: No such file or directory"),
+        ("auth: {google: checked_handlers.py}", "checked_handlers.py: it is not JSON"),
+        (
+            "auth: {microsoft: {tenant: example.org, client_id: x, certificate: a.pem}}",
+            "a.pem: No such file or directory",
+        ),
+    ],
+)
+def test_a_key_file_that_is_missing(folder: Folder, login: str, message: str) -> None:
+    (folder.path / "gateway.yaml").write_text(LOGINS.format(login=login))
+    done = folder.run("check", "--json")
+    assert done.returncode == 3
+    messages = [each["message"] for each in json.loads(done.stdout)["diagnostics"]]
+    assert messages == [f"servers.support.auth: {message}", f"submission.auth: {message}"]
+
+
+def test_what_another_program_or_a_person_has_to_give_yet(folder: Folder) -> None:
+    (folder.path / "client.json").write_text(json.dumps(CLIENT))
+    (folder.path / "gateway.yaml").write_text(LOGINS.format(login="auth: {google: client.json}"))
+    done = folder.run("check", "--json")
+    assert done.returncode == 0, done.stderr
+    assert [each["message"] for each in json.loads(done.stdout)["warnings"]] == [
+        "servers.support.auth: nobody has logged in as help@example.org; run `gateway login support`",
+        "submission.auth: nobody has logged in as help@example.org; run `gateway login submission`",
+    ]
+    (folder.path / "gateway.yaml").write_text(LOGINS.format(login="token_file: token"))
+    found = json.loads(folder.run("check", "--json").stdout)["warnings"]
+    missing = "token: No such file or directory; it logs in when that is there"
+    assert [each["message"] for each in found] == [
+        f"servers.support.token_file: {missing}",
+        f"submission.token_file: {missing}",
+    ]
