@@ -11,6 +11,7 @@ from gateway.testing.surroundings import Surroundings
 from protocols.asgi import Application, HostPort, Mailbox
 from protocols.events import Event
 from protocols.mail import events
+from protocols.mail.addresses import DELIMITER
 from protocols.mail.compose import Addresses, Attachable, Draft, compose
 from protocols.mail.compose.mailbox import mailbox, mailboxes
 from protocols.mail.line_ends import with_crlf
@@ -67,11 +68,12 @@ class EmailCommunicator(ApplicationCommunicator):
         user: str | None = None,
         mailbox: Mailbox | None = None,
         authentication: dict[str, str] | None = None,
+        recipient_delimiter: str = DELIMITER,
         listener: str = "mail",
         surroundings: Surroundings | None = None,
     ) -> None:
         """The envelope is ``mail_from`` and ``rcpt_to``; by default the sender's address and all of ``to`` and ``cc``.
-        ``listener`` is the server's name in gateway.yaml."""
+        ``listener`` is the server's name in gateway.yaml, and ``recipient_delimiter`` a setting of it."""
         if message is None:
             draft = Draft(
                 from_=sender,
@@ -101,6 +103,7 @@ class EmailCommunicator(ApplicationCommunicator):
             helo="client.example.net",
             user=user,
             mailbox=mailbox,
+            delimiters=recipient_delimiter,
         )
         scope["authentication"] = authentication
         super().__init__(application, {**scope}, surroundings=surroundings)

@@ -121,16 +121,19 @@ class HttpCommunicator(ApplicationCommunicator):
         *,
         json: Any = None,
         raise_request_exception: bool = True,
+        root_path: str = "",
         surroundings: Surroundings | None = None,
     ) -> None:
         """``json`` is sent as the body. Unless ``raise_request_exception``, an exception that the application's
-        framework has answered with 500 is that response."""
+        framework has answered with 500 is that response. ``root_path`` is the setting of the server."""
         self.body = as_json(json) if json is not None else body
         if not isinstance(self.body, bytes):
             raise TypeError(f"the body is {type(body).__name__}; write bytes, or json=")
         own = [("content-length", str(len(self.body)))] if self.body else []
         own += [("content-type", "application/json")] if json is not None else []
-        super().__init__(application, {**request_scope(method, path, headers, own)}, surroundings=surroundings)
+        super().__init__(
+            application, {**request_scope(method, path, headers, own, root_path)}, surroundings=surroundings
+        )
         self.sent_request = False
         self.raise_request_exception = raise_request_exception
         self._exceptions: list[BaseException] = []

@@ -43,6 +43,14 @@ C = TypeVar("C", bound=ApplicationCommunicator)
 
 WEB = ("http", "websocket")
 """The scope types of an http server."""
+_SETTINGS: Mapping[str, tuple[str, ...]] = {
+    "http": ("root_path",),
+    "websocket": ("root_path",),
+    "mqtt": (),
+    "email": ("recipient_delimiter",),
+    "sms": ("provider",),
+}
+"""Settings of servers that show in scopes, by scope type."""
 LOOK_AGAIN = 0.002
 """Seconds between two looks at the store."""
 
@@ -221,11 +229,14 @@ class InMemoryGateway:
     def _given(self, scope_type: str) -> dict[str, Any]:
         """What the file says for a communicator."""
         given: dict[str, Any] = {"surroundings": self._surroundings()}
-        server = self._server(scope_type)
-        if server is not None and scope_type not in WEB:
-            given["listener"] = server.name
-            if scope_type == "mqtt":
-                given["role"] = "client" if server.listener is None else "server"
+        server: Any = self._server(scope_type)
+        if server is not None:
+            given |= {name: getattr(server.settings, name) for name in _SETTINGS[scope_type]}
+            given |= {} if scope_type in WEB else {"listener": server.name}
+        if server is not None and scope_type == "mqtt":
+            given["role"] = "client" if server.listener is None else "server"
+        if server is not None and scope_type == "email":
+            given["transport"] = server.settings.protocol
         return given
 
     def _server(self, scope_type: str) -> Server | None:

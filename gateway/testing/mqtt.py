@@ -11,6 +11,7 @@ from gateway.testing.recorded import RecordedRun
 from gateway.testing.surroundings import Surroundings
 from protocols.asgi import Application, HostPort, MQTTWill
 from protocols.errors import LocalProtocolError
+from protocols.event_id import new_id
 from protocols.events import Event
 from protocols.mqtt import events
 from protocols.mqtt.scope import mqtt_scope
@@ -137,6 +138,8 @@ class MqttCommunicator(ApplicationCommunicator):
             run.waiting.add(id_)
         data = payload.encode() if isinstance(payload, str) else payload
         keys = {"topic": topic, "payload": data, "qos": qos, "retain": retain, "dup": dup, "id": id_}
+        if qos == 2 and self.scope["role"] == "server":
+            keys["event"] = new_id()
         await self.send_input({"type": "mqtt.receive", **keys, "properties": properties or {}})
         return id_
 

@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def gateway_config(pytestconfig: pytest.Config) -> Path:
     """The file of the fixtures below. Override this fixture for another one."""
     return pytestconfig.rootpath / str(pytestconfig.getini("gateway_config"))
@@ -45,17 +45,11 @@ def gateway(request: pytest.FixtureRequest, gateway_config: Path) -> "InMemoryGa
 
 
 @pytest.fixture(scope="module")
-def gateway_live_config(pytestconfig: pytest.Config) -> Path:
-    """The file of :func:`gateway_server`. Override this fixture for another one."""
-    return pytestconfig.rootpath / str(pytestconfig.getini("gateway_config"))
-
-
-@pytest.fixture(scope="module")
-def gateway_server(gateway_live_config: Path) -> "Iterator[GatewayLiveServer]":
+def gateway_server(gateway_config: Path) -> "Iterator[GatewayLiveServer]":
     """The gateway of the file in a process of its own, for real clients; one for all tests of a module."""
     from gateway.testing.live import GatewayLiveServer
 
-    with GatewayLiveServer(gateway_live_config) as server:
+    with GatewayLiveServer(gateway_config) as server:
         yield server
 
 

@@ -27,8 +27,11 @@ def _bytes(text: Text) -> bytes:
     return text if isinstance(text, bytes) else text.encode("latin-1")
 
 
-def request_scope(method: str, path: str, headers: Headers, own: Iterable[tuple[str, str]] = ()) -> HTTPScope:
-    """The scope of a request, as our server makes it. ``own``: fields that a client adds unless they are given."""
+def request_scope(
+    method: str, path: str, headers: Headers, own: Iterable[tuple[str, str]] = (), root_path: str = ""
+) -> HTTPScope:
+    """The scope of a request, as our server makes it. ``own``: fields that a client adds unless they are given.
+    ``root_path`` is the setting of the server."""
     if not isinstance(path, str):
         raise TypeError(f"the path is {type(path).__name__}; write text, such as /chat/")
     given = pairs(headers)
@@ -38,6 +41,7 @@ def request_scope(method: str, path: str, headers: Headers, own: Iterable[tuple[
         method.upper(),
         quote(path, safe="/?&=:@!$'()*+,;%~-._[]") or "/",
         [*added, *given],
+        root_path=root_path,
         state={},
         extensions=extensions_of(pathsend=False),
         client=CLIENT,

@@ -47,11 +47,13 @@ class WebsocketCommunicator(ApplicationCommunicator):
         subprotocols: Sequence[str] | None = None,
         spec_version: str | None = None,
         *,
+        root_path: str = "",
         surroundings: Surroundings | None = None,
     ) -> None:
-        """``spec_version`` is there for tests of Channels: the version in the scope is our server's."""
+        """``spec_version`` is there for tests of Channels: the version in the scope is our server's.
+        ``root_path`` is the setting of the server."""
         own = [("sec-websocket-protocol", ", ".join(subprotocols))] if subprotocols else []
-        handshake = request_scope("GET", path, headers, own)
+        handshake = request_scope("GET", path, headers, own, root_path)
         super().__init__(application, {**websocket_scope(handshake, {})}, surroundings=surroundings)
         self.response_headers: list[tuple[bytes, bytes]] | None = None
         """The headers with which the application has accepted."""

@@ -184,6 +184,32 @@ async def test_mail_without_a_policy_and_texts(gateway: InMemoryGateway) -> None
     assert [each.text for each in gateway.outbox.texts] == ["you wrote hello"]
 
 
+async def test_scopes_have_what_the_file_says_of_their_servers(file: Path) -> None:
+    text = FILE.replace('"127.0.0.1:1"}', '"127.0.0.1:1", root_path: /app}').replace(
+        '"127.0.0.1:3"}', '"127.0.0.1:3", recipient_delimiter: "-"}'
+    )
+    write(file.parent, text)
+    async with InMemoryGateway(file, environ={"TOKEN": "0123456789abcdef"}) as gateway:
+        assert gateway.http("GET", "/state").scope["root_path"] == "/app"
+        assert gateway.websocket("/").scope["path"] == "/app/"
+        assert gateway.email("desk-7@example.org").scope["recipients"][0]["tag"] == "7"
+        assert gateway.sms("hello").scope["provider"] == "generic"
+        assert gateway.mqtt("k1").scope["role"] == "server"
+    async with InMemoryGateway(file, environ={"TOKEN": "0123456789abcdef"}) as again:
+        assert again.email("x@example.org").scope["listener"] == "inward"
+
+
+async def test_a_gateway_can_run_again(file: Path) -> None:
+    gateway = InMemoryGateway(file, environ={"TOKEN": "0123456789abcdef"})
+    for number in (1, 2):
+        async with gateway:
+            await gateway.email("anybody@example.org").get_verdict()
+            await gateway.email("desk@example.org", subject=f"no. {number}").get_verdict()
+            await gateway.settle()
+            assert calls() == [f"no. {each}" for each in range(1, number + 1)]
+            assert len(gateway.outbox.mails) == number
+
+
 async def test_what_the_test_itself_sends(gateway: InMemoryGateway) -> None:
     await aio.publish("a", "b")
     await asyncio.to_thread(send_mail, "ann@example.net", from_="desk@example.org", subject="from a thread")
