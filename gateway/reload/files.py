@@ -8,6 +8,8 @@ from gateway.config.loader import ParsedConfig
 from gateway.frames import is_own
 from gateway.reload.watched import Watched
 
+_DJANGO = ("django.core.handlers.asgi", "django.db.models", "django.forms", "django.template", "django.urls")
+
 
 def watched_by(parsed: ParsedConfig, file: str) -> Watched:
     """Return the files of the version that ``parsed`` asks for, as far as it has been imported."""
@@ -20,6 +22,14 @@ def own_modules() -> set[Path]:
     """Return the files of the modules that are the user's own."""
     files = [getattr(module, "__file__", None) for module in list(sys.modules.values())]
     return {Path(os.path.realpath(file)) for file in files if file and is_own(file)}
+
+
+def library_modules() -> list[str]:
+    """Return the modules that the next version will need, too, and that may be imported before it begins: they do
+    nothing that depends on the application. Django's are those that need no settings."""
+    ours = [name for name in list(sys.modules) if name.startswith(("gateway.", "protocols."))]
+    django = [name for name in _DJANGO if name in sys.modules]
+    return [*(name for name in ours if not name.startswith("gateway.django")), *django]
 
 
 def _top(module: Path) -> Path:

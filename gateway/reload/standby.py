@@ -6,13 +6,14 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Self
 
 from gateway.config.loader import ParsedConfig
 from gateway.exit_codes import INTERRUPTED
 from gateway.frames import short
 from gateway.reload.channel import Channel
-from gateway.reload.files import own_modules, watched_by
+from gateway.reload.files import library_modules, own_modules, watched_by
 from gateway.reload.predecessor import RemotePredecessor
 from gateway.reload.version import ENVIRONMENT
 
@@ -33,12 +34,18 @@ class Standby:
         return cls(own, RemotePredecessor(before[0]) if before else None)
 
     def wait(self) -> None:
-        """Wait for the beginning; end the process if it does not come."""
+        """Wait for the beginning, and import what can be imported before; end the process if it does not come."""
         self.channel.send({"do": "imported", "files": sorted(map(str, own_modules()))})
-        if (received := self.channel.wait()) is None or received[0]["do"] != "begin":
-            sys.exit(INTERRUPTED)
-        self.changed, self._began = received[0]["changed"], received[0]["at"]
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        while (received := self.channel.wait()) is not None:
+            message, _ = received
+            if message["do"] == "begin":
+                self.changed, self._began = message["changed"], message["at"]
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                return
+            for name in message.get("modules", ()):
+                with contextlib.suppress(Exception):  # if it is needed, the version says what is wrong with it
+                    import_module(name)
+        sys.exit(INTERRUPTED)
 
     @contextlib.contextmanager
     def reporting(self, parsed: ParsedConfig, file: str) -> Iterator[None]:
@@ -47,7 +54,7 @@ class Standby:
         try:
             yield
         finally:
-            self.channel.send({"do": "watch", **watched_by(parsed, file).as_message()})
+            self.channel.send({"do": "watch", **watched_by(parsed, file).as_message(), "modules": library_modules()})
 
     def changed_files(self) -> list[str]:
         """Return what changed, as the operator writes it."""

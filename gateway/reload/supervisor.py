@@ -37,6 +37,8 @@ class Supervisor:
         self._standby: Version | None = None
         """The process of the next version, which waits for a change."""
         self._retiring: list[Version] = []
+        self._modules: list[str] = []
+        """What the process of the next version may import while it waits."""
         self._signals = 0
         self._events: asyncio.Queue[tuple[Version | None, Message]] = asyncio.Queue()
 
@@ -60,7 +62,7 @@ class Supervisor:
         acts: dict[str, Callable[[], Awaitable[None] | None]] = {
             "changed": lambda: self._change(message["paths"]),
             "imported": lambda: self._note(version, message["files"]),
-            "watch": lambda: self._watch(Watched.of(message)),
+            "watch": lambda: self._learn(message),
             "ready": self._promote,
             "ended": lambda: self._forget(version, message["code"]),
             "stop": self._stop,
@@ -71,6 +73,10 @@ class Supervisor:
     async def _change(self, paths: set[Path]) -> None:
         self._changed |= paths
         await self._begin()
+
+    def _learn(self, message: Message) -> None:
+        self._modules = message["modules"]
+        self._watch(Watched.of(message))
 
     def _note(self, version: Version | None, files: list[str]) -> None:
         if version is not None:
@@ -84,6 +90,8 @@ class Supervisor:
             self._candidate.kill()
             await self._candidate.ended()
             self._resume()
+        if self._serving is None:
+            await self._free_addresses()
         forget_bytecode(self._changed)
         if self._standby is not None and self._standby.imported & self._changed:
             self._standby.kill()
@@ -91,6 +99,12 @@ class Supervisor:
         self._candidate = self._standby or await self._start()
         self._standby = None
         self._candidate.begin(self._changed)
+
+    async def _free_addresses(self) -> None:
+        """End the versions that still have the sockets of one that has died: nobody is there to pass them on."""
+        for each in self._retiring:
+            each.kill()
+            await each.ended()
 
     async def _promote(self) -> None:
         """The candidate serves, and has told the version before it to give way."""
@@ -128,7 +142,10 @@ class Supervisor:
         """Start the process of the next version. It takes over from the one that serves now."""
         if self._standby is not None:
             self._standby.kill()
-        self._standby = None if self._signals else await self._start()
+        self._standby = None
+        if not self._signals:
+            self._standby = await self._start()
+            self._standby.prepare(self._modules)
 
     async def _start(self) -> Version:
         return await Version.start(self._serving, lambda version, message: self._events.put_nowait((version, message)))
@@ -159,8 +176,11 @@ class Supervisor:
         self._watching = asyncio.create_task(self._report_changes(self._watched))
 
     async def _report_changes(self, watched: Watched) -> None:
-        async for paths in changes(watched):
-            self._events.put_nowait((None, {"do": "changed", "paths": paths}))
+        try:
+            async for paths in changes(watched):
+                self._events.put_nowait((None, {"do": "changed", "paths": paths}))
+        except (OSError, RuntimeError) as error:  # the system's limit of watched folders, say
+            self._print(f"no file is watched any more: {error}; WATCHFILES_FORCE_POLLING=1 looks at them instead")
 
 
 def supervise(file: str) -> NoReturn:

@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -59,6 +59,10 @@ class Version:
     @property
     def descriptor(self) -> int:
         return self._channel.descriptor
+
+    def prepare(self, modules: Sequence[str]) -> None:
+        """Let it import ``modules``, while it waits."""
+        self._channel.send({"do": "import", "modules": modules})
 
     def begin(self, changed: Collection[Path]) -> None:
         """Let it import the application, because of what ``changed``, and serve."""

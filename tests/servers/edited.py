@@ -50,6 +50,10 @@ class Edited:
     def answers(self, text: str, path: str = "") -> None:
         until(lambda: self.answer(path) == text, lambda: f"it answers {text!r}:\n{self.said()}")
 
+    def has(self, text: str) -> None:
+        """Wait until ``text`` is in the answer."""
+        until(lambda: text in self.answer(), lambda: f"{text!r} is in its answer:\n{self.said()}")
+
     def said(self) -> str:
         return unstamped((self.folder / "said.log").read_text())
 
