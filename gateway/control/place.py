@@ -3,8 +3,8 @@
 Each daemon has a socket of its own, such as ``gateway.db.4711.sock``: several can have one store.
 """
 
-import glob
 import os
+import re
 from pathlib import Path
 
 from gateway.store import engine_of
@@ -23,7 +23,8 @@ def places(folder: Path, file: str, store: str) -> list[Path]:
 
 def sockets(beside: Path) -> list[Path]:
     """Return the sockets that lie beside the file of that name, also those of daemons that have died."""
-    return sorted(beside.parent.glob(f"{glob.escape(beside.name)}.*{_SUFFIX}"))
+    name = re.compile(rf"{re.escape(beside.name)}\.\d+(-\d+)?{re.escape(_SUFFIX)}")
+    return sorted(path for path in beside.parent.glob(f"*{_SUFFIX}") if name.fullmatch(path.name))
 
 
 def socket_path(beside: Path) -> Path:

@@ -183,7 +183,7 @@ async def test_the_sockets_of_dead_daemons_are_removed_and_those_of_living_ones_
     beside = tmp_path / "gateway.db"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "gateway.db.99999999.sock"))
-    other = tmp_path / "gateway.database.1.sock"
+    other = tmp_path / "gateway.db.old.1.sock"
     other.write_text("no socket, and of another store")
     async with serving(beside), serving(beside):
         assert len(place.sockets(beside)) == 2, "two daemons of one store have one each"

@@ -1,0 +1,110 @@
+"""What `gateway tail` and `gateway record` do when the gateway ends, and when they have enough. It is played here."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from own_services import installed
+from servers.command import run
+from servers.site import ROOT
+from waiting import until
+
+from gateway.arrivals import Arrival, Arrivals, arrivals
+from gateway.control.commands import commands
+from gateway.control.recent import Recent
+from gateway.control.server import ControlServer
+
+FILE = 'servers: {mail: {protocol: smtp, bind: "127.0.0.1:0"}}\napplication: mail.app\n'
+FACTS: dict[str, Any] = {
+    "time": 1.0,
+    "type": "sms",
+    "event": "sms.receive",
+    "server": "texts",
+    "id": "7f3a",
+    "who": "+447700900123",
+    "what": "+447700900999",
+    "route": "+44",
+    "target": "handlers.First",
+    "verdict": "accepted",
+    "seconds": 0.25,
+}
+
+
+@asynccontextmanager
+async def gateway(folder: Path) -> AsyncIterator[Arrivals]:
+    (folder / "gateway.yaml").write_text(FILE)
+    here = Arrivals()
+    with installed({arrivals: here}):
+        serves = ControlServer(folder / "gateway.yaml", commands(Recent()))
+        await serves.start()
+        try:
+            yield here
+        finally:
+            await serves.stop()
+
+
+def said(folder: Path) -> str:
+    """What the command has said."""
+    return (folder / "said").read_text()
+
+
+@asynccontextmanager
+async def command(folder: Path, *arguments: str) -> AsyncIterator["subprocess.Popen[bytes]"]:
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    with (folder / "said").open("w") as out:
+        started = [sys.executable, "-m", "gateway", *arguments]
+        process = await asyncio.to_thread(subprocess.Popen, started, cwd=folder, env=environ, stdout=out, stderr=out)
+    try:
+        yield process
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.wait, 20)
+
+
+async def test_it_hears_a_gateway_that_starts_beside_another_one(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as first, command(tmp_path, "tail", "-f"):
+        await until(lambda: bool(first._listeners))
+        async with gateway(tmp_path) as second:
+            await until(lambda: bool(second._listeners))
+            second.tell(Arrival(**{**FACTS, "target": "handlers.Second"}))
+            await until(lambda: "handlers.Second" in said(tmp_path))
+        first.tell(Arrival(**FACTS))
+        await until(lambda: "handlers.First" in said(tmp_path))
+
+
+async def test_it_waits_for_the_next_gateway(tmp_path: Path) -> None:
+    async with AsyncExitStack() as running:
+        first = await running.enter_async_context(gateway(tmp_path))
+        async with command(tmp_path, "tail", "-f") as tail:
+            await until(lambda: bool(first._listeners))
+            await running.aclose()
+            await until(lambda: "the gateway has ended; waiting for the next one" in said(tmp_path))
+            second = await running.enter_async_context(gateway(tmp_path))
+            await until(lambda: bool(second._listeners))
+            second.tell(Arrival(**FACTS))
+            await until(lambda: "handlers.First" in said(tmp_path))
+            tail.send_signal(signal.SIGINT)
+            assert await asyncio.to_thread(tail.wait, 20) == 0
+
+
+async def test_a_gateway_that_remembers_nothing_says_so(tmp_path: Path) -> None:
+    async with gateway(tmp_path):
+        done = await asyncio.to_thread(run, tmp_path, "tail")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow\n"
+
+
+async def test_a_recording_ends_with_its_size(tmp_path: Path) -> None:
+    async with gateway(tmp_path) as here, command(tmp_path, "record", "new", "--size", "2KiB") as record:
+        await until(lambda: bool(here._listeners))
+        for _ in range(20):
+            here.tell(Arrival(**FACTS, scope={"type": "sms"}, events=[{"type": "sms.receive", "text": "hi"}]))
+        assert await asyncio.to_thread(record.wait, 20) == 0
+    assert "arrivals in new; the file has the size that --size allows" in said(tmp_path)
+    assert (tmp_path / "new").stat().st_size <= 2048
