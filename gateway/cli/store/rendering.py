@@ -139,6 +139,8 @@ def history_data(found: History) -> dict[str, Any]:
 
 
 def _place(found: History, command: str, now: float) -> str:
+    if found.message is None and not found.steps and found.outgoing:
+        return "there is no message: code outside of handlers sent this, or the history is forgotten"
     if found.message is None:
         last = _fact(found.steps[-1].what) if found.steps else "forgotten"
         return f"not in the store; last step: {last}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from own_services import installed
+from servers.command import run
 
 import gateway
 from gateway import aio, group_send, publish, send_mail, send_text
@@ -91,6 +92,16 @@ def test_what_is_sent_is_in_the_gateways_store_under_the_event_id(
         ("sms", "sms texts", "+447700900123"),
     ]
     assert not list(elsewhere.iterdir()), "nothing is made in the caller's folder"
+
+
+def test_gateway_show_finds_it_under_its_id(folder: Path) -> None:
+    id_ = publish("lamps/1", "on")
+    done = run(folder, "show", id_)
+    assert done.stdout.splitlines()[:3] == [
+        id_,
+        "now: there is no message: code outside of handlers sent this, or the history is forgotten",
+        f"to be sent: {id_}-0, waiting, 0 attempts so far",
+    ]
 
 
 def test_the_awaited_forms_do_the_same(folder: Path) -> None:
