@@ -78,7 +78,7 @@ async def test_a_code_that_is_no_refusal_fails_its_attempts_and_is_a_dead_letter
     [
         ({"topic": "bad/#", "payload": b""}, "topic is 'bad/#'"),
         ({"topic": "t", "payload": b"", "qos": 7}, "qos is 7"),
-        ({"topic": "t", "payload": 7}, "payload is 7"),
+        ({"topic": "t", "payload": 7}, "payload is an int"),
         ({"topic": "t", "payload": b"", "properties": {"content_type": 5}}, "content_type is not text"),
     ],
 )
