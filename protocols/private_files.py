@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from pathlib import Path
 
 _FILE, _FOLDER = 0o600, 0o700
@@ -37,6 +38,29 @@ def write(path: Path, content: bytes) -> None:
     create(path)
     tighten(path)
     path.write_bytes(content)
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write ``content`` to the file at ``path`` as a whole, in a folder that is made if need be, and on disk when this
+    returns: a reader never sees a part. Raises OSError."""
+    make_folder(path.parent)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")  # several writers at once are possible
+    try:
+        write(unfinished, content)
+        sync(unfinished)
+        os.replace(unfinished, path)
+        sync(path.parent)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Let what is written to a file, or the names in a folder, be on disk. Raises OSError."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
 
 
 def is_open_to_all(path: Path) -> bool:

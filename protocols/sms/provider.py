@@ -226,6 +226,8 @@ class Provider(ABC, Generic[S]):
     :meth:`answer` gets none."""
     max_fields: int = 0
     """The most fields of a form; 0 for a provider that sends none."""
+    folder: str = ""
+    """A folder that takes our texts, in place of the provider."""
 
     @abstractmethod
     def __init__(self, settings: S) -> None: ...

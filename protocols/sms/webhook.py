@@ -27,6 +27,7 @@ from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
 from protocols.sms.sending import ProviderClient
+from protocols.sms.text_folder import TextFolder
 
 logger = logging.getLogger(__name__)
 traffic = logging.getLogger("protocols.sms.traffic")
@@ -53,7 +54,7 @@ class SMSWebhook(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.provider = provider_for(settings)
-        self._client = ProviderClient(self.provider)
+        self._client = (TextFolder if self.provider.folder else ProviderClient)(self.provider)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()

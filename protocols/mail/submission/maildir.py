@@ -42,9 +42,9 @@ class MaildirSubmission:
         unfinished = self._directory / "tmp" / name
         try:
             private_files.write(unfinished, content)
-            _sync(unfinished)
+            private_files.sync(unfinished)
             os.rename(unfinished, self._directory / "new" / name)
-            _sync(self._directory / "new")
+            private_files.sync(self._directory / "new")
         finally:
             unfinished.unlink(missing_ok=True)
 
@@ -60,11 +60,3 @@ def unique_name() -> str:
     seconds, nanoseconds = divmod(time.time_ns(), 10**9)
     host = socket.gethostname().replace("/", "\\057").replace(":", "\\072")
     return f"{seconds}.M{nanoseconds // 1000:06}P{os.getpid()}Q{next(_numbers)}.{host}"
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)

@@ -62,7 +62,8 @@ class GenericSettings:
     timeout: Timeout = 10.0
     """Time for the body to arrive and the handlers to finish; after it the answer is 503."""
     send_url: str = ""
-    """The URL that texts outside a webhook's answer (`inbox: true`) are posted to, signed as the webhook's requests."""
+    """The URL that texts outside a webhook's answer (`inbox: true`) are posted to, signed as the webhook's requests.
+    `file:var/texts` writes each into a file there."""
     number: str = ""
     """The number (or the name) that a text is from if it names none: `+447700900123`."""
 
@@ -70,8 +71,13 @@ class GenericSettings:
         """Raises ValueError without a key, unless ``insecure`` allows that, and for a URL that is not one."""
         if not (self.insecure or keys_of(self.secret)):
             raise ValueError("secret is missing: without it anybody could post texts (insecure: true allows that)")
-        if self.send_url:
+        if self.send_url and not self.folder:
             check_url("send_url", self.send_url)
+
+    @property
+    def folder(self) -> str:
+        """The folder of ``file:FOLDER``."""
+        return self.send_url.removeprefix("file:") if self.send_url.startswith("file:") else ""
 
     @property
     def lacks_to_send(self) -> str:
@@ -86,6 +92,7 @@ class Generic(Provider[GenericSettings]):
 
     def __init__(self, settings: GenericSettings, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
+        self.folder = settings.folder
         self._keys = keys_of(settings.secret)
         self._clock = clock
 

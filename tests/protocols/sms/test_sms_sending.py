@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -322,3 +323,19 @@ def test_an_interface_that_is_no_url_is_refused_at_once(url: str) -> None:
 def test_half_a_surrogate_pair_crashes_nobody() -> None:
     for settings in (twilio("http://x"), generic("http://x")):
         assert provider_for(settings).request(OutgoingText("1", "+1", "+2", "a\ud800b"))
+
+
+async def test_texts_go_into_a_folder(tmp_path: Path) -> None:
+    """For development: no account and no provider."""
+    settings = GenericSettings(on="web", path="/", secret=Secret("k"), send_url=f"file:{tmp_path}/var/texts")
+    folder = tmp_path / "var" / "texts"
+    async with SMSWebhook(nothing, settings) as webhook:
+        await webhook.send(EVENT)
+        await webhook.send(EVENT)  # again, after its outcome was lost
+        (path,) = folder.iterdir()
+        assert json.loads(path.read_bytes())["text"] == EVENT["text"]
+        assert path.stat().st_mode & 0o077 == 0
+        folder.rename(tmp_path / "away")
+        folder.write_text("in the way")
+        with pytest.raises(NotSent, match="var/texts: "):
+            await webhook.send(EVENT)
