@@ -88,7 +88,9 @@ peers:
 	@PATH=$$PATH:/usr/sbin .ci/peers
 
 # Tests wait for servers more than they calculate: more of them than cores.
+# Compiled first: where PYTHONDONTWRITEBYTECODE is set, every daemon that a test starts would do it again.
 test: install peers check
+	@$(BIN)/python -m compileall -q gateway protocols
 	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --durations 15
 
 # kill -9 and worse, many times; `make test` does it a few times.

@@ -33,14 +33,12 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     return set(re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", done.stderr, re.MULTILINE))
 
 
-def test_the_version_needs_none_of_the_gateway(tmp_path: Path) -> None:
+def test_the_version_needs_no_command_and_none_of_the_gateway(tmp_path: Path) -> None:
     found = imported(tmp_path, "--version")
-    assert {name for name in found if name.partition(".")[0] in ("gateway", "protocols")} == {
+    assert not found & {home.partition(":")[0] for home in COMMANDS.values()}
+    ours = {name for name in found if name.partition(".")[0] in ("gateway", "protocols")}
+    assert {name for name in ours if not name.startswith("gateway.cli")} == {
         "gateway",
-        "gateway.cli",
-        "gateway.cli.commands",
-        "gateway.cli.main",
-        "gateway.cli.terminal",
         "gateway.config",
         "gateway.config.diagnostics",
         "gateway.exit_codes",
@@ -61,6 +59,14 @@ def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     servers = {"mail.imap.reader", "mail.smtp.server", "mqtt.client.client", "mqtt.server", "sms.webhook"}
     mail = {"mail.compose.mail", "mail.message.inbound", "mail.submission.smtp"}
     assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
+
+
+def test_the_supervisor_of_reload_needs_nothing_that_an_application_may_change() -> None:
+    code = "import gateway.cli.run, gateway.reload.supervisor, sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    found = set(done.stdout.split())
+    assert "watchfiles" in found
+    assert not found & {"aiohttp", "django", "gateway.runtime", "gateway.scopes", "pydantic", "yaml"}
 
 
 @pytest.mark.parametrize("name", COMMANDS)
