@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.recording.readable import read, readable
-from gateway.recording.secrets import Secrets
 
 CONTENT = "content"
 """Is among the names of what was left out if the application had not read the message."""
@@ -39,6 +38,8 @@ class Entry:
         return cls(facts, {key: value for key, value in scope.items() if key != "state"}, events, left_out)
 
     def without_secrets(self) -> "Entry":
+        from gateway.recording.secrets import Secrets  # its expressions take a while to compile: not in the daemon
+
         secrets = Secrets()
         scope, events = secrets.left_out(self.scope), secrets.left_out(list(self.events))
         return Entry(self.facts, scope, events, sorted({*self.left_out, *secrets.names}))
