@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.recorded import MessageRun
 from gateway.testing.surroundings import Surroundings
-from protocols.asgi import Application, HostPort, Mailbox
+from protocols.asgi import Application, EmailScope, HostPort, Mailbox
 from protocols.events import Event
 from protocols.mail import events
 from protocols.mail.addresses import DELIMITER
@@ -26,7 +26,7 @@ class _Delivery(MessageRun):
     sends: ClassVar = events.SENDS
     checks: ClassVar = events.CHECKS
 
-    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+    def __init__(self, app: Application, scope: EmailScope, left: Callable[[Event], None]) -> None:
         super().__init__(app, scope, left)
         self.verdicts = Verdicts(scope["rcpt_to"])
 

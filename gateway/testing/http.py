@@ -13,7 +13,7 @@ from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.recorded import RecordedRun
 from gateway.testing.request import Headers, as_json, pairs, request_scope
 from gateway.testing.surroundings import Surroundings
-from protocols.asgi import Application, ReceiveEvent
+from protocols.asgi import Application, HTTPScope, ReceiveEvent
 from protocols.errors import LocalProtocolError
 from protocols.events import Event
 from protocols.http import events
@@ -32,7 +32,7 @@ class _Exchange(RecordedRun):
     sends: ClassVar = events.HTTP
     checks: ClassVar = events.CHECKS
 
-    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+    def __init__(self, app: Application, scope: HTTPScope, left: Callable[[Event], None]) -> None:
         super().__init__(app, scope, left)
         self.short: int | None = None
         """Bytes of the body that are still to come, if their number is known."""
@@ -137,7 +137,7 @@ class HttpCommunicator(ApplicationCommunicator):
         self.sent_request = False
         self.raise_request_exception = raise_request_exception
         self._exceptions: list[BaseException] = []
-        """Those of Django's views."""
+        """What views of Django have raised."""
 
     async def get_response(self, timeout: float = TIMEOUT) -> Response:
         """Send the request, and return the response when it is complete. ``timeout`` is for each part of it.

@@ -9,7 +9,7 @@ from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.outbox import Publication, publication
 from gateway.testing.recorded import RecordedRun
 from gateway.testing.surroundings import Surroundings
-from protocols.asgi import Application, HostPort, MQTTWill
+from protocols.asgi import Application, HostPort, MQTTScope, MQTTWill
 from protocols.errors import LocalProtocolError
 from protocols.event_id import new_id
 from protocols.events import Event
@@ -25,7 +25,7 @@ class _Connection(RecordedRun):
 
     checks: ClassVar = events.CHECKS
 
-    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+    def __init__(self, app: Application, scope: MQTTScope, left: Callable[[Event], None]) -> None:
         super().__init__(app, scope, left)
         self.waiting: set[int] = set()
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from protocols.app_run import AppRun
-from protocols.asgi import Application, ReceiveEvent
+from protocols.asgi import Application, ReceiveEvent, Scope
 from protocols.errors import Disconnected
 from protocols.events import Event, type_of
 from protocols.wakeup import Wakeup
@@ -15,7 +15,7 @@ class RecordedRun(AppRun):
     """The run of a server, which checks what the application sends. A subclass has the server's table and checks, and
     for each event :meth:`record`, or :meth:`leave` where the event goes to others than the peer, too."""
 
-    def __init__(self, app: Application, scope: Any, left: Callable[[Event], None]) -> None:
+    def __init__(self, app: Application, scope: Scope, left: Callable[[Event], None]) -> None:
         """``left`` gets each event that goes to others."""
         super().__init__(app, scope)
         self.sent: deque[Any] = deque()

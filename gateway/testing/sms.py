@@ -7,8 +7,9 @@ from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.outbox import SentText
 from gateway.testing.recorded import MessageRun
 from gateway.testing.surroundings import Surroundings
-from protocols.asgi import HostPort, Media
+from protocols.asgi import HostPort, Media, SMSReceiveEvent, SMSStatusEvent
 from protocols.event_id import new_id
+from protocols.events import Event
 from protocols.sms import events
 from protocols.sms.provider import DeliveryReceipt, TextMessage
 from protocols.sms.scope import sms_scope
@@ -23,7 +24,7 @@ class _Text(MessageRun):
 
     verdict: Any = None
 
-    def decide(self, event: Any) -> None:
+    def decide(self, event: Event) -> None:
         self.verdict = event
         self.record(event)
 
@@ -63,9 +64,10 @@ class SMSCommunicator(ApplicationCommunicator):
         self.run_class = _Text if status is None else _Receipt
         id_, given = message_id or new_id(), dict(fields or {})
         item: TextMessage | DeliveryReceipt
+        self.event: SMSReceiveEvent | SMSStatusEvent
         if status is None:
             item = TextMessage(sender, recipient, id_, text, [*map(_media, media)], segments, given)
-            self.event: Any = {"type": "sms.receive", "text": item.text, "media": item.media}
+            self.event = {"type": "sms.receive", "text": item.text, "media": item.media}
         else:
             item = DeliveryReceipt(sender, recipient, id_, status, error, segments, given)
             self.event = {"type": "sms.status", "message_id": id_, "status": status, "error": error}

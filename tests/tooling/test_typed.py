@@ -9,6 +9,7 @@ ROUTERS = "a router and what it refuses: scopes of every type pass"
 DELIVERY = "delivery knows no scope type: it asks the kind"
 CONSUMERS = "events of every type pass, on their way to the methods, which are typed"
 APPLICATIONS = "an application of the gateway's own: every scope may come to it"
+TESTS = "a test may give any scope, and look at it"
 RECORDINGS = "what was recorded is run again, whatever it is"
 ANY = {
     ROUTERS: """
@@ -23,6 +24,7 @@ ANY = {
     CONSUMERS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/http.py gateway/consumers/mqtt.py
         gateway/consumers/mqtt_batch.py""",
+    TESTS: "gateway/testing/communicator.py",
     RECORDINGS: """
         gateway/recording/replay_run.py gateway/scopes/kind.py gateway/scopes/email/kind.py gateway/scopes/http/kind.py
         gateway/scopes/mqtt/kind.py gateway/scopes/sms/kind.py gateway/scopes/websocket/kind.py""",
