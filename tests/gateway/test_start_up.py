@@ -55,9 +55,20 @@ def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(FILE.format(more="", routes=""))
     (tmp_path / "start_up_handlers.py").write_text(HANDLERS)
     found = imported(tmp_path, "check")
-    libraries = {"aiosmtpd", "aiosmtplib", "aioimaplib", "django", "dkim", "dns", "phonenumbers", "selectolax"}
+    libraries = {
+        "aiosmtpd",
+        "aiosmtplib",
+        "aioimaplib",
+        "django",
+        "dkim",
+        "dns",
+        "phonenumbers",
+        "selectolax",
+        "sqlite3",
+    }
     servers = {"mail.imap.reader", "mail.smtp.server", "mqtt.client.client", "mqtt.server", "sms.webhook"}
     mail = {"mail.compose.mail", "mail.message.inbound", "mail.submission.smtp"}
+    assert not found & {"django", "sqlite3"}
     assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
 
 

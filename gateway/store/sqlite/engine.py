@@ -5,8 +5,6 @@ from pathlib import Path
 
 from gateway.store.interfaces import Engine, Store
 from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
-from gateway.store.sqlite.sql.schema import TooNew, check_version, version_in
-from gateway.store.sqlite.store import SQLiteStore
 from protocols.writable import file_fault, folder_fault
 
 
@@ -27,6 +25,8 @@ class SQLiteEngine:
         return str(self.path)
 
     def store(self) -> Store:
+        from gateway.store.sqlite.store import SQLiteStore  # most of what there is, and many files need no store
+
         return SQLiteStore(self.path)
 
     def exists(self) -> bool:
@@ -58,6 +58,8 @@ class SQLiteEngine:
             yield lock_path(self.path, name)
 
     def _version_fault(self) -> str:
+        from gateway.store.sqlite.sql.schema import TooNew, check_version, version_in
+
         try:
             with self.path.open("rb") as file:
                 check_version(version_in(file.read(64)))

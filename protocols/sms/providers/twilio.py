@@ -14,7 +14,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 from urllib.parse import SplitResult, parse_qsl, quote, urlencode, urlsplit, urlunsplit
-from xml.sax.saxutils import escape, quoteattr
 
 from protocols.asgi import Media
 from protocols.errors import AccountRefused, NotSent, PermanentFailure, RemoteProtocolError
@@ -355,6 +354,8 @@ def _error_code(body: bytes) -> int:
 
 def _messages(reply: Reply) -> Iterable[str]:
     """One <Message> for each part; the media go with the first."""
+    from xml.sax.saxutils import escape  # imports the standard library's HTTP client
+
     attributes = _attribute("to", reply.to) + _attribute("from", reply.sender)
     media = "".join(f"<Media>{escape(_clean(url))}</Media>" for url in reply.media)
     for number, part in enumerate(split(_clean(reply.text), Twilio.longest)):
@@ -362,6 +363,8 @@ def _messages(reply: Reply) -> Iterable[str]:
 
 
 def _attribute(name: str, value: str | None) -> str:
+    from xml.sax.saxutils import quoteattr
+
     return "" if value is None else f" {name}={quoteattr(_clean(value))}"
 
 
