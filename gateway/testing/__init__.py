@@ -9,55 +9,36 @@
 * :mod:`~gateway.testing.recorded`: the runs behind them; :mod:`~gateway.testing.outbox`: what was sent to others.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from gateway.testing.communicator import ApplicationCommunicator
-    from gateway.testing.email import EmailCommunicator
-    from gateway.testing.http import HttpCommunicator, Response
-    from gateway.testing.in_memory import InMemoryGateway
-    from gateway.testing.live import GatewayLiveServer
-    from gateway.testing.mqtt import MqttCommunicator
-    from gateway.testing.outbox import Outbox, Publication, SentMail, SentText
-    from gateway.testing.sms import SMSCommunicator
-    from gateway.testing.websocket import WebsocketCommunicator
-
-_HOMES = {
-    "ApplicationCommunicator": "communicator",
-    "EmailCommunicator": "email",
-    "GatewayLiveServer": "live",
-    "HttpCommunicator": "http",
-    "InMemoryGateway": "in_memory",
-    "MqttCommunicator": "mqtt",
-    "Outbox": "outbox",
-    "Publication": "outbox",
-    "Response": "http",
-    "SMSCommunicator": "sms",
-    "SentMail": "outbox",
-    "SentText": "outbox",
-    "WebsocketCommunicator": "websocket",
-}
-
-__all__ = [
-    "ApplicationCommunicator",
-    "EmailCommunicator",
-    "GatewayLiveServer",
-    "HttpCommunicator",
-    "InMemoryGateway",
-    "MqttCommunicator",
-    "Outbox",
-    "Publication",
-    "Response",
-    "SMSCommunicator",
-    "SentMail",
-    "SentText",
-    "WebsocketCommunicator",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a module when something of it is asked for: pytest imports this package in every project."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    from gateway.testing.communicator import ApplicationCommunicator as ApplicationCommunicator
+    from gateway.testing.email import EmailCommunicator as EmailCommunicator
+    from gateway.testing.http import HttpCommunicator as HttpCommunicator
+    from gateway.testing.http import Response as Response
+    from gateway.testing.in_memory import InMemoryGateway as InMemoryGateway
+    from gateway.testing.live import GatewayLiveServer as GatewayLiveServer
+    from gateway.testing.mqtt import MqttCommunicator as MqttCommunicator
+    from gateway.testing.outbox import Outbox as Outbox
+    from gateway.testing.outbox import Publication as Publication
+    from gateway.testing.outbox import SentMail as SentMail
+    from gateway.testing.outbox import SentText as SentText
+    from gateway.testing.sms import SMSCommunicator as SMSCommunicator
+    from gateway.testing.websocket import WebsocketCommunicator as WebsocketCommunicator
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "gateway.testing.communicator": ("ApplicationCommunicator",),
+            "gateway.testing.email": ("EmailCommunicator",),
+            "gateway.testing.http": ("HttpCommunicator", "Response"),
+            "gateway.testing.in_memory": ("InMemoryGateway",),
+            "gateway.testing.live": ("GatewayLiveServer",),
+            "gateway.testing.mqtt": ("MqttCommunicator",),
+            "gateway.testing.outbox": ("Outbox", "Publication", "SentMail", "SentText"),
+            "gateway.testing.sms": ("SMSCommunicator",),
+            "gateway.testing.websocket": ("WebsocketCommunicator",),
+        },
+    )
