@@ -72,9 +72,10 @@ async def _replay(report: "_Report", parsed: ParsedConfig, path: Path, past: Pas
                 report.unknown[str(entry.scope.get("type"))] += 1
                 continue
             report.replayed += 1
-            then, now = past.of(entry), await sandbox.replay(entry)
+            then = past.of(entry)
+            now = await sandbox.replay(entry, then)
             if then.differs(now):
-                report.differences.append(Difference(entry, then, now))
+                report.differences.append(Difference(entry.facts, entry.left_out, then, now))
     report.unsent = sandbox.unsent
 
 
@@ -116,8 +117,8 @@ class _Report:
 
 
 def _cells(difference: Difference) -> list[str]:
-    facts = difference.entry.facts
+    facts = difference.facts
     time = datetime.fromtimestamp(facts["time"], UTC).astimezone().strftime("%H:%M:%S")
-    note = f"(left out: {', '.join(difference.entry.left_out)})" if difference.is_doubtful else ""
+    note = f"(left out: {', '.join(difference.left_out)})" if difference.is_doubtful else ""
     verdicts = f"{difference.then} => {difference.now}"
     return [time, facts["type"], facts["id"] or "-", f"{facts['who']} -> {facts['what']}", verdicts, note]

@@ -1,6 +1,6 @@
 """Compares what became of recorded arrivals with what becomes of them now."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -10,6 +10,10 @@ _AGAIN = "next in "
 """The beginning of a verdict that says when it is tried again. The pause may be another one."""
 _REFUSALS = ("3", "4", "rejected")
 """How the verdict begins on somebody who has not logged in."""
+
+
+STORED = "stored"
+"""The verdict on a message that is handled from the store."""
 
 
 class Became(NamedTuple):
@@ -39,9 +43,10 @@ def _steady(verdict: str) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """A recorded arrival whose verdict is another one now."""
+    """A recorded arrival whose verdict is another one now. It is here without its content: there may be many."""
 
-    entry: Entry
+    facts: Mapping[str, Any]
+    left_out: Sequence[str]
     then: Became
     now: Became
 
@@ -50,12 +55,11 @@ class Difference:
         """Whether it may differ for the reason alone that something was left out of the recording: the content, or
         secrets, and it is refused now."""
         is_refused = not self.now.error and self.now.answer.startswith(_REFUSALS)
-        return CONTENT in self.entry.left_out or (is_refused and bool(self.entry.left_out))
+        return CONTENT in self.left_out or (is_refused and bool(self.left_out))
 
     def data(self) -> dict[str, Any]:
-        facts = {name: self.entry.facts[name] for name in ("time", "type", "id", "who", "what")}
-        left_out = list(self.entry.left_out)
-        return {**facts, "then": self.then._asdict(), "now": self.now._asdict(), "left_out": left_out}
+        facts = {name: self.facts[name] for name in ("time", "type", "id", "who", "what")}
+        return {**facts, "then": self.then._asdict(), "now": self.now._asdict(), "left_out": list(self.left_out)}
 
 
 class Past:

@@ -13,7 +13,7 @@ from gateway.config.loader import ParsedConfig
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import deliveries
-from gateway.recording.compare import Became
+from gateway.recording.compare import STORED, Became
 from gateway.recording.entry import Entry
 from gateway.runtime.build import Gateway, build
 from gateway.scopes.installed import KINDS
@@ -27,8 +27,6 @@ from protocols.wakeup import Wakeup
 
 PATIENCE = 30.0
 """Seconds for a handler to end."""
-STORED = "stored"
-"""The verdict on a message that is handled from the store."""
 
 
 class Sandbox:
@@ -96,8 +94,9 @@ class Sandbox:
         self._arrived.append(arrival)
         self._wakeup.wake()
 
-    async def replay(self, entry: Entry) -> Became:
-        """Run the application over a recorded arrival, whose scope type is installed."""
+    async def replay(self, entry: Entry, then: Became) -> Became:
+        """Run the application over a recorded arrival, whose scope type is installed. ``then``: what became of it when
+        it arrived."""
         self._arrived.clear()
         scope = {**entry.scope, "state": self._gateway.lifespan.state.copy()}
         run = KINDS[entry.scope["type"]].replayed(self._gateway.app, scope, entry.events)
@@ -110,32 +109,30 @@ class Sandbox:
             return Became("cannot be run", error=describe_error(error))
         finally:
             self.unsent.update(kind for kind in map(_sent_kind, run.sent) if kind in self._outlets)
+        return await self._became(entry.facts["event"], then)
+
+    async def _became(self, event: str, then: Became) -> Became:
         arrived = [each for each in self._arrived if not each.attempt]
-        answers = [each for each in arrived if each.event == entry.facts["event"]] or arrived
+        answers = [each for each in arrived if each.event == event] or arrived
         if not answers:
             return Became("no verdict")
-        last = answers[-1]
-        verdict = ", ".join(sorted({each.verdict for each in answers}))
-        if verdict != STORED:
+        verdict, last = ", ".join(sorted({each.verdict for each in answers})), answers[-1]
+        is_repetition = then.answer == STORED and not then.outcome  # of a message that was handled before
+        if verdict != STORED or is_repetition:
             return Became(verdict, "", last.target, last.error)
-        attempt = await self._attempt()
-        return (
-            Became(verdict, f"not handled within {PATIENCE:g} s", last.target)
-            if attempt is None
-            else (Became(verdict, attempt.verdict, attempt.target, attempt.error))
-        )
-
-    async def _attempt(self) -> Arrival | None:
-        """Wait for the first attempt at the message that was stored."""
         try:
             async with asyncio.timeout(PATIENCE):
-                while True:
-                    for each in self._arrived:
-                        if each.attempt == 1 and not each.event.endswith(".send"):
-                            return each
-                    await self._wakeup.wait()
+                attempt = await self._first_attempt(last.id)
         except TimeoutError:
-            return None
+            return Became(verdict, f"not handled within {PATIENCE:g} s", last.target)
+        return Became(verdict, attempt.verdict, attempt.target, attempt.error)
+
+    async def _first_attempt(self, id_: str) -> Arrival:
+        while True:
+            for each in self._arrived:
+                if (each.id, each.attempt) == (id_, 1):
+                    return each
+            await self._wakeup.wait()
 
 
 async def _waiting(store: OperatorStore) -> Counter[str]:
