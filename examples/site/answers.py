@@ -3,12 +3,11 @@
 from email.utils import make_msgid
 
 import live
-from asgiref.sync import async_to_sync
 from django.core.mail import EmailMessage
 from django.db import transaction
 from helpdesk.models import Ticket
 
-from gateway import get_channel_layer
+from gateway import group_send
 
 
 @transaction.atomic
@@ -39,7 +38,9 @@ def thread(ticket: Ticket) -> dict[str, str]:
 
 
 def tell(ticket: Ticket) -> None:
-    """Show the ticket's new state on the page, once it is committed. Views run in the gateway's process, so they use
-    the same channel layer as handlers."""
-    send = async_to_sync(get_channel_layer().group_send)
-    transaction.on_commit(lambda: send(live.GROUP, live.update("ticket", ticket.shown())))
+    """Show the ticket's new state on the page, once it is committed."""
+
+    def show() -> None:
+        group_send(live.GROUP, live.update("ticket", Ticket.objects.get(pk=ticket.pk).shown()))
+
+    transaction.on_commit(show)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import alarms
 import live
 from helpdesk.models import Reading
 
@@ -54,4 +55,5 @@ class MqttTemperatureConsumer(MqttBatchConsumer):
     def receive_batch(self, messages: Sequence[MqttMessage]) -> None:
         rows = Reading.objects.bulk_create(row for message in messages if (row := reading(message)))
         if rows:
+            alarms.look(rows)
             self.group_send(live.GROUP, live.update("reading", *(row.shown() for row in rows)))

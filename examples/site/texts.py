@@ -1,10 +1,12 @@
-"""Texts: stored, shown and answered, by a handler for each part of the world."""
+"""Texts: stored, shown and answered, by a handler for each part of the world. ``temp?`` is answered with the newest
+temperatures."""
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import live
-from helpdesk.models import Text
+from helpdesk.models import Reading, Text, sensors
 
 from gateway import SMSConsumer
 
@@ -30,10 +32,23 @@ class TextHandler(SMSConsumer):
                 "sender": self.scope["sender"],
                 "recipient": self.scope["recipient"],
                 "text": text,
-                "answer": self.answer,
+                "answer": temperatures() if asks_for_temperatures(text) else self.answer,
                 "handler": type(self).__name__,
             },
         )
+
+
+def asks_for_temperatures(text: str) -> bool:
+    return text.strip(" ?!.").lower() in ("temp", "temperature", "temperatures")
+
+
+def temperatures() -> str:
+    """Return the newest reading of each sensor, of a few; a text is short."""
+    newest = [Reading.objects.filter(sensor=name)[0] for name in islice(sensors(), SENSORS)]
+    return ", ".join(f"{each.sensor} {each.celsius:.1f} °C" for each in newest) or "Nothing is measured yet."
+
+
+SENSORS = 5
 
 
 class UKTextHandler(TextHandler):

@@ -78,6 +78,32 @@ def test_other_topics_are_not_readings(site: Site) -> None:
     assert not site.rows("SELECT id FROM helpdesk_reading WHERE sensor = 'other'")
 
 
+# Alarms.
+
+
+def alarms(site: Site, sensor: str) -> tuple[list[str], list[str]]:
+    """The mails and the texts about ``sensor`` that have left."""
+    mails = [path.read_text() for path in (site.outbox / "new").glob("*") if f"Too hot: {sensor}" in path.read_text()]
+    texts = [json.loads(path.read_bytes())["text"] for path in (site.folder / "var" / "texts").glob("*.json")]
+    return mails, [text for text in texts if text.startswith(f"{sensor}:")]
+
+
+def test_the_team_hears_once_that_it_is_too_hot_and_again_when_it_has_cooled_down_between(site: Site) -> None:
+    for celsius in (29.5, 30.5, 35, 29.9, 30.5, 31):  # about the limit: one alarm
+        site.publish("sensors/oven/temperature", str(celsius))
+    until(lambda: [len(each) for each in alarms(site, "oven")] == [1, 1], "one mail and one text have left")
+    mails, texts = alarms(site, "oven")
+    assert "ops@example.org" in mails[0]
+    assert texts == ["oven: 30.5 °C, the limit is 30 °C"]
+    for celsius in (28.9, 30.1):
+        site.publish("sensors/oven/temperature", str(celsius))
+    until(lambda: [len(each) for each in alarms(site, "oven")] == [2, 2], "the second alarm has left")
+    assert site.rows("SELECT celsius, ended_at IS NULL FROM helpdesk_alarm WHERE sensor = 'oven' ORDER BY id") == [
+        (30.5, 0),
+        (30.1, 1),
+    ]
+
+
 # Texts.
 
 
@@ -97,6 +123,14 @@ def test_a_text_is_answered_by_the_handler_of_its_country(site: Site, sender: st
     [reply] = answered.json()["replies"]
     assert word in reply["text"]
     assert reply["to"] == sender
+
+
+def test_who_asks_for_the_temperature_gets_the_newest(site: Site) -> None:
+    for celsius in ("17", "18.5"):
+        site.publish("sensors/attic/temperature", celsius)
+    answered = site.sms(" Temp? ", sender="+447700900123", message_id="temp")
+    assert "attic 18.5 °C" in answered.json()["replies"][0]["text"]
+    assert site.rows("SELECT instr(answer, 'attic 18.5 °C') > 0 FROM helpdesk_text WHERE message_id = 'temp'") == [(1,)]
 
 
 def test_a_text_that_is_sent_again_is_one_row_and_answered_again(site: Site) -> None:
@@ -139,12 +173,17 @@ def test_a_long_poll_with_an_impossible_timeout_is_told_so(site: Site, timeout: 
     assert httpx.get(site.url(f"/longpoll/?timeout={timeout}")).status_code == 400
 
 
-def test_what_one_says_in_the_chat_all_hear(site: Site) -> None:
+def test_what_one_says_in_the_chat_all_hear_and_who_comes_later(site: Site) -> None:
     with site.websocket("/chat/") as ann, site.websocket("/chat/") as bob:
         bob.send("I am here")
-        assert bob.recv(timeout=PATIENCE) == "I am here"  # so he is in the room
+        until(lambda: bob.recv(timeout=PATIENCE) == "I am here", "he is in the room")
         ann.send("Hello, Bob")
         assert bob.recv(timeout=PATIENCE) == "Hello, Bob"
+    with site.websocket("/chat/") as cat:
+        until(lambda: cat.recv(timeout=PATIENCE) == "I am here", "she gets what was said")
+        assert cat.recv(timeout=PATIENCE) == "Hello, Bob"
+        cat.send("Hello, all")
+        assert cat.recv(timeout=PATIENCE) == "Hello, all"
 
 
 def test_a_websocket_to_nowhere_is_refused(site: Site) -> None:
@@ -223,6 +262,12 @@ def test_behind_a_proxy_that_speaks_tls_one_can_sign_in(tmp_path: Path, tables: 
         assert answer.status_code == 302, answer.text
         assert "Secure" in answer.headers["set-cookie"]
         assert browser.get("/admin/login/").status_code == 400  # 127.0.0.1 is not its name
+
+
+@pytest.mark.parametrize("path", ["/docs/", "/docs/images/page.png"])
+def test_the_documentation(site: Site, path: str) -> None:
+    assert httpx.get(site.url(path), timeout=PATIENCE).status_code == 200
+    assert httpx.get(site.url("/docs/../pyproject.toml"), timeout=PATIENCE).status_code == 404
 
 
 # What it says.

@@ -42,9 +42,25 @@ def test_the_chat(site: Site, page: Browser) -> None:
             "document.querySelector('[name=name]').value = 'Ann'; document.querySelector('[name=text]').value = 'Hi'"
         )
         page.run("document.querySelector('form').requestSubmit()")
-        assert bob.recv(timeout=20) == "Ann: Hi"
+        until(lambda: bob.recv(timeout=20) == "Ann: Hi", "Bob hears Ann")
         bob.send("Bob: Hi, Ann")
         page.shows("#chat-list", "Bob: Hi, Ann")
+    page.run("document.querySelector('[name=name]').dispatchEvent(new Event('change'))")
+    page.open(site.url("/"))
+    page.shows("#chat-list", "Bob: Hi, Ann")
+    assert page.run("return document.querySelector('[name=name]').value") == "Ann"
+    page.run("window.neverReloaded = true")
+
+
+def test_the_time_that_the_chart_shows(site: Site, page: Browser) -> None:
+    site.publish("sensors/window/temperature", "19")
+    page.shows("#sensors", "window")
+    label = "return document.querySelector('#chart text[text-anchor=start]').textContent"
+    until(lambda: page.run("return document.querySelectorAll('#chart path').length > 0"), "it is drawn")
+    page.run("document.querySelector('#window [value=\"10\"]').click()")
+    assert page.run("return localStorage.getItem('minutes')") == "10"
+    until(lambda: page.run(label), "it is drawn again")
+    page.run("document.querySelector('#window [value=\"\"]').click()")
 
 
 SPEAKS_MQTT = """

@@ -312,7 +312,8 @@ def test_the_team_answers_and_closes_from_the_page_of_a_ticket(site: Site) -> No
     number, _ = opened(site, "kim@team.example", "Please help")
     with signed_in(site) as browser, site.websocket("/live/") as live:
         assert post(browser, number, text="Try it off and on again.", close="1").status_code == 200
-        assert event(live, "ticket", id=number)["closed"]
+        shown = event(live, "ticket", id=number)
+        assert (shown["closed"], shown["answer"]) == (True, "Try it off and on again.")
     _, answer = answers(site, "kim@team.example", 2)
     assert answer["subject"] == f"Re: Please help [#{number}]"
     assert answer["in-reply-to"] == "<Please-help@first.example>"

@@ -1,4 +1,4 @@
-"""The site's tables: tickets with their mails, posts, temperatures and texts."""
+"""The site's tables: tickets with their mails, posts, temperatures and alarms, texts, and the chat."""
 
 import re
 from collections.abc import Iterator
@@ -56,7 +56,8 @@ class Ticket(models.Model):
 
     def shown(self) -> dict[str, Any]:
         """This row as the page gets it. (The other tables have the same method.)"""
-        theirs = [mail for mail in self.mails.all() if mail.kind != "ours"]
+        mails = list(self.mails.all())
+        theirs = [mail for mail in mails if mail.kind != "ours"]
         return {
             "id": self.pk,
             "url": self.get_absolute_url(),
@@ -65,6 +66,7 @@ class Ticket(models.Model):
             "closed": self.closed,
             "mails": len(theirs),
             "text": theirs[-1].text[:300] if theirs else "",
+            "answer": mails[-1].text[:300] if mails and mails[-1].kind == "ours" else "",
             "at": self.updated_at.timestamp(),
         }
 
@@ -168,6 +170,37 @@ def sensors() -> Iterator[str]:
         name = Reading.objects.filter(sensor__gt=name).order_by("sensor").values_list("sensor", flat=True).first()
         if name is not None:
             yield name
+
+
+class Alarm(models.Model):
+    """A time in which it was too hot at one sensor."""
+
+    sensor = models.CharField(max_length=64)
+    celsius = models.FloatField(help_text="What raised it.")
+    raised_at = models.DateTimeField(auto_now_add=True)
+    ended_at = models.DateTimeField(null=True, blank=True, help_text="Empty while it is too hot.")
+
+    class Meta:
+        ordering = ["-raised_at"]
+        constraints = [
+            models.UniqueConstraint(fields=["sensor"], condition=models.Q(ended_at=None), name="one_alarm_a_sensor")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sensor} {self.celsius:.1f} °C"
+
+
+class Line(models.Model):
+    """What somebody has said in the chat."""
+
+    text = models.CharField(max_length=1000)
+    said_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.text[:40]
 
 
 class Text(models.Model):

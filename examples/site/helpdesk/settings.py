@@ -7,6 +7,8 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 BASE_DIR = Path(__file__).resolve().parent.parent
+ROOT = BASE_DIR.parents[1]
+"""The checkout, where the documentation is."""
 VAR_DIR = Path(os.environ.get("SITE_VAR", BASE_DIR / "var"))
 """Where the database lives. Not in git."""
 VAR_DIR.mkdir(0o700, parents=True, exist_ok=True)
@@ -78,6 +80,10 @@ LANGUAGE_CODE = "en-gb"
 TIME_ZONE = "UTC"
 USE_TZ = True
 EMAIL_BACKEND = "gateway.django.EmailBackend"  # mail of views and the admin leaves by the gateway's outbox
+DEFAULT_FROM_EMAIL = "Helpdesk <help@support.example.org>"
+ALARM_LIMIT = float(os.environ.get("SITE_ALARM_LIMIT", "30"))
+"""Degrees Celsius; alarms.py tells the team if a sensor reports more."""
+ALARM_MAIL, ALARM_TEXT = "ops@example.org", "+447700900999"
 MEDIA_ROOT = VAR_DIR / "media"
 """Where attachments are. No address leads there: a view hands them to the team."""
 STORAGES = {

@@ -18,6 +18,14 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// What this browser remembers. A browser may forbid it.
+function kept(name) {
+  try { return localStorage.getItem(name) ?? ""; } catch { return ""; }
+}
+function keep(name, value) {
+  try { localStorage.setItem(name, value); } catch { /* then it is forgotten */ }
+}
+
 // A WebSocket that connects again when it is lost: after 0.5 s, then after twice as long each time, 10 s at most.
 function connect(path, { open = () => {}, message, lost = () => {} }) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
@@ -44,6 +52,7 @@ const rows = {
     head(`#${t.id} ${t.subject}`, t.at, t.url),
     element("p", { textContent: `${t.sender} · ${t.mails === 1 ? "1 mail" : `${t.mails} mails`}${t.closed ? " · closed" : ""}` }),
     element("p", { textContent: t.text }),
+    ...(t.answer ? [element("p", { className: "answer", textContent: t.answer })] : []),
   ],
   text: (t) => [head(t.sender, t.at), element("p", { textContent: t.text }), element("p", { className: "answer", textContent: t.answer, title: t.handler })],
   post: (p) => [head(p.author, p.at), element("p", { textContent: p.text })],
@@ -93,6 +102,15 @@ function svg(tag, attributes, text = "") {
   return made;
 }
 
+// Only what is within the chosen time is drawn; a sensor that has said nothing since then has a value and no line.
+let minutes = kept("minutes");
+const within = (points) => (minutes ? points.filter((r) => r.at >= Date.now() / 1000 - minutes * 60) : points);
+for (const input of $("window").querySelectorAll("input")) {
+  input.checked = input.value === minutes;
+  input.addEventListener("change", () => { keep("minutes", (minutes = input.value)); drawing ||= requestAnimationFrame(draw); });
+}
+setInterval(() => { if (minutes) drawing ||= requestAnimationFrame(draw); }, 10_000);
+
 function draw() {
   drawing = 0;
   const lines = [...sensors].sort(([a], [b]) => (a < b ? -1 : 1));
@@ -105,8 +123,10 @@ function draw() {
     return item;
   }));
   const chart = $("chart");
-  chart.toggleAttribute("hidden", !lines.length);
-  if (lines.length) chart.replaceChildren(...axes(chart, lines, colour));
+  const drawn = lines.map(([sensor, points]) => [sensor, within(points)]);
+  const some = drawn.some(([, points]) => points.length);
+  chart.toggleAttribute("hidden", !some);
+  if (some) chart.replaceChildren(...axes(chart, drawn, colour));
 }
 
 function axes(chart, lines, colour) {
@@ -131,6 +151,7 @@ function axes(chart, lines, colour) {
     drawn.push(svg("text", { x: x(at), y: height - 3, "text-anchor": anchor }, label(at)));
   }
   lines.forEach(([, points], i) => {
+    if (!points.length) return;
     const d = points.map((r, n) => `${n ? "L" : "M"}${x(r.at).toFixed(1)} ${y(r.celsius).toFixed(1)}`).join("");
     const last = points.at(-1);
     drawn.push(svg("path", { d, style: colour(i) }), svg("circle", { cx: x(last.at), cy: y(last.celsius), r: 3.5, style: colour(i) }));
@@ -172,7 +193,7 @@ connect("/live/", {
 const LONGEST_CHAT = 200;
 const button = $("chat-form").querySelector("button");
 const chat = connect("/chat/", {
-  open: () => { button.disabled = false; },
+  open: () => { button.disabled = false; $("chat-list").replaceChildren(); }, // what has been said comes again
   lost: () => { button.disabled = true; }, // what was typed stays in its field
   message: (text) => {
     const list = $("chat-list");
@@ -181,6 +202,9 @@ const chat = connect("/chat/", {
     list.scrollTop = list.scrollHeight;
   },
 });
+const { name: author } = $("chat-form").elements;
+author.value = kept("name");
+author.addEventListener("change", () => keep("name", author.value));
 $("chat-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const { name, text } = event.target.elements;
