@@ -26,7 +26,14 @@ def content(helper: str, argument: str, given: Any, otherwise: str = "") -> byte
         return given.encode()
     if isinstance(given, bytes | bytearray | memoryview):
         return bytes(given)
+    if is_lazy(given):
+        return str(given).encode()
     raise wrong(helper, argument, given, f"bytes or text{otherwise}")
+
+
+def is_lazy(given: Any) -> bool:
+    """Whether ``given`` is a lazy translation of Django (``gettext_lazy``), which may be used where text is."""
+    return type(given).__module__ == "django.utils.functional"
 
 
 def text(helper: str, argument: str, given: Any, wanted: str = "text") -> Any:

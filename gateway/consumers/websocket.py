@@ -92,8 +92,8 @@ def _either(text: Any, data: Any) -> tuple[str | None, bytes | None]:
     """Return the text or the bytes of a message. Bytes in the place of the text are a message of bytes."""
     if text is not None and data is not None:
         raise TypeError("send: text and bytes are given; write one of them")
-    if isinstance(text, str):
-        return text, None
+    if isinstance(text, str) or arguments.is_lazy(text):
+        return str(text), None
     given = data if text is None else text
     if isinstance(given, bytes | bytearray | memoryview):
         return None, bytes(given)

@@ -223,6 +223,14 @@ def test_the_helpers_for_any_code_are_told_the_same(call: Callable[[], Any], sen
         call()
 
 
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_translation_of_django_is_text(is_async: bool) -> None:
+    lazy = "__import__('django.utils.functional').utils.functional.lazystr('é')"
+    assert (await said("http", f"respond({lazy})", is_async=is_async))[1]["body"] == "é".encode()
+    assert (await said("mqtt", f"publish('t', {lazy})", is_async=is_async))[0]["payload"] == "é".encode()
+    assert (await said("websocket", f"send({lazy})", is_async=is_async))[0]["text"] == "é"
+
+
 async def test_a_header_that_http_cannot_send_is_told_by_its_name() -> None:
     with pytest.raises(ValueError, match=r"respond: the value of 'a' in headers has characters beyond Latin-1"):
         await said("http", "respond('x', headers={'a': '→'})", is_async=False)
