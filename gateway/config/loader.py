@@ -265,7 +265,8 @@ class _Validation:
             usual_host, _, usual_port = _usual_bind(protocol).rpartition(":")
             return f"; write bind: {host or usual_host}:{port or usual_port}"
         if "url" in known:
-            return f"; write url: {str(protocol).partition('-')[0]}://{host or 'broker.example.org'}:{port or 1883}"
+            scheme = str(protocol).partition("-")[0] if protocol else "smtp"  # as for submission, which has no protocol
+            return f"; write url: {scheme}://{host or 'server.example.org'}{f':{port}' if port else ''}"
         if "on" in known:
             return "; it has no address of its own: the http server that on: names carries it"
         if "servers" in known:
@@ -311,7 +312,17 @@ class _Validation:
         if key == "[key]":
             return self._document.at_key(loc, f"{loc[-1]!r} is not a name: {NAME_RULE}")
         secret = loc in self._document.secrets
-        return self._document.at_value(loc, f"{label(loc)}: {mistake.sentence(show_value=not secret)}")
+        sentence = mistake.sentence(show_value=not secret)
+        if mistake.kind in ("dataclass_type", "dict_type"):
+            sentence = sentence.replace("key: value", self._example_of(loc))
+        return self._document.at_value(loc, f"{label(loc)}: {sentence}")
+
+    def _example_of(self, loc: Loc) -> str:
+        """Return how a mapping at ``loc`` begins."""
+        if loc == ("servers",):
+            return "such as web: {protocol: http}"
+        keys = self._keys.required(self._document.data, loc)
+        return f"such as {{{', '.join(f'{key}: ...' for key in keys)}}}" if keys else "key: value"
 
 
 _SOME_SERVERS = {"servers": {"any": {"protocol": HTTPSettings().protocol}}}
@@ -337,7 +348,8 @@ _SYNONYMS = {
     for words, keys in (
         (("type", "proto"), ("protocol",)),
         (("class", "consumer", "function", "handler", "target", "view"), ("app",)),
-        (("expression", "pattern", "regex", "route", "url"), ("path", "topic", "recipient")),
+        (("expression", "pattern", "regex", "route"), ("path", "topic", "recipient")),
+        (("url",), ("path", "host", "topic", "recipient")),
         (("filter",), ("topic",)),
         (("rcpt", "rcpt_to", "to"), ("address",)),
         (("country", "from", "mail_from", "number", "phone", "prefix"), ("sender",)),

@@ -54,12 +54,23 @@ class Keys:
 
     def at(self, data: Any, steps: tuple[str | int, ...]) -> set[str]:
         """Return the keys that the mapping at ``steps`` of ``data`` may have."""
+        return {key for schema in self._schemas(data, steps) for key in schema.get("properties", {})}
+
+    def required(self, data: Any, steps: tuple[str | int, ...]) -> list[str]:
+        """Return the keys that a mapping at ``steps`` must have; if there are none, the first that it may have."""
+        schemas = [schema for schema in self._schemas(data, steps) if schema.get("properties")]
+        if not schemas:
+            return []
+        required: list[str] = schemas[0].get("required", [])
+        return required or [next(iter(schemas[0]["properties"]))]
+
+    def _schemas(self, data: Any, steps: tuple[str | int, ...]) -> list[Schema]:
         schemas = list(self._cases(self._root, data))
         for step in steps:
             data = data[step]
             below = [child for schema in schemas if (child := _child(schema, step))]
             schemas = [case for schema in below for case in self._cases(schema, data)]
-        return {key for schema in schemas for key in schema.get("properties", {})}
+        return schemas
 
     def _cases(self, schema: Schema, data: Any) -> Iterator[Schema]:
         """Resolve references and unions of ``schema`` to the members that the discriminator in ``data`` allows."""

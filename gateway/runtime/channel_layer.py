@@ -20,7 +20,7 @@ def make_layer(parsed: ParsedConfig) -> tuple[ChannelLayer, list[Diagnostic]]:
 
 
 def _imported(target: str) -> ChannelLayer:
-    if not set(target) & set(".:"):
+    if not set(target) & set(".:") or "://" in target:
         raise TargetError(f"layer: {target!r} is not a layer; write memory, or module.attribute")
     found = import_target(target)
     try:

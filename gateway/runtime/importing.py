@@ -6,6 +6,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -29,7 +30,9 @@ def import_target(target: str) -> Any:
     """Import what ``target`` names. Raises TargetError."""
     module_name, _, attribute = target.partition(":") if ":" in target else target.rpartition(".")
     if not all(part.isidentifier() for part in f"{module_name}.{attribute}".split(".")):
-        raise TargetError(f"{target!r} is not a target; write module.attribute or module:attribute")
+        raise TargetError(f"{target!r} is not a target; write {_meant(target)}")
+    if module_name.endswith(".py") or attribute == "py":
+        raise TargetError(f"{target!r} is a file and not a target; write {_meant(target)}")
     found: Any = _import(module_name, target)
     for name in attribute.split("."):
         try:
@@ -45,6 +48,17 @@ def import_target(target: str) -> Any:
         hint = suggestion("", _offers(found), otherwise="it has")
         raise TargetError(f"{target!r} is a module; write what in it answers, as {target}.NAME{hint}")
     return found
+
+
+def _meant(target: str) -> str:
+    """Return the target that was meant, if that is in a module of the user's own; else the two forms."""
+    path, _, attribute = target.removesuffix(".as_asgi()").partition(":")
+    module = path.removesuffix(".py").removeprefix("./").replace("/", ".")
+    if target.endswith(".as_asgi()"):
+        return f"{target.removesuffix('.as_asgi()')}, without the call"
+    if Path(sys.path[0] or ".", f"{module.replace('.', '/')}.py").is_file():
+        return f"{module}.{attribute or 'NAME'}, with the name of what answers in it"
+    return "module.attribute or module:attribute"
 
 
 def _import(name: str, target: str) -> ModuleType:

@@ -48,6 +48,8 @@ _NAMED = re.compile(r"(?<!\(\?P)<(?:\w+:)?(?P<django>\w+)>|(?<!\$)\{(?P<braces>[
 
 def _mistake(pattern: str) -> str:
     """Return what is wrong with a regular expression for paths that is valid and certainly not meant."""
+    if pattern == "*":
+        return "is not a regular expression; write '^', which takes every path"
     if pattern.startswith(("/", "^/")):
         return f"has a leading slash, and paths are matched without theirs; write '^{pattern.lstrip('^/')}'"
     if part := _NAMED.search(pattern):

@@ -1,5 +1,6 @@
 """The mqtt scope as one object."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +30,9 @@ from protocols.units import parse_address
 
 _SERVER = ServerKind(MQTTSettings, "protocols.mqtt.server:MQTTServer")
 _CLIENT = ServerKind(MQTTClientSettings, "protocols.mqtt.client.client:MQTTClient")
+
+_OTHER_WILDCARDS = re.compile(r"\*|^\^|(?!^)\$|\\|\.\+")
+"""What stands for several characters or for a place elsewhere, and in MQTT for itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,10 @@ class MQTTKind(ScopeKind):
 
     def make_route(self, key: str, value: Any, target: Any, policy: Policy) -> Route:
         return topic(value, target, policy)
+
+    def doubts(self, line: Any) -> Iterator[tuple[str, str]]:
+        if line.topic is not None and _OTHER_WILDCARDS.search(line.topic):
+            yield "topic", f"'{line.topic}' is no regular expression: + stands for one level, # at the end for the rest"
 
     def subject(self, text: str) -> dict[str, Any]:
         if not valid_name(text):

@@ -21,7 +21,9 @@ class Phone(Pattern):
     def __post_init__(self) -> None:
         digits = _BETWEEN_DIGITS.sub("", self.prefix)
         if not _E164.fullmatch(digits):
-            raise ValueError(f"{self.prefix!r} is not a number prefix; write + and digits, such as +44")
+            meant = digits if digits[:1] != "0" else digits.removeprefix("00")
+            example = f"+{meant}" if _E164.fullmatch(f"+{meant}") else "+44"
+            raise ValueError(f"{self.prefix!r} is not a number prefix; write + and digits, such as {example}")
         object.__setattr__(self, "prefix", digits)
 
     @property

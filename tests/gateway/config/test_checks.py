@@ -33,3 +33,22 @@ def test_an_extra_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_extra_that_nothing_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "aioimaplib", None)
     check(MAILBOX.format(host=""))
+
+
+@pytest.mark.parametrize(
+    ("topic", "is_doubted"),
+    [
+        ("sensors/*", True),
+        ("^sensors/.+$", True),
+        (r"sensors/\\d", True),
+        ("sensors/+/temperature", False),
+        ("$SYS/#", False),
+        ("$share/gateway/a", False),
+        ("v1.0/{sensor}", False),
+    ],
+)
+def test_a_topic_that_is_written_as_a_pattern_of_another_kind(topic: str, is_doubted: bool) -> None:
+    text = f'servers: {{d: {{protocol: mqtt}}}}\nroutes: {{mqtt: [{{topic: "{topic}", app: a.b}}]}}\n'
+    parsed = parse(text, name="gateway.yaml", folder=Path("/nowhere"), environ={})
+    found = [warning.message for warning in checks.warnings(parsed)]
+    assert [" is no regular expression: " in message for message in found] == [True] * is_doubted
