@@ -1,13 +1,19 @@
 """The websocket scope as one object. Its servers are those of http."""
 
-from collections.abc import Sequence
+import shlex
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
+from gateway.consumers.hooks import writes
 from gateway.recording.replay_run import ReplayRun
+from gateway.routing.router import Route
 from gateway.scopes.http.kind import PathKind
+from gateway.scopes.kind import Running
+from gateway.scopes.sending import is_reachable
 from gateway.scopes.websocket.arrivals import WebSocketWatch
 from protocols.asgi import Application
 from protocols.http.events import CHECKS, WEBSOCKET
+from protocols.http.settings import HTTPSettings
 
 
 class WebSocketKind(PathKind):
@@ -30,3 +36,26 @@ class WebSocketKind(PathKind):
         events = events or [{"type": "websocket.connect"}]
         left = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
         return ReplayRun(app, scope, events, table=WEBSOCKET, checks=CHECKS, disconnect=left)
+
+    def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
+        """A connection to the first route whose path is easily seen, and that hears what a client says, if there is one
+        of those."""
+        first = next((each for each in running if isinstance(each.settings, HTTPSettings)), None)
+        if first is None or not is_reachable(first.settings):
+            return
+        seen = [(not _hears(route.app), path) for route in routes for path in _paths(route) if self.is_taken(first, path)]
+        for silent, path in sorted(seen, key=lambda each: each[0])[:1]:
+            said = "" if silent else " 'Hello'"
+            yield f"{command} send websocket {shlex.quote(path)}{said}"
+
+
+def _paths(route: Route) -> Iterator[str]:
+    """Paths that this route may take, where that is easily seen."""
+    texts = [text for kind, text in route.pattern.conditions if kind in ("text", "beginning")]
+    yield from (f"/{text}" for text in ["", *texts] if route.pattern.match(text) is not None)
+
+
+def _hears(app: Any) -> bool:
+    """Return whether it is a consumer that has a method of its own for what a client says, whatever that is."""
+    consumer = getattr(app, "consumer_class", None)
+    return consumer is not None and (writes(consumer, "receive") or writes(consumer, "websocket_receive"))
