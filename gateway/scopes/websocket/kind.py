@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from gateway.consumers.hooks import writes
 from gateway.recording.replay_run import ReplayRun
+from gateway.routing.patterns import Exactly
 from gateway.routing.router import Route
 from gateway.scopes.http.kind import PathKind
 from gateway.scopes.kind import Running
@@ -43,7 +44,9 @@ class WebSocketKind(PathKind):
         first = next((each for each in running if isinstance(each.settings, HTTPSettings)), None)
         if first is None or not is_reachable(first.settings):
             return
-        seen = [(not _hears(route.app), path) for route in routes for path in _paths(route) if self.is_taken(first, path)]
+        seen = [
+            (not _hears(route.app), path) for route in routes for path in _paths(route) if self.is_taken(first, path)
+        ]
         for silent, path in sorted(seen, key=lambda each: each[0])[:1]:
             said = "" if silent else " 'Hello'"
             yield f"{command} send websocket {shlex.quote(path)}{said}"
@@ -51,6 +54,9 @@ class WebSocketKind(PathKind):
 
 def _paths(route: Route) -> Iterator[str]:
     """Paths that this route may take, where that is easily seen."""
+    if isinstance(route.pattern, Exactly):  # the scope type: it takes all of them
+        yield "/"
+        return
     texts = [text for kind, text in route.pattern.conditions if kind in ("text", "beginning")]
     yield from (f"/{text}" for text in ["", *texts] if route.pattern.match(text) is not None)
 

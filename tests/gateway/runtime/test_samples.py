@@ -43,3 +43,4 @@ async def test_a_sample_that_is_not_answered_ends_with_the_gateway(tmp_path: Pat
         await asked.wait()
         task.cancel()
         await left.wait()
+        await asyncio.wait({task})

@@ -11,6 +11,7 @@ from servers.daemon import Daemon
 from servers.ports import free_port
 
 from gateway import (
+    AsyncConsumer,
     EmailConsumer,
     EmailToRouter,
     HttpConsumer,
@@ -20,6 +21,7 @@ from gateway import (
     SMSFromRouter,
     TopicRouter,
     URLRouter,
+    WebsocketConsumer,
     address,
     country,
     domain,
@@ -149,6 +151,46 @@ async def test_a_page(app: Any, settings: dict[str, Any], line: str) -> None:
     site = ProtocolTypeRouter({"http": app})
     server = HTTPServer(site, given := HTTPSettings(**settings), name="web")
     assert try_line([server], {"web": given}, site, "gateway") == line
+
+
+class Screen(WebsocketConsumer):
+    """It says something, and does not hear anything."""
+
+    def connect(self, message: Any) -> None:
+        self.accept()
+
+
+class Chat(WebsocketConsumer):
+    def receive(self, text: str) -> None:
+        self.send(text=text)
+
+
+class Raw(AsyncConsumer):
+    async def websocket_receive(self, message: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("app", "settings", "line"),
+    [
+        (Chat, {}, "try:  gateway send websocket / 'Hello'"),
+        (Screen, {}, "try:  gateway send websocket /"),
+        (URLRouter([url("^live/$", Screen), url("^chat/", Raw)]), {}, "try:  gateway send websocket /chat/ 'Hello'"),
+        (URLRouter([url("^live/$", Screen), url("^(\\d+)/$", Chat)]), {}, "try:  gateway send websocket /live/"),
+        (URLRouter([url("^a/", URLRouter([url("^b/$", Chat)]))]), {}, NOTHING),
+        (URLRouter([url("^chat/$", Chat)]), {"bind": "127.0.0.1:0"}, NOTHING),
+        (URLRouter([url("^chat/$", Chat)]), {"tls": ASKS}, NOTHING),
+    ],
+)
+async def test_a_websocket(app: Any, settings: dict[str, Any], line: str) -> None:
+    site = ProtocolTypeRouter({"websocket": app})
+    server = HTTPServer(site, given := HTTPSettings(**settings), name="web")
+    assert try_line([server], {"web": given}, site, "gateway") == line
+
+
+async def test_without_a_file_there_are_only_addresses() -> None:
+    site = ProtocolTypeRouter({"websocket": Chat, "http": Page})
+    server = HTTPServer(site, given := HTTPSettings(), name="web")
+    assert try_line([server], {"web": given}, site, None) == f"try:  {HERE}/"
 
 
 async def test_an_application_that_is_no_router() -> None:
