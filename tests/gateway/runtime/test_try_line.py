@@ -161,7 +161,7 @@ class Screen(WebsocketConsumer):
 
 
 class Chat(WebsocketConsumer):
-    def receive(self, text: str) -> None:
+    def receive(self, text: Any, bytes: Any = None) -> None:
         self.send(text=text)
 
 
