@@ -68,7 +68,7 @@ from gateway import (
     publish, send_mail, send_text,
 )
 
-layer = RedisChannelLayer(hosts=["REDIS"])
+layer = RedisChannelLayer(hosts=[{"address": "REDIS", "socket_timeout": 30}])
 TO, NUMBER = "Ann <ann@example.net>", "+447700900123"
 
 
@@ -266,11 +266,12 @@ class Everywhere:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         with contextlib.ExitStack() as stack:
+            self.stack = stack
             provider = stack.enter_context(self._provider())
             config = CONFIG.format(provider=provider, **self.ports)
             (self.folder / "gateway.yaml").write_text(config)
             self.python("-c", DATABASE)
-            daemon = Daemon(self.folder)
+            daemon = self.daemon = Daemon(self.folder)
             stack.callback(daemon.close)
             daemon.says(f"127.0.0.1:{self.ports['mail']}")
             until(lambda: self._member_joins(stack), lambda: daemon.text)
@@ -365,6 +366,7 @@ class Everywhere:
             "the Django admin": self._by_admin,
             "a Starlette or FastAPI endpoint": lambda asked: self._post("/star/endpoint", asked),
             "a task of the lifespan": lambda asked: self._post("/star/task", asked),
+            "an endpoint of another server, such as uvicorn": self._by_another_server,
             "a command in another process": lambda asked: self._by_command(asked.split()[1].partition("-")[0]),
         }
         ways[source](words)
@@ -378,6 +380,21 @@ class Everywhere:
         assert answer.status_code == 200, answer.text
         if path != "/star/task" and not words.startswith("group_send"):
             assert re.fullmatch("[0-9a-v]{12}", answer.text), "the event id"
+
+    def _by_another_server(self, words: str) -> None:
+        answer = httpx.post(f"{self._another_server}/star/endpoint", content=words, timeout=20)
+        assert answer.status_code == 200, answer.text
+
+    @functools.cached_property
+    def _another_server(self) -> str:
+        command = [sys.executable, "-m", "uvicorn", "everywhere:star", "--port", str(port := free_port())]
+        environment = {"PYTHONPATH": f"{ROOT}:{self.folder}", "GATEWAY_CONFIG": str(self.folder / "gateway.yaml")}
+        process = subprocess.Popen(command, env=environment, cwd="/", stderr=subprocess.DEVNULL)
+        self.stack.callback(process.wait)
+        self.stack.callback(process.kill)
+        url = f"http://127.0.0.1:{port}"
+        until(lambda: _answers(url), "uvicorn has started")
+        return url
 
     def _by_websocket(self, words: str) -> None:
         with connect(f"ws://127.0.0.1:{self.ports['web']}/other") as socket:
@@ -404,6 +421,12 @@ class Everywhere:
         return found[1] if found else ""
 
 
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.HTTPError):
+        return httpx.get(url).status_code == 404
+    return False
+
+
 @pytest.fixture(scope="module")
 def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everywhere]:
     with redis_server() as redis:
@@ -416,8 +439,8 @@ def everywhere(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Everywhere]
 def test_from_everywhere_to_everywhere(everywhere: Everywhere, source: str, function: str) -> None:
     mark = f"m{SOURCES.index(source)}-{function}"
     everywhere.ask(source, f"{function} {mark}")
-    until(lambda: everywhere.arrived(function, mark), "it has arrived")
+    until(lambda: everywhere.arrived(function, mark), lambda: everywhere.daemon.text)
 
 
 def test_the_table_has_every_cell() -> None:
-    assert len(CELLS) == 40
+    assert len(CELLS) == 44
