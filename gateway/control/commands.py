@@ -41,9 +41,11 @@ async def ring(request: Request) -> Answers:
 async def tail(recent: Recent, request: Request) -> Answers:
     """Tell the ``last`` arrivals, then that it is ``listening``, and with ``follow`` those that come; those alone that
     have the ``type`` and whose ``route`` or target contains the text."""
-    last = request.get("last", 0)
+    last, scope_type = request.get("last", 0), request.get("type")
     if not isinstance(last, int):
         raise BadRequest("last: write a number")
+    if scope_type and str(scope_type) not in (kinds := scope_kinds()):
+        raise BadRequest(f"there is no scope type {scope_type!r}; there are {', '.join(sorted(kinds))}")
     backlog = Backlog[Facts](UNREAD_ARRIVALS)
 
     def keep(arrival: Arrival) -> None:

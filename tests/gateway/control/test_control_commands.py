@@ -128,6 +128,23 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
         assert len(recent) == MOST
 
 
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        ({"type": "mail"}, "there is no scope type 'mail'; there are email, http, "),
+        ({"last": "2"}, "last: write a number"),
+    ],
+)
+async def test_what_cannot_be_told(tmp_path: Path, request_: dict[str, Any], words: str) -> None:
+    def ask() -> None:
+        with Conversation([tmp_path / "g"], {"do": "tail", **request_}) as conversation:
+            list(conversation.answers(20))
+
+    async with serving(tmp_path / "g"):
+        with pytest.raises(ControlError, match=words):
+            await asyncio.to_thread(ask)
+
+
 async def test_a_reader_that_is_slow_is_told_how_many_it_missed(tmp_path: Path) -> None:
     async with serving(tmp_path / "g") as here:
         reader, writer = await asked(tmp_path / "g", do="tail", follow=True)
