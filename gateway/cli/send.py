@@ -1,13 +1,13 @@
 """`gateway send`: a command for each scope type that has one, with a real client of its protocol."""
 
 import asyncio
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
 from copy import copy
 from importlib import import_module
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import aiohttp
@@ -16,9 +16,11 @@ import typer
 
 from gateway.cli import completion
 from gateway.cli.forms import Group, Typer
+from gateway.cli.heard import Heard, in_words
 from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, print_text
 from gateway.config.loader import load
 from gateway.config.unknown import unknown
+from gateway.control.place import places
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent, ServerOption
@@ -69,32 +71,53 @@ def _reason(error: Exception) -> str:
     return os.strerror(number) if number > 0 else str(error) or type(error).__name__
 
 
-def _run(sender: Sender, config: str | None, *, as_json: bool) -> None:
+def _run(sender: Sender, config: str | None, *, as_json: bool, expect_route: bool) -> None:
     parsed = load(file_of(config))
     os.chdir(parsed.document.folder)
-    try:
-        sent = asyncio.run(send(sender, parsed.finish().servers))
-    except CannotSend as error:
-        if not as_json:
-            fail(f"cannot send: {error}", 1)
-        sent = Sent(taken=False, summary=f"cannot send: {error}")
-    if as_json:
-        print_json(dataclasses.asdict(sent))
-    else:
-        print_text(sent.summary)
-        if sent.answer:
-            print_text(sent.answer)
+    settings = parsed.finish()
+    with Heard(places(Path(), parsed.document.name, settings.store)) as heard:
+        try:
+            sent = asyncio.run(send(sender, settings.servers))
+        except CannotSend as error:
+            if not as_json:
+                fail(f"cannot send: {error}", 1)
+            sent = Sent(taken=False, summary=f"cannot send: {error}")
+        arrival = heard.arrival(sent.arrives_as, taken=sent.taken)
+    _print(sent, arrival, as_json=as_json)
+    if expect_route:
+        _expect_route(arrival, heard.trouble)
     if not sent.taken:
         raise typer.Exit(1)
+
+
+def _expect_route(arrival: Mapping[str, Any] | None, trouble: str) -> None:
+    if arrival is None:
+        fail(f"which route took it is not known: {trouble or 'the gateway does not say it'}", 1)
+    if not arrival["target"]:
+        raise typer.Exit(1)
+
+
+def _print(sent: Sent, arrival: Mapping[str, Any] | None, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"taken": sent.taken, "summary": sent.summary, "answer": sent.answer, "arrival": arrival})
+        return
+    print_text(f"{sent.summary}; {in_words(arrival)}" if arrival else sent.summary)
+    if sent.answer:
+        print_text(sent.answer)
+
+
+ExpectRoute = Annotated[
+    bool, typer.Option("--expect-route", help="Exit code 1 if no route took it, although it is acknowledged.")
+]
 
 
 def _command(form: Callable[..., Sender]) -> Callable[..., None]:
     """Make a command of ``form``: it has the parameters of ``form``, and those that all commands of `send` have."""
 
-    def command(config: File = None, as_json: AsJSON = False, **own: Any) -> None:
-        _run(form(**own), config, as_json=as_json)
+    def command(config: File = None, as_json: AsJSON = False, expect_route: ExpectRoute = False, **own: Any) -> None:
+        _run(form(**own), config, as_json=as_json, expect_route=expect_route)
 
-    shared = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in signature(command).parameters.values()][:2]
+    shared = [each.replace(kind=Parameter.KEYWORD_ONLY) for each in signature(command).parameters.values()][:3]
     own_parameters = (_completed(each) for each in signature(form, eval_str=True).parameters.values())
     parameters = [*own_parameters, *shared]
     command.__doc__ = form.__doc__

@@ -16,6 +16,7 @@ class Daemon:
         self, folder: Path, file: str = "gateway.yaml", *options: str, command: Sequence[str] = (), **environment: str
     ) -> None:
         """``gateway run`` with ``file`` and ``options``, or ``gateway`` with the arguments ``command``."""
+        self.folder = folder
         self.lines: list[str] = []
         self._environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | environment
         self.process = subprocess.Popen(
