@@ -1,6 +1,7 @@
 """The command `gateway`, as a user types it: in a pipe, and at a terminal."""
 
 import os
+import re
 import select
 import subprocess
 import sys
@@ -27,6 +28,11 @@ def completed(folder: Path, words: str) -> list[str]:
     done = subprocess.run([gateway], cwd=folder, env=os.environ | asked, capture_output=True, text=True, timeout=LIMIT)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.split()
+
+
+def without_route(printed: str) -> str:
+    """What `gateway send` has printed, but for what the gateway says of it: which route took it."""
+    return re.sub(r"; [^;\n]*\btook it.*", "", printed)
 
 
 class Terminal:

@@ -14,7 +14,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from servers.certificates import make
-from servers.command import run
+from servers.command import run, without_route
 from servers.daemon import Daemon
 from servers.ports import free_port
 from servers.programs import program
@@ -122,7 +122,7 @@ class Shop:
         """``gateway send mqtt``: its exit code and what it says."""
         done = run(self.folder, "send", "mqtt", *arguments, **environment)
         assert "Traceback" not in done.stderr
-        return done.returncode, done.stdout + done.stderr
+        return done.returncode, without_route(done.stdout) + done.stderr
 
     def crashes(self) -> list[str]:
         return [line for line in self.daemon.lines if line.startswith("ERROR")]
