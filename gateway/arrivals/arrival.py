@@ -21,7 +21,7 @@ class Arrival:
     id: str
     """The event id; empty if it has none."""
     who: str
-    """Who sent it: an address, a number, a client identifier."""
+    """Its sender: an address, a number, a client identifier."""
     what: str
     """To whom, or for what: ``GET /orders/``, a recipient, a topic."""
     route: str

@@ -1,4 +1,4 @@
-"""Who is told what becomes of messages under a policy, and of what leaves by the outbox."""
+"""The observer of what becomes of messages under a policy, and of what leaves by the outbox."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -127,7 +127,7 @@ class _Messages:
 
     def __call__(self, event: MQTTReceiveEvent) -> Message:
         content = self._encoder.encode([event])
-        # Not in the store: whoever watches this connection learns here which message became of the event.
+        # Not in the store: the watch of this connection learns here under which id the event is stored.
         event_id = event["event"] = event.get("event") or new_id()
         return Message(
             id=event_id,

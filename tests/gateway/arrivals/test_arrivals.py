@@ -1,4 +1,4 @@
-"""Whoever listens hears of everything that arrives, by every protocol, and what became of it."""
+"""Everything that arrives is heard, by every protocol, and what became of it."""
 
 import contextlib
 import sys
