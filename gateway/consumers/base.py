@@ -148,7 +148,7 @@ class Consumer(Generic[R]):
     _asking: Any = None
     """The event whose method is running, if it is one of :attr:`asks` and not answered yet."""
     _unanswered: Unanswered | None = None
-    """Those whose methods have returned without an answer; None if there has been none."""
+    """The events whose methods have returned without an answer; None if there has been none."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
