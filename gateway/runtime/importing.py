@@ -6,6 +6,7 @@ import pkgutil
 import sys
 import traceback
 from collections.abc import Sequence
+from inspect import iscoroutinefunction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -103,10 +104,15 @@ def _is_import_machinery(filename: str) -> bool:
 
 
 def _offers(found: Any) -> list[str]:
-    """Return the names in ``found`` that a target may have meant: its own public callables."""
+    """Return the names in ``found`` that a target may have meant: its own public callables, and applications that it
+    has made of a library's class."""
     module = getattr(found, "__name__", None)
-    own = [name for name, value in vars(found).items() if getattr(value, "__module__", module) == module]
-    return [name for name in own if not name.startswith("_") and callable(vars(found)[name])]
+    callables = {name: value for name, value in vars(found).items() if callable(value) and not name.startswith("_")}
+    return [
+        name
+        for name, value in callables.items()
+        if getattr(value, "__module__", module) == module or iscoroutinefunction(type(value).__call__)
+    ]
 
 
 def _near(name: str) -> str:

@@ -66,7 +66,7 @@ def test_it_serves_and_says_what_a_file_would(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["main:ap"], "'main:ap': module 'main' has no 'ap'"),
+        (["main:ap"], "'main:ap': module 'main' has no 'ap'; did you mean 'app'?"),
         (["main:app", "--http", "81000"], "'127.0.0.1:81000' is not an address"),
         (["main:Thermometer", "--mqtt", "0", "--http", "0"], "servers.http"),
     ],
