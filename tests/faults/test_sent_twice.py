@@ -125,7 +125,7 @@ def leaving(folder: Path) -> list[str]:
     """What was under way when the process was killed, by a copy of its store."""
     with tempfile.TemporaryDirectory() as copy:
         for file in folder.glob("gateway.db*"):
-            if not file.name.endswith(".lock"):
+            if not file.name.endswith((".lock", ".sock")):
                 shutil.copy(file, copy)
         with contextlib.closing(sqlite3.connect(Path(copy) / "gateway.db")) as database:
             return [id_ for (id_,) in database.execute("SELECT id FROM outgoing WHERE state = 1")]
