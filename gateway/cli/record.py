@@ -14,6 +14,8 @@ from gateway.recording.entry import Entry
 from gateway.recording.file import Full, Writer
 from protocols.units import parse_duration, parse_size
 
+LOOK = 0.3
+"""Seconds between two looks for a gateway that has started since."""
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 90s, 10m, 1h.")]
 Size = Annotated[str, typer.Option("--size", metavar="SIZE", help="The most that the file may have, such as 10MiB.")]
 
@@ -42,22 +44,24 @@ def record(
         fail(f"{file} cannot be written: {error.strerror or error}", 1)
     print_error(f"{count(recorder.written, 'arrival')} in {file}{why}")
     if recorder.missed:
-        print_error(
-            f"{count(recorder.missed, 'arrival')} missing: too large, or they came faster than they could be written"
-        )
+        missed = count(recorder.missed, "arrival")
+        print_error(f"{missed} missed: too large, or they came faster than they could be written")
 
 
 class _Recorder:
     def __init__(self, seconds: float) -> None:
         self._ends = time.monotonic() + seconds
+        self._has_begun = False
         self.written = 0
         self.missed = 0
 
     def copy(self, conversation: Conversation, writer: Writer) -> str:
         """Write the entries. Return why it ended, if that is worth a word."""
         try:
-            for answer in conversation.answers(self._ends - time.monotonic()):
-                self._take(answer, writer)
+            while len(conversation) and (left := self._ends - time.monotonic()) > 0:
+                for answer in conversation.answers(min(LOOK, left)):
+                    self._take(answer, writer)
+                conversation.join()  # a new version of the gateway, with --reload
         except Full:
             return "; the file has the size that --size allows"
         except KeyboardInterrupt:
@@ -66,7 +70,8 @@ class _Recorder:
 
     def _take(self, answer: dict[str, Any], writer: Writer) -> None:
         self.missed += answer.get("missed", 0)
-        if "listening" in answer:
+        if "listening" in answer and not self._has_begun:
+            self._has_begun = True
             print_error("recording; Ctrl+C ends it")
         if "entry" in answer:
             entry = Entry.of_data(answer["entry"]).without_secrets()

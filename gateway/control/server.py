@@ -21,7 +21,9 @@ CONNECTIONS = 16
 LONGEST_REQUEST = 65536
 """Bytes."""
 PATIENCE = 5.0
-"""Seconds for a request to arrive, and for the rest of an answer to leave when its client has sent all."""
+"""Seconds for a request to arrive, and for what a client has not read when its conversation ends."""
+HALF_CLOSED = 5.0
+"""Seconds for the rest of the answers after a client has closed its half of the connection, or all of it."""
 
 Request = Mapping[str, Any]
 Command = Callable[[Request], AsyncGenerator[Mapping[str, Any], None]]
@@ -86,7 +88,7 @@ class ControlServer:
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             if not answering.done():  # a client may close its half of the connection and still read
-                await asyncio.wait({answering}, timeout=PATIENCE)
+                await asyncio.wait({answering}, timeout=HALF_CLOSED)
         finally:
             for task in (answering, leaving):
                 task.cancel()

@@ -100,6 +100,23 @@ async def test_a_gateway_that_remembers_nothing_says_so(tmp_path: Path) -> None:
     assert done.stderr == "this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow\n"
 
 
+async def test_a_recording_goes_on_with_a_gateway_that_takes_over(tmp_path: Path) -> None:
+    """As each version does under gateway run --reload."""
+    texts = {"scope": {"type": "sms"}, "events": [{"type": "sms.receive", "text": "hi"}]}
+    async with AsyncExitStack() as running:
+        first = await running.enter_async_context(gateway(tmp_path))
+        async with command(tmp_path, "record", "new") as record, AsyncExitStack() as taken_over:
+            await until(lambda: bool(first._listeners))
+            first.tell(Arrival(**FACTS, **texts))
+            second = await taken_over.enter_async_context(gateway(tmp_path))
+            await until(lambda: bool(second._listeners))
+            await running.aclose()
+            second.tell(Arrival(**FACTS, **texts))
+            await taken_over.aclose()
+            assert await asyncio.to_thread(record.wait, 20) == 0
+    assert said(tmp_path).splitlines() == ["recording; Ctrl+C ends it", "2 arrivals in new; the gateway has ended"]
+
+
 async def test_a_recording_ends_with_its_size(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here, command(tmp_path, "record", "new", "--size", "2KiB") as record:
         await until(lambda: bool(here._listeners))

@@ -12,7 +12,7 @@ from own_services import delivering, installed
 from waiting import until
 
 from gateway.arrivals import Arrival, Arrivals, arrivals
-from gateway.control import place
+from gateway.control import place, server
 from gateway.control.client import ControlError, Conversation, ring
 from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT, commands
 from gateway.control.recent import MOST, Recent
@@ -88,7 +88,10 @@ async def test_a_gateway_without_a_store_says_so(tmp_path: Path) -> None:
             await asyncio.to_thread(ask)
 
 
-async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(tmp_path: Path) -> None:
+async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "HALF_CLOSED", 0.05)
     async with serving(tmp_path / "g") as here:
         reader, writer = await asked(tmp_path / "g", do="tail", follow=True)
         here.tell(arrival(scope={"secret": "hunter2"}))
@@ -132,6 +135,7 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
     ("request_", "words"),
     [
         ({"type": "mail"}, "there is no scope type 'mail'; there are email, http, "),
+        ({"type": ["mail"]}, "there is no scope type"),
         ({"last": "2"}, "last: write a number"),
     ],
 )

@@ -148,7 +148,7 @@ async def test_a_client_that_closes_its_half_gets_its_answers(tmp_path: Path) ->
 
 
 async def test_a_command_ends_when_its_client_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(server, "PATIENCE", 0.05)
+    monkeypatch.setattr(server, "HALF_CLOSED", 0.05)
     async with serving(tmp_path / "gateway.db"):
         reader, writer = await opened(tmp_path / "gateway.db")
         writer.write(b'{"do": "hang"}\n')
