@@ -29,7 +29,8 @@ class RemotePredecessor:
         await self._ask("resume")
 
     async def give_way(self) -> None:
-        await self._ask("give_way")
+        """Do nothing: the supervisor tells it, once it knows that the successor is ready. Until then a change may end
+        the successor, and the predecessor has to go on."""
 
     async def _ask(self, what: str, **more: str) -> list[socket.socket]:
         """Return the sockets of the answer. What an earlier successor has not heard any more is left out."""

@@ -107,8 +107,9 @@ class Supervisor:
             await each.ended()
 
     async def _promote(self) -> None:
-        """The candidate serves, and has told the version before it to give way."""
+        """The candidate serves: the version before it gives way."""
         if self._serving is not None:
+            self._serving.give_way()
             self._retiring.append(self._serving)
         self._serving, self._candidate = self._candidate, None
         self._changed.clear()

@@ -25,8 +25,8 @@ class Version:
     """A process that imports the gateway, waits for :meth:`begin`, and then serves if it can.
 
     The supervisor holds its end of a version's channel, and gives a copy to the successor: that asks for the version's
-    sockets, and tells it to give way. A version says nothing of itself after it is ready, so that all that comes then
-    is an answer to the successor.
+    sockets, and lets it stop what cannot exist twice. A version says nothing of itself after it is ready, so that all
+    that comes then is an answer to the successor.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, end: socket.socket, tell: Tell) -> None:
@@ -71,6 +71,10 @@ class Version:
     def resume(self) -> None:
         """Let it go on: its successor has not come up."""
         self._channel.send({"do": "resume"})
+
+    def give_way(self) -> None:
+        """Let it finish what it has accepted, and end: its successor serves."""
+        self._channel.send({"do": "give_way"})
 
     def stop(self) -> None:
         """Let it end as at SIGTERM. A signal would be the second one, where Ctrl+C was the first."""
