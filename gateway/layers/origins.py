@@ -11,33 +11,31 @@ from gateway.frames import is_own, line_of, short
 
 MOST = 1000
 """Types that are remembered. There are as many as the code names, unless it makes them from what peers send."""
-DEPTH = 6
+DEPTH = 3
 """Frames of ours between a layer and the user's own code."""
 
 _last: dict[str, tuple[CodeType, int]] = {}
 
 
 def note(message: Any) -> None:
-    """Note which line of the user's own code sends ``message``. It costs two attributes; the line is found later.
+    """Note which line of the user's own code sends ``message``: the one that has called our caller, nearly always. It
+    costs two attributes; the line is found later.
 
     A helper and the layer below it both do. From a thread the layer is called by the event loop, and finds nobody.
     """
-    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 -- the public way, inspect.stack(), reads files
+    frame: FrameType | None = sys._getframe(2)  # noqa: SLF001 -- the public way, inspect.stack(), reads files
     for _ in range(DEPTH):
         if frame is None:
             return
         if is_own(frame.f_code.co_filename):
-            _note(message.get("type"), frame)
+            kind = message.get("type")
+            if not isinstance(kind, str):  # a layer takes what it gets
+                return
+            if kind not in _last and len(_last) >= MOST:
+                _last.clear()
+            _last[kind] = frame.f_code, frame.f_lasti
             return
         frame = frame.f_back
-
-
-def _note(kind: Any, frame: FrameType) -> None:
-    if not isinstance(kind, str):
-        return
-    if kind not in _last and len(_last) >= MOST:
-        _last.clear()
-    _last[kind] = frame.f_code, frame.f_lasti
 
 
 def origin(kind: Any) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 from asgiref.sync import async_to_sync
 
+from gateway.frames import short
+from gateway.layers import origins
 from gateway.layers.memory import InMemoryChannelLayer
 from gateway.threads import run_in_thread
 
@@ -61,3 +63,21 @@ def test_a_layer_whose_loop_is_closed_goes_on_with_the_next() -> None:
         return await layer.receive("channel")
 
     assert [asyncio.run(one(number))["number"] for number in (1, 2)] == [1, 2]
+
+
+async def test_the_line_that_sends_a_message_is_noted() -> None:
+    layer, here = InMemoryChannelLayer(), f"{short(__file__)}:"
+    first = test_the_line_that_sends_a_message_is_noted.__code__.co_firstlineno
+    await layer.group_send("g", {"type": "origin.group"})
+    await layer.send("c", {"type": "origin.channel"})
+    await layer.send("c", {"type": ["no text"]})
+    found = [origins.origin(kind) for kind in ("origin.group", "origin.channel", "origin.none")]
+    assert found == [f"{here}{first + 3}", f"{here}{first + 4}", ""]
+
+
+async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(origins, "_last", {})
+    layer = InMemoryChannelLayer()
+    for number in range(origins.MOST + 1):
+        await layer.group_send("g", {"type": f"origin.{number}"})
+    assert len(origins._last) == 1
