@@ -73,8 +73,11 @@ def _pattern(kind: str, route: Route) -> str:
 
 
 def try_line(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, command: str | None) -> str:
-    """Return the line with what :func:`examples` finds. Empty if that is nothing."""
+    """Return the line with what :func:`examples` finds. If that is nothing, one can still watch what arrives. Without a
+    file there is no such command, and the line may be empty."""
     found = examples(servers, settings, app, command)
+    if not found and settings and command:
+        found = [f"{command} tail --follow"]
     return f"try:  {'   ·   '.join(found)}" if found else ""
 
 

@@ -78,7 +78,7 @@ APP = ProtocolTypeRouter(
 KITCHEN = {"kitchen": Secret("$2b$12$DQPavmNepPTGZmQDgK77werSPi/Uu.pcxk.hpRsdo..WowBvoTDkO")}
 OWN = (Rule(allow="publish", topic="sensors/%u/temperature"),)
 ASKS = TLS(certificate="a.pem", key="b.pem", client_ca="c.pem")
-NOTHING = ""
+NOTHING = "try:  gateway tail --follow"
 
 
 @pytest.mark.parametrize(
