@@ -72,8 +72,11 @@ async def test_an_error_of_the_test_is_not_hidden_by_the_application_s() -> None
 
 
 async def test_a_timeout_says_where_the_application_waits_and_leaves_it_alone() -> None:
+    begun = asyncio.Event()
+
     class Slow(AsyncWebsocketConsumer):
         async def receive(self, text: str | None, bytes: bytes | None = None) -> None:
+            begun.set()
             await asyncio.sleep(NEVER if text == "slow" else 0)
             await self.send(text)
 
@@ -81,6 +84,7 @@ async def test_a_timeout_says_where_the_application_waits_and_leaves_it_alone() 
         assert await slow.connect()
         assert await echo.connect()
         await slow.send_to("slow")
+        await begun.wait()
         with pytest.raises(
             TimeoutError, match=r"sent nothing within 0\.01 s; it waits at test_communicator.py:\d+, in r"
         ):
