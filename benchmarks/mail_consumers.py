@@ -7,7 +7,6 @@ of the mail's size. Each figure is from a process of its own, alternated. Less i
 import argparse
 import asyncio
 import smtplib
-import statistics
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from benchmarks.side_by_side import python
+from benchmarks.side_by_side import medians, python
 from gateway import AsyncEmailConsumer, InboundEmail
 from protocols.asgi import Receive, Scope, Send
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
@@ -92,22 +91,12 @@ def resident(name: str) -> int:
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def measured(name: str, app: str, path: Path) -> tuple[float, float]:
-    command = python("-m", "benchmarks.mail_consumers", "--one", name, app, str(path))
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    seconds, memory = map(float, done.stdout.split())
-    return seconds, memory
-
-
 def compare(name: str, rounds: int, path: Path) -> None:
-    figures: dict[str, list[tuple[float, float]]] = {app: [] for app in APPS}
-    for _ in range(rounds):
-        for app, found in figures.items():
-            found.append(measured(name, app, path))
-    medians = {app: [statistics.median(each) for each in zip(*found, strict=True)] for app, found in figures.items()}
-    for app, (seconds, memory) in medians.items():
+    command = ("-m", "benchmarks.mail_consumers", "--one", name, "{peer}", str(path))
+    found = medians(list(APPS), rounds, *command)
+    for app, (seconds, memory) in found.items():
         size = f"{memory:6.2f} x" if ROWS[name].mail == "large" else ""
-        print(f"{name:26} {app:8} {seconds * 1000:9.3f} ms {seconds / medians['raw'][0]:6.2f}  {size}", flush=True)
+        print(f"{name:26} {app:8} {seconds * 1000:9.3f} ms {seconds / found['raw'][0]:6.2f}  {size}", flush=True)
 
 
 def main() -> None:

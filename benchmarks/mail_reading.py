@@ -10,7 +10,6 @@ import email
 import email.message
 import random
 import resource
-import statistics
 import subprocess
 import tempfile
 import time
@@ -19,7 +18,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.side_by_side import python
+from benchmarks.side_by_side import medians, python
 from protocols.mail.mime import Part, parse
 
 STEP = 640 * 1024
@@ -114,20 +113,10 @@ def one(name: str, peer: str, path: str) -> None:
     print(seconds, (peak() - before) / len(raw))
 
 
-def measured(name: str, peer: str, path: Path) -> tuple[float, float]:
-    command = python("-m", "benchmarks.mail_reading", "--one", name, peer, str(path))
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True)
-    seconds, memory = map(float, done.stdout.split())
-    return seconds, memory
-
-
 def compare(name: str, rounds: int, path: Path) -> None:
-    figures: dict[str, list[tuple[float, float]]] = {"ours": [], "stdlib": []}
-    for _ in range(rounds):
-        for peer, found in figures.items():
-            found.append(measured(name, peer, path))
-    medians = {peer: [statistics.median(each) for each in zip(*found, strict=True)] for peer, found in figures.items()}
-    (ours, memory), (stdlib, more) = medians["ours"], medians["stdlib"]
+    command = ("-m", "benchmarks.mail_reading", "--one", name, "{peer}", str(path))
+    found = medians(["ours", "stdlib"], rounds, *command)
+    (ours, memory), (stdlib, more) = found["ours"], found["stdlib"]
     sizes = f"{memory:6.2f} x  {more:6.2f} x" if WORK[name].mail == "large" else ""
     print(f"{name:34} {ours * 1000:10.3f} ms {stdlib * 1000:10.3f} ms  {stdlib / ours:6.1f}   {sizes}", flush=True)
 

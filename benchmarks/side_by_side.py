@@ -62,6 +62,18 @@ def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str) -> dict
     return report(title, unit, rates)
 
 
+def medians(peers: Sequence[str], rounds: int, *command: str) -> dict[str, list[float]]:
+    """Run ``python COMMAND`` for each peer in turn, with the peer in place of ``{peer}``, and return the median of each
+    figure that it prints."""
+    found: dict[str, list[list[float]]] = {peer: [] for peer in peers}
+    for _ in range(rounds):
+        for peer, rows in found.items():
+            words = [word.replace("{peer}", peer) for word in command]
+            done = subprocess.run(python(*words), stdout=subprocess.PIPE, check=True, text=True)
+            rows.append([float(each) for each in done.stdout.split()])
+    return {peer: [statistics.median(each) for each in zip(*rows, strict=True)] for peer, rows in found.items()}
+
+
 def options_of(title: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=title)
     parser.add_argument("--quick", action="store_true", help="5 rounds of half a second")

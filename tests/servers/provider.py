@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from servers.web import listening
 
 
 @dataclass
@@ -50,10 +50,5 @@ async def provider(*answers: tuple[int, str]) -> AsyncIterator[Provider]:
     served = Provider(list(answers))
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", served.answer)
-    server = TestServer(app, host="127.0.0.1", shutdown_timeout=0.1)
-    await server.start_server()
-    served.url = str(server.make_url("")).rstrip("/")
-    try:
+    async with listening(app) as served.url:
         yield served
-    finally:
-        await server.close()

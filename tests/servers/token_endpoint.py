@@ -15,11 +15,11 @@ from typing import Any
 
 import jwt
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
+from servers.web import listening
 
 Form = dict[str, str]
 USER = "support@example.org"
@@ -212,10 +212,5 @@ async def token_endpoint() -> AsyncIterator[TokenEndpoint]:
     app.router.add_post("/{tenant}/oauth2/v2.0/devicecode", served.device)
     app.router.add_get("/authorize", served.authorize)
     app.router.add_post("/introspect", served.introspect)
-    server = TestServer(app, host="127.0.0.1", shutdown_timeout=0.1)
-    await server.start_server()
-    served.url = str(server.make_url("")).rstrip("/")
-    try:
+    async with listening(app) as served.url:
         yield served
-    finally:
-        await server.close()
