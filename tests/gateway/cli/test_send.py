@@ -49,6 +49,7 @@ routes:
   mqtt: [{{topic: sensors/+, app: send_handlers.Sensors}}, {{topic: kept, app: send_handlers.Sensors, inbox: true}}]
   email: [{{address: help@example.org, app: send_handlers.Help}}]
   sms: [{{sender: "+44", app: send_handlers.Texts}}]
+log: {{arrivals: true}}
 """
 
 
@@ -101,7 +102,7 @@ def test_it_says_which_route_took_it(
     assert done.exit_code == code
 
 
-def test_json_has_the_arrival(gateway: Daemon) -> None:
+def test_json_has_the_arrival_and_the_log_its_line(gateway: Daemon) -> None:
     done = run(
         gateway.folder, "send", "email", "help@example.org", "It does not print", "--subject", "Printer", "--json"
     )
@@ -109,6 +110,13 @@ def test_json_has_the_arrival(gateway: Daemon) -> None:
     assert sent["taken"]
     assert sent["arrival"]["id"] in sent["summary"]
     assert (sent["arrival"]["route"], sent["arrival"]["target"]) == ("help@example.org", "send_handlers.Help")
+    gateway.says(f"{sent['arrival']['id']}  ann@example.net -> help@example.org")
+    [line] = [line for line in gateway.lines if sent["arrival"]["id"] in line]
+    assert re.fullmatch(
+        r"email +\S+  ann@example.net -> help@example.org +help@example.org -> send_handlers.Help +"
+        r"accepted +\d+\.\d ms",
+        line,
+    )
 
 
 def test_without_an_answer_the_route_is_not_known(gateway: Daemon, tmp_path: Path) -> None:
