@@ -19,23 +19,22 @@ TESTS = {"django": ("manage.py", "test")}
 """The arguments of Python that run a project's tests, where they are not pytest's."""
 SAMPLES: Mapping[str, list[str]] = {
     "all": [
-        r"try:  \S+ send mqtt sensors/1/temperature 21\.5\n +acknowledged",
-        r"try:  \S+ send email house@example\.org Hello\n +250 ",
-        r"try:  \S+ send sms \+447700900123 Hello\n +200 OK\n.*1: 21\.5 °C",
-        r"try:  \S+ send websocket /live/\n +connected",
-        r"try:  \S+ send http /\n +200 OK\n(.*\n)* +<title>House</title>",
+        r"try:  \S+ send mqtt sensors/1/temperature 21\.5\n +acknowledged; .*handlers\.Thermometer took it",
+        r"try:  \S+ send email house@example\.org Hello\n +250 .*; .*handlers\.\w+ took it",
+        r"try:  \S+ send sms \+447700900123 Hello\n +200 OK; .*\n.*1: 21\.5 °C",
+        r"try:  \S+ send websocket /live/\n +connected; .*handlers\.\w+ took it",
+        r"try:  \S+ send http /\n +200 OK; .*\n(.*\n)* +<title>House</title>",
     ],
     "django": [
-        r"try:  \S+ send email hello@example\.org Hello\n +250 ",
-        r"try:  \S+ send websocket /live/\n +connected",
-        r"try:  \S+ send http /\n +200 OK\n",
+        r"try:  \S+ send email hello@example\.org Hello\n +250 .*; .*handlers\.\w+ took it",
+        r"try:  \S+ send websocket /live/\n +connected; .*handlers\.\w+ took it",
     ],
-    "mail": [r"try:  \S+ send email hello@example\.org Hello\n +250 "],
-    "mqtt": [r"try:  \S+ send mqtt sensors/1/temperature 21\.5\n +acknowledged"],
-    "sms": [r"try:  \S+ send sms \+447700900123 Hello\n +200 OK\n.*Write HOURS"],
+    "mail": [r"try:  \S+ send email hello@example\.org Hello\n +250 .*; .*handlers\.\w+ took it"],
+    "mqtt": [r"try:  \S+ send mqtt sensors/1/temperature 21\.5\n +acknowledged; .*handlers\.Thermometer took it"],
+    "sms": [r"try:  \S+ send sms \+447700900123 Hello\n +200 OK; .*\n.*Write HOURS"],
     "web": [
-        r"try:  \S+ send websocket /chat/ Hello\n +connected\n +Hello",
-        r"try:  \S+ send http /\n +200 OK\n(.*\n)* +<title>Chat</title>",
+        r"try:  \S+ send websocket /chat/ Hello\n +connected; .*\n +Hello",
+        r"try:  \S+ send http /\n +200 OK; .*\n(.*\n)* +<title>Chat</title>",
     ],
 }
 
