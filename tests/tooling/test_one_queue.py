@@ -12,6 +12,7 @@ REASONS = {
     "gateway/consumers/gathering.py": "as many connections are let in as there is room for",
     "gateway/consumers/merge.py": "it waits for several reads, and never reads ahead",
     "gateway/delivery/running_attempts.py": "an answer for each sender that waits",
+    "gateway/reload/supervisor.py": "what becomes of its processes, in the order in which it is told",
     "gateway/store/sqlite/writer.py": "jobs go from the loop to a thread",
     "protocols/http/connection.py": "each writer has its own time limit",
     "protocols/mqtt/client/broker_connection.py": "an answer for each packet id; a state: the socket takes more",

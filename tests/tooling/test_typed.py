@@ -9,11 +9,13 @@ ROUTERS = "a router and what it refuses: scopes of every type pass"
 DELIVERY = "delivery knows no scope type: it asks the kind"
 CONSUMERS = "events of every type pass, on their way to the methods, which are typed"
 APPLICATIONS = "an application of the gateway's own: every scope may come to it"
+ARRIVALS = "what arrives is of every type; the watch of each type says what it is called"
 TESTS = "a test may give any scope, and look at it"
 RECORDINGS = "what was recorded is run again, whatever it is"
 ANY = {
     ROUTERS: """
-        gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/unrouted.py
+        gateway/routing/lifespan.py gateway/routing/router.py gateway/routing/scope_types.py gateway/routing/targets.py
+        gateway/routing/unrouted.py
         gateway/scopes/email/postmaster.py gateway/scopes/email/router.py gateway/scopes/mqtt/router.py""",
     DELIVERY: """
         gateway/delivery/incoming.py gateway/delivery/attempt.py gateway/delivery/claimed_attempt.py
@@ -23,7 +25,11 @@ ANY = {
         gateway/scopes/sms/delivery.py""",
     CONSUMERS: """
         gateway/consumers/base.py gateway/consumers/email.py gateway/consumers/http.py gateway/consumers/mqtt.py
-        gateway/consumers/mqtt_batch.py""",
+        gateway/consumers/mqtt_batch.py gateway/consumers/unanswered.py""",
+    ARRIVALS: """
+        gateway/arrivals/arrival.py gateway/arrivals/service.py gateway/arrivals/stored.py gateway/arrivals/watch.py
+        gateway/delivery/observer.py gateway/scopes/email/arrivals.py gateway/scopes/http/arrivals.py
+        gateway/scopes/mqtt/arrivals.py gateway/scopes/sms/arrivals.py gateway/scopes/websocket/arrivals.py""",
     TESTS: "gateway/testing/communicator.py",
     RECORDINGS: """
         gateway/recording/replay_run.py gateway/scopes/kind.py gateway/scopes/email/kind.py gateway/scopes/http/kind.py
