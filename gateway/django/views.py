@@ -45,6 +45,16 @@ class Views:
             return False
         return True
 
+    @property
+    def front_page(self) -> str | None:
+        """The path of the admin, which a new project has before it has a page of its own. None: it has no admin."""
+        from django.urls import NoReverseMatch, reverse
+
+        try:
+            return reverse("admin:index")
+        except NoReverseMatch:
+            return None
+
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if thread_pool.get().is_shared:
             await self._views(scope, receive, send)

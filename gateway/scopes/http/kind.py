@@ -89,9 +89,10 @@ def _paths(routes: Sequence[Route]) -> Iterator[str]:
         yield from (f"/{text}" for kind, text in route.pattern.conditions if kind in ("text", "beginning"))
 
 
-def _documentation(apps: Iterable[Any]) -> Iterator[str]:
-    """Where applications of FastAPI describe themselves; few of them answer ``/``."""
-    yield from (app.docs_url for app in apps if isinstance(getattr(app, "docs_url", None), str))
+def _front_pages(apps: Iterable[Any]) -> Iterator[str]:
+    """Where applications of FastAPI describe themselves, and Django's have their admin; few of them answer ``/``."""
+    found = (getattr(app, name, None) for app in apps for name in ("docs_url", "front_page"))
+    yield from (path for path in found if isinstance(path, str))
 
 
 class HTTPKind(PathKind):
@@ -126,7 +127,7 @@ class HTTPKind(PathKind):
             getattr(first.server.app, "app", first.server.app),
             *(route.app for route in routes),
         ]  # below what the server carries
-        taken = (path for path in [*_paths(routes), *_documentation(apps)] if self.is_taken(first, path))
+        taken = (path for path in [*_paths(routes), *_front_pages(apps)] if self.is_taken(first, path))
         for path in islice(taken, 1):
             if first.settings.tls or first.server.address.startswith("unix:"):  # a browser knows no such address
                 yield f"{command} send http {shlex.quote(path)}"

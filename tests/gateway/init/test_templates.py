@@ -28,6 +28,7 @@ SAMPLES: Mapping[str, list[str]] = {
     "django": [
         r"try:  \S+ send email hello@example\.org Hello\n +250 .*; .*handlers\.\w+ took it",
         r"try:  \S+ send websocket /live/\n +connected; .*handlers\.\w+ took it",
+        r"try:  \S+ send http /admin/\n +200 OK; .*django took it",
     ],
     "mail": [r"try:  \S+ send email hello@example\.org Hello\n +250 .*; .*handlers\.\w+ took it"],
     "mqtt": [r"try:  \S+ send mqtt sensors/1/temperature 21\.5\n +acknowledged; .*handlers\.Thermometer took it"],
