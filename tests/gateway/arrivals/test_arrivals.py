@@ -71,6 +71,7 @@ class Sales(AsyncEmailConsumer):
         Sales.tries += 1
         if Sales.tries == 1:
             raise KeyError("offer")
+        await self.send("bob@example.net", subject="An offer", text="See above")
 
 class Texts(AsyncSMSConsumer):
     async def receive(self, text, media):
@@ -94,6 +95,7 @@ routes:
     - {address: sales@example.org, app: arrival_handlers.Sales, inbox: true, backoff: 0.01s}
   sms: [{sender: "+44", app: arrival_handlers.Texts}]
 store: sqlite:arrivals.db
+submission: {url: "file:outbox"}
 log: {level: error}
 """
 
@@ -284,6 +286,9 @@ async def test_a_mail_for_two_routes_is_two_arrivals() -> None:
         again, done = await heard.next("email.receive"), await heard.next("email.receive")
         assert (again.verdict, again.error, again.attempt) == ("next in 0.01 s", "KeyError 'offer'", 1)
         assert (done.verdict, done.error, done.attempt) == ("done", "", 2)
+        left = await heard.next("email.send")
+        assert (left.who, left.what, left.verdict, left.attempt) == ("outbox", "bob@example.net", "sent", 1)
+        assert left.id.startswith(done.id)
 
 
 async def test_a_text_and_the_request_that_brought_it() -> None:
