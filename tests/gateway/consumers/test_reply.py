@@ -66,7 +66,7 @@ def read(answer: bytes) -> EmailMessage:
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.isascii()
     assert b"\0" not in head
-    assert b"unknown-8bit" not in head.lower()
+    assert b"=?unknown-8bit" not in head.lower()
     for line in head.split(b"\r\n"):
         assert len(line) <= 998
         assert b"\r" not in line
