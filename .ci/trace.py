@@ -119,7 +119,7 @@ class Trace:
     """How often each router looked for its route."""
 
     def call(self, frame: FrameType, event: str, _: object) -> None:
-        if event != "call" or (path := _ours(frame)) is None:
+        if event != "call" or (path := _ours(frame)) is None or _is_a_clock():
             return
         if frame.f_lasti > _first_instruction(frame.f_code):
             self.resumed += 1
@@ -137,6 +137,15 @@ class Trace:
     @property
     def routed_again(self) -> int:
         return self.searches.total() - len(self.searches)
+
+
+def _is_a_clock() -> bool:
+    """Whether this is the task of a server that does something each second, for no message."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # a thread
+        return False
+    return task is not None and "clock" in task.get_name()
 
 
 @cache
