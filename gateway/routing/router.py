@@ -18,7 +18,7 @@ from gateway.routing.lifespan import run_lifespans
 from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.targets import as_application, name_of
 from gateway.routing.unrouted import refuse
-from protocols.asgi import Application, Receive, Routable, Scope, Send, describe
+from protocols.asgi import Application, Receive, Scope, Send, describe
 
 logger = logging.getLogger(__name__)
 
@@ -167,8 +167,9 @@ class Router:
 
 def takes(app: Any, scope: Scope) -> bool:
     """Return whether ``app`` may take ``scope``, as far as it says so beforehand."""
-    if isinstance(app, Routable):
-        return bool(app.routable(scope))
+    routable = getattr(app, "routable", None)  # asked at each RCPT TO: isinstance of a protocol takes longer
+    if routable is not None:
+        return bool(routable(scope))
     return "path" not in scope or _has_path(app, scope)
 
 
