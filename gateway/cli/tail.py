@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.arrivals import Arrival
+from gateway.cli.completion import routes
 from gateway.cli.running import control_places
 from gateway.cli.terminal import AsJSONLines, File, fail, print_error, print_text
 from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
@@ -23,7 +24,10 @@ LOOK = 0.3
 Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl+C, also when the gateway starts again.")]
 Lines = Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, metavar="N", help="How many of the last ones.")]
 OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this scope type, such as mqtt.")]
-OfRoute = Annotated[str | None, typer.Option("--route", metavar="TEXT", help="Only routes and targets with this text.")]
+OfRoute = Annotated[
+    str | None,
+    typer.Option("--route", metavar="TEXT", help="Only routes and targets with this text.", autocompletion=routes),
+]
 
 
 def tail(

@@ -433,6 +433,7 @@ def test_completion(folder: Path) -> None:
     assert completed(folder, "gateway send websocket --server w") == ["web"]
     targets = ["cli_handlers.Thermometer", "cli_handlers.Tickets", "cli_handlers.Texts"]
     assert completed(folder, "gateway waiting --route cli_handlers.T") == targets
+    assert completed(folder, "gateway tail --route cli_handlers.W") == ["cli_handlers.Web"]
 
 
 def test_completion_of_another_file(folder: Path, tmp_path: Path) -> None:
