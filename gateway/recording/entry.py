@@ -41,8 +41,9 @@ class Entry:
         from gateway.recording.secrets import Secrets  # its expressions take a while to compile: not in the daemon
 
         secrets = Secrets()
-        scope, events = secrets.left_out(self.scope), secrets.left_out(list(self.events))
-        return Entry(self.facts, scope, events, sorted({*self.left_out, *secrets.names}))
+        facts, scope = secrets.left_out(self.facts), secrets.left_out(self.scope)
+        events = secrets.events_left_out(self.events)
+        return Entry(facts, scope, events, sorted({*self.left_out, *secrets.names}))
 
     def data(self) -> dict[str, Any]:
         """Return it as JSON has it."""

@@ -53,6 +53,13 @@ def test_an_entry_has_no_secrets_and_no_state() -> None:
     assert again.left_out == ["cookie", "password"]
 
 
+def test_the_facts_have_no_secrets() -> None:
+    facts = {"id": "7f3a", "what": "sensors?token=hunter2", "error": 'ValueError {"password": "hunter2"}', "attempt": 0}
+    entry = Entry.of(facts, {}, []).without_secrets()
+    assert "hunter2" not in json.dumps(entry.data())
+    assert entry.facts["id"] == "7f3a"
+
+
 @pytest.mark.parametrize(
     "line",
     ["", "x", "[]", "{}", '{"arrival": 1}', '{"arrival": {}, "scope": {"utf8": 5}, "events": [], "left_out": []}'],

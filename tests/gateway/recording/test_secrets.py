@@ -1,5 +1,6 @@
 """No secret of a peer is in a recording, and everything else is."""
 
+import json
 from typing import Any
 
 import pytest
@@ -32,6 +33,19 @@ SECRET = "hunter2-and-more"
             "password",
         ),
         ({"body": bytearray(f"secret={SECRET}".encode())}, "secret"),
+        ({"body": f"user=ann&password=it's <my> {SECRET}&b=2".encode()}, "password"),
+        ({"body": f"password='{SECRET}\n".encode()}, "password"),
+        ({"body": f'{{"tokens": ["a", "{SECRET}"], "b": 2}}'.encode()}, "tokens"),
+        ({"body": f'{{"secret": {{"value": ["]", "{SECRET}"]}}}}'.encode()}, "secret"),
+        ({"text": f'{{"token": ["{SECRET}'}, "token"),
+        ({"body": rb'{"Message": "{\"password\": \"\\\"%s\"}"}' % SECRET.encode()}, "password"),
+        (
+            {"body": f"--x\r\nContent-Disposition: form-data; name=password\r\n\r\n{SECRET}\r\n--x--".encode()},
+            "password",
+        ),
+        ({"query_string": f"jsessionid={SECRET}".encode()}, "jsessionid"),
+        ([(b"x-access-key", SECRET.encode())], "x-access-key"),
+        ([(b"cf-access-jwt-assertion", SECRET.encode())], "cf-access-jwt-assertion"),
     ],
 )
 def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
@@ -48,6 +62,7 @@ def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
         {"authentication": {"spf": "pass"}, "client": ("127.0.0.1", 1234), "session_present": False},
         {"payload": b'{"celsius": 21.5, "author": "ann"}', "body": b"\xff\xfe\x00", "text": "hello & goodbye"},
         {"password": None, "token": "", "size": 5},
+        {"payload": b'{"max_tokens": 5, "list": ["a"], "password": null}', "text": "a=1 & b='2' <c>"},
     ],
 )
 def test_what_is_no_secret_stays(value: Any) -> None:
@@ -56,8 +71,23 @@ def test_what_is_no_secret_stays(value: Any) -> None:
     assert not secrets.names
 
 
-def test_lengths_stay() -> None:
-    body = b"user=ann&password=hunter2"
+def test_a_secret_in_two_pieces_of_a_body_is_left_out() -> None:
+    pieces = [b"user=ann&passw", b"ord=hun", b"", b"ter2&b=1"]
+    events = [{"type": "http.request", "body": each, "more_body": True} for each in pieces]
+    secrets = Secrets()
+    kept = secrets.events_left_out([*events, {"type": "http.disconnect"}])
+    assert [each.get("body") for each in kept] == [b"user=ann&passw", b"ord=***", b"", b"****&b=1", None]
+    assert secrets.names == {"password"}
+
+
+def test_the_rest_of_an_array_is_as_it_was() -> None:
+    text = '{"tokens": [{"id": 5, "of": "\u00fc\\""}, "x"], "name": "\u00fc"}'
+    kept = {"tokens": [{"id": 5, "of": "***"}, "*"], "name": "\u00fc"}
+    assert json.loads(Secrets().left_out(text)) == kept
+
+
+@pytest.mark.parametrize("body", [b"user=ann&password=hunter2", b'{"tokens": ["hunter2", {"a": "\xc3\xbc"}]}'])
+def test_lengths_stay(body: bytes) -> None:
     assert len(Secrets().left_out({"body": body})["body"]) == len(body)
 
 
@@ -69,6 +99,12 @@ def test_lengths_stay() -> None:
         '"token":"' + "\\" * 300_000,
         'name="token"\r\n' * 30_000,
         " token" * 50_000 + "=",
+        '"token":[' * 30_000,
+        '"token":["' + '\\"' * 100_000,
+        '"token":[' + '"' * 100_000,
+        '\\"token\\":\\"' * 30_000,
+        "token=" * 50_000,
+        "&token=" * 50_000,
     ],
 )
 def test_no_text_takes_long(text: str) -> None:
