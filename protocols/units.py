@@ -48,6 +48,10 @@ class TCP:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
+LONGEST_UNIX_PATH = 107
+"""Bytes of a Unix socket's path (unix(7): 108 with the end)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unix:
     """A Unix socket's path."""

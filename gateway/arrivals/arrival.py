@@ -42,11 +42,6 @@ class Arrival:
     """The events that the application received until then, if somebody listens who asked for the ``content``. None:
     they are too large to be kept."""
 
-    @property
-    def is_routed(self) -> bool:
-        """Whether an application of the file took it."""
-        return self.target != ""
-
     def facts(self) -> dict[str, Any]:
         """Return all that may be shown: everything but the scope and the events."""
         return {name: getattr(self, name) for name in _FACTS}

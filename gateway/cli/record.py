@@ -9,13 +9,11 @@ import typer
 from gateway.cli.running import control_places
 from gateway.cli.terminal import File, fail, print_error
 from gateway.config.diagnostics import count
-from gateway.control.client import ControlError, Conversation
+from gateway.control.client import LOOK, ControlError, Conversation
 from gateway.recording.entry import Entry
 from gateway.recording.file import Full, Writer
 from protocols.units import parse_duration, parse_size
 
-LOOK = 0.3
-"""Seconds between two looks for a gateway that has started since."""
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 90s, 10m, 1h.")]
 Size = Annotated[str, typer.Option("--size", metavar="SIZE", help="The most that the file may have, such as 10MiB.")]
 

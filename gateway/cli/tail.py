@@ -12,14 +12,12 @@ from gateway.arrivals import Arrival
 from gateway.cli.completion import routes
 from gateway.cli.running import control_places
 from gateway.cli.terminal import AsJSONLines, File, fail, print_error, print_text
-from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
+from gateway.control.client import LOOK, Answer, ControlError, Conversation, NoDaemon
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import has_colours
 from gateway.logs.escaping import json_text
 from gateway.logs.stamps import stamp_for
 
-LOOK = 0.3
-"""Seconds between two looks for a gateway that has started since."""
 
 Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl+C, also when the gateway starts again.")]
 Lines = Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, metavar="N", help="How many of the last ones.")]

@@ -13,6 +13,8 @@ from typing import Any
 
 from gateway.control import place
 
+LOOK = 0.3
+"""Seconds between two looks for a gateway that has started since."""
 CONNECT = 2.0
 """Seconds in which a daemon takes a connection and a request."""
 _CHUNK = 1 << 18

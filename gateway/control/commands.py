@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 from gateway.arrivals import Arrival, arrivals
+from gateway.arrivals.watch import size_of
 from gateway.control.backlog import Backlog
 from gateway.control.recent import Recent
 from gateway.control.server import BadRequest, Command, Request
@@ -94,7 +95,7 @@ def _keep(backlog: Backlog[Arrival], arrival: Arrival) -> None:
     if arrival.events is None:  # it is too large
         backlog.miss()
     else:
-        backlog.put(arrival, _ENTRY + sum(map(_size, arrival.events)))
+        backlog.put(arrival, _ENTRY + sum(map(size_of, arrival.events)))
 
 
 def _is_wanted(arrival: Arrival) -> bool:
@@ -118,7 +119,3 @@ def _fits(scope_type: str, route: str, target: str, request: Request) -> bool:
     if wanted and scope_type != wanted:
         return False
     return not text or str(text).casefold() in f"{route} -> {target}".casefold()
-
-
-def _size(event: Mapping[str, Any]) -> int:
-    return sum(len(value) for value in event.values() if isinstance(value, bytes | str))

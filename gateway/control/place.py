@@ -8,9 +8,8 @@ import re
 from pathlib import Path
 
 from gateway.store import engine_of
+from protocols.units import LONGEST_UNIX_PATH
 
-LONGEST = 107
-"""Bytes of a Unix socket's path (unix(7): 108 with the end)."""
 _SUFFIX = ".sock"
 
 
@@ -41,7 +40,7 @@ def address(path: Path) -> str:
     """Return ``path`` as the system gets it: from the current folder on, if that is shorter. Raises OSError with one
     sentence if it is too long."""
     text = min(os.path.abspath(path), os.path.relpath(path), key=len)
-    if (length := len(os.fsencode(text))) > LONGEST:
-        said = f"its path has {length} bytes, and that of a Unix socket has {LONGEST} at most: {text}"
+    if (length := len(os.fsencode(text))) > LONGEST_UNIX_PATH:
+        said = f"its path has {length} bytes, and that of a Unix socket has {LONGEST_UNIX_PATH} at most: {text}"
         raise OSError(said)
     return text

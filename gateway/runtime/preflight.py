@@ -19,11 +19,8 @@ from gateway.config.loader import ParsedConfig
 from gateway.store import engine_of
 from protocols.mail.oauth.source import TokenRefused
 from protocols.net.listener import reason
-from protocols.units import TCP, Unix, parse_address
+from protocols.units import LONGEST_UNIX_PATH, TCP, Unix, parse_address
 from protocols.writable import folder_fault, try_folder
-
-_LONGEST_SOCKET = 107
-"""Bytes of a Unix socket's path (unix(7): 108 with the end)."""
 
 
 def diagnostics(parsed: ParsedConfig, *, stored: bool) -> list[Diagnostic]:
@@ -131,6 +128,6 @@ def _try_port(host: str, port: int) -> None:
 def _try_socket_file(path: Path) -> None:
     if path.exists() and not stat.S_ISSOCK(path.stat().st_mode):
         raise FileExistsError(errno.EEXIST, "a file of this name exists, and it is not a socket")
-    if len(os.fsencode(path)) > _LONGEST_SOCKET:
-        raise OSError(errno.ENAMETOOLONG, f"a socket's path has {_LONGEST_SOCKET} bytes at most")
+    if len(os.fsencode(path)) > LONGEST_UNIX_PATH:
+        raise OSError(errno.ENAMETOOLONG, f"a socket's path has {LONGEST_UNIX_PATH} bytes at most")
     try_folder(path.parent)

@@ -1,20 +1,18 @@
 """The line of the application's own code at which a task waits, for the message of a timeout."""
 
 import asyncio
-import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-_OURS = Path(__file__).resolve().parents[2]
-_OTHERS = tuple(f"{each}/" for each in (_OURS / "gateway", _OURS / "protocols", *sysconfig.get_paths().values()))
+from gateway.frames import is_own
 
 
 def whereabouts(task: "asyncio.Task[Any] | None") -> str:
     """``; it waits at chat.py:41, in receive``. Empty if that is not known: the handler may be on a thread."""
     frames = () if task is None else _frames(task.get_coro())
-    own = [frame for frame in frames if not frame.f_code.co_filename.startswith(_OTHERS)]
+    own = [frame for frame in frames if is_own(frame.f_code.co_filename)]
     if not own:
         return ""
     frame = own[-1]

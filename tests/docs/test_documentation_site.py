@@ -33,6 +33,17 @@ def test_every_page_is_in_the_navigation() -> None:
     assert sorted(named) == sorted(pages)
 
 
+def test_the_first_page_links_to_every_other_one() -> None:
+    docs = ROOT / "docs"
+    linked = {docs / target for target in re.findall(r"\]\(([\w./-]+\.md)", (docs / "index.md").read_text())}
+    assert {page for page in docs.rglob("*.md") if page not in linked} == {docs / "index.md"}
+
+
+def test_every_decision_has_its_number_in_its_title() -> None:
+    titles = {page.name[:4]: page.read_text().partition("\n")[0] for page in (ROOT / "docs" / "decisions").iterdir()}
+    assert {name: title for name, title in titles.items() if not title.startswith(f"# {int(name)}. ")} == {}
+
+
 def test_no_page_loads_anything_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > len(list((ROOT / "docs" / "decisions").glob("*.md")))

@@ -5,13 +5,11 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from servers.programs import program
-
-LIMIT = 10.0
+from servers.site import until
 
 
 @contextlib.contextmanager
@@ -24,11 +22,8 @@ def redis_server() -> Iterator[str]:
     process = subprocess.Popen([executable, *arguments], stdout=subprocess.DEVNULL)
     try:
         with socket.socket(socket.AF_UNIX) as trial:
-            deadline = time.monotonic() + LIMIT
-            while trial.connect_ex(str(path)):
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
+            until(lambda: process.poll() is not None or trial.connect_ex(str(path)) == 0, "Redis listens")
+        assert process.poll() is None
         yield f"unix://{path}"
     finally:
         process.kill()

@@ -148,8 +148,6 @@ MISTAKES = [
 @pytest.mark.parametrize("is_async", [False, True])
 @pytest.mark.parametrize(("kind", "call", "sentence"), MISTAKES)
 async def test_a_mistake_is_told_at_the_handlers_line(kind: str, call: str, sentence: str, is_async: bool) -> None:
-    if call.startswith(("defer('5')", "reject_message")) and is_async:
-        pytest.skip("these are not awaited")
     with pytest.raises(TypeError) as raised:
         await said(kind, call, is_async=is_async)
     assert str(raised.value).startswith(sentence)
