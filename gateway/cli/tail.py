@@ -18,7 +18,6 @@ from gateway.logs.colours import has_colours
 from gateway.logs.escaping import json_text
 from gateway.logs.stamps import stamp_for
 
-
 Follow = Annotated[bool, typer.Option("-f", "--follow", help="Go on until Ctrl+C, also when the gateway starts again.")]
 Lines = Annotated[int, typer.Option("-n", "--lines", min=0, max=1000, metavar="N", help="How many of the last ones.")]
 OfType = Annotated[str | None, typer.Option("--type", metavar="TYPE", help="Only this scope type, such as mqtt.")]

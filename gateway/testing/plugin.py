@@ -46,7 +46,7 @@ def gateway(request: pytest.FixtureRequest, gateway_config: Path) -> "InMemoryGa
 
 @pytest.fixture(scope="module")
 def gateway_server(gateway_config: Path) -> "Iterator[GatewayLiveServer]":
-    """The gateway of the file with its servers, on a thread of its own, for real clients; one for all tests of a module."""
+    """The gateway of the file with its servers, on a thread, for real clients; one for all tests of a module."""
     from gateway.testing.live import GatewayLiveServer
 
     with GatewayLiveServer(gateway_config) as server:
