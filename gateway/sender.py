@@ -1,5 +1,6 @@
 """How code that has no scope sends an event: a Django view, a signal handler, a task, a command."""
 
+import os
 from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -22,6 +23,8 @@ class Keeper(Protocol):
 
 current_keeper: ContextVar[Keeper | None] = ContextVar("current_keeper", default=None)
 """Set while a handler runs on a route with a policy."""
+
+os.register_at_fork(after_in_child=lambda: current_keeper.set(None))  # its "done" is said by the process before
 
 
 class Sender(Protocol):

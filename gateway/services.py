@@ -5,6 +5,7 @@ them in its context. Several gateways in one process do not see each other's ser
 context, such as a thread that the application started itself, finds those of the installed gateway.
 """
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -58,3 +59,12 @@ def install(services: Services) -> Services:
     """Let code in no gateway's context find ``services`` from now on. Return those that it found before."""
     before, _Process.services = _Process.services, services
     return before
+
+
+def _forget() -> None:
+    """Let a process that was forked find no gateway: the threads that run it are not in there."""
+    _Process.services = MappingProxyType({})
+    _current.set(_Process.services)  # a fork has one thread, which goes on in this context
+
+
+os.register_at_fork(after_in_child=_forget)

@@ -3,12 +3,24 @@
 import base64
 import hashlib
 import itertools
+import os
 import random
 import time
 
 _BITS = 30
-_number = itertools.count(random.getrandbits(_BITS))
-"""Starts at a random number, so that two processes do not make the same ids."""
+
+
+class _Process:
+    numbers = itertools.count(random.getrandbits(_BITS))
+    """They start at a random number, so that two processes do not make the same ids."""
+
+
+def _start_elsewhere() -> None:
+    """A process that was forked would make the ids of its parent and of its siblings."""
+    _Process.numbers = itertools.count(random.getrandbits(_BITS))
+
+
+os.register_at_fork(after_in_child=_start_elsewhere)  # after random's own, which seeds it anew
 
 
 def new_id() -> str:
@@ -17,7 +29,7 @@ def new_id() -> str:
     In an index, ids of the same time are together, and later ones come after earlier ones; random ids would halve the
     rate of a store.
     """
-    return id_of(int(time.time()), next(_number))
+    return id_of(int(time.time()), next(_Process.numbers))
 
 
 def part_of(event: str, part: str) -> str:

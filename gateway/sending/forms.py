@@ -23,6 +23,7 @@ def waiting(make: Callable[P, Message[R]]) -> Callable[P, R]:
         with sending() as sender:
             return make(*args, **kwargs).send(sender)
 
+    helper.__module__ = "gateway"  # a task queue finds a function again by its module and its name
     return helper
 
 
@@ -36,4 +37,5 @@ def awaited(make: Callable[P, Message[R]]) -> Callable[P, Coroutine[Any, Any, R]
         with sending() as sender:
             return await make(*args, **kwargs).asend(sender)
 
+    helper.__module__ = "gateway.aio"
     return helper

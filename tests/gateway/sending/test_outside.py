@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import socket
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from gateway.config.diagnostics import ConfigErrors
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.layers.origins import origin
-from gateway.sender import sender
+from gateway.sender import current_keeper, runs_here, sender
 from gateway.sending.outside import config_file
 from gateway.store import Outgoing, engine_of
 from protocols.errors import LocalProtocolError
@@ -131,6 +132,8 @@ def test_both_forms_have_the_arguments_and_the_words_of_one_function() -> None:
         sync, awaited = getattr(gateway, name), getattr(aio, name)
         assert sync.__doc__ == awaited.__doc__
         assert sync.__name__ == awaited.__name__ == name
+        for each in (sync, awaited):
+            assert resolve_name(f"{each.__module__}:{each.__qualname__}") is each, "task queues find it by its name"
 
 
 WRONG: dict[str, tuple[list[tuple[str, str]], Any, type[Exception], str]] = {
@@ -293,6 +296,35 @@ def test_a_process_that_was_forked_sends_too(folder: Path) -> None:
     child.join(20)
     assert child.exitcode == 0
     assert [item.recipient for item in kept(folder)] == ["parent", "child"]
+
+
+def test_workers_that_were_forked_make_ids_of_their_own(folder: Path) -> None:
+    """With the same id, all but the first would be taken for a repetition, and be lost."""
+    first = publish("parent", "x")
+    with multiprocessing.get_context("fork").Pool(3) as pool:
+        ids = pool.starmap(publish, [(f"child/{number}", "x") for number in range(12)], chunksize=4)
+    assert sorted(item.message for item in kept(folder)) == sorted({first, *ids})
+    assert len(ids) == 12
+
+
+def test_what_is_forked_from_a_gateways_process_sends_as_another_process_does(folder: Path) -> None:
+    """The loop of the gateway does not run there, and nobody asks the copy of its handler what it has kept."""
+
+    class Forgetful:
+        def keep(self, event: Any) -> str:
+            return "kept in a copy"
+
+    with installed({sender: DirectSender({}, OutgoingServers({}, {}), None)}):
+        token = current_keeper.set(Forgetful())
+        try:
+            child = multiprocessing.get_context("fork").Process(target=publish, args=("child", "x"))
+            child.start()
+        finally:
+            current_keeper.reset(token)
+        child.join(20)
+        assert child.exitcode == 0
+        assert runs_here()
+    assert [item.recipient for item in kept(folder)] == ["child"]
 
 
 def test_a_gateway_that_runs_is_told_at_once(folder: Path) -> None:
