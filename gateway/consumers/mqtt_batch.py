@@ -143,10 +143,13 @@ class MqttBatchMethods(MqttConnection[R]):
             if len(messages) == 1:  # of more they are tried one by one
                 failed_with(error, messages[0].topic)
             raise
+        else:
+            if held is not None:
+                held.give(messages)
         finally:
             current_keeper.reset(token)
-        if held is not None:
-            held.give(messages)
+            if held is not None:
+                held.end()
         for event in sent:
             await checkpoint()  # a connection that is not our server's may take them all without one
             await _publish(messages, event)
@@ -167,9 +170,13 @@ class _Held:
         self._events.append(event)
         return self._event_id
 
+    def end(self) -> None:
+        """Keep nothing more: the handler has ended."""
+        self._over = True
+
     def give(self, messages: Sequence[MqttMessage]) -> None:
         """Let it leave with the first message that is not deferred. If all are, the handler sends it again."""
-        self._over = True
+        self.end()
         keepers = [message.keeper for message in messages if message.verdict["type"] != "mqtt.defer" and message.keeper]
         for event in self._events:
             any(keeper.keep(event) is not None for keeper in keepers)

@@ -126,6 +126,8 @@ class HttpCommunicator(ApplicationCommunicator):
     ) -> None:
         """``json`` is sent as the body. Unless ``raise_request_exception``, an exception that the application's
         framework has answered with 500 is that response. ``root_path`` is the setting of the server."""
+        if json is not None and body:
+            raise TypeError("HttpCommunicator takes body or json, one of them")
         self.body = as_json(json) if json is not None else body
         if not isinstance(self.body, bytes):
             raise TypeError(f"the body is {type(body).__name__}; write bytes, or json=")

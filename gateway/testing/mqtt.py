@@ -5,6 +5,7 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any, ClassVar, Literal
 
+from gateway.consumers import message_arguments
 from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.outbox import Publication, publication
 from gateway.testing.recorded import RecordedRun
@@ -12,7 +13,7 @@ from gateway.testing.surroundings import Surroundings
 from protocols.asgi import Application, HostPort, MQTTScope, MQTTWill
 from protocols.errors import LocalProtocolError
 from protocols.event_id import new_id
-from protocols.events import Event
+from protocols.events import Event, checked
 from protocols.mqtt import events
 from protocols.mqtt.scope import mqtt_scope
 
@@ -131,12 +132,14 @@ class MqttCommunicator(ApplicationCommunicator):
         dup: bool = False,
         properties: dict[str, Any] | None = None,
     ) -> int | None:
-        """Publish a message without waiting. Returns its id, for :meth:`receive_ack`; None at QoS 0."""
+        """Publish a message without waiting. Returns its id, for :meth:`receive_ack`; None at QoS 0. Raises what a
+        publication of yours would for what no device can send."""
+        data = message_arguments.publication("publish", topic, payload, qos, retain, properties)
+        checked(events.CHECKS, events.publication(topic, data, qos, retain, properties))
         id_ = next(self._ids) if qos else None
         run = self._begun()
         if id_ is not None and isinstance(run, _Connection):
             run.waiting.add(id_)
-        data = payload.encode() if isinstance(payload, str) else payload
         keys = {"topic": topic, "payload": data, "qos": qos, "retain": retain, "dup": dup, "id": id_}
         if qos == 2 and self.scope["role"] == "server":
             keys["event"] = new_id()

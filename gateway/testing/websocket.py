@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from gateway.consumers import arguments
 from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.recorded import RecordedRun
 from gateway.testing.request import Headers, request_scope
@@ -75,8 +76,11 @@ class WebsocketCommunicator(ApplicationCommunicator):
         if (text_data is None) == (bytes_data is None):
             raise TypeError("send_to takes text_data or bytes_data, one of them")
         if text_data is not None:
+            arguments.name("send_to", "text_data", text_data, "text; send_json_to sends other values as JSON")
             await self.send_input({"type": "websocket.receive", "text": text_data})
         else:
+            if not isinstance(bytes_data, bytes):
+                raise arguments.wrong("send_to", "bytes_data", bytes_data, "bytes")
             await self.send_input({"type": "websocket.receive", "bytes": bytes_data})
 
     async def send_json_to(self, data: Any) -> None:

@@ -190,6 +190,37 @@ async def test_what_a_batch_sends_leaves_with_a_message_that_is_done(
     assert len(await store.outgoing()) == mails
 
 
+async def test_a_task_that_outlives_a_batch_that_failed_sends_for_itself(
+    store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    failed, tasks = asyncio.Event(), set()
+
+    async def late() -> None:
+        await failed.wait()
+        await aio.send_text("+447700900123", "late", via="texts")
+
+    class Failing(AsyncMqttBatchConsumer):
+        async def receive_batch(self, messages: Sequence[MqttMessage]) -> None:
+            tasks.add(asyncio.create_task(late()))
+            raise ValueError
+
+    await store.put_all([stored("m0", b"x")])
+    with delivering(store) as here, sending(Outlet(), here) as direct:
+        direct.start()
+        worker = Worker(here, guarded(Failing.as_asgi(), Policy(attempts=1), "r"), {})
+        worker.start()
+
+        async def is_dead() -> bool:
+            return (await store.counts()).dead == 1
+
+        await until(is_dead)
+        failed.set()
+        await asyncio.gather(*tasks)
+        await worker.stop(5.0)
+    assert [item.recipient for item in await store.outgoing()] == ["+447700900123"]
+
+
 async def test_a_thread_that_outlives_its_handler_sends_for_itself(store: SQLiteStore) -> None:
     """What it sends is not lost with an attempt that has ended."""
     go_on, done = threading.Event(), threading.Event()

@@ -153,3 +153,8 @@ def test_what_is_no_request() -> None:
         HttpCommunicator(mirror, "GET", b"/")
     with pytest.raises(TypeError, match="the body is str; write bytes, or json="):
         HttpCommunicator(mirror, "GET", "/", "text")
+
+
+async def test_a_request_has_one_body() -> None:
+    with pytest.raises(TypeError, match="body or json, one of them"):
+        HttpCommunicator(mirror, "POST", "/", b"a", json={"b": 1})

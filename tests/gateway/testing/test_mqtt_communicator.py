@@ -131,3 +131,13 @@ async def test_the_application_disconnects() -> None:
         await device.send_message("a", qos=0)
         assert (await device.receive_output())["reason_code"] == 0x8D
         await device.wait()
+
+
+async def test_what_no_device_can_publish_is_an_error_of_the_test() -> None:
+    number: Any = 21.5
+    async with MqttCommunicator(MqttConsumer) as device:
+        await device.connect()
+        with pytest.raises(TypeError, match=r"publish: payload is a float; write bytes or text, such as str\(value\)"):
+            await device.publish("a", number)
+        with pytest.raises(LocalProtocolError, match=r"without \+ and #"):
+            await device.publish("a/#", "x")

@@ -91,3 +91,12 @@ async def test_one_of_text_and_bytes() -> None:
     for given in ({}, {"text_data": "a", "bytes_data": b"b"}):
         with pytest.raises(TypeError, match="one of them"):
             await room.send_to(**given)
+
+
+async def test_what_a_browser_cannot_send_is_an_error_of_the_test() -> None:
+    room = WebsocketCommunicator(router, "/rooms/hall/")
+    values: Any = ({"a": 1}, "a")
+    with pytest.raises(TypeError, match="send_to: text_data is a dict; write text; send_json_to sends other values"):
+        await room.send_to(values[0])
+    with pytest.raises(TypeError, match="send_to: bytes_data is a str; write bytes"):
+        await room.send_to(bytes_data=values[1])
