@@ -16,6 +16,8 @@ _WORDS = (
 _SECRET = re.compile(rf"(?!dkim-|arc-).*(?:{_WORDS})", re.IGNORECASE | re.DOTALL)
 """The name of a secret. A mail's signatures are none: they say who wrote it."""
 _NAME = rf"[^\"'=&?;\s\\]{{0,40}}(?:{_WORDS})[^\"'=&?;\s\\]{{0,40}}"
+_EQUALS = r"=(?!=(?:[&\s]|\Z))"
+"""Not the padding of Base64: the letters of a Sec-WebSocket-Key are random, and may contain such a name."""
 _PART = rf"\bname=\"?(?P<name>{_NAME})\"?[^\r\n]{{0,99}}\r\n(?:[^\r\n]+\r\n){{0,9}}\r\n"
 _ESCAPED = r'(?:[^"\\]|\\\\(?:\\["\\]|[a-z/]))'
 """A character of a string of JSON that is itself in a string of JSON."""
@@ -24,14 +26,16 @@ _FIELDS = tuple(
     for pattern in (
         rf'(?P<before>"(?P<name>{_NAME})"\s{{0,9}}:\s{{0,9}}")(?P<value>(?:[^"\\]|\\.)+)',  # JSON
         rf'(?P<before>\\"(?P<name>{_NAME})\\"\s{{0,9}}:\s{{0,9}}\\")(?P<value>{_ESCAPED}+)',  # JSON in a string of JSON
-        rf"(?P<before>(?:^|[&?;\s])(?P<name>{_NAME})=)(?P<value>[^&\s\"'<>]+)",  # a form, a query, a link
+        rf"(?P<before>(?:^|[&?;\s])(?P<name>{_NAME}){_EQUALS})(?P<value>[^&\s\"'<>]+)",  # a form, a query, a link
         rf"(?P<before>{_PART})(?P<value>[^\r\n]+)",  # multipart/form-data
     )
 )
 """A secret within a text: what comes before it, its name, its value."""
 _FORM = re.compile(r"[^=&?;:/\s\"'<>{]{1,99}=[^\r\n]*\r?\n?\Z")
 """A text that is a form or a query as a whole: in its values, quotes and spaces are what they are."""
-_FORM_FIELD = re.compile(rf"(?P<before>(?:^|&)(?P<name>{_NAME})=)(?P<value>[^&\r\n]+)", re.IGNORECASE | re.ASCII)
+_FORM_FIELD = re.compile(
+    rf"(?P<before>(?:^|&)(?P<name>{_NAME}){_EQUALS})(?P<value>[^&\r\n]+)", re.IGNORECASE | re.ASCII
+)
 _OPENS = re.compile(rf'"(?P<name>{_NAME})"\s{{0,9}}:\s{{0,9}}[\[{{]', re.IGNORECASE | re.ASCII)
 """An array or an object of JSON that is a secret."""
 _STRING = re.compile(r'"(?P<value>(?:[^"\\]|\\.)*)(?P<after>"?(?:\s{0,9}:)?)', re.DOTALL)

@@ -62,6 +62,7 @@ def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
         {"authentication": {"spf": "pass"}, "client": ("127.0.0.1", 1234), "session_present": False},
         {"payload": b'{"celsius": 21.5, "author": "ann"}', "body": b"\xff\xfe\x00", "text": "hello & goodbye"},
         {"password": None, "token": "", "size": 5},
+        [(b"sec-websocket-key", b"vZQUorN5jOVgJWTFdyY11Q==")],
         {"payload": b'{"max_tokens": 5, "list": ["a"], "password": null}', "text": "a=1 & b='2' <c>"},
     ],
 )
