@@ -49,6 +49,8 @@ def tail(
         while follow:
             print_error("the gateway has ended; waiting for the next one")
             _wait_and_show(shown, places, {**request, "last": 0})
+        if why := shown.nothing(filtered=bool(type or route)):
+            print_error(why)
     except KeyboardInterrupt:
         return
     except ControlError as error:
@@ -60,6 +62,7 @@ class _Shown:
         self._follow = follow
         self._as_json = as_json
         self._any = False
+        self._remembers = True
         self._line = ArrivalLine(colours=has_colours(sys.stdout))
         self._stamp = stamp_for(None, sys.stdout)
 
@@ -78,8 +81,18 @@ class _Shown:
             self._print(answer["arrival"])
         elif missed := answer.get("missed"):
             print_error(f"{missed} missed: they came faster than they could be shown")
-        elif not (self._follow or self._any or answer.get("remembers", True)):
-            print_error("this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow")
+        elif "remembers" in answer:
+            self._remembers = answer["remembers"]
+
+    def nothing(self, *, filtered: bool) -> str:
+        """Return why nothing was shown; empty if something was."""
+        if self._any:
+            return ""
+        if not self._remembers:
+            return "this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow"
+        if filtered:
+            return "no arrival fits; gateway tail without --type and --route shows all"
+        return "nothing has arrived since the gateway started"
 
     def _print(self, facts: Mapping[str, Any]) -> None:
         if self._as_json:

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from own_services import installed
 from servers.command import run
 from servers.site import ROOT
@@ -37,11 +38,13 @@ FACTS: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def gateway(folder: Path) -> AsyncIterator[Arrivals]:
+async def gateway(folder: Path, *, remembers: bool = False) -> AsyncIterator[Arrivals]:
     (folder / "gateway.yaml").write_text(FILE)
-    here = Arrivals()
+    here, recent = Arrivals(), Recent()
     with installed({arrivals: here}):
-        serves = ControlServer(folder / "gateway.yaml", commands(Recent()))
+        if remembers:
+            recent.start()
+        serves = ControlServer(folder / "gateway.yaml", commands(recent))
         await serves.start()
         try:
             yield here
@@ -98,6 +101,19 @@ async def test_a_gateway_that_remembers_nothing_says_so(tmp_path: Path) -> None:
         done = await asyncio.to_thread(run, tmp_path, "tail")
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == "this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "nothing has arrived since the gateway started\n"),
+        (["--route", "elsewhere"], "no arrival fits; gateway tail without --type and --route shows all\n"),
+    ],
+)
+async def test_where_nothing_is_shown_it_says_why(tmp_path: Path, arguments: list[str], sentence: str) -> None:
+    async with gateway(tmp_path, remembers=True):
+        done = await asyncio.to_thread(run, tmp_path, "tail", *arguments)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", sentence)
 
 
 async def test_a_recording_goes_on_with_a_gateway_that_takes_over(tmp_path: Path) -> None:
