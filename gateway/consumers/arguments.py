@@ -37,8 +37,8 @@ def is_lazy(given: Any) -> bool:
 
 
 def text(helper: str, argument: str, given: Any, wanted: str = "text") -> Any:
-    """Return ``given`` unless it cannot be meant as text."""
-    if type(given) is not str and (given is None or isinstance(given, _NO_TEXT)):
+    """Return ``given`` unless it cannot be meant as text, as a function that was not called cannot."""
+    if type(given) is not str and (isinstance(given, _NO_TEXT) or not hasattr(given, "encode")):
         raise wrong(helper, argument, given, wanted)
     return given
 
