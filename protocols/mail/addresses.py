@@ -35,7 +35,9 @@ def check_address(text: str) -> str:
     """
     if text.lower() == "postmaster":
         return "postmaster"
-    local, _, domain = text.rpartition("@")
+    local, at, domain = text.rpartition("@")
+    if not at:
+        raise ValueError("there is no @ in it")
     if not 1 <= len(local.encode("utf-8", "replace")) <= MAX_LOCAL_PART:
         raise ValueError("the local part is missing or too long")
     if not (_ATOMS.fullmatch(local) or _QUOTED.fullmatch(local)):

@@ -73,7 +73,7 @@ def test_addresses(text: str, expected: str) -> None:
     ],
 )
 def test_what_is_no_address(text: str) -> None:
-    with pytest.raises(ValueError, match=r"local part|domain"):
+    with pytest.raises(ValueError, match=r"local part|domain|no @"):
         check_address(text)
 
 

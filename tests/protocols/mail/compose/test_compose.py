@@ -230,7 +230,7 @@ def test_a_mail_to_bcc_alone_has_a_field_that_says_so() -> None:
     ("values", "sentence"),
     [
         ({"to": ()}, "no recipient"),
-        ({"to": "ann"}, "'ann' is not a mail address"),
+        ({"to": "ann"}, "'ann' is not a mail address: there is no @ in it"),
         ({"to": "ann@x.org, bob@x.org"}, "is not a mail address"),
         ({"to": "ann@x.org\r\nBcc: eve@x.org"}, "is not a mail address"),
         ({"to": "a\nb <ann@x.org>\r\nBcc: <eve@x.org"}, "is not a mail address"),
