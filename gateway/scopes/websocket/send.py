@@ -3,6 +3,7 @@
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from http.client import responses
 from typing import Annotated, Any
 
 import aiohttp
@@ -37,7 +38,7 @@ class WebSocket:
                         await socket.send_str(text)
                     return taken("connected", "\n".join([text async for text in self._heard(socket)]))
             except aiohttp.WSServerHandshakeError as error:
-                return refused(f"refused: {error.status} {error.message}")
+                return refused(f"refused: {error.status} {responses.get(error.status, '')}".rstrip())
 
     async def _heard(self, socket: aiohttp.ClientWebSocketResponse) -> AsyncIterator[str]:
         with contextlib.suppress(TimeoutError):

@@ -82,6 +82,7 @@ MILLISECONDS = re.compile(r"\d+\.\d ms")
             "connected; ^chat/ -> send_handlers.Chat took it: accepted, N ms\nHELLO",
             0,
         ),
+        ("websocket /nowhere", "refused: 403 Forbidden; no route took it", 1),
         ("sms +447700900123 Hi", "200 OK; +44 -> send_handlers.Texts took it: accepted, N ms", 0),
         ("sms +33612345678 Salut", "200 OK; no route took it", 1),
         (
