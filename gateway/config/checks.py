@@ -208,7 +208,8 @@ def _unanswered(parsed: ParsedConfig, answered: set[str], by: str) -> Iterator[D
     carriers = _carrying(parsed)
     for name, kinds in _made(parsed).items():
         if not set(kinds) & answered and name not in carriers:
-            message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}"
+            instead = f"; write {kinds[0]}: MODULE.NAME there" if by == "routes" else ""
+            message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}{instead}"
             yield parsed.document.at_key(("servers", name), message)
 
 
