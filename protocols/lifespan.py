@@ -88,6 +88,12 @@ class Lifespan:
             await self._tasks.cancel()
             raise StartupFailed(f"no answer to lifespan.startup within {self.timeout:g} s")
 
+    @property
+    def failure(self) -> str:
+        """Why the shutdown failed. Empty if it has not."""
+        run = self._run
+        return "" if run is None else run.failure or ("" if run.error is None else repr(run.error))
+
     async def shutdown(self) -> None:
         """Send ``lifespan.shutdown`` and wait for the end, at most ``timeout`` seconds. A failure is one log line.
 

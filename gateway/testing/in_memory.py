@@ -99,6 +99,8 @@ class InMemoryGateway:
     # Its life.
 
     async def __aenter__(self) -> Self:
+        if self._running is not None:
+            raise RuntimeError(f"{self.file} runs already; the fixture starts it for an async def test")
         running = RunningGateway(self._sandboxed())
         self._before = install(running.gateway.services)
         self._deaf = running.gateway.services[arrivals].listen(self.arrivals.append)
@@ -114,8 +116,11 @@ class InMemoryGateway:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         running, self._running = self._running, None
-        if running is not None:
-            await self._end(running)
+        if running is None:
+            return
+        await self._end(running)
+        if error is None and (failure := running.gateway.lifespan.failure):
+            raise RuntimeError(f"the application's shutdown failed: {failure}")
 
     async def _end(self, running: RunningGateway) -> None:
         install(self._before)

@@ -112,7 +112,11 @@ class GatewayLiveServer:
         self.run(self.gateway.move_time(delta), START)
 
     def run(self, coroutine: Coroutine[Any, Any, T], timeout: float = START) -> T:
-        """Run ``coroutine`` on the gateway's loop, and return what it returns."""
+        """Run ``coroutine`` on the gateway's loop, and return what it returns. Raises RuntimeError if that does not
+        run."""
+        if not self._thread.is_alive():
+            coroutine.close()
+            raise RuntimeError(f"{self.gateway.file} is not running: write with GatewayLiveServer(...) as server: ...")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
     @property

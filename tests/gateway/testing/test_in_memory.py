@@ -1,6 +1,7 @@
 """The gateway of a file, in memory: its policies hold, time can be moved, and nothing leaves."""
 
 import asyncio
+import logging
 import sys
 import threading
 from collections.abc import AsyncIterator
@@ -236,6 +237,34 @@ async def test_the_lifespan_s_state_the_layer_and_the_webhook(gateway: InMemoryG
         ("GET /nothing", "", "404"),
         ("POST /hook", "servers.texts", "403"),
     ]
+
+
+async def test_it_is_started_once(gateway: InMemoryGateway) -> None:
+    with pytest.raises(RuntimeError, match=r"gateway\.yaml runs already; the fixture starts it"):
+        async with gateway:
+            pass
+    assert (await gateway.http("GET", "/nothing").get_response()).status == 404, "it goes on"
+
+
+@pytest.mark.parametrize("crash", ['raise ValueError("closing")', 'await send({"type": "lifespan.shutdown.failed"})'])
+async def test_a_shutdown_that_fails_is_an_error_of_the_test(
+    file: Path, crash: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.CRITICAL)
+    write(file.parent, "servers: {web: {protocol: http}}\napplication: in_memory_handlers.application\n")
+    (file.parent / "in_memory_handlers.py").write_text(
+        "async def application(scope, receive, send):\n"
+        "    await receive()\n"
+        '    await send({"type": "lifespan.startup.complete"})\n'
+        "    await receive()\n"
+        f"    {crash}\n"
+    )
+    with pytest.raises(RuntimeError, match="the application's shutdown failed: "):
+        async with InMemoryGateway(file):
+            pass
+    with pytest.raises(KeyError, match="of the test"):
+        async with InMemoryGateway(file):
+            raise KeyError("of the test")
 
 
 async def test_an_application_in_python_with_a_lifespan(file: Path) -> None:

@@ -136,3 +136,10 @@ def test_two_beside_each_other_and_one_that_cannot_start(server: GatewayLiveServ
     broken.gateway._made.servers.named("web").listener.bind = "unix:/nowhere/at/all.sock"
     with pytest.raises(BindError), broken:
         pass
+
+
+def test_one_that_does_not_run_is_named(file: Path) -> None:
+    with GatewayLiveServer(file) as server:
+        pass
+    with pytest.raises(RuntimeError, match=r"gateway\.yaml is not running: write with GatewayLiveServer"):
+        server.settle()
