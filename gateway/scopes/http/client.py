@@ -1,6 +1,7 @@
 """A client of this machine's own http servers."""
 
 import socket
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
@@ -47,4 +48,7 @@ def url_at(peer: Peer, path: str) -> str:
 async def answer_to(request: Any) -> Sent:
     async with request as response:
         text = await response.text(errors="replace")
-        return Sent(response.status < 400, f"{response.status} {response.reason}", text)
+        sent = Sent(response.status < 400, f"{response.status} {response.reason}", text)
+        if response.history:  # redirects, which were followed, have arrived as well
+            return replace(sent, arrives_as={"verdict": str(response.status)})
+        return sent

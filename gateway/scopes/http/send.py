@@ -26,7 +26,7 @@ class HTTP:
         client = Client(peer)
         async with client.session() as session:
             sent = await answer_to(session.request(self.method, url_at(peer, self.path), data=self.body or None))
-        return replace(sent, arrives_as={"event": "http.request", "who": client.address})
+        return replace(sent, arrives_as={"event": "http.request", "who": client.address, **sent.arrives_as})
 
 
 def http(

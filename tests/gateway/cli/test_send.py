@@ -17,6 +17,10 @@ HANDLERS = """
 from gateway import AsyncEmailConsumer, AsyncMqttConsumer, AsyncSMSConsumer, AsyncWebsocketConsumer
 
 async def shop(scope, receive, send):
+    if scope["path"] == "/shop/old":
+        await send({"type": "http.response.start", "status": 302, "headers": [(b"location", b"/shop")]})
+        await send({"type": "http.response.body"})
+        return
     await send({"type": "http.response.start", "status": 200})
     await send({"type": "http.response.body", "body": b"open"})
 
@@ -76,6 +80,7 @@ MILLISECONDS = re.compile(r"\d+\.\d ms")
         ("mqtt kept 21.5", "acknowledged; kept -> send_handlers.Sensors took it: stored, N ms", 0),
         ("mqtt elsewhere 21.5", "acknowledged; no route took it", 1),
         ("http /shop", "200 OK; ^shop -> send_handlers.shop took it: 200, N ms\nopen", 0),
+        ("http /shop/old", "200 OK; ^shop -> send_handlers.shop took it: 200, N ms\nopen", 0),
         ("http /nowhere", "404 Not Found; no route took it\nNot Found", 1),
         (
             "websocket /chat/ hello --quiet 0.2",
