@@ -62,7 +62,7 @@ class Supervisor:
         acts: dict[str, Callable[[], Awaitable[None] | None]] = {
             "changed": lambda: self._change(message["paths"]),
             "imported": lambda: self._note(version, message["files"]),
-            "watch": lambda: self._learn(message),
+            "watch": lambda: self._learn(version, message),
             "ready": self._promote,
             "ended": lambda: self._forget(version, message["code"]),
             "stop": self._stop,
@@ -74,7 +74,9 @@ class Supervisor:
         self._changed |= paths
         await self._begin()
 
-    def _learn(self, message: Message) -> None:
+    def _learn(self, version: Version | None, message: Message) -> None:
+        if version is not None:
+            version.is_importing = False
         self._modules = message["modules"]
         self._watch(Watched.of(message))
 
@@ -156,7 +158,10 @@ class Supervisor:
         if self._standby is not None:
             self._standby.kill()
         for each in self._versions():
-            each.stop() if self._signals == 1 else each.force()
+            if each.is_importing:  # it hears nothing, for as long as a module takes, and has nothing to finish
+                each.kill()
+            else:
+                each.stop() if self._signals == 1 else each.force()
 
     def _print(self, text: str) -> None:
         """Tell the operator what becomes of a mistake, which the version itself has explained."""

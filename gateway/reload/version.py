@@ -32,6 +32,8 @@ class Version:
     def __init__(self, process: asyncio.subprocess.Process, end: socket.socket, tell: Tell) -> None:
         self.imported: frozenset[Path] = frozenset()
         """What it has imported before :meth:`begin` that is the user's own: a scope type that is being developed."""
+        self.is_importing = False
+        """Whether it imports the application now."""
         self._process = process
         self._channel = Channel(end)
         self._tell = tell
@@ -66,6 +68,7 @@ class Version:
 
     def begin(self, changed: Collection[Path]) -> None:
         """Let it import the application, because of what ``changed``, and serve."""
+        self.is_importing = True
         self._channel.send({"do": "begin", "changed": sorted(map(str, changed)), "at": time.time()})
 
     def resume(self) -> None:

@@ -65,3 +65,13 @@ def test_a_second_signal_ends_it_at_once(start: Start) -> None:
         run.process.terminate()
         assert run.process.wait(20) == 1
     assert run.group() == []
+
+
+def test_no_module_that_takes_long_holds_up_the_end(start: Start) -> None:
+    run = start(FILES)
+    run.answers("ok")
+    run.write("ended_handlers.py", 'import time\nprint("HANGING", flush=True)\ntime.sleep(3600)\n')
+    run.says("HANGING")
+    run.process.terminate()
+    assert run.process.wait(20) == 0
+    assert run.group() == []
