@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
+from gateway.consumers.header_fields import header_fields
 from protocols.asgi import HostPort, HTTPScope
 from protocols.http.scope import extensions_of, http_scope
 
@@ -34,7 +35,7 @@ def request_scope(
     ``root_path`` is the setting of the server."""
     if not isinstance(path, str):
         raise TypeError(f"the path is {type(path).__name__}; write text, such as /chat/")
-    given = pairs(headers)
+    given = pairs(header_fields("request", headers or ()))
     names = {name for name, _ in given}
     added = [field for field in pairs([("host", HOST), *own]) if field[0] not in names]
     return http_scope(

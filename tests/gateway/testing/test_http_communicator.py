@@ -158,3 +158,11 @@ def test_what_is_no_request() -> None:
 async def test_a_request_has_one_body() -> None:
     with pytest.raises(TypeError, match="body or json, one of them"):
         HttpCommunicator(mirror, "POST", "/", b"a", json={"b": 1})
+
+
+async def test_headers_are_a_dict_or_pairs() -> None:
+    wrong: Any = {"headers is a str; write a dict": "x: y", "an item of headers is": [("x",)], "of 'x'": {"x": None}}
+    for said, given in wrong.items():
+        with pytest.raises(TypeError, match=f"request: .*{said}"):
+            HttpCommunicator(mirror, "GET", "/", headers=given)
+    assert (b"x-n", b"1") in HttpCommunicator(mirror, "GET", "/", headers={"X-N": 1}).scope["headers"]
