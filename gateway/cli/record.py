@@ -14,6 +14,8 @@ from gateway.recording.entry import Entry
 from gateway.recording.file import Full, Writer
 from protocols.units import parse_duration, parse_size
 
+LEAST = 1024
+"""Bytes that a file has to have room for: the line about itself, and something that arrives."""
 For = Annotated[str, typer.Option("--for", metavar="TIME", help="How long, such as 90s, 10m, 1h.")]
 Size = Annotated[str, typer.Option("--size", metavar="SIZE", help="The most that the file may have, such as 10MiB.")]
 
@@ -33,6 +35,8 @@ def record(
     path = file.absolute()
     recorder = _Recorder(_parsed(parse_duration, "--for", seconds))
     most = _parsed(parse_size, "--size", size)
+    if most < LEAST:
+        raise typer.BadParameter(f"{size} is too small for a recording; write 1KiB or more", param_hint="--size")
     try:
         with Conversation(control_places(config), {"do": "record"}) as conversation, Writer(path, most) as writer:
             why = recorder.copy(conversation, writer)

@@ -133,6 +133,13 @@ async def test_a_recording_goes_on_with_a_gateway_that_takes_over(tmp_path: Path
     assert said(tmp_path).splitlines() == ["recording; Ctrl+C ends it", "2 arrivals in new; the gateway has ended"]
 
 
+def test_no_recording_begins_for_which_there_is_no_room(tmp_path: Path) -> None:
+    done = run(tmp_path, "record", "new", "--size", "10")
+    assert done.returncode == 2
+    assert "10 is too small for a recording; write 1KiB or more" in done.stderr
+    assert not (tmp_path / "new").exists()
+
+
 async def test_a_recording_ends_with_its_size(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here, command(tmp_path, "record", "new", "--size", "2KiB") as record:
         await until(lambda: bool(here._listeners))
