@@ -87,11 +87,16 @@ schema: install
 peers:
 	@PATH=$$PATH:/usr/sbin .ci/peers
 
+# After ten thousand others in one process, uvloop was seen twice to wait for ever for its own threads at the end of one of these, which
+# were idle; alone they end.
+ALONE := tests/gateway/runtime/test_replace_peers.py
+
 # Tests wait for servers more than they calculate: more of them than cores.
 # Compiled first: where PYTHONDONTWRITEBYTECODE is set, every daemon that a test starts would do it again.
 test: install peers check
 	@$(BIN)/python -m compileall -q gateway protocols
-	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --durations 15
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest -n $(or $(WORKERS),$(shell expr $$(nproc) \* 2)) --dist loadfile --max-worker-restart 0 --durations 15 --ignore $(ALONE)
+	PATH=$$PATH:/usr/sbin $(BIN)/python -m pytest $(ALONE)
 
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers

@@ -110,9 +110,11 @@ def test_to_build_changes_nothing_of_the_process(tmp_path: Path) -> None:
     other = {"port": 1303, "console": 1304, "level": "error", "attempts": 3, "format": "text"}
     build_from(EVERYTHING % one)  # which imports what they need
     before, files = state_of_the_process(), sorted(tmp_path.rglob("*"))
+    threads = set(threading.enumerate())
     for facts in (one, other, one):
         build_from(EVERYTHING % facts)
         assert state_of_the_process() == before
+        assert set(threading.enumerate()) <= threads, "those of tests before this one may have ended"
     assert sorted(tmp_path.rglob("*")) == files
 
 
@@ -130,7 +132,6 @@ def state_of_the_process() -> dict[str, Any]:
         "warnings": list(warnings.filters),
         "signals": {each: signal.getsignal(each) for each in signal.Signals},
         "timers": (signal.getitimer(signal.ITIMER_REAL)[0], signal.getitimer(signal.ITIMER_VIRTUAL)[0]),
-        "threads": threading.enumerate(),
         "descriptors": sorted(os.listdir("/proc/self/fd")),
         "limits": resource.getrlimit(resource.RLIMIT_NOFILE),
         "streams": (sys.stdin, sys.stdout, sys.stderr),
