@@ -2,13 +2,26 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import gc
+import warnings
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from amqtt.broker import Broker
 from client_desk import LIMIT, App, client, ready
 from servers.ports import free_port
 from waiting import until
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")  # amqtt leaves connections open
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _nothing_left_for_other_tests() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        gc.collect()
+
 
 ANYBODY = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
 
