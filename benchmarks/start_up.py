@@ -81,7 +81,7 @@ def _cost(process: "subprocess.Popen[bytes]") -> Cost:
 
 
 def peers(folder: Path) -> dict[str, tuple[Start, Start]]:
-    """What is started -> ours, and uvicorn's."""
+    """Return, by the name of what is started, how the gateway and how uvicorn start it."""
     ours, theirs, handler = free_port(), free_port(), folder / "handler"
     handler.mkdir()
     (handler / "hello.py").write_text(HANDLER)

@@ -114,7 +114,8 @@ class _Runs:
         return self._watches[run]
 
     def _new(self, run: AppRun) -> Watch | None:
-        """None: an attempt at a message, which is below another run or from the store; a lifespan; nobody listens."""
+        """Return a new watch. Return None if nobody listens, for a lifespan, and for an attempt at a message, which is
+        observed elsewhere."""
         scope: Any = run.scope
         kind, here = scope_kinds().get(scope["type"]), arrivals.get()
         if kind is None or here not in self._watched or "delivery" in (scope.get("extensions") or ()):

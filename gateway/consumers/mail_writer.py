@@ -148,7 +148,7 @@ class MailWriter:
         return self._written(replace(mail, to=to, subject=subject), _REPLIED, message_id, ids, answers=ids[-1:])
 
     def send(self, mail: NewMail) -> WrittenMail:
-        """Write a mail that is no answer."""
+        """Write a mail that does not answer another one."""
         return self._written(mail.rendered(), SENT, self._next_id(mail))
 
     def forward(self, mail: NewMail, *, inline: bool) -> WrittenMail | None:

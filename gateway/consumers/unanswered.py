@@ -1,6 +1,6 @@
 """Tells of a method that has returned and left its peer waiting: ``accept``, an acknowledgement, a response is missing.
 
-It costs a timer only where something is missing when the method returns. What is answered later, by a task say, is
+A timer is needed only if the answer is missing when the method returns. What is answered later, by a task say, is
 never told of if that takes less than `PATIENCE`.
 """
 

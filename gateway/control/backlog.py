@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """Keeps items until they are taken. Where there is no room for one, it is counted and forgotten."""
+    """Keeps items until they are taken. An item for which there is no room is dropped and counted."""
 
     def __init__(self, room: int) -> None:
         self.room = room

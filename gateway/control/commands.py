@@ -114,7 +114,7 @@ def _entry(arrival: Arrival) -> Entry:
 
 
 def _fits(scope_type: str, route: str, target: str, request: Request) -> bool:
-    """Return whether an arrival is one that the request asks for."""
+    """Return whether the request asks for this arrival."""
     wanted, text = request.get("type"), request.get("route")
     if wanted and scope_type != wanted:
         return False

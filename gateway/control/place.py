@@ -27,7 +27,7 @@ def sockets(beside: Path) -> list[Path]:
 
 
 def socket_path(beside: Path) -> Path:
-    """Return a path beside the file of that name for the socket of this process. There is no file of that name yet."""
+    """Return a free path for the socket of this process, in the folder of ``beside``."""
     own = str(os.getpid())
     number = 1
     while (path := beside.with_name(f"{beside.name}.{own}{_SUFFIX}")).exists():  # of a process in another container

@@ -50,7 +50,7 @@ class Seen:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
-            raise NotImplementedError
+            raise NotImplementedError  # ASGI's way to say that an application has no lifespan
         self.scope = scope
         await receive()
         answers: Any = {
