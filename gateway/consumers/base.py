@@ -10,9 +10,19 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from gateway.consumers import message_arguments
-from gateway.consumers.hooks import Call, check, check_layer_events, does_all_itself, is_plain, require, writes
+from gateway.consumers.hooks import (
+    Call,
+    check,
+    check_layer_events,
+    check_no_generators,
+    does_all_itself,
+    is_plain,
+    require,
+    writes,
+)
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
+from gateway.consumers.returned import is_message_id, tell_returned
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
@@ -131,6 +141,10 @@ class Consumer(Generic[R]):
     mail or text that did not finish has not accepted it."""
     asks: Mapping[str, Asked] = {}
     """Types of the events whose senders wait for an answer. If it is missing after the method, the log has a line."""
+    instead: ClassVar[Mapping[str, Asked]] = {}
+    """By event type, what a method can call in place of returning a value, which nobody gets."""
+    _told_returned: ClassVar[set[str]] = set()
+    """Types of the events whose methods have returned a value, which is told once for each class."""
     _ends: ClassVar[frozenset[str]] = frozenset(_DISCONNECTS)
     _last: ClassVar[frozenset[str]] = _ends
     """Types of the last event of a scope, unless that says ``more_body``."""
@@ -161,6 +175,8 @@ class Consumer(Generic[R]):
         marked = {getattr(member, "layer_event", None): member for member in members if callable(member)}
         cls._layer_handlers = {kind: method for kind, method in marked.items() if kind is not None}
         check_layer_events(cls, cls._layer_handlers, cls.received)
+        cls._told_returned = set()
+        check_no_generators(cls, cls._called())
         if cls._layer_handlers:  # one of them may respond, when the time has come
             cls.asks = {kind: asked for kind, asked in cls.asks.items() if kind != "http.request"}
         cls._last = cls._ends | {kind for kind, end in _WHOLE.items() if end not in cls._handlers}
@@ -300,6 +316,17 @@ class Consumer(Generic[R]):
         """Return the method that answers events of the type ``kind``, and how its answer is written."""
         return self.asks[kind]
 
+    def _tell_returned(self, scope: Any, kind: str, result: Any) -> None:
+        """Log one line if ``result`` is dropped; later ones of the same method are like the first."""
+        if kind in self._told_returned or is_message_id(result):
+            return
+        self._told_returned.add(kind)
+        if (marked := self._layer_handlers.get(kind)) is not None:
+            name, instead = marked.__name__, ""
+        else:
+            name, instead = self.instead.get(kind) or Asked(kind.partition(".")[2], "")
+        tell_returned(scope, self.method(kind, name), result, instead)
+
     async def _last_event(self, receive: Receive) -> Any:
         """Return the disconnect, which may be behind events that are no longer handled."""
         scope_type = self.scope["type"]
@@ -334,7 +361,8 @@ class Consumer(Generic[R]):
         """Call the method for ``event``. Subclasses add the steps that their protocol needs."""
         handler = self._handlers.get(event["type"]) or self._layer_handlers.get(event["type"])
         if handler is not None:
-            await self._call(handler, event)
+            if (result := await self._call(handler, event)) is not None:
+                self._tell_returned(self.scope, event["type"], result)
         elif not event["type"].endswith(".disconnect"):
             raise LookupError(f"{type(self).__name__} has no method for {event['type']}")
 
@@ -500,7 +528,7 @@ RAW = {
 class AsyncConsumer(AsyncForm):
     """Raw events, one ``async`` method per event type (``websocket_receive`` for ``websocket.receive``)."""
 
-    asks = RAW
+    asks = instead = RAW
     _required = METHODS
 
     async def send(self, event: Any) -> None:
@@ -511,7 +539,7 @@ class AsyncConsumer(AsyncForm):
 class SyncConsumer(SyncForm):
     """Raw events, one method per event type, called on a thread."""
 
-    asks = RAW
+    asks = instead = RAW
     _required = METHODS
 
     def send(self, event: Any) -> None:

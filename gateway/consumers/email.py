@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, SyncForm
+from gateway.consumers.base import Asked, AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import NO_EXTRAS, Extras, extras
 from gateway.consumers.reply import ReplyMethods, Write
@@ -36,6 +36,7 @@ class EmailMethods(ReplyMethods[R, S]):
 
     scope: EmailScope
 
+    instead = {"email.receive": Asked("receive", "self.reply(text)")}
     _hooks = {"receive": Call(more=True)}
     _required = ("receive", "email_receive")
 

@@ -42,6 +42,14 @@ def check_layer_events(consumer: type, marked: Iterable[str], received: Iterable
         raise TypeError(f"{consumer.__name__}: @layer_event({kind!r}) is an event of the peer; choose another type")
 
 
+def check_no_generators(consumer: type, methods: Mapping[str, Callable[..., Any]]) -> None:
+    """Raise TypeError for a method with a ``yield``: a call of it runs none of its lines."""
+    for name, method in methods.items():
+        if inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+            where = f"{consumer.__name__}.{name} (line {method.__code__.co_firstlineno})"
+            raise TypeError(f"{where} has a yield, so calling it runs none of it; call a helper instead of yield")
+
+
 def writes(consumer: type, name: str) -> bool:
     """Whether the class has a method ``name`` of its own."""
     method = getattr(consumer, name, None)

@@ -4,7 +4,7 @@ import json
 from typing import Any, TypeVar
 
 from gateway.consumers import arguments
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call
 from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send
@@ -18,6 +18,7 @@ class HttpMethods(Consumer[R]):
 
     scope: HTTPScope
 
+    instead = {"http.request": Asked("handle", "self.respond(body)")}
     _hooks = {"handle": Call(("body",)), "disconnect": Call(())}
     _required = ("handle", "http_request")
 

@@ -45,6 +45,7 @@ OF_A_CONNECTION = {
     "unsubscribe": Call(("filters",)),
     "authenticate": Call(("data",)),
 }
+_PUBLISH = "self.publish(topic, payload), or self.reply(payload) to a message with a response topic"
 TAKEN: Mapping[str, Any] = {"type": "mqtt.ack"}
 
 
@@ -64,6 +65,7 @@ class MqttConnection(Consumer[R]):
         "mqtt.connect": Asked("connect", "self.accept() or self.reject()"),
         "mqtt.auth": Asked("authenticate", "self.challenge(), self.accept() or self.reject()"),
     }
+    instead = asks
     _hooks = OF_A_CONNECTION
 
     _accepted = False
@@ -258,6 +260,7 @@ class MqttMethods(MqttConnection[R]):
 
     _hooks = {**OF_A_CONNECTION, "receive": Call(("topic", "payload"), more=True)}
 
+    instead = {**MqttConnection.asks, "mqtt.receive": Asked("receive", _PUBLISH)}
     handler: ClassVar[str] = "receive"
     """The name of the method that gets each message."""
     extras: ClassVar[Extras] = Extras()
@@ -277,10 +280,12 @@ class MqttMethods(MqttConnection[R]):
             return
         self._message, self._verdict = event, TAKEN
         try:
-            await self._call(self._handlers["mqtt.receive"], event)
+            result = await self._call(self._handlers["mqtt.receive"], event)
         except Exception as error:
             failed_with(error, event["topic"])
             raise
+        if result is not None:
+            self._tell_returned(self.scope, "mqtt.receive", result)
         if event["id"] is not None:
             try:
                 await self._to_peer({**self._verdict, "id": event["id"]})
@@ -336,6 +341,7 @@ class JsonMqttMethods(MqttMethods[R]):
     _hooks = {**OF_A_CONNECTION, "receive_json": Call(("topic", "content"), more=True)}
     _required = ("receive_json", "mqtt_receive")
 
+    instead = {**MqttConnection.asks, "mqtt.receive": Asked("receive_json", _PUBLISH)}
     handler = "receive_json"
 
     def mqtt_receive(self, event: MQTTReceiveEvent) -> Any:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, SyncForm
+from gateway.consumers.base import Asked, AsyncForm, Awaited, SyncForm
 from gateway.consumers.failure import failed_with
 from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
@@ -69,6 +69,7 @@ class MqttBatchMethods(MqttConnection[R]):
 
     _hooks = {**OF_A_CONNECTION, "receive_batch": Call(("messages",))}
     _required = ("receive_batch", "handle")
+    instead = {**MqttConnection.asks, "mqtt.receive": Asked("receive_batch", "self.publish(topic, payload)")}
 
     max_batch: ClassVar[int] = 100
     """Messages at once."""
@@ -138,7 +139,7 @@ class MqttBatchMethods(MqttConnection[R]):
         held = _Held(messages[0].event or "") if any(message.keeper for message in messages) else None
         token = current_keeper.set(held)
         try:
-            await self._call(type(self).receive_batch, messages)
+            await self._receive(messages)
         except Exception as error:
             if len(messages) == 1:  # of more they are tried one by one
                 failed_with(error, messages[0].topic)
@@ -153,6 +154,11 @@ class MqttBatchMethods(MqttConnection[R]):
         for event in sent:
             await checkpoint()  # a connection that is not our server's may take them all without one
             await _publish(messages, event)
+
+    async def _receive(self, messages: Sequence[MqttMessage]) -> None:
+        result = await self._call(type(self).receive_batch, messages)
+        if result is not None and (scope := messages[0].scope) is not None:
+            self._tell_returned(scope, "mqtt.receive", result)
 
 
 class _Held:

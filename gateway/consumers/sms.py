@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gateway.consumers import arguments, message_arguments
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
 from gateway.consumers.hooks import Call
 from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
 
@@ -16,6 +16,7 @@ class SMSMethods(Consumer[R]):
 
     scope: SMSScope
 
+    instead = {"sms.receive": Asked("receive", "self.reply(text)")}
     _hooks = {"receive": Call(("text", "media")), "status": Call()}
     _required = ("receive", "status", "sms_receive", "sms_status")
 

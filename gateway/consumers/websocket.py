@@ -33,6 +33,7 @@ class WebsocketMethods(Consumer[R]):
     scope: WebSocketScope
 
     asks = {"websocket.connect": Asked("connect", "self.accept() or self.close()")}
+    instead = {**asks, "websocket.receive": Asked("receive", "self.send(text)")}
     _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
     _text_only: ClassVar[bool] = False
 
@@ -106,6 +107,7 @@ class JsonWebsocketMethods(WebsocketMethods[R]):
     """Messages are JSON: write ``receive_json``. A peer that sends something else is disconnected, with a line in the
     log."""
 
+    instead = {**WebsocketMethods.asks, "websocket.receive": Asked("receive_json", "self.send_json(content)")}
     _hooks = {"connect": Call(), "receive_json": Call(("content",)), "disconnect": Call(("code",))}
     _required = ("receive_json", "websocket_receive")
 

@@ -1,0 +1,24 @@
+"""Tells of a method that returns something: nobody gets it. ``return "thanks"`` may mean ``self.reply("thanks")``."""
+
+import logging
+import re
+from typing import Any
+
+from protocols.asgi import Scope, describe
+from protocols.events import a_type
+
+logger = logging.getLogger(__name__)
+
+_MESSAGE_ID = re.compile(r"<[^<>\s]+@[^<>\s]+>|")
+
+
+def tell_returned(scope: Scope, method: str, result: Any, instead: str) -> None:
+    """Log one line: ``method``, which has a place, has returned ``result``. ``instead`` is what it can call."""
+    said = "%s: %s has returned %s, which nobody gets%s"
+    words = f"; call {instead}" if instead else ""
+    logger.warning(said, describe(scope), method, a_type(result), words, extra={"scope": scope})
+
+
+def is_message_id(result: Any) -> bool:
+    """Whether it is what helpers of mail return, so that ``return self.reply("thanks")`` is no mistake."""
+    return isinstance(result, str) and _MESSAGE_ID.fullmatch(result) is not None
