@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.terminal import DEFAULT_FILE, command_of, fail, print_text
+from gateway.cli.terminal import command_of, fail, print_text
 from gateway.config.diagnostics import suggestion
+from gateway.config_file import DEFAULT_FILE
 from gateway.init import django_project, template, writing
 from gateway.init.ports import with_free_ports
 from gateway.init.template import NoProject

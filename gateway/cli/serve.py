@@ -10,8 +10,9 @@ import yaml
 
 from gateway.cli.building import built_to_run
 from gateway.cli.daemon import prepare
-from gateway.cli.terminal import DEFAULT_FILE, SERVED, print_text
+from gateway.cli.terminal import SERVED, print_text
 from gateway.config.loader import parse
+from gateway.config_file import DEFAULT_FILE
 from gateway.runtime import process
 from gateway.runtime.daemon import Daemon
 from gateway.scopes.installed import SERVERS

@@ -12,16 +12,16 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from gateway.config_file import DEFAULT_FILE, config_file
 from gateway.logs.escaping import json_text, visible
 
 _STDERR = 2
-DEFAULT_FILE = "gateway.yaml"
 SERVED = "gateway serve"
 """What messages call the file that `gateway serve` does without."""
 
 File = Annotated[
     str | None,
-    typer.Option("-c", "--config", metavar="FILE", help="Default: ./gateway.yaml, then $GATEWAY_CONFIG."),
+    typer.Option("-c", "--config", metavar="FILE", help="Default: $GATEWAY_CONFIG, or ./gateway.yaml."),
 ]
 
 
@@ -50,15 +50,13 @@ AsJSONLines = Annotated[
 
 
 def file_of(given: str | None) -> str:
-    if chosen := given or Chosen.file:
-        return chosen
-    return DEFAULT_FILE if Path(DEFAULT_FILE).exists() else os.environ.get("GATEWAY_CONFIG") or DEFAULT_FILE
+    return config_file(given or Chosen.file)
 
 
 def command_of(given: str | None) -> str:
     """Return the command that calls the gateway again with the same file."""
     file = file_of(given)
-    return _called() if file == DEFAULT_FILE else f"{_called()} -c {shlex.quote(file)}"
+    return _called() if file == config_file() == DEFAULT_FILE else f"{_called()} -c {shlex.quote(file)}"
 
 
 def _called() -> str:

@@ -22,6 +22,7 @@ from gateway.config.document import Document, Loc, label
 from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
 from gateway.config.unknown import unknown
+from gateway.config_file import looked_at
 from gateway.garbage_collection import uncollected
 from gateway.scopes.installed import KINDS, SERVERS
 from protocols.http.settings import HTTPSettings
@@ -81,7 +82,7 @@ def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None)
 
 def _unreadable(error: OSError | ValueError) -> str:
     if isinstance(error, FileNotFoundError):
-        return "there is no such file; `gateway init` makes one, and -c FILE names another"
+        return f"there is no such file; looked at in this order: -c FILE, {looked_at()}; `gateway init` makes one"
     return f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
 
 

@@ -1,12 +1,11 @@
 """What a process without a gateway needs to send: the gateway's file, read without importing any handler."""
 
-import os
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from gateway.config.loader import ParsedConfig, load
+from gateway.config_file import config_file, looked_at
 from gateway.consumers.answering import answering
 from gateway.delivery.policy import Policy
 from gateway.runtime.servers import needs_store
@@ -15,8 +14,6 @@ from gateway.sender import sender
 from gateway.sending.store_sender import StoreSender
 from gateway.services import Services
 from gateway.store import Engine, engine_of
-
-DEFAULT_FILE = "gateway.yaml"
 
 
 def services() -> Services:
@@ -27,19 +24,9 @@ def services() -> Services:
     except OSError as error:
         raise RuntimeError(
             f"no gateway runs in this process, and its file {file} cannot be read ({error.strerror}); "
-            "let GATEWAY_CONFIG, in the environment or in Django's settings, name the gateway's file"
+            f"looked at in this order: {looked_at()}"
         ) from error
     return _services(file, changed)
-
-
-def config_file() -> str:
-    """Return the path of the gateway's file: ``GATEWAY_CONFIG`` of the environment, or of Django's settings if this
-    process has set Django up; otherwise ``gateway.yaml`` in this folder."""
-    if named := os.environ.get("GATEWAY_CONFIG"):
-        return named
-    django = sys.modules.get("django.conf")
-    named = getattr(django.settings, "GATEWAY_CONFIG", "") if django and django.settings.configured else ""
-    return str(named or DEFAULT_FILE)
 
 
 @lru_cache(maxsize=1)

@@ -137,14 +137,20 @@ def test_another_file(folder: Path, arguments: list[str]) -> None:
 
 
 def test_the_file_of_the_environment(folder: Path, tmp_path: Path) -> None:
-    done = run(tmp_path, "check", GATEWAY_CONFIG=str(folder / "gateway.yaml"))
+    (other := tmp_path / "other").mkdir()
+    (other / "gateway.yaml").touch()
+    done = run(other, "check", GATEWAY_CONFIG=str(folder / "gateway.yaml"))
     assert done.returncode == 0, done.stderr
 
 
 def test_no_file(tmp_path: Path) -> None:
     done = run(tmp_path, "run")
     assert done.returncode == 2
-    assert "gateway.yaml:1:1: error: there is no such file; `gateway init` makes one" in done.stderr
+    assert (
+        "gateway.yaml:1:1: error: there is no such file; looked at in this order: -c FILE, $GATEWAY_CONFIG"
+        in done.stderr
+    )
+    assert "; `gateway init` makes one" in done.stderr
 
 
 def test_routes(folder: Path) -> None:
@@ -466,6 +472,13 @@ def test_hints_can_be_pasted(
     monkeypatch.setattr(sys, "argv", [called])
     monkeypatch.setenv("PATH", path.format(here=tmp_path))
     assert command_of("my files/gateway.yaml") == hint
+
+
+def test_a_hint_means_the_same_file_whatever_the_environment_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert command_of("gateway.yaml") == command_of(None)
+    monkeypatch.setenv("GATEWAY_CONFIG", "/etc/gateway.yaml")
+    assert command_of("gateway.yaml").endswith(" -c gateway.yaml")
+    assert command_of(None).endswith(" -c /etc/gateway.yaml")
 
 
 @pytest.mark.parametrize(

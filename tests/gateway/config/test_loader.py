@@ -99,7 +99,9 @@ def test_a_long_file_is_refused() -> None:
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(ConfigErrors, match="there is no such file; `gateway init` makes one"):
+    with pytest.raises(
+        ConfigErrors, match=r"there is no such file; looked at in this order: .*; `gateway init` makes one"
+    ):
         load(tmp_path / "no.yaml")
 
 

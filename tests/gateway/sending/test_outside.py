@@ -19,7 +19,6 @@ from gateway.delivery.direct import DirectSender
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.layers.origins import origin
 from gateway.sender import current_keeper, runs_here, sender
-from gateway.sending.outside import config_file
 from gateway.store import Outgoing, engine_of
 from protocols.errors import LocalProtocolError
 
@@ -254,15 +253,6 @@ def test_what_cannot_work_is_an_error_at_the_callers_line(
     assert kept(folder) == []
 
 
-def test_without_a_file_it_says_how_to_name_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("GATEWAY_CONFIG", raising=False)
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(
-        RuntimeError, match=r"gateway\.yaml cannot be read .* let GATEWAY_CONFIG, in the environment or"
-    ):
-        publish("a", "b")
-
-
 def test_a_policy_or_a_server_with_state_means_a_store_too(folder: Path) -> None:
     rewrite(folder, ("store: sqlite:var/gateway.db\n", ""), ("mqtt: not_there.Things", "mqtt: {app: a.B, inbox: true}"))
     assert publish("a", "b")
@@ -280,12 +270,6 @@ def test_a_changed_file_is_read_again(folder: Path) -> None:
     rewrite(folder, ("  devices: {", "  plant: {"))
     publish("a", "b")
     assert [item.lane for item in kept(folder)] == ["mqtt devices", "mqtt plant"]
-
-
-def test_the_environment_names_the_file_before_the_folder_does(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert config_file() == "gateway.yaml"
-    monkeypatch.setenv("GATEWAY_CONFIG", "/etc/gateway.yaml")
-    assert config_file() == "/etc/gateway.yaml"
 
 
 def test_a_process_that_was_forked_sends_too(folder: Path) -> None:
