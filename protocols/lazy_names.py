@@ -1,9 +1,15 @@
-"""Public names of a package whose modules are imported when a name is asked for."""
+"""Imports a module when one of its names is asked for."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from typing import Any
+
+
+def imported(home: str) -> Any:
+    """Import what ``home`` names, as ``module:name``."""
+    module, _, name = home.partition(":")
+    return getattr(import_module(module), name)
 
 
 def lazy_names(package: str, homes: Mapping[str, Iterable[str]]) -> tuple[list[str], Callable[[str], Any]]:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from functools import cache
-from importlib import import_module
 from typing import Any
 
 import typer
@@ -12,6 +11,7 @@ from gateway.cli.forms import Typer
 from gateway.cli.terminal import fail
 from gateway.exit_codes import INTERRUPTED
 from gateway.garbage_collection import uncollected
+from protocols.lazy_names import imported
 
 COMMANDS = {
     "init": "gateway.cli.init:init",
@@ -63,9 +63,8 @@ def _command(name: str, home: str) -> Any:
 
 def _imported(home: str) -> Any:
     """Import a command. That loads the scope types of other distributions, which may take its time."""
-    module, _, attribute = home.partition(":")
     try:
         with uncollected():
-            return getattr(import_module(module), attribute)
+            return imported(home)
     except KeyboardInterrupt as error:
         fail(" ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)

@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from copy import copy
-from importlib import import_module
 from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -25,6 +24,7 @@ from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.sending import TIMEOUT, CannotSend, Sender, Sent, ServerOption
 from protocols.errors import describe_error
+from protocols.lazy_names import imported
 
 _failures: dict[str, str] = {}
 """Why a scope type that has a command for `gateway send` lacks it, by name of the scope type."""
@@ -137,8 +137,7 @@ def _completed(parameter: Parameter) -> Parameter:
 
 
 def _add(kind: ScopeKind) -> None:
-    module, _, name = kind.send.partition(":")
-    command = _command(getattr(import_module(module), name))
+    command = _command(imported(kind.send))
     # What begins with a dash and is not an option, such as a number, is an argument.
     app.command(kind.name, context_settings={"ignore_unknown_options": kind.dashes})(command)
 

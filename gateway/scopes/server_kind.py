@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import cached_property
-from importlib import import_module
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from gateway.scopes.persistence import StorePersistence
 from gateway.store import Store
 from protocols.asgi import Application
+from protocols.lazy_names import imported
 from protocols.mail.submission import Submission
 from protocols.server import Server
 
@@ -50,9 +50,8 @@ class ServerKind:
 
     def server_class(self) -> type[Server]:
         """Import the server class. Raises ValueError, with one sentence, if ``home`` is not a complete server class."""
-        module, _, name = self.home.partition(":")
         try:
-            found: Any = getattr(import_module(module), name)
+            found: Any = imported(self.home)
         except Exception as error:  # whatever the module does
             raise ValueError(f"{self.home} cannot be imported: {type(error).__name__}: {error}") from error
         if not (isinstance(found, type) and issubclass(found, Server)):

@@ -6,15 +6,20 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
-from aiohttp import web
-from aiohttp.http import HttpRequestParser, RawRequestMessage
-from aiohttp.http_exceptions import BadHttpMessage, LineTooLong
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestHandler, RequestPayloadError
-
 from protocols.asgi import HostPort
 from protocols.errors import Disconnected
 from protocols.http.head import plain
+from protocols.http.library import (
+    EMPTY_PAYLOAD,
+    BadHttpMessage,
+    HttpRequestParser,
+    LineTooLong,
+    Manager,
+    RawRequestMessage,
+    RequestHandler,
+    RequestPayloadError,
+    StreamReader,
+)
 from protocols.http.service import HTTPService, InFlight, logger
 from protocols.net.endpoints import describe_tls
 from protocols.net.hang_up import has_hung_up
@@ -58,7 +63,7 @@ class HTTPConnection(RequestHandler):
         "tls",
     )
 
-    def __init__(self, service: HTTPService, manager: web.Server, begin: Begin) -> None:
+    def __init__(self, service: HTTPService, manager: Manager, begin: Begin) -> None:
         settings = service.settings
         super().__init__(
             manager,

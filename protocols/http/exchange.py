@@ -12,11 +12,6 @@ import time
 from collections.abc import Awaitable
 from typing import Any, ClassVar
 
-from aiohttp.hdrs import TRANSFER_ENCODING
-from aiohttp.http import HttpVersion10, HttpVersion11, RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-from aiohttp.web_protocol import RequestPayloadError
-
 from protocols.app_run import AppRun, observed
 from protocols.asgi import (
     HTTPDisconnectEvent,
@@ -31,6 +26,15 @@ from protocols.events import Checks, Event, Table
 from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
+from protocols.http.library import (
+    EMPTY_PAYLOAD,
+    TRANSFER_ENCODING,
+    HttpVersion10,
+    HttpVersion11,
+    RawRequestMessage,
+    RequestPayloadError,
+    StreamReader,
+)
 from protocols.http.scope import http_scope
 
 logger = logging.getLogger(__name__)

@@ -4,14 +4,11 @@ import asyncio
 from collections import Counter
 from typing import Any
 
-from aiohttp import web
-from aiohttp.http import RawRequestMessage
-from aiohttp.streams import StreamReader
-
 from protocols.asgi import Application
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
+from protocols.http.library import Manager, RawRequestMessage, StreamReader
 from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
@@ -61,7 +58,7 @@ class HTTPServer(Server):
         return dict(Counter(each.noun for each in self._service.running))
 
     async def start(self) -> None:
-        manager = web.Server(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
+        manager = Manager(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
         service = self._service
         await self.listener.start(
             lambda: HTTPConnection(service, manager, _begin),

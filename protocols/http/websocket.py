@@ -13,11 +13,6 @@ from collections.abc import Awaitable
 from struct import Struct
 from typing import Any, cast
 
-from aiohttp._websocket.reader import WebSocketDataQueue
-from aiohttp.http import HttpVersion11, RawRequestMessage
-from aiohttp.http_websocket import WS_KEY, WebSocketError, WebSocketReader, WebSocketWriter, ws_ext_gen, ws_ext_parse
-from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
-
 from protocols.app_run import AppRun
 from protocols.asgi import HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, RemoteProtocolError
@@ -26,6 +21,19 @@ from protocols.http import events
 from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import encode
+from protocols.http.library import (
+    EMPTY_PAYLOAD,
+    WS_KEY,
+    HttpVersion11,
+    RawRequestMessage,
+    StreamReader,
+    WebSocketDataQueue,
+    WebSocketError,
+    WebSocketReader,
+    WebSocketWriter,
+    ws_ext_gen,
+    ws_ext_parse,
+)
 from protocols.http.scope import websocket_scope
 
 logger = logging.getLogger(__name__)

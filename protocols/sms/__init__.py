@@ -16,57 +16,39 @@
     the ASGI application that joins them
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from protocols.sms.provider import (
-        DeliveryReceipt,
-        Provider,
-        ProviderSettings,
-        Reply,
-        Request,
-        Response,
-        TextMessage,
+    from protocols.sms.provider import DeliveryReceipt as DeliveryReceipt
+    from protocols.sms.provider import Provider as Provider
+    from protocols.sms.provider import ProviderSettings as ProviderSettings
+    from protocols.sms.provider import Reply as Reply
+    from protocols.sms.provider import Request as Request
+    from protocols.sms.provider import Response as Response
+    from protocols.sms.provider import TextMessage as TextMessage
+    from protocols.sms.providers import PROVIDERS as PROVIDERS
+    from protocols.sms.providers import provider_for as provider_for
+    from protocols.sms.providers.generic import GenericSettings as GenericSettings
+    from protocols.sms.providers.twilio import TwilioSettings as TwilioSettings
+    from protocols.sms.webhook import SMSWebhook as SMSWebhook
+else:
+    __all__, __getattr__ = lazy_names(
+        __name__,
+        {
+            "protocols.sms.provider": (
+                "DeliveryReceipt",
+                "Provider",
+                "ProviderSettings",
+                "Reply",
+                "Request",
+                "Response",
+                "TextMessage",
+            ),
+            "protocols.sms.providers": ("PROVIDERS", "provider_for"),
+            "protocols.sms.providers.generic": ("GenericSettings",),
+            "protocols.sms.providers.twilio": ("TwilioSettings",),
+            "protocols.sms.webhook": ("SMSWebhook",),
+        },
     )
-    from protocols.sms.providers import PROVIDERS, provider_for
-    from protocols.sms.providers.generic import GenericSettings
-    from protocols.sms.providers.twilio import TwilioSettings
-    from protocols.sms.webhook import SMSWebhook
-
-_HOMES = {
-    "GenericSettings": "providers.generic",
-    "TextMessage": "provider",
-    "Provider": "provider",
-    "Reply": "provider",
-    "Request": "provider",
-    "Response": "provider",
-    "ProviderSettings": "provider",
-    "SMSWebhook": "webhook",
-    "DeliveryReceipt": "provider",
-    "TwilioSettings": "providers.twilio",
-    "PROVIDERS": "providers",
-    "provider_for": "providers",
-}
-
-__all__ = [
-    "PROVIDERS",
-    "DeliveryReceipt",
-    "GenericSettings",
-    "Provider",
-    "ProviderSettings",
-    "Reply",
-    "Request",
-    "Response",
-    "SMSWebhook",
-    "TextMessage",
-    "TwilioSettings",
-    "provider_for",
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import a module when its name is used: the events of this scope need neither aiohttp nor phonenumbers."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

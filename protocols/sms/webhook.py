@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from protocols.asgi import Application, HTTPScope, Receive, Routable, Send, SMSScope, describe
 from protocols.errors import AccountRefused, Disconnected, NotSent, RemoteProtocolError
 from protocols.event_id import new_id
 from protocols.events import checked, missing
+from protocols.lazy_names import imported
 from protocols.server import Server, ServerStatus
 from protocols.sms.events import CHECKS
 from protocols.sms.provider import (
@@ -26,8 +27,10 @@ from protocols.sms.provider import (
 from protocols.sms.providers import provider_for
 from protocols.sms.run import ReceiptRun, SMSRun, TextRun
 from protocols.sms.scope import sms_scope
-from protocols.sms.sending import ProviderClient
-from protocols.sms.text_folder import TextFolder
+
+if TYPE_CHECKING:
+    from protocols.sms.sending import ProviderClient
+    from protocols.sms.text_folder import TextFolder
 
 logger = logging.getLogger(__name__)
 traffic = logging.getLogger("protocols.sms.traffic")
@@ -35,6 +38,8 @@ traffic = logging.getLogger("protocols.sms.traffic")
 UNAVAILABLE = Response(503, retry_after=30)
 """The only failure that asks for another attempt: providers that retry do so after a 5xx, and some drop the message
 after a 4xx."""
+_CLIENTS = ("protocols.sms.sending:ProviderClient", "protocols.sms.text_folder:TextFolder")
+"""What sends texts: without a folder, which needs a large HTTP client, and with one."""
 
 
 class SMSWebhook(Server):
@@ -54,7 +59,7 @@ class SMSWebhook(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.provider = provider_for(settings)
-        self._client = (TextFolder if self.provider.folder else ProviderClient)(self.provider)
+        self._client: ProviderClient | TextFolder = imported(_CLIENTS[bool(self.provider.folder)])(self.provider)
         router: object = app
         self._router = router if isinstance(router, Routable) else None
         self._requests: set[asyncio.Task[Any]] = set()
