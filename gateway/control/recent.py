@@ -1,7 +1,7 @@
 """The last arrivals of a daemon, for ``gateway tail``."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from gateway.arrivals import arrivals
@@ -18,7 +18,9 @@ class Recent(deque[Mapping[str, Any]]):
 
     def __init__(self) -> None:
         super().__init__(maxlen=MOST)
+        self.stop: Callable[[], None] = lambda: None
+        """Hear no more."""
 
     def start(self) -> None:
         self.remembers = True
-        arrivals.get().listen(lambda arrival: self.append(arrival.facts()))
+        self.stop = arrivals.get().listen(lambda arrival: self.append(arrival.facts()))

@@ -219,14 +219,19 @@ def test_a_bounce_that_concerns_no_ticket_opens_none(site: Site) -> None:
 
 
 def test_a_mail_server_that_cannot_deliver_the_teams_answer_tells_the_ticket(site: Site) -> None:
-    nobody = "jim@nowhere.example.org"  # the site has no such recipient, so it refuses him
+    tried = len(site.answers("@nowhere.example.org"))
+    nobody = f"jim-{tried}@nowhere.example.org"  # the site has no such recipient, so it refuses him
     number, _ = opened(site, nobody, "Mistyped")
     with signed_in(site) as browser:
         post(browser, number, text="Do you get this?", close="1")
     answer = answers(site, nobody, 2)[1]
     with relay("smtp", site.smtp) as postfix, smtplib.SMTP("127.0.0.1", postfix.port, timeout=PATIENCE) as client:
         client.sendmail(HELP, [nobody], answer.as_bytes())
-        until(lambda: mails(site, number)[-1][0] == "bounce", "Postfix's bounce is noted")
+        until(
+            lambda: mails(site, number)[-1][0] == "bounce",
+            lambda: f"Postfix's bounce is noted\n{postfix.log()}\n{site.output()}",
+            2 * PATIENCE,
+        )
     assert closed(site, number)
 
 

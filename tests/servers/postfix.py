@@ -115,6 +115,10 @@ class Postfix:
                 process.kill()
         self._running.wait(LIMIT)
 
+    def log(self) -> str:
+        """The end of what its programs have logged."""
+        return (self.root / "log").read_text(errors="replace")[-5000:]
+
     def said(self, recipient: str) -> list[str]:
         """The status of each attempt at ``recipient``, as it logs it: sent, bounced, deferred."""
         lines = (self.root / "log").read_text(errors="replace").splitlines()

@@ -153,10 +153,10 @@ async def listening(**options: Any) -> AsyncIterator[Heard]:
         yield heard
     finally:
         heard.stop()
-        assert observed.by is None
         await running.drain()
         await running.shut_down()
         await running.close()
+    assert observed.by is None
 
 
 def said(arrival: Arrival) -> tuple[str, ...]:

@@ -129,6 +129,8 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
         for number in range(2 * MOST):
             here.tell(arrival(number))
         assert len(recent) == MOST
+        recent.stop()
+        assert not here._listeners
 
 
 @pytest.mark.parametrize(
