@@ -11,6 +11,14 @@ class LocalProtocolError(Exception):
     """
 
 
+class OutOfOrder(LocalProtocolError):
+    """The event may be sent in other states of its scope, and not in this ``state``."""
+
+    def __init__(self, message: str, state: str) -> None:
+        super().__init__(message)
+        self.state = state
+
+
 class RemoteProtocolError(Exception):
     """The peer broke the rules of its protocol.
 

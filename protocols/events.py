@@ -9,7 +9,7 @@ nothing is kept, return it as it is. A check raises LocalProtocolError, or KeyEr
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, OutOfOrder
 
 Event = Mapping[str, Any]
 Table = Mapping[str, Mapping[str, str]]
@@ -51,9 +51,9 @@ def type_of(event: Any) -> str:
     return kind
 
 
-def illegal(kind: str, state: str, legal: Mapping[str, Any]) -> LocalProtocolError:
+def illegal(kind: str, state: str, legal: Mapping[str, Any]) -> OutOfOrder:
     words = ", ".join(legal) or "nothing more"
-    return LocalProtocolError(f"{kind!r} may not be sent now (state {state}); legal: {words}")
+    return OutOfOrder(f"{kind!r} may not be sent now (state {state}); legal: {words}", state)
 
 
 def missing(event: Event, error: KeyError) -> LocalProtocolError:

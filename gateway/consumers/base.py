@@ -22,13 +22,14 @@ from gateway.consumers.hooks import (
 )
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
+from gateway.consumers.refused import States, in_words
 from gateway.consumers.returned import is_message_id, tell_returned
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
 from gateway.threads import call_from_thread, run_in_thread
 from protocols.asgi import Application, Receive, Send, describe
-from protocols.errors import Disconnected, is_disconnect
+from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -141,6 +142,8 @@ class Consumer(Generic[R]):
     mail or text that did not finish has not accepted it."""
     asks: Mapping[str, Asked] = {}
     """Types of the events whose senders wait for an answer. If it is missing after the method, the log has a line."""
+    states: ClassVar[States] = {}
+    """What helpers say that are called at the wrong time."""
     instead: ClassVar[Mapping[str, Asked]] = {}
     """By event type, what a method can call in place of returning a value, which nobody gets."""
     _told_returned: ClassVar[set[str]] = set()
@@ -374,18 +377,13 @@ class Consumer(Generic[R]):
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> R:
         """Run ``coroutine`` on the gateway's loop: at once from a thread, or when awaited."""
 
-    async def _emit(self, event: Any) -> None:
-        """Send ``event``, and note whether our own peer has left: other code raises Disconnected, too."""
+    async def _emit(self, event: Any, helper: str = "") -> None:
+        """Send ``event``, and note whether our own peer has left: other code raises Disconnected, too. An error of the
+        event is raised in the words of ``helper``."""
         try:
             await self._to_peer(event)
-        except Disconnected:
-            self._left = self.scope["type"] in self.connections
-            raise
-        except OSError as error:
-            if self.scope["type"] != "websocket":
-                raise
-            self._left = True
-            raise Disconnected("the peer is gone") from error  # under other servers (ASGI 2.4)
+        except (LocalProtocolError, OSError) as error:
+            raise self._not_sent(event, helper, error) from error.__cause__
         kind = event["type"]
         if kind in ANSWERS:
             if self._asking is not None and event.get("id") == self._asking.get("id"):
@@ -396,6 +394,17 @@ class Consumer(Generic[R]):
                 self._unanswered.answered(event)
         elif kind == "http.response.body" and not event.get("more_body"):
             self._answered = True
+
+    def _not_sent(self, event: Any, helper: str, error: Exception) -> Exception:
+        """Return the error for the handler."""
+        if isinstance(error, LocalProtocolError):
+            return in_words(helper, self.states, event, error) if helper else error
+        if isinstance(error, Disconnected):
+            self._left = self.scope["type"] in self.connections
+        elif self.scope["type"] == "websocket":  # under other servers (ASGI 2.4)
+            self._left = True
+            return Disconnected("the peer is gone")
+        return error
 
     def group_add(self, name: str) -> R:
         """Join a group of the channel layer, until this consumer ends."""

@@ -103,15 +103,15 @@ def _readers() -> ThreadPoolExecutor:
 class EmailConsumer(EmailMethods[None, str], SyncForm):
     """Plain methods, called on a thread."""
 
-    def _leave(self, write: Write, *, wait: bool, small: bool) -> str:
-        return call_from_thread(self._loop, self._submit(write(), wait))
+    def _leave(self, helper: str, write: Write, *, wait: bool, small: bool) -> str:
+        return call_from_thread(self._loop, self._submit(helper, write(), wait))
 
 
 class AsyncEmailConsumer(EmailMethods[Awaited, Coroutine[Any, Any, str]], AsyncForm):
     """``async def`` methods; the helpers are awaited."""
 
-    async def _leave(self, write: Write, *, wait: bool, small: bool) -> str:
-        return await self._submit(write() if small else await run_in_thread(write), wait)
+    async def _leave(self, helper: str, write: Write, *, wait: bool, small: bool) -> str:
+        return await self._submit(helper, write() if small else await run_in_thread(write), wait)
 
     async def _prepare(self) -> None:
         if len(self.raw) <= INLINE:

@@ -10,6 +10,7 @@ from gateway.consumers.hooks import Call
 from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send
 
 R = TypeVar("R")
+_BEGUN = "the response has begun; call self.write()"
 _JSON = (b"content-type", b"application/json")
 
 
@@ -18,6 +19,12 @@ class HttpMethods(Consumer[R]):
 
     scope: HTTPScope
 
+    states = {
+        "waiting": "the response has not begun; call self.start() first",
+        "started": _BEGUN,
+        "streaming": _BEGUN,
+        "over": "the response is complete, and a request gets one",
+    }
     instead = {"http.request": Asked("handle", "self.respond(body)")}
     _hooks = {"handle": Call(("body",)), "disconnect": Call(())}
     _required = ("handle", "http_request")
@@ -55,7 +62,9 @@ class HttpMethods(Consumer[R]):
     def respond(self, body: bytes | str, status: int = 200, headers: Headers = ()) -> R:
         """Send the whole response. Text is UTF-8. ``headers`` are a dict or pairs, of text or bytes."""
         data = arguments.content("respond", "body", body, "; for JSON call respond_json(content)")
-        return self.perform(self._respond(data, _status("respond", status), header_fields("respond", headers)))
+        return self.perform(
+            self._respond("respond", data, _status("respond", status), header_fields("respond", headers))
+        )
 
     def respond_json(self, content: Any, status: int = 200, headers: Headers = ()) -> R:
         """Send ``content`` as JSON. Raises TypeError or ValueError if it cannot be written as JSON."""
@@ -63,24 +72,25 @@ class HttpMethods(Consumer[R]):
         if not any(name.lower() == b"content-type" for name, _ in fields):
             fields.append(_JSON)
         data = json.dumps(content, allow_nan=False).encode()
-        return self.perform(self._respond(data, _status("respond_json", status), fields))
+        return self.perform(self._respond("respond_json", data, _status("respond_json", status), fields))
 
-    async def _respond(self, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        await self._start(status, [*fields, (b"content-length", str(len(body)).encode())])
-        await self._emit({"type": "http.response.body", "body": body, "more_body": False})
+    async def _respond(self, helper: str, body: bytes, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        await self._start(helper, status, [*fields, (b"content-length", str(len(body)).encode())])
+        await self._emit({"type": "http.response.body", "body": body, "more_body": False}, helper)
 
     def start(self, status: int = 200, headers: Headers = ()) -> R:
         """Begin a streamed response; ``write`` follows."""
-        return self.perform(self._start(_status("start", status), header_fields("start", headers)))
+        return self.perform(self._start("start", _status("start", status), header_fields("start", headers)))
 
-    async def _start(self, status: int, fields: list[tuple[bytes, bytes]]) -> None:
-        await self._emit({"type": "http.response.start", "status": status, "headers": fields, "trailers": False})
+    async def _start(self, helper: str, status: int, fields: list[tuple[bytes, bytes]]) -> None:
+        event = {"type": "http.response.start", "status": status, "headers": fields, "trailers": False}
+        await self._emit(event, helper)
         self._started = True
 
     def write(self, chunk: bytes | str, more: bool = True) -> R:
         """Send one part of a streamed response; text is UTF-8. ``more=False`` ends the response."""
         data = arguments.content("write", "chunk", chunk)
-        return self.perform(self._emit({"type": "http.response.body", "body": data, "more_body": more}))
+        return self.perform(self._emit({"type": "http.response.body", "body": data, "more_body": more}, "write"))
 
 
 def _status(helper: str, given: Any) -> int:

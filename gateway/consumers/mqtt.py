@@ -11,6 +11,7 @@ from gateway.consumers.failure import failed_with
 from gateway.consumers.hooks import Call
 from gateway.consumers.json_text import parsed
 from gateway.consumers.parameters import Extras, extras
+from gateway.consumers.refused import in_words
 from protocols.asgi import (
     MQTTAuthEvent,
     MQTTConnectEvent,
@@ -64,6 +65,11 @@ class MqttConnection(Consumer[R]):
     asks = {
         "mqtt.connect": Asked("connect", "self.accept() or self.reject()"),
         "mqtt.auth": Asked("authenticate", "self.challenge(), self.accept() or self.reject()"),
+    }
+    states = {
+        "connecting": "the connection is not accepted; call self.accept() first",
+        "open": "the connection is accepted already",
+        "over": "the connection is closed already",
     }
     instead = asks
     _hooks = OF_A_CONNECTION
@@ -149,7 +155,7 @@ class MqttConnection(Consumer[R]):
 
     def accept(self, properties: Properties | None = None) -> R:
         """Accept the connection; ``properties`` go into the CONNACK. A device that authenticates again gets an AUTH."""
-        if self._accepted:
+        if self._accepted and wants_authentication(self.scope):
             return self._say("accept", "mqtt.auth", properties, reason_code=0)
         self._accepted = True
         asks = {"subscribe": True} if self.writes("subscribe", "unsubscribe") else {}
@@ -216,7 +222,7 @@ class MqttConnection(Consumer[R]):
             event["properties"] = dict(properties)
         if wait:
             event["wait"] = True
-        return self.perform(self._emit(event))
+        return self.perform(self._emit(event, helper))
 
     def close(self, reason_code: int = 0, properties: Properties | None = None) -> R:
         """Close the connection; an MQTT 5 device is told the reason code."""
@@ -226,7 +232,7 @@ class MqttConnection(Consumer[R]):
     def _say(self, helper: str, type: str, properties: Properties | None, **keys: Any) -> R:
         if properties is not None:
             keys["properties"] = dict(message_arguments.mqtt_properties(helper, properties))
-        return self.perform(self._emit({"type": type, **keys}))
+        return self.perform(self._emit({"type": type, **keys}, helper))
 
 
 def _code(helper: str, given: Any, example: str) -> int:
@@ -364,7 +370,7 @@ def not_now(scope: MQTTScope | None, retry_after: float | None) -> dict[str, Any
     arguments.seconds("defer", "retry_after", retry_after)
     if scope is not None and "delivery" not in scope["extensions"]:
         raise LocalProtocolError("defer: nothing keeps this message; give its route a policy, such as inbox: true")
-    return _verdict({"type": "mqtt.defer", "retry_after": retry_after})
+    return _verdict("defer", {"type": "mqtt.defer", "retry_after": retry_after})
 
 
 def never(helper: str, reason_code: int, reason: str) -> dict[str, Any]:
@@ -372,12 +378,15 @@ def never(helper: str, reason_code: int, reason: str) -> dict[str, Any]:
     _code(helper, reason_code, "0x83; the reason comes after it")
     arguments.text(helper, "reason", reason)
     said = {"properties": {"reason_string": reason}} if reason else {}
-    return _verdict({"type": "mqtt.ack", "reason_code": reason_code, **said})
+    return _verdict(helper, {"type": "mqtt.ack", "reason_code": reason_code, **said})
 
 
-def _verdict(event: dict[str, Any]) -> dict[str, Any]:
+def _verdict(helper: str, event: dict[str, Any]) -> dict[str, Any]:
     """Check ``event`` while the handler runs: it is sent when the handler has returned."""
-    checked(CHECKS, {**event, "id": 1})
+    try:
+        checked(CHECKS, {**event, "id": 1})
+    except LocalProtocolError as error:
+        raise in_words(helper, {}, event, error) from None
     return event
 
 

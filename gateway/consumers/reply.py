@@ -28,6 +28,8 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     raw: bytes
     message: InboundEmail
 
+    states = {"decided": "the message has its verdict already; call accept, reject or defer once"}
+
     answers_per_hour: ClassVar[int] = 20
     """How many times :meth:`reply` writes to one address within an hour. It ends a loop of two programs."""
 
@@ -36,13 +38,13 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
     null return path, so that nothing bounces. Some submission servers want an address of yours."""
 
     def accept(self) -> R:
-        return self.perform(self._emit({"type": "email.accept"}))
+        return self.perform(self._emit({"type": "email.accept"}, "accept"))
 
     def reject(self, reason: str = "", code: int = 550) -> R:
         """Reject the message for good: the sender's server gets ``code``, from 500 to 599, and sends a bounce."""
         arguments.text("reject", "reason", reason, "text; the code comes after it: reject(reason, code)")
         arguments.integer("reject", "code", code, "an integer from 500 to 599")
-        return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}))
+        return self.perform(self._emit({"type": "email.reject", "code": code, "reason": reason}, "reject"))
 
     def defer(self, reason: str = "", retry_after: float | None = None) -> R:
         """Ask for the message again later. A mailbox is read again after ``retry_after`` seconds; SMTP ignores them."""
@@ -51,7 +53,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         event: EmailDeferEvent = {"type": "email.defer", "reason": reason}
         if retry_after is not None:
             event["retry_after"] = retry_after
-        return self.perform(self._emit(event))
+        return self.perform(self._emit(event, "defer"))
 
     @property
     def answerable(self) -> bool:
@@ -77,7 +79,8 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         ``self.token``. The other arguments are those of :meth:`send`.
         """
         answer = new_mail("reply", to, {**mail, "text": text}, mail_from=self.mail_from)
-        return self._leave(partial(self._writer.reply, answer, self.answers_per_hour), wait=wait, small=answer.is_small)
+        write = partial(self._writer.reply, answer, self.answers_per_hour)
+        return self._leave("reply", write, wait=wait, small=answer.is_small)
 
     def send(self, to: Addresses, *, wait: bool = False, **mail: Unpack[MailArguments]) -> S:
         """Send a mail of your own to ``to``, one address or several. Return its Message-ID.
@@ -103,7 +106,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         attachment raises.
         """
         own = new_mail("send", to, mail, mail_from=self.mail_from)
-        return self._leave(partial(self._writer.send, own), wait=wait, small=own.is_small)
+        return self._leave("send", partial(self._writer.send, own), wait=wait, small=own.is_small)
 
     def forward(
         self,
@@ -122,7 +125,8 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         """
         names = HeaderArguments.__annotations__
         copy = new_mail("forward", to, {**mail, "text": text}, mail_from=self.mail_from, known=names)
-        return self._leave(partial(self._writer.forward, copy, inline=inline), wait=wait, small=len(self.raw) <= SMALL)
+        write = partial(self._writer.forward, copy, inline=inline)
+        return self._leave("forward", write, wait=wait, small=len(self.raw) <= SMALL)
 
     def send_message(
         self,
@@ -139,7 +143,7 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
             raise arguments.wrong("send_message", "message", message, "bytes, such as message.as_bytes()")
         if isinstance(rcpt_to, str | bytes) or not isinstance(rcpt_to, Iterable):
             raise arguments.wrong("send_message", "rcpt_to", rcpt_to, 'a list, such as ["ann@example.org"]')
-        return self.perform(self._send(WrittenMail(mail_from, rcpt_to, message, "", dsn), wait))
+        return self.perform(self._send("send_message", WrittenMail(mail_from, rcpt_to, message, "", dsn), wait))
 
     def token_address(self, token: str, to: str, *, from_: str = "") -> str:
         """Return the address that ``token`` would put into Reply-To of a mail to ``to``. As ``mail_from`` of that mail
@@ -151,17 +155,17 @@ class ReplyMethods(Consumer[R], Generic[R, S]):
         return MailWriter(self.scope, self.raw, self.message)
 
     @abstractmethod
-    def _leave(self, write: Write, *, wait: bool, small: bool) -> S:
-        """Send what ``write`` returns, and return its Message-ID; empty if there is nothing to send."""
+    def _leave(self, helper: str, write: Write, *, wait: bool, small: bool) -> S:
+        """Send what ``write`` of ``helper`` returns, and return its Message-ID; empty if there is nothing to send."""
 
-    async def _submit(self, mail: WrittenMail | None, wait: bool) -> str:
+    async def _submit(self, helper: str, mail: WrittenMail | None, wait: bool) -> str:
         if mail is None:
             return ""
-        await self._send(mail, wait)
+        await self._send(helper, mail, wait)
         return mail.message_id
 
-    async def _send(self, mail: WrittenMail, wait: bool) -> None:
+    async def _send(self, helper: str, mail: WrittenMail, wait: bool) -> None:
         event = mail.event()
         if wait:
             event["wait"] = True
-        await self._emit(event)
+        await self._emit(event, helper)

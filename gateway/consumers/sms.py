@@ -16,6 +16,12 @@ class SMSMethods(Consumer[R]):
 
     scope: SMSScope
 
+    states = {
+        "accepted": "the text is accepted already; only self.reply() may follow",
+        "rejected": "the text is rejected already",
+        "deferred": "the text is deferred already",
+        "receipt": "a delivery receipt cannot be answered; to write to its number, call send_text() of gateway",
+    }
     instead = {"sms.receive": Asked("receive", "self.reply(text)")}
     _hooks = {"receive": Call(("text", "media")), "status": Call()}
     _required = ("receive", "status", "sms_receive", "sms_status")
@@ -35,19 +41,19 @@ class SMSMethods(Consumer[R]):
     def reply(self, text: str, media: Sequence[str] = ()) -> R:
         """Answer the sender. ``media`` are URLs, of pictures say."""
         urls = message_arguments.text_message("reply", text, media)
-        return self.perform(self._emit({"type": "sms.send", "text": text, "media": urls}))
+        return self.perform(self._emit({"type": "sms.send", "text": text, "media": urls}, "reply"))
 
     def accept(self) -> R:
-        return self.perform(self._emit({"type": "sms.accept"}))
+        return self.perform(self._emit({"type": "sms.accept"}, "accept"))
 
     def reject(self, reason: str = "") -> R:
         """Reject the text for good: the provider does not deliver it again."""
         arguments.text("reject", "reason", reason)
-        return self.perform(self._emit({"type": "sms.reject", "reason": reason}))
+        return self.perform(self._emit({"type": "sms.reject", "reason": reason}, "reject"))
 
     def defer(self) -> R:
         """Ask for the text again later: the provider is told to try again."""
-        return self.perform(self._emit({"type": "sms.defer"}))
+        return self.perform(self._emit({"type": "sms.defer"}, "defer"))
 
 
 class SMSConsumer(SMSMethods[None], SyncForm):

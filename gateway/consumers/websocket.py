@@ -33,6 +33,11 @@ class WebsocketMethods(Consumer[R]):
     scope: WebSocketScope
 
     asks = {"websocket.connect": Asked("connect", "self.accept() or self.close()")}
+    states = {
+        "waiting": "the connection is not accepted; call self.accept() first",
+        "open": "the connection is accepted already",
+        "over": "the connection is closed already",
+    }
     instead = {**asks, "websocket.receive": Asked("receive", "self.send(text)")}
     _hooks = {"connect": Call(), "receive": Call(("text",), by_name=True), "disconnect": Call(("code",))}
     _text_only: ClassVar[bool] = False
@@ -70,13 +75,14 @@ class WebsocketMethods(Consumer[R]):
         if subprotocol is not None:
             arguments.name("accept", "subprotocol", subprotocol, 'text, one of self.scope["subprotocols"], or None')
         fields = header_fields("accept", headers)
-        return self.perform(self._emit({"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}))
+        event = {"type": "websocket.accept", "subprotocol": subprotocol, "headers": fields}
+        return self.perform(self._emit(event, "accept"))
 
     def send(self, text: str | None = None, bytes: bytes | None = None) -> R:
         """Send one message: either ``text`` or ``bytes``."""
         if type(text) is not str or bytes is not None:
             text, bytes = _either(text, bytes)
-        return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}))
+        return self.perform(self._emit({"type": "websocket.send", "text": text, "bytes": bytes}, "send"))
 
     def send_json(self, content: Any) -> R:
         """Send ``content`` as JSON text. Raises TypeError or ValueError if it cannot be written as JSON."""
@@ -86,7 +92,7 @@ class WebsocketMethods(Consumer[R]):
         """Close the connection. Before ``accept`` the peer gets HTTP 403."""
         arguments.integer("close", "code", code, "1000 or an integer from 3000 to 4999: close(code, reason)")
         arguments.text("close", "reason", reason)
-        return self.perform(self._emit({"type": "websocket.close", "code": code, "reason": reason}))
+        return self.perform(self._emit({"type": "websocket.close", "code": code, "reason": reason}, "close"))
 
 
 def _either(text: Any, data: Any) -> tuple[str | None, bytes | None]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from protocols.errors import LocalProtocolError
+from protocols.errors import LocalProtocolError, OutOfOrder
 from protocols.events import Event
 
 
@@ -94,7 +94,8 @@ class Verdicts:
         """Take a checked event. Raises LocalProtocolError if its recipients are not ours, or have a verdict."""
         named = event.get("rcpt_to")
         if self._rest is not None or (named is None and self._each and self._each.keys() >= set(self._recipients)):
-            raise LocalProtocolError(f"{event['type']!r} may not be sent now: there is a verdict for every recipient")
+            said = f"{event['type']!r} may not be sent now: there is a verdict for every recipient"
+            raise OutOfOrder(said, "decided")
         if named is None:
             self._rest = event
             return

@@ -13,6 +13,7 @@ import pytest
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
 from servers.site import until
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 HANDLERS = """
@@ -61,7 +62,22 @@ class RawPage(SyncConsumer):
     def http_request(self, message):
         pass
 
-CLIENTS = {each.__name__: each.as_asgi() for each in (SilentDoor, SilentProof, RawDoor, RawReader, LateReader)}
+class DoubleDoor(MqttConsumer):
+    def connect(self, message):
+        self.accept()
+        self.accept()  # a second time
+
+CONSUMERS = SilentDoor, SilentProof, RawDoor, RawReader, LateReader, DoubleDoor
+CLIENTS = {each.__name__: each.as_asgi() for each in CONSUMERS}
+
+class Twice(HttpConsumer):
+    def handle(self, body):
+        self.respond("one")
+        self.respond_json("two")
+
+class Hasty(AsyncWebsocketConsumer):
+    async def connect(self, message):
+        await self.send("before")
 
 async def devices(scope, receive, send):
     await CLIENTS[scope["client_id"]](scope, receive, send)
@@ -118,6 +134,7 @@ routes:
   mqtt: shop.devices
   http:
     - {path: page, app: shop.RawPage}
+    - {path: twice, app: shop.Twice}
     - {path: notify, app: "shop:Notify"}
     - {path: announce, app: shop.Announce}
     - {path: crash, app: shop.crash}
@@ -126,6 +143,7 @@ routes:
     - {path: silent, app: shop.Silent}
     - {path: thread, app: shop.SilentThread}
     - {path: forgetful, app: shop.Forgetful}
+    - {path: hasty, app: shop.Hasty}
     - {path: member, app: shop.Member}
 """
 
@@ -253,6 +271,29 @@ def test_a_forgotten_await_is_told_by_its_line(mistaken: Mistaken) -> None:
     mistaken.says(f"shop.py:{first + 2}: await is forgotten, and nothing was done: self.send(")
     place = f"Forgetful.receive (shop.py:{method('Forgetful', 'def receive')})"
     mistaken.says(f"{place}: await is forgotten before a call, which has done nothing")
+
+
+def test_a_helper_at_the_wrong_time_says_so_in_its_own_words(mistaken: Mistaken) -> None:
+    assert mistaken.get("twice").text == "one"
+    with pytest.raises(InvalidStatus), mistaken.websocket("hasty"):
+        pass
+    with mistaken.device("DoubleDoor") as device:
+        device.makefile("rb").read()  # until it is disconnected
+    for target, code, said in (
+        (
+            "http GET /twice -> shop.Twice",
+            'respond_json("two")',
+            "respond_json: the response is complete, and a request",
+        ),
+        (
+            "websocket /hasty -> shop.Hasty",
+            'send("before")',
+            "send: the connection is not accepted; call self.accept()",
+        ),
+        ("mqtt DoubleDoor -> shop.devices", "# a second time", "accept: the connection is accepted already"),
+    ):
+        mistaken.says(f"{target}: LocalProtocolError {said}")
+        mistaken.says(f"shop.py:{line(code)}")
 
 
 def test_a_layer_message_that_nobody_handles_names_its_sender_and_ends_nobody(mistaken: Mistaken) -> None:

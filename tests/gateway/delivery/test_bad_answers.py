@@ -70,7 +70,7 @@ async def test_a_code_that_is_no_refusal_fails_its_attempts_and_is_a_dead_letter
     assert answers == [451, 451, 250, 250]
     assert len(runs) == 3
     [dead] = await store.dead()
-    assert "email.reject: code is 250; write an integer from 500 to 599" in dead.error
+    assert "LocalProtocolError: reject: code is 250; write an integer from 500 to 599" in dead.error
 
 
 @pytest.mark.parametrize(

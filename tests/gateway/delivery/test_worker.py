@@ -313,7 +313,7 @@ async def test_a_handler_says_not_now_or_never_without_raising(
 @pytest.mark.parametrize(
     ("wish", "said"),
     [
-        (float("nan"), "LocalProtocolError: mqtt.defer: retry_after is"),
+        (float("nan"), "LocalProtocolError: defer: retry_after is"),
         ("soon", "TypeError: defer: retry_after is a str"),
     ],
 )

@@ -1,0 +1,18 @@
+"""Says in a helper's words why an event of it was not sent: whoever calls ``self.respond()`` has never heard of
+``http.response.start``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from protocols.errors import LocalProtocolError, OutOfOrder
+
+States = Mapping[str, str]
+"""State of a scope -> why nothing else may be sent in it, and what to call."""
+
+
+def in_words(helper: str, states: States, event: Any, error: LocalProtocolError) -> LocalProtocolError:
+    """Return ``error``, which ``event`` of ``helper`` has met, as an error of the helper."""
+    said = str(error).removeprefix(f"{event['type']}: ")
+    if isinstance(error, OutOfOrder):
+        said = states.get(error.state, said)
+    return LocalProtocolError(f"{helper}: {said}")
