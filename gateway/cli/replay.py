@@ -65,8 +65,9 @@ def replay(
 
 
 async def _replay(report: "_Report", parsed: ParsedConfig, path: Path, past: Past, folder: Path) -> None:
-    setup.configure(replace(parsed.settings.log, level="error", format="text"), sys.stderr)
-    async with Sandbox(parsed, folder) as sandbox:
+    log = replace(parsed.settings.log, level="error", format="text", arrivals=False)
+    setup.configure(log, sys.stderr)
+    async with Sandbox(replace(parsed, settings=replace(parsed.settings, log=log)), folder) as sandbox:
         for entry in (each for each in entries(path) if each.is_arrival):
             if entry.scope.get("type") not in KINDS:
                 report.unknown[str(entry.scope.get("type"))] += 1

@@ -213,17 +213,17 @@ class RunningGateway:
         await self.close()
 
     async def shut_down(self) -> None:
-        """End the application, and then the console."""
+        """End the application, with what it still sends, and then the console."""
         lifespan = self.gateway.lifespan
         async with logged_wait(lambda: "the application's shutdown", lifespan.timeout, after=1.0, hint=self._hint):
             await lifespan.shutdown()
+        await self.gateway.services[sender].stop(LAST_WORDS)
         if self.gateway.console is not None:
             await _stop(self.gateway.console, 0.0)
 
     async def close(self) -> str:
         """End the threads, and close connections and the store. Return what it keeps for the next start, in a few
         words."""
-        await self.gateway.services[sender].stop(LAST_WORDS)
         if self.gateway.submission is not None:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)

@@ -10,18 +10,15 @@ from typing import Any
 
 from gateway.arrivals import Arrival, arrivals
 from gateway.config.loader import ParsedConfig
-from gateway.delivery.direct import DirectSender
 from gateway.delivery.outbox import Outlet
-from gateway.delivery.service import deliveries
 from gateway.recording.compare import STORED, Became
 from gateway.recording.entry import Entry
-from gateway.runtime.build import Gateway, build
+from gateway.runtime.build import build
+from gateway.runtime.isolated import isolated
+from gateway.runtime.running import RunningGateway
 from gateway.scopes.installed import KINDS
-from gateway.scopes.outgoing import outgoing_servers
-from gateway.sender import sender
-from gateway.services import Service, entered, install
+from gateway.services import entered, install
 from gateway.store import OperatorStore
-from gateway.threads import thread_pool
 from protocols.errors import describe_error
 from protocols.wakeup import Wakeup
 
@@ -36,14 +33,12 @@ class Sandbox:
     """
 
     def __init__(self, parsed: ParsedConfig, folder: Path) -> None:
-        settings = replace(parsed.settings, store=f"sqlite:{folder / 'sandbox.db'}", layer="memory")
-        self._gateway: Gateway = build(replace(parsed, settings=settings))
+        store = f"sqlite:{folder / 'sandbox.db'}"
+        settings = replace(parsed.settings, store=store, layer="memory", shutdown_timeout=0.0)
+        made = build(replace(parsed, settings=settings))
         self.unsent = Counter[str]()
         """What did not leave, by scope type."""
-        self._outlets = {name: self._outlet(name) for name in self._gateway.outlets}
-        here = self._gateway.services.get(deliveries)
-        own = {sender: DirectSender(self._outlets, outgoing_servers(settings), here)}
-        self._services: Mapping[Service[Any], Any] = {**self._gateway.services, **own}
+        self._gateway = isolated(made, {name: self._outlet(name) for name in made.outlets})
         self._arrived: list[Arrival] = []
         self._wakeup = Wakeup()
         self._open = AsyncExitStack()
@@ -57,32 +52,22 @@ class Sandbox:
         return self
 
     async def _start(self) -> None:
-        gateway = self._gateway
-        install(self._services)  # for good: a thread that outlives its handler must not find the real store
-        self._open.enter_context(entered(self._services))
-        self._open.callback(arrivals.get().listen(self._take))
-        self._open.push_async_callback(self._close)
-        if gateway.dispatcher is not None:
-            await gateway.dispatcher.open()
-        self._services[sender].start()
-        await gateway.lifespan.startup()
-        self._open.push_async_callback(gateway.lifespan.shutdown)
-        if gateway.dispatcher is not None:
-            gateway.dispatcher.start(self._outlets)
+        running, services = RunningGateway(self._gateway), self._gateway.services
+        install(services)  # for good: a thread that outlives its handler must not find the real store
+        self._open.enter_context(entered(services))
+        self._open.callback(services[arrivals].listen(self._take))
+        self._open.push_async_callback(self._stop, running)
+        await running.start()
 
     async def __aexit__(self, *error: object) -> None:
         await self._open.aclose()
 
-    async def _close(self) -> None:
-        gateway = self._gateway
-        await self._services[sender].stop(0.0)
-        if gateway.dispatcher is not None:
-            await gateway.dispatcher.stop(0.0)
-            self.unsent.update(await _waiting(gateway.dispatcher.deliveries.store))
-            await gateway.dispatcher.close()
-        if gateway.submission is not None:
-            await gateway.submission.close()
-        self._services[thread_pool].shutdown(wait=False)
+    async def _stop(self, running: RunningGateway) -> None:
+        await running.drain()
+        await running.shut_down()
+        if running.gateway.dispatcher is not None:
+            self.unsent.update(await _waiting(running.gateway.dispatcher.deliveries.store))
+        await running.close()
 
     def _outlet(self, name: str) -> Outlet:
         async def keep(server: str, event: Mapping[str, Any]) -> None:
@@ -108,7 +93,7 @@ class Sandbox:
         except Exception as error:  # the scope was changed by hand
             return Became("cannot be run", error=describe_error(error))
         finally:
-            self.unsent.update(kind for kind in map(_sent_kind, run.sent) if kind in self._outlets)
+            self.unsent.update(kind for kind in map(_sent_kind, run.sent) if kind in self._gateway.outlets)
         return await self._became(entry.facts["event"], then)
 
     async def _became(self, event: str, then: Became) -> Became:

@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -12,14 +11,12 @@ from typing import Any, Concatenate, ParamSpec, Self, TypeVar
 
 from gateway.arrivals import Arrival, arrivals
 from gateway.config.loader import ParsedConfig, load
-from gateway.delivery.direct import DirectSender
 from gateway.delivery.service import deliveries
 from gateway.layers import ChannelLayer, channel_layer
 from gateway.runtime.build import Gateway, Makers, build
+from gateway.runtime.isolated import NO_SERVERS, isolated
 from gateway.runtime.running import RunningGateway
 from gateway.runtime.servers import Servers
-from gateway.scopes.outgoing import outgoing_servers
-from gateway.sender import sender
 from gateway.services import Services, install
 from gateway.store import MovableStore, memory_store
 from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
@@ -32,7 +29,7 @@ from gateway.testing.outbox import Outbox
 from gateway.testing.sms import SMSCommunicator
 from gateway.testing.surroundings import Surroundings
 from gateway.testing.websocket import WebsocketCommunicator
-from gateway.threads import Pool, thread_pool
+from gateway.threads import Pool
 from protocols.asgi import Application
 from protocols.errors import LocalProtocolError
 from protocols.events import Event
@@ -101,7 +98,9 @@ class InMemoryGateway:
     async def __aenter__(self) -> Self:
         if self._running is not None:
             raise RuntimeError(f"{self.file} runs already; the fixture starts it for an async def test")
-        running = RunningGateway(self._sandboxed())
+        made, servers = self._made, self._servers()
+        outlets = self._leaving.outlets(made.outlets, servers)
+        running = RunningGateway(isolated(made, outlets, servers=servers, threads=self._threads()))
         self._before = install(running.gateway.services)
         self._deaf = running.gateway.services[arrivals].listen(self.arrivals.append)
         try:
@@ -213,8 +212,8 @@ class InMemoryGateway:
         """The servers that are started."""
         return NO_SERVERS
 
-    def _threads(self) -> Pool:
-        """Where sync handlers run."""
+    def _threads(self) -> Pool | None:
+        """Where sync handlers run, if not where the file says."""
         return OneThread()
 
     def _surroundings(self) -> Surroundings:
@@ -248,25 +247,6 @@ class InMemoryGateway:
         """The first server that makes such scopes, rather one that listens than one that is a client."""
         fitting = [each for each in self._made.servers if scope_type in each.scope_types]
         return next((each for each in fitting if each.listener is not None), next(iter(fitting), None))
-
-    def _sandboxed(self) -> Gateway:
-        """What was made, with those of its servers that are to start; what leaves goes to the outbox."""
-        made = self._made
-        servers = self._servers()
-        outlets = self._leaving.outlets(made.outlets, servers)
-        services = {**made.services, thread_pool: self._threads()}
-        services[sender] = DirectSender(outlets, outgoing_servers(made.settings), services.get(deliveries))
-        return replace(made, servers=servers, services=services, outlets=outlets, console=None)
-
-
-class SomeServers(Servers):
-    """Some of the servers of a file, which are made already."""
-
-    def __init__(self, made: Iterable[Server] = ()) -> None:
-        self._made = {server.name: server for server in made}
-
-
-NO_SERVERS = SomeServers()
 
 
 def _memory_store(url: str) -> MovableStore:
