@@ -5,6 +5,7 @@ import collections
 import logging
 import ssl
 from collections.abc import Callable
+from math import inf
 from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, Session, TLSSetupException
@@ -109,6 +110,8 @@ class Connection(SMTP):
         self._errors = 0
         self._idle = 0
         self._answers = 0
+        self._held = b""
+        self._heard_at = 0.0
         self._intake: _Intake | None = None
 
     def __str__(self) -> str:
@@ -206,7 +209,7 @@ class Connection(SMTP):
             self._leaving = True
             self._writer = cast("asyncio.StreamWriter", _Silence())
             self._handler_coroutine.cancel()
-            transport.write(answer.encode() + b"\r\n")
+            transport.write(self._held + answer.encode() + b"\r\n")
             self._half_close(transport)
         self._timeout_handle.cancel()
         self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
@@ -226,11 +229,31 @@ class Connection(SMTP):
         except OSError:
             transport.abort()  # the peer has left
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """Note that the peer was heard just now. aiosmtpd makes a new timer at each command; one that looks when it is
+        over is enough."""
+        self._heard_at = self.loop.time()
+        if self._timeout_handle is None:
+            self._timeout_handle = self.loop.call_later(self.settings.timeout, self._timeout_cb)
+
+    def may_be_silent(self) -> None:
+        """Note that the peer waits for us, until :meth:`_reset_timeout` is called."""
+        self._heard_at = inf
+
     def _timeout_cb(self) -> None:
+        left = self._heard_at + self.settings.timeout - self.loop.time()
+        if left > 0:
+            self._timeout_handle = self.loop.call_later(min(left, self.settings.timeout), self._timeout_cb)
+            return
         logger.info("%s: dropped, silent for %g s", self, self.settings.timeout)
         self.goodbye("421 4.4.2 Timeout, closing the connection")
 
     # What comes in.
+
+    def _unread(self) -> bytearray:
+        """Return the buffer of the stream: what has come, and no command has taken yet."""
+        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
+        return buffer
 
     async def line(self) -> bytes:
         """Read one line that is no command. A peer that sends a longer one than AUTH may have is hung up on."""
@@ -247,7 +270,7 @@ class Connection(SMTP):
     async def receive(self, take: Take) -> None:
         """Pass on what comes until ``take`` returns what is behind the message. It comes straight from the transport,
         because the stream would copy it twice."""
-        buffer: bytearray = self._reader._buffer  # type: ignore[attr-defined]  # noqa: SLF001 -- asyncio has no other way
+        buffer = self._unread()
         if buffer:  # it came together with the command
             behind = take(await self._reader.read(READ))
             if behind is not None:
@@ -284,14 +307,33 @@ class Connection(SMTP):
             raise asyncio.CancelledError
         await self.write(status)
 
+    async def hold(self, status: str) -> None:
+        """Answer a command. If the peer has sent more commands with it, the answers leave together: RFC 2920 (3.2) asks
+        for that, and to send each alone takes a fifth of the time of a small mail."""
+        self._append(status)
+        if self._answers % FAIR == 0 or b"\n" not in self._unread():
+            await self.flush()
+
     async def write(self, status: str) -> None:
-        """Send an answer. Other connections have their turn after ``FAIR`` answers, because a task does not yield while
-        it reads commands that are there already and writes what the socket takes."""
+        """Send an answer, and those that were held before it."""
+        self._append(status)
+        await self.flush()
+
+    def _append(self, status: str) -> None:
+        self._held += status.encode() + b"\r\n"
         self._answers += 1
+
+    async def flush(self) -> None:
+        """Send the answers that are held. Other connections have their turn after ``FAIR`` answers, because a task does
+        not yield while it reads commands that are there already and writes what the socket takes."""
+        if not self._held:
+            return
         if self._answers % FAIR == 0:
             await asyncio.sleep(0)
+        held, self._held = self._held, b""
+        self._writer.write(held)
         try:
-            await super().push(status)
+            await self._writer.drain()
         except ConnectionError as error:  # it would end aiosmtpd's task, unnoticed until the task is collected
             raise asyncio.CancelledError from error
 

@@ -231,7 +231,7 @@ class SMTPSession(Connection):
             await self.refuse("MAIL", refusal)
         else:
             self._messages += 1
-            await self.push("250 2.1.0 Sender OK")
+            await self.hold("250 2.1.0 Sender OK")
 
     def _has_had_its_messages(self) -> bool:
         most = self.settings.max_messages
@@ -266,7 +266,7 @@ class SMTPSession(Connection):
         except RemoteProtocolError as refusal:
             await self.refuse("RCPT", refusal)
         else:
-            await self.push("250 2.1.5 Recipient OK")
+            await self.hold("250 2.1.5 Recipient OK")
 
     def _is_full(self) -> bool:
         """Whether the transaction has as many recipients as it may have. The first time is logged."""
@@ -310,6 +310,7 @@ class SMTPSession(Connection):
         except RemoteProtocolError as refusal:  # nobody knows where the next command begins
             self.goodbye(self.refusal("BDAT", refusal))
             raise asyncio.CancelledError from None
+        await self.flush()  # the peer may wait for them before it sends the chunk
         transaction = self._transaction
         if transaction is None or not transaction.recipients:
             nowhere = Incoming(MessageBuffer(0, 0), Reservation(self._owner.buffered), self._deadline())
@@ -401,9 +402,10 @@ class SMTPSession(Connection):
 
     async def _verdicts(self, task: "asyncio.Task[Verdicts]") -> Verdicts:
         """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""
-        if self._timeout_handle is not None:
-            self._timeout_handle.cancel()  # the sender is silent because it waits for us
-        await asyncio.wait({task}, timeout=self.settings.handler_timeout + STUBBORN)
+        self.may_be_silent()
+        await asyncio.sleep(0)  # most handlers have nothing to wait for, and a timer costs as much as they do
+        if not task.done():
+            await asyncio.wait({task}, timeout=self.settings.handler_timeout + STUBBORN)
         self._reset_timeout()
         failed = not task.done() or task.cancelled() or task.exception() is not None
         return deferred() if failed else task.result()

@@ -540,6 +540,30 @@ async def test_a_whole_conversation_in_one_packet() -> None:
     assert app.content() == b"A: 1\r\n"
 
 
+async def test_answers_to_commands_that_came_together_leave_together() -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        await peer.ask(HELLO)
+        peer.writer.write(b"MAIL FROM:<>\r\nRCPT TO:<b@x.org>\r\nRCPT TO:<c@x.org>\r\nDATA\r\n")
+        answers = await peer.reader.read(1000)
+        assert [answer[:3] for answer in answers.splitlines()] == [b"250", b"250", b"250", b"354"]
+
+
+@pytest.mark.parametrize("more", [b"", b"RCPT TO:<c@x", b"BDAT 5 LAST\r\n"])
+async def test_an_answer_does_not_wait_for_what_may_come_only_after_it(more: bytes) -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        await peer.ask(HELLO)
+        peer.writer.write(b"MAIL FROM:<>\r\nRCPT TO:<b@x.org>\r\n" + more)
+        assert [(await peer.reply())[:9] for _ in range(2)] == ["250 2.1.0", "250 2.1.5"]
+
+
+async def test_the_last_answer_comes_after_those_before_it() -> None:
+    async with serving(Inbox()) as server, peer_of(server) as peer:
+        await peer.ask(HELLO)
+        peer.writer.write(b"MAIL FROM:<>\r\nRCPT TO:<b@x.org>\r\nQUIT\r\n")
+        assert [(await peer.reply())[:3] for _ in range(3)] == ["250", "250", "221"]
+        assert await peer.over()
+
+
 # Content
 
 
