@@ -87,6 +87,7 @@ COSTLY = {
     "2 MB of quoted-printable signs": b"Content-Transfer-Encoding: quoted-printable\r\n\r\n" + b"=" * 2 * MB,
     "2 MB of broken base64": b"Content-Transfer-Encoding: base64\r\n\r\n" + b"=a" * MB,
     "200,000 beginnings of files": TEXT + b"begin 644 a\r\n" * 200_000,
+    "50,000 beginnings of one file": TEXT + b"begin 644 a\r\n!\r\n" * 50_000 + b"end\r\n",
     "20,000 files": TEXT + b"begin 644 a\r\n#86)C\r\n`\r\nend\r\n" * 20_000,
     "attributions": TEXT + b"On a " * 200_000,
     "lines of fields": TEXT + b"From: x\r\n" * 100_000,

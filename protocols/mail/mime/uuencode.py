@@ -9,6 +9,7 @@ MOST = 100
 """Files that are looked for in one text."""
 
 _BEGIN = re.compile(rb"(?:\A|(?<=\n))begin(?:-base64)? [0-7]{3,4} ([^\r\n]{1,500})\r?\n")
+_LINE = re.compile(rb"[^\r\n]+")
 _END = re.compile(rb"\nend[ \t]*\r?(?:\n|\Z)")
 
 
@@ -44,20 +45,28 @@ def extract(text: bytes) -> tuple[bytes, list[UuencodedFile]]:
     """Return ``text`` without the uuencoded files in it, and the files. A block that does not decode stays text."""
     kept: list[bytes] = []
     files: list[UuencodedFile] = []
-    place = 0
-    while len(files) < MOST and (begin := _BEGIN.search(text, place)):
-        end = _END.search(text, begin.end() - 1)
+    place = searched = 0
+    end = None
+    while len(files) < MOST and (begin := _BEGIN.search(text, searched)):
+        if end is None or end.start() < begin.end() - 1:
+            end = _END.search(text, begin.end() - 1)
         if end is None:
             break
-        content = _content(text[begin.end() : end.start() + 1])
-        kept.append(text[place : begin.end() if content is None else begin.start()])
-        place = begin.end()
+        content, searched = _content(text, begin.end(), end.start() + 1)
         if content is not None:
             files.append(UuencodedFile(begin[1].strip(), content))
-            place = end.end()
+            kept.append(text[place : begin.start()])
+            place = searched = end.end()
     return b"".join(kept) + text[place:], files
 
 
-def _content(block: bytes) -> bytes | None:
-    pieces = [_line(line) for line in block.splitlines() if line.strip()]
-    return None if None in pieces else b"".join(filter(None, pieces))
+def _content(text: bytes, start: int, end: int) -> tuple[bytes | None, int]:
+    """Return the content of the block ``text[start:end]``, and its end; or None, and the beginning of the first line
+    that does not decode. Blocks that begin above that line contain it, too, so the search goes on there."""
+    pieces: list[bytes] = []
+    for line in _LINE.finditer(text, start, end):
+        piece = _line(line[0]) if line[0].strip() else b""
+        if piece is None:
+            return None, line.start()
+        pieces.append(piece)
+    return b"".join(pieces), end
