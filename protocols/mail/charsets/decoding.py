@@ -66,11 +66,14 @@ def _damaged(raw: bytes, declared: str | None, likely: str | None) -> str:
 
     Text in which half of what is not ASCII fits is damaged; other text was labelled wrongly.
     """
-    texts = [_loosely(raw, codec) for codec in dict.fromkeys((declared or likely or "utf-8", "utf-8"))]
-    best = min(texts, key=_unreadable)
-    if _unreadable(best) * 2 <= len(best) - len(best.encode("ascii", "ignore")):
-        return "\n".join(map(_utf8_line, raw.split(b"\n"))) if best is texts[-1] else best
-    return min((*texts, _loosely(raw, guessed(raw) or "cp1252")), key=_unreadable)
+    texts = {codec: _loosely(raw, codec) for codec in dict.fromkeys((declared or likely or "utf-8", "utf-8"))}
+    unreadable = {codec: _unreadable(text) for codec, text in texts.items()}
+    best = min(texts, key=unreadable.__getitem__)
+    text = texts[best]
+    if unreadable[best] * 2 <= len(text) - len(text.encode("ascii", "ignore")):
+        return "\n".join(map(_utf8_line, raw.split(b"\n"))) if best == "utf-8" else text
+    other = _loosely(raw, guessed(raw) or "cp1252")
+    return other if _unreadable(other) < unreadable[best] else text
 
 
 def _utf8_line(line: bytes) -> str:
@@ -90,7 +93,7 @@ def _strictly(raw: bytes, codec: str) -> str | None:
     try:
         if codec == "utf-8" and _SURROGATE.search(raw):
             return whole(raw.decode(codec, "surrogatepass"))
-        return whole(raw.decode(codec)) if codec == "utf-7" or codec in _WIDE else raw.decode(codec)
+        return _whole(raw.decode(codec), codec)
     except (UnicodeError, ValueError):
         return None
 
@@ -98,7 +101,12 @@ def _strictly(raw: bytes, codec: str) -> str | None:
 def _loosely(raw: bytes, codec: str) -> str:
     if (table := _table(codec)) is not None:
         return codecs.charmap_decode(raw, "replace", table)[0]
-    return whole(raw.decode(codec, "replace"))
+    return _whole(raw.decode(codec, "replace"), codec)
+
+
+def _whole(text: str, codec: str) -> str:
+    """Return ``text``, which was in ``codec``, without lone surrogates. Other charsets have none."""
+    return whole(text) if codec == "utf-7" or codec in _WIDE else text
 
 
 @cache

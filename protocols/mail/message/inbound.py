@@ -34,7 +34,7 @@ def _likely_charset(raw: bytes) -> str:
 
 
 _READ = (
-    "from_", "sender", "to", "cc", "reply_to", "date", "message_id", "in_reply_to", "references", "text", "html",
+    "from_", "sender", "to", "cc", "reply_to", "date", "message_id", "in_reply_to", "references", "text",
     "reply_text", "attachments", "calendar", "kind", "bounce", "spam", "encrypted", "signed", "defects",
 )  # fmt: skip
 
@@ -169,8 +169,9 @@ class InboundEmail:
     @cached_property
     def attachments(self) -> tuple[Attachment, ...]:
         """The files that the mail carries, in order; a forwarded message is one, too."""
-        shown = frozenset(map(unquote, _CONTENT_ID.findall(self.html))) if self._body.attached else frozenset()
-        return attachments(self._body.attached, shown)
+        attached = self._body.attached
+        named = any(isinstance(each, Part) and each.content_id for each in attached)
+        return attachments(attached, frozenset(map(unquote, _CONTENT_ID.findall(self.html))) if named else frozenset())
 
     @cached_property
     def calendar(self) -> tuple[Invitation, ...]:
@@ -221,8 +222,8 @@ class InboundEmail:
         return tuple(dict.fromkeys(found))
 
     def read(self) -> None:
-        """Read all attributes now but :attr:`stdlib`. Call it on a thread for mails of more than some kilobytes, if you
-        want to read them on an event loop."""
+        """Read all attributes now but :attr:`stdlib`, and :attr:`html`, which costs little once the text is read. Call it
+        on a thread for mails of more than some kilobytes, if you want to read them on an event loop."""
         for name in _READ:
             getattr(self, name)
 

@@ -36,6 +36,7 @@ _PLAIN = {
 }
 """Marks of the direction of text, which stand around addresses in Hebrew and Arabic, are left out; full-width signs
 become those of ASCII."""
+_UNUSUAL = re.compile(f"[{''.join(map(chr, _PLAIN))}]")
 _DASH = "-_=*\u2010-\u2015\u2500\u2501"
 _SEPARATOR = re.compile(rf"[{_DASH}]{{5,}}|[{_DASH}]{{2,}}[ \xa0]?[^{_DASH}].{{0,78}}?[{_DASH}]{{2,}}")
 _GROUPWISE = re.compile(r">>> .{1,200}\d.{0,50} >>>")
@@ -82,7 +83,7 @@ def reply_text(text: str) -> str:
 
 
 def _without_quotes(lines: list[str]) -> list[str]:
-    plain = [line.translate(_PLAIN).strip() for line in lines]
+    plain = [(line.translate(_PLAIN) if _UNUSUAL.search(line) else line).strip() for line in lines]
     kept: list[str] = []
     number = 0
     while number < len(lines):

