@@ -222,8 +222,8 @@ class InboundEmail:
         return tuple(dict.fromkeys(found))
 
     def read(self) -> None:
-        """Read all attributes now but :attr:`stdlib`, and :attr:`html`, which costs little once the text is read. Call it
-        on a thread for mails of more than some kilobytes, if you want to read them on an event loop."""
+        """Read all attributes now but :attr:`stdlib`, and :attr:`html`, which costs little once the text is read. Call
+        it on a thread for mails of more than some kilobytes, if you want to read them on an event loop."""
         for name in _READ:
             getattr(self, name)
 
