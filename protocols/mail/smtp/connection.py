@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import logging
+import re
 import ssl
 from collections.abc import Callable
 from math import inf
@@ -30,6 +31,8 @@ FAIR = 20
 """Commands sent together that are answered before other connections have their turn."""
 LONGEST_AUTH = 12288
 """Bytes of a line of AUTH (RFC 4954 4)."""
+
+_NOT_PRINTABLE = re.compile("[^!-~]")
 
 Take = Callable[[bytes], bytes | None]
 """Takes bytes of a message; returns those that came behind its end, or None if there is more to come."""
@@ -140,7 +143,7 @@ class Connection(SMTP):
 
     def helo(self) -> str:
         """Return the peer's name for itself, in printable ASCII."""
-        return "".join(char if "!" <= char <= "~" else "?" for char in (self.said().host_name or "")[:255])
+        return _NOT_PRINTABLE.sub("?", (self.said().host_name or "")[:255])
 
     def encrypted(self) -> bool:
         return self._encrypted

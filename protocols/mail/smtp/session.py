@@ -5,7 +5,6 @@ up, buffer lines without a bound, and check passwords on the event loop.
 """
 
 import asyncio
-import contextlib
 import logging
 import ssl
 from abc import ABC, abstractmethod
@@ -121,7 +120,6 @@ class SMTPSession(Connection):
         if self._transaction is not None:
             self._transaction.end()
         self._transaction = None
-        self.envelope = self._create_envelope()
 
     # HELO, AUTH.
 
@@ -368,18 +366,18 @@ class SMTPSession(Connection):
     async def _answer_to_message(self, transaction: Transaction, content: Content | Counted) -> str:
         incoming = transaction.incoming
         assert incoming is not None
-        with contextlib.ExitStack() as cleanup:
-            cleanup.callback(incoming.end)
+        task = None
+        try:
             await self._read(content, incoming)
-            try:
-                message = incoming.complete()
-                task = self._owner.handle(self, transaction, message)
-            except RemoteProtocolError as refusal:
-                return self._refused(refusal, transaction)
-            transaction.whole, self._idle = True, 0
-            task.add_done_callback(lambda _: incoming.end())
-            transaction.incoming = None
-            cleanup.pop_all()  # the task holds the message now, and may outlive this connection
+            task = self._owner.handle(self, transaction, incoming.complete())
+        except RemoteProtocolError as refusal:
+            return self._refused(refusal, transaction)
+        finally:
+            if task is None:
+                incoming.end()
+        task.add_done_callback(lambda _: incoming.end())  # it holds the message now, and may outlive this connection
+        transaction.whole, self._idle = True, 0
+        transaction.incoming = None
         return self._decided(await self._verdicts(task), transaction)
 
     async def _read(self, content: Content | Counted, incoming: Incoming) -> None:
@@ -391,14 +389,16 @@ class SMTPSession(Connection):
             incoming.came()
             return behind
 
+        timer = self.loop.call_at(incoming.deadline, self._too_slow)
         try:
-            async with asyncio.timeout_at(incoming.deadline):
-                if not content.ended:
-                    await self.receive(take)
-        except TimeoutError:
-            logger.info("%s: dropped, its message took over %g s", self, self.settings.data_timeout)
-            self.goodbye("421 4.4.2 Timeout, closing the connection")
-            raise asyncio.CancelledError from None
+            if not content.ended:
+                await self.receive(take)
+        finally:
+            timer.cancel()
+
+    def _too_slow(self) -> None:
+        logger.info("%s: dropped, its message took over %g s", self, self.settings.data_timeout)
+        self.goodbye("421 4.4.2 Timeout, closing the connection")
 
     async def _verdicts(self, task: "asyncio.Task[Verdicts]") -> Verdicts:
         """Wait for the handler. It goes on if this connection ends: a handler cut half way would run twice."""
