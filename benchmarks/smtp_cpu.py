@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import base64
 import contextlib
-import os
 import random
 import smtplib
 import statistics
@@ -21,7 +20,7 @@ from pathlib import Path
 import uvloop
 from aiosmtpd.smtp import SMTP
 
-from benchmarks.side_by_side import Peer, client, python, running
+from benchmarks.side_by_side import Peer, client, cpu, python, running
 from protocols.asgi import Application, Receive, Scope, Send
 from protocols.mail.smtp.server import SMTPServer, SMTPSettings
 
@@ -75,12 +74,6 @@ async def serve(kind: str, port: int) -> None:
             settings = SMTPSettings(bind=f"127.0.0.1:{port}", max_message=2 * SIZE)
             await stack.enter_async_context(SMTPServer(APPS[kind](), settings, state={}))
         await loop.create_future()
-
-
-def cpu(pid: int) -> float:
-    """Seconds of CPU, of the program and of the system for it (proc_pid_stat(5))."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def memory(pid: int, which: str) -> int:
