@@ -1,8 +1,10 @@
-"""What the shell completes: names of servers, and targets of routes, from the file that the command line names.
+"""What the shell completes: names of servers, targets of routes, and what routes take, from the file that the command
+line names.
 
 Nothing is imported for it but the settings, and no mistake is reported: a file with mistakes completes what is right.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import wraps
 from typing import Any
@@ -13,7 +15,10 @@ from gateway.cli.terminal import file_of
 from gateway.config.loader import load
 from gateway.config.settings import Settings
 from gateway.scopes.installed import KINDS, SERVERS
+from gateway.scopes.kind import ScopeKind
 
+_LITERAL = re.compile(r"\+?[^\\^$*?+()\[\]{}|#]+")
+"""A pattern that takes one thing: no regular expression, no filter. A number begins with +."""
 Completion = Callable[[typer.Context, str], list[str]]
 
 
@@ -39,7 +44,7 @@ def given_file(ctx: Any) -> str | None:
     return None
 
 
-def _settings(ctx: typer.Context) -> Settings:
+def settings_of(ctx: typer.Context) -> Settings:
     return load(file_of(given_file(ctx))).settings
 
 
@@ -47,7 +52,7 @@ def _settings(ctx: typer.Context) -> Settings:
 def servers(ctx: typer.Context, incomplete: str) -> list[str]:
     """The servers that the command can send to; all of them for a command that is not named after a scope type."""
     kind = KINDS.get(ctx.info_name or "")
-    found = _settings(ctx).servers
+    found = settings_of(ctx).servers
     if kind is None:
         return list(found)
     return [name for name, each in found.items() if _takes(each.protocol, kind.protocols)]
@@ -62,12 +67,39 @@ def _takes(protocol: str, protocols: tuple[str, ...]) -> bool:
 @quiet
 def routes(ctx: typer.Context, incomplete: str) -> list[str]:
     """The targets of the routes, as the file writes them."""
-    return list(dict.fromkeys(_targets(_settings(ctx).routes)))
+    return list(dict.fromkeys(_targets(settings_of(ctx).routes)))
 
 
 def _targets(routes: Any) -> Iterator[str]:
-    for kind in KINDS:
-        lines = getattr(routes, kind, None)
-        for line in lines if isinstance(lines, list) else [lines]:
-            if line is not None:
-                yield line if isinstance(line, str) else line.app
+    for _, line in _lines(routes):
+        yield line if isinstance(line, str) else line.app
+
+
+def _lines(routes: Any) -> Iterator[tuple[ScopeKind, Any]]:
+    for name, kind in KINDS.items():
+        lines = getattr(routes, name, None)
+        yield from ((kind, line) for line in (lines if isinstance(lines, list) else [lines]) if line is not None)
+
+
+@quiet
+def subjects(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What `gateway explain` can be asked: what the routes of the file name literally, and each of their scope
+    types."""
+    lines = list(_lines(settings_of(ctx).routes))
+    named = [subject for kind, line in lines for subject in _subjects(kind, line)]
+    return list(dict.fromkeys([*named, *(f"{kind.name}:" for kind, _ in lines)]))
+
+
+def _subjects(kind: ScopeKind, line: Any) -> Iterator[str]:
+    for pattern in (getattr(line, key, None) for key in kind.keys):
+        text = pattern.removeprefix("^").removesuffix("$") if isinstance(pattern, str) else ""
+        if _LITERAL.fullmatch(text) and _is_understood(kind, text):
+            bare = next((each for each in (text, f"/{text}") if kind.bare and re.fullmatch(kind.bare, each)), "")
+            yield bare or f"{kind.name}:{text}"
+
+
+def _is_understood(kind: ScopeKind, text: str) -> bool:
+    try:
+        return bool(kind.subject(text))
+    except ValueError:
+        return False

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.building import built_to_answer
+from gateway.cli.completion import subjects
 from gateway.cli.terminal import AsJSON, File, print_json, print_text
 from gateway.routing import Route, Router
 from gateway.scopes.installed import FAILURES, KINDS
@@ -29,7 +30,7 @@ class Explanation:
 
 
 def command(
-    subject: Annotated[str, typer.Argument(help="What arrives, such as ann@example.org.")],
+    subject: Annotated[str, typer.Argument(help="What arrives, such as ann@example.org.", autocompletion=subjects)],
     config: File = None,
     as_json: AsJSON = False,
 ) -> None:

@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.completion import servers
+from gateway.cli.completion import quiet, settings_of
 from gateway.cli.terminal import File, fail, file_of, print_text
 from gateway.config.loader import ParsedConfig, load
+from gateway.config.settings import Settings
 from protocols.mail.oauth.device import device_login
 from protocols.mail.oauth.google import desktop_client, read_json
 from protocols.mail.oauth.login import store_login
@@ -23,11 +24,26 @@ from protocols.queue import Queue
 SUBMISSION = "submission"
 
 
+@quiet
+def _servers(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a person can log in to."""
+    return [name for name, each in _holders(settings_of(ctx)).items() if logins(each)]
+
+
+@quiet
+def _usernames(ctx: typer.Context, incomplete: str) -> list[str]:
+    """The accounts of the server that the command line names."""
+    server = ctx.params["server"] or ctx.args[0]  # an option without its value yet leaves the argument unread
+    return list(logins(_holders(settings_of(ctx))[server]))
+
+
 def login(
     server: Annotated[
-        str, typer.Argument(help="The mailbox's name in the file, or `submission`.", autocompletion=servers)
+        str, typer.Argument(help="The mailbox's name in the file, or `submission`.", autocompletion=_servers)
     ],
-    username: Annotated[str | None, typer.Option(help="Which of its accounts, if it has several.")] = None,
+    username: Annotated[
+        str | None, typer.Option(help="Which of its accounts, if it has several.", autocompletion=_usernames)
+    ] = None,
     config: File = None,
 ) -> None:
     """Log in to a mailbox at Google or Microsoft, in a browser, and keep the login for the gateway.
@@ -52,7 +68,7 @@ def login(
 
 def _chosen(parsed: ParsedConfig, server: str, username: str | None) -> tuple[str, Auth]:
     """Return the account's user name and how it logs in."""
-    holders = {**parsed.settings.servers, SUBMISSION: parsed.settings.submission}
+    holders = _holders(parsed.settings)
     if server not in holders:
         fail(f"there is no server {server!r}; the file has {', '.join(holders)}", 2)
     found = logins(holders[server])
@@ -64,6 +80,11 @@ def _chosen(parsed: ParsedConfig, server: str, username: str | None) -> tuple[st
     if name not in found:
         fail(f"{server} has no account {name!r} with auth:; it has {', '.join(found)}", 2)
     return name, found[name]
+
+
+def _holders(settings: Settings) -> dict[str, object]:
+    """Return what may have a login, by name."""
+    return {**settings.servers, SUBMISSION: settings.submission}
 
 
 def logins(settings: object) -> dict[str, Auth]:

@@ -9,7 +9,7 @@ import dataclasses
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from gateway.config.schema import Keys
 from gateway.config.settings import NAME_RULE, Settings, adapter
 from gateway.config.unknown import unknown
 from gateway.config_file import looked_at
+from gateway.delivery.policy import Policy
 from gateway.garbage_collection import uncollected
 from gateway.scopes.installed import KINDS, SERVERS
 from protocols.http.settings import HTTPSettings
@@ -297,7 +298,7 @@ class _Validation:
                 hint = f"; write a list of routes: [{{{key}: {_written(loc[-1])}, app: {self._mapping(loc)}}}]"
             elif meant:
                 hint = f"; did you mean {meant!r}?"
-            hint = _elsewhere(loc, self._mapping(loc[:-1])) or self._address(loc, known) or hint
+            hint = _elsewhere(loc, self._mapping(loc[:-1])) or _of_a_policy(loc) or self._address(loc, known) or hint
             return self._document.at_key(loc, f"unknown key {loc[-1]!r} in {label(loc[:-1])}{hint}")
         if mistake.kind == "union_tag_invalid":
             hint_of = unknown if key == "protocol" else suggestion
@@ -312,16 +313,21 @@ class _Validation:
             return self._document.at_key(loc, f"{label(loc)} needs {key!r}")
         if key == "[key]":
             return self._document.at_key(loc, f"{loc[-1]!r} is not a name: {NAME_RULE}")
-        secret = loc in self._document.secrets
-        sentence = mistake.sentence(show_value=not secret)
+        return self._document.at_value(loc, f"{label(loc)}: {self._sentence(mistake)}")
+
+    def _sentence(self, mistake: "_Mistake") -> str:
+        loc = mistake.loc
+        if mistake.kind == "string_type" and loc[-2:-1] == (_USERS,):
+            return f"write {_a_user(str(loc[-1]))}"
+        sentence = mistake.sentence(show_value=loc not in self._document.secrets)
         if mistake.kind in ("dataclass_type", "dict_type"):
-            sentence = sentence.replace("key: value", self._example_of(loc))
-        return self._document.at_value(loc, f"{label(loc)}: {sentence}")
+            return sentence.replace("key: value", self._example_of(loc))
+        return sentence
 
     def _example_of(self, loc: Loc) -> str:
         """Return how a mapping at ``loc`` begins."""
-        if loc == ("servers",):
-            return "such as web: {protocol: http}"
+        if example := _EXAMPLES.get(str(loc[-1])):
+            return f"such as {example}"
         keys = self._keys.required(self._document.data, loc)
         return f"such as {{{', '.join(f'{key}: ...' for key in keys)}}}" if keys else "key: value"
 
@@ -401,6 +407,27 @@ def _elsewhere(loc: Loc, server: Any) -> str:
     return f"; {_ROUTES_OWN[key]}" if key in _ROUTES_OWN else ""
 
 
+def _of_a_policy(loc: Loc) -> str:
+    """Return why the route at ``loc[:-1]`` does not have the key, if it is one of a policy and the scope type has
+    none."""
+    kind = KINDS.get(str(loc[1])) if loc[0] == "routes" and len(loc) > _OF_A_KIND else None
+    key = str(loc[-1])
+    if kind is None or kind.delivery is not None or not _POLICY & {key, *_SYNONYMS.get(key, ())}:
+        return ""
+    return "; leave it out: nothing is stored or tried again here, because the client waits and gets the failure itself"
+
+
+_POLICY = {each.name for each in fields(Policy)}
+_USERS = "users"
+
+
+def _a_user(name: str) -> str:
+    """Return how the file writes a user."""
+    return f'{name}: "$argon2id$...", with the hash that `gateway password` makes'
+
+
+_EXAMPLES = {"servers": "web: {protocol: http}", _USERS: _a_user("ann")}
+"""How a mapping with names of your own begins, by its key."""
 _WANTED = {
     "bool_type": "must be true or false",
     "dataclass_type": "must be a mapping, key: value",

@@ -435,11 +435,42 @@ def test_help_names_no_type_for_a_flag(monkeypatch: pytest.MonkeyPatch, capsys: 
         assert "<bool>" not in shown, names
 
 
+ROUTES_AND_LOGINS = """
+servers:
+  web: {protocol: http}
+  google: {protocol: imap, host: imap.gmail.com, username: cy@example.org, auth: {google: client.json}}
+  team:
+    protocol: imap
+    host: outlook.office365.com
+    accounts:
+      - {username: ann@example.org, auth: {microsoft: {client_id: app}}}
+      - {username: bob@example.org, auth: {microsoft: {client_id: app}}}
+      - {username: dee@example.org, password: hunter2}
+routes:
+  http: [{path: "^shop/$", app: shop.view}, {path: "^(?P<id>[0-9]+)$", app: shop.view}]
+  websocket: [{path: chat, app: shop.Chat}]
+  email: [{address: bills@example.org, app: shop.Bills}, {domain: example.org, app: shop.Mail}]
+  sms: [{sender: "+4479", app: shop.Texts}]
+  mqtt: [{topic: alarms/fire, app: shop.Alarm}, {topic: "sensors/#", app: shop.Sensors}]
+"""
+
+
 def test_completion(folder: Path) -> None:
     assert completed(folder, "gateway send websocket --server w") == ["web"]
     targets = ["cli_handlers.Thermometer", "cli_handlers.Tickets", "cli_handlers.Texts"]
     assert completed(folder, "gateway waiting --route cli_handlers.T") == targets
     assert completed(folder, "gateway tail --route cli_handlers.W") == ["cli_handlers.Web"]
+
+
+def test_completion_of_what_explain_and_login_take(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(ROUTES_AND_LOGINS)
+    offered = ["/shop/", "websocket:chat", "bills@example.org", "+4479", "alarms/fire"]
+    kinds = ["http:", "websocket:", "email:", "sms:", "mqtt:"]
+    assert sorted(completed(tmp_path, "gateway explain ")) == sorted([*offered, *kinds])
+    assert completed(tmp_path, "gateway explain b") == ["bills@example.org"]
+    assert completed(tmp_path, "gateway login ") == ["google", "team"]
+    assert completed(tmp_path, "gateway login team --username ") == ["ann@example.org", "bob@example.org"]
+    assert completed(tmp_path, "gateway send mqtt --exp") == ["--expect-route"]
 
 
 def test_completion_of_another_file(folder: Path, tmp_path: Path) -> None:
