@@ -66,13 +66,11 @@ thread_pool: Service[Pool] = Service("pool of threads", Pool())
 class Calls:
     """Counts the calls on threads for one run of an application: it is not given up while a thread is at work."""
 
-    def __init__(self, idle: Callable[[], None]) -> None:
-        """``idle`` is called on the loop each time that none is left."""
+    def __init__(self) -> None:
         self.cut = 0
         """How often the calls that waited for a free thread were given up."""
         self.waiting = 0
         """Calls that no thread has taken yet."""
-        self._idle = idle
         self._lock = threading.Lock()
         self._number = 0
 
@@ -107,7 +105,11 @@ class Calls:
         with self._lock:
             self._number -= 1
         if not self._number:
-            self._idle()
+            self.idle()
+
+    def idle(self) -> None:
+        """Called on the loop each time that no call is left. It is a method, not a callback: with a reference back, the
+        run and its message would stay in memory until the garbage collector looks."""
 
 
 current_calls: ContextVar[tuple[Calls, ...]] = ContextVar("current_calls", default=())

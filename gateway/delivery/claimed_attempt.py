@@ -56,7 +56,7 @@ class ClaimedAttempt:
             report(self._scope, outcome, policy, disposition, attempts, stored=False)
             if outcome.error is not None and self._here.observer is not None:
                 self._here.observer.failed(outcome.error)
-        elif running.limit.expired is not None:
+        elif running.expired is not None:
             logger.info("%s: done after its time; its repetition gets that answer", describe(self._scope))
         return await self._settle(outcome, disposition, running)
 
@@ -64,7 +64,7 @@ class ClaimedAttempt:
         incoming = self._incoming
         if (error := cut_off(incoming.policy, self._claim.attempts)) is not None:
             return Outcome(None, [], [], error)
-        limited = partial(running.limit.run, incoming.app, incoming.policy.timeout)
+        limited = partial(running.run, incoming.app, incoming.policy.timeout)
         return await incoming.kind.attempt(limited, self._scope, incoming.events).outcome()
 
     async def _settle(self, outcome: Outcome, disposition: Disposition, running: RunningAttempt) -> Answer:

@@ -20,11 +20,11 @@ Answer = list[Mapping[str, Any]]
 Attempt = Callable[["RunningAttempt"], Coroutine[Any, Any, Answer]]
 
 
-class RunningAttempt:
-    """One attempt at a message."""
+class RunningAttempt(Limit):
+    """One attempt at a message, within its time."""
 
     def __init__(self) -> None:
-        self.limit = Limit(self._is_late)
+        super().__init__()
         self.told_late: Callable[[TimeoutError], Answer] | None = None
         """Logs that its time is out though it goes on, and gives what its sender is told."""
         self._waiting: list[asyncio.Future[Answer]] = []
@@ -38,7 +38,7 @@ class RunningAttempt:
             return await answer
         except asyncio.CancelledError:
             if len(self._waiting) == 1:
-                self.limit.expire(TimeoutError("the handler was not done when its sender could wait no longer"))
+                self.expire(TimeoutError("the handler was not done when its sender could wait no longer"))
             raise
         finally:
             self._waiting.remove(answer)
@@ -58,7 +58,7 @@ class RunningAttempt:
         for each in self._waiting:
             each.cancel()
 
-    def _is_late(self, error: TimeoutError) -> None:
+    def late(self, error: TimeoutError) -> None:
         if self.told_late is not None:
             self.say(self.told_late(error))
 
@@ -103,7 +103,7 @@ class RunningAttempts:
 
     def active(self) -> dict[str, int]:
         """Count the handlers for which nobody waits any more. Their servers count the others."""
-        late = sum(each.limit.expired is not None for each in self._attempts.values())
+        late = sum(each.expired is not None for each in self._attempts.values())
         return {"late handlers": late} if late else {}
 
     async def stop(self, grace: float) -> None:

@@ -1,7 +1,6 @@
 """The time limit of a handler. A handler that exceeds it is cancelled; on a thread, where it cannot be, it goes on."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Any
 
 from gateway.threads import Calls, current_calls
@@ -15,20 +14,18 @@ class NoThread(TimeoutError):
     """The handler was still waiting for a free thread when its time was up."""
 
 
-def _nobody(error: TimeoutError) -> None:
-    pass
+class Limit(Calls):
+    """The limit of one attempt, which counts the attempt's calls on threads."""
 
-
-class Limit:
-    """The limit of one attempt. ``late`` is called once if the attempt goes on after its time is up."""
-
-    def __init__(self, late: Callable[[TimeoutError], None] = _nobody) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         self.expired: TimeoutError | None = None
-        self._late = late
-        self._calls = Calls(self._idle)
         self._task: asyncio.Task[Any] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._cut = False
+
+    def late(self, error: TimeoutError) -> None:
+        """Called once if the attempt goes on after its time is up."""
 
     async def run(self, app: Application, seconds: float | None, scope: Any, receive: Receive, send: Send) -> None:
         """Run ``app``. Raises TimeoutError if it was cancelled because its time was up."""
@@ -37,7 +34,7 @@ class Limit:
         self._task = task = asyncio.current_task()
         assert task is not None
         cancelling = task.cancelling()
-        current_calls.set((self._calls,))
+        current_calls.set((self,))
         if seconds is not None:
             error = TimeoutError(f"the handler was not done after {seconds:g} s")
             self._timer = asyncio.get_running_loop().call_later(seconds, self.expire, error)
@@ -59,19 +56,19 @@ class Limit:
         if self._task is None:
             return
         if not self._try_to_cut():
-            self._late(error)
-        elif self._calls.waiting:
+            self.late(error)
+        elif self.waiting:
             self.expired = NoThread("no thread was free for the handler; see threads in the file")
 
     def _try_to_cut(self) -> bool:
         """Cancel the attempt unless a thread works for it; return whether it was cancelled."""
-        if self._task is None or not self._calls.give_up():
+        if self._task is None or not self.give_up():
             return False
         self._cut = True
         self._task.cancel()
         return True
 
-    def _idle(self) -> None:
+    def idle(self) -> None:
         """The thread has ended: its outcome is the attempt's result if the handler finishes soon."""
         if self.expired is not None and not self._cut:
             self._stop_timer()

@@ -26,5 +26,16 @@ class _Limited:
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if (error := cut_off(self._policy, self._attempt)) is not None:
             raise error
-        limit = Limit(lambda error: warn_late(scope, error, self._policy, self._attempt))
+        limit = _Reported(scope, self._policy, self._attempt)
         await limit.run(self._app, self._policy.timeout, scope, receive, send)
+
+
+class _Reported(Limit):
+    """Logs that the handler is late and goes on."""
+
+    def __init__(self, scope: Any, policy: Policy, attempt: int) -> None:
+        super().__init__()
+        self._scope, self._policy, self._attempt = scope, policy, attempt
+
+    def late(self, error: TimeoutError) -> None:
+        warn_late(self._scope, error, self._policy, self._attempt)

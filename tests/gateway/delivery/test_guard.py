@@ -1,6 +1,7 @@
 """A route with a policy, whose sender waits for the verdict: mail and texts."""
 
 import asyncio
+import gc
 import threading
 from typing import Any
 
@@ -10,6 +11,8 @@ from waiting import until
 
 from gateway import AsyncEmailConsumer, AsyncSMSConsumer, EmailConsumer, EmailToRouter, Policy, regex
 from gateway.delivery.guard import Guard, guarded
+from gateway.delivery.incoming import Incoming
+from gateway.delivery.running_attempts import RunningAttempt
 from gateway.delivery.service import deliveries
 from gateway.store import StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
@@ -61,6 +64,11 @@ class Works(AsyncEmailConsumer):
         await self.accept()
 
 
+class Quiet(EmailConsumer):
+    def receive(self, message: Any) -> None:
+        """On a thread."""
+
+
 @pytest.fixture(autouse=True)
 def _counters() -> None:
     Fails.runs = Works.runs = 0
@@ -79,6 +87,20 @@ async def test_a_message_that_is_sent_again_runs_once_and_gets_the_same_answer(s
     assert Works.runs == 1
     assert Works.seen[0]["attempt"] == 1
     assert (await store.counts()).outgoing == 1
+
+
+@pytest.mark.parametrize("handler", [Works, Quiet])
+async def test_a_message_that_is_answered_does_not_wait_for_the_garbage_collector(
+    store: SQLiteStore, handler: Any
+) -> None:
+    app = Guard(handler.as_asgi(), Policy(attempts=3), "label")
+    gc.collect()
+    gc.disable()
+    try:
+        assert await deliver(app, email(), MAIL) == [{"type": "email.accept"}]
+        await until(lambda: not any(isinstance(each, Incoming | RunningAttempt) for each in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 async def test_what_fails_is_tried_as_often_as_said_then_it_is_a_dead_letter(
