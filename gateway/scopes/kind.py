@@ -8,7 +8,7 @@ from gateway.arrivals import Watch
 from gateway.delivery.kind import DeliveryKind
 from gateway.delivery.outbox import NoServer, Outlet
 from gateway.delivery.policy import Policy
-from gateway.recording.replay_run import ReplayRun
+from gateway.recording.replay_run import ReplayRun, UncheckedReplay
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, takes
 from gateway.scopes.routes import keys_of
@@ -143,7 +143,7 @@ class ScopeKind(ABC):
 
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         """Return a run of ``app`` over what a recording has of an arrival."""
-        return ReplayRun(app, scope, events)
+        return UncheckedReplay(app, scope, events)
 
     # How what handlers send leaves.
 

@@ -113,6 +113,11 @@ class _Mailboxes(_MailServer):
         return options
 
 
+class _Replay(ReplayRun):
+    sends: ClassVar = SENDS
+    checks: ClassVar = CHECKS
+
+
 class EmailKind(ScopeKind):
     name: ClassVar = "email"
     watch: ClassVar = EmailWatch
@@ -152,7 +157,7 @@ class EmailKind(ScopeKind):
 
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         unread = {"type": "email.receive", "body": b"", "more_body": False}
-        return ReplayRun(app, scope, events or [unread], table=SENDS, checks=CHECKS)
+        return _Replay(app, scope, events or [unread])
 
     def route_of(self, key: str, line: Any, target: Any, policy: Policy) -> Route:
         options = _given(line, self.options)

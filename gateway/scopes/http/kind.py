@@ -95,6 +95,11 @@ def _front_pages(apps: Iterable[Any]) -> Iterator[str]:
     yield from (path for path in found if isinstance(path, str))
 
 
+class _Replay(ReplayRun):
+    sends: ClassVar = HTTP
+    checks: ClassVar = CHECKS
+
+
 class HTTPKind(PathKind):
     name: ClassVar = "http"
     watch: ClassVar = HTTPWatch
@@ -117,7 +122,7 @@ class HTTPKind(PathKind):
         body = [each for each in events if each["type"] == "http.request"]
         if not body or body[-1].get("more_body"):
             body.append(_REST)
-        return ReplayRun(app, scope, body, table=HTTP, checks=CHECKS, ends=_is_last)
+        return _Replay(app, scope, body, ends=_is_last)
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each for each in running if each.settings.protocol in self.protocols), None)

@@ -48,6 +48,16 @@ class TopicRoute(Policy):
     handler under that name."""
 
 
+class _ReplayOfDevice(ReplayRun):
+    sends: ClassVar = SERVER
+    checks: ClassVar = CHECKS
+
+
+class _ReplayOfBroker(ReplayRun):
+    sends: ClassVar = CLIENT
+    checks: ClassVar = CHECKS
+
+
 class MQTTKind(ScopeKind):
     name: ClassVar = "mqtt"
     watch: ClassVar = MQTTWatch
@@ -93,15 +103,9 @@ class MQTTKind(ScopeKind):
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         connect = {"type": "mqtt.connect", "username": scope["username"], "password": None}
         left = {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
-        return ReplayRun(
-            app,
-            scope,
-            [connect, *events],
-            table=SERVER if scope["role"] == "server" else CLIENT,
-            checks=CHECKS,
-            ends=_is_answer if any(event["id"] is not None for event in events) else None,
-            disconnect=left,
-        )
+        run = _ReplayOfDevice if scope["role"] == "server" else _ReplayOfBroker
+        ends = _is_answer if any(event["id"] is not None for event in events) else None
+        return run(app, scope, [connect, *events], ends=ends, disconnect=left)
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         first = next((each.settings for each in running if each.settings.protocol in _SERVER.protocols), None)

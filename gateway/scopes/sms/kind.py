@@ -48,6 +48,16 @@ _SENDERS = ("+447700900123", "+15005550006")
 """Numbers that belong to nobody: of Ofcom's for drama, and of Twilio's for tests."""
 
 
+class _ReplayOfText(ReplayRun):
+    sends: ClassVar = TEXT
+    checks: ClassVar = CHECKS
+
+
+class _ReplayOfReceipt(ReplayRun):
+    sends: ClassVar = RECEIPT
+    checks: ClassVar = CHECKS
+
+
 class SMSKind(ScopeKind):
     name: ClassVar = "sms"
     watch: ClassVar = SMSWatch
@@ -72,8 +82,8 @@ class SMSKind(ScopeKind):
 
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         events = events or [{"type": "sms.receive", "text": "", "media": []}]
-        table = RECEIPT if events[0]["type"] == "sms.status" else TEXT
-        return ReplayRun(app, scope, events, table=table, checks=CHECKS)
+        run = _ReplayOfReceipt if events[0]["type"] == "sms.status" else _ReplayOfText
+        return run(app, scope, events)
 
     def subject(self, text: str) -> dict[str, Any]:
         return {"sender": as_sent(text), "country": country_of(as_sent(text))}

@@ -17,6 +17,11 @@ from protocols.http.events import CHECKS, WEBSOCKET
 from protocols.http.settings import HTTPSettings
 
 
+class _Replay(ReplayRun):
+    sends: ClassVar = WEBSOCKET
+    checks: ClassVar = CHECKS
+
+
 class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
     watch: ClassVar = WebSocketWatch
@@ -36,7 +41,7 @@ class WebSocketKind(PathKind):
     def replayed(self, app: Application, scope: Any, events: Sequence[Any]) -> ReplayRun:
         events = events or [{"type": "websocket.connect"}]
         left = {"type": "websocket.disconnect", "code": 1006, "reason": ""}
-        return ReplayRun(app, scope, events, table=WEBSOCKET, checks=CHECKS, disconnect=left)
+        return _Replay(app, scope, events, disconnect=left)
 
     def suggestions(self, running: Sequence[Running], routes: Sequence[Route], command: str) -> Iterator[str]:
         """A connection to the first route whose path is easily seen, and that hears what a client says, if there is one

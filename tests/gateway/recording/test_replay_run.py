@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from gateway.recording.replay_run import UncheckedReplay
 from gateway.scopes.installed import KINDS
+from protocols.app_run import AppRun, observed
 from protocols.errors import LocalProtocolError
 
 HTTP = {"type": "http", "method": "GET", "path": "/", "headers": [], "query_string": b"", "extensions": {}}
@@ -103,3 +105,41 @@ async def test_what_may_not_be_sent_raises_at_the_handlers_line(scope: dict[str,
         await send(sent)
 
     assert isinstance(await KINDS[scope["type"]].replayed(app, scope, []).run(), LocalProtocolError)
+
+
+async def test_a_scope_type_without_a_table_may_send_everything_that_is_an_event() -> None:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "fax.page", "number": 1})
+        await send({"page": 2})
+
+    run = UncheckedReplay(app, {"type": "fax"}, [])
+    assert isinstance(await run.run(), LocalProtocolError)
+    assert run.sent == [{"type": "fax.page", "number": 1}]
+
+
+async def test_it_is_seen_as_a_live_run_is() -> None:
+    """What a watcher of the application's answers sees is the event as it was sent, and each is seen before its end."""
+
+    class Seen:
+        def __init__(self) -> None:
+            self.told: list[str] = []
+
+        def began(self, run: AppRun) -> None:
+            self.told.append("began")
+
+        def received(self, run: AppRun, event: Any) -> None:
+            self.told.append(event["type"])
+
+        def sent(self, run: AppRun, event: Any) -> None:
+            self.told.append(event["type"])
+
+        def ended(self, run: AppRun) -> None:
+            self.told.append("ended")
+
+    observed.by = seen = Seen()
+    try:
+        await heard(HTTP, [], [START, BODY])
+    finally:
+        observed.by = None
+    start, body = START["type"], BODY["type"]
+    assert seen.told == ["began", "http.request", start, body, "http.disconnect", "ended"]
