@@ -5,7 +5,7 @@ import inspect
 from functools import wraps
 from typing import Any
 
-from gateway.consumers.base import AsyncForm
+from gateway.consumers.forms import AsyncForm
 
 LIMIT = 5.0
 _MAIL = {"transport": "smtp", "headers": [], "listener": "mail", "mailbox": None, "received_at": 0.0}
@@ -46,9 +46,10 @@ class Conversation:
         self.scope = scope
         self.inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.outbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._waits = False
 
     async def __aenter__(self) -> "Conversation":
-        self.task = asyncio.ensure_future(self.app(self.scope, self.inbox.get, self.outbox.put))
+        self.task = asyncio.ensure_future(self.app(self.scope, self._receive, self.outbox.put))
         return self
 
     async def __aexit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -57,6 +58,17 @@ class Conversation:
         outcome = (await asyncio.gather(self.task, return_exceptions=True))[0]
         if error is None and isinstance(outcome, Exception):
             raise outcome
+
+    async def _receive(self) -> dict[str, Any]:
+        self._waits = True
+        try:
+            return await self.inbox.get()
+        finally:
+            self._waits = False
+
+    def is_idle(self) -> bool:
+        """Whether the application has handled everything that was said, and waits for more, or has returned."""
+        return (self._waits and self.inbox.empty()) or self.task.done()
 
     def say(self, *events: dict[str, Any]) -> None:
         for event in events:

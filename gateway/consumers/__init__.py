@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING
 from protocols.lazy_names import lazy_names
 
 if TYPE_CHECKING:
-    from gateway.consumers.base import AsyncConsumer as AsyncConsumer
     from gateway.consumers.base import Consumer as Consumer
     from gateway.consumers.base import StopConsumer as StopConsumer
-    from gateway.consumers.base import SyncConsumer as SyncConsumer
     from gateway.consumers.base import layer_event as layer_event
     from gateway.consumers.email import AsyncEmailConsumer as AsyncEmailConsumer
     from gateway.consumers.email import EmailConsumer as EmailConsumer
@@ -26,6 +24,8 @@ if TYPE_CHECKING:
     from gateway.consumers.mqtt_batch import AsyncMqttBatchConsumer as AsyncMqttBatchConsumer
     from gateway.consumers.mqtt_batch import MqttBatchConsumer as MqttBatchConsumer
     from gateway.consumers.mqtt_batch import MqttMessage as MqttMessage
+    from gateway.consumers.raw import AsyncConsumer as AsyncConsumer
+    from gateway.consumers.raw import SyncConsumer as SyncConsumer
     from gateway.consumers.sms import AsyncSMSConsumer as AsyncSMSConsumer
     from gateway.consumers.sms import SMSConsumer as SMSConsumer
     from gateway.consumers.websocket import AsyncJsonWebsocketConsumer as AsyncJsonWebsocketConsumer
@@ -38,7 +38,7 @@ else:
     __all__, __getattr__ = lazy_names(
         __name__,
         {
-            "gateway.consumers.base": ("AsyncConsumer", "Consumer", "StopConsumer", "SyncConsumer", "layer_event"),
+            "gateway.consumers.base": ("Consumer", "StopConsumer", "layer_event"),
             "gateway.consumers.email": ("AsyncEmailConsumer", "EmailConsumer"),
             "gateway.consumers.http": ("AsyncHttpConsumer", "HttpConsumer"),
             "gateway.consumers.mqtt": (
@@ -48,6 +48,7 @@ else:
                 "MqttConsumer",
             ),
             "gateway.consumers.mqtt_batch": ("AsyncMqttBatchConsumer", "MqttBatchConsumer", "MqttMessage"),
+            "gateway.consumers.raw": ("AsyncConsumer", "SyncConsumer"),
             "gateway.consumers.sms": ("AsyncSMSConsumer", "SMSConsumer"),
             "gateway.consumers.websocket": (
                 "AsyncJsonWebsocketConsumer",

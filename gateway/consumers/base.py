@@ -2,9 +2,7 @@
 
 import asyncio
 import contextlib
-import inspect
 import logging
-import threading
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
@@ -16,83 +14,30 @@ from gateway.consumers.hooks import (
     check_layer_events,
     check_no_generators,
     does_all_itself,
-    is_plain,
     require,
     writes,
 )
 from gateway.consumers.layer_messages import tell_unhandled
 from gateway.consumers.merge import merge
+from gateway.consumers.received import DISCONNECTS, RECEIVED, WHOLE, last_event_of, method_name
 from gateway.consumers.refused import States, in_words
 from gateway.consumers.returned import is_message_id, tell_returned
 from gateway.consumers.unanswered import ANSWERS, Unanswered, asks_for_answer
 from gateway.frames import place_of
 from gateway.layers import ChannelLayer, Forgetful, get_channel_layer, origins
-from gateway.threads import call_from_thread, run_in_thread
 from protocols.asgi import Application, Receive, Send, describe
 from protocols.errors import Disconnected, LocalProtocolError, is_disconnect
-from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
 
 R = TypeVar("R")
 Handler = Callable[[Any, Any], Any]
-Awaited = Coroutine[Any, Any, None]
-"""The result of an async consumer's helpers: a type checker reports a forgotten ``await``."""
 F = TypeVar("F", bound=Callable[..., Any])
 
-RECEIVED = (
-    "http.request",
-    "http.disconnect",
-    "websocket.connect",
-    "websocket.receive",
-    "websocket.disconnect",
-    "mqtt.connect",
-    "mqtt.receive",
-    "mqtt.subscribe",
-    "mqtt.unsubscribe",
-    "mqtt.auth",
-    "mqtt.disconnect",
-    "email.receive",
-    "email.disconnect",
-    "sms.receive",
-    "sms.status",
-    "sms.disconnect",
-)
-"""The event types that a method may be named after. A name from outside is never looked up."""
-
-
-def _method(event_type: str) -> str:
-    """Return the name of the method for events of this type."""
-    return event_type.replace(".", "_")
-
-
-METHODS = tuple(map(_method, RECEIVED))
-"""The names of those methods."""
 CLEAN_UP = 2.0
 """Seconds for ``disconnect``, and again for leaving the channel layer, when a run is cancelled."""
 _AT_HAND = 0.05
 """Seconds for an event that has already arrived to pass through the routers above."""
-_DISCONNECTS: Mapping[str, Any] = {
-    "http.disconnect": {"type": "http.disconnect"},
-    "websocket.disconnect": {"type": "websocket.disconnect", "code": 1011, "reason": ""},
-    "mqtt.disconnect": {
-        "type": "mqtt.disconnect",
-        "reason_code": 0x80,
-        "reason": "the application has ended",
-        "clean": False,
-    },
-    "email.disconnect": {"type": "email.disconnect"},
-    "sms.disconnect": {"type": "sms.disconnect"},
-}
-"""The last event of each scope, as a server sends it when it closes after a crash."""
-
-
-_WHOLE = {
-    "email.receive": "email.disconnect",
-    "sms.receive": "sms.disconnect",
-    "sms.status": "sms.disconnect",
-}
-"""An event that is a whole message is the last one of its scope for a class without a method for its disconnect."""
 
 
 class Asked(NamedTuple):
@@ -148,7 +93,7 @@ class Consumer(Generic[R]):
     """By event type, what a method can call in place of returning a value, which nobody gets."""
     _told_returned: ClassVar[set[str]] = set()
     """Types of the events whose methods have returned a value, which is told once for each class."""
-    _ends: ClassVar[frozenset[str]] = frozenset(_DISCONNECTS)
+    _ends: ClassVar[frozenset[str]] = frozenset(DISCONNECTS)
     _last: ClassVar[frozenset[str]] = _ends
     """Types of the last event of a scope, unless that says ``more_body``."""
 
@@ -169,8 +114,8 @@ class Consumer(Generic[R]):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        check(cls, dict.fromkeys(map(_method, cls.received), Call()) | dict(cls._hooks))
-        methods = {kind: getattr(cls, _method(kind), None) for kind in cls.received}
+        check(cls, dict.fromkeys(map(method_name, cls.received), Call()) | dict(cls._hooks))
+        methods = {kind: getattr(cls, method_name(kind), None) for kind in cls.received}
         cls._ends = frozenset(kind for kind in cls.received if kind.endswith(".disconnect"))
         cls._handlers = {kind: method for kind, method in methods.items() if method is not None}
         cls._kinds = frozenset(event.partition(".")[0] for event in cls._handlers)
@@ -182,12 +127,12 @@ class Consumer(Generic[R]):
         check_no_generators(cls, cls._called())
         if cls._layer_handlers:  # one of them may respond, when the time has come
             cls.asks = {kind: asked for kind, asked in cls.asks.items() if kind != "http.request"}
-        cls._last = cls._ends | {kind for kind, end in _WHOLE.items() if end not in cls._handlers}
+        cls._last = cls._ends | {kind for kind, end in WHOLE.items() if end not in cls._handlers}
 
     @classmethod
     def _called(cls) -> Mapping[str, Callable[..., Any]]:
         """Return the methods that events call, by name."""
-        methods = {name: getattr(cls, name, None) for name in (*cls._hooks, *map(_method, cls.received))}
+        methods = {name: getattr(cls, name, None) for name in (*cls._hooks, *map(method_name, cls.received))}
         methods |= {method.__name__: method for method in cls._layer_handlers.values()}
         return {name: method for name, method in methods.items() if method is not None}
 
@@ -270,7 +215,7 @@ class Consumer(Generic[R]):
             raise
         except (Exception, SystemExit):
             if self.scope["type"] != "http":  # its peer is still there, and gets a 500
-                await self._end(_last_event_of(self.scope))
+                await self._end(last_event_of(self.scope))
             raise
 
     async def _serve(self, receive: Receive) -> None:
@@ -311,8 +256,8 @@ class Consumer(Generic[R]):
     def method(self, kind: str, name: str) -> str:
         """Return the method for events of the type ``kind`` and its place, for people: ``Chat.connect (chat.py:12)``.
         It is the one called ``name`` unless the class has one named after the event."""
-        if writes(type(self), _method(kind)):
-            name = _method(kind)
+        if writes(type(self), method_name(kind)):
+            name = method_name(kind)
         return f"{type(self).__name__}.{name} ({place_of(getattr(self, name))})"
 
     def asked(self, kind: str) -> Asked:
@@ -340,7 +285,7 @@ class Consumer(Generic[R]):
                 async with asyncio.timeout(_AT_HAND):
                     while event is None or event["type"] != kind:
                         event = await receive()
-        return event if event is not None and event["type"] == kind else _last_event_of(self.scope)
+        return event if event is not None and event["type"] == kind else last_event_of(self.scope)
 
     async def _end(self, event: Any) -> None:
         """Call the method for the disconnect, unless it has been called: the run has failed, or is cancelled."""
@@ -421,141 +366,3 @@ class Consumer(Generic[R]):
         checked = message_arguments.layer_message("group_send", name, message)
         origins.note(checked)
         return self.perform(get_channel_layer().group_send(name, checked))
-
-
-class AsyncForm(Consumer[Awaited]):
-    """Methods run on the loop; helpers are awaited."""
-
-    def __init_subclass__(cls) -> None:
-        """Check the class. Raises TypeError for a plain ``def``, which would hold up everything on the loop."""
-        super().__init_subclass__()
-        written = {name for base in cls.__mro__ if issubclass(base, AsyncForm) for name in vars(base)}
-        for name, method in cls._called().items():
-            if name in written and is_plain(method):
-                where = f"{cls.__name__}.{name} (line {method.__code__.co_firstlineno})"
-                raise TypeError(f"{where} is not async in an async consumer: write async def, or use the sync form")
-
-    async def _call(self, handler: Handler, event: Any) -> Any:
-        result = handler(self, event)
-        return result if result is None else await result
-
-    def perform(self, coroutine: Awaited) -> Awaited:
-        return coroutine
-
-
-_turn = threading.Lock()
-"""Held for a moment while a thread begins or ends a method of a sync consumer."""
-_last_calls = Tasks("sync consumers")
-
-
-class SyncForm(Consumer[None]):
-    """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait for their effect."""
-
-    _at_work = False
-    """Whether a thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
-    _begun: Any = None
-    """The event whose method a thread has begun last."""
-    _over = False
-    """Whether the run is over: then a method that still waits for a thread is not called."""
-    _late: tuple[Handler, Any] | None = None
-    """The last method and its event, which a thread that is still working has to call."""
-
-    def __init_subclass__(cls) -> None:
-        """Check the class. Raises TypeError for an ``async`` method, which a thread cannot run."""
-        super().__init_subclass__()
-        for name, method in cls._called().items():
-            if inspect.iscoroutinefunction(method):
-                raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
-
-    async def _call(self, handler: Handler, event: Any) -> Any:
-        try:
-            result = await run_in_thread(self._work, handler, event)
-        except asyncio.CancelledError:
-            if self._begun is not event:  # no thread was free; a disconnect is still to be called
-                self._told = False
-            raise
-        if inspect.iscoroutine(result):  # from a method that is not async itself
-            result.close()
-            returned = f"returned a coroutine of {result.__qualname__} ({place_of(result)})"
-            raise TypeError(f"{type(self).__name__} is a sync consumer, and {returned}: use the Async form")
-        return result
-
-    def _work(self, handler: Handler, event: Any) -> Any:
-        """Run the method; called on the thread."""
-        with _turn:
-            if self._over:
-                return None
-            self._at_work = True
-            self._begun = event
-        try:
-            return handler(self, event)
-        finally:
-            with _turn:
-                self._at_work = False
-            if self._late is not None:
-                self._catch_up(*self._late)
-
-    def _catch_up(self, handler: Handler, event: Any) -> None:
-        try:
-            handler(self, event)
-        except (StopConsumer, Disconnected):
-            pass
-        except Exception as error:
-            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
-
-    async def _call_last(self, handler: Handler, event: Any) -> None:
-        """Call the last method without overlapping another of this instance: a thread that is still working calls it
-        when it is done. If no thread is free, it is called once one is."""
-        with _turn:
-            self._over = True
-            if self._begun is not None and self._begun["type"] == event["type"]:
-                return
-            if self._at_work:
-                self._late = handler, event
-                return
-        call = _last_calls.spawn(run_in_thread(self._catch_up, handler, event), name="disconnect")
-        await asyncio.wait({call}, timeout=CLEAN_UP)
-
-    def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        call_from_thread(self._loop, coroutine)
-
-
-RAW = {
-    kind: Asked(_method(kind), f'self.send({{"type": {answer}}})')
-    for kind, answer in {
-        "http.request": '"http.response.start", ...',
-        "websocket.connect": '"websocket.accept"',
-        "mqtt.connect": '"mqtt.accept"',
-        "mqtt.receive": '"mqtt.ack", "id": event["id"]',
-        "mqtt.subscribe": '"mqtt.suback", "id": event["id"], ...',
-        "mqtt.auth": '"mqtt.auth", ...',
-    }.items()
-}
-"""What raw consumers are asked for. Mail and texts are accepted when their methods return."""
-
-
-class AsyncConsumer(AsyncForm):
-    """Raw events, one ``async`` method per event type (``websocket_receive`` for ``websocket.receive``)."""
-
-    asks = instead = RAW
-    _required = METHODS
-
-    async def send(self, event: Any) -> None:
-        """Send one raw event to the peer."""
-        await self._emit(event)
-
-
-class SyncConsumer(SyncForm):
-    """Raw events, one method per event type, called on a thread."""
-
-    asks = instead = RAW
-    _required = METHODS
-
-    def send(self, event: Any) -> None:
-        """Send one raw event to the peer, and wait until it is on its way."""
-        self.perform(self._emit(event))
-
-
-def _last_event_of(scope: Any) -> Any:
-    kind = f"{scope['type']}.disconnect"
-    return _DISCONNECTS.get(kind, {"type": kind})

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import Asked, AsyncForm, Awaited, SyncForm
+from gateway.consumers.base import Asked
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import NO_EXTRAS, Extras, extras
 from gateway.consumers.reply import ReplyMethods, Write

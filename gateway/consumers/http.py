@@ -4,7 +4,8 @@ import json
 from typing import Any, TypeVar
 
 from gateway.consumers import arguments
-from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, Consumer
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call
 from protocols.asgi import HTTPDisconnectEvent, HTTPRequestEvent, HTTPScope, Receive, Send

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers import arguments, message_arguments
-from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, Consumer
 from gateway.consumers.failure import failed_with
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.json_text import parsed
 from gateway.consumers.parameters import Extras, extras

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar
 
-from gateway.consumers.base import Asked, AsyncForm, Awaited, SyncForm
+from gateway.consumers.base import Asked
 from gateway.consumers.failure import failed_with
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now

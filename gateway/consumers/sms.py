@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from gateway.consumers import arguments, message_arguments
-from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, Consumer
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 from protocols.asgi import Media, SMSReceiveEvent, SMSScope, SMSStatusEvent
 

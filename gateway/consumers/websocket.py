@@ -6,7 +6,8 @@ import logging
 from typing import Any, ClassVar, TypeVar
 
 from gateway.consumers import arguments
-from gateway.consumers.base import Asked, AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Asked, Consumer
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.header_fields import Headers, header_fields
 from gateway.consumers.hooks import Call, takes
 from gateway.consumers.json_text import parsed

@@ -6,7 +6,7 @@ import pytest
 from conversation import scope
 
 import gateway
-from gateway.consumers.base import AsyncForm
+from gateway.consumers.forms import AsyncForm
 from gateway.scopes.installed import KINDS
 from protocols.errors import LocalProtocolError
 from protocols.mail.run import EmailRun

@@ -14,7 +14,7 @@ from gateway import (
     SyncConsumer,
     layer_event,
 )
-from gateway.consumers.base import AsyncForm
+from gateway.consumers.forms import AsyncForm
 from protocols.mail.run import EmailRun
 
 HTTP = [{"type": "http.request", "body": b"", "more_body": False}, {"type": "http.disconnect"}]

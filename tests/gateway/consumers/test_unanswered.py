@@ -1,21 +1,38 @@
 """Who is told of for leaving a peer without an answer, and who is not; with real peers in test_mistakes.py."""
 
 import asyncio
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar
 
 import pytest
 from conversation import Conversation, scope
 from waiting import until
 
 from gateway import AsyncConsumer, AsyncHttpConsumer, AsyncWebsocketConsumer, layer_event
-from gateway.consumers import unanswered
+from gateway.consumers import base, unanswered
 
-PATIENCE = 0.02
+
+class Noted(unanswered.Unanswered):
+    """Those of one test."""
+
+    all: ClassVar[list["Noted"]] = []
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(tell)
+        self.all.append(self)
+
+
+def looked() -> bool:
+    """Whether everybody who waited for an answer has looked for the last time: then no line can come."""
+    return all(each._timer is None for each in Noted.all)
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unanswered, "PATIENCE", PATIENCE)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(unanswered, "PATIENCE", 0.02)
+    monkeypatch.setattr(base, "Unanswered", Noted)
+    yield
+    Noted.all.clear()
 
 
 class Reader(AsyncConsumer):
@@ -50,8 +67,7 @@ async def test_messages_are_acknowledged_one_by_one(
 ) -> None:
     async with Conversation(Reader.as_asgi(), scope("mqtt")) as device:
         device.say({"type": "mqtt.connect"}, *messages)
-        await until(lambda: device.inbox.empty())
-        await asyncio.sleep(3 * PATIENCE)  # the time in which a line would come
+        await until(lambda: device.is_idle() and looked())
         device.say({"type": "mqtt.disconnect"})
         await device.end()
     assert caplog.text.count("Reader.mqtt_receive") == told
@@ -108,6 +124,5 @@ async def test_who_may_answer_later(
 ) -> None:
     async with Conversation(consumer.as_asgi(), scope(kind)) as peer:
         peer.say(*events)
-        await until(lambda: peer.inbox.empty())
-        await asyncio.sleep(3 * PATIENCE)
+        await until(lambda: peer.is_idle() and looked())
     assert caplog.text.count("has returned without") == told

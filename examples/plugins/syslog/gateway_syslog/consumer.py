@@ -2,7 +2,8 @@
 
 from typing import Any, TypeVar
 
-from gateway.consumers.base import AsyncForm, Awaited, Consumer, SyncForm
+from gateway.consumers.base import Consumer
+from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 
 R = TypeVar("R")

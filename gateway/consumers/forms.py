@@ -1,0 +1,118 @@
+"""The two forms of consumers: methods that run on the loop, and methods that run on a thread."""
+
+import asyncio
+import inspect
+import logging
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from gateway.consumers.base import CLEAN_UP, Consumer, Handler, StopConsumer
+from gateway.consumers.hooks import is_plain
+from gateway.frames import place_of
+from gateway.threads import call_from_thread, run_in_thread
+from protocols.asgi import describe
+from protocols.errors import Disconnected
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+Awaited = Coroutine[Any, Any, None]
+"""The result of an async consumer's helpers: a type checker reports a forgotten ``await``."""
+
+
+class AsyncForm(Consumer[Awaited]):
+    """Methods run on the loop; helpers are awaited."""
+
+    def __init_subclass__(cls) -> None:
+        """Check the class. Raises TypeError for a plain ``def``, which would hold up everything on the loop."""
+        super().__init_subclass__()
+        written = {name for base in cls.__mro__ if issubclass(base, AsyncForm) for name in vars(base)}
+        for name, method in cls._called().items():
+            if name in written and is_plain(method):
+                where = f"{cls.__name__}.{name} (line {method.__code__.co_firstlineno})"
+                raise TypeError(f"{where} is not async in an async consumer: write async def, or use the sync form")
+
+    async def _call(self, handler: Handler, event: Any) -> Any:
+        result = handler(self, event)
+        return result if result is None else await result
+
+    def perform(self, coroutine: Awaited) -> Awaited:
+        return coroutine
+
+
+_turn = threading.Lock()
+"""Held for a moment while a thread begins or ends a method of a sync consumer."""
+_last_calls = Tasks("sync consumers")
+
+
+class SyncForm(Consumer[None]):
+    """Methods run on a thread: in order within one instance, in parallel with others. Helpers wait for their effect."""
+
+    _at_work = False
+    """Whether a thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
+    _begun: Any = None
+    """The event whose method a thread has begun last."""
+    _over = False
+    """Whether the run is over: then a method that still waits for a thread is not called."""
+    _late: tuple[Handler, Any] | None = None
+    """The last method and its event, which a thread that is still working has to call."""
+
+    def __init_subclass__(cls) -> None:
+        """Check the class. Raises TypeError for an ``async`` method, which a thread cannot run."""
+        super().__init_subclass__()
+        for name, method in cls._called().items():
+            if inspect.iscoroutinefunction(method):
+                raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
+
+    async def _call(self, handler: Handler, event: Any) -> Any:
+        try:
+            result = await run_in_thread(self._work, handler, event)
+        except asyncio.CancelledError:
+            if self._begun is not event:  # no thread was free; a disconnect is still to be called
+                self._told = False
+            raise
+        if inspect.iscoroutine(result):  # from a method that is not async itself
+            result.close()
+            returned = f"returned a coroutine of {result.__qualname__} ({place_of(result)})"
+            raise TypeError(f"{type(self).__name__} is a sync consumer, and {returned}: use the Async form")
+        return result
+
+    def _work(self, handler: Handler, event: Any) -> Any:
+        """Run the method; called on the thread."""
+        with _turn:
+            if self._over:
+                return None
+            self._at_work = True
+            self._begun = event
+        try:
+            return handler(self, event)
+        finally:
+            with _turn:
+                self._at_work = False
+            if self._late is not None:
+                self._catch_up(*self._late)
+
+    def _catch_up(self, handler: Handler, event: Any) -> None:
+        try:
+            handler(self, event)
+        except (StopConsumer, Disconnected):
+            pass
+        except Exception as error:
+            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
+
+    async def _call_last(self, handler: Handler, event: Any) -> None:
+        """Call the last method without overlapping another of this instance: a thread that is still working calls it
+        when it is done. If no thread is free, it is called once one is."""
+        with _turn:
+            self._over = True
+            if self._begun is not None and self._begun["type"] == event["type"]:
+                return
+            if self._at_work:
+                self._late = handler, event
+                return
+        call = _last_calls.spawn(run_in_thread(self._catch_up, handler, event), name="disconnect")
+        await asyncio.wait({call}, timeout=CLEAN_UP)
+
+    def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        call_from_thread(self._loop, coroutine)
