@@ -1,4 +1,4 @@
-"""Says in a helper's words why an event of it was not sent: whoever calls ``self.respond()`` has never heard of
+"""Says in a helper's words why an event of it was not sent: a handler that calls ``self.respond()`` need not know
 ``http.response.start``."""
 
 from collections.abc import Mapping

@@ -15,7 +15,7 @@ from gateway.frames import short
 from gateway.reload.channel import Channel
 from gateway.reload.files import library_modules, own_modules, watched_by
 from gateway.reload.predecessor import RemotePredecessor
-from gateway.reload.version import ENVIRONMENT
+from gateway.reload.version import BLOCKED, ENVIRONMENT
 
 
 class Standby:
@@ -40,7 +40,7 @@ class Standby:
             message, _ = received
             if message["do"] == "begin":
                 self.changed, self._began = message["changed"], message["at"]
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, BLOCKED)
                 return
             for name in message.get("modules", ()):
                 with contextlib.suppress(Exception):  # if it is needed, the version says what is wrong with it
@@ -54,7 +54,14 @@ class Standby:
         try:
             yield
         finally:
-            self.channel.send({"do": "watch", **watched_by(parsed, file).as_message(), "modules": library_modules()})
+            self.channel.send(
+                {
+                    "do": "watch",
+                    **watched_by(parsed, file).as_message(),
+                    "modules": library_modules(),
+                    "format": parsed.settings.log.format,
+                }
+            )
 
     def changed_files(self) -> list[str]:
         """Return what changed, as the operator writes it."""

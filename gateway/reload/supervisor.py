@@ -6,6 +6,7 @@ a file.
 """
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -18,9 +19,12 @@ from gateway.reload.channel import Message
 from gateway.reload.version import Version
 from gateway.reload.watched import Watched
 from gateway.reload.watching import changes, forget_bytecode
+from gateway.runtime.signals import IGNORED
 
 RETIRING = 3
 """Versions that may finish what they have accepted. If there are more, the oldest is killed."""
+
+_IGNORED = "ignored; a new version starts when a file changes"
 
 
 class Supervisor:
@@ -39,6 +43,8 @@ class Supervisor:
         self._retiring: list[Version] = []
         self._modules: list[str] = []
         """What the process of the next version may import while it waits."""
+        self._format = "text"
+        """That of the log, as the last version has read it in the file."""
         self._signals = 0
         self._events: asyncio.Queue[tuple[Version | None, Message]] = asyncio.Queue()
 
@@ -47,6 +53,8 @@ class Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, lambda: self._events.put_nowait((None, {"do": "stop"})))
+        for number in IGNORED:
+            loop.add_signal_handler(number, self._print, f"{number.name}: {_IGNORED}")
         self._watch()
         await self._begin()
         while not self._signals or self._versions():
@@ -77,7 +85,7 @@ class Supervisor:
     def _learn(self, version: Version | None, message: Message) -> None:
         if version is not None:
             version.is_importing = False
-        self._modules = message["modules"]
+        self._modules, self._format = message["modules"], message["format"]
         self._watch(Watched.of(message))
 
     def _note(self, version: Version | None, files: list[str]) -> None:
@@ -166,7 +174,7 @@ class Supervisor:
     def _print(self, text: str) -> None:
         """Tell the operator what becomes of a mistake, which the version itself has explained."""
         if not self._signals:
-            sys.stderr.write(f"reload: {text}\n")
+            sys.stderr.write(f"{_as_json(text) if self._format == 'json' else f'reload: {text}'}\n")
 
     def _versions(self) -> list[Version]:
         every = (*self._retiring, self._serving, self._candidate, self._standby)
@@ -187,6 +195,12 @@ class Supervisor:
                 self._events.put_nowait((None, {"do": "changed", "paths": paths}))
         except (OSError, RuntimeError) as error:  # the system's limit of watched folders, say
             self._print(f"no file is watched any more: {error}; WATCHFILES_FORCE_POLLING=1 looks at them instead")
+
+
+def _as_json(text: str) -> str:
+    from gateway.logs.formatters import JSONFormatter  # it needs what the supervisor does without
+
+    return JSONFormatter().format(logging.LogRecord(__name__, logging.WARNING, __file__, 0, text, None, None))
 
 
 def supervise(file: str) -> NoReturn:

@@ -12,9 +12,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from gateway.reload.channel import Channel, Message
+from gateway.runtime.signals import IGNORED
 
 ENVIRONMENT = "GATEWAY_RELOAD"
 """Set for a version's process: the descriptors of its channel, and of that of the version before if there is one."""
+BLOCKED = frozenset({signal.SIGINT, *IGNORED})
+"""Signals that a version's process does not get before it begins."""
 _FIRST_PASSED = 3
 """The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
 
@@ -43,12 +46,12 @@ class Version:
     async def start(cls, predecessor: Self | None, tell: Tell) -> Self:
         """Start a process; ``tell`` gets what it says, and that it has ended.
 
-        It begins with Ctrl+C blocked, which the terminal sends to every process: while it waits it has nothing to say.
+        It begins with the signals blocked that a terminal sends to every process: while it waits it has nothing to say.
         """
         ours, theirs = socket.socketpair()
         channels = [theirs.fileno(), *([predecessor.descriptor] if predecessor is not None else [])]
         environment = os.environ | {ENVIRONMENT: " ".join(map(str, channels))}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(

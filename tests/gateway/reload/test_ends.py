@@ -1,8 +1,12 @@
 """How `gateway run --reload` ends: none of its processes is left, and none complains."""
 
+import json
+import os
+import signal
 import socket
 from collections.abc import Callable
 
+import pytest
 from servers.edited import Edited
 from servers.site import until
 
@@ -34,6 +38,30 @@ def test_ctrl_c_ends_every_process_once(start: Start) -> None:
     assert run.said().endswith("INFO    stopped: 0 lost\n")
     assert "Traceback" not in run.said()
     assert "interrupted" not in run.said()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_signal_at_which_others_reload_ends_nothing(start: Start, number: signal.Signals) -> None:
+    run = start(FILES)
+    run.answers("ok")
+    os.killpg(run.process.pid, number)
+    run.says(f"reload: {number.name}: ignored; a new version starts when a file changes")
+    run.says(f"WARNING {number.name}: ")  # from the version that serves
+    run.write("ended_handlers.py", HANDLERS.replace('b"ok"', 'b"new"'))
+    run.answers("new")
+    run.interrupt()
+    assert run.process.wait(20) == 0
+    assert run.group() == []
+
+
+def test_the_supervisor_writes_in_the_format_of_the_file(start: Start) -> None:
+    run = start(FILES | {"gateway.yaml": f"log: {{format: json}}\n{FILES['gateway.yaml']}"})
+    run.answers("ok")
+    run.write("ended_handlers.py", "def app(:")
+    run.says("the version before keeps running")
+    [line] = [each for each in run.said().splitlines() if "keeps running" in each]
+    record = json.loads(line)
+    assert (record["level"], record["message"]) == ("warning", "the version before keeps running")
 
 
 def test_versions_end_with_a_supervisor_that_is_killed(start: Start) -> None:
