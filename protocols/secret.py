@@ -30,9 +30,12 @@ class Secret:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema  # pydantic alone calls this, so it is installed then
-
-        from_text = core_schema.no_info_after_validator_function(cls, core_schema.str_schema())
-        from_python = core_schema.union_schema([core_schema.is_instance_schema(cls), from_text])
-        shown = core_schema.plain_serializer_function_ser_schema(lambda secret: "***" if secret else "")
-        return core_schema.json_or_python_schema(json_schema=from_text, python_schema=from_python, serialization=shown)
+        """As :mod:`pydantic_core.core_schema` describes it."""
+        text = {"type": "str"}
+        from_text = {"type": "function-after", "function": {"type": "no-info", "function": cls}, "schema": text}
+        return {
+            "type": "json-or-python",
+            "json_schema": from_text,
+            "python_schema": {"type": "union", "choices": [{"type": "is-instance", "cls": cls}, from_text]},
+            "serialization": {"type": "function-plain", "function": lambda secret: "***" if secret else ""},
+        }

@@ -14,6 +14,11 @@ def settings_config(**more: Any) -> dict[str, Any]:
     return made
 
 
+def is_settings_config(config: Any) -> bool:
+    """Return whether ``config`` is the ``__pydantic_config__`` of settings, and not another one."""
+    return any(config is each for each in _made)
+
+
 @contextmanager
 def documented() -> Iterator[None]:
     """Let what pydantic makes of settings have their docstrings. It parses the source for that, which is most of what a

@@ -162,11 +162,11 @@ class Unit:
     schema: dict[str, Any] = field(hash=False)  # hashable, for `Seconds | None`
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema  # pydantic alone calls this, so it is installed then
-
-        return core_schema.no_info_plain_validator_function(
-            self.parse, serialization=core_schema.to_string_ser_schema(when_used="json")
-        )
+        return {
+            "type": "function-plain",
+            "function": {"type": "no-info", "function": self.parse},
+            "serialization": {"type": "to-string", "when_used": "json"},
+        }
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         return dict(self.schema)
@@ -177,9 +177,11 @@ class TextUnit(Unit):
     """A unit whose values are never numbers: ``1.10`` is text."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.no_info_after_validator_function(self.parse, core_schema.str_schema())
+        return {
+            "type": "function-after",
+            "function": {"type": "no-info", "function": self.parse},
+            "schema": {"type": "str"},
+        }
 
 
 @dataclass(frozen=True)
@@ -190,9 +192,8 @@ class Between:
     greatest: int | None = None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
-        return core_schema.int_schema(ge=self.least, le=self.greatest)
+        most = {} if self.greatest is None else {"le": self.greatest}
+        return {"type": "int", "ge": self.least, **most}
 
 
 Count = Annotated[int, Between(1)]
@@ -214,18 +215,20 @@ _NETWORKS = ["192.0.2.1", "10.0.0.0/8", "2001:db8::/64", "unix"]
 Network = Annotated[str, Unit(_network_text, {"type": "string", "examples": _NETWORKS})]
 
 
+def _before(function: Callable[[Any], Any], schema: Any) -> dict[str, Any]:
+    return {"type": "function-before", "function": {"type": "no-info", "function": function}, "schema": schema}
+
+
 @dataclass(frozen=True)
 class OneOrMore:
     """A list, for which its only member may be written."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
         def members(value: Any) -> Any:
             """Return a tuple, which pydantic wants here: it is strict."""
             return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, dict) else value
 
-        return core_schema.no_info_before_validator_function(members, handler(source))
+        return _before(members, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         several = handler(core)
@@ -239,12 +242,10 @@ class TextFor:
     key: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        from pydantic_core import core_schema
-
         def mapping(value: Any) -> Any:
             return {self.key: value} if isinstance(value, str) else value
 
-        return core_schema.no_info_before_validator_function(mapping, handler(source))
+        return _before(mapping, handler(source))
 
     def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
         return {"anyOf": [{"type": "string"}, handler(core)]}

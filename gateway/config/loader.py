@@ -12,22 +12,24 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import TYPE_CHECKING, Any
 
 from gateway.config import yaml_file
 from gateway.config.diagnostics import MOST, ConfigErrors, Diagnostic, nearest, suggestion
 from gateway.config.document import Document, Loc, label
-from gateway.config.schema import Keys
-from gateway.config.settings import NAME_RULE, Settings, adapter
+from gateway.config.settings import NAME_RULE, Settings
 from gateway.config.unknown import unknown
+from gateway.config.validation import ValidationError, validated
 from gateway.config_file import looked_at
 from gateway.delivery.policy import Policy
 from gateway.garbage_collection import uncollected
 from gateway.scopes.installed import KINDS, SERVERS
 from protocols.http.settings import HTTPSettings
+from protocols.lazy_names import imported
 from protocols.units import LAST_PORT
+
+if TYPE_CHECKING:
+    from gateway.config.schema import Keys
 
 
 @dataclass(frozen=True)
@@ -116,8 +118,9 @@ class _Validation:
         self._diagnostics = [document.diagnostic(span, message) for span, message in document.problems[:MOST]]
 
     @cached_property  # only mistakes need it
-    def _keys(self) -> Keys:
-        return Keys()
+    def _keys(self) -> "Keys":
+        keys: Keys = imported("gateway.config.schema:Keys")()
+        return keys
 
     def parsed(self) -> ParsedConfig:
         """Validate until nothing is wrong. Each round removes something or turns a number into text, so this ends."""
@@ -139,9 +142,8 @@ class _Validation:
         """Validate what is left. If ``servers`` has been removed altogether, the rest is checked all the same."""
         rest = self._rest(self._document.data, ())
         if ("servers",) not in self._removed:
-            return adapter.validate_json(json.dumps(rest), strict=True)
-        settings = adapter.validate_json(json.dumps(rest | _SOME_SERVERS), strict=True)
-        return dataclasses.replace(settings, servers={})
+            return validated(rest)
+        return dataclasses.replace(validated(rest | _SOME_SERVERS), servers={})
 
     def _rest(self, value: Any, loc: Loc) -> Any:
         """Return ``value`` without the parts that have been removed."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from gateway.config.settings import Settings, adapter
+from gateway.config.settings import Settings
 from protocols.settings_config import documented
 
 Schema = dict[str, Any]
@@ -50,7 +50,7 @@ class Keys:
     """Answers which keys a mapping of the file may have."""
 
     def __init__(self) -> None:
-        self._root = adapter.json_schema()
+        self._root = TypeAdapter(Settings).json_schema()
 
     def at(self, data: Any, steps: tuple[str | int, ...]) -> set[str]:
         """Return the keys that the mapping at ``steps`` of ``data`` may have."""

@@ -3,11 +3,10 @@
 from dataclasses import field, make_dataclass
 from typing import Annotated, Any, Union
 
-from pydantic import Discriminator, Field, Tag
-
 from gateway.scopes.installed import KINDS
 from gateway.scopes.routes import Target
 from protocols.server import SETTINGS_CONFIG
+from protocols.setting_forms import ByForm, ByKey, Described, NotEmpty
 from protocols.units import Timeout
 
 
@@ -20,24 +19,20 @@ def _form(value: object) -> str:
 
 def _any_of(route: Any) -> Any:
     """Return the type of one scope type's routes: a target for everything, one route, or a list of routes."""
-    one_or_more = (
-        Annotated[Target, Tag("target")]
-        | Annotated[route, Tag("route")]
-        | Annotated[list[route], Tag("routes"), Field(min_length=1)]
-    )
-    return Annotated[one_or_more, Discriminator(_form)] | None
+    one_or_more = Target | route | Annotated[list[route], NotEmpty()]
+    return Annotated[one_or_more, ByForm(_form, ("target", "route", "routes"))] | None
 
 
 def any_server() -> Any:
     """Return the type of a server's settings, for all protocols."""
     settings = tuple(server.settings for kind in KINDS.values() for server in kind.servers)
-    return Annotated[Union[*settings], Field(discriminator="protocol")]
+    return Annotated[Union[*settings], ByKey("protocol")]
 
 
 def routes() -> type:
     """What answers each scope type: a target, one route, or a list of routes of which the first that matches wins."""
     keys = [
-        (kind.name, Annotated[_any_of(kind.route), Field(description=kind.words)], field(default=None))
+        (kind.name, Annotated[_any_of(kind.route), Described(kind.words)], field(default=None))
         for kind in KINDS.values()
     ]
     return _settings("RoutesSettings", routes.__doc__, keys)
@@ -48,7 +43,7 @@ def keep() -> type:
     at its next failure. If the other side refuses our account (a login, a balance), items are kept without a limit."""
     kinds = [kind.delivery for kind in KINDS.values() if kind.delivery is not None]
     keys = [
-        (kind.name, Annotated[Timeout, Field(description=kind.keep_words)], field(default=kind.keep))
+        (kind.name, Annotated[Timeout, Described(kind.keep_words)], field(default=kind.keep))
         for kind in kinds
         if kind.keep is not None
     ]

@@ -7,8 +7,6 @@ A field is declared once, here or beside its server. The parser, the default, th
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, StringConstraints, Tag, TypeAdapter
-
 from gateway.config import scope_settings
 from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
@@ -16,7 +14,8 @@ from gateway.threads import DEFAULT_SIZE
 from protocols.mail.compose.reply_token import ReplyTokenSettings
 from protocols.mail.submission import SubmissionSettings
 from protocols.server import SETTINGS_CONFIG
-from protocols.units import Address, Seconds, TextFor, Timeout
+from protocols.setting_forms import ByForm, NotEmpty, Text
+from protocols.units import Address, Between, Seconds, TextFor, Timeout
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
@@ -27,7 +26,7 @@ else:
     RoutesSettings = scope_settings.routes()
     KeepSettings = scope_settings.keep()
 
-ServerName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", max_length=40)]
+ServerName = Annotated[str, Text(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", most=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"
 
 
@@ -37,7 +36,7 @@ class DjangoSettings:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    settings: Annotated[str, StringConstraints(min_length=1)]
+    settings: Annotated[str, Text(least=1)]
     """The settings module, as in `DJANGO_SETTINGS_MODULE`."""
 
 
@@ -86,10 +85,7 @@ class OutgoingSettings:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    keep: Annotated[
-        Annotated[Timeout, Tag("all")] | Annotated[KeepSettings, Tag("kinds")],
-        Discriminator(_keep_form),
-    ] = field(default_factory=KeepSettings)
+    keep: Annotated[Timeout | KeepSettings, ByForm(_keep_form, ("all", "kinds"))] = field(default_factory=KeepSettings)
     """How long an item is tried after its commit; if it fails later than that, it is dead. `5d` is for everything;
     or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. If the other side refuses our account (a login,
     a balance), the item is kept without a limit."""
@@ -105,7 +101,7 @@ class Settings:
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    servers: Annotated[dict[ServerName, ServerSettings], Field(min_length=1)]
+    servers: Annotated[dict[ServerName, ServerSettings], NotEmpty()]
     """The protocol servers, by name."""
     routes: RoutesSettings | None = None
     """What answers each scope type. Either this or `application`."""
@@ -118,7 +114,7 @@ class Settings:
     layer: Target = "memory"
     """The channel layer that groups are made on. `memory` reaches the consumers of this process. `module.attribute`
     names a layer of Channels, or a function that returns one."""
-    store: Annotated[str, StringConstraints(max_length=1000)] = "sqlite:var/gateway.db"
+    store: Annotated[str, Text(most=1000)] = "sqlite:var/gateway.db"
     """The durable store: messages of routes with a policy, dead letters, outgoing items, and the state of servers
     with `persistence`. Write `sqlite:` and a path. A gateway opens it if one of these needs it, or if the file has
     this key: what code outside of handlers sends is then stored first."""
@@ -126,13 +122,13 @@ class Settings:
     """Where outgoing mail goes."""
     reply_tokens: ReplyTokenSettings | None = None
     """Lets answers carry an id in Reply-To, such as a ticket's, by which the answer to them is recognized."""
-    postmaster: Annotated[str, StringConstraints(min_length=1, max_length=300)] | None = None
+    postmaster: Annotated[str, Text(least=1, most=300)] | None = None
     """The address (to which it is forwarded) or the application (`module.attribute`) that gets mail for postmaster and
     abuse, unless a route takes that by its `address`. By default mail for them that no route takes is accepted, and is
     a line in the log."""
     outgoing: OutgoingSettings = field(default_factory=OutgoingSettings)
     """How long the gateway tries to send what handlers send on routes with a policy."""
-    threads: Annotated[int, Field(ge=1, le=1000)] = DEFAULT_SIZE
+    threads: Annotated[int, Between(1, 1000)] = DEFAULT_SIZE
     """How many sync handlers run at once; more wait."""
     shutdown_timeout: Seconds = 10.0
     """How long handlers that run may take to finish after SIGTERM or Ctrl+C; then they are cancelled."""
@@ -141,6 +137,3 @@ class Settings:
     and ``/readyz``. By default it does not."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""
-
-
-adapter: TypeAdapter[Settings] = TypeAdapter(Settings)

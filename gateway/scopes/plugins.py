@@ -7,12 +7,11 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
 
-from pydantic import TypeAdapter
-
 from gateway.delivery.kind import DeliveryKind
 from gateway.routing.router import Router
 from gateway.scopes.kind import ScopeKind
 from protocols.errors import describe_error
+from protocols.lazy_names import imported
 
 GROUP = "asgi_gateway.scopes"
 """An entry point's name is its scope type, and its value a ScopeKind: ``syslog = "gateway_syslog:KIND"``."""
@@ -71,7 +70,7 @@ def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
     if not is_dataclass(kind.route) or "app" not in {each.name for each in fields(kind.route)}:
         raise TypeError(f"{kind.route!r} has not the form of route settings: a dataclass with app")
     for settings in (kind.route, *(server.settings for server in kind.servers)):
-        TypeAdapter(settings).json_schema()
+        imported("pydantic:TypeAdapter")(settings).json_schema()
     for needed in ("words", "keys", "example"):
         getattr(kind, needed)
     router: Any = kind.router

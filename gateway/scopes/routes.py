@@ -4,12 +4,12 @@ from dataclasses import fields
 from functools import cache
 from typing import Annotated, Any
 
-from pydantic import StringConstraints, TypeAdapter
-
 from gateway.delivery.policy import Policy
+from protocols.lazy_names import imported
+from protocols.setting_forms import Text
 from protocols.settings_config import settings_config
 
-Target = Annotated[str, StringConstraints(min_length=1, max_length=200)]
+Target = Annotated[str, Text(least=1, most=200)]
 """The type of ``app``: ``module.attribute`` or ``module:attribute``."""
 _POLICY = {key.name for key in fields(Policy)}
 
@@ -17,7 +17,7 @@ _POLICY = {key.name for key in fields(Policy)}
 def _own_keys_first(schema: dict[str, Any]) -> None:
     """Put a route's own keys before those of its policy. pydantic puts a parent's fields first, and reads the
     docstrings of a class's own source only."""
-    policy = TypeAdapter(Policy).json_schema()["properties"]
+    policy = imported("pydantic:TypeAdapter")(Policy).json_schema()["properties"]
     own = {key: value for key, value in schema["properties"].items() if key not in policy}
     schema["properties"] = own | policy
 

@@ -1,10 +1,8 @@
 """A protocol that ``servers:`` may name: its settings, and its server, which is imported when one is configured."""
 
-from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from gateway.scopes.persistence import StorePersistence
 from gateway.store import Store
@@ -12,6 +10,7 @@ from protocols.asgi import Application
 from protocols.lazy_names import imported
 from protocols.mail.submission import Submission
 from protocols.server import Server
+from protocols.setting_forms import members_of, names_in
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,12 @@ class ServerKind:
     @cached_property
     def protocols(self) -> tuple[str, ...]:
         """The values of ``protocol:`` in its settings."""
-        return tuple(dict.fromkeys(name for each in _members(self.settings) for name in _names(each)))
+        return names_in(self.settings, "protocol")
 
     @property
     def needs_only_bind(self) -> bool:
         """Whether its settings need nothing but an address."""
-        return all(_has_bind(member) and not _has_required(member) for member in _members(self.settings))
+        return all(_has_bind(member) and not _has_required(member) for member in members_of(self.settings))
 
     def server_class(self) -> type[Server]:
         """Import the server class. Raises ValueError, with one sentence, if ``home`` is not a complete server class."""
@@ -92,23 +91,3 @@ def _has_required(settings: Any) -> bool:
     """Return whether there are fields without a default, besides the address."""
     needed = [field for field in fields(settings) if field.default is MISSING and field.default_factory is MISSING]
     return any(field.name != "bind" for field in needed)
-
-
-def _members(settings: Any) -> Iterator[type]:
-    """Yield the dataclasses of a union, which may be nested and annotated."""
-    origin = get_origin(settings)
-    if origin is Annotated:
-        yield from _members(get_args(settings)[0])
-    elif origin in (Union, UnionType):
-        for each in get_args(settings):
-            yield from _members(each)
-    else:
-        yield settings
-
-
-def _names(settings: type) -> tuple[str, ...]:
-    """Return the names in its ``protocol``. Raises TypeError if that is missing, or may be any text."""
-    protocol = get_type_hints(settings).get("protocol") if is_dataclass(settings) else None
-    if get_origin(protocol) is not Literal:
-        raise TypeError(f"{settings!r} has not the form of server settings: a dataclass with protocol: Literal[...]")
-    return get_args(protocol)

@@ -7,8 +7,6 @@ from functools import partial
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Discriminator, Tag
-
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
@@ -38,10 +36,11 @@ from protocols.mail.message import Kind
 from protocols.mail.recipients import recipient
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.server import SETTINGS_CONFIG, Server
+from protocols.setting_forms import ByForm
 
 Kinds = Annotated[
-    Annotated[Kind, Tag("one")] | Annotated[tuple[Kind, ...], Tag("several")],
-    Discriminator(lambda value: "several" if isinstance(value, list) else "one"),
+    Kind | tuple[Kind, ...],
+    ByForm(lambda value: "several" if isinstance(value, list) else "one", ("one", "several")),
 ]
 
 

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import Field
-
 from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route, default
@@ -19,6 +17,7 @@ from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import Phone, country, phone
 from gateway.scopes.sms.router import SMSFromRouter
 from protocols.asgi import Application
+from protocols.setting_forms import ByKey
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
 from protocols.sms.senders import as_sent
@@ -26,7 +25,7 @@ from protocols.sms.senders import country as country_of
 
 _SETTINGS: Any = Annotated[
     Union[*(provider.settings_class for provider in PROVIDERS.values())],
-    Field(discriminator="provider"),
+    ByKey("provider"),
 ]
 
 

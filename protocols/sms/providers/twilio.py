@@ -53,7 +53,7 @@ class TwilioSettings:
     """Path of the webhook on that server: ``/hooks/twilio``."""
     auth_token: Secret | tuple[Secret, ...] = ()
     """The account's primary auth token; several (old and new, or of sub-accounts) while they rotate."""
-    shared_keys: Mapping[str, Secret] = field(default_factory=dict)
+    shared_keys: dict[str, Secret] = field(default_factory=dict)
     """Twilio's webhook shared keys, by name: they sign requests that name one of them (SHA-256)."""
     public_url: str | None = None
     """The URL in Twilio's console, which is the one that Twilio signs. It is needed behind a proxy that changes scheme,

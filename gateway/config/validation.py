@@ -1,0 +1,27 @@
+"""Makes settings of the file's data. pydantic-core, without the package around it, checks every value."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+
+from gateway.config.core_schema import core_schema
+from gateway.config.settings import Settings
+from protocols.bare_package import bare_package
+
+with bare_package("pydantic_core"):
+    from pydantic_core._pydantic_core import SchemaValidator, ValidationError
+
+__all__ = ["ValidationError", "validated"]
+
+
+def validated(data: Mapping[str, Any]) -> Settings:
+    """Raises ValidationError."""
+    settings: Settings = _validator().validate_json(json.dumps(data), strict=True)
+    return settings
+
+
+@cache
+def _validator() -> SchemaValidator:
+    schema: Any = core_schema(Settings)
+    return SchemaValidator(schema)
