@@ -5,7 +5,8 @@ import dataclasses
 import sys
 
 from gateway.cli.building import built, check_machine, warnings
-from gateway.cli.terminal import AsJSON, File, file_of, print_json, print_text
+from gateway.cli.options import AsJSON, File
+from gateway.cli.terminal import file_of, print_json, print_text
 from gateway.config.loader import load
 from gateway.runtime import banner
 

@@ -9,7 +9,8 @@ import typer
 
 from gateway.cli.building import built_to_answer
 from gateway.cli.completion import subjects
-from gateway.cli.terminal import AsJSON, File, print_json, print_text
+from gateway.cli.options import AsJSON, File
+from gateway.cli.terminal import print_json, print_text
 from gateway.routing import Route, Router
 from gateway.scopes.installed import FAILURES, KINDS
 from gateway.scopes.kind import ScopeKind

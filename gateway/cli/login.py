@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from gateway.cli.completion import quiet, settings_of
-from gateway.cli.terminal import File, fail, file_of, print_text
+from gateway.cli.options import File
+from gateway.cli.terminal import fail, file_of, print_text
 from gateway.config.loader import ParsedConfig, load
 from gateway.config.settings import Settings
 from protocols.mail.oauth.device import device_login

@@ -1,57 +1,24 @@
-"""The command `gateway`. `gateway.cli.commands` lists what it can do."""
+"""The command `gateway`."""
 
 import sys
-from typing import Annotated, Any
 
-import typer
-from typer.main import get_command
-
-from gateway import __version__
-from gateway.cli.commands import Commands
-from gateway.cli.forms import Typer
-from gateway.cli.terminal import Chosen, File, prepare_standard_streams, print_text
+from gateway.cli.start import plain_run, start
+from gateway.cli.terminal import fail, prepare_standard_streams
 from gateway.config.diagnostics import ConfigErrors
-
-app = Typer(
-    help="One daemon for HTTP, WebSocket, MQTT, email and SMS.\n\nExample: gateway check && gateway run",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print_text(f"gateway {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def _main(
-    config: File = None,
-    version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
-    ] = False,
-) -> None:
-    Chosen.file = config
-
-
-def command() -> Any:
-    """Return the command with all its commands."""
-    made: Any = get_command(app)
-    made.commands = Commands()
-    return made
+from gateway.exit_codes import INTERRUPTED
+from protocols.lazy_names import imported
 
 
 def main() -> None:
     """Run the command. A handled error ends it with a message and an exit code, never with a traceback."""
     prepare_standard_streams()
     try:
-        command()()
+        if (file := plain_run(sys.argv[1:])) is not None:
+            start(*file)
+        imported("gateway.cli.root:command")()()
     except ConfigErrors as errors:
-        from gateway.cli.building import (
-            code_of,
-            print_mistakes,
-        )  # loads most of the gateway: only who reads a file does
-
-        print_mistakes(errors)
-        sys.exit(code_of(errors))
+        building = "gateway.cli.building"  # loads most of the gateway: only who reads a file does
+        imported(f"{building}:print_mistakes")(errors)
+        sys.exit(imported(f"{building}:code_of")(errors))
+    except KeyboardInterrupt as error:
+        fail(" ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)

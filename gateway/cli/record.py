@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
+from gateway.cli.options import File
 from gateway.cli.running import control_places
-from gateway.cli.terminal import File, fail, print_error
+from gateway.cli.terminal import fail, print_error
 from gateway.config.diagnostics import count
 from gateway.control.client import LOOK, ControlError, Conversation
 from gateway.recording.entry import Entry

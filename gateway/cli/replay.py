@@ -13,7 +13,8 @@ from typing import Annotated
 
 import typer
 
-from gateway.cli.terminal import AsJSON, File, fail, file_of, print_error, print_json, print_text
+from gateway.cli.options import AsJSON, File
+from gateway.cli.terminal import fail, file_of, print_error, print_json, print_text
 from gateway.config.diagnostics import count
 from gateway.config.loader import ParsedConfig, load
 from gateway.exit_codes import CANNOT_START

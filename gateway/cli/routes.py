@@ -1,7 +1,8 @@
 """``gateway routes``: the routes of the file."""
 
 from gateway.cli.building import built_to_answer
-from gateway.cli.terminal import AsJSON, File, print_json, print_text
+from gateway.cli.options import AsJSON, File
+from gateway.cli.terminal import print_json, print_text
 from gateway.runtime import banner
 
 

@@ -16,7 +16,8 @@ import typer
 from gateway.cli import completion
 from gateway.cli.forms import Group, Typer
 from gateway.cli.heard import Heard, in_words
-from gateway.cli.terminal import AsJSON, File, fail, file_of, print_json, print_text
+from gateway.cli.options import AsJSON, File
+from gateway.cli.terminal import fail, file_of, print_json, print_text
 from gateway.config.loader import load
 from gateway.config.unknown import unknown
 from gateway.control.place import places

@@ -10,8 +10,9 @@ import typer
 
 from gateway.arrivals import Arrival
 from gateway.cli.completion import routes
+from gateway.cli.options import AsJSONLines, File
 from gateway.cli.running import control_places
-from gateway.cli.terminal import AsJSONLines, File, fail, print_error, print_text
+from gateway.cli.terminal import fail, print_error, print_text
 from gateway.control.client import LOOK, Answer, ControlError, Conversation, NoDaemon
 from gateway.logs.arrivals import ArrivalLine
 from gateway.logs.colours import has_colours

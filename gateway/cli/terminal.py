@@ -8,9 +8,7 @@ import shutil
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
-
-import typer
+from typing import Any, NoReturn, TextIO
 
 from gateway.config_file import DEFAULT_FILE, config_file
 from gateway.logs.escaping import json_text, visible
@@ -18,11 +16,6 @@ from gateway.logs.escaping import json_text, visible
 _STDERR = 2
 SERVED = "gateway serve"
 """What messages call the file that `gateway serve` does without."""
-
-File = Annotated[
-    str | None,
-    typer.Option("-c", "--config", metavar="FILE", help="Default: $GATEWAY_CONFIG, or ./gateway.yaml."),
-]
 
 
 class Chosen:
@@ -32,21 +25,6 @@ class Chosen:
     """The FILE of ``gateway -c FILE COMMAND``."""
     as_json = False
     """Whether the command prints JSON, even if the file has mistakes."""
-
-
-def _choose_json(wanted: bool) -> bool:
-    Chosen.as_json = wanted
-    return wanted
-
-
-AsJSON = Annotated[
-    bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON document on standard output.")
-]
-
-
-AsJSONLines = Annotated[
-    bool, typer.Option("--json", callback=_choose_json, help="For programs: one JSON object on each line.")
-]
 
 
 def file_of(given: str | None) -> str:
@@ -80,12 +58,17 @@ def prepare_standard_streams() -> None:
 
 def print_text(text: str) -> None:
     """Print a line or several on standard output. Control characters in it are shown as escapes."""
-    typer.echo(visible(text))
+    _write(f"{visible(text)}\n", sys.stdout)
 
 
 def print_error(text: str) -> None:
     """Print a line or several on standard error. Control characters in it are shown as escapes."""
-    typer.echo(visible(text), err=True)
+    _write(f"{visible(text)}\n", sys.stderr)
+
+
+def _write(text: str, stream: TextIO) -> None:
+    stream.write(text)
+    stream.flush()
 
 
 def print_json(data: Any) -> None:
@@ -97,7 +80,7 @@ async def print_list(items: AsyncIterator[dict[str, Any]]) -> None:
     before = "["
     async for item in items:
         print_text(before)
-        typer.echo(_json(item), nl=False)
+        _write(_json(item), sys.stdout)
         before = ","
     print_text("[]" if before == "[" else "\n]")
 
@@ -108,7 +91,7 @@ def _json(data: Any) -> str:
 
 def fail(message: str, code: int) -> NoReturn:
     print_error(message)
-    raise typer.Exit(code)
+    sys.exit(code)
 
 
 @contextlib.contextmanager

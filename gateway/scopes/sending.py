@@ -3,15 +3,12 @@
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address, ip_network
 from typing import Annotated, Any, Protocol
 
 import typer
 
-from protocols.units import TCP, UNIX_PEERS, BindAddress, Inherited, Unix, parse_address
-
-_LOCAL = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # where a server listens everywhere, we call it here
-
+from gateway.scopes.reachable import LOCAL
+from protocols.units import TCP, Inherited, Unix, parse_address
 
 TIMEOUT = 30.0
 """Seconds that a server may take to answer; handlers run within that."""
@@ -96,27 +93,5 @@ def dial(name: str, settings: Any) -> Peer:
     if isinstance(endpoint, TCP):
         if endpoint.port == 0:
             raise CannotSend(f"servers.{name} has port 0; give it a fixed one to send to it")
-        endpoint = TCP(_LOCAL.get(endpoint.host, endpoint.host), endpoint.port)
+        endpoint = TCP(LOCAL.get(endpoint.host, endpoint.host), endpoint.port)
     return Peer(name, settings, endpoint)
-
-
-def is_reachable(settings: Any, *, unix: bool = True) -> bool:
-    """Whether a client of ours can talk to this server: it finds the address in the file, has no certificate, and sends
-    no PROXY header."""
-    place = parse_address(settings.bind)
-    found = place.port != 0 if isinstance(place, TCP) else unix and isinstance(place, Unix)
-    return found and not (settings.tls and settings.tls.client_ca) and not _is_proxied(settings, place)
-
-
-def _is_proxied(settings: Any, place: BindAddress) -> bool:
-    """Whether connections from this machine begin with a PROXY header."""
-    if not isinstance(place, TCP):
-        return UNIX_PEERS in settings.proxy_protocol
-    networks = [ip_network(each) for each in settings.proxy_protocol if each != UNIX_PEERS]
-    return any(ip_address(local) in network for network in networks for local in _LOCAL.values())
-
-
-def called_here(address: str) -> str:
-    """Return the address by which this machine reaches a server that listens at ``address``."""
-    host, colon, port = address.rpartition(":")
-    return f"{_LOCAL.get(host, host)}{colon}{port}" if host != "[::]" else f"[{_LOCAL['::']}]:{port}"

@@ -9,6 +9,7 @@ import pytest
 from servers.site import ROOT
 
 from gateway.cli.commands import COMMANDS, Commands
+from gateway.cli.start import plain_run
 
 FILE = """
 servers: {{web: {{protocol: http, bind: "127.0.0.1:0"}}{more}}}
@@ -41,6 +42,7 @@ def test_the_version_needs_no_command_and_none_of_the_gateway(tmp_path: Path) ->
         "gateway",
         "gateway.config",
         "gateway.config.diagnostics",
+        "gateway.config_file",
         "gateway.exit_codes",
         "gateway.garbage_collection",
         "gateway.logs",
@@ -72,8 +74,46 @@ def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
 
 
+def test_the_example_is_built_without_what_reads_command_lines_and_without_clients_of_http(tmp_path: Path) -> None:
+    file = (ROOT / "gateway.yaml.example").read_text().replace("examples/site", f"{ROOT}/examples/site")
+    (tmp_path / "gateway.yaml").write_text(file)
+    code = """
+import sys
+from gateway.cli.start import plain_run
+from gateway.cli.daemon import built_to_run, load
+built_to_run(load(*plain_run(["run", "-c", "gateway.yaml"])))
+print(*sys.modules)
+"""
+    environment = {"PYTHONPATH": str(ROOT), "SITE_VAR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = set(done.stdout.split())
+    assert {"aiohttp.web_protocol", "django", "protocols.sms.webhook"} <= found
+    assert not found & {"aiohttp", "aiohttp.client", "pydantic", "pydantic_core", "typer"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "files"),
+    [
+        ("run", []),
+        ("run -c a.yaml", ["a.yaml"]),
+        ("--config a.yaml run", ["a.yaml"]),
+        ("run --config", None),
+        ("run --reload", None),
+        ("run --help", None),
+        ("-c run", None),
+        ("", None),
+        ("check", None),
+    ],
+)
+def test_a_plain_start_is_recognized(arguments: str, files: list[str] | None) -> None:
+    assert plain_run(arguments.split()) == files
+
+
 def test_the_supervisor_of_reload_needs_nothing_that_an_application_may_change() -> None:
-    code = "import gateway.cli.run, gateway.reload.supervisor, sys; print(*sys.modules)"
+    code = "import gateway.cli.start, gateway.reload.supervisor, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     found = set(done.stdout.split())
     assert "watchfiles" in found

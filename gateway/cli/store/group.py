@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.forms import Typer
+from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
 from gateway.cli.store.content import Content
 from gateway.cli.store.export import export
@@ -17,7 +18,7 @@ from gateway.cli.store.listing import print_entries
 from gateway.cli.store.options import ID, All, Choice, IDs, Raw, Yes, choice_of, with_filters
 from gateway.cli.store.selection import Filters, Selection
 from gateway.cli.store.session import with_store
-from gateway.cli.terminal import AsJSON, File, fail, print_json, print_text, progress
+from gateway.cli.terminal import fail, print_json, print_text, progress
 from gateway.config.diagnostics import count
 from gateway.store import Message, OperatorStore, Outgoing
 

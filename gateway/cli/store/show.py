@@ -5,11 +5,12 @@ from typing import Annotated
 
 import typer
 
+from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
 from gateway.cli.store.completion import ids
 from gateway.cli.store.history import history_of
 from gateway.cli.store.session import with_store
-from gateway.cli.terminal import AsJSON, File, command_of, print_json, print_text
+from gateway.cli.terminal import command_of, print_json, print_text
 
 
 def show(

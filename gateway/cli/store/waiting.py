@@ -1,10 +1,10 @@
 """``gateway waiting``: messages that wait for a handler."""
 
+from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
 from gateway.cli.store.listing import print_entries
 from gateway.cli.store.options import with_filters
 from gateway.cli.store.selection import Filters
-from gateway.cli.terminal import AsJSON, File
 
 
 def _waiting(filters: Filters, config: File = None, as_json: AsJSON = False) -> None:

@@ -22,8 +22,8 @@ from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Loc, Running, ScopeKind
 from gateway.scopes.persistence import StorePersistence
+from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
-from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import Given, ServerKind
 from protocols.access.users import PasswordFile
 from protocols.asgi import Application, DSNRequest

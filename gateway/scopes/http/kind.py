@@ -14,8 +14,8 @@ from gateway.routing.router import Route
 from gateway.scopes.http.arrivals import HTTPWatch
 from gateway.scopes.http.router import URLRouter, url
 from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.reachable import called_here, is_reachable
 from gateway.scopes.routes import Target
-from gateway.scopes.sending import called_here, is_reachable
 from gateway.scopes.server_kind import ServerKind
 from protocols.asgi import Application
 from protocols.events import Event

@@ -16,8 +16,8 @@ from gateway.scopes.mqtt.delivery import MQTTDelivery
 from gateway.scopes.mqtt.patterns import Topic, topic
 from gateway.scopes.mqtt.publications import publications
 from gateway.scopes.mqtt.router import TopicRouter
+from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
-from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
 from protocols.access.users import PasswordFile
 from protocols.asgi import Application

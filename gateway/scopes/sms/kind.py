@@ -9,8 +9,8 @@ from gateway.delivery.policy import Policy
 from gateway.recording.replay_run import ReplayRun
 from gateway.routing.router import Route, default
 from gateway.scopes.kind import Running, ScopeKind
+from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
-from gateway.scopes.sending import is_reachable
 from gateway.scopes.server_kind import ServerKind
 from gateway.scopes.sms.arrivals import SMSWatch
 from gateway.scopes.sms.delivery import SMSDelivery

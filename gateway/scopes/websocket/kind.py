@@ -10,7 +10,7 @@ from gateway.routing.patterns import Exactly
 from gateway.routing.router import Route
 from gateway.scopes.http.kind import PathKind
 from gateway.scopes.kind import Running
-from gateway.scopes.sending import is_reachable
+from gateway.scopes.reachable import is_reachable
 from gateway.scopes.websocket.arrivals import WebSocketWatch
 from protocols.asgi import Application
 from protocols.http.events import CHECKS, WEBSOCKET

@@ -19,8 +19,8 @@ from servers.ports import free_port
 from servers.site import ROOT
 
 from gateway import __version__
-from gateway.cli import main
 from gateway.cli.explain import read_subject, scope_of
+from gateway.cli.root import command as whole_command
 from gateway.cli.terminal import command_of
 from gateway.runtime.banner import VERSION
 
@@ -428,7 +428,7 @@ def _commands(command: Any, *names: str) -> Iterator[list[str]]:
 
 def test_help_names_no_type_for_a_flag(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("COLUMNS", "100")
-    for names in _commands(command := main.command()):
+    for names in _commands(command := whole_command()):
         command([*names, "--help"], standalone_mode=False, prog_name="gateway")
         shown = capsys.readouterr().out
         assert "--help" in shown

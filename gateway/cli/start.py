@@ -1,0 +1,37 @@
+"""Starts the daemon, or what watches its files."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from gateway.cli.terminal import command_of, file_of
+from gateway.garbage_collection import start_up
+from protocols.lazy_names import imported
+
+VERSION = "GATEWAY_RELOAD"
+"""Set if this process is one of several versions: :data:`gateway.reload.version.ENVIRONMENT`."""
+
+
+def plain_run(arguments: Sequence[str]) -> list[str] | None:
+    """Return the FILE of ``run``, ``run -c FILE`` or ``-c FILE run``, none or one; None for any other command line.
+
+    A daemon starts without the library that reads all others: that takes as long as everything of ours.
+    """
+    match [*arguments]:
+        case ["run"]:
+            return []
+        case ["run", "-c" | "--config", file] | ["-c" | "--config", file, "run"]:
+            return [file]
+    return None
+
+
+def start(config: str | None = None, *, tries: bool = False, reload: bool = False) -> NoReturn:
+    """Run the gateway until it is stopped."""
+    file = file_of(config)
+    if reload and VERSION not in os.environ and Path(file).exists():
+        imported("gateway.reload.supervisor:supervise")(file)  # it needs nothing of what follows
+    start_up()
+    run = imported(f"gateway.cli.daemon:{'run_version' if VERSION in os.environ else 'run_daemon'}")
+    run(file, command_of(config), tries=tries)
+    raise AssertionError("a daemon does not return")
