@@ -12,7 +12,7 @@ from gateway.consumers.forms import AsyncForm, Awaited, SyncForm
 from gateway.consumers.hooks import Call
 from gateway.consumers.parameters import NO_EXTRAS, Extras, extras
 from gateway.consumers.reply import ReplyMethods, Write
-from gateway.threads import call_from_thread, run_in_thread
+from gateway.threads import run_in_thread
 from protocols.asgi import EmailReceiveEvent, EmailScope, Receive, Send, URLRoute
 from protocols.mail.message import InboundEmail
 
@@ -105,7 +105,7 @@ class EmailConsumer(EmailMethods[None, str], SyncForm):
     """Plain methods, called on a thread."""
 
     def _leave(self, helper: str, write: Write, *, wait: bool, small: bool) -> str:
-        return call_from_thread(self._loop, self._submit(helper, write(), wait))
+        return self._wait_for(self._submit(helper, write(), wait))
 
 
 class AsyncEmailConsumer(EmailMethods[Awaited, Coroutine[Any, Any, str]], AsyncForm):

@@ -3,9 +3,10 @@
 import asyncio
 import inspect
 import logging
+import os
 import threading
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.consumers.base import CLEAN_UP, Consumer, Handler, StopConsumer
 from gateway.consumers.hooks import is_plain
@@ -16,6 +17,7 @@ from protocols.errors import Disconnected
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 Awaited = Coroutine[Any, Any, None]
 """The result of an async consumer's helpers: a type checker reports a forgotten ``await``."""
@@ -53,6 +55,8 @@ class SyncForm(Consumer[None]):
     """Whether a thread is in one of this instance's methods. It cannot be interrupted, and may outlive the run."""
     _begun: Any = None
     """The event whose method a thread has begun last."""
+    _process: int | None = None
+    """The process in which its methods run. The event loop of a process that one of them forks never turns."""
     _over = False
     """Whether the run is over: then a method that still waits for a thread is not called."""
     _late: tuple[Handler, Any] | None = None
@@ -85,6 +89,7 @@ class SyncForm(Consumer[None]):
                 return None
             self._at_work = True
             self._begun = event
+            self._process = os.getpid()
         try:
             return handler(self, event)
         finally:
@@ -115,4 +120,15 @@ class SyncForm(Consumer[None]):
         await asyncio.wait({call}, timeout=CLEAN_UP)
 
     def perform(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        call_from_thread(self._loop, coroutine)
+        self._wait_for(coroutine)
+
+    def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run ``coroutine`` on the gateway's loop. Raises RuntimeError in a process that a method has forked, where
+        this would wait for ever."""
+        if self._process not in (None, os.getpid()):
+            coroutine.close()
+            raise RuntimeError(
+                f"a helper of {type(self).__name__} was called in a process that its method has forked, which has no "
+                "connection to the peer; let that process return its result, and call the helper in the method"
+            )
+        return call_from_thread(self._loop, coroutine)
