@@ -22,7 +22,8 @@ Callback = Callable[[Arrival], object]
 
 
 class Arrivals:
-    """The arrivals of one gateway. Use it on the gateway's event loop."""
+    """The arrivals of one gateway. Use it on the gateway's event loop. Whoever listens hears no more after
+    :meth:`close`, so that no gateway that has ended is watched."""
 
     def __init__(
         self, app: Application | None = None, application: str = "", deliveries: Deliveries | None = None
@@ -35,7 +36,8 @@ class Arrivals:
         self.keeps_content = False
 
     def listen(self, callback: Callback, *, content: bool = False) -> Callable[[], None]:
-        """Call ``callback`` with each arrival, once it has its outcome. Call the result to hear no more.
+        """Call ``callback`` with each arrival, once it has its outcome. Call the result to hear no more before
+        :meth:`close`.
 
         With ``content`` the arrival has its events, if they are not more than 1 MiB. It is called on the event loop,
         and what arrives waits for it: put the arrival into a queue. What it raises is logged.
@@ -43,6 +45,10 @@ class Arrivals:
         listener = (callback, content)
         self._set([*self._listeners, listener])
         return lambda: self._set([each for each in self._listeners if each is not listener])
+
+    def close(self) -> None:
+        """Call nobody any more: the gateway has ended."""
+        self._set([])
 
     def _set(self, listeners: list[tuple[Callback, bool]]) -> None:
         self._listeners = listeners

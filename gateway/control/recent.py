@@ -1,7 +1,7 @@
 """The last arrivals of a daemon, for ``gateway tail``."""
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.arrivals import arrivals
@@ -12,15 +12,13 @@ MOST = 1000
 
 class Recent(deque[Mapping[str, Any]]):
     """What is known of each, the oldest first. It is empty until :meth:`start`: remembering has its price, which is
-    paid where the log has a line for each arrival."""
+    paid where the log has a line for each arrival. It ends with the gateway."""
 
     remembers = False
 
     def __init__(self) -> None:
         super().__init__(maxlen=MOST)
-        self.stop: Callable[[], None] = lambda: None
-        """Hear no more."""
 
     def start(self) -> None:
         self.remembers = True
-        self.stop = arrivals.get().listen(lambda arrival: self.append(arrival.facts()))
+        arrivals.get().listen(lambda arrival: self.append(arrival.facts()))

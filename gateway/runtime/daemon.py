@@ -108,7 +108,6 @@ class Daemon:
         cancelled = await self._running.drain()
         await self._running.shut_down()
         await self._control.stop()
-        self._recent.stop()
         await cancel_rest()
         logger.info("stopped: %s", summary(cancelled, await self._running.close()))
 

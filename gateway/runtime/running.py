@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from gateway.arrivals import arrivals
@@ -67,8 +67,6 @@ class RunningGateway:
         self._predecessor: asyncio.Task[None] | None = None
         self.has_successor = False
         self._hint = "; Ctrl+C again to stop now"
-        self._stop_logging: Callable[[], None] = _nothing
-        """Ends the lines for arrivals."""
 
     async def start(self) -> None:
         """Raises StartupFailed, StoreUnavailable or BindError; then :meth:`abort` ends what was started."""
@@ -222,12 +220,12 @@ class RunningGateway:
             await _stop(self.gateway.console, 0.0)
 
     async def close(self) -> str:
-        """End the threads, and close connections and the store. Return what it keeps for the next start, in a few
-        words."""
+        """End the threads, and close connections and the store; nobody hears of arrivals any more. Return what it keeps
+        for the next start, in a few words."""
         if self.gateway.submission is not None:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)
-        self._stop_logging()
+        self.gateway.services[arrivals].close()
         return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
 
     async def _start_application(self) -> None:
@@ -236,7 +234,7 @@ class RunningGateway:
             logger.warning("store: %s", found)
         gateway.services[sender].start()
         if gateway.settings.log.arrivals:
-            self._stop_logging = gateway.services[arrivals].listen(log)
+            gateway.services[arrivals].listen(log)
         setup.adopt(gateway.settings.log)  # loggers that an import has set up
         await gateway.lifespan.startup()
         setup.adopt(gateway.settings.log)  # and those that the application has set up now
@@ -276,10 +274,6 @@ class RunningGateway:
 
     def _without_console(self) -> list[Server]:
         return [server for server in self._started if server is not self.gateway.console]
-
-
-def _nothing() -> None:
-    pass
 
 
 def _is_same_address(server: Server, name: str, bind: BindAddress) -> bool:

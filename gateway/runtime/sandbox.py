@@ -55,7 +55,7 @@ class Sandbox:
         running, services = RunningGateway(self._gateway), self._gateway.services
         install(services)  # for good: a thread that outlives its handler must not find the real store
         self._open.enter_context(entered(services))
-        self._open.callback(services[arrivals].listen(self._take))
+        services[arrivals].listen(self._take)
         self._open.push_async_callback(self._stop, running)
         await running.start()
 

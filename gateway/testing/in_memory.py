@@ -102,7 +102,7 @@ class InMemoryGateway:
         outlets = self._leaving.outlets(made.outlets, servers)
         running = RunningGateway(isolated(made, outlets, servers=servers, threads=self._threads()))
         self._before = install(running.gateway.services)
-        self._deaf = running.gateway.services[arrivals].listen(self.arrivals.append)
+        running.gateway.services[arrivals].listen(self.arrivals.append)
         try:
             await running.start()
         except BaseException:
@@ -124,7 +124,6 @@ class InMemoryGateway:
     async def _end(self, running: RunningGateway) -> None:
         install(self._before)
         await running.abort()
-        self._deaf()
 
     @property
     def built(self) -> Gateway:

@@ -16,6 +16,7 @@ from waiting import until
 from gateway import services
 from gateway.arrivals import Arrival, arrivals
 from gateway.config.loader import parse
+from gateway.control.recent import Recent
 from gateway.runtime.build import build
 from gateway.runtime.install import install
 from gateway.runtime.running import RunningGateway
@@ -152,7 +153,22 @@ async def listening(**options: Any) -> AsyncIterator[Heard]:
     try:
         yield heard
     finally:
-        heard.stop()
+        await running.drain()
+        await running.shut_down()
+        await running.close()
+    assert observed.by is None, "whoever listens to a gateway hears no more after its end"
+
+
+@pytest.mark.parametrize("aborted", [False, True])
+async def test_the_log_and_what_the_daemon_remembers_end_with_the_gateway(aborted: bool) -> None:
+    log = FILE.replace("log: {level: error}", "log: {level: error, arrivals: true}")
+    running = RunningGateway(build(parse(log, name="arrivals.yaml", folder=Path())))
+    await install(running)
+    Recent().start()
+    assert observed.by is not None
+    if aborted:
+        await running.abort()
+    else:
         await running.drain()
         await running.shut_down()
         await running.close()

@@ -50,6 +50,7 @@ async def gateway(folder: Path, *, remembers: bool = False) -> AsyncIterator[Arr
             yield here
         finally:
             await serves.stop()
+            here.close()
 
 
 def said(folder: Path) -> str:

@@ -18,6 +18,7 @@ from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT, commands
 from gateway.control.recent import MOST, Recent
 from gateway.control.server import ControlServer
 from gateway.store import engine_of
+from protocols.app_run import observed
 
 FACTS: dict[str, Any] = {
     "time": 1.0,
@@ -129,8 +130,8 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
         for number in range(2 * MOST):
             here.tell(arrival(number))
         assert len(recent) == MOST
-        recent.stop()
-        assert not here._listeners
+        here.close()
+        assert observed.by is None
 
 
 @pytest.mark.parametrize(

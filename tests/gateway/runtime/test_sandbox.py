@@ -11,6 +11,7 @@ from gateway.recording.entry import Entry
 from gateway.runtime import sandbox
 from gateway.runtime.sandbox import Sandbox
 from gateway.sender import sender
+from protocols.app_run import observed
 from protocols.lifespan import StartupFailed
 
 HANDLERS = """
@@ -125,6 +126,7 @@ async def test_the_application_has_started_and_its_mail_stays(tmp_path: Path, ha
         assert (await replayed.replay(request("/"), Became("200"))).answer == "200"
     assert replayed.unsent == {"email": 1}
     assert not (tmp_path / "outbox").exists()
+    assert observed.by is None
     assert sender.get() is not None, "a thread that is left over does not find the real store"
 
 

@@ -15,6 +15,7 @@ from gateway import aio, get_channel_layer, send_mail
 from gateway.config.diagnostics import ConfigErrors
 from gateway.testing import InMemoryGateway, Publication
 from protocols import LocalProtocolError, NotSent, PermanentFailure
+from protocols.app_run import observed
 
 HANDLERS = """
 import json
@@ -112,6 +113,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def gateway(file: Path, anyio_backend: object) -> AsyncIterator[InMemoryGateway]:
     async with InMemoryGateway(file, environ={"TOKEN": "0123456789abcdef"}) as gateway:
         yield gateway
+    assert observed.by is None
 
 
 def calls() -> Any:
