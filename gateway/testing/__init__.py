@@ -6,7 +6,8 @@
   functions that make them in the servers, and what an application sends is checked by the servers' tables.
 * :mod:`~gateway.testing.in_memory`: the gateway of a file, with its policies, a store in memory and time that can be
   moved; :mod:`~gateway.testing.live`: the same with its servers; :mod:`~gateway.testing.plugin`: fixtures for pytest.
-* :mod:`~gateway.testing.recorded`: the runs behind them; :mod:`~gateway.testing.outbox`: what was sent to others.
+* :mod:`~gateway.testing.message`: what mail and texts share. :mod:`~gateway.testing.recorded`: the runs behind them;
+  :mod:`~gateway.testing.outbox`: what was sent to others.
 """
 
 from typing import TYPE_CHECKING

@@ -111,8 +111,7 @@ class ApplicationCommunicator:
         if self._run is None:
             return
         if not self._run.ended and error is None and (last := self._farewell()) is not None:
-            await self.send_input(last)
-            await self.wait()
+            await self._leave(last)
         else:
             await self._cancel()
         if error is None and not self._told:
@@ -126,9 +125,15 @@ class ApplicationCommunicator:
 
     # What subclasses use.
 
-    def _farewell(self) -> dict[str, Any] | None:
+    def _farewell(self) -> Event | None:
         """The event that ends the scope. None: the application is cancelled."""
         return None
+
+    async def _leave(self, last: Event, timeout: float = TIMEOUT) -> None:
+        """Send the ``last`` event, unless the application has ended, and wait until it has."""
+        if self._run is None or not self._run.ended:
+            await self.send_input(last)
+        await self.wait(timeout)
 
     def _begun(self) -> RecordedRun:
         """The run, which begins now if it has not."""

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from email.message import Message
 from typing import Any, ClassVar, Literal
 
-from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
-from gateway.testing.recorded import MessageRun
+from gateway.testing.communicator import TIMEOUT
+from gateway.testing.message import MessageCommunicator, MessageRun
 from gateway.testing.surroundings import Surroundings
 from protocols.asgi import Application, EmailScope, HostPort, Mailbox
 from protocols.events import Event
@@ -32,13 +32,13 @@ class _Delivery(MessageRun):
 
     def decide(self, event: Event) -> None:
         self.verdicts.add(event)
-        self.record(event)
+        super().decide(event)
 
     email_accept = email_reject = email_defer = decide
     email_send = MessageRun.leave
 
 
-class EmailCommunicator(ApplicationCommunicator):
+class EmailCommunicator(MessageCommunicator):
     """One mail, which is composed from ``subject``, ``text`` and the rest, or is ``message`` as it stands.
 
     ``await communicator.get_verdict()`` delivers it. What the application answers is in :attr:`outbox`.
@@ -106,7 +106,8 @@ class EmailCommunicator(ApplicationCommunicator):
             delimiters=recipient_delimiter,
         )
         scope["authentication"] = authentication
-        super().__init__(application, {**scope}, surroundings=surroundings)
+        event = {"type": "email.receive", "body": self.body, "more_body": False}
+        super().__init__(application, {**scope}, event, surroundings=surroundings)
 
     async def get_verdict(self, recipient: str | None = None, timeout: float = TIMEOUT) -> Any:
         """Deliver the mail, wait until the application has ended, and return its verdict as the event that it sent:
@@ -114,13 +115,8 @@ class EmailCommunicator(ApplicationCommunicator):
 
         ``recipient``: the verdict for this one of several.
         """
-        run = self._begun()
-        assert isinstance(run, _Delivery)
-        if not run.fed:
-            await self.send_input({"type": "email.receive", "body": self.body, "more_body": False})
-            await self.send_input({"type": "email.disconnect"})
-        await self.wait(timeout)
-        return dict(run.verdicts.combined_event if recipient is None else run.verdicts.event_for(recipient))
+        verdicts: Verdicts = (await self._delivered(timeout)).verdicts
+        return dict(verdicts.combined_event if recipient is None else verdicts.event_for(recipient))
 
 
 def _bytes(message: bytes | str | Message) -> bytes:

@@ -182,5 +182,5 @@ class HttpCommunicator(ApplicationCommunicator):
             self.sent_request = True
             await self.send_input({"type": "http.request", "body": self.body, "more_body": False})
 
-    def _farewell(self) -> dict[str, Any] | None:
+    def _farewell(self) -> Event | None:
         return {"type": "http.disconnect"}

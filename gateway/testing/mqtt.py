@@ -10,7 +10,7 @@ from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.outbox import Publication, publication
 from gateway.testing.recorded import RecordedRun
 from gateway.testing.surroundings import Surroundings
-from protocols.asgi import Application, HostPort, MQTTScope, MQTTWill
+from protocols.asgi import Application, HostPort, MQTTDisconnectEvent, MQTTScope, MQTTWill
 from protocols.errors import LocalProtocolError
 from protocols.event_id import new_id
 from protocols.events import Event, checked
@@ -39,7 +39,7 @@ class _Connection(RecordedRun):
     def mqtt_reject(self, event: Event) -> None:
         self.record(event)
         code: int = event["reason_code"]
-        self.disconnect({"type": "mqtt.disconnect", "reason_code": code, "reason": "", "clean": False})
+        self.disconnect(_left(code, clean=False))
 
     mqtt_disconnect = mqtt_reject
     mqtt_accept = mqtt_auth = mqtt_suback = mqtt_subscribe = mqtt_unsubscribe = RecordedRun.record
@@ -182,10 +182,11 @@ class MqttCommunicator(ApplicationCommunicator):
         self, reason_code: int = 0, *, clean: bool = True, reason: str = "", timeout: float = TIMEOUT
     ) -> None:
         """Disconnect, and wait until the application has ended. Raises what it has crashed with."""
-        if self._run is None or not self._run.ended:
-            keys = {"reason_code": reason_code, "reason": reason, "clean": clean}
-            await self.send_input({"type": "mqtt.disconnect", **keys})
-        await self.wait(timeout)
+        await self._leave(_left(reason_code, reason, clean=clean), timeout)
 
-    def _farewell(self) -> dict[str, Any] | None:
-        return {"type": "mqtt.disconnect", "reason_code": 0, "reason": "", "clean": True}
+    def _farewell(self) -> Event | None:
+        return _left()
+
+
+def _left(reason_code: int = 0, reason: str = "", *, clean: bool = True) -> MQTTDisconnectEvent:
+    return {"type": "mqtt.disconnect", "reason_code": reason_code, "reason": reason, "clean": clean}

@@ -44,20 +44,6 @@ class RecordedRun(AppRun):
         self.changed.wake()
 
 
-class MessageRun(RecordedRun):
-    """A run over one whole message. That nothing more comes does not mean that nobody waits for the verdict."""
-
-    fed = False
-    """Whether the message has been given to the application."""
-
-    def feed(self, event: ReceiveEvent) -> None:
-        self.fed = True
-        super().feed(event)
-
-    def disconnect(self, event: ReceiveEvent) -> None:
-        self.feed(event)
-
-
 class UncheckedRun(RecordedRun):
     """A run over a scope of a type that this package does not know: every event is taken."""
 

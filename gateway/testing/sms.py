@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
-from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
+from gateway.testing.communicator import TIMEOUT
+from gateway.testing.message import MessageCommunicator, MessageRun
 from gateway.testing.outbox import SentText
-from gateway.testing.recorded import MessageRun
 from gateway.testing.surroundings import Surroundings
 from protocols.asgi import HostPort, Media, SMSReceiveEvent, SMSStatusEvent
 from protocols.event_id import new_id
-from protocols.events import Event
 from protocols.sms import events
 from protocols.sms.provider import DeliveryReceipt, TextMessage
 from protocols.sms.scope import sms_scope
@@ -22,13 +21,7 @@ class _Text(MessageRun):
     sends: ClassVar = events.TEXT
     checks: ClassVar = events.CHECKS
 
-    verdict: Any = None
-
-    def decide(self, event: Event) -> None:
-        self.verdict = event
-        self.record(event)
-
-    sms_accept = sms_reject = sms_defer = decide
+    sms_accept = sms_reject = sms_defer = MessageRun.decide
     sms_send = MessageRun.leave
 
 
@@ -36,7 +29,7 @@ class _Receipt(_Text):
     sends: ClassVar = events.RECEIPT
 
 
-class SMSCommunicator(ApplicationCommunicator):
+class SMSCommunicator(MessageCommunicator):
     """One text; or, with ``status``, the receipt for the text that we sent as ``message_id``.
 
     ``await communicator.get_verdict()`` delivers it. What the application answers is in :attr:`outbox`.
@@ -64,26 +57,20 @@ class SMSCommunicator(ApplicationCommunicator):
         self.run_class = _Text if status is None else _Receipt
         id_, given = message_id or new_id(), dict(fields or {})
         item: TextMessage | DeliveryReceipt
-        self.event: SMSReceiveEvent | SMSStatusEvent
+        event: SMSReceiveEvent | SMSStatusEvent
         if status is None:
             item = TextMessage(sender, recipient, id_, text, [*map(_media, media)], segments, given)
-            self.event = {"type": "sms.receive", "text": item.text, "media": item.media}
+            event = {"type": "sms.receive", "text": item.text, "media": item.media}
         else:
             item = DeliveryReceipt(sender, recipient, id_, status, error, segments, given)
-            self.event = {"type": "sms.status", "message_id": id_, "status": status, "error": error}
+            event = {"type": "sms.status", "message_id": id_, "status": status, "error": error}
         scope = sms_scope(item, provider=provider, listener=listener, state={}, client=CLIENT, server=SERVER)
-        super().__init__(application, {**scope}, surroundings=surroundings)
+        super().__init__(application, {**scope}, event, surroundings=surroundings)
 
     async def get_verdict(self, timeout: float = TIMEOUT) -> Any:
         """Deliver the text, wait until the application has ended, and return its verdict as the event that it sent:
         ``sms.accept`` (also if it sent none), ``sms.reject`` or ``sms.defer``."""
-        run = self._begun()
-        assert isinstance(run, _Text)
-        if not run.fed:
-            await self.send_input(self.event)
-            await self.send_input({"type": "sms.disconnect"})
-        await self.wait(timeout)
-        return run.verdict or {"type": "sms.accept"}
+        return (await self._delivered(timeout)).verdict or {"type": "sms.accept"}
 
     @property
     def replies(self) -> list[SentText]:

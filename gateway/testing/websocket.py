@@ -9,6 +9,7 @@ from gateway.testing.communicator import TIMEOUT, ApplicationCommunicator
 from gateway.testing.recorded import RecordedRun
 from gateway.testing.request import Headers, request_scope
 from gateway.testing.surroundings import Surroundings
+from protocols.asgi import WebSocketDisconnectEvent
 from protocols.events import Event
 from protocols.http import events
 from protocols.http.head import encode
@@ -32,7 +33,7 @@ class _Connection(RecordedRun):
     def websocket_close(self, event: Event) -> None:
         code, reason = events.close_frame(event) if self.state == "open" else (1006, "")
         self.record(event)
-        self.over({"type": "websocket.disconnect", "code": code, "reason": reason})
+        self.over(_closed(code, reason))
 
 
 class WebsocketCommunicator(ApplicationCommunicator):
@@ -107,9 +108,11 @@ class WebsocketCommunicator(ApplicationCommunicator):
 
     async def disconnect(self, code: int = 1000, timeout: float = TIMEOUT) -> None:
         """Close, and wait until the application has ended. Raises what it has crashed with."""
-        if self._run is None or not self._run.ended:
-            await self.send_input({"type": "websocket.disconnect", "code": code, "reason": ""})
-        await self.wait(timeout)
+        await self._leave(_closed(code), timeout)
 
-    def _farewell(self) -> dict[str, Any] | None:
-        return {"type": "websocket.disconnect", "code": 1000, "reason": ""}
+    def _farewell(self) -> Event | None:
+        return _closed()
+
+
+def _closed(code: int = 1000, reason: str = "") -> WebSocketDisconnectEvent:
+    return {"type": "websocket.disconnect", "code": code, "reason": reason}
