@@ -22,6 +22,10 @@ PROGRAMS = (
     "openssl",
     "systemd-analyze",
     "logger",
+    "podman",
+    "runc",
+    "mmdebstrap",
+    "ip",
 )
 
 

@@ -1,0 +1,113 @@
+"""The image, built and run as docs/install.md says; Podman in Docker's place."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.containers import BASE, Containers
+from servers.installation import ROOT
+
+pytestmark = pytest.mark.timeout(400)
+
+IMAGE = "asgi-gateway"
+CONFIG = """
+store: sqlite:/var/lib/gateway/gateway.db
+console: {bind: 127.0.0.1:9000}
+servers:
+  web: {protocol: http, bind: 0.0.0.0:8000}
+  devices: {protocol: mqtt, bind: 0.0.0.0:1883, anonymous: true}
+routes:
+  http: handlers.Page
+  mqtt:
+    - {topic: fails, app: handlers.Fails, attempts: 1}
+"""
+HANDLERS = """
+import os
+from gateway.consumers import HttpConsumer, MqttConsumer
+
+class Page(HttpConsumer):
+    def handle(self, body):
+        self.respond(f"user {os.getuid()}, group {os.getgid()}, process {os.getpid()}")
+
+class Fails(MqttConsumer):
+    def receive(self, topic, payload):
+        raise RuntimeError("on purpose")
+"""
+HEALTH = "from urllib.request import urlopen; print(urlopen('http://127.0.0.1:9000/healthz').read().decode())"
+CHANGED = {"/etc", "/opt", "/opt/gateway", "/var", "/var/lib", "/var/lib/gateway", "/wheels"}
+"""Where an image differs from its base. ``/wheels`` is where this test mounts them."""
+USERS = re.compile(r"/etc/((passwd|group|g?shadow|sub[ug]id)-?|\.pwd\.lock)")
+
+
+@pytest.fixture(scope="module")
+def containers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containers]:
+    containers = Containers(tmp_path_factory.mktemp("containers"))
+    try:
+        containers.make_base()
+        containers.compose("build", "gateway", GATEWAY_FOLDER="/nowhere")
+        yield containers
+    finally:
+        containers.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> str:
+    (tmp_path / "gateway.yaml").write_text(CONFIG)
+    (tmp_path / "handlers.py").write_text(HANDLERS)
+    for each in (tmp_path, *tmp_path.parents[:2]):  # pytest's own, which only root may enter
+        each.chmod(0o755)
+    return str(tmp_path)
+
+
+def test_compose_runs_a_folder(containers: Containers, project: str) -> None:
+    """As a user without rights, and stopped by a signal, which the kernel does not give to a process 1 that has no
+    handler for it. The container that comes after it finds what the first one stored."""
+
+    def compose(*arguments: str) -> str:
+        return containers.compose(*arguments, GATEWAY_FOLDER=project)
+
+    def gateway(*arguments: str) -> str:
+        return compose("exec", "-T", "gateway", "gateway", *arguments)
+
+    compose("up", "-d", "gateway")
+    page = containers.run("curl", "-sf", "--retry", "30", "--retry-delay", "1", "--retry-connrefused", "127.0.0.1:8000")
+    assert page == "user 10001, group 10001, process 1"
+    assert '"alive": true' in compose("exec", "-T", "gateway", "python3", "-c", HEALTH)
+    assert "2 servers, 2 routes, valid" in gateway("check")
+    assert "handlers.Fails took it" in gateway("send", "mqtt", "fails", "x")
+    compose("stop", "gateway")
+    assert containers.run("podman", "inspect", "--format={{.State.ExitCode}}", "gateway_gateway_1") == "0\n"
+    assert "stopped: 0 lost" in containers.logs("gateway_gateway_1")
+    compose("down")
+    assert "1 dead letter" in compose("run", "--rm", "-T", "gateway", "dead", "list")
+
+
+def test_only_the_gateway_is_added_to_the_base(containers: Containers) -> None:
+    """No sources, no cache, and no pip of its own."""
+    changed = {line.split()[1] for line in containers.run("podman", "image", "diff", IMAGE, BASE).splitlines()}
+    assert {path for path in changed if not path.startswith(("/opt/gateway/", "/etc/"))} <= CHANGED
+    assert not [
+        path for path in changed if re.match(r"/etc/(?!(passwd|group|g?shadow|sub[ug]id)-?$|\.pwd\.lock$)", path)
+    ]
+    packages = {Path(path).name for path in changed if Path(path).parent.name == "site-packages"}
+    assert packages >= {"gateway", "protocols", "django"}
+    assert not packages & {"pip", "setuptools", "wheel", "hatchling", "tests"}
+
+
+def test_its_size(containers: Containers) -> None:
+    """Megabytes, as `docker images` prints them."""
+    size, base = (int(containers.run("podman", "inspect", "--format={{.Size}}", each)) for each in (IMAGE, BASE))
+    assert (size - base) // 10**6 <= 200
+
+
+def test_an_image_with_more_libraries(containers: Containers, tmp_path: Path) -> None:
+    """The Dockerfile of docs/install.md. The library is one that the image does not have."""
+    found = re.search(r"```dockerfile\n(.*?)```", (ROOT / "docs" / "install.md").read_text(), re.DOTALL)
+    assert found
+    (tmp_path / "Dockerfile").write_text(found[1])
+    (tmp_path / "requirements.txt").write_text("aioimaplib\n")
+    containers.build(tmp_path, "house")
+    python = ["podman", "run", "--rm", "--network=none", "--entrypoint=python3", "house"]
+    printed = containers.run(*python, "-c", "import aioimaplib, gateway, os; print(os.getuid())")
+    assert printed == "10001\n"
