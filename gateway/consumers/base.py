@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from gateway.consumers import message_arguments
@@ -65,6 +65,17 @@ def layer_event(type: str) -> Callable[[F], F]:
         return method
 
     return mark
+
+
+@contextlib.contextmanager
+def logged_disconnect(scope: Any) -> Iterator[None]:
+    """Log what the method for the disconnect raises within the block: its run is over, and nobody else hears of it."""
+    try:
+        yield
+    except (StopConsumer, Disconnected):
+        pass
+    except Exception as error:
+        logger.error("%s: disconnect", describe(scope), exc_info=error, extra={"scope": scope})
 
 
 class Consumer(Generic[R]):
@@ -293,12 +304,8 @@ class Consumer(Generic[R]):
         if handler is None or self._told:
             return
         self._told = True
-        try:
+        with logged_disconnect(self.scope):
             await self._call_last(handler, event)
-        except (StopConsumer, Disconnected):
-            pass
-        except Exception as error:
-            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
 
     async def _call_last(self, handler: Handler, event: Any) -> None:
         """Do the same as ``_call``, within CLEAN_UP seconds."""

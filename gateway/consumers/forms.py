@@ -8,12 +8,10 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-from gateway.consumers.base import CLEAN_UP, Consumer, Handler, StopConsumer
+from gateway.consumers.base import CLEAN_UP, Consumer, Handler, logged_disconnect
 from gateway.consumers.hooks import is_plain
 from gateway.frames import place_of
 from gateway.threads import call_from_thread, run_in_thread
-from protocols.asgi import describe
-from protocols.errors import Disconnected
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -99,12 +97,8 @@ class SyncForm(Consumer[None]):
                 self._catch_up(*self._late)
 
     def _catch_up(self, handler: Handler, event: Any) -> None:
-        try:
+        with logged_disconnect(self.scope):
             handler(self, event)
-        except (StopConsumer, Disconnected):
-            pass
-        except Exception as error:
-            logger.error("%s: disconnect", describe(self.scope), exc_info=error, extra={"scope": self.scope})
 
     async def _call_last(self, handler: Handler, event: Any) -> None:
         """Call the last method without overlapping another of this instance: a thread that is still working calls it

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from caught import caught
 
 import gateway
 import protocols.asgi
@@ -32,14 +33,6 @@ HERE = Path(gateway.__file__).parent
 )
 def test_own_is_what_is_neither_ours_nor_a_librarys(filename: str, own: bool) -> None:
     assert is_own(filename) is own
-
-
-def caught(raising: Any) -> BaseException:
-    try:
-        raising()
-    except BaseException as error:
-        return error
-    raise AssertionError("nothing was raised")
 
 
 def own() -> None:

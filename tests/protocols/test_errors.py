@@ -3,16 +3,9 @@
 from typing import Any
 
 import pytest
+from caught import caught
 
 from protocols.errors import Disconnected, is_disconnect
-
-
-def caught(raising: Any) -> BaseException:
-    try:
-        raising()
-    except BaseException as error:
-        return error
-    raise AssertionError("nothing was raised")
 
 
 def wrapped() -> None:

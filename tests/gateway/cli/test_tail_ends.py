@@ -8,49 +8,24 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from own_services import installed
 from servers.command import run
 from servers.site import ROOT
+from told_arrivals import arrival, serving
 from waiting import until
 
-from gateway.arrivals import Arrival, Arrivals, arrivals
-from gateway.control.commands import commands
+from gateway.arrivals import Arrivals
 from gateway.control.recent import Recent
-from gateway.control.server import ControlServer
 
 FILE = 'servers: {mail: {protocol: smtp, bind: "127.0.0.1:0"}}\napplication: mail.app\n'
-FACTS: dict[str, Any] = {
-    "time": 1.0,
-    "type": "sms",
-    "event": "sms.receive",
-    "server": "texts",
-    "id": "7f3a",
-    "who": "+447700900123",
-    "what": "+447700900999",
-    "route": "+44",
-    "target": "handlers.First",
-    "verdict": "accepted",
-    "seconds": 0.25,
-}
 
 
 @asynccontextmanager
-async def gateway(folder: Path, *, remembers: bool = False) -> AsyncIterator[Arrivals]:
+async def gateway(folder: Path, recent: Recent | None = None) -> AsyncIterator[Arrivals]:
     (folder / "gateway.yaml").write_text(FILE)
-    here, recent = Arrivals(), Recent()
-    with installed({arrivals: here}):
-        if remembers:
-            recent.start()
-        serves = ControlServer(folder / "gateway.yaml", commands(recent))
-        await serves.start()
-        try:
-            yield here
-        finally:
-            await serves.stop()
-            here.close()
+    async with serving(folder / "gateway.yaml", recent) as here:
+        yield here
 
 
 def said(folder: Path) -> str:
@@ -76,10 +51,10 @@ async def test_it_hears_a_gateway_that_starts_beside_another_one(tmp_path: Path)
         await until(lambda: bool(first._listeners))
         async with gateway(tmp_path) as second:
             await until(lambda: bool(second._listeners))
-            second.tell(Arrival(**{**FACTS, "target": "handlers.Second"}))
+            second.tell(arrival(target="handlers.Second"))
             await until(lambda: "handlers.Second" in said(tmp_path))
-        first.tell(Arrival(**FACTS))
-        await until(lambda: "handlers.First" in said(tmp_path))
+        first.tell(arrival())
+        await until(lambda: "handlers.Texts" in said(tmp_path))
 
 
 async def test_it_waits_for_the_next_gateway(tmp_path: Path) -> None:
@@ -91,8 +66,8 @@ async def test_it_waits_for_the_next_gateway(tmp_path: Path) -> None:
             await until(lambda: "the gateway has ended; waiting for the next one" in said(tmp_path))
             second = await running.enter_async_context(gateway(tmp_path))
             await until(lambda: bool(second._listeners))
-            second.tell(Arrival(**FACTS))
-            await until(lambda: "handlers.First" in said(tmp_path))
+            second.tell(arrival())
+            await until(lambda: "handlers.Texts" in said(tmp_path))
             tail.send_signal(signal.SIGINT)
             assert await asyncio.to_thread(tail.wait, 20) == 0
 
@@ -112,7 +87,7 @@ async def test_a_gateway_that_remembers_nothing_says_so(tmp_path: Path) -> None:
     ],
 )
 async def test_where_nothing_is_shown_it_says_why(tmp_path: Path, arguments: list[str], sentence: str) -> None:
-    async with gateway(tmp_path, remembers=True):
+    async with gateway(tmp_path, Recent()):
         done = await asyncio.to_thread(run, tmp_path, "tail", *arguments)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", sentence)
 
@@ -124,11 +99,11 @@ async def test_a_recording_goes_on_with_a_gateway_that_takes_over(tmp_path: Path
         first = await running.enter_async_context(gateway(tmp_path))
         async with command(tmp_path, "record", "new") as record, AsyncExitStack() as taken_over:
             await until(lambda: bool(first._listeners))
-            first.tell(Arrival(**FACTS, **texts))
+            first.tell(arrival(**texts))
             second = await taken_over.enter_async_context(gateway(tmp_path))
             await until(lambda: bool(second._listeners))
             await running.aclose()
-            second.tell(Arrival(**FACTS, **texts))
+            second.tell(arrival(**texts))
             await taken_over.aclose()
             assert await asyncio.to_thread(record.wait, 20) == 0
     assert said(tmp_path).splitlines() == ["recording; Ctrl+C ends it", "2 arrivals in new; the gateway has ended"]
@@ -145,7 +120,7 @@ async def test_a_recording_ends_with_its_size(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here, command(tmp_path, "record", "new", "--size", "2KiB") as record:
         await until(lambda: bool(here._listeners))
         for _ in range(20):
-            here.tell(Arrival(**FACTS, scope={"type": "sms"}, events=[{"type": "sms.receive", "text": "hi"}]))
+            here.tell(arrival(scope={"type": "sms"}, events=[{"type": "sms.receive", "text": "hi"}]))
         assert await asyncio.to_thread(record.wait, 20) == 0
     assert "arrivals in new; the file has the size that --size allows" in said(tmp_path)
     assert (tmp_path / "new").stat().st_size <= 2048

@@ -2,53 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from own_services import delivering, installed
+from own_services import delivering
+from told_arrivals import FACTS, arrival, serving
 from waiting import until
 
-from gateway.arrivals import Arrival, Arrivals, arrivals
 from gateway.control import place, server
 from gateway.control.client import ControlError, Conversation, ring
-from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT, commands
+from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT
 from gateway.control.recent import MOST, Recent
-from gateway.control.server import ControlServer
 from gateway.store import engine_of
 from protocols.app_run import observed
-
-FACTS: dict[str, Any] = {
-    "time": 1.0,
-    "type": "sms",
-    "event": "sms.receive",
-    "server": "texts",
-    "id": "7f3a",
-    "who": "+447700900123",
-    "what": "+447700900999",
-    "route": "+44",
-    "target": "handlers.Texts",
-    "verdict": "accepted",
-    "seconds": 0.25,
-}
-
-
-def arrival(number: int = 0, **facts: Any) -> Arrival:
-    return Arrival(**{**FACTS, "id": f"{number}", **facts})
-
-
-@asynccontextmanager
-async def serving(beside: Path, recent: Recent | None = None) -> AsyncIterator[Arrivals]:
-    here = Arrivals()
-    with installed({arrivals: here}):
-        serves = ControlServer(beside, commands(Recent() if recent is None else recent))
-        await serves.start()
-        try:
-            yield here
-        finally:
-            await serves.stop()
 
 
 async def asked(beside: Path, **request: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -115,7 +82,6 @@ async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(
 async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, Any], ids: list[str]) -> None:
     recent = Recent()
     async with serving(tmp_path / "g", recent) as here:
-        recent.start()
         for number in range(10):
             kind = "mqtt" if number % 2 else "sms"
             here.tell(arrival(number, type=kind, target="shop.Orders" if number == 7 else "handlers.Texts"))
