@@ -106,9 +106,11 @@ class _Report:
             raise typer.Exit(1)
 
     def _print(self, certain: list[Difference]) -> None:
-        columns = Columns(_WIDTHS)
-        for each in self.differences:
-            print_text("  ".join(columns.padded(_cells(each))).rstrip())
+        columns, rows = Columns(_WIDTHS), [_cells(each) for each in self.differences]
+        for row in rows:
+            columns.widen(row)
+        for row in rows:
+            print_text("  ".join(columns.padded(row)).rstrip())
         for kind, number in self.unknown.items():
             print_error(f"{count(number, 'arrival')} of {kind} skipped: no such scope type is installed")
         doubtful = len(self.differences) - len(certain)

@@ -4,7 +4,9 @@ import difflib
 import re
 from functools import lru_cache
 
-_SECRET = re.compile(r"pass|pwd|secret|token|credential|auth|users|api.?key|signing.?key", re.IGNORECASE)
+from gateway.secret_names import WITHIN
+
+_SECRET = re.compile(rf"pass|auth|users|api.?key|signing.?key|{WITHIN}", re.IGNORECASE)
 _SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
 _LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")

@@ -12,6 +12,10 @@ class Columns:
 
     def padded(self, cells: Sequence[str]) -> list[str]:
         """Return ``cells`` with spaces behind each."""
+        self.widen(cells)
+        return [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]
+
+    def widen(self, cells: Sequence[str]) -> None:
+        """Make room for ``cells``. Rows that are all known before the first one is written get the same widths."""
         for number, (cell, limit) in enumerate(zip(cells, self._limits, strict=True)):
             self._widths[number] = max(self._widths[number], min(len(cell), limit))
-        return [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=True)]

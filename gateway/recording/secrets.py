@@ -1,7 +1,8 @@
 """Leaves out of scopes and events what nobody else may see: logins, cookies, passwords, tokens, signatures.
 
-Stars take the place of a value whose name says that it is a secret: a key, a header, a field of a query, of a form or
-of a JSON text. They are as long as the value was, so that lengths in headers stay right.
+Stars take the place of a value whose name says that it is a secret: a key, a header, a field of a query, of a form, of
+JSON or of XML. They are as long as the value was, so that lengths in headers stay right. A number of JSON stays a
+number: its digits become ones.
 """
 
 import re
@@ -9,28 +10,43 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-_WORDS = (
-    "authorization|cookie|passw|passphrase|pwd|secret|token|signature|credential|authentication_data|jwt"
-    "|(?:api|access|auth|private)[-_]?key|session[-_]?(?:id|key)"
+from gateway.secret_names import CODES, WITHIN, WORDS
+
+_SOME = r"[^\"'=&?;\s\\<>]{0,40}"
+_NAME = rf"(?:{_SOME}(?:{WITHIN}){_SOME}|(?:{_SOME}[-_.\[])?(?:{WORDS})(?:[-_.\]]{_SOME})?|{CODES})"
+_SECRET = re.compile(
+    rf"(?!dkim-|arc-)(?:.*(?:{WITHIN})|(?:.*[-_.\[])?(?:{WORDS})(?:[-_.\]]|\Z)|{CODES}\Z)", re.IGNORECASE | re.DOTALL
 )
-_SECRET = re.compile(rf"(?!dkim-|arc-).*(?:{_WORDS})", re.IGNORECASE | re.DOTALL)
 """The name of a secret. A mail's signatures are none: they say who wrote it."""
-_NAME = rf"[^\"'=&?;\s\\]{{0,40}}(?:{_WORDS})[^\"'=&?;\s\\]{{0,40}}"
+_NUMBERED = rf"(?:{_SOME}(?:{WITHIN}|passwor[dt])|(?:{_SOME}[-_.])?(?:{WORDS})|{CODES})"
+"""A name that ends with that of a secret: ``max_tokens`` and ``token_count`` are numbers of something."""
+_OPENS_DOORS = f"{WITHIN}|activat|confirm|invit|magic|reset|unsubscribe|verif"
+"""Parts of a path before a token."""
 _EQUALS = r"=(?!=(?:[&\s]|\Z))"
 """Not the padding of Base64: the letters of a Sec-WebSocket-Key are random, and may contain such a name."""
 _PART = rf"\bname=\"?(?P<name>{_NAME})\"?[^\r\n]{{0,99}}\r\n(?:[^\r\n]+\r\n){{0,9}}\r\n"
 _ESCAPED = r'(?:[^"\\]|\\\\(?:\\["\\]|[a-z/]))'
 """A character of a string of JSON that is itself in a string of JSON."""
+_ELEMENT = rf"<(?P<name>{_NAME})(?:\s[^<>]{{0,200}})?>(?:<!\[CDATA\[)?"
 _FIELDS = tuple(
     re.compile(pattern, re.IGNORECASE | re.ASCII)
     for pattern in (
         rf'(?P<before>"(?P<name>{_NAME})"\s{{0,9}}:\s{{0,9}}")(?P<value>(?:[^"\\]|\\.)+)',  # JSON
         rf'(?P<before>\\"(?P<name>{_NAME})\\"\s{{0,9}}:\s{{0,9}}\\")(?P<value>{_ESCAPED}+)',  # JSON in a string of JSON
-        rf"(?P<before>(?:^|[&?;\s])(?P<name>{_NAME}){_EQUALS})(?P<value>[^&\s\"'<>]+)",  # a form, a query, a link
+        rf"(?P<before>(?:^|[&?;\s])(?P<name>{_NAME}){_EQUALS}(?P<quote>[\"'])?)"
+        r"(?P<value>(?(quote)[^\"'<>]+|[^&\s\"'<>]+))",  # a form, a query, a link, an attribute of XML
         rf"(?P<before>{_PART})(?P<value>[^\r\n]+)",  # multipart/form-data
+        rf"(?P<before>{_ELEMENT})(?P<value>\s{{0,99}}[^<\]\s][^<\]]*)",  # XML
+        rf"(?P<before>/(?P<name>[^/\s]{{0,40}}(?:{_OPENS_DOORS})[^/\s]{{0,40}})/(?:[^/\s]{{1,64}}/){{0,2}})"
+        r"(?P<value>(?=[^/\s]{0,200}\d)[\w.~%=-]{16,})",  # a path
     )
 )
 """A secret within a text: what comes before it, its name, its value."""
+_NUMBER = re.compile(
+    rf'(?P<before>"(?P<name>{_NUMBERED})"\s{{0,9}}:\s{{0,9}}-?)(?P<value>\d{{4,40}})(?![\d.eE])',
+    re.IGNORECASE | re.ASCII,
+)
+"""A secret that is a number of JSON."""
 _FORM = re.compile(r"[^=&?;:/\s\"'<>{]{1,99}=[^\r\n]*\r?\n?\Z")
 """A text that is a form or a query as a whole: in its values, quotes and spaces are what they are."""
 _FORM_FIELD = re.compile(
@@ -79,10 +95,10 @@ class Secrets:
             return self.left_out(value)
         return self._masked(text, value)
 
-    def _masked(self, name: str, value: Any) -> Any:
+    def _masked(self, name: str, value: Any, star: str = "*") -> Any:
         if isinstance(value, str | bytes) and value:
             self.names.add(name.lower())
-            return (b"*" if isinstance(value, bytes) else "*") * len(value)
+            return (star.encode() if isinstance(value, bytes) else star) * len(value)
         if isinstance(value, Mapping):
             return {key: self._masked(name, each) for key, each in value.items()}
         if isinstance(value, list | tuple):
@@ -92,6 +108,7 @@ class Secrets:
     def _text(self, text: str) -> str:
         for pattern in (_FORM_FIELD, *_FIELDS) if _FORM.match(text) else _FIELDS:
             text = pattern.sub(lambda found: found["before"] + self._masked(found["name"], found["value"]), text)
+        text = _NUMBER.sub(lambda found: found["before"] + self._masked(found["name"], found["value"], "1"), text)
         return self._without_nested(text)
 
     def _bytes(self, text: bytes) -> bytes:

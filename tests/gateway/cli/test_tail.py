@@ -278,6 +278,9 @@ def test_other_code_gives_other_verdicts(place: Place, recording: Path, tmp_path
         "/echo/ closed, 1000 => rejected, 403",
     ):
         assert words in told, done.stdout
+    rows = [row for row in done.stdout.splitlines() if " => " in row]
+    begins = {found.end() for row in rows if (found := re.match(r"\S+ +\S+ +\S+ +", row))}
+    assert len(begins) == 1, "the rows are aligned from the first one on"
     assert not (tmp_path / "var").exists()
 
 

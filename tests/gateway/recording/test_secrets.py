@@ -46,6 +46,18 @@ SECRET = "hunter2-and-more"
         ({"query_string": f"jsessionid={SECRET}".encode()}, "jsessionid"),
         ([(b"x-access-key", SECRET.encode())], "x-access-key"),
         ([(b"cf-access-jwt-assertion", SECRET.encode())], "cf-access-jwt-assertion"),
+        ({"query_string": f"a=1&sig={SECRET}&b=2".encode()}, "sig"),
+        ({"query_string": f"X-Auth={SECRET}".encode()}, "x-auth"),
+        ([(b"x-otp-code", SECRET.encode())], "x-otp-code"),
+        ({"body": f"user=ann&pin={SECRET}".encode()}, "pin"),
+        ({"body": f"code={SECRET}&grant_type=authorization_code".encode()}, "code"),
+        ({"body": f'{{"otp": "{SECRET}", "verificationCode": "", "author": "ann"}}'.encode()}, "otp"),
+        ({"body": f"<login><password>{SECRET}</password><user>ann</user></login>".encode()}, "password"),
+        ({"body": f'<w:Password Type="text"><![CDATA[{SECRET}]]></w:Password>'.encode()}, "w:password"),
+        ({"body": f"<login user='ann' pin='{SECRET}'/>".encode()}, "pin"),
+        ({"path": f"/reset/MjQ/c5k2a1-{SECRET}/", "raw_path": f"/reset/MjQ/c5k2a1-{SECRET}/".encode()}, "reset"),
+        ({"what": f"GET /api/password-resets/c5k2a1-{SECRET}"}, "password-resets"),
+        ({"text": f"Reset it: https://shop.example/activate/c5k2a1-{SECRET} within a day"}, "activate"),
     ],
 )
 def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
@@ -63,6 +75,10 @@ def test_a_secret_is_left_out_and_named(value: Any, name: str) -> None:
         {"payload": b'{"celsius": 21.5, "author": "ann"}', "body": b"\xff\xfe\x00", "text": "hello & goodbye"},
         {"password": None, "token": "", "size": 5},
         [(b"sec-websocket-key", b"vZQUorN5jOVgJWTFdyY11Q==")],
+        {"path": "/password/reset/", "body": b"country_code=DE&author=ann&design=flat&author_pinned=yes", "code": 1006},
+        {"path": "/orders/9f1c7a52-0b1e-4c7e-9d58-2a1d3c4b5e6f", "topic": "devices/token/12"},
+        {"body": b'{"max_tokens": 4096, "code": 404, "postal_code": 10115, "pin": null, "token_count": 10000}'},
+        {"body": b"<tokens>\n  <id>5</id>\n</tokens><auth/><p class='code'>DE</p>"},
         {"payload": b'{"max_tokens": 5, "list": ["a"], "password": null}', "text": "a=1 & b='2' <c>"},
     ],
 )
@@ -87,6 +103,11 @@ def test_the_rest_of_an_array_is_as_it_was() -> None:
     assert json.loads(Secrets().left_out(text)) == kept
 
 
+def test_a_number_of_json_stays_one() -> None:
+    kept = Secrets().left_out('{"pin": 4711, "new_password":-123456,"code":  987654, "celsius": 21.5, "code": 12345.5}')
+    assert kept == '{"pin": 1111, "new_password":-111111,"code":  111111, "celsius": 21.5, "code": 12345.5}'
+
+
 @pytest.mark.parametrize("body", [b"user=ann&password=hunter2", b'{"tokens": ["hunter2", {"a": "\xc3\xbc"}]}'])
 def test_lengths_stay(body: bytes) -> None:
     assert len(Secrets().left_out({"body": body})["body"]) == len(body)
@@ -106,6 +127,15 @@ def test_lengths_stay(body: bytes) -> None:
         '\\"token\\":\\"' * 30_000,
         "token=" * 50_000,
         "&token=" * 50_000,
+        "/token" * 50_000,
+        "/token/" + "a/" * 100_000,
+        "/token/" + "a" * 300_000,
+        "<token " * 40_000,
+        "<token>" * 40_000,
+        ' token="' * 40_000,
+        '"pin":' + "1" * 300_000,
+        "-pin" * 80_000,
+        "x" * 300_000 + "-auth-",
     ],
 )
 def test_no_text_takes_long(text: str) -> None:
