@@ -11,13 +11,19 @@ from gateway.config import checks
 from gateway.config.diagnostics import CannotStart, ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig, load
 from gateway.exit_codes import CANNOT_START, INTERRUPTED, MISTAKE
-from gateway.logs import setup
-from gateway.runtime import preflight
+from gateway.logs import setup, uncaught
+from gateway.runtime import preflight, signals
 from gateway.runtime.build import Gateway, build
 from gateway.runtime.importing import place_of
 from gateway.scopes.installed import FAILURES
 
 logger = logging.getLogger(__name__)
+
+
+def prepare() -> None:
+    """Prepare this process to be a daemon's. Call this before anything of the application is imported."""
+    signals.ignore()  # this early, so that a handler that a module sets stays
+    uncaught.take_over()
 
 
 def built(parsed: ParsedConfig) -> Gateway:

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 import yaml
 
-from gateway.cli.building import built_to_run
-from gateway.cli.daemon import prepare
+from gateway.cli.building import built_to_run, prepare
 from gateway.cli.terminal import SERVED, print_text
 from gateway.config.loader import parse
 from gateway.config_file import DEFAULT_FILE

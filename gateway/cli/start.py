@@ -12,6 +12,9 @@ from protocols.lazy_names import imported
 VERSION = "GATEWAY_RELOAD"
 """Set if this process is one of several versions: :data:`gateway.reload.version.ENVIRONMENT`."""
 
+_RUN = ("gateway.cli.daemon:run_daemon", "gateway.cli.version_daemon:run_version")
+"""What runs in a process alone, and as one of several versions."""
+
 
 def plain_run(arguments: Sequence[str]) -> list[str] | None:
     """Return the FILE of ``run``, ``run -c FILE`` or ``-c FILE run``, none or one; None for any other command line.
@@ -32,6 +35,5 @@ def start(config: str | None = None, *, tries: bool = False, reload: bool = Fals
     if reload and VERSION not in os.environ and Path(file).exists():
         imported("gateway.reload.supervisor:supervise")(file)  # it needs nothing of what follows
     start_up()
-    run = imported(f"gateway.cli.daemon:{'run_version' if VERSION in os.environ else 'run_daemon'}")
-    run(file, command_of(config), tries=tries)
+    imported(_RUN[VERSION in os.environ])(file, command_of(config), tries=tries)
     raise AssertionError("a daemon does not return")

@@ -17,6 +17,7 @@ from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
 from gateway.scopes.email.submission import DJANGO, open_submission
 from gateway.scopes.installed import KINDS, SERVERS
 from gateway.scopes.kind import ScopeKind
+from gateway.scopes.server_kind import is_configured
 from gateway.store import engine_of
 from protocols.errors import BindError, describe_error
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
@@ -139,7 +140,7 @@ def _libraries(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Find servers whose optional package is missing. It is not imported: see the README on its licence."""
     for name, settings in parsed.settings.servers.items():
         kind = SERVERS[settings.protocol]
-        if kind.library and getattr(settings, "configured", True) and find_spec(kind.library) is None:
+        if kind.library and is_configured(settings) and find_spec(kind.library) is None:
             message = f"{kind.library} is not installed; pip install '{kind.install}'"
             yield parsed.document.at_value(("servers", name, "protocol"), message)
 
@@ -148,7 +149,8 @@ def _classes(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Find server classes of other distributions that are missing, or that lack what a server needs."""
     for name, settings in parsed.settings.servers.items():
         try:
-            SERVERS[settings.protocol].server_class()
+            if is_configured(settings):
+                SERVERS[settings.protocol].server_class()
         except ValueError as error:
             yield parsed.document.at_value(("servers", name, "protocol"), f"servers.{name}: {error}")
 
@@ -194,7 +196,15 @@ def _answers(app: Any, kind: str) -> bool:
 
 
 def _made(parsed: ParsedConfig) -> dict[str, tuple[str, ...]]:
-    return {name: _scope_types(settings.protocol) for name, settings in parsed.settings.servers.items()}
+    """Return the scope types of each server. The class of one that is not configured is not imported for that."""
+    return {
+        name: _scope_types(settings.protocol) if is_configured(settings) else (_kind_of(settings.protocol),)
+        for name, settings in parsed.settings.servers.items()
+    }
+
+
+def _kind_of(protocol: str) -> str:
+    return next(kind.name for kind in KINDS.values() if protocol in kind.protocols)
 
 
 def _carrying(parsed: ParsedConfig) -> set[str]:

@@ -7,6 +7,7 @@ and not when a message arrives for a method that does not exist.
 import inspect
 from collections.abc import Callable, Iterable, Mapping
 from difflib import SequenceMatcher
+from functools import partial
 from typing import Any, NamedTuple
 
 _ALIKE = 0.92
@@ -24,9 +25,11 @@ class Call(NamedTuple):
 
 def check(consumer: type, hooks: Mapping[str, Call]) -> None:
     """Raise TypeError for a misspelt method, and for one that cannot be called with its arguments."""
-    for name, call in hooks.items():
-        method = inspect.getattr_static(consumer, name, None)
-        if inspect.isfunction(method) and writes(consumer, name) and not takes(method, call):
+    if is_ours(consumer):
+        return
+    for name in filter(partial(writes, consumer), hooks):
+        method, call = inspect.getattr_static(consumer, name), hooks[name]
+        if inspect.isfunction(method) and not takes(method, call):
             wanted = ", ".join(call.names) or "nothing"
             raise TypeError(f"{consumer.__name__}.{name} is called with {wanted}; it takes {_signature(method)}")
     own = [name for name, value in vars(consumer).items() if name not in hooks and inspect.isfunction(value)]
@@ -53,8 +56,12 @@ def check_no_generators(consumer: type, methods: Mapping[str, Callable[..., Any]
 def writes(consumer: type, name: str) -> bool:
     """Whether the class has a method ``name`` of its own."""
     method = getattr(consumer, name, None)
-    ours = f"{__package__}."
-    return method is not None and not str(getattr(method, "__module__", "")).startswith(ours)
+    return method is not None and not is_ours(method)
+
+
+def is_ours(thing: object) -> bool:
+    """Whether a class or a method is one of this package."""
+    return str(getattr(thing, "__module__", "")).startswith(f"{__package__}.")
 
 
 def does_all_itself(consumer: type) -> bool:

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from gateway.config.diagnostics import Diagnostic
 from gateway.config.document import Loc, label
 from gateway.config.loader import ParsedConfig
+from gateway.scopes.server_kind import is_configured
 from gateway.store import engine_of
 from protocols.mail.oauth.source import TokenRefused
 from protocols.net.listener import reason
@@ -65,7 +66,7 @@ def _accounts(parsed: ParsedConfig) -> Iterator[tuple[Loc, Any]]:
     """Yield each login of the gateway to a server for mail, with its place."""
     holders: dict[Loc, Any] = {("servers", name): each for name, each in parsed.settings.servers.items()}
     for loc, holder in (holders | {("submission",): parsed.settings.submission}).items():
-        if hasattr(holder, "token_file") and getattr(holder, "configured", True):
+        if hasattr(holder, "token_file") and is_configured(holder):
             yield loc, holder
             for number, account in enumerate(getattr(holder, "accounts", ())):
                 yield (*loc, "accounts", number), account
@@ -95,7 +96,7 @@ def _addresses(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         places.append((("console",), parsed.settings.console))
     for loc, settings in places:
         bind = getattr(settings, "bind", None)
-        if bind is None or not getattr(settings, "configured", True):
+        if bind is None or not is_configured(settings):
             continue
         endpoint = parse_address(bind)
         try:

@@ -7,7 +7,7 @@ from gateway.config.carriers import carrier
 from gateway.delivery.outbox import Outlet
 from gateway.runtime.mounts import Mounts
 from gateway.scopes.installed import KINDS, SERVERS
-from gateway.scopes.server_kind import Given
+from gateway.scopes.server_kind import Given, is_configured
 from protocols.asgi import Application
 from protocols.server import Server
 
@@ -21,7 +21,7 @@ class Servers(Collection[Server]):
 
     def __init__(self, settings: Mapping[str, Any], app: Application, state: dict[str, Any], given: Given) -> None:
         """Raises ValueError with one sentence where settings contradict each other."""
-        self._settings = {name: each for name, each in settings.items() if getattr(each, "configured", True)}
+        self._settings = {name: each for name, each in settings.items() if is_configured(each)}
         self._app = app
         self._state = state
         self._given = given

@@ -12,7 +12,7 @@ from gateway.recording.replay_run import ReplayRun, UncheckedReplay
 from gateway.routing.patterns import Pattern
 from gateway.routing.router import Route, Router, takes
 from gateway.scopes.routes import keys_of
-from gateway.scopes.server_kind import Given, ServerKind
+from gateway.scopes.server_kind import Given, ServerKind, is_configured
 from protocols.asgi import Application
 from protocols.events import Event
 from protocols.server import Server
@@ -161,7 +161,7 @@ class ScopeKind(ABC):
         return {
             name: each
             for name, each in settings.servers.items()
-            if each.protocol in self.protocols and getattr(each, "configured", True)
+            if each.protocol in self.protocols and is_configured(each)
         }
 
     def outlet(self, servers: Collection[Server], given: Given) -> Outlet | None:

@@ -83,6 +83,11 @@ class ServerKind:
         return {"persistence": StorePersistence(given.store, f"{settings.protocol} {name}")}
 
 
+def is_configured(settings: Any) -> bool:
+    """Return whether a server with these settings is to be made. A file may leave that to its environment."""
+    return bool(getattr(settings, "configured", True))
+
+
 def _has_bind(settings: Any) -> bool:
     return any(field.name == "bind" for field in fields(settings))
 
