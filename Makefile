@@ -1,5 +1,6 @@
 # `make run` and `make test` need Python 3.11 or later and nothing else; they make .venv themselves.
 PYTHON ?= python3
+DOCKER ?= docker
 BIN := .venv/bin
 # What is installed knows its folder: where that was moved, .venv is made anew.
 HERE := $(shell pwd | cksum | cut -d' ' -f1)
@@ -25,7 +26,7 @@ help:
 	@echo "make install      .venv with every extra"
 	@echo "make docs         the documentation as a site with a search; a dead link is an error"
 	@echo "make dist         the wheel and the source distribution, in dist/"
-	@echo "make image        the container image, where docker is"
+	@echo "make image        the container image; with Podman: make image DOCKER=podman"
 	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml and the diagrams of MQTT again"
 
 install: $(STAMP)
@@ -76,7 +77,8 @@ dist: install
 	$(BIN)/python -m build
 
 image:
-	docker build -f config/Dockerfile -t asgi-gateway .
+	$(DOCKER) build -f config/Dockerfile -t asgi-gateway .
+	$(DOCKER) images asgi-gateway
 
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json

@@ -1,5 +1,7 @@
 """The command `gateway`."""
 
+import os
+import signal
 import sys
 
 from gateway.cli.start import plain_run, start
@@ -11,6 +13,7 @@ from protocols.lazy_names import imported
 
 def main() -> None:
     """Run the command. A handled error ends it with a message and an exit code, never with a traceback."""
+    _end_at_sigterm()
     prepare_standard_streams()
     try:
         if (file := plain_run(sys.argv[1:])) is not None:
@@ -22,3 +25,10 @@ def main() -> None:
         sys.exit(imported(f"{building}:code_of")(errors))
     except KeyboardInterrupt as error:
         fail(" ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)
+
+
+def _end_at_sigterm() -> None:
+    """Let SIGTERM end the first process of a container as it ends any other, until the daemon has a handler of its own.
+    The kernel gives no signal to a process 1 that has no handler for it: `docker stop` would wait, and kill it."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda number, frame: os._exit(128 + number))
