@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from gateway.arrivals.watch import Began, Here, Watch, began
 from protocols.app_run import AppRun
+from protocols.mqtt.wire.reasons import SERVER_UNAVAILABLE
 
 _CONNECT = {"type": "mqtt.connect"}
 
@@ -16,6 +17,7 @@ class MQTTWatch(Watch):
     def __init__(self, here: Here, run: AppRun) -> None:
         super().__init__(here, run)
         self._waiting: dict[int, tuple[Any, Began]] = {}
+        self._answered = run.state != "connecting" or self.scope["role"] != "server"
 
     @classmethod
     def who(cls, scope: Any) -> str:
@@ -45,14 +47,21 @@ class MQTTWatch(Watch):
             code = event.get("reason_code", 0)
             verdict = f"{self.words['reject']}, 0x{code:02x}" if code >= 0x80 else self.words["accept"]
             self._message(*self._waiting.pop(event["id"]), verdict)
-        elif kind == "mqtt.accept" and self.scope["role"] == "server":
-            self.tell(_CONNECT, "accepted")
+        elif kind == "mqtt.accept":
+            self._answer("accepted")
         elif kind == "mqtt.reject":
+            self._answered = True
             self.tell(_CONNECT, f"rejected, 0x{event.get('reason_code', 0x87):02x}")
 
     def ended(self) -> None:
+        self._answer("not answered" if self.run.gone else f"rejected, 0x{SERVER_UNAVAILABLE:02x}", self.run.error)
         for event, since in self._waiting.values():
             self._message(event, since, self.words["defer"], self.run.error)
+
+    def _answer(self, verdict: str, error: BaseException | None = None) -> None:
+        if not self._answered:
+            self._answered = True
+            self.tell(_CONNECT, verdict, error=error)
 
     def _message(self, event: Any, since: Began, verdict: str, error: BaseException | None = None) -> None:
         self.events = [event] if self.here.keeps_content else []

@@ -26,6 +26,7 @@ from gateway.scopes.sms.send import SMS
 from protocols.app_run import observed
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
+from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.session import ClientSession
 from protocols.units import TCP
 
@@ -73,6 +74,13 @@ class Sales(AsyncEmailConsumer):
         if Sales.tries == 1:
             raise KeyError("offer")
         await self.send("bob@example.net", subject="An offer", text="See above")
+
+class Door(AsyncMqttConsumer):
+    async def connect(self, message):
+        if self.scope["client_id"] == "broken":
+            raise KeyError("door")
+        if self.scope["client_id"] == "banned":
+            await self.reject(0x8A)
 
 class Texts(AsyncSMSConsumer):
     async def receive(self, text, media):
@@ -145,8 +153,8 @@ def _handlers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 @contextlib.asynccontextmanager
-async def listening(**options: Any) -> AsyncIterator[Heard]:
-    running = RunningGateway(build(parse(FILE, name="arrivals.yaml", folder=Path())))
+async def listening(file: str = FILE, **options: Any) -> AsyncIterator[Heard]:
+    running = RunningGateway(build(parse(file, name="arrivals.yaml", folder=Path())))
     await install(running)
     heard = Heard(running)
     heard.listen(**options)
@@ -240,6 +248,32 @@ async def test_mqtt() -> None:
             await device(topic, payload).send(heard.peer("devices"))
             message = await heard.next("mqtt.receive")
             assert said(message) == ("mqtt", "devices", topic, *route, verdict, error)
+
+
+DOOR = """
+servers: {devices: {protocol: mqtt, bind: "127.0.0.1:0", connect_timeout: 0.05s}}
+routes: {mqtt: arrival_handlers.Door}
+log: {level: error}
+"""
+
+
+@pytest.mark.parametrize(
+    ("client_id", "verdict", "error"),
+    [
+        ("silent", "not answered", ""),
+        ("broken", "rejected, 0x88", "KeyError 'door'"),
+        ("banned", "rejected, 0x8a", ""),
+    ],
+)
+async def test_a_device_that_does_not_get_in(client_id: str, verdict: str, error: str) -> None:
+    async with listening(DOOR) as heard:
+        options = ConnectOptions("", "127.0.0.1", heard.port("devices"), client_id, clean_start=True, timeout=10)
+        with pytest.raises(Refused):
+            await BrokerConnection.connect(options, ClientSession())
+        connect = await heard.next("mqtt.connect")
+        assert said(connect)[2:] == ("connect", "", "", verdict, error)
+        assert connect.who == client_id
+        assert not heard
 
 
 async def test_a_device_that_connected_before_somebody_listened_is_heard() -> None:
