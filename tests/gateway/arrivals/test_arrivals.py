@@ -271,7 +271,7 @@ async def test_a_device_that_does_not_get_in(client_id: str, verdict: str, error
         with pytest.raises(Refused):
             await BrokerConnection.connect(options, ClientSession())
         connect = await heard.next("mqtt.connect")
-        assert said(connect)[2:] == ("connect", "", "", verdict, error)
+        assert said(connect)[2:] == ("connect", "mqtt", "arrival_handlers.Door", verdict, error)
         assert connect.who == client_id
         assert not heard
 
