@@ -13,6 +13,11 @@ def config_file(given: str | None = None) -> str:
     return given or os.environ.get(NAME) or _setting() or DEFAULT_FILE
 
 
+def name_for_children(file: str) -> None:
+    """Let processes that handlers start find ``file``, in whatever folder they work."""
+    os.environ[NAME] = os.path.abspath(file)
+
+
 def looked_at() -> str:
     """Say where a file is looked for that nobody has given, and what is found there."""
     setting = (_setting() or "not set") if _settings() else "Django is not set up here"

@@ -10,6 +10,7 @@ from gateway.cli.terminal import Chosen, fail, file_of, print_error, print_json
 from gateway.config import checks
 from gateway.config.diagnostics import CannotStart, ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig, load
+from gateway.config_file import name_for_children
 from gateway.exit_codes import CANNOT_START, INTERRUPTED, MISTAKE
 from gateway.logs import setup, uncaught
 from gateway.runtime import preflight, signals
@@ -24,6 +25,13 @@ def prepare() -> None:
     """Prepare this process to be a daemon's. Call this before anything of the application is imported."""
     signals.ignore()  # this early, so that a handler that a module sets stays
     uncaught.take_over()
+
+
+def loaded_to_run(file: str) -> ParsedConfig:
+    """Read the file of a daemon, whose handlers may start processes that need it, too."""
+    parsed = load(file)
+    name_for_children(file)
+    return parsed
 
 
 def built(parsed: ParsedConfig) -> Gateway:

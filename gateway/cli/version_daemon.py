@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import NoReturn
 
-from gateway.cli.building import built_to_run, prepare
+from gateway.cli.building import built_to_run, loaded_to_run, prepare
 from gateway.cli.terminal import print_text
-from gateway.config.loader import load
 from gateway.reload.daemon import VersionDaemon
 from gateway.reload.standby import Standby
 from gateway.runtime import process
@@ -16,7 +15,7 @@ def run_version(file: str, command: str, *, tries: bool) -> NoReturn:
     standby = Standby.of_environment()
     standby.wait()
     samples = Path(file).absolute() if tries else None
-    parsed = load(file)
+    parsed = loaded_to_run(file)
     with standby.reporting(parsed, file):
         gateway = built_to_run(parsed)
     process.run(VersionDaemon(gateway, print_text, command, standby, samples=samples).run())

@@ -147,7 +147,7 @@ def test_no_file(tmp_path: Path) -> None:
     done = run(tmp_path, "run")
     assert done.returncode == 2
     assert (
-        "gateway.yaml:1:1: error: there is no such file; looked at in this order: -c FILE, $GATEWAY_CONFIG"
+        "gateway.yaml:1:1: error: there is no such file; looked at in this order: -c FILE, $GATEWAY_CONFIG (not set)"
         in done.stderr
     )
     assert "; `gateway init` makes one" in done.stderr

@@ -8,9 +8,12 @@ from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import httpx
 import pytest
 from own_services import installed
 from servers.command import run
+from servers.daemon import Daemon
+from servers.ports import free_port
 
 import gateway
 from gateway import aio, group_send, publish, send_mail, send_text
@@ -320,6 +323,45 @@ def test_a_gateway_that_runs_is_told_at_once(folder: Path) -> None:
         peer, _ = control.accept()
         with peer:
             assert json.loads(peer.makefile().readline()) == {"do": "ring"}
+
+
+CHILD = """
+import subprocess, sys
+from gateway import HttpConsumer, MqttConsumer, ProtocolTypeRouter
+
+class Things(MqttConsumer):
+    def receive(self, topic, payload):
+        pass
+
+class Page(HttpConsumer):
+    def handle(self, body):
+        child = [sys.executable, "-c", "import gateway; print(gateway.publish('child', 'x'))"]
+        done = subprocess.run(child, cwd="/", capture_output=True, text=True)
+        self.respond(done.stdout + done.stderr)
+
+app = ProtocolTypeRouter({"http": Page.as_asgi(), "mqtt": Things.as_asgi()})
+"""
+CHILDS_FILE = """
+store: sqlite:var/gateway.db
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:{port}"}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:0", anonymous: true}}
+application: child_handlers.app
+"""
+
+
+def test_a_process_that_a_handler_starts_finds_the_file_of_its_gateway(folder: Path) -> None:
+    port = free_port()
+    (folder / "child_handlers.py").write_text(CHILD)
+    (folder / "gateway.yaml").unlink()
+    (folder / "prod.yaml").write_text(CHILDS_FILE.format(port=port))
+    daemon = Daemon(folder, "prod.yaml")
+    try:
+        daemon.says("try:")
+        answer = httpx.get(f"http://127.0.0.1:{port}/", timeout=40).text
+    finally:
+        daemon.close()
+    assert len(answer.split()) == 1, answer
 
 
 async def test_the_line_that_sends_to_a_group_is_known() -> None:
