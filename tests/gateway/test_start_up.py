@@ -80,8 +80,8 @@ def test_the_example_is_built_without_what_reads_command_lines_and_without_clien
     code = """
 import sys
 from gateway.cli.start import plain_run
-from gateway.cli.daemon import built_to_run, load
-built_to_run(load(*plain_run(["run", "-c", "gateway.yaml"])))
+from gateway.cli.daemon import built_to_run, loaded_to_run
+built_to_run(loaded_to_run(*plain_run(["run", "-c", "gateway.yaml"])))
 print(*sys.modules)
 """
     environment = {"PYTHONPATH": str(ROOT), "SITE_VAR": str(tmp_path)}
