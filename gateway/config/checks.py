@@ -218,9 +218,14 @@ def _unanswered(parsed: ParsedConfig, answered: set[str], by: str) -> Iterator[D
     carriers = _carrying(parsed)
     for name, kinds in _made(parsed).items():
         if not set(kinds) & answered and name not in carriers:
-            instead = f"; write {kinds[0]}: MODULE.NAME there" if by == "routes" else ""
+            instead = _instead(kinds[0]) if by == "routes" else ""
             message = f"nothing answers servers.{name}: {by} has no {' or '.join(kinds)}{instead}"
             yield parsed.document.at_key(("servers", name), message)
+
+
+def _instead(kind: str) -> str:
+    without = KINDS[kind].without_routes
+    return f"; write {kind}: MODULE.NAME there" + (f", or {kind}: [] for {without}" if without else "")
 
 
 def _lost_servers(parsed: ParsedConfig) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from dataclasses import field, make_dataclass
 from typing import Annotated, Any, Union
 
 from gateway.scopes.installed import KINDS
+from gateway.scopes.kind import ScopeKind
 from gateway.scopes.routes import Target
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import ByForm, ByKey, Described, NotEmpty
@@ -17,9 +18,10 @@ def _form(value: object) -> str:
     return "routes" if isinstance(value, list) else "target"
 
 
-def _any_of(route: Any) -> Any:
+def _any_of(kind: ScopeKind) -> Any:
     """Return the type of one scope type's routes: a target for everything, one route, or a list of routes."""
-    one_or_more = Target | route | Annotated[list[route], NotEmpty()]
+    route: Any = kind.route
+    one_or_more = Target | route | (list[route] if kind.without_routes else Annotated[list[route], NotEmpty()])
     return Annotated[one_or_more, ByForm(_form, ("target", "route", "routes"))] | None
 
 
@@ -32,8 +34,7 @@ def any_server() -> Any:
 def routes() -> type:
     """What answers each scope type: a target, one route, or a list of routes of which the first that matches wins."""
     keys = [
-        (kind.name, Annotated[_any_of(kind.route), Described(kind.words)], field(default=None))
-        for kind in KINDS.values()
+        (kind.name, Annotated[_any_of(kind), Described(kind.words)], field(default=None)) for kind in KINDS.values()
     ]
     return _settings("RoutesSettings", routes.__doc__, keys)
 

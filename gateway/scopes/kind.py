@@ -57,6 +57,9 @@ class ScopeKind(ABC):
     everything: ClassVar[str] = "default: true"
     """How the file writes a route that takes everything."""
 
+    without_routes: ClassVar[str] = ""
+    """What an empty list of routes makes of its servers. Empty: nothing, so that it is a mistake."""
+
     def mistakes(self, servers: Mapping[str, Any]) -> Iterator[tuple[Loc, str]]:
         """Find mistakes in ``servers``, by name, that several settings make together."""
         return iter(())

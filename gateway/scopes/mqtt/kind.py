@@ -67,6 +67,7 @@ class MQTTKind(ScopeKind):
     route: ClassVar = TopicRoute
     router: ClassVar = TopicRouter
     everything: ClassVar = 'topic: "#"'
+    without_routes: ClassVar = "a broker without handlers"
     refusal: ClassVar = ({"type": "mqtt.reject", "reason_code": 0x87},)
     not_protocols: ClassVar = {"mqtts": "mqtt, with tls: {certificate: ..., key: ...}"}
     example: ClassVar = "mqtt:a/topic"
