@@ -23,7 +23,7 @@ def folder_fault(folder: Path, *, made: bool = True) -> str:
     try:
         try_folder(there)
     except OSError as error:
-        return f"{there}: {error.strerror}"
+        return f"no file can be made in {there.absolute()}: {error.strerror}; name another folder"
     return ""
 
 

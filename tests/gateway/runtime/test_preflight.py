@@ -70,12 +70,12 @@ def test_what_is_right_leaves_no_trace(folder: Folder) -> None:
 WRONG = {
     "a file where the store's folder is to be": (
         {"store": "checked_handlers.py/gateway.db"},
-        "2:8: error: store: checked_handlers.py: Not a directory",
+        "2:8: error: store: no file can be made in {folder}/checked_handlers.py: Not a directory; name another folder",
     ),
     "a folder where the store is to be": ({"store": "taken/gateway.db"}, "2:8: error: store: taken/gateway.db: Is a"),
     "a file where the outbox is to be": (
         {"outbox": "checked_handlers.py/box"},
-        "6:19: error: submission.url: checked_handlers.py: Not a directory",
+        "6:19: error: submission.url: no file can be made in {folder}/checked_handlers.py: Not a directory; ",
     ),
     "an address of another machine": (
         {"bind": "192.0.2.1:2525"},
@@ -90,8 +90,14 @@ WRONG = {
         {"bind": "unix:checked_handlers.py"},
         "4:32: error: servers.mail: unix:checked_handlers.py: a file of this name exists, and it is not a socket",
     ),
-    "a file system that takes no files": ({"store": "/proc/gateway.db"}, "2:8: error: store: /proc: "),
-    "a link to a folder that is not there": ({"store": "link.db"}, "2:8: error: store: {folder}/nowhere: No such"),
+    "a file system that takes no files": (
+        {"store": "/proc/gateway.db"},
+        "2:8: error: store: no file can be made in /proc: ",
+    ),
+    "a link to a folder that is not there": (
+        {"store": "link.db"},
+        "2:8: error: store: no file can be made in {folder}/nowhere: No such",
+    ),
     "a socket with a path that is too long": (
         {"bind": f"unix:{'a' * 108}"},
         f"4:32: error: servers.mail: unix:{'a' * 108}: a socket's path has 107 bytes at most",
