@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.arrivals import Arrivals, arrivals
 from gateway.config import checks
@@ -21,7 +21,6 @@ from gateway.routing import Router, leaves
 from gateway.routing.table import route_table
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.channel_layer import make_layer
-from gateway.runtime.health import ConsoleServer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
 from gateway.scopes.email.submission import open_submission
@@ -32,8 +31,12 @@ from gateway.services import Service, Services
 from gateway.store import Store, engine_of
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
+from protocols.lazy_names import imported
 from protocols.lifespan import Lifespan
 from protocols.mail.submission import Submission, SubmissionSettings
+
+if TYPE_CHECKING:  # it is an HTTP server
+    from gateway.runtime.health import ConsoleServer
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,7 @@ class Gateway:
     """Delivers from the store. None: no route has a policy, no server keeps its state and the file names no store, so
     that there is none."""
     outlets: Mapping[str, Outlet]
-    console: ConsoleServer | None
+    console: "ConsoleServer | None"
     submission: Submission | None
 
 
@@ -117,9 +120,13 @@ def _services(
     return services
 
 
-def _console(settings: Settings, servers: Servers, dispatcher: Dispatcher | None) -> ConsoleServer | None:
-    asked = settings.console
-    return None if asked is None else ConsoleServer(asked.bind, servers, asked.required, dispatcher)
+def _console(settings: Settings, servers: Servers, dispatcher: Dispatcher | None) -> "ConsoleServer | None":
+    if (asked := settings.console) is None:
+        return None
+    made: ConsoleServer = imported("gateway.runtime.health:ConsoleServer")(
+        asked.bind, servers, asked.required, dispatcher
+    )
+    return made
 
 
 def _has_policies(app: object) -> bool:

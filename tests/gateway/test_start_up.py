@@ -74,6 +74,18 @@ def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
 
 
+def test_a_file_with_mqtt_alone_needs_nothing_of_http(tmp_path: Path) -> None:
+    text = 'servers: {devices: {protocol: mqtt, bind: "127.0.0.1:0"}}\nroutes: {mqtt: start_up_handlers.Device}\n'
+    (tmp_path / "gateway.yaml").write_text(text)
+    (tmp_path / "start_up_handlers.py").write_text(
+        "from gateway import AsyncMqttConsumer\nclass Device(AsyncMqttConsumer):\n"
+        "    async def receive(self, topic, payload): pass\n"
+    )
+    found = imported(tmp_path, "check")
+    assert "protocols.mqtt.broker.broker" in found
+    assert not found & {"aiohttp", "aiohttp.http", "attr", "multidict", "yarl", "protocols.http.server"}
+
+
 def test_the_example_is_built_without_what_reads_command_lines_and_without_clients_of_http(tmp_path: Path) -> None:
     file = (ROOT / "gateway.yaml.example").read_text().replace("examples/site", f"{ROOT}/examples/site")
     (tmp_path / "gateway.yaml").write_text(file)
