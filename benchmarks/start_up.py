@@ -1,11 +1,13 @@
 """Row 18: what a start costs, in CPU seconds and memory: of `--version`, of one HTTP handler, of the example site.
 
 Each process is killed as soon as it has answered, so that its end is not counted. Ours and uvicorn's are started in
-turns. The example site runs HTTP, WebSocket, MQTT, SMTP and SMS in our process, and Django's views alone in uvicorn's.
+turns. The example site runs HTTP, WebSocket, MQTT, SMTP and SMS in our process, and Django's views alone in uvicorn's:
+the same project, set up and asked in the same way. With --shares it says which imports the example's time goes to.
 """
 
 import argparse
 import os
+import signal
 import statistics
 import subprocess
 import tempfile
@@ -20,7 +22,7 @@ from urllib.request import urlopen
 from benchmarks.side_by_side import free_port, python
 
 ROOT = Path(__file__).parents[1]
-UVICORN = ("-m", "uvicorn", "--loop=uvloop", "--http=httptools", "--log-level=warning", "--lifespan=off")
+UVICORN = ("uvicorn", "--loop=uvloop", "--http=httptools", "--log-level=warning", "--lifespan=off")
 HANDLER = """
 async def app(scope, receive, send):
     if scope["type"] == "http":
@@ -55,16 +57,18 @@ def ended(*command: str) -> Cost:
         return _cost(process)
 
 
-def answering(command: Sequence[str], folder: Path, port: int, path: str) -> Cost:
-    """Run ``command`` until it answers ``path``."""
+def answering(command: Sequence[str], folder: Path, port: int, path: str, *, reports: bool = False) -> Cost:
+    """Run ``command`` until it answers ``path``. ``reports``: then let it print what it reports."""
     environment = ENVIRONMENT | {"PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "examples/site"), str(ROOT)])}
     environment["SITE_VAR"] = str(folder / "data")
-    with subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL) as process:
+    with subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=None if reports else subprocess.DEVNULL
+    ) as process:
         while not _answers(f"http://127.0.0.1:{port}{path}"):
             if process.poll() is not None:
                 raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
             time.sleep(0.01)
-        process.kill()
+        process.send_signal(signal.SIGUSR2 if reports else signal.SIGKILL)
         return _cost(process)
 
 
@@ -80,8 +84,9 @@ def _cost(process: "subprocess.Popen[bytes]") -> Cost:
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def peers(folder: Path) -> dict[str, tuple[Start, Start]]:
-    """Return, by the name of what is started, how the gateway and how uvicorn start it."""
+def peers(folder: Path, module: Sequence[str] = ("-m",)) -> dict[str, tuple[Start, Start]]:
+    """Return, by the name of what is started, how the gateway and how uvicorn start it: as ``module`` runs a module."""
+    reports = len(module) > 1
     ours, theirs, handler = free_port(), free_port(), folder / "handler"
     handler.mkdir()
     (handler / "hello.py").write_text(HANDLER)
@@ -96,10 +101,12 @@ def peers(folder: Path) -> dict[str, tuple[Start, Start]]:
     (site / "gateway.yaml").write_text(example)
 
     def run(where: Path, path: str) -> Start:
-        return lambda: answering(python("-m", "gateway", "run"), where, ours, path)
+        return lambda: answering(python(*module, "gateway", "run"), where, ours, path, reports=reports)
 
     def uvicorn(app: str, where: Path, path: str) -> Start:
-        return lambda: answering(python(*UVICORN, f"--port={theirs}", app), where, theirs, path)
+        return lambda: answering(
+            python(*module, *UVICORN, f"--port={theirs}", app), where, theirs, path, reports=reports
+        )
 
     return {
         "--version": (
@@ -124,7 +131,18 @@ def measure(rounds: int) -> None:
             )
 
 
+def shares() -> None:
+    """Print which imports the start of the example goes to, ours first."""
+    profiled = ("-m", "benchmarks.import_shares")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, start in zip(("gateway", "uvicorn"), peers(Path(folder), profiled)["the example site"], strict=True):
+            print(f"{name}: ", end="", flush=True)
+            start()
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="5 rounds instead of 15")
-    measure(5 if parser.parse_args().quick else 15)
+    parser.add_argument("--shares", action="store_true", help="which imports the time goes to, and nothing else")
+    arguments = parser.parse_args()
+    shares() if arguments.shares else measure(5 if arguments.quick else 15)
