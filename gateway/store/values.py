@@ -16,7 +16,8 @@ LONGEST_ERROR = 500
 class StoreUnavailable(Exception):
     """The store cannot make anything durable now (disk full, read-only, damaged); the message is for the operator.
 
-    Nothing of the call that raised it was kept. Servers refuse what they would have to acknowledge.
+    Nothing of the call that raised it was kept, unless the disk failed at its very end: then it may be there, and the
+    call may be repeated. Servers refuse what they would have to acknowledge.
     """
 
 

@@ -42,7 +42,7 @@ class SQLiteInbox(StoreSession):
         await self._run(sql.dead_letter, (message, error, claim))
 
     async def is_known(self, id: str) -> bool:
-        return await self._read(sql.is_known, id)
+        return await self._read(sql.is_known, id, syncs=bool)  # a message that is known is acknowledged
 
     async def next_due(self) -> float | None:
         return await self._read(sql.next_due, None)

@@ -19,12 +19,14 @@ class _Connection(FairConnection):
 
     def __init__(self) -> None:
         sqlite3.Connection.__init__(self, ":memory:", isolation_level=None, check_same_thread=False)
-        self._syncs = True
         self._path = Path(":memory:")
         self._file = None
 
     def close(self) -> None:
         sqlite3.Connection.close(self)
+
+    def sync(self) -> None:
+        pass
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

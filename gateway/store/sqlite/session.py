@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +11,7 @@ from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner
 from gateway.store.sqlite.sql import clock
-from gateway.store.sqlite.writer import Operation, Writer
+from gateway.store.sqlite.writer import Operation, Writer, always, never
 from gateway.store.values import Outgoing, OutgoingSummary, StoreUnavailable, Summary
 from protocols import private_files
 
@@ -84,17 +85,20 @@ class StoreSession:
         call: Call,
         *,
         undo: Operation[Result, None] | None = None,
-        syncs: bool = True,
+        syncs: Callable[[Result], bool] = always,
     ) -> Result:
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return await self._open[0].run(operation, call, undo=undo, syncs=syncs)
 
-    async def _read(self, operation: Operation[Call, Result], call: Call) -> Result:
-        """Run an operation that only reads. It waits for no process that writes, and none waits for it."""
+    async def _read(
+        self, operation: Operation[Call, Result], call: Call, syncs: Callable[[Result], bool] = never
+    ) -> Result:
+        """Run an operation that only reads. It waits for no process that writes, and none waits for it. What it finds
+        need not be on disk yet, unless ``syncs`` says of the result that it has to be."""
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
-        return await self._open[0].run(operation, call, reads=True)
+        return await self._open[0].run(operation, call, reads=True, syncs=syncs)
 
     @property
     def _owner(self) -> str:

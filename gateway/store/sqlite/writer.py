@@ -1,4 +1,4 @@
-"""The one thread that talks to the database. All calls that wait at a moment share one commit, and one fsync."""
+"""The one thread that talks to the database. All calls that wait at a moment share one commit, and one fdatasync."""
 
 import asyncio
 import contextlib
@@ -30,6 +30,16 @@ UNDO_AGAIN = 1.0
 """Seconds until an undo is tried once more."""
 
 
+def always(outcome: object) -> bool:
+    """Whatever it is, it is on disk when it is told."""
+    return True
+
+
+def never(outcome: object) -> bool:
+    """Whatever it is, it need not be on disk when it is told."""
+    return False
+
+
 @dataclass(slots=True, eq=False)
 class Job:
     operation: Operation[Any, Any]
@@ -38,8 +48,8 @@ class Job:
     undo: "Operation[Any, None] | None" = None
     reads: bool = False
     """Whether it changes nothing."""
-    syncs: bool = True
-    """Whether its commit is on disk when its outcome is told."""
+    syncs: Callable[[Any], bool] = always
+    """Whether an outcome waits until it is on disk."""
     outcome: Any = None
 
 
@@ -64,10 +74,13 @@ class Writer:
         *,
         undo: Operation[Result, None] | None = None,
         reads: bool = False,
-        syncs: bool = True,
+        syncs: Callable[[Result], bool] = always,
     ) -> Result:
-        """Durable when it returns, unless ``syncs`` is false: then it survives the death of the process, and the next
-        durable commit makes it durable, too. Raises StoreUnavailable, or what the operation raised for this call.
+        """Return the result of the operation for ``call``. Raises StoreUnavailable, or what the operation raised for
+        this call.
+
+        What is committed survives the death of the process. It is on disk when this returns, unless ``syncs`` says of
+        the result that it need not be; then the next call that syncs brings it there.
 
         A call is carried out even if its caller is cancelled meanwhile; ``undo`` gets a result that reaches nobody.
         """
@@ -120,13 +133,10 @@ class Writer:
     def _run(self, database: FairConnection | None) -> None:
         closing = False
         while not closing:
-            jobs, closing = self._batch()
-            for batch in _apart(jobs):
+            batch, closing = self._batch()
+            if batch:
                 database = self._settle(database, batch)
-                try:
-                    self._loop.call_soon_threadsafe(self._resolve, batch)
-                except RuntimeError:  # the loop was closed before the store: nobody is left to hear of it
-                    closing = True
+            closing = closing or self._loop.is_closed()  # before the store: nobody is left to hear of anything
         if database is not None:
             database.close()
 
@@ -141,23 +151,44 @@ class Writer:
         return batch, False
 
     def _settle(self, database: FairConnection | None, batch: list[Job]) -> FairConnection | None:
-        """Give every job its outcome. Returns the database to go on with; None if it must be opened again."""
+        """Give every job its outcome, and tell it. Returns the database to go on with; None if it must be opened
+        again."""
+        untold = batch
         try:
             if database is None:
                 database = self._connect()
             _commit(database, batch)
+            untold = self._tell_early(batch)
+            if untold:
+                database.sync()
+            self._note_success(batch)
         except Exception as error:
             if isinstance(error, sqlite3.Error | StoreUnavailable) and not isinstance(error, _OWN_FAULT):
-                return self._unavailable(database, batch, error)
-            if len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
+                database = self._unavailable(database, untold, error)
+            elif len(batch) > 1:  # one call of it cannot be done: its neighbours must not suffer
                 for job in batch:
                     database = self._settle(database, [job])
                 return database
-            batch[0].outcome = error
+            else:
+                batch[0].outcome = error
+        self._tell(untold)
+        return database
+
+    def _tell_early(self, batch: list[Job]) -> list[Job]:
+        """Tell what is committed and need not be on disk. Returns the jobs that wait for the disk."""
+        waiting = [job for job in batch if job.syncs(job.outcome)]
+        if len(waiting) < len(batch):
+            self._tell([job for job in batch if not job.syncs(job.outcome)])
+        return waiting
+
+    def _tell(self, jobs: list[Job]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._resolve, jobs)
+
+    def _note_success(self, batch: list[Job]) -> None:
         if self._trouble and not all(job.reads for job in batch):  # a full disk can be read
             logger.info("the store works again")
             self._trouble = ""
-        return database
 
     def _unavailable(
         self, database: FairConnection | None, batch: list[Job], error: Exception
@@ -185,19 +216,13 @@ def _nothing(database: sqlite3.Connection, calls: Sequence[None]) -> Sequence[No
     return calls
 
 
-def _apart(jobs: list[Job]) -> list[list[Job]]:
-    """The jobs for one commit each. Those that need not be on disk come first, and wait for no disk."""
-    quick, durable = [job for job in jobs if not job.syncs], [job for job in jobs if job.syncs]
-    return [batch for batch in (quick, durable) if batch]
-
-
 def _commit(database: FairConnection, batch: list[Job]) -> None:
     """Calls of one operation go together, in their order. The batch's calls overlap in time, so any order among
     operations is right."""
     together: dict[Operation[Any, Any], list[Job]] = defaultdict(list)
     for job in batch:
         together[job.operation].append(job)
-    database.begin(writes=not all(job.reads for job in batch), syncs=batch[0].syncs)
+    database.begin(writes=not all(job.reads for job in batch))
     try:
         for operation, jobs in together.items():
             for job, outcome in zip(jobs, operation(database, [job.call for job in jobs]), strict=True):

@@ -22,6 +22,7 @@ def main(path: Path, name: str, seconds: float) -> None:
         event = f"{name}-{number}"
         message = Message(event, "mqtt", name, event, 1.0, b"x" * 200)
         _commit(database, [Job(put, Put([message]), loop.create_future())])
+        database.sync()
     database.close()
     owner.release()
     loop.close()

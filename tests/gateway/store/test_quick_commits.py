@@ -1,32 +1,154 @@
-"""A claim waits for no disk; everything else is on it. Both outlive the process."""
+"""A claim waits for no disk; everything that a sender is told is on it. Both outlive the process."""
 
 import asyncio
+import contextlib
+import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from contract import LIMIT
+from waiting import until
 
-from gateway.store import ClaimState
+from gateway.store import Claim, ClaimState, Message, StoreUnavailable
 from gateway.store.sqlite import SQLiteStore
+from gateway.store.sqlite.file import connection
+from gateway.store.sqlite.file.connection import FairConnection
 
-FULL, NORMAL = 2, 1  # of PRAGMA synchronous; in WAL mode the first alone syncs at a commit
-
-
-def synchronous(db: sqlite3.Connection, calls: Sequence[None]) -> list[int]:
-    return [db.execute("PRAGMA synchronous").fetchone()[0] for _ in calls]
+TTL = 60.0
 
 
-async def test_only_what_need_not_be_on_disk_is_committed_without_it(tmp_path: Path) -> None:
-    store = SQLiteStore(tmp_path / "gateway.db")
+async def claimed(store: SQLiteStore, key: str) -> Claim:
+    return await store.claim(key, id=f"event of {key}", now=store.now(), ttl=TTL)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.db"
+
+
+@contextlib.contextmanager
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+    """No sync ends until the event is set."""
+    ready, sync = threading.Event(), FairConnection.sync
+
+    def late(self: FairConnection) -> None:
+        assert ready.wait(LIMIT)
+        sync(self)
+
+    monkeypatch.setattr(FairConnection, "sync", late)
+    try:
+        yield ready
+    finally:
+        ready.set()
+
+
+async def test_a_claim_shares_a_commit_with_what_waits_for_the_disk_and_does_not_wait(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = SQLiteStore(path)
     await store.open()
-    for syncs, expected in ((False, NORMAL), (True, FULL), (False, NORMAL), (False, NORMAL), (True, FULL)):
-        assert await store._run(synchronous, None, syncs=syncs) == expected
-    both = [store._run(synchronous, None, syncs=syncs) for syncs in (True, False, True, False)]
-    assert await asyncio.gather(*both) == [FULL, NORMAL, FULL, NORMAL]
+    before, turn = await claimed(store, "before"), threading.Event()
+
+    def last(database: object, calls: Sequence[None]) -> Sequence[None]:
+        assert turn.wait(LIMIT)
+        return calls
+
+    with slow_disk(monkeypatch) as disk:
+        busy = asyncio.create_task(store._read(last, None))
+        settled = asyncio.create_task(store.settle(before, result=b"accepted"))
+        claim = asyncio.create_task(claimed(store, "new"))
+        await asyncio.sleep(0)
+        turn.set()
+        async with asyncio.timeout(LIMIT):
+            assert (await claim).state is ClaimState.OURS
+        assert not settled.done()
+        disk.set()
+        await settled
+        await busy
+    await store.close()
+
+
+async def test_an_outcome_of_another_process_is_told_once_it_is_on_disk(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, other = SQLiteStore(path), SQLiteStore(path)
+    await ours.open()
+    await other.open()
+    message = Message("event", "mqtt", "route", "event", 1.0, b"x")
+
+    async def is_committed() -> bool:
+        return (await ours.counts()).waiting == 1  # what an operator looks up waits for no disk
+
+    with slow_disk(monkeypatch) as disk:
+        put = asyncio.create_task(other.put_once(message, key="key", now=other.now(), ttl=TTL))
+        await until(is_committed)
+        repeated, known = asyncio.create_task(claimed(ours, "key")), asyncio.create_task(ours.is_known("event"))
+        await asyncio.wait([repeated, known], timeout=0.05)
+        assert not any(each.done() for each in (put, repeated, known))
+        disk.set()
+        assert (await repeated).state is ClaimState.DONE
+        assert await known
+        await put
+    await ours.close()
+    await other.close()
+
+
+async def test_what_is_told_survives_a_power_cut(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The files as they are when a sync begins are all that a power cut leaves."""
+    disk, sync = tmp_path / "disk", FairConnection.sync
+    disk.mkdir()
+
+    def copied(self: FairConnection) -> None:
+        for file in (path, path.with_name("gateway.db-wal")):
+            shutil.copy(file, disk)
+        sync(self)
+
+    store = SQLiteStore(path)
+    await store.open()
+    monkeypatch.setattr(FairConnection, "sync", copied)
+
+    async def handle(number: int) -> None:
+        for turn in range(10):
+            claim = await claimed(store, f"{number}.{turn}")
+            await store.settle(claim, result=b"accepted")
+
+    await asyncio.gather(*(handle(number) for number in range(8)))
+    monkeypatch.setattr(FairConnection, "sync", sync)
+    left = SQLiteStore(disk / path.name)
+    assert await left.open() == ""
+    found = [await claimed(left, f"{number}.{turn}") for number in range(8) for turn in range(10)]
+    assert {(claim.state, claim.result) for claim in found} == {(ClaimState.DONE, b"accepted")}
+    await left.close()
+    await store.close()
+
+
+async def test_a_log_that_cannot_be_synced_is_emptied_before_anything_is_acknowledged(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(connection, "BUSY", 0.05)
+    store = SQLiteStore(path)
+    await store.open()
+    first, second = await claimed(store, "first"), await claimed(store, "second")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM claims").fetchall()
+        with monkeypatch.context() as patch:
+            patch.setattr(connection, "_sync", broken)
+            with pytest.raises(StoreUnavailable, match="another process reads it"):
+                await store.settle(first, result=b"accepted")
+        with pytest.raises(StoreUnavailable, match="another process reads it"):  # though a sync would now succeed
+            await store.settle(second, result=b"accepted")
+    await store.settle(second, result=b"accepted")
+    assert path.with_name("gateway.db-wal").stat().st_size == 0
+    assert (await claimed(store, "first")).state is ClaimState.DONE
     await store.close()
 
 
@@ -46,14 +168,13 @@ asyncio.run(main())
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-async def test_a_claim_is_counted_though_its_process_is_killed_at_once(tmp_path: Path, anyio_backend: str) -> None:
-    path = tmp_path / "gateway.db"
+async def test_a_claim_is_counted_though_its_process_is_killed_at_once(path: Path, anyio_backend: str) -> None:
     for attempt in (1, 2, 3):
         command = [sys.executable, "-c", CLAIMS, str(path), str(attempt)]
         done = await asyncio.to_thread(subprocess.run, command, timeout=LIMIT, capture_output=True)
         assert done.returncode == -9, done.stderr.decode()
     store = SQLiteStore(path)
     await store.open()
-    claim = await store.claim("key", id="another", now=store.now(), ttl=60.0)
+    claim = await store.claim("key", id="another", now=store.now(), ttl=TTL)
     assert (claim.state, claim.id, claim.attempts) == (ClaimState.OURS, "first", 4)
     await store.close()

@@ -1,4 +1,4 @@
-"""A connection that waits for the write lock in its turn.
+"""A connection that waits for the write lock in its turn, and for the disk when it is told to.
 
 SQLite itself waits by sleeping and looking again. A process that commits without pause takes the lock back before one
 that sleeps looks, and that one gets "database is locked" in the end. So there is a turnstile before the lock: the
@@ -8,17 +8,29 @@ and wants to write again has to queue behind it.
 
 import contextlib
 import fcntl
+import logging
 import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from gateway.store.sqlite.file.owner import locked_within, turnstile
+from gateway.store.sqlite.file.wal import wal_of
+
+logger = logging.getLogger(__name__)
 
 BUSY = 5.0
 """Seconds to wait for another process's commit."""
 LOOK_AGAIN = 0.0005
 """Seconds between two looks at a lock that somebody else has; a commit takes longer than that on most disks."""
+_SETTINGS = (
+    "journal_mode = WAL",
+    "synchronous = NORMAL",  # only checkpoints sync by themselves; FairConnection.sync() does it for commits
+    "journal_size_limit = 67108864",
+    "wal_autocheckpoint = 4000",
+)
+_sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -38,33 +50,68 @@ class FairConnection(sqlite3.Connection):
         super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
         try:
             self._path = path
-            self._syncs = True  # as open_database() says
             self._file = _identity(path)
             self._turnstile = os.fdopen(turnstile(path), "rb")
         except OSError:
             super().close()
             raise
+        self._log: BinaryIO | None = None
+        self._is_torn = False
+        """Whether a sync of the log has failed."""
+        try:
+            for setting in _SETTINGS:
+                self.execute(f"PRAGMA {setting}")
+        except sqlite3.Error:
+            self.close()
+            raise
 
     def close(self) -> None:
         super().close()
         self._turnstile.close()
+        if self._log is not None:
+            self._log.close()
 
-    def begin(self, *, writes: bool = True, syncs: bool = True) -> None:
-        """Begin to write, in turn with every other process, or to read, which delays no other process. Unless it
-        ``syncs``, the commit returns before it is on disk: the death of this process does not undo it, a power cut may,
-        and then also a later commit of that kind, but never one that syncs, which takes all before it along. Raises
+    def begin(self, *, writes: bool = True) -> None:
+        """Begin to write, in turn with every other process, or to read, which delays no other process. Raises
         sqlite3.OperationalError for SQLITE_BUSY, and if the file is no longer at its path, where the next start would
         not find it."""
         if not writes:
             self.execute("BEGIN")
             return
-        if syncs != self._syncs:
-            self.execute(f"PRAGMA synchronous = {'FULL' if syncs else 'NORMAL'}")
-            self._syncs = syncs
         if _identity(self._path) != self._file:  # SQLite itself would write on in a file that has no name
             raise sqlite3.OperationalError(f"{self._path} was deleted, moved or replaced while it was open")
         with self.turn():
             self.execute("BEGIN IMMEDIATE")
+
+    def sync(self) -> None:
+        """Wait until every commit is on disk, also those of other processes. Raises sqlite3.OperationalError if they
+        may not be.
+
+        A commit is what SQLite has appended to its write-ahead log, or has moved from there into the database by a
+        checkpoint, which syncs both files. So a sync of the log as it is now is all that synchronous=FULL would add.
+        """
+        try:
+            if not self._is_torn:
+                self._sync_log()
+        except OSError as error:
+            self._is_torn = True
+            logger.error("%s: its log cannot be synced: %s", self._path, error.strerror)
+        if self._is_torn:
+            self._empty_log()
+            self._is_torn = False
+
+    def _sync_log(self) -> None:
+        if self._log is None:
+            self._log = wal_of(self._path).open("rb")
+        _sync(self._log.fileno())
+
+    def _empty_log(self) -> None:
+        """Let SQLite move every commit into the database, which it syncs. After an error the system forgets that a page
+        is to be written, so another sync of the log would succeed, and a part of the log would be missing."""
+        if self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+            error = sqlite3.OperationalError(f"{self._path}: its log cannot be synced, and another process reads it")
+            error.sqlite_errorname = "SQLITE_BUSY"
+            raise error
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[None]:

@@ -46,6 +46,7 @@ def _opened(path: Path, *, alone: bool) -> tuple[FairConnection, str]:
     set_clock(database)
     if dead := dead_owners(database, path):
         found.append(f"{_recovered(database, dead)} that an earlier process had not finished are tried again")
+    database.sync()
     return database, "; ".join(found)
 
 
@@ -91,14 +92,6 @@ def _connected(path: Path) -> FairConnection:
     private_files.create(path)  # its write-ahead log and the index of that get its mode
     database = FairConnection(path)
     database.text_factory = _text
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = FULL")  # in WAL mode: fsync at every commit
-        database.execute("PRAGMA journal_size_limit = 67108864")
-        database.execute("PRAGMA wal_autocheckpoint = 4000")
-    except sqlite3.Error:
-        database.close()
-        raise
     return database
 
 
