@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 
 from protocols.mail.oauth.endpoint import OAuthError, ask, plain, post
-from protocols.mail.oauth.microsoft import PERSON_SCOPE, MicrosoftAuth
+from protocols.mail.oauth.microsoft import PERSON_SCOPE
+from protocols.mail.oauth.microsoft_auth import MicrosoftAuth
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused
 
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"

@@ -3,13 +3,12 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
-from protocols.mail.oauth.source import NoTokenYet, TokenRefused
+import aiohttp
 
-if TYPE_CHECKING:
-    import aiohttp
+from protocols.mail.oauth.source import NoTokenYet, TokenRefused
 
 TIMEOUT = 30.0
 """Seconds for one request, from connecting to the end of the response."""
@@ -46,19 +45,6 @@ class OAuthError(TokenRefused):
         """``invalid_grant``, ``authorization_pending`` ..."""
 
 
-def check_url(url: str) -> str:
-    """Return ``url``. Raises ValueError unless it is https, or http on this machine: secrets are sent to it."""
-    try:
-        parts = urlsplit(url)
-        (parts.hostname or "").encode("idna"), parts.port  # a port that is none raises
-    except ValueError:
-        raise ValueError(f"{url!r} is not an https URL") from None
-    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if not parts.hostname or (parts.scheme != "https" and not (parts.scheme == "http" and local)):
-        raise ValueError(f"{url!r} is not an https URL")
-    return url
-
-
 async def ask(url: str, form: Mapping[str, str]) -> Granted:
     """Post ``form`` and return the tokens. Raises OAuthError, TokenRefused and NoTokenYet."""
     answer = await post(url, form)
@@ -71,8 +57,6 @@ async def ask(url: str, form: Mapping[str, str]) -> Granted:
 
 async def post(url: str, form: Mapping[str, str]) -> dict[str, Any]:
     """Post ``form`` and return the JSON object of the answer. Raises OAuthError, TokenRefused and NoTokenYet."""
-    import aiohttp  # not light, and most mail servers ask for no token
-
     try:
         # No redirects: they would show another host our secret.
         async with (
@@ -103,7 +87,7 @@ def _judge(url: str, status: int, answer: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-async def _beginning(response: "aiohttp.ClientResponse") -> bytes:
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
     body = bytearray()
     async for piece in response.content.iter_chunked(16 * 1024):
         body += piece

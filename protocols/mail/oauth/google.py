@@ -11,7 +11,8 @@ from typing import Any
 
 from protocols.mail.oauth.assertion import private_key, sign
 from protocols.mail.oauth.cached import CachedSource
-from protocols.mail.oauth.endpoint import Granted, OAuthError, ask, check_url
+from protocols.mail.oauth.endpoint import Granted, OAuthError, ask
+from protocols.mail.oauth.https_url import check_url
 from protocols.mail.oauth.login import login_stamp, refresh
 from protocols.mail.oauth.source import TokenRefused
 from protocols.mail.oauth.token_file import file_stamp

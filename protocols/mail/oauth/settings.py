@@ -1,15 +1,16 @@
-"""``auth:`` of a mailbox and of the submission server."""
+"""``auth:`` of a mailbox and of the submission server. What asks for tokens is imported where there is an ``auth:``."""
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from protocols.mail.oauth.google import GoogleSource, check_file, is_service_account, read_json
-from protocols.mail.oauth.microsoft import MicrosoftAuth, MicrosoftSource, proof
+from protocols.lazy_names import imported
+from protocols.mail.oauth.microsoft_auth import MicrosoftAuth
 from protocols.mail.oauth.source import TokenSource
 from protocols.settings_config import SETTINGS_CONFIG
 
+_GOOGLE, _MICROSOFT = (f"protocols.mail.oauth.{name}" for name in ("google", "microsoft"))
 _NOT_IN_NAMES = re.compile(r"^\.|[^\w@.+-]")
 
 
@@ -35,16 +36,19 @@ class Auth:
     def check_files(self) -> None:
         """Check the file of the key, the certificate or the client. Raises TokenRefused if it is missing or wrong."""
         if self.google is not None:
-            check_file(self.google)
-        elif self.microsoft is not None and self.microsoft.certificate is not None:
-            proof(self.microsoft)
+            imported(f"{_GOOGLE}:check_file")(self.google)
+        elif self.microsoft is not None:
+            proof = imported(f"{_MICROSOFT}:proof")  # here, and not when the first token is needed
+            if self.microsoft.certificate is not None:
+                proof(self.microsoft)
 
     def waits_for(self, username: str) -> bool:
         """Return whether a person has to log in first. Raises TokenRefused."""
         if self.microsoft is not None:
             by_itself = self.microsoft.is_application
         else:
-            by_itself = is_service_account(read_json(self.google or ""))
+            key = imported(f"{_GOOGLE}:read_json")(self.google or "")
+            by_itself = imported(f"{_GOOGLE}:is_service_account")(key)
         return not by_itself and not self.login_file(username).exists()
 
     def login_file(self, username: str) -> Path:
@@ -55,5 +59,7 @@ class Auth:
         """Return the source of tokens for the mailbox ``username``. Its files are read when a token is needed."""
         login = self.login_file(username)
         if self.microsoft is not None:
-            return MicrosoftSource(self.microsoft, login)
-        return GoogleSource(self.google or "", username, login)
+            source: TokenSource = imported(f"{_MICROSOFT}:MicrosoftSource")(self.microsoft, login)
+        else:
+            source = imported(f"{_GOOGLE}:GoogleSource")(self.google or "", username, login)
+        return source

@@ -12,7 +12,6 @@ from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.core import Answered, ClientCore, Connected, Dropped, Ended, Event
 from protocols.mqtt.client.refused import Refused
 from protocols.mqtt.client.session import ClientSession
-from protocols.mqtt.client.websocket import open_websocket
 from protocols.mqtt.wire import reasons
 from protocols.net.write_buffer import unreceived
 from protocols.tasks import Tasks
@@ -75,8 +74,8 @@ class BrokerConnection(asyncio.Protocol):
         return connection
 
     async def _open(self, options: ConnectOptions) -> None:
-        if options.websocket:
-            await open_websocket(options.url, options.tls, options.largest, self, self.tasks)
+        if options.open_websocket is not None:
+            await options.open_websocket(options.url, options.tls, options.largest, self, self.tasks)
         else:
             await self._loop.create_connection(lambda: self, options.host, options.port, ssl=options.tls)
 

@@ -13,6 +13,7 @@ from protocols.asgi import Application, MQTTScope
 from protocols.checkpoint import checkpoint
 from protocols.errors import AccountRefused, BindError, Disconnected
 from protocols.events import checked
+from protocols.lazy_names import imported
 from protocols.mqtt.broker.journal import Persistence
 from protocols.mqtt.broker.journal_writer import JournalWriter
 from protocols.mqtt.client.app_runs import NO_ROOM, AppRuns
@@ -55,6 +56,8 @@ class MQTTClient(Server):
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
+        home = "protocols.mqtt.client.websocket:open_websocket"  # needs a large HTTP client
+        self._open_websocket = imported(home) if settings.is_websocket else None
         self._version: Literal["3.1.1", "5.0"] = settings.version
         self._persistence = persistence
         self._writer = JournalWriter(persistence, name) if persistence is not None else None
@@ -192,7 +195,7 @@ class MQTTClient(Server):
         settings = self.settings
         return ConnectOptions(
             url=settings.url,
-            websocket=settings.is_websocket,
+            open_websocket=self._open_websocket,
             host=settings.host,
             port=settings.port,
             client_id=self._client_id,

@@ -1,6 +1,7 @@
 """Where a broker is, and what we tell it about ourselves."""
 
 import ssl
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +17,8 @@ class ConnectOptions:
     host: str
     port: int
     client_id: str
-    websocket: bool = False
+    open_websocket: Callable[..., Awaitable[Any]] | None = None
+    """Opens the connection, if it is MQTT over WebSocket."""
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None

@@ -14,7 +14,7 @@ from waiting import until
 from protocols.mail.oauth.device import device_login
 from protocols.mail.oauth.google import desktop_client, read_json
 from protocols.mail.oauth.loopback import _Answer, loopback_login
-from protocols.mail.oauth.microsoft import MicrosoftAuth
+from protocols.mail.oauth.microsoft_auth import MicrosoftAuth
 from protocols.mail.oauth.source import TokenRefused
 
 

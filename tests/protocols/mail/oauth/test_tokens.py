@@ -13,7 +13,7 @@ import pytest
 from servers.token_endpoint import USER, TokenEndpoint, token_endpoint
 
 from protocols.mail.oauth.login import _stored, store_login
-from protocols.mail.oauth.microsoft import MicrosoftAuth
+from protocols.mail.oauth.microsoft_auth import MicrosoftAuth
 from protocols.mail.oauth.settings import Auth
 from protocols.mail.oauth.source import NoTokenYet, TokenRefused, TokenSource
 from protocols.secret import Secret

@@ -17,7 +17,7 @@ from servers.submission import sending
 from servers.token_endpoint import token_endpoint
 
 from protocols.errors import AccountRefused, NotSent
-from protocols.mail.oauth.microsoft import MicrosoftAuth
+from protocols.mail.oauth.microsoft_auth import MicrosoftAuth
 from protocols.mail.oauth.settings import Auth
 from protocols.secret import Secret
 
