@@ -21,6 +21,7 @@ MAX_MESSAGE_ID = 998
 _END = re.compile(rb"\n\r?\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
 _FIELD = re.compile(rb"([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)", re.DOTALL)
+_FIELDS = re.compile(rb"^([\x21-\x39\x3b-\x7e]+)[ \t]*:(.*)$", re.MULTILINE)
 _LINE = re.compile(rb"[^\n]*(?:\n|\Z)")
 _NAME = re.compile(rb"[\x21-\x39\x3b-\x7e]+[ \t]*:")
 _BLANK_LINES = re.compile(rb"[\r\n]+")
@@ -94,15 +95,16 @@ def header_block(raw: bytes, start: int = 0, end: int | None = None) -> HeaderBl
         defects.append(f"Only the first {MAX_HEADER_BLOCK // 1024} KiB of a header block are read.")
     block = raw[start:stop]
     folded = b"\n " in block or b"\n\t" in block
-    lines = (_FOLD.sub(b"", block) if folded else block).split(b"\n", MAX_HEADERS)
-    if len(lines) > MAX_HEADERS:
-        lines.pop()
+    lines = _FOLD.sub(b"", block) if folded else block
+    line_ends = lines.count(b"\n")
+    if line_ends >= MAX_HEADERS:
+        lines, line_ends = b"\n".join(lines.split(b"\n", MAX_HEADERS)[:-1]), MAX_HEADERS - 1
         defects.append(f"Only the first {MAX_HEADERS:,} lines of a header block are read.")
-    fields = [field for line in lines if (field := _FIELD.fullmatch(line))]
-    if len(fields) < len(lines) or (folded and _SPACES.search(block)):
+    fields = _FIELDS.findall(lines)
+    if len(fields) <= line_ends or (folded and _SPACES.search(block)):
         odd, length = _odd_block(block)
         return HeaderBlock(odd, body if length is None else start + length, defects)
-    return HeaderBlock([(field[1].lower(), field[2].strip(b" \t\r")) for field in fields], body, defects)
+    return HeaderBlock([(name.lower(), value.strip(b" \t\r")) for name, value in fields], body, defects)
 
 
 def _odd_block(block: bytes) -> tuple[Headers, int | None]:
@@ -140,7 +142,10 @@ def _joined(fields: list[tuple[bytes, list[bytes]]]) -> Headers:
 
 def first(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
     """Return the value of the topmost field called ``name`` (lower case), or None."""
-    return next((value for key, value in headers if key == name), None)
+    for key, value in headers:
+        if key == name:
+            return value
+    return None
 
 
 def message_id(headers: Iterable[tuple[bytes, bytes]]) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from functools import cache
+from functools import cached_property
 
 from protocols.mail.encoded_words import text_of
 from protocols.mail.headers import Headers
@@ -25,7 +25,7 @@ class Fields(Mapping[str, str]):
 
     def __init__(self, headers: Headers, charset: Callable[[], str] = str) -> None:
         """``charset`` returns the one that is likely for bytes without a label."""
-        self._charset = cache(charset)
+        self._find_charset = charset
         self._values: dict[str, list[bytes]] = {}
         for name, value in headers:
             self._values.setdefault(name.decode("latin-1"), []).append(value)
@@ -60,7 +60,7 @@ class Fields(Mapping[str, str]):
         which some programs divide many recipients."""
         values = self._values.get(name.lower(), [b""])
         value = b", ".join(values if name in ("to", "cc") else values[:1])
-        return addresses(value, "" if value.isascii() else self._charset())
+        return addresses(value, "" if value.isascii() else self._charset)
 
     def ids(self, name: str) -> tuple[str, ...]:
         """Return the message ids in the first field of that name, each once, with their brackets."""
@@ -81,4 +81,8 @@ class Fields(Mapping[str, str]):
         return aware
 
     def _decoded(self, value: bytes) -> str:
-        return text_of(value, "" if value.isascii() else self._charset())
+        return text_of(value, "" if value.isascii() else self._charset)
+
+    @cached_property
+    def _charset(self) -> str:
+        return self._find_charset()

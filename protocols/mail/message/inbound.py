@@ -62,7 +62,8 @@ class InboundEmail:
     def headers(self) -> Fields:
         """The header fields, decoded: a mapping, in which names are in upper or lower case. ``get_all`` returns all
         fields of one name."""
-        return Fields(parse_headers(self.raw), partial(_likely_charset, self.raw))
+        root = self.__dict__.get("_root")  # if it is there, the header has been read
+        return Fields(root.headers if root else parse_headers(self.raw), partial(_likely_charset, self.raw))
 
     @overload
     def get(self, name: str) -> str | None: ...

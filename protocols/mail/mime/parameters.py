@@ -27,13 +27,12 @@ _CHARSET = re.compile(rb"([A-Za-z0-9_.:-]{0,40})'[A-Za-z0-9-]{0,40}'")
 
 def first_word(value: bytes) -> str:
     """Return what a field says before its parameters, in lower case: ``text/plain``, ``attachment``, ``base64``."""
-    return _first_word(value[:_SHORT])
+    return _word(value[:_SHORT].partition(b";")[0])
 
 
 @lru_cache(maxsize=256)
-def _first_word(value: bytes) -> str:
-    head = value.partition(b";")[0].split(b"(")[0]
-    words = takewhile(lambda word: b"=" not in word, head.split())
+def _word(head: bytes) -> str:
+    words = takewhile(lambda word: b"=" not in word, head.split(b"(")[0].split())
     return b" ".join(words).strip(b"\"'").decode("ascii", "replace").lower()
 
 

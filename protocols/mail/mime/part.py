@@ -3,7 +3,7 @@
 import io
 import re
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import BinaryIO, Protocol, cast
 from weakref import ref
 
@@ -188,8 +188,11 @@ class Part:
 
 def _content_type(value: bytes | None, default: str) -> str:
     """Return type and subtype in lower case; what names none is text (RFC 2045, 5.2)."""
-    if value is None:
-        return default
-    main, slash, sub = first_word(value).partition("/")
+    return default if value is None else _type(first_word(value))
+
+
+@lru_cache(maxsize=256)
+def _type(word: str) -> str:
+    main, slash, sub = word.partition("/")
     main, sub = (_NOT_IN_TYPES.sub("", each) for each in (main, "".join(sub.split()[:1])))
     return f"{main}/{sub}" if slash and main and sub else "text/plain"
