@@ -20,6 +20,8 @@ MAX_TEXT = 1024 * 1024
 """Decoded bytes of plain text that are shown. What is longer is an attachment, too."""
 MAX_HTML = 4 * 1024 * 1024
 """The same of HTML: many mail programs put images into it."""
+MAX_TEXTS = 100
+"""Parts that are shown; the others are attachments. To guess the charset of a line takes as long as to read a page."""
 
 _NOT_SHOWN = words(
     "text/calendar text/css text/directory text/javascript text/rfc822-headers text/rtf text/vcard text/x-amp-html "
@@ -107,6 +109,7 @@ class Body:
         self.charset = next((part.charset for part in root.walk() if part.charset), "")
         self._left = {False: MAX_TEXT, True: MAX_HTML}
         self._left_to_parse = MAX_LENGTH
+        self._texts = 0
         self._begun = False
         """Whether something was shown before the alternatives in which we are."""
         self._show(root)
@@ -229,6 +232,11 @@ class Body:
         return not part.filename or not (self.pieces or self._begun)
 
     def _text(self, part: Part, is_html: bool) -> None:
+        self._texts += 1
+        if self._texts > MAX_TEXTS:
+            self.defects.append(f"Only the first {MAX_TEXTS} texts are shown; the others are among the attachments.")
+            self.attached.append(part)
+            return
         content, is_cut = self._content(part, is_html)
         if not is_html and _LOOKS_LIKE_HTML.match(content):
             is_html = True

@@ -19,7 +19,9 @@ _STATUS = re.compile(r"(?<![\d.])([245]\.\d{1,3}\.\d{1,3})(?![\d.])")
 _FAILURE = re.compile(r"(?<![\d.])([45]\.\d{1,3}\.\d{1,3})(?![\d.])")
 """The same in a text, in which 2.1.39 is a version of the mail server."""
 _CODE = re.compile(r"(?<![\d.])([45])[0-5]\d[\s-]")
-_ADDRESS = re.compile(r"[\w!#$%&*+/?^`{|}~.-]{1,255}@[a-z0-9.-]{1,255}", re.ASCII | re.IGNORECASE)
+_LOCAL = r"[\w!#$%&*+/?^`{|}~.-]"
+_ADDRESS = re.compile(rf"(?<!{_LOCAL}){_LOCAL}{{1,255}}+@[a-z0-9.-]{{1,255}}", re.ASCII | re.IGNORECASE)
+"""It is looked for at the beginning of a word only: at each letter of a long word it would take 255 times as long."""
 _BEGINS = re.compile(rf"^[ \t]{{0,20}}<?({_ADDRESS.pattern})[>:\s]", re.ASCII | re.IGNORECASE | re.MULTILINE)
 _SAID = re.compile(r"^(.{0,200}(?<![\d.])[45]\d\d[ -](?:[45]\.\d{1,3}\.\d{1,3} )?[A-Za-z].{0,500})$", re.MULTILINE)
 _MESSAGE_ID = re.compile(r"^[ \t>]{0,9}Message-ID:\s{0,9}(<[^<>\s]{1,998}>)", re.IGNORECASE | re.MULTILINE)
@@ -105,8 +107,9 @@ def _recipient(fields: Fields, returned: Fields | None, text: str, own: Iterable
     not_theirs = {address.lower() for address in _not_recipients(fields, returned, own)}
     named = [address.strip(".") for address in _named(text)]
     likely = [address for address in named if address.lower() not in not_theirs and not _is_server(address)]
-    both = [address for address in sent_to if address.lower() in {each.lower() for each in likely}]
-    listed = [address for address in _BEGINS.findall(text) if address in likely]
+    as_written, in_lower_case = set(likely), {address.lower() for address in likely}
+    both = [address for address in sent_to if address.lower() in in_lower_case]
+    listed = [address for address in _BEGINS.findall(text) if address in as_written]
     best = both or listed or (sent_to if len(sent_to) == 1 else likely)
     return str(Address(best[0])) if best else ""
 

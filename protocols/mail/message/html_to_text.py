@@ -6,6 +6,7 @@ their address, images their alternative text. What the mail hides (scripts, styl
 
 import re
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from selectolax.lexbor import LexborHTMLParser, LexborNode, SelectolaxError
@@ -74,6 +75,8 @@ class _Walk:
     def __init__(self, *, own: bool) -> None:
         self._own = own
         self._writer = TextWriter()
+        self._end_line = (self._writer.end_line, partial(self._writer.end_line, 1))
+        """Ends the line; ends it with an empty line below."""
         self._lists: list[int | None] = []
         """The next number of each open list; None for a list without numbers."""
         self._preformatted = 0
@@ -102,12 +105,13 @@ class _Walk:
             (self._writer.write_lines if self._preformatted else self._writer.write)(text)
         elif tag and tag[0] != "-" and tag not in _SKIPPED:
             attributes = node.attributes
-            if not _hidden(attributes) and not (self._own and self._quoted(attributes)):
-                self._left += self._begin(tag, attributes)
-                child = node.last_child
-                while child is not None:
-                    self._left.append(child)
-                    child = child.prev
+            if attributes and (_hidden(attributes) or (self._own and self._quoted(attributes))):
+                return
+            self._left += self._begin(tag, attributes)
+            child = node.last_child
+            while child is not None:
+                self._left.append(child)
+                child = child.prev
 
     def _quoted(self, attributes: _Attributes) -> bool:
         names = {f".{name}" for name in (attributes.get("class") or "").split()} | {f"#{attributes.get('id')}"}
@@ -120,12 +124,13 @@ class _Walk:
         """Write what an element begins with; return what ends it."""
         ends: list[_End] = []
         if tag in _LINES or tag in _PARAGRAPHS:
-            blank = int((tag in _PARAGRAPHS and not _dense(attributes)) or _divides(attributes))
-            self._writer.end_line(blank)
-            ends.append(lambda: self._writer.end_line(blank))
+            blank = (tag in _PARAGRAPHS and not (attributes and _dense(attributes))) or _divides(attributes)
+            end_line = self._end_line[blank]
+            end_line()
+            ends.append(end_line)
         elif tag in self._ELEMENTS:
             ends += self._ELEMENTS[tag](self, attributes)
-        if tag in ("pre", "textarea") or _PREFORMATTED.search(attributes.get("style") or ""):
+        if tag in ("pre", "textarea") or (attributes and _PREFORMATTED.search(attributes.get("style") or "")):
             self._preformatted += 1
             ends.append(self._end_preformatted)
         return ends
@@ -203,7 +208,7 @@ class _Walk:
 
 def _divides(attributes: _Attributes) -> bool:
     """Whether the element has a line above it, as Outlook puts one above the mail that is answered."""
-    return bool(_LINE_ABOVE.search(attributes.get("style") or ""))
+    return bool(attributes and _LINE_ABOVE.search(attributes.get("style") or ""))
 
 
 def _hidden(attributes: _Attributes) -> bool:

@@ -230,9 +230,10 @@ class InboundEmail:
 
     @property
     def octets_to_read(self) -> int:
-        """The octets, as they were sent, of the parts that :meth:`read` has to look into: all but images, archives and
-        the like. It costs the structure of the mail."""
-        return sum(part.end - part.body for part in self._parts if not part.children and may_show_text(part))
+        """The octets, as they were sent, that :meth:`read` has to look into: all but the content of images, archives
+        and the like. It costs the structure of the mail."""
+        leaves = (part for part in self._parts if not part.children)
+        return len(self.raw) - sum(part.end - part.body for part in leaves if not may_show_text(part))
 
     @cached_property
     def stdlib(self) -> Message:

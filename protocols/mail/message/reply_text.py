@@ -28,6 +28,8 @@ _DATE = re.compile(
     r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}|\d{1,2}\s?[:.hH時时시]\s?\d{2}(?!\d)|(?<!\d)\d{4}\s?[年년]|(?<!\d)[12]\d{3}(?!\d)"
 )
 """A date in numbers, a time, or a year (also of the Buddhist and the Persian calendar), in the digits of any script."""
+_NEEDED = re.compile(r"[@\d]")
+"""What each address has, or each date."""
 _PLAIN = {
     **dict.fromkeys([*range(0x200B, 0x2010), *range(0x202A, 0x202F), *range(0x2066, 0x206A), 0xFEFF]),
     0x66B: ".",
@@ -123,6 +125,8 @@ def _attribution(plain: list[str], number: int) -> int:
     """
     if not plain[number].endswith(":"):
         return 0
+    if not any(map(_NEEDED.search, plain[max(0, number + 1 - _WRAPPED) : number + 1])):
+        return 0
     quoted = _quote_follows(plain, number)
     one = 0
     for count in range(1, _WRAPPED + 1):
@@ -150,7 +154,7 @@ def _begins_above(plain: list[str], number: int, count: int) -> int:
 def _rest_is_quoted(plain: list[str], number: int) -> bool:
     """Whether a block of header fields, or the line above one, begins here: all below is the earlier mail."""
     line = plain[number]
-    if len(line) > _LONGEST_ATTRIBUTION:
+    if not line or len(line) > _LONGEST_ATTRIBUTION:
         return False
     if _SEPARATOR.fullmatch(line) or _FORWARDED.match(line):
         return _divides(plain, number)

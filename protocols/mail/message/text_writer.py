@@ -88,7 +88,7 @@ class TextWriter:
             self.line.append(between)
         if not self.line:
             self._shown = margins
-            self.line.append("".join(margin.next() for margin in margins))
+            self.line.append("".join([margin.next() for margin in margins]) if margins else "")
         self.line.append(piece)
         self.line_ends, self.cell_is_new, self._empty_paragraph = 0, False, False
 
@@ -98,7 +98,8 @@ class TextWriter:
         self.line = []
         if self.line_ends > 1:
             shared = takewhile(lambda pair: pair[0] is pair[1], zip(self._shown, margins, strict=False))
-            self.complete += ["".join(margin.mark for margin, _ in shared)] * (self.line_ends - 1)
+            empty = "".join([margin.mark for margin, _ in shared]) if margins else ""
+            self.complete += [empty] * (self.line_ends - 1)
 
 
 class Cell:

@@ -42,6 +42,21 @@ def test_inline_images_are_told_apart_and_names_are_safe() -> None:
     ]
 
 
+def test_texts_after_the_hundredth_are_attachments() -> None:
+    head = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"
+    message = InboundEmail(head + b"--b\r\n\r\nwords\r\n" * 102 + b"--b--\r\n")
+    assert message.text.split() == ["words"] * 100
+    assert [each.read() for each in message.attachments] == [b"words"] * 2
+    assert message.defects == ("Only the first 100 texts are shown; the others are among the attachments.",)
+
+
+def test_an_unending_word_hides_no_address_in_a_bounce() -> None:
+    head = b"From: mailer-daemon@x.org\r\nSubject: Undelivered mail\r\n\r\n"
+    bounce = InboundEmail(head + b"=" * 9999 + b"\r\n<carl@example.net>: 550 no such user\r\n").bounce
+    assert bounce is not None
+    assert (bounce.recipient, bounce.status) == ("carl@example.net", "5.0.0")
+
+
 def test_a_mail_is_freed_when_it_is_no_longer_used() -> None:
     """It may hold 25 MB, and the garbage collector comes late where there are few objects."""
     gc.disable()
