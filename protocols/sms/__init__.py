@@ -4,7 +4,7 @@
     the `Provider` interface, and what it deals with: `Request`, `TextMessage`, `DeliveryReceipt`, `Reply`, `Response`
 ``providers``
     one file for each provider: its settings, how it signs, what its fields mean, how it wants to be answered
-``senders``
+``senders``, ``country``
     what kind of party an address is, and from which country
 ``events``
     what an application may send, and when

@@ -4,8 +4,8 @@ from typing import Any
 
 from protocols.asgi import VERSIONS, HostPort, SMSScope
 from protocols.event_id import new_id
+from protocols.sms.country import country
 from protocols.sms.provider import DeliveryReceipt, TextMessage
-from protocols.sms.senders import country
 
 
 def sms_scope(

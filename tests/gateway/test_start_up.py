@@ -102,7 +102,7 @@ print(*sys.modules)
     )
     assert done.returncode == 0, done.stderr
     found = set(done.stdout.split())
-    assert {"aiohttp.web_protocol", "django", "protocols.sms.webhook"} <= found
+    assert {"aiohttp.web_protocol", "django", "phonenumbers", "protocols.sms.webhook"} <= found
     assert not found & {"aiohttp", "aiohttp.client", "pydantic", "pydantic_core", "typer"}
     assert not found & {"gateway.reload", "protocols.mail.imap.reader"}, "it reloads nothing, and has no mailbox yet"
     assert "protocols.mail.oauth.endpoint" not in found, "no login needs a token"

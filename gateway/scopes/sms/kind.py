@@ -17,11 +17,11 @@ from gateway.scopes.sms.delivery import SMSDelivery
 from gateway.scopes.sms.patterns import Phone, country, phone
 from gateway.scopes.sms.router import SMSFromRouter
 from protocols.asgi import Application
+from protocols.lazy_names import imported
 from protocols.setting_forms import ByKey
 from protocols.sms.events import CHECKS, RECEIPT, TEXT
 from protocols.sms.providers import PROVIDERS
 from protocols.sms.senders import as_sent
-from protocols.sms.senders import country as country_of
 
 _SETTINGS: Any = Annotated[
     Union[*(provider.settings_class for provider in PROVIDERS.values())],
@@ -85,7 +85,8 @@ class SMSKind(ScopeKind):
         return run(app, scope, events)
 
     def subject(self, text: str) -> dict[str, Any]:
-        return {"sender": as_sent(text), "country": country_of(as_sent(text))}
+        sender = as_sent(text)
+        return {"sender": sender, "country": imported("protocols.sms.country:country")(sender)}
 
     def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
         return {

@@ -7,6 +7,7 @@ from typing import Any
 from gateway.delivery.policy import Policy
 from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern
 from gateway.routing.router import PLAIN, Route, pattern_text, route
+from protocols.lazy_names import imported
 
 _E164 = re.compile(r"\+[1-9]\d{0,14}", re.ASCII)
 _BETWEEN_DIGITS = re.compile(r"[\s().-]")
@@ -53,9 +54,7 @@ class Country(Pattern):
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[A-Z]{2}", self.region):
             raise ValueError(f"{self.region!r} is not a region; write two capital letters, such as GB")
-        from phonenumbers import SUPPORTED_REGIONS  # takes a tenth of a second, and most files name none
-
-        if self.region not in SUPPORTED_REGIONS:
+        if self.region not in imported("phonenumbers:SUPPORTED_REGIONS"):  # not light, and most files name none
             raise ValueError(
                 f"{self.region!r} is not a region that has phone numbers; write its ISO 3166 code, such as GB"
             )

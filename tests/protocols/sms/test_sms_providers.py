@@ -27,9 +27,10 @@ from protocols.sms import (
     provider_for,
     providers,
 )
+from protocols.sms.country import country
 from protocols.sms.providers.generic import Generic
 from protocols.sms.providers.twilio import Twilio
-from protocols.sms.senders import as_sent, country
+from protocols.sms.senders import as_sent
 
 VECTORS = json.loads((Path(__file__).parent / "vectors.json").read_text())
 URL = "https://example.com/hooks/twilio"
