@@ -25,6 +25,7 @@ from gateway import (
 )
 from gateway.delivery.service import Deliveries, deliveries
 from gateway.delivery.worker import Worker
+from gateway.garbage_collection import settle
 from gateway.routing.table import route_table
 from gateway.services import install
 from gateway.store.sqlite import SQLiteStore
@@ -67,6 +68,7 @@ async def serve(protocol: str, kind: str, port: int) -> None:
         install({deliveries: (here := Deliveries(store, routes=route_table(app)))})
         if kind == "inbox":
             Worker(here, app, {}).start()
+        settle()  # as the daemon does
         async with made:
             await asyncio.get_running_loop().create_future()
 

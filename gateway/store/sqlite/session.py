@@ -2,10 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.database import open_database
@@ -79,26 +79,27 @@ class StoreSession:
         forward = self._set_forward()
         return [replace(each, due=each.due + forward) if forward and each.due else each for each in found]
 
-    async def _run(
+    def _run(
         self,
         operation: Operation[Call, Result],
         call: Call,
         *,
         undo: Operation[Result, None] | None = None,
         syncs: Callable[[Result], bool] = always,
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
+        """Run an operation in the store's thread. Not a coroutine function itself: each level costs every call."""
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
-        return await self._open[0].run(operation, call, undo=undo, syncs=syncs)
+        return self._open[0].run(operation, call, undo=undo, syncs=syncs)
 
-    async def _read(
+    def _read(
         self, operation: Operation[Call, Result], call: Call, syncs: Callable[[Result], bool] = never
-    ) -> Result:
+    ) -> Coroutine[Any, Any, Result]:
         """Run an operation that only reads. It waits for no process that writes, and none waits for it. What it finds
         need not be on disk yet, unless ``syncs`` says of the result that it has to be."""
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
-        return await self._open[0].run(operation, call, reads=True, syncs=syncs)
+        return self._open[0].run(operation, call, reads=True, syncs=syncs)
 
     @property
     def _owner(self) -> str:

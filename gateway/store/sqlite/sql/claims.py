@@ -3,11 +3,10 @@
 import logging
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateway.store.sqlite.sql import history, outgoing
-from gateway.store.sqlite.sql.many import execute_values
+from gateway.store.sqlite.sql.many import MOST_ROWS, execute_values, insert_values
 from gateway.store.sqlite.sql.rows import DAMAGED, checksum, listed, text
 from gateway.store.sqlite.sql.schema import BUSY, DONE, FREE
 from gateway.store.values import Claim, ClaimState, Outgoing
@@ -17,8 +16,7 @@ logger = logging.getLogger(__name__)
 Database = sqlite3.Connection
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """The arguments of ``claim``, and who asks."""
 
     owner: str
@@ -31,17 +29,29 @@ class Request:
 
 
 def claim(db: Database, calls: Sequence[Request]) -> list[Claim]:
-    """Whatever nobody has claimed before is claimed by one statement, and the rest one by one."""
+    """Do what nobody has claimed before by one statement, and the rest one by one."""
+    if _are_new(db, calls):
+        return [_ours(call) for call in calls]
     known = {key for (key,) in execute_values(db, _SEEN, [(text(call.key), text(call.failed_as)) for call in calls])}
     new = {key: call for call in calls if (key := text(call.key)) not in known}
     first = dict(zip(map(id, new.values()), _first(db, list(new.values())), strict=True))
     return [first.get(id(call)) or _claim(db, call) for call in calls]
 
 
-_SEEN = f"""WITH new (key, looks) AS (VALUES) SELECT key FROM new
-    WHERE EXISTS (SELECT 1 FROM claims WHERE claims.key = new.key) OR looks <> '' AND EXISTS
+def _are_new(db: Database, calls: Sequence[Request]) -> bool:
+    """Claim all of ``calls`` if that can be done by one statement: the usual case. Return whether it was done."""
+    if len(calls) > MOST_ROWS or len({text(call.key) for call in calls}) < len(calls):
+        return False
+    return insert_values(db, _ALL_NEW, _rows(calls)) > 0
+
+
+_IS_SEEN = f"""EXISTS (SELECT 1 FROM claims WHERE claims.key = new.key) OR looks <> '' AND EXISTS
     (SELECT 1 FROM claims INDEXED BY claims_failed WHERE failed_as = looks AND failed_as <> '' AND state = {FREE})"""
-"""The keys that are in the table, or look like a claim there that has failed."""
+"""Whether a key is in the table, or looks like a claim there that has failed."""
+_SEEN = f"WITH new (key, looks) AS (VALUES) SELECT key FROM new WHERE {_IS_SEEN}"
+_COLUMNS = "key, id, state, owner, attempts, received, expires, result, checksum, story, %s"
+_ALL_NEW = f"""INSERT INTO claims ({_COLUMNS % "failed_as"}) WITH new ({_COLUMNS % "looks"}) AS (VALUES)
+    SELECT * FROM new WHERE NOT EXISTS (SELECT 1 FROM new WHERE {_IS_SEEN})"""
 
 
 def _claim(db: Database, call: Request) -> Claim:
@@ -82,18 +92,26 @@ def _known(db: Database, call: Request) -> Claim | None:
 _LEARNT = {BUSY: ClaimState.BUSY, FREE: ClaimState.OURS}
 
 
-_FIRST = """INSERT OR REPLACE INTO claims
-    (key, id, state, owner, attempts, received, expires, result, checksum, story, failed_as) VALUES"""
+_FIRST = f"INSERT OR REPLACE INTO claims ({_COLUMNS % 'failed_as'}) VALUES"
 
 
 def _first(db: Database, calls: Sequence[Request]) -> list[Claim]:
-    execute_values(db, _FIRST, [_row(call) for call in calls])
-    return [Claim(call.id, ClaimState.OURS, 1, call.received, key=text(call.key)) for call in calls]
+    execute_values(db, _FIRST, _rows(calls))
+    return [_ours(call) for call in calls]
 
 
-def _row(call: Request) -> tuple[object, ...]:
+def _ours(call: Request) -> Claim:
+    return Claim(call.id, ClaimState.OURS, 1, call.received, key=text(call.key))
+
+
+def _rows(calls: Sequence[Request]) -> list[tuple[object, ...]]:
+    step = history.line("attempt 1")
+    return [_row(call, step) for call in calls]
+
+
+def _row(call: Request, step: str) -> tuple[object, ...]:
     key, id_ = text(call.key), text(call.id)
-    total, step = checksum(b"", key, id_, call.received), history.line("attempt 1")
+    total = checksum(b"", key, id_, call.received)
     return (key, id_, BUSY, call.owner, 1, call.received, call.now + call.ttl, b"", total, step, text(call.failed_as))
 
 
