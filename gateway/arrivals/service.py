@@ -22,7 +22,7 @@ Callback = Callable[[Arrival], object]
 
 
 class Arrivals:
-    """The arrivals of one gateway. Use it on the gateway's event loop. Whoever listens hears no more after
+    """The arrivals of one gateway. Use it on the gateway's event loop. A listener hears no more after
     :meth:`close`, so that no gateway that has ended is watched."""
 
     def __init__(
