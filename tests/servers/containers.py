@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 from servers.installation import ROOT
-from servers.programs import program, root
+from servers.programs import namespaces, program
 
 BASE = "localhost/base"
 WHEELS = "/wheels"
@@ -45,7 +45,7 @@ class Containers:
     """Podman's images, volumes, networks and containers, in memory. The network has nothing but them."""
 
     def __init__(self, folder: Path) -> None:
-        root()
+        namespaces()
         for each in ("podman", "runc", "mmdebstrap", "ip"):
             program(each)
         self.wheels = folder / "wheels"
@@ -88,7 +88,7 @@ class Containers:
 
     @property
     def _build_options(self) -> list[str]:
-        return [f"--build-arg=BASE={BASE}", "--network=none", f"--volume={self.wheels}:{WHEELS}:ro"]
+        return [f"--build-arg=BASE={BASE}", "--network=none", f"--volume={self.wheels}:{WHEELS}:ro", "--layers=false"]
 
     def compose(self, *arguments: str, **environment: str) -> str:
         """What `docker compose` does with the project's file."""

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import psutil
-from servers.programs import program, root
+from servers.programs import namespaces, program
 from servers.site import ROOT, until
 
 CONFIG = "servers: {web: {protocol: http, bind: 127.0.0.1:0}}\nroutes: {http: slow.app}\n"
@@ -13,7 +13,7 @@ SLOW = "import pathlib, time\npathlib.Path('begun').touch()\ntime.sleep(60)\n"
 
 
 def test_sigterm_ends_it_while_it_starts(tmp_path: Path) -> None:
-    root()
+    namespaces()
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     (tmp_path / "slow.py").write_text(SLOW)
     unshare = [program("unshare"), "--pid", "--fork", "--kill-child", "--mount-proc"]
