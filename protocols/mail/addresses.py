@@ -23,6 +23,8 @@ DELIMITER = "+"
 _ATOMS = re.compile(r"[^\x00-\x20\x7f-\x9f\s\"(),:;<>@\[\\\]\ud800-\udfff]+")
 _QUOTED = re.compile(r'"(?:[^"\\\x00-\x1f\x7f-\x9f\ud800-\udfff]|\\[\x20-\x7e])*"')
 _DOMAIN = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*")
+_USUAL = re.compile(rf"[A-Za-z0-9.!#$%&'*+/=?^_`{{|}}~-]{{1,{MAX_DOMAIN}}}@(?:{_DOMAIN.pattern})")
+"""An address that is in its checked form already, if it is not too long."""
 _LITERAL = re.compile(r"\[[0-9A-Za-z.:-]{2,64}\]")
 # Some devices leave the brackets out. A quoted local part may itself contain brackets.
 _PATH = re.compile(r'\s*(?:<(?P<path>(?:"(?:[^"\\]|\\.)*"|[^<>"])*)>|(?P<bare>[^\s<>"]+))(?:\s+(?P<rest>.*))?')
@@ -33,6 +35,8 @@ def check_address(text: str) -> str:
 
     ``postmaster`` alone is an address (RFC 5321 4.5.1).
     """
+    if len(text) <= MAX_DOMAIN and _USUAL.fullmatch(text):
+        return text
     if text.lower() == "postmaster":
         return "postmaster"
     local, at, domain = text.rpartition("@")

@@ -11,7 +11,7 @@ from itertools import islice
 
 from protocols.asgi import EmailScope, Recipient
 from protocols.mail.addresses import DELIMITER, check_address, tag_of
-from protocols.mail.headers import Headers, first
+from protocols.mail.headers import Headers
 
 MAX_CANDIDATES = 1000
 """Addresses of one piece of evidence that are read."""
@@ -28,11 +28,14 @@ _ENVELOPE = (
 )
 # Fields of the author, who may write anything here; with Bcc and lists they do not name the recipient.
 _AUTHOR = ((b"resent-to", b"resent-cc"), (b"to", b"cc"))
+_BY_SERVERS = frozenset(name for names in _ENVELOPE for name in names)
 
 # The bounds keep the search linear if a quotation or comment never ends.
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.){0,256}"')
 _COMMENT = re.compile(r"\([^()]{0,256}\)")
 _WORD = re.compile(r"[^\s<>,;:()\"]+")
+_ONE = re.compile(r'(?:[^"(),:;<>@]*<)?([^"(),:;<>@\s]+@[^"(),:;<>@\s]+)>?')
+"""A field with one address, with or without a name before it, as most have: it need not be taken apart."""
 _SEPARATOR = re.compile(r"[,;:]")
 _FOR = re.compile(rb"\sfor\s+<?([^\s<>;@]{1,2000}@[^\s<>;@]{1,255})>?")
 
@@ -58,7 +61,12 @@ def address_to(scope: EmailScope, recipients: Sequence[Recipient]) -> None:
 
 def addresses(value: bytes) -> list[str]:
     """Return the valid addresses in a field such as To, in order; domains are in lower case, display names left out."""
-    text = _COMMENT.sub(" ", _QUOTED.sub(" ", value.decode("utf-8", "replace")))
+    if b"@" not in value:
+        return []
+    text = value.decode("utf-8", "replace")
+    if one := _ONE.fullmatch(text):
+        return _valid(one.groups())
+    text = _COMMENT.sub(" ", _QUOTED.sub(" ", text))
     entries = map(_without_name, _SEPARATOR.split(text))
     return _valid(match[0] for entry in entries for match in _WORD.finditer(entry) if "@" in match[0])
 
@@ -102,7 +110,8 @@ def _evidence(headers: Headers, recipient_header: str | None) -> Iterator[dict[s
         yield _fields(headers, (recipient_header.lower().encode(),))
         return
     there = {name for name, _ in headers}  # few messages have more than two of them
-    yield from (_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names))
+    if not there.isdisjoint(_BY_SERVERS):
+        yield from (_fields(headers, names) for names in _ENVELOPE if not there.isdisjoint(names))
     if b"received" in there:
         yield dict.fromkeys(_received_for(headers), "received")
     yield from (_fields(headers, names) for names in _AUTHOR if not there.isdisjoint(names))
@@ -136,8 +145,9 @@ def choose(tiers: Iterable[Tier], takes: Callable[[Recipient], bool]) -> Tier:
 def sender(headers: Headers) -> str:
     """Return the envelope's sender if the delivering server recorded it (Return-Path; empty for a bounce), otherwise
     the author's address."""
-    path = first(headers, b"return-path")
+    topmost = dict(reversed(headers))
+    path = topmost.get(b"return-path")
     if path is not None:
         return next(iter(addresses(path)), "")
-    fields = (addresses(first(headers, name) or b"") for name in (b"sender", b"from"))
+    fields = (addresses(topmost.get(name, b"")) for name in (b"sender", b"from"))
     return next((found[0] for found in fields if found), "")
