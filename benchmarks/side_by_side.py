@@ -75,12 +75,16 @@ def compare(title: str, peers: Sequence[Peer], load: Load, *, unit: str) -> dict
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds of CPU that a process and its children have taken: in the program, and in the system for it
-    (proc_pid_stat(5))."""
+    """Return the seconds of CPU that a process and its children, also former ones, have taken: in the program, and in
+    the system for it (proc_pid_stat(5))."""
     process = Path(f"/proc/{pid}")
-    fields = (process / "stat").read_text().rpartition(")")[2].split()
     children = [int(each) for path in process.glob("task/*/children") for each in path.read_text().split()]
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(map(cpu, children))
+    of_children = sum(map(cpu, children))
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:  # it has ended just now: its parent, which is read after it, has its time
+        return 0.0
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + of_children
 
 
 def medians(peers: Sequence[str], rounds: int, *command: str) -> dict[str, list[float]]:
