@@ -20,10 +20,11 @@ HANDLERS = """
 import threading
 from gateway import HttpConsumer
 
-began, end = threading.Event(), threading.Event()
+began, end, threads = threading.Event(), threading.Event(), []
 
 class First(HttpConsumer):
     def handle(self, body):
+        threads.append(threading.current_thread())
         began.set()
         assert end.wait(20)
         self.respond(threading.current_thread().name.encode())
@@ -79,6 +80,7 @@ async def test_a_sync_handler_that_does_not_end_holds_up_nobody(replaced: Any) -
     assert "handler-" not in await slow, "it was cancelled after the grace of its gateway"
     assert await ask(two) == "second"
     handlers.end.set()
+    await until(lambda: not handlers.threads[0].is_alive())  # else its helper finds a loop that has ended
     await ended(two)
 
 
