@@ -39,6 +39,8 @@ Steps = dict[str, Step]
 DISCONNECT_GRACE = 10.0
 """The default of a server without such a setting."""
 _NOTHING: Steps = {}
+_EARLY = 2
+"""An application that has received so many events has answered the first, or is told of."""
 
 
 class Observer(Protocol):
@@ -60,9 +62,11 @@ class Observer(Protocol):
 class Observed:
     """The runs of this process, which have one observer at most."""
 
-    __slots__ = ("by",)
+    __slots__ = ("by", "waits")
 
     def __init__(self) -> None:
+        self.waits: Callable[[AppRun, asyncio.Task[Any]], None] | None = None
+        """Is told of a run, and of its own task, which waits for an event although it has not answered."""
         self.by: Observer | None = None
         """Usually nobody. To look here costs an event 5 ns, where an attribute of the class would cost 30."""
 
@@ -183,6 +187,11 @@ class AppRun:
         """Whether the peer is there. Then a Disconnected raised by the application is about another peer."""
         return not self.gone
 
+    @property
+    def awaits_answer(self) -> bool:
+        """Whether the peer waits for the answer to what began this run."""
+        return not self.gone and self._legal is self._start[1]
+
     def feed(self, event: ReceiveEvent) -> None:
         """Queue ``event`` for the application, which reads events in order. Never waits; see :meth:`pause`."""
         if self.ended or self.gone:
@@ -229,6 +238,8 @@ class AppRun:
             if checkpoints.left < 0:
                 await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
         while not queue:
+            if self._received < _EARLY and self.awaits_answer and observed.waits is not None:
+                self._tell_waiting(observed.waits)
             await queue.more()
             if not queue and (again := self.after_the_last()) is not None:  # another task has taken it
                 return again
@@ -240,6 +251,11 @@ class AppRun:
         if observed.by is not None:
             observed.by.received(self, event)
         return event
+
+    def _tell_waiting(self, tell: "Callable[[AppRun, asyncio.Task[Any]], None]") -> None:
+        """Another task that the application has made may wait for the disconnect while it works on its answer."""
+        if self._task is not None and asyncio.current_task() is self._task:
+            tell(self, self._task)
 
     def after_the_last(self) -> ReceiveEvent | None:
         """The event that ``receive`` returns after the last one. None: ``receive`` waits until it is cancelled."""

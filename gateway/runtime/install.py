@@ -3,9 +3,11 @@
 import sys
 
 from gateway import services
+from gateway.consumers.waiting import tell_waiting
 from gateway.logs import setup
 from gateway.runtime.build import Gateway
 from gateway.runtime.running import Predecessor, RunningGateway
+from protocols.app_run import observed
 
 
 async def install(new: RunningGateway, predecessor: Predecessor | None = None) -> None:
@@ -27,4 +29,5 @@ async def install(new: RunningGateway, predecessor: Predecessor | None = None) -
 def _make_current(gateway: Gateway) -> None:
     """Set what the process has one of: its log, and the services that code outside any gateway's context finds."""
     setup.configure(gateway.settings.log, sys.stderr)
+    observed.waits = tell_waiting
     services.install(gateway.services)

@@ -70,6 +70,17 @@ class DoubleDoor(MqttConsumer):
 CONSUMERS = SilentDoor, SilentProof, RawDoor, RawReader, LateReader, DoubleDoor
 CLIENTS = {each.__name__: each.as_asgi() for each in CONSUMERS}
 
+async def deaf(scope, receive, send):
+    if scope["type"] != "lifespan":
+        await ignore(receive)
+
+async def ignore(receive):
+    while not (await receive())["type"].endswith(".disconnect"):
+        pass
+
+
+CLIENTS["Deaf"] = deaf
+
 class Twice(HttpConsumer):
     def handle(self, body):
         self.respond("one")
@@ -134,6 +145,7 @@ routes:
   mqtt: shop.devices
   http:
     - {path: page, app: shop.RawPage}
+    - {path: deaf, app: shop.deaf}
     - {path: twice, app: shop.Twice}
     - {path: notify, app: "shop:Notify"}
     - {path: announce, app: shop.Announce}
@@ -143,6 +155,7 @@ routes:
     - {path: silent, app: shop.Silent}
     - {path: thread, app: shop.SilentThread}
     - {path: forgetful, app: shop.Forgetful}
+    - {path: deaf, app: shop.deaf}
     - {path: hasty, app: shop.Hasty}
     - {path: member, app: shop.Member}
 """
@@ -216,15 +229,16 @@ def mistaken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mistaken]:
     try:
         until(lambda: "valid" in made.log, lambda: f"it starts:\n{made.log}")
         with ExitStack() as waiting:
-            for path in ("silent", "thread"):
+            for path in ("silent", "thread", "deaf"):
                 waiting.enter_context(made.handshake(path))
-            for name in ("SilentDoor", "RawDoor"):
+            for name in ("SilentDoor", "RawDoor", "Deaf"):
                 waiting.enter_context(made.device(name))
             waiting.enter_context(made.device("SilentProof", properties=AUTHENTICATION))
             for name in ("RawReader", "LateReader"):
                 waiting.enter_context(made.device(name, PUBLISH))
-            page = waiting.enter_context(socket.create_connection(("127.0.0.1", made.web)))
-            page.sendall(b"GET /page HTTP/1.1\r\nHost: x\r\n\r\n")
+            for path in ("page", "deaf"):
+                page = waiting.enter_context(socket.create_connection(("127.0.0.1", made.web)))
+                page.sendall(f"GET /{path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             yield made
     finally:
         made.process.stop(signal.SIGKILL)
@@ -259,6 +273,13 @@ def test_what_a_peer_still_waits_for_is_told(mistaken: Mistaken) -> None:
         mistaken.says(f"{subject}: {name} ({place}) has returned without {answer}; its peer is still waiting -> shop.")
     assert mistaken.log.count("has returned without") == 7
     assert "LateReader" not in mistaken.log
+
+
+def test_so_is_an_application_that_is_no_consumer(mistaken: Mistaken) -> None:
+    for subject in ("websocket /deaf", "mqtt Deaf", "http GET /deaf"):
+        place = f"shop.py:{line('while not (await receive())')}"
+        mistaken.says(f"{subject}: the application waits at {place} and has not answered; its peer is still waiting")
+    assert mistaken.log.count("the application waits at") == 3
 
 
 def test_a_forgotten_await_is_told_by_its_line(mistaken: Mistaken) -> None:
