@@ -5,6 +5,7 @@ Without the programs, or without root's rights, the tests skip and say so; where
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ events_logger = "file"
 runtime = "runc"  # crun does not start where cgroups of both versions are mounted
 [network]
 network_backend = "netavark"
+network_config_dir = "/run/networks"
 """
 INSIDE = """
 mount --make-rprivate / && mkdir -p /var/lib/containers
@@ -48,6 +50,7 @@ class Containers:
         namespaces()
         for each in ("podman", "runc", "mmdebstrap", "ip"):
             program(each)
+        self._folder = folder
         self.wheels = folder / "wheels"
         self._base = folder / "base.tar"
         conf = folder / "containers.conf"
@@ -62,6 +65,7 @@ class Containers:
 
     def close(self) -> None:
         self._holder.communicate()
+        shutil.rmtree(self._folder)  # 150 MB, which pytest would keep
 
     def make_base(self) -> None:
         """Make an image with Python and pip, and the wheels that the gateway needs for that Python."""
