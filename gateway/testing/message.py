@@ -37,7 +37,7 @@ class MessageCommunicator(ApplicationCommunicator):
     run_class: type[MessageRun]
 
     def __init__(
-        self, application: Any, scope: MutableMapping[str, Any], event: Any, *, surroundings: Surroundings | None
+        self, application: Any, scope: MutableMapping[str, Any], event: Event, *, surroundings: Surroundings | None
     ) -> None:
         super().__init__(application, scope, surroundings=surroundings)
         self.event = event
