@@ -8,9 +8,10 @@ from typing import Any
 from gateway.config.core_schema import core_schema
 from gateway.config.settings import Settings
 from protocols.bare_package import bare_package
+from protocols.lazy_names import imported
 
 with bare_package("pydantic_core"):
-    from pydantic_core._pydantic_core import SchemaValidator, ValidationError
+    from pydantic_core._pydantic_core import SchemaError, SchemaValidator, ValidationError
 
 __all__ = ["ValidationError", "validated"]
 
@@ -24,4 +25,8 @@ def validated(data: Mapping[str, Any]) -> Settings:
 @cache
 def _validator() -> SchemaValidator:
     schema: Any = core_schema(Settings)
-    return SchemaValidator(schema)
+    try:
+        return SchemaValidator(schema)
+    except SchemaError:  # a later version describes schemas in another way, which the pydantic that belongs to it knows
+        composed: SchemaValidator = imported("pydantic:TypeAdapter")(Settings).validator
+        return composed
