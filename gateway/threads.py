@@ -121,21 +121,32 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
 
     A thread cannot be interrupted: when the caller is cancelled, the call still runs to its end.
     """
-    result: R
     if not (counted := current_calls.get()):
-        result = await thread_pool.get().bridge()(function, args, kwargs)
-        return result
+        return await _bridged(function, args, kwargs)
     begun: list[Calls] = []
     made = [(calls, calls.ask()) for calls in counted]
     try:
-        result = await thread_pool.get().bridge()(_counted, (made, begun, function, args, kwargs), {})
-        return result
+        return await _bridged(_counted, (made, begun, function, args, kwargs), {})
     finally:
         for calls in counted:
             if calls in begun:
                 calls.end()
             else:
                 calls.withdraw()
+
+
+async def _bridged(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+    """Call ``function`` on a thread. An error has no frames of what is between here and the thread: the future they
+    hold has the error, and in that circle the message would stay in memory until the garbage collector comes."""
+    try:
+        result: R = await thread_pool.get().bridge()(function, args, kwargs)
+    except BaseException as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code is not call_on_thread.__code__:
+            trace = trace.tb_next
+        error.__traceback__ = trace or error.__traceback__
+        raise
+    return result
 
 
 def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, Any, R]) -> R:

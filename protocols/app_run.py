@@ -177,6 +177,11 @@ class AppRun:
             self._finish()
         return self.error
 
+    def forget_error(self) -> None:
+        """Let go of the error, whoever called :meth:`run` has it. Its traceback holds the variables of the handler, and
+        so this run: in a circle, the message would stay in memory until the garbage collector comes."""
+        self.error = None
+
     def skip(self) -> None:
         """Tell the observer, in place of :meth:`run`, that no application takes the scope."""
         if observed.by is not None:

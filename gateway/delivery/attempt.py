@@ -84,7 +84,9 @@ class Attempt(AppRun):
             current_keeper.reset(token)
             with self._lock:
                 self._over = True
-        if (error := self.failed_with()) is not None:
+        error = self.failed_with()
+        self.forget_error()
+        if error is not None:
             return Outcome(None, [], [], error)
         return Outcome(self.verdict, self.replies, self.outgoing, None)
 

@@ -143,6 +143,7 @@ class Exchange(AppRun):
             raise
         finally:
             service.running.discard(self)
+            self.forget_error()
             if self._is_freed:
                 connection.ended()
             else:

@@ -143,6 +143,7 @@ async def deliver_to_each(
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout) as limit:
             crash = await run.run()
+    run.forget_error()
     if limit.expired() and not isinstance(run.verdicts.combined, Defer):  # its deferral has been logged
         logger.error("%s: the handler was not done after %g s", describe(scope), timeout, extra={"scope": scope})
     if crash is not None or limit.expired():

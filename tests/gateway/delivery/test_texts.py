@@ -187,7 +187,7 @@ async def test_a_receipt_is_not_answered(store: SQLiteStore) -> None:
         assert (await call(hook, body, headers)).status_code == 200
         await until(lambda: quiet(store))
     [dead] = await store.dead()
-    assert "'sms.send' may not be sent now (state receipt)" in dead.error
+    assert "reply: a delivery receipt cannot be answered" in dead.error
     assert there.posts == []
 
 

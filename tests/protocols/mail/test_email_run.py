@@ -2,15 +2,17 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import re
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from waiting import until
 
 from protocols.errors import LocalProtocolError, NotSent, PermanentFailure
-from protocols.mail.run import deliver
+from protocols.mail.run import EmailRun, deliver
 from protocols.mail.scope import email_scope
 from protocols.mail.verdict import Accept, Defer, Reject, Verdict
 
@@ -207,3 +209,22 @@ async def test_a_missing_key_is_named() -> None:
             await send({"type": "email.send", "mail_from": "", "rcpt_to": ["b@x.org"]})
 
     assert await run(app, submission=Outbox()) == Accept()
+
+
+async def test_a_mail_whose_handler_fails_does_not_wait_for_the_garbage_collector() -> None:
+    class Content(bytes):
+        pass
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        body = (await receive())["body"]
+        raise RuntimeError(len(body))
+
+    gc.collect()
+    gc.disable()
+    logging.disable()  # pytest keeps the records, and an error in each
+    try:
+        assert await run(app, Content(b"A: 1\r\n\r\n")) == Defer()
+        await until(lambda: not any(isinstance(each, EmailRun | Content) for each in gc.get_objects()))
+    finally:
+        gc.enable()
+        logging.disable(logging.NOTSET)
