@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import resource
 import shutil
 import sqlite3
 import subprocess
@@ -149,6 +150,54 @@ async def test_a_log_that_cannot_be_synced_is_emptied_before_anything_is_acknowl
     await store.settle(second, result=b"accepted")
     assert path.with_name("gateway.db-wal").stat().st_size == 0
     assert (await claimed(store, "first")).state is ClaimState.DONE
+    await store.close()
+
+
+async def test_a_log_that_cannot_be_emptied_either_is_emptied_later_by_the_same_connection(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A new connection would sync it with success, and acknowledge what follows the part that is missing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    def broken(fd: int) -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))  # SQLite cannot write the database
+        raise OSError(5, "Input/output error")
+
+    store, other = SQLiteStore(path), SQLiteStore(path)
+    await store.open()
+    await other.open()  # so that nothing is moved when a connection is closed
+    first, second = await claimed(store, "first"), await claimed(store, "second")
+    with monkeypatch.context() as patch:
+        patch.setattr(connection, "_sync", broken)
+        try:
+            with pytest.raises(StoreUnavailable, match="not be emptied: disk I/O error"):
+                await store.settle(first, result=b"accepted")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    await store.settle(second, result=b"accepted")
+    assert path.with_name("gateway.db-wal").stat().st_size == 0
+    assert caplog.text.count("its log cannot be synced: Input/output error") == 1
+    await store.close()
+    await other.close()
+
+
+@pytest.fixture
+def linked(path: Path) -> Path:
+    """The file to which the path is a symbolic link."""
+    file = path.with_name("other.db")
+    file.touch(0o600)
+    path.symlink_to(file)
+    return file
+
+
+async def test_the_log_of_a_file_behind_a_symbolic_link_is_synced(
+    path: Path, linked: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = SQLiteStore(path)
+    await store.open()
+    await store.settle(await claimed(store, "key"), result=b"accepted")
+    assert linked.with_name("other.db-wal").stat().st_size > 0
+    assert caplog.text == ""
     await store.close()
 
 

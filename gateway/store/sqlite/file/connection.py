@@ -107,9 +107,16 @@ class FairConnection(sqlite3.Connection):
 
     def _empty_log(self) -> None:
         """Let SQLite move every commit into the database, which it syncs. After an error the system forgets that a page
-        is to be written, so another sync of the log would succeed, and a part of the log would be missing."""
-        if self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
-            error = sqlite3.OperationalError(f"{self._path}: its log cannot be synced, and another process reads it")
+        is to be written, so another sync of the log would succeed, and a part of the log would be missing. Whatever
+        fails here, the connection stays: another would not know of it."""
+        try:
+            with self.turn():
+                busy = self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+            trouble = "another process reads it" if busy else ""
+        except sqlite3.OperationalError as failed:  # the first try meets the error of the log once more
+            trouble = str(failed)
+        if trouble:
+            error = sqlite3.OperationalError(f"{self._path}: its log cannot be synced, and not be emptied: {trouble}")
             error.sqlite_errorname = "SQLITE_BUSY"
             raise error
 

@@ -12,7 +12,9 @@ _FRAME = struct.Struct(">IIII")  # page number, size of the database after a com
 
 
 def wal_of(database: Path) -> Path:
-    return database.with_name(database.name + "-wal")
+    """The log is beside the file itself, and not beside a symbolic link to it."""
+    file = database.resolve()
+    return file.with_name(f"{file.name}-wal")
 
 
 def commits(wal: Path, page_size: int) -> list[int]:
