@@ -65,13 +65,15 @@ class Observed:
     __slots__ = ("by", "waits")
 
     def __init__(self) -> None:
-        self.waits: Callable[[AppRun, asyncio.Task[Any]], None] | None = None
-        """Is told of a run, and of its own task, which waits for an event although it has not answered."""
+        self.waits: Waits | None = None
+        """Is told of a run, and of its own task, which begins to wait for an event although it has not answered. The
+        timer that it returns is cancelled when that wait ends."""
         self.by: Observer | None = None
         """Usually nobody. To look here costs an event 5 ns, where an attribute of the class would cost 30."""
 
 
 observed = Observed()
+Waits = Callable[["AppRun", "asyncio.Task[Any]"], asyncio.TimerHandle | None]
 
 
 class AppRun:
@@ -244,8 +246,9 @@ class AppRun:
                 await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
         while not queue:
             if self._received < _EARLY and self.awaits_answer and observed.waits is not None:
-                self._tell_waiting(observed.waits)
-            await queue.more()
+                await self._wait_unanswered(observed.waits)
+            else:
+                await queue.more()
             if not queue and (again := self.after_the_last()) is not None:  # another task has taken it
                 return again
         self._received += 1
@@ -257,10 +260,16 @@ class AppRun:
             observed.by.received(self, event)
         return event
 
-    def _tell_waiting(self, tell: "Callable[[AppRun, asyncio.Task[Any]], None]") -> None:
-        """Another task that the application has made may wait for the disconnect while it works on its answer."""
-        if self._task is not None and asyncio.current_task() is self._task:
-            tell(self, self._task)
+    async def _wait_unanswered(self, waits: "Waits") -> None:
+        """Wait for an event. Another task that the application has made may wait for the disconnect while it works on
+        its answer; and an application that only looks whether its peer is there gives up soon."""
+        own = self._task if asyncio.current_task() is self._task else None
+        timer = waits(self, own) if own is not None else None
+        try:
+            await self._queue.more()
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     def after_the_last(self) -> ReceiveEvent | None:
         """The event that ``receive`` returns after the last one. None: ``receive`` waits until it is cancelled."""

@@ -15,11 +15,13 @@ from protocols.asgi import describe
 logger = logging.getLogger(__name__)
 
 
-def tell_waiting(run: AppRun, task: "asyncio.Task[Any]") -> None:
-    """Log one line unless the application of ``run``, which waits for an event in ``task``, answers a little later."""
+def tell_waiting(run: AppRun, task: "asyncio.Task[Any]") -> asyncio.TimerHandle | None:
+    """Log one line unless the application of ``run``, which waits for an event in ``task``, answers a little later, or
+    waits no more: then the timer that this returns is cancelled."""
     scope: Any = run.scope
-    if "authentication_method" not in (scope.get("properties") or ()):  # MQTT 5, 4.12: it may have asked for a step
-        asyncio.get_running_loop().call_later(unanswered.PATIENCE, _tell, run, task)
+    if "authentication_method" in (scope.get("properties") or ()):  # MQTT 5, 4.12: it may have asked for a step
+        return None
+    return asyncio.get_running_loop().call_later(unanswered.PATIENCE, _tell, run, task)
 
 
 def _tell(run: AppRun, task: "asyncio.Task[Any]") -> None:

@@ -1,6 +1,7 @@
 """Which plain applications are told of that wait without an answer, and which are not; real peers: test_mistakes.py."""
 
 import asyncio
+import contextlib
 from typing import Any, ClassVar
 
 import pytest
@@ -48,6 +49,16 @@ async def works(scope: Any, receive: Any, send: Any) -> None:
     await gone
 
 
+async def looks(scope: Any, receive: Any, send: Any) -> None:
+    """A long poll with Starlette's ``request.is_disconnected()``: it looks whether the peer is there, and goes on."""
+    event: Any = {}
+    while event.get("type") != "mqtt.disconnect":
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                event = await receive()
+        await asyncio.sleep(PATIENCE / 4)
+
+
 async def asks(scope: Any, receive: Any, send: Any) -> None:
     await receive()
     await send({"type": "mqtt.auth"})
@@ -56,7 +67,13 @@ async def asks(scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.mark.parametrize(
     ("app", "properties", "told"),
-    [(waits, {}, 1), (answers_in_time, {}, 0), (works, {}, 0), (asks, {"authentication_method": "SCRAM"}, 0)],
+    [
+        (waits, {}, 1),
+        (answers_in_time, {}, 0),
+        (works, {}, 0),
+        (looks, {}, 0),
+        (asks, {"authentication_method": "SCRAM"}, 0),
+    ],
 )
 async def test_who_is_told_of(app: Any, properties: Any, told: int, caplog: pytest.LogCaptureFixture) -> None:
     scope: Any = {"type": "mqtt", "client_id": "t1", "properties": properties}
