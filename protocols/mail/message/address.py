@@ -111,20 +111,23 @@ def _address(pieces: list[_Piece], charset: str) -> Address | None:
     paths = [text for kind, text in pieces if kind == "path"]
     words = [(kind, text) for kind, text in pieces if kind in ("word", "quoted", "text")]
     if paths:
-        bare, name = _bare(next((path for path in paths if "@" in path), paths[0]), charset), _name(words, charset)
+        bare, named = _bare(next((path for path in paths if "@" in path), paths[0]), charset), words
     else:
-        bare, name = _without_path(words, charset)
-    name = name or _name([("text", text[1:-1]) for kind, text in pieces if kind == "comment"], charset)
+        bare, named = _without_path(words, charset)
+    encoded = bool(words) and all(kind == "word" or text.isspace() for kind, text in words)
+    if not bare and not encoded:  # before the name, which takes ten times as long if its charset must be guessed
+        return None
+    comments = [("text", text[1:-1]) for kind, text in pieces if kind == "comment"]
+    name = _name(named, charset) or _name(comments, charset)
     if bare:
         return Address(bare, "" if name.lower() == bare.lower() else name)
-    encoded = words and all(kind == "word" or text.isspace() for kind, text in words)
-    if encoded and "@" in name and "=?" not in name:  # some programs encode the field as a whole
+    if "@" in name and "=?" not in name:  # some programs encode the field as a whole
         return next(_addresses(name.encode(), charset), None)
     return None
 
 
-def _without_path(words: list[_Piece], charset: str) -> tuple[str, str]:
-    """(address, name) of a mailbox without ``<>``: the last word with an ``@`` is the address."""
+def _without_path(words: list[_Piece], charset: str) -> tuple[str, list[_Piece]]:
+    """(address, what names it) of a mailbox without ``<>``: the last word with an ``@`` is the address."""
     text = _AROUND_AT.sub("@", "".join(text for _, text in words))
     start, end = text.find('"'), text.rfind('"@')
     split = text.split()
@@ -132,7 +135,7 @@ def _without_path(words: list[_Piece], charset: str) -> tuple[str, str]:
         split = [*text[:start].split(), text[start:end] + text[end:].split()[0]]
     last = next((word for word in reversed(split) if "@" in word.strip("@<>")), "")
     rest = " ".join(word for word in split if word is not last)
-    return _bare(last, charset), _name([("text" if last else "word", rest)], charset)
+    return _bare(last, charset), [("text" if last else "word", rest)]
 
 
 def _name(words: list[_Piece], charset: str) -> str:

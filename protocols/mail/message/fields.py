@@ -27,6 +27,8 @@ class Fields(Mapping[str, str]):
         """``charset`` returns the one that is likely for bytes without a label."""
         self._find_charset = charset
         self._values: dict[str, list[bytes]] = {}
+        self._addresses: dict[str, tuple[Address, ...]] = {}
+        """By name: those of From are read for the kind of the mail, too."""
         for name, value in headers:
             self._values.setdefault(name.decode("latin-1"), []).append(value)
 
@@ -58,9 +60,11 @@ class Fields(Mapping[str, str]):
     def addresses(self, name: str) -> tuple[Address, ...]:
         """Return the addresses of the first field of that name, in order; of To and Cc, those of all such fields, into
         which some programs divide many recipients."""
-        values = self._values.get(name.lower(), [b""])
-        value = b", ".join(values if name in ("to", "cc") else values[:1])
-        return addresses(value, "" if value.isascii() else self._charset)
+        if name not in self._addresses:
+            values = self._values.get(name.lower(), [b""])
+            value = b", ".join(values if name in ("to", "cc") else values[:1])
+            self._addresses[name] = addresses(value, "" if value.isascii() else self._charset)
+        return self._addresses[name]
 
     def ids(self, name: str) -> tuple[str, ...]:
         """Return the message ids in the first field of that name, each once, with their brackets."""

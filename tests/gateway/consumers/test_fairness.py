@@ -102,6 +102,7 @@ async def taking(scope: Any, receive: Any, send: Any) -> None:
         pytest.param(ReadsAll.as_asgi(), HTML + b"<p>x" * (INLINE // 5), id="few paragraphs"),
         pytest.param(ReadsAll.as_asgi(), b"Subject: x\r\n\r\n" + b":\r\n" * (INLINE // 4), id="colons"),
         pytest.param(ReadsAll.as_asgi(), undeclared(), id="undeclared texts"),
+        pytest.param(ReadsAll.as_asgi(), b"From: " + b"\xe4@\xe4," * (INLINE // 4 - 200) + b"\r\n\r\nx", id="nobody"),
         pytest.param(ReadsAll.as_asgi(), a_bounce(b"a"), id="a bounce of one word"),
         pytest.param(ReadsAll.as_asgi(), a_bounce(b"a@b "), id="a bounce of addresses"),
         pytest.param(taking, b"Subject: x\r\n\r\n" + b"\n" * 6_000_000, id="bare line ends"),
