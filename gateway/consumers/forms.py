@@ -117,8 +117,14 @@ class SyncForm(Consumer[None]):
         self._wait_for(coroutine)
 
     def _wait_for(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run ``coroutine`` on the gateway's loop. Raises RuntimeError in a process that a method has forked, where
-        this would wait for ever."""
+        """Run ``coroutine`` on the gateway's loop. Raises RuntimeError before there is one, and in a process that a
+        method has forked, where this would wait for ever."""
+        if not hasattr(self, "_loop"):
+            coroutine.close()
+            name = type(self).__name__
+            raise RuntimeError(
+                f"a helper of {name} was called before anything has arrived; call it in a method, not in __init__"
+            )
         if self._process not in (None, os.getpid()):
             coroutine.close()
             raise RuntimeError(

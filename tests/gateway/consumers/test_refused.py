@@ -85,3 +85,16 @@ async def test_raw_events_are_spoken_of_as_they_are() -> None:
 
     error = await KINDS["websocket"].replayed(Raw.as_asgi(), scope("websocket"), []).run()
     assert str(error).startswith("'websocket.send' may not be sent now (state waiting)")
+
+
+@pytest.mark.parametrize(
+    ("base", "helper", "arguments"),
+    [("Http", "respond", ["x"]), ("Websocket", "accept", []), ("Mqtt", "publish", ["t", b"x"]), ("SMS", "reject", [])],
+)
+def test_a_helper_in_init_says_where_to_call_it(base: str, helper: str, arguments: list[Any]) -> None:
+    class Early(getattr(gateway, f"{base}Consumer")):
+        def __init__(self) -> None:
+            getattr(self, helper)(*arguments)
+
+    with pytest.raises(RuntimeError, match=r"a helper of Early was called before .*; call it in a method"):
+        Early()
