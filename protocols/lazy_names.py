@@ -1,9 +1,12 @@
-"""Imports a module when one of its names is asked for."""
+"""Imports a module when one of its names is asked for, and makes a value when its key is."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+EMPTY: Mapping[str, Any] = {}
 
 
 def imported(home: str) -> Any:
@@ -26,3 +29,36 @@ def lazy_names(package: str, homes: Mapping[str, Iterable[str]]) -> tuple[list[s
         return found
 
     return sorted(modules), find
+
+
+class LazyMapping(Mapping[str, T]):
+    """A mapping whose keys are known, and whose values are made when they are first asked for, except for those that
+    ``made`` has."""
+
+    def __init__(self, names: Iterable[str], make: Callable[[str], T], made: Mapping[str, T] = EMPTY) -> None:
+        self._names = dict.fromkeys((*names, *made))
+        self._make = make
+        self._made = {**made}
+
+    def __getitem__(self, name: str) -> T:
+        if name not in self._made:
+            if name not in self._names:
+                raise KeyError(name)
+            self._made[name] = self._make(name)
+        return self._made[name]
+
+    def __setitem__(self, name: str, value: T) -> None:
+        self._made[name] = value
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    def made(self) -> dict[str, T]:
+        """Return the values that there are by now, in the order of the keys."""
+        return {name: self._made[name] for name in self._names if name in self._made}

@@ -15,7 +15,7 @@ from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
 from gateway.scopes.email.submission import DJANGO, open_submission
-from gateway.scopes.installed import KINDS, SERVERS
+from gateway.scopes.installed import KINDS, PROTOCOLS, SERVERS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.server_kind import is_configured
 from gateway.store import engine_of
@@ -76,7 +76,7 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _doubts(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    for kind in KINDS.values():
+    for kind in KINDS.made().values():
         lines = getattr(parsed.settings.routes, kind.name, None)
         places = parsed.items("routes", kind.name) if isinstance(lines, list) else [("routes", kind.name)]
         for loc, line in zip(places, lines if isinstance(lines, list) else [lines], strict=True):
@@ -198,13 +198,9 @@ def _answers(app: Any, kind: str) -> bool:
 def _made(parsed: ParsedConfig) -> dict[str, tuple[str, ...]]:
     """Return the scope types of each server. The class of one that is not configured is not imported for that."""
     return {
-        name: _scope_types(settings.protocol) if is_configured(settings) else (_kind_of(settings.protocol),)
+        name: _scope_types(settings.protocol) if is_configured(settings) else (PROTOCOLS[settings.protocol],)
         for name, settings in parsed.settings.servers.items()
     }
-
-
-def _kind_of(protocol: str) -> str:
-    return next(kind.name for kind in KINDS.values() if protocol in kind.protocols)
 
 
 def _carrying(parsed: ParsedConfig) -> set[str]:
@@ -271,7 +267,7 @@ def django_mail(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 def replies(parsed: ParsedConfig, app: object) -> Iterator[Diagnostic]:
     """Find servers that cannot send a reply on its own, though a route has an inbox: its sender has the answer long
     before. ``app`` may have such a route in a router that is written in Python."""
-    for kind in KINDS.values():
+    for kind in KINDS.made().values():
         if kind.delivery is not None and (_has_inbox(parsed, kind) or _keeps(app, kind)):
             yield from _lacking(parsed, kind)
 
@@ -316,8 +312,8 @@ def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Ask each scope type what is wrong with its servers."""
-    for kind in KINDS.values():
+    """Ask each scope type that the file names what is wrong with its servers."""
+    for kind in KINDS.made().values():
         try:
             found = [*kind.mistakes(parsed.settings.servers), *kind.mistakes_of(parsed.settings)]
         except Exception as error:  # a mistake in a package that brings a scope type

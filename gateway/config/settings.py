@@ -11,20 +11,24 @@ from gateway.config import scope_settings
 from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
-from protocols.mail.compose.reply_token import ReplyTokenSettings
-from protocols.mail.submission import SubmissionSettings
 from protocols.server import SETTINGS_CONFIG
-from protocols.setting_forms import ByForm, NotEmpty, Text
-from protocols.units import Address, Between, Seconds, TextFor, Timeout
+from protocols.setting_forms import NotEmpty, Text
+from protocols.units import Address, Between, Seconds, TextFor
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
     RoutesSettings: TypeAlias = Any
     KeepSettings: TypeAlias = Any
+    from protocols.mail.compose.reply_token import ReplyTokenSettings
+    from protocols.mail.submission import SubmissionSettings
 else:
-    ServerSettings = scope_settings.any_server()
+    ServerSettings = Annotated[Any, scope_settings.AnyServer()]
     RoutesSettings = scope_settings.routes()
-    KeepSettings = scope_settings.keep()
+    KeepSettings = Annotated[Any, scope_settings.KeepOfKinds()]
+    ReplyTokenSettings = Annotated[
+        Any, scope_settings.KeyOf("email", "protocols.mail.compose.reply_token:ReplyTokenSettings")
+    ]
+    SubmissionSettings = Annotated[Any, scope_settings.KeyOf("email", "protocols.mail.submission:SubmissionSettings")]
 
 ServerName = Annotated[str, Text(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", most=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"
@@ -75,23 +79,21 @@ class LogSettings:
     """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
 
 
-def _keep_form(value: object) -> str:
-    return "kinds" if isinstance(value, dict) else "all"
-
-
 @dataclass(frozen=True)
 class OutgoingSettings:
     """What handlers send on routes with a policy. It is stored, and tried until it has left."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
-    keep: Annotated[Timeout | KeepSettings, ByForm(_keep_form, ("all", "kinds"))] = field(default_factory=KeepSettings)
+    keep: KeepSettings = field(default_factory=Keep)
     """How long an item is tried after its commit; if it fails later than that, it is dead. `5d` is for everything;
     or by kind: `{email: 5d, sms: 1d, mqtt: 5d}`, which is the default. If the other side refuses our account (a login,
     a balance), the item is kept without a limit."""
 
     @property
     def lives(self) -> Keep:
+        if isinstance(self.keep, Keep):
+            return self.keep
         return Keep(everything=self.keep) if isinstance(self.keep, float) else Keep(asdict(self.keep))
 
 

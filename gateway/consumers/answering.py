@@ -1,17 +1,20 @@
 """What the mail consumers of a gateway share."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from gateway.consumers.answer_rate import AnswerRate
 from gateway.services import Service
-from protocols.mail.compose.reply_token import ReplyTokens
+
+if TYPE_CHECKING:  # only a file with the secret needs it
+    from protocols.mail.compose.reply_token import ReplyTokens
 
 
 @dataclass(frozen=True)
 class Answering:
     """How they answer."""
 
-    tokens: ReplyTokens | None = None
+    tokens: "ReplyTokens | None" = None
     """None: the file has no secret."""
     rate: AnswerRate = field(default_factory=AnswerRate)
     default_from: str = ""

@@ -22,10 +22,11 @@ class Keep:
     def of(self, scope_type: str) -> float:
         if self.everything is not None:
             return self.everything
-        return self.by_type.get(scope_type) or lives().get(scope_type, _OTHERWISE)
+        return self.by_type.get(scope_type) or _usual(scope_type)
 
 
-def lives() -> dict[str, float]:
-    """The default for each scope type whose handlers can send messages."""
-    kinds = {name: kind.delivery for name, kind in scope_kinds().items() if kind.delivery is not None}
-    return {name: delivery.keep for name, delivery in kinds.items() if delivery.keep is not None}
+def _usual(scope_type: str) -> float:
+    """Return the default of a scope type."""
+    kind = scope_kinds().get(scope_type)
+    usual: float | None = kind.delivery.keep if kind is not None and kind.delivery is not None else None
+    return _OTHERWISE if usual is None else usual

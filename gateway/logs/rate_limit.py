@@ -67,4 +67,5 @@ class RateLimit(logging.Filter):
 
 def _packages() -> frozenset[str]:
     """Return the packages of this gateway, and of distributions that bring a scope type."""
-    return frozenset({"gateway", "protocols", *(type(kind).__module__.partition(".")[0] for kind in KINDS.values())})
+    kinds = KINDS.made().values()  # ours are in the same packages, imported or not
+    return frozenset({"gateway", "protocols", *(type(kind).__module__.partition(".")[0] for kind in kinds)})

@@ -92,7 +92,7 @@ def examples(servers: Iterable[Server], settings: Mapping[str, Any], app: Any, c
     routes = routes_of(app)
     caller = command or "gateway"
     found: list[str] = []
-    for kind in KINDS.values():
+    for kind in KINDS.made().values():
         try:
             found += kind.suggestions(running, [route for of, route in routes if of == kind.name], caller)
         except Exception as error:  # a mistake in a package that brings a scope type, and no reason to stop

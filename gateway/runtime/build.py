@@ -33,10 +33,10 @@ from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lazy_names import imported
 from protocols.lifespan import Lifespan
-from protocols.mail.submission import Submission, SubmissionSettings
 
-if TYPE_CHECKING:  # it is an HTTP server
+if TYPE_CHECKING:  # a file that has them imports them
     from gateway.runtime.health import ConsoleServer
+    from protocols.mail.submission import Submission, SubmissionSettings
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Gateway:
     that there is none."""
     outlets: Mapping[str, Outlet]
     console: "ConsoleServer | None"
-    submission: Submission | None
+    submission: "Submission | None"
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Makers:
     """How the parts are made that reach outside the process. Tests have others."""
 
     store: Callable[[str], Store] = lambda url: engine_of(url).store()
-    submission: Callable[[SubmissionSettings], Submission] = open_submission
+    submission: "Callable[[SubmissionSettings], Submission]" = open_submission
 
 
 FROM_THE_FILE = Makers()

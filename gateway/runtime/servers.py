@@ -65,5 +65,6 @@ NOTHING = Given()
 
 def make_outlets(servers: Collection[Server], given: Given = NOTHING) -> dict[str, Outlet]:
     """Return what sends for the outbox, by scope type. An outlet looks in ``servers`` each time that it sends."""
-    outlets = {name: kind.outlet(servers, given) for name, kind in KINDS.items()}
+    kinds = KINDS if given.store is not None else KINDS.made()  # a store may hold items of every type
+    outlets = {name: kind.outlet(servers, given) for name, kind in kinds.items()}
     return {name: outlet for name, outlet in outlets.items() if outlet is not None}

@@ -150,6 +150,11 @@ class ScopeKind(ABC):
 
     # How what handlers send leaves.
 
+    @property
+    def sends(self) -> bool:
+        """Whether what handlers send of it is kept in the outbox."""
+        return self.delivery is not None and self.delivery.keep is not None
+
     def senders(self, settings: Any) -> Mapping[str, Mapping[str, Any]]:
         """Return the servers by which code that has no scope can send messages of this type: name -> the keys of a
         scope that sending by it needs. ``settings`` are the file's."""
@@ -173,7 +178,7 @@ class ScopeKind(ABC):
         Look for the server in ``servers`` each time: another one may have taken its place. Raises ValueError for a
         server that cannot send.
         """
-        if self.delivery is None or self.delivery.keep is None:
+        if not self.sends:
             return None
         if type(self).transmit is ScopeKind.transmit:
             self._check_send(servers)

@@ -1,19 +1,24 @@
 """Reads from a gateway's settings how it sends for code that has no scope."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from gateway.consumers.answering import Answering
 from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.scopes.installed import KINDS
+from protocols.lazy_names import LazyMapping
 
 
 def outgoing_servers(settings: Any) -> OutgoingServers:
     """``settings`` are the file's."""
-    kinds = [kind for kind in KINDS.values() if kind.delivery is not None and kind.delivery.keep is not None]
-    return OutgoingServers(
-        {kind.name: kind.senders(settings) for kind in kinds},
-        {kind.name: kind.lacking(settings) for kind in kinds},
-    )
+
+    def senders(name: str) -> Mapping[str, Mapping[str, Any]]:
+        return KINDS[name].senders(settings) if KINDS[name].sends else {}
+
+    def lacking(name: str) -> str:
+        return KINDS[name].lacking(settings) if KINDS[name].sends else "nothing of this type is sent"
+
+    return OutgoingServers(LazyMapping(KINDS, senders), LazyMapping(KINDS, lacking))
 
 
 def answering_of(settings: Any) -> Answering:

@@ -1,9 +1,12 @@
 """Keeps a server's own state in the gateway's store."""
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gateway.store import KeyValueStore, StoreUnavailable
-from protocols.mqtt.broker.journal import Changes
+
+if TYPE_CHECKING:
+    from protocols.mqtt.broker.journal import Changes
 
 
 class StorePersistence:
@@ -19,7 +22,7 @@ class StorePersistence:
         except StoreUnavailable as error:
             raise OSError(str(error)) from error
 
-    async def commit(self, changes: Changes) -> None:
+    async def commit(self, changes: "Changes") -> None:
         try:
             await self._store.save(self._namespace, changes)
         except StoreUnavailable as error:

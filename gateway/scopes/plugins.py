@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NamedTuple
@@ -36,13 +36,16 @@ class Plugins:
     failures: list[Failure] = field(default_factory=list)
 
 
-def load_plugins(ours: Sequence[ScopeKind]) -> Plugins:
-    """Load those that are installed, in the order of their names. One that fails is left out."""
-    found = Plugins()
+def load_plugins(names: Iterable[str], protocols: Iterable[str]) -> Plugins:
+    """Load those that are installed, in the order of their names. One that fails is left out, also if its name or one
+    of its protocols is one of ours, ``names`` and ``protocols``."""
+    found, taken = Plugins(), _Taken({*names}, {*protocols})
     for point in sorted(entry_points(group=GROUP), key=lambda point: point.name):
         try:
             with contextlib.redirect_stdout(sys.stderr):  # standard output is for what a command answers
-                found.kinds.append(_load(point, [*ours, *found.kinds]))
+                found.kinds.append(kind := _load(point, taken))
+            taken.names.add(kind.name)
+            taken.protocols.update(kind.protocols)
         except (Exception, SystemExit) as error:  # whatever the module does
             found.failures.append(Failure(point.name, _package(point), describe_error(error)))
         except KeyboardInterrupt as error:
@@ -50,23 +53,30 @@ def load_plugins(ours: Sequence[ScopeKind]) -> Plugins:
     return found
 
 
-def _load(point: EntryPoint, known: Sequence[ScopeKind]) -> ScopeKind:
+class _Taken(NamedTuple):
+    """Names that a scope type cannot have, because another one has them."""
+
+    names: set[str]
+    protocols: set[str]
+
+
+def _load(point: EntryPoint, taken: _Taken) -> ScopeKind:
     kind = point.load()
     if not isinstance(kind, ScopeKind):
         raise TypeError(f"{point.value} is {kind!r}, not an instance of ScopeKind")
-    _check(kind, point.name, known)
+    _check(kind, point.name, taken)
     return kind
 
 
-def _check(kind: ScopeKind, name: str, known: Sequence[ScopeKind]) -> None:
+def _check(kind: ScopeKind, name: str, taken: _Taken) -> None:
     """Raises where the gateway would fail later, and other scope types with it: a name that is taken, settings that
     cannot be read, a part that is missing."""
     if kind.name != name or not name.isidentifier():
         raise ValueError(f"its name is {kind.name!r}; it must be that of its entry point, and a Python identifier")
-    if kind.name in {other.name for other in known}:
+    if kind.name in taken.names:
         raise ValueError(f"there is a scope type {kind.name!r} already")
-    if taken := set(kind.protocols) & {protocol for other in known for protocol in other.protocols}:
-        raise ValueError(f"there is a protocol {', '.join(sorted(taken))} already")
+    if twice := taken.protocols & {*kind.protocols}:
+        raise ValueError(f"there is a protocol {', '.join(sorted(twice))} already")
     if not is_dataclass(kind.route) or "app" not in {each.name for each in fields(kind.route)}:
         raise TypeError(f"{kind.route!r} has not the form of route settings: a dataclass with app")
     for settings in (kind.route, *(server.settings for server in kind.servers)):

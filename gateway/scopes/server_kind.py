@@ -2,22 +2,24 @@
 
 from dataclasses import MISSING, dataclass, fields
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.scopes.persistence import StorePersistence
 from gateway.store import Store
 from protocols.asgi import Application
 from protocols.lazy_names import imported
-from protocols.mail.submission import Submission
 from protocols.server import Server
 from protocols.setting_forms import members_of, names_in
+
+if TYPE_CHECKING:
+    from protocols.mail.submission import Submission
 
 
 @dataclass(frozen=True)
 class Given:
     """What all servers of a gateway share."""
 
-    submission: Submission | None = None
+    submission: "Submission | None" = None
     """Sends mail, if the file names a submission server."""
     store: Store | None = None
     """The store, if something needs one. It is open when the servers start."""

@@ -34,6 +34,29 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     return set(re.findall(r"^import time: +\d+ \| +\d+ \| +([\w.]+)$", done.stderr, re.MULTILINE))
 
 
+def built(folder: Path) -> set[str]:
+    """The modules that there are once everything is made that the file asks for, before anything is started."""
+    code = """
+import sys
+from gateway.cli.start import plain_run
+from gateway.cli.daemon import built_to_run, loaded_to_run
+built_to_run(loaded_to_run(*plain_run(["run", "-c", "gateway.yaml"])))
+print(*sys.modules)
+"""
+    environment = {"PYTHONPATH": str(ROOT), "SITE_VAR": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
 def test_the_version_needs_no_command_and_none_of_the_gateway(tmp_path: Path) -> None:
     found = imported(tmp_path, "--version")
     assert not found & {home.partition(":")[0] for home in COMMANDS.values()}
@@ -74,6 +97,22 @@ def test_a_file_without_mail_needs_nothing_of_mail(tmp_path: Path) -> None:
     assert not found & (libraries | {f"protocols.{name}" for name in servers | mail})
 
 
+def test_a_scope_type_that_the_file_does_not_name_is_not_imported(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE.format(more="", routes=""))
+    (tmp_path / "start_up_handlers.py").write_text(HANDLERS)
+    others = re.compile(
+        r"(protocols\.(mail|mqtt|sms)|gateway\.scopes\.(email|mqtt|sms)|gateway\.consumers\.mqtt)(\.|$)"
+    )
+    assert {name for name in built(tmp_path) if others.match(name)} == {
+        "gateway.scopes.email",
+        "gateway.scopes.email.submission",
+        "protocols.mail",
+        "protocols.mail.oauth",
+        "protocols.mail.oauth.source",
+        "protocols.mail.submission",
+    }, "names alone: what opens a submission server, and what a missing token is called"
+
+
 def test_a_file_with_mqtt_alone_needs_nothing_of_http(tmp_path: Path) -> None:
     text = 'servers: {devices: {protocol: mqtt, bind: "127.0.0.1:0"}}\nroutes: {mqtt: start_up_handlers.Device}\n'
     (tmp_path / "gateway.yaml").write_text(text)
@@ -89,19 +128,7 @@ def test_a_file_with_mqtt_alone_needs_nothing_of_http(tmp_path: Path) -> None:
 def test_the_example_is_built_without_what_reads_command_lines_and_without_clients_of_http(tmp_path: Path) -> None:
     file = (ROOT / "gateway.yaml.example").read_text().replace("examples/site", f"{ROOT}/examples/site")
     (tmp_path / "gateway.yaml").write_text(file)
-    code = """
-import sys
-from gateway.cli.start import plain_run
-from gateway.cli.daemon import built_to_run, loaded_to_run
-built_to_run(loaded_to_run(*plain_run(["run", "-c", "gateway.yaml"])))
-print(*sys.modules)
-"""
-    environment = {"PYTHONPATH": str(ROOT), "SITE_VAR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found = set(done.stdout.split())
+    found = built(tmp_path)
     assert {"aiohttp.web_protocol", "django", "phonenumbers", "protocols.sms.webhook"} <= found
     assert not found & {"aiohttp", "aiohttp.client", "pydantic", "pydantic_core", "typer"}
     assert not found & {"gateway.reload", "protocols.mail.imap.reader"}, "it reloads nothing, and has no mailbox yet"

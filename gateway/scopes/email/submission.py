@@ -1,13 +1,17 @@
 """Opens the way by which mail leaves: a submission server, a maildir, or the Django project's own backend."""
 
+from typing import TYPE_CHECKING
+
 from protocols.mail import submission
-from protocols.mail.submission import Submission, SubmissionSettings
+
+if TYPE_CHECKING:
+    from protocols.mail.submission import Submission, SubmissionSettings
 
 DJANGO = "django"
 """The URL that stands for the project's ``EMAIL_BACKEND``."""
 
 
-def open_submission(settings: SubmissionSettings) -> Submission:
+def open_submission(settings: "SubmissionSettings") -> "Submission":
     """Return what sends mail by ``settings``, without connecting. Raises ValueError, with one sentence."""
     if settings.url != DJANGO:
         return submission.open_submission(settings)

@@ -10,6 +10,7 @@ import pytest
 from gateway.config.settings import LogSettings
 from gateway.logs import rate_limit, setup
 from gateway.logs.rate_limit import RateLimit
+from protocols.lazy_names import LazyMapping
 
 PEER = logging.getLogger("protocols.sms.webhook")
 
@@ -101,7 +102,7 @@ def test_in_json_it_is_a_field(clock: Clock) -> None:
 
 def test_lines_of_a_plugin_are_limited_and_its_accounts_are_not(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = type("PagerKind", (), {"__module__": "gateway_pager.kind"})()
-    monkeypatch.setattr(rate_limit, "KINDS", {"pager": kind})
+    monkeypatch.setattr(rate_limit, "KINDS", LazyMapping((), str, {"pager": kind}))
     stream = configured(level="info")
     assert len(written(1000, stream, logging.getLogger("gateway_pager.server"))) == rate_limit.MOST
     assert len(written(1000, stream, logging.getLogger("gateway_pager.traffic"))) == 1000

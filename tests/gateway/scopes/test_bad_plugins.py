@@ -136,7 +136,7 @@ def test_what_is_wrong_with_a_kind_is_told(name: str, sentence: str, monkeypatch
     globals()["KIND"] = kind(name)
     point = EntryPoint("letter", f"{__name__}:KIND", plugins.GROUP)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
-    found = plugins.load_plugins([])
+    found = plugins.load_plugins((), ())
     assert found.kinds == []
     [failure] = map(str, found.failures)
     assert sentence in failure
@@ -149,7 +149,7 @@ def test_what_a_plugin_prints_is_not_in_a_commands_answer(
     monkeypatch.syspath_prepend(tmp_path)
     point = EntryPoint("letter", "chatty_letter:KIND", plugins.GROUP)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
-    assert len(plugins.load_plugins([]).failures) == 1
+    assert len(plugins.load_plugins((), ()).failures) == 1
     assert capsys.readouterr() == ("", "hello\n")
 
 
@@ -160,7 +160,7 @@ def test_ctrl_c_while_a_plugin_is_loaded_ends_the_command(tmp_path: Path, monkey
     point = EntryPoint("letter", "slow_letter:KIND", plugins.GROUP)
     monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
     with pytest.raises(KeyboardInterrupt, match="while the scope type 'letter' was loaded from slow_letter:KIND"):
-        plugins.load_plugins([])
+        plugins.load_plugins((), ())
 
 
 class Raising(HTTPKind):
