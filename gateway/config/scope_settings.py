@@ -12,7 +12,7 @@ from functools import cache
 from types import NoneType
 from typing import Annotated, Any, Union
 
-from gateway.scopes.installed import KINDS
+from gateway.scopes.installed import KEYS, KINDS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.routes import Target
 from protocols.lazy_names import imported
@@ -58,14 +58,19 @@ class RoutesOf:
 
 
 @dataclass(frozen=True)
-class KeyOf:
-    """A key of the file that is about one scope type: settings at ``home``, ``module:class``."""
+class SettingsOf:
+    """Settings that are about one scope type, at ``home``: ``module:class``."""
 
     kind: str
     home: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
         return handler.generate_schema(imported(self.home) if self.kind in _looked_at.get() else NoneType)
+
+
+def at_key(key: str, home: str) -> Any:
+    """Return the type of what the file says at ``key``, which is about one scope type."""
+    return Annotated[Any, SettingsOf(KEYS[key], home)]
 
 
 @dataclass(frozen=True)

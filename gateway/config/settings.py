@@ -25,10 +25,8 @@ else:
     ServerSettings = Annotated[Any, scope_settings.AnyServer()]
     RoutesSettings = scope_settings.routes()
     KeepSettings = Annotated[Any, scope_settings.KeepOfKinds()]
-    ReplyTokenSettings = Annotated[
-        Any, scope_settings.KeyOf("email", "protocols.mail.compose.reply_token:ReplyTokenSettings")
-    ]
-    SubmissionSettings = Annotated[Any, scope_settings.KeyOf("email", "protocols.mail.submission:SubmissionSettings")]
+    ReplyTokenSettings = scope_settings.at_key("reply_tokens", "protocols.mail.compose.reply_token:ReplyTokenSettings")
+    SubmissionSettings = scope_settings.at_key("submission", "protocols.mail.submission:SubmissionSettings")
 
 ServerName = Annotated[str, Text(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", most=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"

@@ -54,6 +54,8 @@ PROTOCOLS: Mapping[str, str] = _OUR_PROTOCOLS | {
     protocol: name for name, kind in _OTHERS.items() for protocol in kind.protocols
 }
 """The scope type of the servers that have a name under ``protocol``, by that name."""
+KEYS: Mapping[str, str] = {key: name for name, ours in _OURS.items() for key in ours.keys}
+"""The scope type that a key of the file is about, beside servers and routes, by that key."""
 
 
 def _server(protocol: str) -> ServerKind:
@@ -73,5 +75,6 @@ def named(data: Mapping[str, Any]) -> frozenset[str]:
     protocols = {str(each.get("protocol")) if isinstance(each, dict) else "" for each in servers.values()}
     if not protocols <= PROTOCOLS.keys() or not routes.keys() <= {*KINDS}:
         return frozenset(KINDS)
-    ours = (name for name, row in _OURS.items() if protocols & {*row.also} or data.keys() & {*row.keys})
-    return frozenset({*map(PROTOCOLS.__getitem__, protocols), *routes, *ours, *_OTHERS})
+    also = (name for name, ours in _OURS.items() if protocols & {*ours.also})
+    keyed = (KEYS[key] for key in data.keys() & KEYS.keys())
+    return frozenset({*map(PROTOCOLS.__getitem__, protocols), *also, *routes, *keyed, *_OTHERS})
