@@ -3,7 +3,7 @@
 Each says what pydantic-core has to check. pydantic finds that too, for the JSON Schema and the reference.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -51,6 +51,10 @@ class ByKey:
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> dict[str, Any]:
         members = get_args(source) if get_origin(source) in (Union, UnionType) else (source,)
+        return self.of(members, handler)
+
+    def of(self, members: Iterable[Any], handler: Any) -> dict[str, Any]:
+        """Return the schema of a union of ``members``, each of which may be a union itself."""
         choices = {name: handler.generate_schema(each) for each in members for name in names_in(each, self.key)}
         return {"type": "tagged-union", "choices": choices, "discriminator": self.key}
 

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, make_dataclass
 from functools import cache
 from types import NoneType
-from typing import Annotated, Any, Union
+from typing import Annotated, Any
 
 from gateway.scopes.installed import KEYS, KINDS
 from gateway.scopes.kind import ScopeKind
@@ -38,10 +38,8 @@ class AnyServer:
     """A server's settings, for all protocols."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> Any:
-        settings = tuple(
-            server.settings for name in KINDS if name in _looked_at.get() for server in KINDS[name].servers
-        )
-        return handler.generate_schema(Annotated[Union[*settings], ByKey("protocol")])
+        kinds = [KINDS[name] for name in KINDS if name in _looked_at.get()]
+        return ByKey("protocol").of((server.settings for kind in kinds for server in kind.servers), handler)
 
 
 @dataclass(frozen=True)
