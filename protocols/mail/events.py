@@ -40,7 +40,7 @@ def accept(event: Event) -> EmailAcceptEvent:
 def reject(event: Event) -> EmailRejectEvent:
     code = event.get("code", 550)
     if not isinstance(code, int) or not 500 <= code <= 599:
-        raise wrong(event, "code", "an integer from 500 to 599, SMTP's refusals; email.defer asks for another try")
+        raise wrong(event, "code", "an integer from 500 to 599, SMTP's refusals; defer asks for another try")
     clean: EmailRejectEvent = {"type": "email.reject", "code": int(code), "reason": one_line(event, "reason")}
     return _for_some(event, clean)
 

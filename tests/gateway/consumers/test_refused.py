@@ -1,5 +1,6 @@
 """A helper that is called at the wrong time, or with a wrong value, says so in its own words."""
 
+import re
 from typing import Any
 
 import pytest
@@ -44,6 +45,9 @@ CASES: list[tuple[str, list[Any], str, list[tuple[Any, ...]], str]] = [
     ("SMS", [RECEIPT], "status", [("reply", "x")], "reply: a delivery receipt cannot be answered; to write to its"),
 ]
 
+_EVENT = re.compile(r"\b(?:http|websocket|mqtt|email|sms)\.[a-z]")
+"""The name of an event, which nobody knows who calls a helper."""
+
 
 def consumer(base: Any, name: str, calls: list[tuple[Any, ...]]) -> Any:
     """Return a class with one method, which makes ``calls``."""
@@ -76,6 +80,7 @@ async def test_a_helper_speaks_of_itself(
         error = await KINDS[given["type"]].replayed(app, given, events).run()
     assert type(error) is LocalProtocolError
     assert str(error).startswith(said)
+    assert not _EVENT.search(str(error))
 
 
 async def test_raw_events_are_spoken_of_as_they_are() -> None:

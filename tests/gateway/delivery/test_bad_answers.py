@@ -217,7 +217,7 @@ async def test_a_verdict_of_an_older_version_that_cannot_be_given_is_a_dead_lett
     [dead] = await store.dead()
     assert dead.error == (
         "its handler's answer is not valid: email.reject: code is 250; write an integer from 500 to 599, "
-        "SMTP's refusals; email.defer asks for another try"
+        "SMTP's refusals; defer asks for another try"
     )
     assert [record.levelno for record in caplog.records if "dead letters" in record.message] == [logging.ERROR]
 
