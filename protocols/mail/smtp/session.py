@@ -389,6 +389,9 @@ class SMTPSession(Connection):
             incoming.came()
             return behind
 
+        if self.loop.time() >= incoming.deadline:  # a timer has no turn while each chunk comes with its command
+            self._too_slow()
+            raise asyncio.CancelledError
         timer = self.loop.call_at(incoming.deadline, self._too_slow)
         try:
             if not content.ended:

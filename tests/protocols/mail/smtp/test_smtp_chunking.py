@@ -81,6 +81,16 @@ async def test_a_chunk_that_never_comes_is_not_waited_for(caplog: pytest.LogCapt
         assert server.buffered.used == 0
 
 
+async def test_small_chunks_for_ever_are_dropped() -> None:
+    async with serving(Inbox(), data_timeout=0.1) as server, peer_of(server) as peer:
+        await peer.ask(ENVELOPE)
+        while (answer := await peer.ask(chunk(b"xx"))).startswith("250 "):
+            pass
+        assert answer.startswith("421 4.4.2 ")
+        assert await peer.over()
+        assert server.buffered.used == 0
+
+
 async def test_chunks_that_wait_for_their_last_take_memory_until_the_sender_leaves() -> None:
     async with serving(Inbox()) as server:
         async with peer_of(server) as peer:
