@@ -40,7 +40,9 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 20, "TCP_KEEPCNT": 3, "TCP_US
 """TCP keep-alive: a peer that has vanished is noticed within two minutes, also in IDLE."""
 
 
-_MESSAGE = re.compile(rb"\* (\d+ FETCH \([^\r\n{]*\{(\d{1,10})\})\r\n")
+_MESSAGE = re.compile(rb"\* (\d{1,20} FETCH \([^\r\n{]*+\{(\d{1,10})\})\r\n")
+_LONGEST_BEGUN = 4096
+"""Octets of a line that has begun with which we look for a message. A longer one would be read anew at each piece."""
 
 
 class _Fetch(FetchCommand):  # type: ignore[misc]  # the library has no types
@@ -216,6 +218,8 @@ class RepairedProtocol(IMAP4ClientProtocol):  # type: ignore[misc]  # the librar
             data = data[end:]
             if self.current_command is not None:
                 return data
+        if len(self.incomplete_line) > _LONGEST_BEGUN:
+            return data
         data, self.incomplete_line = self.incomplete_line + data, b""
         return fetch.take(data)
 

@@ -36,6 +36,7 @@ ANSWER = b"".join(
         b"* 9 FETCH (UID 9 BODY[] {6}\r\nlast\r\n)\r\n",
     ]
 )
+LONG = b"* 1 FETCH (FLAGS (%b) UID 1 BODY[] {5}\r\nhello)\r\n" % (b" ".join(b"flag%d" % each for each in range(2000)))
 
 
 class Server:
@@ -83,6 +84,13 @@ async def test_an_answer_in_two_pieces(server: Server) -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 50, 10_000])
 async def test_an_answer_in_small_pieces(server: Server, size: int) -> None:
     assert await server.fetched(ANSWER[at : at + size] for at in range(0, len(ANSWER), size)) == MESSAGES
+
+
+@pytest.mark.parametrize("size", [7, 4000, 100_000])
+async def test_a_message_with_many_flags(server: Server, size: int) -> None:
+    answer = LONG + ANSWER[ANSWER.index(b"* 2") :]
+    pieces = (answer[at : at + size] for at in range(0, len(answer), size))
+    assert await server.fetched(pieces) == {**MESSAGES, 1: b"hello"}
 
 
 async def test_a_message_in_many_pieces_takes_no_time_for_each(server: Server) -> None:
