@@ -161,7 +161,7 @@ class Writer:
             untold = self._tell_early(batch)
             if untold:
                 database.sync()
-            self._note_success(batch)
+            self._note_success(untold)
         except Exception as error:
             if isinstance(error, sqlite3.Error | StoreUnavailable) and not isinstance(error, _OWN_FAULT):
                 database = self._unavailable(database, untold, error)
@@ -185,8 +185,8 @@ class Writer:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._resolve, jobs)
 
-    def _note_success(self, batch: list[Job]) -> None:
-        if self._trouble and not all(job.reads for job in batch):  # a full disk can be read
+    def _note_success(self, jobs: list[Job]) -> None:
+        if self._trouble and not all(job.reads for job in jobs):  # a full disk can be read
             logger.info("the store works again")
             self._trouble = ""
 

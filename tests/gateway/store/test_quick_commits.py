@@ -129,8 +129,10 @@ async def test_what_is_told_survives_a_power_cut(path: Path, tmp_path: Path, mon
 
 
 async def test_a_log_that_cannot_be_synced_is_emptied_before_anything_is_acknowledged(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "gateway.store")
+
     def broken(fd: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -145,9 +147,12 @@ async def test_a_log_that_cannot_be_synced_is_emptied_before_anything_is_acknowl
             patch.setattr(connection, "_sync", broken)
             with pytest.raises(StoreUnavailable, match="another process reads it"):
                 await store.settle(first, result=b"accepted")
+        await claimed(store, "third")  # it waits for no disk, and does not show that the store works again
         with pytest.raises(StoreUnavailable, match="another process reads it"):  # though a sync would now succeed
             await store.settle(second, result=b"accepted")
     await store.settle(second, result=b"accepted")
+    said = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert said[1:] == ["the store is unavailable", "the store works again"]
     assert path.with_name("gateway.db-wal").stat().st_size == 0
     assert (await claimed(store, "first")).state is ClaimState.DONE
     await store.close()
