@@ -1,8 +1,8 @@
 """Names of secrets: of keys, header fields and parameters, in gateway.yaml and in what arrives."""
 
 WITHIN = (
-    "authorization|cookie|passw|passphrase|pwd|secret|token|signature|credential|authentication_data|jwt"
-    "|(?:api|access|auth|private|signing)[-_]?key|session[-_]?(?:id|key)"
+    "authorization|bearer|cookie|passw|passcode|passphrase|pwd|secret|token|signature|credential|authentication_data|jwt"
+    "|(?:api|access|auth|private|signing|subscription)[-_]?key|sess(?:ion)?[-_]?(?:id|key)"
 )
 """Parts of names, as a regular expression: ``new_password``, ``X-Api-Key``."""
 WORDS = "auth|cvc|cvv|hmac|mfa|otp|pass|pin|sig|totp"
