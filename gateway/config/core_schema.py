@@ -1,10 +1,11 @@
 """Composes what pydantic-core checks of settings, which are dataclasses of plain types.
 
 pydantic composes the same, and imports a great deal for it; its JSON Schema and the reference are made when they are
-asked for. A type of another kind, as a scope type of another distribution may have, is left to pydantic.
+asked for. A type of another kind, as a scope type of another distribution may have, is left to pydantic, and so is a
+dataclass that says something to pydantic itself: a default that is its ``Field(ge=1)``, a validator.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -94,7 +95,21 @@ _COMPOSED: Mapping[Any, Callable[[tuple[Any, ...]], CoreSchema | None]] = {
 
 
 def _is_settings(type_: Any) -> bool:
-    return is_dataclass(type_) and is_settings_config(getattr(type_, "__pydantic_config__", None))
+    is_ours = is_dataclass(type_) and is_settings_config(getattr(type_, "__pydantic_config__", None))
+    return is_ours and not any(map(_is_pydantics, _parts(type_)))
+
+
+def _parts(type_: Any) -> Iterator[Any]:
+    """Yield what the classes of ``type_`` have, and the marks of their fields."""
+    for each in type_.__mro__:
+        yield from vars(each).values()
+    for hint in get_type_hints(type_, include_extras=True).values():
+        yield from getattr(hint, "__metadata__", ())
+
+
+def _is_pydantics(part: Any) -> bool:
+    """Whether ``part`` says something to pydantic alone: ``Field(ge=1)``, a validator."""
+    return type(part).__module__.partition(".")[0] in ("pydantic", "pydantic_core")
 
 
 def _dataclass(type_: Any) -> CoreSchema:

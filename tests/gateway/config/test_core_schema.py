@@ -5,7 +5,7 @@ from datetime import date
 from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, field_validator
 from pydantic_core import SchemaValidator, ValidationError
 
 from gateway.config.core_schema import core_schema
@@ -62,7 +62,23 @@ class Dated:
     pages: Annotated[int, Field(ge=1)] = 1
 
 
-Either = Annotated[dict[str, Annotated[Plain | Dated, ByKey("kind")]], NotEmpty()]
+@dataclass(frozen=True)
+class Marked:
+    """It says things to pydantic that only pydantic knows."""
+
+    __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
+
+    kind: Literal["marked"]
+    pages: int = Field(default=5, ge=4)
+    colour: Annotated[str, Field(alias="color")] = "red"
+
+    @field_validator("colour")
+    @classmethod
+    def check_colour(cls, colour: str) -> str:
+        return colour.lower()
+
+
+Either = Annotated[dict[str, Annotated[Plain | Dated | Marked, ByKey("kind")]], NotEmpty()]
 
 
 @pytest.mark.parametrize(
@@ -75,6 +91,8 @@ Either = Annotated[dict[str, Annotated[Plain | Dated, ByKey("kind")]], NotEmpty(
         {"a": {"kind": "plain", "size": 1}},
         {"a": {"kind": "dated", "since": "yesterday"}},
         {"a": {"kind": "dated", "since": "2026-01-02", "pages": 0}},
+        {"a": {"kind": "marked", "pages": 3}},
+        {"a": {"kind": "marked", "colour": "red"}},
     ],
 )
 def test_types_of_others_are_checked_by_pydantic(wrong: Any) -> None:
@@ -85,3 +103,10 @@ def test_types_of_others_are_checked_by_pydantic(wrong: Any) -> None:
         validator.validate_python(wrong)
     with pytest.raises(ValidationError):
         TypeAdapter(Either).validate_python(wrong)
+
+
+def test_what_is_said_to_pydantic_holds() -> None:
+    marked = {"a": {"kind": "marked", "color": "GREEN"}, "b": {"kind": "marked"}}
+    made = SchemaValidator(core_schema(Either)).validate_python(marked)
+    assert made == TypeAdapter(Either).validate_python(marked)
+    assert (made["a"].colour, made["b"].pages) == ("green", 5)
