@@ -21,8 +21,6 @@ from protocols.net.wrong_protocol import describe_wrong_protocol
 
 logger = logging.getLogger(__name__)
 
-READ = 1024**2
-"""Bytes of one read: more than the stream's buffer holds, so one read empties it."""
 LINGER = 2.0
 """Seconds that a peer has to read the last answer."""
 IDLE = 100
@@ -273,11 +271,11 @@ class Connection(SMTP):
     async def receive(self, take: Take) -> None:
         """Pass on what comes until ``take`` returns what is behind the message. It comes straight from the transport,
         because the stream would copy it twice."""
-        buffer = self._unread()
-        if buffer:  # it came together with the command
-            behind = take(await self._reader.read(READ))
+        came = bytes(self._unread())
+        if came:  # together with the command
+            behind = take(came)
+            await self._reader.readexactly(len(came) - len(behind or b""))  # what is behind stays where it is
             if behind is not None:
-                buffer += behind
                 return
         if self._reader.at_eof():
             raise asyncio.CancelledError  # the sender hung up; this is how aiosmtpd ends a session

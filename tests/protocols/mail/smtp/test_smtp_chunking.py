@@ -31,6 +31,18 @@ async def test_a_message_in_chunks_all_sent_together() -> None:
     assert app.content() == b"A: 1\r\n\r\n.\r\n..\r\nQUIT\r\nend\r\n"
 
 
+@pytest.mark.parametrize("size", [997, 40_000])
+async def test_a_large_message_in_small_chunks_all_sent_together(size: int) -> None:
+    app = Inbox()
+    content = b"".join(b"%d\r\n" % number for number in range(400_000))
+    pieces = [content[at : at + size] for at in range(0, len(content), size)]
+    async with serving(app) as server, peer_of(server) as peer:
+        await peer.ask(HELLO)
+        sent = MAIL + b"".join(map(chunk, pieces)) + chunk(b"", last=True)
+        assert set(await replies(peer, sent, 2 + len(pieces) + 1)) == {"250"}
+    assert app.content() == content
+
+
 async def test_line_ends_are_repaired_also_between_chunks_and_at_the_end() -> None:
     app = Inbox()
     async with serving(app) as server, peer_of(server) as peer:
