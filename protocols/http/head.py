@@ -50,7 +50,9 @@ def _encode(headers: Headers) -> tuple[bytes, int | None, bool]:
             fields += line
         elif ours == b"content-length":
             if length is not None and length != said:
-                raise LocalProtocolError(f"content-length {value!r} contradicts the one before it")
+                raise LocalProtocolError(
+                    f"content-length is {length}, and {said} as well; leave it out, or write the length"
+                )
             length = said
         elif ours == b"connection":
             close = close or b"close" in value.lower()
@@ -69,7 +71,8 @@ def _line(name: bytes, value: bytes) -> tuple[bytes, bytes | None, int | None]:
     name = name.lower()  # ASGI requires lower case; not every middleware keeps to it
     line = b"%b: %b\r\n" % (name, value)
     if _FIELD.fullmatch(line) is None:
-        raise LocalProtocolError("a header's name is not a token, or its value has a control character (RFC 9110, 5.5)")
+        field = repr(name.decode("latin-1"))
+        raise LocalProtocolError(f"the header {field}: its name is not a token, or its value has a control character")
     return line, name if name in _OURS else None, _length(value) if name == b"content-length" else None
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from protocols.asgi import SMSAcceptEvent, SMSDeferEvent, SMSRejectEvent, SMSSendEvent
 from protocols.errors import LocalProtocolError
-from protocols.events import Event, one_line, retry_after, utf8, wrong
+from protocols.events import Event, one_line, retry_after, shown, utf8, wrong
 
 _VERDICTS = {"sms.accept": "accepted", "sms.reject": "rejected", "sms.defer": "deferred"}
 TEXT = {"open": {"sms.send": "open", **_VERDICTS}, "accepted": {"sms.send": "accepted"}}
@@ -60,13 +60,18 @@ def _media(event: Event) -> list[str]:
     given = event.get("media")
     if given is None:
         return []
-    if not isinstance(given, list | tuple) or not all(isinstance(url, str) and _is_url(url) for url in given):
+    if not isinstance(given, list | tuple):
         raise wrong(event, "media", "a list of URLs")
+    for each in given:
+        if not _is_url(each):
+            raise LocalProtocolError(
+                f"sms.send: media has {shown(each)}; write URLs, such as https://example.org/a.png"
+            )
     return [str(url) for url in given]
 
 
-def _is_url(url: str) -> bool:
-    return url != "" and url.isprintable() and " " not in url
+def _is_url(url: object) -> bool:
+    return isinstance(url, str) and url != "" and url.isprintable() and " " not in url
 
 
 def _address(event: Event, key: str) -> str:

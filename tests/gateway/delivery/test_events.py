@@ -337,7 +337,7 @@ BLANK = [" \n\x00", "\u00a0\u200b", "\u2066\u2069", "\ufeff\ufffe", "\u2028"]
         (lambda text: text.reply(7), "text is an int; write text"),
         (lambda text: text.reply("half \ud83d"), "lone surrogates"),
         (lambda text: text.reply("hi", "http://x/y.png"), "media is a str; write a list of URLs"),
-        (lambda text: text.reply("hi", ["http://x/a b"]), "media is a list; write a list of URLs"),
+        (lambda text: text.reply("hi", ["http://x/a b"]), "media has 'http://x/a b'; write URLs"),
         (lambda text: text.reject(["no"]), "reason is a list"),
         (lambda text: text.perform(text._emit({"type": "sms.send", "text": "x", "to": 7})), "to is 7"),
         (lambda text: text.perform(text._emit({"type": "sms.send", "text": "x", "to": "a\r\nb"})), "to is"),

@@ -31,7 +31,12 @@ def head(*headers: Any) -> dict[str, Any]:
         ([], {**START, "status": None}, "status is None"),
         ([], {"type": "http.response.start"}, "needs the key 'status'"),
         ([], head((b"x-a", b"b\r\nset-cookie: c")), "control character"),
-        ([], head((b"x a", b"b")), "is not a token"),
+        ([], head((b"x a", b"b")), "the header 'x a': its name is not a token"),
+        (
+            [],
+            head((b"content-length", b"5"), (b"content-length", b"3")),
+            "content-length is 5, and 3 as well; leave it",
+        ),
         ([], head(("x-a", "b")), "pairs, both of them bytes"),
         ([], head((b"x-a", b"b", b"c")), "pairs, both of them bytes"),
         ([], head(b"ab"), "pairs, both of them bytes"),
