@@ -180,8 +180,8 @@ class AppRun:
         return self.error
 
     def forget_error(self) -> None:
-        """Let go of the error, whoever called :meth:`run` has it. Its traceback holds the variables of the handler, and
-        so this run: in a circle, the message would stay in memory until the garbage collector comes."""
+        """Let go of the error, which :meth:`run` has returned. Its traceback holds the variables of the handler, and so
+        this run: in a circle, the message would stay in memory until the garbage collector comes."""
         self.error = None
 
     def skip(self) -> None:

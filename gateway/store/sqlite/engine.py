@@ -52,8 +52,9 @@ class SQLiteEngine:
         yield self._version_fault()
 
     def _files(self) -> Iterator[Path]:
+        file = self.path.resolve()
         for suffix in ("", "-wal", "-shm"):
-            yield self.path.with_name(self.path.name + suffix)
+            yield file.with_name(file.name + suffix)
         for name in SHARED_LOCKS:
             yield lock_path(self.path, name)
 

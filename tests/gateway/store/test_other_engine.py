@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import typer
 
 from gateway.cli.store.session import with_store
 from gateway.config.loader import load
@@ -70,7 +69,7 @@ def test_check_says_what_the_engine_says(file: str, monkeypatch: pytest.MonkeyPa
 def test_commands_call_it_as_it_calls_itself(
     file: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(typer.Exit):
+    with pytest.raises(SystemExit):
         with_store(file, counts)
     assert capsys.readouterr().err == "there is no store yet at mail on db.example.org: no message was kept\n"
     monkeypatch.setattr(Elsewhere, "there", True)

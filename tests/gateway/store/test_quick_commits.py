@@ -206,6 +206,16 @@ async def test_the_log_of_a_file_behind_a_symbolic_link_is_synced(
     await store.close()
 
 
+async def test_who_comes_by_a_symbolic_link_meets_the_others(path: Path, linked: Path) -> None:
+    by_link, by_name = SQLiteStore(path), SQLiteStore(linked)
+    await by_link.open()
+    await claimed(by_link, "key")
+    await by_name.open()
+    assert (await claimed(by_name, "key")).state is ClaimState.BUSY
+    await by_name.close()
+    await by_link.close()
+
+
 CLAIMS = """
 import asyncio, os, signal, sys
 from gateway.store.sqlite import SQLiteStore

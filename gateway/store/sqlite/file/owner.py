@@ -56,6 +56,7 @@ def is_alive(database: Path, owner: str) -> bool:
 
 def others_alive(database: Path, owner: str) -> bool:
     """Whether an owner other than ``owner`` has the database open."""
+    database = database.resolve()
     prefix, suffix = f"{database.name}.", ".lock"
     ids = [path.name[len(prefix) : -len(suffix)] for path in database.parent.glob(f"{prefix}*{suffix}")]
     alive = [each for each in ids if each not in (owner, *SHARED_LOCKS) and is_alive(database, each)]
@@ -105,6 +106,8 @@ def _shared_lock(database: Path, name: str) -> int:
 
 
 def lock_path(database: Path, owner: str) -> Path:
+    """It is beside the file itself: who comes by a symbolic link finds the same locks."""
+    database = database.resolve()
     return database.with_name(f"{database.name}.{owner}.lock")
 
 
