@@ -206,6 +206,22 @@ async def test_the_log_of_a_file_behind_a_symbolic_link_is_synced(
     await store.close()
 
 
+async def test_a_file_system_without_shared_memory_has_a_journal_that_syncs_by_itself(
+    path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite keeps the journal that it has where it cannot have a write-ahead log."""
+    monkeypatch.setattr(connection, "_SETTINGS", [each for each in connection._SETTINGS if "WAL" not in each])
+    opened = FairConnection(path)
+    assert opened.execute("PRAGMA synchronous").fetchone() == (2,)
+    opened.close()
+    store = SQLiteStore(path)
+    await store.open()
+    await store.settle(await claimed(store, "key"), result=b"accepted")
+    assert (await claimed(store, "key")).state is ClaimState.DONE
+    assert caplog.text == ""
+    await store.close()
+
+
 async def test_who_comes_by_a_symbolic_link_meets_the_others(path: Path, linked: Path) -> None:
     by_link, by_name = SQLiteStore(path), SQLiteStore(linked)
     await by_link.open()

@@ -61,6 +61,9 @@ class FairConnection(sqlite3.Connection):
         try:
             for setting in _SETTINGS:
                 self.execute(f"PRAGMA {setting}")
+            self._has_log = self.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            if not self._has_log:  # as on some network file systems: each commit syncs by itself there
+                self.execute("PRAGMA synchronous = FULL")
         except sqlite3.Error:
             self.close()
             raise
@@ -90,6 +93,8 @@ class FairConnection(sqlite3.Connection):
         A commit is what SQLite has appended to its write-ahead log, or has moved from there into the database by a
         checkpoint, which syncs both files. So a sync of the log as it is now is all that synchronous=FULL would add.
         """
+        if not self._has_log:
+            return
         try:
             if not self._is_torn:
                 self._sync_log()
