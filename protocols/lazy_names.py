@@ -41,11 +41,12 @@ class LazyMapping(Mapping[str, T]):
         self._made = {**made}
 
     def __getitem__(self, name: str) -> T:
-        if name not in self._made:
+        try:
+            return self._made[name]  # each message on a route with a policy asks
+        except KeyError:
             if name not in self._names:
-                raise KeyError(name)
-            self._made[name] = self._make(name)
-        return self._made[name]
+                raise
+            return self._made.setdefault(name, self._make(name))
 
     def __setitem__(self, name: str, value: T) -> None:
         self._made[name] = value
