@@ -52,7 +52,7 @@ class SQLiteEngine:
         yield self._version_fault()
 
     def _files(self) -> Iterator[Path]:
-        file = self.path.resolve()
+        file = self.path.resolve() if self.path.is_symlink() else self.path  # messages name it as it is written
         for suffix in ("", "-wal", "-shm"):
             yield file.with_name(file.name + suffix)
         for name in SHARED_LOCKS:
