@@ -78,11 +78,11 @@ def cpu(pid: int) -> float:
     """Return the seconds of CPU that a process and its children, also former ones, have taken: in the program, and in
     the system for it (proc_pid_stat(5))."""
     process = Path(f"/proc/{pid}")
-    children = [int(each) for path in process.glob("task/*/children") for each in path.read_text().split()]
-    of_children = sum(map(cpu, children))
     try:
+        children = [int(each) for path in process.glob("task/*/children") for each in path.read_text().split()]
+        of_children = sum(map(cpu, children))
         fields = (process / "stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:  # it has ended just now: its parent, which is read after it, has its time
+    except (FileNotFoundError, ProcessLookupError):  # it has ended: its parent, which is read after it, has its time
         return 0.0
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK") + of_children
 
