@@ -39,7 +39,10 @@ class Channel:
         return self._end.fileno()
 
     def send(self, message: Message, sockets: list[socket.socket] | None = None) -> None:
-        """Send ``message``, with copies of ``sockets``. It is lost if the other process has ended."""
+        """Send ``message``, with copies of ``sockets``. It is lost if the other process has ended, or this end is
+        closed, because that is known already."""
+        if self.descriptor < 0:
+            return
         rights = array.array("i", [each.fileno() for each in sockets or ()])
         carried = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)] if rights else []
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):

@@ -49,21 +49,27 @@ class Version:
         It begins with the signals blocked that a terminal sends to every process: while it waits it has nothing to say.
         """
         ours, theirs = socket.socketpair()
-        channels = [theirs.fileno(), *([predecessor.descriptor] if predecessor is not None else [])]
+        before = [predecessor.descriptor] if predecessor is not None and not predecessor.has_ended else []
+        channels = [theirs.fileno(), *before]
         environment = os.environ | {ENVIRONMENT: " ".join(map(str, channels))}
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
                     sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *_passed()]
                 )
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
         return cls(process, ours, tell)
 
     @property
     def descriptor(self) -> int:
         return self._channel.descriptor
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether its process has ended; the supervisor may still have to hear of it."""
+        return self.descriptor < 0
 
     def prepare(self, modules: Sequence[str]) -> None:
         """Let it import ``modules``, while it waits."""

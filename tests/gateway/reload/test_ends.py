@@ -101,5 +101,6 @@ def test_no_module_that_takes_long_holds_up_the_end(start: Start) -> None:
     run.write("ended_handlers.py", 'import time\nprint("HANGING", flush=True)\ntime.sleep(3600)\n')
     run.says("HANGING")
     run.process.terminate()
-    assert run.process.wait(20) == 0
+    code = run.process.wait(20)
+    assert code == 0, run.said()
     assert run.group() == []
