@@ -19,7 +19,7 @@ def name_for_children(file: str) -> None:
 
 
 def looked_at() -> str:
-    """Say where a file is looked for that nobody has given, and what is found there."""
+    """Name the places where the file is looked for if no path is given, with what each holds now."""
     setting = (_setting() or "not set") if _settings() else "Django is not set up here"
     return f"${NAME} ({os.environ.get(NAME) or 'not set'}), {NAME} of Django's settings ({setting}), ./{DEFAULT_FILE}"
 

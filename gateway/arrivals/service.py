@@ -47,7 +47,7 @@ class Arrivals:
         return lambda: self._set([each for each in self._listeners if each is not listener])
 
     def close(self) -> None:
-        """Call nobody any more: the gateway has ended."""
+        """Remove all listeners, because the gateway has ended."""
         self._set([])
 
     def _set(self, listeners: list[tuple[Callback, bool]]) -> None:
@@ -120,8 +120,8 @@ class _Runs:
         return self._watches[run]
 
     def _new(self, run: AppRun) -> Watch | None:
-        """Return a new watch. Return None if nobody listens, for a lifespan, and for an attempt at a message, which is
-        observed elsewhere."""
+        """Return a new watch. Return None if there is no listener, if the scope is a lifespan, or if the run is an
+        attempt at a stored message: the deliveries report those."""
         scope: Any = run.scope
         kind, here = scope_kinds().get(scope["type"]), arrivals.get()
         if kind is None or here not in self._watched or "delivery" in (scope.get("extensions") or ()):

@@ -69,7 +69,7 @@ def layer_event(type: str) -> Callable[[F], F]:
 
 @contextlib.contextmanager
 def logged_disconnect(scope: Any) -> Iterator[None]:
-    """Log what the method for the disconnect raises within the block: its run is over, and nobody else hears of it."""
+    """Log an error that the disconnect method raises in the block. The run is over, so it has no other way out."""
     try:
         yield
     except (StopConsumer, Disconnected):
@@ -101,7 +101,7 @@ class Consumer(Generic[R]):
     states: ClassVar[States] = {}
     """What helpers say that are called at the wrong time."""
     instead: ClassVar[Mapping[str, Asked]] = {}
-    """By event type, what a method can call in place of returning a value, which nobody gets."""
+    """By event type, the call that replaces a returned value, because returned values are ignored."""
     _told_returned: ClassVar[set[str]] = set()
     """Types of the events whose methods have returned a value, which is told once for each class."""
     _ends: ClassVar[frozenset[str]] = frozenset(DISCONNECTS)

@@ -1,4 +1,4 @@
-"""Tells of a method that returns something: nobody gets it. ``return "thanks"`` may mean ``self.reply("thanks")``."""
+"""Warns of a method that returns a value, which is ignored. ``return "thanks"`` may mean ``self.reply("thanks")``."""
 
 import logging
 import re
@@ -20,5 +20,5 @@ def tell_returned(scope: Scope, method: str, result: Any, instead: str) -> None:
 
 
 def is_message_id(result: Any) -> bool:
-    """Whether it is what helpers of mail return, so that ``return self.reply("thanks")`` is no mistake."""
+    """Whether it is a Message-ID. The mail helpers return one, so ``return self.reply("thanks")`` is not a mistake."""
     return isinstance(result, str) and _MESSAGE_ID.fullmatch(result) is not None

@@ -1,7 +1,7 @@
 """Tells of a method that has returned and left its peer waiting: ``accept``, an acknowledgement, a response is missing.
 
-A timer is needed only if the answer is missing when the method returns. What is answered later, by a task say, is
-never told of if that takes less than `PATIENCE`.
+A timer starts only if the answer is missing when the method returns. An answer that comes within `PATIENCE` after that,
+from a task for instance, causes no warning.
 """
 
 import asyncio

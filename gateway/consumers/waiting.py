@@ -1,5 +1,5 @@
-"""Tells of an application that is no consumer and leaves its peer waiting: it waits for the next event, and has not
-answered the first. A consumer of ours tells of its method itself; see :mod:`gateway.consumers.unanswered`."""
+"""Warns of a plain ASGI application that leaves its peer waiting: it waits for the next event and has not answered the
+first. Consumers have a warning of their own, which names the method; see :mod:`gateway.consumers.unanswered`."""
 
 import asyncio
 import logging

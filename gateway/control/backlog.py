@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Backlog(Generic[T]):
-    """Keeps items until they are taken. An item for which there is no room is dropped and counted."""
+    """Keeps items until they are taken. When it is full, it drops further items and counts them."""
 
     def __init__(self, room: int) -> None:
         self.room = room

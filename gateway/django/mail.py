@@ -72,8 +72,8 @@ def _event(message: EmailMessage) -> EmailSendEvent:
 
 
 def default_from() -> str:
-    """Return the project's ``DEFAULT_FROM_EMAIL``, or nothing if the project has not set it: nobody gets an answer to
-    Django's own default."""
+    """Return the project's ``DEFAULT_FROM_EMAIL``, or "" if the project has not set it: replies to Django's own
+    default, webmaster@localhost, would be lost."""
     given = str(settings.DEFAULT_FROM_EMAIL) if settings.configured else ""
     return "" if given == global_settings.DEFAULT_FROM_EMAIL else given
 
