@@ -119,7 +119,10 @@ class Router:
     def find(self, scope: Any) -> tuple[Route, Captures] | None:
         """The first route that matches ``scope``, and what its pattern captured. None if a search takes too long:
         the routes after that one are for what it does not match, which nobody knows."""
-        for route in self.routes if self._index is None else self._candidates(self._index, scope):
+        return self._first(self.routes if self._index is None else self._candidates(self._index, scope), scope)
+
+    def _first(self, routes: Iterable[Route], scope: Any) -> tuple[Route, Captures] | None:
+        for route in routes:
             try:
                 captures = route.pattern.match(self.key(route.pattern, scope))
             except TookTooLong as stopped:

@@ -7,6 +7,13 @@ from typing import Any
 from gateway.routing.patterns import NO_CAPTURES, Captures, Condition, Pattern, Regex
 from protocols.mail.addresses import check_address, check_domain, unicode_form
 
+RESERVED = frozenset({"postmaster", "abuse"})
+"""Names of people who always get their mail (RFC 5321 4.5.1, RFC 2142 4)."""
+
+
+def is_reserved(address: str) -> bool:
+    return address.partition("@")[0].casefold() in RESERVED
+
 
 class MailKey(str):
     """What patterns look at: an address, and what is known beside it."""
@@ -110,8 +117,11 @@ class Domain(Pattern):
         return NO_CAPTURES if key.rpartition("@")[2].casefold() == self._key else None
 
     def covers(self, other: Pattern) -> bool:
+        """Not an address of the postmaster, whose route goes before one by domain."""
         pattern = whole(other)
-        return self == pattern or (isinstance(pattern, Address) and self.match(pattern.sample) is not None)
+        if not isinstance(pattern, Address):
+            return self == pattern
+        return not is_reserved(pattern.sample) and self.match(pattern.sample) is not None
 
     def __str__(self) -> str:
         return f"@{self.domain}"

@@ -10,13 +10,13 @@ from typing import Any
 from gateway.routing.patterns import NO_CAPTURES, Captures, Pattern
 from gateway.routing.router import PLAIN, Route, route
 from gateway.scopes.email.body import whole_body
+from gateway.scopes.email.patterns import is_reserved
 from gateway.scopes.email.stored import has_store, stored
 from protocols.asgi import EmailScope, Receive, Send, describe
 from protocols.mail import message as mail
 
 logger = logging.getLogger(__name__)
 
-NAMES = frozenset({"postmaster", "abuse"})
 _LONGEST_SUBJECT = 200
 """Characters of a subject in the log."""
 
@@ -25,7 +25,7 @@ class Reserved(Pattern):
     """postmaster and abuse at whatever domain, and postmaster alone."""
 
     def match(self, key: str) -> Captures | None:
-        return NO_CAPTURES if key.partition("@")[0].casefold() in NAMES else None
+        return NO_CAPTURES if is_reserved(key) else None
 
     def __str__(self) -> str:
         return "postmaster, abuse"

@@ -80,22 +80,27 @@ class EmailToRouter(_MailRouter):
     def find(self, scope: EmailScope, facts: Facts | None = None) -> tuple[Route, Captures] | None:
         """Find the route of the first recipient. Without ``facts`` the message is not here yet: then a route may take
         it whose conditions may be met."""
+        keyed, reserved = self._keyed(scope, facts), self._reserved(scope)
+        if reserved is None:
+            return super().find(keyed)
+        standing = (route for route in self.routes if self._stands(route, scope))
+        return self._first(standing, keyed) or (self._postmaster, reserved)
+
+    def _keyed(self, scope: EmailScope, facts: Facts | None) -> EmailScope:
+        """The scope whose recipient is the key of the routes, with what is known beside the address."""
         recipients, rcpt_to = scope.get("recipients"), scope["rcpt_to"]
         tag = recipients[0]["tag"] if recipients else None
-        if tag is not None or facts is not None:
-            address = rcpt_to[0] if rcpt_to else ""
-            key = mail_key(address, address if tag is None else without_tag(address, tag), facts)
-            found = super().find({**scope, "rcpt_to": [key]})
-        else:
-            found = super().find(scope)
-        return self._or_postmaster(scope, found)
+        if tag is None and facts is None:
+            return scope
+        address = rcpt_to[0] if rcpt_to else ""
+        key = mail_key(address, address if tag is None else without_tag(address, tag), facts)
+        return {**scope, "rcpt_to": [key]}
 
-    def _or_postmaster(self, scope: EmailScope, found: tuple[Route, Captures] | None) -> tuple[Route, Captures] | None:
-        """A mailbox is not asked: its owner gets all of it, whatever a header field says."""
+    def _reserved(self, scope: EmailScope) -> Captures | None:
+        """What the route for postmaster and abuse captures; None if this is not for them. A mailbox is not asked: its
+        owner gets all of it, whatever a header field says."""
         captures = self._postmaster.pattern.match(scope["rcpt_to"][0]) if scope["rcpt_to"] else None
-        if captures is None or scope["transport"] == "imap" or (found is not None and self._stands(found[0], scope)):
-            return found
-        return self._postmaster, captures
+        return None if captures is None or scope["transport"] == "imap" else captures
 
     def _stands(self, route: Route, scope: EmailScope) -> bool:
         """Whether a route that takes mail for a postmaster goes before ours. A relay takes it for users, because it may

@@ -12,6 +12,7 @@ from own_services import delivering
 from smtp_peer import serving
 
 from gateway import AsyncEmailConsumer, EmailToRouter, address, default, domain
+from gateway.cli.explain import explain
 from gateway.delivery.service import deliveries
 from gateway.store.sqlite import SQLiteStore
 from protocols.mail.submission import MaildirSubmission
@@ -87,6 +88,25 @@ async def test_who_is_named_gets_it_before_routes_for_everything(to: str, name: 
     async with serving(router) as server:
         assert await delivered(server, to) == {}
     assert seen == [name]
+
+
+@pytest.mark.parametrize("conditions", [{}, {"sender": "bob@example.net"}])
+async def test_a_route_by_address_gets_it_also_below_one_that_takes_everything_else(
+    conditions: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The route above takes the domain's mail, and leaves what is for the postmaster to those that come after it."""
+    seen = Seen()
+    routes = [
+        domain("example.org", seen.by("rest"), **conditions),
+        address("abuse@example.org", seen.by("own")),
+    ]
+    router = EmailToRouter(routes, postmaster=seen.by("boss"))
+    assert explain(router, "email:abuse@example.org", {}).pattern == "abuse@example.org"
+    async with serving(router) as server:
+        assert await delivered(server, "abuse@example.org") == {}
+        assert await delivered(server, "help@example.org") == {}
+    assert seen == ["own", "rest"]
+    assert not [record for record in caplog.records if "can never match" in record.getMessage()]
 
 
 async def test_a_mailbox_is_not_asked() -> None:
