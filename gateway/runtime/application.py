@@ -38,6 +38,8 @@ class ApplicationBuilder:
     diagnostics: list[Diagnostic] = field(default_factory=list)
     _targets: dict[str, Any] = field(default_factory=dict)
     """What each target names, or the TargetError that says why it cannot be imported."""
+    _failed: set[str] = field(default_factory=set)
+    """The modules whose failure has been reported."""
 
     def build(self) -> Application:
         """Return the application. Run it only if there are no diagnostics."""
@@ -132,10 +134,17 @@ class ApplicationBuilder:
         try:
             return self._django() if target == "django" else as_application(self._imported(target))
         except TargetError as error:
-            self._report(loc, str(error), error.trace)
+            self._report_target(loc, error)
         except ValueError as error:
             self._report(loc, f"{target!r}: {error}")
         return _unusable
+
+    def _report_target(self, loc: Loc, error: TargetError) -> None:
+        """Report a module that fails once, however many targets are in it: it is one mistake."""
+        if error.module not in self._failed:
+            self._report(loc, str(error), error.trace)
+        if error.module:
+            self._failed.add(error.module)
 
     def _imported(self, target: str) -> Any:
         """Import ``target`` once: a module that fails may be slow, and many routes may name it."""

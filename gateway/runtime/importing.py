@@ -20,11 +20,13 @@ _FRAMES = 5
 
 
 class TargetError(Exception):
-    """The target cannot be imported; the message is one sentence. ``trace``: where in the user's own code it failed."""
+    """The target cannot be imported; the message is one sentence. ``trace``: where in the user's own code it failed.
+    ``module``: what failed, if the mistake is in the code of a module and not in the target."""
 
-    def __init__(self, message: str, trace: Sequence[str] = ()) -> None:
+    def __init__(self, message: str, trace: Sequence[str] = (), module: str = "") -> None:
         super().__init__(message)
         self.trace = trace
+        self.module = module
 
 
 def import_target(target: str) -> Any:
@@ -77,7 +79,7 @@ def _import(name: str, target: str) -> ModuleType:
 
 def _failed(name: str, target: str, error: BaseException) -> TargetError:
     sentence = f"{target!r}: importing {name!r} failed{place_of(error)}: {describe_error(error)}"
-    return TargetError(sentence, source_lines(error))
+    return TargetError(sentence, source_lines(error), name)
 
 
 def source_lines(error: BaseException) -> list[str]:
