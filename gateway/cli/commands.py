@@ -26,6 +26,7 @@ COMMANDS = {
     "schema": "gateway.cli.schema:schema",
     "show": "gateway.cli.store.show:show",
     "waiting": "gateway.cli.store.waiting:waiting",
+    "status": "gateway.cli.status:status",
     "tail": "gateway.cli.tail:tail",
     "record": "gateway.cli.record:record",
     "replay": "gateway.cli.replay:replay",

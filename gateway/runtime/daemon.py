@@ -7,7 +7,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from gateway.control.commands import commands
+from gateway.console.here import Here
+from gateway.console.socket import Commands
 from gateway.control.place import places
 from gateway.control.recent import Recent
 from gateway.control.server import ControlServer
@@ -48,7 +49,7 @@ class Daemon:
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
         self._recent = Recent()
-        self._control = ControlServer(_place(gateway), commands(self._recent))
+        self._control = ControlServer(_place(gateway), Commands(Here(lambda: self._running.gateway, self._recent)))
 
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""

@@ -10,9 +10,9 @@ from own_services import delivering
 from told_arrivals import FACTS, arrival, serving
 from waiting import until
 
+from gateway.console.operations.arrivals import UNREAD_ARRIVALS, UNREAD_CONTENT
 from gateway.control import place, server
 from gateway.control.client import ControlError, Conversation, ring
-from gateway.control.commands import UNREAD_ARRIVALS, UNREAD_CONTENT
 from gateway.control.recent import MOST, Recent
 from gateway.store import engine_of
 from protocols.app_run import observed
@@ -104,8 +104,9 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
     ("request_", "words"),
     [
         ({"type": "mail"}, "there is no scope type 'mail'; there are email, http, "),
-        ({"type": ["mail"]}, "there is no scope type"),
-        ({"last": "2"}, "last: write a number"),
+        ({"type": ["mail"]}, "type: write a text"),
+        ({"least": 2}, "there is no parameter 'least'; there are last, follow, type, route"),
+        ({"last": "2"}, "last: write a whole number from 0 to 1000"),
     ],
 )
 async def test_what_cannot_be_told(tmp_path: Path, request_: dict[str, Any], words: str) -> None:

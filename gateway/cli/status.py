@@ -1,0 +1,79 @@
+"""`gateway status`: how the running gateway is."""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from gateway.cli.options import AsJSON, File
+from gateway.cli.running import control_places
+from gateway.cli.terminal import fail, print_json, print_text
+from gateway.config.diagnostics import count
+from gateway.control.client import Answer, ControlError, Conversation
+from gateway.runtime.banner import columns
+
+_SIZES = ((1024**3, "GiB"), (1024**2, "MiB"), (1024, "KiB"))
+_AGES = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+ANSWER = 10.0
+"""Seconds in which a gateway answers; one whose event loop is blocked does not."""
+
+
+def status(config: File = None, as_json: AsJSON = False) -> None:
+    """Show how the running gateway is: version, uptime, memory, its servers and its store.
+
+    Exit code 1 if no gateway runs with this file, or if one is not ready.
+
+    Example: gateway status --json
+    """
+    try:
+        found = asked(config, {"do": "status"})
+    except ControlError as error:
+        fail(str(error), 1)
+    if as_json:
+        print_json(found[0] if len(found) == 1 else found)
+    else:
+        print_text("\n".join(line for each in found for line in lines(each)))
+    if not all(each["ready"] for each in found):
+        raise SystemExit(1)
+
+
+def asked(config: str | None, request: Mapping[str, Any]) -> list[Answer]:
+    """Return what every gateway that runs with the file answers. Raises ControlError."""
+    with Conversation(control_places(config), request) as conversation:
+        answers = list(conversation.answers(ANSWER))
+        if len(conversation):
+            raise ControlError(f"the gateway does not answer within {ANSWER:g} s: its event loop may be blocked")
+    return answers
+
+
+def lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """The status of one gateway."""
+    state = "ready" if found["ready"] else "not ready"
+    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["started"]))
+    head = f"gateway {found['version']}  {found['file']}: {state}, for {_age(found['uptime'])} (since {since})"
+    yield f"{head}, process {found['pid']}, {_size(found['memory'])}"
+    names = ("protocol", "name", "address", "state", "detail")
+    rows = [[*(str(each[name]) for name in names), _active(each["active"])] for each in found["servers"]]
+    yield from columns(rows)
+    if (store := found["store"]) is not None:
+        yield f"store {store['url']}: {_kept(store)}"
+
+
+def _kept(store: Mapping[str, Any]) -> str:
+    if store["trouble"]:
+        return f"unavailable: {store['trouble']}"
+    names = ("waiting", "running", "dead", "outgoing", "dead_outgoing")
+    return ", ".join(f"{store[name]} {name.replace('_', ' ')}" for name in names)
+
+
+def _active(active: Mapping[str, int]) -> str:
+    return ", ".join(count(number, noun) for noun, number in active.items())
+
+
+def _size(size: int) -> str:
+    unit, name = next((each for each in _SIZES if size >= each[0]), (1, "bytes"))
+    return f"{size / unit:.0f} {name}"
+
+
+def _age(seconds: float) -> str:
+    unit, name = next((each for each in _AGES if seconds >= each[0]), _AGES[-1])
+    return f"{int(seconds // unit)} {name}"

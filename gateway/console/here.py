@@ -1,0 +1,53 @@
+"""The gateway that operations look at and change."""
+
+import time
+from collections.abc import Callable, Collection
+from typing import Protocol, TypeVar
+
+from gateway.config.settings import Settings
+from gateway.control.recent import Recent
+from gateway.delivery.dispatcher import Dispatcher
+from gateway.services import Service, Services
+from protocols.asgi import Application
+from protocols.server import Server
+
+T = TypeVar("T")
+
+
+class Gateway(Protocol):
+    """What operations use of a :class:`gateway.runtime.build.Gateway`."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def app(self) -> Application: ...
+    @property
+    def servers(self) -> Collection[Server]: ...
+    @property
+    def services(self) -> Services: ...
+    @property
+    def dispatcher(self) -> Dispatcher | None: ...
+
+
+class Here:
+    """A daemon, as operations see it."""
+
+    def __init__(self, gateway: Callable[[], Gateway], recent: Recent) -> None:
+        """``gateway`` returns the one that serves now: a reload may put another one in its place. ``recent`` remembers
+        its arrivals."""
+        self._gateway = gateway
+        self.recent = recent
+        self.started = time.time()
+
+    @property
+    def gateway(self) -> Gateway:
+        return self._gateway()
+
+    def service(self, wanted: Service[T]) -> T:
+        """Return a service of the gateway that serves now. Raises LookupError."""
+        found: T | None = self.gateway.services.get(wanted)
+        if found is None:
+            raise LookupError(f"this gateway has no {wanted.name}")
+        return found

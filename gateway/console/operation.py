@@ -1,0 +1,80 @@
+"""One row of the table: what an operator can ask of a gateway that runs, or have it do."""
+
+import inspect
+import re
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from gateway.console.here import Here
+from gateway.console.parameters import Parameter, parameters_of
+from gateway.control.server import BadRequest
+
+Method = Literal["GET", "POST", "DELETE"]
+Answers = AsyncGenerator[Mapping[str, Any], None]
+
+
+class NotFound(BadRequest):
+    """There is nothing by that name. The message is one sentence for the client."""
+
+
+@dataclass(frozen=True)
+class Operation:
+    """An operation. Its function is ``run(here, *, …)``: a coroutine function whose result is the answer, or an
+    asynchronous generator of answers, which is closed when the client leaves.
+
+    Both raise BadRequest. An answer is a JSON object without the key ``error``.
+    """
+
+    name: str
+    """``do`` on the control socket."""
+    method: Method
+    path: str
+    """Over HTTP: ``/api/dead/{id}``. Names in braces are parameters. Empty if only the control socket has it."""
+    run: Callable[..., Any]
+    parameters: Mapping[str, Parameter]
+    result: Any
+    """The type of the answer, or of each answer: a TypedDict."""
+
+    @property
+    def streams(self) -> bool:
+        """Whether it has many answers."""
+        return inspect.isasyncgenfunction(self.run)
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes something."""
+        return self.method != "GET"
+
+    @property
+    def words(self) -> str:
+        """What it does: the docstring of its function."""
+        return (inspect.getdoc(self.run) or "").replace("\n\n", "\0").replace("\n", " ").replace("\0", "\n\n")
+
+    @property
+    def in_path(self) -> list[str]:
+        """The parameters that are in the path."""
+        return re.findall(r"{(\w+)}", self.path)
+
+    async def answers(self, here: Here, arguments: Mapping[str, Any]) -> Answers:
+        """Yield each answer, or the only one. Raises BadRequest."""
+        if not self.streams:
+            yield await self.run(here, **arguments)
+            return
+        async with aclosing(self.run(here, **arguments)) as answers:
+            async for answer in answers:
+                yield answer
+
+
+def operation(name: str, method: Method, path: str = "") -> Callable[[Callable[..., Any]], Operation]:
+    """Make an operation of a function. Its keyword-only parameters are those of the operation, its docstring says what
+    it does, and the annotation of its result says what it answers."""
+
+    def of(run: Callable[..., Any]) -> Operation:
+        result = inspect.signature(run, eval_str=True).return_annotation
+        if inspect.isasyncgenfunction(run):
+            result = get_args(result)[0]
+        return Operation(name, method, path, run, parameters_of(run), result)
+
+    return of

@@ -1,0 +1,18 @@
+"""The table of all operations, by name. It is imported with the first request: a daemon that is asked nothing does
+not need it."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+
+from gateway.console.operation import Operation
+
+NOUNS = ("status", "servers", "arrivals", "outgoing")
+"""The files of ``operations``."""
+
+
+@cache
+def operations() -> Mapping[str, Operation]:
+    modules = [import_module(f"gateway.console.operations.{noun}") for noun in NOUNS]
+    found = [each for module in modules for each in vars(module).values() if isinstance(each, Operation)]
+    return {each.name: each for each in found}

@@ -1,0 +1,84 @@
+"""`gateway status`, of a gateway that runs and of one that does not."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers.gateway_process import GatewayProcess
+from servers.ports import free_port
+from servers.site import ROOT, until
+
+HANDLERS = """
+from gateway import AsyncHttpConsumer, EmailConsumer
+
+class Web(AsyncHttpConsumer):
+    async def handle(self, body):
+        await self.respond(b"ok")
+
+class Desk(EmailConsumer):
+    def receive(self, message):
+        pass
+"""
+FILE = """
+servers:
+  web: {{protocol: http, bind: "127.0.0.1:{web}"}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:{mail}"}}
+  plant: {{protocol: mqtt-client, url: "mqtt://127.0.0.1:{broker}"}}
+routes:
+  http: status_handlers.Web
+  email: {{app: status_handlers.Desk, inbox: true}}
+  mqtt: []
+console: {{bind: "127.0.0.1:0", required: [{required}]}}
+"""
+
+
+def status(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "gateway", "status", *arguments]
+    return subprocess.run(
+        command, cwd=folder, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+def gateway(folder: Path, required: str = "") -> GatewayProcess:
+    file = FILE.format(web=free_port(), mail=free_port(), broker=free_port(), required=required)
+    return GatewayProcess(folder, "status_handlers", HANDLERS, file)
+
+
+def test_of_a_gateway_that_runs(tmp_path: Path) -> None:
+    process = gateway(tmp_path)
+    try:
+        process.start()
+        until(lambda: status(tmp_path).returncode == 0, process.output)
+        shown = status(tmp_path)
+        first, *servers, store = shown.stdout.splitlines()
+        assert "gateway.yaml: ready, for" in first
+        assert [line.split()[1] for line in servers] == ["web", "mail", "plant"]
+        assert "connection refused" in servers[2]
+        assert store.endswith("gateway.db: 0 waiting, 0 running, 0 dead, 0 outgoing, 0 dead outgoing")
+        found = json.loads(status(tmp_path, "--json").stdout)
+        assert found["ready"]
+        assert found["memory"] > 1024 * 1024
+        assert found["servers"][2]["required"] is False
+    finally:
+        assert process.stop(signal.SIGTERM) == 0
+
+
+def test_of_one_that_is_not_ready(tmp_path: Path) -> None:
+    process = gateway(tmp_path, "plant")
+    try:
+        process.start()
+        until(lambda: "not ready" in status(tmp_path).stdout, process.output)
+        assert status(tmp_path).returncode == 1
+    finally:
+        assert process.stop(signal.SIGTERM) == 0
+
+
+@pytest.mark.parametrize("arguments", [(), ("--json",)])
+def test_where_none_runs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    gateway(tmp_path)
+    shown = status(tmp_path, *arguments)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr == "no gateway runs with this file; gateway run starts it\n"
