@@ -27,7 +27,7 @@ help:
 	@echo "make docs         the documentation as a site with a search; a dead link is an error"
 	@echo "make dist         the wheel and the source distribution, in dist/"
 	@echo "make image        the container image; with Podman: make image DOCKER=podman"
-	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml and the diagrams of MQTT again"
+	@echo "make schema       writes the JSON Schema, the reference of gateway.yaml, that of the metrics and the diagrams of MQTT"
 
 install: $(STAMP)
 
@@ -61,7 +61,7 @@ check: install
 	$(BIN)/mypy --config-file tests/mypy.ini
 	$(BIN)/lint-imports
 	$(BIN)/python .ci/shape.py check
-	$(BIN)/python -m pytest -q tests/docs/test_contributing.py tests/docs/test_mqtt_diagrams.py tests/docs/test_asgi_pages.py
+	$(BIN)/python -m pytest -q tests/docs/test_contributing.py tests/docs/test_mqtt_diagrams.py tests/docs/test_metrics_page.py tests/docs/test_asgi_pages.py
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
 
@@ -84,6 +84,7 @@ schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
 	$(BIN)/gateway schema --format markdown > docs/configuration.md
 	$(BIN)/python tests/tooling/mqtt_diagrams.py
+	$(BIN)/python tests/tooling/metrics_page.py
 
 # The real servers that tests talk to. Tests whose peer is missing are skipped, loudly; with CI=true they fail.
 peers:

@@ -44,7 +44,7 @@ class DjangoSettings:
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """Health and readiness over HTTP, for a supervisor: `/healthz`, `/readyz`."""
+    """Health and readiness over HTTP, for a supervisor: `/healthz`, `/readyz`; and metrics: `/metrics`."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
@@ -133,7 +133,7 @@ class Settings:
     shutdown_timeout: Seconds = 10.0
     """How long handlers that run may take to finish after SIGTERM or Ctrl+C; then they are cancelled."""
     console: ConsoleSettings | None = None
-    """Where the gateway tells a supervisor or a load balancer, over HTTP, whether it is alive and ready: ``/healthz``
-    and ``/readyz``. By default it does not."""
+    """Where the gateway tells a supervisor or a load balancer, over HTTP, whether it is alive and ready (``/healthz``,
+    ``/readyz``), and Prometheus what it has counted (``/metrics``). By default it does not."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon writes to standard error."""

@@ -29,6 +29,7 @@ from gateway.scopes.server_kind import Given
 from gateway.sender import sender
 from gateway.services import Service, Services
 from gateway.store import Store, engine_of
+from gateway.succession import Succession, succession
 from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lazy_names import imported
@@ -113,6 +114,7 @@ def _services(
 ) -> Services:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     services[answering] = answering_of(settings)
+    services[succession] = Succession()
     if store is not None:
         services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
     services[arrivals] = Arrivals(app, settings.application or "", services.get(deliveries))

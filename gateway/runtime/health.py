@@ -1,16 +1,19 @@
-"""Answers a supervisor over HTTP whether the daemon is alive, and whether it is ready."""
+"""Answers a supervisor over HTTP whether the daemon is alive and ready, and Prometheus what it has measured."""
 
+import asyncio
 from collections.abc import Collection
 from typing import Any
 
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
+from gateway.succession import succession
 from protocols.asgi import Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
+from protocols.lazy_names import imported
 from protocols.server import Server, ServerStatus
 
-PATHS = "/healthz, /readyz"
+PATHS = "/healthz, /readyz, /metrics"
 CONNECTIONS = 16
 """Connections at a time: they use the descriptors that are kept in reserve."""
 
@@ -20,7 +23,7 @@ class Console:
 
     ``/healthz`` answers whenever the event loop runs. ``/readyz`` answers 200 while every server serves and the store
     can be written, and 503 otherwise: at the start, while it drains, or if a server was stopped. A server that waits
-    for its upstream (a broker, a mailbox) counts only if ``required`` names it.
+    for its upstream (a broker, a mailbox) counts only if ``required`` names it. ``/metrics`` is for Prometheus.
     """
 
     def __init__(self, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:
@@ -32,10 +35,13 @@ class Console:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
             return
-        status, body = await self._answer(scope["method"], scope["path"])
-        headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store")]
-        await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": json_text(body, indent=2, ascii_only=True).encode() + b"\n"})
+        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD"):
+            content_type, body = await _metrics(scope)
+            await _respond(send, 200, content_type, body)
+            return
+        status, answer = await self._answer(scope["method"], scope["path"])
+        text = json_text(answer, indent=2, ascii_only=True) + "\n"
+        await _respond(send, status, "application/json", text.encode())
 
     async def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         if method not in ("GET", "HEAD"):
@@ -68,6 +74,20 @@ class Console:
 
     def _is_required(self, server: Server) -> bool:
         return server.status.state != "connecting" or server.name in self._required
+
+
+async def _metrics(scope: Any) -> tuple[str, bytes]:
+    """Return the Content-Type and the body. What measures is imported on a thread when it is asked first."""
+    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+    scrape = await asyncio.to_thread(imported, "gateway.metrics.scrape:scrape")
+    answer: tuple[str, bytes] = await scrape(succession.get(), accept)
+    return answer
+
+
+async def _respond(send: Send, status: int, content_type: str, body: bytes) -> None:
+    headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 class ConsoleServer(HTTPServer):

@@ -20,8 +20,10 @@ from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
 from gateway.sender import sender
 from gateway.services import entered
+from gateway.succession import succession
 from gateway.threads import thread_pool
 from protocols.errors import BindError, describe_error
+from protocols.lazy_names import imported
 from protocols.server import Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 from protocols.units import TCP, BindAddress
@@ -59,6 +61,7 @@ class RunningGateway:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.file = gateway.file
+        self.succession = gateway.services[succession]
         self._grace = gateway.settings.shutdown_timeout
         self._started: list[Server] = []
         self._spares: list[tuple[Server, Server]] = []
@@ -70,6 +73,7 @@ class RunningGateway:
 
     async def start(self) -> None:
         """Raises StartupFailed, StoreUnavailable or BindError; then :meth:`abort` ends what was started."""
+        self.succession.begin(self.gateway)
         with entered(self.gateway.services):
             if self.gateway.console is not None:  # it answers that the rest is not ready yet
                 await self._bind([self.gateway.console])
@@ -88,10 +92,14 @@ class RunningGateway:
         if self is predecessor or predecessor.has_successor:
             raise RuntimeError(f"{predecessor.file} is being replaced already")
         predecessor.has_successor = True
+        self.succession.begin(self.gateway)
+        if isinstance(predecessor, RunningGateway):  # its counters go on in this process
+            self.succession.follow(predecessor.succession)
         try:
             await self._take_over(predecessor)
         except BaseException:  # also where it is cancelled
             predecessor.has_successor = False
+            self.succession.end(self.gateway)
             raise
 
     async def _take_over(self, predecessor: Predecessor) -> None:
@@ -177,8 +185,13 @@ class RunningGateway:
         await self._retire()
         cancelled = await self.drain()
         await self.shut_down()
+        await self._keep_counters()
         kept = await self.close()
         logger.info("%s was replaced: %s", self.gateway.file, summary(cancelled, kept))
+
+    async def _keep_counters(self) -> None:
+        keep = await asyncio.to_thread(imported, "gateway.metrics.process:keep")  # nobody may have asked for any yet
+        await keep(self.succession, self.gateway)
 
     def active(self) -> dict[str, int]:
         """Count what is being worked on, by noun."""

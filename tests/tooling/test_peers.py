@@ -15,6 +15,7 @@ PROGRAMS = (
     "dkimproxy-verify",
     "redis-server",
     "haproxy",
+    "promtool",
     "chromium",
     "chromedriver",
     "swaks",

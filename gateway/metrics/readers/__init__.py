@@ -1,0 +1,1 @@
+"""The readers, one noun a file; :mod:`gateway.metrics.table` lists them."""

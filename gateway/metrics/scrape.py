@@ -1,0 +1,19 @@
+"""What ``/metrics`` answers: the metrics of this process."""
+
+import asyncio
+
+from gateway.metrics.process import snapshot
+from gateway.metrics.snapshot import Snapshot
+from gateway.metrics.table import FAMILIES
+from gateway.succession import Succession
+
+
+async def scrape(here: Succession, accept: str) -> tuple[str, bytes]:
+    """Return the Content-Type and the body. It is written on a thread: thousands of series take a while."""
+    return await asyncio.to_thread(_render, await snapshot(here), accept)
+
+
+def _render(taken: Snapshot, accept: str) -> tuple[str, bytes]:
+    from gateway.metrics.exposition import render  # not on the event loop: prometheus-client takes 50 ms to import
+
+    return render(FAMILIES, taken, accept)

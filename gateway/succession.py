@@ -1,0 +1,34 @@
+"""The gateways of one process that took over from one another, and what those that have ended have counted."""
+
+from typing import Any
+
+from gateway.services import Service
+
+
+class Succession:
+    """Each gateway has one when it is built; a successor in the same process shares that of its predecessor.
+
+    Counters never go back when a gateway is replaced: each gateway has its own, and a scrape adds up those of
+    :attr:`running` and :attr:`kept`.
+    """
+
+    def __init__(self) -> None:
+        self.running: list[Any] = []
+        """The gateways that have started and not ended, the newest first."""
+        self.kept: dict[str, Any] = {}
+        """A :data:`gateway.metrics.snapshot.Snapshot` of the counters of those that have ended."""
+
+    def begin(self, gateway: Any) -> None:
+        self.running.insert(0, gateway)
+
+    def follow(self, before: "Succession") -> None:
+        """Share the gateways and the counters of ``before``."""
+        before.running[:0] = self.running
+        self.running, self.kept = before.running, before.kept
+
+    def end(self, gateway: Any) -> None:
+        if gateway in self.running:
+            self.running.remove(gateway)
+
+
+succession: Service[Succession] = Service("succession")
