@@ -1,15 +1,22 @@
 """The interface of every protocol server: started, ready, drained, stopped."""
 
+import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
+from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
+from protocols.net.tls import Certificate
+from protocols.net.traffic import Traffic
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
+
+if TYPE_CHECKING:  # a server that has users imports it
+    from protocols.access.logins import Logins
 
 __all__ = ["SETTINGS_CONFIG", "Server", "ServerStatus"]
 
@@ -38,17 +45,43 @@ class Server(ABC):
     """Where it listens. None: it is a client, or another server carries it."""
     exclusive: bool = False
     """Whether a predecessor must have stopped before it starts: both would read one mailbox, or keep one state."""
+    traffic: Traffic | None = None
+    """The bytes that it has received and sent. None: it does not count them."""
+    logins: "Logins | None" = None
+    """What checks the passwords of its clients."""
+    buffered: ByteBudget | None = None
+    """The bytes of messages that it is receiving, all together."""
+    state_since = 0.0
+    """The Unix time since which it is in the state that its status tells."""
+    times_ready = 0
+    """How often it became ready: a client of an upstream connects again and again."""
+    _status = ServerStatus("starting")
 
     def __init__(self, app: Application, *, name: str, state: dict[str, Any] | None = None) -> None:
         self.app = app
         self.name = name
-        self.status = ServerStatus("starting")
+        self.state_since = time.time()
         self.tasks = Tasks(name)
         self._lifespan: Lifespan | None = None
         if state is None:
             self._lifespan = Lifespan(app)
             state = self._lifespan.state
         self.state = state
+
+    @property
+    def status(self) -> ServerStatus:
+        return self._status
+
+    @status.setter
+    def status(self, status: ServerStatus) -> None:
+        if status.state != self._status.state:
+            self.state_since = time.time()
+            self.times_ready += status.state == "ready"
+        self._status = status
+
+    def certificate(self) -> Certificate | None:
+        """Return the certificate that it presents to clients, once it has started."""
+        return self.listener.certificate if self.listener is not None else None
 
     @property
     @abstractmethod

@@ -71,6 +71,8 @@ class Logins:
         self._long = 0
         self._save = save
         self._saved: dict[str, str] = {}
+        self.outcomes = dict.fromkeys(Outcome, 0)
+        """How many logins had which outcome."""
 
     def restore(self, saved: Mapping[str, str]) -> list[str]:
         """Take over the records that an earlier process gave to ``save``, by user name. Return the names whose records
@@ -82,6 +84,11 @@ class Logins:
     async def check(self, username: str, password: bytes, host: str = "") -> Outcome:
         """Check a login; ``host`` is the client's address. The answer to a wrong login takes equally long for every
         name, and longer with each failure."""
+        outcome = await self._outcome(username, password, host)
+        self.outcomes[outcome] += 1
+        return outcome
+
+    async def _outcome(self, username: str, password: bytes, host: str) -> Outcome:
         if len(password) <= LONG:
             return await self._judge(username, password, address_group(host))
         if self._long >= MOST_LONG:

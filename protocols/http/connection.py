@@ -132,6 +132,7 @@ class HTTPConnection(RequestHandler):
         """Do nothing. aiohttp runs this as a task for each connection."""
 
     def data_received(self, data: bytes) -> None:
+        self.service.traffic.bytes_received += len(data)
         if self._close or self._force_close:
             return  # we have given our last answer, and must not answer the parser's rest
         request = self._current_request
@@ -266,6 +267,7 @@ class HTTPConnection(RequestHandler):
         transport = self.transport
         if transport is None or transport.is_closing():
             raise Disconnected("the peer is gone")
+        self.service.traffic.bytes_sent += len(data)
         transport.write(data)
 
     def say(self, data: bytes) -> None:

@@ -49,6 +49,7 @@ class HTTPServer(Server):
             reserved=reserved,
         )
         self._service = HTTPService(app, settings, name, self.state)
+        self.traffic = self._service.traffic
 
     @property
     def address(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Protocol
 from protocols.asgi import Application
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
+from protocols.net.traffic import Traffic
 from protocols.tasks import Tasks
 
 logger = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class HTTPService:
         self.name = name
         self.state = state
         self.draining = False
+        self.traffic = Traffic()
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
         self.extensions = extensions_of(pathsend=settings.pathsend)

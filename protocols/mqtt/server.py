@@ -61,7 +61,8 @@ class MQTTServer(Server):
         self._journal = self._writer.journal if self._writer is not None else None
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
-        self.counters = Counters(time.time())
+        self.traffic = self.counters = Counters(time.time())
+        self.logins = self.access.logins
         self.listener = Listener(
             settings.bind,
             tls=settings.tls,

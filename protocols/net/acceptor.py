@@ -14,6 +14,7 @@ from typing import Any, cast
 from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
 from protocols.net.addresses import AddressLimit, AddressRate, Networks, Socket, is_near
+from protocols.net.connection_counters import ConnectionCounters, handshake_end, is_not_tls
 from protocols.net.endpoints import Endpoints, host_port
 from protocols.net.proxy import ProxiedTransport, read_header
 from protocols.net.tls import Certificate
@@ -25,8 +26,6 @@ HEADER_TIMEOUT = 5.0
 """Seconds for a PROXY header. A proxy sends it in its first packet, which TCP may have to send again (2)."""
 _TURNS = 2
 """Turns of the loop that lie between uvloop's accept and :meth:`Acceptor.take_transport`."""
-_NOT_TLS = frozenset({"HTTP_REQUEST", "HTTPS_PROXY_REQUEST", "WRONG_VERSION_NUMBER"})
-"""OpenSSL's names for a peer that speaks something else."""
 _QUIET = 60.0
 """Seconds between two equal warnings."""
 
@@ -66,6 +65,7 @@ class Acceptor:
         certificate: Certificate | None,
         max_descriptor: int,
         pause: Callable[[str], None],
+        counters: ConnectionCounters,
     ) -> None:
         """``pause`` is called, with a reason, for a connection whose descriptor is ``max_descriptor`` or above."""
         self._factory = factory
@@ -82,7 +82,13 @@ class Acceptor:
         self._closed = False
         self._max_descriptor = max_descriptor
         self.pause = pause
+        self._counters = counters
         self.warnings = RateLimitedWarnings(label)
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, with those on their way to the server."""
+        return self._count() + len(self._pending)
 
     @property
     def direct(self) -> bool:
@@ -133,8 +139,9 @@ class Acceptor:
             )
 
     def _is_below_limit(self) -> bool:
-        if self._count() + len(self._pending) < self._limit:
+        if self.connections < self._limit:
             return True
+        self._counters.refused["limit"] += 1
         self.warnings.warn("the limit of %d connections is reached; more are refused", self._limit)
         return False
 
@@ -142,10 +149,12 @@ class Acceptor:
         if client is None:
             return True
         if not is_near(client[0]) and not self._address_rate.admit(client[0]):
+            self._counters.refused["address_rate"] += 1
             self.warnings.warn("%s opens more connections a minute than one address may; more are refused", client[0])
             return False
         if self._address_limit.admit(client[0], connection):
             return True
+        self._counters.refused["address_limit"] += 1
         self.warnings.warn("%s has as many connections as one address may have; more are refused", client[0])
         return False
 
@@ -160,6 +169,7 @@ class Acceptor:
         except ConnectionResetError:
             pass  # it left without a word, as health checks do
         except RemoteProtocolError as error:
+            self._counters.refused["proxy_header"] += 1
             self.warnings.warn("closed a connection from the proxy %s: %s", _name(peer), error)
         except OSError as error:
             logger.info("%s: closed a connection from %s: %s", self._label, _name(peer), _reason(error))
@@ -182,9 +192,14 @@ class Acceptor:
         protocol = partial(Handover, partial(self._hand_over, accepted, endpoints))
         if self._certificate is None:
             await loop.connect_accepted_socket(protocol, connection)
-        else:
-            context, timeout = self._certificate.context(), self._certificate.tls.handshake_timeout
+            return
+        context, timeout = self._certificate.context(), self._certificate.tls.handshake_timeout
+        try:
             await loop.connect_accepted_socket(protocol, connection, ssl=context, ssl_handshake_timeout=timeout)
+        except OSError as error:
+            self._counters.handshakes[handshake_end(error)] += 1
+            raise
+        self._counters.handshakes["completed"] += 1
 
     def _hand_over(self, accepted: socket.socket, endpoints: Endpoints | None, transport: asyncio.Transport) -> None:
         self._pending.pop(accepted, None)  # in one step with the server's own counting
@@ -197,6 +212,7 @@ class Acceptor:
         if self._closed:
             transport.abort()
             return
+        self._counters.accepted += 1
         protocol = self._factory()
         transport.set_protocol(protocol)
         protocol.connection_made(shown)
@@ -221,7 +237,7 @@ class Handover(asyncio.Protocol):
 def _reason(error: OSError) -> str:
     if not isinstance(error, ssl.SSLError):
         return str(error)
-    if error.reason in _NOT_TLS:
+    if is_not_tls(error):
         return "it does not speak TLS"
     detail = getattr(error, "verify_message", "") or (error.reason or "no reason given").lower().replace("_", " ")
     return f"its TLS handshake failed: {detail}"

@@ -97,6 +97,8 @@ class AddressRate:
     """
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self.refused = 0
+        """Events that were one too many."""
         self._limit = limit
         self._clock = clock
         self._used_until: OrderedDict[str, float] = OrderedDict()
@@ -109,6 +111,7 @@ class AddressRate:
         group, now = address_group(host), self._clock()
         until = max(now, self._used_until.get(group, now)) + _MINUTE / self._limit
         if until > now + _MINUTE + _ROUNDING:
+            self.refused += 1
             return False
         self._used_until[group] = until
         self._used_until.move_to_end(group)

@@ -4,15 +4,18 @@
 class ByteBudget:
     """``limit`` bytes to share out."""
 
-    __slots__ = ("limit", "used")
+    __slots__ = ("limit", "refused", "used")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.used = 0
+        self.refused = 0
+        """How often there was not enough left."""
 
     def take(self, size: int) -> bool:
         """Take ``size`` bytes if that many are left; return whether they were."""
         if self.used + size > self.limit:
+            self.refused += 1
             return False
         self.used += size
         return True

@@ -13,6 +13,7 @@ from pathlib import Path
 from protocols.errors import BindError
 from protocols.net.acceptor import Acceptor, Handover
 from protocols.net.addresses import AddressLimit, AddressRate, Networks
+from protocols.net.connection_counters import ConnectionCounters
 from protocols.net.descriptors import Descriptors
 from protocols.net.tls import TLS, Certificate
 from protocols.private_files import tighten
@@ -60,6 +61,9 @@ class Listener:
         private: bool = False,
     ) -> None:
         self.bind: BindAddress = parse_address(bind)
+        self.counters = ConnectionCounters()
+        self.certificate: Certificate | None = None
+        """The certificate that it uses now; None before the start, or if it speaks no TLS."""
         self._tls = tls
         self._backlog = backlog
         self._proxies = Networks(proxies)
@@ -105,7 +109,7 @@ class Listener:
         more gets ``refusal`` (the protocol's "try later"; may be empty; not sent under TLS) and is closed. The same
         happens to one connection more than ``max_per_address``. Both are logged at most once a minute.
         """
-        certificate = Certificate(self._tls, self._alpn) if self._tls else None
+        self.certificate = Certificate(self._tls, self._alpn) if self._tls else None
         try:
             self._sockets = self._inherited or await _bind(self.bind, self._backlog, private=self._private)
         except OSError as error:
@@ -120,9 +124,10 @@ class Listener:
             address_limit=AddressLimit(self._max_per_address),
             address_rate=self._rate,
             proxies=self._proxies,
-            certificate=certificate,
+            certificate=self.certificate,
             max_descriptor=descriptors.maximum,
             pause=lambda why: self._pause(descriptors, acceptor, why),
+            counters=self.counters,
         )
         self._open.callback(acceptor.close)
         if isinstance(self.bind, Unix):
@@ -138,6 +143,16 @@ class Listener:
         if self._sockets and isinstance(self.bind, TCP):
             return str(TCP(self.bind.host, self._sockets[0].getsockname()[1]))
         return str(self.bind)
+
+    @property
+    def connections(self) -> int:
+        """Connections that are open, with those in their TLS handshake."""
+        return self._acceptor.connections if self._acceptor is not None else 0
+
+    @property
+    def paused(self) -> bool:
+        """Whether it accepts nothing because the process is short of descriptors."""
+        return self._paused is not None
 
     async def retire(self) -> None:
         """Accept no more connections, because a successor has the sockets, and wait until those that were accepted have
@@ -168,6 +183,7 @@ class Listener:
     def _pause(self, descriptors: Descriptors, acceptor: Acceptor, why: str) -> None:
         """Accept nothing until enough descriptors are free again."""
         if self._paused is None and self._sockets and not self._has_successor:
+            self.counters.pauses += 1
             acceptor.warnings.warn("%s; accepting no connections until some are free", why)
             for each in self._sources:
                 each.pause()

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from protocols.errors import BindError
+from protocols.net.certificate_expiry import earliest_expiry
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.units import Timeout
 
@@ -46,6 +47,13 @@ class TLS:
             _load_authorities(context, self.client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
         return context
+
+    def expiries(self) -> dict[str, float]:
+        """Return the Unix time at which the first certificate of each file expires: of the ``server``'s, with its
+        chain, and of the ``client_ca``. A file that cannot be read now is left out."""
+        files = {"server": self.certificate, "client_ca": self.client_ca}
+        found = {use: _earliest_expiry(path) for use, path in files.items() if path}
+        return {use: expiry for use, expiry in found.items() if expiry is not None}
 
     def stamps(self) -> list[Stamp | None]:
         """Return a stamp for each file, which is another one when the file was changed or replaced."""
@@ -96,6 +104,14 @@ def _check_readable(*paths: str) -> None:
             raise BindError(f"TLS: {path}: {error.strerror}") from error
 
 
+def _earliest_expiry(path: str) -> float | None:
+    try:
+        with open(path, encoding="ascii", errors="replace") as file:
+            return earliest_expiry(file.read())
+    except (OSError, ValueError):
+        return None
+
+
 def _stamp(path: str) -> Stamp | None:
     try:
         facts = os.stat(path)
@@ -116,6 +132,7 @@ class Certificate:
         self._alpn = alpn
         self._stamps = tls.stamps()
         self._context = tls.context(alpn)
+        self._expiries = tls.expiries()
         self._checked = time.monotonic()
 
     def context(self) -> ssl.SSLContext:
@@ -124,6 +141,12 @@ class Certificate:
             self._checked = time.monotonic()
             self._check()
         return self._context
+
+    def expiries(self) -> dict[str, float]:
+        """Return when the files in use expire; see :meth:`TLS.expiries`. Changed files are loaded first, as for a new
+        connection."""
+        self.context()
+        return self._expiries
 
     def _check(self) -> None:
         stamps = self.tls.stamps()
@@ -135,4 +158,5 @@ class Certificate:
         except BindError as error:
             logger.error("%s; new connections use the previous certificate", error)
         else:
+            self._expiries = self.tls.expiries()
             logger.info("TLS: %s has changed; new connections use it", self.tls.certificate)

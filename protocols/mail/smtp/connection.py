@@ -17,6 +17,7 @@ from protocols.mail.smtp.replies import enhance
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.net.addresses import is_near
 from protocols.net.endpoints import host_port
+from protocols.net.traffic import Traffic
 from protocols.net.wrong_protocol import describe_wrong_protocol
 
 logger = logging.getLogger(__name__)
@@ -81,8 +82,10 @@ class Connection(SMTP):
     command_size_limit = 2048  # RFC 5321's 512, and what each extension adds to it
     line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
 
-    def __init__(self, label: str, hostname: str, settings: SMTPSettings, starttls: ssl.SSLContext | None) -> None:
-        """``label`` is the server's name, for log lines."""
+    def __init__(
+        self, label: str, hostname: str, settings: SMTPSettings, starttls: ssl.SSLContext | None, traffic: Traffic
+    ) -> None:
+        """``label`` is the server's name, for log lines; ``traffic`` counts the bytes."""
         # aiosmtpd has one dictionary for all connections, and each new connection clears it
         self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
         super().__init__(
@@ -103,6 +106,7 @@ class Connection(SMTP):
         """Whether the peer is on this machine."""
         self.settings = settings
         self._label = label
+        self._traffic = traffic
         self._joined = False
         self._heard = False
         self._eof = False
@@ -166,6 +170,7 @@ class Connection(SMTP):
             self.transport.close()
 
     def data_received(self, data: bytes) -> None:
+        self._traffic.bytes_received += len(data)
         if self._leaving:
             return
         if not self._heard:
@@ -210,7 +215,9 @@ class Connection(SMTP):
             self._leaving = True
             self._writer = cast("asyncio.StreamWriter", _Silence())
             self._handler_coroutine.cancel()
-            transport.write(self._held + answer.encode() + b"\r\n")
+            last = self._held + answer.encode() + b"\r\n"
+            self._traffic.bytes_sent += len(last)
+            transport.write(last)
             self._half_close(transport)
         self._timeout_handle.cancel()
         self._timeout_handle = self.loop.call_later(LINGER, transport.abort)
@@ -332,6 +339,7 @@ class Connection(SMTP):
         if self._answers % FAIR == 0:
             await asyncio.sleep(0)
         held, self._held = self._held, b""
+        self._traffic.bytes_sent += len(held)
         self._writer.write(held)
         try:
             await self._writer.drain()

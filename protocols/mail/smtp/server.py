@@ -30,6 +30,7 @@ from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
+from protocols.net.traffic import Traffic
 from protocols.server import Server, ServerStatus
 
 __all__ = ["SMTPServer", "SMTPSettings"]
@@ -50,6 +51,9 @@ class SMTPServer(Server, SessionOwner):
     protocol = "smtp"
     scope_types = ("email",)
     listener: Listener
+    buffered: ByteBudget
+    traffic: Traffic
+    logins: Logins
 
     def __init__(
         self,
@@ -65,6 +69,7 @@ class SMTPServer(Server, SessionOwner):
         # Not getfqdn(), which blocks on a DNS query.
         self.hostname = settings.hostname or socket.gethostname()
         self.buffered = ByteBudget(settings.max_buffered)
+        self.traffic = Traffic()
         self.draining = False
         self.logins = Logins(settings.users, settings.password_file, owner=name)
         self.senders = Senders(settings.senders)
@@ -89,6 +94,9 @@ class SMTPServer(Server, SessionOwner):
     @property
     def address(self) -> str:
         return self.listener.address
+
+    def certificate(self) -> Certificate | None:
+        return self._certificate or super().certificate()
 
     def active(self) -> dict[str, int]:
         """The number of messages that are being handled or received."""

@@ -22,6 +22,7 @@ from protocols.mail.smtp.transaction import Transaction, begin, chunk_of, recipi
 from protocols.mail.verdict import Verdicts, deferred
 from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget, Reservation
+from protocols.net.traffic import Traffic
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class SessionOwner(ABC):
     settings: SMTPSettings
     hostname: str
     buffered: ByteBudget
+    traffic: Traffic
     draining: bool
     logins: Logins
     senders: Senders
@@ -72,7 +74,7 @@ class SMTPSession(Connection):
     """One connection that speaks SMTP."""
 
     def __init__(self, owner: SessionOwner) -> None:
-        super().__init__(owner.name, owner.hostname, owner.settings, owner.starttls())
+        super().__init__(owner.name, owner.hostname, owner.settings, owner.starttls(), owner.traffic)
         self.user: str | None = None
         """The user who has logged in."""
         self._owner = owner

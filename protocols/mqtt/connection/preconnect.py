@@ -50,6 +50,7 @@ class Preconnect(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         if self._transport.is_closing():  # TLS and WebSocket give what came before that
             return
+        self._server.counters.bytes_received += len(data)
         try:
             if data and not self._parser.waiting:  # a WebSocket's frame may be empty
                 _check_begins(data)
@@ -76,7 +77,9 @@ class Preconnect(asyncio.Protocol):
 
     def _refuse(self, error: RemoteProtocolError) -> None:
         log(self._server.name, self._transport, "", f"closed: {error}")
-        self._transport.write(_refusal(self._parser.version, error.answer))
+        refusal = _refusal(self._parser.version, error.answer)
+        self._server.counters.bytes_sent += len(refusal)
+        self._transport.write(refusal)
         self._transport.close()
 
     def _overdue(self) -> None:
