@@ -9,6 +9,7 @@ a handler runs on our loop.
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextvars import ContextVar
@@ -17,6 +18,7 @@ from typing import Any, ClassVar, ParamSpec, TypeVar
 
 from asgiref.sync import SyncToAsync
 
+from gateway.histogram import Histogram
 from gateway.services import Service
 
 P = ParamSpec("P")
@@ -27,6 +29,50 @@ _numbers = count(1)
 """The numbers of pools, for the names of threads: two gateways can be in one process, each with a pool."""
 
 
+WAITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class PoolUse:
+    """What the threads of a pool do, for metrics."""
+
+    __slots__ = ("running", "waiting", "waits")
+
+    def __init__(self) -> None:
+        self.waiting: set[PooledCall] = set()
+        """Calls that no thread has taken yet."""
+        self.running: set[PooledCall] = set()
+        """Calls that a thread is at work on, even if nobody waits for them any more."""
+        self.waits = Histogram(WAITS)
+        """Seconds that calls have waited for a thread. Only the event loop's thread observes."""
+
+
+class PooledCall:
+    """One call on a thread. The two sets change in one step each, so that no lock is needed."""
+
+    __slots__ = ("_asked", "_began", "_use")
+
+    def __init__(self, use: PoolUse) -> None:
+        self._use = use
+        self._began = 0.0
+        self._asked = time.perf_counter()
+        use.waiting.add(self)
+
+    def __enter__(self) -> None:
+        """Note that a thread begins. Called in the thread."""
+        self._began = time.perf_counter()
+        self._use.running.add(self)
+        self._use.waiting.discard(self)
+
+    def __exit__(self, *error: object) -> None:
+        self._use.running.discard(self)
+
+    def over(self) -> None:
+        """Note that the caller goes on. Called on the loop."""
+        self._use.waiting.discard(self)
+        if self._began:
+            self._use.waits.observe(self._began - self._asked)
+
+
 class Pool:
     """A gateway's threads; they start when they are first used."""
 
@@ -35,6 +81,7 @@ class Pool:
 
     def __init__(self, size: int = DEFAULT_SIZE) -> None:
         self.size = size
+        self.use = PoolUse()
         self._name = f"handler-{next(_numbers)}"
         self._executor: ThreadPoolExecutor | None = None
         self._bridge: SyncToAsync[..., Any] | None = None
@@ -138,14 +185,18 @@ async def run_in_thread(function: Callable[P, R], *args: P.args, **kwargs: P.kwa
 async def _bridged(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
     """Call ``function`` on a thread. An error has no frames of what is between here and the thread: the future they
     hold has the error, and in that circle the message would stay in memory until the garbage collector comes."""
+    pool = thread_pool.get()
+    call = PooledCall(pool.use)
     try:
-        result: R = await thread_pool.get().bridge()(function, args, kwargs)
+        result: R = await pool.bridge()(function, args, kwargs, call)
     except BaseException as error:
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code is not call_on_thread.__code__:
             trace = trace.tb_next
         error.__traceback__ = trace or error.__traceback__
         raise
+    finally:
+        call.over()
     return result
 
 
@@ -157,16 +208,17 @@ def call_from_thread(loop: asyncio.AbstractEventLoop, coroutine: Coroutine[Any, 
     return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
 
 
-def call_on_thread(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
+def call_on_thread(function: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any], call: PooledCall) -> R:
     """Call ``function`` between two clean-ups of Django's connections."""
-    close_old_connections = _django_cleanup()
-    close_old_connections()
-    try:
-        return function(*args, **kwargs)
-    except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
-        raise RuntimeError("the handler raised StopIteration") from error
-    finally:
+    with call:
+        close_old_connections = _django_cleanup()
         close_old_connections()
+        try:
+            return function(*args, **kwargs)
+        except StopIteration as error:  # no future takes it: nobody would ever hear that the call has ended
+            raise RuntimeError("the handler raised StopIteration") from error
+        finally:
+            close_old_connections()
 
 
 def _counted(

@@ -19,6 +19,7 @@ import pytest
 
 from gateway.store import (
     Engine,
+    Holdings,
     Message,
     MessageState,
     Outgoing,
@@ -354,6 +355,45 @@ class StoreContract:
     async def test_the_history_of_nothing_is_empty(self, store: Store) -> None:
         assert await store.history("nobody") == []
         assert await store.get("nobody") is None
+
+    # What a gateway measures.
+
+    async def test_what_is_held_is_told(self, store: Store) -> None:
+        assert await store.holdings() == Holdings()
+
+    async def test_what_is_held_is_told_with_the_oldest_arrival(self, store: Store) -> None:
+        for number, id in enumerate(["w", "r", "d", "o"]):
+            await store.put(a_message(id, received=NOW + number, key="k" if id in "ro" else id))
+        await store.take(3, now=NOW)
+        await store.retry("w", due=NOW + 60, error="E")
+        await store.dead_letter(a_message("d"), error="E")
+        await store.put_outgoing([Outgoing(f"s{number}", "r", "sms", b"x", lane="sms a") for number in range(3)])
+        await store.put_outgoing([Outgoing("m", "r", "email", b"x", lane="email")])
+        await store.take_outgoing(1, now=NOW)
+        await store.dead_letter_outgoing("s0", error="E")
+        held = await store.holdings()
+        assert (held.waiting, held.running, held.dead, held.oldest) == (2, 1, 1, NOW)
+        assert held.outgoing == {("sms a", "dead"): 1, ("sms a", "waiting"): 2, ("email", "waiting"): 1}
+
+    async def test_the_oldest_is_gone_when_it_is_handled(self, store: Store) -> None:
+        await store.put_all([a_message("old", received=NOW - 60), a_message("new", received=NOW)])
+        await store.take(2, now=NOW)
+        await store.finish("old")
+        assert (await store.holdings()).oldest == NOW
+
+    async def test_a_lane_that_rests(self, store: Store) -> None:
+        await store.put_outgoing([Outgoing("s", "r", "sms", b"x", lane="sms a")])
+        await store.take_outgoing(1, now=NOW)
+        await store.retry_outgoing("s", due=NOW + 60, error="E", rests=True)
+        assert (await store.holdings()).resting == 1
+
+    async def test_commits_and_their_calls_are_counted(self, store: Store) -> None:
+        before = sum(store.commits.seconds.counts), store.commits.calls.sum
+        await asyncio.gather(*(store.put(a_message()) for _ in range(5)))
+        await store.get("nobody")  # which commits nothing
+        assert store.commits.calls.sum - before[1] == 5
+        assert 1 <= sum(store.commits.seconds.counts) - before[0] <= 5
+        assert (store.commits.failed, store.commits.is_failing, store.calls_waiting) == (0, False, 0)
 
     async def test_counts(self, store: Store) -> None:
         for id in ("1", "2", "3", "4"):

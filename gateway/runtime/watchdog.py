@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from types import FrameType
 
 from gateway.frames import is_own, short
+from gateway.histogram import Histogram
 from gateway.runtime.sources import Sources
 from gateway.threads import thread_pool
 
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL = 0.5
 """Seconds between two checks."""
+loop_delay = Histogram((0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0))
+"""Seconds that the event loop of this process took to begin what another thread asked of it, at each check."""
 
 
 class _Beat:
@@ -80,7 +83,7 @@ class Watch:
 
     def _ask_loop(self) -> "Future[None]":
         answer: Future[None] = Future()
-        self._loop.call_soon_threadsafe(answer.set_result, None)
+        self._loop.call_soon_threadsafe(_answer, answer, time.monotonic())
         return answer
 
     def _where_the_loop_is(self) -> str:
@@ -88,6 +91,11 @@ class Watch:
         return (
             f"the event loop is blocked, and every protocol with it, at {place}; move what blocks into a sync consumer"
         )
+
+
+def _answer(answer: "Future[None]", asked: float) -> None:
+    loop_delay.observe(time.monotonic() - asked)
+    answer.set_result(None)
 
 
 def _ask_threads() -> "Future[None] | None":

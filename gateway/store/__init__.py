@@ -1,12 +1,14 @@
 """The one durable store: inbox, claims, dead letters, what handlers send."""
 
 from gateway.store.engines import engine_of, memory_store
+from gateway.store.figures import Commits, Holdings
 from gateway.store.interfaces import (
     ClaimStore,
     Clock,
     Engine,
     InboxStore,
     KeyValueStore,
+    MeasuredStore,
     MovableStore,
     OperatorStore,
     OutboxStore,
@@ -33,11 +35,14 @@ __all__ = [
     "ClaimState",
     "ClaimStore",
     "Clock",
+    "Commits",
     "Counts",
     "Engine",
     "HistoryEntry",
+    "Holdings",
     "InboxStore",
     "KeyValueStore",
+    "MeasuredStore",
     "Message",
     "MessageState",
     "MovableStore",

@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
+from gateway.store.figures import Commits, Holdings
 from gateway.store.values import Claim, Counts, HistoryEntry, Message, Outgoing, OutgoingSummary, Search, Summary
 
 
@@ -228,6 +229,20 @@ class UpkeepStore(Clock, Protocol):
         """Forget claims that have expired, and the histories of messages that are long gone; how many rows."""
 
 
+class MeasuredStore(Protocol):
+    """What a running gateway tells of its store."""
+
+    commits: Commits
+    """What this process has committed."""
+
+    @property
+    def calls_waiting(self) -> int:
+        """Calls of this process that are not over yet."""
+
+    async def holdings(self) -> Holdings:
+        """Count what there is, or return what was counted a moment ago: the more there is, the longer ago."""
+
+
 class Engine(Protocol):
     """A place for a store, as a URL names it: a file, a database on a server. Nothing is opened yet.
 
@@ -249,7 +264,7 @@ class Engine(Protocol):
         wrong until somebody changes it: a server that does not answer may answer by the time."""
 
 
-class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, UpkeepStore, Protocol):
+class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, UpkeepStore, MeasuredStore, Protocol):
     """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at
     once.
 

@@ -145,3 +145,32 @@ async def test_a_smaller_pool_is_bounded_and_the_loop_goes_on() -> None:
         async with asyncio.timeout(LIMIT):
             await asyncio.gather(*calls)
         assert most[0] == 2
+
+
+async def test_the_pools_use_is_counted() -> None:
+    with threads(1) as pool:
+        go_on = threading.Event()
+        calls = [asyncio.ensure_future(run_in_thread(go_on.wait, LIMIT)) for _ in range(3)]
+        await until(lambda: len(pool.use.running) == 1)
+        assert len(pool.use.waiting) == 2
+        calls[-1].cancel()
+        await until(lambda: len(pool.use.waiting) == 1)  # it will never begin
+        go_on.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+        with pytest.raises(ZeroDivisionError):
+            await run_in_thread(lambda: 1 // 0)
+        await until(lambda: not pool.use.running)
+        assert not pool.use.waiting
+        assert sum(pool.use.waits.counts) == 3
+
+
+async def test_a_call_that_its_caller_gave_up_still_has_its_thread() -> None:
+    with threads(1) as pool:
+        go_on = threading.Event()
+        call = asyncio.ensure_future(run_in_thread(go_on.wait, LIMIT))
+        await until(lambda: len(pool.use.running) == 1)
+        call.cancel()
+        await asyncio.gather(call, return_exceptions=True)
+        assert len(pool.use.running) == 1
+        go_on.set()
+        await until(lambda: not pool.use.running)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from gateway.store.figures import Commits
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.sqlite.file.database import open_database
 from gateway.store.sqlite.file.owner import Owner
@@ -28,6 +29,7 @@ class StoreSession:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self.commits = Commits()
         self._open: tuple[Writer, Owner] | None = None
         self._ahead = time.time() - clock.elapsed()
 
@@ -38,7 +40,7 @@ class StoreSession:
         except asyncio.CancelledError:
             opening.add_done_callback(_close_unwanted)  # a thread cannot be cancelled
             raise
-        self._open = Writer(database, lambda: self._connected(owner)[0]), owner
+        self._open = Writer(database, lambda: self._connected(owner)[0], self.commits), owner
         return found
 
     def _connected(self, owner: Owner) -> tuple[FairConnection, str]:
@@ -100,6 +102,10 @@ class StoreSession:
         if self._open is None:
             raise StoreUnavailable(f"{self.path} is not open")
         return self._open[0].run(operation, call, reads=True, syncs=syncs)
+
+    @property
+    def calls_waiting(self) -> int:
+        return 0 if self._open is None else self._open[0].waiting
 
     @property
     def _owner(self) -> str:

@@ -1,19 +1,37 @@
 """What a running gateway does for the store itself; see :class:`gateway.store.interfaces.UpkeepStore`."""
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from gateway.store.figures import Holdings
 from gateway.store.sqlite.file.database import dead_owners, recover
 from gateway.store.sqlite.session import StoreSession
 from gateway.store.sqlite.sql import claims, clock, messages
+from gateway.store.sqlite.sql.holdings import holdings
 from gateway.store.values import KEEP, KEEP_HISTORIES
 
 PURGE = 10_000
 """Rows that one commit forgets: other calls want theirs in between."""
 
 
+COUNTING = 0.01
+"""The part of its time for which a store counts what it holds, at most."""
+
+
 class SQLiteUpkeep(StoreSession):
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(path)
+        self._holdings = Holdings()
+        self._count_again = 0.0
+
+    async def holdings(self) -> Holdings:
+        if time.monotonic() >= self._count_again:
+            self._holdings, took = await self._read(holdings, None)
+            self._count_again = time.monotonic() + took / COUNTING
+        return self._holdings
+
     async def probe(self) -> None:
         await self._run(_probe, None)
 

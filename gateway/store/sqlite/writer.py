@@ -6,11 +6,13 @@ import logging
 import queue
 import sqlite3
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from gateway.store.figures import Commits
 from gateway.store.sqlite.file.connection import FairConnection
 from gateway.store.values import StoreUnavailable
 from protocols.wakeup import Wakeup
@@ -54,13 +56,16 @@ class Job:
 
 
 class Writer:
-    """Runs operations in one thread. ``connect`` opens the database again after an error with unknown effect."""
+    """Runs operations in one thread. ``connect`` opens the database again after an error with unknown effect;
+    ``commits`` counts."""
 
-    def __init__(self, database: FairConnection, connect: Callable[[], FairConnection]) -> None:
+    def __init__(
+        self, database: FairConnection, connect: Callable[[], FairConnection], commits: Commits | None = None
+    ) -> None:
         self._connect = connect
+        self._commits = commits or Commits()
         self._loop = asyncio.get_running_loop()
         self._waiting = 0
-        """Calls that are not over yet."""
         self._room = Wakeup()
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()  # from the loop to a thread, which has no loop
         self._trouble = ""
@@ -99,6 +104,11 @@ class Writer:
             self._waiting -= 1
             if self._waiting * 2 <= WAITING:  # not for each: all that wait are woken
                 self._room.wake()
+
+    @property
+    def waiting(self) -> int:
+        """Calls that are not over yet."""
+        return self._waiting
 
     async def close(self) -> None:
         """Finish what is queued, also the undoing of what then reaches nobody, and end the thread."""
@@ -153,7 +163,7 @@ class Writer:
     def _settle(self, database: FairConnection | None, batch: list[Job]) -> FairConnection | None:
         """Give every job its outcome, and tell it. Returns the database to go on with; None if it must be opened
         again."""
-        untold = batch
+        untold, began = batch, time.perf_counter()
         try:
             if database is None:
                 database = self._connect()
@@ -161,6 +171,7 @@ class Writer:
             untold = self._tell_early(batch)
             if untold:
                 database.sync()
+            self._count(batch, time.perf_counter() - began)
             self._note_success(untold)
         except Exception as error:
             if isinstance(error, sqlite3.Error | StoreUnavailable) and not isinstance(error, _OWN_FAULT):
@@ -185,14 +196,22 @@ class Writer:
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._resolve, jobs)
 
+    def _count(self, batch: list[Job], seconds: float) -> None:
+        if not all(job.reads for job in batch):
+            self._commits.seconds.observe(seconds)
+            self._commits.calls.observe(len(batch))
+
     def _note_success(self, jobs: list[Job]) -> None:
         if self._trouble and not all(job.reads for job in jobs):  # a full disk can be read
+            self._commits.is_failing = False
             logger.info("the store works again")
             self._trouble = ""
 
     def _unavailable(
         self, database: FairConnection | None, batch: list[Job], error: Exception
     ) -> FairConnection | None:
+        self._commits.failed += 1
+        self._commits.is_failing = True
         trouble = str(error)
         if trouble != self._trouble:
             logger.error("the store is unavailable: %s", trouble)

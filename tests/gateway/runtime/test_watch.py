@@ -41,6 +41,14 @@ async def test_an_async_handler_that_blocks_is_named(caplog: pytest.LogCaptureFi
     assert re.match(r"the event loop goes on, after \d+\.\d s", over)
 
 
+async def test_the_delay_of_the_loop_is_counted(caplog: pytest.LogCaptureFixture) -> None:
+    before = list(watchdog.loop_delay.counts), watchdog.loop_delay.sum
+    Watch(asyncio.get_running_loop(), blocked=0.05).start()
+    await until(lambda: sum(watchdog.loop_delay.counts) > sum(before[0]))
+    block_until("blocked", caplog)
+    await until(lambda: watchdog.loop_delay.sum - before[1] >= 0.05)
+
+
 async def test_a_pool_whose_threads_never_return_says_where_they_are(caplog: pytest.LogCaptureFixture) -> None:
     with threads(3):
         await asyncio.gather(*(run_in_thread(time.sleep, 0.05) for _ in range(3)))  # another gateway's, idle
