@@ -2,9 +2,10 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
@@ -14,9 +15,6 @@ from protocols.net.tls import Certificate
 from protocols.net.traffic import Traffic
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
-
-if TYPE_CHECKING:  # a server that has users imports it
-    from protocols.access.logins import Logins
 
 __all__ = ["SETTINGS_CONFIG", "Server", "ServerStatus"]
 
@@ -47,8 +45,8 @@ class Server(ABC):
     """Whether a predecessor must have stopped before it starts: both would read one mailbox, or keep one state."""
     traffic: Traffic | None = None
     """The bytes that it has received and sent. None: it does not count them."""
-    logins: "Logins | None" = None
-    """What checks the passwords of its clients."""
+    login_outcomes: Mapping[str, int] | None = None
+    """How many logins of its clients had which outcome. None: it has no users."""
     buffered: ByteBudget | None = None
     """The bytes of messages that it is receiving, all together."""
     state_since = 0.0

@@ -71,7 +71,7 @@ class Logins:
         self._long = 0
         self._save = save
         self._saved: dict[str, str] = {}
-        self.outcomes = dict.fromkeys(Outcome, 0)
+        self.outcomes = {outcome.value: 0 for outcome in Outcome}
         """How many logins had which outcome."""
 
     def restore(self, saved: Mapping[str, str]) -> list[str]:
@@ -85,7 +85,7 @@ class Logins:
         """Check a login; ``host`` is the client's address. The answer to a wrong login takes equally long for every
         name, and longer with each failure."""
         outcome = await self._outcome(username, password, host)
-        self.outcomes[outcome] += 1
+        self.outcomes[outcome.value] += 1
         return outcome
 
     async def _outcome(self, username: str, password: bytes, host: str) -> Outcome:

@@ -62,7 +62,7 @@ class MQTTServer(Server):
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
         self.access = Access(settings, name, self._save_login)
         self.traffic = self.counters = Counters(time.time())
-        self.logins = self.access.logins
+        self.login_outcomes = self.access.logins.outcomes
         self.listener = Listener(
             settings.bind,
             tls=settings.tls,

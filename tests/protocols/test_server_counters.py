@@ -65,12 +65,12 @@ async def test_a_server_counts_its_bytes(make: Callable[[], Server], said: bytes
 
 async def test_logins_count_by_their_outcome() -> None:
     server = SMTPServer(app, SMTPSettings(bind="127.0.0.1:0", users=USERS))
-    assert server.logins.outcomes == dict.fromkeys(Outcome, 0)
+    assert server.login_outcomes == dict.fromkeys(("right", "wrong", "busy", "unavailable"), 0)
     assert await server.logins.check("anna", b"right") is Outcome.RIGHT
     assert await server.logins.check("anna", b"wrong") is Outcome.WRONG
-    assert server.logins.outcomes[Outcome.RIGHT] == server.logins.outcomes[Outcome.WRONG] == 1
+    assert server.login_outcomes == {"right": 1, "wrong": 1, "busy": 0, "unavailable": 0}
     broker = MQTTServer(app, MQTTSettings(bind="127.0.0.1:0", users=USERS))
-    assert broker.logins is broker.access.logins
+    assert broker.login_outcomes is broker.access.logins.outcomes
 
 
 def test_a_state_begins_when_it_changes_and_not_when_its_words_do(monkeypatch: pytest.MonkeyPatch) -> None:

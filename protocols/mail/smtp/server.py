@@ -53,7 +53,6 @@ class SMTPServer(Server, SessionOwner):
     listener: Listener
     buffered: ByteBudget
     traffic: Traffic
-    logins: Logins
 
     def __init__(
         self,
@@ -72,6 +71,7 @@ class SMTPServer(Server, SessionOwner):
         self.traffic = Traffic()
         self.draining = False
         self.logins = Logins(settings.users, settings.password_file, owner=name)
+        self.login_outcomes = self.logins.outcomes
         self.senders = Senders(settings.senders)
         self.message_rate = AddressRate(settings.max_message_rate)
         self._certificate: Certificate | None = None
