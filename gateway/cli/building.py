@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import os
 import sys
+from collections.abc import Callable
 
 from gateway.cli.terminal import Chosen, fail, file_of, print_error, print_json
 from gateway.config import checks
@@ -45,14 +46,15 @@ def built(parsed: ParsedConfig) -> Gateway:
         fail(f"interrupted{place_of(error)}", INTERRUPTED)
 
 
-def built_to_run(parsed: ParsedConfig) -> Gateway:
+def built_to_run(parsed: ParsedConfig, tell: Callable[[ConfigErrors], None] = lambda _: None) -> Gateway:
     """Build it for a process whose every line may have to be a log record, and check that this machine has what the
-    file asks for."""
+    file asks for. ``tell`` gets its mistakes, too."""
     try:
         gateway = built(parsed)
         check_machine(parsed, gateway)
         return gateway
     except ConfigErrors as errors:
+        tell(errors)
         if parsed.settings.log.format == "text":
             raise
         for diagnostic in errors.diagnostics:

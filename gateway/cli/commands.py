@@ -27,6 +27,7 @@ COMMANDS = {
     "show": "gateway.cli.store.show:show",
     "waiting": "gateway.cli.store.waiting:waiting",
     "status": "gateway.cli.status:status",
+    "reload": "gateway.cli.reload:reload",
     "tail": "gateway.cli.tail:tail",
     "record": "gateway.cli.record:record",
     "replay": "gateway.cli.replay:replay",

@@ -6,10 +6,19 @@ from typing import NoReturn
 from gateway.cli.building import built_to_run, loaded_to_run, prepare
 from gateway.cli.terminal import print_text
 from gateway.runtime import process
+from gateway.runtime.code_reload import NextProcess, Running
 from gateway.runtime.daemon import Daemon
+from gateway.runtime.launch import Launch
+from protocols.lazy_names import imported
 
 
-def run_daemon(file: str, command: str, *, tries: bool) -> NoReturn:
+def run_daemon(file: str, command: str, launch: Launch, *, tries: bool) -> NoReturn:
     prepare()
     samples = Path(file).absolute() if tries else None
-    process.run(Daemon(built_to_run(loaded_to_run(file)), print_text, command, samples=samples).run())
+    gateway = built_to_run(loaded_to_run(file))
+
+    def start_next(running: Running) -> NextProcess:
+        started: NextProcess = imported("gateway.reload.successor:Successor").start(launch, running)
+        return started
+
+    process.run(Daemon(gateway, print_text, command, samples=samples, start_next=start_next).run())

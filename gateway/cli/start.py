@@ -7,13 +7,14 @@ from typing import NoReturn
 
 from gateway.cli.terminal import command_of, file_of
 from gateway.garbage_collection import start_up
+from gateway.runtime.launch import Launch
 from protocols.lazy_names import imported
 
 VERSION = "GATEWAY_RELOAD"
 """Set if this process is one of several versions: :data:`gateway.reload.version.ENVIRONMENT`."""
 
-_RUN = ("gateway.cli.daemon:run_daemon", "gateway.cli.version_daemon:run_version")
-"""What runs in a process alone, and as one of several versions."""
+SUCCESSOR = "GATEWAY_HAND_OVER"
+"""Set if this process takes over from another one: :data:`gateway.reload.successor.ENVIRONMENT`."""
 
 
 def plain_run(arguments: Sequence[str]) -> list[str] | None:
@@ -34,6 +35,16 @@ def start(config: str | None = None, *, tries: bool = False, reload: bool = Fals
     file = file_of(config)
     if reload and VERSION not in os.environ and Path(file).exists():
         imported("gateway.reload.supervisor:supervise")(file)  # it needs nothing of what follows
+    launch = Launch.of_process()
     start_up()
-    imported(_RUN[VERSION in os.environ])(file, command_of(config), tries=tries)
+    imported(_home())(file, command_of(config), launch, tries=tries)
     raise AssertionError("a daemon does not return")
+
+
+def _home() -> str:
+    """Return what runs in this process."""
+    if VERSION in os.environ:
+        return "gateway.cli.version_daemon:run_version"
+    if SUCCESSOR in os.environ:
+        return "gateway.cli.successor:run_successor"
+    return "gateway.cli.daemon:run_daemon"

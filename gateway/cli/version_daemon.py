@@ -8,9 +8,11 @@ from gateway.cli.terminal import print_text
 from gateway.reload.daemon import VersionDaemon
 from gateway.reload.standby import Standby
 from gateway.runtime import process
+from gateway.runtime.launch import Launch
 
 
-def run_version(file: str, command: str, *, tries: bool) -> NoReturn:
+def run_version(file: str, command: str, launch: Launch, *, tries: bool) -> NoReturn:
+    """``launch``: how this process was started, which its supervisor knows."""
     prepare()
     standby = Standby.of_environment()
     standby.wait()

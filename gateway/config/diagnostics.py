@@ -36,10 +36,12 @@ class ConfigErrors(Exception):
         super().__init__(self.diagnostics)
 
     def __str__(self) -> str:
+        return self.with_end("Nothing was started.")
+
+    def with_end(self, sentence: str) -> str:
+        """Return the diagnostics, their number, and ``sentence``, which says what came of it."""
         more = " or more" if len(self.diagnostics) >= MOST else ""
-        return "\n".join(
-            [*map(str, self.diagnostics), f"{count(len(self.diagnostics), 'error')}{more}. Nothing was started."]
-        )
+        return "\n".join([*map(str, self.diagnostics), f"{count(len(self.diagnostics), 'error')}{more}. {sentence}"])
 
 
 class CannotStart(ConfigErrors):

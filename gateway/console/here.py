@@ -1,7 +1,7 @@
 """The gateway that operations look at and change."""
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Protocol, TypeVar
 
 from gateway.config.settings import Settings
@@ -34,11 +34,14 @@ class Gateway(Protocol):
 class Here:
     """A daemon, as operations see it."""
 
-    def __init__(self, gateway: Callable[[], Gateway], recent: Recent) -> None:
+    def __init__(
+        self, gateway: Callable[[], Gateway], recent: Recent, replace: Callable[[float], Awaitable[int]] | None = None
+    ) -> None:
         """``gateway`` returns the one that serves now: a reload may put another one in its place. ``recent`` remembers
-        its arrivals."""
+        its arrivals. ``replace`` starts the next process, see :class:`gateway.runtime.code_reload.CodeReload`."""
         self._gateway = gateway
         self.recent = recent
+        self.replace = replace
         self.started = time.time()
 
     @property

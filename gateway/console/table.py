@@ -7,7 +7,7 @@ from importlib import import_module
 
 from gateway.console.operation import Operation
 
-NOUNS = ("status", "servers", "arrivals", "outgoing")
+NOUNS = ("status", "servers", "arrivals", "outgoing", "reload")
 """The files of ``operations``."""
 
 

@@ -55,10 +55,16 @@ class ControlServer:
         refusal = _line({"error": f"{CONNECTIONS} clients have the control socket already"})
         await self._listener.start(self._connection, count=lambda: len(self._tasks), limit=CONNECTIONS, refusal=refusal)
 
-    async def stop(self) -> None:
-        """End all conversations, and remove the socket."""
+    def retire(self) -> None:
+        """Begin no conversation any more, and remove the socket."""
         if self._listener is not None:
             self._listener.stop()
+
+    async def stop(self, grace: float = 0.0) -> None:
+        """End all conversations, those that have an end within ``grace`` seconds of themselves, and remove the
+        socket."""
+        self.retire()
+        await self._tasks.drain(grace)
         await self._tasks.cancel()
 
     def _connection(self) -> asyncio.BaseProtocol:

@@ -1,4 +1,4 @@
-"""Starts a new process for each version of the code, for ``gateway run --reload``.
+"""Starts a new process for each version of the code. For ``gateway run --reload``:
 
 ``supervisor``   the parent: it watches files and starts versions; it imports nothing of the application
 ``version``      one version, as the supervisor sees it
@@ -7,4 +7,11 @@
 ``predecessor``  the version before, as its successor sees it
 ``channel``      what they tell each other
 ``watching``     which files count
+
+For ``gateway reload --code``, without a supervisor:
+
+``successor``         the next process, as the daemon sees it that starts it
+``hand_over``         the same process from inside
+``successor_daemon``  its daemon, which takes over from the process that has started it
+``parent``            what a process becomes that gave way, if its supervisor waits for it
 """

@@ -1,5 +1,6 @@
 """The version before, in its own process, as its successor takes over from it."""
 
+import contextlib
 import secrets
 import socket
 from collections.abc import Sequence
@@ -9,12 +10,14 @@ from protocols.units import BindAddress
 
 
 class RemotePredecessor:
-    """A :class:`gateway.runtime.running.Predecessor`. One that has ended has nothing that could be taken over."""
+    """A :class:`gateway.runtime.running.Predecessor`. One that has ended has nothing that could be taken over; it is an
+    error unless it ``may_end``."""
 
-    def __init__(self, channel: Channel) -> None:
+    def __init__(self, channel: Channel, *, may_end: bool = True) -> None:
         self.file = "the version before"
         self.has_successor = False
         self._channel = channel
+        self._may_end = may_end
 
     async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
         return await self._ask("sockets", name=name, bind=str(bind))
@@ -26,14 +29,16 @@ class RemotePredecessor:
         await self._ask("release_exclusive")
 
     async def resume(self) -> None:
-        await self._ask("resume")
+        with contextlib.suppress(ConnectionError):
+            await self._ask("resume")
 
     async def give_way(self) -> None:
         """Do nothing: the supervisor tells it, once it knows that the successor is ready. Until then a change may end
         the successor, and the predecessor has to go on."""
 
     async def _ask(self, what: str, **more: str) -> list[socket.socket]:
-        """Return the sockets of the answer. What an earlier successor has not heard any more is left out."""
+        """Return the sockets of the answer. What an earlier successor has not heard any more is left out. Raises
+        ConnectionError."""
         request = secrets.token_hex(8)
         self._channel.send({"do": what, "request": request, **more})
         while (received := await self._channel.receive()) is not None:
@@ -42,4 +47,6 @@ class RemotePredecessor:
                 return sockets
             for each in sockets:
                 each.close()
+        if not self._may_end:
+            raise ConnectionResetError(f"{self.file} has ended")
         return []

@@ -9,17 +9,16 @@ import sys
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from gateway.reload.channel import Channel, Message
+from gateway.reload.passed import passed_sockets
 from gateway.runtime.signals import IGNORED
 
 ENVIRONMENT = "GATEWAY_RELOAD"
 """Set for a version's process: the descriptors of its channel, and of that of the version before if there is one."""
 BLOCKED = frozenset({signal.SIGINT, *IGNORED})
 """Signals that a version's process does not get before it begins."""
-_FIRST_PASSED = 3
-"""The descriptor of the first socket that systemd passes (sd_listen_fds(3))."""
 
 Tell = Callable[["Version", Message], None]
 
@@ -56,7 +55,7 @@ class Version:
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *_passed()]
+                    sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *passed_sockets()]
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
@@ -120,8 +119,3 @@ class Version:
         await asyncio.wait(self._tasks[:1])
         self._channel.close()
         self._tell(self, {"do": "ended", "code": code})
-
-
-def _passed() -> list[Any]:
-    """Return the descriptors of sockets that systemd has passed to this process, for servers with ``bind: fd:3``."""
-    return list(range(_FIRST_PASSED, _FIRST_PASSED + int(os.environ.get("LISTEN_FDS") or 0)))

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.control.server import ControlServer
 from gateway.exit_codes import CANNOT_START, OK
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
+from gateway.runtime.code_reload import CodeReload, StartNext
 from gateway.runtime.install import install
 from gateway.runtime.process import cancel_rest, force
 from gateway.runtime.progress import listed
@@ -24,7 +26,7 @@ from gateway.runtime.systemd import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.store import StoreUnavailable, engine_of
 from protocols.lifespan import StartupFailed
-from protocols.tasks import Tasks
+from protocols.tasks import LAST_WORDS, Tasks
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,16 @@ Print = Callable[[str], None]
 class Daemon:
     """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner; the examples in it begin with
     ``command``, which calls this program again with the same file, if there is one. ``samples`` names that file, if the
-    daemon is to do what the examples say."""
+    daemon is to do what the examples say. ``start_next`` starts this program again, for :mod:`code_reload`."""
 
     def __init__(
-        self, gateway: Gateway, print_line: Print, command: str | None, *, samples: Path | None = None
+        self,
+        gateway: Gateway,
+        print_line: Print,
+        command: str | None,
+        *,
+        samples: Path | None = None,
+        start_next: StartNext | None = None,
     ) -> None:
         self._running = RunningGateway(gateway)
         self._samples = samples
@@ -49,14 +57,19 @@ class Daemon:
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
         self._recent = Recent()
-        self._control = ControlServer(_place(gateway), Commands(Here(lambda: self._running.gateway, self._recent)))
+        self._has_successor = False
+        """Whether another process has taken over."""
+        self._code = CodeReload(start_next, lambda: self._running, self._replaced)
+        here = Here(lambda: self._running.gateway, self._recent, self._code.replace)
+        self._control = ControlServer(_place(gateway), Commands(here))
+        self._watchdog: asyncio.Task[None] | None = None
 
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""
         loop = asyncio.get_running_loop()
-        signals.listen(lambda: loop.call_soon_threadsafe(self._stop.set), self._force)
+        signals.listen(lambda: loop.call_soon_threadsafe(self._end_at_signal), self._force)
         Watch(loop).start()
-        self._tasks.spawn(keep_alive(), name="watchdog")
+        self._keep_alive()
         try:
             ready = await _unless(self._stop, self._install())
         except (StartupFailed, StoreUnavailable, OSError) as error:
@@ -70,13 +83,19 @@ class Daemon:
             return OK
         await self._listen_to_commands()
         await self._greet()
-        notify("READY=1")
+        await self._become_daemon()
         if self._samples is not None:
             self._tasks.spawn(self._try(self._samples), name="samples")
         await self._stop.wait()
-        notify("STOPPING=1")
-        await self._end()
+        await (self._give_way() if self._has_successor else self._end())
         return OK
+
+    def _keep_alive(self) -> None:
+        self._watchdog = self._tasks.spawn(keep_alive(), name="watchdog")
+
+    async def _become_daemon(self) -> None:
+        """Tell systemd that this process serves."""
+        notify("READY=1")
 
     async def _listen_to_commands(self) -> None:
         if self._running.gateway.settings.log.arrivals:
@@ -105,7 +124,29 @@ class Daemon:
         examples = banner.examples(gateway.servers, gateway.settings.servers, gateway.app, command)
         await send_samples(examples, command, file, self._print)
 
+    def _end_at_signal(self) -> None:
+        if self._code.successor is not None:
+            self._code.successor.pass_on(signal.SIGTERM)
+        self._stop.set()
+
+    def _replaced(self) -> None:
+        self._has_successor = True
+        self._stop.set()
+
+    async def _give_way(self) -> None:
+        """End: another process serves, and systemd hears from that."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+        self._control.retire()
+        await self._running.give_way()
+        await self._control.stop(LAST_WORDS)  # the client hears of the next process
+        await cancel_rest()
+        if self._code.successor is not None:
+            self._code.successor.leave()
+
     async def _end(self) -> None:
+        notify("STOPPING=1")
+        await self._code.stop()
         cancelled = await self._running.drain()
         await self._running.shut_down()
         await self._control.stop()
@@ -113,6 +154,8 @@ class Daemon:
         logger.info("stopped: %s", summary(cancelled, await self._running.close()))
 
     def _force(self) -> None:
+        if self._code.successor is not None:
+            self._code.successor.pass_on(signal.SIGTERM, signal.SIGINT)
         force(lambda: listed(self._running.active()))
 
 

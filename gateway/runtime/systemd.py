@@ -5,6 +5,9 @@ import contextlib
 import os
 import socket
 
+PROCESS = ("SYSTEMD_EXEC_PID", "WATCHDOG_PID", "LISTEN_PID")
+"""Variables that have the number of the process that systemd has started, and that they are for."""
+
 
 def notify(state: str) -> None:
     """Send ``READY=1`` or ``STOPPING=1`` to the supervisor that started us, if it asked for that."""
@@ -28,3 +31,17 @@ async def keep_alive() -> None:
     while True:
         notify("WATCHDOG=1")
         await asyncio.sleep(interval)
+
+
+def is_main() -> bool:
+    """Whether systemd knows this process as the one of its unit, and is told if another one is. It does not where a
+    script has started this one, or in a container."""
+    own = str(os.getpid())
+    return "NOTIFY_SOCKET" in os.environ and own != "1" and os.environ.get(PROCESS[0], own) == own
+
+
+def become_main() -> None:
+    """Let the variables have the number of this process, which takes over from the one that has started it."""
+    for name in PROCESS:
+        if os.environ.get(name) == str(os.getppid()):
+            os.environ[name] = str(os.getpid())

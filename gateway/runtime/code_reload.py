@@ -1,0 +1,103 @@
+"""Starts this program's next process beside this one, and gives way to it when it serves."""
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable
+from typing import Protocol
+
+from gateway.control.server import BadRequest
+from gateway.runtime.running import RunningGateway
+from protocols.tasks import Tasks
+
+logger = logging.getLogger(__name__)
+
+Running = Callable[[], RunningGateway]
+
+
+class NextProcess(Protocol):
+    """The next process, as this one sees it."""
+
+    pid: int
+
+    async def until_ready(self) -> str:
+        """Answer what it asks for until it serves. Return why it does not; empty if it does."""
+
+    async def kill(self) -> None:
+        """End it at once."""
+
+    def promote(self) -> None:
+        """Make it the daemon of the supervisor that has started this process."""
+
+    def pass_on(self, *signals: int) -> None:
+        """Send it signals, if the supervisor sends them to this process alone. From any thread."""
+
+    def leave(self) -> None:
+        """End this process, or let it wait for the next one, which its supervisor does not know."""
+
+
+StartNext = Callable[[Running], NextProcess]
+"""Starts the next process, which takes over from the gateway. Raises OSError."""
+
+
+class CodeReload:
+    """``start`` is None if this process cannot be started again; ``replaced`` is called when the next one serves."""
+
+    def __init__(self, start: StartNext | None, running: Running, replaced: Callable[[], None]) -> None:
+        self.successor: NextProcess | None = None
+        """The process that serves in the place of this one."""
+        self._start = start
+        self._running = running
+        self._replaced = replaced
+        self._tasks = Tasks("reload")
+
+    async def replace(self, within: float) -> int:
+        """Start the next process, and return its number when it serves, ``within`` so many seconds. That goes on if the
+        caller leaves. Raises BadRequest with why the next one does not serve; this one serves then, as before."""
+        if self._start is None:
+            raise BadRequest("this process cannot be started again by itself: stop it, and start it")
+        if len(self._tasks) or self.successor is not None:
+            raise BadRequest("another process is taking over already")
+        why = await asyncio.shield(self._tasks.spawn(self._replace(self._start, within), name="the next process"))
+        if why:
+            raise BadRequest(why)
+        return self._serving()
+
+    def _serving(self) -> int:
+        return os.getpid() if self.successor is None else self.successor.pid
+
+    async def stop(self) -> None:
+        """Start no process any more."""
+        await self._tasks.cancel()
+
+    async def _replace(self, start: StartNext, within: float) -> str:
+        """Return why the next process does not serve, and that this one does; empty if it does."""
+        try:
+            process = start(self._running)
+        except OSError as error:
+            why = f"the next process cannot be started: {error}"
+        else:
+            why = await self._outcome(process, within)
+        if not why:
+            return ""
+        logger.error("this process keeps running, because the next one does not serve: %s", why.splitlines()[0])
+        return f"{why}\nProcess {os.getpid()} keeps running."
+
+    async def _outcome(self, process: NextProcess, within: float) -> str:
+        """Return why ``process`` does not serve; empty if it does, and is the daemon."""
+        serves = False
+        try:
+            async with asyncio.timeout(within):
+                why = await process.until_ready()
+            serves = not why
+        except TimeoutError:
+            why = f"the next process was not ready within {within:g} s"
+        finally:  # also where this process is being stopped
+            if not serves:
+                await process.kill()
+                await self._running().resume()
+        if serves:
+            self.successor = process
+            process.promote()
+            self._replaced()
+        return why
