@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from gateway.cli.terminal import command_of, file_of
 from gateway.garbage_collection import start_up
-from gateway.runtime.launch import Launch
 from protocols.lazy_names import imported
 
 VERSION = "GATEWAY_RELOAD"
@@ -35,7 +34,7 @@ def start(config: str | None = None, *, tries: bool = False, reload: bool = Fals
     file = file_of(config)
     if reload and VERSION not in os.environ and Path(file).exists():
         imported("gateway.reload.supervisor:supervise")(file)  # it needs nothing of what follows
-    launch = Launch.of_process()
+    launch = imported("gateway.runtime.launch:Launch").of_process()
     start_up()
     imported(_home())(file, command_of(config), launch, tries=tries)
     raise AssertionError("a daemon does not return")
