@@ -21,44 +21,82 @@ logger = logging.getLogger(__name__)
 Callback = Callable[[Arrival], object]
 
 
+class Audience:
+    """The listeners to the arrivals of a daemon, through all its generations."""
+
+    def __init__(self) -> None:
+        self.listeners: list[tuple[Callback, bool]] = []
+        """Each with whether it wants the content."""
+        self.gateways: set[Arrivals] = set()
+        """The gateways that they hear, from their beginning to their end."""
+
+    def set(self, listeners: list[tuple[Callback, bool]]) -> None:
+        self.listeners = listeners
+        for each in self.gateways:
+            each.follow(listeners)
+
+
 class Arrivals:
     """The arrivals of one gateway. Use it on the gateway's event loop. A listener hears no more after
     :meth:`close`, so that no gateway that has ended is watched."""
 
     def __init__(
-        self, app: Application | None = None, application: str = "", deliveries: Deliveries | None = None
+        self,
+        app: Application | None = None,
+        application: str = "",
+        deliveries: Deliveries | None = None,
+        audience: Audience | None = None,
     ) -> None:
-        """``application``: the target of a file without routes, whose application takes everything."""
+        """``application``: the target of a file without routes, whose application takes everything. ``audience``: that
+        of the gateway before, which hears this one as soon as it begins."""
         self._app = app
         self.application = "" if isinstance(app, Router) else application
         self._deliveries = deliveries
-        self._listeners: list[tuple[Callback, bool]] = []
+        self.audience = audience or Audience()
         self.keeps_content = False
 
+    def begin(self) -> None:
+        """Let the audience hear this gateway, too."""
+        self.audience.gateways.add(self)
+        self.follow(self.audience.listeners)
+
     def listen(self, callback: Callback, *, content: bool = False) -> Callable[[], None]:
-        """Call ``callback`` with each arrival, once it has its outcome. Call the result to hear no more before
-        :meth:`close`.
+        """Call ``callback`` with each arrival of this gateway and of those that come after it, once it has its outcome,
+        until the last of them has ended. Call the result to hear no more before that.
 
         With ``content`` the arrival has its events, if they are not more than 1 MiB. It is called on the event loop,
         and what arrives waits for it: put the arrival into a queue. What it raises is logged.
         """
         listener = (callback, content)
-        self._set([*self._listeners, listener])
-        return lambda: self._set([each for each in self._listeners if each is not listener])
+        self.begin()
+        self.audience.set([*self.audience.listeners, listener])
+        return lambda: self.audience.set([each for each in self.audience.listeners if each is not listener])
+
+    def listen_once(self, callback: Callback) -> None:
+        """Let ``callback`` listen, unless it does."""
+        if all(each is not callback for each, _ in self.audience.listeners):
+            self.listen(callback)
+
+    def forget(self, callback: Callback) -> None:
+        """Let ``callback`` hear no more."""
+        self.audience.set([each for each in self.audience.listeners if each[0] is not callback])
 
     def close(self) -> None:
-        """Remove all listeners, because the gateway has ended."""
-        self._set([])
+        """Tell nobody any more, because the gateway has ended."""
+        self.audience.gateways.discard(self)
+        if not self.audience.gateways:
+            self.audience.set([])
+        self.follow([])
 
-    def _set(self, listeners: list[tuple[Callback, bool]]) -> None:
-        self._listeners = listeners
+    def follow(self, listeners: list[tuple[Callback, bool]]) -> None:
+        """Watch what ``listeners`` want to hear of."""
         self.keeps_content = any(content for _, content in listeners)
         if self._deliveries is not None:
             self._deliveries.observer = StoredArrivals(self.tell) if listeners else None
         _runs.watch(self, wanted=bool(listeners))
 
     def tell(self, arrival: Arrival) -> None:
-        for callback, _ in self._listeners:
+        for callback, _ in self.audience.listeners:
             try:
                 callback(arrival)
             except Exception:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from gateway.cli.terminal import Chosen, fail, file_of, print_error, print_json
 from gateway.config import checks
@@ -60,6 +61,26 @@ def built_to_run(parsed: ParsedConfig, tell: Callable[[ConfigErrors], None] = la
         for diagnostic in errors.diagnostics:
             logger.error("%s", dataclasses.replace(diagnostic, excerpt=""))
         sys.exit(code_of(errors))
+
+
+class Reading:
+    """Reads and builds the file of a daemon again, on any thread. Nothing of the process changes but what imports
+    need."""
+
+    def __init__(self, file: str) -> None:
+        self._path = Path(file).absolute()
+        self._name = file
+        self._folder = self._path.resolve().parent
+
+    def __call__(self, before: Gateway) -> Gateway:
+        """Raises ConfigErrors."""
+        parsed = load(self._path, name=self._name)  # a link may lead to another file now
+        if parsed.document.folder != self._folder:
+            moved = f"its folder is {parsed.document.folder} now, and the gateway works in {self._folder}: gateway reload --code"
+            raise ConfigErrors([Diagnostic(self._name, 1, 1, moved)])
+        gateway = build(parsed, before=before)
+        check_machine(parsed, gateway)
+        return gateway
 
 
 def built_to_answer(given: str | None) -> Gateway:

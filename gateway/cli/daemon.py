@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NoReturn
 
-from gateway.cli.building import built_to_run, loaded_to_run, prepare
+from gateway.cli.building import Reading, built_to_run, loaded_to_run, prepare
 from gateway.cli.terminal import print_text
 from gateway.runtime import process
 from gateway.runtime.code_reload import NextProcess, Running
@@ -15,10 +15,11 @@ from protocols.lazy_names import imported
 def run_daemon(file: str, command: str, launch: Launch, *, tries: bool) -> NoReturn:
     prepare()
     samples = Path(file).absolute() if tries else None
+    again = Reading(file)  # before the file's folder is the current one
     gateway = built_to_run(loaded_to_run(file))
 
     def start_next(running: Running) -> NextProcess:
         started: NextProcess = imported("gateway.reload.successor:Successor").start(launch, running)
         return started
 
-    process.run(Daemon(gateway, print_text, command, samples=samples, start_next=start_next).run())
+    process.run(Daemon(gateway, print_text, command, samples=samples, start_next=start_next, again=again).run())

@@ -1,41 +1,120 @@
-"""`gateway reload`: the running gateway takes up what has changed."""
+"""``gateway reload``: the gateway that runs takes up what has changed: its file, or with ``--code`` everything."""
 
 import math
-from typing import Annotated
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.options import File
+from gateway.cli.options import AsJSONLines, File
 from gateway.cli.running import control_places
-from gateway.cli.terminal import fail, print_text
-from gateway.control.client import ControlError, Conversation
-from gateway.exit_codes import MISTAKE
+from gateway.cli.terminal import fail, file_of, print_error, print_text
+from gateway.config.diagnostics import ConfigErrors, count
+from gateway.config.settings import Settings
+from gateway.control.client import Answer, ControlError, Conversation
+from gateway.control.place import places, sockets
+from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
+from gateway.logs.escaping import json_text
 from protocols.units import parse_duration
 
+Check = Annotated[bool, typer.Option("--check", help="Only read and check it there, and show what would change.")]
+Force = Annotated[bool, typer.Option("--force", help="Build it anew even if the file says what it said.")]
+Code = Annotated[bool, typer.Option("--code", help="Start a new process with the code as it is now.")]
 Within = Annotated[
     str, typer.Option("--within", metavar="DURATION", help="With --code: how long the new process may take.")
 ]
-Code = Annotated[bool, typer.Option("--code", help="Start a new process with the code as it is now.")]
+
+_CODES = {"mistakes": MISTAKE, "failed": CANNOT_START}
 
 
-def reload(config: File = None, code: Code = False, within: Within = "2m") -> None:
-    """Let the running gateway take up what has changed.
+def reload(
+    config: File = None,
+    check: Check = False,
+    force: Force = False,
+    code: Code = False,
+    within: Within = "2m",
+    as_json: AsJSONLines = False,
+) -> None:
+    """Let the running gateway read its file again. What it says takes effect at once, and no connection is refused.
 
-    With --code it starts a new process beside itself, which takes over the sockets and the sessions when it can serve;
-    then the old one finishes what it has accepted, and ends. If the new one fails, the old one keeps running.
+    A mistake changes nothing. Modules that are imported already are not imported again: with --code the gateway starts
+    a new process beside itself, which takes over the sockets and the sessions when it can serve; then the old one
+    finishes what it has accepted, and ends. If the new one fails, the old one keeps running.
+    Exit codes: 1 no gateway answers; 2 there is a mistake in the file; 3 it could not start with it.
 
-    Example: gateway check && gateway reload --code
+    Examples: gateway reload --check && gateway reload · gateway reload --code
     """
-    if not code:
-        fail("write --code", 2)
+    try:
+        if code:
+            _take_over(control_places(config), within)
+        else:
+            sys.exit(_read(_places(config), {"check": check, "force": force}, as_json))
+    except ControlError as error:
+        fail(str(error), FORCED)
+
+
+def _take_over(beside: Sequence[Path], within: str) -> None:
     try:
         seconds = parse_duration(within)
     except ValueError as error:
         fail(f"--within: {error}", MISTAKE)
+    with Conversation(beside, {"do": "reload_code", "within": math.ceil(seconds)}) as conversation:
+        for answer in conversation.answers():
+            if "process" in answer:
+                print_text(f"process {answer['process']} serves, with the code as it is now")
+
+
+def _read(beside: Sequence[Path], options: Mapping[str, bool], as_json: bool) -> int:
+    """Return the exit code: the worst, if several gateways answer."""
+    with Conversation(beside, {"do": "reload", **options}) as conversation:
+        several = len(conversation) > 1
+        return max((_show(answer, as_json, several) for answer in conversation.answers()), default=OK)
+
+
+def _places(config: str | None) -> list[Path]:
+    """As other commands have it. If the file cannot be read, the gateway that runs is to say so."""
     try:
-        with Conversation(control_places(config), {"do": "reload_code", "within": math.ceil(seconds)}) as conversation:
-            for answer in conversation.answers():
-                if "process" in answer:
-                    print_text(f"process {answer['process']} serves, with the code as it is now")
-    except ControlError as error:
-        fail(str(error), 1)
+        return control_places(config)
+    except ConfigErrors:
+        file = Path(file_of(config)).absolute()
+        found = places(file.parent, file.name, Settings.store)
+        if not any(map(sockets, found)):
+            raise
+        return found
+
+
+def _show(answer: Answer, as_json: bool, several: bool) -> int:
+    """Show an answer, and return the exit code that it means."""
+    if as_json:
+        print_text(json_text(answer))
+    if (done := answer.get("done")) is None:
+        return OK
+    if not as_json:
+        said = print_error if done["result"] in _CODES else print_text
+        for line in _lines(done):
+            said(f"process {answer['process']}: {line}" if several else line)
+        for note in done["notes"]:
+            print_error(note)
+    return _CODES.get(done["result"], OK)
+
+
+def _lines(done: Mapping[str, Any]) -> Iterator[str]:
+    generation, changes = done["generation"], done["changes"]
+    match done["result"]:
+        case "mistakes" | "failed":
+            yield done["told"]
+        case "unchanged":
+            yield f"nothing changed: the file says what generation {generation} runs with; --force builds it anew"
+        case "valid":
+            yield from map(_change, changes)
+            yield f"valid: {count(len(changes), 'change')}; generation {generation} runs on"
+        case _:
+            yield from map(_change, changes)
+            seconds = f"{done['seconds']:.2f} s"
+            yield f"generation {generation} runs, after {seconds}: {count(len(changes), 'change')}"
+
+
+def _change(change: Mapping[str, str]) -> str:
+    return change["text"]

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from gateway.cli.building import built_to_run, loaded_to_run, prepare
+from gateway.cli.building import Reading, built_to_run, loaded_to_run, prepare
 from gateway.cli.terminal import print_text
 from gateway.config.diagnostics import ConfigErrors
 from gateway.reload.hand_over import HandOver
@@ -17,6 +17,7 @@ def run_successor(file: str, command: str, launch: Launch, *, tries: bool) -> No
     """Samples are not sent again, where the command line says that it ``tries``."""
     prepare()
     hand_over = HandOver.of_environment()
+    again = Reading(file)  # before the file's folder is the current one
 
     def tell(errors: ConfigErrors) -> None:
         hand_over.failed(errors.with_end("The new code was not started."))
@@ -31,4 +32,5 @@ def run_successor(file: str, command: str, launch: Launch, *, tries: bool) -> No
     def start_next(running: Running) -> Successor:
         return Successor.start(launch, running, hand_over.waits)
 
-    process.run(SuccessorDaemon(gateway, print_text, command, hand_over, start_next=start_next).run())
+    daemon = SuccessorDaemon(gateway, print_text, command, hand_over, start_next=start_next, again=again)
+    process.run(daemon.run())

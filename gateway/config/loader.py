@@ -71,16 +71,18 @@ class ParsedConfig:
         return self.settings
 
 
-def load(file: str | os.PathLike[str], environ: Mapping[str, str] | None = None) -> ParsedConfig:
-    """Read a file. Raises ConfigErrors if nothing of it can be used."""
-    path = Path(file)
+def load(
+    file: str | os.PathLike[str], environ: Mapping[str, str] | None = None, *, name: str | None = None
+) -> ParsedConfig:
+    """Read a file, which messages call ``name``. Raises ConfigErrors if nothing of it can be used."""
+    path, name = Path(file), str(file) if name is None else name
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ConfigErrors([_not_text(str(file), error)]) from error
+        raise ConfigErrors([_not_text(name, error)]) from error
     except (OSError, ValueError) as error:
-        raise ConfigErrors([Diagnostic(str(file), 1, 1, _unreadable(error))]) from error
-    return parse(text, name=str(file), folder=path.resolve().parent, environ=environ)
+        raise ConfigErrors([Diagnostic(name, 1, 1, _unreadable(error))]) from error
+    return parse(text, name=name, folder=path.resolve().parent, environ=environ)
 
 
 def _unreadable(error: OSError | ValueError) -> str:

@@ -1,8 +1,8 @@
 """The gateway that operations look at and change."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Protocol, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Protocol, TypeVar
 
 from gateway.config.settings import Settings
 from gateway.control.recent import Recent
@@ -31,16 +31,39 @@ class Gateway(Protocol):
     def dispatcher(self) -> Dispatcher | None: ...
 
 
+class Reload(Protocol):
+    """What came of a reload: a :class:`gateway.runtime.generations.Reload`."""
+
+    def facts(self) -> Mapping[str, Any]: ...
+
+
+class Generations(Protocol):
+    """What operations use of a :class:`gateway.runtime.generations.Generations`."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def last(self) -> Reload | None: ...
+    @property
+    def can_reload(self) -> bool: ...
+    async def reload(self, *, check: bool = False, force: bool = False) -> Reload: ...
+
+
 class Here:
     """A daemon, as operations see it."""
 
     def __init__(
-        self, gateway: Callable[[], Gateway], recent: Recent, replace: Callable[[float], Awaitable[int]] | None = None
+        self,
+        gateway: Callable[[], Gateway],
+        recent: Recent,
+        generations: Generations | None = None,
+        replace: Callable[[float], Awaitable[int]] | None = None,
     ) -> None:
         """``gateway`` returns the one that serves now: a reload may put another one in its place. ``recent`` remembers
         its arrivals. ``replace`` starts the next process, see :class:`gateway.runtime.code_reload.CodeReload`."""
         self._gateway = gateway
         self.recent = recent
+        self.generations = generations
         self.replace = replace
         self.started = time.time()
 

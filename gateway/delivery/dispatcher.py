@@ -22,10 +22,12 @@ class Dispatcher:
         self._app = app
         self._state = state
         self._parts: list[tuple[Worker, Outbox]] = []
+        self._uses = False
 
     async def open(self) -> str:
         """Open the store, before anything can arrive. What was found there, in a line. Raises StoreUnavailable."""
-        return await self.deliveries.store.open()
+        self._uses = True
+        return await self.deliveries.use.begin()
 
     def start(self, outlets: Mapping[str, Outlet]) -> None:
         """Begin to deliver what is stored, once the application has started."""
@@ -66,15 +68,22 @@ class Dispatcher:
 
     async def close(self) -> str:
         """What is kept for the next start, in a few words."""
-        store = self.deliveries.store
+        if not self._uses:
+            return ""
+        self._uses = False
         try:
-            counts = await store.counts()
+            counts = await self.deliveries.store.counts()
         except StoreUnavailable as error:
             return f"the number of kept messages is not known, because the store is unavailable: {error}"
         finally:
-            await store.close()
+            await self.deliveries.use.end()
         kept = counts.waiting + counts.running + counts.outgoing
         return f"{kept} kept for retry" if kept else ""
+
+    async def release_namespaces(self) -> None:
+        """Leave the servers' own state to the successor, which has a store of its own."""
+        if not self.deliveries.use.is_shared:
+            await self.deliveries.store.release_namespaces()
 
     async def trouble(self) -> str:
         """Why nothing can be stored now, or nothing."""

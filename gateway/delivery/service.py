@@ -7,6 +7,7 @@ from gateway.delivery.observer import DeliveryObserver
 from gateway.delivery.outgoing_counters import OutgoingCounters
 from gateway.delivery.route_table import RouteTable
 from gateway.delivery.running_attempts import RunningAttempts
+from gateway.delivery.store_use import StoreUse
 from gateway.services import Service
 from gateway.store import ClaimStore, InboxStore, Store
 from protocols.tasks import Tasks
@@ -18,26 +19,38 @@ class Deliveries:
     The store is here once for each of its users, as what that user may ask of it.
     """
 
-    def __init__(self, store: Store, keep: Keep | None = None, routes: RouteTable | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keep: Keep | None = None,
+        routes: RouteTable | None = None,
+        before: "Deliveries | None" = None,
+    ) -> None:
+        """``before``: those of the gateway from which this one takes over, with the same store."""
         self.store = store
-        """Opened and closed with the gateway."""
+        self.use: StoreUse = StoreUse(store) if before is None else before.use
+        """Opens the store with the first gateway that uses it, and closes it with the last."""
         self.messages: InboxStore = store
         self.claims: ClaimStore = store
-        self.inbox = Inbox(store)
-        """The inbox, for messages that are handled from the store."""
+        self.inbox: Inbox = Inbox(store) if before is None else before.inbox
+        """The inbox, for messages that are handled from the store: by the gateway that came last."""
         self.keep = keep or Keep()
         """How long what handlers send is tried."""
         self.routes = routes or RouteTable()
         """The routes of the application that this gateway serves."""
-        self.outgoing = Notifier()
+        self.outgoing: Notifier = Notifier() if before is None else before.outgoing
         """Notifies when something to send was committed."""
         self.attempts = RunningAttempts()
         """Attempts whose senders wait for the answer."""
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
-        self.counters = OutgoingCounters()
+        self.counters: OutgoingCounters = OutgoingCounters() if before is None else before.counters
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
+
+    def for_successor(self, keep: Keep, routes: RouteTable) -> "Deliveries":
+        """Return those of a gateway that has the same store, and takes over from this one."""
+        return Deliveries(self.store, keep, routes, before=self)
 
 
 deliveries: Service[Deliveries] = Service("store")

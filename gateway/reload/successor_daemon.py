@@ -7,6 +7,7 @@ from gateway.runtime import banner
 from gateway.runtime.build import Gateway
 from gateway.runtime.code_reload import StartNext
 from gateway.runtime.daemon import Daemon, Print
+from gateway.runtime.generations import Again
 from gateway.runtime.install import install
 from gateway.store import StoreUnavailable
 from protocols.lifespan import StartupFailed
@@ -18,9 +19,16 @@ class SuccessorDaemon(Daemon):
     """Runs ``gateway`` in the place of the process that ``hand_over`` leads to."""
 
     def __init__(
-        self, gateway: Gateway, print_line: Print, command: str, hand_over: HandOver, *, start_next: StartNext
+        self,
+        gateway: Gateway,
+        print_line: Print,
+        command: str,
+        hand_over: HandOver,
+        *,
+        start_next: StartNext,
+        again: Again,
     ) -> None:
-        super().__init__(gateway, print_line, command, start_next=start_next)
+        super().__init__(gateway, print_line, command, start_next=start_next, again=again)
         self._hand_over = hand_over
 
     def _keep_alive(self) -> None:

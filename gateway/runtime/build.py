@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from gateway.arrivals import Arrivals, arrivals
 from gateway.config import checks
-from gateway.config.diagnostics import ConfigErrors
+from gateway.config.diagnostics import ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.consumers.answering import answering
@@ -69,23 +69,27 @@ class Makers:
 FROM_THE_FILE = Makers()
 
 
-def build(parsed: ParsedConfig, make: Makers = FROM_THE_FILE) -> Gateway:
+def build(parsed: ParsedConfig, make: Makers = FROM_THE_FILE, before: Gateway | None = None) -> Gateway:
     """Import and make everything. Raises ConfigErrors with every mistake of the file.
 
     Nothing of the process changes but what imports need (see :func:`prepare_imports`): no log, no socket, no file, no
-    thread. Several gateways can exist side by side, and any of them be started.
+    thread. Several gateways can exist side by side, and any of them be started. One that is to take over from the
+    gateway ``before`` has its store and its channel layer if the file names the same.
     """
     with uncollected():
-        return _build(parsed, make)
+        return _build(parsed, make, before)
 
 
-def _build(parsed: ParsedConfig, make: Makers) -> Gateway:
+def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gateway:
     settings = parsed.settings
     wrong = checks.diagnostics(parsed)
     unprepared = prepare_imports(parsed)
     builder = ApplicationBuilder(parsed, importable=not unprepared)
     app = builder.build()
-    layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
+    if before is not None and before.settings.layer == settings.layer:
+        layer, no_layer = before.services[channel_layer], list[Diagnostic]()
+    else:
+        layer, no_layer = make_layer(parsed) if not unprepared else (InMemoryChannelLayer(), [])
     missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
     if not unprepared:
         missing += checks.django_mail(parsed)
@@ -94,31 +98,44 @@ def _build(parsed: ParsedConfig, make: Makers) -> Gateway:
     submission = make.submission(settings.submission) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
     kept = kept or parsed.names_store or _has_policies(app)
-    store = make.store(settings.store) if kept else None
-    given = Given(submission, store)
+    here = _deliveries(settings, app, make, before) if kept else None
+    given = Given(submission, here.store if here is not None else None)
     try:
         servers = Servers(settings.servers, app, lifespan.state, given)
         outlets = make_outlets(servers, given)
     except ValueError as error:
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
-    services = _services(settings, app, layer, store, outlets)
-    dispatcher = Dispatcher(services[deliveries], app, lifespan.state) if store is not None else None
+    services = _services(settings, app, layer, here, outlets)
+    services[arrivals] = _arrivals(settings, app, here, before)
+    dispatcher = Dispatcher(here, app, lifespan.state) if here is not None else None
     console = _console(settings, servers, dispatcher)
     return Gateway(
         parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console, submission
     )
 
 
+def _deliveries(settings: Settings, app: Application, make: Makers, before: Gateway | None) -> Deliveries:
+    keep, routes = settings.outgoing.lives, route_table(app)
+    has_same = before is not None and before.dispatcher is not None and before.settings.store == settings.store
+    if before is not None and before.dispatcher is not None and has_same:
+        return before.dispatcher.deliveries.for_successor(keep, routes)
+    return Deliveries(make.store(settings.store), keep, routes)
+
+
+def _arrivals(settings: Settings, app: Application, here: Deliveries | None, before: Gateway | None) -> Arrivals:
+    audience = before.services[arrivals].audience if before is not None else None
+    return Arrivals(app, settings.application or "", here, audience)
+
+
 def _services(
-    settings: Settings, app: Application, layer: ChannelLayer, store: Store | None, outlets: Mapping[str, Outlet]
-) -> Services:
+    settings: Settings, app: Application, layer: ChannelLayer, here: Deliveries | None, outlets: Mapping[str, Outlet]
+) -> dict[Service[Any], Any]:
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     services[answering] = answering_of(settings)
     services[succession] = Succession()
-    if store is not None:
-        services[deliveries] = Deliveries(store, settings.outgoing.lives, route_table(app))
-    services[arrivals] = Arrivals(app, settings.application or "", services.get(deliveries))
-    services[sender] = DirectSender(outlets, outgoing_servers(settings), services.get(deliveries))
+    if here is not None:
+        services[deliveries] = here
+    services[sender] = DirectSender(outlets, outgoing_servers(settings), here)
     return services
 
 

@@ -51,12 +51,17 @@ class CodeReload:
         self._replaced = replaced
         self._tasks = Tasks("reload")
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether another process is taking over, or has."""
+        return len(self._tasks) > 0 or self.successor is not None
+
     async def replace(self, within: float) -> int:
         """Start the next process, and return its number when it serves, ``within`` so many seconds. That goes on if the
         caller leaves. Raises BadRequest with why the next one does not serve; this one serves then, as before."""
         if self._start is None:
             raise BadRequest("this process cannot be started again by itself: stop it, and start it")
-        if len(self._tasks) or self.successor is not None:
+        if self.is_busy:
             raise BadRequest("another process is taking over already")
         why = await asyncio.shield(self._tasks.spawn(self._replace(self._start, within), name="the next process"))
         if why:

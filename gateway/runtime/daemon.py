@@ -12,11 +12,12 @@ from gateway.console.here import Here
 from gateway.console.socket import Commands
 from gateway.control.place import places
 from gateway.control.recent import Recent
-from gateway.control.server import ControlServer
+from gateway.control.server import BadRequest, ControlServer
 from gateway.exit_codes import CANNOT_START, OK
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.code_reload import CodeReload, StartNext
+from gateway.runtime.generations import Again, Generations
 from gateway.runtime.install import install
 from gateway.runtime.process import cancel_rest, force
 from gateway.runtime.progress import listed
@@ -39,7 +40,8 @@ Print = Callable[[str], None]
 class Daemon:
     """Runs ``gateway`` until a signal. ``print_line`` gets each line of the banner; the examples in it begin with
     ``command``, which calls this program again with the same file, if there is one. ``samples`` names that file, if the
-    daemon is to do what the examples say. ``start_next`` starts this program again, for :mod:`code_reload`."""
+    daemon is to do what the examples say. ``start_next`` starts this program again, for :mod:`code_reload`; ``again``
+    reads the file again."""
 
     def __init__(
         self,
@@ -49,8 +51,10 @@ class Daemon:
         *,
         samples: Path | None = None,
         start_next: StartNext | None = None,
+        again: Again | None = None,
     ) -> None:
-        self._running = RunningGateway(gateway)
+        self._generations = Generations(RunningGateway(gateway), again, self._succeeded, lambda: self._code.is_busy)
+        self._is_ready = False
         self._samples = samples
         self._print = _as_record if gateway.settings.log.format == "json" else _ignoring_write_errors(print_line)
         self._command = command
@@ -60,14 +64,21 @@ class Daemon:
         self._has_successor = False
         """Whether another process has taken over."""
         self._code = CodeReload(start_next, lambda: self._running, self._replaced)
-        here = Here(lambda: self._running.gateway, self._recent, self._code.replace)
-        self._control = ControlServer(_place(gateway), Commands(here))
+        here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
+        self._commands = Commands(here)
+        self._control: dict[Path, ControlServer] = {}
+        """The control socket, and those at the places of earlier generations."""
         self._watchdog: asyncio.Task[None] | None = None
+
+    @property
+    def _running(self) -> RunningGateway:
+        return self._generations.current
 
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""
         loop = asyncio.get_running_loop()
-        signals.listen(lambda: loop.call_soon_threadsafe(self._end_at_signal), self._force)
+        acts: dict[int, signals.Act] = {signal.SIGHUP: lambda: loop.call_soon_threadsafe(self._hang_up)}
+        signals.listen(lambda: loop.call_soon_threadsafe(self._end_at_signal), self._force, acts)
         Watch(loop).start()
         self._keep_alive()
         try:
@@ -84,9 +95,12 @@ class Daemon:
         await self._listen_to_commands()
         await self._greet()
         await self._become_daemon()
+        self._is_ready = True
         if self._samples is not None:
             self._tasks.spawn(self._try(self._samples), name="samples")
         await self._stop.wait()
+        self._is_ready = False
+        await self._generations.stop()
         await (self._give_way() if self._has_successor else self._end())
         return OK
 
@@ -98,12 +112,32 @@ class Daemon:
         notify("READY=1")
 
     async def _listen_to_commands(self) -> None:
-        if self._running.gateway.settings.log.arrivals:
+        if self._running.gateway.settings.log.arrivals and not self._recent.remembers:
             self._recent.start()
+        if (place := _place(self._running.gateway)) in self._control:
+            return
+        self._control[place] = control = ControlServer(place, self._commands)
         try:
-            await self._control.start()
+            await control.start()
         except OSError as error:
             logger.warning("no control socket, so that gateway tail cannot reach this gateway: %s", error)
+
+    async def _succeeded(self) -> None:
+        """Another generation serves. The place of the control socket may be another one: those who asked for this by
+        the one before still get their answer."""
+        gateway = self._running.gateway
+        await self._listen_to_commands()
+        head = banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application)
+        self._print(f"{head}, generation {self._generations.number}")
+
+    def _hang_up(self) -> None:
+        """SIGHUP: read the file again."""
+        if not self._is_ready:
+            logger.warning("SIGHUP: the file is not read again, because the gateway starts or stops")
+        elif not self._generations.can_reload:
+            logger.warning("SIGHUP: this gateway has no file that could be read again")
+        else:
+            self._tasks.spawn(self._generations.reload(why="SIGHUP"), name="SIGHUP")
 
     async def _install(self) -> None:
         await install(self._running)
@@ -129,6 +163,12 @@ class Daemon:
             self._code.successor.pass_on(signal.SIGTERM)
         self._stop.set()
 
+    async def _replace(self, within: float) -> int:
+        """Start the next process. Raises BadRequest."""
+        if self._generations.is_busy:
+            raise BadRequest("the file is being read again; try again in a moment")
+        return await self._code.replace(within)
+
     def _replaced(self) -> None:
         self._has_successor = True
         self._stop.set()
@@ -137,9 +177,10 @@ class Daemon:
         """End: another process serves, and systemd hears from that."""
         if self._watchdog is not None:
             self._watchdog.cancel()
-        self._control.retire()
+        for control in self._control.values():
+            control.retire()
         await self._running.give_way()
-        await self._control.stop(LAST_WORDS)  # the client hears of the next process
+        await self._stop_listening(LAST_WORDS)  # the client hears of the next process
         await cancel_rest()
         if self._code.successor is not None:
             self._code.successor.leave()
@@ -149,9 +190,13 @@ class Daemon:
         await self._code.stop()
         cancelled = await self._running.drain()
         await self._running.shut_down()
-        await self._control.stop()
+        await self._stop_listening()
         await cancel_rest()
         logger.info("stopped: %s", summary(cancelled, await self._running.close()))
+
+    async def _stop_listening(self, grace: float = 0.0) -> None:
+        for control in self._control.values():
+            await control.stop(grace)
 
     def _force(self) -> None:
         if self._code.successor is not None:

@@ -3,8 +3,10 @@
 import sys
 
 from gateway import services
+from gateway.arrivals import arrivals
 from gateway.consumers.waiting import tell_waiting
 from gateway.logs import setup
+from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
 from gateway.runtime.running import Predecessor, RunningGateway
 from protocols.app_run import observed
@@ -29,5 +31,7 @@ async def install(new: RunningGateway, predecessor: Predecessor | None = None) -
 def _make_current(gateway: Gateway) -> None:
     """Set what the process has one of: its log, and the services that code outside any gateway's context finds."""
     setup.configure(gateway.settings.log, sys.stderr)
+    if not gateway.settings.log.arrivals:  # those of a predecessor were logged
+        gateway.services[arrivals].forget(log)
     observed.waits = tell_waiting
     services.install(gateway.services)

@@ -146,7 +146,7 @@ class RunningGateway:
         await asyncio.gather(*(_stop(server, self._grace) for server in exclusive))
         self._started = [server for server in self._started if not server.exclusive]
         if self.gateway.dispatcher is not None:
-            await self.gateway.dispatcher.deliveries.store.release_namespaces()
+            await self.gateway.dispatcher.release_namespaces()
 
     async def resume(self) -> None:
         if self.gateway.dispatcher is not None:
@@ -246,8 +246,9 @@ class RunningGateway:
         if gateway.dispatcher is not None and (found := await gateway.dispatcher.open()):
             logger.warning("store: %s", found)
         gateway.services[sender].start()
+        gateway.services[arrivals].begin()
         if gateway.settings.log.arrivals:
-            gateway.services[arrivals].listen(log)
+            gateway.services[arrivals].listen_once(log)
         setup.adopt(gateway.settings.log)  # loggers that an import has set up
         await gateway.lifespan.startup()
         setup.adopt(gateway.settings.log)  # and those that the application has set up now

@@ -1,4 +1,5 @@
-"""Handles signals: those that end the daemon, even while the event loop is blocked, and some that are only logged.
+"""Handles signals: those that end the daemon, even while the event loop is blocked, those at which it does something,
+and some that are only logged.
 
 Python runs a handler only when its main thread is back in the interpreter, so that the second of two signals may wait
 for as long as a consumer blocks that thread. The byte that each signal writes to the wake-up descriptor is there at
@@ -12,13 +13,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 logger = logging.getLogger(__name__)
 
 ENDING = (signal.SIGTERM, signal.SIGINT)
 IGNORED = {
-    signal.SIGHUP: "the file is not read again; restart for that",
+    signal.SIGHUP: "the gateway ignores it",
     signal.SIGUSR1: "the gateway ignores it",
     signal.SIGUSR2: "the gateway ignores it",
 }
@@ -26,6 +28,7 @@ IGNORED = {
 process in the middle of its work. SIGQUIT and SIGABRT keep their effect: they ask for a core dump."""
 
 Act = Callable[[], object]
+NOTHING: Mapping[int, Act] = MappingProxyType({})
 
 
 def ignore() -> None:
@@ -40,10 +43,10 @@ def _nothing(number: int, frame: object) -> None:
     """Do nothing. The thread that reads the wake-up descriptor logs the signal: a handler must not write."""
 
 
-def listen(stop: Act, force: Act) -> None:
+def listen(stop: Act, force: Act, acts: Mapping[int, Act] = NOTHING) -> None:
     """Call ``stop`` at the first SIGTERM or SIGINT, and ``force`` at each later one; both from any thread, and perhaps
-    more than once. Call this in the main thread while the loop runs: uvloop sets a wake-up descriptor when it begins to
-    run."""
+    more than once. Call one of ``acts`` at each of these signals that would be ignored, unless the application handles
+    it. Call this in the main thread while the loop runs: uvloop sets a wake-up descriptor when it begins to run."""
     reading, writing = socket.socketpair()
     writing.settimeout(0.0)
     # Counted twice: an application that calls add_signal_handler on asyncio's loop takes the wake-up descriptor away.
@@ -51,7 +54,7 @@ def listen(stop: Act, force: Act) -> None:
     for each in ENDING:
         signal.signal(each, lambda number, frame: handler())
     before = signal.set_wakeup_fd(writing.fileno())
-    arguments = (reading, writing, before, _counted(stop, force))
+    arguments = (reading, writing, before, _counted(stop, force), acts)
     threading.Thread(target=_read_signals, args=arguments, name="signals", daemon=True).start()
     os.register_at_fork(after_in_child=_restore_defaults)
 
@@ -61,7 +64,9 @@ def _counted(stop: Act, force: Act) -> Act:
     return lambda: force() if next(earlier) else stop()
 
 
-def _read_signals(reading: socket.socket, writing: socket.socket, before: int, ending: Act) -> None:
+def _read_signals(
+    reading: socket.socket, writing: socket.socket, before: int, ending: Act, acts: Mapping[int, Act]
+) -> None:
     """Listen until the process ends. ``writing`` is held open, and everything is passed on to the loop's own descriptor
     ``before``."""
     while numbers := reading.recv(4096):
@@ -72,7 +77,11 @@ def _read_signals(reading: socket.socket, writing: socket.socket, before: int, e
             if number in ENDING:
                 ending()
             elif number in IGNORED and signal.getsignal(number) is _nothing:
-                logger.warning("%s: %s", signal.Signals(number).name, IGNORED[signal.Signals(number)])
+                act = acts.get(number)
+                if act is not None:
+                    act()
+                else:
+                    logger.warning("%s: %s", signal.Signals(number).name, IGNORED[signal.Signals(number)])
 
 
 def _restore_defaults() -> None:

@@ -4,19 +4,32 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
+from collections.abc import Iterator
 
 PROCESS = ("SYSTEMD_EXEC_PID", "WATCHDOG_PID", "LISTEN_PID")
 """Variables that have the number of the process that systemd has started, and that they are for."""
 
 
 def notify(state: str) -> None:
-    """Send ``READY=1`` or ``STOPPING=1`` to the supervisor that started us, if it asked for that."""
+    """Send a state such as ``READY=1`` to the supervisor that started us, if it asked for that."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
         channel.sendall(state.encode())
+
+
+@contextlib.contextmanager
+def reloading() -> Iterator[None]:
+    """Tell the supervisor that the daemon reads its file again, and when it is done. ``Type=notify-reload`` compares
+    the time with that of its own request."""
+    notify(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+    try:
+        yield
+    finally:
+        notify("READY=1")
 
 
 async def keep_alive() -> None:

@@ -36,5 +36,9 @@ class GatewayProcess:
         finally:
             process.kill()
 
+    def signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
     def output(self) -> str:
         return (self.folder / "log").read_text()

@@ -71,6 +71,13 @@ def test_a_mistake_in_the_file_is_not_tried_again() -> None:
     assert settings()["Unit"]["StartLimitBurst"]
 
 
+def test_a_reload_is_told_whether_the_file_has_a_mistake() -> None:
+    """`Type=notify-reload` would not be, and systemd before 253 does not know it."""
+    service = settings()["Service"]
+    assert service["ExecReload"] == service["ExecStart"].replace(" run ", " reload ")
+    assert service["Type"] == "notify"
+
+
 def test_what_it_writes_is_its_own() -> None:
     service = settings()["Service"]
     assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0700")

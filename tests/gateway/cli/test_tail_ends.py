@@ -48,9 +48,9 @@ async def command(folder: Path, *arguments: str) -> AsyncIterator["subprocess.Po
 
 async def test_it_hears_a_gateway_that_starts_beside_another_one(tmp_path: Path) -> None:
     async with gateway(tmp_path) as first, command(tmp_path, "tail", "-f"):
-        await until(lambda: bool(first._listeners))
+        await until(lambda: bool(first.audience.listeners))
         async with gateway(tmp_path) as second:
-            await until(lambda: bool(second._listeners))
+            await until(lambda: bool(second.audience.listeners))
             second.tell(arrival(target="handlers.Second"))
             await until(lambda: "handlers.Second" in said(tmp_path))
         first.tell(arrival())
@@ -61,11 +61,11 @@ async def test_it_waits_for_the_next_gateway(tmp_path: Path) -> None:
     async with AsyncExitStack() as running:
         first = await running.enter_async_context(gateway(tmp_path))
         async with command(tmp_path, "tail", "-f") as tail:
-            await until(lambda: bool(first._listeners))
+            await until(lambda: bool(first.audience.listeners))
             await running.aclose()
             await until(lambda: "the gateway has ended; waiting for the next one" in said(tmp_path))
             second = await running.enter_async_context(gateway(tmp_path))
-            await until(lambda: bool(second._listeners))
+            await until(lambda: bool(second.audience.listeners))
             second.tell(arrival())
             await until(lambda: "handlers.Texts" in said(tmp_path))
             tail.send_signal(signal.SIGINT)
@@ -98,10 +98,10 @@ async def test_a_recording_goes_on_with_a_gateway_that_takes_over(tmp_path: Path
     async with AsyncExitStack() as running:
         first = await running.enter_async_context(gateway(tmp_path))
         async with command(tmp_path, "record", "new") as record, AsyncExitStack() as taken_over:
-            await until(lambda: bool(first._listeners))
+            await until(lambda: bool(first.audience.listeners))
             first.tell(arrival(**texts))
             second = await taken_over.enter_async_context(gateway(tmp_path))
-            await until(lambda: bool(second._listeners))
+            await until(lambda: bool(second.audience.listeners))
             await running.aclose()
             second.tell(arrival(**texts))
             await taken_over.aclose()
@@ -118,7 +118,7 @@ def test_no_recording_begins_for_which_there_is_no_room(tmp_path: Path) -> None:
 
 async def test_a_recording_ends_with_its_size(tmp_path: Path) -> None:
     async with gateway(tmp_path) as here, command(tmp_path, "record", "new", "--size", "2KiB") as record:
-        await until(lambda: bool(here._listeners))
+        await until(lambda: bool(here.audience.listeners))
         for _ in range(20):
             here.tell(arrival(scope={"type": "sms"}, events=[{"type": "sms.receive", "text": "hi"}]))
         assert await asyncio.to_thread(record.wait, 20) == 0

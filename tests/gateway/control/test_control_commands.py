@@ -66,7 +66,7 @@ async def test_arrivals_are_told_as_they_come_and_nobody_is_watched_afterwards(
         (told,) = await answers(reader, "accepted")
         assert told == {"arrival": {**FACTS, "id": "0", "error": "", "attempt": 0}}
         writer.close()
-        await until(lambda: not here._listeners)
+        await until(lambda: not here.audience.listeners)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Signals that do not end the daemon: they are a line in the log, whenever they come, and work goes on."""
+"""Signals that do not end the daemon: they are a line in the log, whenever they come, and work goes on. At SIGHUP it
+reads its file again."""
 
 import signal
 
@@ -17,6 +18,7 @@ def test_they_are_one_line_each_and_nothing_stops(start: Start) -> None:
         until(lambda number=number: f"{number.name}: " in run.err, f"{number.name} is logged")
     assert run.answers()
     assert run.ended_by(signal.SIGTERM) == 0
+    assert "INFO    SIGHUP: gateway.yaml says what it said" in run.err
     assert len(run.err.splitlines()) == len(IGNORED) + 1, "and that it has stopped"
 
 

@@ -1,0 +1,25 @@
+"""One store that several gateways of a process have at one time: each for as long as what came to it is handled."""
+
+from gateway.store import Store
+
+
+class StoreUse:
+    """Opens ``store`` for the first gateway, and closes it when the last has ended."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._users = 0
+
+    @property
+    def is_shared(self) -> bool:
+        return self._users > 1
+
+    async def begin(self) -> str:
+        """Return what was found in the store, in a line. Raises StoreUnavailable; :meth:`end` is due all the same."""
+        self._users += 1
+        return await self._store.open() if self._users == 1 else ""
+
+    async def end(self) -> None:
+        self._users -= 1
+        if not self._users:
+            await self._store.close()

@@ -1,0 +1,152 @@
+"""`gateway reload` and SIGHUP: the daemon reads its file again, and says what came of it to whoever asked."""
+
+import json
+import signal
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from servers.command import run
+from servers.gateway_process import GatewayProcess
+from servers.ports import free_port
+from servers.site import until
+
+HANDLERS = """
+def answering(text):
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": text})
+    return app
+
+one, two = answering(b"one"), answering(b"two")
+"""
+FILE = """servers:
+  web:
+    bind: 127.0.0.1:{port}
+    protocol: http
+routes:
+  http:
+    - {{path: "", app: reload_handlers.{name}}}
+"""
+
+
+class Daemon(GatewayProcess):
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.file = folder / "gateway.yaml"
+        super().__init__(folder, "reload_handlers", HANDLERS, self.text())
+        self.start()
+        until(lambda: self.answer("") == "one", self.output)
+
+    def text(self, name: str = "one", more: str = "") -> str:
+        return FILE.format(port=self.port, name=name) + more
+
+    def answer(self, path: str) -> str | None:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/{path}").text
+        except httpx.ConnectError:
+            return None
+
+    def reload(self, *options: str) -> "subprocess.CompletedProcess[str]":
+        return run(self.folder, "reload", *options)
+
+
+@pytest.fixture
+def daemon(tmp_path: Path) -> Iterator[Daemon]:
+    made = Daemon(tmp_path)
+    yield made
+    made.stop(signal.SIGKILL)
+
+
+def test_what_the_file_says_takes_effect_and_what_changed_is_printed(daemon: Daemon) -> None:
+    daemon.file.write_text(daemon.text("two", "threads: 7\n"))
+    done = daemon.reload()
+    assert (done.returncode, done.stderr) == (0, "")
+    *changes, last = done.stdout.splitlines()
+    assert changes == ["routes.http[0].app: reload_handlers.one -> reload_handlers.two", "threads: 32 -> 7"]
+    assert last.startswith("generation 2 runs, after ")
+    assert last.endswith(" s: 2 changes")
+    assert daemon.answer("") == "two"
+    assert "gateway.yaml: 1 server, 1 route, valid, generation 2" in daemon.output()
+    assert daemon.stop(signal.SIGTERM) == 0
+    assert "ERROR" not in daemon.output()
+
+
+def test_every_mistake_is_shown_at_its_place_and_the_gateway_goes_on(daemon: Daemon) -> None:
+    daemon.file.write_text(daemon.text("three").replace("bind", "bund"))
+    done = daemon.reload()
+    checked = run(daemon.folder, "check")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == checked.stderr.replace("Nothing was started.", "Still running generation 1.")
+    assert "gateway.yaml:3:5: error: unknown key 'bund'" in done.stderr
+    assert "gateway.yaml:7:23: error: 'reload_handlers.three'" in done.stderr
+    assert daemon.answer("") == "one"
+    [_, answer] = map(json.loads, daemon.reload("--json").stdout.splitlines())
+    assert [each["line"] for each in answer["done"]["mistakes"]] == [3, 7]
+    until(
+        lambda: "gateway.yaml was not reloaded: 2 errors. Still running generation 1." in daemon.output(),
+        "it is logged",
+    )
+
+
+def test_a_file_that_is_no_yaml_is_shown_by_the_gateway_that_runs(daemon: Daemon) -> None:
+    daemon.file.write_text("servers: [")
+    done = daemon.reload()
+    assert done.returncode == 2
+    assert done.stderr.endswith("1 error. Still running generation 1.\n")
+
+
+def test_an_address_that_is_in_use_changes_nothing(daemon: Daemon) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        more = f"  more: {{protocol: http, bind: '127.0.0.1:{taken.getsockname()[1]}'}}\nroutes"
+        daemon.file.write_text(daemon.text("two").replace("routes", more))
+        done = daemon.reload()
+    assert done.returncode == 3
+    assert "servers.more: " in done.stderr
+    assert done.stderr.endswith("or choose another. Still running generation 1.\n")
+    assert daemon.answer("") == "one"
+    assert daemon.reload().returncode == 0
+    assert daemon.answer("") == "two"
+
+
+def test_the_same_file_changes_nothing_unless_forced(daemon: Daemon) -> None:
+    daemon.file.write_text(f"# a comment\n{daemon.text()}")
+    done = daemon.reload()
+    assert done.stdout == "nothing changed: the file says what generation 1 runs with; --force builds it anew\n"
+    assert daemon.reload("--force").stdout.startswith("generation 2 runs, after ")
+
+
+def test_check_shows_what_would_change_and_changes_nothing(daemon: Daemon) -> None:
+    daemon.file.write_text(daemon.text("two"))
+    assert daemon.reload("--check").stdout.splitlines()[-1] == "valid: 1 change; generation 1 runs on"
+    assert daemon.answer("") == "one"
+
+
+def test_code_that_has_changed_is_named_and_a_module_that_is_new_is_imported(daemon: Daemon) -> None:
+    assert daemon.reload().stderr == ""  # by then the daemon has kept the source of what it has imported
+    (daemon.folder / "reload_handlers.py").write_text(HANDLERS.replace('b"one"', 'b"other"'))
+    (daemon.folder / "reload_more.py").write_text(HANDLERS.replace('b"two"', 'b"more"'))
+    daemon.file.write_text(daemon.text("two").replace("reload_handlers", "reload_more"))
+    done = daemon.reload()
+    assert "the code of reload_handlers has changed, and is not imported again: gateway reload --code" in done.stderr
+    assert daemon.answer("") == "more"
+
+
+def test_sighup_does_the_same_and_says_it_in_the_log(daemon: Daemon) -> None:
+    daemon.file.write_text(daemon.text("two"))
+    daemon.signal(signal.SIGHUP)
+    until(lambda: daemon.answer("") == "two", daemon.output)
+    until(lambda: "generation 2, 1 change" in daemon.output(), daemon.output)
+    assert "routes.http[0].app: reload_handlers.one -> reload_handlers.two" in daemon.output()
+    daemon.file.write_text(daemon.text("three"))
+    daemon.signal(signal.SIGHUP)
+    until(lambda: "1 error. Still running generation 2." in daemon.output(), daemon.output)
+
+
+def test_without_a_gateway_there_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "gateway.yaml").write_text(FILE.format(port=free_port(), name="one"))
+    done = run(tmp_path, "reload")
+    assert (done.returncode, done.stderr) == (1, "no gateway runs with this file; gateway run starts it\n")
