@@ -76,8 +76,8 @@ class Reading:
         """Raises ConfigErrors."""
         parsed = load(self._path, name=self._name)  # a link may lead to another file now
         if parsed.document.folder != self._folder:
-            moved = f"its folder is {parsed.document.folder} now, and the gateway works in {self._folder}: gateway reload --code"
-            raise ConfigErrors([Diagnostic(self._name, 1, 1, moved)])
+            moved = f"its folder is {parsed.document.folder} now, and this process works in {self._folder}"
+            raise ConfigErrors([Diagnostic(self._name, 1, 1, f"{moved}: gateway reload --code")])
         gateway = build(parsed, before=before)
         check_machine(parsed, gateway)
         return gateway
