@@ -36,11 +36,11 @@ def loaded_to_run(file: str) -> ParsedConfig:
     return parsed
 
 
-def built(parsed: ParsedConfig) -> Gateway:
+def built(parsed: ParsedConfig, *, to_run: bool = False) -> Gateway:
     """Build what the file asks for, in its folder: relative paths in it start there. The log is set up first, because
-    modules may log while they are imported."""
+    modules may log while they are imported; its file is for one that is built ``to_run``."""
     os.chdir(parsed.document.folder)
-    setup.configure(parsed.settings.log, sys.stderr)
+    setup.configure(parsed.settings.log, sys.stderr, to_files=to_run)
     try:
         return build(parsed)
     except KeyboardInterrupt as error:  # what it waits for is a handler's module
@@ -51,7 +51,7 @@ def built_to_run(parsed: ParsedConfig, tell: Callable[[ConfigErrors], None] = la
     """Build it for a process whose every line may have to be a log record, and check that this machine has what the
     file asks for. ``tell`` gets its mistakes, too."""
     try:
-        gateway = built(parsed)
+        gateway = built(parsed, to_run=True)
         check_machine(parsed, gateway)
         return gateway
     except ConfigErrors as errors:

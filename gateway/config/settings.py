@@ -13,7 +13,7 @@ from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import NotEmpty, Text
-from protocols.units import Address, Between, Seconds, TextFor
+from protocols.units import Address, Between, Bytes, Count, Seconds, TextFor
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
@@ -30,6 +30,10 @@ else:
 
 ServerName = Annotated[str, Text(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$", most=40)]
 NAME_RULE = "at most 40 letters, digits, - and _, the first a letter or a digit"
+
+
+LoggerName = Annotated[str, Text(least=1, most=200)]
+Level = Literal["debug", "info", "warning", "error"]
 
 
 @dataclass(frozen=True)
@@ -57,12 +61,22 @@ class ConsoleSettings:
 
 @dataclass(frozen=True)
 class LogSettings:
-    """What the daemon writes to standard error."""
+    """What the daemon logs, and where."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     format: Literal["text", "json"] = "text"
     """`text` is for people; `json` writes one object on each line, for machines."""
+    file: Annotated[str, Text(least=1)] | None = None
+    """A file to write to, in a folder that exists; without it, standard error. With it, warnings and errors go to
+    standard error, too, until the gateway has started. When the file was renamed, SIGUSR1 opens a new one."""
+    max_size: Bytes = 100 * 1024 * 1024
+    """How long the file may become. Before that it is renamed to `FILE.1`, the one before it to `FILE.2`, and so on.
+    0: it is not, because logrotate does it."""
+    daily: bool = False
+    """Whether it is also renamed before the first record of each day."""
+    keep: Count = 7
+    """How many renamed files stay."""
     timestamps: bool | None = None
     """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. The default
     is yes, except for systemd's journal, which has its own times, and for a terminal, which gets the time of day. In
@@ -70,9 +84,11 @@ class LogSettings:
     arrivals: bool = False
     """Whether each request, message and connection is a line at level `info` once it has its outcome: time, protocol,
     event id, who -> what, route -> consumer, verdict, milliseconds. It has no content and no secrets."""
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Level = "info"
     """The lowest level that is written. Of the gateway's own lines below `error`, at most 100 of each kind are written
     within 10 s; the next line of that kind says how many were left out. At `debug` all are written."""
+    levels: dict[LoggerName, Level] = field(default_factory=dict)
+    """Levels of single loggers and of those below them, in place of `level`: `{gateway.scopes.email: debug}`."""
     tracebacks: Literal["short", "full"] = "short"
     """`short`: the line of your code that failed; `full`: every frame, as at level debug."""
 
@@ -136,4 +152,4 @@ class Settings:
     """Where the gateway tells a supervisor or a load balancer, over HTTP, whether it is alive and ready (``/healthz``,
     ``/readyz``), and Prometheus what it has counted (``/metrics``). By default it does not."""
     log: LogSettings = field(default_factory=LogSettings)
-    """What the daemon writes to standard error."""
+    """What the daemon logs, and where."""

@@ -31,7 +31,8 @@ class _Kind:
 
 class RateLimit(logging.Filter):
     """Lets pass at most `MOST` lines of each kind within `PERIOD`, of the gateway's lines below ERROR. A kind is a
-    logger's message before its arguments are put in. A record about a loss (``extra={"lost": True}``) always passes.
+    logger's message before its arguments are put in. A record about a loss (``extra={"lost": True}``) always passes,
+    and so do those of a logger whose level is debug.
 
     The last line that passes says that more are only counted, and the first one afterwards how many were left out:
     ``record.flood``.
@@ -45,6 +46,8 @@ class RateLimit(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno >= logging.ERROR or not self._is_limited(record.name) or hasattr(record, "lost"):
+            return True
+        if logging.getLogger(record.name).isEnabledFor(logging.DEBUG):  # somebody wants to see everything
             return True
         now, key = self._clock(), (record.name, str(record.msg))
         kind = self._kinds.get(key)

@@ -1,44 +1,145 @@
 """Sets the log up: which records are written, where, and in which format."""
 
-import contextlib
 import logging
+import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from typing import TextIO
 
 from gateway.config.settings import LogSettings
-from gateway.frames import short
 from gateway.logs.colours import has_colours
 from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
-from gateway.logs.formatters import JSONFormatter, TextFormatter, sentence
+from gateway.logs.formatters import JSONFormatter, TextFormatter
+from gateway.logs.handler import PATIENCE, Handler
+from gateway.logs.levels import Levels
 from gateway.logs.rate_limit import RateLimit
-from gateway.logs.stamps import stamp_for
+from gateway.logs.stamps import full_time, stamp_for, unstamped
+from gateway.logs.stream import Stream
+from gateway.logs.writer import MOST, Target, Writer
 
-_NOISY = ("aiohttp", "aioimaplib", "aiosmtplib", "asyncio", "mail.debug", "mail.log")
-"""Loggers of libraries that log each connection at level info; aiosmtpd and aioimaplib log its content, too."""
+
+class _Log:
+    """The log of this process, which has one root logger."""
+
+    def __init__(self) -> None:
+        self._levels = Levels()
+        self._writers: dict[object, Writer] = {}
+        """By what they write to."""
+        self._old: dict[object, Writer] = {}
+        """The writers of the settings before. One that the new settings need, too, goes on, with what waits in it."""
+        self._console: Handler | None = None
+        self._files: list[Handler] = []
+        self._has_started = False
+
+    def configure(self, settings: LogSettings, stream: TextIO, *, to_files: bool) -> None:
+        self._old, self._writers = self._writers, {}
+        self._console = self._to_stream(settings, stream)
+        self._files = [self._to_file(settings, settings.file)] if to_files and settings.file is not None else []
+        if self._files:
+            self._console.setLevel(logging.WARNING)
+        self._levels.replace(settings.levels)
+        logging.getLogger().setLevel(settings.level.upper())
+        self._attach()
+        for key in self._old.keys() - self._writers.keys():
+            self._old[key].close(PATIENCE)
+
+    def started(self) -> None:
+        self._has_started = True
+        if self.is_in_use():  # the application may have a root logger of its own
+            self._attach()
+
+    def is_in_use(self) -> bool:
+        return any(isinstance(each, Handler) for each in logging.getLogger().handlers)
+
+    def _attach(self) -> None:
+        assert self._console is not None
+        is_silent = self._files and self._has_started
+        logging.getLogger().handlers[:] = self._files if is_silent else [*self._files, self._console]
+
+    def change_level(self, logger: str, level: str) -> None:
+        self._levels.change(logger, level)
+
+    def reopen(self) -> int:
+        for handler in self._files:
+            handler.writer.do(handler.writer.target.reopen)
+        return len(self._files)
+
+    def lost(self) -> int:
+        return sum(writer.lost for writer in self._writers.values())
+
+    def _to_stream(self, settings: LogSettings, stream: TextIO) -> Handler:
+        writer = self._writer(stream, partial(Stream, stream))
+        if settings.format == "json":
+            return _filtered(Handler(writer), JSONFormatter(), SilencingFilter(stream), settings)
+        stamp, colours = stamp_for(settings.timestamps, stream), has_colours(stream)
+        text = TextFormatter(full=_is_full(settings), stamp=stamp, colours=colours)
+        return _filtered(Handler(writer, stream.encoding or "utf-8"), text, DuplicateFilter(stream), settings)
+
+    def _to_file(self, settings: LogSettings, file: str) -> Handler:
+        from gateway.logs.log_file import LogFile, Rotation  # for a daemon that has one
+
+        path = os.path.abspath(file)
+        rotation = Rotation(settings.max_size, settings.keep, daily=settings.daily)
+        writer = self._writer((path, rotation), lambda: LogFile(path, rotation, self._tell), path)
+        stamp = unstamped if settings.timestamps is False else full_time
+        text = TextFormatter(full=_is_full(settings), stamp=stamp)
+        formatter = JSONFormatter() if settings.format == "json" else text
+        return _filtered(Handler(writer), formatter, SilencingFilter(sys.stderr), settings)
+
+    def _writer(self, key: object, target: Callable[[], Target], path: str = "") -> Writer:
+        writer = self._old.get(key) or Writer(target(), partial(self._tell_error, path))
+        self._writers[key] = writer
+        return writer
+
+    def _tell_error(self, path: str, error: OSError) -> None:
+        if path:  # standard error, if it cannot be written, has nowhere to say so
+            waits = f"up to {MOST >> 20} MiB of records wait until it can"
+            self._tell(f"{path} cannot be written: {error.strerror}; {waits}")
+
+    def _tell(self, message: str) -> None:
+        """Write to standard error what is wrong with a file of the log. Called from any thread."""
+        if self._console is not None:
+            self._console.handle(logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, None, None))
 
 
-def configure(settings: LogSettings, stream: TextIO) -> None:
-    """Set the root logger up by ``settings``."""
-    full = settings.tracebacks == "full" or settings.level == "debug"
-    text = TextFormatter(full=full, stamp=stamp_for(settings.timestamps, stream), colours=has_colours(stream))
-    handler = _Handler(stream)
-    handler.setFormatter(JSONFormatter() if settings.format == "json" else text)
-    handler.addFilter(SilencingFilter(stream) if settings.format == "json" else DuplicateFilter(stream))
-    if settings.level != "debug":
-        handler.addFilter(RateLimit())
-    if settings.arrivals:
-        handler.addFilter(_without_traffic)
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(settings.level.upper())
-    for name in _NOISY:
-        logging.getLogger(name).setLevel(logging.WARNING)
+_log = _Log()
+
+
+def configure(settings: LogSettings, stream: TextIO, *, to_files: bool = False) -> None:
+    """Set the root logger up by ``settings``, in the place of what an earlier call has set up. ``to_files``: write to
+    the file that they name, as only a daemon does; others write to ``stream``.
+
+    With a file, ``stream`` gets warnings and errors until :func:`started`, and what is wrong with the file.
+    """
+    _log.configure(settings, stream, to_files=to_files)
+
+
+def started() -> None:
+    """Leave ``stream`` to those who print on it, if there is a file: the daemon serves, and nobody looks any more."""
+    _log.started()
+
+
+def change_level(logger: str, level: str) -> None:
+    """Set the level of one logger; ``""`` is the root logger, whose level all have that have none of their own. The
+    next :func:`configure` takes it back."""
+    _log.change_level(logger, level)
+
+
+def reopen() -> int:
+    """Let files be opened anew, since something has renamed them. Return how many there are."""
+    return _log.reopen()
+
+
+def lost() -> int:
+    """Return how many records could not be written, to what is written to now."""
+    return _log.lost()
 
 
 def adopt(settings: LogSettings) -> None:
-    """Replace, if the format is ``json``, the handlers with which loggers write to standard output or error in a form
-    of their own. Their records go to the root logger instead, even if they did not propagate before."""
-    if settings.format != "json" or not any(isinstance(each, _Handler) for each in logging.getLogger().handlers):
+    """Replace, if every line is to have the one format or to be in the file, the handlers with which loggers write to
+    standard output or error. Their records go to the root logger instead, even if they did not propagate before."""
+    if (settings.format != "json" and settings.file is None) or not _log.is_in_use():
         return  # or the application has a root logger of its own
     loggers = [each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)]
     for logger in loggers:
@@ -48,21 +149,21 @@ def adopt(settings: LogSettings) -> None:
                 logger.propagate = True
 
 
+def _filtered(
+    handler: Handler, formatter: logging.Formatter, duplicates: logging.Filter, settings: LogSettings
+) -> Handler:
+    handler.setFormatter(formatter)
+    handler.addFilter(duplicates)
+    handler.addFilter(RateLimit())
+    if settings.arrivals:
+        handler.addFilter(_without_traffic)
+    return handler
+
+
+def _is_full(settings: LogSettings) -> bool:
+    return settings.tracebacks == "full" or settings.level == "debug"
+
+
 def _without_traffic(record: logging.LogRecord) -> bool:
     """Leave out the lines of servers that say what the lines of arrivals say."""
     return not record.name.endswith(".traffic")
-
-
-class _Handler(logging.StreamHandler[TextIO]):
-    """Writes one line about a record that cannot be written, instead of a traceback in another form."""
-
-    def handleError(self, record: logging.LogRecord) -> None:
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):  # a full disk, a reader that is gone
-            return
-        place, said = f"{short(record.pathname)}:{record.lineno}", sentence(error) if error else "no reason given"
-        told = logging.LogRecord(record.name, logging.ERROR, record.pathname, record.lineno, "", None, None)
-        told.msg = f"a log record could not be formatted at {place}: {said}".replace("%", "%%")
-        with contextlib.suppress(OSError):
-            self.stream.write(self.format(told) + self.terminator)
-            self.flush()

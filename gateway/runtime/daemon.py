@@ -14,6 +14,7 @@ from gateway.control.place import places
 from gateway.control.recent import Recent
 from gateway.control.server import BadRequest, ControlServer
 from gateway.exit_codes import CANNOT_START, OK
+from gateway.logs import setup
 from gateway.runtime import banner, signals
 from gateway.runtime.build import Gateway
 from gateway.runtime.code_reload import CodeReload, StartNext
@@ -77,7 +78,10 @@ class Daemon:
     async def run(self) -> int:
         """Start, serve and stop. Return the exit code."""
         loop = asyncio.get_running_loop()
-        acts: dict[int, signals.Act] = {signal.SIGHUP: lambda: loop.call_soon_threadsafe(self._hang_up)}
+        acts: dict[int, signals.Act] = {
+            signal.SIGHUP: lambda: loop.call_soon_threadsafe(self._hang_up),
+            signal.SIGUSR1: _reopen_log,
+        }
         signals.listen(lambda: loop.call_soon_threadsafe(self._end_at_signal), self._force, acts)
         Watch(loop).start()
         self._keep_alive()
@@ -96,6 +100,7 @@ class Daemon:
         await self._greet()
         await self._become_daemon()
         self._is_ready = True
+        setup.started()
         if self._samples is not None:
             self._tasks.spawn(self._try(self._samples), name="samples")
         await self._stop.wait()
@@ -202,6 +207,11 @@ class Daemon:
         if self._code.successor is not None:
             self._code.successor.pass_on(signal.SIGTERM, signal.SIGINT)
         force(lambda: listed(self._running.active()))
+
+
+def _reopen_log() -> None:
+    done = "the file of the log is opened anew" if setup.reopen() else "the log has no file to open anew"
+    logger.warning("SIGUSR1: %s", done)
 
 
 def _place(gateway: Gateway) -> Path:

@@ -30,7 +30,7 @@ async def install(new: RunningGateway, predecessor: Predecessor | None = None) -
 
 def _make_current(gateway: Gateway) -> None:
     """Set what the process has one of: its log, and the services that code outside any gateway's context finds."""
-    setup.configure(gateway.settings.log, sys.stderr)
+    setup.configure(gateway.settings.log, sys.stderr, to_files=True)
     if not gateway.settings.log.arrivals:  # those of a predecessor were logged
         gateway.services[arrivals].forget(log)
     observed.waits = tell_waiting

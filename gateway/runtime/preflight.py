@@ -21,12 +21,12 @@ from gateway.store import engine_of
 from protocols.mail.oauth.source import TokenRefused
 from protocols.net.listener import reason
 from protocols.units import LONGEST_UNIX_PATH, TCP, Unix, parse_address
-from protocols.writable import folder_fault, try_folder
+from protocols.writable import file_fault, folder_fault, try_folder
 
 
 def diagnostics(parsed: ParsedConfig, *, stored: bool) -> list[Diagnostic]:
     """Return what this machine lacks. ``stored``: something needs the store. Call it in the file's folder."""
-    return [*(_store(parsed) if stored else ()), *_outbox(parsed), *_keys(parsed), *_addresses(parsed)]
+    return [*(_store(parsed) if stored else ()), *_log(parsed), *_outbox(parsed), *_keys(parsed), *_addresses(parsed)]
 
 
 def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -44,6 +44,16 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 def _store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     for fault in engine_of(parsed.settings.store).faults():
         yield parsed.document.at_value(("store",), f"store: {fault}")
+
+
+def _log(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    file = Path(parsed.settings.log.file or os.devnull)
+    if file.is_file() or file.is_dir():
+        fault = file_fault(file)
+    else:  # a device or a pipe is not tried: that could wait for its reader
+        fault = "" if file.exists() else folder_fault(file.parent, made=False)
+    if fault:
+        yield parsed.document.at_value(("log", "file"), f"log.file: {fault}")
 
 
 def _outbox(parsed: ParsedConfig) -> Iterator[Diagnostic]:

@@ -1,0 +1,43 @@
+"""The handler of the root logger."""
+
+import logging
+
+from gateway.frames import short
+from gateway.logs.formatters import sentence
+from gateway.logs.writer import Writer
+
+PATIENCE = 1.0
+"""Seconds that the end of the process waits for what is not written yet."""
+_LOST = "%d records of the log were lost here, because they could not be written"
+
+
+class Handler(logging.Handler):
+    """Gives records to ``writer``. Where some were lost, a record says how many."""
+
+    def __init__(self, writer: Writer, encoding: str = "utf-8") -> None:
+        super().__init__()
+        self.writer = writer
+        self._encoding = encoding
+        self._told = writer.lost
+
+    def emit(self, record: logging.LogRecord) -> None:
+        lost = self.writer.lost
+        if lost != self._told and self.writer.has_room():
+            self._write(_record(logging.WARNING, _LOST, lost - self._told))
+            self._told = lost
+        self._write(record)
+
+    def _write(self, record: logging.LogRecord) -> None:
+        try:
+            line = self.format(record)
+        except Exception as error:  # whatever an argument of the record raises
+            place, reason = f"{short(record.pathname)}:{record.lineno}", sentence(error)
+            line = self.format(_record(logging.ERROR, "a log record could not be formatted at %s: %s", place, reason))
+        self.writer.write(f"{line}\n".encode(self._encoding, "backslashreplace"))
+
+    def flush(self) -> None:
+        self.writer.flush(PATIENCE)
+
+
+def _record(level: int, message: str, *arguments: object) -> logging.LogRecord:
+    return logging.LogRecord(__name__, level, __file__, 0, message, arguments, None)
