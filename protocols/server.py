@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal, Self
 
 from protocols.asgi import Application
 from protocols.lifespan import Lifespan
-from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
 from protocols.net.traffic import Traffic
@@ -47,8 +46,6 @@ class Server(ABC):
     """The bytes that it has received and sent. None: it does not count them."""
     login_outcomes: Mapping[str, int] | None = None
     """How many logins of its clients had which outcome. None: it has no users."""
-    buffered: ByteBudget | None = None
-    """The bytes of messages that it is receiving, all together."""
     state_since = 0.0
     """The Unix time since which it is in the state that its status tells."""
     times_ready = 0
@@ -89,6 +86,11 @@ class Server(ABC):
     @abstractmethod
     def active(self) -> dict[str, int]:
         """Count what is in flight, for the log line of draining: ``{"http": 3, "websocket": 1}``. Empty when idle."""
+
+    def figures(self) -> dict[str, float]:
+        """Return what only this protocol counts, by the names of the metrics without their prefix; each is there from
+        the start."""
+        return {}
 
     @abstractmethod
     async def start(self) -> None:

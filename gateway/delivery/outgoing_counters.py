@@ -1,10 +1,11 @@
 """Counts how sending has ended since the process began, by scope type and result: for /readyz."""
 
 from collections import Counter
-from typing import Literal
+from typing import Literal, get_args
 
 SendingResult = Literal["sent", "retried", "refused", "dead"]
 """``refused``: the account was refused; ``dead``: the message was refused, or is too old."""
+RESULTS: tuple[SendingResult, ...] = get_args(SendingResult)
 
 
 class OutgoingCounters:

@@ -1,5 +1,6 @@
 """What the guards, the worker and the outbox of one gateway share."""
 
+from gateway.delivery.delivery_counters import DeliveryCounters
 from gateway.delivery.inbox import Inbox
 from gateway.delivery.keep import Keep
 from gateway.delivery.notifier import Notifier
@@ -45,6 +46,7 @@ class Deliveries:
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
         self.counters: OutgoingCounters = OutgoingCounters() if before is None else before.counters
+        self.ends: DeliveryCounters = DeliveryCounters() if before is None else before.ends
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
 

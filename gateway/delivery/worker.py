@@ -54,6 +54,7 @@ class Worker(Poller[Message]):
         self._here = here
         self.store: WorkerStore = here.store
         self._inbox = here.inbox
+        self._ends = here.ends.total
         self._outgoing = here.outgoing
         self._routes = here.routes
         self._app = app
@@ -168,15 +169,18 @@ class Worker(Poller[Message]):
         match disposition.state:
             case "done":
                 await self._finish(kind, message, scope, outcome)
-                return "rejected" if outcome.rejected else "done"
+                end = "rejected" if outcome.rejected else "done"
+                self._ends[end] += 1
+                return end
             case "again":
                 due = self.store.now() + disposition.wait
                 await retry_until_stored(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
+                self._ends["retried"] += 1
                 return f"next in {disposition.wait:g} s"
             case _:  # its sender was told that it was taken, so a refused message is kept for the operator
-                await retry_until_stored(partial(self.store.dead_letter, message, error=outcome.failure))
+                await self._keep_dead(message, outcome.failure)
                 return "dead"
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
@@ -209,7 +213,11 @@ class Worker(Poller[Message]):
 
     async def _bury(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
+        await self._keep_dead(message, error)
+
+    async def _keep_dead(self, message: Message, error: str) -> None:
         await retry_until_stored(partial(self.store.dead_letter, message, error=error))
+        self._ends["dead"] += 1
 
     async def _keep_house(self) -> None:
         while True:

@@ -28,6 +28,16 @@ class InMemoryChannelLayer:
         self._slow: set[str] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
+    @property
+    def channels(self) -> int:
+        """Channels that have a reader, or messages for one."""
+        return len(self._channels)
+
+    @property
+    def unread(self) -> int:
+        """Messages that no reader has taken yet."""
+        return sum(map(len, self._channels.values()))
+
     async def new_channel(self, prefix: str = "specific") -> str:
         """A channel's name that nobody else has."""
         await checkpoint()

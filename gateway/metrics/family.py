@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypedDict
 Kind = Literal["counter", "gauge", "histogram", "info"]
 Joined = Literal["sum", "max"]
 UNITS = ("seconds", "bytes", "ratio")
-_NAME = re.compile(r"gateway_[a-z][a-z0-9_]*[a-z0-9]")
+_NAME = re.compile(r"(?:gateway|process)_[a-z][a-z0-9_]*[a-z0-9]")
 _ENDS = {"counter": "_total", "info": "_info"}
 
 
@@ -37,7 +37,7 @@ class Family:
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name) or not self.help.endswith("."):
-            raise ValueError(f"{self.name}: a name is gateway_ and small letters, a help is a sentence")
+            raise ValueError(f"{self.name}: a name is gateway_ or process_ and small letters, a help is a sentence")
         for kind, end in _ENDS.items():
             if self.name.endswith(end) != (self.kind == kind):
                 raise ValueError(f"{self.name}: a {kind}, and nothing else, ends with {end}")

@@ -2,9 +2,18 @@
 
 from gateway.metrics.family import Family
 from gateway.metrics.reader import SUCCESS, Reader
-from gateway.metrics.readers import servers
+from gateway.metrics.readers import certificates, connections, layer, process, protocols, servers, store, threads
 
-READERS: tuple[Reader, ...] = (servers.READER,)
+READERS: tuple[Reader, ...] = (
+    servers.READER,
+    connections.READER,
+    certificates.READER,
+    protocols.READER,
+    store.READER,
+    threads.READER,
+    layer.READER,
+    process.READER,
+)
 FAMILIES: dict[str, Family] = {
     family.name: family for family in [*(family for reader in READERS for family in reader.families), SUCCESS]
 }

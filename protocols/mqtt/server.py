@@ -83,6 +83,20 @@ class MQTTServer(Server):
     def active(self) -> dict[str, int]:
         return {"mqtt": len(self._clients)} if self._clients else {}
 
+    def figures(self) -> dict[str, float]:
+        broker = self.broker
+        return {
+            "mqtt_sessions": len(broker.sessions),
+            "mqtt_sessions_away": broker.away,
+            "mqtt_subscriptions": broker.subscriptions,
+            "mqtt_retained_messages": len(broker.retained),
+            "mqtt_queued_bytes": broker.queued.used,
+            "mqtt_queued_limit_bytes": broker.queued.limit,
+            "mqtt_queue_refusals_total": broker.queued.refused,
+            "mqtt_packets_received_total": self.counters.packets_received,
+            "mqtt_messages_dropped_total": self.counters.messages_dropped,
+        }
+
     async def start(self) -> None:
         await self._restore()
         limit = self.settings.max_connections

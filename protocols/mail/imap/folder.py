@@ -41,6 +41,10 @@ class Folder:
     stopping: bool = False
     working: bool = False
     """Whether messages are being worked on: fetched, handled, or not marked yet."""
+    checked: float = 0.0
+    """The Unix time at which the server last answered what is in the folder; 0 if it never has."""
+    backlog: int = 0
+    """Messages that were found and have not come to their turn yet."""
     seen: NextUID | None = None
     """What STATUS said before the folder was last emptied."""
 

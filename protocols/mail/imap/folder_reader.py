@@ -267,4 +267,5 @@ class FolderReader:
             return (0, 0)
         now = await connection.next_uid(folder.name)
         due = folder.pending.next_due()
+        folder.checked = time.time()
         return None if now == folder.seen and (due is None or due > time.monotonic()) else now

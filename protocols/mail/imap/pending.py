@@ -40,6 +40,11 @@ class PendingMessages:
         self._left: set[int] = set()
         self._suspects: set[int] = set()
 
+    @property
+    def deferred(self) -> int:
+        """Messages that wait to be tried again."""
+        return len(self._again)
+
     def open(self, uidvalidity: int) -> None:
         """Begin to read the folder. If the UIDs name other messages now (RFC 3501, 2.3.1.1), forget when they are due.
 

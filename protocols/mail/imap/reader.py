@@ -71,6 +71,16 @@ class IMAPReader(Server):
         working = sum(folder.working for folder in self._folders())
         return {"email": working} if working else {}
 
+    def figures(self) -> dict[str, float]:
+        folders = list(self._folders())
+        return {
+            "mailbox_folders": len(folders),
+            "mailbox_folders_ready": sum(folder.status.state == "ready" for folder in folders),
+            "mailbox_checked_timestamp_seconds": min((folder.checked for folder in folders), default=0.0),
+            "mailbox_backlog_messages": sum(folder.backlog for folder in folders),
+            "mailbox_deferred_messages": sum(folder.pending.deferred for folder in folders),
+        }
+
     def _folders(self) -> Iterator[Folder]:
         for reader in self._readers:
             yield from reader.folders

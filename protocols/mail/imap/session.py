@@ -69,6 +69,7 @@ class FolderSession:
         if most is None or len(fresh) <= most:
             self._folder.ledger.forget_former()
             return False
+        self._folder.backlog = len(fresh) - most
         return True
 
     async def _first(self) -> list[int]:
@@ -80,14 +81,17 @@ class FolderSession:
         """Return what is new in the folder, and forget what is gone."""
         found = set(await self._mailbox.search(self._folder.marks.criteria()))
         self._folder.ledger.forget_vanished(found)
+        self._folder.checked = time.time()
         return self._pending.fresh(found)
 
     async def _handle_all(self, uids: list[int]) -> bool:
         """Handle these messages; return whether all of them came to their turn."""
-        done = 0
+        done, self._folder.backlog = 0, len(uids)
         for batch in self._batches(uids):
             await self._handle_batch(batch)
             await self._marking.settle()
+            self._folder.checked = time.time()
+            self._folder.backlog = max(0, len(uids) - done - len(batch))
             if self._folder.stopping:
                 return False
             done += len(batch)

@@ -98,6 +98,14 @@ class SMTPServer(Server, SessionOwner):
     def certificate(self) -> Certificate | None:
         return self._certificate or super().certificate()
 
+    def figures(self) -> dict[str, float]:
+        return {
+            "smtp_buffered_bytes": self.buffered.used,
+            "smtp_buffered_limit_bytes": self.buffered.limit,
+            "smtp_buffer_refusals_total": self.buffered.refused,
+            "smtp_message_rate_refusals_total": self.message_rate.refused,
+        }
+
     def active(self) -> dict[str, int]:
         """The number of messages that are being handled or received."""
         number = len(self.tasks) + sum(session.receiving() for session in self._sessions)

@@ -1,0 +1,127 @@
+"""The store: its commits, what it holds, its files, and attempts at what is stored."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+from gateway.delivery.outgoing_counters import RESULTS
+from gateway.metrics.family import Distribution, Sample, counter, gauge, histogram
+from gateway.metrics.reader import Reader
+from gateway.runtime.build import Gateway
+from gateway.store import Holdings, Store, engine_of
+from gateway.store.figures import CALLS, SECONDS
+
+AVAILABLE = gauge(
+    "gateway_store_available", "0 while the last commit failed because nothing could be stored, 1 otherwise."
+)
+COMMIT = histogram("gateway_store_commit_seconds", "How long commits took, with their sync.", bounds=SECONDS)
+BATCH = histogram("gateway_store_commit_calls", "How many calls one commit had in it.", bounds=CALLS)
+FAILED = counter("gateway_store_commit_failures_total", "Commits that failed because nothing could be stored.")
+CALLS_WAITING = gauge("gateway_store_calls_waiting", "Calls of the store that are not over yet.")
+MESSAGES = gauge(
+    "gateway_store_messages",
+    "Received messages in the store by their state: waiting, running, dead.",
+    "state",
+    joined="max",
+)
+OLDEST = gauge(
+    "gateway_store_oldest_message_timestamp_seconds",
+    "When the oldest message arrived that waits or runs. Missing if there is none.",
+    joined="max",
+)
+OUTGOING = gauge(
+    "gateway_outgoing_messages",
+    "Stored messages to send, by the way that they leave by, and their state: waiting, leaving, dead.",
+    "lane",
+    "state",
+    joined="max",
+)
+RESTING = gauge("gateway_outgoing_lanes_resting", "Ways out that rest because their account is refused.", joined="max")
+ATTEMPTS = counter(
+    "gateway_outgoing_attempts_total",
+    "Tries to send a stored message by their result: sent, retried, refused (the account), dead (the message).",
+    "type",
+    "result",
+)
+DELIVERIES = counter(
+    "gateway_deliveries_total",
+    "Attempts at received messages in the store by their end: done, rejected, retried, dead.",
+    "end",
+)
+FILE = gauge(
+    "gateway_store_file_bytes",
+    "Size of the store's files: the database and its write-ahead log (wal).",
+    "file",
+    joined="max",
+)
+FREE = gauge("gateway_store_disk_free_bytes", "What is left on the disk that has the store.", joined="max")
+DISK = gauge("gateway_store_disk_size_bytes", "Size of the disk that has the store.", joined="max")
+_STATES = ("waiting", "leaving", "dead")
+
+
+async def read(gateway: Gateway) -> AsyncIterator[Sample]:
+    if (dispatcher := gateway.dispatcher) is None:
+        return
+    here = dispatcher.deliveries
+    for sample in _commits(here.store):
+        yield sample
+    for end, number in here.ends.total.items():
+        yield DELIVERIES.sample(number, end)
+    for type_ in sorted({*gateway.outlets, *(type_ for type_, _ in here.counters.total)}):
+        for result in RESULTS:
+            yield ATTEMPTS.sample(here.counters.total.get((type_, result), 0), type_, result)
+    for sample in await _files(gateway):
+        yield sample
+    if not here.store.commits.is_failing:  # a store that cannot be written may not be readable either
+        for sample in _held(await here.store.holdings()):
+            yield sample
+
+
+def _commits(store: Store) -> Iterator[Sample]:
+    commits = store.commits
+    yield AVAILABLE.sample(float(not commits.is_failing))
+    yield COMMIT.sample(Distribution(counts=list(commits.seconds.counts), sum=commits.seconds.sum))
+    yield BATCH.sample(Distribution(counts=list(commits.calls.counts), sum=commits.calls.sum))
+    yield FAILED.sample(commits.failed)
+    yield CALLS_WAITING.sample(store.calls_waiting)
+
+
+def _held(held: Holdings) -> Iterator[Sample]:
+    for state in ("waiting", "running", "dead"):
+        yield MESSAGES.sample(getattr(held, state), state)
+    if held.oldest is not None:
+        yield OLDEST.sample(held.oldest)
+    for lane in sorted({lane for lane, _ in held.outgoing}):
+        for state in _STATES:
+            yield OUTGOING.sample(held.outgoing.get((lane, state), 0), lane, state)
+    yield RESTING.sample(held.resting)
+
+
+async def _files(gateway: Gateway) -> list[Sample]:
+    path = engine_of(gateway.settings.store).path
+    return [] if path is None else await asyncio.to_thread(lambda: list(_sizes(path)))
+
+
+def _sizes(path: Path) -> Iterator[Sample]:
+    """Yield what can be read: the disk may be a network's, which is away."""
+    file = path.resolve()
+    for name, each in (("database", file), ("wal", file.with_name(f"{file.name}-wal"))):
+        with contextlib.suppress(OSError):
+            yield FILE.sample(os.stat(each).st_size, name)
+    with contextlib.suppress(OSError):
+        usage = shutil.disk_usage(file.parent)
+        yield FREE.sample(usage.free)
+        yield DISK.sample(usage.total)
+
+
+READER = Reader(
+    "store",
+    (
+        *(AVAILABLE, COMMIT, BATCH, FAILED, CALLS_WAITING, MESSAGES, OLDEST, DELIVERIES),
+        *(OUTGOING, RESTING, ATTEMPTS, FILE, FREE, DISK),
+    ),
+    read,
+)

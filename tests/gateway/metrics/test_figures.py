@@ -1,0 +1,114 @@
+"""What a gateway counts at its sources, as a scrape shows it after real clients have come."""
+
+import contextlib
+import smtplib
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from servers.programs import program
+from servers.prometheus import lint
+from servers.site import until
+from whole_site import WholeSite
+
+from gateway.metrics.reader import SUCCESS
+from gateway.metrics.table import FAMILIES, READERS
+
+EMPTY = {"gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"}
+"""Families that have no series before there is such a message."""
+LIMIT = 10.0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WholeSite]:
+    running = WholeSite(tmp_path_factory.mktemp("site"))
+    yield running
+    running.close()
+
+
+def becomes(site: WholeSite, expected: float, name: str, **labels: str) -> None:
+    until(lambda: site.value(name, **labels) == expected, lambda: f"{name}{labels} is {site.value(name, **labels)}")
+
+
+def dial(site: WholeSite, server: str) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", site.port[server]), LIMIT)
+
+
+def test_every_family_has_its_known_series_from_the_start(site: WholeSite) -> None:
+    told = {name.removesuffix("_count") for name, _ in site.scrape()}
+    assert FAMILIES.keys() - told == EMPTY
+    for reader in READERS:
+        assert site.value(SUCCESS.name, reader=reader.name) == 1.0
+
+
+def test_promtool_has_nothing_to_say(site: WholeSite) -> None:
+    assert lint(httpx.get(f"http://{site.console}/metrics", timeout=LIMIT).text) == ""
+
+
+def test_a_request_to_a_sync_handler(site: WholeSite) -> None:
+    assert httpx.get(f"http://127.0.0.1:{site.port['web']}/", timeout=LIMIT).text == "hello"
+    told = site.scrape()
+    web = frozenset({("server", "web")})
+    assert told["gateway_connections_accepted_total", web] >= 1
+    assert told["gateway_received_bytes_total", web] > 50
+    assert told["gateway_sent_bytes_total", web] > 50
+    assert told["gateway_threads_wait_seconds_count", frozenset()] >= 1
+
+
+def test_open_connections(site: WholeSite) -> None:
+    with dial(site, "web"), dial(site, "web"):
+        becomes(site, 2, "gateway_connections", server="web")
+    becomes(site, 0, "gateway_connections", server="web")
+
+
+def test_handshakes(site: WholeSite) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with dial(site, "secure") as raw, context.wrap_socket(raw):
+        becomes(site, 1, "gateway_tls_handshakes_total", server="secure", result="completed")
+    with dial(site, "secure") as raw:
+        raw.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        becomes(site, 1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
+
+
+def test_a_certificate_that_lives_for_two_days(site: WholeSite) -> None:
+    expiry = site.value("gateway_certificate_expiry_timestamp_seconds", server="secure", use="server")
+    assert expiry is not None
+    assert 86400 < expiry - time.time() < 3 * 86400
+
+
+def test_mail_and_a_login_that_fails(site: WholeSite) -> None:
+    with smtplib.SMTP("127.0.0.1", site.port["mail"], timeout=LIMIT) as client:
+        client.sendmail("a@example.org", ["b@example.org"], b"Subject: x\r\n\r\nhello\r\n")
+        with contextlib.suppress(smtplib.SMTPException):
+            client.login("ann", "wrong")
+    wrong = ("gateway_logins_total", frozenset({("server", "mail"), ("outcome", "wrong")}))
+    until(lambda: site.scrape()[wrong] >= 1, "a wrong login")  # smtplib tries each mechanism
+    assert (site.value("gateway_sent_bytes_total", server="mail") or 0) > 50
+
+
+def test_a_message_whose_handler_fails_is_dead(site: WholeSite) -> None:
+    command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(site.port["devices"]), "-t", "t", "-m", "x"]
+    subprocess.run([*command, "-q", "1"], check=True, timeout=LIMIT, capture_output=True)
+    becomes(site, 1, "gateway_deliveries_total", end="dead")
+    becomes(site, 1, "gateway_store_messages", state="dead")
+    assert (site.value("gateway_mqtt_packets_received_total", server="devices") or 0) >= 3
+    assert (site.value("gateway_store_commit_calls_sum") or 0) >= 2
+
+
+def test_upstreams_that_do_not_answer(site: WholeSite) -> None:
+    for server, protocol in (("support", "imap"), ("plant", "mqtt-client")):
+        assert site.value("gateway_server_ready", server=server, protocol=protocol) == 0.0
+        assert site.value("gateway_server_became_ready_total", server=server) == 0.0
+        since = site.value("gateway_server_state_timestamp_seconds", server=server)
+        assert since is not None
+        assert 0 <= time.time() - since < 600
+
+
+def test_the_loop_is_asked_again_and_again(site: WholeSite) -> None:
+    before = site.value("gateway_loop_delay_seconds_count") or 0
+    until(lambda: (site.value("gateway_loop_delay_seconds_count") or 0) > before, "another sample")
