@@ -23,7 +23,7 @@ FIGURES = (
     _number("mqtt_queued_bytes", "Bytes of messages that wait for clients."),
     _number("mqtt_queued_limit_bytes", "Bytes that may wait for clients: max_queued_all."),
     _count("mqtt_queue_refusals_total", "Messages at QoS 1 and 2 that were not queued because that limit was reached."),
-    _count("mqtt_packets_received_total", "Packets of clients."),
+    _count("mqtt_packets_received_total", "Packets that clients sent after their CONNECT."),
     _count("mqtt_messages_dropped_total", "Messages at QoS 0 that were dropped because their client does not read."),
     _number("mailbox_folders", "Folders that are read."),
     _number("mailbox_folders_ready", "Folders whose server answers."),

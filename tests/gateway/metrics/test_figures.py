@@ -96,7 +96,7 @@ def test_a_message_whose_handler_fails_is_dead(site: WholeSite) -> None:
     subprocess.run([*command, "-q", "1"], check=True, timeout=LIMIT, capture_output=True)
     becomes(site, 1, "gateway_deliveries_total", end="dead")
     becomes(site, 1, "gateway_store_messages", state="dead")
-    assert (site.value("gateway_mqtt_packets_received_total", server="devices") or 0) >= 3
+    assert (site.value("gateway_mqtt_packets_received_total", server="devices") or 0) >= 1
     assert (site.value("gateway_store_commit_calls_sum") or 0) >= 2
 
 
