@@ -1,8 +1,26 @@
 """The gateways of one process that took over from one another, and what those that have ended have counted."""
 
+import time
 from typing import Any
 
 from gateway.services import Service
+
+
+class Reloads:
+    """What came of the reloads in one process."""
+
+    def __init__(self) -> None:
+        self.generation = 1
+        """The number of the configuration that serves."""
+        self.is_successful = True
+        """Whether the last reload succeeded, or there was none."""
+        self.succeeded = time.time()
+        """The Unix time of the last reload that did, or of the start."""
+
+    def note(self, *, successful: bool, generation: int) -> None:
+        self.generation, self.is_successful = generation, successful
+        if successful:
+            self.succeeded = time.time()
 
 
 class Succession:
@@ -17,6 +35,7 @@ class Succession:
         """The gateways that have started and not ended, the newest first."""
         self.kept: dict[str, Any] = {}
         """A :data:`gateway.metrics.snapshot.Snapshot` of the counters of those that have ended."""
+        self.reloads = Reloads()
 
     def begin(self, gateway: Any) -> None:
         self.running.insert(0, gateway)
@@ -24,7 +43,7 @@ class Succession:
     def follow(self, before: "Succession") -> None:
         """Share the gateways and the counters of ``before``."""
         before.running[:0] = self.running
-        self.running, self.kept = before.running, before.kept
+        self.running, self.kept, self.reloads = before.running, before.kept, before.reloads
 
     def end(self, gateway: Any) -> None:
         if gateway in self.running:

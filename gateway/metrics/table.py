@@ -2,9 +2,20 @@
 
 from gateway.metrics.family import Family
 from gateway.metrics.reader import SUCCESS, Reader
-from gateway.metrics.readers import certificates, connections, layer, process, protocols, servers, store, threads
+from gateway.metrics.readers import (
+    certificates,
+    configuration,
+    connections,
+    layer,
+    process,
+    protocols,
+    servers,
+    store,
+    threads,
+)
 
 READERS: tuple[Reader, ...] = (
+    configuration.READER,
     servers.READER,
     connections.READER,
     certificates.READER,

@@ -108,6 +108,8 @@ class Generations:
                 done = await self._try(check, force)
         if not check:
             self.last = done
+            successful = done.result in ("reloaded", "unchanged")
+            self.current.succession.reloads.note(successful=successful, generation=self.number)
             _log(done, f"{why}: {self.current.file}" if why else self.current.file)
         return done
 

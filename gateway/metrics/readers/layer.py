@@ -22,4 +22,4 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
         yield DROPPED.sample(layer.dropped)
 
 
-READER = Reader("channel layer", (CHANNELS, UNREAD, DROPPED), read)
+READER = Reader("channel layer", (CHANNELS, UNREAD, DROPPED), read, of="process")  # a successor has the same layer

@@ -11,7 +11,7 @@ from gateway.delivery.outgoing_counters import RESULTS
 from gateway.metrics.family import Distribution, Sample, counter, gauge, histogram
 from gateway.metrics.reader import Reader
 from gateway.runtime.build import Gateway
-from gateway.store import Holdings, Store, engine_of
+from gateway.store import Holdings, Store, StoreUnavailable, engine_of
 from gateway.store.figures import CALLS, SECONDS
 
 AVAILABLE = gauge(
@@ -75,7 +75,7 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
             yield ATTEMPTS.sample(here.counters.total.get((type_, result), 0), type_, result)
     for sample in await _files(gateway):
         yield sample
-    if not here.store.commits.is_failing:  # a store that cannot be written may not be readable either
+    with contextlib.suppress(StoreUnavailable):  # which AVAILABLE tells
         for sample in _held(await here.store.holdings()):
             yield sample
 
@@ -124,4 +124,5 @@ READER = Reader(
         *(OUTGOING, RESTING, ATTEMPTS, FILE, FREE, DISK),
     ),
     read,
+    of="process",  # a successor has the same store, and goes on counting
 )

@@ -1,6 +1,7 @@
 """What a gateway counts at its sources, as a scrape shows it after real clients have come."""
 
 import contextlib
+import signal
 import smtplib
 import socket
 import ssl
@@ -112,3 +113,24 @@ def test_upstreams_that_do_not_answer(site: WholeSite) -> None:
 def test_the_loop_is_asked_again_and_again(site: WholeSite) -> None:
     before = site.value("gateway_loop_delay_seconds_count") or 0
     until(lambda: (site.value("gateway_loop_delay_seconds_count") or 0) > before, "another sample")
+
+
+def test_a_reload_that_is_refused_and_one_that_succeeds(site: WholeSite) -> None:
+    """What is counted goes on: the store is the successor's, and its counters are counted once."""
+    file, began = site.folder / "gateway.yaml", site.value("gateway_config_last_reload_success_timestamp_seconds")
+    dead, accepted = (site.value("gateway_deliveries_total", end="dead"), counted(site, "web"))
+    right = file.read_text()
+    file.write_text(right.replace("handlers.Page", "handlers.Nothing"))
+    site.process.send_signal(signal.SIGHUP)
+    becomes(site, 0, "gateway_config_last_reload_successful")
+    assert site.value("gateway_config_generation") == 1
+    file.write_text(right.replace("attempts: 1", "attempts: 2"))
+    site.process.send_signal(signal.SIGHUP)
+    becomes(site, 1, "gateway_config_last_reload_successful")
+    becomes(site, 2, "gateway_config_generation")
+    assert (site.value("gateway_config_last_reload_success_timestamp_seconds") or 0) > (began or 0)
+    assert (site.value("gateway_deliveries_total", end="dead"), counted(site, "web")) == (dead, accepted)
+
+
+def counted(site: WholeSite, server: str) -> float | None:
+    return site.value("gateway_connections_accepted_total", server=server)
