@@ -64,6 +64,8 @@ check: install
 	$(BIN)/python -m pytest -q tests/docs/test_contributing.py tests/docs/test_mqtt_diagrams.py tests/docs/test_metrics_page.py tests/docs/test_asgi_pages.py
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
+	$(BIN)/gateway schema --format openapi | diff -u config/openapi.json -
+	$(BIN)/gateway schema --format operations | diff -u docs/operations.md -
 
 shape: install
 	@$(BIN)/python .ci/shape.py
@@ -83,6 +85,8 @@ image:
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
 	$(BIN)/gateway schema --format markdown > docs/configuration.md
+	$(BIN)/gateway schema --format openapi > config/openapi.json
+	$(BIN)/gateway schema --format operations > docs/operations.md
 	$(BIN)/python tests/tooling/mqtt_diagrams.py
 	$(BIN)/python tests/tooling/metrics_page.py
 

@@ -24,10 +24,14 @@ KNOW_THEM = "scopes", "consumers", "testing"
 TEMPLATES = "gateway/init/templates/"
 """Projects of their own, which handle what they like."""
 OF_ONE_TYPE = {
+    "gateway/console/http/answer.py",
+    "gateway/console/http/guard.py",
+    "gateway/console/http/request.py",
+    "gateway/console/http/stream.py",
     "gateway/runtime/health.py",
     "gateway/config/carriers.py",
 }
-"""An HTTP application, and the setting ``websocket`` of MQTT servers."""
+"""HTTP applications, and the setting ``websocket`` of MQTT servers."""
 IGNORED = re.compile(r"# (noqa: [A-Z]+\d+(?:, ?[A-Z]+\d+)*|type: ignore\[[\w, -]+\])")
 WITHOUT_LAYERS = {"protocols.sms.providers"}
 """A provider is one file, and its name is in no list."""

@@ -1,5 +1,6 @@
 """``gateway schema``: the form of gateway.yaml, for editors and for readers."""
 
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -7,21 +8,36 @@ import typer
 
 from gateway.cli.terminal import print_json, print_text
 from gateway.config.schema import json_schema, markdown
+from gateway.console import openapi
 
 
 class Form(StrEnum):
     JSON = "json"
     MARKDOWN = "markdown"
+    OPENAPI = "openapi"
+    OPERATIONS = "operations"
 
 
-def schema(
-    form: Annotated[Form, typer.Option("--format", help="json: for editors; markdown: the reference.")] = Form.JSON,
-) -> None:
-    """Print the JSON Schema of gateway.yaml, or its reference in Markdown.
+Format = Annotated[
+    Form,
+    typer.Option(
+        "--format",
+        help="json: for editors; markdown: the reference; openapi: the console's interface; operations: its reference.",
+    ),
+]
+
+
+def schema(form: Format = Form.JSON) -> None:
+    """Print the JSON Schema of gateway.yaml, or its reference in Markdown; or what the console's interface is.
 
     Example: gateway schema > gateway.schema.json
     """
-    if form is Form.JSON:
-        print_json(json_schema())
-    else:
-        print_text(markdown().rstrip())
+    _PRINT[form]()
+
+
+_PRINT: Mapping[Form, Callable[[], None]] = {
+    Form.JSON: lambda: print_json(json_schema()),
+    Form.MARKDOWN: lambda: print_text(markdown().rstrip()),
+    Form.OPENAPI: lambda: print_json(openapi.openapi()),
+    Form.OPERATIONS: lambda: print_text(openapi.markdown()),
+}

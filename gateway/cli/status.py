@@ -50,7 +50,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     state = "ready" if found["ready"] else "not ready"
     since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["started"]))
     head = f"gateway {found['version']}  {found['file']}: {state}, for {_age(found['uptime'])} (since {since})"
-    yield f"{head}, process {found['pid']}, {_size(found['memory'])}"
+    yield f"{head}, generation {found['generation']}, process {found['pid']}, {_size(found['memory'])}"
     names = ("protocol", "name", "address", "state", "detail")
     rows = [[*(str(each[name]) for name in names), _active(each["active"])] for each in found["servers"]]
     yield from columns(rows)

@@ -54,6 +54,9 @@ class ConsoleSettings:
 
     bind: Address = "127.0.0.1:9000"
     """Where it listens. Its answers contain the servers' names, addresses and errors: do not make it public."""
+    hosts: tuple[Annotated[str, Text(least=1, most=253)], ...] = ()
+    """Names by which it is called, such as `console.example.org`. Its addresses and `localhost` need not be here; a
+    request for another name is refused, because a page of another site may have sent it."""
     required: tuple[ServerName, ...] = ()
     """Servers without which `/readyz` is 503 while their upstream (a broker, a mailbox) is away. Servers that listen
     always count."""

@@ -3,6 +3,7 @@
 import logging
 
 from gateway.arrivals import Arrival
+from gateway.arrivals.outcome import outcome
 from gateway.logs.colours import GREEN, RED, YELLOW, coloured
 from gateway.logs.columns import Columns
 from gateway.logs.escaping import one_line
@@ -13,9 +14,7 @@ LIMITS = (9, 14, 60, 60, 16)
 """The widest that the columns become: protocol, event id, who -> what, route -> consumer, verdict."""
 LONGEST = 200
 """Characters of a cell: paths and topics can be long."""
-_BAD = ("5", "dead", "not ")
-_NOT_GOOD = ("4", "rejected", "deferred", "next in", "client left", "resting", "kept for", "closed, 1006")
-"""How verdicts begin that are not what somebody hoped for."""
+_COLOURS = {"failed": RED, "refused": YELLOW, "good": GREEN}
 
 
 def log(arrival: Arrival) -> None:
@@ -54,6 +53,4 @@ def _milliseconds(seconds: float) -> str:
 
 
 def _colour(arrival: Arrival) -> str:
-    if arrival.error or arrival.verdict.startswith(_BAD):
-        return RED
-    return YELLOW if arrival.verdict.startswith(_NOT_GOOD) else GREEN
+    return _COLOURS[outcome(arrival.verdict, arrival.error)]

@@ -5,8 +5,9 @@ import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gateway.console.here import Here
 from gateway.console.socket import Commands
@@ -27,8 +28,13 @@ from gateway.runtime.samples import send_samples
 from gateway.runtime.systemd import keep_alive, notify
 from gateway.runtime.watchdog import Watch
 from gateway.store import StoreUnavailable, engine_of
+from protocols.asgi import Application
+from protocols.lazy_names import imported
 from protocols.lifespan import StartupFailed
 from protocols.tasks import LAST_WORDS, Tasks
+
+if TYPE_CHECKING:  # a file with a console imports it
+    from gateway.runtime.health import Console
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +60,8 @@ class Daemon:
         start_next: StartNext | None = None,
         again: Again | None = None,
     ) -> None:
-        self._generations = Generations(RunningGateway(gateway), again, self._succeeded, lambda: self._code.is_busy)
+        read = again and (lambda before: self._with_interface(again(before)))
+        self._generations = Generations(RunningGateway(gateway), read, self._succeeded, lambda: self._code.is_busy)
         self._is_ready = False
         self._samples = samples
         self._print = _as_record if gateway.settings.log.format == "json" else _ignoring_write_errors(print_line)
@@ -65,11 +72,18 @@ class Daemon:
         self._has_successor = False
         """Whether another process has taken over."""
         self._code = CodeReload(start_next, lambda: self._running, self._replaced)
-        here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
-        self._commands = Commands(here)
+        self._here = Here(lambda: self._running.gateway, self._recent, self._generations, self._replace)
+        self._commands = Commands(self._here)
         self._control: dict[Path, ControlServer] = {}
         """The control socket, and those at the places of earlier generations."""
         self._watchdog: asyncio.Task[None] | None = None
+        self._with_interface(gateway)
+
+    def _with_interface(self, gateway: Gateway) -> Gateway:
+        """Let the console of ``gateway`` answer for this daemon."""
+        if gateway.console is not None:
+            gateway.console.console.interface = partial(_interface, self._here)
+        return gateway
 
     @property
     def _running(self) -> RunningGateway:
@@ -212,6 +226,12 @@ class Daemon:
 def _reopen_log() -> None:
     done = "the file of the log is opened anew" if setup.reopen() else "the log has no file to open anew"
     logger.warning("SIGUSR1: %s", done)
+
+
+def _interface(here: Here, console: "Console") -> Application:
+    """Return what answers at the console. It is imported with the first request."""
+    found: Application = imported("gateway.console.http.app:interface")(here, console)
+    return found
 
 
 def _place(gateway: Gateway) -> Path:

@@ -1,20 +1,21 @@
 """Answers a supervisor over HTTP whether the daemon is alive and ready, and Prometheus what it has measured."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from gateway.succession import succession
-from protocols.asgi import Receive, Send
+from protocols.asgi import Application, Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
 from protocols.lazy_names import imported
 from protocols.server import Server, ServerStatus
 
-PATHS = "/healthz, /readyz, /metrics"
-CONNECTIONS = 16
+HEALTH, READINESS, METRICS = "/healthz", "/readyz", "/metrics"
+PATHS = f"{HEALTH}, {READINESS}, {METRICS}"
+CONNECTIONS = 64
 """Connections at a time: they use the descriptors that are kept in reserve."""
 
 
@@ -30,13 +31,18 @@ class Console:
         self._servers = servers
         self._required = required
         self._dispatcher = dispatcher
+        self.interface: Callable[[Console], Application] | None = None
+        """Makes what answers at all paths but ``/healthz``, and asks this for readiness and metrics."""
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
             return
-        if scope["path"] == "/metrics" and scope["method"] in ("GET", "HEAD"):
-            content_type, body = await _metrics(scope)
+        if self.interface is not None and scope["path"] != HEALTH:
+            await self.interface(self)(scope, receive, send)
+            return
+        if scope["path"] == METRICS and scope["method"] in ("GET", "HEAD"):
+            content_type, body = await self.metrics(scope)
             await _respond(send, 200, content_type, body)
             return
         status, answer = await self._answer(scope["method"], scope["path"])
@@ -46,13 +52,14 @@ class Console:
     async def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         if method not in ("GET", "HEAD"):
             return 405, {"error": "GET only"}
-        if path == "/healthz":
+        if path == HEALTH:
             return 200, {"alive": True}
-        if path == "/readyz":
-            return await self._readiness()
+        if path == READINESS:
+            return await self.readiness()
         return 404, {"error": f"there are {PATHS}"}
 
-    async def _readiness(self) -> tuple[int, dict[str, Any]]:
+    async def readiness(self) -> tuple[int, dict[str, Any]]:
+        """Return the status and the answer at ``/readyz``."""
         servers = {
             server.name: {
                 "protocol": server.protocol,
@@ -72,16 +79,16 @@ class Console:
             body["store"] = {"state": "unavailable" if trouble else "ready", "detail": trouble}
         return (200 if ready else 503), body
 
+    async def metrics(self, scope: Any) -> tuple[str, bytes]:
+        """Return the Content-Type and the body at ``/metrics``. What measures is imported on a thread when it is asked
+        first."""
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
+        scrape = await asyncio.to_thread(imported, "gateway.metrics.scrape:scrape")
+        answer: tuple[str, bytes] = await scrape(succession.get(), accept)
+        return answer
+
     def _is_required(self, server: Server) -> bool:
         return server.status.state != "connecting" or server.name in self._required
-
-
-async def _metrics(scope: Any) -> tuple[str, bytes]:
-    """Return the Content-Type and the body. What measures is imported on a thread when it is asked first."""
-    accept = b",".join(value for name, value in scope["headers"] if name == b"accept").decode("latin-1")
-    scrape = await asyncio.to_thread(imported, "gateway.metrics.scrape:scrape")
-    answer: tuple[str, bytes] = await scrape(succession.get(), accept)
-    return answer
 
 
 async def _respond(send: Send, status: int, content_type: str, body: bytes) -> None:
@@ -96,8 +103,9 @@ class ConsoleServer(HTTPServer):
     def __init__(
         self, bind: str, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None = None
     ) -> None:
+        self.console = Console(servers, required, dispatcher)
         super().__init__(
-            Console(servers, required, dispatcher),
+            self.console,
             HTTPSettings(bind=bind, max_connections=CONNECTIONS),
             name="console",
             state={},

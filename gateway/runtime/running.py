@@ -12,14 +12,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from gateway.arrivals import arrivals
+from gateway.arrivals import Arrivals, arrivals
 from gateway.logs import setup
 from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
 from gateway.runtime.importing import place_of
 from gateway.runtime.progress import listed, logged_wait
 from gateway.sender import sender
-from gateway.services import entered
+from gateway.services import Services, entered
 from gateway.succession import succession
 from gateway.threads import thread_pool
 from protocols.errors import BindError, describe_error
@@ -262,7 +262,8 @@ class RunningGateway:
         for server in servers:
             place = "console" if server is self.gateway.console else f"servers.{server.name}"
             try:
-                await server.start()
+                with entered(self._services_of(server)):
+                    await server.start()
             except OSError as error:
                 reason = str(error) if isinstance(error, BindError) else error.strerror or error
                 raise BindError(f"{place}: {reason}") from error
@@ -270,6 +271,12 @@ class RunningGateway:
                 logger.debug("%s did not start", place, exc_info=error)
                 raise BindError(f"{place}: its start failed{place_of(error)}: {describe_error(error)}") from error
             self._started.append(server)
+
+    def _services_of(self, server: Server) -> Services:
+        """Return the services that ``server`` has. A request to the console is no arrival: a page that shows arrivals
+        would make some."""
+        own = self.gateway.services
+        return own if server is not self.gateway.console else {**own, arrivals: Arrivals()}
 
     async def _retire(self) -> None:
         """Leave new connections to the other gateway that has the sockets."""

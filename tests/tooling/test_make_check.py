@@ -29,7 +29,7 @@ STRAYS = {
 """File -> the line at its end."""
 BROKEN = [
     "protocols never imports gateway",
-    "cli -> sending, reload -> runtime -> logs -> config",
+    "cli -> sending, reload -> runtime -> console -> logs -> config",
     "logs: setup -> what it uses",
     "scope types -> kind",
     "MQTT broker: broker -> session",

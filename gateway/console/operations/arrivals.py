@@ -1,14 +1,19 @@
 """Operations on what arrives: the last arrivals, and those that come."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Annotated, Any, TypedDict
+from functools import partial
+from typing import Annotated, Any, Literal, TypedDict
 
 from gateway.arrivals import Arrival, arrivals
+from gateway.arrivals.outcome import outcome
 from gateway.arrivals.watch import size_of
 from gateway.console.here import Here
-from gateway.console.operation import operation
+from gateway.console.operation import NotFound, operation
 from gateway.control.backlog import Backlog
+from gateway.control.recent import Recent
 from gateway.control.server import BadRequest
 from gateway.delivery.kind import delivery_kind
 from gateway.recording.entry import CONTENT, Entry
@@ -24,6 +29,33 @@ _ENTRY = 2048
 
 Facts = Any
 """ArrivalFacts, as :meth:`Arrival.facts` returns them."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which arrivals a client asked for; an empty text lets all pass. Those for parts are in lower case."""
+
+    type: str
+    server: str
+    route: str
+    verdict: str
+    text: str
+
+    def may_fit(self, scope_type: str, server: str) -> bool:
+        return (not self.type or scope_type == self.type) and (not self.server or server == self.server)
+
+    def fits(self, facts: Facts) -> bool:
+        if not self.may_fit(facts["type"], facts["server"]):
+            return False
+        if self.route and self.route not in f"{facts['route']} -> {facts['target']}".casefold():
+            return False
+        if self.verdict and self.verdict != outcome(facts["verdict"], facts["error"]):
+            return False
+        return not self.text or any(self.text in facts[name].casefold() for name in _TEXTS)
+
+
+_TEXTS = ("id", "who", "what", "verdict", "error")
+"""Facts in which ``text`` is looked for."""
 
 
 class ArrivalFacts(TypedDict):
@@ -63,8 +95,10 @@ class Told(TypedDict, total=False):
 
     arrival: ArrivalFacts
     """It has its outcome."""
+    number: int
+    """Beside `arrival`: its number, by which the operation `arrival` finds it. Only if the gateway remembers it."""
     missed: int
-    """So many arrivals could not be told, because the client reads too slowly."""
+    """So many arrivals could not be told, because the client reads too slowly or was away for too long."""
     listening: bool
     """True: those that were asked for by `last` have been told; those that come follow."""
     remembers: bool
@@ -88,36 +122,93 @@ async def tail(
     *,
     last: Annotated[int, Between(0, 1000), "How many of the last arrivals to tell first."] = 0,
     follow: Annotated[bool, "Whether to go on with those that come."] = False,
+    after: Annotated[int | None, Between(0), "Tell all that are remembered after this number first, too."] = None,
+    content: Annotated[bool, "Whether to remember scopes and contents meanwhile, for the operation `arrival`."] = False,
     type: Annotated[str | None, "Only this scope type."] = None,
+    server: Annotated[str | None, "Only the server of this name."] = None,
     route: Annotated[str | None, "Only if the route or its target contains this text."] = None,
+    verdict: Annotated[Literal["good", "refused", "failed"] | None, "Only if it ended so."] = None,
+    text: Annotated[str | None, "Only if sender, recipient, id, verdict or error contains this text."] = None,
 ) -> AsyncGenerator[Told, None]:
     """Tell the last arrivals, and with `follow` those that come."""
     if type and type not in (kinds := scope_kinds()):
         raise BadRequest(f"there is no scope type {type!r}; there are {', '.join(sorted(kinds))}")
-    wanted = _Wanted(type or "", (route or "").casefold())
-    backlog = Backlog[Facts](UNREAD_ARRIVALS)
+    wanted = Wanted(type or "", server or "", (route or "").casefold(), verdict or "", (text or "").casefold())
+    recent, service = here.recent, here.service(arrivals)
+    with recent.watched(service) if content else nullcontext():
+        backlog = Backlog[Told](UNREAD_ARRIVALS)
+        stop = service.listen(partial(_put, backlog, wanted, recent))
+        try:
+            for told in _remembered(recent, wanted, last, after):
+                yield told
+            yield {"listening": True, "remembers": recent.remembers}
+            while follow:
+                missed, items = await backlog.take()
+                for told in items:
+                    yield told
+                if missed:
+                    yield {"missed": missed}
+        finally:
+            stop()
 
-    def keep(arrival: Arrival) -> None:
-        if not wanted.fits(arrival.type, arrival.route, arrival.target):
-            return
-        if backlog.room:
-            backlog.put(arrival.facts())
-        else:  # a client that does not read costs as little as can be
-            backlog.miss()
 
-    stop = here.service(arrivals).listen(keep)
-    try:
-        for facts in wanted.among(here.recent, last):
-            yield {"arrival": facts}
-        yield {"listening": True, "remembers": here.recent.remembers}
-        while follow:
-            missed, items = await backlog.take()
-            for facts in items:
-                yield {"arrival": facts}
-            if missed:
-                yield {"missed": missed}
-    finally:
-        stop()
+def _put(backlog: Backlog[Told], wanted: Wanted, recent: Recent, arrival: Arrival) -> None:
+    if not wanted.may_fit(arrival.type, arrival.server):
+        return
+    if not backlog.room:  # a client that does not read costs as little as can be
+        backlog.miss()
+    elif wanted.fits(facts := arrival.facts()):
+        backlog.put(_told(facts, recent.number_of(arrival)))
+
+
+def _told(facts: Facts, number: int | None) -> Told:
+    return {"arrival": facts} if number is None else {"arrival": facts, "number": number}
+
+
+def _remembered(recent: Recent, wanted: Wanted, last: int, after: int | None) -> Iterator[Told]:
+    """Yield the ``last`` ones, and all with a number above ``after``."""
+    found = recent.numbered()
+    if after is not None and found and recent.first < after < found[0][0] - 1:
+        yield {"missed": found[0][0] - 1 - after}
+    fitting = [(number, facts) for number, facts in found if wanted.fits(facts)]
+    begin = len(fitting) - last
+    for at, (number, facts) in enumerate(fitting):
+        if at >= begin or (after is not None and number > (after if after <= recent.number else 0)):
+            yield _told(facts, number)
+
+
+class Whole(TypedDict):
+    """One arrival with its scope and content."""
+
+    arrival: ArrivalFacts
+    """What arrived, and what became of it."""
+    scope: Mapping[str, Any]
+    """The scope that the application got. Bytes are `{"utf8": "text"}` or `{"base64": "..."}`, a tuple is
+    `{"tuple": [...]}`."""
+    events: list[Any] | None
+    """The events that the application received, in the same form; null if they were too large to be remembered."""
+    left_out: list[str]
+    """The names of secrets in whose place there are stars."""
+
+
+@operation("arrival", "GET", "/api/arrivals/{number}")
+async def arrival(here: Here, *, number: Annotated[int, Between(0), "Its number."]) -> Whole:
+    """Show an arrival with its scope and content, but for secrets. The gateway remembers those that came while somebody
+    listened by `tail` with `content`."""
+    if (found := here.recent.content(number)) is None:
+        raise NotFound(f"the content of arrival {number} is not remembered")
+    return await asyncio.to_thread(_whole, found)
+
+
+def _whole(arrival: Arrival) -> Whole:
+    entry = Entry.of(arrival.facts(), arrival.scope or {}, arrival.events or ()).without_secrets()
+    data = entry.data()
+    return {
+        "arrival": data["arrival"],
+        "scope": data["scope"],
+        "events": None if arrival.events is None else data["events"],
+        "left_out": data["left_out"],
+    }
 
 
 @operation("record", "GET")
@@ -136,24 +227,6 @@ async def record(here: Here) -> AsyncGenerator[Recorded, None]:
                 yield {"missed": missed}
     finally:
         stop()
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """Which arrivals a client asked for."""
-
-    type: str
-    text: str
-    """In lower case."""
-
-    def fits(self, scope_type: str, route: str, target: str) -> bool:
-        if self.type and scope_type != self.type:
-            return False
-        return not self.text or self.text in f"{route} -> {target}".casefold()
-
-    def among(self, recent: Iterable[Facts], last: int) -> Sequence[Facts]:
-        fitting = [each for each in recent if self.fits(each["type"], each["route"], each["target"])]
-        return fitting[-last:] if last > 0 else ()
 
 
 def _keep(backlog: Backlog[Arrival], arrival: Arrival) -> None:

@@ -41,6 +41,8 @@ class Status(TypedDict):
     """The version of the gateway."""
     file: str
     """The name of its file."""
+    generation: int
+    """The number of the generation that serves: 1 at the start, and one more with each reload."""
     pid: int
     """The number of its process."""
     started: float
@@ -65,6 +67,7 @@ async def status(here: Here) -> Status:
     return {
         "version": __version__,
         "file": here.gateway.file,
+        "generation": here.generations.number if here.generations is not None else 1,
         "pid": os.getpid(),
         "started": here.started,
         "uptime": max(0.0, time.time() - here.started),

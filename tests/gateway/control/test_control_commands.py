@@ -105,7 +105,7 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
     [
         ({"type": "mail"}, "there is no scope type 'mail'; there are email, http, "),
         ({"type": ["mail"]}, "type: write a text"),
-        ({"least": 2}, "there is no parameter 'least'; there are last, follow, type, route"),
+        ({"least": 2}, "there is no parameter 'least'; there are last, follow, "),
         ({"last": "2"}, "last: write a whole number from 0 to 1000"),
     ],
 )

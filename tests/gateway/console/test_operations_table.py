@@ -30,7 +30,7 @@ def test_an_answer_is_not_taken_for_an_error(one: Operation) -> None:
 def test_its_path_is_of_the_interface(one: Operation) -> None:
     if not one.path:
         return
-    assert re.fullmatch(r"(/api)(/[a-z-]+|/{\w+})+", one.path)
+    assert re.fullmatch(r"(/api)(/[a-z.-]+|/{\w+})+", one.path)
     assert all(one.parameters[name].required for name in one.in_path)
 
 

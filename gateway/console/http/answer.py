@@ -1,0 +1,31 @@
+"""Answers of the console, each with the header fields that keep a browser from misusing it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from gateway.logs.escaping import json_text
+from protocols.asgi import Send
+
+Header = tuple[bytes, bytes]
+
+SAFE: tuple[Header, ...] = (
+    (b"cache-control", b"no-store"),
+    (b"content-security-policy", b"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Fields of every answer. A page has a Content-Security-Policy of its own."""
+
+
+async def send_json(send: Send, status: int, data: Mapping[str, Any], headers: Iterable[Header] = ()) -> None:
+    body = json_text(data, ascii_only=True).encode() + b"\n"
+    await send_body(send, status, "application/json", body, headers)
+
+
+async def send_body(send: Send, status: int, kind: str, body: bytes, headers: Iterable[Header] = ()) -> None:
+    own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *SAFE, *headers]})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,111 @@
+"""Every operation over real HTTP: what it answers is what the OpenAPI document says."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from openapi_spec_validator import validate
+from servers.site import ROOT
+
+from gateway.console.openapi import openapi
+from gateway.console.table import operations
+
+DOCUMENT: Any = json.loads(json.dumps(openapi()))
+EXAMPLES: dict[str, dict[str, Any]] = {
+    "openapi": {},
+    "reload": {"check": True, "status": 400},
+    "reload_code": {"within": 1, "status": 400},
+    "ring": {},
+    "servers": {},
+    "status": {},
+    "tail": {"last": 5},
+    "arrival": {"number": 1, "status": 404},
+}
+"""The parameters of a request for each operation, and the status that it has if that is not 200."""
+
+
+def test_a_public_validator_takes_the_document() -> None:
+    validate(DOCUMENT)
+    assert json.loads((ROOT / "config" / "openapi.json").read_text()) == DOCUMENT
+
+
+def test_there_is_an_example_for_each() -> None:
+    assert EXAMPLES.keys() == {name for name, each in operations().items() if each.path}
+
+
+def check(answer: Any, schema: Any) -> None:
+    """``answer`` has the form that ``schema`` describes."""
+    jsonschema.Draft202012Validator({**schema, "components": DOCUMENT["components"]}).validate(answer)
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+async def test_it_answers_as_described(name: str, site: Any, tmp_path: Path) -> None:
+    one, example = operations()[name], dict(EXAMPLES[name])
+    status = example.pop("status", 200)
+    path = one.path.format(**example)
+    rest = {key: value for key, value in example.items() if key not in one.in_path}
+    async with site() as here:
+        if one.method == "GET":
+            answer = await here.client.get(path, params=rest)
+        else:
+            answer = await here.client.request(one.method, path, json=rest)
+    assert answer.status_code == status, answer.text
+    found = DOCUMENT["paths"][one.path][one.method.lower()]["responses"]["200" if status == 200 else "default"]
+    ((kind, described),) = found["content"].items()
+    assert answer.headers["content-type"] == kind
+    for each in events(answer.text) if one.streams else [answer.json()]:
+        check(each, described["schema"])
+    assert answer.headers["content-security-policy"].startswith("default-src 'none'")
+
+
+def events(text: str) -> list[Any]:
+    """The data of server-sent events."""
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/nothing", 404),
+        ("GET", "/api/status/", 404),
+        ("GET", "/api//status", 404),
+        ("GET", "/api/arrivals/%2e%2e", 400),
+        ("POST", "/api/status", 405),
+        ("GET", "/api/outgoing/ring", 405),
+        ("OPTIONS", "/api/status", 405),
+        ("GET", "/api/arrivals?last=-1", 400),
+        ("GET", "/api/arrivals?last=1&lasting=2", 400),
+        ("GET", "/api/arrivals?" + "&".join(f"a{n}=1" for n in range(100)), 400),
+        ("GET", "/api/arrivals?text=%ff", 400),
+        ("HEAD", "/api/status", 200),
+        ("GET", "/api/status?", 200),
+    ],
+)
+async def test_what_is_asked_for_wrongly(site: Any, method: str, path: str, status: int) -> None:
+    async with site() as here:
+        answer = await here.client.request(method, path)
+        assert answer.status_code == status, answer.text
+        if status != 200:
+            check(answer.json(), DOCUMENT["components"]["schemas"]["Error"])
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"[]", 400),
+        (b'{"a": 1}', 400),
+        (b"[" * 60_000, 400),
+        (b" " * 70_000, 413),
+        (b"\xff\xfe", 400),
+        (b'{"do": NaN}', 400),
+    ],
+)
+async def test_a_body_is_an_object_and_bounded(site: Any, body: bytes, status: int) -> None:
+    async with site() as here:
+        kind = {"content-type": "application/json"}
+        answer = await here.client.post("/api/outgoing/ring", content=body, headers=kind)
+        assert answer.status_code == (status if body else 200), answer.text
