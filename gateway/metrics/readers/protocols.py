@@ -29,8 +29,8 @@ FIGURES = (
     _number("mailbox_folders_ready", "Folders whose server answers."),
     gauge(
         "gateway_mailbox_checked_timestamp_seconds",
-        "When the mail server last answered what is in a folder; of several folders, the one where it is longest ago. "
-        "0 until it has answered for each.",
+        "When the mail server last answered what is in a folder, or the start if it never has; of several folders, the "
+        "one where it is longest ago.",
         "server",
         joined="max",
     ),

@@ -1,6 +1,7 @@
 """A folder that is read: its settings, and what outlives the connections over which it is read."""
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -41,8 +42,8 @@ class Folder:
     stopping: bool = False
     working: bool = False
     """Whether messages are being worked on: fetched, handled, or not marked yet."""
-    checked: float = 0.0
-    """The Unix time at which the server last answered what is in the folder; 0 if it never has."""
+    checked: float = field(default_factory=time.time)
+    """The Unix time at which the server last answered what is in the folder, or at which this began, if it never has."""
     backlog: int = 0
     """Messages that were found and have not come to their turn yet."""
     seen: NextUID | None = None

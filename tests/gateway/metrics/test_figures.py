@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from servers.metrics_site import WholeSite
 from servers.programs import program
 from servers.prometheus import lint
 from servers.site import until
-from whole_site import WholeSite
 
 from gateway.metrics.reader import SUCCESS
 from gateway.metrics.table import FAMILIES, READERS
