@@ -43,7 +43,7 @@ class Folder:
     working: bool = False
     """Whether messages are being worked on: fetched, handled, or not marked yet."""
     checked: float = field(default_factory=time.time)
-    """The Unix time at which the server last answered what is in the folder, or at which this began, if it never has."""
+    """The Unix time at which the server last answered what is in the folder; until then, that of the start."""
     backlog: int = 0
     """Messages that were found and have not come to their turn yet."""
     seen: NextUID | None = None
