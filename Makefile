@@ -63,6 +63,7 @@ check: install
 	$(BIN)/python .ci/shape.py check
 	$(BIN)/python -m pytest -q tests/docs/test_contributing.py tests/docs/test_mqtt_diagrams.py tests/docs/test_metrics_page.py tests/docs/test_asgi_pages.py
 	$(BIN)/gateway schema | diff -u config/gateway.schema.json -
+	$(BIN)/gateway schema --format log | diff -u config/log.schema.json -
 	$(BIN)/gateway schema --format markdown | diff -u docs/configuration.md -
 	$(BIN)/gateway schema --format openapi | diff -u config/openapi.json -
 	$(BIN)/gateway schema --format operations | diff -u docs/operations.md -
@@ -84,6 +85,7 @@ image:
 
 schema: install
 	$(BIN)/gateway schema > config/gateway.schema.json
+	$(BIN)/gateway schema --format log > config/log.schema.json
 	$(BIN)/gateway schema --format markdown > docs/configuration.md
 	$(BIN)/gateway schema --format openapi > config/openapi.json
 	$(BIN)/gateway schema --format operations > docs/operations.md

@@ -34,6 +34,10 @@ class Arrival:
     """From ``time`` to the verdict."""
     error: str = ""
     """The error of a handler that failed, on one line: ``KeyError 'order'``."""
+    size: int | None = None
+    """Bytes of the message, or of the body of an HTTP response; None if nobody has counted them."""
+    user_agent: str = ""
+    """The client's program, as it calls itself."""
     attempt: int = 0
     """The number of the attempt at a stored item; 0 for what arrives."""
     scope: Any = field(default=None, repr=False, compare=False)

@@ -50,6 +50,7 @@ class StoredArrivals:
                 verdict=verdict,
                 seconds=seconds,
                 error=in_words(error),
+                size=watch.size(scope, events[0]),
                 attempt=message.attempts,
                 scope=scope,
                 events=events,

@@ -72,6 +72,8 @@ class Watch:
         """The label of the server that the run is for, if another one carries it."""
         self.error: BaseException | None = None
         """The error of a handler that has failed although its run has not, because its policy has answered."""
+        self.answered: int | None = None
+        """Bytes of the answer, where that is what counts."""
         self.events: list[Any] = []
         self._size = 0
         self._first: Any = None
@@ -103,6 +105,16 @@ class Watch:
         self.tell(first, self._verdict or unsaid, error=error)
 
     # What it becomes.
+
+    @classmethod
+    def size(cls, scope: Any, event: Any) -> int | None:
+        """Return the bytes of the message that ``event`` brought; None if that is not known without counting."""
+        return None
+
+    @classmethod
+    def user_agent(cls, scope: Any) -> str:
+        """Return what the client's program calls itself."""
+        return ""
 
     @classmethod
     def who(cls, scope: Any) -> str:
@@ -151,6 +163,8 @@ class Watch:
                 verdict=verdict,
                 seconds=time.monotonic() - began.clock,
                 error=in_words(error),
+                size=self.answered if self.answered is not None else self.size(scope, event),
+                user_agent=self.user_agent(scope),
                 scope=scope,
                 events=(None if self._size > MOST_CONTENT else tuple(self.events)) if is_last else (),
             )

@@ -4,6 +4,7 @@ A record that a crash made carries its scope (``extra={"scope": scope}``) and th
 holds a message's body or a password: the scope is described by :func:`protocols.asgi.describe`, never printed whole.
 """
 
+import contextlib
 import linecache
 import logging
 import traceback
@@ -20,6 +21,7 @@ from gateway.logs.colours import DIM, RED, YELLOW, coloured
 from gateway.logs.escaping import json_text, one_line
 from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
+from gateway.scope_kinds import scope_kinds
 
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -107,8 +109,7 @@ def _target(label: str) -> str:
 
 
 class JSONFormatter(logging.Formatter):
-    """Writes one object a line: time, level, logger, message, and route, scope, error, traceback, arrival if there are
-    any."""
+    """Writes one object a line, with those of the fields in :mod:`gateway.logs.fields` that there are."""
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
@@ -117,23 +118,49 @@ class JSONFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            "event_id": current_event.get(),
+            **_facts(record),
+            "flood": getattr(record, "flood", None),
         }
-        error = error_of(record)
-        if topic := topic_of(error[1]) if error else "":
-            fields["topic"] = topic
-        if route := _route(record):
-            fields["route"] = route
-        if event := current_event.get():
-            fields["event"] = event
-        arrival = getattr(record, "arrival", None)
-        if isinstance(arrival, Arrival):
-            fields["arrival"] = arrival.facts()
-        fields["flood"] = getattr(record, "flood", None)
-        scope = getattr(record, "scope", None)
-        if isinstance(scope, dict):
-            fields["scope"] = scope["type"]
-            fields["listener"] = scope.get("listener")
-        if error:
+        if (error := error_of(record)) is not None:
             fields["error"] = sentence(error[1])
             fields["traceback"] = "".join(traceback.format_exception(*error))
-        return json_text({key: value for key, value in fields.items() if value is not None})
+        return json_text({name: value for name, value in fields.items() if value not in (None, "")})
+
+
+def _facts(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what ``record`` says of the message or connection that it is about."""
+    arrival, scope = getattr(record, "arrival", None), getattr(record, "scope", None)
+    if isinstance(arrival, Arrival):
+        return _of_arrival(arrival)
+    return _of_scope(record, scope) if isinstance(scope, dict) else {}
+
+
+def _of_arrival(arrival: Arrival) -> dict[str, Any]:
+    return {
+        "scope": arrival.type,
+        "server": arrival.server,
+        "event_type": arrival.event,
+        "event_id": arrival.id,
+        "peer": arrival.who,
+        "what": arrival.what,
+        "route": arrival.route,
+        "target": arrival.target,
+        "verdict": arrival.verdict,
+        "attempt": arrival.attempt or None,
+        "duration": round(arrival.seconds, 6),
+        "bytes": arrival.size,
+        "user_agent": arrival.user_agent,
+        "error": arrival.error,
+    }
+
+
+def _of_scope(record: logging.LogRecord, scope: dict[str, Any]) -> dict[str, Any]:
+    route, _, target = _route(record).rpartition(" -> ")
+    facts = {"scope": scope["type"], "server": scope.get("listener"), "route": route, "target": target}
+    if (kind := scope_kinds().get(scope["type"])) is not None:
+        with contextlib.suppress(Exception):  # a scope that is not whole, or a mistake of another distribution
+            facts |= {"peer": kind.watch.who(scope), "what": kind.watch.what(scope, {"type": "", "topic": ""})}
+    if (error := error_of(record)) is not None and (topic := topic_of(error[1])):
+        facts["what"] = topic
+    return facts

@@ -21,6 +21,11 @@ class EmailWatch(Watch):
         """By recipient, where a verdict names it."""
         self._of_the_rest: _Said | None = None
 
+    @classmethod
+    def size(cls, scope: Any, event: Any) -> int | None:
+        size: int | None = scope.get("size")
+        return size
+
     def sent(self, event: Any) -> None:
         verdict = event["type"].rpartition(".")[2]
         if verdict not in self.words:

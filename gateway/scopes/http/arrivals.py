@@ -18,6 +18,10 @@ class PathWatch(Watch):
         host, port = scope.get("client") or ("", None)
         return "unix" if port is None else str(TCP(host, port))
 
+    @classmethod
+    def user_agent(cls, scope: Any) -> str:
+        return next((value.decode("latin-1") for name, value in scope["headers"] if name == b"user-agent"), "")
+
 
 class HTTPWatch(PathWatch):
     """Its outcome is there when the response is sent, although its application may go on."""
@@ -49,4 +53,5 @@ class HTTPWatch(PathWatch):
     def _answered(self, verdict: str) -> None:
         if not self._told:
             self._told = True
+            self.answered = getattr(self.run, "size", None)
             self.tell(_REQUEST, verdict, error=self.run.error)

@@ -30,6 +30,10 @@ class MQTTWatch(Watch):
         what: str = event.get("topic", "connect")
         return what
 
+    @classmethod
+    def size(cls, scope: Any, event: Any) -> int | None:
+        return len(event["payload"]) if "payload" in event else None
+
     def started(self) -> None:
         """A connection has no event id: its messages have."""
 

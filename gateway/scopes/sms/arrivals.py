@@ -7,6 +7,10 @@ from gateway.arrivals import Watch
 
 class SMSWatch(Watch):
     @classmethod
+    def size(cls, scope: Any, event: Any) -> int | None:
+        return len(event["text"].encode()) if "text" in event else None
+
+    @classmethod
     def what(cls, scope: Any, event: Any) -> str:
         """The number that was texted, or what became of a text of ours."""
         if event["type"] == "sms.status":

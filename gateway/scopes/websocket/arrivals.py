@@ -25,6 +25,14 @@ class WebSocketWatch(PathWatch):
         path: str = scope["path"]
         return f"{path} {size} {'characters' if event.get('text') else 'bytes'}" if size else path
 
+    @classmethod
+    def size(cls, scope: Any, event: Any) -> int | None:
+        """Return None for a text that would have to be encoded for that."""
+        text, data = event.get("text"), event.get("bytes")
+        if data is not None:
+            return len(data)
+        return len(text) if text is not None and text.isascii() else None
+
     def received(self, event: Any) -> None:
         super().received(event)
         if event["type"] == "websocket.receive" and not self.carried:

@@ -69,8 +69,8 @@ def test_json_has_the_facts_and_no_content() -> None:
     [line] = lines(replace(REQUEST, scope={"headers": [b"secret"]}, events=[{"body": b"secret"}]), format="json")
     record = json.loads(line)
     assert record["message"] == "http 127.0.0.1:51234 -> GET /: 200"
-    assert record["arrival"]["route"] == "^"
-    assert record["arrival"]["seconds"] == 0.00132
+    assert (record["route"], record["target"], record["peer"]) == ("^", "shop.home", "127.0.0.1:51234")
+    assert record["duration"] == 0.00132
     assert "secret" not in line
 
 

@@ -74,8 +74,8 @@ def test_json(crash: BaseException) -> None:
     assert record["level"] == "error"
     assert record["logger"] == "protocols.app_run"
     assert record["message"] == "email ann -> help"
-    assert record["route"] == "default -> shop_handlers.handle"
-    assert (record["scope"], record["listener"]) == ("email", "mail")
+    assert (record["route"], record["target"]) == ("default", "shop_handlers.handle")
+    assert (record["scope"], record["server"]) == ("email", "mail")
     assert record["error"] == "KeyError 'order'"
     assert record["traceback"].startswith("Traceback")
 
@@ -138,7 +138,7 @@ def test_the_line_of_a_handler_of_devices_names_the_topic(crash: BaseException, 
     failed_with(crash, "sensors/1/temperature")
     text = written(crash, message="mqtt thermometer-1", format=form)
     if form == "json":
-        assert json.loads(text)["topic"] == "sensors/1/temperature"
+        assert json.loads(text)["what"] == "sensors/1/temperature"
     else:
         assert text.startswith("ERROR   mqtt thermometer-1 sensors/1/temperature: KeyError 'order'\n")
 
@@ -174,7 +174,7 @@ def test_every_record_of_a_handler_has_the_id_of_its_message(form: str) -> None:
     assert "lg6a7hbndv6p" in first
     assert "lg6a7hbndv6p" not in second
     if form == "json":
-        assert json.loads(first)["event"] == "lg6a7hbndv6p"
+        assert json.loads(first)["event_id"] == "lg6a7hbndv6p"
 
 
 def test_what_failed_says_when_it_is_tried_again_and_where_to_look(crash: BaseException) -> None:
