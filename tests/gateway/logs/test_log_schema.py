@@ -125,8 +125,10 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
             daemon.text(text, number)
         verdicts = {("email", "done"), ("sms", "accepted"), ("mqtt", "acknowledged"), ("websocket", "closed, 1000")}
         until(
-            lambda: {each.get("scope") for each in daemon.records() if each["level"] == "error"}
-            >= {"http", "mqtt", "email", "sms"},
+            lambda: (
+                {each.get("scope") for each in daemon.records() if each["level"] == "error"}
+                >= {"http", "mqtt", "email", "sms"}
+            ),
             daemon.process.output,
         )
         until(
