@@ -2,7 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -16,6 +16,9 @@ from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
 
 __all__ = ["SETTINGS_CONFIG", "Server", "ServerStatus"]
+
+Record = tuple[str, bytes]
+"""A key and its value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +113,13 @@ class Server(ABC):
 
         Also called to clean up after a start that has failed, or that did not come.
         """
+
+    def hand_over(self) -> Iterator[Record]:
+        """Yield what a successor goes on with that is kept nowhere else. After :meth:`stop`."""
+        return iter(())
+
+    def inherit(self, records: Iterable[Record]) -> None:  # noqa: B027 -- most servers have none
+        """Take part of a predecessor's :meth:`hand_over`. Before start."""
 
     async def __aenter__(self) -> Self:
         if self._lifespan is not None:

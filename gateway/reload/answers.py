@@ -4,7 +4,9 @@ import socket
 from collections.abc import Awaitable, Callable
 
 from gateway.reload.channel import Channel, Message
+from gateway.reload.state import write
 from gateway.runtime.running import RunningGateway
+from protocols.tasks import Tasks
 from protocols.units import parse_address
 
 
@@ -19,8 +21,10 @@ class Answers:
             "sockets": self._sockets,
             "stop_delivering": self._stop_delivering,
             "release_exclusive": self._release_exclusive,
+            "state": self._state,
             "resume": self._resume,
         }
+        self._tasks = Tasks("hand-over")
 
     async def answer(self, message: Message) -> None:
         """Do what ``message`` asks for, and say so."""
@@ -40,6 +44,12 @@ class Answers:
     async def _release_exclusive(self, message: Message) -> list[socket.socket]:
         await self._running().release_exclusive()
         return []
+
+    async def _state(self, message: Message) -> list[socket.socket]:
+        """Return a socket from which the records can be read, which may be too many for a message."""
+        ours, theirs = socket.socketpair()
+        self._tasks.spawn(write(ours, self._running().state_of(message["name"])), name="the state of a server")
+        return [theirs]
 
     async def _resume(self, message: Message) -> list[socket.socket]:
         await self._running().resume()

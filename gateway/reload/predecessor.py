@@ -3,9 +3,11 @@
 import contextlib
 import secrets
 import socket
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from gateway.reload.channel import Channel
+from gateway.reload.state import read
+from protocols.server import Record
 from protocols.units import BindAddress
 
 
@@ -27,6 +29,11 @@ class RemotePredecessor:
 
     async def release_exclusive(self) -> None:
         await self._ask("release_exclusive")
+
+    async def state_of(self, name: str) -> AsyncIterator[Sequence[Record]]:
+        for each in await self._ask("state", name=name):
+            async for records in read(each):
+                yield records
 
     async def resume(self) -> None:
         with contextlib.suppress(ConnectionError):

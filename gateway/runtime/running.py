@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gateway.arrivals import Arrivals, arrivals
@@ -24,11 +24,15 @@ from gateway.succession import succession
 from gateway.threads import thread_pool
 from protocols.errors import BindError, describe_error
 from protocols.lazy_names import imported
-from protocols.server import Server, ServerStatus
+from protocols.server import Record, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 from protocols.units import TCP, BindAddress
 
 logger = logging.getLogger(__name__)
+
+
+BATCH, BATCH_BYTES = 500, 256 * 1024
+"""Records, and their bytes, that pass to a successor in one part; a larger one is a part of its own."""
 
 
 class Predecessor(Protocol):
@@ -46,6 +50,10 @@ class Predecessor(Protocol):
 
     async def release_exclusive(self) -> None:
         """Stop the servers that a successor cannot have beside these, ready to start others in their place."""
+
+    def state_of(self, name: str) -> AsyncIterator[Sequence[Record]]:
+        """Yield, in parts, what the exclusive server ``name`` had that is kept nowhere else. After
+        :meth:`release_exclusive`."""
 
     async def resume(self) -> None:
         """Go on, since the successor has not come up: deliver what is stored, and start the exclusive servers again."""
@@ -113,7 +121,11 @@ class RunningGateway:
             try:
                 await self._bind(server for server in servers if not server.exclusive)
                 await predecessor.release_exclusive()
-                await self._bind(server for server in servers if server.exclusive)
+                exclusive = [server for server in servers if server.exclusive]
+                for server in exclusive:
+                    async for records in predecessor.state_of(server.name):
+                        server.inherit(records)
+                await self._bind(exclusive)
             except BaseException:  # also where it is cancelled
                 await self._stop_exclusive()
                 await predecessor.resume()
@@ -140,6 +152,13 @@ class RunningGateway:
                     spare.listener.inherit(server.listener.copies())
         await self._stop_exclusive()
 
+    async def state_of(self, name: str) -> AsyncIterator[Sequence[Record]]:
+        for stopped, _ in self._spares:
+            if stopped.name == name:
+                for records in batched(stopped.hand_over()):
+                    yield records
+                    await asyncio.sleep(0)
+
     async def _stop_exclusive(self) -> None:
         exclusive = [server for server in self._started if server.exclusive]
         await asyncio.gather(*(server.retire() for server in exclusive))
@@ -159,6 +178,9 @@ class RunningGateway:
 
     async def _start_again(self, stopped: Server, spare: Server) -> None:
         file = self.gateway.file
+        for records in batched(stopped.hand_over()):
+            spare.inherit(records)
+            await asyncio.sleep(0)
         try:
             await self._bind([spare])
         except BindError as error:
@@ -295,6 +317,20 @@ class RunningGateway:
 
     def _without_console(self) -> list[Server]:
         return [server for server in self._started if server is not self.gateway.console]
+
+
+def batched(records: Iterable[Record]) -> Iterator[list[Record]]:
+    """Yield the records in parts that neither memory nor the event loop notices."""
+    part: list[Record] = []
+    size = 0
+    for key, value in records:
+        part.append((key, value))
+        size += len(key) + len(value)
+        if len(part) >= BATCH or size >= BATCH_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
 
 
 def _is_same_address(server: Server, name: str, bind: BindAddress) -> bool:

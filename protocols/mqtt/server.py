@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, cast
 
 from protocols.asgi import Application, Receive, Send
@@ -25,7 +25,7 @@ from protocols.mqtt.connection.preconnect import Opening, Preconnect
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import Listener
-from protocols.server import Server, ServerStatus
+from protocols.server import Record, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 
 TICK = 1.0
@@ -43,6 +43,7 @@ class MQTTServer(Server):
     protocol = "mqtt"
     scope_types = ("mqtt",)
     listener: Listener
+    exclusive = True
 
     def __init__(
         self,
@@ -56,7 +57,6 @@ class MQTTServer(Server):
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self._persistence = persistence
-        self.exclusive = persistence is not None
         self._writer = JournalWriter(persistence, name) if persistence is not None else None
         self._journal = self._writer.journal if self._writer is not None else None
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
@@ -75,6 +75,7 @@ class MQTTServer(Server):
         self._clients: set[ClientConnection] = set()
         self._leaving: dict[str, tuple[ClientSocket, asyncio.Event]] = {}
         self._empty = asyncio.Event()
+        self._inherited: dict[str, bytes] = {}
 
     @property
     def address(self) -> str:
@@ -106,20 +107,40 @@ class MQTTServer(Server):
             self._clock.spawn(self._tell(), name="mqtt $SYS")
         self.status = ServerStatus("ready", _detail(self.settings))
 
+    def hand_over(self) -> Iterator[Record]:
+        """Yield the sessions and the retained messages, unless they are in the store."""
+        return self.broker.records() if self._persistence is None else iter(())
+
+    def inherit(self, records: Iterable[Record]) -> None:
+        self._inherited.update(records)
+
     async def _restore(self) -> None:
-        if self._persistence is None or self._writer is None:
-            return
         try:
-            kept = await self._persistence.load()
+            kept = dict(await self._persistence.load()) if self._persistence is not None else {}
         except OSError as error:
             raise BindError(f"its sessions: {error}") from error
+        self._replace_by_inherited(kept)
         try:
             kept, logins = await asyncio.to_thread(_sort_out, kept)
             await self._restore_broker(kept)
             self.access.restore({key.removeprefix(record.LOGIN): value.decode() for key, value in logins.items()})
         except (ValueError, TypeError, KeyError) as error:
             raise BindError(f"what was kept of its sessions cannot be read: {error}") from error
-        self._clock.spawn(self._writer.run(), name="mqtt journal")
+        if self._writer is not None:
+            self._clock.spawn(self._writer.run(), name="mqtt journal")
+
+    def _replace_by_inherited(self, kept: dict[str, bytes]) -> None:
+        """Put what a predecessor without persistence had in the place of what is kept from before its time."""
+        inherited, self._inherited = self._inherited, {}
+        if not inherited:
+            return
+        stale = [key for key in kept if not key.startswith(record.LOGIN)]
+        for key in stale:
+            del kept[key]
+        kept.update(inherited)
+        if self._journal is not None:
+            for key, value in [*((key, None) for key in stale), *inherited.items()]:
+                self._journal.put(key, value)
 
     async def _restore_broker(self, kept: Mapping[str, bytes]) -> None:
         """Restore the broker in slices, because other servers of this process may be serving, and be asked for their

@@ -68,6 +68,10 @@ class Retained(Generic[V]):
     def __len__(self) -> int:
         return self._count
 
+    def __iter__(self) -> Iterator[V]:
+        """Yield all messages."""
+        return (message for message, _ in self._tree)
+
     def match(self, topic_filter: str) -> Iterator[V | None]:
         """Yield the messages of the topics that a filter matches, each as it is at that moment. Messages that are set
         or removed during the search may or may not be among them. Yield None now and then while none is found, so that

@@ -25,6 +25,12 @@ class RetainedMessages:
     def __len__(self) -> int:
         return len(self._messages)
 
+    def records(self) -> Iterator[tuple[str, bytes]]:
+        """Yield a record of each message."""
+        for message in self._messages:
+            if _outlives(message.topic):
+                yield record.retained_key(message.topic), record.message(message)
+
     def match(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
         """Yield those of the topics that a filter matches, as :meth:`Retained.match` does; some may have expired."""
         return self._messages.match(topic_filter)
@@ -62,7 +68,7 @@ class RetainedMessages:
             self._keep(topic, None)
 
     def _keep(self, topic: str, value: bytes | None) -> None:
-        if self._journal is not None and not topic.startswith("$SYS/"):  # those numbers are this process's
+        if self._journal is not None and _outlives(topic):
             self._journal.put(record.retained_key(topic), value)
 
     def _expire(self, message: ApplicationMessage) -> None:
@@ -71,6 +77,11 @@ class RetainedMessages:
             self._timers.cancel(key)
         else:
             self._timers.at(message.expires, key, lambda: self._remove(message.topic))
+
+
+def _outlives(topic: str) -> bool:
+    """Whether its message may outlive the process: the numbers of $SYS are this process's."""
+    return not topic.startswith("$SYS/")
 
 
 def _key(topic: str) -> Hashable:

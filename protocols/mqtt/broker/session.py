@@ -317,11 +317,28 @@ class Session:
         """Return the messages that it was to get as a member of a group and has not acknowledged. Another member gets
         them, except those that were sent at QoS 2: MQTT-4.8.2-5, "If the Client's Session terminates before the Client
         reconnects, the Server MUST NOT send the Application Message to any other subscribed Client"."""
-        for out in [*self.inflight.values(), *self._queue]:
+        for out in self.waiting():
             if out.share is not None and (out.qos == 1 or not out.packet_id):
                 yield out.share, out.message
 
     # Keep.
+
+    def waiting(self) -> list[Outbound]:
+        """Return the messages that the client has not acknowledged, the oldest first."""
+        return [*self.inflight.values(), *self._queue]
+
+    def records(self, number: Callable[[], int]) -> Iterator[tuple[str, bytes]]:
+        """Yield what a journal would have of it, and of the messages that wait for it. ``number`` returns a new number,
+        larger than all before it."""
+        yield record.session_key(self.client_id), self._record_of_itself()
+        for out in self.waiting():
+            message = out.message
+            if not message.number:
+                message.number = number()
+                yield record.message_key(message.number), record.message(message)
+            yield record.outbound_key(number()), record.outbound(self.client_id, out)
+        for packet_id, inbound in self.inbound.items():
+            yield record.inbound_key(self.client_id, packet_id), record.inbound(inbound)
 
     def restore(self, out: Outbound) -> None:
         """Restore what a journal has kept, the oldest first."""
@@ -360,7 +377,7 @@ class Session:
 
     def forget(self) -> None:
         """Remove the session from the journal, because it is over."""
-        for out in [*self.inflight.values(), *self._queue]:
+        for out in self.waiting():
             self._strike(out)
         self._room.give(self._queued)
         for packet_id in list(self.inbound):
@@ -371,9 +388,11 @@ class Session:
     def save(self) -> None:
         """Keep its subscriptions, its will, its expiry, and which retained messages are still to be sent."""
         if self.journal is not None:
-            ends = None if self.outgoing is not None else self.ends
-            kept = record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
-            self.journal.put(record.session_key(self.client_id), kept)
+            self.journal.put(record.session_key(self.client_id), self._record_of_itself())
+
+    def _record_of_itself(self) -> bytes:
+        ends = None if self.outgoing is not None else self.ends
+        return record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
 
     def note(self, packet_id: int, inbound: Inbound) -> None:
         """Keep what is known of an inbound message at QoS 2."""

@@ -1,5 +1,6 @@
 """Values by topic name or filter, level by level. Pure."""
 
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 V = TypeVar("V")
@@ -39,6 +40,15 @@ class TopicTree(Generic[V]):
                 return None
             node = child
         return node.value
+
+    def __iter__(self) -> Iterator[V]:
+        """Yield all values."""
+        nodes = [self.root]
+        while nodes:
+            node = nodes.pop()
+            nodes += node.children.values()
+            if node.value is not None:
+                yield node.value
 
     def set(self, topic: str, value: V) -> None:
         node = self.root

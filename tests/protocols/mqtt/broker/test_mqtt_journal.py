@@ -119,6 +119,7 @@ class Conversations(RuleBasedStateMachine):
     @rule(again=st.booleans())
     def kill(self, again: bool) -> None:
         self.listen()
+        self.close_connections()
         self.taken.clear()
         for publisher in self.publishers.values():
             publisher.client = None
@@ -131,6 +132,9 @@ class Conversations(RuleBasedStateMachine):
         self.start()
         if again:
             self.everybody()
+
+    def close_connections(self) -> None:
+        """A process that is killed does nothing."""
 
     def everybody(self) -> None:
         for name in SUBSCRIBERS:
@@ -347,7 +351,24 @@ class Conversations(RuleBasedStateMachine):
         self.take(whole=True)
 
 
-Conversations.TestCase.settings = settings(
+class HandedOver(Conversations):
+    """A broker without a journal, which gives what it has to its successor."""
+
+    def start(self) -> None:
+        before: Broker | None = getattr(self, "broker", None)
+        self.broker = Broker(MQTTSettings(), clock=self.clock)
+        self.broker.restore(dict(before.records()) if before is not None else {})
+
+    def close_connections(self) -> None:
+        for each in (*self.publishers.values(), *self.subscribers.values()):
+            if each.client is not None:
+                each.client.cut()
+
+    def take(self, whole: bool) -> None:
+        self.disk = dict(self.broker.records())
+
+
+Conversations.TestCase.settings = HandedOver.TestCase.settings = settings(
     max_examples=150,
     stateful_step_count=40,
     deadline=None,
@@ -355,6 +376,7 @@ Conversations.TestCase.settings = settings(
     phases=[Phase.generate],  # to shrink takes longer than a test may
 )
 TestConversations = Conversations.TestCase
+TestHandedOver = HandedOver.TestCase
 
 
 def test_an_unknown_record_is_an_error() -> None:
