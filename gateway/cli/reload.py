@@ -48,7 +48,7 @@ def reload(
     """
     try:
         if code:
-            _take_over(control_places(config), within)
+            _take_over(_places(config), within)
         else:
             sys.exit(_read(_places(config), {"check": check, "force": force}, as_json))
     except ControlError as error:
