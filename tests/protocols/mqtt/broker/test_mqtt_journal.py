@@ -360,9 +360,10 @@ class HandedOver(Conversations):
         self.broker.restore(dict(before.records()) if before is not None else {})
 
     def close_connections(self) -> None:
-        for each in (*self.publishers.values(), *self.subscribers.values()):
-            if each.client is not None:
-                each.client.cut()
+        clients = [each.client for each in self.publishers.values()]
+        for client in clients + [each.client for each in self.subscribers.values()]:
+            if client is not None:
+                client.cut()
 
     def take(self, whole: bool) -> None:
         self.disk = dict(self.broker.records())
