@@ -20,7 +20,7 @@ event as its check returned it.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
@@ -46,8 +46,12 @@ _EARLY = 2
 class Observer(Protocol):
     """Is told what the runs of this process do; see :data:`observed`. Its methods never raise."""
 
-    def began(self, run: "AppRun") -> None:
-        """The run begins, in the context that its application gets."""
+    def began(self, run: "AppRun") -> Coroutine[Any, Any, None] | None:
+        """The run begins, in the context that its application gets. What this returns is awaited before that."""
+
+    def waits(self, run: "AppRun") -> None:
+        """The application asks for an event, and there is none yet: it is done with the one before, if it handles one
+        after the other."""
 
     def received(self, run: "AppRun", event: Any) -> None:
         """The application takes ``event``."""
@@ -59,17 +63,66 @@ class Observer(Protocol):
         """The application has ended; see :attr:`AppRun.error`."""
 
 
-class Observed:
-    """The runs of this process, which have one observer at most."""
+Sends = Callable[["AppRun", Any], Any]
 
-    __slots__ = ("by", "waits")
+
+class Observed:
+    """The runs of this process."""
+
+    __slots__ = ("_observers", "by", "sends", "waits")
 
     def __init__(self) -> None:
+        self._observers: tuple[Observer, ...] = ()
+        self.sends: Sends | None = None
+        """Is given what an application sends, once that is checked, and returns what is sent in its place."""
         self.waits: Waits | None = None
         """Is told of a run, and of its own task, which begins to wait for an event although it has not answered. The
         timer that it returns is cancelled when that wait ends."""
         self.by: Observer | None = None
         """Usually nobody. To look here costs an event 5 ns, where an attribute of the class would cost 30."""
+
+    def add(self, observer: Observer) -> None:
+        """Tell ``observer``, too, from now on."""
+        self._set((*self._observers, observer) if observer not in self._observers else self._observers)
+
+    def remove(self, observer: Observer) -> None:
+        self._set(tuple(each for each in self._observers if each is not observer))
+
+    def _set(self, observers: tuple[Observer, ...]) -> None:
+        self._observers = observers
+        self.by = _Several(observers) if len(observers) > 1 else next(iter(observers), None)
+
+
+class _Several:
+    """Tells each of several observers, the first first."""
+
+    def __init__(self, observers: tuple[Observer, ...]) -> None:
+        self._observers = observers
+
+    def began(self, run: "AppRun") -> Coroutine[Any, Any, None] | None:
+        pending = [awaited for each in self._observers if (awaited := each.began(run)) is not None]
+        return _all(pending) if pending else None
+
+    def waits(self, run: "AppRun") -> None:
+        for each in self._observers:
+            each.waits(run)
+
+    def received(self, run: "AppRun", event: Any) -> None:
+        for each in self._observers:
+            each.received(run, event)
+
+    def sent(self, run: "AppRun", event: Any) -> None:
+        for each in self._observers:
+            each.sent(run, event)
+
+    def ended(self, run: "AppRun") -> None:
+        for each in self._observers:
+            each.ended(run)
+
+
+async def _all(pending: Iterable[Coroutine[Any, Any, None]]) -> None:
+    for each in pending:
+        await each
 
 
 observed = Observed()
@@ -158,8 +211,8 @@ class AppRun:
         """
         if self._task is None:  # the caller may have set it, which is cheaper
             self._task = asyncio.current_task()
-        if observed.by is not None:
-            observed.by.began(self)
+        if observed.by is not None and (pending := observed.by.began(self)) is not None:
+            await pending
         try:
             await self.app(self.scope, self.receive, self.send)
         except asyncio.CancelledError as error:
@@ -187,7 +240,8 @@ class AppRun:
     def skip(self) -> None:
         """Tell the observer, in place of :meth:`run`, that no application takes the scope."""
         if observed.by is not None:
-            observed.by.began(self)
+            if isinstance(pending := observed.by.began(self), Coroutine):
+                pending.close()
             observed.by.ended(self)
 
     def reachable(self) -> bool:
@@ -245,6 +299,8 @@ class AppRun:
             if checkpoints.left < 0:
                 await checkpoints.read_clock()  # before the event is taken: a cancellation here must not lose it
         while not queue:
+            if observed.by is not None:
+                observed.by.waits(self)
             if self._received < _EARLY and self.awaits_answer and observed.waits is not None:
                 await self._wait_unanswered(observed.waits)
             else:
@@ -287,7 +343,10 @@ class AppRun:
                 if checkpoints.left < 0:
                     await checkpoints.read_clock()
                     after, legal, answer, check = self._legal[event["type"]]  # the state may be another one now
-            pending = answer(self, event if check is None else check(event))
+            checked = event if check is None else check(event)
+            if observed.sends is not None:
+                checked = observed.sends(self, checked)
+            pending = answer(self, checked)
             if legal is not self._legal and self._legal:  # no steps: the answer has ended the conversation
                 self.state, self._legal = after, legal
             if pending is not None:

@@ -166,6 +166,8 @@ class MQTTReceiveEvent(TypedDict):
     """Server role, QoS 2: the event id, the same each time the client sends the message."""
     captures: NotRequired[dict[str, str]]
     """What the topic of a :class:`gateway.TopicRouter`'s route captured; below such a router only."""
+    trace: NotRequired[dict[str, str]]
+    """The trace that it belongs to, if it is traced, as W3C Trace Context writes it: ``traceparent``."""
 
 
 class MQTTSubscribeRequestEvent(TypedDict):

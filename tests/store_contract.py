@@ -1011,6 +1011,29 @@ class StoreContract:
         assert await one.load("s") == {"a": b"1"}
         await one.close()
 
+    # Notes.
+
+    async def test_the_first_note_that_is_known_is_found(self, store: Store) -> None:
+        await store.note("a", b"1", ttl=60)
+        await store.note("b", b"2", ttl=60)
+        await store.note("a", b"3", ttl=60)
+        await store.note("over", b"4", ttl=-1)
+        assert await store.noted(["over", "unknown", "a", "b"]) == b"3"
+        assert await store.noted(["over"]) is None
+        assert await store.noted([]) is None
+
+    async def test_notes_are_every_process_s_until_they_expire(self, engine: Engine) -> None:
+        one, two = engine.store(), engine.store()
+        await one.open()
+        await two.open()
+        await one.note("\ud800", b"1", ttl=60)
+        assert await two.noted(["\ud800"]) == b"1"
+        await one.close()
+        assert await two.purge(now=two.now() + 30) == 0
+        assert await two.purge(now=two.now() + 61) == 1
+        assert await two.noted(["\ud800"]) is None
+        await two.close()
+
     # Forgetting.
 
     async def test_what_is_long_over_is_forgotten(self, store: Store) -> None:

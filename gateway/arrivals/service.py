@@ -126,8 +126,10 @@ class _Runs:
 
     def watch(self, here: Arrivals, *, wanted: bool) -> None:
         (self._watched.add if wanted else self._watched.discard)(here)
-        observed.by = self if self._watched else None
-        if not self._watched:
+        if self._watched:
+            observed.add(self)
+        else:
+            observed.remove(self)
             self._watches.clear()
 
     # What AppRun calls.
@@ -137,6 +139,9 @@ class _Runs:
             current_route.set("")  # one task may run one message after the other
             current_watch.set(watch)
             self._tell(run, watch.started)
+
+    def waits(self, run: AppRun) -> None:
+        pass
 
     def received(self, run: AppRun, event: Any) -> None:
         if (watch := self._of(run)) is not None:

@@ -94,6 +94,30 @@ def _required(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             yield parsed.document.at_value(("console", "required", number), f"no server is called {name!r}{hint}")
 
 
+def _tracing(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find what tracing needs and is not installed, and servers that are not there."""
+    if (settings := parsed.settings.tracing) is None:
+        return
+    if any(not is_installed(each) for each in _TRACING):
+        message = "tracing: OpenTelemetry is not installed; pip install 'asgi-gateway[otel]'"
+        yield parsed.document.at_key(("tracing",), message)
+    names = parsed.settings.servers
+    for number, name in enumerate(settings.trust):
+        if name not in names and not parsed.spoiled("servers", name):
+            hint = suggestion(name, list(names), otherwise="there is")
+            yield parsed.document.at_value(("tracing", "trust", number), f"no server is called {name!r}{hint}")
+
+
+_TRACING = ("opentelemetry.sdk.trace", "opentelemetry.exporter.otlp.proto.http.trace_exporter")
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
+
+
 def _collide(one: BindAddress, other: BindAddress) -> bool:
     if isinstance(one, TCP) and isinstance(other, TCP):
         return one.port == other.port != 0 and _same_host(one.host, other.host)
@@ -353,6 +377,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _required,
     _carriers,
     _libraries,
+    _tracing,
     _classes,
     _servers_and_routes,
     _submission,

@@ -11,6 +11,7 @@ from gateway.config import scope_settings
 from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
+from gateway.tracing.settings import TracingSettings
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import NotEmpty, Text
 from protocols.units import Address, Between, Bytes, Count, Seconds, TextFor
@@ -156,3 +157,6 @@ class Settings:
     ``/readyz``), and Prometheus what it has counted (``/metrics``). By default it does not."""
     log: LogSettings = field(default_factory=LogSettings)
     """What the daemon logs, and where."""
+    tracing: TracingSettings | None = None
+    """Traces of messages, by OpenTelemetry; `{}` is enough. It needs `asgi-gateway[otel]`. By default nothing is
+    traced."""

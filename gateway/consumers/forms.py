@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from gateway.consumers.base import CLEAN_UP, Consumer, Handler, logged_disconnect
 from gateway.consumers.hooks import is_plain
 from gateway.frames import place_of
+from gateway.spans import spans
 from gateway.threads import call_from_thread, run_in_thread
 from protocols.tasks import Tasks
 
@@ -34,6 +35,10 @@ class AsyncForm(Consumer[Awaited]):
                 raise TypeError(f"{where} is not async in an async consumer: write async def, or use the sync form")
 
     async def _call(self, handler: Handler, event: Any) -> Any:
+        if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
+            with span:
+                result = handler(self, event)
+                return result if result is None else await result
         result = handler(self, event)
         return result if result is None else await result
 
@@ -68,6 +73,12 @@ class SyncForm(Consumer[None]):
                 raise TypeError(f"{cls.__name__}.{name} is async in a sync consumer: use the Async form")
 
     async def _call(self, handler: Handler, event: Any) -> Any:
+        if spans.by is not None and (span := spans.by.handler(self, handler, event)) is not None:
+            with span:
+                return await self._call_on_thread(handler, event)
+        return await self._call_on_thread(handler, event)
+
+    async def _call_on_thread(self, handler: Handler, event: Any) -> Any:
         try:
             result = await run_in_thread(self._work, handler, event)
         except asyncio.CancelledError:

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, TypeVar
@@ -15,6 +16,7 @@ from gateway.consumers.gathering import Gathering, Part
 from gateway.consumers.hooks import Call, require
 from gateway.consumers.mqtt import OF_A_CONNECTION, TAKEN, MqttConnection, never, not_now
 from gateway.sender import Keeper, current_keeper
+from gateway.spans import TRACE, Carrier, spans
 from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope, Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import Disconnected, LocalProtocolError
@@ -44,6 +46,8 @@ class MqttMessage:
     """What ``mqtt.ack`` names; None at QoS 0."""
     event: str | None = None
     """Its event id, the same each time it is delivered: at QoS 2, and on routes with a policy. Store under it."""
+    trace: Carrier | None = field(default=None, repr=False)
+    """The trace that it belongs to, if it is traced."""
     verdict: Mapping[str, Any] = field(default_factory=lambda: TAKEN)
     to_peer: Send | None = field(default=None, repr=False)
     """Sends an event to its connection."""
@@ -121,7 +125,7 @@ class MqttBatchMethods(MqttConnection[R]):
 
     async def handle(self, messages: Sequence[MqttMessage]) -> None:
         """Call ``receive_batch``. What it publishes leaves when it has returned, and not at all when it raises."""
-        sent: list[Any] = []
+        sent: list[tuple[Any, Context]] = []
 
         async def keep(event: Any) -> None:
             await checkpoint()
@@ -130,7 +134,7 @@ class MqttBatchMethods(MqttConnection[R]):
                 raise LocalProtocolError(
                     "mqtt.send: wait is not possible here, because a batch publishes after it has returned"
                 )
-            sent.append(checked)
+            sent.append((checked, copy_context()))
 
         for message in messages:
             message.verdict = TAKEN  # a batch that has failed may have changed it
@@ -152,9 +156,7 @@ class MqttBatchMethods(MqttConnection[R]):
             current_keeper.reset(token)
             if held is not None:
                 held.end()
-        for event in sent:
-            await checkpoint()  # a connection that is not our server's may take them all without one
-            await _publish(messages, event)
+        await _publish_all(messages, sent)
 
     async def _receive(self, messages: Sequence[MqttMessage]) -> None:
         result = await self._call(type(self).receive_batch, messages)
@@ -202,6 +204,7 @@ def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMe
         scope,
         event["id"],
         event.get("event") or delivery.get("id"),
+        event.get(TRACE),
         to_peer=to_peer,
         keeper=current_keeper.get(),
     )
@@ -210,6 +213,16 @@ def _message(event: MQTTReceiveEvent, scope: MQTTScope, to_peer: Send) -> MqttMe
 async def _acknowledge(message: MqttMessage) -> None:
     if message.id is not None and message.to_peer is not None:
         await message.to_peer({**message.verdict, "id": message.id})
+
+
+async def _publish_all(messages: Sequence[MqttMessage], sent: Sequence[tuple[Any, Context]]) -> None:
+    """Publish what a batch sends, each in the context in which it was sent: it belongs to its span."""
+    for event, context in sent:
+        await checkpoint()  # a connection that is not our server's may take them all without one
+        if spans.by is None:
+            await _publish(messages, event)
+        else:
+            await asyncio.create_task(_publish(messages, event), context=context)
 
 
 async def _publish(messages: Sequence[MqttMessage], event: Mapping[str, Any]) -> None:

@@ -12,6 +12,7 @@ from gateway.delivery.outgoing_servers import OutgoingServers
 from gateway.delivery.service import Deliveries
 from gateway.layers import get_channel_layer
 from gateway.sender import current_keeper
+from gateway.spans import TRACE, spans
 from gateway.store import StoreUnavailable
 from gateway.threads import call_from_thread
 from protocols.checkpoint import checkpoint
@@ -45,7 +46,7 @@ class DirectSender:
         await self._tasks.cancel()
 
     def send(self, event: Event, *, via: str = "", wait: bool = True) -> str:
-        addressed = self._servers.addressed(event, via)
+        addressed = self._addressed(event, via)
         if (kept := _kept(addressed)) is not None:
             return kept
         if asyncio._get_running_loop() is not (loop := self._running_loop()):
@@ -57,7 +58,7 @@ class DirectSender:
 
     async def asend(self, event: Event, *, via: str = "") -> str:
         await checkpoint()
-        addressed = self._servers.addressed(event, via)
+        addressed = self._addressed(event, via)
         if (kept := _kept(addressed)) is not None:
             return kept
         loop, sent = self._running_loop(), self._send(event_id := new_id(), addressed)
@@ -66,6 +67,10 @@ class DirectSender:
         else:  # a thread of the application's has a loop of its own
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(sent, loop))
         return event_id
+
+    def _addressed(self, event: Event, via: str) -> Event:
+        addressed = self._servers.addressed(event, via)
+        return addressed if spans.by is None else spans.by.sends(addressed)
 
     async def group_send(self, group: str, message: dict[str, Any]) -> None:
         await get_channel_layer().group_send(group, message)
@@ -85,7 +90,7 @@ class DirectSender:
             self._here.outgoing.notify()
             return event_id
         kind, id_ = kind_of_event(event), f"{event_id}-0"
-        alone = {key: value for key, value in event.items() if key != THROUGH}
+        alone = {key: value for key, value in event.items() if key not in (THROUGH, TRACE)}
         await self._outlets[kind.name](event[THROUGH]["listener"], {**kind.kept(alone, id_), "id": id_})
         return event_id
 

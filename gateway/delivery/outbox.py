@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -18,6 +19,7 @@ from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.poller import Poller
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
+from gateway.spans import TRACE, spans
 from gateway.store import OutboxStore, Outgoing, codec
 from protocols.errors import AccountRefused, LocalProtocolError, NotSent, PermanentFailure
 from protocols.unsent import about_unsent
@@ -28,6 +30,9 @@ Outlet = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 """Sends one ``email.send``, ``sms.send`` or ``mqtt.send`` for the server of that name; raises if it cannot.
 
 The event has an ``id``, the same each time it is tried."""
+
+
+_NOT_TRACED: AbstractAsyncContextManager[None] = nullcontext()
 
 
 class NoServer(NotSent):
@@ -179,7 +184,10 @@ class Outbox(Poller[Outgoing]):
         scope, events = codec.decode(item.content)
         if item.kind not in self._outlets:
             raise NoServer(f"nothing here sends {item.kind}")
-        await self._outlets[item.kind](scope["listener"], {**events[0], "id": item.id})
+        event = {**events[0], "id": item.id}
+        async with _NOT_TRACED if spans.by is None else spans.by.leaves(item, event):
+            event.pop(TRACE, None)
+            await self._outlets[item.kind](scope["listener"], event)
 
     def _wait_after(self, error: Exception, item: Outgoing) -> float:
         """Seconds until the next try. A pause that the other side asks for applies to the whole lane."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -22,6 +23,7 @@ from gateway.delivery.reports import report
 from gateway.delivery.retry_until_stored import retry_until_stored
 from gateway.delivery.service import Deliveries
 from gateway.delivery.under_policy import under_policy
+from gateway.spans import Told, spans
 from gateway.store import InboxStore, Message, StoreUnavailable, UpkeepStore, codec
 from protocols.asgi import Application
 from protocols.queue import Queue
@@ -33,6 +35,13 @@ HOUSEKEEPING = 10.0
 store's time, where it holds as many stories as it keeps."""
 TRIAL = 1.0
 """Seconds in which nothing is begun beside a message that a dead process had, unless it ends before."""
+
+
+def _untold(verdict: str, error: BaseException | None) -> None:
+    """Nobody traces the attempt."""
+
+
+_NOT_TRACED: AbstractContextManager[Told] = nullcontext(_untold)
 
 
 class WorkerStore(InboxStore, UpkeepStore, Protocol):
@@ -150,8 +159,10 @@ class Worker(Poller[Message]):
         delivery = {"id": message.id, "attempt": message.attempts, "first_received": message.received}
         scope = {**scope, "state": self._state.copy(), "extensions": {**scope["extensions"], "delivery": delivery}}
         current_delivery.set(context)
-        outcome = await kind.attempt(app, scope, events).outcome()
-        verdict = await self._settle(kind, message, scope, outcome, context)
+        with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
+            outcome = await kind.attempt(app, scope, events).outcome()
+            verdict = await self._settle(kind, message, scope, outcome, context)
+            tell(verdict, outcome.error)
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, verdict, outcome.error, began)
 

@@ -22,6 +22,7 @@ from gateway.logs.escaping import json_text, one_line
 from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 from gateway.scope_kinds import scope_kinds
+from gateway.spans import ids
 
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -122,6 +123,8 @@ class JSONFormatter(logging.Formatter):
             **_facts(record),
             "flood": getattr(record, "flood", None),
         }
+        if (where := ids()) is not None:
+            fields["trace_id"], fields["span_id"] = where
         if (error := error_of(record)) is not None:
             fields["error"] = sentence(error[1])
             fields["traceback"] = "".join(traceback.format_exception(*error))

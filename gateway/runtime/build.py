@@ -37,6 +37,7 @@ from protocols.lifespan import Lifespan
 
 if TYPE_CHECKING:  # a file that has them imports them
     from gateway.runtime.health import ConsoleServer
+    from gateway.tracing.service import Tracing
     from protocols.mail.submission import Submission, SubmissionSettings
 
 
@@ -56,6 +57,7 @@ class Gateway:
     outlets: Mapping[str, Outlet]
     console: "ConsoleServer | None"
     submission: "Submission | None"
+    tracing: "Tracing | None"
 
 
 @dataclass(frozen=True)
@@ -109,8 +111,19 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
     services[arrivals] = _arrivals(settings, app, here, before)
     dispatcher = Dispatcher(here, app, lifespan.state) if here is not None else None
     console = _console(settings, servers, dispatcher)
+    tracing = imported("gateway.tracing.service:Tracing")(settings.tracing) if settings.tracing is not None else None
     return Gateway(
-        parsed.document.name, settings, app, lifespan, servers, services, dispatcher, outlets, console, submission
+        parsed.document.name,
+        settings,
+        app,
+        lifespan,
+        servers,
+        services,
+        dispatcher,
+        outlets,
+        console,
+        submission,
+        tracing,
     )
 
 

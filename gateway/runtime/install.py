@@ -34,4 +34,6 @@ def _make_current(gateway: Gateway) -> None:
     if not gateway.settings.log.arrivals:  # those of a predecessor were logged
         gateway.services[arrivals].forget(log)
     observed.waits = tell_waiting
+    if gateway.tracing is not None:
+        gateway.tracing.start()
     services.install(gateway.services)

@@ -261,7 +261,10 @@ class RunningGateway:
             await self.gateway.submission.close()
         self.gateway.services[thread_pool].shutdown(wait=False)
         self.gateway.services[arrivals].close()
-        return await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
+        kept = await self.gateway.dispatcher.close() if self.gateway.dispatcher is not None else ""
+        if self.gateway.tracing is not None:
+            await self.gateway.tracing.close()
+        return kept
 
     async def _start_application(self) -> None:
         gateway = self.gateway

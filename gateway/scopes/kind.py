@@ -39,6 +39,8 @@ class ScopeKind(ABC):
     """``scope["type"]``, and the first part of the types of its events."""
     delivery: ClassVar[DeliveryKind | None] = None
     """How its messages are kept. None: they are not, and a route for them has no policy."""
+    traced: ClassVar[str] = "gateway.tracing.traced:Traced"
+    """``module:class`` of a :class:`~gateway.tracing.traced.Traced`, which is imported where tracing is configured."""
     watch: ClassVar[type[Watch]] = Watch
     """Makes arrivals, for the log and for `gateway tail`, of what a run over such a scope receives and sends."""
     servers: ClassVar[Sequence[ServerKind]] = ()

@@ -154,6 +154,16 @@ class KeyValueStore(Protocol):
         """Leave every namespace to the next that loads it."""
 
 
+class NoteStore(Protocol):
+    """Short notes, each under a key, for every process that has the store."""
+
+    async def note(self, key: str, value: bytes, *, ttl: float) -> None:
+        """Keep ``value`` under ``key`` for ``ttl`` seconds, in the place of what was there."""
+
+    async def noted(self, keys: Sequence[str]) -> bytes | None:
+        """Return what is kept under the first of ``keys`` that has something; None if none has."""
+
+
 class OperatorStore(Protocol):
     """What an operator looks up and changes. Times are those of the machine's clock today.
 
@@ -264,7 +274,9 @@ class Engine(Protocol):
         wrong until somebody changes it: a server that does not answer may answer by the time."""
 
 
-class Store(InboxStore, ClaimStore, OutboxStore, KeyValueStore, OperatorStore, UpkeepStore, MeasuredStore, Protocol):
+class Store(
+    InboxStore, ClaimStore, OutboxStore, KeyValueStore, NoteStore, OperatorStore, UpkeepStore, MeasuredStore, Protocol
+):
     """All of it: what an engine makes. ``open`` before, ``close`` after; everything else may be called many times at
     once.
 

@@ -10,6 +10,7 @@ DELIVERY = "delivery knows no scope type: it asks the kind"
 CONSUMERS = "events of every type pass, on their way to the methods, which are typed"
 APPLICATIONS = "an application of the gateway's own: every scope may come to it"
 ARRIVALS = "what arrives is of every type; the watch of each type says what it is called"
+TRACES = "a span is made of what is of every type; each type's own tracing says what it is called"
 TESTS = "a test may give any scope, and look at it"
 RECORDINGS = "what was recorded is run again, whatever it is"
 ANY = {
@@ -31,6 +32,10 @@ ANY = {
         gateway/arrivals/arrival.py gateway/arrivals/service.py gateway/arrivals/stored.py gateway/arrivals/watch.py
         gateway/delivery/observer.py gateway/scopes/email/arrivals.py gateway/scopes/http/arrivals.py
         gateway/scopes/mqtt/arrivals.py gateway/scopes/sms/arrivals.py gateway/scopes/websocket/arrivals.py""",
+    TRACES: """
+        gateway/spans.py gateway/tracing/origin.py gateway/tracing/runs.py gateway/tracing/traced.py
+        gateway/tracing/tracer.py gateway/scopes/email/tracing.py gateway/scopes/http/tracing.py
+        gateway/scopes/mqtt/tracing.py gateway/scopes/websocket/tracing.py""",
     TESTS: "gateway/testing/communicator.py",
     RECORDINGS: """
         gateway/recording/replay_run.py gateway/scopes/kind.py gateway/scopes/email/kind.py gateway/scopes/http/kind.py

@@ -119,6 +119,7 @@ class _Replay(ReplayRun):
 
 class EmailKind(ScopeKind):
     name: ClassVar = "email"
+    traced: ClassVar = "gateway.scopes.email.tracing:TracedEmail"
     watch: ClassVar = EmailWatch
     words: ClassVar = "Messages, by recipient."
     delivery: ClassVar = EmailDelivery()

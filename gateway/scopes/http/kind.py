@@ -102,6 +102,7 @@ class _Replay(ReplayRun):
 
 class HTTPKind(PathKind):
     name: ClassVar = "http"
+    traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
     words: ClassVar = "HTTP requests, by path."
     servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)

@@ -60,6 +60,7 @@ class _ReplayOfBroker(ReplayRun):
 
 class MQTTKind(ScopeKind):
     name: ClassVar = "mqtt"
+    traced: ClassVar = "gateway.scopes.mqtt.tracing:TracedMQTT"
     watch: ClassVar = MQTTWatch
     words: ClassVar = "MQTT connections, by topic."
     delivery: ClassVar = MQTTDelivery()

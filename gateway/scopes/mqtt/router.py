@@ -14,6 +14,7 @@ from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.router import Route, Router
 from gateway.routing.unrouted import refuse
 from gateway.scopes.mqtt.patterns import Topic
+from gateway.spans import spans
 from protocols.asgi import (
     MQTTConnectEvent,
     MQTTDisconnectEvent,
@@ -210,6 +211,8 @@ class _Branch:
             await events.more()
         event = events.next()
         self._topic = event["topic"] if event["type"] == "mqtt.receive" else ""
+        if spans.by is not None:
+            spans.by.takes(event)
         return event
 
     async def send(self, event: dict[str, Any]) -> None:

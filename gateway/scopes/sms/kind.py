@@ -59,6 +59,7 @@ class _ReplayOfReceipt(ReplayRun):
 
 class SMSKind(ScopeKind):
     name: ClassVar = "sms"
+    traced: ClassVar = "gateway.scopes.sms.tracing:TracedText"
     watch: ClassVar = SMSWatch
     words: ClassVar = "Text messages, by sender."
     noun: ClassVar = "texts"

@@ -24,6 +24,7 @@ class _Replay(ReplayRun):
 
 class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
+    traced: ClassVar = "gateway.scopes.websocket.tracing:TracedWebSocket"
     watch: ClassVar = WebSocketWatch
     words: ClassVar = "WebSocket connections, by path."
     refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)

@@ -8,7 +8,7 @@ from pathlib import Path
 from gateway.store.figures import Holdings
 from gateway.store.sqlite.file.database import dead_owners, recover
 from gateway.store.sqlite.session import StoreSession
-from gateway.store.sqlite.sql import claims, clock, messages
+from gateway.store.sqlite.sql import claims, clock, messages, notes
 from gateway.store.sqlite.sql.holdings import holdings
 from gateway.store.values import KEEP, KEEP_HISTORIES
 
@@ -58,4 +58,9 @@ def _recover(db: sqlite3.Connection, calls: Sequence[Path]) -> list[int]:
 def _purge(db: sqlite3.Connection, calls: Sequence[float]) -> list[int]:
     for now in calls:
         clock.seen(db, now)
-    return [messages.purge(db, now - KEEP, KEEP_HISTORIES, PURGE) + claims.purge(db, now, PURGE) for now in calls]
+    return [
+        messages.purge(db, now - KEEP, KEEP_HISTORIES, PURGE)
+        + claims.purge(db, now, PURGE)
+        + notes.purge(db, now, PURGE)
+        for now in calls
+    ]

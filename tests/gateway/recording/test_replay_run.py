@@ -127,6 +127,9 @@ async def test_it_is_seen_as_a_live_run_is() -> None:
         def began(self, run: AppRun) -> None:
             self.told.append("began")
 
+        def waits(self, run: AppRun) -> None:
+            pass
+
         def received(self, run: AppRun, event: Any) -> None:
             self.told.append(event["type"])
 
@@ -136,10 +139,10 @@ async def test_it_is_seen_as_a_live_run_is() -> None:
         def ended(self, run: AppRun) -> None:
             self.told.append("ended")
 
-    observed.by = seen = Seen()
+    observed.add(seen := Seen())
     try:
         await heard(HTTP, [], [START, BODY])
     finally:
-        observed.by = None
+        observed.remove(seen)
     start, body = START["type"], BODY["type"]
     assert seen.told == ["began", "http.request", start, body, "http.disconnect", "ended"]

@@ -100,7 +100,14 @@ CLOCK = """
 CREATE TABLE clock (seq INTEGER PRIMARY KEY, boot TEXT NOT NULL, ahead REAL NOT NULL, seen REAL NOT NULL);
 """
 
-MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE, CLOCK)
+NOTES = """
+CREATE TABLE notes (
+    key TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL, checksum INTEGER NOT NULL, expires REAL NOT NULL
+);
+CREATE INDEX notes_expires ON notes (expires);
+"""
+
+MIGRATIONS = (FIRST, LANES, KEPT, ALONE, LIVES, ALIKE, CLOCK, NOTES)
 """Number n makes version n + 1 of version n. Never changed once released: append."""
 
 

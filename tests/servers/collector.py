@@ -1,0 +1,112 @@
+"""An OpenTelemetry collector: it takes OTLP over real HTTP, and decodes the protobuf."""
+
+import gzip
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
+    ExportTraceServiceRequest,
+    ExportTraceServiceResponse,
+)
+from opentelemetry.proto.trace.v1.trace_pb2 import Span as Sent
+
+KINDS = {1: "internal", 2: "server", 3: "client", 4: "producer", 5: "consumer"}
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span as it has arrived."""
+
+    name: str
+    kind: str
+    trace: str
+    id: str
+    parent: str
+    links: tuple[tuple[str, str], ...]
+    """Trace and span id of each."""
+    attributes: dict[str, Any]
+    failed: bool
+    service: str
+
+
+class Collector:
+    """Listens on a free port from the beginning."""
+
+    def __init__(self) -> None:
+        self.spans: list[Span] = []
+        self.requests = 0
+        collector = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                collector.take(gzip.decompress(body) if self.headers.get("Content-Encoding") == "gzip" else body)
+                answer = ExportTraceServiceResponse().SerializeToString()
+                self.send_response(200)
+                self.send_header("Content-Type", "application/x-protobuf")
+                self.send_header("Content-Length", str(len(answer)))
+                self.end_headers()
+                self.wfile.write(answer)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}/v1/traces"
+
+    def take(self, body: bytes) -> None:
+        self.requests += 1
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
+            service = _values(resource.resource.attributes).get("service.name", "")
+            self.spans += [_span(sent, service) for scope in resource.scope_spans for sent in scope.spans]
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def named(self, name: str) -> list[Span]:
+        return [span for span in self.spans if span.name == name]
+
+    def first(self, name: str, which: Callable[[Span], bool] = lambda span: True) -> Span | None:
+        return next((span for span in self.named(name) if which(span)), None)
+
+    def below(self, parent: Span) -> list[Span]:
+        return [span for span in self.spans if span.parent == parent.id]
+
+
+def _span(sent: Sent, service: str) -> Span:
+    return Span(
+        name=sent.name,
+        kind=KINDS[sent.kind],
+        trace=sent.trace_id.hex(),
+        id=sent.span_id.hex(),
+        parent=sent.parent_span_id.hex(),
+        links=tuple((link.trace_id.hex(), link.span_id.hex()) for link in sent.links),
+        attributes=_values(sent.attributes),
+        failed=sent.status.code == 2,
+        service=service,
+    )
+
+
+def _values(attributes: Any) -> dict[str, Any]:
+    return {each.key: getattr(each.value, each.value.WhichOneof("value")) for each in attributes}
+
+
+@contextmanager
+def collecting() -> Iterator[Collector]:
+    collector = Collector()
+    try:
+        yield collector
+    finally:
+        collector.close()
