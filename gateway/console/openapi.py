@@ -104,7 +104,7 @@ def _schema(parameter: Parameter) -> Mapping[str, Any]:
         found["minimum"] = bounds.least
         if bounds.greatest is not None:
             found["maximum"] = bounds.greatest
-    if not parameter.required and parameter.default not in (None, []):
+    if not parameter.required and parameter.default not in (None, ""):
         found["default"] = parameter.default
     return found
 
@@ -158,4 +158,4 @@ def _type_words(one: Parameter) -> str:
 def _default_words(one: Parameter) -> str:
     if one.required:
         return "must be given"
-    return "" if one.default in (None, []) else f"`{str(one.default).lower()}`"
+    return "" if one.default in (None, "") else f"`{str(one.default).lower()}`"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from gateway.console.here import Here
-from gateway.console.parameters import Parameter, parameters_of
+from gateway.console.parameters import Parameter, grouped, groups_of, parameters_of
 from gateway.control.server import BadRequest
 
 Method = Literal["GET", "POST", "DELETE"]
@@ -17,6 +17,10 @@ Answers = AsyncGenerator[Mapping[str, Any], None]
 
 class NotFound(BadRequest):
     """There is nothing by that name. The message is one sentence for the client."""
+
+
+class Unavailable(BadRequest):
+    """It cannot be done now. The message is one sentence for the client."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class Operation:
     """Over HTTP: ``/api/dead/{id}``. Names in braces are parameters. Empty if only the control socket has it."""
     run: Callable[..., Any]
     parameters: Mapping[str, Parameter]
+    groups: Mapping[str, Any]
+    """Parameters of the function that are several of the operation's."""
     result: Any
     """The type of the answer, or of each answer: a TypedDict."""
 
@@ -57,12 +63,17 @@ class Operation:
         """The parameters that are in the path."""
         return re.findall(r"{(\w+)}", self.path)
 
+    async def answer(self, here: Here, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Return the only answer. Raises BadRequest."""
+        found: Mapping[str, Any] = await self.run(here, **grouped(self.groups, arguments))
+        return found
+
     async def answers(self, here: Here, arguments: Mapping[str, Any]) -> Answers:
         """Yield each answer, or the only one. Raises BadRequest."""
         if not self.streams:
-            yield await self.run(here, **arguments)
+            yield await self.answer(here, arguments)
             return
-        async with aclosing(self.run(here, **arguments)) as answers:
+        async with aclosing(self.run(here, **grouped(self.groups, arguments))) as answers:
             async for answer in answers:
                 yield answer
 
@@ -75,6 +86,6 @@ def operation(name: str, method: Method, path: str = "") -> Callable[[Callable[.
         result = inspect.signature(run, eval_str=True).return_annotation
         if inspect.isasyncgenfunction(run):
             result = get_args(result)[0]
-        return Operation(name, method, path, run, parameters_of(run), result)
+        return Operation(name, method, path, run, parameters_of(run), groups_of(run), result)
 
     return of

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -53,9 +53,32 @@ class Parameter:
 
 
 def parameters_of(function: Callable[..., Any]) -> dict[str, Parameter]:
-    """Return the parameters of the function of an operation, by name."""
+    """Return the parameters of the function of an operation, by name. One whose type is a dataclass stands for the
+    fields of that, as :func:`groups_of` says."""
+    found = [each for each in _declared(function) if not is_dataclass(each.annotation)]
+    inner = [each for group in groups_of(function).values() for each in _declared(group)]
+    return {each.name: _parameter(each) for each in (*found, *inner)}
+
+
+def groups_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return those parameters of a function that are several together: name -> dataclass."""
+    return {each.name: each.annotation for each in _declared(function) if is_dataclass(each.annotation)}
+
+
+def grouped(groups: Mapping[str, Any], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``arguments`` with those of each group made one."""
+    rest = dict(arguments)
+    made = {}
+    for name, group in groups.items():
+        own = {each.name: rest.pop(each.name) for each in fields(group) if each.name in rest}
+        made[name] = group(**own)
+    return rest | made
+
+
+def _declared(function: Callable[..., Any]) -> list[inspect.Parameter]:
+    """The keyword-only parameters of a function, or the fields of a dataclass."""
     found = inspect.signature(function, eval_str=True).parameters.values()
-    return {each.name: _parameter(each) for each in found if each.kind is inspect.Parameter.KEYWORD_ONLY}
+    return [each for each in found if isinstance(function, type) or each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def read_all(

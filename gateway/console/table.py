@@ -7,7 +7,7 @@ from importlib import import_module
 
 from gateway.console.operation import Operation
 
-NOUNS = ("status", "servers", "arrivals", "outgoing", "reload", "description")
+NOUNS = ("status", "servers", "arrivals", "messages", "dead", "outgoing", "reload", "description")
 """The files of ``operations``."""
 
 

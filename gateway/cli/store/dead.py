@@ -2,7 +2,7 @@
 
 from gateway.cli.store import rendering
 from gateway.cli.store.group import CommandGroup
-from gateway.cli.store.selection import dead_letters
+from gateway.console.kept.selection import dead_letters
 
 app = CommandGroup(
     "dead letter",

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
-from gateway.cli.store.content import file_of
+from gateway.console.kept.content import file_of
 from gateway.store import Message, Outgoing
 from protocols import private_files
 

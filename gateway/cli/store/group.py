@@ -12,14 +12,14 @@ import typer
 from gateway.cli.forms import Typer
 from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
-from gateway.cli.store.content import Content
 from gateway.cli.store.export import export
 from gateway.cli.store.listing import print_entries
 from gateway.cli.store.options import ID, All, Choice, IDs, Raw, Yes, choice_of, with_filters
-from gateway.cli.store.selection import Filters, Selection
 from gateway.cli.store.session import with_store
 from gateway.cli.terminal import fail, print_json, print_text, progress
 from gateway.config.diagnostics import count
+from gateway.console.kept.content import Content, details_data
+from gateway.console.kept.selection import Filters, Selection
 from gateway.store import Message, OperatorStore, Outgoing
 
 
@@ -63,7 +63,7 @@ class CommandGroup:
             if content:
                 _print_content(item)
             elif as_json:
-                print_json(rendering.details_data(item))
+                print_json(details_data(item))
             else:
                 print_text("\n".join(rendering.details(item, time.time())))
 

@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from gateway.cli.store import rendering
-from gateway.cli.store.content import entry_data
-from gateway.cli.store.selection import Filters, Listing, pages
 from gateway.cli.store.session import with_store
 from gateway.cli.terminal import print_list, print_text
+from gateway.console.kept.content import entry_data
+from gateway.console.kept.selection import Filters, Listing, pages
 from gateway.store import OperatorStore
 
 

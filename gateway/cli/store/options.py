@@ -12,7 +12,7 @@ import typer
 
 from gateway.cli.completion import routes
 from gateway.cli.store.completion import ids
-from gateway.cli.store.selection import Filters, Selection
+from gateway.console.kept.selection import Filters, Selection
 from gateway.scopes.installed import KINDS
 from gateway.store import OutgoingState
 from protocols.units import parse_duration

@@ -2,7 +2,7 @@
 
 from gateway.cli.store import rendering
 from gateway.cli.store.group import CommandGroup
-from gateway.cli.store.selection import outgoing_items
+from gateway.console.kept.selection import outgoing_items
 
 app = CommandGroup(
     "outgoing item",

@@ -7,9 +7,9 @@ from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Seq
 from datetime import UTC, datetime
 from typing import Any
 
-from gateway.cli.store.content import Content, entry_data, item_data, last_line
-from gateway.cli.store.history import History
 from gateway.config.diagnostics import count
+from gateway.console.kept.content import details_data, last_line
+from gateway.console.kept.history import History
 from gateway.logs.escaping import visible
 from gateway.runtime.banner import columns
 from gateway.store import Message, MessageState, Outgoing, OutgoingState, OutgoingSummary, Summary
@@ -73,18 +73,6 @@ def age(seconds: float) -> str:
     return f"{max(0, int(seconds // size))}{unit}"
 
 
-def details_data(item: Message | Outgoing) -> dict[str, Any]:
-    """All but the content, for programs."""
-    return {**item_data(item), "error": item.error, **_description(item)}
-
-
-def _description(item: Message | Outgoing) -> dict[str, Any]:
-    try:
-        return Content.of(item).description()
-    except ValueError as error:
-        return {"damaged": str(error)}
-
-
 def details(item: Message | Outgoing, now: float) -> list[str]:
     """All but the content: what it is, where it came from or goes to, and its error."""
     data = details_data(item)
@@ -120,22 +108,6 @@ def history(found: History, command: str, now: float) -> list[str]:
     steps = columns([[at(step.at), _fact(step.what)] for step in found.steps]) if found.steps else []
     unsent = [_unsent(item, command, now) for item in found.outgoing]
     return ["  ".join(map(_fact, subject)), *steps, f"now: {_place(found, command, now)}", *unsent]
-
-
-def state_of(found: History) -> str:
-    """``waiting``, ``running``, ``dead``, or ``absent``: then its last step says why."""
-    return "absent" if found.message is None else found.message.state
-
-
-def history_data(found: History) -> dict[str, Any]:
-    """A history for programs. ``at`` is Unix time."""
-    return {
-        "id": found.id,
-        "state": state_of(found),
-        "history": [{"at": step.at, "what": step.what} for step in found.steps],
-        "message": entry_data(found.message) if found.message else None,
-        "outgoing": [entry_data(item) for item in found.outgoing],
-    }
 
 
 def _place(found: History, command: str, now: float) -> str:

@@ -5,10 +5,10 @@ import os
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from gateway.cli.store.selection import Unknown
 from gateway.cli.terminal import fail, file_of, print_error
 from gateway.config import checks
 from gateway.config.loader import load
+from gateway.console.kept.selection import Unknown
 from gateway.store import OperatorStore, Store, StoreUnavailable, engine_of
 
 T = TypeVar("T")

@@ -8,9 +8,9 @@ import typer
 from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
 from gateway.cli.store.completion import ids
-from gateway.cli.store.history import history_of
 from gateway.cli.store.session import with_store
 from gateway.cli.terminal import command_of, print_json, print_text
+from gateway.console.kept.history import history_data, history_of
 
 
 def show(
@@ -27,6 +27,6 @@ def show(
     """
     found = with_store(config, lambda store: history_of(store, id))
     if as_json:
-        print_json(rendering.history_data(found))
+        print_json(history_data(found))
     else:
         print_text("\n".join(rendering.history(found, command_of(config), time.time())))

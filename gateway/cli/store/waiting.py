@@ -4,7 +4,7 @@ from gateway.cli.options import AsJSON, File
 from gateway.cli.store import rendering
 from gateway.cli.store.listing import print_entries
 from gateway.cli.store.options import with_filters
-from gateway.cli.store.selection import Filters
+from gateway.console.kept.selection import Filters
 
 
 def _waiting(filters: Filters, config: File = None, as_json: AsJSON = False) -> None:

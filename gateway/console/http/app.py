@@ -81,7 +81,7 @@ class Interface:
         if wanted.streams:
             await self._stream(wanted, arguments, request, send)
         else:
-            await send_json(send, 200, await wanted.run(self._here, **arguments))
+            await send_json(send, 200, await wanted.answer(self._here, arguments))
 
     async def _tell_readiness(self, request: Request, send: Send) -> None:
         await send_json(send, *await self._health.readiness())

@@ -1,12 +1,13 @@
 """One request to the console."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qs
 
-from gateway.console.operation import NotFound
+from gateway.console.operation import NotFound, Unavailable
 from gateway.control.server import BadRequest
 from protocols.asgi import HTTPScope, Receive
 
@@ -84,4 +85,7 @@ class Request:
 def status_of(error: BadRequest) -> int:
     if isinstance(error, Refused):
         return error.status
-    return 404 if isinstance(error, NotFound) else 400
+    return next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 400)
+
+
+_STATUSES: Mapping[type[BadRequest], int] = {NotFound: 404, Unavailable: 503}

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.cli.store import rendering
-from gateway.cli.store.content import Content, file_of
+from gateway.console.kept.content import Content, file_of
 from gateway.store import Message, codec
 
 KEYS = st.sampled_from(["type", "body", "payload", "text", "media", "headers", "topic", "rcpt_to", "client", "status"])

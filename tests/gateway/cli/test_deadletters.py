@@ -18,7 +18,7 @@ import pytest
 from servers.command import completed, run
 from servers.site import ROOT
 
-from gateway.cli.store.selection import BATCH, PAGE
+from gateway.console.kept.selection import BATCH, PAGE
 from gateway.store import Message, Store, codec, engine_of
 
 T = TypeVar("T")

@@ -16,7 +16,7 @@ from servers.command import run
 from servers.site import ROOT
 from test_deadletters import MAIL, NOW, Folder, message
 
-from gateway.cli.store.selection import CANDIDATES, Filters, dead_letters
+from gateway.console.kept.selection import CANDIDATES, Filters, dead_letters
 from gateway.delivery.outgoing import recipient_of
 from gateway.store import Outgoing, Store, codec
 

@@ -18,6 +18,7 @@ from gateway.console.http.app import Interface
 from gateway.control.recent import Recent
 from gateway.runtime.build import build
 from gateway.runtime.running import RunningGateway
+from gateway.store import Store
 
 HANDLERS = """
 from gateway import AsyncHttpConsumer, AsyncMqttConsumer, EmailConsumer
@@ -64,6 +65,12 @@ class Site:
     def server(self, name: str) -> str:
         """The address of one of its servers."""
         return self.running.gateway.servers.named(name).address
+
+    @property
+    def store(self) -> Store:
+        dispatcher = self.running.gateway.dispatcher
+        assert dispatcher is not None
+        return dispatcher.deliveries.store
 
     async def get(self, path: str, **headers: str) -> httpx.Response:
         return await self.client.get(path, headers=headers)

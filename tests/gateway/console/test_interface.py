@@ -6,6 +6,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from kept_messages import fill
 from openapi_spec_validator import validate
 from servers.site import ROOT
 
@@ -22,6 +23,18 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "status": {},
     "tail": {"last": 5},
     "arrival": {"number": 1, "status": 404},
+    "waiting": {"count": True},
+    "show": {"id": "old1"},
+    "dead": {"count": True, "text": "help@", "limit": 1},
+    "dead_show": {"id": "old1"},
+    "dead_file": {"id": "old1"},
+    "dead_retry": {"ids": ["old1"]},
+    "dead_drop": {"error": "order", "dry_run": True},
+    "outgoing": {},
+    "outgoing_show": {"id": "sent1"},
+    "outgoing_file": {"id": "sent1"},
+    "outgoing_retry": {"everything": True},
+    "outgoing_drop": {"ids": ["nothing"], "status": 404},
 }
 """The parameters of a request for each operation, and the status that it has if that is not 200."""
 
@@ -47,6 +60,7 @@ async def test_it_answers_as_described(name: str, site: Any, tmp_path: Path) -> 
     path = one.path.format(**example)
     rest = {key: value for key, value in example.items() if key not in one.in_path}
     async with site() as here:
+        await fill(here.store)
         if one.method == "GET":
             answer = await here.client.get(path, params=rest)
         else:
@@ -73,7 +87,7 @@ def events(text: str) -> list[Any]:
         ("GET", "/api//status", 404),
         ("GET", "/api/arrivals/%2e%2e", 400),
         ("POST", "/api/status", 405),
-        ("GET", "/api/outgoing/ring", 405),
+        ("GET", "/api/reload", 405),
         ("OPTIONS", "/api/status", 405),
         ("GET", "/api/arrivals?last=-1", 400),
         ("GET", "/api/arrivals?last=1&lasting=2", 400),

@@ -4,12 +4,13 @@ All of it may run while the daemon does: a store is safe for several processes.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Annotated, Any, Generic, Protocol, TypeVar
 
 from gateway.config.diagnostics import count
 from gateway.store import Message, OperatorStore, Outgoing, OutgoingSummary, Search, Summary
+from protocols.units import Between
 
 PAGE = 1000
 """Summaries in memory at a time."""
@@ -36,26 +37,36 @@ class Unknown(Exception):
 class Filters:
     """Which entries to work on; None lets all pass. Upper and lower case are the same."""
 
-    type: str | None = None
-    route: str | None = None
-    """A part of the route's label."""
-    since: float | None = None
-    """Unix time before which a message was not received."""
-    before: float | None = None
-    """Unix time after which a message was not received."""
-    recipient: str | None = None
-    """A part of one of its recipients: addresses, a number, a topic."""
-    error: str | None = None
-    """A part of the error."""
-    state: str | None = None
+    type: Annotated[str | None, "Only this scope type."] = None
+    route: Annotated[str | None, "Only if the label of the route contains this text."] = None
+    since: Annotated[float | None, "Only what was received at this Unix time or later."] = None
+    before: Annotated[float | None, "Only what was received at this Unix time or earlier."] = None
+    recipient: Annotated[str | None, "Only if a recipient contains this text: an address, a number, a topic."] = None
+    error: Annotated[str | None, "Only if the error contains this text."] = None
+    state: Annotated[str | None, "Only in this state, such as `waiting`, `running`, `resting` or `dead`."] = None
+    attempts: Annotated[int | None, Between(1), "Only if it was tried so many times or more."] = None
+    text: Annotated[str | None, "Only if id, subject, route, recipient or error contains this text."] = None
+
+    @property
+    def are_empty(self) -> bool:
+        """Whether they let all pass; a text without characters does."""
+        return not any(vars(self).values())
+
+    @property
+    def narrow(self) -> bool:
+        """Whether they leave something out that a listing does not leave out by itself."""
+        return not replace(self, type=None).are_empty
 
     def match(self, entry: Summary | OutgoingSummary) -> bool:
-        texts = ((self.route, entry.route), (self.recipient, recipient_of(entry)), (self.error, entry.error))
+        recipient = recipient_of(entry)
+        whole = "\n".join((entry.id, entry.subject, entry.route, recipient, entry.error))
+        texts = ((self.route, entry.route), (self.recipient, recipient), (self.error, entry.error), (self.text, whole))
         return (
             all(part is None or part.casefold() in text.casefold() for part, text in texts)
             and (self.since is None or (entry.received is not None and entry.received >= self.since))
             and (self.before is None or (entry.received is not None and entry.received <= self.before))
-            and self.state in (None, entry.state)
+            and (not self.state or self.state == entry.state)
+            and (self.attempts is None or entry.attempts >= self.attempts)
         )
 
 

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
-from gateway.cli.store.selection import CANDIDATES, resolve
+from gateway.console.kept.content import entry_data
+from gateway.console.kept.selection import CANDIDATES, resolve
 from gateway.store import HistoryEntry, OperatorStore, OutgoingSummary, Summary
 
 
@@ -24,3 +26,19 @@ async def history_of(store: OperatorStore, given: str) -> History:
     Unknown."""
     event = await resolve(given, partial(store.find, limit=CANDIDATES + 1), "message")
     return History(event, await store.summary(event), await store.history(event), await store.outgoing(message=event))
+
+
+def state_of(found: History) -> str:
+    """``waiting``, ``running``, ``dead``, or ``absent``: then its last step says why."""
+    return "absent" if found.message is None else found.message.state
+
+
+def history_data(found: History) -> dict[str, Any]:
+    """A history for programs. ``at`` is Unix time."""
+    return {
+        "id": found.id,
+        "state": state_of(found),
+        "history": [{"at": step.at, "what": step.what} for step in found.steps],
+        "message": entry_data(found.message) if found.message else None,
+        "outgoing": [entry_data(item) for item in found.outgoing],
+    }

@@ -79,6 +79,18 @@ def item_data(item: Message | Outgoing) -> dict[str, Any]:
     return {**data, **own, "error": last_line(item.error)}
 
 
+def details_data(item: Message | Outgoing) -> dict[str, Any]:
+    """All but the content, for programs."""
+    return {**item_data(item), "error": item.error, **_description(item)}
+
+
+def _description(item: Message | Outgoing) -> dict[str, Any]:
+    try:
+        return Content.of(item).description()
+    except ValueError as error:
+        return {"damaged": str(error)}
+
+
 def entry_data(entry: Summary | OutgoingSummary) -> dict[str, Any]:
     """One entry of a list for programs. ``received`` and ``due`` are Unix time."""
     return {**asdict(entry), "error": last_line(entry.error)}

@@ -1,0 +1,128 @@
+"""Messages and outgoing items over HTTP: pages, filters, bulk changes, and what is not shown."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from kept_messages import MAIL, bury, fill, message
+from waiting import until
+
+from gateway.console.kept import pages
+
+
+def events(text: str) -> list[Any]:
+    return [json.loads(line.removeprefix("data: ")) for line in text.splitlines() if line.startswith("data: ")]
+
+
+async def all_pages(here: Any, query: str) -> list[str]:
+    """The ids of a list, page by page."""
+    found, after = [], ""
+    for _ in range(100):
+        page = (await here.get(f"/api/dead?{query}&after={after}")).json()
+        found += [each["id"] for each in page["entries"]]
+        if not (after := page["next"]):
+            return found
+    raise AssertionError("there is no end")
+
+
+@pytest.mark.parametrize("limit", [1, 3, 10, 1000])
+async def test_pages_lose_nothing_and_repeat_nothing(site: Any, limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pages, "SCANNED", 4)
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n}", subject=f"email a -> {n % 2}") for n in range(10)))
+        assert await all_pages(here, f"limit={limit}") == [f"m{n}" for n in range(10)]
+        assert await all_pages(here, f"limit={limit}&recipient=1") == [f"m{n}" for n in range(1, 10, 2)]
+        page = (await here.get(f"/api/dead?recipient=1&count=true&limit={limit}")).json()
+        assert page["total"] == 5, "list and count look at the same"
+
+
+async def test_a_page_that_is_gone_in_between_ends_no_list(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n}") for n in range(6)))
+        first = (await here.get("/api/dead?limit=3")).json()
+        await here.store.drop(["m0", "m1", "m2"])
+        rest = (await here.get(f"/api/dead?limit=10&after={first['next']}")).json()
+        assert [each["id"] for each in rest["entries"]] == ["m3", "m4", "m5"]
+
+
+@pytest.mark.parametrize("after", ["x", "9:m1", "-1:m1", ":", "0"])
+async def test_a_place_that_is_none(site: Any, after: str) -> None:
+    async with site() as here:
+        assert (await here.get(f"/api/dead?after={after}")).status_code == 400
+
+
+EMPTY: list[dict[str, Any]] = [
+    {},
+    {"ids": []},
+    {"text": ""},
+    {"type": None, "error": ""},
+    {"since": 0},
+    {"ids": ["m1"], "error": "order"},
+    {"ids": ["m1"], "everything": True},
+    {"everything": True, "text": "x"},
+    {"everything": False},
+]
+
+
+@pytest.mark.parametrize("given", EMPTY)
+@pytest.mark.parametrize("path", ["/api/dead/drop", "/api/dead/retry", "/api/outgoing/drop", "/api/outgoing/retry"])
+async def test_nothing_is_changed_by_an_empty_filter(site: Any, path: str, given: dict[str, Any]) -> None:
+    async with site() as here:
+        await bury(here.store, message("m1"))
+        answer = await here.post(path, given)
+        assert answer.status_code == 400
+        assert "write ids, or one filter or more" in answer.json()["error"]
+        assert len(await here.store.dead()) == 1
+
+
+async def test_all_that_match_are_changed_and_progress_is_told(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:03}", subject=f"email a -> {n % 2}") for n in range(300)))
+        dry = events((await here.post("/api/dead/drop", {"recipient": "1", "dry_run": True})).text)
+        assert dry == [{"matching": 150, "more": False}]
+        told = events((await here.post("/api/dead/drop", {"recipient": "1"})).text)
+        assert told == [
+            {"matching": 150, "more": False},
+            {"done": 100, "changed": 100},
+            {"done": 150, "changed": 150},
+            {"done": 150, "changed": 150, "finished": True},
+        ]
+        assert (await here.get("/api/dead?count=true")).json()["total"] == 150
+
+
+async def test_what_is_tried_again_reaches_its_handler(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, message("m1", route="everything -> console_page_handlers.Desk"))
+        assert (await here.get("/api/dead")).json()["entries"][0]["attempts"] == 3
+        await here.post("/api/dead/retry", {"ids": ["m1"]})
+
+        async def dead_again() -> bool:
+            found = (await here.get("/api/dead/m1")).json().get("item", {})
+            return found.get("attempts") == 1 and "order" in found["error"]
+
+        await until(dead_again)
+        story = (await here.get("/api/messages/m1")).json()
+        assert story["state"] == "dead"
+        assert any("tried again" in step["what"] or "requeued" in step["what"] for step in story["history"]), story
+
+
+async def test_a_message_is_shown_without_secrets_and_given_whole_as_a_file(site: Any) -> None:
+    async with site() as here:
+        await fill(here.store)
+        shown = await here.get("/api/dead/old1")
+        assert "hunter2" not in shown.text
+        assert "KeyError: 'order'" in shown.json()["item"]["error"]
+        file = (await here.get("/api/dead/old1/file")).json()
+        assert (file["name"], base64.b64decode(file["base64"])) == ("old1.eml", MAIL)
+        assert (await here.get("/api/dead/old")).status_code == 404, "the beginning of two"
+        assert (await here.get("/api/dead/none")).status_code == 404
+        assert (await here.get("/api/outgoing/sent1")).json()["item"]["recipient"] == "b@example.net"
+
+
+async def test_without_a_store_a_sentence_says_so(site: Any) -> None:
+    async with site() as here:
+        gateway = here.running.gateway
+        object.__setattr__(gateway, "dispatcher", None)
+        answer = await here.get("/api/dead")
+        assert (answer.status_code, answer.json()) == (400, {"error": "this gateway has no store"})
