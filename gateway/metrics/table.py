@@ -11,6 +11,7 @@ from gateway.metrics.readers import (
     protocols,
     servers,
     store,
+    submission,
     threads,
 )
 
@@ -21,6 +22,7 @@ READERS: tuple[Reader, ...] = (
     certificates.READER,
     protocols.READER,
     store.READER,
+    submission.READER,
     threads.READER,
     layer.READER,
     process.READER,

@@ -23,7 +23,7 @@ from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
 from gateway.runtime.servers import Servers, make_outlets, needs_store
-from gateway.scopes.email.submission import open_submission
+from gateway.scopes.email.submission import measured, open_submission
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
 from gateway.sender import sender
@@ -39,6 +39,7 @@ if TYPE_CHECKING:  # a file that has them imports them
     from gateway.runtime.health import ConsoleServer
     from gateway.tracing.service import Tracing
     from protocols.mail.submission import Submission, SubmissionSettings
+    from protocols.mail.submission.measured import MeasuredSubmission
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Gateway:
     that there is none."""
     outlets: Mapping[str, Outlet]
     console: "ConsoleServer | None"
-    submission: "Submission | None"
+    submission: "MeasuredSubmission | None"
     tracing: "Tracing | None"
 
 
@@ -97,7 +98,7 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
         missing += checks.django_mail(parsed)
     parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
-    submission = make.submission(settings.submission) if settings.submission else None
+    submission = measured(make.submission(settings.submission)) if settings.submission else None
     kept = any(map(needs_store, settings.servers.values()))
     kept = kept or parsed.names_store or _has_policies(app)
     here = _deliveries(settings, app, make, before) if kept else None

@@ -22,6 +22,7 @@ routes:
   http: handlers.Page
   mqtt: {{app: handlers.Device, inbox: true, attempts: 1}}
   email: {{app: handlers.Desk, attempts: 1}}
+submission: {{url: "smtp://127.0.0.1:{nobody}"}}
 console: {{bind: "127.0.0.1:{console}"}}
 """
 HANDLERS = """

@@ -6,9 +6,17 @@ from protocols.mail import submission
 
 if TYPE_CHECKING:
     from protocols.mail.submission import Submission, SubmissionSettings
+    from protocols.mail.submission.measured import MeasuredSubmission
 
 DJANGO = "django"
 """The URL that stands for the project's ``EMAIL_BACKEND``."""
+
+
+def measured(submission: "Submission") -> "MeasuredSubmission":
+    """Return ``submission`` with counters."""
+    from protocols.mail.submission.measured import MeasuredSubmission
+
+    return MeasuredSubmission(submission)
 
 
 def open_submission(settings: "SubmissionSettings") -> "Submission":

@@ -72,6 +72,22 @@ async def test_a_message_is_marked_only_after_its_handler(server: Dovecot, user:
     assert [flags for flags in server.flags("Processed", user) if b"Seen" in flags] == []
 
 
+async def test_what_is_measured_of_a_mailbox(server: Dovecot, user: str) -> None:
+    release = asyncio.Event()
+    server.append(mail("slow"), mail("next"), mail("later"), user=user)
+    async with reading(Desk(slow=release, later=RuntimeError("not now")), server, user) as reader:
+        started = reader.figures()["mailbox_checked_timestamp_seconds"]
+        assert abs(time.time() - started) < 60
+        await until(lambda: reader.figures()["mailbox_backlog_messages"] == 3)
+        assert reader.figures()["mailbox_checked_timestamp_seconds"] > started
+        release.set()
+        await until(lambda: server.count("Processed", user) == 2)
+        await until(lambda: reader.figures()["mailbox_backlog_messages"] == 0)
+        figures = reader.figures()
+        assert (figures["mailbox_folders"], figures["mailbox_folders_ready"]) == (1, 1)
+        assert figures["mailbox_deferred_messages"] == 1
+
+
 async def test_marks_do_not_wait_for_the_end_of_a_batch(server: Dovecot, user: str) -> None:
     """Handlers that are quick each, and many, must not leave a whole batch to be read again after a crash."""
     desk = Desk()
