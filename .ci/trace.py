@@ -82,6 +82,7 @@ OWN_TASK = "it begins a task of its own, which the loop calls"
 STORED = "a message is put there before its handler runs, and finished there afterwards"
 AGAIN = {
     CALLED_FOR_A_VALUE: """
+        gateway/counts.py gateway/run_counts.py
         gateway/delivery/attempt.py gateway/delivery/kind.py gateway/delivery/route_table.py
         gateway/routing/router.py gateway/routing/scope_types.py gateway/scopes/email/delivery.py
         gateway/scopes/email/patterns.py gateway/scopes/mqtt/delivery.py gateway/services.py

@@ -21,6 +21,7 @@ event as its check returned it.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from time import monotonic
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, ReceiveEvent, Scope, SendEvent, describe
@@ -39,6 +40,8 @@ Steps = dict[str, Step]
 DISCONNECT_GRACE = 10.0
 """The default of a server without such a setting."""
 _NOTHING: Steps = {}
+_RESULTS = {"accept": "accepted", "reject": "rejected", "defer": "deferred"}
+"""What follows the dot in the type of an event that decides -> its result."""
 _EARLY = 2
 """An application that has received so many events has answered the first, or is told of."""
 
@@ -63,18 +66,30 @@ class Observer(Protocol):
         """The application has ended; see :attr:`AppRun.error`."""
 
 
+class Meter(Protocol):
+    """Counts the runs of this process. Its methods never raise."""
+
+    def opened(self, run: "AppRun") -> None:
+        """The run of a connection begins, in the context that its application gets."""
+
+    def ended(self, run: "AppRun") -> None:
+        """The application has ended; see :meth:`AppRun.final_result`."""
+
+
 Sends = Callable[["AppRun", Any], Any]
 
 
 class Observed:
     """The runs of this process."""
 
-    __slots__ = ("_observers", "by", "sends", "waits")
+    __slots__ = ("_observers", "by", "meter", "sends", "waits")
 
     def __init__(self) -> None:
         self._observers: tuple[Observer, ...] = ()
         self.sends: Sends | None = None
         """Is given what an application sends, once that is checked, and returns what is sent in its place."""
+        self.meter: Meter | None = None
+        """Counts the runs."""
         self.waits: Waits | None = None
         """Is told of a run, and of its own task, which begins to wait for an event although it has not answered. The
         timer that it returns is cancelled when that wait ends."""
@@ -147,9 +162,11 @@ class AppRun:
         "_task",
         "_watchdog",
         "app",
+        "began",
         "ended",
         "error",
         "gone",
+        "result",
         "scope",
         "state",
     )
@@ -158,6 +175,8 @@ class AppRun:
     """State -> type of an event that may be sent -> next state."""
     checks: ClassVar[Checks] = {}
     """Event type -> its check. An event without a check is passed to its method as it is."""
+    is_connection: ClassVar[bool] = False
+    """Whether the scope is a connection, which brings many messages and may last for months."""
     limit: ClassVar[int] = 64
     """Waiting events at which :meth:`pause` is called; at half of it :meth:`resume` is."""
     _steps: ClassVar[dict[str, Steps]] = {}
@@ -169,6 +188,8 @@ class AppRun:
         for state, steps in cls._steps.items():
             for event, after in cls.sends[state].items():
                 answer, check = getattr(cls, event.replace(".", "_")), cls.checks.get(event)
+                if (result := _RESULTS.get(event.rpartition(".")[2])) is not None:
+                    answer = _noting(result, answer)
                 steps[event] = after, cls._steps.get(after, _NOTHING), answer, check
         first = next(iter(cls.sends), "")
         cls._start = first, cls._steps.get(first, _NOTHING)
@@ -183,6 +204,10 @@ class AppRun:
         """Whether the application has ended."""
         self.error: BaseException | None = None
         """The error that the application crashed with, or the CancelledError that ended it."""
+        self.began = 0.0
+        """When the application was started (monotonic); 0 if there was no meter then."""
+        self.result: str | int = ""
+        """What the application has decided: ``accepted``, ``rejected``, ``deferred``; a request's status."""
         self._queue: Queue[ReceiveEvent] = Queue(self.limit)
         self._paused = False
         self._received = 0
@@ -213,6 +238,10 @@ class AppRun:
             self._task = asyncio.current_task()
         if observed.by is not None and (pending := observed.by.began(self)) is not None:
             await pending
+        if observed.meter is not None:
+            self.began = monotonic()
+            if self.is_connection:
+                observed.meter.opened(self)
         try:
             await self.app(self.scope, self.receive, self.send)
         except asyncio.CancelledError as error:
@@ -236,6 +265,17 @@ class AppRun:
         """Let go of the error, which :meth:`run` has returned. Its traceback holds the variables of the handler, and so
         this run: in a circle, the message would stay in memory until the garbage collector comes."""
         self.error = None
+
+    @property
+    def received(self) -> int:
+        """The number of events that the application has received."""
+        return self._received
+
+    def final_result(self) -> str | int:
+        """What has come of it, once it has ended: one of a few words, or a request's status."""
+        if self.error is not None:
+            return "failed"
+        return self.result or ("unanswered" if self.is_connection else "accepted")
 
     def skip(self) -> None:
         """Tell the observer, in place of :meth:`run`, that no application takes the scope."""
@@ -412,6 +452,8 @@ class AppRun:
             self._watchdog.cancel()
         if observed.by is not None:
             observed.by.ended(self)
+        if self.began and observed.meter is not None:
+            observed.meter.ended(self)
 
     def _watch(self, received: int) -> None:
         if grace := self.disconnect_grace:
@@ -429,6 +471,17 @@ class AppRun:
     def _uncancel(self) -> None:
         if self._task is not None:
             self._task.uncancel()
+
+
+def _noting(result: str, answer: Answer) -> Answer:
+    """Return ``answer`` that notes what an event such as ``sms.reject`` decides, if it is valid."""
+
+    def noting(run: "AppRun", event: Any) -> Awaitable[None] | None:
+        pending = answer(run, event)
+        run.result = result
+        return pending
+
+    return noting
 
 
 def log_crash(scope: Scope, error: BaseException) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from gateway.counts import UNREAD, counted
 from gateway.delivery.delivery_context import CutOff
 from gateway.delivery.time_limit import NoThread
 from gateway.sender import current_keeper
@@ -79,7 +80,8 @@ class Attempt(AppRun):
         said before does not count then: that is so on a connection too."""
         token = current_keeper.set(self)
         try:
-            await self.run()
+            with counted(UNREAD):  # it is a part of another run, or of the store's work
+                await self.run()
         finally:
             current_keeper.reset(token)
             with self._lock:

@@ -7,7 +7,7 @@ from gateway.metrics.family import Distribution, Family, Sample, Value
 
 Snapshot = dict[str, list[tuple[list[str], Any]]]
 """The name of a family -> each of its series: the values of its labels, and its own value."""
-MOST_SERIES = 1000
+MOST_SERIES = 5000
 """Series of one family; what goes beyond is added up in one whose labels are all ``other``."""
 LONGEST_LABEL = 200
 OTHER = "other"

@@ -9,6 +9,7 @@ from gateway.metrics.readers import (
     layer,
     process,
     protocols,
+    runs,
     servers,
     store,
     submission,
@@ -18,6 +19,7 @@ from gateway.metrics.readers import (
 READERS: tuple[Reader, ...] = (
     configuration.READER,
     servers.READER,
+    runs.READER,
     connections.READER,
     certificates.READER,
     protocols.READER,

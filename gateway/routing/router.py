@@ -158,6 +158,7 @@ class Router:
             return
         found = self.find(scope)
         if found is None:
+            current_route.set("")  # one task may run one message after the other
             await refuse(scope, receive, send)
             return
         route, captures = found

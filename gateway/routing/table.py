@@ -3,7 +3,9 @@
 import hashlib
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
+from gateway.counts import MOST_ROUTES
 from gateway.delivery.guard import Guard
 from gateway.delivery.route_table import KeptRoute, RouteTable
 from gateway.routing.patterns import Exactly
@@ -36,6 +38,21 @@ def _guards(router: Router, kind: str, lines: list[str]) -> Iterator[tuple[str, 
             yield from _guards(route.app, of, lines)
         elif isinstance(route.app, Guard):
             yield of, route.app.label, route.app
+
+
+def labels_of(app: Application, kind: str) -> tuple[str, ...]:
+    """The labels of the routes for the scope type ``kind``, in order; only as many as are counted one by one."""
+    return tuple(islice(_labels(app, kind), MOST_ROUTES)) if isinstance(app, Router) else ()
+
+
+def _labels(router: Router, kind: str) -> Iterator[str]:
+    for route in router.routes:
+        if (_kind_of(route) or kind) != kind:
+            continue
+        if isinstance(route.app, Router):
+            yield from _labels(route.app, kind)
+        else:
+            yield route.label
 
 
 def _kind_of(route: Route) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gateway.arrivals import Arrivals, arrivals
@@ -10,6 +11,7 @@ from gateway.config.diagnostics import ConfigErrors, Diagnostic
 from gateway.config.loader import ParsedConfig
 from gateway.config.settings import Settings
 from gateway.consumers.answering import answering
+from gateway.counts import RunCounts, run_counts
 from gateway.delivery.direct import DirectSender
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.delivery.guard import Guard
@@ -18,7 +20,7 @@ from gateway.delivery.service import Deliveries, deliveries
 from gateway.garbage_collection import uncollected
 from gateway.layers import ChannelLayer, InMemoryChannelLayer, channel_layer
 from gateway.routing import Router, leaves
-from gateway.routing.table import route_table
+from gateway.routing.table import labels_of, route_table
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
@@ -147,6 +149,7 @@ def _services(
     services: dict[Service[Any], Any] = {channel_layer: layer, thread_pool: Pool(settings.threads)}
     services[answering] = answering_of(settings)
     services[succession] = Succession()
+    services[run_counts] = RunCounts(partial(labels_of, app))
     if here is not None:
         services[deliveries] = here
     services[sender] = DirectSender(outlets, outgoing_servers(settings), here)

@@ -7,6 +7,7 @@ from gateway.arrivals import arrivals
 from gateway.consumers.waiting import tell_waiting
 from gateway.logs import setup
 from gateway.logs.arrivals import log
+from gateway.run_counts import METER
 from gateway.runtime.build import Gateway
 from gateway.runtime.running import Predecessor, RunningGateway
 from protocols.app_run import observed
@@ -34,6 +35,7 @@ def _make_current(gateway: Gateway) -> None:
     if not gateway.settings.log.arrivals:  # those of a predecessor were logged
         gateway.services[arrivals].forget(log)
     observed.waits = tell_waiting
+    observed.meter = METER
     if gateway.tracing is not None:
         gateway.tracing.start()
     services.install(gateway.services)

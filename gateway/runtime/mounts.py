@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gateway.routing import takes
+from gateway.counts import counted, run_counts
+from gateway.routing import current_route, takes
 from protocols.asgi import Application, Receive, Scope, Send
 from protocols.server import Server
 
@@ -29,7 +30,12 @@ class Mounts:
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         name = self._mounts.get(scope.get("path"))
-        await (self.app if name is None else _application_of(self._named(name)))(scope, receive, send)
+        if name is None:
+            await self.app(scope, receive, send)
+            return
+        with counted(run_counts.get().of(name)):  # what it makes of the request is its own
+            await _application_of(self._named(name))(scope, receive, send)
+        current_route.set(self.carried(scope))
 
 
 def _application_of(server: Any) -> Application:

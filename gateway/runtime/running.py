@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from typing import Protocol
 
 from gateway.arrivals import Arrivals, arrivals
+from gateway.counts import counted, run_counts
 from gateway.logs import setup
 from gateway.logs.arrivals import log
 from gateway.runtime.build import Gateway
@@ -287,7 +288,7 @@ class RunningGateway:
         for server in servers:
             place = "console" if server is self.gateway.console else f"servers.{server.name}"
             try:
-                with entered(self._services_of(server)):
+                with entered(self._services_of(server)), self._counting(server):
                     await server.start()
             except OSError as error:
                 reason = str(error) if isinstance(error, BindError) else error.strerror or error
@@ -302,6 +303,12 @@ class RunningGateway:
         would make some."""
         own = self.gateway.services
         return own if server is not self.gateway.console else {**own, arrivals: Arrivals()}
+
+    def _counting(self, server: Server) -> contextlib.AbstractContextManager[None]:
+        """Count the runs of ``server``, but not those of the console."""
+        if server is self.gateway.console:
+            return contextlib.nullcontext()
+        return counted(self.gateway.services[run_counts].of(server.name))
 
     async def _retire(self) -> None:
         """Leave new connections to the other gateway that has the sockets."""

@@ -43,6 +43,10 @@ class ScopeKind(ABC):
     """``module:class`` of a :class:`~gateway.tracing.traced.Traced`, which is imported where tracing is configured."""
     watch: ClassVar[type[Watch]] = Watch
     """Makes arrivals, for the log and for `gateway tail`, of what a run over such a scope receives and sends."""
+    is_connection: ClassVar[bool] = False
+    """Whether a scope is a connection, so that its runs have :attr:`protocols.app_run.AppRun.is_connection`."""
+    results: ClassVar[Sequence[str]] = ("accepted", "rejected", "deferred", "failed")
+    """What may come of a run, for the metrics: these are 0 from the start on. A status is ``2xx`` there."""
     servers: ClassVar[Sequence[ServerKind]] = ()
     """The protocols that ``servers:`` may name for it."""
     not_protocols: ClassVar[Mapping[str, str]] = {}

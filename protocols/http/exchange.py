@@ -197,6 +197,10 @@ class Exchange(AppRun):
         if coding.lower() != "chunked":
             raise RemoteProtocolError("its Transfer-Encoding is not chunked", answer=501)
 
+    def final_result(self) -> str | int:
+        """Return the status of the response; 500 if the application has not begun one."""
+        return self.result or ("client left" if self.gone else 500)
+
     def reachable(self) -> bool:
         return not self.gone and self.connection.connected
 
@@ -441,7 +445,7 @@ class Exchange(AppRun):
     # What the application sends.
 
     def http_response_start(self, event: Event) -> None:
-        self.status = event["status"]
+        self.status = self.result = event["status"]
         fields, self._left, close = encode(event.get("headers") or ())
         self._fields = status_line(self.status) + fields
         self._bodiless = self.status in (204, 304) or self.message.method == "HEAD"

@@ -71,6 +71,7 @@ class WebSocket(Exchange):
     """A WebSocket, from its opening handshake to the end of its connection."""
 
     noun = "websocket"
+    is_connection = True
     limit = 32
     sends = events.WEBSOCKET
 
@@ -122,6 +123,12 @@ class WebSocket(Exchange):
                 self._close(1011 if error else 1000, "")
             await self._lost
         return error
+
+    def final_result(self) -> str | int:
+        """Return the status of a handshake that was refused."""
+        if self._accepted:
+            return "failed" if self.error is not None else "accepted"
+        return self.status or super().final_result()
 
     def unanswered(self, error: BaseException | None) -> None:
         if not self._accepted:

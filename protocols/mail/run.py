@@ -19,7 +19,7 @@ from protocols.events import Event
 from protocols.mail import events
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.submission import Submission
-from protocols.mail.verdict import Accept, Defer, Verdict, Verdicts, verdict_of
+from protocols.mail.verdict import Accept, Defer, Reject, Verdict, Verdicts, verdict_of
 from protocols.unsent import report_unsent
 
 logger = logging.getLogger(__name__)
@@ -53,6 +53,10 @@ class EmailRun(AppRun):
             observed.by.received(self, event)
         return event
 
+    def final_result(self) -> str | int:
+        """Return the one verdict for all recipients."""
+        return "failed" if self.error is not None else _RESULTS[type(self.verdicts.combined)]
+
     def decide(self, event: Event) -> None:
         self.verdicts.add(event)
 
@@ -83,6 +87,9 @@ class EmailRun(AppRun):
                 raise
             said = NotSent(f"it was not taken within {left:.3g} s, half of the time that the handler had left")
             report_unsent(self.scope, "mail", ", ".join(event["rcpt_to"]), said)
+
+
+_RESULTS = {Accept: "accepted", Reject: "rejected", Defer: "deferred"}
 
 
 def _events(body: bytes) -> Iterator[ReceiveEvent]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from servers.command import run
 from servers.gateway_process import GatewayProcess
@@ -28,6 +29,7 @@ routes:
     - {{app_name: brief, app: syslog_handlers.Brief}}
     - {{severity: err, app: syslog_handlers.Errors, inbox: true, attempts: 5}}
     - {{default: true, app: syslog_handlers.Rest, inbox: true, attempts: 5}}
+console: {{bind: "127.0.0.1:{console}"}}
 """
 HANDLERS = """
 import pathlib, time
@@ -84,8 +86,9 @@ class Site(GatewayProcess):
 
     def __init__(self, folder: Path, path: Path) -> None:
         self.path = f"{path}:{ROOT}"
-        self.port = free_port()
-        super().__init__(folder, "syslog_handlers", HANDLERS, FILE.format(port=self.port), PYTHONPATH=self.path)
+        self.port, self.console = free_port(), free_port()
+        file = FILE.format(port=self.port, console=self.console)
+        super().__init__(folder, "syslog_handlers", HANDLERS, file, PYTHONPATH=self.path)
 
     def run(self, *command: str, code: int = 0) -> str:
         done = run(self.folder, *command, PYTHONPATH=self.path)
@@ -106,6 +109,12 @@ class Site(GatewayProcess):
         """Say something with util-linux's logger."""
         command = [program("logger"), "--rfc5424", "-n", "127.0.0.1", "-P", str(self.port), *words]
         subprocess.run(command, check=True, timeout=PATIENCE)
+
+    def accepted(self) -> float:
+        """How many messages have been accepted, as Prometheus hears it."""
+        text = httpx.get(f"http://127.0.0.1:{self.console}/metrics", timeout=PATIENCE).text
+        of_plugin = 'server="logs",type="syslog",verdict="accepted"'
+        return sum(float(line.split()[-1]) for line in text.splitlines() if of_plugin in line)
 
     @property
     def handled(self) -> list[str]:
@@ -146,6 +155,7 @@ def test_a_plugin_has_everything_that_ours_have(site: Site) -> None:
     assert "broken.user.notice" not in listed
     assert "syslog" in listed
     assert "broken on purpose" in listed
+    until(lambda: site.accepted() == 6, lambda: str(site.accepted()))
 
 
 @pytest.mark.timeout(180)

@@ -61,8 +61,8 @@ async def _run_all(runs: Sequence["_GroupRun"], kept: KeptVerdicts | None, *, du
             if crash is not None:
                 error.__context__ = crash  # both stand in the one log record
             crash, crashed = error, run.route.label
+    current_route.set(crashed)  # none, if all went well: the mail was for several
     if crash is not None:
-        current_route.set(crashed)
         raise crash
 
 

@@ -104,6 +104,7 @@ class HTTPKind(PathKind):
     name: ClassVar = "http"
     traced: ClassVar = "gateway.scopes.http.tracing:TracedHTTP"
     watch: ClassVar = HTTPWatch
+    results: ClassVar = ("2xx", "3xx", "4xx", "5xx", "client left")
     words: ClassVar = "HTTP requests, by path."
     servers: ClassVar = (ServerKind(HTTPSettings, "protocols.http.server:HTTPServer", carries=True),)
     refusal: ClassVar = (

@@ -62,6 +62,8 @@ class MQTTKind(ScopeKind):
     name: ClassVar = "mqtt"
     traced: ClassVar = "gateway.scopes.mqtt.tracing:TracedMQTT"
     watch: ClassVar = MQTTWatch
+    is_connection = True
+    results: ClassVar = ("accepted", "rejected", "unanswered", "failed")
     words: ClassVar = "MQTT connections, by topic."
     delivery: ClassVar = MQTTDelivery()
     servers: ClassVar = (_SERVER, _CLIENT)

@@ -9,6 +9,7 @@ from typing import Any
 
 from gateway.consumers.failure import failed_with
 from gateway.consumers.mqtt import MqttConnection, of_disconnect, wants_authentication
+from gateway.counts import current_counts
 from gateway.delivery.current_route import current_route
 from gateway.routing.patterns import Captures, Default, Pattern
 from gateway.routing.router import Route, Router
@@ -161,6 +162,7 @@ class TopicRouter(Router):
 
 async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
     logger.debug("no route for the topic %s", event["topic"])
+    current_counts.get().messages.of("mqtt", "").taken += 1
     if event["id"] is not None:
         with suppress(Disconnected):  # of the other routes' messages none is lost because of it
             await send({"type": "mqtt.ack", "id": event["id"]})
@@ -169,7 +171,7 @@ async def _acknowledge_unrouted(event: MQTTReceiveEvent, send: Send) -> None:
 class _Branch:
     """One route's application within one connection."""
 
-    __slots__ = ("_left", "_send", "_state", "_table", "_task", "_topic", "events")
+    __slots__ = ("_counts", "_left", "_send", "_state", "_table", "_task", "_topic", "events")
 
     def __init__(
         self, route: Route, scope: MQTTScope, connect: MQTTConnectEvent, send: Send, group: asyncio.TaskGroup
@@ -177,6 +179,7 @@ class _Branch:
         self.events: Queue[_Received] = Queue(WINDOW)
         self.events.put(connect)
         self._topic = ""
+        self._counts = current_counts.get().messages.of("mqtt", route.label)
         self._table = SERVER if scope["role"] == "server" else CLIENT
         self._state = next(iter(self._table))
         self._send = send
@@ -210,7 +213,11 @@ class _Branch:
         while not events:
             await events.more()
         event = events.next()
-        self._topic = event["topic"] if event["type"] == "mqtt.receive" else ""
+        if event["type"] == "mqtt.receive":
+            self._topic = event["topic"]
+            self._counts.taken += 1
+        else:
+            self._topic = ""
         if spans.by is not None:
             spans.by.takes(event)
         return event
@@ -219,6 +226,11 @@ class _Branch:
         kind = type_of(event)
         if self._state == "open" and kind not in _ANSWERS:
             await self._pass(event)
+            if kind == "mqtt.ack":
+                if event.get("reason_code", 0) < 0x80:
+                    self._counts.accepted += 1
+                else:
+                    self._counts.rejected += 1
             return
         await checkpoint()
         state, checked = step(self._table, CHECKS, self._state, event)

@@ -26,6 +26,8 @@ class WebSocketKind(PathKind):
     name: ClassVar = "websocket"
     traced: ClassVar = "gateway.scopes.websocket.tracing:TracedWebSocket"
     watch: ClassVar = WebSocketWatch
+    is_connection = True
+    results: ClassVar = ("accepted", "failed", "4xx", "5xx", "client left")
     words: ClassVar = "WebSocket connections, by path."
     refusal: ClassVar = ({"type": "websocket.close", "code": 4404},)
     not_protocols: ClassVar = dict.fromkeys(

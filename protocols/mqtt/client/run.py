@@ -52,6 +52,7 @@ class Flow(Protocol):
 class MQTTClientRun(AppRun):
     """``arrived`` gives it its messages; what it sends goes to the broker."""
 
+    is_connection = True
     sends: ClassVar = events.CLIENT
     checks: ClassVar = events.CHECKS
 

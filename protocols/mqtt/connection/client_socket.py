@@ -47,6 +47,8 @@ class ConnectionContext(ServerContext, Protocol):
 class ClientSocket(AppRun, asyncio.Protocol):
     """A client that has said CONNECT. A subclass says what the application may answer, and how the connection ends."""
 
+    is_connection = True
+
     # Beside the base's own attributes; a dict of them all would cost an idle client a quarter more.
     __slots__ = (
         *("_closed", "_events", "_held", "_journal", "_keepalive", "_loop", "_lost", "_outgoing", "_parser", "_phase"),

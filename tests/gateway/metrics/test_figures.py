@@ -19,8 +19,11 @@ from servers.site import until
 from gateway.metrics.reader import SUCCESS
 from gateway.metrics.table import FAMILIES, READERS
 
-EMPTY = {"gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"}
-"""Families that have no series before there is such a message."""
+EMPTY = {
+    *("gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"),
+    *("gateway_routed_messages_total", "gateway_routed_message_answers_total"),
+}
+"""Families that have no series before there is such a message, or because no `topic` route is in this file."""
 LIMIT = 10.0
 
 

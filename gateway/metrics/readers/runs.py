@@ -1,0 +1,118 @@
+"""Every run of an application: a request, a connection, a message."""
+
+from collections.abc import AsyncIterator, Iterator
+from itertools import chain
+
+from gateway.counts import BOUNDS, Durations, Messages, ServerCounts, run_counts
+from gateway.metrics.family import Distribution, Sample, counter, gauge, histogram
+from gateway.metrics.reader import Reader
+from gateway.routing import Router
+from gateway.routing.table import labels_of
+from gateway.runtime.build import Gateway
+from gateway.scope_kinds import scope_kinds
+from protocols.checkpoint import checkpoint
+from protocols.server import Server
+
+_LABELS = ("server", "type", "route")
+RUNS = counter(
+    "gateway_runs_total",
+    "Runs of an application that have ended (a request, a connection, a mail, a text), by what has come of them.",
+    *(*_LABELS, "verdict"),
+)
+DURATION = histogram(
+    "gateway_run_duration_seconds",
+    "How long those runs took that are no connections, from the scope to the end of the application.",
+    *_LABELS,
+    bounds=BOUNDS,
+)
+IN_FLIGHT = gauge(
+    "gateway_in_flight",
+    "Requests, connections and messages that a server works on now.",
+    *("server", "type"),
+)
+EVENTS = counter(
+    "gateway_connection_events_total",
+    "Events that applications have received on connections: the beginning, each message, and the end.",
+    *("server", "type"),
+)
+MESSAGES = counter(
+    "gateway_routed_messages_total",
+    "Messages on connections that a router has given to the application of a route of its own.",
+    *_LABELS,
+)
+ANSWERS = counter(
+    "gateway_routed_message_answers_total",
+    "Acknowledgements of those messages, by what they say. A message at QoS 0 has none.",
+    *(*_LABELS, "verdict"),
+)
+NO_ROUTE = "none"
+
+
+async def read(gateway: Gateway) -> AsyncIterator[Sample]:
+    counts = gateway.services[run_counts]
+    for server in gateway.servers:
+        of_server = counts.of(server.name)
+        for sample in chain(_in_flight(server), _of_server(gateway, server, of_server)):
+            yield sample
+        for kind, number in (await _events(server, of_server)).items():
+            yield EVENTS.sample(number, server.name, kind)
+
+
+def _in_flight(server: Server) -> Iterator[Sample]:
+    numbers = dict.fromkeys(server.scope_types, 0)
+    for noun, number in server.active().items():
+        kind = noun if noun in numbers else server.scope_types[0]  # a mail server counts by its protocol
+        numbers[kind] += number
+    for kind, number in numbers.items():
+        yield IN_FLIGHT.sample(number, server.name, kind)
+
+
+def _of_server(gateway: Gateway, server: Server, counts: ServerCounts) -> Iterator[Sample]:
+    without_routes = "" if isinstance(gateway.app, Router) else gateway.settings.application or ""
+    for kind in server.scope_types:
+        known = labels_of(gateway.app, kind)
+        runs = counts.runs.found.get(kind, {})
+        for label in dict.fromkeys((*known, "", *runs)):
+            place = (server.name, kind, label or without_routes or NO_ROUTE)
+            yield from _runs(kind, place, runs.get(label) or Durations())
+        messages = counts.messages.found.get(kind, {})
+        for label in dict.fromkeys((*_in_router(kind, known), *messages)):
+            place = (server.name, kind, label or NO_ROUTE)
+            of_route = messages.get(label) or Messages()
+            yield MESSAGES.sample(of_route.taken, *place)
+            yield ANSWERS.sample(of_route.accepted, *place, "accepted")
+            yield ANSWERS.sample(of_route.rejected, *place, "rejected")
+
+
+def _runs(kind: str, place: tuple[str, str, str], durations: Durations) -> Iterator[Sample]:
+    facts = scope_kinds().get(kind)
+    numbers = dict.fromkeys(facts.results if facts is not None else (), 0)
+    buckets = [0] * (len(BOUNDS) + 1)
+    statuses = [(f"{status // 100}xx", of_status) for status, of_status in durations.statuses.items()]
+    for verdict, of_result in (*statuses, *durations.words.items()):
+        numbers[verdict] = numbers.get(verdict, 0) + sum(of_result)
+        buckets = [one + other for one, other in zip(buckets, of_result, strict=True)]
+    for verdict, number in numbers.items():
+        yield RUNS.sample(number, *place, verdict)
+    if facts is None or not facts.is_connection:
+        yield DURATION.sample(Distribution(counts=buckets, sum=durations.seconds), *place)
+
+
+def _in_router(kind: str, known: tuple[str, ...]) -> list[str]:
+    """Return the labels of a router's routes: an application that has all of a scope type is behind none."""
+    return [label for label in known if not label.startswith(f"{kind} -> ")]
+
+
+async def _events(server: Server, counts: ServerCounts) -> dict[str, int]:
+    """Add up the events of the runs that have ended by now, and of the runs that have not: none is counted twice, or
+    missed because it ends meanwhile."""
+    kinds = scope_kinds()
+    numbers = {kind: 0 for kind in server.scope_types if kind in kinds and kinds[kind].is_connection} | counts.events
+    for run in tuple(counts.open):
+        kind: str = run.scope["type"]
+        numbers[kind] = numbers.get(kind, 0) + run.received
+        await checkpoint()
+    return numbers
+
+
+READER = Reader("runs", (RUNS, DURATION, IN_FLIGHT, EVENTS, MESSAGES, ANSWERS), read)
