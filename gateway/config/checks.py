@@ -337,6 +337,13 @@ def _certificates(parsed: ParsedConfig) -> Iterator[Diagnostic]:
             yield parsed.document.at_value(("servers", name, "tls"), f"servers.{name}: {error}")
 
 
+def _access_file(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    has_lines = any(getattr(server, "access_log", False) for server in parsed.settings.servers.values())
+    if parsed.settings.log.access_file is not None and not has_lines and not parsed.spoiled("servers"):
+        message = "log.access_file: no http server writes to it; write access_log: combined in one"
+        yield parsed.document.at_value(("log", "access_file"), message)
+
+
 def _levels(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Find loggers of ours that do not exist. Others may come with a module that is imported later."""
     ours = [name for name in parsed.settings.log.levels if name.partition(".")[0] in _PACKAGES]
@@ -384,6 +391,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     _reply_tokens,
     store,
     _certificates,
+    _access_file,
     _levels,
     _own,
 )

@@ -480,7 +480,8 @@ class _Mistake:
     def _wanted(self) -> str:
         match self.kind:
             case "literal_error":
-                return f"must be {str(self.context['expected']).replace('True', 'true')}"
+                expected = str(self.context["expected"])
+                return f"must be {expected.replace('True', 'true').replace('False', 'false')}"
             case "greater_than_equal":
                 return f"must be {self.context['ge']} or more"
             case "less_than_equal":

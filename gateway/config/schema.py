@@ -203,7 +203,8 @@ def _type(value: Schema) -> str:
         return str(value["$ref"]).rpartition("/")[2].removesuffix("Settings")
     if "enum" in value or "const" in value:
         return " or ".join(
-            f"`{json.dumps(each) if each is True else each}`" for each in value.get("enum", [value.get("const")])
+            f"`{json.dumps(each) if isinstance(each, bool) else each}`"
+            for each in value.get("enum", [value.get("const")])
         )
     if members := value.get("anyOf") or value.get("oneOf"):
         kinds = dict.fromkeys(_type(member) for member in members if member.get("type") != "null")

@@ -81,6 +81,9 @@ class LogSettings:
     """Whether it is also renamed before the first record of each day."""
     keep: Count = 7
     """How many renamed files stay."""
+    access_file: Annotated[str, Text(least=1)] | None = None
+    """A file for the lines of `access_log` of http servers alone, which are then nowhere else. It is renamed as `file`
+    is. Lines in the `combined` format are as they are in it, also under `format: json`."""
     timestamps: bool | None = None
     """Whether each record in `text` begins with the time, to the millisecond and with its offset from UTC. The default
     is yes, except for systemd's journal, which has its own times, and for a terminal, which gets the time of day. In

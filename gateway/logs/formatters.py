@@ -23,6 +23,7 @@ from gateway.logs.stamps import Stamp, unstamped
 from gateway.routing import current_route
 from gateway.scope_kinds import scope_kinds
 from gateway.spans import ids
+from protocols.units import TCP
 
 _LEVELS = {"CRITICAL": RED, "ERROR": RED, "WARNING": YELLOW, "DEBUG": DIM}
 Error = tuple[type[BaseException], BaseException, TracebackType | None]
@@ -57,6 +58,8 @@ class TextFormatter(logging.Formatter):
         arrival = getattr(record, "arrival", None)
         if isinstance(arrival, Arrival):
             return self._coloured(self._stamp(arrival.time), DIM) + self._arrival.of(arrival)
+        if hasattr(record, "is_whole"):
+            return one_line(record.getMessage())
         level = self._coloured(f"{one_line(record.levelname):<7}", _LEVELS.get(record.levelname, ""))
         return f"{self._coloured(self._stamp(record.created), DIM)}{level} {self._said(record)}"
 
@@ -136,6 +139,8 @@ def _facts(record: logging.LogRecord) -> dict[str, Any]:
     arrival, scope = getattr(record, "arrival", None), getattr(record, "scope", None)
     if isinstance(arrival, Arrival):
         return _of_arrival(arrival)
+    if (access := getattr(record, "access", None)) is not None:
+        return _of_access(access)
     return _of_scope(record, scope) if isinstance(scope, dict) else {}
 
 
@@ -156,6 +161,31 @@ def _of_arrival(arrival: Arrival) -> dict[str, Any]:
         "user_agent": arrival.user_agent,
         "error": arrival.error,
     }
+
+
+def _of_access(access: Any) -> dict[str, Any]:
+    """``access``: a :class:`protocols.http.access.Access`, of a module that only a gateway with such a server has."""
+    return {
+        "scope": access.scope,
+        "server": access.server,
+        "peer": str(TCP(*access.client)) if access.client is not None else "unix",
+        "what": f"{access.method} {access.target}",
+        "verdict": str(access.status or "client left"),
+        "duration": round(access.seconds, 6),
+        "bytes": access.size,
+        "user_agent": access.header(b"user-agent").decode("latin-1"),
+    }
+
+
+class AccessFormatter(logging.Formatter):
+    """Writes lines of the combined format as they are, and others by ``formatter``."""
+
+    def __init__(self, formatter: logging.Formatter) -> None:
+        super().__init__()
+        self._formatter = formatter
+
+    def format(self, record: logging.LogRecord) -> str:
+        return record.getMessage() if hasattr(record, "is_whole") else self._formatter.format(record)
 
 
 def _of_scope(record: logging.LogRecord, scope: dict[str, Any]) -> dict[str, Any]:

@@ -10,13 +10,16 @@ from typing import TextIO
 from gateway.config.settings import LogSettings
 from gateway.logs.colours import has_colours
 from gateway.logs.duplicates import DuplicateFilter, SilencingFilter
-from gateway.logs.formatters import JSONFormatter, TextFormatter
+from gateway.logs.formatters import AccessFormatter, JSONFormatter, TextFormatter
 from gateway.logs.handler import PATIENCE, Handler
 from gateway.logs.levels import Levels
 from gateway.logs.rate_limit import RateLimit
 from gateway.logs.stamps import full_time, stamp_for, unstamped
 from gateway.logs.stream import Stream
 from gateway.logs.writer import MOST, Target, Writer
+
+_ACCESS_LEVEL = {"protocols.http.access": "info"}
+"""These lines are written to a file of their own also if the level of the rest is `warning`."""
 
 
 class _Log:
@@ -30,6 +33,7 @@ class _Log:
         """The writers of the settings before. One that the new settings need, too, goes on, with what waits in it."""
         self._console: Handler | None = None
         self._files: list[Handler] = []
+        self._access: list[Handler] = []
         self._has_started = False
 
     def configure(self, settings: LogSettings, stream: TextIO, *, to_files: bool) -> None:
@@ -38,7 +42,12 @@ class _Log:
         self._files = [self._to_file(settings, settings.file)] if to_files and settings.file is not None else []
         if self._files:
             self._console.setLevel(logging.WARNING)
-        self._levels.replace(settings.levels)
+        self._access = []
+        if to_files and settings.access_file is not None:
+            self._access = [self._to_access_file(settings, settings.access_file)]
+            for handler in (*self._files, self._console):
+                handler.addFilter(_without_access)
+        self._levels.replace({**(_ACCESS_LEVEL if self._access else {}), **settings.levels})
         logging.getLogger().setLevel(settings.level.upper())
         self._attach()
         for key in self._old.keys() - self._writers.keys():
@@ -54,16 +63,17 @@ class _Log:
 
     def _attach(self) -> None:
         assert self._console is not None
-        is_silent = self._files and self._has_started
-        logging.getLogger().handlers[:] = self._files if is_silent else [*self._files, self._console]
+        console = [] if self._files and self._has_started else [self._console]
+        logging.getLogger().handlers[:] = [*self._files, *self._access, *console]
 
     def change_level(self, logger: str, level: str) -> None:
         self._levels.change(logger, level)
 
     def reopen(self) -> int:
-        for handler in self._files:
+        files = [*self._files, *self._access]
+        for handler in files:
             handler.writer.do(handler.writer.target.reopen)
-        return len(self._files)
+        return len(files)
 
     def lost(self) -> int:
         return sum(writer.lost for writer in self._writers.values())
@@ -77,15 +87,21 @@ class _Log:
         return _filtered(Handler(writer, stream.encoding or "utf-8"), text, DuplicateFilter(stream), settings)
 
     def _to_file(self, settings: LogSettings, file: str) -> Handler:
+        handler = Handler(self._file_writer(settings, file))
+        return _filtered(handler, _file_formatter(settings), SilencingFilter(sys.stderr), settings)
+
+    def _to_access_file(self, settings: LogSettings, file: str) -> Handler:
+        handler = Handler(self._file_writer(settings, file))
+        handler.setFormatter(AccessFormatter(_file_formatter(settings)))
+        handler.addFilter(_is_access)
+        return handler
+
+    def _file_writer(self, settings: LogSettings, file: str) -> Writer:
         from gateway.logs.log_file import LogFile, Rotation  # for a daemon that has one
 
         path = os.path.abspath(file)
         rotation = Rotation(settings.max_size, settings.keep, daily=settings.daily)
-        writer = self._writer((path, rotation), lambda: LogFile(path, rotation, self._tell), path)
-        stamp = unstamped if settings.timestamps is False else full_time
-        text = TextFormatter(full=_is_full(settings), stamp=stamp)
-        formatter = JSONFormatter() if settings.format == "json" else text
-        return _filtered(Handler(writer), formatter, SilencingFilter(sys.stderr), settings)
+        return self._writer((path, rotation), lambda: LogFile(path, rotation, self._tell), path)
 
     def _writer(self, key: object, target: Callable[[], Target], path: str = "") -> Writer:
         writer = self._old.get(key) or Writer(target(), partial(self._tell_error, path))
@@ -160,8 +176,21 @@ def _filtered(
     return handler
 
 
+def _file_formatter(settings: LogSettings) -> logging.Formatter:
+    stamp = unstamped if settings.timestamps is False else full_time
+    return JSONFormatter() if settings.format == "json" else TextFormatter(full=_is_full(settings), stamp=stamp)
+
+
 def _is_full(settings: LogSettings) -> bool:
     return settings.tracebacks == "full" or settings.level == "debug"
+
+
+def _is_access(record: logging.LogRecord) -> bool:
+    return hasattr(record, "access")
+
+
+def _without_access(record: logging.LogRecord) -> bool:
+    return not hasattr(record, "access")
 
 
 def _without_traffic(record: logging.LogRecord) -> bool:

@@ -47,13 +47,17 @@ def _store(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _log(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    file = Path(parsed.settings.log.file or os.devnull)
+    log = parsed.settings.log
+    for key, file in (("file", log.file), ("access_file", log.access_file)):
+        if file is not None and (fault := _log_file_fault(Path(file))):
+            yield parsed.document.at_value(("log", key), f"log.{key}: {fault}")
+
+
+def _log_file_fault(file: Path) -> str:
     if file.is_file() or file.is_dir():
-        fault = file_fault(file)
-    else:  # a device or a pipe is not tried: that could wait for its reader
-        fault = "" if file.exists() else folder_fault(file.parent, made=False)
-    if fault:
-        yield parsed.document.at_value(("log", "file"), f"log.file: {fault}")
+        return file_fault(file)
+    # A device or a pipe is not tried: that could wait for its reader.
+    return "" if file.exists() else folder_fault(file.parent, made=False)
 
 
 def _outbox(parsed: ParsedConfig) -> Iterator[Diagnostic]:

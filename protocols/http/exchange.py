@@ -24,6 +24,7 @@ from protocols.asgi import (
 from protocols.errors import Disconnected, LocalProtocolError, RemoteProtocolError
 from protocols.events import Checks, Event, Table
 from protocols.http import events
+from protocols.http.access import Access
 from protocols.http.connection import HTTPConnection
 from protocols.http.head import encode, interim, plain, status_line
 from protocols.http.library import (
@@ -321,7 +322,9 @@ class Exchange(AppRun):
         self.status = status
         self._keeps = False
         self._complete = True
-        self.connection.say(plain(status, body=self.message.method != "HEAD", fields=self.service.fields))
+        answer = plain(status, body=self.message.method != "HEAD", fields=self.service.fields)
+        self.size = len(answer.partition(b"\r\n\r\n")[2])
+        self.connection.say(answer)
 
     def _over(self) -> None:
         """Allow no further event. An application that waits in ``receive`` learns of it now, others later."""
@@ -338,8 +341,24 @@ class Exchange(AppRun):
 
     def _log(self) -> None:
         scope: Any = self.scope
-        words = (self.connection.label, self.message.method, scope["path"], self.status, self.size)
-        access.info("%s %s %r %d %d %.0f ms", *words, (time.monotonic() - self._since) * 1000)
+        message, seconds = self.message, time.monotonic() - self._since
+        told = Access(
+            server=self.service.name,
+            scope=scope["type"],
+            client=self.connection.client,
+            method=message.method,
+            target=message.path.partition("?")[0],
+            version=scope["http_version"],
+            headers=message.raw_headers,
+            status=self.status,
+            size=self.size,
+            seconds=seconds,
+        )
+        if self.service.settings.access_log == "combined":
+            access.info("%s", told.combined(), extra={"access": told, "is_whole": True})
+        else:
+            words = (self.connection.label, message.method, scope["path"], self.status, self.size, seconds * 1000)
+            access.info("%s %s %r %d %d %.0f ms", *words, extra={"access": told})
 
     def passes_over(self, event: Event) -> bool:
         """Return True for the first piece of a stream that reaches nobody; for the reason see ``_drain``."""

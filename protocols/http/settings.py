@@ -53,5 +53,6 @@ class HTTPSettings:
     compresses or changes bodies never sees such a file, and some middleware fails."""
     server_header: str = ""
     """The Server field of every response; empty means none."""
-    access_log: bool = False
-    """Write one log line for each request: peer, method, path, status, body size, time. Never the query."""
+    access_log: Literal[False, True, "combined"] = False
+    """Write one log line for each request: peer, method, path, status, body size, time; or a line in the `combined`
+    format of Apache and nginx. Never the query."""

@@ -1,0 +1,66 @@
+"""What ``access_log`` says of a request, and the line in the combined format of Apache and nginx."""
+
+import base64
+import binascii
+import time
+from typing import NamedTuple
+
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+"""Parsers want these, whatever the locale."""
+_ESCAPES = {code: f"\\x{code:02X}" for code in range(256) if not 0x20 <= code <= 0x7E or chr(code) in '"\\'}
+"""nginx' escapes: a parser that looks for the next quote finds the right one (Apache writes \\" in place of it)."""
+_SPACE = {0x20: "\\x20"}
+_CLIENT_LEFT = 499
+"""nginx' status of a request that was not answered, because its client had left."""
+
+
+class Access(NamedTuple):
+    """A request and what became of it."""
+
+    server: str
+    scope: str
+    client: tuple[str, int] | None
+    """None for a peer on a Unix socket."""
+    method: str
+    target: str
+    """As it was sent, without its query, which may have secrets."""
+    version: str
+    headers: tuple[tuple[bytes, bytes], ...]
+    status: int
+    size: int
+    """Bytes of the response's body."""
+    seconds: float
+
+    def header(self, name: bytes) -> bytes:
+        return next((value for key, value in self.headers if key.lower() == name), b"")
+
+    def combined(self) -> str:
+        """Return ``192.0.2.7 - ann [10/Oct/2026:13:55:36 +0200] "GET / HTTP/1.1" 200 2326 "-" "curl/8.5.0"``."""
+        host = self.client[0] if self.client is not None else "-"
+        user = _user(self.header(b"authorization")).translate(_SPACE)
+        request = _escaped(f"{self.method} {self.target} HTTP/{self.version}".encode(errors="surrogateescape"))
+        referer = _escaped(self.header(b"referer").partition(b"?")[0].partition(b"#")[0])
+        agent = _escaped(self.header(b"user-agent"))
+        when, status = _time(time.time() - self.seconds), self.status or _CLIENT_LEFT
+        return f'{host} - {user} [{when}] "{request}" {status} {self.size} "{referer}" "{agent}"'
+
+
+def _escaped(value: bytes) -> str:
+    return value.decode("latin-1").translate(_ESCAPES) or "-"
+
+
+def _user(authorization: bytes) -> str:
+    """Return the name that the client gives by HTTP's basic authentication. As in nginx, nobody has checked it."""
+    scheme, _, credentials = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return "-"
+    try:
+        name, colon, _ = base64.b64decode(credentials.strip(), validate=True).partition(b":")
+    except binascii.Error:
+        return "-"
+    return _escaped(name) if colon else "-"
+
+
+def _time(seconds: float) -> str:
+    at = time.localtime(seconds)
+    return time.strftime(f"%d/{_MONTHS[at.tm_mon - 1]}/%Y:%H:%M:%S %z", at)

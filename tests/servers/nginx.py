@@ -1,0 +1,50 @@
+"""nginx in front of a gateway, with an access log of its own in the combined format."""
+
+import subprocess
+from pathlib import Path
+
+from servers.ports import free_port
+from servers.programs import program
+from servers.site import until
+
+_CONFIG = """
+daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log;
+events {{ worker_connections 64; }}
+http {{
+    access_log {folder}/access.log combined;
+    client_body_temp_path {folder}/body;
+    proxy_temp_path {folder}/proxy;
+    fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port};
+        location / {{
+            proxy_pass http://127.0.0.1:{behind};
+            proxy_http_version 1.1;
+            proxy_set_header Host $host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        }}
+    }}
+}}
+"""
+
+
+class Nginx:
+    """nginx that passes requests on to ``behind``, a port."""
+
+    def __init__(self, folder: Path, behind: int) -> None:
+        folder.mkdir()
+        self.port = free_port()
+        self.access_log = folder / "access.log"
+        config = folder / "nginx.conf"
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, behind=behind))
+        self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
+        until((folder / "nginx.pid").exists, "nginx runs")
+
+    def close(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
