@@ -8,10 +8,12 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
 
 from protocols.asgi import Application
+from protocols.checkpoint import checkpoint
 from protocols.lifespan import Lifespan
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
 from protocols.net.traffic import Traffic
+from protocols.resources import Resource
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
 
@@ -120,6 +122,25 @@ class Server(ABC):
 
     def inherit(self, records: Iterable[Record]) -> None:  # noqa: B027 -- most servers have none
         """Take part of a predecessor's :meth:`hand_over`. Before start."""
+
+    # What an operator sees. A server need not have any of it. None, among what is returned, asks for a pause in which
+    # others have their turn.
+
+    def clients(self) -> Iterable[Resource | None]:
+        """Return the connections of its peers that are open now: see :func:`protocols.resources.client_facts`."""
+        return ()
+
+    def sessions(self) -> Iterable[Resource | None]:
+        """Return the sessions that it keeps for its clients, connected or not."""
+        return ()
+
+    def retained(self, topic_filter: str) -> Iterable[Resource | None]:
+        """Return the retained messages whose topics a filter matches. Raises ValueError if it is no filter."""
+        return ()
+
+    async def kept(self) -> None:
+        """Wait until everything up to now, such as what an operator has deleted, would survive the process."""
+        await checkpoint()
 
     async def __aenter__(self) -> Self:
         if self._lifespan is not None:

@@ -7,7 +7,10 @@ from importlib import import_module
 
 from gateway.console.operation import Operation
 
-NOUNS = ("status", "servers", "arrivals", "messages", "dead", "outgoing", "reload", "description")
+NOUNS = (
+    *("status", "servers", "clients", "sessions", "retained", "arrivals", "messages", "dead", "outgoing", "reload"),
+    "description",
+)
 """The files of ``operations``."""
 
 

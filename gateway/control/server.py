@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.control import place
+from gateway.control.caller import caller, peer_of
 from protocols.checkpoint import checkpoint
 from protocols.errors import describe_error
 from protocols.net.listener import Listener, remove_stale
@@ -74,6 +75,7 @@ class ControlServer:
         self._tasks.spawn(self._converse(reader, writer), name="a client")
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        caller.set(peer_of(writer.get_extra_info("socket")))
         try:
             await self._answer_until_left(await _read(reader), reader, writer)
         except BadRequest as error:

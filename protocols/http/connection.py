@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, cast
 
@@ -24,6 +24,7 @@ from protocols.http.service import HTTPService, InFlight, logger
 from protocols.net.endpoints import describe_tls
 from protocols.net.hang_up import has_hung_up
 from protocols.net.wrong_protocol import describe_wrong_protocol
+from protocols.resources import moment
 
 LINGER = 5.0
 """Seconds that we read and discard after our last answer, so that no reset overtakes it."""
@@ -33,6 +34,7 @@ READ_AHEAD = 64 * 1024
 _LEFT = 100
 """Applications on one connection that may go on after their answers. Above it the next request waits for one to end."""
 
+_NO_TLS: Mapping[str, Any] = {}
 Begin = Callable[[RawRequestMessage, StreamReader, "HTTPConnection"], Any]
 """Makes the exchange of a request and starts it."""
 
@@ -61,6 +63,7 @@ class HTTPConnection(RequestHandler):
         "scheme",
         "server",
         "service",
+        "since",
         "tls",
     )
 
@@ -102,7 +105,9 @@ class HTTPConnection(RequestHandler):
         self.client: HostPort | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
-        self.tls: dict[str, Any] = {}
+        self.since = moment()
+        """When it began."""
+        self.tls: Mapping[str, Any] = _NO_TLS
         """ASGI's tls extension, if the connection has TLS."""
         self.extensions = service.extensions.copy()
         self._writers: list[asyncio.Future[bool]] = []
@@ -318,6 +323,20 @@ class HTTPConnection(RequestHandler):
         if self.transport is not None and self.transport.can_write_eof():
             with contextlib.suppress(OSError):  # the peer has reset the connection, which the loop has yet to notice
                 self.transport.write_eof()
+
+    def doing(self) -> tuple[str, str]:
+        """Return the protocol that its peer speaks now, and in a few words what it does."""
+        exchange = cast("InFlight | None", self._current_request)
+        return ("http", "idle") if exchange is None else (exchange.noun, exchange.doing())
+
+    def dismiss(self) -> None:
+        """Close, because an operator wants that."""
+        logger.info("%s: closed by an operator", self.label)
+        exchange = cast("InFlight | None", self._current_request)
+        if exchange is None:
+            self.force_close()
+        else:
+            exchange.dismiss()
 
     def retire(self) -> None:
         """Close, because the server drains: now if there is nothing in flight, otherwise after it."""

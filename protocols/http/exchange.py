@@ -293,6 +293,15 @@ class Exchange(AppRun):
         if b"\r\ncontent-type: text/event-stream" in self._fields or (self._waits and not self.status):
             self.warn()
 
+    def doing(self) -> str:
+        """Say in a few words what is on the connection. A query may have secrets, and is left out."""
+        scope: Any = self.scope
+        return f"{scope['method']} {scope['path']}"
+
+    def dismiss(self) -> None:
+        """End it, because an operator wants that. No peer can take a truncated answer for a complete one."""
+        self.connection.abort()
+
     def warn(self) -> None:
         """Tell the application that the server will not wait much longer. The peer is there, and may get an answer."""
         if self._complete or self._told or self.gone:

@@ -1,5 +1,6 @@
 """Makes the ``http`` scope of a request, and the ``websocket`` scope of an opening handshake."""
 
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -47,7 +48,7 @@ def http_scope(
     }
 
 
-def websocket_scope(handshake: HTTPScope, tls: dict[str, Any]) -> WebSocketScope:
+def websocket_scope(handshake: HTTPScope, tls: Mapping[str, Any]) -> WebSocketScope:
     """The scope of the WebSocket that ``handshake`` asks for. ``tls`` has ASGI's extension of that name."""
     return {
         "type": "websocket",

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from protocols.asgi import Application
@@ -9,10 +10,12 @@ from protocols.http.connection import HTTPConnection
 from protocols.http.exchange import Exchange
 from protocols.http.head import plain
 from protocols.http.library import Manager, RawRequestMessage, StreamReader
+from protocols.http.resources import clients
 from protocols.http.service import HTTPService
 from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
 from protocols.net.listener import Listener
+from protocols.resources import Resource
 from protocols.server import Server, ServerStatus
 
 __all__ = ["HTTPServer", "HTTPSettings"]
@@ -57,6 +60,9 @@ class HTTPServer(Server):
 
     def active(self) -> dict[str, int]:
         return dict(Counter(each.noun for each in self._service.running))
+
+    def clients(self) -> Iterable[Resource]:
+        return clients(self._service.connections)
 
     async def start(self) -> None:
         manager = Manager(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves

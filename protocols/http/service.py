@@ -5,7 +5,7 @@ import contextlib
 import logging
 from typing import Any, ClassVar, Protocol
 
-from protocols.asgi import Application
+from protocols.asgi import Application, HostPort
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
 from protocols.net.traffic import Traffic
@@ -26,6 +26,8 @@ class InFlight(Protocol):
 
     noun: ClassVar[str]
 
+    def doing(self) -> str: ...
+    def dismiss(self) -> None: ...
     @property
     def task(self) -> "asyncio.Task[Any] | None": ...
     def cancel(self) -> None: ...
@@ -38,6 +40,12 @@ class InFlight(Protocol):
 class OpenConnection(Protocol):
     """A connection that has not been lost."""
 
+    since: float
+    client: HostPort | None
+    scheme: str
+
+    def doing(self) -> tuple[str, str]: ...
+    def dismiss(self) -> None: ...
     def retire(self) -> None: ...
     def finish(self) -> None: ...
     def abort(self) -> None: ...

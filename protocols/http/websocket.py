@@ -140,6 +140,18 @@ class WebSocket(Exchange):
         elif not self._lost.done():
             self.connection.abort()
 
+    def doing(self) -> str:
+        scope: Any = self.scope
+        return f"{'' if self._accepted else 'asks for '}{scope['path']}"
+
+    def dismiss(self) -> None:
+        """Close with 1008, because an operator wants that."""
+        if self._accepted and not self._complete and self.reachable():
+            self._close(1008, "closed by an operator")
+            self._leave_told()
+        else:
+            self.connection.abort()
+
     def goodbye(self) -> None:
         """Close with 1001, because the server drains. During the handshake, that follows at its end."""
         if self._accepted and not self._complete and self.reachable():

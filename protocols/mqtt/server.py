@@ -11,7 +11,7 @@ from protocols.checkpoint import checkpoint
 from protocols.errors import BindError
 from protocols.events import checked
 from protocols.mqtt.access.access import Access
-from protocols.mqtt.broker import record
+from protocols.mqtt.broker import record, resources
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
 from protocols.mqtt.broker.journal import Persistence
@@ -22,9 +22,11 @@ from protocols.mqtt.connection.client_connection import ClientConnection
 from protocols.mqtt.connection.client_socket import ClientSocket
 from protocols.mqtt.connection.delivered import delivered
 from protocols.mqtt.connection.preconnect import Opening, Preconnect
+from protocols.mqtt.connection.resources import clients
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import Listener
+from protocols.resources import Resource
 from protocols.server import Record, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 
@@ -191,6 +193,20 @@ class MQTTServer(Server):
         away is kept. Raises LocalProtocolError."""
         await delivered(self.broker.send(checked(CHECKS, {**event, "type": "mqtt.send"})), self._journal)
         await checkpoint()
+
+    # What an operator sees.
+
+    def clients(self) -> Iterable[Resource]:
+        return clients(self._clients, self._preconnects)
+
+    def sessions(self) -> Iterable[Resource]:
+        return resources.sessions(self.broker)
+
+    def retained(self, topic_filter: str) -> Iterable[Resource | None]:
+        return resources.retained(self.broker, topic_filter)
+
+    async def kept(self) -> None:
+        await delivered(None, self._journal)
 
     async def _disconnect_all(self) -> None:
         """Every socket is closed or closing; give up on those whose peers do not read."""

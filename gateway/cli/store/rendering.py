@@ -4,20 +4,15 @@ Control characters that strangers wrote into a message are shown as escapes: the
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from gateway.cli.cells import age, at, cell
 from gateway.config.diagnostics import count
 from gateway.console.kept.content import details_data, last_line
 from gateway.console.kept.history import History
 from gateway.logs.escaping import visible
 from gateway.runtime.banner import columns
 from gateway.store import Message, MessageState, Outgoing, OutgoingState, OutgoingSummary, Summary
-
-_WIDTH = 60
-"""Characters of a cell."""
-_AGES = ((86400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-
 
 Columns = Mapping[str, Callable[[Any, float], str]]
 """Heading -> function that gives the cell of an entry, at the present time."""
@@ -46,7 +41,7 @@ async def table(pages: AsyncIterable[Sequence[Any]], shown: Columns, noun: str, 
     total = 0
     async for page in pages:
         head = [] if total else [list(shown)]
-        rows = [[_cell(show(entry, now)) for show in shown.values()] for entry in page]
+        rows = [[cell(show(entry, now)) for show in shown.values()] for entry in page]
         for line in columns([*head, *rows]):
             yield line
         total += len(page)
@@ -60,17 +55,6 @@ def _next(entry: Summary | OutgoingSummary, now: float) -> str:
     if isinstance(entry, OutgoingSummary) and entry.behind:
         return f"after {entry.behind}"
     return "now" if entry.due <= now else f"in {age(entry.due - now)}"
-
-
-def _cell(text: str) -> str:
-    line = " ".join(visible(text).split())
-    return line if len(line) <= _WIDTH else f"{line[: _WIDTH - 1]}…"
-
-
-def age(seconds: float) -> str:
-    """``3h``, ``12d``: in the largest unit that fits."""
-    size, unit = next((each for each in _AGES if seconds >= each[0]), _AGES[-1])
-    return f"{max(0, int(seconds // size))}{unit}"
 
 
 def details(item: Message | Outgoing, now: float) -> list[str]:
@@ -117,7 +101,7 @@ def _place(found: History, command: str, now: float) -> str:
         last = _fact(found.steps[-1].what) if found.steps else "forgotten"
         return f"not in the store; last step: {last}"
     if found.message.state is MessageState.DEAD:
-        error = _cell(last_line(found.message.error))
+        error = cell(last_line(found.message.error))
         shown = f"{command} dead show {found.id} · {command} dead retry {found.id}"
         return f"among the dead letters after {count(found.message.attempts, 'attempt')}: {error}\n  {shown}"
     return f"in the store, {found.message.state}, {_so_far(found.message, now)}"
@@ -127,17 +111,12 @@ def _unsent(item: OutgoingSummary, command: str, now: float) -> str:
     name = _fact(item.id)
     if item.state in (OutgoingState.DEAD, OutgoingState.DAMAGED):
         tried = count(item.attempts, "attempt")
-        line = f"not sent: {name}, {item.state} after {tried}: {_cell(last_line(item.error))}"
+        line = f"not sent: {name}, {item.state} after {tried}: {cell(last_line(item.error))}"
         return f"{line}\n  {command} dead show {name} · {command} dead retry {name}"
     return f"to be sent: {name}, {item.state}, {_so_far(item, now)}\n  {command} outgoing show {name}"
 
 
 def _so_far(entry: Summary | OutgoingSummary, now: float) -> str:
     due = f", next try not before {at(entry.due)}" if entry.due > now else ""
-    error = f": {_cell(last_line(entry.error))}" if entry.error else ""
+    error = f": {cell(last_line(entry.error))}" if entry.error else ""
     return f"{count(entry.attempts, 'attempt')} so far{due}{error}"
-
-
-def at(moment: float) -> str:
-    """Unix time, as local time."""
-    return datetime.fromtimestamp(moment, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")

@@ -16,6 +16,7 @@ from gateway.console.http.stream import send_stream
 from gateway.console.operation import Operation
 from gateway.console.parameters import Parameter, read_all
 from gateway.console.table import operations
+from gateway.control.caller import caller
 from gateway.control.server import BadRequest
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
@@ -102,8 +103,10 @@ class Interface:
 
     def _audit(self, request: Request, wanted: Operation, arguments: Mapping[str, Any]) -> None:
         client = request.scope["client"]
+        who = client[0] if client else "a Unix socket"
+        caller.set(who)
         given = " ".join(f"{name}={value!r}" for name, value in arguments.items())
-        audit.info("%s by %s: %s", wanted.name, client[0] if client else "a Unix socket", given or "no parameters")
+        audit.info("%s by %s: %s", wanted.name, who, given or "no parameters")
 
 
 @lru_cache(maxsize=2)

@@ -19,6 +19,7 @@ from protocols.net.addresses import is_near
 from protocols.net.endpoints import host_port
 from protocols.net.traffic import Traffic
 from protocols.net.wrong_protocol import describe_wrong_protocol
+from protocols.resources import moment
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,8 @@ class Connection(SMTP):
         self.near = False
         """Whether the peer is on this machine."""
         self.settings = settings
+        self.since = moment()
+        """When it began."""
         self._label = label
         self._traffic = traffic
         self._joined = False

@@ -10,6 +10,7 @@ import logging
 import socket
 import ssl
 import time
+from collections.abc import Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
@@ -20,6 +21,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.mail.authentication.authenticator import Authenticator
 from protocols.mail.run import deliver_to_each, warn_of_rejections
 from protocols.mail.scope import email_scope
+from protocols.mail.smtp.resources import clients
 from protocols.mail.smtp.senders import Senders
 from protocols.mail.smtp.session import LMTPSession, SessionOwner, SMTPSession
 from protocols.mail.smtp.settings import SMTPSettings
@@ -31,6 +33,7 @@ from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
 from protocols.net.traffic import Traffic
+from protocols.resources import Resource
 from protocols.server import Server, ServerStatus
 
 __all__ = ["SMTPServer", "SMTPSettings"]
@@ -110,6 +113,9 @@ class SMTPServer(Server, SessionOwner):
         """The number of messages that are being handled or received."""
         number = len(self.tasks) + sum(session.receiving() for session in self._sessions)
         return {self.settings.protocol: number} if number else {}
+
+    def clients(self) -> Iterable[Resource]:
+        return clients(self._sessions)
 
     async def start(self) -> None:
         # aiosmtpd logs every line that it reads, which may be mail, or a password typed in the wrong place.

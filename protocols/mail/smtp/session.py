@@ -81,6 +81,8 @@ class SMTPSession(Connection):
         self._transaction: Transaction | None = None
         self._messages = 0
         self._failed_logins = 0
+        self._ends = False
+        """Whether it is closed after the answer to its message."""
 
     def with_protocol(self) -> str:
         """Return the protocol's name for a trace header (RFC 3848)."""
@@ -109,6 +111,32 @@ class SMTPSession(Connection):
     def dismiss(self) -> None:
         """Send 421 now, whatever is under way."""
         self.goodbye("421 4.3.2 Shutting down, please try again later")
+
+    # What an operator sees, and does.
+
+    @property
+    def messages(self) -> int:
+        """The messages of this connection so far."""
+        return self._messages
+
+    def greeted_as(self) -> str | None:
+        """Return the name that it gave in HELO or EHLO; None before that."""
+        return (self.helo() or None) if self.session is not None else None
+
+    def doing(self) -> str:
+        """Say in a few words what it does."""
+        if self._transaction is None:
+            return "idle"
+        return "its message is handled" if self._transaction.whole else "sends a message"
+
+    def end_soon(self) -> None:
+        """Send 421, because an operator wants that: now, or after the answer to a message that is complete, whose
+        sender would send it again without one."""
+        if self._transaction is not None and self._transaction.whole:
+            self._ends = True
+        else:
+            logger.info("%s: closed by an operator", self)
+            self.goodbye("421 4.3.2 Closing the connection, please try again later")
 
     def goodbye(self, answer: str) -> None:
         super().goodbye(answer)
@@ -356,6 +384,8 @@ class SMTPSession(Connection):
         await self.write(answer)  # not push: a rejection is no error of the sender, which may have many messages
         if self._owner.draining:
             self.drain()
+        elif self._ends:
+            self.end_soon()
 
     def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
         """Return the answer to a message that no handler gets."""

@@ -52,7 +52,7 @@ class Broker:
         self._subscriptions: Subscriptions[Session | Share] = Subscriptions()
         self._shares: dict[str, Share] = {}
         self._timers = Timers()
-        self.retained = RetainedMessages(settings.max_retained, journal, self._timers)
+        self.retained = RetainedMessages(settings.max_retained, journal, self._timers, clock)
         self.queued = ByteBudget(settings.max_queued_all)
         """What waits for clients, of all sessions together."""
         self.backlog = Backlog(wake)
@@ -197,6 +197,29 @@ class Broker:
         message = self.message(kept.topic, kept.payload, kept.qos, retain=kept.retain, properties=kept.properties)
         self.publish(message, session)
 
+    # What an operator does.
+
+    def disconnect(self, session: Session, *, with_will: bool = True) -> None:
+        """End the client's connection, if there is one. MQTT-3.1.2-8: its will is published, because it has not said
+        DISCONNECT itself."""
+        if session.outgoing is not None:
+            self._keep_will(session, with_will=with_will)
+            session.outgoing.end(reasons.ADMINISTRATIVE)
+
+    def delete(self, session: Session, *, with_will: bool = True) -> None:
+        """End a session with all that waits for its client, and its connection, if there is one. Its will is published
+        now if that has not been done yet: the session ends (3.1.3.2.2)."""
+        self._keep_will(session, with_will=with_will)
+        session.expiry = 0.0
+        if session.outgoing is not None:
+            session.outgoing.end(reasons.ADMINISTRATIVE)
+        elif self.sessions.get(session.client_id) is session:
+            self._end(session)
+
+    def _keep_will(self, session: Session, *, with_will: bool) -> None:
+        if not with_will:
+            session.will = None
+
     # Time.
 
     def tick(self) -> None:
@@ -319,7 +342,7 @@ class Broker:
             self._restore_session(client_id, value)
             yield
         for topic, value in by_kind["retained"].items():
-            self.retained.restore(topic, record.read_message(value))
+            self.retained.restore(topic, record.read_retained(value))
             yield
         yield from self._restore_outbound(by_kind["message"], by_kind["out"])
         for key, value in by_kind["in"].items():

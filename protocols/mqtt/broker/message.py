@@ -30,7 +30,10 @@ Parts = tuple[bytes, bytes]
 class ApplicationMessage:
     """Encoded once for all who get it in the same form. ``expires``: Unix time, None for never."""
 
-    __slots__ = ("_encoded", "expires", "holders", "number", "payload", "properties", "qos", "retain", "size", "topic")
+    __slots__ = (
+        *("_encoded", "expires", "holders", "number", "payload", "properties", "qos", "retain", "retained_at", "size"),
+        "topic",
+    )
 
     def __init__(
         self,
@@ -55,6 +58,8 @@ class ApplicationMessage:
         """Its key in the journal; 0 if it is not kept."""
         self.holders = 0
         """Kept deliveries of it."""
+        self.retained_at = 0.0
+        """The Unix time at which it was retained; 0 if it was not, or by a version that did not keep the time."""
         self._encoded: dict[Any, Any] = {}
 
     def expired(self, now: float) -> bool:

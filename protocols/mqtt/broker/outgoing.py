@@ -28,7 +28,7 @@ class Outgoing:
 
     __slots__ = (
         *("_counters", "_shell", "acks", "aliases", "congested", "data", "dropped", "ending", "events", "max_packet"),
-        *("size", "version"),
+        *("published", "size", "version"),
     )
 
     def __init__(self, version: int, properties: Mapping[str, Any], counters: Counters, shell: Shell) -> None:
@@ -42,7 +42,9 @@ class Outgoing:
         self.congested = False
         """Whether the client does not read. The shell sets it."""
         self.dropped = 0
-        """QoS 0 messages that were dropped because of that, since this was last set to 0."""
+        """QoS 0 messages that were dropped because of that."""
+        self.published = 0
+        """Messages that were sent to the client."""
         self.data: list[bytes] = []
         self.size = 0
         """Bytes in :attr:`data`."""
@@ -69,7 +71,12 @@ class Outgoing:
             self.dropped += 1
             self._counters.messages_dropped += 1
             return False
-        self.write(data)
+        self.published += 1
+        waiting = self.data  # as in write, without a call for each message
+        waiting.append(data)
+        self.size = size = self.size + len(data)
+        if size > COALESCE or (len(waiting) == 1 and not self.acks):
+            self._shell.notified()
         return True
 
     def tell(self, event: Any) -> None:

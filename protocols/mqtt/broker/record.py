@@ -46,6 +46,7 @@ def retained_key(topic: str) -> str:
 
 
 LOGIN = "login "
+_RETAINED_AT = "retained_at"
 
 
 def login_key(username: str) -> str:
@@ -62,6 +63,18 @@ def read_message(data: bytes) -> ApplicationMessage:
     if pairs := properties.get("user_property"):
         properties["user_property"] = [tuple(pair) for pair in pairs]
     return ApplicationMessage(topic, payload, qos, retain=retain, properties=properties, expires=expires)
+
+
+def retained(message: ApplicationMessage) -> bytes:
+    """A retained message with its time, which is among the properties: 0.1.0 ignores what it does not know there."""
+    properties = {**message.properties, _RETAINED_AT: message.retained_at}
+    return _pack((message.topic, message.payload, message.qos, message.retain, properties, message.expires))
+
+
+def read_retained(data: bytes) -> ApplicationMessage:
+    found = read_message(data)
+    found.retained_at = _unpack(data)[4].get(_RETAINED_AT, 0.0)
+    return found
 
 
 def outbound(client_id: str, out: Outbound) -> bytes:

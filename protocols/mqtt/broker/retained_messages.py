@@ -1,7 +1,7 @@
 """The retained messages of a broker: within their limit, until they expire, and over a restart. Pure."""
 
 import logging
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 
 from protocols.mqtt.broker import record
 from protocols.mqtt.broker.journal import Journal
@@ -15,12 +15,13 @@ logger = logging.getLogger(__name__)
 class RetainedMessages:
     """``limit`` bounds the sum of their sizes. ``journal``: where they are kept, if they are."""
 
-    def __init__(self, limit: int, journal: Journal | None, timers: Timers) -> None:
+    def __init__(self, limit: int, journal: Journal | None, timers: Timers, clock: Callable[[], float]) -> None:
         self.refused = 0
         """Messages that were not retained because there was no room."""
         self._messages: Retained[ApplicationMessage] = Retained(limit)
         self._journal = journal
         self._timers = timers
+        self._clock = clock
 
     def __len__(self) -> int:
         return len(self._messages)
@@ -29,7 +30,7 @@ class RetainedMessages:
         """Yield a record of each message."""
         for message in self._messages:
             if _outlives(message.topic):
-                yield record.retained_key(message.topic), record.message(message)
+                yield record.retained_key(message.topic), record.retained(message)
 
     def match(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
         """Yield those of the topics that a filter matches, as :meth:`Retained.match` does; some may have expired."""
@@ -42,9 +43,10 @@ class RetainedMessages:
         message with the same topic name MUST be removed".
         """
         if not message.payload:
-            self._remove(message.topic)
+            self.remove(message.topic)
         elif self._messages.set(message.topic, message, message.size):
-            self._keep(message.topic, record.message(message))
+            message.retained_at = self._clock()
+            self._keep(message.topic, record.retained(message))
             self._expire(message)
         else:
             self._refuse()
@@ -62,7 +64,8 @@ class RetainedMessages:
             said = "retained messages are full (max_retained): %d not retained"
             logger.warning(said, self.refused, extra={"lost": True})
 
-    def _remove(self, topic: str) -> None:
+    def remove(self, topic: str) -> None:
+        """Forget the message of a topic. Its subscribers are told nothing."""
         self._timers.cancel(_key(topic))
         if self._messages.remove(topic):
             self._keep(topic, None)
@@ -76,7 +79,7 @@ class RetainedMessages:
         if message.expires is None:
             self._timers.cancel(key)
         else:
-            self._timers.at(message.expires, key, lambda: self._remove(message.topic))
+            self._timers.at(message.expires, key, lambda: self.remove(message.topic))
 
 
 def _outlives(topic: str) -> bool:

@@ -97,6 +97,20 @@ class Session:
         self._replays: dict[str, Iterator[tuple[ApplicationMessage, Grant] | None]] = _NOTHING  # by topic filter
         self._last_id = 0
 
+    @property
+    def queued(self) -> int:
+        """Messages that wait until the client takes more, or is back."""
+        return len(self._queue)
+
+    @property
+    def queued_bytes(self) -> int:
+        return self._queued
+
+    @property
+    def replays(self) -> list[str]:
+        """The topic filters whose retained messages the client has not all received yet."""
+        return list(self._replays)
+
     # Deliver.
 
     def deliver(
@@ -200,6 +214,7 @@ class Session:
     def _again(self, packet_id: int, out: Outbound, outgoing: Outgoing) -> bytes:
         if SENDER[out.state][RECONNECT].answer is PUBREL:
             return packets.pubrel(outgoing.version, packet_id)
+        outgoing.published += 1
         head, tail = out.message.encode(
             outgoing.version, out.qos, out.retain, out.identifiers, now=self._clock(), dup=True
         )
@@ -292,6 +307,7 @@ class Session:
         if aliases is not None and alias and not known:
             aliases.named(message.topic, alias)
         data = head + packet_id.to_bytes(2, "big") + tail
+        outgoing.published += 1
         if out.qos == 1 or self.journal is None:
             outgoing.write(data)
         else:  # under this identifier and no other, also after a restart
@@ -392,7 +408,7 @@ class Session:
 
     def _record_of_itself(self) -> bytes:
         ends = None if self.outgoing is not None else self.ends
-        return record.session(self.expiry, ends, self.grants, self.will, self.user, list(self._replays))
+        return record.session(self.expiry, ends, self.grants, self.will, self.user, self.replays)
 
     def note(self, packet_id: int, inbound: Inbound) -> None:
         """Keep what is known of an inbound message at QoS 2."""

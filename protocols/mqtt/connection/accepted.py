@@ -1,7 +1,7 @@
 """One accepted connection to its end, sans I/O: packets in, events for the application and bytes out."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, cast
 
 from protocols.asgi import MQTTReceiveEvent
@@ -51,7 +51,7 @@ class AcceptedConnection:
     __slots__ = (
         *("_aliases", "_authentication", "_broker", "_exactly_once", "_journal", "_longest", "_matches", "_most"),
         *("_over", "_outgoing", "_problems", "_queue", "_rules", "_subscribing"),
-        *("deliveries", "fan_out", "refused", "session", "unacked"),
+        *("deliveries", "fan_out", "published", "refused", "session", "unacked"),
     )
 
     def __init__(
@@ -68,6 +68,8 @@ class AcceptedConnection:
     ) -> None:
         self.session = session
         self.unacked: dict[int, int] = {}
+        self.published = 0
+        """Messages that the client has sent."""
         self.refused = 0
         """Messages that the rules did not let through."""
         self.fan_out: FanOut | None = None
@@ -85,7 +87,7 @@ class AcceptedConnection:
         self._authentication = authentication
         self._subscribing = Subscribing(broker, session, outgoing, rules, asks=asks)
         self._exactly_once = ExactlyOnce(session, outgoing, broker.journal)
-        self._aliases: dict[int, str] = {}  # the client's
+        self._aliases: dict[int, str] | None = None  # the client's
         self._queue: deque[tuple[int, Event]] | None = None  # an empty one is a tenth of an idle client
         self._over = False
 
@@ -96,7 +98,7 @@ class AcceptedConnection:
 
     # Packets.
 
-    def handle(self, packets: Iterable[Packet]) -> Iterator[Event | None]:
+    def handle(self, packets: Sequence[Packet]) -> Iterator[Event | None]:
         """Yield the application's events for ``packets``, in order; other packets are answered at once.
 
         A None between them asks for a pause in which others have their turn: until :attr:`fan_out` is done, if there is
@@ -105,8 +107,10 @@ class AcceptedConnection:
         """
         unacked, inbound, matches, rules = self.unacked, self.session.inbound, self._matches, self._rules
         exactly_once, most, handlers = self._exactly_once, self._most, self._handlers
+        self.published += len(packets)  # less those that are none: to count each would cost more
         for packet in packets:
             if not isinstance(packet, dict):
+                self.published -= 1
                 event = handlers[type(packet)](self, packet)
                 if event is not None:
                     yield from self._in_turn(event)
@@ -130,6 +134,8 @@ class AcceptedConnection:
     def _passes(self, packet: MQTTReceiveEvent) -> bool:
         """Check its properties; return whether the rules allow it."""
         if packet["properties"]:
+            if self._aliases is None:
+                self._aliases = {}
             resolve(packet, self._aliases)
         if self._rules is None or self._rules.may_publish(packet["topic"]):
             return True

@@ -1,6 +1,7 @@
 """One client, from its CONNECT on: what its application answers, and how its connection ends."""
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import Any, cast
 
@@ -164,12 +165,56 @@ class ClientConnection(ClientSocket):
         self._handshake.refuse(handshake.TIMEOUT, reasons.SERVER_UNAVAILABLE)
         self.close(reasons.SERVER_UNAVAILABLE, "the application did not answer")
 
+    # What an operator sees, and does.
+
+    @property
+    def session(self) -> Session | None:
+        """Its session; None until it is accepted."""
+        return self._phase.session if isinstance(self._phase, AcceptedConnection) else None
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a list shows of it, beside its session's."""
+        outgoing, phase = self._outgoing, self._phase
+        return {
+            "messages_received": phase.published if isinstance(phase, AcceptedConnection) else 0,
+            "messages_sent": outgoing.published,
+            "bytes_received": self.bytes_received,
+            "bytes_sent": self.bytes_sent,
+            "dropped": outgoing.dropped,
+            "last_packet": time.time() - (self._loop.time() - self.heard),
+        }
+
+    def doing(self) -> str:
+        """Say in a word or two how it is."""
+        if not isinstance(self._phase, AcceptedConnection):
+            return "connecting"
+        if self._outgoing.congested:
+            return "does not read"
+        if self._throttle is not None:
+            return "publishes too fast"
+        return "its handler is behind" if self._paused else "connected"
+
+    def keepalive(self) -> float:
+        """Return the seconds of its keep-alive; 0 if it has none."""
+        return self._keepalive.limit / 1.5 if self._keepalive is not None else 0.0
+
+    def remove(self, *, with_will: bool) -> None:
+        """End the connection, because an operator wants that."""
+        if isinstance(self._phase, AcceptedConnection):
+            self._server.broker.disconnect(self._phase.session, with_will=with_will)
+        elif not self._closed:
+            self._phase.refuse(handshake.APP_END, reasons.SERVER_UNAVAILABLE)
+            self.close(reasons.SERVER_UNAVAILABLE, "closed by an operator")
+
     # How it ends.
 
     def _end_by_broker(self, reason_code: int) -> None:
         if reason_code == reasons.TAKEN_OVER:
             self._log("closed: another connection has its client identifier [MQTT-3.1.4-2]")
             self.close(reasons.TAKEN_OVER, "session taken over")
+        elif reason_code == reasons.ADMINISTRATIVE:
+            self._log("closed: by an operator")
+            self.close(reasons.ADMINISTRATIVE, "closed by an operator")
         else:  # soon: a delivery is under way, and a will that is published now might overflow the next subscriber
             self._loop.call_soon(self._overflow)
 

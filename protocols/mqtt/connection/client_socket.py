@@ -22,6 +22,7 @@ from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
 from protocols.net.write_buffer import unreceived
+from protocols.resources import moment
 
 READ_AHEAD = 64 * 1024
 """Bytes taken from a client whose application is not ready for them, before its socket is left alone."""
@@ -52,7 +53,8 @@ class ClientSocket(AppRun, asyncio.Protocol):
     # Beside the base's own attributes; a dict of them all would cost an idle client a quarter more.
     __slots__ = (
         *("_closed", "_events", "_held", "_journal", "_keepalive", "_loop", "_lost", "_outgoing", "_parser", "_phase"),
-        *("_rate", "_resting", "_server", "_stopping", "_throttle", "_timer", "_transport", "_turn", "client_id"),
+        *("_rate", "_resting", "_server", "_stopping", "_told_dropped", "_throttle", "_timer", "_transport", "_turn"),
+        *("bytes_received", "bytes_sent", "client_id", "heard", "since"),
     )
 
     _timer: asyncio.TimerHandle
@@ -68,12 +70,19 @@ class ClientSocket(AppRun, asyncio.Protocol):
     ) -> None:
         super().__init__(server.app, scope_of(server, transport, connect))
         self.client_id = connect.client_id
+        self.since = moment()
+        """When it said CONNECT."""
         self._outgoing = Outgoing(connect.version, connect.properties, server.counters, self)
         self._server = server
         self._transport = transport
         self._parser = parser
         self._journal = server.broker.journal
         self._loop = asyncio.get_running_loop()
+        self.heard = self._loop.time()
+        """The time of its last packet."""
+        self.bytes_received = self.bytes_sent = 0
+        """After CONNECT."""
+        self._told_dropped = 0
         self._keepalive: KeepAlive | None = None
         self._rate = Rate(server.settings.max_publish_rate) if server.settings.max_publish_rate else None
         self._throttle: asyncio.TimerHandle | None = None
@@ -120,7 +129,9 @@ class ClientSocket(AppRun, asyncio.Protocol):
     # What arrives.
 
     def data_received(self, data: bytes) -> None:
-        self._server.counters.bytes_received += len(data)
+        size = len(data)
+        self.bytes_received += size
+        self._server.counters.bytes_received += size
         if self._held:
             self._parser.append(data)
             if self._parser.waiting > READ_AHEAD:
@@ -187,8 +198,9 @@ class ClientSocket(AppRun, asyncio.Protocol):
                 if not parsed:
                     return
                 data = b""
+                self.heard = self._loop.time()
                 if self._keepalive is not None:
-                    self._keepalive.heard = self._loop.time()
+                    self._keepalive.heard = self.heard
                 self._server.counters.packets_received += len(parsed)
                 self._turn -= len(parsed)
                 self._hold_back(parsed)
@@ -270,9 +282,9 @@ class ClientSocket(AppRun, asyncio.Protocol):
         self._excuse()  # what it said meanwhile is still in the socket
         if not self._held and not self._stopping:
             self._transport.resume_reading()
-        if dropped := self._outgoing.dropped:
+        if dropped := self._outgoing.dropped - self._told_dropped:
             self._log(f"{dropped} QoS 0 messages to it dropped while it did not read")
-            self._outgoing.dropped = 0
+            self._told_dropped += dropped
         if isinstance(self._phase, AcceptedConnection) and not self._closed:
             self._phase.session.pump()
 
@@ -293,6 +305,7 @@ class ClientSocket(AppRun, asyncio.Protocol):
         outgoing = self._outgoing
         data = outgoing.take()
         if data and not self._transport.is_closing():
+            self.bytes_sent += len(data)
             self._server.counters.bytes_sent += len(data)
             if outgoing.congested and self._keepalive is not None:
                 self._keepalive.wrote(len(data))

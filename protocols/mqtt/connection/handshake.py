@@ -4,7 +4,7 @@ granted. Pure.
 The steps are those of :data:`protocols.mqtt.handshake.SERVER`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from protocols.errors import Disconnected
@@ -70,7 +70,7 @@ class Handshake:
         will = self.connect.will
         return will is None or self.rules is None or self.rules.may_publish(will["topic"])
 
-    def handle(self, packets: Iterable[Packet]) -> Iterator[Any]:
+    def handle(self, packets: Sequence[Packet]) -> Iterator[Any]:
         """Return the application's events for what a client may send before it is accepted: AUTH and DISCONNECT.
 
         Raises RemoteProtocolError at anything else, Goodbye at DISCONNECT.

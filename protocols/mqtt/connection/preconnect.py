@@ -4,6 +4,7 @@ import asyncio
 import uuid
 from typing import Any, Protocol, cast
 
+from protocols.asgi import HostPort
 from protocols.errors import RemoteProtocolError
 from protocols.mqtt.connection.client_connection import ClientConnection
 from protocols.mqtt.connection.client_socket import ConnectionContext
@@ -11,7 +12,9 @@ from protocols.mqtt.connection.context import log
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
+from protocols.net.endpoints import host_port
 from protocols.net.wrong_protocol import describe_wrong_protocol
+from protocols.resources import moment
 
 _CONNECT = 0x10
 """The first byte of every conversation (3.1.1)."""
@@ -43,6 +46,8 @@ class Preconnect(asyncio.Protocol):
         self._server = server
         self._transport = transport
         self._parser = Parser(server.settings.max_packet)
+        self.since = moment()
+        """When it connected."""
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(server.settings.connect_timeout, self._overdue)
         server.arrived(self)
@@ -62,8 +67,13 @@ class Preconnect(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._leave()
 
+    @property
+    def client(self) -> HostPort | None:
+        """The address of its peer; None if that is a Unix socket."""
+        return host_port(self._transport.get_extra_info("peername"))
+
     def close(self) -> None:
-        """The server stops."""
+        """The server stops, or an operator ends it."""
         self._transport.abort()
 
     def _first(self, packet: Connect) -> None:

@@ -15,6 +15,8 @@ from protocols.mqtt.wire.packets import Options, Subscribe, Unsubscribe
 
 UNANSWERED = 64
 """SUBSCRIBE packets of one client that wait for the application."""
+_NOTHING: dict[int, Subscribe] = {}
+"""What most clients have: a dictionary of its own would be a hundredth of an idle one. Never written to."""
 
 
 class Subscribing:
@@ -30,7 +32,7 @@ class Subscribing:
         self._outgoing = outgoing
         self._rules = rules
         self._asks = asks
-        self._asked: dict[int, Subscribe] = {}
+        self._asked: dict[int, Subscribe] = _NOTHING
 
     @property
     def busy(self) -> bool:
@@ -59,6 +61,8 @@ class Subscribing:
             raise broken("SUBSCRIBE with a packet identifier in use [MQTT-2.2.1-3]")
         if len(self._asked) >= UNANSWERED:
             raise broken("too many SUBSCRIBE packets that the application has not answered", reasons.QUOTA_EXCEEDED)
+        if self._asked is _NOTHING:
+            self._asked = {}
         self._asked[packet.id] = packet
 
     def granted(self, event: Mapping[str, Any]) -> None:

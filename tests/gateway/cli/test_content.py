@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.cli.cells import age
 from gateway.cli.store import rendering
 from gateway.console.kept.content import Content, file_of
 from gateway.store import Message, codec
@@ -76,4 +77,4 @@ def test_events_that_lack_what_they_are_for_are_damaged() -> None:
     ("seconds", "words"), [(-5, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (7200, "2h"), (86400 * 400, "400d")]
 )
 def test_ages(seconds: float, words: str) -> None:
-    assert rendering.age(seconds) == words
+    assert age(seconds) == words

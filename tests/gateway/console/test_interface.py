@@ -15,11 +15,20 @@ from gateway.console.table import operations
 
 DOCUMENT: Any = json.loads(json.dumps(openapi()))
 EXAMPLES: dict[str, dict[str, Any]] = {
+    "clients.disconnect": {"ids": ["nobody"], "rate": 5},
+    "clients.list": {"server": "web", "by": "dropped"},
+    "clients.show": {"ids": ["nobody"]},
     "openapi": {},
     "reload": {"check": True, "status": 400},
     "reload_code": {"within": 1, "status": 400},
+    "retained.delete": {"status": 400},
+    "retained.list": {"filter": "sensors/#"},
+    "retained.show": {"topics": ["sensors/7"]},
     "ring": {},
     "servers": {},
+    "sessions.delete": {"client_ids": ["nobody"], "dry_run": True},
+    "sessions.list": {"connected": "true"},
+    "sessions.show": {"client_ids": ["nobody"]},
     "status": {},
     "tail": {"last": 5},
     "arrival": {"number": 1, "status": 404},

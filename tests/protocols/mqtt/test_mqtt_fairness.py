@@ -329,7 +329,7 @@ async def test_what_a_broker_sends_is_looked_at_in_slices(
 class Deaf:
     """A connection that takes everything."""
 
-    version, max_packet, aliases, congested = 4, 0, None, False
+    version, max_packet, aliases, congested, published = 4, 0, None, False, 0
 
     def __init__(self) -> None:
         self.got: list[bytes] = []
