@@ -26,7 +26,7 @@ PAUSES = counter(
 PAUSED = gauge("gateway_accept_paused", "1 while a listener accepts nothing for that reason.", "server", joined="max")
 HANDSHAKES = counter(
     "gateway_tls_handshakes_total",
-    "TLS handshakes by their end: completed, failed, not_tls, timeout, left. STARTTLS is not among them.",
+    "TLS handshakes by their end: completed, failed, not_tls, timeout, left.",
     "server",
     "result",
 )
@@ -50,6 +50,9 @@ def _of(server: Server) -> Iterator[Sample]:
     name = server.name
     if server.listener is not None:
         yield from _connections(name, server.listener)
+    if server.listener is not None and server.certificate() is not None:
+        for result, number in server.listener.counters.handshakes.items():
+            yield HANDSHAKES.sample(number, name, result)
     if server.traffic is not None:
         yield RECEIVED.sample(server.traffic.bytes_received, name)
         yield SENT.sample(server.traffic.bytes_sent, name)
@@ -65,9 +68,6 @@ def _connections(name: str, listener: Listener) -> Iterator[Sample]:
     yield PAUSED.sample(float(listener.paused), name)
     for reason, number in counted.refused.items():
         yield REFUSED.sample(number, name, reason)
-    if listener.certificate is not None:
-        for result, number in counted.handshakes.items():
-            yield HANDSHAKES.sample(number, name, result)
 
 
 READER = Reader("connections", (OPEN, ACCEPTED, REFUSED, PAUSES, PAUSED, HANDSHAKES, RECEIVED, SENT, LOGINS), read)

@@ -16,6 +16,7 @@ from protocols.errors import RemoteProtocolError
 from protocols.mail.smtp.replies import enhance
 from protocols.mail.smtp.settings import SMTPSettings
 from protocols.net.addresses import is_near
+from protocols.net.connection_counters import ConnectionCounters, handshake_end
 from protocols.net.endpoints import host_port
 from protocols.net.traffic import Traffic
 from protocols.net.wrong_protocol import describe_wrong_protocol
@@ -84,9 +85,16 @@ class Connection(SMTP):
     line_length_limit = 64 * 1024  # of the stream's buffer; a message's lines are max_line's
 
     def __init__(
-        self, label: str, hostname: str, settings: SMTPSettings, starttls: ssl.SSLContext | None, traffic: Traffic
+        self,
+        label: str,
+        hostname: str,
+        settings: SMTPSettings,
+        starttls: ssl.SSLContext | None,
+        *,
+        traffic: Traffic,
+        counters: ConnectionCounters,
     ) -> None:
-        """``label`` is the server's name, for log lines; ``traffic`` counts the bytes."""
+        """``label`` is the server's name, for log lines; ``traffic`` counts the bytes, ``counters`` the handshakes."""
         # aiosmtpd has one dictionary for all connections, and each new connection clears it
         self.command_size_limits = collections.defaultdict(lambda: self.command_size_limit)
         super().__init__(
@@ -110,6 +118,7 @@ class Connection(SMTP):
         """When it began."""
         self._label = label
         self._traffic = traffic
+        self._counters = counters
         self._joined = False
         self._heard = False
         self._eof = False
@@ -161,6 +170,8 @@ class Connection(SMTP):
             self.local = host_port(transport.get_extra_info("sockname"))
             self.near = self.client is None or is_near(self.client[0])
             self.joined()
+        elif not self._encrypted:
+            self._counters.handshakes["completed"] += 1
         self._encrypted = transport.get_extra_info("ssl_object") is not None
         super().connection_made(transport)
         if not self._joined and self._handler_coroutine is not None:
@@ -365,7 +376,9 @@ class Connection(SMTP):
         if isinstance(error, asyncio.IncompleteReadError):
             return ""
         if isinstance(error, TLSSetupException):
-            logger.info("%s: STARTTLS failed: %s", self, error.__cause__)
+            cause = error.__cause__
+            self._counters.handshakes[handshake_end(cause) if isinstance(cause, OSError) else "failed"] += 1
+            logger.info("%s: STARTTLS failed: %s", self, cause)
             return ""
         logger.error("%s: session failed", self, exc_info=error)
         self.goodbye("421 4.3.0 Temporary failure, please try again later")  # what comes may be half a message

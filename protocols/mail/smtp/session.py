@@ -22,6 +22,7 @@ from protocols.mail.smtp.transaction import Transaction, begin, chunk_of, recipi
 from protocols.mail.verdict import Verdicts, deferred
 from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget, Reservation
+from protocols.net.listener import Listener
 from protocols.net.traffic import Traffic
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class SessionOwner(ABC):
     hostname: str
     buffered: ByteBudget
     traffic: Traffic
+    listener: Listener
     draining: bool
     logins: Logins
     senders: Senders
@@ -74,7 +76,10 @@ class SMTPSession(Connection):
     """One connection that speaks SMTP."""
 
     def __init__(self, owner: SessionOwner) -> None:
-        super().__init__(owner.name, owner.hostname, owner.settings, owner.starttls(), owner.traffic)
+        counters = owner.listener.counters
+        super().__init__(
+            owner.name, owner.hostname, owner.settings, owner.starttls(), traffic=owner.traffic, counters=counters
+        )
         self.user: str | None = None
         """The user who has logged in."""
         self._owner = owner

@@ -17,7 +17,15 @@ from servers.prometheus import lint
 from servers.site import until
 
 from gateway.metrics.reader import SUCCESS
+from gateway.metrics.readers.protocols import FIGURES
 from gateway.metrics.table import FAMILIES, READERS
+from protocols.mail.imap.reader import IMAPReader
+from protocols.mail.imap.settings import IMAPSettings
+from protocols.mail.smtp.server import SMTPServer
+from protocols.mail.smtp.settings import SMTPSettings
+from protocols.mqtt import MQTTServer, MQTTSettings
+from protocols.secret import Secret
+from protocols.server import Server
 
 EMPTY = {
     *("gateway_store_oldest_message_timestamp_seconds", "gateway_outgoing_messages"),
@@ -137,3 +145,14 @@ def test_a_reload_that_is_refused_and_one_that_succeeds(site: WholeSite) -> None
 
 def counted(site: WholeSite, server: str) -> float | None:
     return site.value("gateway_connections_accepted_total", server=server)
+
+
+def test_what_a_server_measures_has_its_family() -> None:
+    """A figure without a family would be left out in silence, and a family without a figure never be there."""
+    servers: list[Server] = [
+        MQTTServer(None, MQTTSettings(bind="127.0.0.1:0")),
+        SMTPServer(None, SMTPSettings(bind="127.0.0.1:0")),
+        IMAPReader(None, IMAPSettings(host="imap.example.org", username="a", password=Secret("b"))),
+    ]
+    figures = {f"gateway_{name}" for server in servers for name in server.figures()}
+    assert figures == {family.name for family in FIGURES}

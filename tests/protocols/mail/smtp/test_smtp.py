@@ -788,6 +788,7 @@ async def test_starttls(certificate: TLS) -> None:
     async with serving(app, tls=certificate) as server:
         assert server.status.detail == "STARTTLS"
         await asyncio.to_thread(send, *server.address.split(":"))
+        assert server.listener.counters.handshakes["completed"] == 1
     assert b" with ESMTPS id " in app.bodies[0]
     assert app.content() == b"A: 1\r\n"
 
@@ -808,9 +809,18 @@ async def test_a_failed_handshake_is_no_crash(certificate: TLS, caplog: pytest.L
                 assert (await peer.ask(HELLO + b"STARTTLS\r\n")).startswith("220 ")
                 peer.writer.write(b"this is no handshake\r\n")
                 assert await peer.over()
+        await until(lambda: server.listener.counters.handshakes["not_tls"] == 2)
         async with peer_of(server) as peer:
             assert (await peer.message(b"A: 1" + DOT)).startswith("250 ")
     assert crashes(caplog) == []
+
+
+async def test_a_peer_that_leaves_within_the_handshake(certificate: TLS) -> None:
+    async with serving(Inbox(), tls=certificate) as server:
+        async with peer_of(server) as peer:
+            assert (await peer.ask(HELLO + b"STARTTLS\r\n")).startswith("220 ")
+        await until(lambda: server.listener.counters.handshakes["left"] == 1)
+        assert server.listener.counters.handshakes["completed"] == 0
 
 
 async def test_implicit_tls(certificate: TLS) -> None:
