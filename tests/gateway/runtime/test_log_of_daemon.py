@@ -1,19 +1,23 @@
 """The log of a daemon: a file that logrotate rotates under load, and a pipe that nobody reads."""
 
 import gzip
+import json
 import os
 import re
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from servers.gateway_process import GatewayProcess
 from servers.operated import Run, Start
+from servers.ports import free_port
 from servers.programs import program
-from servers.site import ROOT, until
+from servers.site import ROOT, unstamped, until
 
 HANDLERS = """
 import logging
@@ -159,3 +163,90 @@ def test_a_start_that_fails_is_said_on_standard_error_too(start: Start) -> None:
     assert run.process.wait(20) == 3
     assert "cannot start: servers.web" in run.err
     assert "cannot start: servers.web" in (run.folder / "gateway.log").read_text()
+
+
+RELOADED = """
+import logging, os
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        raise NotImplementedError
+    logging.getLogger("shop").debug("whispered %s", scope["path"])
+    logging.getLogger("shop").info("said %s", scope["path"])
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": str(os.getpid()).encode()})
+"""
+
+
+class Reloaded:
+    """A gateway whose file is changed while it runs."""
+
+    def __init__(self, folder: Path, log: str) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.process = GatewayProcess(folder, "reloaded_handlers", RELOADED, self._config(log))
+        self.process.start()
+        until(lambda: "try: " in self.process.output(), self.process.output)
+
+    def _config(self, log: str) -> str:
+        servers = f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}', access_log: combined}}}}\n"
+        return f"{servers}application: reloaded_handlers.app\nlog: {log}\n"
+
+    def reload(self, log: str, *options: str) -> "subprocess.CompletedProcess[str]":
+        (self.folder / "gateway.yaml").write_text(self._config(log))
+        command = [sys.executable, "-m", "gateway", "reload", *options]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def get(self, path: str) -> int:
+        """Return the number of the process that answers."""
+        return int(httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=20).text)
+
+    def lines(self, name: str, end: str) -> list[str]:
+        file = self.folder / name
+        until(lambda: file.exists() and end in file.read_text(), lambda: f"{end} in {name}: {self.process.output()}")
+        return [line for line in unstamped(file.read_text()).splitlines() if "said" in line or "whispered" in line]
+
+
+@pytest.fixture
+def reloaded(tmp_path: Path) -> Iterator[Reloaded]:
+    gateway = Reloaded(tmp_path / "reloaded", "{file: one.log}")
+    yield gateway
+    gateway.process.stop(signal.SIGTERM)
+
+
+def test_a_reload_changes_the_log_at_once(reloaded: Reloaded) -> None:
+    reloaded.get("/1")
+    assert reloaded.lines("one.log", "said /1") == ["INFO    said /1"]
+    done = reloaded.reload("{file: one.log, levels: {shop: debug}}")
+    assert done.returncode == 0, done.stderr
+    reloaded.get("/2")
+    assert reloaded.lines("one.log", "said /2")[1:] == ["DEBUG   whispered /2", "INFO    said /2"]
+    done = reloaded.reload("{file: two.log, format: json, access_file: access.log}")
+    assert done.returncode == 0, done.stderr
+    reloaded.get("/3")
+    [line] = reloaded.lines("two.log", "said /3")
+    assert json.loads(line)["message"] == "said /3"
+    until(lambda: '"GET /3 HTTP/1.1" 200' in (reloaded.folder / "access.log").read_text(), "the access line is there")
+    assert reloaded.reload("{}").returncode == 0
+    reloaded.get("/4")
+    until(lambda: "INFO    said /4" in reloaded.process.output(), reloaded.process.output)
+    assert "said" not in reloaded.process.output().partition("said /4")[0]
+
+
+def test_a_file_that_cannot_be_written_changes_nothing(reloaded: Reloaded) -> None:
+    done = reloaded.reload("{file: no/folder/log}")
+    assert done.returncode != 0
+    assert "log.file: no file can be made in" in done.stdout + done.stderr
+    reloaded.get("/5")
+    reloaded.lines("one.log", "said /5")
+
+
+def test_an_old_process_and_its_successor_have_one_file(reloaded: Reloaded) -> None:
+    first = reloaded.get("/6")
+    done = reloaded.reload("{file: one.log}", "--code")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert reloaded.get("/7") != first
+    assert reloaded.lines("one.log", "said /7") == ["INFO    said /6", "INFO    said /7"]
