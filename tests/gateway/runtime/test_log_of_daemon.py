@@ -18,6 +18,7 @@ from servers.operated import Run, Start
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import ROOT, unstamped, until
+from servers.small_disk import small_disk
 
 HANDLERS = """
 import logging
@@ -104,6 +105,21 @@ def test_the_gateway_rotates(start: Start) -> None:
     assert run.ended_by(signal.SIGTERM) == 0
     assert requests_in(run.folder) == list(range(200))
     assert all(each.stat().st_size <= 10_000 for each in run.folder.glob("gateway.log*"))
+
+
+def test_a_full_disk_stops_nothing_and_is_said_once(start: Start, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk") as disk:
+        run = start(handlers=HANDLERS, more="log: {file: disk/gateway.log}\n")
+        run.serves()
+        disk.fill()
+        for number in range(50):
+            assert httpx.get(f"{run.url}request-{number}").text == "done"
+        until(lambda: "gateway.log cannot be written: No space left on device" in run.err, lambda: run.err)
+        disk.empty()
+        assert httpx.get(f"{run.url}request-50").text == "done"
+        until(lambda: requests_in(tmp_path / "disk") == list(range(51)), "all of it is written, once and in its order")
+        assert run.err.count("\n") == 1
+        assert run.ended_by(signal.SIGTERM) == 0
 
 
 @pytest.fixture
