@@ -18,7 +18,7 @@ from gateway.console.here import Here
 from gateway.console.resource_parameters import MOST, Removed
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
-from protocols.checkpoint import checkpoint, checkpoints
+from protocols.checkpoint import checkpoints
 from protocols.net.addresses import Networks
 from protocols.resources import Resource
 from protocols.server import Server
@@ -183,21 +183,27 @@ async def remove(search: Search, what: str, *, with_will: bool = True, rate: int
     log has a line: ``what`` is the name of the operation. Raises BadRequest without a filter."""
     if not search.filters:
         raise BadRequest("write at least one filter; the name of the server is one, too")
-    found = [each async for each in search]
-    if dry_run:
-        return {"found": len(found), "removed": 0}
-    removed, servers = 0, {server: None for server, _ in found}
+    found, touched = 0, dict[Server, None]()
     try:
-        for removed, (_, resource) in enumerate(found, start=1):
-            resource.remove(with_will=with_will)
-            await (asyncio.sleep(1.0) if rate and removed % rate == 0 else checkpoint())
-            if removed % DURABLE == 0:
-                await _kept(servers)
-        await _kept(servers)
+        async for server, resource in search:
+            found += 1
+            if not dry_run:
+                resource.remove(with_will=with_will)
+                touched[server] = None
+                await _rest(found, touched, rate)
+        await _kept(touched)
     finally:
-        wanted = json.dumps(search.filters)[:_LOGGED]
-        audit.info("%s by %s: %d of %d, %s", what, caller.get(), removed, len(found), wanted)
-    return {"found": len(found), "removed": removed}
+        if not dry_run:
+            audit.info("%s by %s: %d, %s", what, caller.get(), found, json.dumps(search.filters)[:_LOGGED])
+    return {"found": found, "removed": 0 if dry_run else found}
+
+
+async def _rest(removed: int, touched: Iterable[Server], rate: int) -> None:
+    """Let others have their turn, and the disk."""
+    if rate and removed % rate == 0:
+        await asyncio.sleep(1.0)
+    if removed % DURABLE == 0:
+        await _kept(touched)
 
 
 async def _kept(servers: Iterable[Server]) -> None:

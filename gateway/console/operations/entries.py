@@ -56,7 +56,7 @@ class Page(TypedDict):
     """A page of a list."""
 
     entries: list[Entry]
-    """Those that match, the oldest first. A page may be short although it is not the last."""
+    """The ones that match, the oldest first. A page may be short although it is not the last."""
     next: str
     """The place of the next page, for `after`; empty after the last one."""
     total: int | None

@@ -185,7 +185,7 @@ async def test_what_is_removed_is_durable_and_in_the_log(caplog: pytest.LogCaptu
     }
     assert {with_will for _, with_will in one.removed} == {False}
     assert (one.kept_after, other.kept_after) == ([1000, 1500], [])
-    assert caplog.messages == ['clients.disconnect by the gateway: 1500 of 1500, {"user": "ann"}']
+    assert caplog.messages == ['clients.disconnect by the gateway: 1500, {"user": "ann"}']
 
 
 async def test_a_count_removes_nothing() -> None:
