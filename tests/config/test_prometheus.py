@@ -137,7 +137,7 @@ def test_prometheus_answers_every_query(scraping: Prometheus) -> None:
 
 
 def test_no_alert_is_on_for_a_gateway_that_has_just_started(scraping: Prometheus) -> None:
-    """Its broker is not there, its certificate lives for two days, and the machine that runs this may be slow or full."""
+    """Its broker is away, its certificate lives for two days, and the machine that runs this may be slow or full."""
     of_the_site = {"GatewayBrokerAway", "GatewayCertificateEnds"}
     of_the_machine = {"GatewayDown", "GatewayLoopDelayed", "GatewayStoreSlow", "GatewayDiskNearlyFull"}
     firing = {rule["alert"] for rule in RULES if scraping.query(rule["expr"])}
