@@ -4,15 +4,14 @@ import ipaddress
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from importlib import import_module
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from gateway.config.carriers import WEBSOCKET, carrier
-from gateway.config.diagnostics import Diagnostic, nearest, suggestion
+from gateway.config.diagnostics import Diagnostic, suggestion
 from gateway.config.document import label
 from gateway.config.loader import ParsedConfig
+from gateway.config.loggers import logger_fault
 from gateway.config.settings import Settings
 from gateway.delivery.guard import Guard
 from gateway.routing import ProtocolTypeRouter, Router, check_answers, leaves
@@ -345,26 +344,9 @@ def _access_file(parsed: ParsedConfig) -> Iterator[Diagnostic]:
 
 
 def _levels(parsed: ParsedConfig) -> Iterator[Diagnostic]:
-    """Find loggers of ours that do not exist. Others may come with a module that is imported later."""
-    ours = [name for name in parsed.settings.log.levels if name.partition(".")[0] in _PACKAGES]
-    known = {each for package in _PACKAGES for each in _loggers(package)} if ours else set()
-    for name in ours:
-        if name not in known:
-            near = nearest(name, known)
-            hint = f"; did you mean {near!r}?" if near else ""
-            yield parsed.document.at_key(("log", "levels", name), f"log.levels: no logger is called {name!r}{hint}")
-
-
-_PACKAGES = ("gateway", "protocols")
-_NOT_MODULES = ("protocols.http.access", "protocols.mail.traffic", "protocols.sms.traffic")
-
-
-def _loggers(package: str) -> Iterator[str]:
-    """Yield the names of the modules of ``package``, which their loggers have, without importing them."""
-    for folder in map(Path, import_module(package).__path__):
-        for path in folder.rglob("*.py"):
-            yield ".".join([package, *path.relative_to(folder).with_suffix("").parts]).removesuffix(".__init__")
-    yield from (name for name in _NOT_MODULES if name.startswith(f"{package}."))
+    for name in parsed.settings.log.levels:
+        if fault := logger_fault(name):
+            yield parsed.document.at_key(("log", "levels", name), f"log.levels: {fault}")
 
 
 def _own(parsed: ParsedConfig) -> Iterator[Diagnostic]:

@@ -9,7 +9,7 @@ from gateway.console.operation import Operation
 
 NOUNS = (
     *("status", "servers", "clients", "sessions", "retained", "arrivals", "messages", "dead", "outgoing", "reload"),
-    "description",
+    *("log", "description"),
 )
 """The files of ``operations``."""
 

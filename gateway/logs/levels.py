@@ -24,6 +24,11 @@ class Levels:
         for name, level in (dict.fromkeys(_NOISY, "warning") | dict(levels)).items():
             self.change(name, level)
 
+    def shown(self) -> dict[str, str]:
+        """Return the levels that were set, but for those that libraries always have."""
+        given = {name: logging.getLevelName(level).lower() for name, (_, level) in self._set.items() if name}
+        return {name: level for name, level in given.items() if name not in _NOISY or level != "warning"}
+
     def change(self, name: str, level: str) -> None:
         """Set the level of one logger, until the next :meth:`replace`."""
         logger, given = logging.getLogger(name), logging.getLevelNamesMapping()[level.upper()]

@@ -69,6 +69,9 @@ class _Log:
     def change_level(self, logger: str, level: str) -> None:
         self._levels.change(logger, level)
 
+    def levels(self) -> dict[str, str]:
+        return self._levels.shown()
+
     def reopen(self) -> int:
         files = [*self._files, *self._access]
         for handler in files:
@@ -140,6 +143,11 @@ def change_level(logger: str, level: str) -> None:
     """Set the level of one logger; ``""`` is the root logger, whose level all have that have none of their own. The
     next :func:`configure` takes it back."""
     _log.change_level(logger, level)
+
+
+def levels() -> tuple[str, dict[str, str]]:
+    """Return the level of the root logger, and those of loggers that were given one."""
+    return logging.getLevelName(logging.getLogger().level).lower(), _log.levels()
 
 
 def reopen() -> int:

@@ -44,6 +44,8 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "outgoing_file": {"id": "sent1"},
     "outgoing_retry": {"everything": True},
     "outgoing_drop": {"ids": ["nothing"], "status": 404},
+    "log": {},
+    "log_level": {"logger": "gateway.scopes.emial", "level": "debug", "status": 400},
 }
 """The parameters of a request for each operation, and the status that it has if that is not 200."""
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -250,6 +251,21 @@ def test_a_reload_changes_the_log_at_once(reloaded: Reloaded) -> None:
     reloaded.get("/4")
     until(lambda: "INFO    said /4" in reloaded.process.output(), reloaded.process.output)
     assert "said" not in reloaded.process.output().partition("said /4")[0]
+
+
+def test_a_level_is_changed_while_it_runs(reloaded: Reloaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the control socket, as any client does."""
+    [place] = reloaded.folder.glob("*.sock")
+    monkeypatch.chdir(reloaded.folder)  # the whole path may be too long for a socket
+    asked = {"do": "log_level", "logger": "shop", "level": "debug"}
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(20)
+        client.connect(place.name)
+        client.sendall(json.dumps(asked).encode() + b"\n")
+        answer = json.loads(client.makefile().readline())
+    assert answer == {"level": "info", "levels": {"shop": "debug"}, "lost": 0}
+    reloaded.get("/1")
+    assert reloaded.lines("one.log", "said /1") == ["DEBUG   whispered /1", "INFO    said /1"]
 
 
 def test_a_file_that_cannot_be_written_changes_nothing(reloaded: Reloaded) -> None:
