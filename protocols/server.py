@@ -2,7 +2,8 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -51,6 +52,8 @@ class Server(ABC):
     """The bytes that it has received and sent. None: it does not count them."""
     login_outcomes: Mapping[str, int] | None = None
     """How many logins of its clients had which outcome. None: it has no users."""
+    refusal_reasons: ClassVar[Sequence[str]] = ()
+    """The usual ones of :attr:`refusals`: these are 0 from the start on in the metrics."""
     state_since = 0.0
     """The Unix time since which it is in the state that its status tells."""
     times_ready = 0
@@ -61,6 +64,9 @@ class Server(ABC):
         self.app = app
         self.name = name
         self.state_since = time.time()
+        self.refusals: Counter[str] = Counter()
+        """What it has refused before any application got it, by what the peer was told: a status, a reply code, a
+        reason code."""
         self.tasks = Tasks(name)
         self._lifespan: Lifespan | None = None
         if state is None:

@@ -247,6 +247,7 @@ class HTTPConnection(RequestHandler):
         if isinstance(error, LineTooLong):
             status = 414 if error.args[1] == self.max_line_size else 431
         logger.info("%s: %s%s; answered %d", self.label, _words(error), describe_wrong_protocol(data, "HTTP"), status)
+        self.service.refusals[str(status)] += 1
         self.say(plain(status, fields=self.service.fields))
         self.linger()
 

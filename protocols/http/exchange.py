@@ -267,6 +267,7 @@ class Exchange(AppRun):
     def answer(self, status: int, why: str) -> None:
         """Answer a mistake of the peer in plain text, and log one line."""
         logger.info("%s: %s; answered %d", self.connection.label, why, status)
+        self.service.refusals[str(status)] += 1
         self._answer(status)
 
     def malformed(self, why: str) -> None:

@@ -28,6 +28,7 @@ class HTTPServer(Server):
     """HTTP/1.1 and WebSocket on one address, on aiohttp's low-level server."""
 
     protocol = "http"
+    refusal_reasons = ("400", "413", "414", "426", "431", "501", "505")
     scope_types = ("http", "websocket")
     listener: Listener
 
@@ -53,6 +54,7 @@ class HTTPServer(Server):
         )
         self._service = HTTPService(app, settings, name, self.state)
         self.traffic = self._service.traffic
+        self.refusals = self._service.refusals
 
     @property
     def address(self) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+from collections import Counter
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, HostPort
@@ -61,6 +62,8 @@ class HTTPService:
         self.state = state
         self.draining = False
         self.traffic = Traffic()
+        self.refusals: Counter[str] = Counter()
+        """Requests that no application got, by status."""
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
         self.extensions = extensions_of(pathsend=settings.pathsend)

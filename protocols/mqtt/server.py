@@ -43,6 +43,7 @@ class MQTTServer(Server):
     """
 
     protocol = "mqtt"
+    refusal_reasons = ("0x85", "0x86", "0x87")
     scope_types = ("mqtt",)
     listener: Listener
     exclusive = True

@@ -45,6 +45,12 @@ ANSWERS = counter(
     "Acknowledgements of those messages, by what they say. A message at QoS 0 has none.",
     *(*_LABELS, "verdict"),
 )
+REFUSALS = counter(
+    "gateway_refusals_total",
+    "Requests, commands of a mail session, and devices that a server refused before any application got them, by what "
+    "the peer was told: a status of HTTP, a reply code of SMTP, a reason code of MQTT.",
+    *("server", "reason"),
+)
 NO_ROUTE = "none"
 
 
@@ -52,10 +58,15 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     counts = gateway.services[run_counts]
     for server in gateway.servers:
         of_server = counts.of(server.name)
-        for sample in chain(_in_flight(server), _of_server(gateway, server, of_server)):
+        for sample in chain(_in_flight(server), _refusals(server), _of_server(gateway, server, of_server)):
             yield sample
         for kind, number in (await _events(server, of_server)).items():
             yield EVENTS.sample(number, server.name, kind)
+
+
+def _refusals(server: Server) -> Iterator[Sample]:
+    for reason, number in {**dict.fromkeys(server.refusal_reasons, 0), **server.refusals}.items():
+        yield REFUSALS.sample(number, server.name, reason)
 
 
 def _in_flight(server: Server) -> Iterator[Sample]:
@@ -115,4 +126,4 @@ async def _events(server: Server, counts: ServerCounts) -> dict[str, int]:
     return numbers
 
 
-READER = Reader("runs", (RUNS, DURATION, IN_FLIGHT, EVENTS, MESSAGES, ANSWERS), read)
+READER = Reader("runs", (RUNS, DURATION, IN_FLIGHT, EVENTS, MESSAGES, ANSWERS, REFUSALS), read)

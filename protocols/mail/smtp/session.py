@@ -8,6 +8,7 @@ import asyncio
 import logging
 import ssl
 from abc import ABC, abstractmethod
+from collections import Counter
 
 from protocols.access.logins import Logins, Outcome
 from protocols.errors import RemoteProtocolError
@@ -46,6 +47,7 @@ class SessionOwner(ABC):
     logins: Logins
     senders: Senders
     message_rate: AddressRate
+    refusals: Counter[str]
 
     @abstractmethod
     def starttls(self) -> ssl.SSLContext | None:
@@ -391,6 +393,10 @@ class SMTPSession(Connection):
             self.drain()
         elif self._ends:
             self.end_soon()
+
+    def refusal(self, command: str, error: RemoteProtocolError) -> str:
+        self._owner.refusals[str(error.answer)] += 1
+        return super().refusal(command, error)
 
     def _refused(self, refusal: RemoteProtocolError, transaction: Transaction) -> str:
         """Return the answer to a message that no handler gets."""

@@ -98,6 +98,7 @@ class ClientConnection(ClientSocket):
 
     def _turn_away(self, code: int, why: str) -> bool:
         if not self._closed:
+            self._server.refusals[f"0x{code:02x}"] += 1
             self._handshake.refuse(handshake.TURN_AWAY, code)
             self._log(f"rejected: {why}")
             self.close(code, why)

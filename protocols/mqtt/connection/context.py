@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from typing import Any, Protocol
 
 from protocols.asgi import Application
@@ -23,6 +24,7 @@ class ServerContext(Protocol):
     broker: Broker
     access: Access
     counters: Counters
+    refusals: Counter[str]
 
 
 def log(name: str, transport: asyncio.Transport, who: str, what: str, *, lost: bool = False) -> None:
