@@ -35,19 +35,28 @@ WAITS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 class PoolUse:
     """What the threads of a pool do, for metrics."""
 
-    __slots__ = ("running", "waiting", "waits")
+    __slots__ = ("calls", "waits")
 
     def __init__(self) -> None:
-        self.waiting: set[PooledCall] = set()
-        """Calls that no thread has taken yet."""
-        self.running: set[PooledCall] = set()
-        """Calls that a thread is at work on, even if nobody waits for them any more."""
+        self.calls: set[PooledCall] = set()
+        """Calls that wait for a thread, and those that a thread is at work on, even if nobody waits for them any more.
+        Each change is one step, so that no lock is needed."""
         self.waits = Histogram(WAITS)
         """Seconds that calls have waited for a thread. Only the event loop's thread observes."""
 
+    @property
+    def running(self) -> int:
+        """Calls that a thread is at work on."""
+        return sum(call.has_begun for call in tuple(self.calls))
+
+    @property
+    def waiting(self) -> int:
+        """Calls that no thread has taken yet."""
+        return sum(not call.has_begun for call in tuple(self.calls))
+
 
 class PooledCall:
-    """One call on a thread. The two sets change in one step each, so that no lock is needed."""
+    """One call on a thread, which is entered and left in the thread."""
 
     __slots__ = ("_asked", "_began", "_use")
 
@@ -55,22 +64,24 @@ class PooledCall:
         self._use = use
         self._began = 0.0
         self._asked = time.perf_counter()
-        use.waiting.add(self)
+        use.calls.add(self)
+
+    @property
+    def has_begun(self) -> bool:
+        return self._began > 0
 
     def __enter__(self) -> None:
-        """Note that a thread begins. Called in the thread."""
         self._began = time.perf_counter()
-        self._use.running.add(self)
-        self._use.waiting.discard(self)
 
     def __exit__(self, *error: object) -> None:
-        self._use.running.discard(self)
+        self._use.calls.discard(self)
 
     def over(self) -> None:
         """Note that the caller goes on. Called on the loop."""
-        self._use.waiting.discard(self)
         if self._began:
             self._use.waits.observe(self._began - self._asked)
+        else:
+            self._use.calls.discard(self)
 
 
 class Pool:

@@ -151,10 +151,10 @@ async def test_the_pools_use_is_counted() -> None:
     with threads(1) as pool:
         go_on = threading.Event()
         calls = [asyncio.ensure_future(run_in_thread(go_on.wait, LIMIT)) for _ in range(3)]
-        await until(lambda: len(pool.use.running) == 1)
-        assert len(pool.use.waiting) == 2
+        await until(lambda: pool.use.running == 1)
+        assert pool.use.waiting == 2
         calls[-1].cancel()
-        await until(lambda: len(pool.use.waiting) == 1)  # it will never begin
+        await until(lambda: pool.use.waiting == 1)  # it will never begin
         go_on.set()
         await asyncio.gather(*calls, return_exceptions=True)
         with pytest.raises(ZeroDivisionError):
@@ -168,9 +168,9 @@ async def test_a_call_that_its_caller_gave_up_still_has_its_thread() -> None:
     with threads(1) as pool:
         go_on = threading.Event()
         call = asyncio.ensure_future(run_in_thread(go_on.wait, LIMIT))
-        await until(lambda: len(pool.use.running) == 1)
+        await until(lambda: pool.use.running == 1)
         call.cancel()
         await asyncio.gather(call, return_exceptions=True)
-        assert len(pool.use.running) == 1
+        assert pool.use.running == 1
         go_on.set()
         await until(lambda: not pool.use.running)

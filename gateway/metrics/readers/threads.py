@@ -16,8 +16,8 @@ WAIT = histogram("gateway_threads_wait_seconds", "How long such calls waited for
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     pool = gateway.services[thread_pool]
     yield SIZE.sample(pool.size)
-    yield BUSY.sample(len(pool.use.running))
-    yield WAITING.sample(len(pool.use.waiting))
+    yield BUSY.sample(pool.use.running)
+    yield WAITING.sample(pool.use.waiting)
     yield WAIT.sample(Distribution(counts=list(pool.use.waits.counts), sum=pool.use.waits.sum))
 
 
