@@ -20,6 +20,7 @@ from gateway.scopes.installed import KINDS, PROTOCOLS, SERVERS
 from gateway.scopes.kind import ScopeKind
 from gateway.scopes.server_kind import is_configured
 from gateway.store import engine_of
+from protocols.access.users import PasswordFile
 from protocols.errors import BindError, describe_error
 from protocols.units import TCP, BindAddress, Unix, is_local, parse_address
 
@@ -67,10 +68,10 @@ def warnings(parsed: ParsedConfig) -> Iterator[Diagnostic]:
     """Find settings that are allowed, and probably not meant."""
     console = parsed.settings.console
     endpoint = parse_address(console.bind) if console is not None else None
-    if isinstance(endpoint, TCP) and not is_local(endpoint):
+    if console is not None and isinstance(endpoint, TCP) and not (is_local(endpoint) or console.tls or console.proxies):
         message = (
-            f"console: {endpoint} can be reached from other machines, and tells everybody who asks names, "
-            "addresses and troubles; bind 127.0.0.1, or make sure that only a supervisor reaches it"
+            f"console: {endpoint} can be reached from other machines, and passwords cross the network without TLS; "
+            "write tls, or proxies for the one in front that has TLS"
         )
         yield parsed.document.at_value(("console", "bind"), message)
     yield from _doubts(parsed)
@@ -83,6 +84,28 @@ def _doubts(parsed: ParsedConfig) -> Iterator[Diagnostic]:
         for loc, line in zip(places, lines if isinstance(lines, list) else [lines], strict=True):
             for key, message in kind.doubts(line) if isinstance(line, kind.route) else ():
                 yield parsed.document.at_value((*loc, key), f"{label((*loc, key))}: {message}")
+
+
+def _console(parsed: ParsedConfig) -> Iterator[Diagnostic]:
+    """Find a console that anybody may use, one whose password file cannot be used, or whose certificate cannot."""
+    if (console := parsed.settings.console) is None:
+        return
+    if console.is_open and not parsed.spoiled("console"):
+        message = (
+            f"console: {parse_address(console.bind)} can be reached from other machines, which may then do everything; "
+            "write users or password_file, or bind 127.0.0.1 or a Unix socket"
+        )
+        yield parsed.document.at_value(("console", "bind"), message)
+    try:
+        if console.tls is not None:
+            console.tls.context()
+    except BindError as error:
+        yield parsed.document.at_value(("console", "tls"), f"console: {error}")
+    try:
+        if console.password_file is not None:
+            PasswordFile(console.password_file, "console")
+    except ValueError as error:
+        yield parsed.document.at_value(("console", "password_file"), f"console: {error}")
 
 
 def _required(parsed: ParsedConfig) -> Iterator[Diagnostic]:
@@ -374,6 +397,7 @@ _CHECKS: tuple[Callable[[ParsedConfig], Iterator[Diagnostic]], ...] = (
     store,
     _certificates,
     _access_file,
+    _console,
     _levels,
     _own,
 )

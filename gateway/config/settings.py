@@ -12,9 +12,12 @@ from gateway.delivery.keep import Keep
 from gateway.scopes.routes import Target
 from gateway.threads import DEFAULT_SIZE
 from gateway.tracing.settings import TracingSettings
+from protocols.access.users import check_users
+from protocols.net.tls import TLS
+from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import NotEmpty, Text
-from protocols.units import Address, Between, Bytes, Count, Seconds, TextFor
+from protocols.units import Address, Between, Bytes, Count, Network, Seconds, TextFor, is_local, parse_address
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
@@ -49,18 +52,45 @@ class DjangoSettings:
 
 @dataclass(frozen=True)
 class ConsoleSettings:
-    """Health and readiness over HTTP, for a supervisor: `/healthz`, `/readyz`; and metrics: `/metrics`."""
+    """The operator's interface over HTTP; for a supervisor `/healthz` and `/readyz`, for Prometheus `/metrics`."""
 
     __pydantic_config__: ClassVar[Any] = SETTINGS_CONFIG
 
     bind: Address = "127.0.0.1:9000"
-    """Where it listens. Its answers contain the servers' names, addresses and errors: do not make it public."""
+    """Where it listens: `host:port` or `unix:/path`. Other machines may reach it only if it has users."""
+    tls: TLS | None = None
+    """Certificate and key; if set, it speaks HTTPS only."""
+    users: dict[str, Secret] | None = None
+    """Users who may use it: names, and hashes of passwords (argon2id or bcrypt). `gateway password` makes a hash.
+    Without users everybody who reaches it may use it."""
+    password_file: str | None = None
+    """Path of a file of users, with a line `name:hash` for each. The file is read again when it changes."""
+    session: Seconds = 43200.0
+    """How long a login in a browser lasts."""
+    metrics_token: Secret | None = None
+    """With users: a token with which Prometheus may read `/metrics`, as `Authorization: Bearer TOKEN`."""
     hosts: tuple[Annotated[str, Text(least=1, most=253)], ...] = ()
     """Names by which it is called, such as `console.example.org`. Its addresses and `localhost` need not be here; a
     request for another name is refused, because a page of another site may have sent it."""
+    proxies: tuple[Network, ...] = ()
+    """Proxies in front of it, as addresses or networks (`unix`: all peers on a Unix socket). What they say of the
+    client in `X-Forwarded-For` and `X-Forwarded-Proto` counts."""
     required: tuple[ServerName, ...] = ()
     """Servers without which `/readyz` is 503 while their upstream (a broker, a mailbox) is away. Servers that listen
     always count."""
+
+    def __post_init__(self) -> None:
+        if self.users is not None:
+            check_users(self.users)
+
+    @property
+    def knows_users(self) -> bool:
+        return self.users is not None or self.password_file is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether other machines may reach it without a login."""
+        return not self.knows_users and not is_local(parse_address(self.bind))
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Protocol, TypeVar
 
 from gateway.config.settings import Settings
+from gateway.console.sessions import Sessions
 from gateway.control.recent import Recent
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.services import Service, Services
@@ -65,6 +66,7 @@ class Here:
         self.recent = recent
         self.generations = generations
         self.replace = replace
+        self.sessions = Sessions()
         self.started = time.time()
 
     @property

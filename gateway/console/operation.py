@@ -40,6 +40,8 @@ class Operation:
     parameters: Mapping[str, Parameter]
     groups: Mapping[str, Any]
     """Parameters of the function that are several of the operation's."""
+    audited: bool
+    """Whether each call is a line in the log."""
     result: Any
     """The type of the answer, or of each answer: a TypedDict."""
 
@@ -78,7 +80,9 @@ class Operation:
                 yield answer
 
 
-def operation(name: str, method: Method, path: str = "") -> Callable[[Callable[..., Any]], Operation]:
+def operation(
+    name: str, method: Method, path: str = "", *, audited: bool = True
+) -> Callable[[Callable[..., Any]], Operation]:
     """Make an operation of a function. Its keyword-only parameters are those of the operation, its docstring says what
     it does, and the annotation of its result says what it answers."""
 
@@ -86,6 +90,8 @@ def operation(name: str, method: Method, path: str = "") -> Callable[[Callable[.
         result = inspect.signature(run, eval_str=True).return_annotation
         if inspect.isasyncgenfunction(run):
             result = get_args(result)[0]
-        return Operation(name, method, path, run, parameters_of(run), groups_of(run), result)
+        return Operation(
+            name, method, path, run, parameters_of(run), groups_of(run), audited and method != "GET", result
+        )
 
     return of

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from gateway.console.here import Here
+from gateway.control.caller import caller
 from gateway.control.server import Command, Request
 from protocols.lazy_names import imported
 
@@ -35,10 +36,12 @@ def _operations() -> "Mapping[str, Operation]":
 
 
 async def _answers(here: Here, wanted: "Operation", request: Request) -> "Answers":
+    from gateway.console.audit import record
     from gateway.console.parameters import Parameter, read_all
 
     given = {name: value for name, value in request.items() if name != "do"}
     arguments = read_all(wanted.parameters, given, Parameter.read)
+    record(wanted, f"{caller.get()} on the control socket", arguments)
     async with aclosing(wanted.answers(here, arguments)) as answers:
         async for answer in answers:
             yield answer

@@ -159,9 +159,7 @@ def _services(
 def _console(settings: Settings, servers: Servers, dispatcher: Dispatcher | None) -> "ConsoleServer | None":
     if (asked := settings.console) is None:
         return None
-    made: ConsoleServer = imported("gateway.runtime.health:ConsoleServer")(
-        asked.bind, servers, asked.required, dispatcher
-    )
+    made: ConsoleServer = imported("gateway.runtime.health:ConsoleServer")(asked, servers, dispatcher)
     return made
 
 

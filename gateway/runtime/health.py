@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection
 from typing import Any
 
+from gateway.config.settings import ConsoleSettings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from gateway.succession import succession
@@ -17,6 +18,12 @@ HEALTH, READINESS, METRICS = "/healthz", "/readyz", "/metrics"
 PATHS = f"{HEALTH}, {READINESS}, {METRICS}"
 CONNECTIONS = 64
 """Connections at a time: they use the descriptors that are kept in reserve."""
+
+
+PER_ADDRESS = 32
+"""Connections of one client address to a console with users: strangers leave some for others."""
+MAX_BODY = 1024 * 1024
+"""Bytes of a request's body."""
 
 
 class Console:
@@ -101,12 +108,19 @@ class ConsoleServer(HTTPServer):
     """Serves a :class:`Console`."""
 
     def __init__(
-        self, bind: str, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None = None
+        self, settings: ConsoleSettings, servers: Collection[Server], dispatcher: Dispatcher | None = None
     ) -> None:
-        self.console = Console(servers, required, dispatcher)
+        self.console = Console(servers, settings.required, dispatcher)
+        each = PER_ADDRESS if settings.knows_users and not settings.proxies else 0
         super().__init__(
             self.console,
-            HTTPSettings(bind=bind, max_connections=CONNECTIONS),
+            HTTPSettings(
+                bind=settings.bind,
+                tls=settings.tls,
+                max_connections=CONNECTIONS,
+                max_per_address=each,
+                max_body=MAX_BODY,
+            ),
             name="console",
             state={},
             reserved=True,

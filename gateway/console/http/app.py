@@ -2,33 +2,39 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import cache, lru_cache
 from typing import Any, Protocol
 
 from gateway.config.settings import ConsoleSettings
+from gateway.console.audit import record
 from gateway.console.here import Here
 from gateway.console.http.answer import send_body, send_json
 from gateway.console.http.guard import Guard
 from gateway.console.http.request import Refused, Request, status_of
 from gateway.console.http.stream import send_stream
+from gateway.console.http.visitors import Visitor, Visitors
 from gateway.console.operation import Operation
 from gateway.console.parameters import Parameter, read_all
 from gateway.console.table import operations
-from gateway.control.caller import caller
 from gateway.control.server import BadRequest
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
-from protocols.units import is_local, parse_address
 
 logger = logging.getLogger(__name__)
-audit = logging.getLogger("gateway.console.audit")
 
 STREAMS = 32
 """Streams at a time: connections are left for health checks."""
 LAST_EVENT = "after"
 """The parameter that gets the number in Last-Event-ID."""
+
+
+Page = Callable[[Request, Send], Awaitable[None]]
+
+_LOGIN: Mapping[str, Parameter] = {
+    name: Parameter(name, str, words, ...) for name, words in (("username", "The user."), ("password", "The password."))
+}
 
 
 class Health(Protocol):
@@ -42,15 +48,22 @@ class Health(Protocol):
 
 
 class Interface:
-    """Answers requests for operations."""
+    """Answers requests for operations, and those of people who log in and out."""
 
     def __init__(self, here: Here, settings: ConsoleSettings, health: Health) -> None:
+        """Raises ValueError with one sentence if the password file cannot be used."""
         self._here = here
         self._health = health
         self._guard = Guard(settings.hosts)
-        self._is_local = is_local(parse_address(settings.bind))
+        self._visitors = Visitors(settings, here.sessions)
         self._streams = 0
-        self._pages = {"/readyz": self._tell_readiness, "/metrics": self._tell_metrics}
+        self._pages: Mapping[str, tuple[str, Page]] = {
+            "/readyz": ("GET", self._tell_readiness),
+            "/metrics": ("GET", self._tell_metrics),
+            "/api/session": ("GET", self._tell_session),
+            "/api/login": ("POST", self._log_in),
+            "/api/logout": ("POST", self._log_out),
+        }
 
     async def __call__(self, scope: HTTPScope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive)
@@ -66,47 +79,65 @@ class Interface:
     async def _answer(self, request: Request, send: Send) -> None:
         self._guard.check_host(request)
         self._guard.check_origin(request)
-        if (tell := self._pages.get(request.path)) is not None:
-            if request.method not in ("GET", "HEAD"):
-                raise Refused(405, "GET only", (b"allow", b"GET, HEAD"))
-            await tell(request, send)
+        if (page := self._pages.get(request.path)) is not None:
+            await self._show(*page, request, send)
             return
-        if not self._is_local:
-            raise Refused(403, "other machines can reach this console: it tells them /healthz and /readyz alone")
+        visitor = await self._visitors.needed(request)
         wanted, in_path = _found(request)
         if wanted.changes:
             self._guard.check_type(request)
         arguments = await _arguments(request, wanted, in_path)
-        if wanted.changes:
-            self._audit(request, wanted, arguments)
+        record(
+            wanted, f"{visitor.user or 'somebody'} from {self._visitors.address(request) or 'a Unix socket'}", arguments
+        )
         if wanted.streams:
-            await self._stream(wanted, arguments, request, send)
+            await self._stream(wanted, arguments, visitor, request, send)
         else:
             await send_json(send, 200, await wanted.answer(self._here, arguments))
 
+    async def _show(self, method: str, page: Page, request: Request, send: Send) -> None:
+        if request.method != method and not (method == "GET" and request.method == "HEAD"):
+            raise Refused(405, f"write {method}", (b"allow", method.encode()))
+        if method == "POST":
+            self._guard.check_type(request)
+        await page(request, send)
+
     async def _tell_readiness(self, request: Request, send: Send) -> None:
-        await send_json(send, *await self._health.readiness())
+        """A client that has not logged in hears only whether the gateway is ready."""
+        status, answer = await self._health.readiness()
+        if self._visitors.log_in and await self._visitors.of(request) is None:
+            answer = {"ready": answer["ready"]}
+        await send_json(send, status, answer)
 
     async def _tell_metrics(self, request: Request, send: Send) -> None:
+        if not await self._visitors.may_measure(request):
+            raise Refused(401, "log in, or send the token for metrics", (b"www-authenticate", b"Bearer"))
         kind, body = await self._health.metrics(request.scope)
         await send_body(send, 200, kind, body)
 
-    async def _stream(self, wanted: Operation, arguments: Mapping[str, Any], request: Request, send: Send) -> None:
+    async def _tell_session(self, request: Request, send: Send) -> None:
+        visitor = await self._visitors.of(request)
+        await send_json(send, 200, {"login": self._visitors.log_in, "user": visitor.user if visitor else None})
+
+    async def _log_in(self, request: Request, send: Send) -> None:
+        given = read_all(_LOGIN, await request.json(), Parameter.read)
+        cookie = await self._visitors.enter(request, given["username"], given["password"])
+        await send_json(send, 200, {"user": given["username"]}, [(b"set-cookie", cookie)])
+
+    async def _log_out(self, request: Request, send: Send) -> None:
+        await send_json(send, 200, {"user": None}, [(b"set-cookie", self._visitors.leave(request))])
+
+    async def _stream(
+        self, wanted: Operation, arguments: Mapping[str, Any], visitor: Visitor, request: Request, send: Send
+    ) -> None:
         if self._streams >= STREAMS:
             raise Refused(503, f"{STREAMS} event streams are open already", (b"retry-after", b"5"))
         self._streams += 1
         try:
             async with aclosing(wanted.answers(self._here, arguments)) as answers:
-                await send_stream(answers, request.receive, send, lambda: True)
+                await send_stream(answers, request.receive, send, visitor.stays)
         finally:
             self._streams -= 1
-
-    def _audit(self, request: Request, wanted: Operation, arguments: Mapping[str, Any]) -> None:
-        client = request.scope["client"]
-        who = client[0] if client else "a Unix socket"
-        caller.set(who)
-        given = " ".join(f"{name}={value!r}" for name, value in arguments.items())
-        audit.info("%s by %s: %s", wanted.name, who, given or "no parameters")
 
 
 @lru_cache(maxsize=2)

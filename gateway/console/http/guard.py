@@ -25,9 +25,9 @@ class Guard:
         self._hosts = {host.lower() for host in hosts}
 
     def check_host(self, request: Request) -> None:
-        """Raises Refused if the request is for a name that is not the console's."""
+        """Raises Refused if the request is for a name that is not the console's. Every browser sends one."""
         host = request.header(b"host") or ""
-        if not self._is_ours(_name(host)):
+        if host and not self._is_ours(_name(host)):
             said = f"this console is not called {host!r}; write console: {{hosts: [...]}} if it is"
             raise Refused(421, said)
 

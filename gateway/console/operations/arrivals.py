@@ -86,6 +86,10 @@ class ArrivalFacts(TypedDict):
     """From `time` to the verdict."""
     error: str
     """The error of a handler that failed, on one line; empty if none did."""
+    size: int | None
+    """Bytes of what was answered, or of what arrived; null if that is not known."""
+    user_agent: str
+    """The client's program, as it calls itself; empty if it does not."""
     attempt: int
     """The number of the attempt at a stored item; 0 for what arrives."""
 

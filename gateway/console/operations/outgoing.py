@@ -30,7 +30,9 @@ class Rung(TypedDict):
     """True."""
 
 
-@operation("ring", "POST", "/api/outgoing/ring")
+@operation(
+    "ring", "POST", "/api/outgoing/ring", audited=False
+)  # every process that puts something into the store calls it
 async def ring(here: Here) -> Rung:
     """Send what another process has put into the store now, and not at the next look."""
     try:

@@ -1,0 +1,174 @@
+"""Finds who sends a request: by the cookie of a session, by HTTP Basic, or by the token for metrics."""
+
+import base64
+import binascii
+import hmac
+import ipaddress
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.cookies import CookieError, SimpleCookie
+
+from gateway.config.settings import ConsoleSettings
+from gateway.console.http.request import Refused, Request
+from gateway.console.sessions import Sessions
+from protocols.access.logins import Logins, Outcome
+from protocols.net.addresses import Networks
+
+audit = logging.getLogger("gateway.console.audit")  # beside what was changed, who came
+
+COOKIE = "gateway_session"
+LONGEST_NAME, LONGEST_PASSWORD = 256, 1024
+"""Characters and bytes."""
+_ASK = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')
+_WRONG = {
+    Outcome.WRONG: (401, "the user or the password is wrong"),
+    Outcome.BUSY: (503, "too many passwords wait to be checked"),
+    Outcome.UNAVAILABLE: (503, "the password cannot be checked; the log says why"),
+}
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who may use the console. ``user`` is empty where it has no users."""
+
+    user: str
+    stays: Callable[[], bool] = lambda: True
+    """Whether the login lasts."""
+
+
+class Visitors:
+    """Checks logins. Where the settings name no users, everybody who reaches the console may use it."""
+
+    def __init__(self, settings: ConsoleSettings, sessions: Sessions) -> None:
+        """Raises ValueError with one sentence if the password file cannot be used."""
+        self._settings = settings
+        self._sessions = sessions
+        self._proxies = Networks(settings.proxies)
+        self._logins = Logins(settings.users, settings.password_file, owner="console") if settings.knows_users else None
+
+    @property
+    def log_in(self) -> bool:
+        """Whether a visitor has to log in."""
+        return self._logins is not None
+
+    async def of(self, request: Request) -> Visitor | None:
+        """Return who sends the request; None if that is not known. Raises Refused for a wrong password."""
+        if self._logins is None:
+            return Visitor("")
+        kind, _, value = (request.header(b"authorization") or "").partition(" ")
+        if kind.lower() == "basic":
+            return await self._by_password(request, *_basic(value))
+        return self._by_cookie(request)
+
+    async def needed(self, request: Request) -> Visitor:
+        """Return who sends the request. Raises Refused."""
+        if (found := await self.of(request)) is None:
+            raise Refused(401, "log in first", *self._asking(request))
+        return found
+
+    async def may_measure(self, request: Request) -> bool:
+        """Whether the request may read the metrics: with a login, or with the token for them."""
+        token = self._settings.metrics_token
+        kind, _, value = (request.header(b"authorization") or "").partition(" ")
+        if token and kind.lower() == "bearer":
+            return hmac.compare_digest(value.strip().encode(), token.reveal().encode())
+        return await self.of(request) is not None
+
+    async def enter(self, request: Request, username: str, password: str) -> bytes:
+        """Log in, and return the cookie. Raises Refused."""
+        if self._logins is None:
+            raise Refused(400, "this console has no users: there is nothing to log in to")
+        await self._by_password(request, username, password)
+        token = self._sessions.open(username, self._settings.session)
+        audit.info("login by %s", self.describe(request, Visitor(username)))
+        return self._cookie(request, token, int(self._settings.session))
+
+    def leave(self, request: Request) -> bytes:
+        """Log out, and return the cookie that takes the place of the one before."""
+        if (token := _token(request)) is not None:
+            self._sessions.close(token)
+        return self._cookie(request, "", 0)
+
+    def address(self, request: Request) -> str:
+        """Return the address of the client; of one behind a proxy of ours, the address that the proxy tells."""
+        client = request.scope["client"]
+        if not self._is_proxy(client[0] if client else ""):
+            return client[0] if client else ""
+        told = [each.strip() for each in (request.header(b"x-forwarded-for") or "").split(",")]
+        for each in reversed(told):
+            if not _is_address(each):
+                break
+            if not self._is_proxy(each):
+                return each
+        return client[0] if client else ""
+
+    def describe(self, request: Request, visitor: Visitor) -> str:
+        """Return who sends the request, for the log."""
+        return f"{visitor.user or 'somebody'} from {self.address(request) or 'a Unix socket'}"
+
+    def is_secure(self, request: Request) -> bool:
+        """Whether nobody on the way can read the request."""
+        client = request.scope["client"]
+        if self._is_proxy(client[0] if client else ""):
+            return (request.header(b"x-forwarded-proto") or "").lower() == "https"
+        return request.scope["scheme"] == "https"
+
+    def _is_proxy(self, host: str) -> bool:
+        return self._proxies.hold((host, 0) if host else "")
+
+    async def _by_password(self, request: Request, username: str, password: str) -> Visitor:
+        assert self._logins is not None
+        address, known = self.address(request), self._logins.knows
+        if len(username) > LONGEST_NAME or len(password.encode()) > LONGEST_PASSWORD:
+            outcome = Outcome.WRONG
+        else:
+            outcome = await self._logins.check(username, password.encode(), address)
+        if outcome is Outcome.RIGHT:
+            return Visitor(username, lambda: known(username))
+        audit.warning("%s login of %r from %s", outcome.value, username[:LONGEST_NAME], address)
+        status, said = _WRONG[outcome]
+        raise Refused(status, said, *(self._asking(request) if status == 401 else ()))
+
+    def _by_cookie(self, request: Request) -> Visitor | None:
+        assert self._logins is not None
+        token, knows = _token(request), self._logins.knows
+        session = self._sessions.of(token) if token is not None else None
+        if session is None or not knows(session.user):
+            return None
+        return Visitor(session.user, lambda: self._sessions.lasts(session) and knows(session.user))
+
+    def _asking(self, request: Request) -> tuple[tuple[bytes, bytes], ...]:
+        """A page asks for the password itself; a browser would open a window of its own."""
+        return (_ASK,) if request.header(b"sec-fetch-site") is None else ()
+
+    def _cookie(self, request: Request, token: str, seconds: int) -> bytes:
+        secure = "; Secure" if self.is_secure(request) else ""
+        return f"{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}".encode()
+
+
+def _token(request: Request) -> str | None:
+    try:
+        found = SimpleCookie(request.header(b"cookie") or "").get(COOKIE)
+    except CookieError:
+        return None
+    return found.value if found is not None else None
+
+
+def _basic(value: str) -> tuple[str, str]:
+    """Raises Refused."""
+    try:
+        name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, ValueError):
+        colon = ""
+    if not colon:
+        raise Refused(400, "the field Authorization cannot be read")
+    return name, password
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,204 @@
+"""Who may use a console that has users: in a browser, in a script, for metrics; and who may not."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from waiting import until
+
+from gateway.console.http import visitors
+from gateway.console.sessions import MOST, Sessions
+from protocols.access import logins
+from protocols.access.users import hash_password
+
+HASH = hash_password(b"right")
+USERS = f"users: {{ann: '{HASH}'}}"
+PATHS = [
+    ("GET", "/api/status"),
+    ("GET", "/api/arrivals?follow=true"),
+    ("POST", "/api/dead/drop"),
+    ("GET", "/api/openapi.json"),
+    ("GET", "/api/nothing"),
+    ("GET", "/metrics"),
+]
+
+
+async def log_in(here: Any, given: str = "right", **headers: str) -> httpx.Response:
+    answer: httpx.Response = await here.post("/api/login", {"username": "ann", "password": given}, **headers)
+    return answer
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+async def test_nothing_without_a_login(site: Any, method: str, path: str) -> None:
+    async with site(console=USERS) as here:
+        answer = await here.client.request(method, path, json={} if method == "POST" else None)
+        assert answer.status_code == 401
+        assert "www-authenticate" in answer.headers
+        for cookie in ("gateway_session=", "gateway_session=x", "gateway_session", 'gateway_session="', ";;=;"):
+            assert (await here.client.request(method, path, headers={"cookie": cookie})).status_code == 401
+
+
+async def test_health_is_told_and_no_more(site: Any) -> None:
+    async with site(console=USERS) as here:
+        assert (await here.get("/healthz")).json() == {"alive": True}
+        assert (await here.get("/readyz")).json() == {"ready": True}
+        assert (await here.get("/api/session")).json() == {"login": True, "user": None}
+        await log_in(here)
+        assert "servers" in (await here.get("/readyz")).json()
+        assert (await here.get("/api/session")).json() == {"login": True, "user": "ann"}
+
+
+async def test_a_browser_logs_in_and_out(site: Any) -> None:
+    async with site(console=USERS) as here:
+        answer = await log_in(here)
+        assert answer.json() == {"user": "ann"}
+        _, *flags = answer.headers["set-cookie"].split("; ")
+        assert {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=43200"} == set(flags)
+        assert (await here.get("/api/status")).status_code == 200
+        cookie = {"cookie": f"gateway_session={here.client.cookies['gateway_session']}"}
+        async with here.client.stream("GET", "/api/arrivals?follow=true") as stream:
+            assert stream.status_code == 200
+            assert (await here.post("/api/logout")).status_code == 200
+        assert (await here.get("/api/status")).status_code == 401
+        assert (await here.get("/api/status", **cookie)).status_code == 401, (
+            "the session has ended, whoever has its token"
+        )
+
+
+async def test_a_stream_ends_with_its_session(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.console.http.stream.HEARTBEAT", 0.01)
+    async with site(console=USERS) as here:
+        await log_in(here)
+        async with here.client.stream("GET", "/api/arrivals?follow=true") as stream:
+            async with here.new_client(cookies=dict(here.client.cookies)) as other:
+                await other.post("/api/logout", json={})
+            async with asyncio.timeout(20):
+                async for _ in stream.aiter_bytes():
+                    pass
+
+
+async def test_wrong_logins_are_refused_slowly_and_logged(site: Any, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site(console=USERS) as here:
+        for username, password in [("ann", "wrong"), ("bob\n", "right"), ("", ""), ("ann", "x" * 5000)]:
+            given = {"username": username, "password": password}
+            answer = await here.post("/api/login", given)
+            assert (answer.status_code, answer.json()) == (401, {"error": "the user or the password is wrong"})
+            assert "set-cookie" not in answer.headers
+        assert (await here.post("/api/login", {"username": "ann"})).status_code == 400
+        assert (await here.post("/api/login", {"username": "ann", "password": 5})).status_code == 400
+    said = [record.getMessage() for record in caplog.records]
+    assert said[:2] == ["wrong login of 'ann' from 127.0.0.1", r"wrong login of 'bob\n' from 127.0.0.1"]
+    assert "x" * 10 not in caplog.text
+    assert "right" not in caplog.text
+
+
+async def test_each_wrong_login_makes_the_next_one_slower(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr(logins, "SOONEST", 0.0)
+    monkeypatch.setattr(logins, "penalty", lambda failures: waits.append(failures) or 0.0)
+    async with site(console=USERS) as here:
+        for number in range(5):
+            await log_in(here, f"wrong {number}")
+    assert [round(each) for each in waits] == [0, 1, 2, 3, 4]
+
+
+async def test_a_script_sends_its_password_each_time(site: Any) -> None:
+    async with site(console=USERS) as here:
+        async with here.new_client(auth=("ann", "right")) as script:
+            assert (await script.get("/api/status")).status_code == 200
+            assert (await script.post("/api/outgoing/ring", json={})).status_code == 200
+            assert not script.cookies
+        async with here.new_client(auth=("ann", "wrong")) as script:
+            assert (await script.get("/api/status")).status_code == 401
+        for value in ("Basic", "Basic !", "Basic YW5u", "Basic /w=="):
+            assert (await here.get("/api/status", authorization=value)).status_code == 400
+
+
+async def test_a_browser_is_not_made_to_open_a_window_of_its_own(site: Any) -> None:
+    async with site(console=USERS) as here:
+        answer = await here.get("/api/status", **{"sec-fetch-site": "same-origin"})
+        assert answer.status_code == 401
+        assert "www-authenticate" not in answer.headers
+
+
+async def test_a_page_of_another_site_cannot_log_anybody_in(site: Any) -> None:
+    async with site(console=USERS) as here:
+        assert (await log_in(here, origin="https://evil.example")).status_code == 403
+        given = "username=ann&password=right"
+        kind = {"content-type": "application/x-www-form-urlencoded"}
+        assert (await here.client.post("/api/login", content=given, headers=kind)).status_code == 415
+        assert (await here.client.get(f"/api/login?{given}")).status_code == 405
+
+
+async def test_metrics_have_a_token_of_their_own(site: Any) -> None:
+    async with site(console=f"{USERS}, metrics_token: abc123") as here:
+        assert (await here.get("/metrics", authorization="Bearer abc123")).status_code == 200
+        assert (await here.get("/metrics", authorization="Bearer abc12")).status_code == 401
+        odd = await here.client.get("/metrics", headers={b"authorization": b"Bearer \xff"})
+        assert odd.status_code == 401
+        assert (await here.get("/api/status", authorization="Bearer abc123")).status_code == 401
+        async with here.new_client(auth=("ann", "right")) as script:
+            assert (await script.get("/metrics")).status_code == 200
+
+
+async def test_a_user_who_is_gone_is_out(site: Any, tmp_path: Path) -> None:
+    file = tmp_path / "users"
+    file.write_text(f"ann:{HASH}\n")
+    async with site(console=f"password_file: {file}") as here:
+        await log_in(here)
+        assert (await here.get("/api/status")).status_code == 200
+        file.write_text(f"bob:{HASH}\n")
+
+        async def is_out() -> bool:
+            await log_in(here, "right")  # looks at the file
+            return bool((await here.get("/api/status")).status_code == 401)
+
+        await until(is_out)
+
+
+@pytest.mark.parametrize(
+    ("proxies", "told", "address", "secure"),
+    [
+        ("", {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}, "127.0.0.1", False),
+        ("proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https"}, "192.0.2.7", True),
+        ("proxies: [127.0.0.1]", {"x-forwarded-for": "6.6.6.6, 192.0.2.7"}, "192.0.2.7", False),
+        ("proxies: [127.0.0.1, 10.0.0.0/8]", {"x-forwarded-for": "192.0.2.7, 10.1.1.1"}, "192.0.2.7", False),
+        ("proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7, nonsense"}, "127.0.0.1", False),
+        ("proxies: [127.0.0.1]", {}, "127.0.0.1", False),
+    ],
+)
+async def test_behind_a_proxy(
+    site: Any, proxies: str, told: dict[str, str], address: str, secure: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site(console=f"{USERS}, {proxies}" if proxies else USERS) as here:
+        answer = await log_in(here, **told)
+        assert ("Secure" in answer.headers["set-cookie"].split("; ")) == secure
+    assert caplog.records[-1].getMessage() == f"login by ann from {address}"
+
+
+def test_sessions_end_and_are_bounded() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    token = sessions.open("ann", 10)
+    found = sessions.of(token)
+    assert found is not None
+    now[0] = 9.9
+    assert sessions.lasts(found)
+    now[0] = 10.0
+    assert sessions.of(token) is None
+    assert not sessions.lasts(found)
+    first = sessions.open("ann", 10)
+    for _ in range(MOST):
+        sessions.open("ann", 10)
+    assert sessions.of(first) is None
+    assert len(sessions._sessions) == MOST
+    assert first.encode() not in sessions._sessions
+
+
+def test_names_and_passwords_are_bounded() -> None:
+    assert visitors.LONGEST_PASSWORD <= logins.LONG
