@@ -28,21 +28,35 @@ OfRoute = Annotated[
 ]
 
 
+OfClient = Annotated[
+    str | None,
+    typer.Option(
+        "--client", metavar="WHO", help="Only from this client, address or number; * stands for any characters."
+    ),
+]
+OfTopic = Annotated[
+    str | None, typer.Option("--topic", metavar="FILTER", help="Only messages of MQTT whose topic this filter matches.")
+]
+
+
 def tail(
     config: File = None,
     follow: Follow = False,
     lines: Lines = 20,
     type: OfType = None,
     route: OfRoute = None,
+    client: OfClient = None,
+    topic: OfTopic = None,
     as_json: AsJSONLines = False,
 ) -> None:
     """Show what arrived at the running gateway, and what became of it: route, handler, verdict, time.
 
     The gateway remembers the last 1000 where the file has `log: {arrivals: true}`. With --follow it shows what comes.
 
-    Examples: gateway tail --follow · gateway tail -n 100 --type mqtt --json
+    Examples: gateway tail -f --client dev-7 · gateway tail -f --topic 'sensors/#' · gateway tail --type mqtt --json
     """
     request = {"do": "tail", "last": lines, "follow": follow, "type": type, "route": route}
+    request |= {name: value for name, value in (("client", client), ("topic", topic)) if value}
     shown = _Shown(follow, as_json)
     places = control_places(config)
     try:
@@ -50,7 +64,7 @@ def tail(
         while follow:
             print_error("the gateway has ended; waiting for the next one")
             _wait_and_show(shown, places, {**request, "last": 0})
-        if why := shown.nothing(filtered=bool(type or route)):
+        if why := shown.nothing(filtered=any((type, route, client, topic))):
             print_error(why)
     except KeyboardInterrupt:
         return
@@ -92,7 +106,7 @@ class _Shown:
         if not self._remembers:
             return "this gateway remembers nothing: write log: {arrivals: true}, or see what comes by --follow"
         if filtered:
-            return "no arrival fits; gateway tail without --type and --route shows all"
+            return "no arrival fits; gateway tail without filters shows all"
         return "nothing has arrived since the gateway started"
 
     def _print(self, facts: Mapping[str, Any]) -> None:

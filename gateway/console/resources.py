@@ -10,7 +10,7 @@ import inspect
 import json
 import logging
 from bisect import insort
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from functools import wraps
 from typing import Any, get_type_hints
 
@@ -37,17 +37,10 @@ Find = Callable[[Server, Facts], Iterable[Resource | None]]
 _Parameter = inspect.Parameter
 
 
-def _text(name: str) -> Callable[[str], Test]:
-    def test(wanted: str) -> Test:
-        first, *others = wanted.split("*")
-        return lambda _, facts: facts[name] is not None and _matches(facts[name], first, others)
-
-    return test
-
-
-def _matches(text: str, first: str, others: Sequence[str]) -> bool:
-    """Whether ``text`` is ``first``, then ``others`` in this order with anything before each. A regular expression may
-    take exponential time for some: client identifiers have 64 KiB."""
+def glob(pattern: str, text: str) -> bool:
+    """Whether ``text`` is like ``pattern``, in which each asterisk stands for any characters. A regular expression may
+    take exponential time for some: client identifiers are what strangers write."""
+    first, *others = pattern.split("*")
     if not others:
         return text == first
     *middle, last = others
@@ -57,6 +50,10 @@ def _matches(text: str, first: str, others: Sequence[str]) -> bool:
             return False
         at = found + len(each)
     return text.startswith(first) and text.endswith(last) and len(text) - len(last) >= at
+
+
+def _text(name: str) -> Callable[[str], Test]:
+    return lambda wanted: lambda _, facts: facts[name] is not None and glob(wanted, facts[name])
 
 
 def _address(wanted: str) -> Test:

@@ -12,12 +12,14 @@ from gateway.arrivals.outcome import outcome
 from gateway.arrivals.watch import size_of
 from gateway.console.here import Here
 from gateway.console.operation import NotFound, operation
+from gateway.console.resources import glob
 from gateway.control.backlog import Backlog
 from gateway.control.recent import Recent
 from gateway.control.server import BadRequest
 from gateway.delivery.kind import delivery_kind
 from gateway.recording.entry import CONTENT, Entry
 from gateway.scope_kinds import scope_kinds
+from protocols.mqtt.wire.topics import overlap
 from protocols.units import Between
 
 UNREAD_ARRIVALS = 1000
@@ -40,6 +42,8 @@ class Wanted:
     route: str
     verdict: str
     text: str
+    client: str
+    topic: str
 
     def may_fit(self, scope_type: str, server: str) -> bool:
         return (not self.type or scope_type == self.type) and (not self.server or server == self.server)
@@ -51,9 +55,15 @@ class Wanted:
             return False
         if self.verdict and self.verdict != outcome(facts["verdict"], facts["error"]):
             return False
+        if self.client and not glob(self.client, facts["who"]):
+            return False
+        if self.topic and not (facts["event"].startswith(_ON_TOPICS) and overlap(self.topic, facts["what"])):
+            return False
         return not self.text or any(self.text in facts[name].casefold() for name in _TEXTS)
 
 
+_ON_TOPICS = "mqtt."
+"""How the types of events begin that have a topic."""
 _TEXTS = ("id", "who", "what", "verdict", "error")
 """Facts in which ``text`` is looked for."""
 
@@ -132,12 +142,15 @@ async def tail(
     server: Annotated[str | None, "Only the server of this name."] = None,
     route: Annotated[str | None, "Only if the route or its target contains this text."] = None,
     verdict: Annotated[Literal["good", "refused", "failed"] | None, "Only if it ended so."] = None,
+    client: Annotated[str | None, "Only from this sender; an asterisk stands for any characters."] = None,
+    topic: Annotated[str | None, "Only messages of MQTT whose topic this filter matches."] = None,
     text: Annotated[str | None, "Only if sender, recipient, id, verdict or error contains this text."] = None,
 ) -> AsyncGenerator[Told, None]:
     """Tell the last arrivals, and with `follow` those that come."""
     if type and type not in (kinds := scope_kinds()):
         raise BadRequest(f"there is no scope type {type!r}; there are {', '.join(sorted(kinds))}")
-    wanted = Wanted(type or "", server or "", (route or "").casefold(), verdict or "", (text or "").casefold())
+    parts = {"route": (route or "").casefold(), "text": (text or "").casefold()}
+    wanted = Wanted(type or "", server or "", verdict=verdict or "", client=client or "", topic=topic or "", **parts)
     recent, service = here.recent, here.service(arrivals)
     with recent.watched(service) if content else nullcontext():
         backlog = Backlog[Told](UNREAD_ARRIVALS)

@@ -8,7 +8,7 @@ from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.will import Will
-from protocols.mqtt.wire.topics import split_share, valid_filter
+from protocols.mqtt.wire.topics import overlap, split_share, valid_filter
 from protocols.resources import Resource, shown
 
 
@@ -117,19 +117,7 @@ def session_details(session: Session, content: int) -> dict[str, Any]:
 
 def receives(session: Session, topic_filter: str) -> bool:
     """Whether it has a subscription that may get a message whose topic the filter matches."""
-    wanted = topic_filter.split("/")
-    return any(_overlap(split_share(each)[1].split("/"), wanted) for each in session.grants)
-
-
-def _overlap(one: list[str], other: list[str]) -> bool:
-    """Whether there is a topic that both filters match, level by level."""
-    for mine, theirs in zip(one, other, strict=False):
-        if "#" in (mine, theirs):
-            return True
-        if mine != theirs and "+" not in (mine, theirs):
-            return False
-    longer = max(one, other, key=len)
-    return len(one) == len(other) or longer[min(len(one), len(other))] == "#"  # "sport/#" matches "sport" too
+    return any(overlap(split_share(each)[1], topic_filter) for each in session.grants)
 
 
 def _subscription(topic_filter: str, grant: Grant) -> dict[str, Any]:

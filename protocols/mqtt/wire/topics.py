@@ -23,6 +23,18 @@ def valid_filter(topic_filter: str) -> bool:
     return not any(len(level) > 1 and ("+" in level or "#" in level) for level in levels) and "#" not in levels[:-1]
 
 
+def overlap(one: str, other: str) -> bool:
+    """Whether there is a topic that both filters match; a name is a filter that matches itself."""
+    mine, theirs = one.split("/"), other.split("/")
+    for level, its in zip(mine, theirs, strict=False):
+        if "#" in (level, its):
+            return True
+        if level != its and "+" not in (level, its):
+            return False
+    longer = max(mine, theirs, key=len)
+    return len(mine) == len(theirs) or longer[min(len(mine), len(theirs))] == "#"  # "sport/#" matches "sport" (4.7.1.2)
+
+
 def split_share(topic_filter: str) -> tuple[str | None, str]:
     """The group of a shared subscription, and the filter it is for (MQTT 5, 4.8.2); None if it is not shared."""
     if not topic_filter.startswith("$share/"):

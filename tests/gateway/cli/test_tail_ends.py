@@ -83,7 +83,7 @@ async def test_a_gateway_that_remembers_nothing_says_so(tmp_path: Path) -> None:
     ("arguments", "sentence"),
     [
         ([], "nothing has arrived since the gateway started\n"),
-        (["--route", "elsewhere"], "no arrival fits; gateway tail without --type and --route shows all\n"),
+        (["--route", "elsewhere"], "no arrival fits; gateway tail without filters shows all\n"),
     ],
 )
 async def test_where_nothing_is_shown_it_says_why(tmp_path: Path, arguments: list[str], sentence: str) -> None:

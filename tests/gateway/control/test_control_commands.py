@@ -101,6 +101,30 @@ async def test_the_last_ones_are_remembered(tmp_path: Path, request_: dict[str, 
 
 
 @pytest.mark.parametrize(
+    ("request_", "ids"),
+    [
+        ({"client": "dev-1"}, ["1"]),
+        ({"client": "dev-*"}, ["1", "2"]),
+        ({"topic": "sensors/+/status"}, ["2"]),
+        ({"topic": "#"}, ["1", "2"]),
+        ({"topic": "sensors/#", "client": "dev-1"}, ["1"]),
+        ({"topic": "+"}, []),
+    ],
+)
+async def test_one_client_or_topic(tmp_path: Path, request_: dict[str, Any], ids: list[str]) -> None:
+    async with serving(tmp_path / "g") as here:
+        reader, writer = await asked(tmp_path / "g", do="tail", follow=True, **request_)
+        here.tell(arrival(1, type="mqtt", event="mqtt.receive", who="dev-1", what="sensors/1"))
+        here.tell(arrival(2, type="mqtt", event="mqtt.receive", who="dev-2", what="sensors/2/status"))
+        here.tell(arrival(3, type="email", event="email.receive", who="dev@example.org", what="sensors"))
+        here.close()
+        writer.write_eof()
+        told = [json.loads(line) async for line in reader]
+        assert [each["arrival"]["id"] for each in told] == ids
+        writer.close()
+
+
+@pytest.mark.parametrize(
     ("request_", "words"),
     [
         ({"type": "mail"}, "there is no scope type 'mail'; there are email, http, "),
