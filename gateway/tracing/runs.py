@@ -1,5 +1,6 @@
 """Makes the spans of what runs of applications receive."""
 
+import logging
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ from gateway.tracing.origin import Origin, Origins, of_answer
 from gateway.tracing.sampling import is_decided
 from gateway.tracing.traced import Traced
 from protocols.app_run import AppRun
+from protocols.asgi import describe
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -59,7 +63,7 @@ class Runs:
         self._maker, self._origins, self._kinds = maker, origins, kinds
         self._messages = {event: kind for kind in kinds.values() for event in kind.messages}
 
-    # What AppRun calls.
+    # What AppRun calls. A mistake of ours, or of a package that brings a scope type, ends the trace and not the run.
 
     def began(self, run: AppRun) -> Coroutine[Any, Any, None] | None:
         scope: Any = run.scope
@@ -69,10 +73,13 @@ class Runs:
         is_decided.set(True)
         if kind.is_connection:
             return None
-        if ids := kind.answers(scope):
-            return self._begin_answer(run, kind, ids)
-        if (origin := self._origins.of(kind, run, None)) is not None:
-            self._begin(run, kind, origin)
+        try:
+            if ids := kind.answers(scope):
+                return self._begin_answer(run, kind, ids)
+            if (origin := self._origins.of(kind, run, None)) is not None:
+                self._begin(run, kind, origin)
+        except Exception:
+            self._fail(run)
         return None
 
     def waits(self, run: AppRun) -> None:
@@ -84,14 +91,34 @@ class Runs:
         if opened is not None:
             self._settle(run, opened)
         if (kind := self._messages.get(event["type"])) is not None:
-            if (origin := self._origins.of(kind, run, event)) is not None:
-                self._take(run, kind, event, origin)
+            try:
+                if (origin := self._origins.of(kind, run, event)) is not None:
+                    self._take(run, kind, event, origin)
+            except Exception:
+                self._fail(run)
         elif opened is not None and opened.span is not None and opened.kind.messages:
             event[TRACE] = contexts.carrier_of(opened.span)  # of the handshake
 
     def sent(self, run: AppRun, event: Any) -> None:
-        if (opened := self._open.get(run)) is None:
-            return
+        if (opened := self._open.get(run)) is not None:
+            try:
+                self._answer(run, opened, event)
+            except Exception:
+                self._fail(run)
+
+    def ended(self, run: AppRun) -> None:
+        if (opened := self._open.get(run)) is not None:
+            try:
+                self._end(run, opened)
+            except Exception:
+                self._fail(run)
+            self._open.pop(run, None)
+
+    def _fail(self, run: AppRun) -> None:
+        self._open.pop(run, None)
+        logger.exception("%s: it cannot be traced", describe(run.scope))
+
+    def _answer(self, run: AppRun, opened: _Open, event: Any) -> None:
         kind, verdict = opened.kind, opened.kind.verdict(event)
         if verdict and (message := opened.waiting.pop(event.get("id"), None)) is not None:
             attributes, failed = kind.outcome(verdict)
@@ -101,9 +128,7 @@ class Runs:
         if kind.is_over(event):
             self._end_scope(run, opened)
 
-    def ended(self, run: AppRun) -> None:
-        if (opened := self._open.pop(run, None)) is None:
-            return
+    def _end(self, run: AppRun, opened: _Open) -> None:
         if opened.taken is not None:
             opened.taken.end({}, error=run.error)
         for message in opened.waiting.values():

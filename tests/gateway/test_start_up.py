@@ -57,6 +57,17 @@ print(*sys.modules)
     return set(done.stdout.split())
 
 
+@pytest.mark.parametrize("traced", [False, True])
+def test_opentelemetry_is_imported_where_the_file_traces(tmp_path: Path, traced: bool) -> None:
+    """And then before the first message, and not with it."""
+    (tmp_path / "start_up_handlers.py").write_text(HANDLERS)
+    tracing = "tracing: {}" * traced
+    (tmp_path / "gateway.yaml").write_text(FILE.format(more="", routes="") + tracing)
+    found = {name for name in built(tmp_path) if name.split(".")[0] == "opentelemetry"}
+    assert bool(found) is traced
+    assert ("opentelemetry.exporter.otlp.proto.http.trace_exporter" in found) is traced
+
+
 def test_the_version_needs_no_command_and_none_of_the_gateway(tmp_path: Path) -> None:
     found = imported(tmp_path, "--version")
     assert not found & {home.partition(":")[0] for home in COMMANDS.values()}

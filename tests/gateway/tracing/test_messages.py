@@ -15,7 +15,9 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from waiting import until
 
+from gateway.scopes.http.tracing import TracedHTTP
 from gateway.scopes.sms.send import SMS
+from gateway.tracing import service
 
 TRACE, SPAN = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 SENT = f"00-{TRACE}-{SPAN}-01"
@@ -24,6 +26,7 @@ UNSAMPLED = f"00-{TRACE}-{SPAN}-00"
 HANDLERS = """
 from opentelemetry import propagate, trace
 
+from gateway import aio
 from gateway import AsyncEmailConsumer, AsyncHttpConsumer, AsyncMqttConsumer, AsyncSMSConsumer, AsyncWebsocketConsumer
 from gateway import HttpConsumer, MqttBatchConsumer, MqttConsumer
 
@@ -47,6 +50,14 @@ async def shop(scope, receive, send):
     body = carrier.get("traceparent", "").encode()
     await send({"type": "http.response.start", "status": 201})
     await send({"type": "http.response.body", "body": body})
+
+
+async def publishes(scope, receive, send):
+    if scope["type"] == "lifespan":
+        return
+    await aio.publish("answers", b"yes")
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Thread(HttpConsumer):
@@ -123,6 +134,7 @@ servers:
 routes:
   http:
     - {path: "^thread", app: traced_handlers.Thread}
+    - {path: "^publishes", app: traced_handlers.publishes}
     - {path: "^loop", app: traced_handlers.Loop}
     - {path: "^", app: traced_handlers.shop}
   websocket: [{path: "^chat/", app: traced_handlers.Chat}]
@@ -377,3 +389,52 @@ async def test_other_code_traces_nothing_of_a_message_that_is_not_traced() -> No
         await send_mail(gateway, "From: a@example.net\r\nSubject: hello\r\n\r\nhello")
         await gateway.span("process @example.org")
         assert {each.name for each in gateway.collector.spans} <= {"process @example.org", "Help.receive"}
+
+
+async def test_nothing_is_kept_of_what_has_ended() -> None:
+    async with traced(ALL) as gateway:
+        device = Device(gateway.port("devices"))
+        for qos in (0, 1, 2):
+            await device.publish("sensors/1/temperature", qos=qos)
+        await get(gateway, "/")
+        await send_mail(gateway, "From: a@example.net\r\nSubject: hello\r\n\r\nhello")
+        await gateway.span("process @example.org")
+        device.close()
+        await until(lambda: len(gateway.collector.named("process sensors/+/temperature")) == 3)
+        runs = service._Process.runs
+        assert runs is not None
+        await until(lambda: not runs._open)
+
+
+async def test_a_scope_type_whose_tracing_fails_is_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("attributes", "verdict", "span_name"):
+        with monkeypatch.context() as broken:
+            broken.setattr(TracedHTTP, name, lambda *_: 1 / 0)
+            async with traced(ALL) as gateway:
+                assert await get(gateway, "/thread") == "done"
+
+
+async def test_a_message_from_a_broker() -> None:
+    """The broker is another gateway, which passes user properties on."""
+    async with traced(ALL) as broker:
+        url = f"mqtt://127.0.0.1:{broker.port('devices')}"
+        plant = f'\n  plant: {{protocol: mqtt-client, url: "{url}", subscribe: ["sensors/#"]}}\n'
+        client = ALL.replace("\nroutes:", plant + "routes:").replace("traced.db", "client.db")
+        async with traced(client.replace("trust: [", "trust: [plant, ")) as gateway:
+            await until(lambda: gateway.gateway.servers.named("plant").status.state == "ready")
+            device = Device(broker.port("devices"))
+            await device.publish("sensors/1/temperature", traceparent=SENT)
+            span = await gateway.span(
+                "process sensors/+/temperature", lambda each: each.attributes["gateway.server"] == "plant"
+            )
+            device.close()
+            assert (span.trace, span.parent) == (TRACE, SPAN)
+
+
+async def test_a_text_of_the_outbox_and_code_without_a_scope() -> None:
+    async with traced(ALL) as gateway:
+        await get(gateway, "/publishes", traceparent=SENT)
+        created = await gateway.span("create mqtt")
+        sent = await gateway.span("send mqtt")
+        request = await gateway.span("GET ^publishes")
+        assert (created.trace, created.parent, sent.parent) == (TRACE, request.id, created.id)
