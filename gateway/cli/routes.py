@@ -3,6 +3,7 @@
 from gateway.cli.building import built_to_answer
 from gateway.cli.options import AsJSON, File
 from gateway.cli.terminal import print_json, print_text
+from gateway.routing.listing import routes_of
 from gateway.runtime import banner
 
 
@@ -12,7 +13,7 @@ def routes(config: File = None, as_json: AsJSON = False) -> None:
     Example: gateway routes --json
     """
     gateway = built_to_answer(config)
-    found = banner.routes_of(gateway.app)
+    found = routes_of(gateway.app)
     if as_json:
         print_json([{"type": kind, "pattern": str(route.pattern), "target": route.target} for kind, route in found])
         return

@@ -9,7 +9,7 @@ from gateway.console.operation import Operation
 
 NOUNS = (
     *("status", "servers", "clients", "sessions", "retained", "arrivals", "messages", "dead", "outgoing", "reload"),
-    *("log", "description"),
+    *("log", "routes", "certificates", "configuration", "description"),
 )
 """The files of ``operations``."""
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from gateway import __version__
 from gateway.config.diagnostics import count
-from gateway.routing import Route, Router
+from gateway.routing import Route
+from gateway.routing.listing import routes_of
 from gateway.scopes.installed import KINDS
 from gateway.scopes.kind import Running
 from protocols.errors import describe_error
@@ -24,21 +25,6 @@ def columns(rows: Sequence[Sequence[str]], indent: str = "  ") -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     padded = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     return [f"{indent}{'  '.join(row)}".rstrip() for row in padded]
-
-
-def routes_of(app: Any) -> list[tuple[str, Route]]:
-    """Return (scope type, route) for every leaf of the tree, in order; nothing for an app that is not a router."""
-    if not isinstance(app, Router):
-        return []
-    return [(str(route.pattern), leaf) for route in app.routes for leaf in _leaves(route)]
-
-
-def _leaves(route: Route) -> Iterator[Route]:
-    if not isinstance(route.app, Router):
-        yield route
-        return
-    for below in route.app.routes:
-        yield from _leaves(below)
 
 
 def header(file: str, servers: Collection[Server], app: Any, application: str | None) -> str:

@@ -25,6 +25,8 @@ class ServerState(TypedDict):
     """Whether the gateway is ready only if this server is."""
     active: Mapping[str, int]
     """What is in flight, by noun."""
+    figures: Mapping[str, float]
+    """What it measures, by the names of its metrics without `gateway_`: of a mailbox, when it was checked last."""
 
 
 class ServerList(TypedDict):
@@ -55,6 +57,7 @@ def _state(server: Server, required: bool) -> ServerState:
         "detail": server.status.detail,
         "required": required,
         "active": server.active(),
+        "figures": server.figures(),
     }
 
 
