@@ -1,9 +1,11 @@
 """The interface of every protocol server: started, ready, drained, stopped."""
 
+import asyncio
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, ClassVar, Literal, Self
@@ -109,6 +111,33 @@ class Server(ABC):
 
         A server starts once: in the place of one that was stopped, another is made.
         """
+
+    def can_become(self, made: "Server") -> bool:
+        """Whether this server, which serves, can go on in the place of ``made``, which has not started. By default it
+        cannot: ``made`` takes its place."""
+        return False
+
+    def is_where(self, made: "Server") -> bool:
+        """Whether ``made`` is of the same kind and name, and listens at the same address."""
+        if type(made) is not type(self) or made.name != self.name:
+            return False
+        own, other = self.listener, made.listener
+        return own is other if own is None or other is None else own.bind == other.bind
+
+    def prepare(self) -> None:
+        """Read the files that a start reads. Raises BindError."""
+        if self.listener is not None:
+            self.listener.prepare()
+
+    async def become(self, made: Any) -> None:
+        """Go on as ``made``, which :meth:`can_become` and is prepared: with its application, state and settings, in
+        this context. What is under way goes on with the application that it began with."""
+        self.app, self.state = made.app, made.state
+        self.tasks.context = copy_context()
+
+    def under_way(self) -> Collection["asyncio.Future[Any]"]:
+        """Return what runs the application now; each is done when that run has ended."""
+        return self.tasks.running()
 
     async def retire(self) -> None:
         """Leave new connections to a successor that has inherited the listener. Before :meth:`stop`."""

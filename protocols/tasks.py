@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import Context
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -21,16 +22,23 @@ class Tasks:
     def __init__(self, owner: str) -> None:
         self._owner = owner
         self._tasks: set[asyncio.Task[Any]] = set()
+        self.context: Context | None = None
+        """The context that each task begins with. None: that of who starts it."""
 
     def __len__(self) -> int:
         return len(self._tasks)
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any], *, name: str) -> "asyncio.Task[Any]":
         """Start ``coroutine``; ``name`` says in log lines what it does."""
-        task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._owner}: {name}")
+        context = None if self.context is None else self.context.copy()
+        task = asyncio.get_running_loop().create_task(coroutine, name=f"{self._owner}: {name}", context=context)
         self._tasks.add(task)
         task.add_done_callback(self._done)
         return task
+
+    def running(self) -> frozenset["asyncio.Task[Any]"]:
+        """Return the tasks that run now."""
+        return frozenset(self._tasks)
 
     def _done(self, task: "asyncio.Task[Any]") -> None:
         self._tasks.discard(task)

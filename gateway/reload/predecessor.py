@@ -1,5 +1,6 @@
 """The version before, in its own process, as its successor takes over from it."""
 
+import asyncio
 import contextlib
 import secrets
 import socket
@@ -7,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from gateway.reload.channel import Channel
 from gateway.reload.state import read
-from protocols.server import Record
+from protocols.server import Record, Server
 from protocols.units import BindAddress
 
 
@@ -18,8 +19,13 @@ class RemotePredecessor:
     def __init__(self, channel: Channel, *, may_end: bool = True) -> None:
         self.file = "the version before"
         self.has_successor = False
+        self.older: set[asyncio.Task[None]] = set()
         self._channel = channel
         self._may_end = may_end
+
+    def lend(self, made: Server) -> Server | None:
+        """Return None: no server can go on in another process."""
+        return None
 
     async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
         return await self._ask("sockets", name=name, bind=str(bind))

@@ -24,7 +24,7 @@ from gateway.routing.table import labels_of, route_table
 from gateway.runtime.application import ApplicationBuilder
 from gateway.runtime.channel_layer import make_layer
 from gateway.runtime.prepare_imports import prepare_imports
-from gateway.runtime.servers import Servers, make_outlets, needs_store
+from gateway.runtime.servers import Senders, Servers, make_outlets, needs_store
 from gateway.scopes.email.submission import measured, open_submission
 from gateway.scopes.outgoing import answering_of, outgoing_servers
 from gateway.scopes.server_kind import Given
@@ -107,7 +107,7 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
     given = Given(submission, here.store if here is not None else None)
     try:
         servers = Servers(settings.servers, app, lifespan.state, given)
-        outlets = make_outlets(servers, given)
+        outlets = make_outlets(Senders(servers), given)
     except ValueError as error:
         raise ConfigErrors([parsed.document.at_key(("servers",), str(error))]) from error
     services = _services(settings, app, layer, here, outlets)

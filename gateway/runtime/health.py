@@ -12,7 +12,7 @@ from protocols.asgi import Application, Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
 from protocols.lazy_names import imported
-from protocols.server import Server, ServerStatus
+from protocols.server import Server
 
 HEALTH, READINESS, METRICS = "/healthz", "/readyz", "/metrics"
 PATHS = f"{HEALTH}, {READINESS}, {METRICS}"
@@ -126,6 +126,6 @@ class ConsoleServer(HTTPServer):
             reserved=True,
         )
 
-    async def start(self) -> None:
-        await super().start()
-        self.status = ServerStatus("ready", PATHS)
+    @property
+    def detail(self) -> str:
+        return PATHS

@@ -20,6 +20,7 @@ class SomeServers(Servers):
 
     def __init__(self, made: Iterable[Server] = ()) -> None:
         self._made = {server.name: server for server in made}
+        self.successor = None
 
 
 NO_SERVERS = SomeServers()

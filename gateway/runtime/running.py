@@ -9,8 +9,9 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Protocol
+from weakref import WeakSet
 
 from gateway.arrivals import Arrivals, arrivals
 from gateway.counts import counted, run_counts
@@ -41,6 +42,11 @@ class Predecessor(Protocol):
 
     file: str
     has_successor: bool
+    older: "set[asyncio.Task[None]]"
+    """The ends of the gateways that it has replaced, and that have not ended."""
+
+    def lend(self, made: Server) -> Server | None:
+        """Return the server that goes on in the place of ``made``, with its connections; None if there is none."""
 
     async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
         """Return copies of the sockets that listen on ``bind``, for the successor's server ``name``; none if it has no
@@ -75,8 +81,14 @@ class RunningGateway:
         self._started: list[Server] = []
         self._spares: list[tuple[Server, Server]] = []
         """Each server that was stopped for a successor, and the one that starts in its place if that does not come."""
+        self._lent: list[Server] = []
+        """Servers that go on with the successor."""
+        self.waits_for: set[asyncio.Future[Any]] = set()
+        """What runs the application over a connection of one of those."""
+        self.earlier: WeakSet[asyncio.Future[Any]] = WeakSet()
+        """What runs applications of earlier gateways on servers that have gone on."""
         self._tasks = Tasks("replaced")
-        self._predecessor: asyncio.Task[None] | None = None
+        self.older: set[asyncio.Task[None]] = set()
         self.has_successor = False
         self._hint = "; Ctrl+C again to stop now"
 
@@ -94,7 +106,9 @@ class RunningGateway:
         """Start in the place of ``predecessor``. Raises as :meth:`start` does, and RuntimeError where another one has
         begun to, or ``predecessor`` is this one.
 
-        The listening sockets of each address that both have pass over, so that no connection is refused. What cannot
+        Servers that can go on in this gateway pass over with all their connections; what is under way on those goes on
+        with the application that it began with. Of all others the listening sockets of each address that both have pass
+        over, so that no connection is refused. What cannot
         exist twice (a mailbox, a session at a broker, an MQTT server's stored state) is stopped there before it starts
         here. If this fails or is cancelled, the predecessor goes on, and starts them again. :meth:`give_way` ends it.
         """
@@ -114,12 +128,13 @@ class RunningGateway:
     async def _take_over(self, predecessor: Predecessor) -> None:
         with entered(self.gateway.services):
             await self._start_application()
-            servers = self._servers()
-            for server in servers:
-                if server.listener is not None:
-                    server.listener.inherit(await predecessor.sockets_of(server.name, server.listener.bind))
-            await predecessor.stop_delivering()
             try:
+                lent = self._borrowed(predecessor)
+                servers = [server for server in self._servers() if server not in lent]
+                for server in servers:
+                    if server.listener is not None:
+                        server.listener.inherit(await predecessor.sockets_of(server.name, server.listener.bind))
+                await predecessor.stop_delivering()
                 await self._bind(server for server in servers if not server.exclusive)
                 await predecessor.release_exclusive()
                 exclusive = [server for server in servers if server.exclusive]
@@ -133,7 +148,43 @@ class RunningGateway:
                 await self._retire()
                 await self._stop_servers(self._grace)  # they may have accepted something meanwhile
                 raise
+            if isinstance(predecessor, RunningGateway):
+                await self._go_on(lent, predecessor)
             self._deliver()
+
+    def _borrowed(self, predecessor: Predecessor) -> dict[Server, Server]:
+        """Return the servers that go on, by those that were made in their place. Raises BindError."""
+        lent: dict[Server, Server] = {}
+        for made in self.gateway.servers:
+            if (running := predecessor.lend(made)) is not None:
+                try:
+                    made.prepare()
+                except BindError as error:
+                    raise BindError(f"servers.{made.name}: {error}") from error
+                lent[made] = running
+        return lent
+
+    async def _go_on(self, lent: Mapping[Server, Server], predecessor: "RunningGateway") -> None:
+        """Let the servers serve this gateway from now on. Nothing of this fails."""
+        for made, running in lent.items():
+            under_way = set(running.under_way())  # in one step with the change of the application
+            predecessor.waits_for |= under_way - set(predecessor.earlier)
+            self.earlier.update(under_way)
+            try:
+                await running.become(made)
+            except Exception:  # a mistake of ours: there is no way back, and it serves the new application
+                logger.exception("%s does not follow its new settings", running.name)
+            self._started.append(running)
+            self.gateway.servers.put(running)
+            predecessor.gateway.servers.leave(running.name)
+        predecessor.gateway.servers.successor = self.gateway.servers
+
+    def lend(self, made: Server) -> Server | None:
+        for server in self._started:
+            if server.status.state not in ("draining", "stopped") and server.can_become(made):
+                self._lent.append(server)
+                return server
+        return None
 
     async def sockets_of(self, name: str, bind: BindAddress) -> Sequence[socket.socket]:
         for server in self._started:
@@ -147,7 +198,7 @@ class RunningGateway:
 
     async def release_exclusive(self) -> None:
         for server in self._started:
-            if server.exclusive:
+            if server.exclusive and server not in self._lent:
                 self._spares.append((server, spare := self.gateway.servers.make(server.name)))
                 if server.listener is not None and spare.listener is not None:
                     spare.listener.inherit(server.listener.copies())
@@ -161,14 +212,15 @@ class RunningGateway:
                     await asyncio.sleep(0)
 
     async def _stop_exclusive(self) -> None:
-        exclusive = [server for server in self._started if server.exclusive]
+        exclusive = [server for server in self._started if server.exclusive and server not in self._lent]
         await asyncio.gather(*(server.retire() for server in exclusive))
         await asyncio.gather(*(_stop(server, self._grace) for server in exclusive))
-        self._started = [server for server in self._started if not server.exclusive]
+        self._started = [server for server in self._started if server not in exclusive]
         if self.gateway.dispatcher is not None:
             await self.gateway.dispatcher.release_namespaces()
 
     async def resume(self) -> None:
+        self._lent.clear()
         if self.gateway.dispatcher is not None:
             self.gateway.dispatcher.resume()
         if any(stopped in self._started for stopped, _ in self._spares):  # stopping them was cancelled
@@ -194,17 +246,20 @@ class RunningGateway:
 
     def replaces(self, predecessor: Predecessor) -> None:
         """Let ``predecessor`` finish what it has accepted, and end. The process does not end before it."""
-        self._predecessor = self._tasks.spawn(predecessor.give_way(), name=predecessor.file)
+        older, predecessor.older = predecessor.older, set()  # it can end before those, and be freed
+        ending = self._tasks.spawn(predecessor.give_way(), name=predecessor.file)
+        self.older = {ending, *(each for each in older if not each.done())}
 
     async def predecessor_ended(self) -> None:
-        """Wait until the predecessor has ended, which has its own ``shutdown_timeout``."""
-        if self._predecessor is not None:
-            await asyncio.wait({self._predecessor})
+        """Wait until the gateways before have ended."""
+        if self.older:
+            await asyncio.wait(self.older)
 
     async def give_way(self) -> None:
         self._hint = ""
         for _, spare in self._spares:
             await _abandon(spare)
+        self._started = [server for server in self._started if server not in self._lent]
         await self._retire()
         cancelled = await self.drain()
         await self.shut_down()
@@ -318,6 +373,9 @@ class RunningGateway:
         loop = asyncio.get_running_loop()
         ends = loop.time() + grace
         await asyncio.gather(*(_stop(server, grace) for server in self._without_console()))
+        if self.waits_for:  # its connections are the successor's, which ends them if it has to
+            await asyncio.wait(self.waits_for)
+            ends = loop.time() + grace
         if self.gateway.dispatcher is not None:
             await self.gateway.dispatcher.stop(max(0.0, ends - loop.time()))
 

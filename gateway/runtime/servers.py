@@ -26,6 +26,8 @@ class Servers(Collection[Server]):
         self._state = state
         self._given = given
         self._made = {name: self.make(name) for name in self._settings}
+        self.successor: Servers | None = None
+        """The servers by which leaves what this gateway still sends."""
 
     def make(self, name: str) -> Server:
         """Make a server with the settings of ``name``."""
@@ -42,7 +44,19 @@ class Servers(Collection[Server]):
         """Put ``server`` in the place of the one that has its name."""
         self._made[server.name] = server
 
+    def leave(self, name: str) -> None:
+        """Forget the server, which goes on with a successor of this gateway."""
+        del self._made[name]
+
+    def newest(self) -> "Servers":
+        """Return the servers by which is sent: those of the gateway that came last."""
+        while self.successor is not None and self.successor.successor is not None:
+            self.successor = self.successor.successor  # what came between may be freed
+        return self.successor or self
+
     def named(self, name: str) -> Server:
+        if name not in self._made and self.successor is not None:  # it has just passed over
+            return self.newest().named(name)
         return self._made[name]
 
     def __iter__(self) -> Iterator[Server]:
@@ -53,6 +67,22 @@ class Servers(Collection[Server]):
 
     def __contains__(self, server: object) -> bool:
         return server in self._made.values()
+
+
+class Senders(Collection[Server]):
+    """The servers by which a gateway sends, also when others have come after it."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+
+    def __iter__(self) -> Iterator[Server]:
+        return iter(self._servers.newest())
+
+    def __len__(self) -> int:
+        return len(self._servers.newest())
+
+    def __contains__(self, server: object) -> bool:
+        return server in self._servers.newest()
 
 
 def needs_store(settings: Any) -> bool:

@@ -16,6 +16,14 @@ class StorePersistence:
         self._store = store
         self._namespace = namespace
 
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same place."""
+        if not isinstance(other, StorePersistence):
+            return NotImplemented
+        return self._store is other._store and self._namespace == other._namespace
+
+    __hash__ = None  # type: ignore[assignment]  # nothing keeps places in a set
+
     async def load(self) -> Mapping[str, bytes]:
         try:
             return await self._store.load(self._namespace)

@@ -65,21 +65,30 @@ class Logins:
         """The users of the file, as it was read last, and of the settings."""
         self._slowest = slowest(self._users_of_settings)
         self._looking: asyncio.Future[Any] | None = None
-        self._cache = LoginCache()
-        self._failures = LoginFailures()
+        self.cache = LoginCache()
+        self.failures = LoginFailures()
         self._queue: LoginQueue[_Checked] = LoginQueue(MOST_AT_ONCE, self._failures_of)
         self._long = 0
         self._save = save
-        self._saved: dict[str, str] = {}
+        self.saved: dict[str, str] = {}
         self.outcomes = {outcome.value: 0 for outcome in Outcome}
         """How many logins had which outcome."""
+
+    def follow(self, before: "Logins", save: Save | None) -> Callable[[str], bool]:
+        """Go on in the place of ``before``, with what that has learned about logins; see ``__init__`` for ``save``.
+        Return a function that says whether a user of ``before`` is one here, with the same password."""
+        old, new = before.known(), self.known()
+        self.cache, self.failures, self.outcomes = before.cache, before.failures, before.outcomes
+        self.saved = {name: record for name, record in before.saved.items() if name in new}
+        self._save = save
+        return lambda name: name in new and new[name] == old.get(name)
 
     def restore(self, saved: Mapping[str, str]) -> list[str]:
         """Take over the records that an earlier process gave to ``save``, by user name. Return the names whose records
         are void."""
-        users = self._known()
-        self._saved = {name: record for name, record in saved.items() if self._save is not None and name in users}
-        return [name for name in saved if name not in self._saved]
+        users = self.known()
+        self.saved = {name: record for name, record in saved.items() if self._save is not None and name in users}
+        return [name for name in saved if name not in self.saved]
 
     async def check(self, username: str, password: bytes, host: str = "") -> Outcome:
         """Check a login; ``host`` is the client's address. The answer to a wrong login takes equally long for every
@@ -101,16 +110,16 @@ class Logins:
 
     def knows(self, username: str) -> bool:
         """Whether there is such a user."""
-        return username in self._known()
+        return username in self.known()
 
     async def _judge(self, username: str, password: bytes, address: str) -> Outcome:
         users = await self._users()
         hashed = users.get(username)
-        digest = self._cache.digest(username, "" if hashed is None else hashed.reveal(), password)
-        if self._cache.is_right(username, digest):
+        digest = self.cache.digest(username, "" if hashed is None else hashed.reveal(), password)
+        if self.cache.is_right(username, digest):
             return Outcome.RIGHT
         loop = asyncio.get_running_loop()
-        if self._cache.is_wrong(digest, loop.time()):
+        if self.cache.is_wrong(digest, loop.time()):
             return await self._refused(username, address, loop.time())
         try:
             check = partial(self._check, users, username, password, digest)
@@ -129,9 +138,9 @@ class Logins:
         began, so the time does not tell which hash was checked."""
         loop = asyncio.get_running_loop()
         keys = _failure_key("name", username), _failure_key("address", address)
-        wait = penalty(max(self._failures.of(key, loop.time()) for key in keys))
+        wait = penalty(max(self.failures.of(key, loop.time()) for key in keys))
         for key in keys:
-            self._failures.add(key, loop.time())
+            self.failures.add(key, loop.time())
         await asyncio.sleep(began + max(SOONEST, 2 * self._slowest_check()) + wait - loop.time())
         return Outcome.WRONG
 
@@ -139,24 +148,24 @@ class Logins:
         return self._slowest if self._file is None else max(self._slowest, self._file.slowest)
 
     def _failures_of(self, address: str) -> float:
-        return self._failures.of(_failure_key("address", address), asyncio.get_running_loop().time())
+        return self.failures.of(_failure_key("address", address), asyncio.get_running_loop().time())
 
     async def _check(self, users: Users, username: str, password: bytes, digest: bytes) -> _Checked:
         loop = asyncio.get_running_loop()
         began = loop.time()
         right, record = await loop.run_in_executor(_THREADS, self._verify, users, username, password)
         if right:
-            self._cache.add_right(username, digest)
+            self.cache.add_right(username, digest)
         else:
-            self._cache.add_wrong(digest, loop.time())
+            self.cache.add_wrong(digest, loop.time())
         if record is not None and self._save is not None:
-            self._saved[username] = record
+            self.saved[username] = record
             self._save(username, record)
         return _Checked(right, began)
 
     def _verify(self, users: Users, username: str, password: bytes) -> tuple[bool, str | None]:
         """Check the password, on a thread. Return whether it is right, and a record to save if there is none yet."""
-        hashed, saved = users.get(username), self._saved.get(username)
+        hashed, saved = users.get(username), self.saved.get(username)
         if hashed is not None and saved is not None and is_saved(saved, hashed, password):
             return True, None
         if not verify(users, username, password) or hashed is None:
@@ -170,12 +179,12 @@ class Logins:
                 self._looking = asyncio.get_running_loop().run_in_executor(_THREADS, self._file.users)
                 self._looking.add_done_callback(self._looked)
             await asyncio.shield(self._looking)
-        return self._known()
+        return self.known()
 
     def _looked(self, _: object) -> None:
         self._looking = None
 
-    def _known(self) -> Users:
+    def known(self) -> Users:
         if self._file is None:
             return self._users_of_settings
         if self._merged_from is not self._file.last:

@@ -125,7 +125,10 @@ class Exchange(AppRun):
             self._since = time.monotonic()
         # Tasks would cost as much as the request. Here service.running keeps the exchange, whose task never raises.
         self.service.running.add(self)
-        self._task = self.connection.loop.create_task(self.serve())
+        if (context := self.service.context) is None:
+            self._task = self.connection.loop.create_task(self.serve())
+        else:
+            self._task = self.connection.loop.create_task(self.serve(), context=context.copy())
 
     async def serve(self) -> None:
         """Run the application, and make sure that the peer gets an answer. Raises only CancelledError."""

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from contextvars import copy_context
 from typing import Any
 
 from protocols.asgi import Application
@@ -52,43 +53,62 @@ class HTTPServer(Server):
             alpn=("http/1.1",),
             reserved=reserved,
         )
-        self._service = HTTPService(app, settings, name, self.state)
-        self.traffic = self._service.traffic
-        self.refusals = self._service.refusals
+        self.service = HTTPService(app, settings, name, self.state)
+        self.traffic = self.service.traffic
+        self.refusals = self.service.refusals
 
     @property
     def address(self) -> str:
         return self.listener.address
 
     def active(self) -> dict[str, int]:
-        return dict(Counter(each.noun for each in self._service.running))
+        return dict(Counter(each.noun for each in self.service.running))
 
     def clients(self) -> Iterable[Resource]:
-        return clients(self._service.connections)
+        return clients(self.service.connections)
 
     async def start(self) -> None:
         manager = Manager(_begin)  # type: ignore[arg-type]  # never called: connections run their exchanges themselves
-        service = self._service
+        service = self.service
         await self.listener.start(
             lambda: HTTPConnection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
             refusal=plain(503, fields=service.fields),
         )
-        self.status = ServerStatus("ready", "TLS; websocket too" if self.settings.tls else "websocket too")
+        self.status = ServerStatus("ready", self.detail)
+
+    @property
+    def detail(self) -> str:
+        """What the operator sees of it while it is ready."""
+        return "TLS; websocket too" if self.settings.tls else "websocket too"
+
+    def can_become(self, made: Server) -> bool:
+        return self.is_where(made)
+
+    async def become(self, made: "HTTPServer") -> None:
+        await super().become(made)
+        self.settings = made.settings
+        self.service.become(made.service, copy_context())
+        refusal = plain(503, fields=self.service.fields)
+        await self.listener.become(made.listener, limit=self.settings.max_connections, refusal=refusal)
+        self.status = ServerStatus("ready", self.detail)
+
+    def under_way(self) -> Collection["asyncio.Future[Any]"]:
+        return [each.task for each in self.service.running if each.task is not None]
 
     async def retire(self) -> None:
         """Leave new connections to a successor, as Server.retire does. Each answer is the last of its connection from
         now on; an idle connection has a moment to bring one more request."""
         await super().retire()
-        self._service.draining = True
+        self.service.draining = True
         await asyncio.sleep(IDLE_GRACE)
 
     async def stop(self, grace: float) -> None:
         """Stop as every server does. WebSockets are closed with 1001 at once; responses announce the close."""
         self.status = ServerStatus("draining")
         self.listener.stop()
-        await self._service.drain(grace)
+        await self.service.drain(grace)
         self.status = ServerStatus("stopped")
 
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections import Counter
+from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, HostPort
@@ -68,11 +69,19 @@ class HTTPService:
         """The header lines of every response."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
+        self.context: Context | None = None
+        """The context that each request begins with. None: that of its connection."""
         self.running: set[InFlight] = set()
         self.connections: set[OpenConnection] = set()
         self.tasks = Tasks(name)
         self._empty = asyncio.Event()
         self._heads: list[InFlight] = []
+
+    def become(self, made: "HTTPService", context: Context) -> None:
+        """Serve requests that begin from now on as ``made`` would, in ``context``."""
+        self.app, self.settings, self.state = made.app, made.settings, made.state
+        self.fields, self.extensions = made.fields, made.extensions
+        self.context = context
 
     def head_waits(self, exchange: InFlight) -> None:
         """Write the response head of ``exchange`` at the end of this turn of the loop, unless a piece of the body comes

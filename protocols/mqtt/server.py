@@ -10,7 +10,7 @@ from protocols.asgi import Application, Receive, Send
 from protocols.checkpoint import checkpoint
 from protocols.errors import BindError
 from protocols.events import checked
-from protocols.mqtt.access.access import Access
+from protocols.mqtt.access.access import Access, Stays
 from protocols.mqtt.broker import record, resources
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.counters import Counters
@@ -59,7 +59,7 @@ class MQTTServer(Server):
     ) -> None:
         super().__init__(app, name=name, state=state)
         self.settings = settings
-        self._persistence = persistence
+        self.persistence = persistence
         self._writer = JournalWriter(persistence, name) if persistence is not None else None
         self._journal = self._writer.journal if self._writer is not None else None
         self.broker = Broker(settings, journal=self._journal, wake=self._work_soon)
@@ -74,6 +74,7 @@ class MQTTServer(Server):
             alpn=("mqtt",),
         )
         self._clock = Tasks(name)
+        self._telling: asyncio.Task[None] | None = None
         self._preconnects: set[Preconnect] = set()
         self._clients: set[ClientConnection] = set()
         self._leaving: dict[str, tuple[ClientSocket, asyncio.Event]] = {}
@@ -106,20 +107,51 @@ class MQTTServer(Server):
         limit = self.settings.max_connections
         await self.listener.start(lambda: Opening(self), count=self._connections, limit=limit)
         self._clock.spawn(self._tick(), name="mqtt clock")
-        if self.settings.sys_interval:
-            self._clock.spawn(self._tell(), name="mqtt $SYS")
+        self._tell_statistics()
         self.status = ServerStatus("ready", _detail(self.settings))
+
+    def _tell_statistics(self) -> None:
+        if self._telling is not None:
+            self._telling.cancel()
+        if self.settings.sys_interval:
+            self._telling = self._clock.spawn(self._tell(), name="mqtt $SYS")
+
+    def can_become(self, made: Server) -> bool:
+        """Its state stays where it is: in its broker, and in the store."""
+        return isinstance(made, MQTTServer) and self.is_where(made) and self.persistence == made.persistence
+
+    async def become(self, made: "MQTTServer") -> None:
+        await super().become(made)
+        before, self.settings, self.access = self.access, made.settings, made.access
+        stays = self.access.follow(before, self._save_login)
+        self.login_outcomes = self.access.logins.outcomes
+        self.broker.follow(self.settings)
+        await self.listener.become(made.listener, limit=self.settings.max_connections)
+        self._tell_statistics()
+        self.status = ServerStatus("ready", _detail(self.settings))
+        await self._follow(stays)
+
+    async def _follow(self, stays: Stays) -> None:
+        """Apply the users and rules to clients and sessions, in slices: others have their turn."""
+        for client in list(self._clients):
+            client.follow(stays)
+            await checkpoint()
+        for session in list(self.broker.sessions.values()):
+            rules = self.access.rules_for(session.client_id, session.user)
+            if rules is not None and session.outgoing is None:
+                self.broker.restrict(session, rules)
+            await checkpoint()
 
     def hand_over(self) -> Iterator[Record]:
         """Yield the sessions and the retained messages, unless they are in the store."""
-        return self.broker.records() if self._persistence is None else iter(())
+        return self.broker.records() if self.persistence is None else iter(())
 
     def inherit(self, records: Iterable[Record]) -> None:
         self._inherited.update(records)
 
     async def _restore(self) -> None:
         try:
-            kept = dict(await self._persistence.load()) if self._persistence is not None else {}
+            kept = dict(await self.persistence.load()) if self.persistence is not None else {}
         except OSError as error:
             raise BindError(f"its sessions: {error}") from error
         self._replace_by_inherited(kept)

@@ -90,6 +90,13 @@ class Acceptor:
         """Connections that are open, with those on their way to the server."""
         return self._count() + len(self._pending)
 
+    def become(self, *, limit: int, refusal: bytes, proxies: Networks, certificate: Certificate | None) -> None:
+        """Take new connections so from now on."""
+        self._limit = limit
+        self._refusal = b"" if certificate else refusal
+        self._proxies = proxies
+        self._certificate = certificate
+
     @property
     def direct(self) -> bool:
         """Whether there is nothing between accept and the server: then connections come by :meth:`take_transport`, else

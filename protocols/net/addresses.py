@@ -64,21 +64,21 @@ class AddressLimit:
     """
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._open: dict[str, list[Socket]] = {}
         self._kept = 0
         self._added = 0
 
     def admit(self, host: str, connection: Socket) -> bool:
         """Count ``connection``, unless its address has ``limit`` already; return whether it was counted."""
-        if not self._limit:
+        if not self.limit:
             return True
         if self._added >= self._kept + SWEEP:
             self._sweep()
         connections = self._open.setdefault(address_group(host), [])
-        if len(connections) >= self._limit:
+        if len(connections) >= self.limit:
             connections[:] = _still_open(connections)
-        if len(connections) >= self._limit:
+        if len(connections) >= self.limit:
             return False
         connections.append(connection)
         self._added += 1
@@ -99,17 +99,17 @@ class AddressRate:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.refused = 0
         """Events that were one too many."""
-        self._limit = limit
+        self.limit = limit
         self._clock = clock
         self._used_until: OrderedDict[str, float] = OrderedDict()
         """Address -> the time at which its events are used up, each of which takes a part of the minute."""
 
     def admit(self, host: str) -> bool:
         """Count an event of ``host``, unless it is one too many; return whether it was counted."""
-        if not self._limit:
+        if not self.limit:
             return True
         group, now = address_group(host), self._clock()
-        until = max(now, self._used_until.get(group, now)) + _MINUTE / self._limit
+        until = max(now, self._used_until.get(group, now)) + _MINUTE / self.limit
         if until > now + _MINUTE + _ROUNDING:
             self.refused += 1
             return False

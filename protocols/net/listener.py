@@ -15,7 +15,7 @@ from protocols.net.acceptor import Acceptor, Handover
 from protocols.net.addresses import AddressLimit, AddressRate, Networks
 from protocols.net.connection_counters import ConnectionCounters
 from protocols.net.descriptors import Descriptors
-from protocols.net.tls import TLS, Certificate
+from protocols.net.tls import TLS, Certificate, newer
 from protocols.private_files import tighten
 from protocols.tasks import Tasks
 from protocols.units import TCP, BindAddress, Inherited, Unix, parse_address
@@ -64,11 +64,11 @@ class Listener:
         self.counters = ConnectionCounters()
         self.certificate: Certificate | None = None
         """The certificate that it uses now; None before the start, or if it speaks no TLS."""
-        self._tls = tls
+        self.tls = tls
         self._backlog = backlog
-        self._proxies = Networks(proxies)
-        self._max_per_address = max_per_address
-        self._rate = AddressRate(max_rate)
+        self.proxies = Networks(proxies)
+        self.address_limit = AddressLimit(max_per_address)
+        self.rate = AddressRate(max_rate)
         self._alpn = alpn
         self._reserved = reserved
         self._private = private
@@ -95,6 +95,32 @@ class Listener:
         """Return copies of the listening sockets, which are open for as long as any of them is."""
         return [each.dup() for each in self._sockets]
 
+    def prepare(self) -> None:
+        """Read the certificate. Raises BindError."""
+        if self.tls is not None and self.certificate is None:
+            self.certificate = Certificate(self.tls, self._alpn)
+
+    async def become(self, made: "Listener", *, limit: int, refusal: bytes = b"") -> None:
+        """Accept connections as ``made`` would, which is prepared, on the same sockets. See :meth:`start`."""
+        if (acceptor := self._acceptor) is None:
+            return
+        was_direct = acceptor.direct
+        self.tls, self.proxies = made.tls, made.proxies
+        self.address_limit.limit, self.rate.limit = made.address_limit.limit, made.rate.limit
+        self.certificate = newer(self.certificate, made.certificate)
+        acceptor.become(limit=limit, refusal=refusal, proxies=self.proxies, certificate=self.certificate)
+        if acceptor.direct != was_direct:
+            await self._accept_anew(acceptor)
+
+    async def _accept_anew(self, acceptor: Acceptor) -> None:
+        """Accept by sources of the kind that the acceptor needs now. Connections wait in the system's queue."""
+        for each in self._sources:
+            each.pause()
+        self._sources = [_source(each, acceptor, self._backlog) for each in self._sockets]
+        if self._paused is None:
+            for source in self._sources:
+                await source.accept()
+
     async def start(
         self,
         factory: Callable[[], asyncio.BaseProtocol],
@@ -109,7 +135,7 @@ class Listener:
         more gets ``refusal`` (the protocol's "try later"; may be empty; not sent under TLS) and is closed. The same
         happens to one connection more than ``max_per_address``. Both are logged at most once a minute.
         """
-        self.certificate = Certificate(self._tls, self._alpn) if self._tls else None
+        self.prepare()
         try:
             self._sockets = self._inherited or await _bind(self.bind, self._backlog, private=self._private)
         except OSError as error:
@@ -121,9 +147,9 @@ class Listener:
             count=count,
             limit=limit,
             refusal=refusal,
-            address_limit=AddressLimit(self._max_per_address),
-            address_rate=self._rate,
-            proxies=self._proxies,
+            address_limit=self.address_limit,
+            address_rate=self.rate,
+            proxies=self.proxies,
             certificate=self.certificate,
             max_descriptor=descriptors.maximum,
             pause=lambda why: self._pause(descriptors, acceptor, why),

@@ -130,7 +130,7 @@ class Certificate:
     def __init__(self, tls: TLS, alpn: Sequence[str] = ()) -> None:
         self.tls = tls
         self._alpn = alpn
-        self._stamps = tls.stamps()
+        self.stamps = tls.stamps()
         self._context = tls.context(alpn)
         self._expiries = tls.expiries()
         self._checked = time.monotonic()
@@ -150,9 +150,9 @@ class Certificate:
 
     def _check(self) -> None:
         stamps = self.tls.stamps()
-        if stamps == self._stamps:
+        if stamps == self.stamps:
             return
-        self._stamps = stamps  # before the files are read: a change in between is seen the next time
+        self.stamps = stamps  # before the files are read: a change in between is seen the next time
         try:
             self._context = self.tls.context(self._alpn)
         except BindError as error:
@@ -160,3 +160,10 @@ class Certificate:
         else:
             self._expiries = self.tls.expiries()
             logger.info("TLS: %s has changed; new connections use it", self.tls.certificate)
+
+
+def newer(before: Certificate | None, after: Certificate | None) -> Certificate | None:
+    """Return ``after``, or ``before`` if both have read the same files: then its session tickets are valid still."""
+    if before is None or after is None or (before.tls, before.stamps) != (after.tls, after.stamps):
+        return after
+    return before

@@ -10,7 +10,7 @@ import logging
 import socket
 import ssl
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from email.utils import formatdate
 from functools import lru_cache
 from typing import Any
@@ -31,10 +31,11 @@ from protocols.mail.verdict import Verdicts
 from protocols.net.addresses import AddressRate
 from protocols.net.byte_budget import ByteBudget
 from protocols.net.listener import Listener
-from protocols.net.tls import Certificate
+from protocols.net.tls import Certificate, newer
 from protocols.net.traffic import Traffic
 from protocols.resources import Resource
 from protocols.server import Server, ServerStatus
+from protocols.tasks import Tasks
 
 __all__ = ["SMTPServer", "SMTPSettings"]
 
@@ -78,12 +79,13 @@ class SMTPServer(Server, SessionOwner):
         self.login_outcomes = self.logins.outcomes
         self.senders = Senders(settings.senders)
         self.message_rate = AddressRate(settings.max_message_rate)
-        self._certificate: Certificate | None = None
-        self._authenticator: Authenticator | None = None
-        self._submission = submission
+        self.starttls_certificate: Certificate | None = None
+        self.authenticator: Authenticator | None = None
+        self.submission = submission
         router: object = app
-        self._router = router if isinstance(router, Routable) else None
+        self.router = router if isinstance(router, Routable) else None
         self._sessions: set[SMTPSession] = set()
+        self._leaving = Tasks(name)
         self._parted = asyncio.Event()
         self.listener = Listener(
             settings.bind,
@@ -100,7 +102,7 @@ class SMTPServer(Server, SessionOwner):
         return self.listener.address
 
     def certificate(self) -> Certificate | None:
-        return self._certificate or super().certificate()
+        return self.starttls_certificate or super().certificate()
 
     def figures(self) -> dict[str, float]:
         return {
@@ -121,10 +123,7 @@ class SMTPServer(Server, SessionOwner):
     async def start(self) -> None:
         # aiosmtpd logs every line that it reads, which may be mail, or a password typed in the wrong place.
         logging.getLogger("mail.log").setLevel(logging.CRITICAL)
-        if self.settings.tls is not None and not self.settings.implicit_tls:
-            self._certificate = Certificate(self.settings.tls)
-        if self.settings.authentication is not None:
-            self._authenticator = Authenticator(self.settings.authentication)
+        self.prepare()
         session = LMTPSession if self.settings.protocol == "lmtp" else SMTPSession
         await self.listener.start(
             lambda: session(self),
@@ -134,10 +133,42 @@ class SMTPServer(Server, SessionOwner):
         )
         self.status = ServerStatus("ready", self._encryption())
 
+    def prepare(self) -> None:
+        super().prepare()
+        if self.settings.tls is not None and not self.settings.implicit_tls and self.starttls_certificate is None:
+            self.starttls_certificate = Certificate(self.settings.tls)
+        if self.settings.authentication is not None and self.authenticator is None:
+            self.authenticator = Authenticator(self.settings.authentication)
+
+    def can_become(self, made: Server) -> bool:
+        is_alike = isinstance(made, SMTPServer) and made.settings.protocol == self.settings.protocol
+        return is_alike and self.is_where(made)
+
+    async def become(self, made: "SMTPServer") -> None:
+        await super().become(made)
+        self.settings, self.hostname = made.settings, made.hostname
+        self.senders, self.submission, self.router = made.senders, made.submission, made.router
+        self.buffered.limit, self.message_rate.limit = made.buffered.limit, made.message_rate.limit
+        self._change_authenticator(made.authenticator)
+        self.starttls_certificate = newer(self.starttls_certificate, made.starttls_certificate)
+        before, self.logins = self.logins, made.logins
+        stays = self.logins.follow(before, None)
+        await self.listener.become(made.listener, limit=self.settings.max_connections, refusal=BUSY)
+        self.status = ServerStatus("ready", self._encryption())
+        for session in list(self._sessions):
+            if session.user is not None and not (self.settings.authenticates and stays(session.user)):
+                session.end_soon("because its user is gone, or has another password")
+
+    def _change_authenticator(self, other: Authenticator | None) -> None:
+        """Messages that are being checked still need the one before."""
+        before, self.authenticator = self.authenticator, other
+        if before is not None:
+            self._leaving.spawn(_close_after(before, self.under_way()), name="an authenticator")
+
     def _encryption(self) -> str:
         if self.settings.implicit_tls:
             return "TLS"
-        return "STARTTLS" if self._certificate else "no TLS"
+        return "STARTTLS" if self.starttls_certificate else "no TLS"
 
     async def stop(self, grace: float) -> None:
         """Stop: accept no connections, and send 421 to peers without a transaction. A transaction that does not finish
@@ -157,8 +188,9 @@ class SMTPServer(Server, SessionOwner):
         await self._wait_for_sessions(FAREWELL)
         for session in list(self._sessions):
             session.abort()
-        if self._authenticator is not None:
-            self._authenticator.close()
+        await self._leaving.cancel()
+        if self.authenticator is not None:
+            self.authenticator.close()
         self.status = ServerStatus("stopped")
 
     async def _wait_for_sessions(self, timeout: float) -> None:
@@ -171,7 +203,7 @@ class SMTPServer(Server, SessionOwner):
     # What its sessions need.
 
     def starttls(self) -> ssl.SSLContext | None:
-        return self._certificate.context() if self._certificate else None
+        return self.starttls_certificate.context() if self.starttls_certificate else None
 
     def join(self, session: SMTPSession) -> None:
         self._sessions.add(session)
@@ -181,11 +213,11 @@ class SMTPServer(Server, SessionOwner):
         self._parted.set()
 
     def routable(self, session: SMTPSession, transaction: Transaction, recipient: str) -> bool:
-        if self._router is None:
+        if self.router is None:
             return True
         scope = self._scope(session, transaction, [recipient], b"", transaction.size)
         try:
-            return self._router.routable(scope)
+            return self.router.routable(scope)
         except Exception as error:
             logger.exception("%s: routing failed", describe(scope), extra={"scope": scope})
             raise RemoteProtocolError("4.3.0 Temporary failure, please try again later", answer=451) from error
@@ -194,7 +226,7 @@ class SMTPServer(Server, SessionOwner):
         recipients = list(dict.fromkeys(transaction.recipients))
         scope = self._scope(session, transaction, recipients, message, len(message))
         self._check_header(session, scope, message)
-        return self.tasks.spawn(self._run(scope, message, transaction.id), name=f"message {transaction.id}")
+        return self.tasks.spawn(self._run(self.app, scope, message, transaction.id), name=f"message {transaction.id}")
 
     def _check_header(self, session: SMTPSession, scope: EmailScope, message: bytes) -> None:
         """Raises RemoteProtocolError for a mail that goes round in circles, and for one in another's name."""
@@ -204,16 +236,16 @@ class SMTPServer(Server, SessionOwner):
         if session.user is not None:
             self.senders.check_header(session.user, message)
 
-    async def _run(self, scope: EmailScope, body: bytes, transaction_id: str) -> Verdicts:
+    async def _run(self, app: Application, scope: EmailScope, body: bytes, transaction_id: str) -> Verdicts:
         facts, began = (self.name, transaction_id, describe(scope), scope["size"]), time.monotonic()
         try:
             verdicts = await deliver_to_each(
-                self.app,
+                app,
                 scope,
                 body,
                 timeout=self.settings.handler_timeout,
-                submission=self._submission,
-                authenticator=self._authenticator,
+                submission=self.submission,
+                authenticator=self.authenticator,
             )
         except asyncio.CancelledError:
             logger.warning("%s: %s %s, %d bytes: cut off by shutdown, its sender will try again", *facts)
@@ -250,6 +282,14 @@ class SMTPServer(Server, SessionOwner):
             event=transaction.id,
             delimiters=self.settings.recipient_delimiter,
         )
+
+
+async def _close_after(authenticator: Authenticator, messages: Collection["asyncio.Future[Any]"]) -> None:
+    try:
+        if messages:
+            await asyncio.wait(messages)
+    finally:
+        authenticator.close()
 
 
 @lru_cache(maxsize=1)

@@ -88,8 +88,8 @@ class SMTPSession(Connection):
         self._transaction: Transaction | None = None
         self._messages = 0
         self._failed_logins = 0
-        self._ends = False
-        """Whether it is closed after the answer to its message."""
+        self._ends = ""
+        """Why it is closed after the answer to its message; empty if it is not."""
 
     def with_protocol(self) -> str:
         """Return the protocol's name for a trace header (RFC 3848)."""
@@ -136,13 +136,13 @@ class SMTPSession(Connection):
             return "idle"
         return "its message is handled" if self._transaction.whole else "sends a message"
 
-    def end_soon(self) -> None:
-        """Send 421, because an operator wants that: now, or after the answer to a message that is complete, whose
-        sender would send it again without one."""
+    def end_soon(self, why: str = "by an operator") -> None:
+        """Send 421: now, or after the answer to a message that is complete, whose sender would send it again without
+        one. ``why`` is for the log."""
         if self._transaction is not None and self._transaction.whole:
-            self._ends = True
+            self._ends = why
         else:
-            logger.info("%s: closed by an operator", self)
+            logger.info("%s: closed %s", self, why)
             self.goodbye("421 4.3.2 Closing the connection, please try again later")
 
     def goodbye(self, answer: str) -> None:
@@ -221,7 +221,11 @@ class SMTPSession(Connection):
             raise RemoteProtocolError("5.5.4 Mechanism not offered", answer=504)
         username, password = await self._ask(steps(), initial.strip())
         host = self.client[0] if self.client else ""
-        outcome = await self._owner.logins.check(username, password, host)
+        while True:
+            logins = self._owner.logins
+            outcome = await logins.check(username, password, host)
+            if logins is self._owner.logins:  # else users have changed meanwhile
+                break
         if outcome is Outcome.RIGHT:
             return username
         if outcome is not Outcome.WRONG:
@@ -392,7 +396,7 @@ class SMTPSession(Connection):
         if self._owner.draining:
             self.drain()
         elif self._ends:
-            self.end_soon()
+            self.end_soon(self._ends)
 
     def refusal(self, command: str, error: RemoteProtocolError) -> str:
         self._owner.refusals[str(error.answer)] += 1

@@ -1,6 +1,6 @@
 """Decides which clients may connect and what they may do, by the users, certificates and rules of the settings."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from protocols.access.logins import Logins, Outcome, Save
@@ -18,6 +18,10 @@ _CODES = {
 
 def _forget(username: str, record: str | None) -> None:
     """Save nothing: without persistence, records do not outlive the process."""
+
+
+Stays = Callable[[str | None, dict[str, Any] | None], bool]
+"""Whether a client may stay that was let in: by its user name and its verified certificate."""
 
 
 class AccessSettings(Protocol):
@@ -60,6 +64,22 @@ class Access:
         self.logins = Logins(settings.users, settings.password_file, owner=name, save=save if saves else None)
         self._settings = settings
         self._save = save
+
+    def follow(self, before: "Access", save: Save) -> "Stays":
+        """Go on in the place of ``before``. Return who may stay of those that it has let in."""
+        saves = self._settings.persistence and self._settings.remember_logins == "disk"
+        self._save = save
+        has_password = self.logins.follow(before.logins, save if saves else None)
+        proved = before.needed
+
+        def stays(username: str | None, certificate: dict[str, Any] | None) -> bool:
+            if not self.needed:  # the application decides, and has
+                return True
+            if self._settings.certificate_user and username is not None and common_name(certificate) == username:
+                return True
+            return bool(self._settings.anonymous) if username is None else proved and has_password(username)
+
+        return stays
 
     def restore(self, saved: Mapping[str, str]) -> None:
         """Take over the records that an earlier process gave to ``save``, by user name."""

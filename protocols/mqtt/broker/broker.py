@@ -18,6 +18,7 @@ from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outbound import Outbound
 from protocols.mqtt.broker.outgoing import Outgoing
 from protocols.mqtt.broker.retained_messages import RetainedMessages
+from protocols.mqtt.broker.rules import Rules
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.broker.share import Share
 from protocols.mqtt.broker.subscriptions import Subscriptions
@@ -68,6 +69,14 @@ class Broker:
     @property
     def subscriptions(self) -> int:
         return self._subscriptions.count
+
+    def follow(self, settings: MQTTSettings) -> None:
+        """Go by other settings from now on."""
+        self._settings = settings
+        self.retained.follow(settings.max_retained)
+        self.queued.limit = settings.max_queued_all
+        for session in self.sessions.values():
+            session.settings = settings
 
     def kept(self, client_id: str) -> bool:
         """Whether a client that came now, and did not ask for a clean start, would find its session."""
@@ -267,6 +276,18 @@ class Broker:
         session.grants[topic_filter] = grant
         self._add(topic_filter, session, grant)
         return options.qos
+
+    def restrict(self, session: Session, rules: Rules) -> list[str]:
+        """Drop the subscriptions of ``session``, and its will, that the rules do not allow. Return the filters."""
+        forbidden = [each for each in session.grants if not rules.may_subscribe(each)]
+        for topic_filter in forbidden:
+            self.unsubscribe(session, topic_filter)
+        has_will = session.will is not None and not rules.may_publish(session.will.message.topic)
+        if has_will:
+            session.will = None
+        if forbidden or has_will:
+            session.save()
+        return forbidden
 
     def _add(self, topic_filter: str, session: Session, grant: Grant) -> None:
         group, shared = split_share(topic_filter)

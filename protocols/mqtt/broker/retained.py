@@ -31,7 +31,7 @@ class Retained(Generic[V]):
     """The last retained message of each topic. ``limit`` bounds the sum of the sizes that :meth:`set` is told."""
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._used = 0
         self._count = 0
         self._tree: TopicTree[tuple[V, int]] = TopicTree()
@@ -42,7 +42,7 @@ class Retained(Generic[V]):
         """Keep ``message`` in place of the topic's last one; False, and nothing changes, where there is no room."""
         old = self._tree.get(topic)
         used = self._used - (old[1] if old else 0) + size
-        if used > self._limit:
+        if used > self.limit:
             return False
         self._used = used
         self._count += old is None

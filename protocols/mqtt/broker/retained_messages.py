@@ -32,6 +32,10 @@ class RetainedMessages:
             if _outlives(message.topic):
                 yield record.retained_key(message.topic), record.retained(message)
 
+    def follow(self, limit: int) -> None:
+        """Keep messages within ``limit`` from now on; those that are kept already stay."""
+        self._messages.limit = limit
+
     def match(self, topic_filter: str) -> Iterator[ApplicationMessage | None]:
         """Yield those of the topics that a filter matches, as :meth:`Retained.match` does; some may have expired."""
         return self._messages.match(topic_filter)

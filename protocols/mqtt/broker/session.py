@@ -46,7 +46,7 @@ class Session:
             "_replays",
             "_resends",
             "_room",
-            "_settings",
+            "settings",
             "_unsent",
             "_window",
             "client_id",
@@ -85,7 +85,7 @@ class Session:
         self.will: Will | None = None
         self.journal = journal
         """The journal that keeps it; None if it is not kept."""
-        self._settings = settings
+        self.settings = settings
         self._room = room  # for what waits in all sessions together
         self._backlog = backlog  # for what takes long to send
         self._clock = clock
@@ -156,7 +156,7 @@ class Session:
         if outgoing is not None and not self._queue and len(self.inflight) < self._window:
             self._record(out)
             self._transmit(out, outgoing)
-        elif self._queued + out.message.size <= self._settings.max_queued and self._room.take(out.message.size):
+        elif self._queued + out.message.size <= self.settings.max_queued and self._room.take(out.message.size):
             self._record(out)
             self._append(out)
         elif outgoing is not None:
@@ -193,7 +193,7 @@ class Session:
     def resume(self, outgoing: Outgoing, receive_maximum: int) -> None:
         """Go on with a client that is back: send again what it has not acknowledged (MQTT-4.4.0-1), then what waits."""
         self.outgoing = outgoing
-        self._window = min(self._settings.max_inflight, receive_maximum)
+        self._window = min(self.settings.max_inflight, receive_maximum)
         self._resends = dict.fromkeys(self.inflight) if self.inflight else _NOTHING
         self._unsent = iter(list(self._resends)) if self._resends else _NONE_LEFT
         self.pump()

@@ -10,12 +10,12 @@ from protocols.mqtt import qos
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.fan_out import FanOut
 from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.rules import Rules
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.answer import encoded
 from protocols.mqtt.connection.authentication import Authentication
 from protocols.mqtt.connection.errors import Goodbye, broken
 from protocols.mqtt.connection.exactly_once import ExactlyOnce
-from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.connection.subscribing import Subscribing
 from protocols.mqtt.qos import step
 from protocols.mqtt.settings import MQTTSettings
@@ -95,6 +95,16 @@ class AcceptedConnection:
     def busy(self) -> bool:
         """Whether the application has something to answer yet."""
         return bool(self.unacked or self._queue or self._exactly_once.busy or self._subscribing.busy)
+
+    @property
+    def user(self) -> str | None:
+        return self.session.user
+
+    def follow(self, rules: Rules | None) -> list[str]:
+        """Go by other rules from now on. Return the topic filters whose subscriptions they end."""
+        self._rules = rules
+        self._subscribing.follow(rules)
+        return [] if rules is None else self._broker.restrict(self.session, rules)
 
     # Packets.
 

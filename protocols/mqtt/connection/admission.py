@@ -22,7 +22,11 @@ async def authenticate(server: ServerContext, transport: asyncio.Transport, hand
     tls, client = transport.get_extra_info("ssl_object"), host_port(transport.get_extra_info("peername"))
     certificate = tls.getpeercert() if tls is not None else None
     host = client[0] if client is not None else ""
-    verdict = await server.access.authenticate(connect.username, connect.password, certificate, host)
+    while True:
+        access = server.access
+        verdict = await access.authenticate(connect.username, connect.password, certificate, host)
+        if access is server.access:  # else users have changed meanwhile
+            break
     if verdict.reason_code:
         raise NotAdmitted(verdict.reason_code, "not known by its user name and password, or certificate")
     return verdict.username

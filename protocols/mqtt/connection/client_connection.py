@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from protocols.asgi import MQTTSendEvent
 from protocols.mqtt import events, handshake
+from protocols.mqtt.access.access import Stays
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.accepted import AcceptedConnection
 from protocols.mqtt.connection.admission import NotAdmitted, authenticate, authorize
@@ -18,6 +19,8 @@ from protocols.mqtt.wire import reasons
 from protocols.mqtt.wire.packets import Connect
 from protocols.mqtt.wire.parser import Parser
 
+SHOWN = 5
+"""Topic filters that a line of the log names."""
 CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
 
@@ -206,6 +209,27 @@ class ClientConnection(ClientSocket):
         elif not self._closed:
             self._phase.refuse(handshake.APP_END, reasons.SERVER_UNAVAILABLE)
             self.close(reasons.SERVER_UNAVAILABLE, "closed by an operator")
+
+    # What follows a change of the settings.
+
+    def follow(self, stays: Stays) -> None:
+        """The server's users and rules are other ones now. A client that may not stay is disconnected."""
+        if self._closed or (isinstance(self._phase, Handshake) and self._phase.state == handshake.CHECK):
+            return  # they will be asked about it
+        user, tls = self._phase.user, self._transport.get_extra_info("ssl_object")
+        if not stays(user, tls.getpeercert() if tls is not None else None):
+            self._log("closed: its user is gone, or has another password")
+            self.leave(reasons.NOT_AUTHORIZED, "not authorized any more")
+            return
+        forbidden = self._phase.follow(self._server.access.rules_for(self.client_id, user))
+        if forbidden:
+            self._log(f"the acl ends {len(forbidden)} of its subscriptions: {', '.join(forbidden[:SHOWN])}")
+
+    def leave(self, reason_code: int, reason: str) -> None:
+        """Disconnect the client, whose application is told so."""
+        if isinstance(self._phase, Handshake):
+            self._phase.refuse(handshake.APP_END, reason_code)
+        self.close(reason_code, reason)
 
     # How it ends.
 

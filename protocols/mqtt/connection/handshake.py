@@ -12,13 +12,12 @@ from protocols.mqtt import handshake
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.message import ApplicationMessage
 from protocols.mqtt.broker.outgoing import Outgoing
-from protocols.mqtt.broker.session import Session
+from protocols.mqtt.broker.rules import Rules
 from protocols.mqtt.broker.will import Will
 from protocols.mqtt.connection.accepted import AcceptedConnection
 from protocols.mqtt.connection.answer import encoded
 from protocols.mqtt.connection.authentication import Authentication
 from protocols.mqtt.connection.errors import Goodbye, broken
-from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.settings import MQTTSettings
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.aliases import ALIASES
@@ -120,7 +119,8 @@ class Handshake:
             outgoing=self._outgoing,
             user=self.user,
         )
-        self._drop_forbidden(session)
+        if self.rules is not None:
+            self._broker.restrict(session, self.rules)
         connection = AcceptedConnection(
             self._broker,
             self._settings,
@@ -135,12 +135,10 @@ class Handshake:
         session.resume(self._outgoing, connect.properties.get("receive_maximum", 65535))
         return connection
 
-    def _drop_forbidden(self, session: Session) -> None:
-        """Drop subscriptions of a kept session that the rules no longer allow."""
-        if self.rules is not None:
-            for topic_filter in [each for each in session.grants if not self.rules.may_subscribe(each)]:
-                self._broker.unsubscribe(session, topic_filter)
-            session.save()
+    def follow(self, rules: Rules | None) -> list[str]:
+        """Go by other rules. There are no subscriptions yet that they could forbid."""
+        self.rules = rules
+        return []
 
     def _will(self) -> Will | None:
         will = self.connect.will

@@ -7,9 +7,9 @@ from protocols.errors import LocalProtocolError
 from protocols.mqtt.broker.broker import Broker
 from protocols.mqtt.broker.grant import Grant
 from protocols.mqtt.broker.outgoing import Outgoing
+from protocols.mqtt.broker.rules import Rules
 from protocols.mqtt.broker.session import Session
 from protocols.mqtt.connection.errors import broken
-from protocols.mqtt.connection.rules import Rules
 from protocols.mqtt.wire import packets, reasons
 from protocols.mqtt.wire.packets import Options, Subscribe, Unsubscribe
 
@@ -33,6 +33,10 @@ class Subscribing:
         self._rules = rules
         self._asks = asks
         self._asked: dict[int, Subscribe] = _NOTHING
+
+    def follow(self, rules: Rules | None) -> None:
+        """Go by other rules from now on."""
+        self._rules = rules
 
     @property
     def busy(self) -> bool:

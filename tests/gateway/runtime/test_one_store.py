@@ -91,6 +91,7 @@ async def test_a_message_for_a_new_route_is_not_taken_by_the_predecessor(
     """Both gateways serve for a moment, and the predecessor has no route for what only the successor accepts."""
     monkeypatch.setattr("gateway.delivery.poller.LOOK_AGAIN", 0.02)
     one, two = made("first"), made("second")
+    one.lend = lambda made: None  # as where the successor is in another process
     await install(one)
     accepted, working = collections.Counter[str](), True
 
@@ -129,6 +130,7 @@ async def test_a_successor_that_does_not_start_has_taken_nothing(
     """It has no route for what the other one has stored."""
     monkeypatch.setattr("gateway.delivery.poller.LOOK_AGAIN", 0.02)
     one, two = made("first"), made("second")
+    one.lend = lambda made: None
     await install(one)
 
     async def fail() -> None:

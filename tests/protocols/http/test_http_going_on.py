@@ -500,7 +500,7 @@ async def test_head_and_body_of_one_turn_leave_in_one_write(monkeypatch: pytest.
 
     async with serving(Recorder()) as server:
         reader, writer = await connect(server.address)
-        await until(lambda: server._service.connections)
+        await until(lambda: server.service.connections)
         write = HTTPConnection.write
         monkeypatch.setattr(HTTPConnection, "write", lambda self, data: written.append(data) or write(self, data))
         for _ in range(2):

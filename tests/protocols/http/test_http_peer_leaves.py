@@ -56,7 +56,7 @@ async def test_a_body_that_nobody_reads_is_discarded_until_a_write_fails(caplog:
     async def app(scope: Any, receive: Any, send: Any) -> None:
         await send(START)
         await send({"type": "http.response.body", "body": b"x"})
-        for each in server._service.connections:
+        for each in server.service.connections:
             each.transport.abort()  # type: ignore[attr-defined]  # as the loop does when a write fails
         aborted.set()
 
@@ -65,7 +65,7 @@ async def test_a_body_that_nobody_reads_is_discarded_until_a_write_fails(caplog:
         peer.sendall(POST)
         await aborted.wait()
         peer.close()
-        await until(lambda: not server._service.connections and not server._service.tasks)
+        await until(lambda: not server.service.connections and not server.service.tasks)
     assert errors(caplog) == []
 
 
@@ -73,7 +73,7 @@ async def test_the_end_of_a_connection_that_its_peer_has_just_reset_is_quiet(cap
     lingered = asyncio.Event()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
-        [connection] = server._service.connections
+        [connection] = server.service.connections
         await send(START)
         await send({"type": "http.response.body", "body": b"x"})
         reset(peer)
@@ -84,7 +84,7 @@ async def test_the_end_of_a_connection_that_its_peer_has_just_reset_is_quiet(cap
         peer = connected(server)
         peer.sendall(POST)
         await until(lingered.is_set)
-        await until(lambda: not server._service.connections and not server.active())
+        await until(lambda: not server.service.connections and not server.active())
     assert errors(caplog) == []
 
 
@@ -104,10 +104,10 @@ async def test_a_peer_that_leaves_while_its_next_requests_wait_is_noticed(leave:
             peer.sendall(GET)
             await until(lambda: heard)
             peer.sendall(b"GET /next HTTP/1.1\r\nHost: a\r\nX-Fill: %b\r\n\r\n" % (b"x" * 4000) * 20)
-            await until(lambda: all(each._buffer_paused for each in server._service.connections))  # type: ignore[attr-defined]
+            await until(lambda: all(each._buffer_paused for each in server.service.connections))  # type: ignore[attr-defined]
             await asyncio.sleep(0.2)
             assert len(heard) == 1, "a peer that is there keeps its connection"
         finally:
             leave(peer)
-        await until(lambda: not server._service.connections)
+        await until(lambda: not server.service.connections)
     assert heard[-1] == {"type": "http.disconnect"}

@@ -256,7 +256,7 @@ async def test_who_pipelines_without_end_is_not_read_while_it_waits() -> None:
         request = GET[:-2] + b"x: " + b"x" * 1000 + b"\r\n\r\n"
         writer.write(request * 20_000)  # 20 MB
         await asyncio.sleep(0.1)
-        (connection,) = cast("Any", server._service.connections)
+        (connection,) = cast("Any", server.service.connections)
         assert len(connection._pipelined) < 1024 * 1024
         assert writer.transport.get_write_buffer_size() > 0
         release.set()

@@ -244,13 +244,13 @@ async def test_what_is_left_in_the_buffer_does_not_keep_a_connection_for_ever() 
             with socket.socket() as peer:
                 peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
                 peer.connect((host, int(port)))
-                await until(lambda: server._service.connections)
-                (connection,) = cast("Any", server._service.connections)
+                await until(lambda: server.service.connections)
+                (connection,) = cast("Any", server.service.connections)
                 while not connection.transport.get_write_buffer_size():
                     peer.sendall(GET)
                     await asyncio.sleep(0.001)
                 peer.sendall(last)
-                await until(lambda: not server._service.connections)
+                await until(lambda: not server.service.connections)
 
 
 @pytest.mark.parametrize("offered", [False, True])
@@ -318,7 +318,7 @@ async def test_stop_answers_a_request_that_has_only_just_come() -> None:
         reader, writer = await connect(server.address)
         writer.write(GET)
         assert (await read_answer(reader)).status == 200
-        (connection,) = cast("Any", server._service.connections)
+        (connection,) = cast("Any", server.service.connections)
         connection.data_received(GET)  # in the turn of the loop in which a signal is heard
         await server.stop(LIMIT)
         assert (await read_answer(reader)).status == 200

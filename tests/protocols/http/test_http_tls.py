@@ -103,5 +103,5 @@ async def test_a_client_that_still_sends_when_its_answer_comes_is_not_reset(tmp_
             await writer.drain()
             await asyncio.sleep(0.01)
         writer.close()
-        await until(lambda: not server._service.connections)
+        await until(lambda: not server.service.connections)
     assert (answer.status, answer["connection"]) == (413, "close")

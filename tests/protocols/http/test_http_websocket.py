@@ -331,7 +331,7 @@ async def test_a_full_inbox_stops_the_reading_and_loses_nothing() -> None:
         flooding = asyncio.ensure_future(flood())
         await asyncio.sleep(0.5)
         assert not flooding.done()
-        (instance,) = server._service.running
+        (instance,) = server.service.running
         assert len(instance._queue) < 100  # type: ignore[attr-defined]
         release.set()
         await flooding
