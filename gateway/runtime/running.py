@@ -9,7 +9,7 @@ import contextlib
 import logging
 import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakSet
 
@@ -149,7 +149,7 @@ class RunningGateway:
                 await self._stop_servers(self._grace)  # they may have accepted something meanwhile
                 raise
             if isinstance(predecessor, RunningGateway):
-                await self._go_on(lent, predecessor)
+                await _to_its_end(self._go_on(lent, predecessor))
             self._deliver()
 
     def _borrowed(self, predecessor: Predecessor) -> dict[Server, Server]:
@@ -399,6 +399,17 @@ def batched(records: Iterable[Record]) -> Iterator[list[Record]]:
             part, size = [], 0
     if part:
         yield part
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Wait for ``work``, which cannot be left half done: a cancellation meanwhile has no effect."""
+    working, own = asyncio.ensure_future(work), asyncio.current_task()
+    while not working.done():
+        try:
+            await asyncio.shield(working)
+        except asyncio.CancelledError:
+            if own is not None:
+                own.uncancel()
 
 
 def _is_same_address(server: Server, name: str, bind: BindAddress) -> bool:

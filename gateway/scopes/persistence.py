@@ -1,12 +1,23 @@
 """Keeps a server's own state in the gateway's store."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gateway.store import KeyValueStore, StoreUnavailable
 
 if TYPE_CHECKING:
     from protocols.mqtt.broker.journal import Changes
+
+
+@dataclass(frozen=True)
+class Ledgers:
+    """The places for ledgers, by the full name of a folder."""
+
+    store: KeyValueStore
+
+    def __call__(self, namespace: str) -> "StorePersistence":
+        return StorePersistence(self.store, namespace)
 
 
 class StorePersistence:

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -21,7 +20,7 @@ from gateway.scopes.email.postmaster import postmaster
 from gateway.scopes.email.router import NOT_HERE, EmailToRouter
 from gateway.scopes.email.routes import address, domain, everything, regex
 from gateway.scopes.kind import Loc, Running, ScopeKind
-from gateway.scopes.persistence import StorePersistence
+from gateway.scopes.persistence import Ledgers
 from gateway.scopes.reachable import is_reachable
 from gateway.scopes.routes import WITH_POLICY, Target
 from gateway.scopes.server_kind import Given, ServerKind
@@ -108,7 +107,7 @@ class _Mailboxes(_MailServer):
         """Each folder's ledger is kept under a name of its own."""
         options: dict[str, Any] = {"submission": given.submission}
         if given.store is not None and self.needs_store(settings):
-            options["ledgers"] = partial(StorePersistence, given.store)
+            options["ledgers"] = Ledgers(given.store)
         return options
 
 

@@ -44,6 +44,10 @@ class MailboxDelivery:
         router: object = app  # asked once: isinstance() with a Protocol is slow
         self._router = router if isinstance(router, Routable) else None
 
+    def become(self, other: "MailboxDelivery") -> None:
+        """Deliver as ``other`` from the next message on."""
+        vars(self).update(vars(other))
+
     def __call__(
         self, message: MailboxMessage, mailbox: Mailbox, server: HostPort | None
     ) -> Coroutine[Any, Any, Verdict] | None:

@@ -10,7 +10,7 @@ one folder would both handle every message, so the ledger is a lease, too: one p
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,11 +52,12 @@ class IMAPReader(Server):
     ) -> None:
         """``ledgers`` gives the place where the ledger of a folder is kept, by the folder's full name."""
         super().__init__(app, name=name, state=state)
-        self._settings = settings
-        self._ledgers = ledgers
-        self._submission = submission
+        self.settings = settings
+        self.ledgers = ledgers
+        self.submission = submission
         self._authenticator: Authenticator | None = None
         self._readers: list[FolderReader] = []
+        self._deliveries: list[MailboxDelivery] = []
         self._running: list[asyncio.Task[None]] = []
         """A task for each of them."""
         self._changed = False
@@ -64,8 +65,8 @@ class IMAPReader(Server):
 
     @property
     def address(self) -> str:
-        host, port = self._settings.address
-        return host if self._settings.port is None else str(TCP(host, port))
+        host, port = self.settings.address
+        return host if self.settings.port is None else str(TCP(host, port))
 
     def active(self) -> dict[str, int]:
         working = sum(folder.working for folder in self._folders())
@@ -91,14 +92,12 @@ class IMAPReader(Server):
             from protocols.mail.imap.connection import connect
         except ImportError as error:
             raise BindError("aioimaplib is not installed; pip install 'asgi-gateway[imap]'") from error
-        host, port = self._settings.address
-        connecting = partial(connect, host, port, tls=self._settings.context(), timeout=self._settings.timeout)
-        if self._settings.authentication is not None:
-            self._authenticator = Authenticator(self._settings.authentication)
+        host, port = self.settings.address
+        connecting = partial(connect, host, port, tls=self.settings.context(), timeout=self.settings.timeout)
+        if self.settings.authentication is not None:
+            self._authenticator = Authenticator(self.settings.authentication)
         self.status = ServerStatus("connecting")
-        self._readers = [
-            reader for account in self._settings.each_account() for reader in self._of(account, connecting)
-        ]
+        self._readers = [reader for account in self.settings.each_account() for reader in self._of(account, connecting)]
         for reader in self._readers:
             names = [*reader.patterns, *(folder.name for folder in reader.folders)]
             self._running.append(self.tasks.spawn(reader.run(), name=f"reading {', '.join(names)}"))
@@ -116,11 +115,26 @@ class IMAPReader(Server):
             self._authenticator.close()
         self.status = ServerStatus("stopped")
 
+    def can_become(self, made: Server) -> bool:
+        """With the same settings it keeps its connections."""
+        if not isinstance(made, IMAPReader) or not self.is_where(made):
+            return False
+        return (self.settings, self.ledgers) == (made.settings, made.ledgers)
+
+    async def become(self, made: "IMAPReader") -> None:
+        await super().become(made)
+        self.submission = made.submission
+        for delivery in self._deliveries:
+            delivery.become(self._delivery())
+
+    def under_way(self) -> Collection["asyncio.Future[Any]"]:
+        return self.tasks.running().difference(self._running)
+
     # What is read, and over which connections.
 
     def _of(self, account: Account, connect: Connect) -> Iterator[FolderReader]:
         """Yield the readers of one account: one for each of its first folders, the last one for all that is left."""
-        settings = self._settings
+        settings = self.settings
         names = settings.folders_of(account)
         patterns = [name for name in names if is_pattern(name)]
         fixed = [name for name in names if not is_pattern(name)]
@@ -139,21 +153,25 @@ class IMAPReader(Server):
     def _reader(
         self, share: Share, account: Account, connect: Connect, login: Login, make: Callable[[str], Folder]
     ) -> FolderReader:
-        settings = self._settings
+        settings = self.settings
         label = share.alone.label if share.alone else self._label(account)
         return FolderReader(
             share,
             connect=connect,
             login=login,
             times=Times(settings.poll, settings.reconnect, settings.retry_refused),
-            deliver=self._delivery(),
+            deliver=self._kept_delivery(),
             make=make,
             trouble=Trouble(f"{label} at {self.address}"),
             changed=self._show,
         )
 
+    def _kept_delivery(self) -> MailboxDelivery:
+        self._deliveries.append(delivery := self._delivery())
+        return delivery
+
     def _delivery(self) -> MailboxDelivery:
-        settings = self._settings
+        settings = self.settings
         return MailboxDelivery(
             self.app,
             listener=self.name,
@@ -161,14 +179,14 @@ class IMAPReader(Server):
             timeout=settings.handler_timeout,
             recipient_header=settings.recipient_header,
             delimiters=settings.recipient_delimiter,
-            submission=self._submission,
+            submission=self.submission,
             authenticator=self._authenticator,
         )
 
     def _folder(self, account: Account, name: str) -> Folder:
-        settings = self._settings
+        settings = self.settings
         label = f"{self._label(account)} {name}"
-        ledger = Ledger(label, self._ledgers(self._full_name(account, name)) if self._ledgers else None, self.tasks)
+        ledger = Ledger(label, self.ledgers(self._full_name(account, name)) if self.ledgers else None, self.tasks)
         return Folder(
             account=account.username,
             name=name,
@@ -182,11 +200,11 @@ class IMAPReader(Server):
         )
 
     def _label(self, account: Account) -> str:
-        return f"{self.name} {account.username}" if self._settings.accounts else self.name
+        return f"{self.name} {account.username}" if self.settings.accounts else self.name
 
     def _full_name(self, account: Account, name: str) -> str:
         """Return a name that the folder has in every file that names it."""
-        host, port = self._settings.address
+        host, port = self.settings.address
         return f"mailbox {host.lower()}:{port} {account.username} {name}"
 
     # What the operator sees.
@@ -203,13 +221,13 @@ class IMAPReader(Server):
             return
         states = list(self._states())
         ready = all(status.state == "ready" for _, status in states)
-        secure = "TLS; " if ready and self._settings.tls else ""
+        secure = "TLS; " if ready and self.settings.tls else ""
         self.status = ServerStatus("ready" if ready else "connecting", f"{secure}{_in_one_line(states)}")
 
     def _states(self) -> Iterator[tuple[str, ServerStatus]]:
         for reader in self._readers:
             for folder in reader.folders:
-                whose = f"{folder.account} " if self._settings.accounts else ""
+                whose = f"{folder.account} " if self.settings.accounts else ""
                 yield f"{whose}{folder.name}", folder.status
             if not reader.folders:
                 yield ", ".join(reader.patterns), reader.status

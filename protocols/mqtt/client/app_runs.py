@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
+from contextvars import Context
 from zlib import crc32
 
 from protocols.asgi import Application, MQTTReceiveEvent, MQTTScope
@@ -26,12 +27,16 @@ class AppRuns:
         broker: BrokerConnection,
         settings: MQTTClientSettings,
         opened: Callable[[], None],
+        context: Context | None = None,
     ) -> None:
-        """``scope`` makes one for each run; ``opened`` is called when all have accepted and the broker has subscribed
-        us."""
+        """``scope`` makes one for each run, which begins with ``context``; ``opened`` is called when all have accepted
+        and the broker has subscribed us."""
         self.broker = broker
         self._settings = settings
         self._opened = opened
+        self._context = context
+        self.over = asyncio.get_running_loop().create_future()
+        """Done when all runs have ended."""
         self._waiting = settings.parallel
         """Runs that have not accepted yet."""
         self._full: set[MQTTClientRun] = set()
@@ -44,8 +49,10 @@ class AppRuns:
         try:
             async with asyncio.TaskGroup() as group:
                 for run in self.runs:
-                    group.create_task(self._run(run))
+                    context = None if self._context is None else self._context.copy()
+                    group.create_task(self._run(run), context=context)
         finally:
+            self.over.set_result(None)
             for run in self.runs:
                 run.settled.set()  # what is left the broker keeps
             await self.broker.close()

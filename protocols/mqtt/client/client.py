@@ -6,7 +6,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 from protocols.asgi import Application, MQTTScope
@@ -59,7 +59,7 @@ class MQTTClient(Server):
         home = "protocols.mqtt.client.websocket:open_websocket"  # needs a large HTTP client
         self._open_websocket = imported(home) if settings.is_websocket else None
         self._version: Literal["3.1.1", "5.0"] = settings.version
-        self._persistence = persistence
+        self.persistence = persistence
         self._writer = JournalWriter(persistence, name) if persistence is not None else None
         self._writing = Tasks(name)
         journal = self._writer.journal if self._writer is not None else None
@@ -87,11 +87,20 @@ class MQTTClient(Server):
         self.status = ServerStatus("connecting")
         self.tasks.spawn(self._stay_connected(), name="connection")
 
+    def can_become(self, made: Server) -> bool:
+        """With the same settings it keeps its connection, whose application stays until it ends."""
+        if not isinstance(made, MQTTClient) or not self.is_where(made):
+            return False
+        return (self.settings, self.persistence) == (made.settings, made.persistence)
+
+    def under_way(self) -> Collection["asyncio.Future[Any]"]:
+        return [each.over for each in self._connections]
+
     async def _restore(self) -> None:
-        if self._persistence is None or self._writer is None:
+        if self.persistence is None or self._writer is None:
             return
         try:
-            self._session.restore(await self._persistence.load())
+            self._session.restore(await self.persistence.load())
         except OSError as error:
             raise BindError(f"its session: {error}") from error
         except (ValueError, IndexError) as error:
@@ -160,7 +169,9 @@ class MQTTClient(Server):
             self._refused = error if isinstance(error, Refused) and error.answer in ACCOUNT_REFUSED else None
             return _sentence(error, self.settings) + self._hint(error)
         self._refused = None
-        connection = AppRuns(self.app, lambda: self._scope(broker), broker, self.settings, self._opened)
+        connection = AppRuns(
+            self.app, lambda: self._scope(broker), broker, self.settings, self._opened, self.tasks.context
+        )
         self._connections.add(connection)
         try:
             return await connection.serve()

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -302,13 +303,15 @@ async def test_devices_of_users_that_are_gone_or_have_another_password_are_disco
 
 
 async def test_an_acl_that_has_shrunk_ends_subscriptions_and_one_that_has_grown_allows_more(
-    capsys: pytest.CaptureFixture[str], gateways: Gateways
+    gateways: Gateways, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port = gateways.ports["devices"]
+    monkeypatch.setattr(logging.getLogger("protocols.mqtt.connection"), "handlers", [caplog.handler])
+    monkeypatch.setattr(logging.getLogger("protocols.mqtt.connection"), "propagate", False)
     async with device(port, b"a") as reader, device(port, b"b") as writer:
         assert [await reader.subscribe(topic) for topic in (b"news", b"secret")] == [0, 0]
         await gateways.serve("two", 2, mqtt="acl: [{allow: all, topic: news}, {allow: publish, topic: '#'}]")
-        assert "the acl ends 1 of its subscriptions: secret" in capsys.readouterr().err
+        assert "the acl ends 1 of its subscriptions: secret" in caplog.text
         await writer.publish(b"x", b"secret")
         await writer.publish(b"y", b"news")
         assert (await reader.packet())[4:] == b"newsy"

@@ -3,7 +3,9 @@
 import asyncio
 import collections
 import contextlib
+import os
 import ssl
+import threading
 from collections.abc import AsyncIterator, Iterator
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -84,7 +86,8 @@ class Peers:
         """What each server has acknowledged, or what has been put into the mailbox and given to the broker."""
         self.stopping = False
 
-    def gateway(self, inbox: str, name: str = "gateway.yaml") -> RunningGateway:
+    def gateway(self, inbox: str, name: str = "gateway.yaml", before: RunningGateway | None = None) -> RunningGateway:
+        """``before``: the gateway that it is a reload of, with which it shares the store."""
         text = FILE.format(
             tls=f"{{certificate: {self.tls.certificate}, key: {self.tls.key}}}",
             imap=self.mailbox.port,
@@ -93,10 +96,13 @@ class Peers:
             inbox=inbox,
             sent=self.folder / "sent",
         )
-        return RunningGateway(build(parse(text, name=name, folder=self.folder)))
+        parsed = parse(text, name=name, folder=self.folder)
+        return RunningGateway(build(parsed, before=before.gateway if before is not None else None))
 
     @contextlib.asynccontextmanager
     async def talking(self, running: RunningGateway) -> AsyncIterator[None]:
+        broker = running.gateway.servers.named("broker")
+        await until(lambda: broker.status.state == "ready", LIMIT)  # what comes before it has subscribed is nobody's
         self.ports = {name: port(running, name) for name in ("web", "devices", "mail")}
         works = [self._ask, self._ask_again, self._publish, self._mail, self._fill_mailbox, self._fill_broker]
         tasks = [asyncio.ensure_future(work()) for work in works]
@@ -277,4 +283,41 @@ async def test_a_replacement_that_is_cancelled_loses_and_repeats_nothing(
     await ended(running)
     for name in said:
         assert max(seen[name].values()) == 1, name
+    assert "ERROR" not in (err := capsys.readouterr().err), err
+
+
+RELOADS = int(os.environ.get("GATEWAY_RELOADS", "25"))
+"""`make faults` does more."""
+
+
+@pytest.mark.timeout(180 + 4 * RELOADS)
+@pytest.mark.parametrize("inbox", ["false", "true"])
+async def test_many_reloads_under_load_lose_repeat_and_refuse_nothing(
+    inbox: str, peers: Peers, seen: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All servers go on, with the mailbox, the session at the broker and the devices' sessions."""
+    running = peers.gateway(inbox)
+    await install(running)
+    servers = [running.gateway.servers.named(name) for name in NAMES]
+    counts: list[tuple[int, int]] = []
+    async with peers.talking(running):
+        for _ in range(RELOADS):
+            said = {name: len(each) for name, each in peers.said.items()}
+            await until(lambda said=said: sum(len(each) > said.get(name, 0) for name, each in peers.said.items()) > 2)
+            before, running = running, peers.gateway(inbox, before=running)
+            await install(running, before)
+            counts.append((threading.active_count(), len(running.older)))
+        assert [running.gateway.servers.named(name) for name in NAMES] == servers
+        told = {name: len(each) for name, each in peers.said.items()}
+        await until(lambda: all(len(peers.said[name]) > told[name] + 5 for name in NAMES))
+        await until(lambda: sum(not each.done() for each in running.older) == 1, 2 * LIMIT)  # the client's connection
+    said_at_all = {name: set(each) for name, each in peers.said.items() if name != "web"}
+    await until(lambda: all(said_at_all[name] <= seen[name].keys() for name in said_at_all))
+    mails = {f"<{subject}@example.net>" for name in ("mail", "mailbox") for subject in said_at_all[name]}
+    await until(lambda: mails <= answered(peers.folder / "sent").keys())
+    await ended(running)
+    for name in said_at_all:
+        assert max(seen[name].values()) == 1, name
+    assert max(answered(peers.folder / "sent").values()) == 1
+    assert peers.mailbox.count() == 0
     assert "ERROR" not in (err := capsys.readouterr().err), err
