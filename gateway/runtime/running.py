@@ -171,7 +171,8 @@ class RunningGateway:
             predecessor.waits_for |= under_way - set(predecessor.earlier)
             self.earlier.update(under_way)
             try:
-                await running.become(made)
+                with self._counting(made):
+                    await running.become(made)
             except Exception:  # a mistake of ours: there is no way back, and it serves the new application
                 logger.exception("%s does not follow its new settings", running.name)
             self._started.append(running)
