@@ -552,7 +552,7 @@ def test_mail_is_judged_alike(event: Any) -> None:
             assert line.isprintable()
             assert line[:3] in ("250", "451", *map(str, range(500, 600)))
             _kept(stored)
-            for sent in getattr(live.submission, "taken", []):
+            for sent in getattr(live._submission, "taken", []):
                 assert sent[2].count(b"\n") == sent[2].count(b"\r\n") == sent[2].count(b"\r")
 
     asyncio.run(both())

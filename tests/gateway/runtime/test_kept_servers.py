@@ -222,7 +222,7 @@ async def test_open_connections_stay_with_their_application_until_they_end(gatew
         assert not gateways.handlers.apps["one"].ended, "a device is connected"
     await until(lambda: gateways.handlers.apps["one"].ended == 1)
     assert gateways.running is not None
-    await until(lambda: all(each.done() for each in gateways.running.older))  # type: ignore[union-attr]
+    await until(lambda: all(each.done() for each in gateways.running.older))
 
 
 async def test_devices_of_both_generations_meet_in_one_broker(gateways: Gateways) -> None:
