@@ -18,6 +18,7 @@ from gateway.console.here import Here
 from gateway.console.resource_parameters import MOST, Removed
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
+from gateway.succession import succession
 from protocols.checkpoint import checkpoints
 from protocols.net.addresses import Networks
 from protocols.resources import Resource
@@ -123,6 +124,13 @@ def entry(server: Server, facts: Facts) -> dict[str, Any]:
     return {"server": server.name, **facts}
 
 
+def servers_of(here: Here) -> list[Server]:
+    """Return the servers that run: also those of gateways that were replaced and still have connections."""
+    line = here.gateway.services.get(succession)
+    gateways = line.running if line is not None else [here.gateway]
+    return [server for each in gateways for server in each.servers if server.status.state != "stopped"]
+
+
 def searching(filters: type, find: Find) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a function a :class:`Search` as its parameter ``search``, and the filters as parameters of their own: the
     annotated attributes of ``filters``, whose values are the defaults."""
@@ -139,7 +147,7 @@ def searching(filters: type, find: Find) -> Callable[[Callable[..., Any]], Calla
         @wraps(run)
         async def with_filters(here: Here, **given: Any) -> Any:
             wanted = {name: given.pop(name) for name in hints if name in given}
-            return await run(here, Search(here.gateway.servers, find, **wanted), **given)
+            return await run(here, Search(servers_of(here), find, **wanted), **given)
 
         with_filters.__signature__ = signature.replace(parameters=[*others, *own])  # type: ignore[attr-defined]  # inspect looks there
         return with_filters

@@ -3,15 +3,19 @@
 import logging
 import re
 from collections.abc import Iterable, Iterator
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
 from turns import LONGEST, counted
 
-from gateway.console.resources import Search, details, page, remove
+from gateway.console.here import Here
+from gateway.console.resources import Search, details, page, remove, servers_of
+from gateway.control.recent import Recent
 from gateway.control.server import BadRequest
+from gateway.succession import Succession, succession
 from protocols.resources import Resource, client_facts, connection_id, moment, shown
-from protocols.server import Server
+from protocols.server import Server, ServerStatus
 
 
 class Plain(Resource):
@@ -209,6 +213,17 @@ async def test_a_server_need_not_show_anything() -> None:
     assert (server.sessions(), server.retained("#")) == ((), ())
     assert await details(search(server), content=0) == {"entries": []}
     await Server.kept(server)
+
+
+def test_a_gateway_that_was_replaced_counts_until_its_servers_have_stopped() -> None:
+    line = Succession()
+    old, gone, new = Some("web", {}), Some("mail", {}), Some("web")
+    gone.status = ServerStatus("stopped")
+    made = [SimpleNamespace(servers=each, services={succession: line}) for each in ([old, gone], [new])]
+    for each in made:
+        line.begin(each)
+    current: Any = made[1]
+    assert servers_of(Here(lambda: current, Recent())) == [new, old]
 
 
 def test_moments_differ() -> None:
