@@ -64,9 +64,9 @@ class Unix:
 
 @dataclass(frozen=True, slots=True)
 class Inherited:
-    """A listening socket that the parent process opened, by file descriptor."""
+    """A listening socket that the parent process opened, by file descriptor, or by the name that systemd gives it."""
 
-    fd: int
+    fd: int | str
 
     def __str__(self) -> str:
         return f"fd:{self.fd}"
@@ -74,17 +74,19 @@ class Inherited:
 
 BindAddress = TCP | Unix | Inherited
 _TCP = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.%a-z]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>\d{1,9})", re.ASCII)
+_INHERITED = re.compile(r"fd:(?:(\d{1,9})|([A-Za-z_][\w.@-]{0,254}))", re.ASCII)
 LAST_PORT = 65535
 _TOO_HIGH = f"{{!r}} is not an address: ports end at {LAST_PORT}"
 
 
 def parse_address(value: object) -> BindAddress:
-    """The address of ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/g.sock"`` or ``"fd:3"``."""
+    """The address of ``"127.0.0.1:8000"``, ``"[::1]:8000"``, ``":8000"``, ``"unix:/run/g.sock"``, ``"fd:3"`` or
+    ``"fd:web"``."""
     text = str(value)
     if text.startswith("unix:") and len(text) > 5:
         return Unix(text[5:])
-    if re.fullmatch(r"fd:\d{1,9}", text):
-        return Inherited(int(text[3:]))
+    if match := _INHERITED.fullmatch(text):
+        return Inherited(int(match[1]) if match[1] else match[2])
     match = _TCP.fullmatch(text)
     if match is None and re.fullmatch(r"\d{5,9}", text, re.ASCII) and int(text) > LAST_PORT:
         raise ValueError(_TOO_HIGH.format(text))

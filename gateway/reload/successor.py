@@ -10,10 +10,10 @@ from typing import Self
 from gateway.reload import parent
 from gateway.reload.answers import Answers
 from gateway.reload.channel import Channel
-from gateway.reload.passed import passed_sockets
 from gateway.runtime.code_reload import Running
 from gateway.runtime.launch import Launch
 from gateway.runtime.systemd import PROCESS, is_main, notify
+from protocols.net.passed import passed
 
 ENVIRONMENT = "GATEWAY_HAND_OVER"
 """Set for the next process: the protocol's version, and the descriptors of its channel to this process and, if there is
@@ -53,7 +53,7 @@ class Successor:
                     launch.command,
                     cwd=launch.folder,
                     env={**launch.environment, **own, ENVIRONMENT: said},
-                    pass_fds=[*descriptors, *passed_sockets()],
+                    pass_fds=[*descriptors, *passed()],
                     process_group=0,
                 )
             on_error.pop_all()

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Self
 
 from gateway.reload.channel import Channel, Message
-from gateway.reload.passed import passed_sockets
 from gateway.runtime.signals import IGNORED
+from protocols.net.passed import passed
 
 ENVIRONMENT = "GATEWAY_RELOAD"
 """Set for a version's process: the descriptors of its channel, and of that of the version before if there is one."""
@@ -55,7 +55,7 @@ class Version:
         try:
             with theirs:
                 process = await asyncio.create_subprocess_exec(
-                    sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *passed_sockets()]
+                    sys.executable, *sys.orig_argv[1:], env=environment, pass_fds=[*channels, *passed()]
                 )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)

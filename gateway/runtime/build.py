@@ -36,6 +36,7 @@ from gateway.threads import Pool, thread_pool
 from protocols.asgi import Application
 from protocols.lazy_names import imported
 from protocols.lifespan import Lifespan
+from protocols.server import Server
 
 if TYPE_CHECKING:  # a file that has them imports them
     from gateway.runtime.health import ConsoleServer
@@ -61,6 +62,11 @@ class Gateway:
     console: "ConsoleServer | None"
     submission: "MeasuredSubmission | None"
     tracing: "Tracing | None"
+
+    @property
+    def listening(self) -> list[Server]:
+        """Return the servers, and the console if there is one."""
+        return [*self.servers] if self.console is None else [*self.servers, self.console]
 
 
 @dataclass(frozen=True)

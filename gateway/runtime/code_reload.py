@@ -103,6 +103,6 @@ class CodeReload:
                 await self._running().resume()
         if serves:
             self.successor = process
-            process.promote()
             self._replaced()
+            process.promote()
         return why

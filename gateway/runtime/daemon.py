@@ -21,6 +21,7 @@ from gateway.runtime.build import Gateway
 from gateway.runtime.code_reload import CodeReload, StartNext
 from gateway.runtime.generations import Again, Generations
 from gateway.runtime.install import install
+from gateway.runtime.kept_sockets import KeptSockets
 from gateway.runtime.process import cancel_rest, force
 from gateway.runtime.progress import listed
 from gateway.runtime.running import RunningGateway, summary
@@ -76,6 +77,7 @@ class Daemon:
         self._commands = Commands(self._here)
         self._control: dict[Path, ControlServer] = {}
         """The control socket, and those at the places of earlier generations."""
+        self._kept_sockets = KeptSockets()
         self._watchdog: asyncio.Task[None] | None = None
         self._with_interface(gateway)
 
@@ -127,7 +129,8 @@ class Daemon:
         self._watchdog = self._tasks.spawn(keep_alive(), name="watchdog")
 
     async def _become_daemon(self) -> None:
-        """Tell systemd that this process serves."""
+        """Tell systemd that this process serves, and let it keep the sockets."""
+        self._kept_sockets.update(self._running.gateway.listening)
         notify("READY=1")
 
     async def _listen_to_commands(self) -> None:
@@ -145,6 +148,7 @@ class Daemon:
         """Another generation serves. The place of the control socket may be another one: those who asked for this by
         the one before still get their answer."""
         gateway = self._running.gateway
+        self._kept_sockets.update(gateway.listening)
         await self._listen_to_commands()
         head = banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application)
         self._print(f"{head}, generation {self._generations.number}")
@@ -159,6 +163,7 @@ class Daemon:
             self._tasks.spawn(self._generations.reload(why="SIGHUP"), name="SIGHUP")
 
     async def _install(self) -> None:
+        self._kept_sockets.restore(self._running.gateway.listening)
         await install(self._running)
 
     async def _greet(self) -> None:
@@ -166,8 +171,7 @@ class Daemon:
         store = await gateway.dispatcher.summary() if gateway.dispatcher is not None else ""
         kept = f"     store {engine_of(gateway.settings.store)}: {store}" if store else ""
         self._print(banner.header(gateway.file, gateway.servers, gateway.app, gateway.settings.application) + kept)
-        listed = [*gateway.servers, gateway.console] if gateway.console is not None else gateway.servers
-        for line in [*banner.server_lines(listed), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:
+        for line in [*banner.server_lines(gateway.listening), *banner.route_lines(gateway.app, ROUTES_SHOWN)]:
             self._print(line)
         if hint := banner.try_line(gateway.servers, gateway.settings.servers, gateway.app, self._command):
             self._print(hint)
@@ -190,6 +194,7 @@ class Daemon:
 
     def _replaced(self) -> None:
         self._has_successor = True
+        self._kept_sockets.forget()
         self._stop.set()
 
     async def _give_way(self) -> None:
@@ -207,6 +212,8 @@ class Daemon:
     async def _end(self) -> None:
         notify("STOPPING=1")
         await self._code.stop()
+        if self._kept_sockets.are_kept:
+            await self._running.settle()
         cancelled = await self._running.drain()
         await self._running.shut_down()
         await self._stop_listening()

@@ -130,7 +130,7 @@ class RunningGateway:
             await self._start_application()
             try:
                 lent = self._borrowed(predecessor)
-                servers = [server for server in self._servers() if server not in lent]
+                servers = [server for server in self.gateway.listening if server not in lent]
                 for server in servers:
                     if server.listener is not None:
                         server.listener.inherit(await predecessor.sockets_of(server.name, server.listener.bind))
@@ -281,6 +281,14 @@ class RunningGateway:
             total.update(self.gateway.dispatcher.active())
         return {noun: number for noun, number in total.items() if number}
 
+    async def settle(self) -> None:
+        """Accept nothing more, and let what has been accepted, such as a connection in its TLS handshake, reach the
+        servers: the next process has the sockets, and clients need not notice."""
+        listeners = [server.listener for server in self._started if server.listener is not None]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._grace):
+                await asyncio.gather(*(listener.settle() for listener in listeners))
+
     async def drain(self) -> str:
         """Accept nothing more, and wait for what is in flight. Return what was cancelled after ``shutdown_timeout``."""
         cancelled: list[str] = []
@@ -296,7 +304,7 @@ class RunningGateway:
     async def abort(self) -> None:
         """End everything at once: the start has failed, or is no longer wanted."""
         await self._stop_servers(0.0)
-        for server in self._servers():
+        for server in self.gateway.listening:
             if server not in self._started:
                 await _abandon(server)
         await self.shut_down()
@@ -379,10 +387,6 @@ class RunningGateway:
             ends = loop.time() + grace
         if self.gateway.dispatcher is not None:
             await self.gateway.dispatcher.stop(max(0.0, ends - loop.time()))
-
-    def _servers(self) -> list[Server]:
-        console = self.gateway.console
-        return [*self.gateway.servers] if console is None else [*self.gateway.servers, console]
 
     def _without_console(self) -> list[Server]:
         return [server for server in self._started if server is not self.gateway.console]

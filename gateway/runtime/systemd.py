@@ -5,20 +5,21 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 PROCESS = ("SYSTEMD_EXEC_PID", "WATCHDOG_PID", "LISTEN_PID")
 """Variables that have the number of the process that systemd has started, and that they are for."""
 
 
-def notify(state: str) -> None:
-    """Send a state such as ``READY=1`` to the supervisor that started us, if it asked for that."""
+def notify(state: str, sockets: Sequence[socket.socket] = ()) -> None:
+    """Send a state such as ``READY=1`` to the supervisor that started us, if it asked for that. ``sockets`` go with
+    it."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if not address:
         return
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
         channel.connect(f"\0{address[1:]}" if address.startswith("@") else address)
-        channel.sendall(state.encode())
+        socket.send_fds(channel, [state.encode()], [each.fileno() for each in sockets])
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from protocols.errors import BindError
+from protocols.net import passed
 from protocols.net.acceptor import Acceptor, Handover
 from protocols.net.addresses import AddressLimit, AddressRate, Networks
 from protocols.net.connection_counters import ConnectionCounters
@@ -184,6 +185,10 @@ class Listener:
         """Accept no more connections, because a successor has the sockets, and wait until those that were accepted have
         reached the server. After :meth:`inherit` of the successor, before :meth:`stop`."""
         self._has_successor = True
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Accept no more connections, and wait until those that were accepted have reached the server."""
         self._stop_accepting()
         if self._acceptor is not None:
             await self._acceptor.settle()
@@ -244,12 +249,21 @@ async def _bind(address: BindAddress, backlog: int, *, private: bool) -> list[so
                 listening.bind(path)
                 if private:  # nobody has connected by then: it does not listen yet
                     tighten(Path(path))
-        case Inherited(fd):
-            listening = socket.socket(fileno=fd)
+        case Inherited(which):
+            return [_listening(os.dup(number), backlog) for number in passed.numbers(which)]
     with _closed_on_error(listening):
         listening.listen(backlog)
         listening.settimeout(0)
     return [listening]
+
+
+def _listening(descriptor: int, backlog: int) -> socket.socket:
+    """Return the socket of a copied ``descriptor``: the original stays open, for those that listen on it later."""
+    listening = socket.socket(fileno=descriptor)
+    with _closed_on_error(listening):
+        listening.listen(backlog)
+        listening.settimeout(0)
+    return listening
 
 
 async def _bind_tcp(host: str, port: int, backlog: int) -> list[socket.socket]:

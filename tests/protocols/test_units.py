@@ -44,6 +44,8 @@ def test_sizes(text: object, size: int) -> None:
         ("localhost:0", TCP("localhost", 0), "localhost:0"),
         ("unix:/run/g.sock", Unix("/run/g.sock"), "unix:/run/g.sock"),
         ("fd:3", Inherited(3), "fd:3"),
+        ("fd:web", Inherited("web"), "fd:web"),
+        ("fd:gateway-mail.socket", Inherited("gateway-mail.socket"), "fd:gateway-mail.socket"),
     ],
 )
 def test_addresses(text: str, endpoint: object, written: str) -> None:

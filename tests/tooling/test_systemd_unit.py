@@ -45,6 +45,14 @@ def test_systemd_understands_every_line(unit: Path) -> None:
     assert (done.returncode, about_us) == (0, [])
 
 
+def test_systemd_understands_every_line_of_the_socket(unit: Path) -> None:
+    opened = unit.with_name("gateway.socket")
+    opened.write_text(UNIT.with_name("gateway.socket").read_text())
+    done = analyzed("verify", str(opened), str(unit))
+    about_us = [line for line in (done.stdout + done.stderr).splitlines() if "gateway" in line]
+    assert (done.returncode, about_us) == (0, [])
+
+
 def test_what_it_may_do_beyond_its_own_work_is_listed_here(unit: Path) -> None:
     done = analyzed("security", "--offline=true", "--json=short", str(unit))
     exposed = {item["name"].partition("=")[0] for item in json.loads(done.stdout) if float(item["exposure"] or 0) > 0}

@@ -10,10 +10,14 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
-from servers.replaced import RUN, Replaced
+from servers.command import run
+from servers.ports import free_port
+from servers.replaced import Replaced
 from servers.site import until
+from servers.systemd import Systemd
 
 FILE = """
 servers:
@@ -190,35 +194,34 @@ def test_a_daemon_ends_when_the_process_is_killed_that_waits_for_it(replaced: Re
     replaced.says("stopped: 0 lost")
 
 
-def test_systemd_hears_which_process_is_the_daemon(tmp_path: Path) -> None:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
-        systemd.bind(str(tmp_path / "notify"))
-        systemd.settimeout(20)
-        files = {"gateway.yaml": FILE, "replaced_handlers.py": HANDLERS}
-        variables = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "60000000"}
-        running = Replaced(tmp_path, files, RUN, **variables)
-        try:
-            assert _heard(systemd) == ["READY=1"]
-            assert running.reload().returncode == 0
-            second = running.answer("pid")
-            assert running.process.wait(20) == 0
-            assert running.reload().returncode == 0
-            third = psutil.Process(int(running.answer("pid")))
-            until(lambda: not psutil.pid_exists(int(second)), running.said)
-            assert _heard(systemd) == [f"MAINPID={second}", "READY=1", f"MAINPID={third.pid}", "READY=1"]
-            third.terminate()
-            assert not psutil.wait_procs([third], 20)[1]
-            assert _heard(systemd) == ["STOPPING=1"]
-        finally:
-            running.close()
+def test_systemd_hears_which_process_is_the_daemon_and_keeps_its_sockets(tmp_path: Path) -> None:
+    port = free_port()
+    (tmp_path / "gateway.yaml").write_text(FILE.replace("PORT", str(port)))
+    (tmp_path / "replaced_handlers.py").write_text(HANDLERS)
+    systemd = Systemd(tmp_path, WATCHDOG_USEC="60000000")
+    try:
+        systemd.start()
+        processes = [_process(port)]
+        for _ in range(2):
+            said = run(tmp_path, "reload", "--code")
+            assert said.returncode == 0, said.stderr
+            processes.append(_process(port))
+            assert not psutil.wait_procs(processes[-2:-1], 20)[1]
+        until(lambda: systemd.hears(f"MAINPID={processes[2].pid}") and systemd.states[-1] == "READY=1", systemd.said)
+        told = [f"MAINPID={processes[1].pid}", "READY=1", f"MAINPID={processes[2].pid}", "READY=1"]
+        assert systemd.states == ["READY=1", *told]
+        assert [each.getsockname()[1] for _, each in systemd.stored] == [port]
+        processes[-1].terminate()
+        assert not psutil.wait_procs(processes[-1:], 20)[1]
+        until(lambda: systemd.hears("STOPPING=1"), systemd.said)
+        assert len(systemd.states) == 6
+    finally:
+        systemd.close()
+        for each in processes[1:]:
+            if each.is_running():
+                each.kill()
 
 
-def _heard(systemd: socket.socket) -> list[str]:
-    """What the daemon has said, but for its signs of life."""
-    heard: list[str] = []
-    systemd.setblocking(False)
-    while True:
-        try:
-            heard.append(systemd.recv(4096).decode())
-        except BlockingIOError:
-            return [each for each in heard if each != "WATCHDOG=1"]
+def _process(port: int) -> psutil.Process:
+    """The process that answers."""
+    return psutil.Process(int(httpx.get(f"http://127.0.0.1:{port}/pid", timeout=20).text))
