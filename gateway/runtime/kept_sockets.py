@@ -62,7 +62,7 @@ class KeptSockets:
 
 
 def _listeners(servers: Iterable[Server]) -> list[Listener]:
-    """Those with an address of their own that means the same at the next start."""
+    """Return the listeners with an address of their own that means the same at the next start."""
     found = [each.listener for each in servers if each.listener is not None]
     return [each for each in found if isinstance(each.bind, TCP) and each.bind.port]
 

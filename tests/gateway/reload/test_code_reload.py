@@ -136,13 +136,18 @@ def test_a_process_that_does_not_serve_changes_nothing(running: Replaced, name: 
 
 
 def test_one_process_at_a_time_takes_over(running: Replaced) -> None:
-    running.write("replaced_handlers.py", "open('importing', 'w').close()\nimport time\ntime.sleep(3600)\n")
+    importing = running.folder / "importing"
+    text = (
+        "import os, time\nopen('now', 'w').write(str(os.getpid()))\nos.rename('now', 'importing')\ntime.sleep(3600)\n"
+    )
+    running.write("replaced_handlers.py", text)
     first: list[int] = []
-    asking = threading.Thread(target=lambda: first.append(running.reload("--within", "5s").returncode))
+    asking = threading.Thread(target=lambda: first.append(running.reload().returncode))
     asking.start()
-    until((running.folder / "importing").exists, running.said)
+    until(importing.exists, running.said)
     assert "taking over already" in running.reload().stderr
     running.write("replaced_handlers.py", HANDLERS)
+    os.kill(int(importing.read_text()), signal.SIGKILL)
     asking.join()
     assert first == [1]
 

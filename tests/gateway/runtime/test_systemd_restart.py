@@ -106,17 +106,21 @@ def test_sockets_that_the_daemon_has_opened_are_kept(tmp_path: Path) -> None:
     systemd = Systemd(tmp_path)
     try:
         systemd.start()
-        assert {each.getsockname()[1] for _, each in systemd.stored} == {web, mail}
+        assert _ports(systemd) == {web, mail}
         assert len(restarted(systemd, web, mail)) == 4
         moved = free_port()
         written(tmp_path, f"127.0.0.1:{moved}", f"127.0.0.1:{mail}")
         systemd.stop()
         systemd.start()
-        until(lambda: systemd.hears("READY=1") and {each.getsockname()[1] for _, each in systemd.stored} == {moved, mail}, systemd.said)
+        until(lambda: systemd.hears("READY=1") and _ports(systemd) == {moved, mail}, systemd.said)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", web), timeout=PATIENCE)
     finally:
         systemd.close()
+
+
+def _ports(systemd: Systemd) -> set[int]:
+    return {each.getsockname()[1] for _, each in systemd.stored}
 
 
 def test_a_killed_daemon_is_started_again_with_its_sockets(tmp_path: Path) -> None:
