@@ -8,7 +8,7 @@ from gateway.delivery.direct import DirectSender
 from gateway.delivery.outbox import Outlet
 from gateway.delivery.service import deliveries
 from gateway.runtime.build import Gateway
-from gateway.runtime.servers import Servers
+from gateway.runtime.servers import Line, Servers
 from gateway.scopes.outgoing import outgoing_servers
 from gateway.sender import sender
 from gateway.threads import Pool, thread_pool
@@ -20,7 +20,7 @@ class SomeServers(Servers):
 
     def __init__(self, made: Iterable[Server] = ()) -> None:
         self._made = {server.name: server for server in made}
-        self.successor = None
+        self.line = Line(self)
 
 
 NO_SERVERS = SomeServers()

@@ -178,7 +178,7 @@ class RunningGateway:
             self._started.append(running)
             self.gateway.servers.put(running)
             predecessor.gateway.servers.leave(running.name)
-        predecessor.gateway.servers.successor = self.gateway.servers
+        self.gateway.servers.follow(predecessor.gateway.servers)
 
     def lend(self, made: Server) -> Server | None:
         for server in self._started:

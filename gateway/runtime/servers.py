@@ -1,6 +1,7 @@
 """A gateway's servers, made from their settings."""
 
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway.config.carriers import carrier
@@ -26,8 +27,7 @@ class Servers(Collection[Server]):
         self._state = state
         self._given = given
         self._made = {name: self.make(name) for name in self._settings}
-        self.successor: Servers | None = None
-        """The servers by which leaves what this gateway still sends."""
+        self.line = Line(self)
 
     def make(self, name: str) -> Server:
         """Make a server with the settings of ``name``."""
@@ -48,15 +48,14 @@ class Servers(Collection[Server]):
         """Forget the server, which goes on with a successor of this gateway."""
         del self._made[name]
 
-    def newest(self) -> "Servers":
-        """Return the servers by which is sent: those of the gateway that came last."""
-        while self.successor is not None and self.successor.successor is not None:
-            self.successor = self.successor.successor  # what came between may be freed
-        return self.successor or self
+    def follow(self, before: "Servers") -> None:
+        """Let what gateways before this one still send leave by these servers."""
+        self.line = before.line
+        self.line.newest = self
 
     def named(self, name: str) -> Server:
-        if name not in self._made and self.successor is not None:  # it has just passed over
-            return self.newest().named(name)
+        if name not in self._made and self.line.newest is not self:  # it has just passed over
+            return self.line.newest.named(name)
         return self._made[name]
 
     def __iter__(self) -> Iterator[Server]:
@@ -69,6 +68,13 @@ class Servers(Collection[Server]):
         return server in self._made.values()
 
 
+@dataclass
+class Line:
+    """The gateways of a process that took over from one another. An old one knows the newest, and none between."""
+
+    newest: Servers
+
+
 class Senders(Collection[Server]):
     """The servers by which a gateway sends, also when others have come after it."""
 
@@ -76,13 +82,13 @@ class Senders(Collection[Server]):
         self._servers = servers
 
     def __iter__(self) -> Iterator[Server]:
-        return iter(self._servers.newest())
+        return iter(self._servers.line.newest)
 
     def __len__(self) -> int:
-        return len(self._servers.newest())
+        return len(self._servers.line.newest)
 
     def __contains__(self, server: object) -> bool:
-        return server in self._servers.newest()
+        return server in self._servers.line.newest
 
 
 def needs_store(settings: Any) -> bool:

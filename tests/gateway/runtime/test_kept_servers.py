@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
+import weakref
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import parse
 from gateway.runtime.build import build
 from gateway.runtime.install import install
+from gateway.runtime.isolated import SomeServers
 from gateway.runtime.running import RunningGateway
 from protocols.errors import BindError
 
@@ -372,3 +375,14 @@ async def test_tls_comes_goes_and_is_read_again_and_a_bad_certificate_changes_no
         await gateways.serve("four", 4)
         async with aiohttp.ClientSession() as session:
             assert await gateways.ask(session) == "four four 4"
+
+
+def test_an_old_gateway_sends_by_the_newest_servers_and_keeps_none_that_came_between() -> None:
+    first, between, newest = SomeServers(), SomeServers(), SomeServers()
+    between.follow(first)
+    newest.follow(between)
+    freed = weakref.ref(between)
+    del between
+    gc.collect()
+    assert freed() is None
+    assert first.line.newest is newest
