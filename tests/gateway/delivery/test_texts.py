@@ -18,6 +18,7 @@ from gateway.delivery.outbox import NoServer, Outbox
 from gateway.delivery.service import deliveries
 from gateway.routing import default
 from gateway.runtime.servers import make_outlets
+from gateway.scopes.server_kind import Given
 from gateway.store.sqlite import SQLiteStore
 from protocols.secret import Secret
 from protocols.sms import GenericSettings, ProviderSettings, SMSWebhook, TextMessage, TwilioSettings
@@ -59,7 +60,7 @@ async def call(hook: SMSWebhook, body: bytes, headers: dict[str, str]) -> httpx.
 async def running(store: SQLiteStore, app: Any, settings: ProviderSettings) -> AsyncIterator[SMSWebhook]:
     """A webhook named "texts", and what delivers behind it."""
     async with SMSWebhook(app, settings, name="texts", state={}) as hook, working(store, app):
-        outbox = Outbox(deliveries.get(), make_outlets([hook]))
+        outbox = Outbox(deliveries.get(), make_outlets([hook], Given(store=store)))
         outbox.backoff = Policy(backoff=0.01)
         outbox.start()
         try:
@@ -230,6 +231,6 @@ async def test_an_account_that_is_refused_keeps_its_texts(store: SQLiteStore) ->
 
 
 async def test_a_server_that_is_gone_from_the_file_keeps_its_texts(store: SQLiteStore) -> None:
-    outlet = make_outlets([])["sms"]
+    outlet = make_outlets([], Given(store=store))["sms"]
     with pytest.raises(NoServer, match="no sms server 'texts' any more"):
         await outlet("texts", {"type": "sms.send", "text": "x"})
