@@ -24,7 +24,6 @@ from gateway.delivery.policy import LONGEST_BACKOFF, Policy
 from gateway.delivery.service import deliveries
 from gateway.runtime.servers import make_outlets
 from gateway.scopes.server_kind import Given
-from gateway.scopes.server_kind import Given
 from gateway.store import Outgoing, StoreUnavailable, codec
 from gateway.store.sqlite import SQLiteStore
 from protocols import SubmissionSettings, open_submission
