@@ -86,6 +86,11 @@ class ServerCounts:
         self.events: dict[str, int] = {}
         """Events that the runs of connections had received that have ended, by scope type."""
 
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The scope types of which it has counted something."""
+        return tuple(dict.fromkeys((*self.runs.found, *self.messages.found)))
+
 
 class RunCounts:
     """The counts of a gateway's servers, by name: a server that is started again goes on with the same ones."""
@@ -98,6 +103,10 @@ class RunCounts:
         if server not in self._servers:
             self._servers[server] = ServerCounts(self._labels)
         return self._servers[server]
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the servers that it has counts of."""
+        return iter(tuple(self._servers))
 
 
 run_counts: Service[RunCounts] = Service("run counts", RunCounts())

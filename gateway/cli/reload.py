@@ -13,7 +13,7 @@ from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, file_of, print_error, print_text
 from gateway.config.diagnostics import ConfigErrors, count
 from gateway.config.settings import Settings
-from gateway.control.client import Answer, ControlError, Conversation
+from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
 from gateway.control.place import places, sockets
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
 from gateway.logs.escaping import json_text
@@ -26,6 +26,10 @@ Within = Annotated[
     str, typer.Option("--within", metavar="DURATION", help="With --code: how long the new process may take.")
 ]
 
+_NOBODY = (
+    "no gateway runs with this file and the store that it names; gateway run starts it, and one that runs with another "
+    "store reads the file at kill -HUP"
+)
 _CODES = {"mistakes": MISTAKE, "failed": CANNOT_START}
 
 
@@ -51,6 +55,8 @@ def reload(
             _take_over(_places(config), within)
         else:
             sys.exit(_read(_places(config), {"check": check, "force": force}, as_json))
+    except NoDaemon:
+        fail(_NOBODY, FORCED)
     except ControlError as error:
         fail(str(error), FORCED)
 

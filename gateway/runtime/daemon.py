@@ -65,7 +65,7 @@ class Daemon:
         self._generations = Generations(RunningGateway(gateway), read, self._succeeded, lambda: self._code.is_busy)
         self._is_ready = False
         self._samples = samples
-        self._print = _as_record if gateway.settings.log.format == "json" else _ignoring_write_errors(print_line)
+        self._print_line = _ignoring_write_errors(print_line)
         self._command = command
         self._stop = asyncio.Event()
         self._tasks = Tasks("daemon")
@@ -124,6 +124,13 @@ class Daemon:
         await self._generations.stop()
         await (self._give_way() if self._has_successor else self._end())
         return OK
+
+    def _print(self, text: str) -> None:
+        """Print a line of the banner, or log it: under ``format: json`` every line of the process is a record."""
+        if self._running.gateway.settings.log.format == "json":
+            logger.info("%s", " ".join(text.split()))
+        else:
+            self._print_line(text)
 
     def _keep_alive(self) -> None:
         self._watchdog = self._tasks.spawn(keep_alive(), name="watchdog")
@@ -269,8 +276,3 @@ def _ignoring_write_errors(print_line: Print) -> Print:
             print_line(text)
 
     return print_if_possible
-
-
-def _as_record(text: str) -> None:
-    """Log a line of the banner: under ``format: json`` every line of the process is a record."""
-    logger.info("%s", " ".join(text.split()))

@@ -1,6 +1,6 @@
 """Every run of an application: a request, a connection, a message."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import chain
 
 from gateway.counts import BOUNDS, Durations, Messages, ServerCounts, run_counts
@@ -56,12 +56,16 @@ NO_ROUTE = "none"
 
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     counts = gateway.services[run_counts]
+    kinds = {server.name: server.scope_types for server in gateway.servers}
     for server in gateway.servers:
-        of_server = counts.of(server.name)
-        for sample in chain(_in_flight(server), _refusals(server), _of_server(gateway, server, of_server)):
+        for sample in chain(_in_flight(server), _refusals(server)):
             yield sample
-        for kind, number in (await _events(server, of_server)).items():
-            yield EVENTS.sample(number, server.name, kind)
+    for name in dict.fromkeys((*kinds, *counts)):  # also those that went on with a successor
+        of_server = counts.of(name)
+        for sample in _of_server(gateway, name, kinds.get(name, of_server.kinds), of_server):
+            yield sample
+        for kind, number in (await _events(kinds.get(name, ()), of_server)).items():
+            yield EVENTS.sample(number, name, kind)
 
 
 def _refusals(server: Server) -> Iterator[Sample]:
@@ -78,17 +82,17 @@ def _in_flight(server: Server) -> Iterator[Sample]:
         yield IN_FLIGHT.sample(number, server.name, kind)
 
 
-def _of_server(gateway: Gateway, server: Server, counts: ServerCounts) -> Iterator[Sample]:
+def _of_server(gateway: Gateway, name: str, kinds: Iterable[str], counts: ServerCounts) -> Iterator[Sample]:
     without_routes = "" if isinstance(gateway.app, Router) else gateway.settings.application or ""
-    for kind in server.scope_types:
+    for kind in kinds:
         known = labels_of(gateway.app, kind)
         runs = counts.runs.found.get(kind, {})
         for label in dict.fromkeys((*known, "", *runs)):
-            place = (server.name, kind, label or without_routes or NO_ROUTE)
+            place = (name, kind, label or without_routes or NO_ROUTE)
             yield from _runs(kind, place, runs.get(label) or Durations())
         messages = counts.messages.found.get(kind, {})
         for label in dict.fromkeys((*_in_router(kind, known), *messages)):
-            place = (server.name, kind, label or NO_ROUTE)
+            place = (name, kind, label or NO_ROUTE)
             of_route = messages.get(label) or Messages()
             yield MESSAGES.sample(of_route.taken, *place)
             yield ANSWERS.sample(of_route.accepted, *place, "accepted")
@@ -114,11 +118,11 @@ def _in_router(kind: str, known: tuple[str, ...]) -> list[str]:
     return [label for label in known if not label.startswith(f"{kind} -> ")]
 
 
-async def _events(server: Server, counts: ServerCounts) -> dict[str, int]:
+async def _events(known: Iterable[str], counts: ServerCounts) -> dict[str, int]:
     """Add up the events of the runs that have ended by now, and of the runs that have not: none is counted twice, or
     missed because it ends meanwhile."""
     kinds = scope_kinds()
-    numbers = {kind: 0 for kind in server.scope_types if kind in kinds and kinds[kind].is_connection} | counts.events
+    numbers = {kind: 0 for kind in known if kind in kinds and kinds[kind].is_connection} | counts.events
     for number, run in enumerate(tuple(counts.open)):
         kind: str = run.scope["type"]
         numbers[kind] = numbers.get(kind, 0) + run.received

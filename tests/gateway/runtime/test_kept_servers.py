@@ -18,6 +18,7 @@ from waiting import until
 
 from gateway.config.diagnostics import ConfigErrors
 from gateway.config.loader import parse
+from gateway.metrics.process import snapshot
 from gateway.runtime.build import build
 from gateway.runtime.install import install
 from gateway.runtime.isolated import SomeServers
@@ -226,6 +227,34 @@ async def test_open_connections_stay_with_their_application_until_they_end(gatew
     await until(lambda: gateways.handlers.apps["one"].ended == 1)
     assert gateways.running is not None
     await until(lambda: all(each.done() for each in gateways.running.older))
+
+
+async def counted(gateways: Gateways, name: str) -> dict[tuple[str, str], float]:
+    """The sums of a family by server and scope type."""
+    assert gateways.running is not None
+    found: dict[tuple[str, str], float] = {}
+    for (server, kind, *_), value in (await snapshot(gateways.running.succession))[name]:
+        found[server, kind] = found.get((server, kind), 0) + value
+    return found
+
+
+async def test_what_runs_are_counted_goes_on(gateways: Gateways) -> None:
+    async with aiohttp.ClientSession() as session, device(gateways.ports["devices"], b"old") as old:
+        for _ in range(3):
+            await gateways.ask(session)
+        await old.publish(b"1")
+        for number, name in enumerate(("two", "three")):
+            await gateways.serve(name, 2)
+            assert (await counted(gateways, "gateway_runs_total"))["web", "http"] == 3 + number
+            assert (await counted(gateways, "gateway_connection_events_total"))["devices", "mqtt"] == 2 + number
+            await gateways.ask(session)
+            await old.publish(b"2")
+    await until(lambda: gateways.handlers.apps["one"].ended == 1)
+    assert gateways.running is not None
+    await gateways.running.predecessor_ended()
+    assert (await counted(gateways, "gateway_runs_total"))["web", "http"] == 5
+    assert (await counted(gateways, "gateway_runs_total"))["devices", "mqtt"] == 1
+    assert (await counted(gateways, "gateway_connection_events_total"))["devices", "mqtt"] >= 4
 
 
 async def test_devices_of_both_generations_meet_in_one_broker(gateways: Gateways) -> None:
