@@ -28,7 +28,7 @@ from protocols.errors import BindError, describe_error
 from protocols.lazy_names import imported
 from protocols.server import Record, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
-from protocols.units import TCP, BindAddress
+from protocols.units import TCP, BindAddress, Unix
 
 logger = logging.getLogger(__name__)
 
@@ -282,12 +282,15 @@ class RunningGateway:
         return {noun: number for noun, number in total.items() if number}
 
     async def settle(self) -> None:
-        """Accept nothing more, and let what has been accepted, such as a connection in its TLS handshake, reach the
-        servers: the next process has the sockets, and clients need not notice."""
-        listeners = [server.listener for server in self._started if server.listener is not None]
+        """Leave new connections to the next process, which gets the sockets: what has been accepted, such as a
+        connection in its TLS handshake or one whose request is on its way, is served here. The path of a Unix socket
+        is free at the end, and its server stops as always."""
+        kept = [
+            each for each in self._started if each.listener is not None and not isinstance(each.listener.bind, Unix)
+        ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(self._grace):
-                await asyncio.gather(*(listener.settle() for listener in listeners))
+                await asyncio.gather(*(server.retire() for server in kept))
 
     async def drain(self) -> str:
         """Accept nothing more, and wait for what is in flight. Return what was cancelled after ``shutdown_timeout``."""

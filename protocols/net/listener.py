@@ -185,10 +185,6 @@ class Listener:
         """Accept no more connections, because a successor has the sockets, and wait until those that were accepted have
         reached the server. After :meth:`inherit` of the successor, before :meth:`stop`."""
         self._has_successor = True
-        await self.settle()
-
-    async def settle(self) -> None:
-        """Accept no more connections, and wait until those that were accepted have reached the server."""
         self._stop_accepting()
         if self._acceptor is not None:
             await self._acceptor.settle()

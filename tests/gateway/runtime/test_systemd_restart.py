@@ -1,18 +1,25 @@
 """A restart by systemd refuses no connection: it opened the sockets itself, or keeps those of the daemon."""
 
+import asyncio
 import socket
 import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+import waiting
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import PATIENCE, ROOT, until
 from servers.systemd import RUN, Systemd
+
+from gateway.config.loader import parse
+from gateway.runtime.build import build
+from gateway.runtime.running import RunningGateway
 
 FILE = """
 servers:
@@ -137,6 +144,31 @@ def test_a_killed_daemon_is_started_again_with_its_sockets(tmp_path: Path) -> No
             assert waiting.recv(3) == b"220"
     finally:
         systemd.close()
+
+
+async def test_a_request_on_its_way_when_the_restart_begins_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("protocols.http.server.IDLE_GRACE", PATIENCE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    written(tmp_path, "127.0.0.1:0", "127.0.0.1:0")
+    running = RunningGateway(
+        build(parse((tmp_path / "gateway.yaml").read_text(), name="gateway.yaml", folder=tmp_path))
+    )
+    await running.start()
+    host, _, port = running.gateway.servers.named("web").address.rpartition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    web: Any = running.gateway.servers.named("web")
+    await waiting.until(lambda: web.service.connections)
+    settling = asyncio.create_task(running.settle())
+    await waiting.until(lambda: web.service.draining)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+    writer.close()
+    settling.cancel()
+    await running.drain()
+    await running.shut_down()
+    await running.close()
 
 
 def test_systemd_itself_passes_the_sockets(tmp_path: Path) -> None:
