@@ -155,14 +155,6 @@ def test_every_line_is_a_record_once_the_log_is_json(daemon: Daemon) -> None:
     assert any(each.endswith("valid, generation 2") for each in records)
 
 
-def test_a_gateway_whose_store_is_another_one_now_reads_the_file_at_sighup(daemon: Daemon) -> None:
-    daemon.file.write_text(daemon.text(more="store: sqlite:other.db\n"))
-    assert "one that runs with another store reads the file at kill -HUP" in daemon.reload().stderr
-    daemon.signal(signal.SIGHUP)
-    until(lambda: "generation 2, 1 change" in daemon.output(), daemon.output)
-    assert daemon.reload("--force").returncode == 0
-
-
 def test_without_a_gateway_there_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text(FILE.format(port=free_port(), name="one"))
     done = run(tmp_path, "reload")
