@@ -1,10 +1,11 @@
 """Reads the parameters of an operation, from JSON or from the text of a URL, by the annotations of its function."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeGuard, Union, get_args, get_origin
 
 from gateway.control.server import BadRequest
 from protocols.units import Between
@@ -111,7 +112,12 @@ def _without_none(annotation: Any) -> Any:
 
 
 def _is_text(parameter: Parameter, value: object) -> bool:
-    return isinstance(value, str) and len(value) <= LONGEST
+    return _is_unicode(value) and len(value) <= LONGEST
+
+
+def _is_unicode(value: object) -> TypeGuard[str]:
+    """Whether it is a text that can be encoded: JSON can have half a surrogate pair."""
+    return isinstance(value, str) and _SURROGATE.search(value) is None
 
 
 def _is_integer(parameter: Parameter, value: object) -> bool:
@@ -132,7 +138,7 @@ def _is_number(parameter: Parameter, value: object) -> bool:
 
 
 def _is_list(parameter: Parameter, value: object) -> bool:
-    return isinstance(value, list) and len(value) <= MOST and all(isinstance(each, str) for each in value)
+    return isinstance(value, list) and len(value) <= MOST and all(map(_is_unicode, value))
 
 
 def _truth(text: str) -> bool:
@@ -149,6 +155,7 @@ def _whole(text: str) -> int:
     return int(text)
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _DIGITS = 19
 _LARGEST = 1e18
 _ANY = Between(-(10**18), 10**18)

@@ -69,6 +69,8 @@ async def probe(
         ({"name": "x", "names": ["a", 1]}, "names: write a list of 1000 texts at most"),
         ({"name": "x", "names": ["a"] * 1001}, "names: write a list of 1000 texts at most"),
         ({"name": "x" * 100_001}, "name: write a text of 100000 characters at most"),
+        ({"name": "\ud800"}, "name: write a text of 100000 characters at most"),
+        ({"name": "x", "names": ["\udfff"]}, "names: write a list of 1000 texts at most"),
     ],
 )
 def test_wrong_parameters(given: dict[str, Any], words: str) -> None:
