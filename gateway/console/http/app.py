@@ -18,6 +18,7 @@ from gateway.console.http.visitors import Visitor, Visitors
 from gateway.console.operation import Operation
 from gateway.console.parameters import Parameter, read_all
 from gateway.console.table import operations
+from gateway.control.caller import caller
 from gateway.control.server import BadRequest
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
@@ -87,9 +88,8 @@ class Interface:
         if wanted.changes:
             self._guard.check_type(request)
         arguments = await _arguments(request, wanted, in_path)
-        record(
-            wanted, f"{visitor.user or 'somebody'} from {self._visitors.address(request) or 'a Unix socket'}", arguments
-        )
+        caller.set(self._visitors.describe(request, visitor))
+        record(wanted, caller.get(), arguments)
         if wanted.streams:
             await self._stream(wanted, arguments, visitor, request, send)
         else:

@@ -107,5 +107,10 @@ async def test_each_change_is_a_line_in_the_log(site: Any, caplog: pytest.LogCap
         assert not caplog.records
         await here.post("/api/outgoing/ring")
         await here.post("/api/dead/drop", {"text": "x\nERROR forged"})
+        await here.post("/api/retained/delete", {"filter": "a/#"})
     said = [record.getMessage() for record in caplog.records]
-    assert said == [r"dead_drop by somebody from 127.0.0.1: text='x\nERROR forged'"]
+    assert said == [
+        r"dead_drop by somebody from 127.0.0.1: text='x\nERROR forged'",
+        "retained.delete by somebody from 127.0.0.1: filter='a/#'",
+        'retained.delete by somebody from 127.0.0.1: 0, {"filter": "a/#"}',
+    ]
