@@ -10,7 +10,8 @@ _SECRET = re.compile(rf"pass|auth|users|api.?key|signing.?key|{WITHIN}", re.IGNO
 _SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
 _LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
 _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
-_URL_PASSWORD = re.compile(r"(//[^\s/@:]*:)[^\s/@]+@")
+_URL_PASSWORD = re.compile(r"""(//[^\s/@:]*:)(?!\d+/)[^\s"']+@""")
+"""Also one with an `@` or a `/`, which should be escaped there; digits before a `/` are a port."""
 
 
 @lru_cache(maxsize=1024)  # a long file has few keys, many times

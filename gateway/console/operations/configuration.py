@@ -1,5 +1,6 @@
 """The operation ``configuration``: the checked file, without its secrets."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypedDict
@@ -10,6 +11,8 @@ from gateway.console.operation import operation
 from protocols.secret import Secret
 
 STARS = "***"
+_QUERY = re.compile(r"(://[^\s?#]*\?)[^\s#]+")
+"""Queries of URLs often have a key in them, under whatever name."""
 
 
 class Configuration(TypedDict):
@@ -37,10 +40,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple | set | frozenset):
         return [_plain(each) for each in value]
     if isinstance(value, str):
-        return hide_passwords(value)
+        return _QUERY.sub(rf"\1{STARS}", hide_passwords(value))
     return value if isinstance(value, bool | int | float | None) else str(value)
 
 
 def _named(key: str, value: Any) -> Any:
     """Mask a text whose key says that it is a secret, also if its setting is not declared as one."""
-    return STARS if isinstance(value, str) and value and holds_secret(key) else _plain(value)
+    is_secret = holds_secret(key) and not key.endswith("_file")
+    return STARS if isinstance(value, str) and value and is_secret else _plain(value)

@@ -204,9 +204,17 @@ def test_carets_stand_below_the_mistake() -> None:
     assert text[carets.index("^") : carets.rindex("^") + 1] == "bnid"
 
 
-def test_a_url_with_a_password_is_shown_without_it() -> None:
-    message = errors("servers: {p: {protocol: mqtt-client, url: mqtt://ann:hunter2@h, bnid: 1}}\napplication: a.b")
-    assert "hunter2" not in message
+@pytest.mark.parametrize("password", ["hunter2", "hun@ter2", "hun/ter2", "@ter2", "12hun/ter2"])
+def test_a_url_with_a_password_is_shown_without_it(password: str) -> None:
+    url = f"mqtt://ann:{password}@h"
+    message = errors(f"servers: {{p: {{protocol: mqtt-client, url: '{url}', bnid: 1}}}}\napplication: a.b")
+    assert "hun" not in message
+    assert "ter2" not in message
+
+
+def test_a_url_with_a_port_and_no_password_is_shown() -> None:
+    message = errors("servers: {p: {protocol: mqtt-client, url: 'mqtt://h:1883/@x', bnid: 1}}\napplication: a.b")
+    assert "mqtt://h:1883/@x" in message
 
 
 def _tree(loader: Any, text: str) -> Any:

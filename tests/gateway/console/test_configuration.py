@@ -1,7 +1,11 @@
 """The configuration in force, its routes and its certificates, over HTTP."""
 
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+from gateway.config.loader import parse
+from gateway.console.operations.configuration import configuration
 from protocols.access.users import hash_password
 
 HASH = hash_password(b"right")
@@ -23,6 +27,25 @@ reply_tokens: {secret: hunter2-hunter2-hunter2-hunter2-hunter2}
         assert settings["submission"]["password"] == "***"
         assert settings["servers"]["devices"]["protocol"] == "mqtt"
         assert settings["servers"]["devices"]["max_packet"] > 0, "defaults are shown"
+
+
+URLS = """
+servers:
+  web: {protocol: http, bind: "127.0.0.1:0"}
+  devices: {protocol: mqtt, bind: "127.0.0.1:0", password_file: devices}
+  texts: {protocol: sms, provider: generic, on: web, path: /texts, secret: hunter2, number: "+447700900000",
+    send_url: "https://ann:hunter2@texts.example/send?key=hunter2"}
+routes: {http: shop.web, sms: shop.texts, mqtt: shop.devices}
+"""
+
+
+async def test_urls_have_neither_passwords_nor_queries_and_files_have_their_names() -> None:
+    gateway = SimpleNamespace(file="gateway.yaml", settings=parse(URLS, name="gateway.yaml", folder=Path()).settings)
+    here: Any = SimpleNamespace(gateway=gateway)
+    servers = (await configuration.answer(here, {}))["settings"]["servers"]
+    assert servers["texts"]["send_url"] == "https://ann:***@texts.example/send?***"
+    assert servers["devices"]["password_file"] == "devices"
+    assert "hunter2" not in str(servers)
 
 
 async def test_the_routes_are_listed_with_their_policies(site: Any) -> None:
