@@ -96,9 +96,11 @@ def interim(status: int, headers: Headers) -> bytes:
         raise _no_pairs() from error
 
 
-def plain(status: int, *, body: bool = True, fields: bytes = b"") -> bytes:
-    """Return a complete, short answer of the server's own in plain text, after which the connection closes."""
+def plain(status: int, *, body: bool = True, fields: bytes = b"", dated: bool = True) -> bytes:
+    """Return a complete, short answer of the server's own in plain text, after which the connection closes. One that is
+    not sent now but kept is not ``dated``: only a 5xx may be without (RFC 9110, 6.6.1)."""
     line = status_line(status)
     text = line[9:].strip().partition(b" ")[2]
     framing = b"content-type: text/plain; charset=utf-8\r\ncontent-length: %d\r\nconnection: close\r\n" % len(text)
-    return line + framing + _ALSO.get(status, b"") + fields + date(int(time.time())) + b"\r\n" + (text if body else b"")
+    now = date(int(time.time())) if dated else b""
+    return line + framing + _ALSO.get(status, b"") + fields + now + b"\r\n" + (text if body else b"")

@@ -74,7 +74,7 @@ class HTTPServer(Server):
             lambda: HTTPConnection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
-            refusal=plain(503, fields=service.fields),
+            refusal=plain(503, fields=service.fields, dated=False),
         )
         self.status = ServerStatus("ready", self.detail)
 
@@ -90,7 +90,7 @@ class HTTPServer(Server):
         await super().become(made)
         self.settings = made.settings
         self.service.become(made.service, copy_context())
-        refusal = plain(503, fields=self.service.fields)
+        refusal = plain(503, fields=self.service.fields, dated=False)
         await self.listener.become(made.listener, limit=self.settings.max_connections, refusal=refusal)
         self.status = ServerStatus("ready", self.detail)
 
