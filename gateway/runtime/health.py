@@ -20,8 +20,9 @@ CONNECTIONS = 64
 """Connections at a time: they use the descriptors that are kept in reserve."""
 
 
-PER_ADDRESS = 32
-"""Connections of one client address to a console with users: strangers leave some for others."""
+PER_ADDRESS = 48
+"""Connections of one client address to a console with users: strangers leave some for others, and streams some for
+health checks."""
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
 

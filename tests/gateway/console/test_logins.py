@@ -1,7 +1,10 @@
 """Who may use a console that has users: in a browser, in a script, for metrics; and who may not."""
 
 import asyncio
+import base64
+import json
 import logging
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +12,7 @@ import httpx
 import pytest
 from waiting import until
 
-from gateway.console.http import visitors
+from gateway.console.http import app, visitors
 from gateway.console.sessions import MOST, Sessions
 from protocols.access import logins
 from protocols.access.users import hash_password
@@ -90,6 +93,10 @@ async def test_wrong_logins_are_refused_slowly_and_logged(site: Any, caplog: pyt
             assert "set-cookie" not in answer.headers
         assert (await here.post("/api/login", {"username": "ann"})).status_code == 400
         assert (await here.post("/api/login", {"username": "ann", "password": 5})).status_code == 400
+        for given in ({"username": "\ud800", "password": "x"}, {"username": "ann", "password": "\ud800"}):
+            body = json.dumps(given).encode()
+            answer = await here.client.post("/api/login", content=body, headers={"content-type": "application/json"})
+            assert answer.status_code == 400, "half a surrogate pair is no text"
     said = [record.getMessage() for record in caplog.records]
     assert said[:2] == ["wrong login of 'ann' from 127.0.0.1", r"wrong login of 'bob\n' from 127.0.0.1"]
     assert "x" * 10 not in caplog.text
@@ -202,3 +209,19 @@ def test_sessions_end_and_are_bounded() -> None:
 
 def test_names_and_passwords_are_bounded() -> None:
     assert visitors.LONGEST_PASSWORD <= logins.LONG
+
+
+async def test_streams_of_one_address_leave_connections_for_its_health_checks(site: Any) -> None:
+    basic = base64.b64encode(b"ann:right")
+    request = b"GET /api/arrivals?follow=true HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %b\r\n\r\n" % basic
+    async with site(console=USERS) as here, AsyncExitStack() as opened:
+        host, _, port = here.console.address.rpartition(":")
+        for _ in range(app.STREAMS):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            opened.callback(writer.close)
+            writer.write(request)
+            assert (await reader.readline()).split()[1] == b"200"
+        assert (await here.get("/healthz")).status_code == 200
+        async with here.new_client(auth=("ann", "right")) as script:
+            answer = await script.get("/api/arrivals?follow=true")
+            assert (answer.status_code, answer.json()) == (503, {"error": "32 event streams are open already"})
