@@ -30,6 +30,7 @@ _NOBODY = (
     "no gateway runs with this file and the store that it names; gateway run starts it, and one that runs with another "
     "store reads the file at kill -HUP"
 )
+_ENDED = "the gateway was stopped before it answered"
 _CODES = {"mistakes": MISTAKE, "failed": CANNOT_START}
 
 
@@ -67,16 +68,24 @@ def _take_over(beside: Sequence[Path], within: str) -> None:
     except ValueError as error:
         fail(f"--within: {error}", MISTAKE)
     with Conversation(beside, {"do": "reload_code", "within": math.ceil(seconds)}) as conversation:
+        unanswered = len(conversation)
         for answer in conversation.answers():
             if "process" in answer:
+                unanswered -= 1
                 print_text(f"process {answer['process']} serves, with the code as it is now")
+    if unanswered:
+        fail(_ENDED, FORCED)
 
 
 def _read(beside: Sequence[Path], options: Mapping[str, bool], as_json: bool) -> int:
     """Return the exit code: the worst, if several gateways answer."""
     with Conversation(beside, {"do": "reload", **options}) as conversation:
-        several = len(conversation) > 1
-        return max((_show(answer, as_json, several) for answer in conversation.answers()), default=OK)
+        asked = len(conversation)
+        shown = [_show(answer, as_json, asked > 1) for answer in conversation.answers()]
+    codes = [code for code in shown if code is not None]
+    if len(codes) < asked:
+        fail(_ENDED, FORCED)
+    return max(codes)
 
 
 def _places(config: str | None) -> list[Path]:
@@ -91,12 +100,12 @@ def _places(config: str | None) -> list[Path]:
         return found
 
 
-def _show(answer: Answer, as_json: bool, several: bool) -> int:
-    """Show an answer, and return the exit code that it means."""
+def _show(answer: Answer, as_json: bool, several: bool) -> int | None:
+    """Show an answer, and return the exit code that it means; None if it is not the last one."""
     if as_json:
         print_text(json_text(answer))
     if (done := answer.get("done")) is None:
-        return OK
+        return None
     if not as_json:
         said = print_error if done["result"] in _CODES else print_text
         for line in _lines(done):

@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
@@ -22,6 +23,15 @@ def answering(text):
     return app
 
 one, two = answering(b"one"), answering(b"two")
+"""
+SLOW = """
+import asyncio
+from pathlib import Path
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        Path("starts").touch()
+        await asyncio.sleep(30)
 """
 FILE = """servers:
   web:
@@ -150,9 +160,21 @@ def test_every_line_is_a_record_once_the_log_is_json(daemon: Daemon) -> None:
     daemon.file.write_text(daemon.text(more="log: {format: json}\n"))
     assert daemon.reload().returncode == 0
     until(lambda: "generation 2, 1 change" in daemon.output(), daemon.output)
-    _, new = daemon.output().split("reload by uid")
-    records = [json.loads(line)["message"] for line in new.splitlines()[1:]]
-    assert any(each.endswith("valid, generation 2") for each in records)
+    lines = daemon.output().splitlines()
+    banner = next(number for number, line in enumerate(lines) if "valid, generation 2" in line)
+    assert all(json.loads(line)["message"] for line in lines[banner:])
+
+
+@pytest.mark.parametrize("options", [(), ("--code",)])
+def test_a_reload_that_the_end_of_the_gateway_cancels_is_no_success(daemon: Daemon, options: tuple[str, ...]) -> None:
+    (daemon.folder / "reload_slow.py").write_text(SLOW)
+    daemon.file.write_text(daemon.text().replace("reload_handlers.one", "reload_slow.app"))
+    with ThreadPoolExecutor() as pool:
+        reloading = pool.submit(daemon.reload, *options)
+        until((daemon.folder / "starts").exists, daemon.output)
+        daemon.signal(signal.SIGTERM)
+        done = reloading.result()
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "the gateway was stopped before it answered\n")
 
 
 def test_without_a_gateway_there_is_one_sentence(tmp_path: Path) -> None:
