@@ -162,10 +162,12 @@ def dead_letters(store: OperatorStore) -> DeadLetters:
         return await store.get(id_) or await store.get_outgoing(id_)
 
     async def requeue(ids: Sequence[str]) -> int:
-        return await store.requeue(ids) + await store.requeue_outgoing(ids)
+        done = await store.requeue(ids)
+        return done if done == len(ids) else done + await store.requeue_outgoing(ids)  # each is a commit
 
     async def forget(ids: Sequence[str]) -> int:
-        return await store.drop(ids) + await store.drop_outgoing(ids, dead=True)
+        done = await store.drop(ids)
+        return done if done == len(ids) else done + await store.drop_outgoing(ids, dead=True)
 
     listings = (store.dead, partial(store.outgoing, dead=True))
     return Selection("dead letter", listings, find, read, requeue, forget)

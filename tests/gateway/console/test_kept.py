@@ -2,6 +2,7 @@
 
 import base64
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from kept_messages import MAIL, bury, fill, message
 from waiting import until
 
 from gateway.console.kept import pages
+from gateway.console.kept.selection import dead_letters
 
 
 def events(text: str) -> list[Any]:
@@ -126,3 +128,28 @@ async def test_without_a_store_a_sentence_says_so(site: Any) -> None:
         object.__setattr__(gateway, "dispatcher", None)
         answer = await here.get("/api/dead")
         assert (answer.status_code, answer.json()) == (400, {"error": "this gateway has no store"})
+
+
+async def test_a_batch_of_messages_alone_is_one_call_of_the_store() -> None:
+    """Each call is a commit, and a hundred thousand dead letters are a thousand batches."""
+    calls: list[str] = []
+
+    def call(name: str, found: int) -> Any:
+        async def run(ids: Any, **options: Any) -> int:
+            calls.append(name)
+            return found
+
+        return run
+
+    store: Any = SimpleNamespace(dead=None, outgoing=call("", 0), get=None, get_outgoing=None, find=None)
+    store.drop, store.requeue = call("drop", 2), call("requeue", 2)
+    store.drop_outgoing, store.requeue_outgoing = call("drop_outgoing", 1), call("requeue_outgoing", 1)
+    letters = dead_letters(store)
+    assert (await letters.drop(["a", "b"], untold), await letters.retry(["a", "b"], untold)) == (2, 2)
+    assert calls == ["drop", "requeue"]
+    assert (await letters.drop(["a", "b", "c"], untold), await letters.retry(["a", "b", "c"], untold)) == (3, 3)
+    assert calls[2:] == ["drop", "drop_outgoing", "requeue", "requeue_outgoing"]
+
+
+def untold(done: int) -> None:
+    """Nobody is told."""
