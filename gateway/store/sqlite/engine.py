@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from gateway.store.interfaces import Engine, Store
+from gateway.store.sqlite.file.held import is_held
 from gateway.store.sqlite.file.owner import SHARED_LOCKS, lock_path
 from protocols.writable import file_fault, folder_fault
 
@@ -47,6 +48,8 @@ class SQLiteEngine:
         yield folder_fault(self.path.parent)
         if self.path.is_symlink():
             yield folder_fault(self.path.resolve().parent, made=False)
+        if is_held(self.path):  # it is in use here, and trying to open it would do harm
+            return
         for path in self._files():
             yield file_fault(path)
         yield self._version_fault()

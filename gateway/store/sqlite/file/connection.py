@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from gateway.store.sqlite.file import held
+from gateway.store.sqlite.file.held import file_at
 from gateway.store.sqlite.file.owner import locked_within, turnstile
 from gateway.store.sqlite.file.wal import wal_of
 
@@ -33,15 +35,6 @@ _SETTINGS = (
 _sync = getattr(os, "fdatasync", os.fsync)  # macOS has no fdatasync()
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Which file is at ``path``; None if there is none."""
-    try:
-        facts = os.stat(path)
-    except OSError:
-        return None
-    return facts.st_dev, facts.st_ino
-
-
 class FairConnection(sqlite3.Connection):
     """A connection to the database at ``path``. Each statement is a transaction of its own until ``begin``."""
 
@@ -50,11 +43,12 @@ class FairConnection(sqlite3.Connection):
         super().__init__(path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=256)
         try:
             self._path = path
-            self._file = _identity(path)
+            self._file = file_at(path)
             self._turnstile = os.fdopen(turnstile(path), "rb")
         except OSError:
             super().close()
             raise
+        held.hold(self._file)
         self._log: BinaryIO | None = None
         self._is_torn = False
         """Whether a sync of the log has failed."""
@@ -71,6 +65,8 @@ class FairConnection(sqlite3.Connection):
     def close(self) -> None:
         super().close()
         self._turnstile.close()
+        held.release(self._file)
+        self._file = None
         if self._log is not None:
             self._log.close()
 
@@ -81,7 +77,7 @@ class FairConnection(sqlite3.Connection):
         if not writes:
             self.execute("BEGIN")
             return
-        if _identity(self._path) != self._file:  # SQLite itself would write on in a file that has no name
+        if file_at(self._path) != self._file:  # SQLite itself would write on in a file that has no name
             raise sqlite3.OperationalError(f"{self._path} was deleted, moved or replaced while it was open")
         with self.turn():
             self.execute("BEGIN IMMEDIATE")
