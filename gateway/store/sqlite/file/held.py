@@ -1,7 +1,7 @@
 """The database files that this process has open.
 
-Nobody else in the process may open one and close it again: with that, the process loses the locks that SQLite has on the
-file (fcntl(2)), and the next program that closes the database removes the log that this process still writes.
+Nobody else in the process may open one and close it again: with that, the process loses the locks that SQLite has on
+the file (fcntl(2)), and the next program that closes the database removes the log that this process still writes.
 """
 
 import os
