@@ -27,6 +27,9 @@ PROGRAMS = (
     "runc",
     "mmdebstrap",
     "ip",
+    "logrotate",
+    "nginx",
+    "goaccess",
 )
 
 

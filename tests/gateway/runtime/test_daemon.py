@@ -244,11 +244,11 @@ def test_what_ends_a_forked_child_does_not_end_the_daemon(start: Start) -> None:
 
 @on_both_loops
 @pytest.mark.usefixtures("loop")
-def test_sighup_is_survived(start: Start) -> None:
+def test_sighup_reads_the_file_again(start: Start) -> None:
     daemon, url = start()
     daemon.says("try:")
     daemon.process.send_signal(signal.SIGHUP)
-    daemon.says("SIGHUP: the file is not read again")
+    daemon.says("SIGHUP: gateway.yaml says what it said: nothing changed in generation 1")
     assert httpx.get(f"{url}/").text == "done"
 
 
@@ -257,6 +257,7 @@ def test_systemd_is_told(start: Start, tmp_path: Path) -> None:
         systemd.bind(str(tmp_path / "notify"))
         systemd.settimeout(15)
         daemon, url = start(NOTIFY_SOCKET=str(tmp_path / "notify"))
+        assert systemd.recv(200).startswith(b"FDSTORE=1\n")
         assert systemd.recv(100) == b"READY=1"
         assert httpx.get(f"{url}/").text == "done"
         daemon.process.send_signal(signal.SIGTERM)
