@@ -13,6 +13,7 @@ REASONS = {
     "gateway/consumers/merge.py": "it waits for several reads, and never reads ahead",
     "gateway/delivery/running_attempts.py": "an answer for each sender that waits",
     "gateway/reload/supervisor.py": "what becomes of its processes, in the order in which it is told",
+    "gateway/runtime/running.py": "what an old gateway waits for before it ends, and who waits for it",
     "gateway/store/sqlite/writer.py": "jobs go from the loop to a thread",
     "protocols/http/connection.py": "each writer has its own time limit",
     "protocols/mqtt/client/broker_connection.py": "an answer for each packet id; a state: the socket takes more",
