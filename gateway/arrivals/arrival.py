@@ -35,7 +35,7 @@ class Arrival:
     error: str = ""
     """The error of a handler that failed, on one line: ``KeyError 'order'``."""
     size: int | None = None
-    """Bytes of the message, or of the body of an HTTP response; None if nobody has counted them."""
+    """Bytes of the message, or of the body of an HTTP response; None if they were not counted."""
     user_agent: str = ""
     """The client's program, as it calls itself."""
     attempt: int = 0

@@ -82,7 +82,7 @@ class Arrivals:
         self.audience.set([each for each in self.audience.listeners if each[0] is not callback])
 
     def close(self) -> None:
-        """Tell nobody any more, because the gateway has ended."""
+        """Stop telling listeners, because the gateway has ended."""
         self.audience.gateways.discard(self)
         if not self.audience.gateways:
             self.audience.set([])
@@ -163,8 +163,8 @@ class _Runs:
         return self._watches[run]
 
     def _new(self, run: AppRun) -> Watch | None:
-        """Return a new watch. Return None if there is no listener, if the scope is a lifespan, or if the run is an
-        attempt at a stored message: the deliveries report those."""
+        """Return a new watch. There is none for a run that nobody listens to, for a lifespan, and for an attempt at a
+        stored message, which the deliveries report."""
         scope: Any = run.scope
         kind, here = scope_kinds().get(scope["type"]), arrivals.get()
         if kind is None or here not in self._watched or "delivery" in (scope.get("extensions") or ()):

@@ -68,7 +68,7 @@ class StoreSender:
                 "write store: sqlite:var/gateway.db into the file"
             )
         if not self._engine.exists():
-            raise RuntimeError(f"there is no store yet at {self._engine}; start the gateway once, which makes it")
+            raise RuntimeError(f"there is no store yet at {self._engine}; start the gateway once to create it")
         return self._engine
 
     def _made_layer(self) -> ChannelLayer:

@@ -8,7 +8,7 @@ from gateway.metrics.reader import Reader
 from gateway.runtime.build import Gateway
 
 CHANNELS = gauge("gateway_layer_channels", "Channels of the layer in memory.")
-UNREAD = gauge("gateway_layer_unread_messages", "Messages in these channels that nobody has read yet.")
+UNREAD = gauge("gateway_layer_unread_messages", "Unread messages in these channels.")
 DROPPED = counter(
     "gateway_layer_messages_dropped_total", "Messages to channels whose readers were too slow, which were dropped."
 )

@@ -23,7 +23,7 @@ from protocols.http.access import Access
 HANDLERS = """
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise NotImplementedError  # ASGI's way to say that an application has no lifespan
     if scope["path"].startswith("/crash"):
         raise KeyError("order")
     headers = [(b"content-length", b"5")]

@@ -26,7 +26,7 @@ import logging
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise NotImplementedError  # ASGI's way to say that an application has no lifespan
     logging.getLogger("shop").info("%s %s", scope["path"], "x" * 500)
     if scope["path"] == "/many":
         for number in range(4000):
@@ -187,7 +187,7 @@ import logging, os
 
 async def app(scope, receive, send):
     if scope["type"] == "lifespan":
-        raise NotImplementedError
+        raise NotImplementedError  # ASGI's way to say that an application has no lifespan
     logging.getLogger("shop").debug("whispered %s", scope["path"])
     logging.getLogger("shop").info("said %s", scope["path"])
     await send({"type": "http.response.start", "status": 200, "headers": []})

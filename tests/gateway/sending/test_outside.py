@@ -227,7 +227,7 @@ WRONG: dict[str, tuple[list[tuple[str, str]], Any, type[Exception], str]] = {
         [("var/gateway.db", "var/other.db")],
         lambda: publish("a", "b"),
         RuntimeError,
-        "start the gateway once, which makes it",
+        "start the gateway once to create it",
     ),
     "the layer is this process's": (
         [],
