@@ -36,7 +36,7 @@ _FACTS = {
 }
 _COMPLETE = completes("retained.list", "topic", "filter", "#")
 Filter = Annotated[str, typer.Argument(metavar="[FILTER]", help="A topic filter; default: #, all but $SYS.")]
-OfFilter = Annotated[str | None, typer.Option("--filter", metavar="FILTER", help="Only those whose topic matches this filter.")]
+OfFilter = Annotated[str | None, typer.Option("--filter", metavar="FILTER", help="Only topics that match it.")]
 Topics = Annotated[list[str] | None, typer.Argument(metavar="TOPIC...", help="Topics.", autocompletion=_COMPLETE)]
 Topic = Annotated[str, typer.Argument(metavar="TOPIC", help="Its topic.", autocompletion=_COMPLETE)]
 Largest = Annotated[bool, typer.Option("--largest", help="Begin with the largest.")]
