@@ -5,6 +5,8 @@ import logging
 import os
 import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 
 import pytest
@@ -55,3 +57,24 @@ def _process_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     os.environ.clear()
     os.environ.update(environment)
+
+
+POOLS = ("handler-", "login_", "store", "pytest_timeout")
+"""Names of threads that a process keeps while it lives."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _threads_as_they_were() -> Iterator[None]:
+    """A thread that outlives the tests of its file disturbs those of another: it draws random numbers while Hypothesis
+    compares the state of the generator, or logs what another test counts."""
+    before = set(threading.enumerate())
+    yield
+    left = [each for each in threading.enumerate() if each not in before and not each.name.startswith(POOLS)]
+    for each in left:
+        each.join(10)
+    assert not (alive := [each for each in left if each.is_alive()]), "\n".join(map(_stack, alive))
+
+
+def _stack(thread: threading.Thread) -> str:
+    frame = sys._current_frames().get(thread.ident or 0)
+    return f"{thread.name} still runs:\n{''.join(traceback.format_stack(frame))}"
