@@ -19,3 +19,21 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+
+def quantile(share: float, bounds: Sequence[float], counts: Sequence[int]) -> float | None:
+    """Return the value below which ``share`` (0 to 1) of the counted values are; None if nothing was counted.
+
+    Values are taken to lie evenly within their bucket, as by Prometheus' ``histogram_quantile``. Of those above all
+    bounds only the last bound is known.
+    """
+    wanted = share * sum(counts)
+    below = 0
+    for bucket, count in enumerate(counts):
+        if count and below + count >= wanted:
+            if bucket == len(bounds):
+                break
+            least = bounds[bucket - 1] if bucket else 0.0
+            return least + (bounds[bucket] - least) * (wanted - below) / count
+        below += count
+    return bounds[-1] if any(counts) else None

@@ -2,8 +2,11 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import typer
+
+from gateway.cli.cells import cell
 from gateway.cli.options import AsJSON, File
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_json, print_text
@@ -17,17 +20,26 @@ ANSWER = 10.0
 """Seconds in which a gateway answers; one whose event loop is blocked does not."""
 
 
-def status(config: File = None, as_json: AsJSON = False) -> None:
+WithRoutes = Annotated[
+    bool, typer.Option("--routes", help="Also how often each route is used, fails, and how long it takes.")
+]
+
+
+def status(with_routes: WithRoutes = False, config: File = None, as_json: AsJSON = False) -> None:
     """Show how the running gateway is: version, uptime, memory, its servers and its store.
 
-    Exit code 1 if no gateway runs with this file, or if one is not ready.
+    Exit code 1 if no gateway runs with this file, or if one is not ready. The rates of routes are those of the last
+    minute; a route fails if its handler crashes or answers 5xx.
 
-    Example: gateway status --json
+    Examples: gateway status --json · gateway status --routes
     """
     try:
         found = asked(config, {"do": "status"})
+        rates = asked(config, {"do": "routes", "history": as_json}) if with_routes else []
     except ControlError as error:
         fail(str(error), 1)
+    for of_gateway, of_routes in zip(found, rates, strict=False):
+        of_gateway |= {name: of_routes[name] for name in ("routes", "unrouted")}
     if as_json:
         print_json(found[0] if len(found) == 1 else found)
     else:
@@ -56,6 +68,28 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from columns(rows)
     if (store := found["store"]) is not None:
         yield f"store {store['url']}: {_kept(store)}"
+    if "routes" in found:
+        yield from _rates(found)
+
+
+def _rates(found: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each route, and for each scope type of which something had no route."""
+    unrouted = [{**each, "pattern": "(no route)"} for each in found["unrouted"] if each["rate"]]
+    heading = ["type", "pattern", "per s", "failed", "p50", "p99"]
+    yield from columns([heading, *map(_rates_of, [*found["routes"], *unrouted])])
+
+
+def _rates_of(route: Mapping[str, Any]) -> list[str]:
+    times = [_time(route[name]) for name in ("p50", "p99")]
+    rate, share = route["rate"], route["error_share"]
+    shown = ["-" if rate is None else f"{rate:.3g}", "-" if share is None else f"{share:.1%}"]
+    return [route["type"], cell(route["pattern"]), *shown, *times]
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def _kept(store: Mapping[str, Any]) -> str:

@@ -1,14 +1,17 @@
 """The gateway that operations look at and change."""
 
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.config.settings import Settings
+from gateway.console.rates import RouteRates
 from gateway.console.sessions import Sessions
 from gateway.control.recent import Recent
+from gateway.counts import run_counts
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.services import Service, Services
+from gateway.succession import succession
 from protocols.asgi import Application
 from protocols.server import Server
 
@@ -67,11 +70,18 @@ class Here:
         self.generations = generations
         self.replace = replace
         self.sessions = Sessions()
+        self.rates = RouteRates(lambda: [each.services[run_counts] for each in self.gateways])
         self.started = time.time()
 
     @property
     def gateway(self) -> Gateway:
         return self._gateway()
+
+    @property
+    def gateways(self) -> Sequence[Gateway]:
+        """Return those that run, the newest first: also those that were replaced and still have connections."""
+        line = self.gateway.services.get(succession)
+        return line.running if line is not None else [self.gateway]
 
     def service(self, wanted: Service[T]) -> T:
         """Return a service of the gateway that serves now. Raises LookupError."""

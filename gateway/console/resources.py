@@ -18,7 +18,6 @@ from gateway.console.here import Here
 from gateway.console.resource_parameters import MOST, Removed
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
-from gateway.succession import succession
 from protocols.checkpoint import checkpoints
 from protocols.net.addresses import Networks
 from protocols.resources import Resource
@@ -126,9 +125,7 @@ def entry(server: Server, facts: Facts) -> dict[str, Any]:
 
 def servers_of(here: Here) -> list[Server]:
     """Return the servers that run: also those of gateways that were replaced and still have connections."""
-    line = here.gateway.services.get(succession)
-    gateways = line.running if line is not None else [here.gateway]
-    return [server for each in gateways for server in each.servers if server.status.state != "stopped"]
+    return [server for each in here.gateways for server in each.servers if server.status.state != "stopped"]
 
 
 def searching(filters: type, find: Find) -> Callable[[Callable[..., Any]], Callable[..., Any]]:

@@ -59,10 +59,13 @@ class Schemas:
 
 
 def docstrings(kind: Any) -> dict[str, str]:
-    """Return the docstring under each key of a class, on one line."""
+    """Return the docstring under each key of a class and of its bases, on one line."""
     (tree,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(tree, ast.ClassDef)
-    found = {}
+    found: dict[str, str] = {}
+    for base in tree.bases:  # a TypedDict does not know them before Python 3.12
+        if isinstance(base, ast.Name) and is_typeddict(above := getattr(inspect.getmodule(kind), base.id)):
+            found |= docstrings(above)
     for key, below in zip(tree.body, tree.body[1:], strict=False):
         if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name) and isinstance(below, ast.Expr):
             found[key.target.id] = " ".join(str(ast.literal_eval(below.value)).split())

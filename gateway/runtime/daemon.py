@@ -113,6 +113,7 @@ class Daemon:
             logger.info("stopped before it was ready")
             return OK
         await self._listen_to_commands()
+        self._tasks.spawn(self._here.rates.keep(), name="rates")
         await self._greet()
         await self._become_daemon()
         self._is_ready = True

@@ -1,6 +1,8 @@
 """A value is counted in the bucket whose bound it does not exceed, as Prometheus' ``le`` says."""
 
-from gateway.histogram import Histogram
+import pytest
+
+from gateway.histogram import Histogram, quantile
 
 
 def test_values_and_their_buckets() -> None:
@@ -9,3 +11,20 @@ def test_values_and_their_buckets() -> None:
         histogram.observe(value)
     assert histogram.counts == [2, 2, 1]
     assert histogram.sum == 24.0
+
+
+@pytest.mark.parametrize(
+    ("share", "counts", "value"),
+    [
+        (0.5, (0, 0, 0), None),
+        (0.5, (4, 0, 0), 0.5),
+        (0.5, (2, 2, 0), 1.0),
+        (0.99, (0, 100, 0), 9.91),
+        (0.75, (1, 0, 3), 10.0),
+        (0.0, (0, 2, 0), 1.0),
+        (1.0, (1, 1, 0), 10.0),
+    ],
+)
+def test_quantiles_as_prometheus_interpolates_them(share: float, counts: tuple[int, ...], value: float | None) -> None:
+    found = quantile(share, (1.0, 10.0), counts)
+    assert found == (value if value is None else pytest.approx(value))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
@@ -62,6 +63,27 @@ def test_of_a_gateway_that_runs(tmp_path: Path) -> None:
         assert found["ready"]
         assert found["memory"] > 1024 * 1024
         assert found["servers"][2]["required"] is False
+        assert "routes" not in found
+    finally:
+        assert process.stop(signal.SIGTERM) == 0
+
+
+def test_the_routes_with_their_rates(tmp_path: Path) -> None:
+    process = gateway(tmp_path)
+    try:
+        process.start()
+        until(lambda: status(tmp_path).returncode == 0, process.output)
+        port = json.loads(status(tmp_path, "--json").stdout)["servers"][0]["address"]
+        assert httpx.get(f"http://{port}/").text == "ok"
+        until(lambda: "0.0%" in status(tmp_path, "--routes").stdout, lambda: status(tmp_path, "--routes").stdout)
+        *_, heading, web, mail = status(tmp_path, "--routes").stdout.splitlines()
+        assert heading.split() == ["type", "pattern", "per", "s", "failed", "p50", "p99"]
+        assert web.split()[0] == "http"
+        assert web.endswith(" ms")
+        assert mail.split()[-4:] == ["0", "-", "-", "-"]
+        found = json.loads(status(tmp_path, "--routes", "--json").stdout)
+        assert found["routes"][0]["rate"] > 0
+        assert found["unrouted"][0]["history"] == []
     finally:
         assert process.stop(signal.SIGTERM) == 0
 
