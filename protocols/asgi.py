@@ -25,6 +25,7 @@ __all__ = [
     "VERSIONS",
     "ASGIVersions",
     "Application",
+    "Carrier",
     "DSNRequest",
     "EmailAcceptEvent",
     "EmailDeferEvent",
@@ -489,6 +490,14 @@ class Routable(Protocol):
     """
 
     def routable(self, scope: Scope) -> bool: ...
+
+
+@runtime_checkable
+class Carrier(Protocol):
+    """An application in front of another one, with servers at paths of its own."""
+
+    def carried(self, scope: Any) -> str:
+        """Return the label of the server that has ``scope``; empty if the application has it."""
 
 
 def _describe_email(scope: EmailScope) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from protocols.asgi import Application
 from protocols.checkpoint import checkpoint
@@ -20,7 +20,7 @@ from protocols.resources import Resource
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
 
-__all__ = ["SETTINGS_CONFIG", "Server", "ServerStatus"]
+__all__ = ["SETTINGS_CONFIG", "Outdated", "Server", "ServerStatus"]
 
 Record = tuple[str, bytes]
 """A key and its value."""
@@ -33,6 +33,14 @@ class ServerStatus:
     state: Literal["starting", "ready", "connecting", "draining", "stopped"]
     detail: str = ""
     """A few words for the operator: ``websocket too``, ``connection refused; next try in 2 s``."""
+
+
+class Outdated(Protocol):
+    """A connection that began with an earlier application of its server."""
+
+    def reconnect(self, grace: float) -> None:
+        """End the connection, and tell the peer that it may connect again at once. What has arrived is handled and
+        answered first, for ``grace`` seconds at most. Nothing happens if the connection is ending already."""
 
 
 class Server(ABC):
@@ -58,6 +66,8 @@ class Server(ABC):
     """The usual ones of :attr:`refusals`: these are 0 from the start on in the metrics."""
     state_since = 0.0
     """The Unix time since which it is in the state that its status tells."""
+    generation = 0
+    """How often it has gone on as another one: see :meth:`become`."""
     times_ready = 0
     """How often it became ready: a client of an upstream connects again and again."""
     _status = ServerStatus("starting")
@@ -133,11 +143,16 @@ class Server(ABC):
         """Go on as ``made``, which :meth:`can_become` and is prepared: with its application, state and settings, in
         this context. What is under way goes on with the application that it began with."""
         self.app, self.state = made.app, made.state
+        self.generation += 1
         self.tasks.context = copy_context()
 
     def under_way(self) -> Collection["asyncio.Future[Any]"]:
         """Return what runs the application now; each is done when that run has ended."""
         return self.tasks.running()
+
+    def outdated(self) -> Iterable[Outdated]:
+        """Return the connections that began before the last :meth:`become`."""
+        return ()
 
     async def retire(self) -> None:
         """Leave new connections to a successor that has inherited the listener. Before :meth:`stop`."""

@@ -2,13 +2,13 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, cast, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, cast
 
 from gateway.arrivals.arrival import Arrival
 from gateway.delivery.current_event import current_event
 from gateway.delivery.current_route import current_route
 from protocols.app_run import AppRun
-from protocols.asgi import describe
+from protocols.asgi import Carrier, describe
 from protocols.event_id import new_id
 
 MOST_CONTENT = 1024 * 1024
@@ -31,13 +31,6 @@ class Here(Protocol):
     def route_of(self, scope: Any) -> str: ...
 
     def stores(self, scope_type: str, label: str) -> bool: ...
-
-
-@runtime_checkable
-class Carrier(Protocol):
-    """An application in front of another one, with servers at paths of its own."""
-
-    def carried(self, scope: Any) -> str: ...
 
 
 class Began(NamedTuple):

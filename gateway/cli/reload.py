@@ -22,6 +22,13 @@ from protocols.units import parse_duration
 Check = Annotated[bool, typer.Option("--check", help="Only read and check it there, and show what would change.")]
 Force = Annotated[bool, typer.Option("--force", help="Build it anew even if the file says what it said.")]
 Code = Annotated[bool, typer.Option("--code", help="Start a new process with the code as it is now.")]
+Reconnect = Annotated[
+    bool, typer.Option("--reconnect", help="Then end the connections that run an earlier version of the file.")
+]
+Rate = Annotated[
+    int | None,
+    typer.Option("--rate", metavar="N", min=1, help="With --reconnect: how many a second at most; 500 by default."),
+]
 Within = Annotated[
     str, typer.Option("--within", metavar="DURATION", help="With --code: how long the new process may take.")
 ]
@@ -38,6 +45,8 @@ def reload(
     config: File = None,
     check: Check = False,
     force: Force = False,
+    reconnect: Reconnect = False,
+    rate: Rate = None,
     code: Code = False,
     within: Within = "2m",
     as_json: AsJSONLines = False,
@@ -47,15 +56,23 @@ def reload(
     A mistake changes nothing. Modules that are imported already are not imported again: with --code the gateway starts
     a new process beside itself, which takes over the sockets and the sessions when it can serve; then the old one
     finishes what it has accepted, and ends. If the new one fails, the old one keeps running.
+    Open connections stay with the version of the file that they began with. --reconnect ends them, also without a
+    change of the file: each peer is told that it may connect again, and what has arrived is handled first.
     Exit codes: 1 no gateway answers; 2 there is a mistake in the file; 3 it could not start with it.
 
-    Examples: gateway reload --check && gateway reload · gateway reload --code
+    Examples: gateway reload --check && gateway reload · gateway reload --reconnect --rate 100 · gateway reload --code
     """
+    if (check or code) and reconnect:
+        fail("--reconnect: --check changes nothing, and --code ends the old connections anyway", MISTAKE)
+    if rate is not None and not reconnect:
+        fail("--rate: write --reconnect as well", MISTAKE)
+    options = {"check": check, "force": force, "reconnect": reconnect, "rate": rate}
     try:
         if code:
             _take_over(_places(config), within)
         else:
-            sys.exit(_read(_places(config), {"check": check, "force": force}, as_json))
+            given = {name: value for name, value in options.items() if value is not None}
+            sys.exit(_read(_places(config), given, as_json))
     except NoDaemon:
         fail(_NOBODY, FORCED)
     except ControlError as error:
@@ -77,12 +94,12 @@ def _take_over(beside: Sequence[Path], within: str) -> None:
         fail(_ENDED, FORCED)
 
 
-def _read(beside: Sequence[Path], options: Mapping[str, bool], as_json: bool) -> int:
+def _read(beside: Sequence[Path], options: Mapping[str, int], as_json: bool) -> int:
     """Return the exit code: the worst, if several gateways answer."""
     with Conversation(beside, {"do": "reload", **options}) as conversation:
         asked = len(conversation)
-        shown = [_show(answer, as_json, asked > 1) for answer in conversation.answers()]
-    codes = [code for code in shown if code is not None]
+        answers = [_show(answer, as_json, asked > 1) for answer in conversation.answers()]
+    codes = [_code(answer) for answer in answers if _is_last(answer, options["reconnect"])]
     if len(codes) < asked:
         fail(_ENDED, FORCED)
     return max(codes)
@@ -100,22 +117,40 @@ def _places(config: str | None) -> list[Path]:
         return found
 
 
-def _show(answer: Answer, as_json: bool, several: bool) -> int | None:
-    """Show an answer, and return the exit code that it means; None if it is not the last one."""
+def _is_last(answer: Answer, reconnects: int) -> bool:
+    if (done := answer.get("done")) is not None:
+        return not reconnects or done["result"] in _CODES
+    progress = answer.get("reconnecting")
+    return progress is not None and progress["asked"] == progress["total"]
+
+
+def _code(last: Answer) -> int:
+    return _CODES.get(last["done"]["result"], OK) if "done" in last else OK
+
+
+def _show(answer: Answer, as_json: bool, several: bool) -> Answer:
+    """Show an answer, and return it."""
     if as_json:
         print_text(json_text(answer))
-    if (done := answer.get("done")) is None:
-        return None
-    if not as_json:
-        said = print_error if done["result"] in _CODES else print_text
-        for line in _lines(done):
-            said(f"process {answer['process']}: {line}" if several else line)
-        for note in done["notes"]:
-            print_error(note)
-    return _CODES.get(done["result"], OK)
+        return answer
+    done = answer.get("done", {"result": "", "notes": ()})
+    said = print_error if done["result"] in _CODES else print_text
+    for line in _lines(answer):
+        said(f"process {answer['process']}: {line}" if several else line)
+    for note in done["notes"]:
+        print_error(note)
+    return answer
 
 
-def _lines(done: Mapping[str, Any]) -> Iterator[str]:
+def _lines(answer: Answer) -> Iterator[str]:
+    if "done" in answer:
+        yield from _result(answer["done"])
+    elif (progress := answer.get("reconnecting")) is not None and (progress["asked"] or not progress["total"]):
+        of = count(progress["total"], "connection")
+        yield f"{progress['asked']} of {of} of earlier generations told to connect again"
+
+
+def _result(done: Mapping[str, Any]) -> Iterator[str]:
     generation, changes = done["generation"], done["changes"]
     match done["result"]:
         case "mistakes" | "failed":

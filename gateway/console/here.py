@@ -38,6 +38,8 @@ class Gateway(Protocol):
 class Reload(Protocol):
     """What came of a reload: a :class:`gateway.runtime.generations.Reload`."""
 
+    @property
+    def result(self) -> str: ...
     def facts(self) -> Mapping[str, Any]: ...
 
 
@@ -51,6 +53,7 @@ class Generations(Protocol):
     @property
     def can_reload(self) -> bool: ...
     async def reload(self, *, check: bool = False, force: bool = False) -> Reload: ...
+    async def reconnect(self, rate: int, told: Callable[[int, int], None]) -> None: ...
 
 
 class Here:

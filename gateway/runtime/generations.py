@@ -13,6 +13,7 @@ from gateway.config.diagnostics import CannotStart, ConfigErrors, Diagnostic, co
 from gateway.runtime.build import Gateway
 from gateway.runtime.changed_code import changed_modules
 from gateway.runtime.install import install
+from gateway.runtime.reconnecting import Told, reconnect
 from gateway.runtime.running import RunningGateway
 from gateway.runtime.systemd import reloading
 from gateway.store import StoreUnavailable
@@ -80,6 +81,7 @@ class Generations:
         self._succeeded = succeeded
         self._leaves = leaves
         self._in_turn = asyncio.Lock()
+        self._reconnects_in_turn = asyncio.Lock()
         self._tasks = Tasks("reload")
 
     @property
@@ -98,6 +100,19 @@ class Generations:
         """
         return await asyncio.shield(self._tasks.spawn(self._reload(check, force, why), name="the file"))
 
+    async def reconnect(self, rate: int, told: Told) -> None:
+        """End the connections that began with earlier generations, ``rate`` a second at most: see
+        :func:`gateway.runtime.reconnecting.reconnect`.
+
+        A caller that goes away does not cancel it. Reconnects wait for each other, but no reload waits for them.
+        """
+        await asyncio.shield(self._tasks.spawn(self._reconnect(rate, told), name="reconnect"))
+
+    async def _reconnect(self, rate: int, told: Told) -> None:
+        async with self._reconnects_in_turn:
+            gateway = self.current.gateway
+            await reconnect(gateway.servers, rate=rate, grace=gateway.settings.shutdown_timeout, told=told)
+
     async def stop(self) -> None:
         """Cancel a reload that is under way: the generation that serves goes on."""
         await self._tasks.cancel()
@@ -105,7 +120,11 @@ class Generations:
     async def _reload(self, check: bool, force: bool, why: str) -> Reload:
         async with self._in_turn:
             with reloading():
-                done = await self._try(check, force)
+                try:
+                    done = await self._try(check, force)
+                except asyncio.CancelledError:
+                    logger.warning("the reload was cancelled, because the gateway stops: nothing changed")
+                    raise
         if not check:
             self.last = done
             successful = done.result in ("reloaded", "unchanged")

@@ -58,6 +58,7 @@ class HTTPConnection(RequestHandler):
         "_writers",
         "client",
         "extensions",
+        "generation",
         "label",
         "loop",
         "scheme",
@@ -105,6 +106,8 @@ class HTTPConnection(RequestHandler):
         self.client: HostPort | None = None
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
+        self.generation = service.generation
+        """How many applications its server had when it began, or its WebSocket did."""
         self.since = moment()
         """When it began."""
         self.tls: Mapping[str, Any] = _NO_TLS
@@ -339,6 +342,20 @@ class HTTPConnection(RequestHandler):
         else:
             exchange.dismiss()
 
+    def is_carried(self) -> bool:
+        """Whether what it has is another server's, which ends it."""
+        exchange = cast("InFlight | None", self._current_request)
+        return exchange is not None and exchange.is_carried()
+
+    def reconnect(self, grace: float) -> None:
+        """Close a WebSocket; else let the answer that is under way be the last, or the next one: to close an idle
+        connection would lose a request that is on its way. ``grace`` is not needed, because no answer is cut."""
+        exchange = cast("InFlight | None", self._current_request)
+        if exchange is None:
+            self._begin = _closing_after(self._begin)
+        else:
+            exchange.reconnect()
+
     def retire(self) -> None:
         """Close, because the server drains: now if there is nothing in flight, otherwise after it."""
         if self._current_request is None:
@@ -372,6 +389,15 @@ class HTTPConnection(RequestHandler):
         super().force_close()
         if transport is not None:
             transport.abort()
+
+
+def _closing_after(begin: Begin) -> Begin:
+    def begin_last(message: RawRequestMessage, payload: StreamReader, connection: HTTPConnection) -> Any:
+        exchange = begin(message, payload, connection)
+        exchange.close_after()
+        return exchange
+
+    return begin_last
 
 
 def _asgi_address(address: Any) -> tuple[str, int | None] | None:

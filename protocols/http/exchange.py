@@ -294,8 +294,25 @@ class Exchange(AppRun):
         A response in flight finishes, with ``connection: close`` if its head is not written yet. Applications that
         would never finish get ``http.disconnect`` at once: an event stream, and a long poll that only waits for it.
         """
-        if b"\r\ncontent-type: text/event-stream" in self._fields or (self._waits and not self.status):
+        if self._is_event_stream() or (self._waits and not self.status):
             self.warn()
+
+    def _is_event_stream(self) -> bool:
+        return b"\r\ncontent-type: text/event-stream" in self._fields
+
+    def close_after(self) -> None:
+        """Let its answer be the last one of the connection."""
+        self._keeps = False
+
+    def reconnect(self) -> None:
+        """Let its answer be the last one, because the client is to connect again; an event stream ends now."""
+        self.close_after()
+        if self._is_event_stream():
+            self.warn()
+
+    def is_carried(self) -> bool:
+        """Whether another server has the connection."""
+        return False
 
     def doing(self) -> str:
         """Say in a few words what is on the connection. A query may have secrets, and is left out."""

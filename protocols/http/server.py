@@ -17,7 +17,7 @@ from protocols.http.settings import HTTPSettings
 from protocols.http.websocket import WebSocket, wants_websocket
 from protocols.net.listener import Listener
 from protocols.resources import Resource
-from protocols.server import Server, ServerStatus
+from protocols.server import Outdated, Server, ServerStatus
 
 __all__ = ["HTTPServer", "HTTPSettings"]
 
@@ -96,6 +96,11 @@ class HTTPServer(Server):
 
     def under_way(self) -> Collection["asyncio.Future[Any]"]:
         return [each.task for each in self.service.running if each.task is not None]
+
+    def outdated(self) -> Iterable[Outdated]:
+        service = self.service
+        older = [each for each in service.connections if each.generation != service.generation]
+        return [each for each in older if not each.is_carried()]
 
     async def retire(self) -> None:
         """Leave new connections to a successor, as Server.retire does. Each answer is the last of its connection from

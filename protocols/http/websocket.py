@@ -14,7 +14,7 @@ from struct import Struct
 from typing import Any, cast
 
 from protocols.app_run import AppRun
-from protocols.asgi import HTTPScope, WebSocketDisconnectEvent, WebSocketScope
+from protocols.asgi import Carrier, HTTPScope, WebSocketDisconnectEvent, WebSocketScope
 from protocols.errors import Disconnected, RemoteProtocolError
 from protocols.events import Event, as_bytes, utf8
 from protocols.http import events
@@ -87,6 +87,8 @@ class WebSocket(Exchange):
         compress, notakeover = ws_ext_parse(offered, isserver=True)
         self._keeps = self._unread = False
         self._accepted = False
+        self._reconnects = False
+        connection.generation = self.service.generation
         self._code, self._reason = 1006, ""
         self._held = b""
         self._silent = self._masks = False
@@ -160,6 +162,17 @@ class WebSocket(Exchange):
         if self._accepted and self._complete:  # by either side, perhaps long ago
             self._abort_in(GOODBYE_TIMEOUT)
 
+    def reconnect(self) -> None:
+        """Close with 1012, because the client is to connect again. During the handshake, that follows at its end."""
+        self._reconnects = True
+        if self._accepted and not self._complete and self.reachable():
+            self._close(1012, "connect again")
+            self._leave_told()
+
+    def is_carried(self) -> bool:
+        app: object = self.app
+        return isinstance(app, Carrier) and bool(app.carried(self.scope))
+
     def warn(self) -> None:
         """Give an application that has not accepted yet 1001, too, before it is cancelled."""
         if not self._accepted:
@@ -206,6 +219,8 @@ class WebSocket(Exchange):
         self.connection.set_parser(self)  # type: ignore[arg-type]  # feed_data and feed_eof are all that it needs
         if self.service.draining:
             self.goodbye()
+        elif self._reconnects:
+            self.reconnect()
         elif self.service.settings.ping_interval:
             self._next_ping()
 

@@ -27,7 +27,7 @@ from protocols.mqtt.events import CHECKS
 from protocols.mqtt.settings import MQTTSettings
 from protocols.net.listener import Listener
 from protocols.resources import Resource
-from protocols.server import Record, Server, ServerStatus
+from protocols.server import Outdated, Record, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 
 TICK = 1.0
@@ -130,6 +130,9 @@ class MQTTServer(Server):
         self._tell_statistics()
         self.status = ServerStatus("ready", _detail(self.settings))
         await self._follow(stays)
+
+    def outdated(self) -> Iterable[Outdated]:
+        return [client for client in self._clients if client.generation != self.generation]
 
     async def _follow(self, stays: Stays) -> None:
         """Apply the users and rules to clients and sessions, in slices: others have their turn."""

@@ -1,15 +1,21 @@
 """Operations that let the gateway take up what has changed."""
 
+import asyncio
 import os
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
-from gateway.console.here import Here
+from gateway.console.here import Generations, Here
 from gateway.console.operation import operation
 from gateway.control.server import BadRequest
 from protocols.units import Between
 
 LONGEST = 3600
+RATE = 500
+"""Connections that end in a second. Each of them comes again, with a TLS handshake and a login."""
+EACH = 1.0
+"""Seconds between two answers that say how far it is."""
 
 
 class Replaced(TypedDict):
@@ -40,9 +46,21 @@ class Reloading(TypedDict):
     reading: NotRequired[str]
     """In the first answer: the name of the file that is read."""
     done: NotRequired[Mapping[str, Any]]
-    """In the last one: `result` (`reloaded`, `valid`, `unchanged`, `mistakes` or `failed`), `generation`, which is the
+    """What came of it: `result` (`reloaded`, `valid`, `unchanged`, `mistakes` or `failed`), `generation`, which is the
     number of the one that serves now, `changes`, `notes`, `mistakes` with their places, and `told`, the sentences for a
-    person who has to mend the file."""
+    person who has to mend the file. This is the last answer, unless connections are to reconnect."""
+    reconnecting: NotRequired["Reconnected"]
+    """With `reconnect`, in the answers after `done`, one a second. In the last one `asked` is
+    `total`. There are none if the reload has failed."""
+
+
+class Reconnected(TypedDict):
+    """How far it is."""
+
+    asked: int
+    """Connections that have been told to connect again."""
+    total: int
+    """Connections that ran an earlier generation."""
 
 
 @operation("reload", "POST", "/api/reload")
@@ -51,10 +69,39 @@ async def reload(
     *,
     check: Annotated[bool, "Only read and check the file, and tell what would change."] = False,
     force: Annotated[bool, "Build it anew even if the file says what it said."] = False,
+    reconnect: Annotated[bool, "Then end the connections that began with an earlier version of the file."] = False,
+    rate: Annotated[int, Between(1, 1_000_000), "With `reconnect`: how many connections a second at most."] = RATE,
 ) -> AsyncGenerator[Reloading, None]:
-    """Read the file again, and let what it says take over. A mistake changes nothing."""
+    """Read the file again, and let what it says take over. A mistake changes nothing.
+
+    With `reconnect`, also if nothing has changed, each peer is told as its protocol says that it may connect again:
+    MQTT 5 gets 0x98, a WebSocket 1012, a mail server 421 between two messages; HTTP has `connection: close` in its
+    next answer. What has arrived is handled first."""
     if here.generations is None or not here.generations.can_reload:
         raise BadRequest("this gateway has no file that could be read again")
+    if check and reconnect:
+        raise BadRequest("check changes nothing, so that it goes without reconnect")
     yield {"process": os.getpid(), "reading": here.gateway.file}
     done = await here.generations.reload(check=check, force=force)
     yield {"process": os.getpid(), "done": done.facts()}
+    if reconnect and done.result in ("reloaded", "unchanged"):
+        async for progress in _reconnect(here.generations, rate):
+            yield {"process": os.getpid(), "reconnecting": progress}
+
+
+async def _reconnect(generations: Generations, rate: int) -> AsyncGenerator[Reconnected, None]:
+    """Yield how far it is: at the start, each second, and at the end."""
+    told: asyncio.Queue[Reconnected | None] = asyncio.Queue()
+    last = 0.0
+
+    def note(asked: int, total: int) -> None:
+        nonlocal last
+        if asked in (0, total) or time.monotonic() - last >= EACH:
+            last = time.monotonic()
+            told.put_nowait({"asked": asked, "total": total})
+
+    reconnecting = asyncio.ensure_future(generations.reconnect(rate, note))
+    reconnecting.add_done_callback(lambda _: told.put_nowait(None))
+    while (progress := await told.get()) is not None:
+        yield progress
+    await reconnecting

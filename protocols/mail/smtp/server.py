@@ -34,7 +34,7 @@ from protocols.net.listener import Listener
 from protocols.net.tls import Certificate, newer
 from protocols.net.traffic import Traffic
 from protocols.resources import Resource
-from protocols.server import Server, ServerStatus
+from protocols.server import Outdated, Server, ServerStatus
 from protocols.tasks import Tasks
 
 __all__ = ["SMTPServer", "SMTPSettings"]
@@ -158,6 +158,9 @@ class SMTPServer(Server, SessionOwner):
         for session in list(self._sessions):
             if session.user is not None and not (self.settings.authenticates and stays(session.user)):
                 session.end_soon("because its user is gone, or has another password")
+
+    def outdated(self) -> Iterable[Outdated]:
+        return [session for session in self._sessions if session.generation != self.generation]
 
     def _change_authenticator(self, other: Authenticator | None) -> None:
         """Messages that are being checked still need the one before."""

@@ -34,10 +34,15 @@ MOST_FAILED_LOGINS = 5
 """Wrong logins of one connection. It is closed then; the answers to more, from the same address, take longer."""
 
 
+RECONNECT = "to connect again after a reload"
+
+
 class SessionOwner(ABC):
     """What a session needs from its server."""
 
     name: str
+    generation: int
+    """How many applications it had before."""
     settings: SMTPSettings
     hostname: str
     buffered: ByteBudget
@@ -85,6 +90,8 @@ class SMTPSession(Connection):
         self.user: str | None = None
         """The user who has logged in."""
         self._owner = owner
+        self.generation = owner.generation
+        """How many applications its server had when the connection began."""
         self._transaction: Transaction | None = None
         self._messages = 0
         self._failed_logins = 0
@@ -145,6 +152,20 @@ class SMTPSession(Connection):
             logger.info("%s: closed %s", self, why)
             self.goodbye("421 4.3.2 Closing the connection, please try again later")
 
+    def reconnect(self, grace: float) -> None:
+        """Send 421 between two transactions: a message that its sender has begun is taken and answered. ``grace`` is
+        not needed, because the time of a message is limited anyway."""
+        if self._transaction is None:
+            self.end_soon(RECONNECT)
+        else:
+            self._ends = RECONNECT
+
+    def _end_if_due(self) -> None:
+        if self._owner.draining:
+            self.drain()
+        elif self._ends:
+            self.end_soon(self._ends)
+
     def goodbye(self, answer: str) -> None:
         super().goodbye(answer)
         self._reset()
@@ -188,6 +209,7 @@ class SMTPSession(Connection):
     async def smtp_RSET(self, argument: str | None) -> None:
         self._reset()
         await self.pass_over("250 2.0.0 OK")
+        self._end_if_due()
 
     def _offers_login(self) -> bool:
         """Whether a login can be taken here: a password does not leave its machine in clear."""
@@ -393,10 +415,7 @@ class SMTPSession(Connection):
         finally:
             self._reset()
         await self.write(answer)  # not push: a rejection is no error of the sender, which may have many messages
-        if self._owner.draining:
-            self.drain()
-        elif self._ends:
-            self.end_soon(self._ends)
+        self._end_if_due()
 
     def refusal(self, command: str, error: RemoteProtocolError) -> str:
         self._owner.refusals[str(error.answer)] += 1

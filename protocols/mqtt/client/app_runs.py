@@ -17,6 +17,9 @@ from protocols.mqtt.client.settings import MQTTClientSettings
 NO_ROOM = "the broker sent more than max_unacked at once; what has no room comes on the next connection"
 
 
+RECONNECT = "connecting again after a reload"
+
+
 class AppRuns:
     """``settings.parallel`` runs over one connection. The first that ends, however it ends, ends all of them."""
 
@@ -28,6 +31,7 @@ class AppRuns:
         settings: MQTTClientSettings,
         opened: Callable[[], None],
         context: Context | None = None,
+        generation: int = 0,
     ) -> None:
         """``scope`` makes one for each run, which begins with ``context``; ``opened`` is called when all have accepted
         and the broker has subscribed us."""
@@ -35,6 +39,8 @@ class AppRuns:
         self._settings = settings
         self._opened = opened
         self._context = context
+        self.generation = generation
+        """How many applications its server had before the one of these runs."""
         self.over = asyncio.get_running_loop().create_future()
         """Done when all runs have ended."""
         self._waiting = settings.parallel
@@ -127,13 +133,24 @@ class AppRuns:
     def start_over(self) -> None:
         """Leave to the next connection what has no room: the broker sends more than we have asked for, and we read on
         for an answer that a handler waits for."""
-        for run in self.runs:
-            run.leaves = True
-        self.broker.tasks.spawn(self._start_over(), name="start over")
+        self._leave(NO_ROOM, None)
 
-    async def _start_over(self) -> None:
-        await self._settle()
-        self._say_goodbye(NO_ROOM)
+    def reconnect(self, grace: float) -> None:
+        """Leave to the next connection what arrives from now on. What has arrived is handled and acknowledged, for
+        ``grace`` seconds at most."""
+        self._leave(RECONNECT, grace)
+
+    def _leave(self, reason: str, grace: float | None) -> None:
+        if not any(run.leaves for run in self.runs):
+            for run in self.runs:
+                run.leaves = True
+            self.broker.tasks.spawn(self._start_over(reason, grace), name="start over")
+
+    async def _start_over(self, reason: str, grace: float | None) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self._settle()
+        self._say_goodbye(reason)
 
     def stop_reading(self, run: MQTTClientRun) -> None:
         self._full.add(run)

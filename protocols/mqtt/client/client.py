@@ -6,7 +6,7 @@ import logging
 import random
 import socket
 import ssl
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Literal
 
 from protocols.asgi import Application, MQTTScope
@@ -16,7 +16,7 @@ from protocols.events import checked
 from protocols.lazy_names import imported
 from protocols.mqtt.broker.journal import Persistence
 from protocols.mqtt.broker.journal_writer import JournalWriter
-from protocols.mqtt.client.app_runs import NO_ROOM, AppRuns
+from protocols.mqtt.client.app_runs import NO_ROOM, RECONNECT, AppRuns
 from protocols.mqtt.client.broker_connection import BrokerConnection
 from protocols.mqtt.client.connect_options import ConnectOptions
 from protocols.mqtt.client.refused import Refused
@@ -26,7 +26,7 @@ from protocols.mqtt.client.settings import MQTTClientSettings
 from protocols.mqtt.events import CHECKS
 from protocols.mqtt.scope import mqtt_scope
 from protocols.mqtt.wire.reasons import ACCOUNT_REFUSED
-from protocols.server import Server, ServerStatus
+from protocols.server import Outdated, Server, ServerStatus
 from protocols.tasks import LAST_WORDS, Tasks
 
 __all__ = ["MQTTClient", "MQTTClientSettings"]
@@ -96,6 +96,9 @@ class MQTTClient(Server):
     def under_way(self) -> Collection["asyncio.Future[Any]"]:
         return [each.over for each in self._connections]
 
+    def outdated(self) -> Iterable[Outdated]:
+        return [each for each in self._connections if each.generation != self.generation]
+
     async def _restore(self) -> None:
         if self.persistence is None or self._writer is None:
             return
@@ -143,8 +146,9 @@ class MQTTClient(Server):
             reason = await self._connect_and_serve()
             if self._stopping:
                 return
-            if reason == NO_ROOM:
-                logger.warning("mqtt-client %s %s: %s", self.name, self.address, reason)
+            if reason in (NO_ROOM, RECONNECT):
+                level = logging.WARNING if reason == NO_ROOM else logging.INFO
+                logger.log(level, "mqtt-client %s %s: %s", self.name, self.address, reason)
                 continue
             if loop.time() - began > self.settings.retry_max:
                 pauses = self._pauses()
@@ -170,7 +174,13 @@ class MQTTClient(Server):
             return _sentence(error, self.settings) + self._hint(error)
         self._refused = None
         connection = AppRuns(
-            self.app, lambda: self._scope(broker), broker, self.settings, self._opened, self.tasks.context
+            self.app,
+            lambda: self._scope(broker),
+            broker,
+            self.settings,
+            self._opened,
+            self.tasks.context,
+            self.generation,
         )
         self._connections.add(connection)
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import Awaitable
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from protocols.asgi import MQTTSendEvent
 from protocols.mqtt import events, handshake
@@ -25,6 +25,17 @@ CLOSE_TIMEOUT = 5.0
 """Seconds for a peer to read what was written before its connection was closed."""
 
 
+class Farewell(NamedTuple):
+    """What a client is told when its connection ends although neither it nor its application wants that."""
+
+    code: int
+    reason: str
+
+
+SHUTDOWN = Farewell(reasons.SHUTTING_DOWN, "server shutting down")
+RECONNECT = Farewell(reasons.ADMINISTRATIVE, "to connect again after a reload")
+
+
 class ClientConnection(ClientSocket):
     """A client that has said CONNECT, and the application's run for it."""
 
@@ -32,7 +43,7 @@ class ClientConnection(ClientSocket):
     # An acknowledgement is one call a message: mqtt_ack has it checked where it is more than the id that it waits for.
     checks = {kind: check for kind, check in events.CHECKS.items() if kind != "mqtt.ack"}
 
-    __slots__ = ("_admission", "_unacked")
+    __slots__ = ("_admission", "_farewell", "_unacked")
 
     def __init__(
         self,
@@ -45,6 +56,7 @@ class ClientConnection(ClientSocket):
     ) -> None:
         super().__init__(server, transport, parser, connect, assigned=assigned)
         self._admission: asyncio.Task[Any] | None = None
+        self._farewell = SHUTDOWN
         self._unacked: dict[int, int] = {}  # the connection's, when there is one
         self._timer = self._loop.call_later(server.settings.connect_timeout, self._unanswered)
 
@@ -250,13 +262,24 @@ class ClientConnection(ClientSocket):
 
     def stop(self) -> None:
         """The server stops: take nothing more, let what has arrived be handled and acknowledged, close."""
+        self._end_with(SHUTDOWN)
+
+    def reconnect(self, grace: float) -> None:
+        """End it as :meth:`stop` does, for a client that may connect again at once; after ``grace`` seconds whatever is
+        under way. A will is published, as where an operator disconnects a client."""
+        if not self._stopping and not self._closed:
+            self._loop.call_later(grace, self.dismiss)
+            self._end_with(RECONNECT)
+
+    def _end_with(self, farewell: "Farewell") -> None:
+        self._farewell = farewell
         self._stopping = True
         if self._closed:
             return
         self._transport.pause_reading()
         if isinstance(self._phase, Handshake) and self._phase.state == handshake.CHECK:  # nothing of it is under way
             self._phase.refuse(handshake.STOP, reasons.SERVER_UNAVAILABLE)
-            self.close(reasons.SERVER_UNAVAILABLE, "server shutting down")
+            self.close(reasons.SERVER_UNAVAILABLE, farewell.reason)
         self._stop_if_done()
 
     def _stop_if_done(self) -> None:
@@ -264,10 +287,10 @@ class ClientConnection(ClientSocket):
             self.dismiss()
 
     def dismiss(self) -> None:
-        """Close the connection, because the server stops, whatever is under way. A client that is not accepted yet is
-        refused when its handler has ended."""
+        """Close the connection, because the server stops or it is to reconnect, whatever is under way. A client that is
+        not accepted yet is refused when its handler has ended."""
         if isinstance(self._phase, AcceptedConnection):
-            self.close(reasons.SHUTTING_DOWN, "server shutting down")
+            self.close(*self._farewell)
 
     def abort(self) -> None:
         self._transport.abort()

@@ -54,7 +54,7 @@ class ClientSocket(AppRun, asyncio.Protocol):
     __slots__ = (
         *("_closed", "_events", "_held", "_journal", "_keepalive", "_loop", "_lost", "_outgoing", "_parser", "_phase"),
         *("_rate", "_resting", "_server", "_stopping", "_told_dropped", "_throttle", "_timer", "_transport", "_turn"),
-        *("bytes_received", "bytes_sent", "client_id", "heard", "since"),
+        *("bytes_received", "bytes_sent", "client_id", "generation", "heard", "since"),
     )
 
     _timer: asyncio.TimerHandle
@@ -94,6 +94,8 @@ class ClientSocket(AppRun, asyncio.Protocol):
         self._turn = TURN
         self._lost = False
         self._stopping = False
+        self.generation = server.generation
+        """How many applications its server had before the one that it has."""
         self._closed = False
         self._phase: Handshake | AcceptedConnection = Handshake(
             server.broker, server.settings, connect, self._outgoing, assigned=assigned

@@ -18,6 +18,8 @@ class ServerContext(Protocol):
     """What the server has, for each connection."""
 
     app: Application
+    generation: int
+    """How many applications it had before."""
     name: str
     state: dict[str, Any]
     settings: MQTTSettings
