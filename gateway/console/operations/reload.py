@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Annotated, Any, NotRequired, TypedDict
 
@@ -90,18 +89,15 @@ async def reload(
 
 
 async def _reconnect(generations: Generations, rate: int) -> AsyncGenerator[Reconnected, None]:
-    """Yield how far it is: at the start, each second, and at the end."""
-    told: asyncio.Queue[Reconnected | None] = asyncio.Queue()
-    last = 0.0
+    """Yield how far it is: each second, and at the end."""
+    progress: Reconnected = {"asked": 0, "total": 0}
 
     def note(asked: int, total: int) -> None:
-        nonlocal last
-        if asked in (0, total) or time.monotonic() - last >= EACH:
-            last = time.monotonic()
-            told.put_nowait({"asked": asked, "total": total})
+        progress["asked"], progress["total"] = asked, total
 
     reconnecting = asyncio.ensure_future(generations.reconnect(rate, note))
-    reconnecting.add_done_callback(lambda _: told.put_nowait(None))
-    while (progress := await told.get()) is not None:
-        yield progress
+    while not (await asyncio.wait({reconnecting}, timeout=EACH))[0]:
+        if progress["asked"] < progress["total"]:
+            yield progress.copy()
     await reconnecting
+    yield progress

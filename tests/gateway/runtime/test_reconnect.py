@@ -383,9 +383,9 @@ def test_connections_end_at_a_rate_and_what_is_done_is_told(daemon: Daemon) -> N
     assert "reading" in answers[0]
     assert answers[1]["done"]["result"] == "reloaded"
     progress = [(each["reconnecting"]["asked"], each["reconnecting"]["total"]) for each in answers[2:]]
-    assert progress[0] == (0, 6)
-    assert progress[-1] == (6, 6)
-    assert len(progress) > 2, "the answers come meanwhile"
+    assert progress[0][0] < 6, "the answers come meanwhile"
+    assert {total for _, total in progress} == {6}
+    assert [asked for asked, total in progress if asked == total] == [6]
     until(lambda: "6 connections of earlier generations told to connect again" in daemon.output(), daemon.output)
 
 
