@@ -30,6 +30,8 @@ COMMANDS = {
     "sessions": "gateway.cli.sessions:app",
     "retained": "gateway.cli.retained:app",
     "status": "gateway.cli.status:status",
+    "certificates": "gateway.cli.certificates:certificates",
+    "log": "gateway.cli.log:app",
     "reload": "gateway.cli.reload:reload",
     "tail": "gateway.cli.tail:tail",
     "record": "gateway.cli.record:record",

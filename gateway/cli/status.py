@@ -1,12 +1,11 @@
 """`gateway status`: how the running gateway is."""
 
-import time
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.cells import cell
+from gateway.cli.cells import at, cell
 from gateway.cli.options import AsJSON, File
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_json, print_text
@@ -60,9 +59,12 @@ def asked(config: str | None, request: Mapping[str, Any]) -> list[Answer]:
 def lines(found: Mapping[str, Any]) -> Iterator[str]:
     """The status of one gateway."""
     state = "ready" if found["ready"] else "not ready"
-    since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(found["started"]))
+    since = at(found["started"])
     head = f"gateway {found['version']}  {found['file']}: {state}, for {_age(found['uptime'])} (since {since})"
     yield f"{head}, generation {found['generation']}, process {found['pid']}, {_size(found['memory'])}"
+    for each in found["older"]:
+        left = ", ".join(f"{name} {number}" for name, number in each["connections"].items()) or "nothing"
+        yield f"generation {each['generation']}, replaced at {at(each['replaced'])}, still has: {left}"
     names = ("protocol", "name", "address", "state", "detail")
     rows = [[*(str(each[name]) for name in names), _active(each["active"])] for each in found["servers"]]
     yield from columns(rows)

@@ -4,7 +4,7 @@ one before."""
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -62,6 +62,20 @@ class Reload:
         return {**asdict(self), "changes": listed, "told": told}
 
 
+@dataclass(frozen=True)
+class Older:
+    """A generation that was replaced, and has not ended."""
+
+    number: int
+    replaced: float
+    """The Unix time of that."""
+    running: RunningGateway
+
+    def connections(self) -> Mapping[str, int]:
+        """Count its open connections by the name of the server."""
+        return self.running.connections()
+
+
 class Generations:
     """``current`` serves; ``number`` counts from 1. ``last``: the last reload, None before the first."""
 
@@ -77,6 +91,7 @@ class Generations:
         self.current = first
         self.number = 1
         self.last: Reload | None = None
+        self._older: list[Older] = []
         self._again = again
         self._succeeded = succeeded
         self._leaves = leaves
@@ -87,6 +102,13 @@ class Generations:
     @property
     def is_busy(self) -> bool:
         return self._in_turn.locked()
+
+    @property
+    def older(self) -> Sequence[Older]:
+        """The generations that were replaced and have not ended, the newest first."""
+        remain = self.current.succession.running
+        self._older = [each for each in self._older if each.running.gateway in remain]
+        return self._older
 
     @property
     def can_reload(self) -> bool:
@@ -168,6 +190,7 @@ class Generations:
         except BaseException:  # also where it is cancelled
             await new.abort()
             raise
+        self._older = [Older(self.number, time.time(), self.current), *self.older]
         self.current = new
         self.number += 1
         await self._succeeded()

@@ -83,8 +83,8 @@ class RunningGateway:
         """Each server that was stopped for a successor, and the one that starts in its place if that does not come."""
         self._lent: list[Server] = []
         """Servers that go on with the successor."""
-        self.waits_for: set[asyncio.Future[Any]] = set()
-        """What runs the application over a connection of one of those."""
+        self.waits_for: dict[asyncio.Future[Any], str] = {}
+        """What runs the application over a connection of one of those -> the name of its server."""
         self.earlier: WeakSet[asyncio.Future[Any]] = WeakSet()
         """What runs applications of earlier gateways on servers that have gone on."""
         self._tasks = Tasks("replaced")
@@ -168,7 +168,7 @@ class RunningGateway:
         """Let the servers serve this gateway from now on. Nothing of this fails."""
         for made, running in lent.items():
             under_way = set(running.under_way())  # in one step with the change of the application
-            predecessor.waits_for |= under_way - set(predecessor.earlier)
+            predecessor.waits_for.update(dict.fromkeys(under_way - set(predecessor.earlier), running.name))
             self.earlier.update(under_way)
             try:
                 with self._counting(made):
@@ -280,6 +280,15 @@ class RunningGateway:
         if self.gateway.dispatcher is not None:
             total.update(self.gateway.dispatcher.active())
         return {noun: number for noun, number in total.items() if number}
+
+    def connections(self) -> dict[str, int]:
+        """Count, by the name of the server, what keeps this gateway from its end once it is replaced: connections, and
+        runs of the application on servers that have gone on with the successor."""
+        total = Counter(name for run, name in self.waits_for.items() if not run.done())
+        for server in self._without_console():
+            listener = server.listener
+            total[server.name] += listener.connections if listener is not None else sum(server.active().values())
+        return {name: number for name, number in total.items() if number}
 
     async def settle(self) -> None:
         """Leave new connections to the next process, which gets the sockets: what has been accepted, such as a

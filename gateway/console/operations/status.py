@@ -34,6 +34,17 @@ class StoreState(TypedDict):
     """Items that handlers sent and that will not leave."""
 
 
+class OlderGeneration(TypedDict):
+    """A generation that a reload has replaced, and that still has connections or work to finish."""
+
+    generation: int
+    """Its number."""
+    replaced: float
+    """When another one took its place, in seconds since 1970."""
+    connections: Mapping[str, int]
+    """How many connections, requests and messages it still has, by the name of the server. It ends when it has none."""
+
+
 class Status(TypedDict):
     """How the gateway is."""
 
@@ -43,6 +54,8 @@ class Status(TypedDict):
     """The name of its file."""
     generation: int
     """The number of the generation that serves: 1 at the start, and one more with each reload."""
+    older: list[OlderGeneration]
+    """Generations that have not ended yet, the newest first."""
     pid: int
     """The number of its process."""
     started: float
@@ -68,6 +81,7 @@ async def status(here: Here) -> Status:
         "version": __version__,
         "file": here.gateway.file,
         "generation": here.generations.number if here.generations is not None else 1,
+        "older": _older(here),
         "pid": os.getpid(),
         "started": here.started,
         "uptime": max(0.0, time.time() - here.started),
@@ -76,6 +90,11 @@ async def status(here: Here) -> Status:
         "servers": servers,
         "store": store,
     }
+
+
+def _older(here: Here) -> list[OlderGeneration]:
+    older = here.generations.older if here.generations is not None else ()
+    return [{"generation": each.number, "replaced": each.replaced, "connections": each.connections()} for each in older]
 
 
 async def _store(here: Here) -> StoreState | None:
