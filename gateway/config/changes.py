@@ -5,7 +5,7 @@ from dataclasses import MISSING, dataclass, fields, is_dataclass
 from typing import Any
 
 from gateway.config.document import Loc, label
-from gateway.config.masking import hide_passwords, holds_secret
+from gateway.config.masking import hide_passwords, hides
 from protocols.secret import Secret
 
 _LONGEST = 80
@@ -79,10 +79,17 @@ def _parts(value: Any) -> Mapping[str, Any] | None:
 def _shown(loc: Loc, value: Any) -> str:
     if value is _ABSENT:
         return ""
-    if isinstance(value, Secret) or any(isinstance(step, str) and holds_secret(step) for step in loc):
+    if isinstance(value, Secret) or any(hides(key, value) for key in _keys(loc)):
         return "***"
     text = hide_passwords(_text(value))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _keys(loc: Loc) -> list[str]:
+    """Return the keys that may say that the value at ``loc`` is a secret. ``auth`` has settings below it, which have
+    keys of their own."""
+    keys = [step for step in loc if isinstance(step, str)]
+    return [*(key for key in keys[:-1] if key != "auth"), *keys[-1:]]
 
 
 def _text(value: Any) -> str:
@@ -100,7 +107,7 @@ def _text(value: Any) -> str:
 
 
 def _masked(key: str, value: Any) -> str:
-    return "***" if holds_secret(key) else _text(value)
+    return "***" if hides(key, value) else _text(value)
 
 
 def _default(value: Any, key: str) -> Any:

@@ -2,13 +2,17 @@
 
 import difflib
 import re
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import Any
 
 from gateway.secret_names import WITHIN
 
-_SECRET = re.compile(rf"pass|auth|users|api.?key|signing.?key|{WITHIN}", re.IGNORECASE)
+_SECRET = re.compile(rf"pass|auth(?!or|entication)|users|api.?key|signing.?key|{WITHIN}", re.IGNORECASE)
 _SECRETS = ("password", "secret", "token", "auth_token", "api_key", "credentials")
 _LINE = re.compile(rf"((?:{_SECRET.pattern})[\w-]*[\"']?\s*:\s*)\S.*", re.IGNORECASE)
+_CHOICES = frozenset(("off", "optional", "required"))
+"""Values of settings that choose one of a few, under keys such as ``auth``."""
 _NAMED_ONLY = re.compile(r"\$\{(\w+|file:[^}]*)\}")
 _URL_PASSWORD = re.compile(r"""(//[^\s/@:]*:)(?!\d+/)[^\s"']+@""")
 """Also one with an `@` or a `/`, which should be escaped there; digits before a `/` are a port."""
@@ -18,6 +22,17 @@ _URL_PASSWORD = re.compile(r"""(//[^\s/@:]*:)(?!\d+/)[^\s"']+@""")
 def holds_secret(key: str) -> bool:
     """Return whether the value of ``key`` is a secret; the key may be misspelt."""
     return speaks_of_secret(key) or bool(difflib.get_close_matches(key.lower(), _SECRETS, n=1, cutoff=0.75))
+
+
+def hides(key: str, value: Any) -> bool:
+    """Return whether ``value``, of a checked setting, is or holds text that is a secret because of its key. Numbers,
+    truth values, choices and names of files are none."""
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return any(hides(key, each) for each in value)
+    is_text = isinstance(value, str) and bool(value) and value not in _CHOICES
+    return is_text and not key.endswith("_file") and holds_secret(key)
 
 
 def speaks_of_secret(text: str) -> bool:

@@ -17,7 +17,7 @@ from protocols.net.tls import TLS
 from protocols.secret import Secret
 from protocols.server import SETTINGS_CONFIG
 from protocols.setting_forms import NotEmpty, Text
-from protocols.units import Address, Between, Bytes, Count, Network, Seconds, TextFor, is_local, parse_address
+from protocols.units import Address, Between, Bytes, Count, Network, Seconds, TextFor, Timeout, is_local, parse_address
 
 if TYPE_CHECKING:  # what there is depends on the scope types that are installed
     ServerSettings: TypeAlias = Any
@@ -65,8 +65,10 @@ class ConsoleSettings:
     Without users everybody who reaches it may use it."""
     password_file: str | None = None
     """Path of a file of users, with a line `name:hash` for each. The file is read again when it changes."""
-    session: Seconds = 43200.0
-    """How long a login in a browser lasts."""
+    session: Timeout = 43200.0
+    """How long a login in a browser lasts. It also ends when its user is removed or gets another password."""
+    session_idle: Timeout = 7200.0
+    """How long it lasts without a request. An open stream of events is used all the time."""
     metrics_token: Secret | None = None
     """With users: a token with which Prometheus may read `/metrics`, as `Authorization: Bearer TOKEN`."""
     hosts: tuple[Annotated[str, Text(least=1, most=253)], ...] = ()

@@ -4,18 +4,36 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from hashlib import sha256
+
+from protocols.secret import Secret
 
 MOST = 1000
 """Sessions at a time; the one that began first ends when there are more."""
+EACH = 20
+"""Sessions of one user; the one that was used longest ago ends when there are more."""
+
+
+@dataclass(frozen=True)
+class Lifetime:
+    """How long sessions last, in seconds."""
+
+    whole: float
+    """Since the login."""
+    idle: float
+    """Since the last use."""
 
 
 class Session:
     """One login."""
 
-    def __init__(self, user: str, ends: float) -> None:
+    def __init__(self, user: str, hashed: Secret, began: float) -> None:
         self.user = user
-        self.ends = ends
+        self.hashed = hashed
+        """The hash of the password that it began with."""
+        self.began = began
+        self.used = began
         """By the clock of :class:`Sessions`."""
         self.closed = False
 
@@ -27,25 +45,39 @@ class Sessions:
         self._clock = clock
         self._sessions: OrderedDict[bytes, Session] = OrderedDict()
 
-    def open(self, user: str, seconds: float) -> str:
+    def open(self, user: str, hashed: Secret) -> str:
         """Begin a session, and return its token."""
+        self._make_room(user)
         token = secrets.token_urlsafe(32)
-        self._sessions[_digest(token)] = Session(user, self._clock() + seconds)
-        if len(self._sessions) > MOST:
-            self._sessions.popitem(last=False)[1].closed = True
+        self._sessions[_digest(token)] = Session(user, hashed, self._clock())
         return token
 
-    def of(self, token: str) -> Session | None:
-        """Return the session of ``token``; None if it has ended."""
+    def of(self, token: str, lifetime: Lifetime) -> Session | None:
+        """Return the session of ``token``, which is used now; None if it has ended."""
         session = self._sessions.get(_digest(token))
-        return session if session is not None and self.lasts(session) else None
+        return session if session is not None and self.use(session, lifetime) else None
 
-    def lasts(self, session: Session) -> bool:
-        return not session.closed and self._clock() < session.ends
+    def use(self, session: Session, lifetime: Lifetime) -> bool:
+        """Note that ``session`` is used now. Return whether it lasts."""
+        now = self._clock()
+        if now >= min(session.began + lifetime.whole, session.used + lifetime.idle):
+            session.closed = True
+        session.used = now
+        return not session.closed
 
     def close(self, token: str) -> None:
         """End a session; its event streams end, too."""
-        if (session := self._sessions.pop(_digest(token), None)) is not None:
+        self._close(_digest(token))
+
+    def _make_room(self, user: str) -> None:
+        own = [digest for digest, each in self._sessions.items() if each.user == user and not each.closed]
+        if len(own) >= EACH:
+            self._close(min(own, key=lambda digest: self._sessions[digest].used))
+        if len(self._sessions) >= MOST:
+            self._close(next(iter(self._sessions)))
+
+    def _close(self, digest: bytes) -> None:
+        if (session := self._sessions.pop(digest, None)) is not None:
             session.closed = True
 
 

@@ -20,6 +20,11 @@ class Commands(Mapping[str, Command]):
     def __init__(self, here: Here) -> None:
         self._here = here
 
+    def load(self) -> None:
+        """Import them, on any thread."""
+        _operations()
+        imported("gateway.console.audit:record")
+
     def __getitem__(self, name: str) -> Command:
         return partial(_answers, self._here, _operations()[name])
 

@@ -39,10 +39,12 @@ class BadRequest(Exception):
 class ControlServer:
     """Answers requests by ``commands``, whose keys are what ``do`` may name. Only this user can connect."""
 
-    def __init__(self, beside: Path, commands: Mapping[str, Command]) -> None:
-        """``beside``: the file beside which the socket is made."""
+    def __init__(self, beside: Path, commands: Mapping[str, Command], load: Callable[[], object] = tuple) -> None:
+        """``beside``: the file beside which the socket is made. ``load`` is called on a thread with the first request:
+        it imports what ``commands`` needs."""
         self._beside = beside
         self._commands = commands
+        self._load: Callable[[], object] | None = load
         self._listener: Listener | None = None
         self._tasks = Tasks("control socket")
 
@@ -106,6 +108,9 @@ class ControlServer:
                 raise failure
 
     async def _answer(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        if self._load is not None:
+            await asyncio.to_thread(self._load)
+            self._load = None
         name = request.get("do")
         command = self._commands.get(name) if isinstance(name, str) else None
         if command is None:

@@ -119,7 +119,10 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
     services = _services(settings, app, layer, here, outlets)
     services[arrivals] = _arrivals(settings, app, here, before)
     dispatcher = Dispatcher(here, app, lifespan.state) if here is not None else None
-    console = _console(settings, servers, dispatcher)
+    try:
+        console = _console(settings, servers, dispatcher)
+    except ValueError as error:  # the file has changed since it was checked
+        raise ConfigErrors([parsed.document.at_key(("console",), f"console: {error}")]) from error
     tracing = imported("gateway.tracing.service:Tracing")(settings.tracing) if settings.tracing is not None else None
     return Gateway(
         parsed.document.name,

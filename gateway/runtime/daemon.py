@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gateway.config.settings import ConsoleSettings
 from gateway.console.here import Here
 from gateway.console.socket import Commands
 from gateway.control.place import places
@@ -83,8 +84,8 @@ class Daemon:
 
     def _with_interface(self, gateway: Gateway) -> Gateway:
         """Let the console of ``gateway`` answer for this daemon."""
-        if gateway.console is not None:
-            gateway.console.console.interface = partial(_interface, self._here)
+        if gateway.console is not None and (settings := gateway.settings.console) is not None:
+            gateway.console.console.interface = partial(_interface, self._here, settings)
         return gateway
 
     @property
@@ -146,7 +147,7 @@ class Daemon:
             self._recent.start()
         if (place := _place(self._running.gateway)) in self._control:
             return
-        self._control[place] = control = ControlServer(place, self._commands)
+        self._control[place] = control = ControlServer(place, self._commands, self._commands.load)
         try:
             await control.start()
         except OSError as error:
@@ -243,9 +244,9 @@ def _reopen_log() -> None:
     logger.warning("SIGUSR1: %s", done)
 
 
-def _interface(here: Here, console: "Console") -> Application:
+def _interface(here: Here, settings: ConsoleSettings, console: "Console") -> Application:
     """Return what answers at the console. It is imported with the first request."""
-    found: Application = imported("gateway.console.http.app:interface")(here, console)
+    found: Application = imported("gateway.console.http.app:interface")(here, settings, console)
     return found
 
 

@@ -8,6 +8,7 @@ from gateway.config.settings import ConsoleSettings
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from gateway.succession import succession
+from protocols.access.logins import Logins
 from protocols.asgi import Application, Receive, Send
 from protocols.http.server import HTTPServer
 from protocols.http.settings import HTTPSettings
@@ -23,6 +24,8 @@ CONNECTIONS = 64
 PER_ADDRESS = 48
 """Connections of one client address to a console with users: strangers leave some for others, and streams some for
 health checks."""
+LOGINS = 32
+"""Logins that wait at a time: they leave connections for health checks."""
 MAX_BODY = 1024 * 1024
 """Bytes of a request's body."""
 
@@ -35,19 +38,29 @@ class Console:
     for its upstream (a broker, a mailbox) counts only if ``required`` names it. ``/metrics`` is for Prometheus.
     """
 
-    def __init__(self, servers: Collection[Server], required: Collection[str], dispatcher: Dispatcher | None) -> None:
+    def __init__(
+        self,
+        servers: Collection[Server],
+        required: Collection[str],
+        dispatcher: Dispatcher | None,
+        logins: Logins | None = None,
+    ) -> None:
         self._servers = servers
         self._required = required
         self._dispatcher = dispatcher
+        self.logins = logins
         self.interface: Callable[[Console], Application] | None = None
-        """Makes what answers at all paths but ``/healthz``, and asks this for readiness and metrics."""
+        """Imports and makes what answers at all paths but ``/healthz``, and asks this for readiness and metrics. It is
+        called on a thread, with the first request."""
+        self._made: asyncio.Future[Application] | None = None
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "websocket":
             await send({"type": "websocket.close"})
             return
         if self.interface is not None and scope["path"] != HEALTH:
-            await self.interface(self)(scope, receive, send)
+            app = await self._interface(self.interface)
+            await app(scope, receive, send)
             return
         if scope["path"] == METRICS and scope["method"] in ("GET", "HEAD"):
             content_type, body = await self.metrics(scope)
@@ -56,6 +69,12 @@ class Console:
         status, answer = await self._answer(scope["method"], scope["path"])
         text = json_text(answer, indent=2, ascii_only=True) + "\n"
         await _respond(send, status, "application/json", text.encode())
+
+    async def _interface(self, make: "Callable[[Console], Application]") -> Application:
+        """Return the interface; all requests that come before it is made wait for it."""
+        if self._made is None or _has_failed(self._made):
+            self._made = asyncio.ensure_future(asyncio.to_thread(make, self))
+        return await asyncio.shield(self._made)
 
     async def _answer(self, method: str, path: str) -> tuple[int, dict[str, Any]]:
         if method not in ("GET", "HEAD"):
@@ -99,10 +118,18 @@ class Console:
         return server.status.state != "connecting" or server.name in self._required
 
 
+def _has_failed(made: "asyncio.Future[Application]") -> bool:
+    return made.done() and (made.cancelled() or made.exception() is not None)
+
+
 async def _respond(send: Send, status: int, content_type: str, body: bytes) -> None:
     headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _logins(settings: ConsoleSettings) -> Logins:
+    return Logins(settings.users, settings.password_file, owner="console", most=LOGINS)
 
 
 class ConsoleServer(HTTPServer):
@@ -111,7 +138,9 @@ class ConsoleServer(HTTPServer):
     def __init__(
         self, settings: ConsoleSettings, servers: Collection[Server], dispatcher: Dispatcher | None = None
     ) -> None:
-        self.console = Console(servers, settings.required, dispatcher)
+        """Raises ValueError with one sentence if the password file cannot be used."""
+        logins = _logins(settings) if settings.knows_users else None
+        self.console = Console(servers, settings.required, dispatcher, logins)
         each = PER_ADDRESS if settings.knows_users and not settings.proxies else 0
         super().__init__(
             self.console,
@@ -126,6 +155,7 @@ class ConsoleServer(HTTPServer):
             state={},
             reserved=True,
         )
+        self.login_outcomes = logins.outcomes if logins is not None else None
 
     @property
     def detail(self) -> str:

@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 
 from protocols.access.login_cache import LoginCache
 from protocols.access.login_failures import LoginFailures, penalty
+from protocols.access.login_places import LoginPlaces
 from protocols.access.login_queue import LoginQueue
 from protocols.access.saved_login import is_saved, save_login
 from protocols.access.users import PasswordFile, Unverifiable, Users, slowest, verify
 from protocols.net.addresses import address_group
+from protocols.secret import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +42,7 @@ class Outcome(enum.Enum):
     RIGHT = "right"
     WRONG = "wrong"
     BUSY = "busy"
-    """Too many long passwords wait to be checked."""
+    """Too many logins, or too many long passwords, wait to be checked."""
     UNAVAILABLE = "unavailable"
     """The password cannot be checked, which is the server's fault."""
 
@@ -54,8 +56,17 @@ class _Checked(NamedTuple):
 class Logins:
     """Checks user names and passwords of one server."""
 
-    def __init__(self, users: Users | None, password_file: str | None, *, owner: str, save: Save | None = None) -> None:
-        """``owner`` is the server's name, for log lines; ``save`` keeps records of right logins beyond this process.
+    def __init__(
+        self,
+        users: Users | None,
+        password_file: str | None,
+        *,
+        owner: str,
+        save: Save | None = None,
+        most: int | None = None,
+    ) -> None:
+        """``owner`` is the server's name, for log lines; ``save`` keeps records of right logins beyond this process;
+        ``most`` logins wait at a time, a quarter of them from one address, and more are told that the server is busy.
         Raises ValueError with one sentence if the password file cannot be used."""
         self._users_of_settings = users or {}
         self._owner = owner
@@ -69,6 +80,7 @@ class Logins:
         self.failures = LoginFailures()
         self._queue: LoginQueue[_Checked] = LoginQueue(MOST_AT_ONCE, self._failures_of)
         self._long = 0
+        self._places = LoginPlaces(most)
         self._save = save
         self.saved: dict[str, str] = {}
         self.outcomes = {outcome.value: 0 for outcome in Outcome}
@@ -112,12 +124,23 @@ class Logins:
         """Whether there is such a user."""
         return username in self.known()
 
+    async def hash_of(self, username: str) -> Secret | None:
+        """Return the hash of the user's password as it is now, also if the file has changed; None if there is no such
+        user."""
+        return (await self._users()).get(username)
+
     async def _judge(self, username: str, password: bytes, address: str) -> Outcome:
         users = await self._users()
         hashed = users.get(username)
         digest = self.cache.digest(username, "" if hashed is None else hashed.reveal(), password)
         if self.cache.is_right(username, digest):
             return Outcome.RIGHT
+        with self._places.place(address) as is_free:
+            return await self._judge_new(users, username, password, address, digest) if is_free else Outcome.BUSY
+
+    async def _judge_new(self, users: Users, username: str, password: bytes, address: str, digest: bytes) -> Outcome:
+        """Judge a login that is not known to be right."""
+        hashed = users.get(username)
         loop = asyncio.get_running_loop()
         if self.cache.is_wrong(digest, loop.time()):
             return await self._refused(username, address, loop.time())

@@ -4,7 +4,7 @@ import logging
 import os
 import ssl
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -51,9 +51,7 @@ class TLS:
     def expiries(self) -> dict[str, float]:
         """Return the Unix time at which the first certificate of each file expires: of the ``server``'s, with its
         chain, and of the ``client_ca``. A file that cannot be read now is left out."""
-        files = {"server": self.certificate, "client_ca": self.client_ca}
-        found = {use: _earliest_expiry(path) for use, path in files.items() if path}
-        return {use: expiry for use, expiry in found.items() if expiry is not None}
+        return expiries({"server": self.certificate, "client_ca": self.client_ca})
 
     def stamps(self) -> list[Stamp | None]:
         """Return a stamp for each file, which is another one when the file was changed or replaced."""
@@ -102,6 +100,13 @@ def _check_readable(*paths: str) -> None:
                 file.read(1)
         except OSError as error:
             raise BindError(f"TLS: {path}: {error.strerror}") from error
+
+
+def expiries(files: Mapping[str, str | None]) -> dict[str, float]:
+    """Return the Unix time at which the first certificate of each file expires, by what the file is for. One that
+    cannot be read now is left out."""
+    found = {use: _earliest_expiry(path) for use, path in files.items() if path}
+    return {use: expiry for use, expiry in found.items() if expiry is not None}
 
 
 def _earliest_expiry(path: str) -> float | None:

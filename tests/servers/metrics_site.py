@@ -17,12 +17,13 @@ servers:
   devices: {{protocol: mqtt, bind: "127.0.0.1:{devices}", anonymous: true}}
   mail: {{protocol: smtp, bind: "127.0.0.1:{mail}", users: {{ann: "{hashed}"}}}}
   support: {{protocol: imap, host: 127.0.0.1, port: {nobody}, tls: false, username: a, password: b}}
-  plant: {{protocol: mqtt-client, url: "mqtt://127.0.0.1:{nobody}", subscribe: ["#"]}}
+  plant: {{protocol: mqtt-client, url: "mqtts://127.0.0.1:{nobody}", subscribe: ["#"], certificate: tls.pem,
+    key: tls.key}}
 routes:
   http: handlers.Page
   mqtt: {{app: handlers.Device, inbox: true, attempts: 1}}
   email: {{app: handlers.Desk, attempts: 1}}
-submission: {{url: "smtp://127.0.0.1:{nobody}"}}
+submission: {{url: "smtp://127.0.0.1:{nobody}", ca: tls.pem}}
 console: {{bind: "127.0.0.1:{console}"}}
 """
 HANDLERS = """

@@ -4,7 +4,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from functools import cache, lru_cache
+from functools import cache
 from typing import Any, Protocol
 
 from gateway.config.settings import ConsoleSettings
@@ -20,6 +20,7 @@ from gateway.console.parameters import Parameter, read_all
 from gateway.console.table import operations
 from gateway.control.caller import caller
 from gateway.control.server import BadRequest
+from protocols.access.logins import Logins
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
 
@@ -41,6 +42,10 @@ _LOGIN: Mapping[str, Parameter] = {
 class Health(Protocol):
     """What is known of the gateway without any operation."""
 
+    @property
+    def logins(self) -> Logins | None:
+        """What checks the passwords of the console's users, if it has any."""
+
     async def readiness(self) -> tuple[int, dict[str, Any]]:
         """Return the status and the answer at ``/readyz``."""
 
@@ -52,11 +57,10 @@ class Interface:
     """Answers requests for operations, and those of people who log in and out."""
 
     def __init__(self, here: Here, settings: ConsoleSettings, health: Health) -> None:
-        """Raises ValueError with one sentence if the password file cannot be used."""
         self._here = here
         self._health = health
         self._guard = Guard(settings.hosts)
-        self._visitors = Visitors(settings, here.sessions)
+        self._visitors = Visitors(settings, here.sessions, health.logins)
         self._streams = 0
         self._pages: Mapping[str, tuple[str, Page]] = {
             "/readyz": ("GET", self._tell_readiness),
@@ -140,12 +144,10 @@ class Interface:
             self._streams -= 1
 
 
-@lru_cache(maxsize=2)
-def interface(here: Here, health: Health) -> Interface:
-    """Return the interface of a daemon."""
-    console = here.gateway.settings.console
-    assert console is not None, "it is there only with a console"
-    return Interface(here, console, health)
+def interface(here: Here, settings: ConsoleSettings, health: Health) -> Interface:
+    """Make the interface of a daemon, with everything that its operations import."""
+    _patterns()
+    return Interface(here, settings, health)
 
 
 def _found(request: Request) -> tuple[Operation, dict[str, str]]:

@@ -8,7 +8,7 @@ Last-Event-ID. While there is nothing to tell, a comment keeps the connection al
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Any
 
 from gateway.console.http.answer import SAFE
@@ -27,7 +27,7 @@ _HEADERS = [(b"content-type", b"text/event-stream"), (b"x-accel-buffering", b"no
 Answers = AsyncGenerator[Mapping[str, Any], None]
 
 
-async def send_stream(answers: Answers, receive: Receive, send: Send, allowed: Callable[[], bool]) -> None:
+async def send_stream(answers: Answers, receive: Receive, send: Send, allowed: Callable[[], Awaitable[bool]]) -> None:
     """Send ``answers`` until they end, the client leaves, or it is no longer ``allowed``. Raises BadRequest if there is
     none."""
     sending = asyncio.create_task(_send_all(answers, send, allowed))
@@ -42,14 +42,14 @@ async def send_stream(answers: Answers, receive: Receive, send: Send, allowed: C
         raise failure
 
 
-async def _send_all(answers: Answers, send: Send, allowed: Callable[[], bool]) -> None:
+async def _send_all(answers: Answers, send: Send, allowed: Callable[[], Awaitable[bool]]) -> None:
     async with contextlib.aclosing(_beating(answers)) as events:
         first = await anext(events)  # what cannot be answered has another status
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         await _write(send, first)
         try:
             async for event in events:
-                if not allowed():
+                if not await allowed():
                     break
                 await _write(send, event)
         except BadRequest as error:

@@ -5,27 +5,36 @@ import binascii
 import hmac
 import ipaddress
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from http.cookies import CookieError, SimpleCookie
 
 from gateway.config.settings import ConsoleSettings
 from gateway.console.http.request import Refused, Request
-from gateway.console.sessions import Sessions
+from gateway.console.sessions import Lifetime, Session, Sessions
 from protocols.access.logins import Logins, Outcome
 from protocols.net.addresses import Networks
+from protocols.secret import Secret
 
 audit = logging.getLogger("gateway.console.audit")  # beside what was changed, who came
 
 COOKIE = "gateway_session"
+HOST_COOKIE = f"__Host-{COOKIE}"
+"""Where the request is secure: no other host, and no page without TLS, can set a cookie of that name."""
 LONGEST_NAME, LONGEST_PASSWORD = 256, 1024
 """Characters and bytes."""
 _ASK = (b"www-authenticate", b'Basic realm="gateway", charset="UTF-8"')
+_LATER = ((b"retry-after", b"5"),)
 _WRONG = {
     Outcome.WRONG: (401, "the user or the password is wrong"),
-    Outcome.BUSY: (503, "too many passwords wait to be checked"),
+    Outcome.BUSY: (503, "too many passwords wait to be checked; try again in a moment"),
     Outcome.UNAVAILABLE: (503, "the password cannot be checked; the log says why"),
 }
+
+
+async def _always() -> bool:
+    return True
 
 
 @dataclass(frozen=True)
@@ -33,19 +42,20 @@ class Visitor:
     """Somebody who may use the console. ``user`` is empty where it has no users."""
 
     user: str
-    stays: Callable[[], bool] = lambda: True
+    stays: Callable[[], Awaitable[bool]] = _always
     """Whether the login lasts."""
 
 
 class Visitors:
     """Checks logins. Where the settings name no users, everybody who reaches the console may use it."""
 
-    def __init__(self, settings: ConsoleSettings, sessions: Sessions) -> None:
-        """Raises ValueError with one sentence if the password file cannot be used."""
+    def __init__(self, settings: ConsoleSettings, sessions: Sessions, logins: Logins | None) -> None:
+        """``logins`` is None where the settings name no users."""
         self._settings = settings
         self._sessions = sessions
+        self._lifetime = Lifetime(settings.session, settings.session_idle)
         self._proxies = Networks(settings.proxies)
-        self._logins = Logins(settings.users, settings.password_file, owner="console") if settings.knows_users else None
+        self._logins = logins
 
     @property
     def log_in(self) -> bool:
@@ -59,7 +69,7 @@ class Visitors:
         kind, _, value = (request.header(b"authorization") or "").partition(" ")
         if kind.lower() == "basic":
             return await self._by_password(request, *_basic(value))
-        return self._by_cookie(request)
+        return await self._by_cookie(request)
 
     async def needed(self, request: Request) -> Visitor:
         """Return who sends the request. Raises Refused."""
@@ -79,16 +89,20 @@ class Visitors:
         """Log in, and return the cookie. Raises Refused."""
         if self._logins is None:
             raise Refused(400, "this console has no users: there is nothing to log in to")
-        await self._by_password(request, username, password)
-        token = self._sessions.open(username, self._settings.session)
+        _, hashed = await self._checked(request, username, password)
+        self._close(request)
+        token = self._sessions.open(username, hashed)
         audit.info("login by %s", self.describe(request, Visitor(username)))
         return self._cookie(request, token, int(self._settings.session))
 
     def leave(self, request: Request) -> bytes:
         """Log out, and return the cookie that takes the place of the one before."""
-        if (token := _token(request)) is not None:
-            self._sessions.close(token)
+        self._close(request)
         return self._cookie(request, "", 0)
+
+    def _close(self, request: Request) -> None:
+        if (token := self._token(request)) is not None:
+            self._sessions.close(token)
 
     def address(self, request: Request) -> str:
         """Return the address of the client; of one behind a proxy of ours, the address that the proxy tells."""
@@ -118,25 +132,40 @@ class Visitors:
         return self._proxies.hold((host, 0) if host else "")
 
     async def _by_password(self, request: Request, username: str, password: str) -> Visitor:
+        logins, hashed = await self._checked(request, username, password)
+
+        async def stays() -> bool:
+            return await logins.hash_of(username) == hashed
+
+        return Visitor(username, stays)
+
+    async def _checked(self, request: Request, username: str, password: str) -> tuple[Logins, Secret]:
+        """Return what has checked the password, and its hash from before: if that changes meanwhile, the login ends at
+        once. Raises Refused if it is wrong."""
         assert self._logins is not None
-        address, known = self.address(request), self._logins.knows
-        if len(username) > LONGEST_NAME or len(password.encode()) > LONGEST_PASSWORD:
-            outcome = Outcome.WRONG
-        else:
+        address, outcome = self.address(request), Outcome.WRONG
+        hashed = await self._logins.hash_of(username)
+        if len(username) <= LONGEST_NAME and len(password.encode()) <= LONGEST_PASSWORD:
             outcome = await self._logins.check(username, password.encode(), address)
-        if outcome is Outcome.RIGHT:
-            return Visitor(username, lambda: known(username))
+        if outcome is Outcome.RIGHT and hashed is not None:
+            return self._logins, hashed
         audit.warning("%s login of %r from %s", outcome.value, username[:LONGEST_NAME], address)
         status, said = _WRONG[outcome]
-        raise Refused(status, said, *(self._asking(request) if status == 401 else ()))
+        raise Refused(status, said, *(self._asking(request) if status == 401 else _LATER))
 
-    def _by_cookie(self, request: Request) -> Visitor | None:
-        assert self._logins is not None
-        token, knows = _token(request), self._logins.knows
-        session = self._sessions.of(token) if token is not None else None
-        if session is None or not knows(session.user):
+    async def _by_cookie(self, request: Request) -> Visitor | None:
+        token = self._token(request)
+        session = self._sessions.of(token, self._lifetime) if token is not None else None
+        if session is None or not await self._stays(session):
             return None
-        return Visitor(session.user, lambda: self._sessions.lasts(session) and knows(session.user))
+        return Visitor(session.user, partial(self._stays, session))
+
+    async def _stays(self, session: Session) -> bool:
+        """Whether a session lasts: its user still has the password that it began with."""
+        assert self._logins is not None
+        if await self._logins.hash_of(session.user) != session.hashed:
+            session.closed = True
+        return self._sessions.use(session, self._lifetime)
 
     def _asking(self, request: Request) -> tuple[tuple[bytes, bytes], ...]:
         """A page asks for the password itself; a browser would open a window of its own."""
@@ -144,15 +173,18 @@ class Visitors:
 
     def _cookie(self, request: Request, token: str, seconds: int) -> bytes:
         secure = "; Secure" if self.is_secure(request) else ""
-        return f"{COOKIE}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}".encode()
+        name = self._cookie_name(request)
+        return f"{name}={token}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}".encode()
 
+    def _cookie_name(self, request: Request) -> str:
+        return HOST_COOKIE if self.is_secure(request) else COOKIE
 
-def _token(request: Request) -> str | None:
-    try:
-        found = SimpleCookie(request.header(b"cookie") or "").get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None else None
+    def _token(self, request: Request) -> str | None:
+        try:
+            found = SimpleCookie(request.header(b"cookie") or "").get(self._cookie_name(request))
+        except CookieError:
+            return None
+        return found.value if found is not None else None
 
 
 def _basic(value: str) -> tuple[str, str]:

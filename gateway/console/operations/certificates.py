@@ -1,22 +1,22 @@
 """The operation ``certificates``."""
 
 import asyncio
-from collections.abc import Iterator
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from gateway.config.settings import Settings
+from gateway.console.expiries import of_clients, of_servers
 from gateway.console.here import Here
 from gateway.console.operation import operation
-from protocols.net.tls import TLS
 
 
 class CertificateFacts(TypedDict):
     """A file with certificates."""
 
     server: str
-    """The name of the server that uses it; `console` for the console."""
+    """The name of the server that uses it; `console` for the console, `submission` for outgoing mail."""
     use: str
-    """What for: its own certificate, or the authorities of its clients."""
+    """What for: `server`, its own certificate; `client_ca`, the authorities of its clients; `client`, the certificate
+    that the gateway presents to others; `ca`, the authorities of those."""
     expires: float
     """When the first certificate in it expires, in seconds since 1970."""
 
@@ -30,16 +30,11 @@ class CertificateList(TypedDict):
 
 @operation("certificates", "GET", "/api/certificates")
 async def certificates(here: Here) -> CertificateList:
-    """List the certificates that servers use, by the time at which they expire. The files are read anew."""
-    found = await asyncio.to_thread(lambda: list(_facts(here.gateway.settings)))
-    return {"certificates": sorted(found, key=lambda each: each["expires"])}
+    """List the certificates that servers and connections to others use, by the time at which they expire. The files
+    are read anew."""
+    return {"certificates": await asyncio.to_thread(_listed, here.gateway.settings)}
 
 
-def _facts(settings: Settings) -> Iterator[CertificateFacts]:
-    holders: dict[str, Any] = {**settings.servers}
-    if settings.console is not None:
-        holders["console"] = settings.console
-    for name, holder in holders.items():
-        tls = getattr(holder, "tls", None)
-        for use, expires in tls.expiries().items() if isinstance(tls, TLS) else ():
-            yield {"server": name, "use": use, "expires": expires}
+def _listed(settings: Settings) -> list[CertificateFacts]:
+    found = sorted([*of_servers(settings), *of_clients(settings)], key=lambda each: each[2])
+    return [{"server": name, "use": use, "expires": expires} for name, use, expires in found]

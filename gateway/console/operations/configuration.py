@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, TypedDict
 
-from gateway.config.masking import hide_passwords, holds_secret
+from gateway.config.masking import hide_passwords, hides
 from gateway.console.here import Here
 from gateway.console.operation import operation
 from protocols.secret import Secret
@@ -45,6 +45,5 @@ def _plain(value: Any) -> Any:
 
 
 def _named(key: str, value: Any) -> Any:
-    """Mask a text whose key says that it is a secret, also if its setting is not declared as one."""
-    is_secret = holds_secret(key) and not key.endswith("_file")
-    return STARS if isinstance(value, str) and value and is_secret else _plain(value)
+    """Mask text whose key says that it is a secret, also if its setting is not declared as one."""
+    return STARS if hides(key, value) else _plain(value)

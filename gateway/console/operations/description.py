@@ -1,5 +1,6 @@
 """The operation ``openapi``: the interface itself."""
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
@@ -24,5 +25,9 @@ class Document(TypedDict):
 @operation("openapi", "GET", "/api/openapi.json")
 async def openapi(here: Here) -> Document:
     """Describe this interface as OpenAPI has it."""
+    return await asyncio.to_thread(_described)
+
+
+def _described() -> Document:
     document: Document = imported("gateway.console.openapi:openapi")()
     return document

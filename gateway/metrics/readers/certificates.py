@@ -1,14 +1,17 @@
 """When the certificates in use expire."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
+from gateway.console.expiries import of_clients
 from gateway.metrics.family import Sample, gauge
 from gateway.metrics.reader import Reader
 from gateway.runtime.build import Gateway
 
 EXPIRY = gauge(
     "gateway_certificate_expiry_timestamp_seconds",
-    "When the first certificate of a file expires: of the server's own, with its chain, or of its client_ca.",
+    "When the first certificate of a file expires: server, its own with the chain; client_ca, the authorities of its "
+    "clients; client, the one that the gateway presents as a client; ca, the authorities of those it connects to.",
     "server",
     "use",
     joined="max",
@@ -16,10 +19,12 @@ EXPIRY = gauge(
 
 
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
-    for server in gateway.servers:
+    for server in gateway.listening:
         if (certificate := server.certificate()) is not None:
             for use, expiry in certificate.expiries().items():
                 yield EXPIRY.sample(expiry, server.name, use)
+    for name, use, expiry in await asyncio.to_thread(lambda: list(of_clients(gateway.settings))):
+        yield EXPIRY.sample(expiry, name, use)
 
 
 READER = Reader("certificates", (EXPIRY,), read)

@@ -1,4 +1,4 @@
-"""Connections of servers that listen: how many, who is refused, TLS handshakes, bytes, logins."""
+"""Connections of servers that listen, and of the console: how many, who is refused, TLS handshakes, bytes, logins."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -41,7 +41,7 @@ LOGINS = counter(
 
 
 async def read(gateway: Gateway) -> AsyncIterator[Sample]:
-    for server in gateway.servers:
+    for server in gateway.listening:
         for sample in _of(server):
             yield sample
 

@@ -13,9 +13,10 @@ import pytest
 from waiting import until
 
 from gateway.console.http import app, visitors
-from gateway.console.sessions import MOST, Sessions
+from gateway.console.sessions import EACH, MOST, Lifetime, Sessions
 from protocols.access import logins
 from protocols.access.users import hash_password
+from protocols.secret import Secret
 
 HASH = hash_password(b"right")
 USERS = f"users: {{ann: '{HASH}'}}"
@@ -103,6 +104,17 @@ async def test_wrong_logins_are_refused_slowly_and_logged(site: Any, caplog: pyt
     assert "right" not in caplog.text
 
 
+async def test_logins_are_counted_in_the_metrics(site: Any) -> None:
+    async with site(console=USERS) as here:
+        await log_in(here, "wrong")
+        await log_in(here)
+        async with here.new_client(auth=("ann", "right")) as script:
+            told = (await script.get("/metrics")).text
+        for outcome, number in {"right": 2, "wrong": 1, "busy": 0, "unavailable": 0}.items():
+            assert f'gateway_logins_total{{outcome="{outcome}",server="console"}} {number}.0' in told
+        assert 'gateway_connections_accepted_total{server="console"} 2.0' in told
+
+
 async def test_each_wrong_login_makes_the_next_one_slower(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
     monkeypatch.setattr(logins, "SOONEST", 0.0)
@@ -188,23 +200,117 @@ async def test_behind_a_proxy(
     assert caplog.records[-1].getMessage() == f"login by ann from {address}"
 
 
-def test_sessions_end_and_are_bounded() -> None:
+LIFETIME = Lifetime(whole=10, idle=4)
+SECRET = Secret(HASH)
+
+
+@pytest.mark.parametrize(("used", "ends"), [((), 4.0), ((3.0,), 7.0), ((3.0, 6.9, 9.9), 10.0)])
+def test_a_session_ends_when_it_is_old_or_was_not_used(used: tuple[float, ...], ends: float) -> None:
     now = [0.0]
     sessions = Sessions(lambda: now[0])
-    token = sessions.open("ann", 10)
-    found = sessions.of(token)
+    token = sessions.open("ann", SECRET)
+    for now[0] in used:
+        assert sessions.of(token, LIFETIME) is not None
+    found = sessions.of(token, Lifetime(whole=100, idle=100))
     assert found is not None
-    now[0] = 9.9
-    assert sessions.lasts(found)
-    now[0] = 10.0
-    assert sessions.of(token) is None
-    assert not sessions.lasts(found)
-    first = sessions.open("ann", 10)
-    for _ in range(MOST):
-        sessions.open("ann", 10)
-    assert sessions.of(first) is None
+    now[0] = ends
+    assert not sessions.use(found, LIFETIME)
+    assert sessions.of(token, Lifetime(whole=100, idle=100)) is None, "it has ended for good"
+
+
+def test_sessions_of_one_user_are_bounded() -> None:
+    now = [0.0]
+    sessions = Sessions(lambda: now[0])
+    tokens = [sessions.open("ann", SECRET) for _ in range(EACH)]
+    bob = sessions.open("bob", SECRET)
+    now[0] = 1.0
+    for token in tokens[1:]:
+        sessions.of(token, LIFETIME)
+    sessions.open("ann", SECRET)
+    assert [token for token in [*tokens, bob] if sessions.of(token, LIFETIME) is None] == tokens[:1]
+
+
+def test_sessions_are_bounded_and_their_tokens_are_not_kept() -> None:
+    sessions = Sessions()
+    first = sessions.open("ann", SECRET)
+    for number in range(MOST):
+        sessions.open(f"user {number}", SECRET)
+    assert sessions.of(first, LIFETIME) is None
     assert len(sessions._sessions) == MOST
     assert first.encode() not in sessions._sessions
+
+
+@pytest.mark.parametrize("becomes", ["ann:{other}\n", "bob:{same}\n", ""])
+async def test_a_changed_password_ends_every_session_of_its_user(
+    site: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, becomes: str
+) -> None:
+    """Also without any login that would look at the file: by the cookie, in a stream, and in a stream by Basic."""
+    monkeypatch.setattr("gateway.console.http.stream.HEARTBEAT", 0.05)
+    file = tmp_path / "users"
+    file.write_text(f"ann:{HASH}\neve:{HASH}\n")
+    async with site(console=f"password_file: {file}") as here, here.new_client(auth=("ann", "right")) as script:
+        await log_in(here)
+        assert (await here.get("/api/status")).status_code == 200
+        async with (
+            here.client.stream("GET", "/api/arrivals?follow=true") as by_cookie,
+            script.stream("GET", "/api/arrivals?follow=true") as by_password,
+        ):
+            file.write_text(becomes.format(other=hash_password(b"other"), same=HASH) + f"eve:{HASH}\n")
+
+            async def is_out() -> bool:
+                return bool((await here.get("/api/status")).status_code == 401)
+
+            await until(is_out)
+            await here.post("/api/outgoing/ring")  # nothing that changes anything
+            async with asyncio.timeout(20):
+                for stream in (by_cookie, by_password):
+                    async for _ in stream.aiter_bytes():
+                        pass
+        file.write_text(f"ann:{HASH}\n")
+
+        async def is_back() -> bool:
+            return bool((await log_in(here)).status_code == 200)
+
+        await until(is_back)
+        assert (await here.get("/api/status")).status_code == 200
+
+
+async def test_a_login_replaces_the_session_before_and_takes_no_token_from_outside(site: Any) -> None:
+    async with site(console=USERS) as here:
+        chosen = {"cookie": "gateway_session=chosen-by-somebody-else"}
+        answer = await log_in(here, **chosen)
+        first = answer.cookies["gateway_session"]
+        assert first != "chosen-by-somebody-else"
+        here.client.cookies.clear()
+        assert (await here.get("/api/status", **chosen)).status_code == 401
+        second = (await log_in(here, cookie=f"gateway_session={first}")).cookies["gateway_session"]
+        here.client.cookies.clear()
+        statuses = [
+            (await here.get("/api/status", cookie=f"gateway_session={each}")).status_code for each in (first, second)
+        ]
+        assert statuses == [401, 200]
+
+
+async def test_only_so_many_logins_wait(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.runtime.health.LOGINS", 8)
+    monkeypatch.setattr(logins, "SOONEST", 3600.0)  # wrong ones wait
+    async with site(console=f"{USERS}, proxies: [127.0.0.1]") as here:
+        await log_in(here)
+
+        async def wrong(number: int) -> httpx.Response:
+            return await log_in(here, f"wrong {number}", **{"x-forwarded-for": f"192.0.2.{number % 8}"})
+
+        waiting = [asyncio.create_task(wrong(number)) for number in range(40)]
+        done, pending = set[Any](), set(waiting)
+        while len(pending) > 8:
+            more, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            done |= more
+        assert {(each.result().status_code, each.result().headers["retry-after"]) for each in done} == {(503, "5")}
+        assert (await here.get("/healthz")).status_code == 200
+        assert (await log_in(here)).status_code == 200, "a right password that is remembered needs no place"
+        for each in pending:
+            each.cancel()
+        await asyncio.gather(*pending, return_exceptions=True)
 
 
 def test_names_and_passwords_are_bounded() -> None:

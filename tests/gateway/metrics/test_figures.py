@@ -87,8 +87,12 @@ def test_handshakes(site: WholeSite) -> None:
         becomes(site, 1, "gateway_tls_handshakes_total", server="secure", result="not_tls")
 
 
-def test_a_certificate_that_lives_for_two_days(site: WholeSite) -> None:
-    expiry = site.value("gateway_certificate_expiry_timestamp_seconds", server="secure", use="server")
+@pytest.mark.parametrize(("server", "use"), [("secure", "server"), ("plant", "client"), ("submission", "ca")])
+def test_a_certificate_that_lives_for_two_days(site: WholeSite, server: str, use: str) -> None:
+    """One that a server presents, one that a client presents, and one that a client trusts."""
+    expiry = site.value("gateway_certificate_expiry_timestamp_seconds", server=server, use=use)
+    listed = httpx.get(f"http://{site.console}/api/certificates", timeout=LIMIT).json()["certificates"]
+    assert {"server": server, "use": use, "expires": expiry} in listed
     assert expiry is not None
     assert 86400 < expiry - time.time() < 3 * 86400
 
