@@ -35,6 +35,8 @@ class Succession:
         """The gateways that have started and not ended, the newest first."""
         self.kept: dict[str, Any] = {}
         """A :data:`gateway.metrics.snapshot.Snapshot` of the counters of those that have ended."""
+        self.gone: dict[tuple[str, str], float] = {}
+        """The servers and routes of these counters that no file names any more, and since when."""
         self.reloads = Reloads()
 
     def begin(self, gateway: Any) -> None:
@@ -43,7 +45,8 @@ class Succession:
     def follow(self, before: "Succession") -> None:
         """Share the gateways and the counters of ``before``."""
         before.running[:0] = self.running
-        self.running, self.kept, self.reloads = before.running, before.kept, before.reloads
+        self.running, self.kept, self.gone = before.running, before.kept, before.gone
+        self.reloads = before.reloads
 
     def end(self, gateway: Any) -> None:
         if gateway in self.running:

@@ -46,7 +46,7 @@ class Deliveries:
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
         self.counters: OutgoingCounters = OutgoingCounters() if before is None else before.counters
-        self.ends: DeliveryCounters = DeliveryCounters() if before is None else before.ends
+        self.ends = DeliveryCounters(self.routes)
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
 

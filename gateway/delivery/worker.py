@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import copy_context
 from functools import partial
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from gateway.delivery.attempt import Outcome
 from gateway.delivery.current_event import current_event
@@ -37,10 +37,20 @@ TRIAL = 1.0
 """Seconds in which nothing is begun beside a message that a dead process had, unless it ends before."""
 
 
+class _End(NamedTuple):
+    """What becomes of a message after an attempt."""
+
+    word: str
+    """One of :data:`~gateway.delivery.delivery_counters.ENDS`."""
+    said: str
+    """The same for people, in a few words."""
+
+
 def _untold(verdict: str, error: BaseException | None) -> None:
     """Nobody traces the attempt."""
 
 
+_DONE, _REJECTED, _DEAD = (_End(word, word) for word in ("done", "rejected", "dead"))
 _NOT_TRACED: AbstractContextManager[Told] = nullcontext(_untold)
 
 
@@ -63,7 +73,7 @@ class Worker(Poller[Message]):
         self._here = here
         self.store: WorkerStore = here.store
         self._inbox = here.inbox
-        self._ends = here.ends.total
+        self._ends = here.ends
         self._outgoing = here.outgoing
         self._routes = here.routes
         self._app = app
@@ -161,18 +171,19 @@ class Worker(Poller[Message]):
         current_delivery.set(context)
         with _NOT_TRACED if spans.by is None else spans.by.stored(message, scope, events) as tell:
             outcome = await kind.attempt(app, scope, events).outcome()
-            verdict = await self._settle(kind, message, scope, outcome, context)
-            tell(verdict, outcome.error)
+            seconds = time.monotonic() - began
+            end = await self._settle(kind, message, scope, outcome, context)
+            self._ends.add(message.type, current_route.get(), end.word, seconds)
+            tell(end.said, outcome.error)
         if self._here.observer is not None:
-            self._here.observer.delivered(message, scope, events, verdict, outcome.error, began)
+            self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
 
     async def _settle(
         self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome, context: DeliveryContext
-    ) -> str:
-        """Return what becomes of the message, in a few words."""
+    ) -> _End:
         if context.policy is None and (outcome.error is not None or outcome.rejected):
-            await self._bury(message, outcome.failure if outcome.error else "no route takes it any more")
-            return "dead"
+            await self._end(message, outcome.failure if outcome.error else "no route takes it any more")
+            return _DEAD
         policy = context.policy or Policy()
         disposition = disposition_of(policy, outcome, message.attempts)
         if disposition.state != "done":
@@ -180,19 +191,16 @@ class Worker(Poller[Message]):
         match disposition.state:
             case "done":
                 await self._finish(kind, message, scope, outcome)
-                end = "rejected" if outcome.rejected else "done"
-                self._ends[end] += 1
-                return end
+                return _REJECTED if outcome.rejected else _DONE
             case "again":
                 due = self.store.now() + disposition.wait
                 await retry_until_stored(
                     partial(self.store.retry, message.id, due=due, error=outcome.failure, counted=outcome.counted)
                 )
-                self._ends["retried"] += 1
-                return f"next in {disposition.wait:g} s"
+                return _End("retried", f"next in {disposition.wait:g} s")
             case _:  # its sender was told that it was taken, so a refused message is kept for the operator
                 await self._keep_dead(message, outcome.failure)
-                return "dead"
+                return _DEAD
 
     async def _finish(self, kind: DeliveryKind, message: Message, scope: Any, outcome: Outcome) -> None:
         if outcome.rejected:
@@ -223,12 +231,16 @@ class Worker(Poller[Message]):
             super().ended(item)
 
     async def _bury(self, message: Message, error: str) -> None:
+        """End a message that no handler gets."""
+        await self._end(message, error)
+        self._ends.add(message.type, message.route, "dead", 0.0)
+
+    async def _end(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
         await self._keep_dead(message, error)
 
     async def _keep_dead(self, message: Message, error: str) -> None:
         await retry_until_stored(partial(self.store.dead_letter, message, error=error))
-        self._ends["dead"] += 1
 
     async def _keep_house(self) -> None:
         while True:

@@ -31,6 +31,10 @@ class _Log:
         """By what they write to."""
         self._old: dict[object, Writer] = {}
         """The writers of the settings before. One that the new settings need, too, goes on, with what waits in it."""
+        self._closed: list[Writer] = []
+        """Writers that are not in use any more, until they have ended: what they give up is lost too."""
+        self._lost = 0
+        """Records that were lost by those that have ended."""
         self._console: Handler | None = None
         self._files: list[Handler] = []
         self._access: list[Handler] = []
@@ -52,6 +56,9 @@ class _Log:
         self._attach()
         for key in self._old.keys() - self._writers.keys():
             self._old[key].close(PATIENCE)
+            self._closed.append(self._old[key])
+        self._lost += sum(writer.lost for writer in self._closed if writer.is_over)
+        self._closed = [writer for writer in self._closed if not writer.is_over]
 
     def started(self) -> None:
         self._has_started = True
@@ -79,7 +86,7 @@ class _Log:
         return len(files)
 
     def lost(self) -> int:
-        return sum(writer.lost for writer in self._writers.values())
+        return self._lost + sum(writer.lost for writer in (*self._writers.values(), *self._closed))
 
     def _to_stream(self, settings: LogSettings, stream: TextIO) -> Handler:
         writer = self._writer(stream, partial(Stream, stream))
@@ -156,7 +163,7 @@ def reopen() -> int:
 
 
 def lost() -> int:
-    """Return how many records could not be written, to what is written to now."""
+    """Return how many records of this process could not be written. It never becomes less."""
     return _log.lost()
 
 

@@ -72,6 +72,11 @@ class Writer:
         """Records that were not written, and never will be."""
         return self._left_out + self._not_written
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it was closed, and nothing of it is written any more."""
+        return self._ends.is_set() and (self._thread is None or not self._thread.is_alive())
+
     def has_room(self) -> bool:
         """Whether records are accepted. Once they were not, half of what waits has to be written first."""
         self._is_full = self._is_full and self._put - self._done > MOST // 2

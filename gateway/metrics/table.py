@@ -6,7 +6,9 @@ from gateway.metrics.readers import (
     certificates,
     configuration,
     connections,
+    deliveries,
     layer,
+    log,
     process,
     protocols,
     runs,
@@ -24,9 +26,11 @@ READERS: tuple[Reader, ...] = (
     certificates.READER,
     protocols.READER,
     store.READER,
+    deliveries.READER,
     submission.READER,
     threads.READER,
     layer.READER,
+    log.READER,
     process.READER,
 )
 FAMILIES: dict[str, Family] = {

@@ -19,7 +19,7 @@ FIGURES = (
     _number("mqtt_sessions", "Sessions of clients, connected or away."),
     _number("mqtt_sessions_away", "Sessions whose clients are away."),
     _number("mqtt_subscriptions", "Subscriptions of all sessions."),
-    _number("mqtt_retained_messages", "Retained messages."),
+    _number("mqtt_retained_messages", "Retained messages of clients, without those under $SYS."),
     _number("mqtt_queued_bytes", "Bytes of messages that wait for clients."),
     _number("mqtt_queued_limit_bytes", "Bytes that may wait for clients: max_queued_all."),
     _count("mqtt_queue_refusals_total", "Messages at QoS 1 and 2 that were not queued because that limit was reached."),

@@ -1,4 +1,4 @@
-"""The store: its commits, what it holds, its files, and attempts at what is stored."""
+"""The store: its commits, what it holds, its files, and attempts to send what is stored."""
 
 import asyncio
 import contextlib
@@ -46,11 +46,6 @@ ATTEMPTS = counter(
     "type",
     "result",
 )
-DELIVERIES = counter(
-    "gateway_deliveries_total",
-    "Attempts at received messages in the store by their end: done, rejected, retried, dead.",
-    "end",
-)
 FILE = gauge(
     "gateway_store_file_bytes",
     "Size of the store's files: the database and its write-ahead log (wal).",
@@ -68,8 +63,6 @@ async def read(gateway: Gateway) -> AsyncIterator[Sample]:
     here = dispatcher.deliveries
     for sample in _commits(here.store):
         yield sample
-    for end, number in here.ends.total.items():
-        yield DELIVERIES.sample(number, end)
     for type_ in sorted({*gateway.outlets, *(type_ for type_, _ in here.counters.total)}):
         for result in RESULTS:
             yield ATTEMPTS.sample(here.counters.total.get((type_, result), 0), type_, result)
@@ -120,7 +113,7 @@ def _sizes(path: Path) -> Iterator[Sample]:
 READER = Reader(
     "store",
     (
-        *(AVAILABLE, COMMIT, BATCH, FAILED, CALLS_WAITING, MESSAGES, OLDEST, DELIVERIES),
+        *(AVAILABLE, COMMIT, BATCH, FAILED, CALLS_WAITING, MESSAGES, OLDEST),
         *(OUTGOING, RESTING, ATTEMPTS, FILE, FREE, DISK),
     ),
     read,

@@ -11,6 +11,9 @@ from protocols.mqtt.broker.timers import Timers
 
 logger = logging.getLogger(__name__)
 
+_OWN = "$SYS/"
+"""What the topics of the server's statistics begin with."""
+
 
 class RetainedMessages:
     """``limit`` bounds the sum of their sizes. ``journal``: where they are kept, if they are."""
@@ -24,7 +27,8 @@ class RetainedMessages:
         self._clock = clock
 
     def __len__(self) -> int:
-        return len(self._messages)
+        """Count those of clients, without the server's own."""
+        return len(self._messages) - sum(each is not None for each in self.match(f"{_OWN}#"))
 
     def records(self) -> Iterator[tuple[str, bytes]]:
         """Yield a record of each message."""
@@ -88,7 +92,7 @@ class RetainedMessages:
 
 def _outlives(topic: str) -> bool:
     """Whether its message may outlive the process: the numbers of $SYS are this process's."""
-    return not topic.startswith("$SYS/")
+    return not topic.startswith(_OWN)
 
 
 def _key(topic: str) -> Hashable:

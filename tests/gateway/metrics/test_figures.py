@@ -33,6 +33,7 @@ EMPTY = {
 }
 """Families that have no series before there is such a message, or because no `topic` route is in this file."""
 LIMIT = 10.0
+STORED = {"type": "mqtt", "route": "mqtt -> handlers.Device"}
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +111,9 @@ def test_mail_and_a_login_that_fails(site: WholeSite) -> None:
 def test_a_message_whose_handler_fails_is_dead(site: WholeSite) -> None:
     command = [program("mosquitto_pub"), "-h", "127.0.0.1", "-p", str(site.port["devices"]), "-t", "t", "-m", "x"]
     subprocess.run([*command, "-q", "1"], check=True, timeout=LIMIT, capture_output=True)
-    becomes(site, 1, "gateway_deliveries_total", end="dead")
+    becomes(site, 1, "gateway_deliveries_total", **STORED, verdict="dead")
+    assert site.value("gateway_delivery_duration_seconds_count", **STORED) == 1
+    assert site.value("gateway_deliveries_total", **STORED, verdict="done") == 0
     becomes(site, 1, "gateway_store_messages", state="dead")
     assert (site.value("gateway_mqtt_packets_received_total", server="devices") or 0) >= 1
     assert (site.value("gateway_store_commit_calls_sum") or 0) >= 2
@@ -133,7 +136,7 @@ def test_the_loop_is_asked_again_and_again(site: WholeSite) -> None:
 def test_a_reload_that_is_refused_and_one_that_succeeds(site: WholeSite) -> None:
     """What is counted goes on: the store is the successor's, and its counters are counted once."""
     file, began = site.folder / "gateway.yaml", site.value("gateway_config_last_reload_success_timestamp_seconds")
-    dead, accepted = (site.value("gateway_deliveries_total", end="dead"), counted(site, "web"))
+    dead, accepted = (site.value("gateway_deliveries_total", **STORED, verdict="dead"), counted(site, "web"))
     right = file.read_text()
     file.write_text(right.replace("handlers.Page", "handlers.Nothing"))
     site.process.send_signal(signal.SIGHUP)
@@ -144,7 +147,7 @@ def test_a_reload_that_is_refused_and_one_that_succeeds(site: WholeSite) -> None
     becomes(site, 1, "gateway_config_last_reload_successful")
     becomes(site, 2, "gateway_config_generation")
     assert (site.value("gateway_config_last_reload_success_timestamp_seconds") or 0) > (began or 0)
-    assert (site.value("gateway_deliveries_total", end="dead"), counted(site, "web")) == (dead, accepted)
+    assert (site.value("gateway_deliveries_total", **STORED, verdict="dead"), counted(site, "web")) == (dead, accepted)
 
 
 def counted(site: WholeSite, server: str) -> float | None:

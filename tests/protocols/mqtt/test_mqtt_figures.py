@@ -16,6 +16,22 @@ def mosquitto(name: str, port: str, *options: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL)
 
 
+async def test_the_servers_own_retained_messages_are_not_counted_among_those_of_clients() -> None:
+    async with serving(Recorder(), sys_interval=0.05) as server:
+        await until(lambda: any(server.retained("$SYS/#")))
+        assert server.figures()["mqtt_retained_messages"] == 0
+        port = server.address.rpartition(":")[2]
+        publisher = mosquitto("mosquitto_pub", port, "-t", "a/b", "-m", "x", "-q", "1", "-r")
+        assert await asyncio.to_thread(publisher.wait, LIMIT) == 0
+        assert server.figures()["mqtt_retained_messages"] == 1
+        await until(
+            lambda: (
+                [each.payload for each in server.broker.retained.match("$SYS/broker/retained messages/count") if each]
+                == [b"1"]
+            )
+        )
+
+
 async def test_sessions_subscriptions_and_retained_messages() -> None:
     async with serving(Recorder(), sys_interval=0) as server:
         assert not any(value for name, value in server.figures().items() if "limit" not in name)
