@@ -25,7 +25,9 @@ async def send_json(send: Send, status: int, data: Mapping[str, Any], headers: I
     await send_body(send, status, "application/json", body, headers)
 
 
-async def send_body(send: Send, status: int, kind: str, body: bytes, headers: Iterable[Header] = ()) -> None:
+async def send_body(
+    send: Send, status: int, kind: str, body: bytes, headers: Iterable[Header] = (), *, safe: Iterable[Header] = SAFE
+) -> None:
     own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": status, "headers": [*own, *SAFE, *headers]})
+    await send({"type": "http.response.start", "status": status, "headers": [*own, *safe, *headers]})
     await send({"type": "http.response.body", "body": body})

@@ -1,11 +1,13 @@
 """The console's interface as an ASGI application."""
 
+import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import cache
-from typing import Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol
 
 from gateway.config.settings import ConsoleSettings
 from gateway.console.audit import record
@@ -23,6 +25,9 @@ from gateway.control.server import BadRequest
 from protocols.access.logins import Logins
 from protocols.asgi import HTTPScope, Receive, Send
 from protocols.errors import describe_error
+
+if TYPE_CHECKING:
+    from gateway.console.http.pages import Pages
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +67,7 @@ class Interface:
         self._guard = Guard(settings.hosts)
         self._visitors = Visitors(settings, here.sessions, health.logins)
         self._streams = 0
+        self._html_pages: Pages | None = None
         self._pages: Mapping[str, tuple[str, Page]] = {
             "/readyz": ("GET", self._tell_readiness),
             "/metrics": ("GET", self._tell_metrics),
@@ -87,6 +93,9 @@ class Interface:
         if (page := self._pages.get(request.path)) is not None:
             await self._show(*page, request, send)
             return
+        if not request.path.startswith("/api/") and (pages := await self._html()).has(request.path):
+            await pages.send(request, send)
+            return
         visitor = await self._visitors.needed(request)
         wanted, in_path = _found(request)
         if wanted.changes:
@@ -98,6 +107,13 @@ class Interface:
             await self._stream(wanted, arguments, visitor, request, send)
         else:
             await send_json(send, 200, await wanted.answer(self._here, arguments))
+
+    async def _html(self) -> "Pages":
+        """Return the pages. They are imported with the first of them, on a thread: devices go on."""
+        if self._html_pages is None:
+            module = await asyncio.to_thread(import_module, "gateway.console.http.pages")
+            self._html_pages = module.Pages(self._here, self._visitors)
+        return self._html_pages
 
     async def _show(self, method: str, page: Page, request: Request, send: Send) -> None:
         if request.method != method and not (method == "GET" and request.method == "HEAD"):

@@ -1,0 +1,96 @@
+"""Sends the console's pages. They are imported with the first of them."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from gateway.console.here import Here
+from gateway.console.http.answer import SAFE, send_body
+from gateway.console.http.request import Refused, Request, status_of
+from gateway.console.http.visitors import Visitors
+from gateway.console.pages.rendering import rendered
+from gateway.console.pages.static import static_files
+from gateway.console.pages.table import MENU, found
+from gateway.control.server import BadRequest
+from protocols.asgi import Send
+
+LOGIN = "/login"
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+_POLICY_FIELD = b"content-security-policy"
+_SAFE = [(name, value if name != _POLICY_FIELD else _POLICY.encode()) for name, value in SAFE]
+_CACHED = [(name, value if name != b"cache-control" else b"no-cache") for name, value in _SAFE]
+_HTML = "text/html; charset=utf-8"
+
+
+class Pages:
+    """Answers requests for pages."""
+
+    def __init__(self, here: Here, visitors: Visitors) -> None:
+        self._here = here
+        self._visitors = visitors
+
+    def has(self, path: str) -> bool:
+        """Whether there is a page, or a file that pages use."""
+        return path == LOGIN or path in static_files() or found(path, {}) is not None
+
+    async def send(self, request: Request, send: Send) -> None:
+        """Send the page or file that is asked for, or a page that says what is wrong. Raises Refused."""
+        if request.method not in ("GET", "HEAD"):
+            raise Refused(405, "write GET", (b"allow", b"GET"))
+        if (file := static_files().get(request.path)) is not None:
+            tag = (b"etag", file.tag.encode())
+            if request.header(b"if-none-match") == file.tag:
+                await send_body(send, 304, file.kind, b"", [tag], safe=_CACHED)
+            else:
+                await send_body(send, 200, file.kind, file.body, [tag], safe=_CACHED)
+        elif request.path == LOGIN:
+            await self._send_login(request, send)
+        else:
+            await self._send_page(request, send)
+
+    async def _send_login(self, request: Request, send: Send) -> None:
+        if not self._visitors.log_in or await self._visitors.of(request) is not None:
+            await self._redirect(send, _next(request))
+            return
+        await self._render(request, send, 200, "login.html", {"title": "Log in", "next": _next(request)})
+
+    async def _send_page(self, request: Request, send: Send) -> None:
+        visitor = await self._visitors.of(request)
+        if visitor is None:
+            query = request.scope["query_string"].decode("latin-1")
+            await self._redirect(send, f"{LOGIN}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}")
+            return
+        status, template, content = await self._content(request)
+        await self._render(request, send, status, template, {**content, "user": visitor.user})
+
+    async def _content(self, request: Request) -> tuple[int, str, Mapping[str, Any]]:
+        """Return the status, the template and what it shows."""
+        title = "Error"
+        try:
+            one = found(request.path, request.query)
+            assert one is not None, "`has` has said so"
+            page, asked = one
+            title = page.title
+            content = await page.content(self._here, asked)
+        except BadRequest as error:
+            return status_of(error), "error.html", {"title": title, "error": str(error)}
+        return 200, page.template, {**content, "title": page.title, "query": asked.query}
+
+    async def _render(
+        self, request: Request, send: Send, status: int, template: str, content: Mapping[str, Any]
+    ) -> None:
+        about = {"user": None, "menu": MENU, "path": request.path, "file": self._here.gateway.file, **content}
+        await send_body(send, status, _HTML, rendered(template, about), safe=_SAFE)
+
+    async def _redirect(self, send: Send, place: str) -> None:
+        await send_body(send, 303, _HTML, b"", [(b"location", place.encode("ascii", "ignore"))], safe=_SAFE)
+
+
+def _next(request: Request) -> str:
+    """Return the page to show after the login: never one of another site."""
+    place = (request.query.get("next") or ["/"])[-1]
+    is_local = place.startswith("/") and place[1:2] not in ("/", "\\") and place.isascii() and place.isprintable()
+    return place if is_local else "/"

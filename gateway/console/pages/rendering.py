@@ -1,0 +1,33 @@
+"""Makes HTML of a template. What is shown is escaped: subjects, topics and user agents are what strangers write."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from gateway.console.pages import words
+from gateway.console.pages.sparkline import sparkline
+
+_templates = Environment(
+    loader=PackageLoader("gateway.console.pages"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    auto_reload=False,
+)
+_templates.filters.update(
+    time=words.time_of,
+    period=words.period,
+    size=words.size_of,
+    rate=words.rate_of,
+    share=words.share_of,
+    yaml=lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100),
+)
+_templates.globals["sparkline"] = sparkline
+
+
+def rendered(template: str, content: Mapping[str, Any]) -> bytes:
+    """Return the page."""
+    return _templates.get_template(template).render(content).encode("utf-8", "replace")

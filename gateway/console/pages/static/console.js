@@ -1,0 +1,155 @@
+"use strict";
+// What all pages of the console share. A page works by attributes of its HTML:
+//   form data-call="POST /api/…"   sends its fields as JSON; data-confirm asks first; data-done is said afterwards;
+//                                  data-then is the page to go to; data-stream: the answers are events;
+//                                  data-show: the id of the element that shows the last answer
+//   section id data-refresh="5"    is fetched again every so many seconds
+// What came from outside is only ever set as text.
+
+const gateway = (() => {
+  const byId = (id) => document.getElementById(id);
+
+  function say(text, isBad = false) {
+    const notice = byId("notice");
+    notice.textContent = text;
+    notice.classList.toggle("bad", isBad);
+    notice.hidden = !text;
+  }
+
+  // Asks a question in a dialog; resolves to true or false. Focus returns to where it was.
+  function ask(question) {
+    const dialog = byId("confirm");
+    byId("confirm-question").textContent = question;
+    dialog.returnValue = "";
+    dialog.showModal();
+    return new Promise((resolve) => {
+      dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+    });
+  }
+
+  async function failure(response) {
+    if (response.status === 401 && location.pathname !== "/login") {
+      location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+    }
+    const answer = await response.json().catch(() => ({}));
+    return new Error(answer.error || "The gateway answers " + response.status + ".");
+  }
+
+  function send(method, path, body) {
+    const options = { method, headers: { Accept: "application/json" } };
+    if (body !== undefined) {
+      options.headers["Content-Type"] = "application/json";
+      options.body = JSON.stringify(body);
+    }
+    return fetch(path, options).catch(() => { throw new Error("The gateway does not answer."); });
+  }
+
+  // Calls an operation. Resolves to its answer; rejects with an Error whose message is one sentence.
+  async function call(method, path, body) {
+    const response = await send(method, path, body);
+    if (!response.ok) throw await failure(response);
+    return response.json();
+  }
+
+  // Calls an operation that has many answers: heard(answer) is called for each. Resolves to the last.
+  async function stream(method, path, body, heard) {
+    const response = await send(method, path, body);
+    if (!response.ok) throw await failure(response);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "", last = null;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) return last;
+      const events = (rest + value).split("\n\n");
+      rest = events.pop();
+      for (const event of events) {
+        const data = event.split("\n").find((line) => line.startsWith("data: "));
+        if (data === undefined) continue;
+        last = JSON.parse(data.slice(6));
+        if (last.error) throw new Error(last.error);
+        heard(last);
+      }
+    }
+  }
+
+  function fieldsOf(form) {
+    const found = {};
+    for (const field of form.elements) {
+      if (!field.name || field.disabled) continue;
+      if (field.type === "checkbox") found[field.name] = field.checked;
+      else if (field.type === "number") { if (field.value !== "") found[field.name] = Number(field.value); }
+      else if (field.value !== "") found[field.name] = field.value;
+    }
+    return found;
+  }
+
+  // Runs work while the buttons of the form are off; an error is said.
+  async function busy(form, work) {
+    const buttons = [...form.querySelectorAll("button:enabled")], focused = document.activeElement;
+    buttons.forEach((button) => { button.disabled = true; });
+    try {
+      return await work();
+    } catch (error) {
+      say(error.message, true);
+      return undefined;
+    } finally {
+      buttons.forEach((button) => { button.disabled = false; });
+      if (document.activeElement === document.body && focused?.isConnected) focused.focus();
+    }
+  }
+
+  async function submit(form) {
+    if (form.dataset.confirm && !(await ask(form.dataset.confirm))) return;
+    const [method, path] = form.dataset.call.split(" ");
+    say("");
+    const answer = await busy(form, () => "stream" in form.dataset
+      ? stream(method, path, fieldsOf(form), (each) => form.dispatchEvent(new CustomEvent("answer", { detail: each })))
+      : call(method, path, fieldsOf(form)));
+    if (answer === undefined) return;
+    form.dispatchEvent(new CustomEvent("done", { detail: answer, bubbles: true }));
+    if (form.dataset.then) { location.assign(form.dataset.then); return; }
+    if (form.dataset.done) say(form.dataset.done);
+    if (form.dataset.show) show(byId(form.dataset.show), answer);
+    refresh();
+  }
+
+  function show(place, answer) {
+    const done = answer.done || answer, lines = [done.result, done.told, ...(done.notes || [])];
+    lines.push(...(done.changes || []).map((change) => change.text));
+    const text = document.createElement("pre");
+    text.tabIndex = 0;
+    text.textContent = lines.filter(Boolean).join("\n");
+    place.replaceChildren(text);
+  }
+
+  // Fetches the page again and puts its sections in place of those here, where they differ. The script keeps nothing.
+  async function refresh(only) {
+    const sections = only || [...document.querySelectorAll("section[data-refresh]")];
+    if (!sections.length || document.hidden) return;
+    const response = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+    if (response === null || !response.ok) { say("The gateway does not answer: these figures are old.", true); isOld = true; return; }
+    if (response.redirected) { location.reload(); return; }
+    if (isOld) { say(""); isOld = false; }
+    const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const section of sections) {
+      const other = fresh.getElementById(section.id);
+      if (!other || other.innerHTML === section.innerHTML) continue;
+      const inside = section.contains(document.activeElement) ? place(section, document.activeElement) : null;
+      section.replaceChildren(...[...other.childNodes].map((node) => document.importNode(node, true)));
+      if (inside !== null) section.querySelectorAll(FOCUSABLE)[inside]?.focus();
+    }
+  }
+  const FOCUSABLE = "a[href], button, input, select, pre[tabindex]";
+  const place = (section, element) => [...section.querySelectorAll(FOCUSABLE)].indexOf(element);
+  let isOld = false;
+
+  document.addEventListener("submit", (event) => {
+    if (event.target.dataset.call === undefined) return;
+    event.preventDefault();
+    submit(event.target);
+  });
+  for (const section of document.querySelectorAll("section[data-refresh]")) {
+    setInterval(() => refresh([section]), 1000 * Number(section.dataset.refresh));
+  }
+  return { say, ask, call, stream, fieldsOf, busy, refresh };
+})();

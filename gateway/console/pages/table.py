@@ -1,0 +1,17 @@
+"""The table of all pages, in the order of the menu."""
+
+from collections.abc import Mapping
+
+from gateway.console.pages import overview
+from gateway.console.pages.page import Asked, Page
+
+PAGES: list[Page] = [*overview.PAGES]
+MENU = [page for page in PAGES if page.in_menu]
+
+
+def found(path: str, query: Mapping[str, list[str]]) -> tuple[Page, Asked] | None:
+    """Return the page at a path and what is asked of it; None if there is none."""
+    for page in PAGES:
+        if (asked := page.asked(path, query)) is not None:
+            return page, asked
+    return None

@@ -1,0 +1,46 @@
+"""Figures and times as a person reads them."""
+
+import math
+from datetime import UTC, datetime
+
+NOTHING = "-"
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_PERIODS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_LATEST = datetime.max.replace(tzinfo=UTC).timestamp() - 1
+
+
+def time_of(seconds: float | None) -> str:
+    """Return ``2026-05-04 09:18:45 UTC`` for seconds since 1970."""
+    if seconds is None or not 0 <= seconds <= _LATEST:
+        return NOTHING
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def period(seconds: float | None) -> str:
+    """Return ``3 d``, ``12 min`` or ``0.25 s``: the largest unit that is not zero."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms" if seconds > 0 else "0 s"
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    size, unit = next(each for each in _PERIODS if seconds >= each[0])
+    return f"{int(seconds // size)} {unit}"
+
+
+def size_of(count: float | None) -> str:
+    """Return ``63 MiB`` for a number of bytes."""
+    if count is None:
+        return NOTHING
+    unit = min(int(math.log(count, 1024)), len(_UNITS) - 1) if count >= 1 else 0
+    return f"{count / 1024**unit:.3g} {_UNITS[unit]}"
+
+
+def rate_of(rate: float | None) -> str:
+    """Return ``2.5/s``."""
+    return NOTHING if rate is None else f"{rate:.3g}/s"
+
+
+def share_of(share: float | None) -> str:
+    """Return ``2.5 %`` for 0.025."""
+    return NOTHING if share is None else f"{share * 100:.3g} %"

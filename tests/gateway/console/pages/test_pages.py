@@ -1,0 +1,163 @@
+"""The pages on the gateway itself, in a real Chromium."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from paho.mqtt.publish import single
+from servers.console import ConsolePages, console_pages
+from servers.ports import free_port
+from servers.site import until
+
+from protocols.access.users import hash_password
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+HANDLERS = """
+from gateway import AsyncHttpConsumer, AsyncMqttConsumer
+
+class Web(AsyncHttpConsumer):
+    async def handle(self, body):
+        if self.scope["path"] == "/broken":
+            raise KeyError("order")
+        await self.respond(b"ok")
+
+class Device(AsyncMqttConsumer):
+    async def receive(self, topic, payload):
+        pass
+"""
+PAGES = ["/", "/mailboxes", "/certificates", "/configuration", "/log", "/reload"]
+
+
+@pytest.fixture(scope="module")
+def web() -> str:
+    return f"http://127.0.0.1:{free_port()}"
+
+
+@pytest.fixture(scope="module")
+def mqtt() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory, web: str, mqtt: int) -> Iterator[ConsolePages]:
+    config = f"""
+servers:
+  web: {{protocol: http, bind: "{web.removeprefix("http://")}"}}
+  devices: {{protocol: mqtt, bind: "127.0.0.1:{mqtt}", anonymous: true}}
+routes:
+  http: handlers.Web
+  mqtt:
+    - {{topic: "sensors/#", app: handlers.Device}}
+store: sqlite:var/gateway.db
+"""
+    with console_pages(tmp_path_factory.mktemp("pages"), config, HANDLERS) as pages:
+        yield pages
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_is_sound(console: ConsolePages, path: str) -> None:
+    window = console.open(path)
+    title = window.run("return document.querySelector('h1').innerText")
+    assert window.run("return document.querySelector('nav [aria-current=page]').innerText") == title
+    console.is_sound(title)
+
+
+def test_a_route_shows_how_often_it_is_used_and_how_often_it_fails(console: ConsolePages, web: str, mqtt: int) -> None:
+    window = console.open("/")
+    window.run("window.neverReloaded = true; document.querySelector('nav a').focus()")
+    for path in ("/", "/", "/", "/broken"):
+        httpx.get(web + path)
+    single("sensors/attic/temperature", "21.5", qos=1, port=mqtt)
+    shown = "return document.querySelector('#routes tbody').innerText"
+    until(lambda: "25 %" in window.run(shown), lambda: str(window.run(shown)), 40.0)
+    assert "handlers.Web" in window.run(shown)
+    assert window.run("return document.querySelector('#routes .sparkline').getAttribute('aria-label')")
+    assert window.run("return [window.neverReloaded, document.activeElement.innerText]") == [True, "Overview"]
+
+
+def test_every_control_is_reached_with_the_keyboard(console: ConsolePages) -> None:
+    window = console.open("/reload")
+    wanted = window.run("return document.querySelectorAll('a[href], button, input, pre[tabindex]').length")
+    seen = set()
+    for _ in range(wanted + 2):
+        console.press("Tab")
+        seen.add(
+            window.run(
+                "const e = document.activeElement; return e.outerHTML + [...document.querySelectorAll('*')].indexOf(e)"
+            )
+        )
+    inside_dialog = 2
+    assert len([each for each in seen if not each.startswith("<body")]) >= wanted - inside_dialog
+
+
+def test_the_file_is_checked_from_the_page_and_a_mistake_has_its_place(console: ConsolePages) -> None:
+    window, file = console.open("/reload"), console.folder / "gateway.yaml"
+    good = file.read_text()
+    try:
+        file.write_text(good.replace("handlers.Web", "handlers.Absent"))
+        window.run("document.querySelector('[data-call=\"POST /api/reload\"] button').click()")
+        window.shows("#reloaded", "gateway.yaml:6:")
+        window.shows("#reloaded", "Still running generation")
+        assert not window.errors()
+    finally:
+        file.write_text(good)
+
+
+def test_a_level_of_the_log_is_changed_from_the_page(console: ConsolePages) -> None:
+    window = console.open("/log")
+    window.run("document.getElementById('logger').value = 'gateway.console.audit'")
+    window.run("document.getElementById('level').value = 'debug'; document.querySelector('main button').click()")
+    window.shows("#notice", "The level is changed.")
+    window.shows("#levels", "gateway.console.audit")
+    window.run("document.getElementById('logger').value = 'gateway..x'")
+    window.run("document.querySelector('main button').click()")
+    window.shows("#notice", "logger")
+    assert window.run("return document.getElementById('notice').className") == "notice bad"
+
+
+def test_a_page_needs_a_login_where_there_are_users(tmp_path: Path) -> None:
+    users = f", users: {{ann: '{hash_password(b'right')}'}}"
+    config = f'servers: {{web: {{protocol: http, bind: "127.0.0.1:{free_port()}"}}}}\nroutes: {{http: handlers.Web}}'
+    with console_pages(tmp_path, config, HANDLERS, users) as console:
+        window = console.open("/certificates?x=1")
+        for given, then in (("wrong", "the user or the password is wrong"), ("right", "Certificates")):
+            window.run("document.getElementById('username').value = 'ann'")
+            window.run("document.getElementById('password').value = arguments[0]", given)
+            window.run("document.getElementById('password').focus()")
+            console.press("Enter")
+            window.shows("main", then)
+        assert window.run("return location.pathname + location.search") == "/certificates?x=1"
+        window.run("document.querySelector('header button').click()")
+        window.shows("h1", "Log in")
+        console.is_sound("Log in")
+
+
+@pytest.mark.parametrize("place", ["//evil.example", "/\\evil.example", "https://evil.example", "/a\r\nX: y", "", "x"])
+async def test_a_login_leads_to_no_other_site(site: Any, place: str) -> None:
+    async with site() as here:
+        answer = await here.client.get("/login", params={"next": place})
+        assert (answer.status_code, answer.headers["location"]) == (303, "/")
+
+
+async def test_what_pages_are_sent_with(site: Any) -> None:
+    async with site() as here:
+        page = await here.get("/")
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert page.headers["x-content-type-options"] == "nosniff"
+        (script,) = re.findall(r'<script src="([^"]+)"', page.text)
+        first = await here.get(script)
+        assert first.headers["content-type"] == "text/javascript; charset=utf-8"
+        again = await here.get(script, **{"if-none-match": first.headers["etag"]})
+        assert (again.status_code, again.content) == (304, b"")
+        assert (await here.post("/")).status_code == 405
+        assert (await here.get("/nothing")).status_code == 404
+        assert (await here.get("/static/../app.py")).status_code == 404
+        link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+        assert (await here.get("/", **link)).status_code == 200
+        assert (await here.get("/", **{**link, "sec-fetch-dest": "iframe"})).status_code == 403
