@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from gateway.config.changes import Change, changes
 from gateway.config.diagnostics import CannotStart, ConfigErrors, Diagnostic, count
@@ -91,7 +92,8 @@ class Generations:
         self.current = first
         self.number = 1
         self.last: Reload | None = None
-        self._older: list[Older] = []
+        self._replaced: WeakKeyDictionary[RunningGateway, tuple[int, float]] = WeakKeyDictionary()
+        """The number of each generation that was replaced, and the time of that: one that has ended is freed."""
         self._again = again
         self._succeeded = succeeded
         self._leaves = leaves
@@ -107,8 +109,8 @@ class Generations:
     def older(self) -> Sequence[Older]:
         """The generations that were replaced and have not ended, the newest first."""
         remain = self.current.succession.running
-        self._older = [each for each in self._older if each.running.gateway in remain]
-        return self._older
+        found = [Older(*facts, running) for running, facts in self._replaced.items() if running.gateway in remain]
+        return sorted(found, key=lambda each: -each.number)
 
     @property
     def can_reload(self) -> bool:
@@ -190,7 +192,7 @@ class Generations:
         except BaseException:  # also where it is cancelled
             await new.abort()
             raise
-        self._older = [Older(self.number, time.time(), self.current), *self.older]
+        self._replaced[self.current] = self.number, time.time()
         self.current = new
         self.number += 1
         await self._succeeded()

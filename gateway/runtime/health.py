@@ -147,6 +147,7 @@ class ConsoleServer(HTTPServer):
             HTTPSettings(
                 bind=settings.bind,
                 tls=settings.tls,
+                proxies=settings.proxies,
                 max_connections=CONNECTIONS,
                 max_per_address=each,
                 max_body=MAX_BODY,

@@ -375,7 +375,7 @@ class Exchange(AppRun):
         told = Access(
             server=self.service.name,
             scope=scope["type"],
-            client=self.connection.client,
+            client=scope["client"],
             method=message.method,
             target=message.path.partition("?")[0],
             version=scope["http_version"],
@@ -610,14 +610,17 @@ class Exchange(AppRun):
             host = (b"host", (message.url.host_port_subcomponent or "").encode())
             headers = [host, *(field for field in headers if field[0] != b"host")]
             target = message.url.raw_path + "".join(target.partition("?")[1:])
+        client, scheme = connection.client, connection.scheme
+        if self.service.settings.proxies:
+            client, scheme = self.service.proxies.origin(client, scheme, headers)
         return http_scope(
             message.method,
             target,
             headers,
             http_version="1.1" if message.version is HttpVersion11 else "1.0",
-            scheme=connection.scheme,
+            scheme=scheme,
             root_path=self.service.settings.root_path,
-            client=connection.client,
+            client=client,
             server=connection.server,
             state=self.service.state,
             extensions=connection.extensions,

@@ -8,6 +8,7 @@ from contextvars import Context
 from typing import Any, ClassVar, Protocol
 
 from protocols.asgi import Application, HostPort
+from protocols.http.forwarded import Proxies
 from protocols.http.scope import extensions_of
 from protocols.http.settings import HTTPSettings
 from protocols.net.traffic import Traffic
@@ -77,6 +78,7 @@ class HTTPService:
         """The header lines of every response."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
+        self.proxies = Proxies(settings.proxies)
         self.context: Context | None = None
         """The context that each request begins with. None: that of its connection."""
         self.running: set[InFlight] = set()
@@ -88,7 +90,7 @@ class HTTPService:
     def become(self, made: "HTTPService", context: Context) -> None:
         """Serve requests that begin from now on as ``made`` would, in ``context``."""
         self.app, self.settings, self.state = made.app, made.settings, made.state
-        self.fields, self.extensions = made.fields, made.extensions
+        self.fields, self.extensions, self.proxies = made.fields, made.extensions, made.proxies
         self.context = context
         self.generation += 1
 

@@ -23,6 +23,10 @@ class HTTPSettings:
     proxy_protocol: tuple[Network, ...] = ()
     """Proxies, as addresses or networks (``unix``: all peers on a Unix socket). Their connections begin with a PROXY
     header (version 1 or 2), whose addresses count. On other connections the server does not look for one."""
+    proxies: tuple[Network, ...] = ()
+    """Proxies in front of it, as addresses or networks (``unix``: all peers on a Unix socket). What they say of the
+    client in `X-Forwarded-For` and `X-Forwarded-Proto` is the scope's `client` and `scheme`; of anybody else it is not
+    looked at. Let nothing else reach this server from these addresses."""
     root_path: str = ""
     """The path under which a proxy publishes this server and which it strips, such as /app: ASGI's root_path."""
     max_connections: Count = 10_000

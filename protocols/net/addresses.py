@@ -24,15 +24,15 @@ class Socket(Protocol):
         """Return a number below 0 once the socket is closed."""
 
 
-def _plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Parse ``host``. An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
+def plain(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Parse ``host``. Raises ValueError. An IPv4 peer of an IPv6 socket (::ffff:192.0.2.1) is an IPv4 peer."""
     address = ipaddress.ip_address(host)
     return (address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None) or address
 
 
 def is_near(host: str) -> bool:
     """Whether ``host`` is this machine."""
-    return _plain(host).is_loopback
+    return plain(host).is_loopback
 
 
 class Networks:
@@ -52,7 +52,7 @@ class Networks:
             return self._unix
         if not self._networks:
             return False
-        address = _plain(peer[0])
+        address = plain(peer[0])
         return any(address in network for network in self._networks)
 
 
@@ -124,7 +124,7 @@ def address_group(host: str) -> str:
     """The addresses that count as one: an IPv4 address by itself, or an IPv6 /64."""
     if ":" not in host:
         return host
-    address = _plain(host)
+    address = plain(host)
     return str(address) if address.version == 4 else str(ipaddress.ip_network((int(address), 64), strict=False))
 
 

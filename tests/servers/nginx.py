@@ -7,6 +7,8 @@ from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
 
+from protocols.net.tls import TLS
+
 _CONFIG = """
 daemon off;
 worker_processes 1;
@@ -21,12 +23,13 @@ http {{
     uwsgi_temp_path {folder}/uwsgi;
     scgi_temp_path {folder}/scgi;
     server {{
-        listen 127.0.0.1:{port};
+        listen 127.0.0.1:{port}{tls};
         location / {{
             proxy_pass http://127.0.0.1:{behind};
             proxy_http_version 1.1;
             proxy_set_header Host $host;
             proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
         }}
     }}
 }}
@@ -34,14 +37,15 @@ http {{
 
 
 class Nginx:
-    """nginx that passes requests on to ``behind``, a port."""
+    """nginx that passes requests on to ``behind``, a port. With ``tls`` it speaks HTTPS."""
 
-    def __init__(self, folder: Path, behind: int) -> None:
+    def __init__(self, folder: Path, behind: int, tls: TLS | None = None) -> None:
         folder.mkdir()
         self.port = free_port()
         self.access_log = folder / "access.log"
         config = folder / "nginx.conf"
-        config.write_text(_CONFIG.format(folder=folder, port=self.port, behind=behind))
+        secure = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, behind=behind, tls=secure))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
         until((folder / "nginx.pid").exists, "nginx runs")
 

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hmac
-import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from gateway.config.settings import ConsoleSettings
 from gateway.console.http.request import Refused, Request
 from gateway.console.sessions import Lifetime, Session, Sessions
 from protocols.access.logins import Logins, Outcome
-from protocols.net.addresses import Networks
 from protocols.secret import Secret
 
 audit = logging.getLogger("gateway.console.audit")  # beside what was changed, who came
@@ -54,7 +52,6 @@ class Visitors:
         self._settings = settings
         self._sessions = sessions
         self._lifetime = Lifetime(settings.session, settings.session_idle)
-        self._proxies = Networks(settings.proxies)
         self._logins = logins
 
     @property
@@ -107,14 +104,6 @@ class Visitors:
     def address(self, request: Request) -> str:
         """Return the address of the client; of one behind a proxy of ours, the address that the proxy tells."""
         client = request.scope["client"]
-        if not self._is_proxy(client[0] if client else ""):
-            return client[0] if client else ""
-        told = [each.strip() for each in (request.header(b"x-forwarded-for") or "").split(",")]
-        for each in reversed(told):
-            if not _is_address(each):
-                break
-            if not self._is_proxy(each):
-                return each
         return client[0] if client else ""
 
     def describe(self, request: Request, visitor: Visitor) -> str:
@@ -123,13 +112,7 @@ class Visitors:
 
     def is_secure(self, request: Request) -> bool:
         """Whether nobody on the way can read the request."""
-        client = request.scope["client"]
-        if self._is_proxy(client[0] if client else ""):
-            return (request.header(b"x-forwarded-proto") or "").lower() == "https"
         return request.scope["scheme"] == "https"
-
-    def _is_proxy(self, host: str) -> bool:
-        return self._proxies.hold((host, 0) if host else "")
 
     async def _by_password(self, request: Request, username: str, password: str) -> Visitor:
         logins, hashed = await self._checked(request, username, password)
@@ -196,11 +179,3 @@ def _basic(value: str) -> tuple[str, str]:
     if not colon:
         raise Refused(400, "the field Authorization cannot be read")
     return name, password
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True

@@ -10,6 +10,8 @@ from typing import Any
 
 import httpx
 import pytest
+from servers.certificates import make
+from servers.nginx import Nginx
 from waiting import until
 
 from gateway.console.http import app, visitors
@@ -187,17 +189,45 @@ async def test_a_user_who_is_gone_is_out(site: Any, tmp_path: Path) -> None:
         ("proxies: [127.0.0.1]", {"x-forwarded-for": "6.6.6.6, 192.0.2.7"}, "192.0.2.7", False),
         ("proxies: [127.0.0.1, 10.0.0.0/8]", {"x-forwarded-for": "192.0.2.7, 10.1.1.1"}, "192.0.2.7", False),
         ("proxies: [127.0.0.1]", {"x-forwarded-for": "192.0.2.7, nonsense"}, "127.0.0.1", False),
+        (
+            "proxies: [127.0.0.1]",
+            [("x-forwarded-for", "6.6.6.6"), ("x-forwarded-for", "192.0.2.7")],
+            "192.0.2.7",
+            False,
+        ),
         ("proxies: [127.0.0.1]", {}, "127.0.0.1", False),
     ],
 )
 async def test_behind_a_proxy(
-    site: Any, proxies: str, told: dict[str, str], address: str, secure: bool, caplog: pytest.LogCaptureFixture
+    site: Any, proxies: str, told: Any, address: str, secure: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "gateway.console.audit")
     async with site(console=f"{USERS}, {proxies}" if proxies else USERS) as here:
-        answer = await log_in(here, **told)
+        body = {"username": "ann", "password": "right"}
+        answer = await here.client.post("/api/login", json=body, headers=told)
         assert ("Secure" in answer.headers["set-cookie"].split("; ")) == secure
     assert caplog.records[-1].getMessage() == f"login by ann from {address}"
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_behind_nginx_a_login_has_the_address_of_the_client(
+    site: Any, secure: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "gateway.console.audit")
+    async with site(console=f"{USERS}, proxies: [127.0.0.1]") as here:
+        behind = int(here.console.address.rpartition(":")[2])
+        nginx = Nginx(tmp_path / "nginx", behind, make(tmp_path) if secure else None)
+        transport = httpx.AsyncHTTPTransport(local_address="127.0.0.2", verify=False)
+        lies = [("X-Forwarded-For", "6.6.6.6"), ("X-Forwarded-For", "7.7.7.7"), ("X-Forwarded-Proto", "https")]
+        try:
+            async with httpx.AsyncClient(transport=transport, timeout=20) as client:
+                url = f"{'https' if secure else 'http'}://127.0.0.1:{nginx.port}/api/login"
+                answer = await client.post(url, json={"username": "ann", "password": "right"}, headers=lies)
+        finally:
+            nginx.close()
+    assert answer.status_code == 200, answer.text
+    assert ("Secure" in answer.headers["set-cookie"].split("; ")) == secure
+    assert caplog.records[-1].getMessage() == "login by ann from 127.0.0.2"
 
 
 LIFETIME = Lifetime(whole=10, idle=4)

@@ -62,10 +62,10 @@ def ask(port: int, request: bytes) -> None:
 class Daemon:
     """A gateway whose http server has access lines."""
 
-    def __init__(self, folder: Path, log: str, form: str = "combined") -> None:
+    def __init__(self, folder: Path, log: str, form: str = "combined", more: str = "") -> None:
         self.port = free_port()
         config = (
-            f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}', access_log: {form}}}}}\n"
+            f"servers: {{web: {{protocol: http, bind: '127.0.0.1:{self.port}', access_log: {form}{more}}}}}\n"
             f"application: access_handlers.app\nlog: {log}\n"
         )
         self.process = GatewayProcess(folder, "access_handlers", HANDLERS, config)
@@ -85,8 +85,8 @@ New = Callable[..., Daemon]
 def new(tmp_path: Path) -> Iterator[New]:
     started: list[Daemon] = []
 
-    def start(log: str = "{access_file: access.log}", form: str = "combined") -> Daemon:
-        started.append(Daemon(tmp_path / "gateway", log, form))
+    def start(log: str = "{access_file: access.log}", form: str = "combined", more: str = "") -> Daemon:
+        started.append(Daemon(tmp_path / "gateway", log, form, more))
         return started[-1]
 
     yield start
@@ -101,7 +101,7 @@ def parsed(line: str) -> dict[str, str]:
 
 
 def test_lines_are_those_of_nginx_in_front(new: New, tmp_path: Path) -> None:
-    """The client is nginx: who believes X-Forwarded-For believes anybody."""
+    """The client is nginx, which is not among the server's `proxies`."""
     daemon = new()
     nginx = Nginx(tmp_path / "nginx", daemon.port)
     try:
@@ -116,6 +116,12 @@ def test_lines_are_those_of_nginx_in_front(new: New, tmp_path: Path) -> None:
         other.pop("time")
         assert one == other
         assert one["host"] == "127.0.0.1"
+
+
+def test_with_proxies_lines_have_the_client_that_the_proxy_names(new: New) -> None:
+    daemon = new(more=", proxies: [127.0.0.1]")
+    ask(daemon.port, b"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 6.6.6.6, 192.0.2.7\r\n\r\n")
+    assert parsed(daemon.lines(1)[0])["host"] == "192.0.2.7"
 
 
 def test_queries_and_passwords_are_left_out(new: New) -> None:
