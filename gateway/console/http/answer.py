@@ -1,6 +1,6 @@
 """Answers of the console, each with the header fields that keep a browser from misusing it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterable, Iterable, Mapping
 from typing import Any
 
 from gateway.logs.escaping import json_text
@@ -31,3 +31,13 @@ async def send_body(
     own = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": [*own, *safe, *headers]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def send_file(send: Send, kind: str, pieces: AsyncIterable[bytes], headers: Iterable[Header]) -> None:
+    """Send what is made piece by piece."""
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind.encode()), *SAFE, *headers]}
+    )
+    async for piece in pieces:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})

@@ -5,12 +5,13 @@ from typing import Any
 from urllib.parse import quote
 
 from gateway.console.here import Here
-from gateway.console.http.answer import SAFE, send_body
+from gateway.console.http.answer import SAFE, send_body, send_file
 from gateway.console.http.request import Refused, Request, status_of
 from gateway.console.http.visitors import Visitors
+from gateway.console.pages.page import Asked, Download
 from gateway.console.pages.rendering import rendered
 from gateway.console.pages.static import static_files
-from gateway.console.pages.table import MENU, found
+from gateway.console.pages.table import DOWNLOADS, MENU, found
 from gateway.control.server import BadRequest
 from protocols.asgi import Send
 
@@ -34,7 +35,7 @@ class Pages:
 
     def has(self, path: str) -> bool:
         """Whether there is a page, or a file that pages use."""
-        return path == LOGIN or path in static_files() or found(path, {}) is not None
+        return path == LOGIN or path in static_files() or path in DOWNLOADS or found(path, {}) is not None
 
     async def send(self, request: Request, send: Send) -> None:
         """Send the page or file that is asked for, or a page that says what is wrong. Raises Refused."""
@@ -63,8 +64,17 @@ class Pages:
             query = request.scope["query_string"].decode("latin-1")
             await self._redirect(send, f"{LOGIN}?next={quote(request.path + (f'?{query}' if query else ''), safe='/')}")
             return
+        if (download := DOWNLOADS.get(request.path)) is not None:
+            await self._send_file(download, request, send)
+            return
         status, template, content = await self._content(request)
         await self._render(request, send, status, template, {**content, "user": visitor.user})
+
+    async def _send_file(self, download: Download, request: Request, send: Send) -> None:
+        """Raises BadRequest."""
+        name, pieces = await download.content(self._here, Asked(request.query))
+        attached = f"attachment; filename*=utf-8''{quote(name, safe='')}"
+        await send_file(send, "application/octet-stream", pieces, [(b"content-disposition", attached.encode())])
 
     async def _content(self, request: Request) -> tuple[int, str, Mapping[str, Any]]:
         """Return the status, the template and what it shows."""

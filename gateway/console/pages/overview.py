@@ -46,8 +46,8 @@ async def _reload(here: Here, asked: Asked) -> Content:
     }
 
 
+OVERVIEW = Page("/", "Overview", "overview.html", _overview)
 PAGES = [
-    Page("/", "Overview", "overview.html", _overview),
     Page("/mailboxes", "Mailboxes", "mailboxes.html", _mailboxes),
     Page("/certificates", "Certificates", "certificates.html", _certificates),
     Page("/configuration", "Configuration", "configuration.html", _configuration),

@@ -1,7 +1,7 @@
 """One page: where it is, what it is called, and what it shows."""
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -44,3 +44,12 @@ class Page:
         pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", self.path)
         match = re.fullmatch(pattern, path)
         return Asked(query, match.groupdict()) if match is not None else None
+
+
+@dataclass(frozen=True)
+class Download:
+    """A file that is made when it is asked for."""
+
+    path: str
+    content: Callable[[Here, Asked], Awaitable[tuple[str, AsyncIterator[bytes]]]]
+    """Its name and its bytes, piece by piece. Raises BadRequest."""

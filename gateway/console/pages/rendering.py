@@ -18,14 +18,12 @@ _templates = Environment(
     auto_reload=False,
 )
 _templates.filters.update(
-    time=words.time_of,
-    period=words.period,
-    size=words.size_of,
-    rate=words.rate_of,
-    share=words.share_of,
+    {name: form for name, form in words.FORMS.items() if name},
+    shown=words.shown,
     yaml=lambda value: yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=100),
 )
-_templates.globals["sparkline"] = sparkline
+_TIMES = frozenset({"received", "since", "due", "expires", "last_packet", "retained", "at", "time"})
+_templates.globals.update(sparkline=sparkline, form_of=lambda name: "time" if name in _TIMES else "")
 
 
 def rendered(template: str, content: Mapping[str, Any]) -> bytes:

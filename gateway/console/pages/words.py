@@ -1,7 +1,9 @@
 """Figures and times as a person reads them."""
 
 import math
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 NOTHING = "-"
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -44,3 +46,21 @@ def rate_of(rate: float | None) -> str:
 def share_of(share: float | None) -> str:
     """Return ``2.5 %`` for 0.025."""
     return NOTHING if share is None else f"{share * 100:.3g} %"
+
+
+def shown(value: object, form: str = "") -> str:
+    """Return what a cell of a table shows; ``form`` is a key of :data:`FORMS`."""
+    if value is None or value == "":
+        return NOTHING
+    return FORMS[form](value)
+
+
+FORMS: Mapping[str, Callable[[Any], str]] = {
+    "": str,
+    "time": time_of,
+    "size": size_of,
+    "period": period,
+    "rate": rate_of,
+    "share": share_of,
+    "yes_no": lambda value: "yes" if value else "no",
+}

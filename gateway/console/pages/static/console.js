@@ -2,6 +2,7 @@
 // What all pages of the console share. A page works by attributes of its HTML:
 //   form data-call="POST /api/…"   sends its fields as JSON; data-confirm asks first; data-done is said afterwards;
 //                                  data-then is the page to go to; data-stream: the answers are events;
+//                                  data-fields: fields that are always sent, as JSON
 //                                  data-show: the id of the element that shows the last answer
 //   section id data-refresh="5"    is fetched again every so many seconds
 // What came from outside is only ever set as text.
@@ -73,7 +74,7 @@ const gateway = (() => {
   }
 
   function fieldsOf(form) {
-    const found = {};
+    const found = form.dataset.fields ? JSON.parse(form.dataset.fields) : {};
     for (const field of form.elements) {
       if (!field.name || field.disabled) continue;
       if (field.type === "checkbox") found[field.name] = field.checked;
@@ -149,7 +150,8 @@ const gateway = (() => {
     submit(event.target);
   });
   for (const section of document.querySelectorAll("section[data-refresh]")) {
-    setInterval(() => refresh([section]), 1000 * Number(section.dataset.refresh));
+    const seconds = Number(section.dataset.refresh);  // 0: only after a change
+    if (seconds) setInterval(() => refresh([section]), 1000 * seconds);
   }
   return { say, ask, call, stream, fieldsOf, busy, refresh };
 })();

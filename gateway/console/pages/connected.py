@@ -1,0 +1,92 @@
+"""The pages on what servers have: connections, sessions and retained messages."""
+
+from functools import partial
+
+from gateway.console.here import Here
+from gateway.console.operation import NotFound
+from gateway.console.pages.listing import Action, Column, Listing
+from gateway.console.pages.page import Asked, Content, Page
+from gateway.console.table import operations
+
+_CONTENT = 64 * 1024
+"""Bytes of a payload that are shown."""
+
+CLIENTS = Listing(
+    "/clients",
+    "Clients",
+    "clients.list",
+    "id",
+    "ids",
+    (
+        Column("Connection", "id"),
+        Column("Server", "server"),
+        Column("Protocol", "protocol"),
+        Column("Client", "client_id"),
+        Column("User", "user"),
+        Column("Address", "address"),
+        Column("Since", "since", "time"),
+        Column("Doing", "doing"),
+        Column("In", "messages_received"),
+        Column("Out", "messages_sent"),
+        Column("Queued", "queued"),
+        Column("Dropped", "dropped"),
+    ),
+    ("client_id", "user", "address", "protocol", "server", "topic", "by", "dropped", "queued"),
+    (Action("Disconnect", "clients.disconnect", "Disconnect {}?"),),
+)
+SESSIONS = Listing(
+    "/sessions",
+    "Sessions",
+    "sessions.list",
+    "client_id",
+    "client_ids",
+    (
+        Column("Client", "client_id"),
+        Column("Server", "server"),
+        Column("User", "user"),
+        Column("Connected", "connected", "yes_no"),
+        Column("Expires", "expires", "time"),
+        Column("Subscriptions", "subscriptions"),
+        Column("Queued", "queued"),
+        Column("In flight", "inflight"),
+        Column("Dropped", "dropped"),
+    ),
+    ("client_id", "user", "server", "topic", "by", "dropped", "queued"),
+    (Action("Delete", "sessions.delete", "Delete {}, with all that waits for their clients?"),),
+)
+RETAINED = Listing(
+    "/retained",
+    "Retained",
+    "retained.list",
+    "topic",
+    "topics",
+    (
+        Column("Topic", "topic"),
+        Column("Server", "server"),
+        Column("Size", "size", "size"),
+        Column("QoS", "qos"),
+        Column("Published", "retained", "time"),
+        Column("Expires", "expires", "time"),
+    ),
+    ("filter", "server", "by"),
+    (Action("Delete", "retained.delete", "Delete {}?"),),
+)
+
+
+async def _found(listing: Listing, here: Here, asked: Asked) -> Content:
+    """Raises BadRequest."""
+    wanted = operations()[listing.operation.replace(".list", ".show")]
+    answer = await wanted.answer(here, {"content": _CONTENT, **asked.arguments(wanted)})
+    if not (entries := answer["entries"]):
+        raise NotFound("it is not there any more")
+    return {"listing": listing, "entries": entries}
+
+
+PAGES = [
+    page
+    for listing in (CLIENTS, SESSIONS, RETAINED)
+    for page in (
+        listing.page(),
+        Page(f"{listing.path}/show", listing.title, "resource.html", partial(_found, listing), in_menu=False),
+    )
+]

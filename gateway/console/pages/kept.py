@@ -1,0 +1,111 @@
+"""The pages on what the store keeps: messages, dead letters and what handlers send."""
+
+import base64
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from functools import partial
+
+from gateway.console.here import Here
+from gateway.console.operation import NotFound
+from gateway.console.pages.body import body_of
+from gateway.console.pages.listing import Action, Column, Listing
+from gateway.console.pages.page import Asked, Content, Download, Page
+from gateway.console.table import operations
+
+_COLUMNS = (
+    Column("Subject", "subject"),
+    Column("Type", "type"),
+    Column("Route", "route"),
+    Column("State", "state"),
+    Column("Received", "received", "time"),
+    Column("Attempts", "attempts"),
+    Column("Size", "size", "size"),
+    Column("Error", "error"),
+)
+_FILTERS = ("text", "type", "route", "recipient", "error", "state", "attempts")
+
+WAITING = Listing("/waiting", "Waiting", "waiting", "id", "id", _COLUMNS, _FILTERS)
+DEAD = Listing(
+    "/dead",
+    "Dead letters",
+    "dead",
+    "id",
+    "ids",
+    _COLUMNS,
+    _FILTERS,
+    (
+        Action("Retry", "dead_retry", "Let {} wait again, with all their attempts?"),
+        Action("Drop", "dead_drop", "Drop {} for good?"),
+    ),
+    export="/dead/export",
+)
+OUTGOING = replace(
+    DEAD,
+    path="/outgoing",
+    title="Outgoing",
+    operation="outgoing",
+    columns=(*_COLUMNS[:4], Column("Due", "due", "time"), Column("Lane", "lane"), *_COLUMNS[5:]),
+    actions=(
+        Action("Send now", "outgoing_retry", "Try to send {} now?"),
+        Action("Drop", "outgoing_drop", "Drop {} for good? They are never sent."),
+    ),
+    export="/outgoing/export",
+)
+
+
+async def _one(listing: Listing, here: Here, asked: Asked) -> Content:
+    """Raises BadRequest."""
+    wanted = operations()[f"{listing.operation}_show"]
+    given = asked.arguments(wanted)
+    item = (await wanted.answer(here, given))["item"]
+    file = await operations()[f"{listing.operation}_file"].answer(here, given)
+    shown = body_of(base64.b64decode(file["base64"]))
+    return {
+        "listing": listing,
+        "item": item,
+        "body_shown": shown,
+        "story": await _story(here, item["id"]),
+        "file": file["name"],
+    }
+
+
+async def _message(here: Here, asked: Asked) -> Content:
+    wanted = operations()["show"]
+    return {"story": await wanted.answer(here, asked.arguments(wanted))}
+
+
+async def _story(here: Here, id_: str) -> Content | None:
+    """The history of a message; None if the store keeps none."""
+    try:
+        return await operations()["show"].answer(here, {"id": id_})
+    except NotFound:
+        return None
+
+
+async def _file(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncIterator[bytes]]:
+    wanted = operations()[f"{listing.operation}_file"]
+    file = await wanted.answer(here, asked.arguments(wanted))
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield base64.b64decode(file["base64"])
+
+    return file["name"], whole()
+
+
+def _pages(listing: Listing) -> list[Page]:
+    return [
+        listing.page(),
+        Page(f"{listing.path}/show", listing.title, "message.html", partial(_one, listing), in_menu=False),
+    ]
+
+
+PAGES = [
+    WAITING.page(),
+    Page("/waiting/show", "Message", "story.html", _message, in_menu=False),
+    *_pages(DEAD),
+    *_pages(OUTGOING),
+]
+DOWNLOADS = [
+    Download("/dead/file", partial(_file, DEAD)),
+    Download("/outgoing/file", partial(_file, OUTGOING)),
+]

@@ -1,0 +1,111 @@
+"""Pages that list what an operation finds, page by page, and change what is chosen of it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args, get_origin
+from urllib.parse import urlencode
+
+from gateway.console.here import Here
+from gateway.console.pages.page import Asked, Content, Page
+from gateway.console.parameters import Parameter
+from gateway.console.table import operations
+
+SHOWN = 50
+"""Entries of a page."""
+_PAGING = ("limit", "after", "count")
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table. ``form`` is the name of a function in ``words``."""
+
+    heading: str
+    key: str
+    form: str = ""
+
+
+@dataclass(frozen=True)
+class Action:
+    """A change of what is chosen. ``question`` is asked first; ``{}`` in it is what is chosen."""
+
+    label: str
+    operation: str
+    question: str
+
+    @property
+    def call(self) -> str:
+        wanted = operations()[self.operation]
+        return f"{wanted.method} {wanted.path}"
+
+    @property
+    def streams(self) -> bool:
+        """Whether it tells how far it is."""
+        return operations()[self.operation].streams
+
+    @property
+    def takes_everything(self) -> bool:
+        """Whether it must be said that no filter is meant."""
+        return "everything" in operations()[self.operation].parameters
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a page lists."""
+
+    path: str
+    title: str
+    operation: str
+    key: str
+    """The key of an entry that tells it from all others."""
+    named: str
+    """The parameter by which an action, and the page of one entry, get such keys."""
+    columns: Sequence[Column]
+    filters: Sequence[str]
+    """The parameters that the form shows; others count if the address has them."""
+    actions: Sequence[Action] = ()
+    export: str = ""
+    """Where all that match can be downloaded."""
+
+    def page(self) -> Page:
+        return Page(self.path, self.title, "list.html", self.content)
+
+    async def content(self, here: Here, asked: Asked) -> Content:
+        wanted = operations()[self.operation]
+        given = asked.arguments(wanted)
+        found = await wanted.answer(here, {"limit": SHOWN, **given})
+        filters = {name: value for name, value in given.items() if name not in _PAGING and value not in (False, "")}
+        return {
+            "listing": self,
+            "entries": found["entries"],
+            "total": found["total"],
+            "fields": [Field.of(wanted.parameters[name], given) for name in self.filters],
+            "filters": filters,
+            "query": urlencode({**_as_texts(filters)}, doseq=True),
+            "next": found["next"],
+            "is_first": not given.get("after"),
+        }
+
+
+@dataclass(frozen=True)
+class Field:
+    """A field of the form with the filters."""
+
+    name: str
+    words: str
+    kind: str
+    """``search``, ``number``, ``checkbox`` or ``select``."""
+    value: Any
+    choices: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, parameter: Parameter, given: Mapping[str, Any]) -> "Field":
+        choices = get_args(parameter.type) if get_origin(parameter.type) is not None else ()
+        kind = "select" if choices else _KINDS[parameter.type]
+        return cls(parameter.name, parameter.words.rstrip("."), kind, given.get(parameter.name, ""), choices)
+
+
+_KINDS = {str: "search", int: "number", bool: "checkbox"}
+
+
+def _as_texts(filters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: "true" if value is True else value for name, value in filters.items()}

@@ -1,0 +1,241 @@
+"""The pages that list messages, connections, sessions and retained messages, and change them, in a real Chromium."""
+
+import smtplib
+import subprocess
+from collections.abc import Iterator
+from email.message import EmailMessage
+from typing import Any
+
+import httpx
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+from servers.console import HOSTILE, ConsolePages, console_pages
+from servers.ports import free_port
+from servers.programs import program
+from servers.site import until
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
+
+HANDLERS = """
+import pathlib
+from gateway import AsyncMqttConsumer, EmailConsumer
+
+class Device(AsyncMqttConsumer):
+    async def receive(self, topic, payload):
+        pass
+
+class Desk(EmailConsumer):
+    def receive(self, message):
+        if not pathlib.Path("mended").exists():
+            raise KeyError(message.subject)
+"""
+
+
+class Ports:
+    def __init__(self) -> None:
+        self.mqtt, self.smtp, self.nowhere = free_port(), free_port(), free_port()
+
+
+@pytest.fixture(scope="module")
+def ports() -> Ports:
+    return Ports()
+
+
+@pytest.fixture(scope="module")
+def console(tmp_path_factory: pytest.TempPathFactory, ports: Ports) -> Iterator[ConsolePages]:
+    config = f"""
+servers:
+  devices: {{protocol: mqtt, bind: "127.0.0.1:{ports.mqtt}", anonymous: true}}
+  mail: {{protocol: smtp, bind: "127.0.0.1:{ports.smtp}", max_message_rate: 0}}
+routes:
+  mqtt: handlers.Device
+  email: {{app: handlers.Desk, inbox: true, attempts: 1}}
+store: sqlite:var/gateway.db
+"""
+    with console_pages(tmp_path_factory.mktemp("lists"), config, HANDLERS) as pages:
+        yield pages
+
+
+def api(console: ConsolePages, path: str, **query: Any) -> Any:
+    return httpx.get(console.url + path, params=query).json()
+
+
+def mail(ports: Ports, subject: str, text: str = "Hello") -> bytes:
+    message = EmailMessage()
+    message["From"], message["To"] = "ada@example.org", "help@shop.example"
+    message["Subject"] = subject
+    message.set_content(text)
+    with smtplib.SMTP("127.0.0.1", ports.smtp, timeout=20) as client:
+        client.send_message(message)
+    return message.as_bytes()
+
+
+def connected(ports: Ports, client_id: str, *filters: str, expiry: int = 0) -> paho.Client:
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id, protocol=paho.MQTTv5)
+    properties = paho.Properties(paho.PacketTypes.CONNECT)
+    properties.SessionExpiryInterval = expiry
+    client.connect("127.0.0.1", ports.mqtt, properties=properties)
+    client.loop_start()
+    until(client.is_connected, "it is connected")
+    for each in filters:
+        client.subscribe(each, qos=1)
+    return client
+
+
+def retain(ports: Ports, topic: str, payload: bytes) -> None:
+    client = connected(ports, "retainer")
+    client.publish(topic, payload, qos=1, retain=True).wait_for_publish(20)
+    client.disconnect()
+    client.loop_stop()
+
+
+def check(console: ConsolePages, text: str) -> None:
+    """Check the entries of the list that show ``text``."""
+    script = """
+    const rows = [...document.querySelectorAll('tbody tr')].filter((row) => row.innerText.includes(arguments[0]));
+    rows.forEach((row) => row.querySelector('[name=chosen]').click());
+    return rows.length;
+    """
+    assert console.window.run(script, text) > 0
+
+
+def press(console: ConsolePages, label: str, which: str = "chosen") -> None:
+    """Press a button of the list, and say yes."""
+    window = console.window
+    window.run("document.getElementById('which').value = arguments[0]", which)
+    find = "[...document.querySelectorAll('#bulk button')].find((e) => e.innerText === arguments[0])"
+    window.run(f"{find}.click()", label)
+    until(lambda: window.run("return document.getElementById('confirm').open"), "it asks")
+    window.run("document.querySelector('#confirm [value=yes]').click()")
+    window.shows("#notice", "Done")
+
+
+def test_hostile_mail_is_shown_as_text(console: ConsolePages, ports: Ports) -> None:
+    for words in HOSTILE:
+        mail(ports, words[:200], "\n".join(HOSTILE))
+    until(lambda: len(api(console, "/api/dead")["entries"]) >= len(HOSTILE), "they are dead")
+    console.open("/dead")
+    console.is_sound("Dead letters")
+    shown = console.window.run("return document.querySelector('#entries').innerText")
+    assert "{{ 7 * 7 }}" in shown
+    console.window.run("document.querySelector('tbody th a').click()")
+    console.window.shows("pre[aria-label=Content]", "<script>document.title='stolen'</script>")
+    console.window.shows("pre[aria-label=Error]", "KeyError")
+    console.window.shows("caption", "is dead")
+    console.is_sound("Dead letters")
+
+
+def test_a_search_works_without_the_script(console: ConsolePages, ports: Ports) -> None:
+    mail(ports, "needle")
+    until(lambda: api(console, "/api/dead", text="needle")["entries"], "it is dead")
+    console.open("/dead?text=needle&type=&attempts=")
+    assert console.window.run("return document.querySelectorAll('tbody tr').length") == 1
+    assert console.window.run("return document.querySelector('[name=text]').value") == "needle"
+    console.open("/dead?attempts=many")
+    console.window.shows("[role=alert]", "attempts: write a whole number")
+    console.open("/dead?after=nothing")
+    console.window.shows("[role=alert]", "is not the place of a page")
+
+
+def test_a_dead_letter_is_downloaded_as_it_came(console: ConsolePages, ports: Ports) -> None:
+    mail(ports, "to download", "The bytes")
+    (entry,) = until(lambda: api(console, "/api/dead", text="to download")["entries"], "it is dead")
+    console.open(f"/dead/show?id={entry['id']}")
+    link = console.window.run("return document.querySelector('a[href*=\"/file\"]').href")
+    answer = httpx.get(link)
+    assert b"\r\nThe bytes\r\n" in answer.content
+    assert answer.headers["content-disposition"] == f"attachment; filename*=utf-8''{entry['id']}.eml"
+    assert httpx.get(f"{console.url}/dead/file?id=nothing").status_code == 404
+
+
+def test_what_is_mended_is_retried_and_the_rest_dropped(console: ConsolePages, ports: Ports) -> None:
+    mail(ports, "handle me")
+    mail(ports, "drop me")
+    until(lambda: len(api(console, "/api/dead", text=" me")["entries"]) == 2, "they are dead")
+    console.open("/dead?text=drop+me")
+    press(console, "Drop", "matching")
+    console.window.shows("#entries", "Nothing fits")
+    (console.folder / "mended").touch()
+    try:
+        console.open("/dead")
+        check(console, "handle me")
+        press(console, "Retry")
+        console.window.shows("#notice", "Done: 1 of 1.")
+        until(lambda: not api(console, "/api/dead", text="handle me")["entries"], "it is handled")
+        assert console.daemon.text.count("dead_drop by somebody from 127.0.0.1") == 1
+        assert console.daemon.text.count("dead_retry by somebody from 127.0.0.1") == 1
+    finally:
+        (console.folder / "mended").unlink()
+
+
+def test_a_device_is_looked_at_and_disconnected(console: ConsolePages, ports: Ports) -> None:
+    reasons: list[Any] = []
+    device = connected(ports, "<b>attic</b>", "sensors/<i>attic</i>/#")
+    device.on_disconnect = lambda *told: reasons.append(told[3].value)
+    try:
+        console.open("/clients?client_id=*attic*")
+        console.is_sound("Clients")
+        console.window.run("document.querySelector('tbody th a').click()")
+        console.window.shows("pre[aria-label=filters]", "sensors/<i>attic</i>/#")
+        console.is_sound("Clients")
+        console.open("/clients")
+        check(console, "<b>attic</b>")
+        press(console, "Disconnect")
+        until(lambda: reasons, "the device is told")
+        assert reasons[0] == 0x98
+    finally:
+        device.disconnect()
+        device.loop_stop()
+
+
+def test_a_session_is_deleted(console: ConsolePages, ports: Ports) -> None:
+    client = connected(ports, "session-of-attic", "a/b", expiry=3600)
+    until(lambda: api(console, "/api/sessions", client_id="session-of-attic", topic="a/b")["entries"], "it is kept")
+    client.disconnect()
+    client.loop_stop()
+    console.open("/sessions?client_id=session-of-attic")
+    console.is_sound("Sessions")
+    press(console, "Delete", "matching")
+    console.window.shows("#entries", "Nothing fits")
+    assert api(console, "/api/sessions", client_id="session-of-attic")["entries"] == []
+
+
+def test_a_retained_message_is_looked_at_and_deleted(console: ConsolePages, ports: Ports) -> None:
+    for number, words in enumerate(HOSTILE):
+        retain(ports, f"hostile/{number}/{words[:100].replace('#', '').replace('+', '')}", words.encode())
+    retain(ports, "hostile/bytes", b"\xff\x00\x80")
+    console.open("/retained?filter=hostile/%23")
+    console.is_sound("Retained")
+    console.window.run("document.querySelector('tbody th a').click()")
+    console.window.shows("pre[aria-label=Payload]", "<script>")
+    console.is_sound("Retained")
+    console.open("/retained/show?topics=hostile/bytes")
+    console.window.shows("pre[aria-label=Payload]", "ff")
+    console.open("/retained?filter=hostile/%23")
+    press(console, "Delete", "matching")
+    console.window.shows("#entries", "Nothing fits")
+    listener = [program("mosquitto_sub"), "-p", str(ports.mqtt), "-t", "hostile/#", "-W", "2", "-V", "mqttv5"]
+    assert subprocess.run(listener, capture_output=True, timeout=20).stdout == b""
+
+
+def test_nothing_is_changed_without_a_yes(console: ConsolePages, ports: Ports) -> None:
+    mail(ports, "to keep")
+    until(lambda: api(console, "/api/dead", text="to keep")["entries"], "it is dead")
+    window = console.open("/dead?text=to+keep")
+    find = "[...document.querySelectorAll('#bulk button')].find((e) => e.innerText === 'Drop')"
+    window.run(f"{find}.click()")
+    window.shows("#notice", "Check one or more first.")
+    check(console, "to keep")
+    window.run(f"{find}.focus(); {find}.click()")
+    until(lambda: window.run("return document.getElementById('confirm').open"), "it asks")
+    assert window.run("return document.activeElement.innerText") == "Cancel"
+    console.press("Enter")
+    until(lambda: not window.run("return document.getElementById('confirm').open"), "it has asked")
+    assert api(console, "/api/dead", text="to keep")["entries"]
+
+
+@pytest.mark.parametrize("path", ["/waiting", "/outgoing", "/dead", "/clients", "/sessions", "/retained"])
+def test_a_list_is_sound(console: ConsolePages, path: str) -> None:
+    console.open(path)
+    console.is_sound(console.window.run("return document.querySelector('h1').innerText"))
