@@ -9,12 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from gateway.cli.options import AsJSONLines, File
-from gateway.cli.running import control_places
-from gateway.cli.terminal import fail, file_of, print_error, print_text
+from gateway.cli.running import reload_places
+from gateway.cli.terminal import fail, print_error, print_text
 from gateway.config.diagnostics import ConfigErrors, count
-from gateway.config.settings import Settings
 from gateway.control.client import Answer, ControlError, Conversation, NoDaemon
-from gateway.control.place import places, sockets
 from gateway.exit_codes import CANNOT_START, FORCED, MISTAKE, OK
 from gateway.logs.escaping import json_text
 from protocols.units import parse_duration
@@ -34,9 +32,10 @@ Within = Annotated[
 ]
 
 _NOBODY = (
-    "no gateway runs with this file and the store that it names; gateway run starts it, and one that runs with another "
-    "store reads the file at kill -HUP"
+    "no gateway runs with this file and the store that it names; gateway run starts it. If the store was changed, "
+    "write the one before, or restart the gateway"
 )
+_UNREACHED = "Nothing was changed; no gateway was found that runs with this file."
 _ENDED = "the gateway was stopped before it answered"
 _CODES = {"mistakes": MISTAKE, "failed": CANNOT_START}
 
@@ -69,10 +68,12 @@ def reload(
     options = {"check": check, "force": force, "reconnect": reconnect, "rate": rate}
     try:
         if code:
-            _take_over(_places(config), within)
+            _take_over(reload_places(config), within)
         else:
             given = {name: value for name, value in options.items() if value is not None}
-            sys.exit(_read(_places(config), given, as_json))
+            sys.exit(_read(reload_places(config), given, as_json))
+    except ConfigErrors as errors:
+        fail(errors.with_end(_UNREACHED), MISTAKE)
     except NoDaemon:
         fail(_NOBODY, FORCED)
     except ControlError as error:
@@ -103,18 +104,6 @@ def _read(beside: Sequence[Path], options: Mapping[str, int], as_json: bool) -> 
     if len(codes) < asked:
         fail(_ENDED, FORCED)
     return max(codes)
-
-
-def _places(config: str | None) -> list[Path]:
-    """As other commands have it. If the file cannot be read, the gateway that runs is to say so."""
-    try:
-        return control_places(config)
-    except ConfigErrors:
-        file = Path(file_of(config)).absolute()
-        found = places(file.parent, file.name, Settings.store)
-        if not any(map(sockets, found)):
-            raise
-        return found
 
 
 def _is_last(answer: Answer, reconnects: int) -> bool:

@@ -14,7 +14,8 @@ _LONGEST = 80
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that has another value, or was added or removed: then ``before`` or ``after`` is empty."""
+    """A setting that has another value, or was added or removed: then ``before`` or ``after`` is empty. Both are alike
+    where what differs is a secret, or too long to be shown."""
 
     path: str
     before: str
@@ -23,6 +24,8 @@ class Change:
     def __str__(self) -> str:
         if not self.before:
             return f"+ {self.path}: {self.after}"
+        if self.before == self.after:
+            return f"{self.path}: changed ({self.after})"
         return f"- {self.path}: {self.before}" if not self.after else f"{self.path}: {self.before} -> {self.after}"
 
 
@@ -36,8 +39,7 @@ def _changes(loc: Loc, before: Any, after: Any) -> Iterator[Change]:
         return
     parts = _parts(before), _parts(after)
     if parts[0] is None or parts[1] is None or type(before) is not type(after):
-        shown = _shown(loc, before), _shown(loc, after)
-        yield Change(label(loc), shown[0], shown[1] if shown[0] != shown[1] else "another one")
+        yield Change(label(loc), _shown(loc, before), _shown(loc, after))
     elif isinstance(before, Sequence):
         yield from _of_list(loc, before, after)
     else:

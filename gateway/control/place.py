@@ -11,6 +11,7 @@ from gateway.store import engine_of
 from protocols.units import LONGEST_UNIX_PATH
 
 _SUFFIX = ".sock"
+_SOCKET = re.compile(rf"(?P<beside>.+)\.(?P<process>\d+)(-\d+)?{re.escape(_SUFFIX)}")
 
 
 def places(folder: Path, file: str, store: str) -> list[Path]:
@@ -24,6 +25,25 @@ def sockets(beside: Path) -> list[Path]:
     """Return the sockets that lie beside the file of that name, also those of daemons that have died."""
     name = re.compile(rf"{re.escape(beside.name)}\.\d+(-\d+)?{re.escape(_SUFFIX)}")
     return sorted(path for path in beside.parent.glob(f"*{_SUFFIX}") if name.fullmatch(path.name))
+
+
+def of_processes_in(folder: Path) -> list[Path]:
+    """Return the files beside which processes that work in ``folder`` have sockets, wherever those lie: a daemon works
+    in the folder of its file. Empty where the system does not list sockets as Linux does."""
+    try:
+        lines = Path("/proc/net/unix").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    names = {line.rpartition(" ")[2] for line in lines if line.endswith(_SUFFIX)}
+    found = [match for name in names if (match := _SOCKET.fullmatch(name)) and _works_in(match["process"], folder)]
+    return sorted({folder / match["beside"] for match in found})
+
+
+def _works_in(process: str, folder: Path) -> bool:
+    try:
+        return Path(f"/proc/{process}/cwd").resolve() == folder.resolve()
+    except OSError:  # it has ended, or is another user's
+        return False
 
 
 def socket_path(beside: Path) -> Path:

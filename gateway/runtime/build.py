@@ -104,11 +104,12 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
     missing = [*checks.answers(parsed, app), *checks.replies(parsed, app)]
     if not unprepared:
         missing += checks.django_mail(parsed)
+    kept = any(map(needs_store, settings.servers.values()))
+    kept = kept or parsed.names_store or _has_policies(app)
+    missing += _other_store(parsed, before) if kept else []
     parsed.finish([*wrong, *unprepared, *no_layer, *builder.diagnostics, *missing])
     lifespan = Lifespan(app)
     submission = measured(make.submission(settings.submission)) if settings.submission else None
-    kept = any(map(needs_store, settings.servers.values()))
-    kept = kept or parsed.names_store or _has_policies(app)
     here = _deliveries(settings, app, make, before) if kept else None
     given = Given(submission, here.store if here is not None else None)
     try:
@@ -137,6 +138,18 @@ def _build(parsed: ParsedConfig, make: Makers, before: Gateway | None) -> Gatewa
         submission,
         tracing,
     )
+
+
+def _other_store(parsed: ParsedConfig, before: Gateway | None) -> list[Diagnostic]:
+    """A store that is in use cannot change: what waits in it would be left behind, and commands look for the gateway
+    that runs beside its store."""
+    if before is None or before.dispatcher is None or parsed.spoiled("store"):
+        return []
+    used, wanted = str(engine_of(before.settings.store)), str(engine_of(parsed.settings.store))
+    if used == wanted:
+        return []
+    message = f"store cannot change while the gateway runs: it uses {used}; restart it to use {wanted}"
+    return [parsed.document.at_key(("store",), message)]
 
 
 def _deliveries(settings: Settings, app: Application, make: Makers, before: Gateway | None) -> Deliveries:
