@@ -111,7 +111,7 @@ test: install peers check
 # kill -9 and worse, many times; `make test` does it a few times.
 faults: install peers
 	PATH=$$PATH:/usr/sbin FAULT_SEEDS=$(or $(SEEDS),20) $(BIN)/python -m pytest tests/faults
-	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py -k many_reloads
+	PATH=$$PATH:/usr/sbin GATEWAY_RELOADS=100 $(BIN)/python -m pytest tests/gateway/runtime/test_replace_peers.py tests/gateway/runtime/test_many_reloads.py -k many_reloads
 
 # Ours beside its peers, in one run each; ratios mean something, rates are this machine's.
 bench bench-quick: install
