@@ -34,8 +34,8 @@ WARM = 5
 """Reloads until everything that is made once has been made."""
 LIMIT = 60.0
 GROWTH = {"descriptors": 3, "threads": 4, "tasks": 3, "generations": 0, "memory": 6 * 1024 * 1024}
-"""What may have been added between the first figures and the last: a pool starts its threads when it needs them, and the
-allocator keeps pages. What a reload leaves behind is there ten times at least."""
+"""What may have been added between the first figures and the last: a pool starts its threads when it needs them, and
+the allocator keeps pages. What each reload leaves behind is there ten times at least."""
 HANDLERS = """
 import asyncio, gc, json, os, threading
 import gateway
