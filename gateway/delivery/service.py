@@ -1,6 +1,6 @@
 """What the guards, the worker and the outbox of one gateway share."""
 
-from gateway.delivery.delivery_counters import DeliveryCounters
+from gateway.delivery.delivery_counters import delivery_counters
 from gateway.delivery.inbox import Inbox
 from gateway.delivery.keep import Keep
 from gateway.delivery.notifier import Notifier
@@ -46,7 +46,7 @@ class Deliveries:
         self.owed = Tasks("store")
         """Store calls that no request waits for. They are cancelled at the end; the next start makes up for them."""
         self.counters: OutgoingCounters = OutgoingCounters() if before is None else before.counters
-        self.ends = DeliveryCounters(self.routes)
+        self.ends = delivery_counters(self.routes)
         self.observer: DeliveryObserver | None = None
         """Told of attempts at what is stored, while somebody listens."""
 

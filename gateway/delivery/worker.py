@@ -173,7 +173,7 @@ class Worker(Poller[Message]):
             outcome = await kind.attempt(app, scope, events).outcome()
             seconds = time.monotonic() - began
             end = await self._settle(kind, message, scope, outcome, context)
-            self._ends.add(message.type, current_route.get(), end.word, seconds)
+            self._ends.of(message.type, current_route.get()).add(end.word, seconds)
             tell(end.said, outcome.error)
         if self._here.observer is not None:
             self._here.observer.delivered(message, scope, events, end.said, outcome.error, began)
@@ -233,7 +233,7 @@ class Worker(Poller[Message]):
     async def _bury(self, message: Message, error: str) -> None:
         """End a message that no handler gets."""
         await self._end(message, error)
-        self._ends.add(message.type, message.route, "dead", 0.0)
+        self._ends.of(message.type, message.route).add("dead", 0.0)
 
     async def _end(self, message: Message, error: str) -> None:
         logger.error("%s: now among the dead letters: %s", message.subject, error.rpartition("\n")[2])
