@@ -90,6 +90,8 @@ class Wire(asyncio.Transport):
 class Host:
     """A server without sockets."""
 
+    generation = 0
+
     def __init__(self, app: Any) -> None:
         self.app, self.name, self.state = app, "devices", {}
         self.settings = MQTTSettings(connect_timeout=3600)
