@@ -6,7 +6,7 @@ A server makes a :class:`Resource` when an operator looks, and keeps none: a ser
 import time
 from abc import ABC, abstractmethod
 from codecs import getincrementaldecoder
-from typing import Any
+from typing import Any, TypedDict
 
 from protocols.asgi import HostPort
 
@@ -28,6 +28,31 @@ def moment() -> float:
 def connection_id(since: float) -> str:
     """Return the id of the connection that began at this :func:`moment`."""
     return f"{round(since * 1e6):x}"
+
+
+class MailboxFacts(TypedDict):
+    """A folder of an account that is read."""
+
+    account: str
+    """The login name."""
+    folder: str
+    """Its name, as the file has it, or as the server lists it for a pattern."""
+    state: str
+    """`ready` or `connecting`."""
+    detail: str
+    """How it is read (`IDLE`, `polled every 60 s`), or why it cannot be, and when the next try is."""
+    checked: float
+    """When the mail server last answered what is in it, in seconds since 1970; until then, the start."""
+    lag: float
+    """For how many seconds that has been unknown: what came meanwhile may not have been announced."""
+    backlog: int
+    """Messages that were found and have not come to their turn."""
+    deferred: int
+    """Messages that are left there and tried again later."""
+    last_trouble: str
+    """What last kept it from being read; empty if nothing has since the start."""
+    last_trouble_at: float | None
+    """When that was, in seconds since 1970."""
 
 
 class Resource(ABC):

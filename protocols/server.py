@@ -16,7 +16,7 @@ from protocols.lifespan import Lifespan
 from protocols.net.listener import Listener
 from protocols.net.tls import Certificate
 from protocols.net.traffic import Traffic
-from protocols.resources import Resource
+from protocols.resources import MailboxFacts, Resource
 from protocols.settings_config import SETTINGS_CONFIG
 from protocols.tasks import Tasks
 
@@ -114,6 +114,10 @@ class Server(ABC):
         """Return what only this protocol counts, by the names of the metrics without their prefix; each is there from
         the start."""
         return {}
+
+    def mailboxes(self) -> Sequence[MailboxFacts]:
+        """Return what is known of each mailbox that it reads; nothing for a server that reads none."""
+        return ()
 
     @abstractmethod
     async def start(self) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gateway.cli.cells import at, cell
+from gateway.cli.cells import age, at, cell
 from gateway.cli.options import AsJSON, File
 from gateway.cli.running import control_places
 from gateway.cli.terminal import fail, print_json, print_text
@@ -24,13 +24,20 @@ WithRoutes = Annotated[
 ]
 
 
-def status(with_routes: WithRoutes = False, config: File = None, as_json: AsJSON = False) -> None:
+WithMailboxes = Annotated[
+    bool, typer.Option("--mailboxes", help="Also each mailbox: when it was checked last, and its last trouble.")
+]
+
+
+def status(
+    with_routes: WithRoutes = False, with_mailboxes: WithMailboxes = False, config: File = None, as_json: AsJSON = False
+) -> None:
     """Show how the running gateway is: version, uptime, memory, its servers and its store.
 
     Exit code 1 if no gateway runs with this file, or if one is not ready. The rates of routes are those of the last
     minute; a route fails if its handler crashes or answers 5xx.
 
-    Examples: gateway status --json · gateway status --routes
+    Examples: gateway status --json · gateway status --routes · gateway status --mailboxes
     """
     try:
         found = asked(config, {"do": "status"})
@@ -42,7 +49,7 @@ def status(with_routes: WithRoutes = False, config: File = None, as_json: AsJSON
     if as_json:
         print_json(found[0] if len(found) == 1 else found)
     else:
-        print_text("\n".join(line for each in found for line in lines(each)))
+        print_text("\n".join(line for each in found for line in lines(each, with_mailboxes=with_mailboxes)))
     if not all(each["ready"] for each in found):
         raise SystemExit(1)
 
@@ -56,7 +63,7 @@ def asked(config: str | None, request: Mapping[str, Any]) -> list[Answer]:
     return answers
 
 
-def lines(found: Mapping[str, Any]) -> Iterator[str]:
+def lines(found: Mapping[str, Any], *, with_mailboxes: bool) -> Iterator[str]:
     """The status of one gateway."""
     state = "ready" if found["ready"] else "not ready"
     since = at(found["started"])
@@ -70,8 +77,20 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from columns(rows)
     if (store := found["store"]) is not None:
         yield f"store {store['url']}: {_kept(store)}"
+    if with_mailboxes:
+        rows = [_mailbox(server["name"], each) for server in found["servers"] for each in server["mailboxes"]]
+        yield from columns([_MAILBOX, *rows]) if rows else ["  no mailbox is read"]
     if "routes" in found:
         yield from _rates(found)
+
+
+_MAILBOX = ["server", "account", "folder", "state", "checked", "waiting", "deferred", "last trouble"]
+
+
+def _mailbox(server: str, found: Mapping[str, Any]) -> list[str]:
+    numbers = [f"{age(found['lag'])} ago", str(found["backlog"]), str(found["deferred"])]
+    trouble = f"{at(found['last_trouble_at'])}: {cell(found['last_trouble'])}" if found["last_trouble"] else "-"
+    return [*(cell(each) for each in (server, found["account"], found["folder"])), found["state"], *numbers, trouble]
 
 
 def _rates(found: Mapping[str, Any]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from typing import TypedDict
 
 from gateway.console.here import Here
 from gateway.console.operation import operation
+from protocols.resources import MailboxFacts
 from protocols.server import Server
 
 
@@ -27,6 +28,8 @@ class ServerState(TypedDict):
     """What is in flight, by noun."""
     figures: Mapping[str, float]
     """What it measures, by the names of its metrics without `gateway_`: of a mailbox, when it was checked last."""
+    mailboxes: list[MailboxFacts]
+    """Each mailbox that it reads, if it is an imap server."""
 
 
 class ServerList(TypedDict):
@@ -58,6 +61,7 @@ def _state(server: Server, required: bool) -> ServerState:
         "required": required,
         "active": server.active(),
         "figures": server.figures(),
+        "mailboxes": [*server.mailboxes()],
     }
 
 

@@ -13,6 +13,7 @@ from protocols.mail.imap.marks import Marks
 from protocols.mail.imap.pending import PendingMessages
 from protocols.mail.imap.trouble import Trouble
 from protocols.mail.verdict import Verdict
+from protocols.resources import MailboxFacts
 from protocols.server import ServerStatus
 
 HandlerRun = Coroutine[Any, Any, Verdict]
@@ -53,6 +54,22 @@ class Folder:
         if status != self.status:
             self.status = status
             self.changed()
+
+    def facts(self, connection: Trouble) -> MailboxFacts:
+        """Return what an operator sees of it. ``connection``: the trouble of the connection over which it is read."""
+        last = max(self.trouble, connection, key=lambda each: each.at or 0.0)
+        return {
+            "account": self.account,
+            "folder": self.name,
+            "state": self.status.state,
+            "detail": self.status.detail,
+            "checked": self.checked,
+            "lag": max(0.0, time.time() - self.checked),
+            "backlog": self.backlog,
+            "deferred": self.pending.deferred,
+            "last_trouble": last.last,
+            "last_trouble_at": last.at,
+        }
 
     def connected(self) -> None:
         """Begin a new connection: all that is in the folder is looked at again."""

@@ -42,6 +42,7 @@ class Times:
     """How long to wait, in seconds."""
 
     poll: float
+    idle_check: float
     reconnect: float
     retry_refused: float
 
@@ -90,7 +91,8 @@ class FolderReader:
         self._times = times
         self._deliver = deliver
         self._make = make
-        self._trouble = trouble
+        self.trouble = trouble
+        """That of the connection."""
         self._changed = changed
 
     @property
@@ -123,7 +125,7 @@ class FolderReader:
             except OSError as error:
                 await self._pause(reason_of(error), backoff.next(lasted=time.monotonic() - began))
             except Exception as error:  # a bug of ours, which the reader must survive
-                logger.exception("%s", self._trouble.where)
+                logger.exception("%s", self.trouble.where)
                 await self._pause(type(error).__name__, LONGEST_RECONNECT)
 
     def _can_log_in(self, stamp: object) -> bool:
@@ -134,7 +136,7 @@ class FolderReader:
         """Wait before the next attempt, at most until it is ``over``."""
         follows = f"next try in {seconds:.3g} s"
         self._say(ServerStatus("connecting", f"{reason}; {follows}"))
-        self._trouble.tell(reason, follows)
+        self.trouble.tell(reason, follows)
         ends = time.monotonic() + seconds
         while (left := ends - time.monotonic()) > 0 and not over():  # noqa: ASYNC110 -- a file has no events
             await asyncio.sleep(min(left, LOOK))
@@ -195,8 +197,8 @@ class FolderReader:
     async def _stay(self, connection: "IMAPConnection", folder: Folder) -> None:
         folder.connected()
         session = await self._open(connection, folder)
-        waiting = Waiting(connection, folder, self._times.poll)
-        self._trouble.over("connected again")
+        waiting = Waiting(connection, folder, self._times.poll, self._times.idle_check)
+        self.trouble.over("connected again")
         folder.say(ServerStatus("ready", "IDLE" if waiting.idles else self._polled()))
         while not self.stopping:
             await session.drain()
@@ -214,7 +216,7 @@ class FolderReader:
         while not self.stopping:
             await self._look_for_folders(connection)
             turns = [await self._turn(connection, folder) for folder in self.folders]
-            self._trouble.over("connected again")
+            self.trouble.over("connected again")
             if not any(turns) and not self.stopping:
                 await asyncio.sleep(min(map(self._seconds, self.folders), default=self._times.poll))
                 await connection.noop()

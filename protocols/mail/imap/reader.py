@@ -26,6 +26,7 @@ from protocols.mail.imap.names import is_pattern
 from protocols.mail.imap.settings import Account, IMAPSettings
 from protocols.mail.imap.trouble import Trouble
 from protocols.mail.submission import Submission
+from protocols.resources import MailboxFacts
 from protocols.server import Server, ServerStatus
 from protocols.units import TCP
 
@@ -81,6 +82,9 @@ class IMAPReader(Server):
             "mailbox_backlog_messages": sum(folder.backlog for folder in folders),
             "mailbox_deferred_messages": sum(folder.pending.deferred for folder in folders),
         }
+
+    def mailboxes(self) -> Sequence[MailboxFacts]:
+        return [folder.facts(reader.trouble) for reader in self._readers for folder in reader.folders]
 
     def _folders(self) -> Iterator[Folder]:
         for reader in self._readers:
@@ -159,7 +163,7 @@ class IMAPReader(Server):
             share,
             connect=connect,
             login=login,
-            times=Times(settings.poll, settings.reconnect, settings.retry_refused),
+            times=Times(settings.poll, settings.idle_check, settings.reconnect, settings.retry_refused),
             deliver=self._kept_delivery(),
             make=make,
             trouble=Trouble(f"{label} at {self.address}"),

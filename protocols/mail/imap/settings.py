@@ -122,6 +122,9 @@ class IMAPSettings:
     limits that."""
     poll: Timeout = 60.0
     """Time between two searches, if the server has no IDLE, or IDLE fails, or several folders share a connection."""
+    idle_check: Timeout = 120.0
+    """Time after which a server that announces new messages (IDLE) is asked whether it still works: it may hang while
+    its connection stays open. It then has `timeout` to answer. At most 9 minutes, however long this is."""
     timeout: Timeout = 30.0
     """A server that does not answer for this long is disconnected."""
     reconnect: Timeout = 1.0

@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import ssl
+import time
 
 from protocols.errors import Disconnected
 
@@ -25,9 +26,14 @@ class Trouble:
     def __init__(self, where: str) -> None:
         self.where = where
         self._told = ""
+        self.last = ""
+        """The last reason, also when it is over."""
+        self.at: float | None = None
+        """The Unix time at which that kept the mailbox from being read, for the last time."""
 
     def tell(self, reason: str, follows: str) -> None:
         """Log the reason, unless it was the last one, too."""
+        self.last, self.at = reason, time.time()
         if (kind := _NUMBERS.sub("", reason)) != self._told:
             self._told = kind
             logger.warning("%s: %s; %s", self.where, reason, follows)

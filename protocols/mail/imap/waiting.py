@@ -12,17 +12,19 @@ from protocols.mail.imap.pending import SHORTEST_WAIT
 if TYPE_CHECKING:
     from protocols.mail.imap.connection import IMAPConnection
 
-IDLE_RENEWAL = 540.0
+LONGEST_IDLE = 540.0
 """Seconds of one IDLE: servers and NATs cut silent connections from 10 minutes on (RFC 2177 says 29)."""
 
 
 class Waiting:
-    """Waits for news, a retry that is due, the time to poll or to renew IDLE."""
+    """Waits for news, a retry that is due, the time to poll or to renew IDLE. A server that hangs shows when it has to
+    answer the end of an IDLE."""
 
-    def __init__(self, mailbox: "IMAPConnection", folder: Folder, poll: float) -> None:
+    def __init__(self, mailbox: "IMAPConnection", folder: Folder, poll: float, idle_check: float) -> None:
         self._mailbox = mailbox
         self._folder = folder
         self._poll = poll
+        self._idle_check = min(idle_check, LONGEST_IDLE)
 
     @property
     def idles(self) -> bool:
@@ -30,7 +32,7 @@ class Waiting:
 
     async def wait(self) -> None:
         if self.idles:
-            await self._idle(seconds_until(self._folder, IDLE_RENEWAL))
+            await self._idle(seconds_until(self._folder, self._idle_check))
         else:
             await asyncio.sleep(seconds_until(self._folder, self._poll))
             await self._mailbox.noop()

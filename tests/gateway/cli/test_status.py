@@ -68,6 +68,25 @@ def test_of_a_gateway_that_runs(tmp_path: Path) -> None:
         assert process.stop(signal.SIGTERM) == 0
 
 
+def test_the_mailboxes_with_their_last_check_and_trouble(tmp_path: Path) -> None:
+    process = gateway(tmp_path)
+    file = tmp_path / "gateway.yaml"
+    imap = f"support: {{protocol: imap, host: 127.0.0.1, port: {free_port()}, tls: false, username: ann, password: b}}"
+    file.write_text(file.read_text().replace("servers:\n", f"servers:\n  {imap}\n"))
+    try:
+        process.start()
+        until(lambda: status(tmp_path).returncode == 0, process.output)
+        until(lambda: "refused" in status(tmp_path, "--mailboxes").stdout.splitlines()[-1], process.output)
+        *_, heading, mailbox = status(tmp_path, "--mailboxes").stdout.splitlines()
+        assert heading.split()[:5] == ["server", "account", "folder", "state", "checked"]
+        assert mailbox.split()[:4] == ["support", "ann", "INBOX", "connecting"]
+        (found,) = json.loads(status(tmp_path, "--json").stdout)["servers"][0]["mailboxes"]
+        assert found["last_trouble"] == "connection refused"
+        assert found["lag"] < 60
+    finally:
+        assert process.stop(signal.SIGTERM) == 0
+
+
 def test_the_routes_with_their_rates(tmp_path: Path) -> None:
     process = gateway(tmp_path)
     try:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from imap_desk import LIMIT, Desk, mail, new_user, reading, settings
+from psutil import Process
 from servers.dovecot import FULL, PASSWORD, Dovecot, dovecot
 from servers.ports import free_port
 from waiting import until
 
 from protocols.errors import BindError
-from protocols.mail.imap import pending, waiting
+from protocols.mail.imap import pending
 from protocols.mail.imap.idle_health import IDLE_AGAIN, IDLE_FAILURES, IdleHealth
 from protocols.mail.imap.reader import IMAPReader
 from protocols.mail.imap.session import BATCH
@@ -492,16 +493,54 @@ def test_idle_gets_another_chance() -> None:
     assert health.usable(0)
 
 
-async def test_idle_is_renewed(shared: Dovecot, user: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(waiting, "IDLE_RENEWAL", 0.1)
+async def test_idle_is_renewed(shared: Dovecot, user: str) -> None:
     desk = Desk()
-    async with reading(desk, shared, user) as reader:
+    async with reading(desk, shared, user, idle_check=0.1) as reader:
         await until(lambda: reader.status.state == "ready")
         ready = reader.status
         await asyncio.sleep(1)
         shared.append(mail("one"), user=user)
         await until(lambda: desk.subjects == ["one"])
         assert reader.status is ready
+
+
+async def test_a_server_that_hangs_during_idle_is_not_ready_for_long(server: Dovecot, user: str) -> None:
+    """Its kernel still acknowledges what we send, so the connection looks alive."""
+    desk = Desk()
+    async with reading(desk, server, user, idle_check=0.5, timeout=0.5, reconnect=0.1) as reader:
+        await until(lambda: reader.status.detail == "INBOX, IDLE")
+        (before,) = reader.mailboxes()
+        assert (before["state"], before["last_trouble"], before["last_trouble_at"]) == ("ready", "", None)
+        processes = [Process(server.process.pid), *Process(server.process.pid).children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        try:
+            await until(lambda: reader.status.state == "connecting")
+            assert "no answer for 0.5 s; next try in" in reader.status.detail
+            (hanging,) = reader.mailboxes()
+            assert (hanging["account"], hanging["folder"], hanging["state"]) == (user, "INBOX", "connecting")
+            assert hanging["last_trouble"] == "no answer for 0.5 s"
+            await until(lambda: reader.mailboxes()[0]["lag"] > 1)
+        finally:
+            for process in processes:
+                process.resume()
+        server.append(mail("meanwhile"), user=user)
+        await until(lambda: desk.subjects == ["meanwhile"] and reader.status.state == "ready")
+        (after,) = reader.mailboxes()
+        assert after["checked"] > hanging["checked"]
+        assert after["last_trouble"].startswith(("no answer", "no connection"))
+        assert after["last_trouble_at"] >= hanging["last_trouble_at"] > before["checked"]
+
+
+async def test_each_mailbox_has_its_own_facts(shared: Dovecot, user: str) -> None:
+    shared.append(mail("one"), user=user)
+    async with reading(Desk(), shared, user, folders=("INBOX", "Missing"), connections=2, retry_refused=20) as reader:
+        await until(lambda: {each["state"] for each in reader.mailboxes()} == {"ready", "connecting"})
+        await until(lambda: all(each["last_trouble"] or each["state"] == "ready" for each in reader.mailboxes()))
+        inbox, missing = reader.mailboxes()
+        assert (inbox["folder"], inbox["last_trouble"]) == ("INBOX", "")
+        assert missing["last_trouble"].startswith("folder Missing: ")
+        assert missing["detail"].startswith("folder Missing: ")
 
 
 async def test_an_application_that_breaks_while_it_is_asked_for_a_route(
