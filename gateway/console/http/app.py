@@ -185,7 +185,9 @@ def _is_for(operation: Operation, method: str) -> bool:
 
 @cache
 def _patterns() -> "list[tuple[re.Pattern[str], Operation]]":
-    return [(re.compile(_pattern(each.path)), each) for each in operations().values() if each.path]
+    """Paths without a parameter come first: ``/api/dead/export`` is no id."""
+    found = sorted((each for each in operations().values() if each.path), key=lambda each: each.path.count("{"))
+    return [(re.compile(_pattern(each.path)), each) for each in found]
 
 
 def _pattern(path: str) -> str:

@@ -14,8 +14,8 @@ from protocols.units import Between
 
 PAGE = 1000
 """Summaries in memory at a time."""
-BATCH = 100
-"""Ids of one change."""
+BATCH = 1000
+"""Ids of one change, which is one commit: others wait some 10 ms for it."""
 CANDIDATES = 10
 """Ids that are listed if a beginning fits more than one."""
 

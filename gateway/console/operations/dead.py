@@ -16,6 +16,7 @@ from gateway.console.operations.entries import (
     change,
     details,
     file_of,
+    files_of,
     page_of,
     store_of,
 )
@@ -41,6 +42,14 @@ async def dead_file(here: Here, *, id: Annotated[str, "Its id, or the beginning 
     """Return a dead letter as a file: the message itself, which may contain secrets."""
     with store_of(here) as store:
         return await file_of(await dead_letters(store).get(id))
+
+
+@operation("dead_export", "GET", "/api/dead/export")
+async def dead_export(here: Here, *, filters: Filters) -> AsyncGenerator[File, None]:
+    """Return each of the dead letters that match as a file. They may contain secrets."""
+    with store_of(here) as store:
+        async for file in files_of(dead_letters(store), filters):
+            yield file
 
 
 @operation("dead_retry", "POST", "/api/dead/retry")

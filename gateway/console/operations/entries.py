@@ -10,6 +10,7 @@ from typing import Annotated, Any, NotRequired, TypedDict
 from gateway.console.here import Here
 from gateway.console.kept import content, pages
 from gateway.console.kept.selection import BATCH, Change, Filters, Listing, Selection, Unknown
+from gateway.console.kept.selection import pages as all_pages
 from gateway.console.operation import NotFound, Unavailable
 from gateway.control.server import BadRequest
 from gateway.store import Message, OperatorStore, Outgoing, StoreUnavailable
@@ -148,6 +149,14 @@ def _described(item: Message | Outgoing) -> Mapping[str, Any]:
 async def file_of(item: Message | Outgoing) -> File:
     name, data = await asyncio.to_thread(content.file_of, item)
     return {"name": name, "base64": base64.b64encode(data).decode()}
+
+
+async def files_of(selection: Selection[Any, Any], filters: Filters) -> AsyncGenerator[File, None]:
+    """Yield the file of each that matches; not of those that are gone by then."""
+    async for each in all_pages(selection.listings, filters):
+        for entry in each:
+            if (item := await selection.read(entry.id)) is not None:
+                yield await file_of(item)
 
 
 async def change(

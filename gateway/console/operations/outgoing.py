@@ -16,6 +16,7 @@ from gateway.console.operations.entries import (
     change,
     details,
     file_of,
+    files_of,
     page_of,
     store_of,
 )
@@ -61,6 +62,14 @@ async def outgoing_file(here: Here, *, id: Annotated[str, "Its id, or the beginn
     """Return an outgoing item as a file: the message itself, which may contain secrets."""
     with store_of(here) as store:
         return await file_of(await outgoing_items(store).get(id))
+
+
+@operation("outgoing_export", "GET", "/api/outgoing/export")
+async def outgoing_export(here: Here, *, filters: Filters) -> AsyncGenerator[File, None]:
+    """Return each of the outgoing items that match as a file. They may contain secrets."""
+    with store_of(here) as store:
+        async for file in files_of(outgoing_items(store), filters):
+            yield file
 
 
 @operation("outgoing_retry", "POST", "/api/outgoing/retry")

@@ -4,6 +4,7 @@ import base64
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from functools import partial
+from tarfile import BLOCKSIZE, TarInfo
 
 from gateway.console.here import Here
 from gateway.console.operation import NotFound
@@ -92,6 +93,22 @@ async def _file(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncI
     return file["name"], whole()
 
 
+async def _export(listing: Listing, here: Here, asked: Asked) -> tuple[str, AsyncIterator[bytes]]:
+    wanted = operations()[f"{listing.operation}_export"]
+    files = wanted.answers(here, asked.arguments(wanted))
+    return f"{listing.operation}.tar", _archive(files)
+
+
+async def _archive(files: AsyncIterator[Content]) -> AsyncIterator[bytes]:
+    """Yield the files as a tar archive, one at a time in memory."""
+    async for file in files:
+        data = base64.b64decode(file["base64"])
+        head = TarInfo(file["name"])
+        head.size = len(data)
+        yield head.tobuf() + data + bytes(-len(data) % BLOCKSIZE)
+    yield bytes(2 * BLOCKSIZE)
+
+
 def _pages(listing: Listing) -> list[Page]:
     return [
         listing.page(),
@@ -106,6 +123,8 @@ PAGES = [
     *_pages(OUTGOING),
 ]
 DOWNLOADS = [
+    Download("/dead/export", partial(_export, DEAD)),
+    Download("/outgoing/export", partial(_export, OUTGOING)),
     Download("/dead/file", partial(_file, DEAD)),
     Download("/outgoing/file", partial(_file, OUTGOING)),
 ]

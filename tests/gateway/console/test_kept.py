@@ -1,7 +1,9 @@
 """Messages and outgoing items over HTTP: pages, filters, bulk changes, and what is not shown."""
 
 import base64
+import io
 import json
+import tarfile
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +13,7 @@ from waiting import until
 
 from gateway.console.kept import pages
 from gateway.console.kept.selection import dead_letters
+from gateway.console.operations import entries
 
 
 def events(text: str) -> list[Any]:
@@ -78,7 +81,8 @@ async def test_nothing_is_changed_by_an_empty_filter(site: Any, path: str, given
         assert len(await here.store.dead()) == 1
 
 
-async def test_all_that_match_are_changed_and_progress_is_told(site: Any) -> None:
+async def test_all_that_match_are_changed_and_progress_is_told(site: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(entries, "BATCH", 100)
     async with site() as here:
         await bury(here.store, *(message(f"m{n:03}", subject=f"email a -> {n % 2}") for n in range(300)))
         dry = events((await here.post("/api/dead/drop", {"recipient": "1", "dry_run": True})).text)
@@ -91,6 +95,20 @@ async def test_all_that_match_are_changed_and_progress_is_told(site: Any) -> Non
             {"done": 150, "changed": 150, "finished": True},
         ]
         assert (await here.get("/api/dead?count=true")).json()["total"] == 150
+
+
+async def test_all_that_match_are_exported_as_they_came(site: Any) -> None:
+    async with site() as here:
+        await bury(here.store, *(message(f"m{n:03}", subject=f"email a -> {n % 2}") for n in range(30)))
+        files = events((await here.get("/api/dead/export?recipient=1")).text)
+        assert [each["name"] for each in files] == [f"m{n:03}.eml" for n in range(1, 30, 2)]
+        assert {base64.b64decode(each["base64"]) for each in files} == {MAIL}
+        answer = await here.get("/dead/export?recipient=1")
+        assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''dead.tar"
+        with tarfile.open(fileobj=io.BytesIO(answer.content)) as archive:
+            assert [each.name for each in archive] == [each["name"] for each in files]
+            (file,) = filter(None, [archive.extractfile("m001.eml")])
+            assert file.read() == MAIL
 
 
 async def test_what_is_tried_again_reaches_its_handler(site: Any) -> None:

@@ -1,5 +1,6 @@
 """The pages that list messages, connections, sessions and retained messages, and change them, in a real Chromium."""
 
+import asyncio
 import smtplib
 import subprocess
 from collections.abc import Iterator
@@ -9,11 +10,14 @@ from typing import Any
 import httpx
 import paho.mqtt.client as paho
 import pytest
+from kept_messages import message
 from paho.mqtt.enums import CallbackAPIVersion
 from servers.console import HOSTILE, ConsolePages, console_pages
 from servers.ports import free_port
 from servers.programs import program
 from servers.site import until
+
+from gateway.store import engine_of
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(120)]
 
@@ -61,14 +65,13 @@ def api(console: ConsolePages, path: str, **query: Any) -> Any:
     return httpx.get(console.url + path, params=query).json()
 
 
-def mail(ports: Ports, subject: str, text: str = "Hello") -> bytes:
-    message = EmailMessage()
-    message["From"], message["To"] = "ada@example.org", "help@shop.example"
-    message["Subject"] = subject
-    message.set_content(text)
+def mail(ports: Ports, subject: str, text: str = "Hello") -> None:
+    written = EmailMessage()
+    written["From"], written["To"] = "ada@example.org", "help@shop.example"
+    written["Subject"] = subject
+    written.set_content(text)
     with smtplib.SMTP("127.0.0.1", ports.smtp, timeout=20) as client:
-        client.send_message(message)
-    return message.as_bytes()
+        client.send_message(written)
 
 
 def connected(ports: Ports, client_id: str, *filters: str, expiry: int = 0) -> paho.Client:
@@ -167,6 +170,27 @@ def test_what_is_mended_is_retried_and_the_rest_dropped(console: ConsolePages, p
         assert console.daemon.text.count("dead_retry by somebody from 127.0.0.1") == 1
     finally:
         (console.folder / "mended").unlink()
+
+
+async def test_a_large_change_tells_how_far_it_is(console: ConsolePages) -> None:
+    store = engine_of(f"sqlite:{console.folder}/var/gateway.db").store()
+    await store.open()
+    for begin in range(0, 10_000, 1000):
+        buried = (message(f"bulk{n:05}", subject="bulk") for n in range(begin, begin + 1000))
+        await asyncio.gather(*(store.dead_letter(each, error="KeyError: bulk") for each in buried))
+    await store.close()
+    window = console.open("/dead?error=KeyError:+bulk")
+    window.run("""
+        window.values = [];
+        const look = () => { window.values.push(progress.value); requestAnimationFrame(look); };
+        const progress = document.getElementById("progress");
+        look();
+    """)
+    press(console, "Drop", "matching")
+    window.shows("#notice", "Done: 10000 of 10000.")
+    values = window.run("return window.values")
+    assert values == sorted(values)
+    assert len({each for each in values if 0 < each < 10_000}) > 2
 
 
 def test_a_device_is_looked_at_and_disconnected(console: ConsolePages, ports: Ports) -> None:
