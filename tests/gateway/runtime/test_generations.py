@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from mqtt_paho import Paho
 from servers.command import run
 from servers.gateway_process import GatewayProcess
 from servers.ports import free_port
@@ -279,3 +280,63 @@ def test_a_reload_that_is_cancelled_has_a_line_in_the_log(daemon: Daemon) -> Non
     until((daemon.folder / "starts").exists, daemon.output)
     assert daemon.stop(signal.SIGTERM) == 0
     assert "the reload was cancelled, because the gateway stops: nothing changed" in daemon.output()
+
+
+HELD = """
+import asyncio
+from pathlib import Path
+
+async def app(scope, receive, send):
+    if scope["path"] == "/held":
+        Path("held").touch()
+        while not Path("go").exists():
+            await asyncio.sleep(0.01)
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"held"})
+"""
+
+
+def test_a_reload_comes_while_an_older_generation_still_drains(daemon: Daemon) -> None:
+    """Its server has another address now, and has a request."""
+    (daemon.folder / "reload_held.py").write_text(HELD)
+    held = daemon.text().replace("reload_handlers.one", "reload_held.app")
+    daemon.file.write_text(held)
+    assert daemon.reload().returncode == 0
+    with ThreadPoolExecutor() as pool:
+        asked = pool.submit(daemon.answer, "held")
+        until((daemon.folder / "held").exists, daemon.output)
+        other = free_port()
+        for number, name in ((3, "two"), (4, "one")):
+            daemon.file.write_text(daemon.text(name).replace(str(daemon.port), str(other)))
+            assert f"generation {number} runs" in daemon.reload().stdout
+            assert httpx.get(f"http://127.0.0.1:{other}/").text == name
+        (daemon.folder / "go").touch()
+        assert asked.result() == "held"
+    until(lambda: daemon.output().count("was replaced: 0 lost") == 3, daemon.output)
+
+
+DEVICES = """servers:
+  devices: {{protocol: mqtt, bind: "127.0.0.1:{port}", password_file: users}}
+routes: {{mqtt: []}}
+"""
+ONE = "$argon2id$v=19$m=8,t=1,p=1$jGItVYoZH1n8OBlWyv2xRw$WS6uxZ85gzQT2LzTcoKI9huAbDNdMqnvbwSnrIc7d4w"
+"""A hash of the password "one"."""
+
+
+def test_a_user_who_is_gone_from_the_password_file_is_disconnected_by_a_forced_reload(tmp_path: Path) -> None:
+    (tmp_path / "users").write_text(f"ann:{ONE}\nbob:{ONE}\n")
+    daemon = GatewayProcess(tmp_path, "reload_handlers", HANDLERS, DEVICES.format(port=(port := free_port())))
+    daemon.start()
+    try:
+        until(lambda: "try:" in daemon.output(), daemon.output)
+        clients = [Paho(port, name, 5) for name in ("ann", "bob")]
+        for name, client in zip(("ann", "bob"), clients, strict=True):
+            client.client.username_pw_set(name, "one")
+        with clients[0] as ann, clients[1] as bob:
+            (tmp_path / "users").write_text(f"bob:{ONE}\n")
+            assert run(tmp_path, "reload").stdout.startswith("nothing changed")
+            assert run(tmp_path, "reload", "--force").returncode == 0
+            assert ann.lost.get(timeout=10) == 0x87
+            assert bob.publish("t", b"on", 1) in (0, 0x10)
+    finally:
+        daemon.stop(signal.SIGKILL)
