@@ -5,11 +5,12 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from gateway.config.settings import Settings
-from gateway.console.rates import RouteRates
+from gateway.console.rates import Counters, RouteRates
 from gateway.console.sessions import Sessions
 from gateway.control.recent import Recent
 from gateway.counts import run_counts
 from gateway.delivery.dispatcher import Dispatcher
+from gateway.delivery.service import deliveries
 from gateway.services import Service, Services
 from gateway.succession import succession
 from protocols.asgi import Application
@@ -68,6 +69,10 @@ class Generations(Protocol):
     async def reconnect(self, rate: int, told: Callable[[int, int], None]) -> None: ...
 
 
+def counters_of(gateway: Gateway) -> Counters:
+    return Counters(gateway.services[run_counts], gateway.services.get(deliveries))
+
+
 class Here:
     """A daemon, as operations see it."""
 
@@ -85,7 +90,7 @@ class Here:
         self.generations = generations
         self.replace = replace
         self.sessions = Sessions()
-        self.rates = RouteRates(lambda: [each.services[run_counts] for each in self.gateways])
+        self.rates = RouteRates(lambda: map(counters_of, self.gateways))
         self.started = time.time()
 
     @property

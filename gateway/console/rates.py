@@ -9,9 +9,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 from gateway.counts import BOUNDS, Durations, RunCounts, ServerCounts
+from gateway.delivery.service import Deliveries
 from gateway.histogram import quantile
 from gateway.scope_kinds import scope_kinds
 
@@ -21,8 +22,8 @@ KEPT = 60
 """Samples that are kept."""
 LATELY = 6
 """Complete samples that count as now."""
-FAILED = "failed"
-"""The result of a run whose application has crashed."""
+FAILED = ("failed", "retried", "dead")
+"""Results of a run whose application has crashed, and ends of an attempt at a stored message that has failed."""
 
 Key = tuple[str, str]
 """A scope type, and the label of a route; an empty one if no route took the scope."""
@@ -32,8 +33,8 @@ class Rates(TypedDict):
     """How a route does."""
 
     rate: float
-    """How often it was used, per second: requests, mails, texts, messages that a `topic` routes; where connections
-    are not divided among routes, those that ended."""
+    """How often it was used, per second: requests, mails, texts, messages that a `topic` routes, attempts at messages
+    of an inbox; where connections are not divided among routes, those that ended."""
     error_share: float | None
     """The share that failed, 0 to 1: the handler crashed, or answered 5xx. Null if there was no traffic."""
     p50: float | None
@@ -92,14 +93,21 @@ class Sample:
     points: Mapping[Key, Point]
 
 
+class Counters(NamedTuple):
+    """What one gateway counts."""
+
+    runs: RunCounts
+    deliveries: Deliveries | None = None
+
+
 class RouteRates:
     """Samples of the counters of some gateways. ``running`` returns those of the gateways that run."""
 
-    def __init__(self, running: Callable[[], Iterable[RunCounts]], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, running: Callable[[], Iterable[Counters]], clock: Callable[[], float] = time.monotonic) -> None:
         self._running = running
         self._clock = clock
         self._samples: deque[Sample] = deque(maxlen=KEPT)
-        self._before: dict[RunCounts, Tallies] = {}
+        self._before: dict[Counters, Tallies] = {}
         """What each gateway had counted at the last sample."""
         self._since = clock()
         """When that was."""
@@ -137,10 +145,10 @@ class RouteRates:
             return []
         return [sample.points.get(key) or _point(NONE, 0.0, sample.at) for sample in self._samples]
 
-    def _read(self) -> dict[RunCounts, Tallies]:
+    def _read(self) -> dict[Counters, Tallies]:
         return {counts: _tallies(counts) for counts in dict.fromkeys((*self._before, *self._running()))}
 
-    def _sample(self, now: Mapping[RunCounts, Tallies]) -> Sample:
+    def _sample(self, now: Mapping[Counters, Tallies]) -> Sample:
         ended, at = self._clock(), time.time()
         grown: Tallies = {}
         for counts, tallies in now.items():
@@ -156,13 +164,23 @@ def _point(tally: Tally, seconds: float, at: float) -> Point:
     return {"at": at, **tally.over(seconds)}
 
 
-def _tallies(counts: RunCounts) -> Tallies:
-    """Return all that a gateway has counted by now."""
+def _tallies(counters: Counters) -> Tallies:
+    """Return all that a gateway has counted by now. Of a route with an inbox that is what its handler does: the run
+    only stores a message."""
     total: Tallies = {}
-    for server in counts:
-        for key, tally in _of_server(counts.of(server)):
+    for server in counters.runs:
+        for key, tally in _of_server(counters.runs.of(server)):
             total[key] = total[key].plus(tally) if key in total else tally
+    if counters.deliveries is not None:
+        total |= _of_inboxes(counters.deliveries)
     return total
+
+
+def _of_inboxes(deliveries: Deliveries) -> Iterator[tuple[Key, Tally]]:
+    for (kind, label), route in deliveries.routes.routes.items():
+        if route.policy.inbox:
+            of_route = deliveries.ends.found.get(kind, {}).get(label)
+            yield (kind, label), _of_runs(of_route) if of_route is not None else NONE
 
 
 def _of_server(counts: ServerCounts) -> Iterator[tuple[Key, Tally]]:
@@ -180,7 +198,7 @@ def _of_server(counts: ServerCounts) -> Iterator[tuple[Key, Tally]]:
 
 def _of_runs(durations: Durations) -> Tally:
     errors = [buckets for status, buckets in durations.statuses.items() if status >= 500]
-    errors += [buckets for word, buckets in durations.words.items() if word == FAILED]
+    errors += [buckets for word, buckets in durations.words.items() if word in FAILED]
     results = [*durations.statuses.values(), *durations.words.values()]
     if not results:
         return NONE

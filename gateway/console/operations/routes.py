@@ -25,8 +25,9 @@ class RouteFacts(TypedDict):
     attempts: int | None
     """How many times a message is tried; null: once each time that its sender repeats it."""
     rate: float | None
-    """How often it was used in the last minute, per second: requests, mails, texts, messages that a `topic` routes; of
-    other connections, those that ended. Null if there are more than 200 routes for the type: only 200 are counted."""
+    """How often it was used in the last minute, per second: requests, mails, texts, messages that a `topic` routes,
+    attempts at messages of an inbox; of other connections, those that ended. Null if there are more than 200 routes for
+    the type: only 200 are counted."""
     error_share: float | None
     """The share of these that failed, 0 to 1: the handler crashed, or answered 5xx. Null if there was no traffic."""
     p50: float | None

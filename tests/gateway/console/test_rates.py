@@ -18,11 +18,11 @@ from waiting import until
 
 from gateway import services
 from gateway.config.loader import parse
-from gateway.console.here import Here
-from gateway.console.rates import KEPT, LATELY, RouteRates
+from gateway.console.here import Here, counters_of
+from gateway.console.rates import KEPT, LATELY, Counters, RouteRates
 from gateway.console.table import operations
 from gateway.control.recent import Recent
-from gateway.counts import MOST_ROUTES, RunCounts, run_counts
+from gateway.counts import MOST_ROUTES, RunCounts
 from gateway.runtime.build import build
 from gateway.runtime.install import install
 from gateway.runtime.running import RunningGateway
@@ -73,7 +73,7 @@ class Site:
         self.running = running
         self.clock = Clock()
         self.here = Here(lambda: self.running.gateway, Recent())
-        self.here.rates = RouteRates(lambda: [each.services[run_counts] for each in self.here.gateways], self.clock)
+        self.here.rates = RouteRates(lambda: map(counters_of, self.here.gateways), self.clock)
 
     def port(self, name: str) -> int:
         return int(self.running.gateway.servers.named(name).address.rpartition(":")[2])
@@ -171,6 +171,17 @@ async def test_messages_of_devices_of_which_one_crashes_its_handler() -> None:
         assert (await here.routes())["sensors/#"] == {"rate": 1.0, **NOTHING, "error_share": 0.25}
 
 
+async def test_of_a_route_with_an_inbox_the_handler_counts_and_not_the_storing() -> None:
+    route = '{topic: "sensors/#", app: rated_handlers.Sensors, inbox: true, attempts: 1}'
+    file = FILE.replace("{topic: sensors/#, app: rated_handlers.Sensors}", route)
+    async with site(f"{file}store: sqlite:rated.db\n") as here:
+        here.clock.now = 4.0
+        await here.publish(b"1", b"2", b"3", b"broken")
+        found = await becomes(here, "sensors/#", 1.0)
+        assert found["error_share"] == 0.25
+        assert 0 < found["p50"] <= found["p99"]
+
+
 async def test_only_the_last_minute_counts_as_now_and_ten_minutes_are_kept() -> None:
     async with site() as here:
         await here.get("page", "page")
@@ -229,7 +240,7 @@ async def test_a_route_that_is_counted_with_others_has_no_rates_of_its_own() -> 
 
 def test_what_a_gateway_counts_before_its_end_is_not_lost() -> None:
     clock, counts = Clock(), RunCounts(lambda kind: ("page",))
-    running = [counts]
+    running = [Counters(counts)]
     rates = RouteRates(lambda: running, clock)
     rates.take()
     counts.of("web").runs.of("http", "page").add(500, 0.01)
