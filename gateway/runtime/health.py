@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 from gateway.config.settings import ConsoleSettings
+from gateway.console.http.answer import SAFE, send_body
 from gateway.delivery.dispatcher import Dispatcher
 from gateway.logs.escaping import json_text
 from gateway.succession import succession
@@ -64,11 +65,11 @@ class Console:
             return
         if scope["path"] == METRICS and scope["method"] in ("GET", "HEAD"):
             content_type, body = await self.metrics(scope)
-            await _respond(send, 200, content_type, body)
+            await send_body(send, 200, content_type, body)
             return
         status, answer = await self._answer(scope["method"], scope["path"])
         text = json_text(answer, indent=2, ascii_only=True) + "\n"
-        await _respond(send, status, "application/json", text.encode())
+        await send_body(send, status, "application/json", text.encode())
 
     async def _interface(self, make: "Callable[[Console], Application]") -> Application:
         """Return the interface; all requests that come before it is made wait for it."""
@@ -122,12 +123,6 @@ def _has_failed(made: "asyncio.Future[Application]") -> bool:
     return made.done() and (made.cancelled() or made.exception() is not None)
 
 
-async def _respond(send: Send, status: int, content_type: str, body: bytes) -> None:
-    headers = [(b"content-type", content_type.encode()), (b"cache-control", b"no-store")]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
-
-
 def _logins(settings: ConsoleSettings) -> Logins:
     return Logins(settings.users, settings.password_file, owner="console", most=LOGINS)
 
@@ -155,6 +150,9 @@ class ConsoleServer(HTTPServer):
             name="console",
             state={},
             reserved=True,
+            private=not settings.knows_users,
+            makes_room=True,
+            refusal_headers=SAFE,
         )
         self.login_outcomes = logins.outcomes if logins is not None else None
 

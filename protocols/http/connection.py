@@ -251,7 +251,7 @@ class HTTPConnection(RequestHandler):
             status = 414 if error.args[1] == self.max_line_size else 431
         logger.info("%s: %s%s; answered %d", self.label, _words(error), describe_wrong_protocol(data, "HTTP"), status)
         self.service.refusals[str(status)] += 1
-        self.say(plain(status, fields=self.service.fields))
+        self.say(plain(status, fields=self.service.refusal_fields))
         self.linger()
 
     def _close_after(self, payload: StreamReader) -> None:
@@ -332,6 +332,11 @@ class HTTPConnection(RequestHandler):
         """Return the protocol that its peer speaks now, and in a few words what it does."""
         exchange = cast("InFlight | None", self._current_request)
         return ("http", "idle") if exchange is None else (exchange.noun, exchange.doing())
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for the whole head of a request."""
+        return self._current_request is None and self.connected
 
     def dismiss(self) -> None:
         """Close, because an operator wants that."""

@@ -352,7 +352,7 @@ class Exchange(AppRun):
         self.status = status
         self._keeps = False
         self._complete = True
-        answer = plain(status, body=self.message.method != "HEAD", fields=self.service.fields)
+        answer = plain(status, body=self.message.method != "HEAD", fields=self.service.refusal_fields)
         self.size = len(answer.partition(b"\r\n\r\n")[2])
         self.connection.say(answer)
 

@@ -41,8 +41,14 @@ class HTTPServer(Server):
         name: str = "http",
         state: dict[str, Any] | None = None,
         reserved: bool = False,
+        private: bool = False,
+        makes_room: bool = False,
+        refusal_headers: Iterable[tuple[bytes, bytes]] = (),
     ) -> None:
-        """``reserved``: it may use the descriptors that are kept from the peers of other servers."""
+        """``reserved``: it may use descriptors that are kept from the peers of other servers. ``private``: only this
+        user may connect, if it is a Unix socket. ``makes_room``: at the limit of connections, a new one takes the place
+        of the oldest that waits for a request or for its TLS handshake. ``refusal_headers``: fields of the answers that
+        the server itself gives."""
         super().__init__(app, name=name, state=state)
         self.settings = settings
         self.listener = Listener(
@@ -52,8 +58,11 @@ class HTTPServer(Server):
             max_per_address=settings.max_per_address,
             alpn=("http/1.1",),
             reserved=reserved,
+            private=private,
         )
-        self.service = HTTPService(app, settings, name, self.state)
+        fields = b"".join(b"%b: %b\r\n" % field for field in refusal_headers)
+        self.service = HTTPService(app, settings, name, self.state, fields)
+        self._makes_room = makes_room
         self.traffic = self.service.traffic
         self.refusals = self.service.refusals
 
@@ -74,7 +83,8 @@ class HTTPServer(Server):
             lambda: HTTPConnection(service, manager, _begin),
             count=service.connections.__len__,
             limit=self.settings.max_connections,
-            refusal=plain(503, fields=service.fields, dated=False),
+            refusal=plain(503, fields=service.refusal_fields, dated=False),
+            make_room=service.make_room if self._makes_room else None,
         )
         self.status = ServerStatus("ready", self.detail)
 
@@ -90,7 +100,7 @@ class HTTPServer(Server):
         await super().become(made)
         self.settings = made.settings
         self.service.become(made.service, copy_context())
-        refusal = plain(503, fields=self.service.fields, dated=False)
+        refusal = plain(503, fields=self.service.refusal_fields, dated=False)
         await self.listener.become(made.listener, limit=self.settings.max_connections, refusal=refusal)
         self.status = ServerStatus("ready", self.detail)
 

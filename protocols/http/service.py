@@ -51,6 +51,8 @@ class OpenConnection(Protocol):
     scheme: str
     generation: int
 
+    @property
+    def waits(self) -> bool: ...
     def doing(self) -> tuple[str, str]: ...
     def dismiss(self) -> None: ...
     def reconnect(self, grace: float) -> None: ...
@@ -63,7 +65,9 @@ class OpenConnection(Protocol):
 class HTTPService:
     """The application, its settings and state, and what is open and in flight."""
 
-    def __init__(self, app: Application, settings: HTTPSettings, name: str, state: dict[str, Any]) -> None:
+    def __init__(
+        self, app: Application, settings: HTTPSettings, name: str, state: dict[str, Any], refusal_fields: bytes = b""
+    ) -> None:
         self.app = app
         self.settings = settings
         self.name = name
@@ -76,6 +80,8 @@ class HTTPService:
         """Requests that no application got, by status."""
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
+        self.refusal_fields = self.fields + refusal_fields
+        """Those of the server's own."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
         self.proxies = Proxies(settings.proxies)
@@ -91,6 +97,7 @@ class HTTPService:
         """Serve requests that begin from now on as ``made`` would, in ``context``."""
         self.app, self.settings, self.state = made.app, made.settings, made.state
         self.fields, self.extensions, self.proxies = made.fields, made.extensions, made.proxies
+        self.refusal_fields = made.refusal_fields
         self.context = context
         self.generation += 1
 
@@ -108,6 +115,13 @@ class HTTPService:
         heads, self._heads = self._heads, []
         for exchange in heads:
             exchange.flush_head()
+
+    def make_room(self) -> bool:
+        """Close the oldest connection that waits for a request. Return False if there is none."""
+        oldest = min((each for each in self.connections if each.waits), key=lambda each: each.since, default=None)
+        if oldest is not None:
+            oldest.abort()
+        return oldest is not None
 
     def lost(self, connection: OpenConnection) -> None:
         """Note that ``connection`` is lost."""

@@ -66,8 +66,10 @@ class Acceptor:
         max_descriptor: int,
         pause: Callable[[str], None],
         counters: ConnectionCounters,
+        make_room: Callable[[], bool] | None = None,
     ) -> None:
-        """``pause`` is called, with a reason, for a connection whose descriptor is ``max_descriptor`` or above."""
+        """``pause`` is called, with a reason, for a connection whose descriptor is ``max_descriptor`` or above.
+        ``make_room`` closes one of the server's connections at the limit, and returns whether it could."""
         self._factory = factory
         self._count = count
         self._limit = limit
@@ -83,6 +85,7 @@ class Acceptor:
         self._max_descriptor = max_descriptor
         self.pause = pause
         self._counters = counters
+        self._make_room = make_room
         self.warnings = RateLimitedWarnings(label)
 
     @property
@@ -146,11 +149,22 @@ class Acceptor:
             )
 
     def _is_below_limit(self) -> bool:
-        if self.connections < self._limit:
+        if self.connections < self._limit or self._has_made_room():
             return True
         self._counters.refused["limit"] += 1
         self.warnings.warn("the limit of %d connections is reached; more are refused", self._limit)
         return False
+
+    def _has_made_room(self) -> bool:
+        """Close a connection that waits for its first byte, at the server or in its TLS handshake, if it may be."""
+        if self._make_room is None:
+            return False
+        if self._make_room():
+            return True
+        oldest = next(iter(self._pending), None)
+        if oldest is not None:
+            self._pending.pop(oldest).cancel()
+        return oldest is not None
 
     def _admits(self, client: HostPort | None, connection: Socket) -> bool:
         if client is None:

@@ -129,18 +129,22 @@ class Listener:
         count: Callable[[], int],
         limit: int,
         refusal: bytes = b"",
+        make_room: Callable[[], bool] | None = None,
     ) -> None:
         """Bind and accept. Raises BindError.
 
         ``limit`` is the most that ``count()`` may reach, including connections in their TLS handshake. One connection
         more gets ``refusal`` (the protocol's "try later"; may be empty; not sent under TLS) and is closed. The same
-        happens to one connection more than ``max_per_address``. Both are logged at most once a minute.
+        happens to one connection more than ``max_per_address``. Both are logged at most once a minute. ``make_room``
+        closes a connection at the limit, so that the new one gets its place, and returns whether it could.
         """
         self.prepare()
         try:
             self._sockets = self._inherited or await _bind(self.bind, self._backlog, private=self._private)
         except OSError as error:
             raise BindError(f"{self.bind}: {reason(self.bind, error)}") from error
+        if self._private and self._inherited and isinstance(self.bind, Unix):
+            tighten(Path(self.bind.path))  # the predecessor's need not have been
         descriptors = Descriptors(self._sockets[0].fileno(), reserved=self._reserved)
         self._acceptor = acceptor = Acceptor(
             factory,
@@ -155,6 +159,7 @@ class Listener:
             max_descriptor=descriptors.maximum,
             pause=lambda why: self._pause(descriptors, acceptor, why),
             counters=self.counters,
+            make_room=make_room,
         )
         self._open.callback(acceptor.close)
         if isinstance(self.bind, Unix):

@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,9 @@ FLAGS = [
 
 
 class Browser:
-    def __init__(self, driver: httpx.Client, profile: Path, size: tuple[int, int]) -> None:
+    def __init__(self, driver: httpx.Client, profile: Path, size: tuple[int, int], flags: Sequence[str]) -> None:
         width, height = size
-        arguments = [*FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
+        arguments = [*FLAGS, *flags, f"--user-data-dir={profile}", f"--window-size={width},{height}"]
         options = {"binary": program("chromium"), "args": arguments}
         # Without this the driver's answer waits for the page's own WebSockets and never comes.
         wanted = {"goog:chromeOptions": options, "pageLoadStrategy": "eager", "goog:loggingPrefs": {"browser": "ALL"}}
@@ -77,8 +77,8 @@ class Browser:
 
 
 @contextlib.contextmanager
-def browser(folder: Path, size: tuple[int, int] = (1200, 900)) -> Iterator[Browser]:
-    """A browser with a fresh profile in ``folder``."""
+def browser(folder: Path, size: tuple[int, int] = (1200, 900), flags: Sequence[str] = ()) -> Iterator[Browser]:
+    """A browser with a fresh profile in ``folder``, and more ``flags`` of Chromium."""
     port = free_port()
     command = [program("chromedriver"), f"--port={port}", f"--log-path={folder / 'chromedriver.log'}"]
     environment = os.environ | {"HOME": str(folder)}
@@ -88,7 +88,7 @@ def browser(folder: Path, size: tuple[int, int] = (1200, 900)) -> Iterator[Brows
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE * 2) as driver:
             until(lambda: _answers(driver), "chromedriver answers")
-            session = Browser(driver, folder / "profile", size)
+            session = Browser(driver, folder / "profile", size, flags)
             try:
                 yield session
             finally:

@@ -1,5 +1,6 @@
 """One request to the console."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ from protocols.asgi import HTTPScope, Receive
 
 LONGEST_BODY = 65536
 """Bytes of a request's body."""
+BODY_TIME = 10.0
+"""Seconds in which it has to come: one that comes byte by byte would keep its connection for days."""
 _FIELDS = 64
 """Parameters of a query."""
 
@@ -69,7 +72,14 @@ class Request:
         return found
 
     async def body(self) -> bytes:
-        """Raises Refused if it is too long, or if the client has left."""
+        """Raises Refused if it is too long or too slow, or if the client has left."""
+        try:
+            async with asyncio.timeout(BODY_TIME):
+                return await self._body()
+        except TimeoutError:
+            raise Refused(408, f"the body did not come within {BODY_TIME:g} s") from None
+
+    async def _body(self) -> bytes:
         found = bytearray()
         while True:
             event = await self.receive()
