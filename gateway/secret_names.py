@@ -2,7 +2,7 @@
 
 WITHIN = (
     "authorization|bearer|cookie|passw|passcode|passphrase|pwd|secret|token|signature|credential|authentication_data|jwt"
-    "|(?:api|access|auth|private|signing|subscription)[-_]?key|sess(?:ion)?[-_]?(?:id|key)"
+    "|(?:api|access|auth|private|signing|subscription)[-_]?key|sess(?:ion)?[-_]?(?:id(?!le)|key)"
 )
 """Parts of names, as a regular expression: ``new_password``, ``X-Api-Key``."""
 WORDS = "auth|cvc|cvv|hmac|mfa|otp|pass|pin|sig|totp"

@@ -24,28 +24,35 @@ http {{
     scgi_temp_path {folder}/scgi;
     server {{
         listen 127.0.0.1:{port}{tls};
-        location / {{
-            proxy_pass http://127.0.0.1:{behind};
-            proxy_http_version 1.1;
-            proxy_set_header Host $host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-        }}
+{location}
     }}
 }}
 """
 
 
-class Nginx:
-    """nginx that passes requests on to ``behind``, a port. With ``tls`` it speaks HTTPS."""
+_LOCATION = """
+location / {{
+    proxy_pass http://127.0.0.1:{behind};
+    proxy_http_version 1.1;
+    proxy_set_header Host $host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+}}
+"""
 
-    def __init__(self, folder: Path, behind: int, tls: TLS | None = None) -> None:
+
+class Nginx:
+    """nginx that passes requests on to ``behind``, a port, or by ``location``, a block of its configuration. With
+    ``tls`` it speaks HTTPS."""
+
+    def __init__(self, folder: Path, behind: int, tls: TLS | None = None, location: str = "") -> None:
         folder.mkdir()
         self.port = free_port()
         self.access_log = folder / "access.log"
         config = folder / "nginx.conf"
-        secure = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
-        config.write_text(_CONFIG.format(folder=folder, port=self.port, behind=behind, tls=secure))
+        location = location or _LOCATION.format(behind=behind)
+        files = f" ssl; ssl_certificate {tls.certificate}; ssl_certificate_key {tls.key}" if tls is not None else ""
+        config.write_text(_CONFIG.format(folder=folder, port=self.port, location=location, tls=files))
         self._process = subprocess.Popen([program("nginx"), "-p", str(folder), "-c", str(config)])
         until((folder / "nginx.pid").exists, "nginx runs")
 
