@@ -81,7 +81,7 @@ class HTTPService:
         self.fields = f"server: {settings.server_header}\r\n".encode() if settings.server_header else b""
         """The header lines of every response."""
         self.refusal_fields = self.fields + refusal_fields
-        """Those of the server's own."""
+        """The header lines of answers that the server itself gives."""
         self.extensions = extensions_of(pathsend=settings.pathsend)
         """The extensions of every http scope."""
         self.proxies = Proxies(settings.proxies)
