@@ -1,5 +1,7 @@
 """Prometheus scrapes a console."""
 
+import contextlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,3 +78,50 @@ def test_everybody_else_gets_text(console: str, accept: str) -> None:
 def test_only_reading_is_allowed(console: str) -> None:
     assert httpx.head(f"http://{console}/metrics").status_code == 200
     assert httpx.post(f"http://{console}/metrics").status_code == 405
+
+
+def asked(console: str, number: int) -> list[socket.socket]:
+    """Connections that have asked for the metrics, and have read nothing yet."""
+    host, _, port = console.partition(":")
+    found = []
+    for _ in range(number):
+        connection = socket.create_connection((host, int(port)), 10)
+        found.append(connection)
+        with contextlib.suppress(OSError):  # it was refused, and closed at once
+            connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+    return found
+
+
+def answer_of(connection: socket.socket) -> bytes:
+    """All that is sent; empty if the connection was refused."""
+    parts = []
+    with connection, contextlib.suppress(ConnectionError):
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def test_many_scrapes_at_once_are_answered_whole_or_refused_and_the_next_is_answered(console: str) -> None:
+    answers = [answer_of(each) for each in asked(console, 200)]
+    whole = [each for each in answers if each.startswith(b"HTTP/1.1 200") and each.endswith(b"\n")]
+    assert len(whole) >= 10
+    refused = [each for each in answers if not each or each.startswith(b"HTTP/1.1 503")]
+    assert len(whole) + len(refused) == 200
+    until(lambda: is_answered(console), "an answer after the flood")
+
+
+def is_answered(console: str) -> bool:
+    try:
+        return httpx.get(f"http://{console}/metrics", timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_scrapers_that_read_nothing_hold_up_no_other(console: str) -> None:
+    silent = asked(console, 20)
+    try:
+        assert httpx.get(f"http://{console}/metrics", timeout=10).status_code == 200
+        assert httpx.get(f"http://{console}/healthz", timeout=10).status_code == 200
+    finally:
+        for each in silent:
+            each.close()
