@@ -99,7 +99,7 @@ def test_it_is_not_ready_while_it_drains(tmp_path: Path) -> None:
         site.daemon.close()
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 404), ("POST", "/readyz", 405)])
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/api/nothing", 404), ("POST", "/readyz", 405)])
 def test_there_is_nothing_else(tmp_path: Path, method: str, path: str, status: int) -> None:
     site = Supervised(tmp_path, free_port(), "")
     try:
