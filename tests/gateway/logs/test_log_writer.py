@@ -6,8 +6,8 @@ import logging
 import os
 import threading
 import warnings
-from collections.abc import Iterator
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from typing import Any, TextIO
 
 import pytest
 
@@ -19,8 +19,26 @@ from gateway.logs.writer import Writer
 LINE = b"x" * 99 + b"\n"
 
 
+Begin = Callable[[Any], Writer]
+
+
 @pytest.fixture
-def pipe() -> Iterator[tuple[int, TextIO]]:
+def begin() -> Iterator[Begin]:
+    """Return what makes a writer, which ends with the test."""
+    made: list[Writer] = []
+
+    def of(stream: Any) -> Writer:
+        made.append(Writer(Stream(stream)))
+        return made[-1]
+
+    yield of
+    for each in made:
+        each.close(0)
+
+
+@pytest.fixture
+def pipe(begin: Begin) -> Iterator[tuple[int, TextIO]]:
+    """It is closed before the writers end: one may wait for it."""
     reading, writing = os.pipe()
     with contextlib.suppress(OSError), os.fdopen(writing, "w") as stream:
         yield reading, stream
@@ -35,17 +53,19 @@ def read(reading: int, end: bytes) -> bytes:
     return found
 
 
-def test_a_record_is_in_the_pipe_when_its_logger_goes_on(pipe: tuple[int, TextIO]) -> None:
+def test_a_record_is_in_the_pipe_when_its_logger_goes_on(begin: Begin, pipe: tuple[int, TextIO]) -> None:
     reading, stream = pipe
-    here = Writer(Stream(stream))
+    here = begin(stream)
     here.write(LINE)
     assert os.read(reading, 65536) == LINE
     assert here._thread is None, "no thread is started for a pipe that is read"
 
 
-def test_a_pipe_that_is_not_read_holds_nobody_up_and_loses_nothing_up_to_a_bound(pipe: tuple[int, TextIO]) -> None:
+def test_a_pipe_that_is_not_read_holds_nobody_up_and_loses_nothing_up_to_a_bound(
+    begin: Begin, pipe: tuple[int, TextIO]
+) -> None:
     reading, stream = pipe
-    here = Writer(Stream(stream))
+    here = begin(stream)
     for number in range(5000):
         here.write(b"%99d\n" % number)
     here.write(b"y" * 20_000 + b"\n")
@@ -86,18 +106,18 @@ def until_written(here: Writer) -> None:
     assert here.has_room()
 
 
-def test_a_pipe_without_a_reader_takes_what_is_written(pipe: tuple[int, TextIO]) -> None:
+def test_a_pipe_without_a_reader_takes_what_is_written(begin: Begin, pipe: tuple[int, TextIO]) -> None:
     reading, stream = pipe
     os.close(reading)
-    here = Writer(Stream(stream))
+    here = begin(stream)
     here.write(LINE)
     here.write(LINE)
     assert here.lost == 2
 
 
-def test_a_process_that_is_forked_writes_by_itself(pipe: tuple[int, TextIO]) -> None:
+def test_a_process_that_is_forked_writes_by_itself(begin: Begin, pipe: tuple[int, TextIO]) -> None:
     reading, stream = pipe
-    here = Writer(Stream(stream))
+    here = begin(stream)
     while here._thread is None:  # the parent's thread is busy, and is not in the child
         here.write(LINE)
     with warnings.catch_warnings():
@@ -110,7 +130,7 @@ def test_a_process_that_is_forked_writes_by_itself(pipe: tuple[int, TextIO]) -> 
     os.waitpid(child, 0)
 
 
-def test_a_stream_without_a_descriptor_is_written_as_text() -> None:
+def test_a_stream_without_a_descriptor_is_written_as_text(begin: Begin) -> None:
     stream = io.StringIO()
-    Writer(Stream(stream)).write("höre\n".encode())
+    begin(stream).write("höre\n".encode())
     assert stream.getvalue() == "höre\n"
